@@ -1,0 +1,248 @@
+"""The config: `framegate.toml`, environment variables, and what they mean."""
+
+import hashlib
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta, Struct, field
+
+from framegate.core.errors import ConfigError
+from framegate.core.registry import AliasConfig, ModelConfig, PresetConfig
+
+ENV_PREFIX = "FRAMEGATE_"
+DEFAULT_FILE = Path("framegate.toml")
+
+PositiveInt = Annotated[int, Meta(ge=1)]
+_DURATION = re.compile(r"(?P<count>\d+(?:\.\d+)?)\s*(?P<unit>s|m|h|d)")
+_UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+class Duration(float):
+    """Seconds; written as ``"90s"``, ``"15m"``, ``"1h"``, ``"7d"`` or a bare number."""
+
+
+class _Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    pass
+
+
+class ServerSettings(_Settings):
+    host: str = "127.0.0.1"
+    port: Annotated[int, Meta(ge=0, le=65535)] = 8000
+    public_url: str = ""
+    data_dir: Path = Path("~/.local/share/framegate")
+    max_body: PositiveInt = 100 * 2**20
+    shutdown_grace: Duration = Duration(10)
+
+    @property
+    def data_path(self) -> Path:
+        return self.data_dir.expanduser().resolve()
+
+
+class DialectsSettings(Struct, frozen=True):
+    """``enabled`` None means every installed dialect; ``options`` are the tables ``[dialects.NAME]``."""
+
+    enabled: tuple[str, ...] | None = None
+    options: Mapping[str, Mapping[str, Any]] = {}
+
+
+class EnvSecret(_Settings):
+    env: str
+
+
+class KeyConfig(_Settings):
+    """``[[auth.keys]]``: the key itself is given as an environment variable or as its SHA-256."""
+
+    name: Annotated[str, Meta(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
+    key: EnvSecret | None = None
+    sha256: Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")] | None = None
+    plan: str = ""
+    max_running: Annotated[int, Meta(ge=0)] = 0
+    max_queued: Annotated[int, Meta(ge=0)] = 0
+
+    def digest(self) -> bytes:
+        """The SHA-256 of the key.
+
+        Raises:
+            ConfigError: neither or both ways of giving it are used, or the variable is not set.
+        """
+        if (self.key is None) == (self.sha256 is None):
+            raise ConfigError(f"auth.keys {self.name!r}: give either key = {{ env = … }} or sha256 = …")
+        if self.sha256 is not None:
+            return bytes.fromhex(self.sha256)
+        assert self.key is not None
+        secret = os.environ.get(self.key.env)
+        if not secret:
+            raise ConfigError(f"auth.keys {self.name!r}: the environment variable {self.key.env} is not set.")
+        return hashlib.sha256(secret.encode()).digest()
+
+
+class AuthSettings(_Settings):
+    keys: tuple[KeyConfig, ...] = ()
+
+
+class QueueSettings(_Settings):
+    url: Annotated[str, Meta(pattern=r"^(embedded|rediss?://.+|unix://.+)$")] = "embedded"
+    max_queued: Annotated[int, Meta(ge=0)] = 10_000
+
+
+class StorageSettings(_Settings):
+    retention: Duration = Duration(3600)
+    record_retention: Duration = Duration(86400)
+
+
+class FetchSettings(_Settings):
+    """``allow`` opens networks ("10.0.0.0/8") and hosts ("images.internal") for URLs that clients give."""
+
+    allow: tuple[str, ...] = ()
+    max_bytes: PositiveInt = 50 * 2**20
+    timeout: Duration = Duration(20)
+
+
+class Settings(_Settings):
+    server: ServerSettings = field(default_factory=ServerSettings)
+    dialects: DialectsSettings = field(default_factory=DialectsSettings)
+    auth: AuthSettings = field(default_factory=AuthSettings)
+    queue: QueueSettings = field(default_factory=QueueSettings)
+    storage: StorageSettings = field(default_factory=StorageSettings)
+    fetch: FetchSettings = field(default_factory=FetchSettings)
+    models: dict[str, ModelConfig] = {}
+    aliases: dict[str, AliasConfig] = {}
+    presets: dict[str, PresetConfig] = {}
+
+
+def load_settings(
+    file: Path | None = None,
+    environ: Mapping[str, str] | None = None,
+    overrides: Mapping[str, Any] | None = None,
+) -> Settings:
+    """The settings from ``file`` (else ``FRAMEGATE_CONFIG``, else ``framegate.toml`` if it is there), with
+    environment variables over it and ``overrides`` ({"server.port": 9000}) over both.
+
+    ``FRAMEGATE_SERVER__PORT`` sets ``server.port``: two underscores part the levels, case does not matter,
+    ``_`` stands for ``-`` where the config has such a name; lists and tables are written as TOML.
+
+    Raises:
+        ConfigError: naming file, line and key, or the environment variable.
+    """
+    environ = os.environ if environ is None else environ
+    file, text, tree = _read(file, environ)
+    sources: dict[str, str] = {}
+    for name, raw in sorted(environ.items()):
+        if name.startswith(ENV_PREFIX) and "__" in name:
+            path = name.removeprefix(ENV_PREFIX).lower().split("__")
+            sources[_set(tree, path, _toml_value(raw))] = f"environment variable {name}"
+    for dotted, value in (overrides or {}).items():
+        _set(tree, dotted.split("."), value)
+    try:
+        return msgspec.convert(_shape(tree), Settings, dec_hook=_decode, strict=False)
+    except msgspec.ValidationError as error:
+        raise ConfigError(_explain(error, file, text, sources)) from None
+
+
+def _read(file: Path | None, environ: Mapping[str, str]) -> tuple[Path | None, str, dict[str, Any]]:
+    if file is None and (named := environ.get(f"{ENV_PREFIX}CONFIG")):
+        file = Path(named)
+    if file is None:
+        file = DEFAULT_FILE if DEFAULT_FILE.is_file() else None
+    if file is None:
+        return None, "", {}
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise ConfigError(f"{file}: can't be read: {reason}.") from None
+    try:
+        return file, text, tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{file}: {error}") from None
+
+
+def _toml_value(raw: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {raw}")["value"]
+    except tomllib.TOMLDecodeError:
+        return raw
+
+
+def _set(tree: dict[str, Any], path: list[str], value: Any) -> str:
+    """Set a value by its path, matching existing names without regard to case and ``-``; the dotted key."""
+    here: Any = tree
+    taken: list[str] = []
+    for depth, part in enumerate(path):
+        known = {key.lower().replace("-", "_"): key for key in here}
+        key = known.get(part.replace("-", "_"), part)
+        taken.append(key)
+        if depth == len(path) - 1:
+            here[key] = value
+        elif not isinstance(here.setdefault(key, {}), dict):
+            raise ConfigError(f"{'.'.join(taken)} is a value, not a table.")
+        else:
+            here = here[key]
+    return ".".join(taken)
+
+
+def _shape(tree: dict[str, Any]) -> dict[str, Any]:
+    """Gather the free-form tables ``[dialects.NAME]`` under one key."""
+    dialects = tree.get("dialects")
+    if not isinstance(dialects, dict):
+        return tree
+    options = {name: value for name, value in dialects.items() if name != "enabled"}
+    return {**tree, "dialects": {"enabled": dialects.get("enabled"), "options": options}}
+
+
+def _decode(kind: type, value: Any) -> Any:
+    if kind is Duration:
+        if isinstance(value, int | float) and not isinstance(value, bool) and value >= 0:
+            return Duration(value)
+        if isinstance(value, str) and (match := _DURATION.fullmatch(value.strip())):
+            return Duration(float(match["count"]) * _UNIT_SECONDS[match["unit"]])
+        raise ValueError(f'Expected a duration such as "90s", "15m" or "1h", got {value!r}')
+    if issubclass(kind, Path):
+        if isinstance(value, str):
+            return Path(value)
+        raise ValueError(f"Expected a path, got {value!r}")
+    raise NotImplementedError(kind)
+
+
+def _explain(
+    error: msgspec.ValidationError, file: Path | None, text: str, sources: Mapping[str, str]
+) -> str:
+    message, _, where = str(error).partition(" - at `$")
+    key = where.rstrip("`").lstrip(".").replace("dialects.options", "dialects")
+    if unknown := re.search(r"unknown field `([^`]+)`", message):
+        key = f"{key}.{unknown[1]}".lstrip(".")
+        message = "there is no such setting"
+    source = next((sources[name] for name in sources if key.startswith(name) or name.startswith(key)), None)
+    if source is None and file is not None:
+        line = _line_of(text, key)
+        source = f"{file}:{line}" if line else str(file)
+    return f"{source or 'config'}: {key or 'the file'}: {message}."
+
+
+def _line_of(text: str, key: str) -> int | None:
+    """The line that sets ``key`` ("auth.keys[1].name"), or that opens the table it should be in."""
+    parts = re.sub(r"\[(\d+)\]", r".\1", key).split(".")
+    table: list[str] = []
+    arrays: dict[str, int] = {}
+    best: tuple[int, int] | None = None
+    for number, line in enumerate(text.splitlines(), start=1):
+        stripped = line.strip()
+        if header := re.match(r"(\[\[?)\s*([^\[\]]+?)\s*\]\]?", stripped):
+            table = [part.strip().strip("\"'") for part in header[2].split(".")]
+            if header[1] == "[[":
+                name = ".".join(table)
+                arrays[name] = arrays.get(name, -1) + 1
+                table = [*table, str(arrays[name])]
+            path = table
+        elif assignment := re.match(r"([A-Za-z0-9_.\"' -]+?)\s*=", stripped):
+            path = [*table, *(part.strip().strip("\"'") for part in assignment[1].split("."))]
+        else:
+            continue
+        if path == parts[: len(path)] and (best is None or len(path) > best[0]):
+            best = (len(path), number)
+    return best[1] if best else None

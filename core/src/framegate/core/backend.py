@@ -1,0 +1,124 @@
+"""What a backend plugin implements, and what it is handed while it works."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+
+from msgspec import Struct
+
+from framegate.core.types import MediaKind, Shot
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Frame: TypeAlias = NDArray[np.uint8]
+    """One picture: uint8, height × width × 3, RGB."""
+    Samples: TypeAlias = NDArray[np.float32]
+    """Sound: float32 in -1…1, channels × samples."""
+
+
+class Sound(Struct, frozen=True):
+    samples: "Samples"
+    sample_rate: int
+
+
+class FrameStream(Struct, frozen=True):
+    """Frames as they come; they are encoded while the next ones are made.
+
+    Exactly ``shot.num_frames`` frames for a video, one per picture for images. ``sound``, if given, is
+    filled in by the backend before the iterator ends: the encoder asks for it after the last frame.
+    """
+
+    frames: "Iterator[Frame]"
+    sound: "SoundSource | None" = None
+
+
+class FinishedFile(Struct, frozen=True):
+    """A file in ``context.workdir`` that the backend made itself (a ComfyUI graph's result, say)."""
+
+    path: Path
+    kind: MediaKind
+
+
+class SoundSource(Protocol):
+    def __call__(self) -> Sound | None: ...
+
+
+Output: TypeAlias = FrameStream | Sequence[FinishedFile]
+
+
+class GenerationContext(Protocol):
+    """A running job, seen from its backend."""
+
+    @property
+    def workdir(self) -> Path:
+        """A private folder for this job, removed when it ends."""
+        ...
+
+    @property
+    def image(self) -> Path | None:
+        """The conditioning picture (PNG or JPEG, RGB, upright), of any size."""
+        ...
+
+    @property
+    def last_image(self) -> Path | None:
+        """The picture that the video should end with."""
+        ...
+
+    @property
+    def video(self) -> Path | None:
+        """The source of video-to-video."""
+        ...
+
+    def report(self, step: int, total: int, message: str = "") -> None:
+        """Say that ``step`` of ``total`` is done. Also a point at which a cancelled job is left.
+
+        Raises:
+            JobCancelled: the job was cancelled, or another worker has taken it.
+        """
+        ...
+
+    def check_cancelled(self) -> None:
+        """Leave a cancelled job; call it wherever stopping is cheap.
+
+        Raises:
+            JobCancelled: as for `report`.
+        """
+        ...
+
+
+class Backend(ABC):
+    """Runs one model on one device. Made in a worker process; used by one thread, one job at a time.
+
+    ``source`` is a folder or hub id (empty where the model needs none); ``options`` are the model's
+    ``options`` from the config. Heavy imports (torch, diffusers, …) belong into `load`.
+    """
+
+    def __init__(self, source: str = "", options: Mapping[str, Any] | None = None) -> None:
+        self.source = source
+        self.options = dict(options or {})
+
+    def load(self, device: str) -> None:
+        """Make the model ready on ``device`` ("cpu", "cuda:0", …).
+
+        Raises:
+            GenerationFailed: with what is missing and what to do about it.
+            OutOfMemory: with what would fit.
+        """
+        return
+
+    @abstractmethod
+    def generate(self, shot: Shot, context: GenerationContext) -> Output:
+        """Make what ``shot`` describes.
+
+        Raises:
+            JobCancelled: passed through from the context.
+            OutOfMemory: the job fails with this message; the worker goes on.
+            GenerationError: the job fails with this message.
+        """
+
+    def unload(self) -> None:
+        """Free the device's memory. `load` may be called again."""
+        return

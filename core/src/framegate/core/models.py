@@ -1,0 +1,311 @@
+"""What a model can make, and the one place where a request is fitted to it."""
+
+import math
+from typing import Any
+
+from msgspec import Struct, field
+from msgspec.structs import replace
+
+from framegate.core.errors import InvalidRequest, UnsupportedParameter
+from framegate.core.types import GenerationRequest, Task
+
+
+class Change(Struct, frozen=True):
+    """A value of the request that the model can't take, and what was used instead."""
+
+    field: str
+    asked: float
+    used: float
+    why: str
+
+
+class Range(Struct, frozen=True):
+    min: float
+    max: float
+
+    def clamp(self, value: float) -> float:
+        return max(self.min, min(self.max, value))
+
+    def narrowed(self, other: "Range | None") -> "Range":
+        if other is None or max(self.min, other.min) > min(self.max, other.max):
+            return self
+        return Range(max(self.min, other.min), min(self.max, other.max))
+
+
+class SizeRule(Struct, frozen=True):
+    """Width and height in pixels: each a multiple of ``multiple_of``, within ``min_side`` … ``max_side``,
+    at most ``max_pixels`` together."""
+
+    multiple_of: int = 2
+    min_side: int = 32
+    max_side: int = 2048
+    max_pixels: int = 2048 * 2048
+
+    def __post_init__(self) -> None:
+        smallest, largest = self._grid()
+        if self.multiple_of < 1 or smallest > largest or smallest * smallest > self.max_pixels:
+            raise ValueError(f"no size fits {self}")
+
+    def _grid(self) -> tuple[int, int]:
+        """The smallest and the largest side on the grid."""
+        step = self.multiple_of
+        return max(step, math.ceil(self.min_side / step) * step), self.max_side // step * step
+
+    def fit(self, width: float, height: float) -> tuple[int, int]:
+        """The nearest size that is not larger than asked, but where a minimum demands it.
+
+        A size with too many pixels is scaled down with its ratio kept.
+        """
+        smallest, largest = self._grid()
+        if width * height > self.max_pixels:
+            scale = math.sqrt(self.max_pixels / (width * height))
+            width, height = width * scale, height * scale
+
+        def side(value: float, limit: float) -> int:
+            # The epsilon keeps a side that scaling left at 831.9999999 from losing a whole grid step.
+            floored = int((min(value, limit) + 1e-6) // self.multiple_of) * self.multiple_of
+            return max(smallest, min(largest, floored))
+
+        fitted_width = side(width, self.max_pixels / smallest)
+        return fitted_width, side(height, self.max_pixels / fitted_width)
+
+    def narrowed(self, other: "SizeRule | None") -> "SizeRule":
+        """The sizes that both allow; ``self`` where there are none."""
+        if other is None:
+            return self
+        try:
+            return SizeRule(
+                multiple_of=math.lcm(self.multiple_of, other.multiple_of),
+                min_side=max(self.min_side, other.min_side),
+                max_side=min(self.max_side, other.max_side),
+                max_pixels=min(self.max_pixels, other.max_pixels),
+            )
+        except ValueError:
+            return self
+
+
+class FrameRule(Struct, frozen=True):
+    """Frame counts of one shot: ``step``·k + ``offset``, within ``min`` … ``max`` (which lie on the rule)."""
+
+    step: int = 1
+    offset: int = 0
+    min: int = 1
+    max: int = 7200
+
+    def __post_init__(self) -> None:
+        if self.step < 1 or self.min < 1 or self.max < self.min:
+            raise ValueError(f"no frame count fits {self}")
+        if any((end - self.offset) % self.step for end in (self.min, self.max)):
+            raise ValueError(f"min and max of {self} are not {self.step}n+{self.offset}")
+
+    def __str__(self) -> str:
+        return "any" if self.step == 1 else f"{self.step}n+{self.offset}"
+
+    def nearest(self, count: float) -> int:
+        steps = math.floor((count - self.offset) / self.step + 0.5)
+        return max(self.min, min(self.max, steps * self.step + self.offset))
+
+    def at_least(self, count: int) -> int:
+        """The smallest count on the rule that is not below ``count``; ``max`` beyond it."""
+        steps = math.ceil((count - self.offset) / self.step)
+        return max(self.min, min(self.max, steps * self.step + self.offset))
+
+    def narrowed(self, other: "FrameRule | None") -> "FrameRule":
+        """``other`` where all its counts are ours too, cut to our range; else ``self``."""
+        if other is None or other.step % self.step or (other.offset - self.offset) % self.step:
+            return self
+        low = other.at_least(max(self.min, other.min))
+        high = min(self.max, other.max)
+        high -= (high - other.offset) % other.step
+        return FrameRule(other.step, other.offset, low, high) if low <= high else self
+
+
+class Defaults(Struct, frozen=True, omit_defaults=True):
+    """What holds where a request says nothing. ``None``: the next wider default holds."""
+
+    width: int | None = None
+    height: int | None = None
+    num_frames: int | None = None
+    duration: float | None = None
+    fps: float | None = None
+    num_inference_steps: int | None = None
+    guidance_scale: float | None = None
+    negative_prompt: str | None = None
+    strength: float | None = None
+    style: str | None = None
+
+    def over(self, wider: "Defaults") -> "Defaults":
+        """These defaults, with ``wider`` filling the gaps. A length given here replaces the wider one."""
+        given = {name: value for name in self.__struct_fields__ if (value := getattr(self, name)) is not None}
+        if given.keys() & {"num_frames", "duration"}:
+            wider = replace(wider, num_frames=None, duration=None)
+        return replace(wider, **given)
+
+
+class ModelSpec(Struct, frozen=True, kw_only=True):
+    """A model that a backend plugin offers, or that the config derives from one: data only.
+
+    ``backend`` is the import string ``module:Class`` of its `Backend`, ``source`` a folder or hub id (a
+    model that ``needs_source`` is served once the config gives one), ``options`` what the config hands to it. ``parameters`` names the optional request fields that it
+    honours ("negative_prompt", "strength", "style", "last_image"). Workers subscribe to
+    ``queue_group``: models of one group share a queue.
+    """
+
+    id: str
+    summary: str
+    backend: str
+    tasks: frozenset[Task]
+    source: str = ""
+    needs_source: bool = False
+    options: dict[str, Any] = field(default_factory=dict)
+    parameters: frozenset[str] = frozenset()
+    sizes: SizeRule = field(default_factory=SizeRule)
+    frames: FrameRule = field(default_factory=FrameRule)
+    fps: Range = Range(1, 60)
+    steps: Range = Range(1, 100)
+    guidance: Range = Range(1.0, 20.0)
+    max_duration: float = 120.0
+    max_outputs: int = 4
+    defaults: Defaults = field(default_factory=Defaults)
+    queue_group: str = ""
+
+    @property
+    def queue(self) -> str:
+        """The name of its queue, in the characters that Dramatiq allows."""
+        name = self.queue_group or self.id
+        return "q-" + "".join(c if c.isascii() and (c.isalnum() or c in "._-") else f"_{ord(c):x}" for c in name)
+
+    def narrowed(self, sizes: SizeRule | None, frames: FrameRule | None, defaults: Defaults) -> "ModelSpec":
+        """The same model behind a name that promises less."""
+        return replace(
+            self,
+            sizes=self.sizes.narrowed(sizes),
+            frames=self.frames.narrowed(frames),
+            defaults=defaults.over(self.defaults),
+        )
+
+
+class Fitted(Struct, frozen=True):
+    """A request in the model's own terms. ``num_frames`` is the length of the whole video, which planning
+    may yet split into shots."""
+
+    request: GenerationRequest
+    width: int
+    height: int
+    num_frames: int
+    fps: float
+    num_inference_steps: int
+    guidance_scale: float
+    changes: tuple[Change, ...]
+
+
+_FALLBACK = Defaults(
+    width=832, height=480, num_frames=81, fps=16.0, num_inference_steps=30, guidance_scale=5.0
+)
+
+
+def fit(spec: ModelSpec, request: GenerationRequest) -> Fitted:
+    """Fit ``request`` to ``spec``; every deviation from what was asked is in ``changes``.
+
+    Raises:
+        InvalidRequest: the model can't do the task, or the length is out of reach.
+        UnsupportedParameter: the request sets a field that the model does not honour.
+    """
+    _check_supported(spec, request)
+    defaults = spec.defaults.over(_FALLBACK)
+    changes: list[Change] = []
+
+    def settle(name: str, asked: float | None, used: float, why: str) -> None:
+        if asked is not None and asked != used:
+            changes.append(Change(name, asked, used, why))
+
+    def within(name: str, limits: Range, default: float | None) -> float:
+        asked: float | None = getattr(request, name)
+        assert default is not None
+        used = limits.clamp(default if asked is None else asked)
+        settle(name, asked, used, f"the model takes {limits.min:g} to {limits.max:g}")
+        return used
+
+    width, height = spec.sizes.fit(*_wanted_size(request, defaults))
+    why_size = f"the model takes multiples of {spec.sizes.multiple_of} within its limits"
+    settle("width", request.width, width, why_size)
+    settle("height", request.height, height, why_size)
+
+    fps, num_frames = 0.0, request.num_outputs
+    if request.task.output == "video":
+        fps = within("fps", spec.fps, defaults.fps)
+        num_frames = _wanted_frames(spec, request, defaults, fps)
+        settle("num_frames", request.num_frames, num_frames, f"the model's frame counts are {spec.frames}")
+    elif num_frames > spec.max_outputs:
+        raise InvalidRequest(
+            f"{num_frames} pictures were asked for; {spec.id} makes at most {spec.max_outputs} at once.",
+            param="num_outputs",
+        )
+
+    filled = replace(
+        request,
+        negative_prompt=request.negative_prompt or defaults.negative_prompt or "",
+        strength=request.strength if request.strength is not None else defaults.strength,
+        style=request.style if request.style is not None else defaults.style,
+    )
+    return Fitted(
+        request=filled,
+        width=width,
+        height=height,
+        num_frames=num_frames,
+        fps=fps,
+        num_inference_steps=int(within("num_inference_steps", spec.steps, defaults.num_inference_steps)),
+        guidance_scale=within("guidance_scale", spec.guidance, defaults.guidance_scale),
+        changes=tuple(changes),
+    )
+
+
+def _check_supported(spec: ModelSpec, request: GenerationRequest) -> None:
+    if request.task not in spec.tasks:
+        able = ", ".join(sorted(spec.tasks))
+        raise InvalidRequest(f"The model {request.model} can't do {request.task}; it can do {able}.", param="model")
+    for name in ("strength", "style", "last_image"):
+        if getattr(request, name) is not None and name not in spec.parameters:
+            raise UnsupportedParameter(f"The model {request.model} has no parameter {name}.", param=name)
+
+
+def _wanted_size(request: GenerationRequest, defaults: Defaults) -> tuple[float, float]:
+    """Asked sides as they are; missing ones from the input picture's ratio (at the default's area)."""
+    assert defaults.width is not None
+    assert defaults.height is not None
+    source = request.image or request.video
+    ratio = source.width / source.height if source else defaults.width / defaults.height
+    match request.width, request.height:
+        case int(width), int(height):
+            return width, height
+        case int(width), None:
+            return width, width / ratio
+        case None, int(height):
+            return height * ratio, height
+        case _:
+            area = defaults.width * defaults.height
+            return math.sqrt(area * ratio), math.sqrt(area / ratio)
+
+
+def _wanted_frames(spec: ModelSpec, request: GenerationRequest, defaults: Defaults, fps: float) -> int:
+    """The length of the whole video in frames; more than one shot's maximum is left to planning."""
+    wanted: float
+    if request.num_frames is not None:
+        wanted = request.num_frames
+    elif request.duration is not None:
+        wanted = request.duration * fps
+    elif defaults.duration is not None:
+        wanted = defaults.duration * fps
+    else:
+        assert defaults.num_frames is not None
+        wanted = defaults.num_frames
+    longest = spec.max_duration * fps
+    if wanted < 1 or wanted > longest:
+        raise InvalidRequest(
+            f"A video of {wanted / fps:.2f} s was asked for; {spec.id} makes at least one frame and at most "
+            f"{spec.max_duration:g} s.",
+            param="num_frames" if request.num_frames is not None else "duration",
+        )
+    if wanted > spec.frames.max:
+        return round(wanted)
+    return spec.frames.nearest(wanted)

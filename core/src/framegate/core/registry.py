@@ -1,0 +1,130 @@
+"""Model names: the served models, and the aliases onto them."""
+
+import difflib
+from collections.abc import Mapping
+from typing import Any
+
+from msgspec import Struct, field
+from msgspec.structs import replace
+
+from framegate.core.errors import ConfigError, ModelNotFound
+from framegate.core.models import Defaults, FrameRule, ModelSpec, SizeRule
+from framegate.core.presets import FALLBACK_MODEL, PRESETS
+from framegate.core.types import MediaKind
+
+
+class ModelConfig(Struct, frozen=True, forbid_unknown_fields=True):
+    """``[models.NAME]``: serve the model ``backend`` of a plugin (its own name if left out) as NAME."""
+
+    backend: str | None = None
+    source: str | None = None
+    options: dict[str, Any] = field(default_factory=dict)
+    defaults: Defaults = field(default_factory=Defaults)
+
+
+class AliasConfig(Struct, frozen=True, forbid_unknown_fields=True):
+    """``[aliases.NAME]``: NAME means ``model`` with ``defaults``; ``plan`` is what a key needs to use it."""
+
+    model: str
+    defaults: Defaults = field(default_factory=Defaults)
+    plan: str = ""
+
+
+class PresetConfig(Struct, frozen=True, forbid_unknown_fields=True):
+    """``[presets] NAME = {video = …, image = …}``: which served model stands behind a preset's names."""
+
+    video: str = FALLBACK_MODEL
+    image: str = FALLBACK_MODEL
+
+
+class ServedModel(Struct, frozen=True):
+    """A name that requests may use. ``spec.id`` tells which model really runs."""
+
+    name: str
+    spec: ModelSpec
+    plan: str = ""
+    preset: str = ""
+
+
+class Registry:
+    """Every model name of this server.
+
+    Raises:
+        ConfigError: a config names a model, backend or preset that does not exist.
+    """
+
+    def __init__(
+        self,
+        offered: Mapping[str, ModelSpec],
+        *,
+        models: Mapping[str, ModelConfig] | None = None,
+        aliases: Mapping[str, AliasConfig] | None = None,
+        presets: Mapping[str, PresetConfig] | None = None,
+    ) -> None:
+        self.specs = self._serve(offered, models or {})
+        self._names = {name: ServedModel(name, spec) for name, spec in self.specs.items()}
+        self._add_presets(presets or {})
+        self._add_aliases(aliases or {})
+
+    @property
+    def names(self) -> Mapping[str, ServedModel]:
+        return self._names
+
+    def resolve(self, name: str) -> ServedModel:
+        """Raises:
+        ModelNotFound: no such name; tells the nearest ones.
+        """
+        try:
+            return self._names[name]
+        except KeyError:
+            near = difflib.get_close_matches(name, self._names, n=3)
+            hint = f" Did you mean {' or '.join(near)}?" if near else ""
+            raise ModelNotFound(f"There is no model {name[:100]!r}.{hint}", param="model") from None
+
+    @staticmethod
+    def _serve(offered: Mapping[str, ModelSpec], configured: Mapping[str, ModelConfig]) -> dict[str, ModelSpec]:
+        served = {spec.id: spec for spec in offered.values() if spec.source or not spec.needs_source}
+        for name, config in configured.items():
+            backend = config.backend or name
+            if backend not in offered:
+                raise ConfigError(
+                    f"models.{name}: there is no backend {backend!r} among the installed plugins "
+                    f"({', '.join(sorted(offered)) or 'none'}); install framegate-{backend} or correct the name."
+                )
+            spec = offered[backend]
+            served[name] = replace(
+                spec,
+                id=name,
+                source=spec.source if config.source is None else config.source,
+                options={**spec.options, **config.options},
+                defaults=config.defaults.over(spec.defaults),
+            )
+        return served
+
+    def _add_presets(self, configured: Mapping[str, PresetConfig]) -> None:
+        if unknown := configured.keys() - PRESETS.keys():
+            raise ConfigError(f"presets: there is no preset {min(unknown)!r}; there are {', '.join(PRESETS)}.")
+        for preset, names in PRESETS.items():
+            config = configured.get(preset)
+            targets = config or PresetConfig()
+            for entry in names:
+                if entry.name in self._names:
+                    continue  # a model of the config has this very name
+                target = targets.video if entry.kind == MediaKind.VIDEO else targets.image
+                if target not in self.specs:
+                    if config is None:
+                        continue  # a server without the preview plugin has only what it was configured for
+                    raise ConfigError(f"presets.{preset}: there is no served model {target!r}.")
+                spec = self.specs[target].narrowed(entry.sizes, entry.frames, entry.defaults)
+                self._names[entry.name] = ServedModel(entry.name, spec, entry.plan, preset)
+
+    def _add_aliases(self, configured: Mapping[str, AliasConfig]) -> None:
+        for name, alias in configured.items():
+            if name in self.specs:
+                raise ConfigError(f"aliases.{name}: a served model has this name already.")
+            target = self._names.get(alias.model)
+            if target is None:
+                raise ConfigError(f"aliases.{name}: there is no model {alias.model!r}.")
+            spec = target.spec.narrowed(None, None, alias.defaults)
+            self._names[name] = ServedModel(name, spec, alias.plan or target.plan, target.preset)
+

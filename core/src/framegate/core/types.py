@@ -1,0 +1,119 @@
+"""The vocabulary that dialects, service, workers and backends share. Names are those of diffusers."""
+
+from enum import StrEnum
+
+from msgspec import Struct
+
+
+class Task(StrEnum):
+    TEXT_TO_IMAGE = "text-to-image"
+    IMAGE_TO_IMAGE = "image-to-image"
+    TEXT_TO_VIDEO = "text-to-video"
+    IMAGE_TO_VIDEO = "image-to-video"
+    VIDEO_TO_VIDEO = "video-to-video"
+
+    @property
+    def output(self) -> "MediaKind":
+        return MediaKind.IMAGE if self.value.endswith("image") else MediaKind.VIDEO
+
+
+class MediaKind(StrEnum):
+    IMAGE = "image"
+    VIDEO = "video"
+
+
+class MediaRef(Struct, frozen=True, omit_defaults=True):
+    """An input file that was fetched, checked and stored.
+
+    ``key`` is its place in the artifact store; sizes are pixels of the upright picture;
+    ``num_frames`` and ``fps`` are set for videos.
+    """
+
+    kind: MediaKind
+    key: str
+    width: int
+    height: int
+    num_frames: int = 1
+    fps: float = 0.0
+
+
+class GenerationRequest(Struct, frozen=True, omit_defaults=True):
+    """What is to be made. ``None`` means: not asked for, the model's default holds.
+
+    ``width`` and ``height`` are pixels, ``duration`` seconds (``num_frames`` wins over it),
+    ``strength`` 0–1 how far image-to-image and video-to-video may leave their source.
+    ``num_fragments`` makes a video in that many pieces, each going on from the last frame of the one
+    before; its length stays the same.
+    """
+
+    model: str
+    task: Task
+    prompt: str
+    negative_prompt: str = ""
+    width: int | None = None
+    height: int | None = None
+    num_frames: int | None = None
+    duration: float | None = None
+    fps: float | None = None
+    num_inference_steps: int | None = None
+    guidance_scale: float | None = None
+    strength: float | None = None
+    seed: int | None = None
+    style: str | None = None
+    num_outputs: int = 1
+    num_fragments: int = 1
+    image: MediaRef | None = None
+    last_image: MediaRef | None = None
+    video: MediaRef | None = None
+
+
+class Shot(Struct, frozen=True, omit_defaults=True):
+    """One call of a backend: every value is decided and within the model's limits.
+
+    Pictures are ``height``×``width``; a video has exactly ``num_frames`` of them at ``fps``, for images
+    ``num_frames`` is how many pictures are wanted (``fps`` is 0). ``continues`` says that the
+    conditioning image is the last frame of the shot before. Of the frames made, the first
+    ``drop_first`` (they repeat that frame) and all beyond ``keep_frames`` more are left out of the file.
+    """
+
+    task: Task
+    prompt: str
+    width: int
+    height: int
+    num_frames: int
+    fps: float
+    seed: int
+    num_inference_steps: int
+    guidance_scale: float
+    negative_prompt: str = ""
+    strength: float | None = None
+    style: str | None = None
+    continues: bool = False
+    drop_first: int = 0
+    keep_frames: int | None = None
+
+    @property
+    def frames_kept(self) -> int:
+        made = self.num_frames - self.drop_first
+        return made if self.keep_frames is None else min(made, self.keep_frames)
+
+
+class Artifact(Struct, frozen=True, omit_defaults=True):
+    """A result file. ``key`` is its place in the artifact store, ``size`` its bytes, ``duration`` seconds."""
+
+    kind: MediaKind
+    key: str
+    content_type: str
+    size: int
+    width: int
+    height: int
+    num_frames: int = 1
+    fps: float = 0.0
+    duration: float = 0.0
+
+
+class Progress(Struct, frozen=True, omit_defaults=True):
+    """``fraction`` is 0.0–1.0 over the whole job; ``message`` a short phrase for people."""
+
+    fraction: float = 0.0
+    message: str = ""
