@@ -1,0 +1,37 @@
+# Everything from a fresh clone with only Python 3.11+ and make.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PROJECTS := core adapters plugins/preview
+EDITABLE := $(foreach project,$(PROJECTS),-e $(project)) -e .
+STAMP := $(VENV)/.installed
+
+.PHONY: install run test lint wheels clean
+
+install: $(STAMP)
+
+$(STAMP): pyproject.toml $(addsuffix /pyproject.toml,$(PROJECTS)) constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade "pip>=25.1"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --group dev $(EDITABLE)
+	touch $@
+
+run: install
+	$(BIN)/framegate serve $(ARGS)
+
+test: install
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: install
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+
+wheels: install
+	rm -rf dist
+	for project in $(PROJECTS) .; do $(BIN)/python -m build --wheel --outdir dist $$project || exit 1; done
+
+clean:
+	rm -rf $(VENV) dist

@@ -1,0 +1,3 @@
+from framegate.adapters.cli import main
+
+main()

@@ -1,0 +1,57 @@
+"""Options that many commands share, and how they become settings."""
+
+import logging
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from framegate.adapters.log import configure_logging
+from framegate.adapters.settings import Settings, load_settings
+from framegate.adapters.wiring import Parts, assemble
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def config_options(command: Command) -> Command:
+    """``--config`` and ``--data-dir``."""
+    command = click.option(
+        "--data-dir", type=click.Path(path_type=Path), help="Where jobs and files are kept."
+    )(command)
+    return click.option(
+        "--config",
+        "config_file",
+        type=click.Path(path_type=Path),
+        help="The config file (default: $FRAMEGATE_CONFIG, then ./framegate.toml).",
+    )(command)
+
+
+def json_option(command: Command) -> Command:
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(command)
+
+
+def log_level_option(command: Command) -> Command:
+    return click.option(
+        "--log-level",
+        type=click.Choice(["debug", "info", "warning", "error"]),
+        default="info",
+        show_default=True,
+        callback=lambda _context, _option, name: logging.getLevelNamesMapping()[name.upper()],
+    )(command)
+
+
+def settings_from(config_file: Path | None, data_dir: Path | None, **overrides: Any) -> Settings:
+    """The settings, with those ``overrides`` ("server__port") that are not None."""
+    values = {name.replace("__", "."): value for name, value in overrides.items() if value is not None}
+    if data_dir is not None:
+        values["server.data_dir"] = os.fspath(data_dir)
+    return load_settings(config_file, overrides=values)
+
+
+def parts_from(config_file: Path | None, data_dir: Path | None, **overrides: Any) -> Parts:
+    """Settings, plugins and model names. Commands that only look or wait log nothing but trouble."""
+    if not logging.getLogger().handlers:
+        configure_logging(level=logging.WARNING)
+    return assemble(settings_from(config_file, data_dir, **overrides))

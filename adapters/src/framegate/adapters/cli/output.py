@@ -1,0 +1,41 @@
+"""What commands print: tables for people, JSON for programs."""
+
+import datetime
+from collections.abc import Sequence
+from typing import Any
+
+import click
+import msgspec
+from rich.console import Console
+from rich.table import Table
+
+_UNFOLDED = 1000
+"""Columns of what is no terminal: nothing is folded for programs."""
+
+
+def print_json(value: Any) -> None:
+    click.echo(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
+
+
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, empty: str) -> None:
+    """``empty`` is said where there are no rows."""
+    if not rows:
+        click.echo(empty)
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*(str(cell) for cell in row))
+    console = Console(markup=False)
+    if not console.is_terminal:
+        console = Console(markup=False, width=_UNFOLDED)
+    console.print(table)
+
+
+def when(seconds: float | None) -> str:
+    """A moment, in local time."""
+    if seconds is None:
+        return ""
+    moment = datetime.datetime.fromtimestamp(seconds).astimezone()
+    return moment.strftime("%Y-%m-%d %H:%M:%S")

@@ -1,0 +1,40 @@
+"""The progress bar of a job."""
+
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+
+
+from framegate.core.jobs import Job
+
+
+class JobBar:
+    """Shown on standard error, so that standard output stays for what was asked."""
+
+    def __init__(self, *, hidden: bool = False) -> None:
+        self._progress = Progress(
+            TextColumn("{task.description:<10}"),
+            BarColumn(bar_width=32),
+            TaskProgressColumn(),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[note]}", markup=False),
+            console=Console(stderr=True),
+            disable=hidden,
+        )
+        self._task = self._progress.add_task("queued", total=1.0, note="")
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._progress.stop()
+
+    def show(self, job: Job) -> None:
+        self._progress.update(
+            self._task, completed=job.progress, description=str(job.state), note=job.message, refresh=True
+        )

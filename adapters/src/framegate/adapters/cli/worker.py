@@ -1,0 +1,50 @@
+import importlib.metadata
+from pathlib import Path
+
+import click
+
+from framegate.adapters.cli.options import config_options, log_level_option, parts_from
+from framegate.adapters.log import configure_logging
+
+
+@click.command()
+@click.option("--device", default="auto", show_default=True, help='"cpu", "cuda:0", …')
+@click.option("--models", "model_list", default="", help="Serve only these models (comma-separated ids).")
+@click.option("--with-parent", is_flag=True, hidden=True)
+@log_level_option
+@config_options
+def worker(
+    device: str,
+    model_list: str,
+    with_parent: bool,
+    log_level: int,
+    config_file: Path | None,
+    data_dir: Path | None,
+) -> None:
+    """Run jobs from the queue on this host's device."""
+    configure_logging(level=log_level)
+    if with_parent:
+        from framegate.adapters.supervisor import end_with_parent
+
+        end_with_parent()
+    parts = parts_from(config_file, data_dir)
+    specs = parts.models_for([name.strip() for name in model_list.split(",") if name.strip()])
+    parts.require_queue()
+
+    from framegate.adapters.queue.models import LoadedModels
+    from framegate.adapters.queue.worker import WorkerProcess
+    from framegate.adapters.stores.folder import FolderStore
+
+    WorkerProcess(
+        queue_url=parts.queue_url,
+        artifacts=FolderStore(parts.files),
+        models=LoadedModels(specs, _device(device)),
+        version=importlib.metadata.version("framegate-adapters"),
+        shutdown_grace=parts.settings.server.shutdown_grace,
+    ).run()
+
+
+def _device(asked: str) -> str:
+    if asked != "auto":
+        return asked
+    return "cuda:0" if Path("/dev/nvidia0").exists() else "cpu"

@@ -1,0 +1,82 @@
+"""The contract between the HTTP app and a dialect.
+
+A plugin names its dialect with a `framegate.core.dialect.DialectSpec` whose ``factory`` is the import string
+of a function ``create(context: DialectContext) -> Dialect``. It is called once at start. The dialect answers
+with plain Litestar route handlers; the app puts them under the dialect's prefix, checks keys before their
+bodies are read, and renders every error below the dialect's paths with its ``error_response``.
+
+Handlers of several dialects may share a path as long as their methods differ.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+from framegate.adapters.http.bodies import HTTPRequest
+from framegate.adapters.http.problems import Problem
+from framegate.core.errors import ConfigError
+from framegate.core.service import JobService
+from litestar import Response
+from litestar.handlers import HTTPRouteHandler
+from msgspec import Struct
+
+Options = TypeVar("Options", bound=Struct)
+
+PUBLIC: Mapping[str, Any] = {"public": True}
+"""The ``opt`` of a handler that answers without a key (a page, its assets)."""
+
+
+class DialectContext(Struct, frozen=True, kw_only=True):
+    """What a dialect's factory is handed.
+
+    ``prefix`` is where it is mounted ("" or "/v4/app"); handlers are written without it. ``options`` is the
+    config's table ``[dialects.NAME]`` but for the keys that the app itself knows (``prefix``, ``auth``).
+    ``public_url`` is what links begin with, empty for the request's own host. ``max_input`` is the largest
+    input file in bytes.
+    """
+
+    name: str
+    service: JobService
+    prefix: str = ""
+    options: Mapping[str, Any] = {}
+    public_url: str = ""
+    data_path: Path
+    max_input: int
+
+    def parse_options(self, model: type[Options]) -> Options:
+        """The options as ``model``, which should be declared with ``forbid_unknown_fields``.
+
+        Raises:
+            ConfigError: naming ``dialects.NAME.KEY``.
+        """
+        return parse_table(f"dialects.{self.name}", self.options, model)
+
+
+class Dialect(Struct, frozen=True, kw_only=True):
+    """What a factory gives.
+
+    ``owns`` are the path prefixes (without the mount prefix) below which unknown paths and methods answer
+    in this dialect's body. ``error_body`` is the type of that body, for the API docs.
+    """
+
+    handlers: Sequence[HTTPRouteHandler]
+    error_response: Callable[[HTTPRequest, Problem], Response[Any]]
+    owns: tuple[str, ...]
+    error_body: type[Struct] | None = None
+
+
+def parse_table(where: str, table: Mapping[str, Any], model: type[Options]) -> Options:
+    """Raises:
+    ConfigError: naming the key below ``where``.
+    """
+    try:
+        return msgspec.convert(table, model)
+    except msgspec.ValidationError as error:
+        message, _, path = str(error).partition(" - at `$")
+        key = f"{where}{path.rstrip('`')}"
+        if "unknown field" in message:
+            name = message.split("`")[1]
+            known = ", ".join(model.__struct_fields__) or "none"
+            raise ConfigError(f"{key}.{name}: there is no such option; there are: {known}.") from None
+        raise ConfigError(f"{key}: {message}.") from None

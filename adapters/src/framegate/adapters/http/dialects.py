@@ -1,0 +1,22 @@
+"""The dialects of this distribution, as data; the plugin behind its entry point."""
+
+from collections.abc import Sequence
+
+from framegate.core.dialect import DialectSpec
+from framegate.core.plugins import hookimpl
+
+
+@hookimpl
+def framegate_dialects() -> Sequence[DialectSpec]:
+    return [
+        DialectSpec(
+            name="lightx2v",
+            summary="Task API of LightX2V: submit, ask for the state, fetch the file",
+            factory="framegate.adapters.http.lightx2v.routes:create",
+        ),
+        DialectSpec(
+            name="wan22-predict",
+            summary="One call of a Wan2.2 TI2V deployment that answers with the video, and its web page",
+            factory="framegate.adapters.http.wan22_predict.routes:create",
+        ),
+    ]

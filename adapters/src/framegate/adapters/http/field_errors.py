@@ -1,0 +1,223 @@
+"""What is wrong with a body, field by field.
+
+msgspec stops at the first error. Only a request that failed pays for the full list: its body is decoded
+again without a type, and every field is held against its own type.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeAlias
+
+import msgspec
+from framegate.core.errors import InvalidRequest
+from msgspec import Struct
+from msgspec.structs import FieldInfo, fields
+
+MAX_INPUT = 200
+MAX_ITEMS = 20
+
+Location: TypeAlias = tuple[str | int, ...]
+Rules: TypeAlias = Callable[[Mapping[str, Any]], "Iterable[FieldError]"]
+"""Checks that a type can't express, on the plain values of a body; wrong types are not its business."""
+
+
+class FieldError(Struct, frozen=True):
+    """``location`` leads to the value ("target_shape", 1), is empty for the body as a whole. ``kind`` is
+    what pydantic calls it ("missing", "greater_than_equal", …). ``input`` is the offending value, cut
+    short, None where there is none. ``source`` is where the field was: body, query, path, header."""
+
+    location: Location
+    kind: str
+    message: str
+    input: Any = None
+    source: str = "body"
+
+    @property
+    def field(self) -> str:
+        """The location as people write it: ``target_shape[1]``."""
+        name = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in self.location)
+        return name.removeprefix(".")
+
+    @property
+    def sentence(self) -> str:
+        """The message with field and value in it."""
+        if not self.location:
+            return f"{self.message}."
+        got = "" if self.kind == "missing" else f", got {_shown(self.input)}"
+        return f"{self.field}: {self.message}{got}."
+
+
+class InvalidFields(InvalidRequest):
+    """Some fields of the body are wrong; ``errors`` lists all of them."""
+
+    def __init__(self, errors: Iterable[FieldError]) -> None:
+        self.errors = tuple(errors)
+        super().__init__(
+            " ".join(error.sentence for error in self.errors), param=self.errors[0].field or None
+        )
+
+
+def body_errors(
+    raw: bytes, model: type[Struct], error: Exception, rules: Rules | None = None
+) -> list[FieldError]:
+    """All errors of the JSON body ``raw``, whose decoding as ``model`` raised ``error``."""
+    if not raw.strip():
+        return [FieldError((), "missing", "A JSON body is required")]
+    try:
+        values = msgspec.json.decode(raw)
+    except UnicodeDecodeError:
+        return [FieldError((), "json_invalid", "The body is not valid UTF-8")]
+    except RecursionError:
+        return [FieldError((), "json_invalid", "The body is nested too deeply")]
+    except msgspec.ValidationError:
+        # A number beyond all bounds can't be held without a type: what the typed decoder said is all.
+        return [_translated(error, (), None)]
+    except msgspec.DecodeError as malformed:
+        return [FieldError((), "json_invalid", f"The body is no valid JSON: {malformed}")]
+    return value_errors(values, model, rules) or [_translated(error, (), None)]
+
+
+def value_errors(
+    values: object, model: type[Struct], rules: Rules | None = None, *, strict: bool = True
+) -> list[FieldError]:
+    """All errors of the plain ``values`` as ``model``; not ``strict`` lets a form's strings be numbers."""
+    if not isinstance(values, dict):
+        return [
+            FieldError((), "model_attributes_type", "The body should be a JSON object", shortened(values))
+        ]
+    given: dict[str, Any] = {str(name): value for name, value in values.items()}  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType] # plain JSON
+    known = {info.encode_name: info for info in fields(model)}
+    found = [error for name, info in known.items() if (error := _field_error(name, info, given, strict))]
+    if model.__struct_config__.forbid_unknown_fields:
+        found += [
+            FieldError((name,), "extra_forbidden", "There is no such field", shortened(given[name]))
+            for name in given
+            if name not in known
+        ]
+    wrong = {error.location[0] for error in found}
+    ruled = rules({name: value for name, value in given.items() if name not in wrong}) if rules else ()
+    return [*found, *ruled]
+
+
+def _field_error(name: str, info: FieldInfo, given: Mapping[str, Any], strict: bool) -> FieldError | None:
+    if name not in given:
+        return FieldError((name,), "missing", "This field is required") if info.required else None
+    try:
+        msgspec.convert(given[name], info.type, strict=strict)
+    except msgspec.ValidationError as error:
+        return _translated(error, (name,), given[name])
+    return None
+
+
+def parameter_error(name: str, source: str, message: str) -> FieldError:
+    """For what Litestar says of a parameter in the path, the query or a header."""
+    kind, text = _worded(message, "")
+    return FieldError((name,), kind, text, source=source)
+
+
+def _translated(error: Exception, location: Location, value: Any) -> FieldError:
+    """msgspec's sentence in pydantic's words."""
+    message, _, where = str(error).partition(" - at `$")
+    for index, attribute in re.findall(r"\[(\d+)\]|\.([^.\[`]+)", where):
+        step = int(index) if index else attribute
+        location = (*location, step)
+        value = _descend(value, step)
+    kind, text = _worded(message, value)
+    return FieldError(location, kind, text, shortened(value))
+
+
+def _descend(value: Any, step: str | int) -> Any:
+    try:
+        return value[step]
+    except (LookupError, TypeError):
+        return None
+
+
+_BOUNDS = {
+    ">=": ("greater_than_equal", "greater than or equal to"),
+    ">": ("greater_than", "greater than"),
+    "<=": ("less_than_equal", "less than or equal to"),
+    "<": ("less_than", "less than"),
+}
+_NAMES = {
+    "int": "integer",
+    "float": "number",
+    "str": "string",
+    "bool": "boolean",
+    "array": "list",
+    "object": "object",
+}
+_PATTERNS = {r"\S": "Input should not be blank"}
+_EXPECTED = re.compile(r"Expected `(?P<wanted>[^`]+)`(?:, got `(?P<got>\w+)`)?(?P<rest>.*)", re.DOTALL)
+
+
+def _worded(message: str, value: Any) -> tuple[str, str]:
+    match = _EXPECTED.fullmatch(message)
+    if match is None:
+        if message.startswith("Invalid enum value"):
+            return "enum", "Input should be one of the allowed values"
+        return "value_error", message
+    wanted = match["wanted"].removesuffix(" | null")
+    if match["got"]:
+        return _wrong_type(wanted, value)
+    rest = match["rest"].strip()
+    if size := re.fullmatch(r"of length ([<>]=?) (\d+)", rest):
+        return _wrong_length(wanted, size[1], size[2])
+    if bound := re.fullmatch(r"([<>]=?) (\S+)", rest):
+        kind, words = _BOUNDS[bound[1]]
+        return kind, f"Input should be {words} {bound[2].removesuffix('.0')}"
+    if pattern := re.fullmatch(r"matching regex '(.*)'", rest, re.DOTALL):
+        regex = pattern[1].replace("\\\\", "\\")
+        return "string_pattern_mismatch", _PATTERNS.get(regex, f"Input should match {regex}")
+    return "value_error", message
+
+
+def _wrong_type(wanted: str, value: Any) -> tuple[str, str]:
+    name = _NAMES.get(wanted, wanted)
+    kind = "list" if wanted == "array" else wanted if wanted.isalpha() else "value"
+    parsing = isinstance(value, str) and wanted in ("int", "float", "bool")
+    article = "an" if name[0] in "aeiou" else "a"
+    return (
+        f"{'string' if kind == 'str' else kind}_{'parsing' if parsing else 'type'}",
+        f"Input should be {article} {name}",
+    )
+
+
+def _wrong_length(wanted: str, sign: str, length: str) -> tuple[str, str]:
+    few = sign.startswith(">")
+    limit = f"{'at least' if few else 'at most'} {length}"
+    if wanted == "str":
+        return f"string_too_{'short' if few else 'long'}", f"Input should have {limit} characters"
+    return f"too_{'short' if few else 'long'}", f"Input should have {limit} items"
+
+
+def shortened(value: Any, depth: int = 3) -> Any:
+    """The value as an error may show it: never longer than a few lines, always encodable."""
+    match value:
+        case bool() | None | float():
+            return value
+        case int():
+            return (
+                value
+                if -(2**63) <= value < 2**63
+                else _cut(str(value) if value.bit_length() < 4000 else "a huge integer")
+            )
+        case str():
+            return _cut(value)
+        case list() | dict() if depth == 0:
+            return "…"
+        case list():
+            return [shortened(item, depth - 1) for item in value[:MAX_ITEMS]]  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType] # plain JSON
+        case dict():
+            items = list(value.items())[:MAX_ITEMS]  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType] # plain JSON
+            return {_cut(str(name)): shortened(item, depth - 1) for name, item in items}  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType] # plain JSON
+        case _:
+            return _cut(str(value))
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= MAX_INPUT else f"{text[:MAX_INPUT]}…"
+
+
+def _shown(value: Any) -> str:
+    return _cut(msgspec.json.encode(value).decode())

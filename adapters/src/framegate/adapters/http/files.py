@@ -1,0 +1,63 @@
+"""Results as downloads: Range (single, suffix, several), HEAD, ETag, If-None-Match, If-Range."""
+
+import asyncio
+import os
+import re
+from pathlib import Path
+from typing import cast
+
+from framegate.adapters.http.bodies import HTTPRequest
+from framegate.core.errors import ArtifactGone
+from framegate.core.service import JobService
+from framegate.core.types import Artifact
+from litestar.types import ASGIApp
+from starlette.responses import FileResponse, Response
+
+_UNSAFE = re.compile(r"[^\w.() -]")
+_HEADERS = {"X-Content-Type-Options": "nosniff", "Cache-Control": "private"}
+
+
+async def send_artifact(
+    request: HTTPRequest, service: JobService, artifact: Artifact, *, name: str, inline: bool = False
+) -> ASGIApp:
+    """The answer to a GET or HEAD of a result; ``name`` is what a browser saves it as.
+
+    Raises:
+        ArtifactGone: it was removed after its retention.
+    """
+    path = await service.result_path(artifact)
+    return await send_file(request, path, artifact.content_type, name=name, inline=inline)
+
+
+async def send_file(
+    request: HTTPRequest, path: Path, content_type: str, *, name: str, inline: bool = False
+) -> ASGIApp:
+    try:
+        stat = await asyncio.to_thread(path.stat)
+    except FileNotFoundError:
+        raise ArtifactGone("The result was removed: its retention time is over.") from None
+    response = FileResponse(
+        path,
+        media_type=content_type,
+        filename=safe_name(name),
+        content_disposition_type="inline" if inline else "attachment",
+        stat_result=stat,
+        headers=_HEADERS,
+    )
+    etag = response.headers["etag"]
+    if _none_match(request.headers.get("if-none-match"), etag):
+        kept = {name: response.headers[name] for name in ("etag", "last-modified", "cache-control")}
+        return cast(ASGIApp, Response(status_code=304, headers=kept))
+    return cast(ASGIApp, response)  # one protocol, typed by two frameworks
+
+
+def safe_name(name: str) -> str:
+    """The last part of ``name``, without what a header or a file system could trip over."""
+    return _UNSAFE.sub("_", os.path.basename(name)).strip(". ")[-150:] or "result"  # noqa: PTH119 # a name, no path
+
+
+def _none_match(header: str | None, etag: str) -> bool:
+    if header is None:
+        return False
+    tags = [tag.strip().removeprefix("W/") for tag in header.split(",")]
+    return "*" in tags or etag in tags

@@ -1,0 +1,45 @@
+"""Is the server up, and can it work?"""
+
+from typing import Literal
+
+from framegate.adapters.http.dialect import PUBLIC
+from framegate.core.errors import FramegateError
+from framegate.core.service import JobService
+from litestar import Response, get
+from litestar.handlers import HTTPRouteHandler
+from msgspec import Struct, to_builtins
+
+
+class Health(Struct, frozen=True):
+    status: Literal["ok"] = "ok"
+
+
+class Readiness(Struct, frozen=True):
+    """``queue`` counts jobs by their state; ``workers`` are those alive."""
+
+    status: Literal["ready", "unavailable", "no workers"]
+    queue: dict[str, int]
+    workers: int
+
+
+def health_route() -> HTTPRouteHandler:
+    @get("/health", tags=["server"], summary="Does the server take requests?", opt=dict(PUBLIC))
+    async def health() -> Health:
+        return Health()
+
+    return health
+
+
+def health_routes(service: JobService) -> list[HTTPRouteHandler]:
+    @get("/ready", tags=["server"], summary="Is the queue reachable, and is a worker alive?")
+    async def ready() -> Response[Readiness]:
+        try:
+            counts, workers = await service.counts(), await service.workers()
+        except FramegateError:
+            return Response(Readiness("unavailable", {}, 0), status_code=503, headers={"Retry-After": "5"})
+        queue: dict[str, int] = to_builtins(counts)
+        if not workers:
+            return Response(Readiness("no workers", queue, 0), status_code=503, headers={"Retry-After": "5"})
+        return Response(Readiness("ready", queue, len(workers)))
+
+    return [health_route(), ready]

@@ -1,0 +1,44 @@
+"""lightx2v: the files that came out."""
+
+from framegate.adapters.http.auth import client_of
+from framegate.adapters.http.bodies import HTTPRequest
+from framegate.adapters.http.files import send_artifact
+from framegate.adapters.http.lightx2v.convert import Forbidden
+from framegate.adapters.http.lightx2v.states import saved_as
+from framegate.adapters.http.lightx2v.tasks import Tasks
+from framegate.core.errors import NotFound
+from litestar import route
+from litestar.exceptions import PermissionDeniedException
+from litestar.handlers import HTTPRouteHandler
+from litestar.types import ASGIApp
+
+
+def result_routes(tasks: Tasks, *, output_root: str) -> list[HTTPRouteHandler]:
+    @route(
+        "/v1/tasks/{task_id:str}/result",
+        http_method=["GET", "HEAD"],
+        media_type="video/mp4",
+        summary="The file that a task made",
+    )
+    async def task_result(request: HTTPRequest, task_id: str) -> ASGIApp:
+        job = await tasks.get(client_of(request.scope), task_id)
+        if not job.artifacts:
+            raise NotFound("Task not completed")
+        return await send_artifact(request, tasks.service, job.artifacts[0], name=saved_as(job))
+
+    @route(
+        "/v1/files/download/{file_path:path}",
+        http_method=["GET", "HEAD"],
+        media_type="video/mp4",
+        summary="A result by the path that its task's state names",
+    )
+    async def download(request: HTTPRequest, file_path: str) -> ASGIApp:
+        try:
+            job = await tasks.find_download(client_of(request.scope), file_path, output_root)
+        except Forbidden:
+            raise PermissionDeniedException("Access to this file is not allowed") from None
+        if job is None:
+            raise NotFound("File not found")
+        return await send_artifact(request, tasks.service, job.artifacts[0], name=saved_as(job))
+
+    return [task_result, download]

@@ -1,0 +1,101 @@
+"""Putting several dialects into one app."""
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from framegate.adapters.http.auth import DIALECT_OPT
+from framegate.adapters.http.dialect import Dialect, DialectContext, parse_table
+from framegate.adapters.settings import Settings
+from framegate.core.dialect import DialectSpec
+from framegate.core.errors import ConfigError
+from framegate.core.plugins import load_object
+from framegate.core.service import JobService
+from litestar.handlers import HTTPRouteHandler
+from msgspec import Struct
+
+_PREFIX = re.compile(r"(?:/[A-Za-z0-9._~-]+)*")
+_PARAMETER = re.compile(r"\{[^}]*\}")
+
+
+class CommonOptions(Struct, frozen=True, forbid_unknown_fields=True):
+    """The keys of every ``[dialects.NAME]``. ``auth`` false lets anyone in although keys are configured."""
+
+    prefix: str = ""
+    auth: bool = True
+
+
+class Mounted(Struct, frozen=True):
+    """A dialect in its place."""
+
+    spec: DialectSpec
+    dialect: Dialect
+    prefix: str
+    auth: bool
+
+    @property
+    def owns(self) -> tuple[str, ...]:
+        """Everything below its own prefix; at the root only what it says."""
+        own = tuple(self.prefix + path for path in self.dialect.owns)
+        return (*own, self.prefix) if self.prefix else own
+
+
+def mount(specs: Mapping[str, DialectSpec], settings: Settings, service: JobService) -> list[Mounted]:
+    """Make every enabled dialect and put its handlers under its prefix.
+
+    Raises:
+        ConfigError: an unknown dialect is named, an option is wrong, or two claim one path and method.
+        PluginError: a dialect can't be imported.
+    """
+    tables = settings.dialects.options
+    enabled = tuple(specs) if settings.dialects.enabled is None else settings.dialects.enabled
+    for name in (*enabled, *tables):
+        if name not in specs:
+            raise ConfigError(
+                f"dialects: there is no dialect {name!r}; there are {', '.join(sorted(specs))}."
+            )
+    mounted = [_make(specs[name], tables.get(name, {}), settings, service) for name in dict.fromkeys(enabled)]
+    refuse_clashes((entry.spec.name, entry.dialect.handlers) for entry in mounted)
+    return mounted
+
+
+def _make(spec: DialectSpec, table: Mapping[str, Any], settings: Settings, service: JobService) -> Mounted:
+    where = f"dialects.{spec.name}"
+    common_keys = CommonOptions.__struct_fields__
+    common = parse_table(where, {key: table[key] for key in common_keys if key in table}, CommonOptions)
+    prefix = common.prefix.rstrip("/")
+    if not _PREFIX.fullmatch(prefix):
+        raise ConfigError(f'{where}.prefix: {common.prefix!r} is no path such as "/v4/app".')
+    context = DialectContext(
+        name=spec.name,
+        service=service,
+        prefix=prefix,
+        options={key: value for key, value in table.items() if key not in common_keys},
+        public_url=settings.server.public_url.rstrip("/"),
+        data_path=settings.server.data_path,
+        max_input=settings.fetch.max_bytes,
+    )
+    dialect: Dialect = load_object(spec.factory)(context)
+    for handler in dialect.handlers:
+        handler.paths = {(prefix + path).rstrip("/") or "/" for path in handler.paths}
+        handler.opt[DIALECT_OPT] = spec.name
+        handler.tags = [spec.name]
+    return Mounted(spec, dialect, prefix, common.auth)
+
+
+def refuse_clashes(handlers: Iterable[tuple[str, Iterable[HTTPRouteHandler]]]) -> None:
+    """Raises:
+    ConfigError: two of them answer the same method of the same path; names both.
+    """
+    taken: dict[tuple[str, str], str] = {}
+    for name, own in handlers:
+        for handler in own:
+            for path in handler.paths:
+                for method in handler.http_methods:
+                    key = (method, _PARAMETER.sub("{}", path))
+                    if key in taken and taken[key] != name:
+                        raise ConfigError(
+                            f"The dialects {taken[key]} and {name} both answer {method} {path}; mount one "
+                            f'elsewhere ([dialects.{name}] prefix = "/{name}") or enable only one.'
+                        )
+                    taken[key] = name

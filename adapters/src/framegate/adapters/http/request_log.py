@@ -1,0 +1,59 @@
+"""A request id for every request, and one line in the log when it is done."""
+
+import re
+import time
+import uuid
+
+import structlog
+from litestar.enums import ScopeType
+from litestar.types import ASGIApp, Message, Receive, Scope, Send
+
+log = structlog.get_logger(__name__)
+
+_HEADER = b"x-request-id"
+_SANE = re.compile(rb"[A-Za-z0-9._-]{1,64}")
+_STATE = "request_id"
+
+
+class RequestLog:
+    """ASGI middleware. What handlers bind to structlog's context variables (``job_id``, ``client``) is on
+    the line; query values, headers and bodies never are."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != ScopeType.HTTP:
+            await self._app(scope, receive, send)
+            return
+        request_id = _incoming_id(scope) or uuid.uuid4().hex
+        if "state" not in scope:
+            scope["state"] = {}
+        scope["state"][_STATE] = request_id
+        method, path, started = scope["method"], scope["path"], time.perf_counter()
+        status = 0
+
+        async def send_with_id(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [*message.get("headers", ()), (_HEADER, request_id.encode())]
+            await send(message)
+
+        structlog.contextvars.clear_contextvars()
+        structlog.contextvars.bind_contextvars(request_id=request_id)
+        try:
+            await self._app(scope, receive, send_with_id)
+        finally:
+            elapsed = round((time.perf_counter() - started) * 1000, 1)
+            log.info("request", method=method, path=path, status=status, ms=elapsed)
+            structlog.contextvars.clear_contextvars()
+
+
+def _incoming_id(scope: Scope) -> str | None:
+    given = next((value for name, value in scope["headers"] if name == _HEADER), b"")
+    return given.decode() if _SANE.fullmatch(given) else None
+
+
+def request_id_of(scope: Scope) -> str:
+    return str(scope["state"].get(_STATE, ""))

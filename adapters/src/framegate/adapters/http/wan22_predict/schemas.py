@@ -1,0 +1,66 @@
+"""The wire of wan22-predict."""
+
+from typing import Annotated, Any, TypeAlias
+
+from msgspec import Meta, Struct
+
+Side: TypeAlias = Annotated[int, Meta(ge=32, le=2048, description="Pixels; rounded down to a multiple of 32")]
+
+
+class PredictRequest(Struct, forbid_unknown_fields=True, kw_only=True):
+    prompt: Annotated[str, Meta(min_length=1, max_length=100_000, pattern=r"\S", description="What to show")]
+    negative_prompt: Annotated[str, Meta(max_length=100_000, description="What to avoid")] = ""
+    height: Side = 704
+    width: Side = 1280
+    num_frames: Annotated[int, Meta(ge=25, le=121, description="Frames, 4n+1: 25, 29, 33, …, 121")] = 121
+    num_inference_steps: Annotated[int, Meta(ge=1, le=100, description="Denoising steps")] = 50
+    guidance_scale: Annotated[float, Meta(ge=1, le=20, description="Classifier-free guidance")] = 5.0
+    fps: Annotated[int, Meta(ge=1, le=60, description="Frame rate of the file")] = 24
+    seed: Annotated[int, Meta(ge=0, le=2**63 - 1, description="Drawn if null, and reported back")] | None = (
+        None
+    )
+    image_url: (
+        Annotated[
+            str,
+            Meta(pattern=r"^[Hh][Tt][Tt][Pp][Ss]?://", description="http or https; makes it image-to-video"),
+        ]
+        | None
+    ) = None
+    image_base64: (
+        Annotated[str, Meta(min_length=1, description="Base64 or a data URI, instead of image_url")] | None
+    ) = None
+
+
+class Details(Struct, kw_only=True):
+    """What was really used."""
+
+    prompt: str
+    negative_prompt: str
+    height: int
+    width: int
+    num_frames: int
+    num_inference_steps: int
+    guidance_scale: float
+    fps: float | int
+    seed: int
+
+
+class Prediction(Struct):
+    """``video_base64`` is an MP4."""
+
+    video_base64: str
+    details: Details
+
+
+class ErrorItem(Struct):
+    field: str
+    type: str
+    message: str
+    input: Any = None
+
+
+class ErrorBody(Struct, omit_defaults=True):
+    """``error`` is a sentence for people, ``errors`` lists what is wrong in the request by field."""
+
+    error: str
+    errors: list[ErrorItem] = []

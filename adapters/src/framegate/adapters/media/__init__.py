@@ -1,0 +1,1 @@
+"""Pictures, videos and sound: fetched from URLs, checked, decoded, encoded, joined."""

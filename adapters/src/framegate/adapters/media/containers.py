@@ -1,0 +1,66 @@
+"""Opening videos, those of strangers included."""
+
+import struct
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+import av
+from av.container import InputContainer
+from av.error import FFmpegError
+from av.video.stream import VideoStream
+
+from framegate.core.errors import InvalidMedia
+
+MAX_PIXELS = 40_000_000
+"""A frame of more pixels is not decoded, whatever the file's header says."""
+
+CODECS = (
+    "h264,hevc,libdav1d,av1,vp8,vp9,libvpx,libvpx-vp9,mpeg4,mjpeg,prores,gif,"
+    "aac,mp3,mp3float,opus,libopus,vorbis,flac,alac,ac3,eac3,pcm_s16le,pcm_s16be,pcm_s24le,pcm_f32le"
+)
+
+NOT_A_VIDEO = "This is not a video that can be read (MP4, MOV, WebM, MKV or GIF)."
+DAMAGED = "This video is damaged or incomplete."
+
+
+@contextmanager
+def open_video(path: Path) -> Generator[tuple[InputContainer, VideoStream]]:
+    """The file and its first video stream. Errors of FFmpeg while it is open mean that the file is damaged.
+
+    The container is chosen here, by the file's first bytes, so that FFmpeg's playlist, concat and network
+    formats are out of reach.
+
+    Raises:
+        InvalidMedia: it is no video, of a kind that isn't taken, or damaged.
+    """
+    container_format = _sniff(path)
+    if container_format is None:
+        raise InvalidMedia(NOT_A_VIDEO)
+    options = {"protocol_whitelist": "file", "codec_whitelist": CODECS, "max_pixels": str(MAX_PIXELS)}
+    try:
+        with av.open(
+            str(path.absolute()), "r", format=container_format, options=options, metadata_errors="replace"
+        ) as container:
+            if not container.streams.video:
+                raise InvalidMedia("This file has no picture track.")
+            stream = container.streams.video[0]
+            # A stream of a codec that FFmpeg doesn't know has no context at all.
+            context = getattr(stream, "codec_context", None)
+            if context is None or context.codec.name not in CODECS.split(","):
+                raise InvalidMedia("This video is coded in a way that isn't taken; H.264 in MP4 is.")
+            context.options = {"max_pixels": str(MAX_PIXELS)}
+            context.thread_type = "AUTO"
+            yield container, stream
+    except (FFmpegError, struct.error, UnicodeError, OverflowError) as error:
+        raise InvalidMedia(DAMAGED) from error
+
+
+def _sniff(path: Path) -> str | None:
+    with path.open("rb") as file:
+        head = file.read(12)
+    if head[4:8] in (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip"):
+        return "mov"
+    if head.startswith(b"\x1a\x45\xdf\xa3"):
+        return "matroska"
+    return "gif" if head.startswith((b"GIF87a", b"GIF89a")) else None

@@ -1,0 +1,1 @@
+"""Dramatiq, and the worker process that runs jobs."""

@@ -1,0 +1,67 @@
+"""What a backend sees of its job."""
+
+import threading
+import time
+from pathlib import Path
+
+import redis
+
+from framegate.adapters.queue.pulse import Hold
+from framegate.adapters.stores.leases import Verdict, WorkerLeases
+from framegate.core.errors import JobCancelled
+
+REPORT_SECONDS = 0.2
+
+
+class HandBack(JobCancelled):
+    """The worker shuts down and can't wait for this job."""
+
+
+class JobContext:
+    """The `GenerationContext` of one shot. Reports reach the store at most every `REPORT_SECONDS`."""
+
+    def __init__(
+        self,
+        *,
+        hold: Hold,
+        leases: WorkerLeases,
+        abandon: threading.Event,
+        workdir: Path,
+        shot_index: int,
+        shot_count: int,
+        image: Path | None,
+        last_image: Path | None,
+        video: Path | None,
+    ) -> None:
+        self._hold = hold
+        self._leases = leases
+        self._abandon = abandon
+        self._shot = shot_index
+        self._shots = shot_count
+        self._reported_at = 0.0
+        self.workdir = workdir
+        self.image = image
+        self.last_image = last_image
+        self.video = video
+
+    def report(self, step: int, total: int, message: str = "") -> None:
+        self.check_cancelled()
+        now = time.monotonic()
+        if now - self._reported_at < REPORT_SECONDS:
+            return
+        self._reported_at = now
+        fraction = (self._shot + min(step, total) / max(total, 1)) / self._shots
+        if self._shots > 1:
+            message = f"shot {self._shot + 1} of {self._shots}: {message}".rstrip(": ")
+        try:
+            # All done is said by the end of the job, not by its last step.
+            self._hold.told(self._leases.beat(self._hold.job, min(fraction, 0.99), message))
+        except redis.RedisError:
+            pass  # progress is a courtesy: the pulse keeps trying to reach the store
+        self.check_cancelled()
+
+    def check_cancelled(self) -> None:
+        if self._hold.verdict != Verdict.OK:
+            raise JobCancelled
+        if self._abandon.is_set():
+            raise HandBack("The worker is shutting down.")

@@ -1,0 +1,194 @@
+"""From a claimed job to its result files."""
+
+import shutil
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
+
+from framegate.adapters.media.describe import describe_video
+from framegate.adapters.media.encode import VideoEncoder, encode_png
+from framegate.adapters.media.join import Part, join_videos
+from framegate.adapters.queue.context import JobContext
+from framegate.adapters.queue.pulse import Hold
+from framegate.adapters.queue.soundtrack import Soundtrack
+from framegate.adapters.stores.leases import WorkerLeases
+from framegate.core.backend import Backend, FinishedFile, FrameStream, Output
+from framegate.core.errors import GenerationFailed
+from framegate.core.jobs import Job
+from framegate.core.ports import ArtifactStore
+from framegate.core.types import Artifact, MediaKind, MediaRef, Shot
+
+if TYPE_CHECKING:
+    from framegate.core.backend import Frame
+
+
+class JobRunner:
+    """Runs the shots of a job one after the other and publishes what they make.
+
+    ``abandon`` is set when the worker must stop before the job is done.
+    """
+
+    def __init__(self, artifacts: ArtifactStore, leases: WorkerLeases, abandon: threading.Event) -> None:
+        self._artifacts = artifacts
+        self._leases = leases
+        self._abandon = abandon
+
+    def run(self, hold: Hold, backend: Backend) -> tuple[Artifact, ...]:
+        """The artifacts, already in the store but not yet part of the job.
+
+        Raises:
+            JobCancelled: nothing was stored.
+            GenerationError: likewise.
+        """
+        job = hold.job
+        workdir = self._artifacts.workdir(job.id)
+        try:
+            if job.request.task.output == MediaKind.IMAGE:
+                drafts = self._make_pictures(hold, backend, workdir)
+            else:
+                drafts = [self._make_video(hold, backend, workdir)]
+            self._context(hold, 0, workdir).check_cancelled()
+            return tuple(
+                self._publish(job, index, path, draft) for index, (path, draft) in enumerate(drafts)
+            )
+        finally:
+            shutil.rmtree(workdir, ignore_errors=True)
+
+    def _publish(self, job: Job, index: int, path: Path, draft: Artifact) -> Artifact:
+        # The attempt is part of the name: a worker that lost its lease can't touch its successor's files.
+        key = f"results/{job.id}/{job.attempt}-{index}{path.suffix}"
+        return replace(draft, key=key, size=self._artifacts.put(path, key))
+
+    def _context(self, hold: Hold, index: int, workdir: Path, image: Path | None = None) -> JobContext:
+        request = hold.job.request
+        return JobContext(
+            hold=hold,
+            leases=self._leases,
+            abandon=self._abandon,
+            workdir=workdir,
+            shot_index=index,
+            shot_count=len(hold.job.shots),
+            image=image or self._input(request.image),
+            last_image=self._input(request.last_image),
+            video=self._input(request.video),
+        )
+
+    def _input(self, ref: MediaRef | None) -> Path | None:
+        if ref is None:
+            return None
+        path = self._artifacts.path(ref.key)
+        if path is None:
+            raise GenerationFailed(f"The input {ref.kind} was removed before the job ran.")
+        return path
+
+    def _make_pictures(self, hold: Hold, backend: Backend, workdir: Path) -> list[tuple[Path, Artifact]]:
+        shot = hold.job.shots[0]
+        output = backend.generate(shot, self._context(hold, 0, workdir))
+        if not isinstance(output, FrameStream):
+            return [(file.path, _picture(shot, file.path)) for file in output]
+        drafts: list[tuple[Path, Artifact]] = []
+        for index, frame in enumerate(_exactly(output.frames, shot.num_frames)):
+            path = workdir / f"picture-{index}.png"
+            encode_png(frame, path)
+            drafts.append((path, _picture(shot, path)))
+        return drafts
+
+    def _make_video(self, hold: Hold, backend: Backend, workdir: Path) -> tuple[Path, Artifact]:
+        shots = hold.job.shots
+        output = backend.generate(shots[0], self._context(hold, 0, workdir))
+        if isinstance(output, FrameStream):
+            path = self._encode_shots(hold, backend, workdir, output)
+        else:
+            path = self._join_files(hold, backend, workdir, output)
+        info = describe_video(path)
+        draft = Artifact(
+            kind=MediaKind.VIDEO,
+            key="",
+            content_type="video/mp4",
+            size=0,
+            width=info.width,
+            height=info.height,
+            num_frames=info.num_frames,
+            fps=info.fps,
+            duration=info.duration,
+        )
+        return path, draft
+
+    def _encode_shots(self, hold: Hold, backend: Backend, workdir: Path, first: FrameStream) -> Path:
+        """All shots into one file, encoded while the frames come."""
+        shots = hold.job.shots
+        path = workdir / "video.mp4"
+        soundtrack = Soundtrack()
+        output: Output = first
+        with VideoEncoder(path, width=shots[0].width, height=shots[0].height, fps=shots[0].fps) as encoder:
+            for index, shot in enumerate(shots):
+                if not isinstance(output, FrameStream):
+                    raise GenerationFailed("The backend gave frames for one shot and a file for another.")
+                last: Frame | None = None
+                for number, frame in enumerate(_exactly(output.frames, shot.num_frames)):
+                    if shot.drop_first <= number < shot.drop_first + shot.frames_kept:
+                        encoder.write(frame)
+                        last = frame
+                soundtrack.add(output.sound() if output.sound else None, shot)
+                if index + 1 < len(shots):
+                    assert last is not None
+                    image = workdir / f"continue-{index}.png"
+                    encode_png(last, image)
+                    output = backend.generate(
+                        shots[index + 1], self._context(hold, index + 1, workdir, image)
+                    )
+            encoder.finish(soundtrack.sound())
+        return path
+
+    def _join_files(
+        self, hold: Hold, backend: Backend, workdir: Path, first: Sequence[FinishedFile]
+    ) -> Path:
+        """A backend that makes files itself: one per shot, cut and joined where there are several."""
+        shots = hold.job.shots
+        parts: list[Part] = []
+        output: Output = first
+        for index, shot in enumerate(shots):
+            if isinstance(output, FrameStream) or len(output) != 1:
+                raise GenerationFailed("The backend did not give one video file for a shot.")
+            parts.append(Part(output[0].path, drop_first=shot.drop_first, keep_frames=shot.frames_kept))
+            if index + 1 < len(shots):
+                image = workdir / f"continue-{index}.png"
+                encode_png(parts[-1].last_frame(), image)
+                output = backend.generate(shots[index + 1], self._context(hold, index + 1, workdir, image))
+        made = parts[0].path
+        if len(parts) == 1 and made.suffix == ".mp4" and describe_video(made).num_frames == shots[0].frames_kept:
+            return made
+        path = workdir / "joined.mp4"
+        join_videos(parts, path, fps=shots[0].fps)
+        return path
+
+
+def _exactly(frames: "Iterator[Frame]", count: int) -> "Iterator[Frame]":
+    """The frames, once it is sure that there are ``count`` of them.
+
+    Raises:
+        GenerationFailed: there are more or fewer.
+    """
+    made = 0
+    for frame in frames:
+        made += 1
+        if made > count:
+            break
+        yield frame
+    if made != count:
+        raise GenerationFailed(f"The model made {'more than ' if made > count else ''}{min(made, count)} frames; {count} were planned.")
+
+
+def _picture(shot: Shot, path: Path) -> Artifact:
+    kinds = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".webp": "image/webp"}
+    return Artifact(
+        kind=MediaKind.IMAGE,
+        key="",
+        content_type=kinds.get(path.suffix.lower(), "application/octet-stream"),
+        size=0,
+        width=shot.width,
+        height=shot.height,
+    )

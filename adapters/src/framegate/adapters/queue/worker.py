@@ -1,0 +1,170 @@
+"""The worker process: takes tickets, claims jobs, runs them, closes them."""
+
+import os
+import signal
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from typing import TypeVar
+
+import dramatiq
+import redis
+import structlog
+
+from framegate.adapters.queue.broker import ACTOR_NAME, make_broker, make_worker
+from framegate.adapters.queue.context import HandBack
+from framegate.adapters.queue.models import LoadedModels
+from framegate.adapters.queue.pulse import Hold, Pulse
+from framegate.adapters.queue.runner import JobRunner
+from framegate.adapters.stores.connections import connect
+from framegate.adapters.stores.leases import WorkerLeases
+from framegate.core.errors import FramegateError, GenerationError, JobCancelled, OutOfMemory
+from framegate.core.jobs import Job, JobError, JobState
+from framegate.core.ports import ArtifactStore, WorkerInfo
+from framegate.core.types import Artifact
+
+log = structlog.get_logger(__name__)
+Answer = TypeVar("Answer")
+
+REPORT_FOR_SECONDS = 600.0
+"""How long a worker tries to tell how a job ended while Valkey can't be reached."""
+
+
+class WorkerProcess:
+    """One worker on one device, running one job at a time.
+
+    ``shutdown_grace``: seconds that a running job gets to finish once the worker is told to stop; then it
+    is handed back to the queue.
+    """
+
+    def __init__(
+        self,
+        *,
+        queue_url: str,
+        artifacts: ArtifactStore,
+        models: LoadedModels,
+        version: str,
+        shutdown_grace: float,
+    ) -> None:
+        self.id = uuid.uuid4().hex
+        self._queue_url = queue_url
+        self._client = connect(queue_url)
+        self._artifacts = artifacts
+        self._models = models
+        self._version = version
+        self._grace = shutdown_grace
+        self._started_at = time.time()
+        self._leases = WorkerLeases(self._client, self.id)
+        self._abandon = threading.Event()
+        self._stop = threading.Event()
+        self._runner = JobRunner(artifacts, self._leases, self._abandon)
+        self._pulse = Pulse(self._client, self._leases, self._describe)
+
+    def run(self) -> None:
+        """Work until SIGTERM or SIGINT; call it from the main thread."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: self._stop.set())
+        queues = {spec.queue for spec in self._models.specs.values()}
+        tickets = connect(self._queue_url, text=False)
+        broker = make_broker(tickets)
+        for queue in queues:
+            broker.declare_queue(queue)
+        dramatiq.Actor(
+            self.run_next_job,
+            broker=broker,
+            actor_name=ACTOR_NAME,
+            queue_name=min(queues),
+            priority=0,
+            options={},
+        )
+        self._reach(lambda: self._client.ping())
+        self._pulse.start()
+        consumer = make_worker(broker, queues)
+        consumer.start()
+        log.info("worker_started", worker=self.id, device=self._models.device, models=sorted(self._models.specs))
+        self._stop.wait()
+        log.info("worker_stopping", worker=self.id)
+        grace = threading.Timer(self._grace, self._abandon.set)
+        grace.start()
+        # Unloading a model or ending a step may take a while after the grace is over.
+        consumer.stop(timeout=int((self._grace + 60) * 1000))
+        grace.cancel()
+        self._pulse.stop()
+        self._models.unload_all()
+        for client in (tickets, self._client):
+            client.close()
+
+    def run_next_job(self, queue: str) -> None:
+        """What a ticket buys: the job that the store picks, if there is one."""
+        if self._stop.is_set():
+            return
+        job = self._reach(lambda: self._leases.claim(queue))
+        if job is None:
+            return
+        with structlog.contextvars.bound_contextvars(job_id=job.id, request_id=job.request_id):
+            hold = self._pulse.hold(job)
+            try:
+                self._work_on(hold)
+            finally:
+                self._pulse.release()
+
+    def _work_on(self, hold: Hold) -> None:
+        job = hold.job
+        log.info("job_started", model=job.model, served_by=job.served_by, attempt=job.attempt)
+        started = time.monotonic()
+        try:
+            artifacts = self._runner.run(hold, self._models.get(job.served_by))
+        except HandBack:
+            outcome = self._reach(lambda: self._leases.hand_back(job))
+        except JobCancelled:
+            outcome = self._reach(lambda: self._leases.leave(job))
+        except Exception as error:
+            reason = _reason(error)
+            outcome = self._reach(lambda: self._leases.fail(job, reason))
+        else:
+            outcome = self._reach(lambda: self._leases.succeed(job, artifacts))
+            if outcome != JobState.SUCCEEDED:
+                self._remove(artifacts)
+        log.info("job_ended", state=outcome or "lost", seconds=round(time.monotonic() - started, 3))
+
+    def _remove(self, artifacts: tuple[Artifact, ...]) -> None:
+        for artifact in artifacts:
+            self._artifacts.delete(artifact.key)
+
+    def _reach(self, call: Callable[[], Answer]) -> Answer:
+        """The answer of Valkey, however long it takes to come back, up to `REPORT_FOR_SECONDS`."""
+        deadline = time.monotonic() + REPORT_FOR_SECONDS
+        while True:
+            try:
+                return call()
+            except (redis.ConnectionError, redis.TimeoutError) as error:
+                if time.monotonic() > deadline:
+                    raise
+                log.warning("valkey_unreachable", error=type(error).__name__)
+                time.sleep(0.5)
+
+    def _describe(self, job_id: str) -> WorkerInfo:
+        return WorkerInfo(
+            id=self.id,
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            device=self._models.device,
+            version=self._version,
+            models=tuple(sorted(self._models.specs)),
+            started_at=self._started_at,
+            job=job_id,
+        )
+
+
+def _reason(error: Exception) -> JobError:
+    """What the job's owner is told; the traceback goes to the log alone."""
+    if isinstance(error, GenerationError | FramegateError):
+        log.warning("job_failed", code=error.code, reason=error.message)
+        return JobError(error.code, error.message)
+    if isinstance(error, MemoryError):
+        log.exception("job_failed")
+        return JobError(OutOfMemory.code, "Out of memory; lower the resolution or the number of frames.")
+    log.exception("job_failed")
+    return JobError("internal_error", "The model failed with an unexpected error; the server's log has the details.")

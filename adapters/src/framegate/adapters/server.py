@@ -1,0 +1,95 @@
+"""`framegate serve`: the API, and unless told otherwise Valkey and workers beside it."""
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, suppress
+
+import structlog
+import uvicorn
+from litestar import Litestar
+
+from framegate.adapters.http.app import create_app
+from framegate.adapters.http.origin import is_loopback_host
+from framegate.adapters.stores.embedded import DataFolderLock, EmbeddedValkey
+from framegate.adapters.supervisor import WorkerSupervisor
+from framegate.adapters.wiring import Parts, open_backstage
+from framegate.core.errors import ConfigError
+
+log = structlog.get_logger(__name__)
+
+
+def serve(parts: Parts, *, workers: int, worker_arguments: list[str]) -> None:
+    """Run until SIGTERM or SIGINT; call it from the main thread.
+
+    Raises:
+        ConfigError, Unavailable: it can't start.
+    """
+    server = parts.settings.server
+    if not parts.settings.auth.keys and not is_loopback_host(server.host):
+        raise ConfigError(
+            f"server.host: without keys this server answers on loopback only, not on {server.host}. "
+            "Add a key under [[auth.keys]], or set the host to 127.0.0.1."
+        )
+    with ExitStack() as stack:
+        if parts.embedded:
+            lock = DataFolderLock(server.data_path)
+            stack.callback(lock.release)
+            valkey = EmbeddedValkey(server.data_path)
+            valkey.start()
+            stack.callback(valkey.stop)
+        asyncio.run(_serve(parts, workers, worker_arguments))
+
+
+async def _serve(parts: Parts, workers: int, worker_arguments: list[str]) -> None:
+    settings = parts.settings.server
+    async with AsyncExitStack() as stack:
+        backstage = await stack.enter_async_context(open_backstage(parts))
+        supervisor = WorkerSupervisor(worker_arguments, workers, grace=settings.shutdown_grace)
+
+        @asynccontextmanager
+        async def lifespan(_: Litestar) -> AsyncIterator[None]:
+            supervisor.start()
+            retention = asyncio.create_task(backstage.retention.run())
+            try:
+                yield
+            finally:
+                retention.cancel()
+                with suppress(asyncio.CancelledError):
+                    await retention
+                await supervisor.stop()
+
+        app = create_app(
+            service=backstage.service,
+            settings=parts.settings,
+            dialects=parts.plugins.dialects,
+            lifespan=[lifespan],
+        )
+        config = uvicorn.Config(
+            app,
+            host=settings.host,
+            port=settings.port,
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=max(1, round(settings.shutdown_grace)),
+        )
+        try:
+            listener = config.bind_socket()
+        except SystemExit:
+            raise ConfigError(
+                f"server.port: {settings.host}:{settings.port} can't be bound; is another server running there?"
+            ) from None
+        host, port = listener.getsockname()[:2]
+        log.info("listening", url=f"http://{host}:{port}", docs=f"http://{host}:{port}/docs")
+        uvicorn_server = uvicorn.Server(config)
+
+        def end(*_: object) -> None:
+            uvicorn_server.should_exit = True
+
+        # uvicorn raises the signals that ended it once more, for the handlers that were there before:
+        # with the default ones this process would die before Valkey and the workers are stopped.
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, end)
+        await uvicorn_server.serve(sockets=[listener])
+

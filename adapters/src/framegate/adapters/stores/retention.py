@@ -1,0 +1,58 @@
+"""Removes files and records whose time is over. What is due is written in the store, so a restart forgets nothing."""
+
+import asyncio
+import time
+
+import structlog
+
+from framegate.adapters.stores.jobs import ValkeyJobStore
+from framegate.core.errors import Unavailable
+from framegate.core.jobs import Job
+from framegate.core.ports import ArtifactStore
+
+log = structlog.get_logger(__name__)
+
+INTERVAL_SECONDS = 10.0
+
+
+class Retention:
+    """``files_for`` and ``records_for``: seconds that a finished job keeps its files (inputs and results),
+    and its record (at least as long as the files)."""
+
+    def __init__(
+        self, store: ValkeyJobStore, artifacts: ArtifactStore, *, files_for: float, records_for: float
+    ) -> None:
+        self._store = store
+        self._artifacts = artifacts
+        self._files_for = files_for
+        self._records_for = max(records_for, files_for)
+
+    async def run(self) -> None:
+        while True:
+            try:
+                await self.sweep()
+            except Unavailable:
+                log.warning("retention_postponed")
+            except OSError as error:
+                log.warning("retention_failed", error=error.strerror)
+            await asyncio.sleep(min(INTERVAL_SECONDS, max(self._files_for, 1.0)))
+
+    async def sweep(self) -> int:
+        """Remove what is due now; the number of jobs whose files went."""
+        now = time.time()
+        removed = 0
+        while jobs := await self._store.finished_before(now - self._files_for):
+            for job in jobs:
+                await asyncio.to_thread(self._remove_files, job)
+                await self._store.files_removed(job)
+            removed += len(jobs)
+        while jobs := await self._store.records_before(now - self._records_for):
+            for job in jobs:
+                await self._store.forget(job)
+        if removed:
+            log.info("files_removed", jobs=removed)
+        return removed
+
+    def _remove_files(self, job: Job) -> None:
+        for stored in (*job.artifacts, *job.inputs):
+            self._artifacts.delete(stored.key)

@@ -1,0 +1,88 @@
+"""Keeps worker processes running beside the server."""
+
+import asyncio
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+
+import structlog
+
+log = structlog.get_logger(__name__)
+
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0
+_STABLE_SECONDS = 30.0
+
+
+class WorkerSupervisor:
+    """Starts ``count`` workers, and each again when it ends; ``arguments`` go to ``framegate worker``.
+
+    A worker holds one end of a pipe: however its server ends, it hears of it and ends too.
+    """
+
+    def __init__(self, arguments: Sequence[str], count: int, *, grace: float) -> None:
+        self._command = [sys.executable, "-m", "framegate.adapters.cli", "worker", "--with-parent", *arguments]
+        self._count = count
+        self._grace = grace
+        self._processes: set[asyncio.subprocess.Process] = set()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def start(self) -> None:
+        self._tasks = [asyncio.create_task(self._keep_running()) for _ in range(self._count)]
+
+    async def stop(self) -> None:
+        """Let every worker finish or hand back its job, and wait for it."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        processes = list(self._processes)
+        for process in processes:
+            with suppress(ProcessLookupError):
+                process.terminate()
+        await asyncio.gather(*(self._end(process) for process in processes))
+
+    async def _end(self, process: asyncio.subprocess.Process) -> None:
+        try:
+            async with asyncio.timeout(self._grace + 5):
+                await process.wait()
+        except TimeoutError:
+            process.kill()
+            await process.wait()
+        if process.stdin is not None:
+            process.stdin.close()
+
+    async def _keep_running(self) -> None:
+        pause = _FIRST_PAUSE
+        while True:
+            started = time.monotonic()
+            process = await asyncio.create_subprocess_exec(
+                *self._command, stdin=asyncio.subprocess.PIPE, start_new_session=True
+            )
+            self._processes.add(process)
+            code = await process.wait()
+            self._processes.discard(process)
+            if process.stdin is not None:
+                process.stdin.close()
+            if time.monotonic() - started > _STABLE_SECONDS:
+                pause = _FIRST_PAUSE
+            log.warning("worker_ended", pid=process.pid, exit_code=code, restart_in=pause)
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, _LONGEST_PAUSE)
+
+
+def end_with_parent() -> None:
+    """In a worker: end at once when the server that started it is gone, whatever ended it.
+
+    The job is then taken up by the next worker, as after any crash.
+    """
+
+    def wait_for_end() -> None:
+        with suppress(OSError):
+            while os.read(0, 1024):
+                pass
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    threading.Thread(target=wait_for_end, name="parent", daemon=True).start()

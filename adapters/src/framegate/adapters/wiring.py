@@ -1,0 +1,119 @@
+"""Puts the parts together as the settings say."""
+
+from collections.abc import AsyncIterator, Collection
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import structlog
+from msgspec import Struct
+
+from framegate.adapters.media.fetch import UrlFetcher
+from framegate.adapters.media.intake import MediaIntake
+from framegate.adapters.settings import Settings
+from framegate.adapters.stores import embedded
+from framegate.adapters.stores.connections import connect_async
+from framegate.adapters.stores.folder import FolderStore
+from framegate.adapters.stores.jobs import ValkeyJobStore
+from framegate.adapters.stores.retention import Retention
+from framegate.core.errors import ConfigError, Unavailable
+from framegate.core.models import ModelSpec
+from framegate.core.plugins import Plugins, discover
+from framegate.core.registry import Registry
+from framegate.core.service import JobService
+
+log = structlog.get_logger(__name__)
+
+EMBEDDED = "embedded"
+
+
+class Parts(Struct, frozen=True):
+    """What every process needs to know, and none needs a connection for."""
+
+    settings: Settings
+    plugins: Plugins
+    registry: Registry
+
+    @property
+    def queue_url(self) -> str:
+        url = self.settings.queue.url
+        return embedded.socket_url(self.settings.server.data_path) if url == EMBEDDED else url
+
+    @property
+    def embedded(self) -> bool:
+        return self.settings.queue.url == EMBEDDED
+
+    @property
+    def files(self) -> Path:
+        return self.settings.server.data_path
+
+    def require_queue(self) -> None:
+        """Raises:
+        Unavailable: the queue is the embedded one, and no server runs with this data folder.
+        """
+        folder = self.settings.server.data_path
+        if self.embedded and not embedded.is_running(folder):
+            raise Unavailable(
+                f"No framegate server runs with the data folder {folder}. Start `framegate serve`, or set queue.url."
+            )
+
+    def models_for(self, names: Collection[str]) -> dict[str, ModelSpec]:
+        """The served models that a worker is to run; all of them when none are named.
+
+        Raises:
+            ConfigError: there is no such model.
+        """
+        specs = self.registry.specs
+        if not names:
+            return dict(specs)
+        if unknown := set(names) - specs.keys():
+            known = ", ".join(sorted(specs))
+            raise ConfigError(f"--models: there is no served model {min(unknown)!r}; there are {known}.")
+        return {name: specs[name] for name in names}
+
+
+def assemble(settings: Settings) -> Parts:
+    """Raises:
+    ConfigError: the plugins clash, or the config names what does not exist.
+    """
+    plugins = discover()
+    registry = Registry(
+        plugins.models, models=settings.models, aliases=settings.aliases, presets=settings.presets
+    )
+    if not registry.specs:
+        raise ConfigError("No model is served: install a backend plugin, such as framegate-preview.")
+    return Parts(settings, plugins, registry)
+
+
+class Backstage(Struct, frozen=True):
+    """The service, and what works behind it."""
+
+    service: JobService
+    store: ValkeyJobStore
+    retention: Retention
+
+
+@asynccontextmanager
+async def open_backstage(parts: Parts) -> AsyncIterator[Backstage]:
+    settings = parts.settings
+    store = ValkeyJobStore(connect_async(parts.queue_url))
+    artifacts = FolderStore(parts.files)
+    fetcher = UrlFetcher(
+        settings.fetch.allow, max_bytes=settings.fetch.max_bytes, timeout=settings.fetch.timeout
+    )
+    service = JobService(
+        registry=parts.registry,
+        store=store,
+        artifacts=artifacts,
+        media=MediaIntake(fetcher, artifacts, max_bytes=settings.fetch.max_bytes),
+        max_queued=settings.queue.max_queued,
+    )
+    retention = Retention(
+        store,
+        artifacts,
+        files_for=settings.storage.retention,
+        records_for=settings.storage.record_retention,
+    )
+    try:
+        yield Backstage(service, store, retention)
+    finally:
+        await store.close()

@@ -1,0 +1,22 @@
+"""The backend that needs no model: pictures and videos drawn on the CPU."""
+
+from importlib import import_module
+
+from framegate.core.backend import Backend, FrameStream, GenerationContext
+from framegate.core.types import Shot
+
+
+class PreviewBackend(Backend):
+    """Draws scenes from prompts, moves a camera over pictures and regrades videos.
+
+    The same shot with the same inputs gives the same bytes. Every frame carries a small "preview" mark.
+    numpy, Pillow and PyAV are imported with the first shot, so that listing plugins stays instant.
+    """
+
+    def load(self, device: str) -> None:
+        import_module("framegate.plugins.preview.studio")
+
+    def generate(self, shot: Shot, context: GenerationContext) -> FrameStream:
+        from framegate.plugins.preview.studio import frames_of
+
+        return FrameStream(frames_of(shot, context))
