@@ -64,14 +64,9 @@ def rows() -> Iterator[tuple[str, list[Image.Image]]]:
     scenes = [frame(Task.TEXT_TO_VIDEO, prompt, at=0.45) for prompt in PROMPTS]
     yield "text to video: five prompts", scenes
     times = (0.0, 0.25, 0.5, 0.75, 1.0)
-    yield (
-        "text to video: one prompt over four seconds",
-        [frame(Task.TEXT_TO_VIDEO, PROMPTS[1], at=t) for t in times],
-    )
-    yield (
-        "image to video: one photo over four seconds",
-        [frame(Task.IMAGE_TO_VIDEO, "coffee", at=t) for t in times],
-    )
+    for source, task in (("one prompt", Task.TEXT_TO_VIDEO), ("one photo", Task.IMAGE_TO_VIDEO)):
+        tiles = [frame(task, PROMPTS[1], at=at) for at in times]
+        yield f"{task.replace('-', ' ')}: {source} over four seconds", tiles
     names = list(STYLES)
     for start in range(0, len(names), COLUMNS):
         part = names[start : start + COLUMNS]

@@ -1,4 +1,5 @@
 from base64 import b64encode, urlsafe_b64encode
+from contextlib import suppress
 from urllib.parse import quote
 
 import pytest
@@ -80,7 +81,5 @@ def test_other_text_is_refused(text: str) -> None:
 @example("data:%zz,%")
 def test_garbage_raises_nothing_else(garbage: str) -> None:
     for given_text in (garbage, f"data:{garbage}", f"data:;base64,{garbage}"):
-        try:
+        with suppress(InvalidMedia):
             assert decode_base64(given_text)
-        except InvalidMedia as refused:
-            assert refused.message.endswith(".")

@@ -86,6 +86,22 @@ def test_an_allowed_address_is_fetched() -> None:
     assert fetch_from(give_body, allow=["127.0.0.0/8"]) == BODY
 
 
+def test_a_failure_after_the_check_is_told_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One address was refused, the other one answered; the refusal is not what went wrong."""
+
+    async def break_off(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Length": "100"})
+        await response.prepare(request)
+        await response.write(b"short")
+        assert request.transport is not None
+        request.transport.close()
+        return response
+
+    resolve_to(monkeypatch, ["127.0.0.2", "127.0.0.1"])
+    with pytest.raises(InvalidMedia, match="broke off"):
+        fetch_from(break_off, "http://several.example:{port}/")
+
+
 def test_an_allowed_host_is_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
     resolve_to(monkeypatch, ["127.0.0.1"])
     assert fetch_from(give_body, "http://images.internal:{port}/", allow=["images.internal"]) == BODY

@@ -3,7 +3,7 @@
 import asyncio
 import signal
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 
 import structlog
 import uvicorn
@@ -14,7 +14,7 @@ from framegate.adapters.http.origin import is_loopback_host
 from framegate.adapters.stores.embedded import DataFolderLock, EmbeddedValkey
 from framegate.adapters.supervisor import WorkerSupervisor
 from framegate.adapters.wiring import Parts, open_backstage
-from framegate.core.errors import ConfigError
+from framegate.core.errors import ConfigError, Unavailable
 
 log = structlog.get_logger(__name__)
 
@@ -32,16 +32,19 @@ def serve(parts: Parts, *, workers: int, worker_arguments: list[str]) -> None:
             "Add a key under [[auth.keys]], or set the host to 127.0.0.1."
         )
     with ExitStack() as stack:
+        valkey: EmbeddedValkey | None = None
         if parts.embedded:
             lock = DataFolderLock(server.data_path)
             stack.callback(lock.release)
             valkey = EmbeddedValkey(server.data_path)
             valkey.start()
             stack.callback(valkey.stop)
-        asyncio.run(_serve(parts, workers, worker_arguments))
+        asyncio.run(_serve(parts, valkey, workers, worker_arguments))
 
 
-async def _serve(parts: Parts, workers: int, worker_arguments: list[str]) -> None:
+async def _serve(
+    parts: Parts, valkey: EmbeddedValkey | None, workers: int, worker_arguments: list[str]
+) -> None:
     settings = parts.settings.server
     async with AsyncExitStack() as stack:
         backstage = await stack.enter_async_context(open_backstage(parts))
@@ -50,13 +53,15 @@ async def _serve(parts: Parts, workers: int, worker_arguments: list[str]) -> Non
         @asynccontextmanager
         async def lifespan(_: Litestar) -> AsyncIterator[None]:
             supervisor.start()
-            retention = asyncio.create_task(backstage.retention.run())
+            tasks = [asyncio.create_task(backstage.retention.run())]
+            if valkey is not None:
+                tasks.append(asyncio.create_task(_keep_running(valkey)))
             try:
                 yield
             finally:
-                retention.cancel()
-                with suppress(asyncio.CancelledError):
-                    await retention
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
                 await supervisor.stop()
 
         app = create_app(
@@ -93,3 +98,14 @@ async def _serve(parts: Parts, workers: int, worker_arguments: list[str]) -> Non
             signal.signal(number, end)
         await uvicorn_server.serve(sockets=[listener])
 
+
+async def _keep_running(valkey: EmbeddedValkey) -> None:
+    """Start Valkey again should it end. Meanwhile callers are told to come back, and workers wait."""
+    while True:
+        await asyncio.sleep(0.5)
+        if valkey.ended:
+            log.error("valkey_ended")
+            try:
+                valkey.start()
+            except Unavailable as error:
+                log.error("valkey_start_failed", reason=error.message)

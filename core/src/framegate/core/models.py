@@ -42,8 +42,10 @@ class SizeRule(Struct, frozen=True):
     max_pixels: int = 2048 * 2048
 
     def __post_init__(self) -> None:
+        if self.multiple_of < 1:
+            raise ValueError(f"multiple_of of {self} is not positive")
         smallest, largest = self._grid()
-        if self.multiple_of < 1 or smallest > largest or smallest * smallest > self.max_pixels:
+        if smallest > largest or smallest * smallest > self.max_pixels:
             raise ValueError(f"no size fits {self}")
 
     def _grid(self) -> tuple[int, int]:
@@ -54,11 +56,12 @@ class SizeRule(Struct, frozen=True):
     def fit(self, width: float, height: float) -> tuple[int, int]:
         """The nearest size that is not larger than asked, but where a minimum demands it.
 
-        A size with too many pixels is scaled down with its ratio kept.
+        A size with too long a side or too many pixels is scaled down with its ratio kept.
         """
         smallest, largest = self._grid()
-        if width * height > self.max_pixels:
-            scale = math.sqrt(self.max_pixels / (width * height))
+        width, height = max(width, 1), max(height, 1)
+        scale = min(self.max_side / max(width, height), math.sqrt(self.max_pixels / (width * height)))
+        if scale < 1:
             width, height = width * scale, height * scale
 
         def side(value: float, limit: float) -> int:
@@ -114,8 +117,8 @@ class FrameRule(Struct, frozen=True):
         """``other`` where all its counts are ours too, cut to our range; else ``self``."""
         if other is None or other.step % self.step or (other.offset - self.offset) % self.step:
             return self
-        low = other.at_least(max(self.min, other.min))
-        high = min(self.max, other.max)
+        low, high = max(self.min, other.min), min(self.max, other.max)
+        low += (other.offset - low) % other.step
         high -= (high - other.offset) % other.step
         return FrameRule(other.step, other.offset, low, high) if low <= high else self
 
@@ -203,12 +206,14 @@ _FALLBACK = Defaults(
     width=832, height=480, num_frames=81, fps=16.0, num_inference_steps=30, guidance_scale=5.0
 )
 
+_STRENGTH = Range(0.0, 1.0)
+
 
 def fit(spec: ModelSpec, request: GenerationRequest) -> Fitted:
     """Fit ``request`` to ``spec``; every deviation from what was asked is in ``changes``.
 
     Raises:
-        InvalidRequest: the model can't do the task, or the length is out of reach.
+        InvalidRequest: the model can't do the task, or the length or the number is out of reach.
         UnsupportedParameter: the request sets a field that the model does not honour.
     """
     _check_supported(spec, request)
@@ -234,18 +239,29 @@ def fit(spec: ModelSpec, request: GenerationRequest) -> Fitted:
     fps, num_frames = 0.0, request.num_outputs
     if request.task.output == "video":
         fps = within("fps", spec.fps, defaults.fps)
-        num_frames = _wanted_frames(spec, request, defaults, fps)
-        settle("num_frames", request.num_frames, num_frames, f"the model's frame counts are {spec.frames}")
-    elif num_frames > spec.max_outputs:
+        wanted = _wanted_frames(spec, request, defaults, fps)
+        # Beyond the maximum of one shot every count can be made: planning splits it.
+        num_frames = round(wanted) if wanted > spec.frames.max else spec.frames.nearest(wanted)
+        why_frames = f"the model's frame counts are {spec.frames}, at least {spec.frames.min}"
+        if request.num_frames is not None:
+            settle("num_frames", request.num_frames, num_frames, why_frames)
+        elif abs(num_frames - wanted) > 0.5:  # a video has whole frames
+            settle("duration", request.duration, num_frames / fps, why_frames)
+        settle("num_outputs", request.num_outputs, 1, "one video is made at a time")
+    elif not 1 <= num_frames <= spec.max_outputs:
         raise InvalidRequest(
-            f"{num_frames} pictures were asked for; {spec.id} makes at most {spec.max_outputs} at once.",
+            f"{num_frames} pictures were asked for; {spec.id} makes 1 to {spec.max_outputs} at once.",
             param="num_outputs",
         )
 
+    strength = request.strength if request.strength is not None else defaults.strength
+    if strength is not None:
+        strength = _STRENGTH.clamp(strength)
+        settle("strength", request.strength, strength, "it is a share from 0 to 1")
     filled = replace(
         request,
         negative_prompt=request.negative_prompt or defaults.negative_prompt or "",
-        strength=request.strength if request.strength is not None else defaults.strength,
+        strength=strength,
         style=request.style if request.style is not None else defaults.style,
     )
     return Fitted(
@@ -266,7 +282,7 @@ def _check_supported(spec: ModelSpec, request: GenerationRequest) -> None:
         raise InvalidRequest(f"The model {request.model} can't do {request.task}; it can do {able}.", param="model")
     for name in ("strength", "style", "last_image"):
         if getattr(request, name) is not None and name not in spec.parameters:
-            raise UnsupportedParameter(f"The model {request.model} has no parameter {name}.", param=name)
+            raise UnsupportedParameter(f"The model {request.model} has no parameter {name}; leave it out.", param=name)
 
 
 def _wanted_size(request: GenerationRequest, defaults: Defaults) -> tuple[float, float]:
@@ -287,25 +303,24 @@ def _wanted_size(request: GenerationRequest, defaults: Defaults) -> tuple[float,
             return math.sqrt(area * ratio), math.sqrt(area / ratio)
 
 
-def _wanted_frames(spec: ModelSpec, request: GenerationRequest, defaults: Defaults, fps: float) -> int:
-    """The length of the whole video in frames; more than one shot's maximum is left to planning."""
+def _wanted_frames(
+    spec: ModelSpec, request: GenerationRequest, defaults: Defaults, fps: float
+) -> float:
+    """The length of the whole video in frames, as asked; a default one is cut to what the model can make."""
+    longest = spec.max_duration * fps
     wanted: float
     if request.num_frames is not None:
         wanted = request.num_frames
     elif request.duration is not None:
         wanted = request.duration * fps
-    elif defaults.duration is not None:
-        wanted = defaults.duration * fps
     else:
-        assert defaults.num_frames is not None
-        wanted = defaults.num_frames
-    longest = spec.max_duration * fps
-    if wanted < 1 or wanted > longest:
+        default = defaults.num_frames if defaults.duration is None else defaults.duration * fps
+        assert default is not None
+        return max(1, min(longest, default))
+    if not 1 <= wanted <= longest:  # NaN is not, either
         raise InvalidRequest(
             f"A video of {wanted / fps:.2f} s was asked for; {spec.id} makes at least one frame and at most "
             f"{spec.max_duration:g} s.",
-            param="num_frames" if request.num_frames is not None else "duration",
+            param=request.length_param,
         )
-    if wanted > spec.frames.max:
-        return round(wanted)
-    return spec.frames.nearest(wanted)
+    return wanted

@@ -27,7 +27,7 @@ def plan(spec: ModelSpec, fitted: Fitted, seed: int) -> tuple[Shot, ...]:
         raise InvalidRequest(
             f"{request.model} makes at most {spec.frames.max} frames at once and can't continue a video "
             f"({request.task}); {fitted.num_frames} frames in {len(lengths)} pieces were asked for.",
-            param="num_fragments" if request.num_fragments > 1 else "num_frames",
+            param="num_fragments" if request.num_fragments > 1 else request.length_param,
         )
     first = _shot(fitted, request.task, seed, spec.frames.at_least(lengths[0]), keep_frames=lengths[0])
     rest = (
@@ -64,7 +64,9 @@ def _split(spec: ModelSpec, request: GenerationRequest, total: int) -> list[int]
         pieces += 1
         if pieces > MAX_SHOTS:
             raise InvalidRequest(
-                f"{total} frames would need more than {MAX_SHOTS} shots of {request.model}.", param="num_frames"
+                f"{total} frames would need more than {MAX_SHOTS} shots of {request.model}, which makes at most "
+                f"{spec.frames.max} frames at once.",
+                param=request.length_param,
             )
 
 

@@ -55,15 +55,15 @@ def discover(points: Iterable[EntryPoint] | None = None) -> Plugins:
         version = point.dist.version if point.dist else ""
         try:
             own_models, own_dialects = _offers(point)
-        except Exception as error:
+        except (Exception, SystemExit) as error:  # some modules exit when they don't like their surroundings
             log.exception("plugin_broken", plugin=point.name, distribution=distribution)
             reason = f"{type(error).__name__}: {error}"
             statuses.append(PluginStatus(point.name, distribution, version, error=reason))
             continue
         for model in own_models:
-            _claim("model", models, model.id, model, point.name)
+            _claim("model", models, model.id, model, f"{point.name} ({distribution})")
         for dialect in own_dialects:
-            _claim("dialect", dialects, dialect.name, dialect, point.name)
+            _claim("dialect", dialects, dialect.name, dialect, f"{point.name} ({distribution})")
         statuses.append(
             PluginStatus(
                 point.name,
@@ -91,6 +91,10 @@ def _offers(point: EntryPoint) -> tuple[list[ModelSpec], list[DialectSpec]]:
     for kind, offered, expected in (("models", models, ModelSpec), ("dialects", dialects, DialectSpec)):
         if strangers := [spec for spec in offered if not isinstance(spec, expected)]:
             raise TypeError(f"framegate_{kind} gave {strangers[0]!r}, which is no {expected.__name__}")
+    names = [*(("model", model.id) for model in models), *(("dialect", dialect.name) for dialect in dialects)]
+    for kind, name in names:
+        if names.count((kind, name)) > 1:
+            raise ValueError(f"it offers the {kind} {name} twice")
     return models, dialects
 
 
@@ -106,12 +110,17 @@ def load_object(import_string: str) -> Any:
     """The object behind ``module:name``.
 
     Raises:
-        PluginError: the module or the name does not exist; says which package is missing if one is.
+        PluginError: the module can't be imported, or has no such name; says which package is missing if
+            one is.
     """
     module_name, _, name = import_string.partition(":")
     try:
-        return getattr(importlib.import_module(module_name), name)
+        module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         raise PluginError(f"{import_string} needs the module {error.name}, which is not installed.") from error
-    except AttributeError as error:
-        raise PluginError(f"{import_string}: the module {module_name} has no {name}.") from error
+    except Exception as error:
+        raise PluginError(f"{import_string} can't be imported: {type(error).__name__}: {error}") from error
+    try:
+        return getattr(module, name)
+    except AttributeError:
+        raise PluginError(f"{import_string}: the module {module_name} has no {name or 'empty name'}.") from None

@@ -77,7 +77,7 @@ class Registry:
         try:
             return self._names[name]
         except KeyError:
-            near = difflib.get_close_matches(name, self._names, n=3)
+            near = difflib.get_close_matches(name[:100], self._names, n=3)
             hint = f" Did you mean {' or '.join(near)}?" if near else ""
             raise ModelNotFound(f"There is no model {name[:100]!r}.{hint}", param="model") from None
 
@@ -99,6 +99,8 @@ class Registry:
                 options={**spec.options, **config.options},
                 defaults=config.defaults.over(spec.defaults),
             )
+            if spec.needs_source and not served[name].source:
+                raise ConfigError(f"models.{name}: give the backend {backend!r} a source, a folder or a hub id.")
         return served
 
     def _add_presets(self, configured: Mapping[str, PresetConfig]) -> None:

@@ -13,7 +13,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from framegate.core import planning
-from framegate.core.errors import ArtifactGone, FramegateError, InvalidRequest, JobExists, JobNotFound
+from framegate.core.errors import ArtifactGone, InvalidRequest, JobExists, JobNotFound
 from framegate.core.jobs import Job, JobState
 from framegate.core.models import fit
 from framegate.core.ports import ArtifactStore, JobStore, MediaFetcher, MediaSource, QueueCounts, WorkerInfo
@@ -104,7 +104,7 @@ class JobService:
             await self._store.submit(
                 job, max_queued=self.max_queued, owner_max_queued=submission.client.max_queued
             )
-        except FramegateError:
+        except BaseException:  # whatever happened, a client's leaving too: no job came to use them
             for ref in taken.values():
                 self._media.discard(ref)
             raise

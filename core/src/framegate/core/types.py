@@ -66,6 +66,11 @@ class GenerationRequest(Struct, frozen=True, omit_defaults=True):
     last_image: MediaRef | None = None
     video: MediaRef | None = None
 
+    @property
+    def length_param(self) -> str:
+        """The field that says how long the video is."""
+        return "duration" if self.num_frames is None else "num_frames"
+
 
 class Shot(Struct, frozen=True, omit_defaults=True):
     """One call of a backend: every value is decided and within the model's limits.

@@ -14,6 +14,7 @@ from framegate.adapters.http.paths import has_trailing_slash
 from framegate.adapters.http.static_files import load_assets, send_asset
 from litestar import Litestar, Response, get
 from litestar.handlers import HTTPRouteHandler
+from litestar.params import FromPath
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.openapi.spec import Components, SecurityScheme, Tag
@@ -43,7 +44,7 @@ def docs_routes(mounted: Sequence[Mounted], *, has_keys: bool) -> list[HTTPRoute
         return send_asset(request, assets, "docs.html", policy=_POLICY)
 
     @get("/docs/{name:str}", include_in_schema=False)
-    async def docs_asset(request: HTTPRequest, name: str) -> Response[bytes]:
+    async def docs_asset(request: HTTPRequest, name: FromPath[str]) -> Response[bytes]:
         return send_asset(request, assets, name, policy=_POLICY)
 
     @get("/openapi.json", include_in_schema=False)
@@ -67,7 +68,7 @@ def openapi_config(mounted: Sequence[Mounted], *, has_keys: bool) -> OpenAPIConf
             *(Tag(name=entry.spec.name, description=entry.spec.summary) for entry in mounted),
             Tag(name="server", description="The server itself"),
         ],
-        components=Components(security_schemes={_SCHEME: scheme} if has_keys else {}),
+        components=Components(security_schemes={_SCHEME: scheme} if has_keys else None),
         # Litestar's own pages load their scripts from elsewhere; of them only this one is served.
         path="/docs/schema",
         render_plugins=[JsonRenderPlugin()],
@@ -86,6 +87,10 @@ def openapi_document(app: Litestar, mounted: dict[str, Mounted], *, has_keys: bo
                 operation = document["paths"].get(route.path_format, {}).get(method.lower())
                 if operation is not None:
                     _complete(operation, handler, mounted, schemas, has_keys=has_keys)
+    for operations in document["paths"].values():
+        if "get" in operations:
+            # The same once more, without its body.
+            operations.pop("head", None)
     return document
 
 

@@ -9,7 +9,7 @@ from typing import NoReturn
 from urllib.parse import unquote_to_bytes
 
 from msgspec import Struct
-from PIL import Image, features
+from PIL import Image, UnidentifiedImageError, features
 
 from framegate.adapters.media.pixels import to_srgb
 from framegate.core.errors import InvalidMedia
@@ -35,7 +35,7 @@ UPRIGHT = {
     8: Image.Transpose.ROTATE_90,
 }
 
-# Pillow checks sizes as soon as it has read a header; from half as much on it only warns.
+# Pillow checks sizes as soon as it has read a header, but up to twice the limit it would only warn.
 Image.MAX_IMAGE_PIXELS = MAX_PIXELS
 warnings.simplefilter("error", Image.DecompressionBombWarning)
 
@@ -86,7 +86,7 @@ def decode_image(data: bytes) -> DecodedImage:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         _refuse_pixels(int(re.findall(r"\d+", str(error))[0]))
-    except Image.UnidentifiedImageError:
+    except UnidentifiedImageError:
         raise InvalidMedia(f"This is not a picture that can be read ({FORMAT_NAMES}).") from None
     except Exception as error:  # Pillow's decoders raise whatever a damaged file leads them into
         raise InvalidMedia("This picture is damaged or incomplete.") from error

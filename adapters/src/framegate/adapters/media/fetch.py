@@ -22,6 +22,12 @@ HEADERS = {
     "User-Agent": "Framegate",
 }
 
+REFUSALS = {
+    Refusal.ADDRESS: "an address that is not public",
+    Refusal.PORT: "a port other than 80 and 443",
+}
+REMEDY = "The server's operator can open hosts and networks with `[fetch] allow`."
+
 
 class UrlFetcher:
     """Fetches http(s) URLs of strangers, from public addresses and from what ``allow`` opens.
@@ -133,24 +139,16 @@ def _redirected(url: URL, location: str, shown: str) -> URL:
 
 def _explain(error: Exception, guard: Guard, shown: str) -> NoReturn:
     """Raise what a person needs to know. Never the error's own text: it names addresses and ports."""
-    match guard.refusal, error:
-        case Refusal.ADDRESS, _:
-            message = (
-                f"{shown} leads to an address that is not public. The server's operator can open hosts and "
-                "networks with `[fetch] allow`."
-            )
-        case Refusal.PORT, _:
-            message = (
-                f"{shown} leads to a port other than 80 and 443. The server's operator can open hosts and "
-                "networks with `[fetch] allow`."
-            )
-        case _, aiohttp.ClientConnectorDNSError():
+    match error:
+        case aiohttp.ClientConnectorDNSError():
             message = f"The host of {shown} could not be resolved."
-        case _, aiohttp.ClientSSLError():
+        case aiohttp.ClientSSLError():
             message = f"{shown} could not be fetched: no secure connection, its certificate may be wrong."
-        case _, aiohttp.ClientConnectorError():
+        case aiohttp.ClientConnectorError() if guard.refusal is not None:
+            message = f"{shown} leads to {REFUSALS[guard.refusal]}. {REMEDY}"
+        case aiohttp.ClientConnectorError():
             message = f"{shown} could not be fetched: its server can't be reached."
-        case _, aiohttp.ClientPayloadError():
+        case aiohttp.ClientPayloadError():
             message = f"{shown} could not be fetched: the file broke off."
         case _:
             message = f"{shown} could not be fetched: its server gave no proper HTTP answer."

@@ -124,6 +124,11 @@ class EmbeddedValkey:
             time.sleep(0.01)
         log.info("valkey_started", pid=self._process.pid)
 
+    @property
+    def ended(self) -> bool:
+        """Whether it has ended without having been told to."""
+        return self._process is not None and self._process.poll() is not None
+
     def stop(self) -> None:
         if self._process is None:
             return

@@ -10,6 +10,7 @@ from framegate.core.errors import NotFound
 from litestar import route
 from litestar.exceptions import PermissionDeniedException
 from litestar.handlers import HTTPRouteHandler
+from litestar.params import FromPath
 from litestar.types import ASGIApp
 
 
@@ -20,7 +21,7 @@ def result_routes(tasks: Tasks, *, output_root: str) -> list[HTTPRouteHandler]:
         media_type="video/mp4",
         summary="The file that a task made",
     )
-    async def task_result(request: HTTPRequest, task_id: str) -> ASGIApp:
+    async def task_result(request: HTTPRequest, task_id: FromPath[str]) -> ASGIApp:
         job = await tasks.get(client_of(request.scope), task_id)
         if not job.artifacts:
             raise NotFound("Task not completed")
@@ -32,7 +33,7 @@ def result_routes(tasks: Tasks, *, output_root: str) -> list[HTTPRouteHandler]:
         media_type="video/mp4",
         summary="A result by the path that its task's state names",
     )
-    async def download(request: HTTPRequest, file_path: str) -> ASGIApp:
+    async def download(request: HTTPRequest, file_path: FromPath[str]) -> ASGIApp:
         try:
             job = await tasks.find_download(client_of(request.scope), file_path, output_root)
         except Forbidden:

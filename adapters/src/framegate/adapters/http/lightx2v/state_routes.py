@@ -8,6 +8,7 @@ from framegate.adapters.http.lightx2v.tasks import Tasks
 from framegate.core.errors import FramegateError
 from litestar import delete, get
 from litestar.handlers import HTTPRouteHandler
+from litestar.params import FromPath
 
 _UNLIMITED = 2**31 - 1
 
@@ -17,7 +18,7 @@ def state_routes(tasks: Tasks) -> list[HTTPRouteHandler]:
     queue_size = service.max_queued or _UNLIMITED
 
     @get("/v1/tasks/{task_id:str}/status", summary="State of a task")
-    async def task_status(request: HTTPRequest, task_id: str) -> TaskState:
+    async def task_status(request: HTTPRequest, task_id: FromPath[str]) -> TaskState:
         return task_state(await tasks.get(client_of(request.scope), task_id))
 
     @get("/v1/tasks", summary="All of the caller's tasks, by id")
@@ -26,7 +27,7 @@ def state_routes(tasks: Tasks) -> list[HTTPRouteHandler]:
         return {job.id: task_state(job) for job in reversed(jobs)}
 
     @delete("/v1/tasks/{task_id:str}", status_code=200, summary="Stop a task")
-    async def stop_task(request: HTTPRequest, task_id: str) -> Stopped:
+    async def stop_task(request: HTTPRequest, task_id: FromPath[str]) -> Stopped:
         try:
             stopped = await tasks.stop(client_of(request.scope), task_id)
         except FramegateError as error:

@@ -15,7 +15,7 @@ from framegate.core.errors import GenerationFailed, JobCancelled
 from framegate.core.jobs import Job, JobState
 from litestar import post
 from litestar.handlers import HTTPRouteHandler
-from litestar.params import Parameter
+from litestar.params import QueryParameter
 from litestar.types import ASGIApp
 
 _VIDEO_EXAMPLES: Mapping[str, Any] = {
@@ -101,8 +101,8 @@ def submit_routes(tasks: Tasks) -> list[HTTPRouteHandler]:
     )
     async def image_sync(
         request: HTTPRequest,
-        timeout_seconds: Annotated[float, Parameter(gt=0, le=86400)] = 600,
-        poll_interval_seconds: Annotated[float, Parameter(gt=0)] = 0.5,
+        timeout_seconds: Annotated[float, QueryParameter(gt=0, le=86400)] = 600,
+        poll_interval_seconds: Annotated[float, QueryParameter(gt=0)] = 0.5,
     ) -> ASGIApp:
         # The real server polls; here the job's end is waited for.
         del poll_interval_seconds

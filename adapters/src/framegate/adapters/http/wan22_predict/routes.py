@@ -21,6 +21,7 @@ from framegate.core.jobs import Job, JobState
 from framegate.core.service import JobService, Submission
 from litestar import Response, get, post
 from litestar.handlers import HTTPRouteHandler
+from litestar.params import FromPath
 from litestar.response import Redirect
 from msgspec import Meta, Struct
 
@@ -122,7 +123,7 @@ def _page_routes(prefix: str) -> list[HTTPRouteHandler]:
         return send_asset(request, assets, "index.html", policy=_POLICY)
 
     @get("/predict-page/{name:str}", opt=dict(PUBLIC), include_in_schema=False)
-    async def page_asset(request: HTTPRequest, name: str) -> Response[bytes]:
+    async def page_asset(request: HTTPRequest, name: FromPath[str]) -> Response[bytes]:
         return send_asset(request, assets, name, policy=_POLICY)
 
     return [page, page_asset]

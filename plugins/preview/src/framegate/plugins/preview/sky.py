@@ -70,14 +70,14 @@ def starfield(rng: np.random.Generator, width: int, height: int, density: float)
     radius = max(0.6, min(width, height) / 620)
     glow = _blurred(bright, radius * 1.6)
     points = 2.2 * _blurred(faint, radius * 0.45) + 4.0 * _blurred(bright, radius * 0.6)
-    return np.clip(points + 6.0 * glow, 0.0, 1.0).astype(np.float32)
+    stars: Floats = np.clip(points + 6.0 * glow, 0.0, 1.0)
+    return stars.astype(np.float32)
 
 
 def _blurred(values: Floats, radius: float) -> Floats:
     picture = Image.fromarray((np.clip(values, 0.0, 1.0) * 255.0).astype(np.uint8))
     blurred = np.asarray(picture.filter(ImageFilter.GaussianBlur(radius)))
-    spread: Floats = blurred.astype(np.float32) / np.float32(255.0)
-    return spread
+    return blurred.astype(np.float32) / np.float32(255.0)
 
 
 def clouds(

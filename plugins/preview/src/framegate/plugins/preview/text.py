@@ -11,14 +11,12 @@ ELLIPSIS = "…"
 _LONGEST = 600
 """More of a prompt than this is never drawn."""
 _STAND_INS = {
-    "„": '"',
-    "«": '"',
-    "»": '"',
-    "‐": "-",
-    "‑": "-",
-    "−": "-",
+    **dict.fromkeys("‐‑–—−―", "-"),
+    **dict.fromkeys("„«»「」『』《》", '"'),
     "、": ", ",
     "。": ". ",
+    "×": "x",
+    "€": "EUR ",
     "Æ": "AE",
     "æ": "ae",
     "Œ": "OE",
@@ -102,6 +100,7 @@ def _longest_start(word: str, font: Font, width: float) -> int:
 
 
 def _shortened(line: str, font: Font, width: float) -> str:
+    """``line`` with an ellipsis, cut between words unless it is a single one."""
     while line and font.getlength(line + ELLIPSIS) > width:
-        line = line[:-1]
+        line = line.rpartition(" ")[0] or line[:-1]
     return line.rstrip(" ,.;:…") + ELLIPSIS

@@ -5,13 +5,14 @@ from framegate.plugins.preview.colours import Colour
 from framegate.plugins.preview.motion import Floats, smoothstep
 from framegate.plugins.preview.noise import field, sampled
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageChops
 
 Bytes = NDArray[np.uint8]
 
 _TURN = np.arange(256) * (2.0 * np.pi / 256.0)
 _WAVE = np.round(63.0 * np.sin(_TURN)).astype(np.int16)
-_GLINT = (255.0 * np.clip((np.sin(_TURN) - 0.55) / 0.45, 0.0, 1.0) ** 1.4).astype(np.uint16)
+_CRESTS = np.linspace(-1.0, 1.0, 256)
+_GLINT = (255.0 * np.clip((_CRESTS - 0.34) / 0.5, 0.0, 1.0) ** 1.3).astype(np.uint8)
 
 
 class Water:
@@ -40,7 +41,7 @@ class Water:
         self._swing = np.round((0.4 + near * height * 0.045 * chop) * 8).astype(np.int16)
         ratio = min(1.0, (horizon - 1) / rows)
         self._mirrored = (horizon - 1 - np.arange(rows, dtype=np.float32)[:, None] * ratio).astype(np.int16)
-        self._columns = np.arange(width, dtype=np.int32)[None, :]
+        self._columns = np.arange(width, dtype=np.intp)[None, :]
 
         self._tint = Image.new("RGB", (width, rows), tint)
         murk = np.clip(0.08 + depth * near**0.8, 0.0, 0.92) + np.zeros_like(columns)
@@ -48,7 +49,7 @@ class Water:
         spread = width * (0.035 + 0.16 * near)
         beam = np.exp(-(((columns - light_x) / spread) ** 2)) * (1.0 - 0.6 * near)
         everywhere = 0.08 * (1.0 - smoothstep(0.0, 0.8, near))
-        self._beam = (255.0 * np.clip(beam + everywhere, 0.0, 1.0)).astype(np.uint16)
+        self._beam = Image.fromarray((255.0 * np.clip(beam + everywhere, 0.0, 1.0)).astype(np.uint8))
         self._light = Image.new("RGB", (width, rows), light)
 
     def _phase(
@@ -74,13 +75,13 @@ class Water:
         pixels = np.frombuffer(above.tobytes(), dtype=np.uint32)
         first = self._phases[0] + np.uint8(int(seconds * 150.0) & 255)
         second = self._phases[1] - np.uint8(int(seconds * 105.0) & 255)
-        wave = _WAVE[first] + _WAVE[second]
+        wave = np.take(_WAVE, first) + np.take(_WAVE, second)
         source = self._mirrored + ((wave * (self._swing >> 1)) >> 9)
         np.clip(source, 0, self._horizon - 1, out=source)
-        index = source.astype(np.int32) * np.int32(self._width) + self._columns
+        index = source.astype(np.intp) * self._width + self._columns
         mirrored = np.take(pixels, index).view(np.uint8).reshape(*index.shape, 4)
         surface = Image.fromarray(mirrored).convert("RGB")
         surface.paste(self._tint, (0, 0), self._murk)
-        glint = np.maximum(_GLINT[first], _GLINT[second]) * self._beam >> 8
-        surface.paste(self._light, (0, 0), Image.fromarray(glint.astype(np.uint8)))
+        glint = Image.fromarray(np.take(_GLINT, (wave + 127).astype(np.uint8)))
+        surface.paste(self._light, (0, 0), ImageChops.multiply(glint, self._beam))
         canvas.paste(surface, (0, self._horizon))

@@ -12,6 +12,8 @@ const LABELS = {
   guidance_scale: "Guidance",
   fps: "Frames per second",
   seed: "Seed",
+  image_url: "Picture",
+  image_base64: "Picture",
 };
 const NUMBERS = ["width", "height", "num_frames", "num_inference_steps", "guidance_scale", "fps"];
 

@@ -1,0 +1,215 @@
+"""Job records in Valkey: listing, limits under load, watching, retention."""
+
+import asyncio
+import json
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import aclosing
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+import redis
+from dramatiq import Message
+from sample_jobs import make_job
+
+from framegate.adapters.queue.broker import ACTOR_NAME, make_broker
+from framegate.adapters.stores.connections import connect, connect_async
+from framegate.adapters.stores.embedded import EmbeddedValkey
+from framegate.adapters.stores.folder import FolderStore
+from framegate.adapters.stores.jobs import ValkeyJobStore
+from framegate.adapters.stores.leases import WorkerLeases
+from framegate.adapters.stores.records import DRAMATIQ_NAMESPACE
+from framegate.adapters.stores.retention import Retention
+from framegate.core.errors import QueueFull, Unavailable
+from framegate.core.jobs import Job, JobState
+from framegate.core.types import Artifact, MediaKind
+
+Result = TypeVar("Result")
+WithStore = Callable[[Callable[[ValkeyJobStore], Awaitable[Result]]], Result]
+
+
+def with_store(url: str, use: Callable[[ValkeyJobStore], Awaitable[Result]]) -> Result:
+    async def run() -> Result:
+        store = ValkeyJobStore(connect_async(url))
+        try:
+            return await use(store)
+        finally:
+            await store.close()
+
+    return asyncio.run(run())
+
+
+async def submit(store: ValkeyJobStore, job: Job) -> None:
+    await store.submit(job, max_queued=0, owner_max_queued=0)
+
+
+def test_ticket_is_a_dramatiq_message(valkey: EmbeddedValkey, client: redis.Redis) -> None:
+    """Our script writes what Dramatiq's own enqueue writes: the layout that we rely on."""
+    with_store(valkey.url, lambda store: submit(store, make_job("a")))
+    tickets = connect(valkey.url, text=False)
+    broker = make_broker(tickets)
+    broker.declare_queue("q-test")
+    own = broker.enqueue(
+        Message(queue_name="q-test", actor_name=ACTOR_NAME, args=("q-test",), kwargs={}, options={})
+    )
+    stored = client.hgetall(f"{DRAMATIQ_NAMESPACE}:q-test.msgs")
+    ours, theirs = (json.loads(stored[key]) for key in client.lrange(f"{DRAMATIQ_NAMESPACE}:q-test", 0, -1))
+    assert ours.keys() == theirs.keys()
+    assert {name: type(value) for name, value in ours.items()} == {n: type(v) for n, v in theirs.items()}
+    received = list(filter(None, (next(broker.consume("q-test", prefetch=2, timeout=10)) for _ in "12")))
+    assert received[0].args == ("q-test",)
+    assert received[0].actor_name == own.actor_name
+    consumer = broker.consume("q-test")
+    consumer.ack(received[0])
+    tickets.close()
+
+
+def test_listing_is_newest_first_and_by_owner_and_state(valkey: EmbeddedValkey, client: redis.Redis) -> None:
+    async def use(store: ValkeyJobStore) -> tuple[list[str], list[str], list[str]]:
+        for index in range(450):
+            await submit(store, make_job(f"j{index}", owner="alice" if index % 3 else "bob"))
+        await store.cancel("j3")
+        everybodys = await store.list(owner=None, states=(), limit=420)
+        bobs = await store.list(owner="bob", states=(), limit=3)
+        cancelled = await store.list(owner="bob", states=[JobState.CANCELLED], limit=10)
+        return [job.id for job in everybodys], [job.id for job in bobs], [job.id for job in cancelled]
+
+    everybodys, bobs, cancelled = with_store(valkey.url, use)
+    assert everybodys == [f"j{index}" for index in range(449, 29, -1)]
+    assert bobs == ["j447", "j444", "j441"]
+    assert cancelled == ["j3"]
+
+
+def test_queue_cap_holds_under_64_submits_at_once(valkey: EmbeddedValkey, client: redis.Redis) -> None:
+    async def use(store: ValkeyJobStore) -> list[BaseException | None]:
+        return await asyncio.gather(
+            *(store.submit(make_job(f"j{i}"), max_queued=5, owner_max_queued=0) for i in range(64)),
+            return_exceptions=True,
+        )
+
+    outcomes = with_store(valkey.url, use)
+    assert sum(outcome is None for outcome in outcomes) == 5
+    assert sum(isinstance(outcome, QueueFull) for outcome in outcomes) == 59
+
+
+def test_a_repeated_submit_of_the_same_job_is_one_job(valkey: EmbeddedValkey, client: redis.Redis) -> None:
+    """The client library repeats a call whose answer was lost."""
+    job = make_job("once")
+
+    async def use(store: ValkeyJobStore) -> int:
+        await submit(store, job)
+        await submit(store, job)
+        return (await store.counts()).queued
+
+    assert with_store(valkey.url, use) == 1
+
+
+def test_watchers_see_every_state(valkey: EmbeddedValkey, client: redis.Redis) -> None:
+    async def use(store: ValkeyJobStore) -> list[str]:
+        await submit(store, make_job("seen"))
+        leases = WorkerLeases(client, "w")
+        seen: list[str] = []
+        async with store.changes("seen") as ticks, aclosing(ticks):
+
+            async def next_state() -> None:
+                await asyncio.wait_for(anext(ticks), 5)
+                job = await store.get("seen")
+                assert job is not None
+                seen.append(f"{job.state} {job.progress:.0%}")
+
+            job = await asyncio.to_thread(leases.claim, "q-test")
+            assert job is not None
+            await next_state()
+            await asyncio.to_thread(leases.beat, job, 0.5, "half")
+            await next_state()
+            await asyncio.to_thread(leases.succeed, job, ())
+            await next_state()
+        return seen
+
+    assert with_store(valkey.url, use)[-1] == "succeeded 100%"
+
+
+def test_watchers_survive_a_restart_of_valkey(data_dir: Path) -> None:
+    valkey = EmbeddedValkey(data_dir)
+    valkey.start()
+
+    async def use(store: ValkeyJobStore) -> Job | None:
+        await submit(store, make_job("a"))
+        async with store.changes("a") as ticks:
+            valkey.stop()
+            with pytest.raises(Unavailable):
+                await store.get("a")
+            valkey.start()
+            await asyncio.wait_for(anext(ticks), 15)
+            return await store.get("a")
+
+    try:
+        job = with_store(valkey.url, use)
+    finally:
+        valkey.stop()
+    assert job is not None
+    assert job.state == JobState.QUEUED
+
+
+def test_retention_removes_files_then_records(
+    valkey: EmbeddedValkey, client: redis.Redis, data_dir: Path
+) -> None:
+    artifacts = FolderStore(data_dir)
+
+    async def use(store: ValkeyJobStore) -> None:
+        await submit(store, make_job("old", owner="alice", result_name="boat.mp4"))
+        leases = WorkerLeases(client, "w")
+        job = await asyncio.to_thread(leases.claim, "q-test")
+        assert job is not None
+        made = artifacts.workdir("x") / "video.mp4"
+        made.write_bytes(b"video")
+        size = artifacts.put(made, "results/old/1-0.mp4")
+        artifact = Artifact(MediaKind.VIDEO, "results/old/1-0.mp4", "video/mp4", size, 64, 64)
+        await asyncio.to_thread(leases.succeed, job, (artifact,))
+
+        kept = Retention(store, artifacts, files_for=60, records_for=60)
+        assert await kept.sweep() == 0
+        assert artifacts.path(artifact.key) is not None
+
+        await asyncio.sleep(0.01)
+        files_due = Retention(store, artifacts, files_for=0, records_for=60)
+        assert await files_due.sweep() == 1
+        assert artifacts.path(artifact.key) is None
+        assert await store.get("old") is not None
+        assert await store.find_result_name("alice", "boat.mp4") == "old"
+
+        await Retention(store, artifacts, files_for=0, records_for=0).sweep()
+        assert await store.get("old") is None
+        assert await store.find_result_name("alice", "boat.mp4") is None
+
+    with_store(valkey.url, use)
+    left = set(client.keys("fg:*")) - {"fg:seq", "fg:tickets", "fg:queues"}
+    assert {key for key in left if not key.startswith(DRAMATIQ_NAMESPACE)} == set()
+
+
+def test_sweep_replaces_a_lost_ticket(valkey: EmbeddedValkey, client: redis.Redis) -> None:
+    with_store(valkey.url, lambda store: submit(store, make_job("a")))
+    client.delete(f"{DRAMATIQ_NAMESPACE}:q-test", f"{DRAMATIQ_NAMESPACE}:q-test.msgs")
+    leases = WorkerLeases(client, "w")
+    assert leases.sweep() == (0, 1)
+    assert leases.sweep() == (0, 0)
+    assert client.llen(f"{DRAMATIQ_NAMESPACE}:q-test") == 1
+
+
+def test_lease_lets_a_dead_workers_job_go(
+    valkey: EmbeddedValkey, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("framegate.adapters.stores.leases.LEASE_SECONDS", 0.2)
+    with_store(valkey.url, lambda store: submit(store, make_job("a")))
+    dead, alive = WorkerLeases(client, "dead"), WorkerLeases(client, "alive")
+    job = dead.claim("q-test")
+    assert job is not None
+    assert alive.sweep()[0] == 0
+    deadline = time.monotonic() + 5
+    while alive.sweep()[0] == 0:
+        assert time.monotonic() < deadline
+    again = alive.claim("q-test")
+    assert again is not None
+    assert (again.id, again.attempt) == ("a", 2)
+    assert dead.succeed(job, ()) is None, "the dead worker's result is not wanted any more"

@@ -1,0 +1,34 @@
+"""Jobs for tests that don't care what is in them."""
+
+import time
+
+from framegate.core.jobs import Job
+from framegate.core.types import GenerationRequest, Shot, Task
+
+
+def make_job(job_id: str, *, owner: str = "", queue: str = "q-test", max_running: int = 0, **labels: str) -> Job:
+    return Job(
+        id=job_id,
+        model="test",
+        served_by="test",
+        queue=queue,
+        dialect="test",
+        request=GenerationRequest(model="test", task=Task.TEXT_TO_VIDEO, prompt="a boat"),
+        shots=(
+            Shot(
+                task=Task.TEXT_TO_VIDEO,
+                prompt="a boat",
+                width=64,
+                height=64,
+                num_frames=8,
+                fps=8,
+                seed=1,
+                num_inference_steps=1,
+                guidance_scale=1,
+            ),
+        ),
+        created_at=time.time(),
+        owner=owner,
+        max_running=max_running,
+        labels=labels,
+    )
