@@ -1,9 +1,9 @@
 """Make a video with one call of ``POST /predict`` and save it.
 
-    export FRAMEGATE_URL=http://localhost:8000      # with the prefix, if the server has one
-    export FRAMEGATE_API_KEY=…                      # if the server asks for one
-    python predict.py "A white cat on a surfboard" -o cat.mp4
-    python predict.py "The cat turns its head" --image cat.png -o turned.mp4
+export FRAMEGATE_URL=http://localhost:8000      # with the prefix, if the server has one
+export FRAMEGATE_API_KEY=…                      # if the server asks for one
+python predict.py "A white cat on a surfboard" -o cat.mp4
+python predict.py "The cat turns its head" --image cat.png -o turned.mp4
 """
 
 import argparse
@@ -20,7 +20,16 @@ TIMEOUT = 660
 
 
 def request_body(options: argparse.Namespace) -> dict[str, Any]:
-    names = ("negative_prompt", "width", "height", "num_frames", "num_inference_steps", "guidance_scale", "fps", "seed")
+    names = (
+        "negative_prompt",
+        "width",
+        "height",
+        "num_frames",
+        "num_inference_steps",
+        "guidance_scale",
+        "fps",
+        "seed",
+    )
     body = {"prompt": options.prompt}
     body |= {name: value for name in names if (value := getattr(options, name)) is not None}
     if options.image and options.image.lower().startswith(("http://", "https://")):
@@ -49,7 +58,7 @@ def predict(url: str, key: str, body: dict[str, Any]) -> dict[str, Any]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Make a video from a prompt, and from a picture if you like.")
+    parser = argparse.ArgumentParser(description="Make a video from a prompt and, if you like, a picture.")
     parser.add_argument("prompt")
     parser.add_argument("--url", default=os.environ.get("FRAMEGATE_URL", "http://localhost:8000"))
     parser.add_argument("--image", metavar="FILE|URL", help="a picture to start from")

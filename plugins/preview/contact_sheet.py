@@ -5,10 +5,11 @@ from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
+from PIL import Image, ImageDraw, ImageFont
+
 from framegate.core.types import Shot, Task
 from framegate.plugins.preview.backend import PreviewBackend
 from framegate.plugins.preview.styles import STYLES
-from PIL import Image, ImageDraw, ImageFont
 
 IMAGES = Path(__file__).parents[2] / "docs" / "images"
 WIDTH, HEIGHT = 832, 480

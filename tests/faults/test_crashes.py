@@ -110,5 +110,3 @@ def test_cancel_stops_a_running_job_and_the_next_starts(start_server: StartServe
     eventually(lambda: status(server, long)["message"] == "cancelled", seconds=3, what="the cancel")
     eventually(lambda: all_succeeded(server, [following]), what="the next job")
     assert result_files(server) == [following]
-
-

@@ -2,8 +2,9 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -31,7 +32,10 @@ MODEL = ModelSpec(
     parameters=frozenset({"last_image", "strength", "negative_prompt"}),
 )
 WORKER = WorkerInfo("w1", "here", 1, "cpu", "0", ("preview",), 0.0)
-CONTENT = {MediaKind.VIDEO: b"\0\0\0\x20ftypisom" + bytes(range(256)) * 4, MediaKind.IMAGE: b"\x89PNG\r\n" + b"p" * 100}
+CONTENT = {
+    MediaKind.VIDEO: b"\0\0\0\x20ftypisom" + bytes(range(256)) * 4,
+    MediaKind.IMAGE: b"\x89PNG\r\n" + b"p" * 100,
+}
 BROKEN = "https://example.com/broken.png"
 
 
@@ -52,6 +56,9 @@ class Stand:
             max_queued=max_queued,
         )
         self.url = ""
+
+    def has(self, job_id: str) -> bool:
+        return job_id in self.store._jobs  # pyright: ignore[reportPrivateUsage] # the test looks behind the scenes
 
     def job(self, job_id: str) -> Job:
         return self.store._jobs[job_id]  # pyright: ignore[reportPrivateUsage] # the test looks behind the scenes
@@ -87,7 +94,7 @@ class Stand:
         return self.store.fail(job.id, JobError("generation_failed", message))
 
     @contextmanager
-    def working(self, *, failing: str = "") -> Iterator[None]:
+    def working(self, *, failing: str = "") -> Generator[None]:
         """A worker that runs whatever comes while the block lasts."""
         stop = threading.Event()
 
@@ -125,32 +132,41 @@ def own_dialects() -> dict[str, DialectSpec]:
     return {spec.name: spec for spec in framegate_dialects()}
 
 
+def _start(
+    running: ExitStack,
+    folder: Path,
+    options: Mapping[str, Mapping[str, Any]] | None = None,
+    *,
+    dialects: Mapping[str, DialectSpec] | None = None,
+    max_queued: int = 100,
+    **tables: Any,
+) -> Stand:
+    stand = Stand(folder, max_queued)
+    app = create_app(
+        service=stand.service,
+        settings=make_settings(folder, options, **tables),
+        dialects=own_dialects() if dialects is None else dialects,
+    )
+    stand.url = running.enter_context(_served(app))
+    return stand
+
+
 @pytest.fixture
 def make_stand(tmp_path: Path) -> Iterator[StandMaker]:
     """Start the app on a free port: ``make_stand(options={"lightx2v": {...}}, auth={...}, max_queued=5)``."""
     with ExitStack() as running:
+        yield partial(_start, running, tmp_path)
 
-        def make(
-            options: Mapping[str, Mapping[str, Any]] | None = None,
-            *,
-            dialects: Mapping[str, DialectSpec] | None = None,
-            max_queued: int = 100,
-            **tables: Any,
-        ) -> Stand:
-            stand = Stand(tmp_path, max_queued)
-            app = create_app(
-                service=stand.service,
-                settings=make_settings(tmp_path, options, **tables),
-                dialects=own_dialects() if dialects is None else dialects,
-            )
-            stand.url = running.enter_context(_served(app))
-            return stand
 
-        yield make
+@pytest.fixture(scope="module")
+def shared_stand(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
+    """One for all tests of a module that don't mind each other."""
+    with ExitStack() as running:
+        yield _start(running, tmp_path_factory.mktemp("shared"))
 
 
 @contextmanager
-def _served(app: Any) -> Iterator[str]:
+def _served(app: Any) -> Generator[str]:
     config = uvicorn.Config(app, host="127.0.0.1", port=0, log_level="error", access_log=False, ws="none")
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)

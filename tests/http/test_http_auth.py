@@ -68,7 +68,8 @@ def test_bad_headers(header: str | None) -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "body"), [("/predict", "error"), ("/v1/tasks/video", "detail"), ("/v1/tasks/image/sync", "detail")]
+    ("path", "body"),
+    [("/predict", "error"), ("/v1/tasks/video", "detail"), ("/v1/tasks/image/sync", "detail")],
 )
 @pytest.mark.parametrize("headers", [{}, {"Authorization": "Bearer wrong"}])
 def test_401(guarded: Stand, path: str, body: str, headers: dict[str, str]) -> None:

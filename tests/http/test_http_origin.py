@@ -14,7 +14,16 @@ from framegate.adapters.http.origin import (
 
 from .conftest import Stand, StandMaker
 
-LOCAL_HOSTS = ["localhost", "LOCALHOST", "localhost.", "app.localhost", "127.0.0.1", "127.9.8.7", "::1", "[::1]"]
+LOCAL_HOSTS = [
+    "localhost",
+    "LOCALHOST",
+    "localhost.",
+    "app.localhost",
+    "127.0.0.1",
+    "127.9.8.7",
+    "::1",
+    "[::1]",
+]
 FOREIGN_HOSTS = [
     "example.com",
     "localhost.example.com",
@@ -46,7 +55,15 @@ def test_loopback_authorities(authority: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "authority", ["evil.com:8000", "localhost@evil.com", "localhost:80:80", "localhost:x", "localhost/evil.com", "::1:8000"]
+    "authority",
+    [
+        "evil.com:8000",
+        "localhost@evil.com",
+        "localhost:80:80",
+        "localhost:x",
+        "localhost/evil.com",
+        "::1:8000",
+    ],
 )
 def test_foreign_authorities(authority: str) -> None:
     assert not is_loopback_authority(authority)
@@ -74,17 +91,19 @@ def test_origins(origin: str, local: bool) -> None:
 
 
 @pytest.mark.parametrize("path", ["/health", "/predict", "/v1/tasks/", "/docs", "/no/such/path"])
-@pytest.mark.parametrize("header", [{"Host": "evil.example"}, {"Origin": "https://evil.example"}, {"Origin": "null"}])
-def test_foreign_requests_are_refused(stand: Stand, path: str, header: dict[str, str]) -> None:
-    answer = requests.get(stand.url + path, headers=header, timeout=10)
+@pytest.mark.parametrize(
+    "header", [{"Host": "evil.example"}, {"Origin": "https://evil.example"}, {"Origin": "null"}]
+)
+def test_foreign_requests_are_refused(shared_stand: Stand, path: str, header: dict[str, str]) -> None:
+    answer = requests.get(shared_stand.url + path, headers=header, timeout=10)
     assert answer.status_code == 403
     assert "X-Request-ID" in answer.headers
     assert "evil" not in answer.text
 
 
-def test_refusals_are_in_the_dialect_s_body(stand: Stand) -> None:
+def test_refusals_are_in_the_dialect_s_body(shared_stand: Stand) -> None:
     bodies = {
-        path: requests.post(stand.url + path, headers={"Origin": "null"}, timeout=10).json()
+        path: requests.post(shared_stand.url + path, headers={"Origin": "null"}, timeout=10).json()
         for path in ("/predict", "/v1/tasks/video", "/elsewhere")
     }
     assert set(bodies["/predict"]) == {"error"}
@@ -105,15 +124,15 @@ PATHS = ["/predict", "/v1/tasks/video", "/v1/tasks/x", "/v1/files/download/a/b.m
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_preflight_without_keys(stand: Stand, path: str) -> None:
-    answer = preflight(stand.url + path, "http://localhost:3000")
+def test_preflight_without_keys(shared_stand: Stand, path: str) -> None:
+    answer = preflight(shared_stand.url + path, "http://localhost:3000")
     assert answer.ok
     assert answer.headers["Access-Control-Allow-Origin"] == "http://localhost:3000"
     allowed = answer.headers["Access-Control-Allow-Headers"].lower()
     assert "authorization" in allowed
     assert "content-type" in allowed
     assert "POST" in answer.headers["Access-Control-Allow-Methods"]
-    assert preflight(stand.url + path, "https://evil.example").status_code == 403
+    assert preflight(shared_stand.url + path, "https://evil.example").status_code == 403
 
 
 @pytest.mark.parametrize("path", PATHS)

@@ -1,6 +1,7 @@
 """wan22-predict, part by part."""
 
 import base64
+import json
 import re
 import socket
 import time
@@ -45,7 +46,14 @@ def test_defaults(stand: Stand) -> None:
 def test_details_are_what_was_used(stand: Stand) -> None:
     with stand.working():
         answer = predict(
-            stand, width=100, height=95, num_frames=25, num_inference_steps=3, guidance_scale=7.5, fps=8, seed=42
+            stand,
+            width=100,
+            height=95,
+            num_frames=25,
+            num_inference_steps=3,
+            guidance_scale=7.5,
+            fps=8,
+            seed=42,
         )
     assert answer.json()["details"] == {
         "prompt": "a boat",
@@ -103,23 +111,25 @@ def test_details_are_what_was_used(stand: Stand) -> None:
         ("no_such_field", 1),
     ],
 )
-def test_each_limit(stand: Stand, field: str, value: Any) -> None:
-    answer = predict(stand, **{field: value})
+def test_each_limit(shared_stand: Stand, field: str, value: Any) -> None:
+    answer = predict(shared_stand, **{field: value})
     assert answer.status_code == 400, answer.text
     body = answer.json()
     assert field in body["error"]
     assert [item["field"] for item in body["errors"]] == [field]
     if value is not None and value != BROKEN:
-        assert str(value).strip() in body["error"]
+        assert json.dumps(value).strip('" ') in body["error"]
 
 
-def test_all_errors_are_listed(stand: Stand) -> None:
-    body = requests.post(f"{stand.url}/predict", json={"num_frames": 26, "fps": 0, "width": "a"}, timeout=10).json()
+def test_all_errors_are_listed(shared_stand: Stand) -> None:
+    body = requests.post(
+        f"{shared_stand.url}/predict", json={"num_frames": 26, "fps": 0, "width": "a"}, timeout=10
+    ).json()
     assert {item["field"] for item in body["errors"]} == {"prompt", "num_frames", "fps", "width"}
 
 
-def test_both_images(stand: Stand) -> None:
-    answer = predict(stand, image_url="https://example.com/a.png", image_base64="AAAA")
+def test_both_images(shared_stand: Stand) -> None:
+    answer = predict(shared_stand, image_url="https://example.com/a.png", image_base64="AAAA")
     assert answer.status_code == 400
     assert "image_url" in answer.json()["error"]
     assert "image_base64" in answer.json()["error"]
@@ -127,17 +137,28 @@ def test_both_images(stand: Stand) -> None:
 
 def test_images(stand: Stand) -> None:
     with stand.working():
-        for image in ({"image_url": "https://example.com/a.png"}, {"image_base64": "AAAA"}, {"image_url": None}):
+        for image in (
+            {"image_url": "https://example.com/a.png"},
+            {"image_base64": "AAAA"},
+            {"image_url": None},
+        ):
             assert predict(stand, **image).status_code == 200
     assert stand.media.taken == [UrlSource("https://example.com/a.png"), Base64Source("AAAA")]
     jobs = stand.store._jobs.values()  # pyright: ignore[reportPrivateUsage] # in the order of their submission
-    assert [job.request.task for job in jobs] == [Task.IMAGE_TO_VIDEO, Task.IMAGE_TO_VIDEO, Task.TEXT_TO_VIDEO]
+    assert [job.request.task for job in jobs] == [
+        Task.IMAGE_TO_VIDEO,
+        Task.IMAGE_TO_VIDEO,
+        Task.TEXT_TO_VIDEO,
+    ]
 
 
 def test_a_failure_is_told(stand: Stand) -> None:
     with stand.working(failing="The device is out of memory; try a smaller size."):
         answer = predict(stand)
-    assert (answer.status_code, answer.json()) == (500, {"error": "The device is out of memory; try a smaller size."})
+    assert (answer.status_code, answer.json()) == (
+        500,
+        {"error": "The device is out of memory; try a smaller size."},
+    )
 
 
 def test_the_limit(make_stand: StandMaker) -> None:
@@ -170,13 +191,13 @@ def test_a_full_queue(make_stand: StandMaker) -> None:
     assert int(answer.headers["Retry-After"]) > 0
 
 
-def test_wrong_methods(stand: Stand) -> None:
-    answer = requests.get(f"{stand.url}/predict", timeout=10)
+def test_wrong_methods(shared_stand: Stand) -> None:
+    answer = requests.get(f"{shared_stand.url}/predict", timeout=10)
     assert (answer.status_code, answer.json()) == (405, {"error": "Method Not Allowed"})
 
 
-def test_the_page(stand: Stand) -> None:
-    page = requests.get(f"{stand.url}/", timeout=10)
+def test_the_page(shared_stand: Stand) -> None:
+    page = requests.get(f"{shared_stand.url}/", timeout=10)
     assert page.headers["Content-Type"].startswith("text/html")
     policy = page.headers["Content-Security-Policy"]
     assert "default-src 'self'" in policy
@@ -185,9 +206,9 @@ def test_the_page(stand: Stand) -> None:
     assert not re.search(r"\son\w+=|style=", page.text)
     for link in re.findall(r'(?:src|href)="([^"]+)"', page.text):
         assert not link.startswith(("/", "http"))
-        assert requests.get(f"{stand.url}/{link}", timeout=10).status_code == 200
+        assert requests.get(f"{shared_stand.url}/{link}", timeout=10).status_code == 200
     labelled = set(re.findall(r'<label for="(\w+)"', page.text))
     assert labelled == set(re.findall(r'<(?:input|textarea) id="(\w+)"', page.text))
-    script = requests.get(f"{stand.url}/predict-page/page.js", timeout=10)
+    script = requests.get(f"{shared_stand.url}/predict-page/page.js", timeout=10)
     assert script.headers["Content-Type"].startswith("text/javascript")
     assert "innerHTML" not in script.text

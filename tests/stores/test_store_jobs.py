@@ -184,7 +184,7 @@ def test_retention_removes_files_then_records(
         assert await store.find_result_name("alice", "boat.mp4") is None
 
     with_store(valkey.url, use)
-    left = set(client.keys("fg:*")) - {"fg:seq", "fg:tickets", "fg:queues"}
+    left = {str(key) for key in client.keys("fg:*")} - {"fg:seq", "fg:tickets", "fg:queues"}
     assert {key for key in left if not key.startswith(DRAMATIQ_NAMESPACE)} == set()
 
 

@@ -1,7 +1,7 @@
 """The store in Valkey does exactly what `framegate.core.jobs` says, for any order of calls."""
 
 import asyncio
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import redis
@@ -171,7 +171,7 @@ class StoreMachine(RuleBasedStateMachine):
     @invariant()
     def records_agree(self) -> None:
         for name, expected in self.jobs.items():
-            found = decode_job(self.client.hgetall(f"{PREFIX}job:{name}"))
+            found = decode_job(cast("dict[str, str]", self.client.hgetall(f"{PREFIX}job:{name}")))
             for field in ("state", "attempt", "worker", "cancel_requested", "error", "artifacts", "message"):
                 assert getattr(found, field) == getattr(expected, field), (name, field)
             assert found.progress == pytest.approx(expected.progress, abs=1e-5)

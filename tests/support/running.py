@@ -42,7 +42,7 @@ def framegate(
 ) -> subprocess.CompletedProcess[str]:
     """Run the command line to its end."""
     return subprocess.run(
-        [*COMMAND, *map(os.fspath, arguments), "--data-dir", os.fspath(data_dir)],
+        [*COMMAND, *arguments, "--data-dir", data_dir],
         capture_output=True,
         text=True,
         timeout=120,

@@ -6,7 +6,9 @@ from framegate.core.jobs import Job
 from framegate.core.types import GenerationRequest, Shot, Task
 
 
-def make_job(job_id: str, *, owner: str = "", queue: str = "q-test", max_running: int = 0, **labels: str) -> Job:
+def make_job(
+    job_id: str, *, owner: str = "", queue: str = "q-test", max_running: int = 0, **labels: str
+) -> Job:
     return Job(
         id=job_id,
         model="test",

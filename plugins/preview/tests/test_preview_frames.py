@@ -12,13 +12,14 @@ import av
 import msgspec
 import numpy as np
 import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
 from framegate.core.errors import GenerationFailed, JobCancelled
 from framegate.core.types import Shot, Task
 from framegate.plugins.preview.backend import PreviewBackend
 from framegate.plugins.preview.source import cover
 from framegate.plugins.preview.styles import STYLES
-from numpy.typing import NDArray
-from PIL import Image
 
 Frame = NDArray[np.uint8]
 Make = Callable[..., list[Frame]]

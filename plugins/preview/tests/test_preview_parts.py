@@ -4,10 +4,11 @@ import subprocess
 import sys
 
 import pytest
+from PIL import ImageFont
+
 from framegate.plugins.preview.scene import FAMILIES, choose_family
 from framegate.plugins.preview.stage import Stage
 from framegate.plugins.preview.text import drawable, wrapped
-from PIL import ImageFont
 
 
 @pytest.mark.parametrize(

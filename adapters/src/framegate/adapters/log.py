@@ -20,7 +20,8 @@ def configure_logging(stream: TextIO = sys.stderr, *, level: int = logging.INFO)
     ]
     renderers: list[structlog.typing.Processor]
     if stream.isatty():
-        renderers = [structlog.dev.ConsoleRenderer()]
+        # The default would show the local variables of every frame, prompts and keys among them.
+        renderers = [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
     else:
         renderers = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     structlog.configure(

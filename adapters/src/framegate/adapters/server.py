@@ -83,7 +83,7 @@ async def _serve(
             listener = config.bind_socket()
         except SystemExit:
             raise ConfigError(
-                f"server.port: {settings.host}:{settings.port} can't be bound; is another server running there?"
+                f"server.port: {settings.host}:{settings.port} can't be bound; does another server run there?"
             ) from None
         host, port = listener.getsockname()[:2]
         log.info("listening", url=f"http://{host}:{port}", docs=f"http://{host}:{port}/docs")

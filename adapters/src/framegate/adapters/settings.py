@@ -1,12 +1,14 @@
 """The config: `framegate.toml`, environment variables, and what they mean."""
 
 import hashlib
+import json
 import os
 import re
 import tomllib
 from collections.abc import Mapping
+from functools import reduce
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, TypeAlias, cast
 
 import msgspec
 from msgspec import Meta, Struct, field
@@ -17,8 +19,10 @@ from framegate.core.registry import AliasConfig, ModelConfig, PresetConfig
 ENV_PREFIX = "FRAMEGATE_"
 DEFAULT_FILE = Path("framegate.toml")
 
+_Path: TypeAlias = list[str | int]
 PositiveInt = Annotated[int, Meta(ge=1)]
 _DURATION = re.compile(r"(?P<count>\d+(?:\.\d+)?)\s*(?P<unit>s|m|h|d)")
+_PASSWORD = re.compile(r"//.*@")
 _UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -124,10 +128,12 @@ def load_settings(
     environment variables over it and ``overrides`` ({"server.port": 9000}) over both.
 
     ``FRAMEGATE_SERVER__PORT`` sets ``server.port``: two underscores part the levels, case does not matter,
-    ``_`` stands for ``-`` where the config has such a name; lists and tables are written as TOML.
+    ``_`` stands for ``-`` in dialects' names and where the file has such a name; lists and tables are
+    written as TOML.
 
     Raises:
-        ConfigError: naming file, line and key, or the environment variable.
+        ConfigError: naming file, line and key, or the environment variable. Values are shown, but for
+            those below ``auth``.
     """
     environ = os.environ if environ is None else environ
     file, text, tree = _read(file, environ)
@@ -135,13 +141,17 @@ def load_settings(
     for name, raw in sorted(environ.items()):
         if name.startswith(ENV_PREFIX) and "__" in name:
             path = name.removeprefix(ENV_PREFIX).lower().split("__")
-            sources[_set(tree, path, _toml_value(raw))] = f"environment variable {name}"
+            if path[0] == "dialects":
+                path[1] = path[1].replace("_", "-")
+            source = f"environment variable {name}"
+            sources[_set(tree, path, _toml_value(raw), source)] = source
     for dotted, value in (overrides or {}).items():
-        _set(tree, dotted.split("."), value)
+        sources[_set(tree, dotted.split("."), value, "command line")] = "command line"
     try:
-        return msgspec.convert(_shape(tree), Settings, dec_hook=_decode, strict=False)
+        return _convert(_shape(tree))
     except msgspec.ValidationError as error:
-        raise ConfigError(_explain(error, file, text, sources)) from None
+        path, message = _explain(error, tree)
+        raise ConfigError(f"{_source(path, file, text, sources)}: {_dotted(path)}: {message}.") from None
 
 
 def _read(file: Path | None, environ: Mapping[str, str]) -> tuple[Path | None, str, dict[str, Any]]:
@@ -169,7 +179,7 @@ def _toml_value(raw: str) -> Any:
         return raw
 
 
-def _set(tree: dict[str, Any], path: list[str], value: Any) -> str:
+def _set(tree: dict[str, Any], path: list[str], value: Any, source: str) -> str:
     """Set a value by its path, matching existing names without regard to case and ``-``; the dotted key."""
     here: Any = tree
     taken: list[str] = []
@@ -180,7 +190,7 @@ def _set(tree: dict[str, Any], path: list[str], value: Any) -> str:
         if depth == len(path) - 1:
             here[key] = value
         elif not isinstance(here.setdefault(key, {}), dict):
-            raise ConfigError(f"{'.'.join(taken)} is a value, not a table.")
+            raise ConfigError(f"{source}: {'.'.join(taken)} is a value, not a table.")
         else:
             here = here[key]
     return ".".join(taken)
@@ -195,38 +205,75 @@ def _shape(tree: dict[str, Any]) -> dict[str, Any]:
     return {**tree, "dialects": {"enabled": dialects.get("enabled"), "options": options}}
 
 
+def _convert(tree: dict[str, Any]) -> Settings:
+    return msgspec.convert(tree, Settings, dec_hook=_decode, strict=False)
+
+
 def _decode(kind: type, value: Any) -> Any:
     if kind is Duration:
-        if isinstance(value, int | float) and not isinstance(value, bool) and value >= 0:
+        if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < float("inf"):
             return Duration(value)
         if isinstance(value, str) and (match := _DURATION.fullmatch(value.strip())):
             return Duration(float(match["count"]) * _UNIT_SECONDS[match["unit"]])
-        raise ValueError(f'Expected a duration such as "90s", "15m" or "1h", got {value!r}')
+        raise ValueError('Expected a duration such as "90s", "15m" or "1h"')
     if issubclass(kind, Path):
         if isinstance(value, str):
             return Path(value)
-        raise ValueError(f"Expected a path, got {value!r}")
+        raise ValueError("Expected a path")
     raise NotImplementedError(kind)
 
 
-def _explain(
-    error: msgspec.ValidationError, file: Path | None, text: str, sources: Mapping[str, str]
-) -> str:
+def _explain(error: msgspec.ValidationError, tree: dict[str, Any]) -> tuple[_Path, str]:
+    """Where in the config it went wrong, and why; with the value unless it may be a secret."""
     message, _, where = str(error).partition(" - at `$")
-    key = where.rstrip("`").lstrip(".").replace("dialects.options", "dialects")
-    if unknown := re.search(r"unknown field `([^`]+)`", message):
-        key = f"{key}.{unknown[1]}".lstrip(".")
-        message = "there is no such setting"
-    source = next((sources[name] for name in sources if key.startswith(name) or name.startswith(key)), None)
-    if source is None and file is not None:
-        line = _line_of(text, key)
-        source = f"{file}:{line}" if line else str(file)
-    return f"{source or 'config'}: {key or 'the file'}: {message}."
+    path: _Path = []
+    for name, index in re.findall(r"\.([^.\[`]+)|\[(\d+|\.\.\.)\]", where):
+        # For msgspec a table's free names are all [...].
+        path.append(name or (_refused_name(_shape(tree), path) if index == "..." else int(index)))
+    if path[:2] == ["dialects", "options"]:
+        del path[1]
+    if unknown := re.search(r"unknown field `([^`]*)`", message):
+        return [*path, unknown[1]], "there is no such setting"
+    if missing := re.search(r"missing required field `([^`]+)`", message):
+        return path, f"the key {missing[1]} is missing"
+    message = message.replace(" | null", "").replace("`object`", "a table")
+    value = reduce(lambda here, part: here[part], path, cast(Any, tree))
+    if path[0] != "auth" and isinstance(value, str | int | float):
+        shown = _PASSWORD.sub("//…@", json.dumps(value, ensure_ascii=False))
+        message = f"{message.partition(', got `')[0]}, got {shown[:200]}"
+    return path, message
+
+
+def _refused_name(tree: dict[str, Any], path: _Path) -> str:
+    """The name in the table at ``path`` whose entry is refused: the one that is refused alone."""
+    entries: dict[str, Any] = reduce(lambda here, part: here[part], path, cast(Any, tree))
+    for name, entry in entries.items():
+        alone: Any = reduce(lambda inner, part: {part: inner}, reversed(path), {name: entry})
+        try:
+            _convert(alone)
+        except msgspec.ValidationError:
+            return name
+    raise AssertionError(f"every entry of {_dotted(path)} is right")
+
+
+def _dotted(path: _Path) -> str:
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).removeprefix(".")
+
+
+def _source(path: _Path, file: Path | None, text: str, sources: Mapping[str, str]) -> str:
+    """What set the value at ``path``: a variable, the command line, or a line of the file."""
+    key = ".".join(map(str, path))
+    for name, source in sources.items():
+        if f"{key}.".startswith(f"{name}.") or name.startswith(f"{key}."):
+            return source
+    if file is None:
+        return "config"
+    line = _line_of(text, key)
+    return f"{file}:{line}" if line else str(file)
 
 
 def _line_of(text: str, key: str) -> int | None:
-    """The line that sets ``key`` ("auth.keys[1].name"), or that opens the table it should be in."""
-    parts = re.sub(r"\[(\d+)\]", r".\1", key).split(".")
+    """The line that sets ``key`` ("auth.keys.1.name"), or that opens the table it should be in."""
     table: list[str] = []
     arrays: dict[str, int] = {}
     best: tuple[int, int] | None = None
@@ -243,6 +290,7 @@ def _line_of(text: str, key: str) -> int | None:
             path = [*table, *(part.strip().strip("\"'") for part in assignment[1].split("."))]
         else:
             continue
-        if path == parts[: len(path)] and (best is None or len(path) > best[0]):
-            best = (len(path), number)
+        found = ".".join(path)
+        if f"{key}.".startswith(f"{found}.") and (best is None or len(found) > best[0]):
+            best = (len(found), number)
     return best[1] if best else None

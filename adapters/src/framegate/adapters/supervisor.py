@@ -15,6 +15,7 @@ log = structlog.get_logger(__name__)
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0
 _STABLE_SECONDS = 30.0
+_TRIES = 3
 
 
 class WorkerSupervisor:
@@ -24,11 +25,20 @@ class WorkerSupervisor:
     """
 
     def __init__(self, arguments: Sequence[str], count: int, *, grace: float) -> None:
-        self._command = [sys.executable, "-m", "framegate.adapters.cli", "worker", "--with-parent", *arguments]
+        self._command = [
+            sys.executable,
+            "-m",
+            "framegate.adapters.cli",
+            "worker",
+            "--with-parent",
+            *arguments,
+        ]
         self._count = count
         self._grace = grace
         self._processes: set[asyncio.subprocess.Process] = set()
         self._tasks: list[asyncio.Task[None]] = []
+        self.failing = asyncio.Event()
+        """Set when a worker ended so often so soon that trying on will hardly help."""
 
     def start(self) -> None:
         self._tasks = [asyncio.create_task(self._keep_running()) for _ in range(self._count)]
@@ -68,6 +78,8 @@ class WorkerSupervisor:
                 process.stdin.close()
             if time.monotonic() - started > _STABLE_SECONDS:
                 pause = _FIRST_PAUSE
+            elif pause >= _FIRST_PAUSE * 2**_TRIES:
+                self.failing.set()
             log.warning("worker_ended", pid=process.pid, exit_code=code, restart_in=pause)
             await asyncio.sleep(pause)
             pause = min(pause * 2, _LONGEST_PAUSE)

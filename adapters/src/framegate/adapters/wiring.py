@@ -53,7 +53,8 @@ class Parts(Struct, frozen=True):
         folder = self.settings.server.data_path
         if self.embedded and not embedded.is_running(folder):
             raise Unavailable(
-                f"No framegate server runs with the data folder {folder}. Start `framegate serve`, or set queue.url."
+                f"No framegate server runs with the data folder {folder}. Start `framegate serve`, or set "
+                "queue.url."
             )
 
     def models_for(self, names: Collection[str]) -> dict[str, ModelSpec]:

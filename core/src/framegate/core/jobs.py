@@ -120,7 +120,9 @@ def succeed(job: Job, attempt: int, artifacts: tuple[Artifact, ...], now: float)
     _require_attempt(job, attempt)
     if job.cancel_requested:
         return _cancelled(job, now)
-    return replace(job, state=JobState.SUCCEEDED, artifacts=artifacts, progress=1.0, message="", finished_at=now)
+    return replace(
+        job, state=JobState.SUCCEEDED, artifacts=artifacts, progress=1.0, message="", finished_at=now
+    )
 
 
 def fail(job: Job, attempt: int, error: JobError, now: float) -> Job:
@@ -164,7 +166,9 @@ def expire(job: Job, now: float) -> Job:
         return _cancelled(job, now)
     if job.attempt >= MAX_ATTEMPTS:
         message = f"The worker died {MAX_ATTEMPTS} times while running this job."
-        return replace(job, state=JobState.FAILED, error=JobError("worker_lost", message), message="", finished_at=now)
+        return replace(
+            job, state=JobState.FAILED, error=JobError("worker_lost", message), message="", finished_at=now
+        )
     return _requeued(job)
 
 

@@ -176,7 +176,9 @@ class ModelSpec(Struct, frozen=True, kw_only=True):
     def queue(self) -> str:
         """The name of its queue, in the characters that Dramatiq allows."""
         name = self.queue_group or self.id
-        return "q-" + "".join(c if c.isascii() and (c.isalnum() or c in "._-") else f"_{ord(c):x}" for c in name)
+        return "q-" + "".join(
+            c if c.isascii() and (c.isalnum() or c in "._-") else f"_{ord(c):x}" for c in name
+        )
 
     def narrowed(self, sizes: SizeRule | None, frames: FrameRule | None, defaults: Defaults) -> "ModelSpec":
         """The same model behind a name that promises less."""
@@ -279,10 +281,14 @@ def fit(spec: ModelSpec, request: GenerationRequest) -> Fitted:
 def _check_supported(spec: ModelSpec, request: GenerationRequest) -> None:
     if request.task not in spec.tasks:
         able = ", ".join(sorted(spec.tasks))
-        raise InvalidRequest(f"The model {request.model} can't do {request.task}; it can do {able}.", param="model")
+        raise InvalidRequest(
+            f"The model {request.model} can't do {request.task}; it can do {able}.", param="model"
+        )
     for name in ("strength", "style", "last_image"):
         if getattr(request, name) is not None and name not in spec.parameters:
-            raise UnsupportedParameter(f"The model {request.model} has no parameter {name}; leave it out.", param=name)
+            raise UnsupportedParameter(
+                f"The model {request.model} has no parameter {name}; leave it out.", param=name
+            )
 
 
 def _wanted_size(request: GenerationRequest, defaults: Defaults) -> tuple[float, float]:
@@ -303,9 +309,7 @@ def _wanted_size(request: GenerationRequest, defaults: Defaults) -> tuple[float,
             return math.sqrt(area * ratio), math.sqrt(area / ratio)
 
 
-def _wanted_frames(
-    spec: ModelSpec, request: GenerationRequest, defaults: Defaults, fps: float
-) -> float:
+def _wanted_frames(spec: ModelSpec, request: GenerationRequest, defaults: Defaults, fps: float) -> float:
     """The length of the whole video in frames, as asked; a default one is cut to what the model can make."""
     longest = spec.max_duration * fps
     wanted: float

@@ -117,10 +117,12 @@ def load_object(import_string: str) -> Any:
     try:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
-        raise PluginError(f"{import_string} needs the module {error.name}, which is not installed.") from error
+        raise PluginError(
+            f"{import_string} needs the module {error.name}, which is not installed."
+        ) from error
     except Exception as error:
         raise PluginError(f"{import_string} can't be imported: {type(error).__name__}: {error}") from error
     try:
         return getattr(module, name)
     except AttributeError:
-        raise PluginError(f"{import_string}: the module {module_name} has no {name or 'empty name'}.") from None
+        raise PluginError(f"{import_string}: the module {module_name} has no {name!r}.") from None

@@ -8,7 +8,7 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from framegate.core.errors import ConfigError, ModelNotFound
-from framegate.core.models import Defaults, FrameRule, ModelSpec, SizeRule
+from framegate.core.models import Defaults, ModelSpec
 from framegate.core.presets import FALLBACK_MODEL, PRESETS
 from framegate.core.types import MediaKind
 
@@ -82,7 +82,9 @@ class Registry:
             raise ModelNotFound(f"There is no model {name[:100]!r}.{hint}", param="model") from None
 
     @staticmethod
-    def _serve(offered: Mapping[str, ModelSpec], configured: Mapping[str, ModelConfig]) -> dict[str, ModelSpec]:
+    def _serve(
+        offered: Mapping[str, ModelSpec], configured: Mapping[str, ModelConfig]
+    ) -> dict[str, ModelSpec]:
         served = {spec.id: spec for spec in offered.values() if spec.source or not spec.needs_source}
         for name, config in configured.items():
             backend = config.backend or name
@@ -100,12 +102,16 @@ class Registry:
                 defaults=config.defaults.over(spec.defaults),
             )
             if spec.needs_source and not served[name].source:
-                raise ConfigError(f"models.{name}: give the backend {backend!r} a source, a folder or a hub id.")
+                raise ConfigError(
+                    f"models.{name}: give the backend {backend!r} a source, a folder or a hub id."
+                )
         return served
 
     def _add_presets(self, configured: Mapping[str, PresetConfig]) -> None:
         if unknown := configured.keys() - PRESETS.keys():
-            raise ConfigError(f"presets: there is no preset {min(unknown)!r}; there are {', '.join(PRESETS)}.")
+            raise ConfigError(
+                f"presets: there is no preset {min(unknown)!r}; there are {', '.join(PRESETS)}."
+            )
         for preset, names in PRESETS.items():
             config = configured.get(preset)
             targets = config or PresetConfig()
@@ -129,4 +135,3 @@ class Registry:
                 raise ConfigError(f"aliases.{name}: there is no model {alias.model!r}.")
             spec = target.spec.narrowed(None, None, alias.defaults)
             self._names[name] = ServedModel(name, spec, alias.plan or target.plan, target.preset)
-

@@ -108,7 +108,9 @@ class JobService:
             for ref in taken.values():
                 self._media.discard(ref)
             raise
-        log.info("job_submitted", job_id=job.id, dialect=job.dialect, model=job.model, served_by=job.served_by)
+        log.info(
+            "job_submitted", job_id=job.id, dialect=job.dialect, model=job.model, served_by=job.served_by
+        )
         return job
 
     def _make_job(self, submission: Submission, served: ServedModel, request: GenerationRequest) -> Job:

@@ -12,7 +12,7 @@ A backend's tests::
 numpy and pytest are imported where they are used, so that importing this module needs neither.
 """
 
-# ruff: noqa: S101 # assertions are what this module is for
+# assertions are what this module is for
 
 import asyncio
 import http.client

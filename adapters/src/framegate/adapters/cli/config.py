@@ -1,3 +1,4 @@
+import asyncio
 from pathlib import Path
 
 import click
@@ -5,6 +6,7 @@ import click
 from framegate.adapters.cli.options import config_options, json_option, parts_from
 from framegate.adapters.cli.output import print_json
 from framegate.adapters.settings import DEFAULT_FILE
+from framegate.adapters.wiring import Parts, open_backstage
 from framegate.core.errors import ConfigError
 
 TEMPLATE = Path(__file__).with_name("framegate.toml")
@@ -31,24 +33,31 @@ def config() -> None:
 @config_options
 def check(as_json: bool, config_file: Path | None, data_dir: Path | None) -> None:
     """Read the config as the server would, and name file, line and key of what is wrong."""
-    from framegate.adapters.http.app import select_dialects
-    from framegate.adapters.http.auth import KeyRing
-
     parts = parts_from(config_file, data_dir)
-    settings = parts.settings
-    KeyRing(settings.auth.keys)
-    enabled = select_dialects(parts.plugins.dialects, settings.dialects.enabled)
-    broken = [status for status in parts.plugins.statuses if status.error]
-    summary = {
-        "dialects": list(enabled),
-        "models": sorted(parts.registry.specs),
-        "names": sorted(parts.registry.names),
-        "keys": len(settings.auth.keys),
-        "broken_plugins": {status.name: status.error for status in broken},
-    }
+    dialects = parts.plugins.dialects
+    asyncio.run(_build(parts))
+    enabled = parts.settings.dialects.enabled
+    models = sorted(parts.registry.specs)
+    broken = {status.name: status.error for status in parts.plugins.statuses if status.error}
     if as_json:
-        print_json(summary)
+        print_json(
+            {
+                "dialects": list(dialects if enabled is None else enabled),
+                "models": models,
+                "names": sorted(parts.registry.names),
+                "keys": [key.name for key in parts.settings.auth.keys],
+                "broken_plugins": broken,
+            }
+        )
         return
-    click.echo(f"The config is right: dialects {', '.join(enabled)}; models {', '.join(sorted(parts.registry.specs))}.")
-    for status in broken:
-        click.echo(f"Note: the plugin {status.name} is broken: {status.error}", err=True)
+    click.echo(f"The config is right: dialects {', '.join(enabled or dialects)}; models {', '.join(models)}.")
+    for name, error in broken.items():
+        click.echo(f"Note: the plugin {name} is broken: {error}", err=True)
+
+
+async def _build(parts: Parts) -> None:
+    """Make the app as `serve` would, up to the point where it would listen."""
+    from framegate.adapters.http.app import create_app
+
+    async with open_backstage(parts) as backstage:
+        create_app(service=backstage.service, settings=parts.settings, dialects=parts.plugins.dialects)

@@ -30,7 +30,9 @@ def doctor(as_json: bool, config_file: Path | None, data_dir: Path | None) -> No
     """Say what is installed, what works, and what to do about the rest. Fails if something is wrong."""
     parts = parts_from(config_file, data_dir)
     findings = [
-        Finding("python", sys.version_info >= (3, 11), f"{platform.python_version()} on {platform.platform()}"),
+        Finding(
+            "python", sys.version_info >= (3, 11), f"{platform.python_version()} on {platform.platform()}"
+        ),
         _check("video encoder", _encoder),
         _check("data folder", lambda: _data_folder(parts)),
         _check("queue", lambda: _queue(parts)),

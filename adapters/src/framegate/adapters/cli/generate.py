@@ -28,9 +28,13 @@ _VIDEOS = (".mp4",)
 @click.option("--video", help="A video to work on: a file or an http(s) URL.")
 @click.option("--model", default="preview", show_default=True, help="A name that `framegate models` lists.")
 @click.option(
-    "-o", "--output", type=click.Path(path_type=Path, dir_okay=False), default=Path("out.mp4"), show_default=True,
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=Path("out.mp4"),
+    show_default=True,
     help="Where to save it: .mp4 makes a video, .png a picture.",
-)  # fmt: skip
+)
 @click.option("--negative-prompt", default="")
 @click.option("--width", type=click.IntRange(min=1))
 @click.option("--height", type=click.IntRange(min=1))
@@ -133,16 +137,20 @@ async def _generate(
     async with AsyncExitStack() as stack:
         backstage = await stack.enter_async_context(open_backstage(parts))
         service = backstage.service
+        job = await service.submit(submission)
+        supervisor = None
         if worker_arguments is not None:
             supervisor = WorkerSupervisor(worker_arguments, 1, grace=parts.settings.server.shutdown_grace)
             supervisor.start()
             stack.push_async_callback(supervisor.stop)
-        job = await service.submit(submission)
+            stack.callback(asyncio.create_task(_cancel_if_failing(supervisor, service, job)).cancel)
         try:
             job = await _follow(service, job, hidden=quiet)
         except asyncio.CancelledError:
             await service.cancel(job.id)
             raise
+        if supervisor is not None and supervisor.failing.is_set():
+            raise GenerationFailed("The worker ends as soon as it starts; what it says of it is above.")
         if job.state != JobState.SUCCEEDED:
             raise GenerationFailed(job.error.message if job.error else f"The job was {job.state}.")
         shutil.copyfile(await service.result_path(job.artifacts[0]), output)
@@ -155,3 +163,8 @@ async def _follow(service: JobService, job: Job, *, hidden: bool) -> Job:
             async for job in changes:
                 bar.show(job)
     return job
+
+
+async def _cancel_if_failing(supervisor: WorkerSupervisor, service: JobService, job: Job) -> None:
+    await supervisor.failing.wait()
+    await service.cancel(job.id)

@@ -116,7 +116,14 @@ def workers(as_json: bool, config_file: Path | None, data_dir: Path | None) -> N
     print_table(
         ("HOST", "PID", "DEVICE", "SINCE", "JOB", "MODELS"),
         [
-            (info.host, info.pid, info.device, when(info.started_at), info.job or "idle", ", ".join(info.models))
+            (
+                info.host,
+                info.pid,
+                info.device,
+                when(info.started_at),
+                info.job or "idle",
+                ", ".join(info.models),
+            )
             for info in found
         ],
         empty="No worker is alive.",

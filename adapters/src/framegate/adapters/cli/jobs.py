@@ -143,7 +143,10 @@ def _print_job(job: Job, as_json: bool) -> None:
         ("owner", job.owner or "-"),
         ("prompt", _short(job.request.prompt, 200)),
         ("size", f"{shot.width}×{shot.height}"),
-        ("frames", f"{sum(shot.frames_kept for shot in job.shots)} at {shot.fps:g} fps, {len(job.shots)} shot(s)"),
+        (
+            "frames",
+            f"{sum(shot.frames_kept for shot in job.shots)} at {shot.fps:g} fps, {len(job.shots)} shot(s)",
+        ),
         ("seed", job.seed),
         ("attempt", job.attempt),
         ("created", when(job.created_at)),

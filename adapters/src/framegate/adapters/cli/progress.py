@@ -6,7 +6,6 @@ from typing import Self
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
-
 from framegate.core.jobs import Job
 
 

@@ -11,7 +11,9 @@ from framegate.adapters.log import configure_logging
 @click.option("--host", help="The address to listen on.")
 @click.option("--port", type=int, help="The port to listen on.")
 @click.option("--no-worker", is_flag=True, help="Start no worker; others serve the queue.")
-@click.option("--processes", type=click.IntRange(min=1), default=1, show_default=True, help="Workers to start.")
+@click.option(
+    "--processes", type=click.IntRange(min=1), default=1, show_default=True, help="Workers to start."
+)
 @log_level_option
 @config_options
 def serve(

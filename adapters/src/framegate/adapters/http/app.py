@@ -4,6 +4,10 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, TypeAlias
 
+from litestar import Litestar
+from litestar.types import Receive, Scope, Send
+from litestar.types.asgi_types import LifeSpanReceive, LifeSpanScope, LifeSpanSend
+
 from framegate.adapters.http.auth import KeyGuard, KeyRing
 from framegate.adapters.http.docs import docs_routes, openapi_config
 from framegate.adapters.http.errors import ErrorRenderer
@@ -14,9 +18,6 @@ from framegate.adapters.http.request_log import RequestLog
 from framegate.adapters.settings import Settings
 from framegate.core.dialect import DialectSpec
 from framegate.core.service import JobService
-from litestar import Litestar
-from litestar.types import Receive, Scope, Send
-from litestar.types.asgi_types import LifeSpanReceive, LifeSpanScope, LifeSpanSend
 
 Lifespan: TypeAlias = Sequence[Callable[[Litestar], AbstractAsyncContextManager[None]]]
 

@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import structlog
-from framegate.adapters.settings import KeyConfig
-from framegate.core.errors import Unauthorized
-from framegate.core.service import Client
 from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
 from litestar.types import Scope
+
+from framegate.adapters.settings import KeyConfig
+from framegate.core.errors import Unauthorized
+from framegate.core.service import Client
 
 ANONYMOUS = Client()
 DIALECT_OPT = "dialect"

@@ -10,6 +10,12 @@ from functools import cache
 from typing import Any, TypeAlias, TypeVar, cast
 
 import msgspec
+from litestar import Request
+from litestar.datastructures import State, UploadFile
+from litestar.exceptions import ClientException, InternalServerException
+from msgspec import Struct
+from msgspec.structs import asdict, fields
+
 from framegate.adapters.http.field_errors import (
     FieldError,
     InvalidFields,
@@ -18,13 +24,8 @@ from framegate.adapters.http.field_errors import (
     shortened,
     value_errors,
 )
-from framegate.adapters.http.problems import UnsupportedContentType
+from framegate.adapters.http.problems import ClientGone, UnsupportedContentType
 from framegate.core.errors import InvalidMedia
-from litestar import Request
-from litestar.datastructures import State, UploadFile
-from litestar.exceptions import ClientException
-from msgspec import Struct
-from msgspec.structs import asdict, fields
 
 HTTPRequest: TypeAlias = Request[Any, Any, State]
 Model = TypeVar("Model", bound=Struct)
@@ -68,7 +69,10 @@ async def read_json(request: HTTPRequest, model: type[Model], rules: Rules | Non
     kind = request.content_type[0]
     if kind and kind != JSON and not (kind.startswith("application/") and kind.endswith("+json")):
         raise UnsupportedContentType(f"The body should be JSON (Content-Type: {JSON}), not {kind[:100]!r}.")
-    raw = await request.body()
+    try:
+        raw = await request.body()
+    except InternalServerException as error:
+        raise ClientGone("The client has gone before its request was whole.") from error  # says Litestar
     try:
         body = cast(Model, _decoder(model).decode(raw))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -103,6 +107,8 @@ async def read_form(
         )
     try:
         form = await request.form()
+    except InternalServerException as error:
+        raise ClientGone("The client has gone before its request was whole.") from error  # says Litestar
     except (ClientException, UnicodeDecodeError, LookupError, ValueError) as error:
         if isinstance(error, ClientException) and error.status_code != 400:
             raise

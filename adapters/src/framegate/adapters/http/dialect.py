@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
+from litestar import Response
+from litestar.handlers import HTTPRouteHandler
+from msgspec import Struct
+
 from framegate.adapters.http.bodies import HTTPRequest
 from framegate.adapters.http.problems import Problem
 from framegate.core.errors import ConfigError
 from framegate.core.service import JobService
-from litestar import Response
-from litestar.handlers import HTTPRouteHandler
-from msgspec import Struct
 
 Options = TypeVar("Options", bound=Struct)
 

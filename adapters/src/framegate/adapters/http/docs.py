@@ -7,19 +7,20 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from litestar import Litestar, Response, get
+from litestar.handlers import HTTPRouteHandler
+from litestar.openapi import OpenAPIConfig
+from litestar.openapi.plugins import JsonRenderPlugin
+from litestar.openapi.spec import Components, SecurityScheme, Tag
+from litestar.params import FromPath
+from litestar.response import Redirect
+from litestar.routes import HTTPRoute
+
 from framegate.adapters.http.auth import DIALECT_OPT
 from framegate.adapters.http.bodies import HTTPRequest, RequestBody, documented
 from framegate.adapters.http.mounting import Mounted
 from framegate.adapters.http.paths import has_trailing_slash
 from framegate.adapters.http.static_files import load_assets, send_asset
-from litestar import Litestar, Response, get
-from litestar.handlers import HTTPRouteHandler
-from litestar.params import FromPath
-from litestar.openapi import OpenAPIConfig
-from litestar.openapi.plugins import JsonRenderPlugin
-from litestar.openapi.spec import Components, SecurityScheme, Tag
-from litestar.response import Redirect
-from litestar.routes import HTTPRoute
 
 _STATIC = Path(__file__).parent / "static"
 # Swagger UI sets style attributes and draws its icons from data: URLs.

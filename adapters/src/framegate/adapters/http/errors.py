@@ -4,15 +4,16 @@ from collections.abc import Sequence
 from typing import Any
 
 import structlog
+from litestar import Request, Response
+from litestar.types import Receive, Scope, Send
+from msgspec import Struct
+from msgspec.structs import replace
+
 from framegate.adapters.http.auth import DIALECT_OPT
 from framegate.adapters.http.bodies import HTTPRequest
 from framegate.adapters.http.mounting import Mounted
 from framegate.adapters.http.problems import ForeignOrigin, Problem, problem_of
 from framegate.adapters.http.request_log import request_id_of
-from litestar import Request, Response
-from litestar.types import Receive, Scope, Send
-from msgspec import Struct
-from msgspec.structs import replace
 
 log = structlog.get_logger(__name__)
 

@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeAlias
 
 import msgspec
-from framegate.core.errors import InvalidRequest
 from msgspec import Struct
 from msgspec.structs import FieldInfo, fields
+
+from framegate.core.errors import InvalidRequest
 
 MAX_INPUT = 200
 MAX_ITEMS = 20

@@ -6,12 +6,13 @@ import re
 from pathlib import Path
 from typing import cast
 
+from litestar.types import ASGIApp
+from starlette.responses import FileResponse, Response
+
 from framegate.adapters.http.bodies import HTTPRequest
 from framegate.core.errors import ArtifactGone
 from framegate.core.service import JobService
 from framegate.core.types import Artifact
-from litestar.types import ASGIApp
-from starlette.responses import FileResponse, Response
 
 _UNSAFE = re.compile(r"[^\w.() -]")
 _HEADERS = {"X-Content-Type-Options": "nosniff", "Cache-Control": "private"}

@@ -2,12 +2,13 @@
 
 from typing import Literal
 
-from framegate.adapters.http.dialect import PUBLIC
-from framegate.core.errors import FramegateError
-from framegate.core.service import JobService
 from litestar import Response, get
 from litestar.handlers import HTTPRouteHandler
 from msgspec import Struct, to_builtins
+
+from framegate.adapters.http.dialect import PUBLIC
+from framegate.core.errors import FramegateError
+from framegate.core.service import JobService
 
 
 class Health(Struct, frozen=True):

@@ -4,6 +4,9 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from litestar.handlers import HTTPRouteHandler
+from msgspec import Struct
+
 from framegate.adapters.http.auth import DIALECT_OPT
 from framegate.adapters.http.dialect import Dialect, DialectContext, parse_table
 from framegate.adapters.settings import Settings
@@ -11,8 +14,6 @@ from framegate.core.dialect import DialectSpec
 from framegate.core.errors import ConfigError
 from framegate.core.plugins import load_object
 from framegate.core.service import JobService
-from litestar.handlers import HTTPRouteHandler
-from msgspec import Struct
 
 _PREFIX = re.compile(r"(?:/[A-Za-z0-9._~-]+)*")
 _PARAMETER = re.compile(r"\{[^}]*\}")

@@ -6,10 +6,11 @@ from collections.abc import Awaitable, Callable
 from typing import TypeAlias
 from urllib.parse import urlsplit
 
-from framegate.adapters.http.problems import ForeignOrigin
 from litestar.config.cors import CORSConfig
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Receive, Scope, Send
+
+from framegate.adapters.http.problems import ForeignOrigin
 
 EXPOSED_HEADERS = [
     "Accept-Ranges",

@@ -4,11 +4,12 @@ errors of the core."""
 from collections.abc import Mapping
 from http import HTTPStatus
 
-from framegate.adapters.http.field_errors import FieldError, InvalidFields, parameter_error
-from framegate.core import errors
 from litestar.exceptions import HTTPException, ValidationException
 from msgspec import Struct
 from msgspec.structs import replace
+
+from framegate.adapters.http.field_errors import FieldError, InvalidFields, parameter_error
+from framegate.core import errors
 
 
 class Problem(Struct, frozen=True, kw_only=True):

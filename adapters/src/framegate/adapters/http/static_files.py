@@ -4,10 +4,11 @@ import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
-from framegate.adapters.http.bodies import HTTPRequest
 from litestar import Response
 from litestar.exceptions import NotFoundException
 from msgspec import Struct
+
+from framegate.adapters.http.bodies import HTTPRequest
 
 _TYPES = {
     ".css": "text/css",

@@ -36,7 +36,8 @@ class MediaIntake:
             raise InvalidMedia(f"The {kind} is empty.")
         if len(data) > self._max_bytes:
             raise InvalidMedia(
-                f"The {kind} has {len(data) / 2**20:.1f} MiB; at most {self._max_bytes / 2**20:g} MiB are taken."
+                f"The {kind} has {len(data) / 2**20:.1f} MiB; "
+                f"at most {self._max_bytes / 2**20:g} MiB are taken."
             )
         store = self._store_image if kind == MediaKind.IMAGE else self._store_video
         async with self._decoding:

@@ -13,12 +13,12 @@ os.environ.setdefault("dramatiq_queue_prefetch", "1")
 # Milliseconds until a consumer that lost Valkey tries again.
 os.environ.setdefault("dramatiq_restart_delay", "500")
 
-import dramatiq  # noqa: E402 (the line above must come first)
-import dramatiq.worker  # noqa: E402
-import redis  # noqa: E402
-from dramatiq.brokers.redis import RedisBroker  # noqa: E402
+import dramatiq
+import dramatiq.worker
+import redis
+from dramatiq.brokers.redis import RedisBroker
 
-from framegate.adapters.stores.records import DRAMATIQ_NAMESPACE  # noqa: E402
+from framegate.adapters.stores.records import DRAMATIQ_NAMESPACE
 
 ACTOR_NAME = "run_next_job"
 POLL_MS = 100
@@ -26,7 +26,10 @@ POLL_MS = 100
 
 def make_broker(client: redis.Redis) -> RedisBroker:
     """A broker without middleware: retries, time limits and ages are the store's business."""
-    return RedisBroker(client=client, middleware=[], namespace=DRAMATIQ_NAMESPACE, heartbeat_timeout=15_000)
+    # Dramatiq annotates the class, but not its constructor.
+    return RedisBroker(  # type: ignore[no-untyped-call]
+        client=client, middleware=[], namespace=DRAMATIQ_NAMESPACE, heartbeat_timeout=15_000
+    )
 
 
 def make_worker(broker: RedisBroker, queues: set[str]) -> dramatiq.Worker:

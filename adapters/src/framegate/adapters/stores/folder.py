@@ -17,8 +17,6 @@ class FolderStore:
     def __init__(self, root: Path) -> None:
         self._files = root / "files"
         self._work = root / "work"
-        for folder in (self._files, self._work):
-            folder.mkdir(parents=True, exist_ok=True)
 
     def put(self, source: Path, key: str) -> int:
         target = self._locate(key)

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Any
+from typing import cast
 
 import msgspec
 import redis.asyncio
@@ -34,9 +34,10 @@ class ValkeyJobStore:
 
     async def submit(self, job: Job, *, max_queued: int, owner_max_queued: int) -> None:
         name = job.labels.get("result_name", "")
-        arguments = [job.id, encode_job(job), job.owner, job.queue, job.max_running]
+        limits = (job.max_running, max_queued, owner_max_queued)
+        arguments: list[str | bytes | int] = [job.id, encode_job(job), job.owner, job.queue, *limits, name]
         with outages_as_unavailable():
-            outcome = await self._submit(keys=[PREFIX], args=[*arguments, max_queued, owner_max_queued, name])
+            outcome = await self._submit(keys=[PREFIX], args=arguments)
         match outcome:
             case "ok":
                 return
@@ -49,25 +50,26 @@ class ValkeyJobStore:
 
     async def get(self, job_id: str) -> Job | None:
         with outages_as_unavailable():
-            fields = await self._client.hgetall(_job_key(job_id))
+            fields = cast("dict[str, str]", await self._client.hgetall(_job_key(job_id)))
         return decode_job(fields) if fields else None
 
     async def find_result_name(self, owner: str, name: str) -> str | None:
         with outages_as_unavailable():
-            found: str | None = await self._client.get(f"{PREFIX}result:{owner}:{name}")
-        return found
+            return cast("str | None", await self._client.get(f"{PREFIX}result:{owner}:{name}"))
 
     async def list(self, *, owner: str | None, states: Collection[JobState], limit: int) -> Sequence[Job]:
         with outages_as_unavailable():
             if owner is None and len(states) == 1:
                 return await self._newest(f"{PREFIX}state:{next(iter(states))}", states, limit)
-            return await self._newest(f"{PREFIX}jobs" if owner is None else f"{PREFIX}owner:{owner}", states, limit)
+            return await self._newest(
+                f"{PREFIX}jobs" if owner is None else f"{PREFIX}owner:{owner}", states, limit
+            )
 
     async def _newest(self, index: str, states: Collection[JobState], limit: int) -> Sequence[Job]:
         jobs: list[Job] = []
         start = 0
         while len(jobs) < limit:
-            ids = await self._client.zrange(index, start, start + _PAGE - 1, desc=True)
+            ids = cast("list[str]", await self._client.zrange(index, start, start + _PAGE - 1, desc=True))
             jobs += [job for job in await self._get_many(ids) if not states or job.state in states]
             if len(ids) < _PAGE:
                 break
@@ -83,8 +85,8 @@ class ValkeyJobStore:
 
     async def queue_position(self, job: Job) -> int | None:
         with outages_as_unavailable():
-            rank = await self._client.zrank(f"{PREFIX}queued:{job.queue}", job.id)
-        return None if rank is None else int(rank) + 1
+            rank = cast("int | None", await self._client.zrank(f"{PREFIX}queued:{job.queue}", job.id))
+        return None if rank is None else rank + 1
 
     async def counts(self) -> QueueCounts:
         pipeline = self._client.pipeline(transaction=False)
@@ -103,7 +105,7 @@ class ValkeyJobStore:
 
     async def workers(self) -> Sequence[WorkerInfo]:
         with outages_as_unavailable():
-            ids = await self._client.smembers(f"{PREFIX}workers")
+            ids = cast("set[str]", await self._client.smembers(f"{PREFIX}workers"))
             found = await self._client.mget([f"{PREFIX}worker:{worker}" for worker in ids]) if ids else []
         infos = [msgspec.json.decode(text, type=WorkerInfo) for text in found if text]
         return sorted(infos, key=lambda info: (info.host, info.started_at))
@@ -132,11 +134,7 @@ class ValkeyJobStore:
     async def _ended(self, index: str, ended: float, limit: int) -> Sequence[Job]:
         with outages_as_unavailable():
             ids = await self._client.zrange(index, "-inf", ended, byscore=True, offset=0, num=limit)
-            return await self._get_many(ids)
-
-    async def ping(self) -> Any:
-        with outages_as_unavailable():
-            return await self._client.ping()
+            return await self._get_many(cast("list[str]", ids))
 
 
 def _job_key(job_id: str) -> str:

@@ -1,6 +1,7 @@
 """Jobs in Valkey, as a worker sees them: claim one, keep its lease, finish it."""
 
 from enum import StrEnum
+from typing import cast
 
 import msgspec
 import redis
@@ -47,7 +48,7 @@ class WorkerLeases:
     def beat(self, job: Job, progress: float | None = None, message: str = "") -> Verdict:
         """Renew the lease, and tell how far the job is (0.0–1.0)."""
         told = "" if progress is None else f"{progress:.6f}"
-        arguments = [job.id, self._worker, job.attempt, LEASE_SECONDS, told, message]
+        arguments: list[str | float] = [job.id, self._worker, job.attempt, LEASE_SECONDS, told, message]
         return Verdict(self._beat(keys=[PREFIX], args=arguments))
 
     def succeed(self, job: Job, artifacts: tuple[Artifact, ...]) -> JobState | None:
@@ -87,7 +88,7 @@ class WorkerLeases:
     def withdraw(self) -> None:
         """Tell that this worker is gone, and forget those that went without a word."""
         self._client.delete(f"{PREFIX}worker:{self._worker}")
-        known = sorted(self._client.smembers(f"{PREFIX}workers"))
+        known = sorted(cast("set[str]", self._client.smembers(f"{PREFIX}workers")))
         alive = self._client.mget([f"{PREFIX}worker:{worker}" for worker in known]) if known else []
         gone = [worker for worker, info in zip(known, alive, strict=True) if info is None]
         if gone:

@@ -1,4 +1,7 @@
-"""Removes files and records whose time is over. What is due is written in the store, so a restart forgets nothing."""
+"""Removes files and records whose time is over.
+
+What is due is written in the store, so a restart forgets nothing.
+"""
 
 import asyncio
 import time
@@ -54,5 +57,5 @@ class Retention:
         return removed
 
     def _remove_files(self, job: Job) -> None:
-        for stored in (*job.artifacts, *job.inputs):
-            self._artifacts.delete(stored.key)
+        for key in (*(a.key for a in job.artifacts), *(ref.key for ref in job.inputs)):
+            self._artifacts.delete(key)

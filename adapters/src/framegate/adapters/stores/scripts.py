@@ -27,7 +27,8 @@ local function push_ticket(queue)
   local id = 't' .. redis.call('INCR', P .. 'tickets')
   redis.call('HSET', P .. 'dq:' .. queue .. '.msgs', id, cjson.encode({
     queue_name = queue, actor_name = 'run_next_job', args = {queue}, kwargs = {},
-    options = {redis_message_id = id}, message_id = id, message_timestamp = math.floor(NOW * 1000)}))
+    options = {redis_message_id = id}, message_id = id,
+    message_timestamp = math.floor(NOW * 1000)}))
   redis.call('RPUSH', P .. 'dq:' .. queue, id)
 end
 

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from typing import Any, Literal, TypeAlias
 
+from msgspec import UnsetType
+
 from framegate.adapters.http.field_errors import FieldError, shortened
 from framegate.adapters.http.lightx2v.schemas import (
     CommonFields,
@@ -16,7 +18,6 @@ from framegate.adapters.http.lightx2v.schemas import (
     VideoForm,
 )
 from framegate.core.types import GenerationRequest, MediaKind, Task
-from msgspec import UnsetType
 
 RESULT_NAME = "result_name"
 VOCABULARY = "vocabulary"

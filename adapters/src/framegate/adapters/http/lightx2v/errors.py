@@ -3,13 +3,14 @@
 from collections.abc import Mapping
 from typing import Any
 
+from litestar import Response
+from msgspec import UnsetType
+
 from framegate.adapters.http.bodies import HTTPRequest
 from framegate.adapters.http.field_errors import FieldError, shortened
 from framegate.adapters.http.lightx2v.schemas import DetailItem, ErrorBody
 from framegate.adapters.http.problems import Problem
 from framegate.core import errors
-from litestar import Response
-from msgspec import UnsetType
 
 # Framegate's field names in the dialect's words; the others are the same.
 _FIELDS: Mapping[str, str] = {

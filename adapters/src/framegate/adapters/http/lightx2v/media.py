@@ -44,12 +44,15 @@ class InputFolder:
             descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
         except (OSError, ValueError, RuntimeError):
             raise missing from None
-        with os.fdopen(descriptor, "rb") as file:
-            status = os.fstat(file.fileno())
+        try:
+            status = os.fstat(descriptor)
             if not stat.S_ISREG(status.st_mode):
                 raise missing
             if status.st_size > self._max_bytes:
                 raise InvalidMedia(
                     f"{field}: the file is larger than {self._max_bytes:,} bytes.", param=field
                 )
-            return file.read(self._max_bytes)
+            with os.fdopen(descriptor, "rb", closefd=False) as file:
+                return file.read(self._max_bytes)
+        finally:
+            os.close(descriptor)

@@ -1,5 +1,11 @@
 """lightx2v: the files that came out."""
 
+from litestar import route
+from litestar.exceptions import PermissionDeniedException
+from litestar.handlers import HTTPRouteHandler
+from litestar.params import FromPath
+from litestar.types import ASGIApp
+
 from framegate.adapters.http.auth import client_of
 from framegate.adapters.http.bodies import HTTPRequest
 from framegate.adapters.http.files import send_artifact
@@ -7,11 +13,6 @@ from framegate.adapters.http.lightx2v.convert import Forbidden
 from framegate.adapters.http.lightx2v.states import saved_as
 from framegate.adapters.http.lightx2v.tasks import Tasks
 from framegate.core.errors import NotFound
-from litestar import route
-from litestar.exceptions import PermissionDeniedException
-from litestar.handlers import HTTPRouteHandler
-from litestar.params import FromPath
-from litestar.types import ASGIApp
 
 
 def result_routes(tasks: Tasks, *, output_root: str) -> list[HTTPRouteHandler]:

@@ -2,6 +2,9 @@
 
 from pathlib import Path
 
+from litestar.handlers import HTTPRouteHandler
+from msgspec import Struct
+
 from framegate.adapters.http.dialect import Dialect, DialectContext
 from framegate.adapters.http.health import health_route
 from framegate.adapters.http.lightx2v.convert import Setting
@@ -12,8 +15,6 @@ from framegate.adapters.http.lightx2v.schemas import ErrorBody
 from framegate.adapters.http.lightx2v.state_routes import state_routes
 from framegate.adapters.http.lightx2v.submit_routes import submit_routes
 from framegate.adapters.http.lightx2v.tasks import Models, Tasks
-from litestar.handlers import HTTPRouteHandler
-from msgspec import Struct
 
 
 class Options(Struct, frozen=True, forbid_unknown_fields=True):

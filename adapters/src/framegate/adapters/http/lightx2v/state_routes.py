@@ -1,14 +1,15 @@
 """lightx2v: the state of tasks, of the queue and of the service, and stopping tasks."""
 
+from litestar import delete, get
+from litestar.handlers import HTTPRouteHandler
+from litestar.params import FromPath
+
 from framegate.adapters.http.auth import client_of
 from framegate.adapters.http.bodies import HTTPRequest
 from framegate.adapters.http.lightx2v.schemas import Metadata, QueueState, ServiceState, Stopped, TaskState
 from framegate.adapters.http.lightx2v.states import task_state
 from framegate.adapters.http.lightx2v.tasks import Tasks
 from framegate.core.errors import FramegateError
-from litestar import delete, get
-from litestar.handlers import HTTPRouteHandler
-from litestar.params import FromPath
 
 _UNLIMITED = 2**31 - 1
 

@@ -2,11 +2,12 @@
 
 from datetime import UTC, datetime
 
+from msgspec import Struct
+
 from framegate.adapters.http.lightx2v.convert import RESULT_NAME, VOCABULARY, Vocabulary, folder_of, suffix_of
 from framegate.adapters.http.lightx2v.schemas import Submitted, TaskState
 from framegate.core.jobs import Job, JobState
 from framegate.core.types import MediaKind
-from msgspec import Struct
 
 
 class _Words(Struct, frozen=True):

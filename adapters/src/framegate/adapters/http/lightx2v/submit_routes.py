@@ -3,6 +3,11 @@
 from collections.abc import Mapping
 from typing import Annotated, Any
 
+from litestar import post
+from litestar.handlers import HTTPRouteHandler
+from litestar.params import QueryParameter
+from litestar.types import ASGIApp
+
 from framegate.adapters.http.bodies import MULTIPART, HTTPRequest, documents, read_form, read_json
 from framegate.adapters.http.field_errors import FieldError, InvalidFields
 from framegate.adapters.http.files import send_artifact
@@ -13,10 +18,6 @@ from framegate.adapters.http.lightx2v.tasks import Tasks
 from framegate.adapters.http.waiting import wait_for_job
 from framegate.core.errors import GenerationFailed, JobCancelled
 from framegate.core.jobs import Job, JobState
-from litestar import post
-from litestar.handlers import HTTPRouteHandler
-from litestar.params import QueryParameter
-from litestar.types import ASGIApp
 
 _VIDEO_EXAMPLES: Mapping[str, Any] = {
     "Text to video": {"prompt": "A white cat on a surfboard", "video_duration": 2, "seed": 42},

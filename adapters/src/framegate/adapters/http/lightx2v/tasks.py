@@ -3,6 +3,10 @@
 from collections.abc import Mapping
 
 import structlog
+from litestar.datastructures import UploadFile
+from litestar.types import Scope
+from msgspec import Struct, UnsetType
+
 from framegate.adapters.http.auth import client_of
 from framegate.adapters.http.bodies import HTTPRequest, upload_bytes
 from framegate.adapters.http.lightx2v.convert import (
@@ -28,9 +32,6 @@ from framegate.core.jobs import Job, JobState
 from framegate.core.ports import BytesSource, MediaSource
 from framegate.core.service import Client, JobService, Submission
 from framegate.core.types import GenerationRequest, Task
-from litestar.datastructures import UploadFile
-from litestar.types import Scope
-from msgspec import Struct, UnsetType
 
 ACTIVE = (JobState.QUEUED, JobState.RUNNING)
 MAX_LISTED = 1000

@@ -6,6 +6,12 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import structlog
+from litestar import Response, get, post
+from litestar.handlers import HTTPRouteHandler
+from litestar.params import FromPath
+from litestar.response import Redirect
+from msgspec import Meta, Struct
+
 from framegate.adapters.http.auth import client_of
 from framegate.adapters.http.bodies import HTTPRequest, documents, read_json
 from framegate.adapters.http.dialect import PUBLIC, Dialect, DialectContext
@@ -19,11 +25,6 @@ from framegate.adapters.http.wan22_predict.schemas import ErrorBody, ErrorItem, 
 from framegate.core.errors import GenerationFailed, InvalidRequest, JobCancelled
 from framegate.core.jobs import Job, JobState
 from framegate.core.service import JobService, Submission
-from litestar import Response, get, post
-from litestar.handlers import HTTPRouteHandler
-from litestar.params import FromPath
-from litestar.response import Redirect
-from msgspec import Meta, Struct
 
 _STATIC = Path(__file__).parent / "static"
 _POLICY = "default-src 'self'; img-src 'self' blob: https: http:; media-src blob:; frame-ancestors 'none'"

@@ -1,11 +1,12 @@
 """Flowing silk of light, for prompts that name no place."""
 
 import numpy as np
+from PIL import Image
+
 from framegate.plugins.preview.colours import Colour, as_floats, hexed
 from framegate.plugins.preview.motion import Moment
 from framegate.plugins.preview.particles import Particles, Swarm
 from framegate.plugins.preview.stage import Stage
-from PIL import Image
 
 _RAMPS: tuple[tuple[Colour, ...], ...] = tuple(
     tuple(hexed(code) for code in ramp.split())

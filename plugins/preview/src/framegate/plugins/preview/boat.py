@@ -2,8 +2,9 @@
 
 import math
 
-from framegate.plugins.preview.colours import Colour, mix
 from PIL import Image, ImageDraw
+
+from framegate.plugins.preview.colours import Colour, mix
 
 _FINE = 4
 

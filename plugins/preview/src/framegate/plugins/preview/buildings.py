@@ -1,9 +1,10 @@
 """City skylines: rows of towers with lit windows."""
 
 import numpy as np
+from PIL import Image, ImageDraw
+
 from framegate.plugins.preview.colours import Colour, as_floats, mix
 from framegate.plugins.preview.layers import Layer, quantised
-from PIL import Image, ImageDraw
 
 _LAMPS: tuple[Colour, ...] = (
     (255, 214, 140),

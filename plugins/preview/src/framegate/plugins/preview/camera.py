@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 
 import numpy as np
-from framegate.plugins.preview.motion import Floats, ease
 from PIL import Image, ImageFilter
+
+from framegate.plugins.preview.motion import Floats, ease
 
 _DEPTH_SIDE = 96
 _CELL = 36

@@ -1,9 +1,10 @@
 """The prompt, written at the foot of the picture."""
 
 import numpy as np
+from PIL import Image, ImageDraw, ImageFilter
+
 from framegate.plugins.preview.layers import faded
 from framegate.plugins.preview.text import drawable, font_of, wrapped
-from PIL import Image, ImageDraw, ImageFilter
 
 _SMALLEST_FRAME = 96
 """Frames whose shorter side is below this have no room for a caption."""

@@ -4,9 +4,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from PIL import Image, ImageChops, ImageFilter
+
 from framegate.plugins.preview.colours import Colour, as_floats, hexed
 from framegate.plugins.preview.seeding import random_for
-from PIL import Image, ImageChops, ImageFilter
 
 Step = Callable[[Image.Image], Image.Image]
 

@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 
 import numpy as np
-from framegate.plugins.preview.motion import Floats
 from numpy.typing import NDArray
 from PIL import Image
+
+from framegate.plugins.preview.motion import Floats
 
 
 @dataclass(frozen=True, slots=True)

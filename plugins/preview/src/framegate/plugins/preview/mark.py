@@ -1,9 +1,10 @@
 """The small sign that no model made this, and its removal where a shot goes on from a marked frame."""
 
 import numpy as np
+from PIL import Image, ImageDraw, ImageFilter
+
 from framegate.plugins.preview.motion import Floats
 from framegate.plugins.preview.text import font_of
-from PIL import Image, ImageDraw, ImageFilter
 
 _WORD = "preview"
 _FINE = 4

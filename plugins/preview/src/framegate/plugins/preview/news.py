@@ -1,9 +1,10 @@
 """A news channel's bar, with the prompt running through it."""
 
+from PIL import Image, ImageDraw
+
 from framegate.plugins.preview.layers import faded
 from framegate.plugins.preview.motion import Moment
 from framegate.plugins.preview.text import drawable, font_of
-from PIL import Image, ImageDraw
 
 _RED = (196, 22, 34)
 _NAVY = (14, 26, 58)

@@ -1,8 +1,9 @@
 """Natural-looking randomness: fields that tile, and outlines of hills."""
 
 import numpy as np
-from framegate.plugins.preview.motion import Floats
 from PIL import Image
+
+from framegate.plugins.preview.motion import Floats
 
 
 def _levelled(values: Floats) -> Floats:

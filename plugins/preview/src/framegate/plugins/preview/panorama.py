@@ -3,12 +3,13 @@
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from PIL import Image
+
 from framegate.plugins.preview.boat import Boat
 from framegate.plugins.preview.layers import Layer
 from framegate.plugins.preview.motion import Moment, ease
 from framegate.plugins.preview.particles import Particles
 from framegate.plugins.preview.water import Water
-from PIL import Image
 
 
 class Scene(Protocol):

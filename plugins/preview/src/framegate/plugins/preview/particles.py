@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 
 import numpy as np
-from framegate.plugins.preview.colours import Colour
 from PIL import Image
+
+from framegate.plugins.preview.colours import Colour
 
 _STEPS = 4
 """Sprites are kept at this many places between two pixels, so that slow ones glide."""

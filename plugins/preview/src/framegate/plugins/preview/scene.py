@@ -3,13 +3,14 @@
 import re
 from collections.abc import Callable
 
+from PIL import Image
+
 from framegate.plugins.preview.abstract import Silk
 from framegate.plugins.preview.motion import Moment
 from framegate.plugins.preview.outdoors import city, desert, forest, lake, mountains, sea, snow
 from framegate.plugins.preview.panorama import Scene
 from framegate.plugins.preview.space import space
 from framegate.plugins.preview.stage import Stage
-from PIL import Image
 
 Family = Callable[[Stage], Scene]
 

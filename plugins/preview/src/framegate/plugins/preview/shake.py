@@ -3,9 +3,10 @@
 import math
 
 import numpy as np
+from PIL import Image
+
 from framegate.plugins.preview.motion import Moment
 from framegate.plugins.preview.seeding import random_for
-from PIL import Image
 
 _PACES = (0.63, 1.37, 2.9, 5.3)
 _SHARES = (0.5, 0.28, 0.14, 0.08)

@@ -3,11 +3,12 @@
 from dataclasses import dataclass
 
 import numpy as np
+from PIL import Image, ImageFilter
+
 from framegate.plugins.preview.colours import Palette, as_floats, mix
 from framegate.plugins.preview.layers import Layer, quantised, with_alpha
 from framegate.plugins.preview.motion import Floats, smoothstep
 from framegate.plugins.preview.noise import texture
-from PIL import Image, ImageFilter
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,9 @@ import av
 import av.error
 import numpy as np
 from av.video.frame import VideoFrame
-from framegate.core.errors import GenerationFailed
 from PIL import Image
+
+from framegate.core.errors import GenerationFailed
 
 _REVERSED_BYTES = 96 * 1024 * 1024
 """How much may be held while a video is read backwards."""

@@ -1,6 +1,8 @@
 """Deep space: nebulae, stars and a planet."""
 
 import numpy as np
+from PIL import Image
+
 from framegate.plugins.preview.colours import Colour, as_floats, hexed, mix
 from framegate.plugins.preview.layers import Layer, quantised, with_alpha
 from framegate.plugins.preview.motion import Floats, smoothstep
@@ -9,7 +11,6 @@ from framegate.plugins.preview.panorama import Panorama
 from framegate.plugins.preview.particles import Particles, Swarm
 from framegate.plugins.preview.sky import starfield
 from framegate.plugins.preview.stage import Stage
-from PIL import Image
 
 RING_WORDS = ("ring", "saturn", "环", "土星")
 

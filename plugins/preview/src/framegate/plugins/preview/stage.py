@@ -3,11 +3,12 @@
 from dataclasses import dataclass
 
 import numpy as np
+from PIL import Image
+
 from framegate.plugins.preview.colours import PALETTES, Colour, Palette
 from framegate.plugins.preview.panorama import Glow, Panorama
 from framegate.plugins.preview.seeding import random_for
 from framegate.plugins.preview.sky import Light, clouds, paint_sky
-from PIL import Image
 
 AMBIENT = ("dawn", "day", "sunset", "dusk")
 

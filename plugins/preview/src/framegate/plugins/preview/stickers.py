@@ -3,12 +3,13 @@
 import math
 
 import numpy as np
+from PIL import Image, ImageDraw
+
 from framegate.plugins.preview.colours import Colour, hexed
 from framegate.plugins.preview.layers import faded
 from framegate.plugins.preview.motion import Moment
 from framegate.plugins.preview.seeding import random_for
 from framegate.plugins.preview.text import font_of
-from PIL import Image, ImageDraw
 
 _FINE = 2
 _PARTY: tuple[Colour, ...] = (

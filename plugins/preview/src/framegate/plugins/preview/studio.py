@@ -4,6 +4,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
+from PIL import Image
+
 from framegate.core.backend import GenerationContext
 from framegate.core.types import Shot, Task
 from framegate.plugins.preview.camera import Camera, choose_move
@@ -15,7 +17,6 @@ from framegate.plugins.preview.scene import scene_for
 from framegate.plugins.preview.seeding import random_for
 from framegate.plugins.preview.source import open_picture, resampled
 from framegate.plugins.preview.styles import Style, Subject, style_for
-from PIL import Image
 
 if TYPE_CHECKING:
     from framegate.core.backend import Frame

@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from PIL import Image
+
 from framegate.plugins.preview.colours import hexed
 from framegate.plugins.preview.grading import (
     Grade,
@@ -21,7 +23,6 @@ from framegate.plugins.preview.seeding import random_for
 from framegate.plugins.preview.shake import Shake
 from framegate.plugins.preview.stickers import Border, Confetti, Stickers, Viewfinder
 from framegate.plugins.preview.texture import Flicker, Grain, LightLeak, Scanlines, SplitColours
-from PIL import Image
 
 Dressing = Callable[[Image.Image, Moment], Image.Image]
 

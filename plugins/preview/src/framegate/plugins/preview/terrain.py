@@ -3,11 +3,12 @@
 from dataclasses import dataclass
 
 import numpy as np
+from PIL import Image, ImageDraw
+
 from framegate.plugins.preview.colours import Colour, as_floats
 from framegate.plugins.preview.layers import Layer, with_alpha
 from framegate.plugins.preview.motion import Floats, smoothstep
 from framegate.plugins.preview.noise import outline, texture
-from PIL import Image, ImageDraw
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,11 +3,12 @@
 import math
 
 import numpy as np
+from PIL import Image, ImageChops, ImageDraw
+
 from framegate.plugins.preview.colours import Colour
 from framegate.plugins.preview.motion import Moment
 from framegate.plugins.preview.noise import field, scaled
 from framegate.plugins.preview.seeding import random_for
-from PIL import Image, ImageChops, ImageDraw
 
 _SPARE = 48
 """How much larger than the frame a texture is, so that each frame can take another part of it."""

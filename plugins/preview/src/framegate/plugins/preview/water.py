@@ -1,11 +1,12 @@
 """Water that mirrors what is above it, with ripples and glitter."""
 
 import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageChops
+
 from framegate.plugins.preview.colours import Colour
 from framegate.plugins.preview.motion import Floats, smoothstep
 from framegate.plugins.preview.noise import field, sampled
-from numpy.typing import NDArray
-from PIL import Image, ImageChops
 
 Bytes = NDArray[np.uint8]
 
