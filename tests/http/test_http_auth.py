@@ -12,6 +12,7 @@ import requests
 from framegate.adapters.http.auth import KeyRing
 from framegate.adapters.settings import EnvSecret, KeyConfig
 from framegate.core.errors import ConfigError, Unauthorized
+from framegate.core.testing import DialectContract
 
 from .conftest import Stand, StandMaker
 
@@ -129,3 +130,16 @@ def test_a_dialect_may_be_open(make_stand: StandMaker) -> None:
 def test_without_keys_any_header_is_accepted(stand: Stand) -> None:
     for headers in ({}, {"Authorization": "Bearer anything"}, {"Authorization": "nonsense"}):
         assert requests.get(f"{stand.url}/v1/tasks/", headers=headers, timeout=10).status_code == 200
+
+
+class TestContractWithKeys(DialectContract):
+    posts = ("/predict", "/v1/tasks/video", "/v1/tasks/image/sync")
+    unknown_path = "/v1/tasks/a/b/c"
+    api_key = "alice-key"
+
+    @pytest.fixture
+    def base_url(self, guarded: Stand) -> str:
+        return guarded.url
+
+    def is_error_body(self, body: Any) -> bool:
+        return set(body) <= {"detail", "error", "errors"}

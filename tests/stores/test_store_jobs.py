@@ -50,7 +50,7 @@ def test_ticket_is_a_dramatiq_message(valkey: EmbeddedValkey, client: redis.Redi
     tickets = connect(valkey.url, text=False)
     broker = make_broker(tickets)
     broker.declare_queue("q-test")
-    own = broker.enqueue(
+    own: Message[None] = broker.enqueue(
         Message(queue_name="q-test", actor_name=ACTOR_NAME, args=("q-test",), kwargs={}, options={})
     )
     stored = client.hgetall(f"{DRAMATIQ_NAMESPACE}:q-test.msgs")

@@ -5,7 +5,7 @@ from typing import Any, cast
 
 import pytest
 import redis
-from hypothesis import HealthCheck, settings
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 from sample_jobs import make_job
@@ -202,7 +202,6 @@ def test_store_follows_the_rules(valkey: EmbeddedValkey, client: redis.Redis) ->
                     max_examples=60,
                     stateful_step_count=40,
                     deadline=None,
-                    suppress_health_check=list(HealthCheck),
                 ),
             )
         finally:

@@ -2,7 +2,7 @@
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 
 import structlog
@@ -51,7 +51,7 @@ async def _serve(
         supervisor = WorkerSupervisor(worker_arguments, workers, grace=settings.shutdown_grace)
 
         @asynccontextmanager
-        async def lifespan(_: Litestar) -> AsyncIterator[None]:
+        async def lifespan(_: Litestar) -> AsyncGenerator[None]:
             supervisor.start()
             tasks = [asyncio.create_task(backstage.retention.run())]
             if valkey is not None:

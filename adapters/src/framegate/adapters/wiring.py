@@ -1,6 +1,6 @@
 """Puts the parts together as the settings say."""
 
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncGenerator, Collection
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -94,7 +94,7 @@ class Backstage(Struct, frozen=True):
 
 
 @asynccontextmanager
-async def open_backstage(parts: Parts) -> AsyncIterator[Backstage]:
+async def open_backstage(parts: Parts) -> AsyncGenerator[Backstage]:
     settings = parts.settings
     store = ValkeyJobStore(connect_async(parts.queue_url))
     artifacts = FolderStore(parts.files)

@@ -1,3 +1,5 @@
+# A hook specification has a return type and no body.
+# pyright: reportReturnType=false
 """The hooks that a plugin may implement. Mark implementations with ``framegate.core.plugins.hookimpl``."""
 
 from collections.abc import Sequence

@@ -97,9 +97,9 @@ class FrameRule(Struct, frozen=True):
 
     def __post_init__(self) -> None:
         if self.step < 1 or self.min < 1 or self.max < self.min:
-            raise ValueError(f"no frame count fits {self}")
+            raise ValueError(f"no frame count fits {self!r}")
         if any((end - self.offset) % self.step for end in (self.min, self.max)):
-            raise ValueError(f"min and max of {self} are not {self.step}n+{self.offset}")
+            raise ValueError(f"min and max of {self!r} are not {self.step}n+{self.offset}")
 
     def __str__(self) -> str:
         return "any" if self.step == 1 else f"{self.step}n+{self.offset}"

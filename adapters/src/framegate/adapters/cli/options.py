@@ -38,8 +38,12 @@ def log_level_option(command: Command) -> Command:
         type=click.Choice(["debug", "info", "warning", "error"]),
         default="info",
         show_default=True,
-        callback=lambda _context, _option, name: logging.getLevelNamesMapping()[name.upper()],
+        callback=_level,
     )(command)
+
+
+def _level(_context: click.Context, _option: click.Parameter, name: str) -> int:
+    return logging.getLevelNamesMapping()[name.upper()]
 
 
 def settings_from(config_file: Path | None, data_dir: Path | None, **overrides: Any) -> Settings:

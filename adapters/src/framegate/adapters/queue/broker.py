@@ -14,7 +14,6 @@ os.environ.setdefault("dramatiq_queue_prefetch", "1")
 os.environ.setdefault("dramatiq_restart_delay", "500")
 
 import dramatiq
-import dramatiq.worker
 import redis
 from dramatiq.brokers.redis import RedisBroker
 

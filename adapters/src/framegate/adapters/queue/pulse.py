@@ -7,6 +7,7 @@ from contextlib import suppress
 
 import redis
 import structlog
+from redis.client import PubSub
 
 from framegate.adapters.stores.leases import Verdict, WorkerLeases
 from framegate.adapters.stores.records import CANCEL_CHANNEL
@@ -91,7 +92,7 @@ class Pulse:
         if lost:
             log.warning("jobs_of_dead_workers_taken", count=lost)
 
-    def _wait(self, subscription: redis.client.PubSub) -> None:
+    def _wait(self, subscription: PubSub) -> None:
         """Until the next beat is due, or the job at hand is cancelled."""
         due = time.monotonic() + BEAT_SECONDS
         while (left := due - time.monotonic()) > 0 and not self._stopping.is_set():

@@ -65,7 +65,7 @@ class WorkerProcess:
     def run(self) -> None:
         """Work until SIGTERM or SIGINT; call it from the main thread."""
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: self._stop.set())
+            signal.signal(number, self._end)
         queues = {spec.queue for spec in self._models.specs.values()}
         tickets = connect(self._queue_url, text=False)
         broker = make_broker(tickets)
@@ -97,6 +97,9 @@ class WorkerProcess:
         self._models.unload_all()
         for client in (tickets, self._client):
             client.close()
+
+    def _end(self, *_: object) -> None:
+        self._stop.set()
 
     def run_next_job(self, queue: str) -> None:
         """What a ticket buys: the job that the store picks, if there is one."""

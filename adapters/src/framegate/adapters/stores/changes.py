@@ -3,11 +3,12 @@
 import asyncio
 import contextlib
 from collections import defaultdict
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 import redis.asyncio
 import structlog
+from redis.asyncio.client import PubSub
 
 from framegate.adapters.stores.records import CHANGED_CHANNEL
 
@@ -30,7 +31,7 @@ class ChangeFeed:
                 await self._task
 
     @asynccontextmanager
-    async def watch(self, job_id: str) -> AsyncIterator[AsyncGenerator[None, None]]:
+    async def watch(self, job_id: str) -> AsyncGenerator[AsyncGenerator[None, None]]:
         """Ticks from the moment of entering: a change in between two of them is never missed."""
         event = asyncio.Event()
         self._waiting[job_id].add(event)
@@ -60,7 +61,7 @@ class ChangeFeed:
                 log.warning("change_feed_interrupted", error=type(error).__name__)
                 await asyncio.sleep(0.5)
 
-    async def _read(self, subscription: redis.asyncio.client.PubSub) -> None:
+    async def _read(self, subscription: PubSub) -> None:
         while True:
             message = await subscription.get_message(timeout=None)
             if message is None:

@@ -1,17 +1,18 @@
 """Clients for Valkey or Redis, with the time-outs and retries that their use asks for."""
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 import redis
 import redis.asyncio
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import ExponentialWithJitterBackoff
+from redis.exceptions import BusyLoadingError
 from redis.retry import Retry
 
 from framegate.core.errors import Unavailable
 
-_OUTAGE = (redis.ConnectionError, redis.TimeoutError, redis.exceptions.BusyLoadingError)
+_OUTAGE = (redis.ConnectionError, redis.TimeoutError, BusyLoadingError)
 
 
 def connect(url: str, *, text: bool = True) -> redis.Redis:
@@ -45,7 +46,7 @@ def connect_async(url: str) -> redis.asyncio.Redis:
 
 
 @contextmanager
-def outages_as_unavailable() -> Iterator[None]:
+def outages_as_unavailable() -> Generator[None]:
     """Turn an unreachable server into the error that callers may see."""
     try:
         yield

@@ -1,0 +1,221 @@
+"""Discovery: what plugins offer, and what happens to a broken one."""
+
+import sys
+from collections.abc import Callable, Sequence
+from importlib.metadata import Distribution, EntryPoint
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from framegate.core.dialect import DialectSpec
+from framegate.core.errors import PluginError
+from framegate.core.models import ModelSpec
+from framegate.core.plugins import PluginStatus, Plugins, discover, hookimpl, load_object
+from framegate.core.types import Task
+
+
+def model(name: str) -> ModelSpec:
+    return ModelSpec(id=name, summary="", backend="nowhere:Nothing", tasks=frozenset(Task))
+
+
+def dialect(name: str) -> DialectSpec:
+    return DialectSpec(name=name, summary="", factory="nowhere:create")
+
+
+@pytest.fixture
+def plugin(monkeypatch: pytest.MonkeyPatch) -> Callable[..., EntryPoint]:
+    """Make an installed plugin whose hooks give (or raise) what is said."""
+
+    def make(name: str, *, models: Any = (), dialects: Any = ()) -> EntryPoint:
+        def answer(value: Any) -> Any:
+            if isinstance(value, BaseException):
+                raise value
+            return value
+
+        module = ModuleType(f"plugin_{name}")
+
+        @hookimpl
+        def framegate_models() -> Sequence[ModelSpec]:
+            return answer(models)
+
+        @hookimpl
+        def framegate_dialects() -> Sequence[DialectSpec]:
+            return answer(dialects)
+
+        vars(module).update(framegate_models=framegate_models, framegate_dialects=framegate_dialects)
+        monkeypatch.setitem(sys.modules, module.__name__, module)
+        return EntryPoint(name, module.__name__, "framegate")
+
+    return make
+
+
+MakePlugin = Callable[..., EntryPoint]
+
+
+@pytest.fixture
+def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], str]:
+    """Write an importable module."""
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def write(name: str, text: str) -> str:
+        (tmp_path / f"{name}.py").write_text(text)
+        return name
+
+    return write
+
+
+def offered_beside(point: EntryPoint, good: EntryPoint) -> PluginStatus:
+    """The status of a broken plugin, which must be logged and leave the good one alone."""
+    with capture_logs() as lines:
+        found = discover([point, good])
+    assert list(found.models) == ["fine"]
+    statuses = {status.name: status for status in found.statuses}
+    assert statuses["good"] == PluginStatus("good", "(no distribution)", "", models=("fine",))
+    assert [(line["event"], line["plugin"], line["log_level"]) for line in lines] == [
+        ("plugin_broken", point.name, "error")
+    ]
+    return statuses[point.name]
+
+
+def test_what_plugins_offer(plugin: MakePlugin) -> None:
+    found = discover(
+        [
+            plugin("zoo", models=[model("lion"), model("zebra")]),
+            plugin("api", dialects=[dialect("soap")]),
+            plugin("empty"),
+        ]
+    )
+    assert (list(found.models), list(found.dialects)) == (["lion", "zebra"], ["soap"])
+    assert [status.name for status in found.statuses] == ["api", "empty", "zoo"], "in one order everywhere"
+    assert found.statuses[2].models == ("lion", "zebra")
+
+
+def test_nothing_is_installed() -> None:
+    assert discover([]) == Plugins({}, {}, ())
+
+
+def test_the_installed_plugins_are_found() -> None:
+    found = discover()
+    assert "preview" in found.models
+    assert not [status for status in found.statuses if status.error]
+
+
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [
+        ("import no_such_package", "ModuleNotFoundError: No module named 'no_such_package'"),
+        ("raise RuntimeError('no driver')", "RuntimeError: no driver"),
+        ("import sys\nsys.exit('no licence')", "SystemExit: no licence"),
+        ("this is no Python", "SyntaxError: invalid syntax"),
+    ],
+)
+def test_a_plugin_that_cant_be_imported(
+    text: str, error: str, plugin: MakePlugin, module: Callable[[str, str], str]
+) -> None:
+    broken = EntryPoint("broken", module(f"broken_{len(text)}", text), "framegate")
+    assert offered_beside(broken, plugin("good", models=[model("fine")])).error.startswith(error)
+
+
+@pytest.mark.parametrize(
+    ("offers", "error"),
+    [
+        ({"models": RuntimeError("no driver")}, "RuntimeError: no driver"),
+        ({"dialects": KeyError("x")}, "KeyError: 'x'"),
+        (
+            {"models": [model("lion"), "zebra"]},
+            "TypeError: framegate_models gave 'zebra', which is no ModelSpec",
+        ),
+        ({"dialects": [model("lion")]}, "TypeError: framegate_dialects gave ModelSpec("),
+        ({"models": 7}, "TypeError: 'int' object is not iterable"),
+        ({"models": [model("lion"), model("lion")]}, "ValueError: it offers the model lion twice"),
+    ],
+)
+def test_a_plugin_whose_hooks_are_wrong(offers: dict[str, Any], error: str, plugin: MakePlugin) -> None:
+    status = offered_beside(plugin("broken", **offers), plugin("good", models=[model("fine")]))
+    assert status.error.startswith(error)
+    assert (status.models, status.dialects) == ((), ())
+
+
+def test_a_hook_that_does_not_exist(plugin: MakePlugin, module: Callable[[str, str], str]) -> None:
+    text = "from framegate.core.plugins import hookimpl\n@hookimpl\ndef framegate_model(): return []\n"
+    status = offered_beside(
+        EntryPoint("broken", module("misspelt", text), "framegate"), plugin("good", models=[model("fine")])
+    )
+    assert "unknown hook 'framegate_model'" in status.error
+
+
+def test_a_name_that_two_plugins_offer(plugin: MakePlugin) -> None:
+    one, other = (plugin(name, models=[model("lion")]) for name in ("farm", "zoo"))
+    message = r"The plugins farm \(.*\) and zoo \(.*\) both offer a model named lion; uninstall one of them"
+    with pytest.raises(PluginError, match=message):
+        discover([other, one])
+    with pytest.raises(PluginError, match=r"farm .* and zoo .* both offer a dialect named soap"):
+        discover([plugin(name, dialects=[dialect("soap")]) for name in ("zoo", "farm")])
+
+
+def test_a_clash_names_what_can_be_uninstalled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = (
+        "from framegate.core.plugins import hookimpl\n"
+        "from framegate.core.dialect import DialectSpec\n"
+        "@hookimpl\n"
+        "def framegate_dialects(): return [DialectSpec('soap', '', 'a:b')]\n"
+    )
+    (tmp_path / "soap_plugin.py").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    for name in ("soap-old", "soap-new"):
+        folder = tmp_path / f"{name.replace('-', '_')}-1.2.dist-info"
+        folder.mkdir()
+        (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.2\n")
+        (folder / "entry_points.txt").write_text("[framegate]\nsoap = soap_plugin\n")
+    points = [
+        point for installed in Distribution.discover(path=[str(tmp_path)]) for point in installed.entry_points
+    ]
+    (status,) = discover(points[:1]).statuses
+    assert (status.name, status.version, status.dialects) == ("soap", "1.2", ("soap",))
+    assert status.distribution in {"soap-old", "soap-new"}
+    with pytest.raises(PluginError) as caught:
+        discover(points)
+    assert all(f"soap ({name})" in caught.value.message for name in ("soap-old", "soap-new"))
+
+
+def test_an_object_by_its_import_string() -> None:
+    assert load_object("framegate.core.types:Task") is Task
+
+
+def test_an_object_whose_package_is_missing(module: Callable[[str, str], str]) -> None:
+    name = module("needs_more", "import no_such_package.deep")
+    with pytest.raises(
+        PluginError, match="needs_more:Thing needs the module no_such_package, which is not inst"
+    ):
+        load_object(f"{name}:Thing")
+
+
+@pytest.mark.parametrize(
+    ("import_string", "message"),
+    [
+        ("no_such_package:Thing", "needs the module no_such_package, which is not installed"),
+        ("framegate.core.types:Thing", "the module framegate.core.types has no 'Thing'"),
+        ("framegate.core.types", "the module framegate.core.types has no ''"),
+        (":Thing", "can't be imported: ValueError: Empty module name"),
+    ],
+)
+def test_an_import_string_that_leads_nowhere(import_string: str, message: str) -> None:
+    with pytest.raises(PluginError, match=message):
+        load_object(import_string)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("import math\nmath.no_such_thing", "AttributeError: module 'math' has no attribute 'no_such_thing'"),
+        ("from math import no_such_thing", "ImportError: cannot import name 'no_such_thing' from 'math'"),
+        ("raise OSError('libcuda is missing')", "OSError: libcuda is missing"),
+    ],
+)
+def test_a_module_that_breaks_says_why(text: str, reason: str, module: Callable[[str, str], str]) -> None:
+    name = module(f"breaks_{len(text)}", text)
+    with pytest.raises(PluginError, match=f"^{name}:Thing can't be imported: {reason}"):
+        load_object(f"{name}:Thing")

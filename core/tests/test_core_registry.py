@@ -1,0 +1,181 @@
+"""Which model stands behind a name."""
+
+import pytest
+
+from framegate.core.errors import ConfigError, ModelNotFound
+from framegate.core.models import Defaults, FrameRule, ModelSpec, SizeRule, fit
+from framegate.core.presets import PRESETS
+from framegate.core.registry import AliasConfig, ModelConfig, PresetConfig, Registry
+from framegate.core.types import GenerationRequest, Task
+
+
+def model(name: str, *, needs_source: bool = False, source: str = "") -> ModelSpec:
+    return ModelSpec(
+        id=name,
+        summary="",
+        backend=f"{name}:Backend",
+        tasks=frozenset(Task),
+        needs_source=needs_source,
+        source=source,
+        options={"compile": False, "offload": "none"},
+        defaults=Defaults(width=640, height=360, fps=24.0, num_frames=48),
+    )
+
+
+PREVIEW, WAN = model("preview"), model("wan22", needs_source=True)
+OFFERED = {"preview": PREVIEW, "wan22": WAN}
+ONLY_PREVIEW = {"preview": PREVIEW}
+SORA2API = {
+    *(f"sora2-{shape}-{seconds}s" for shape in ("landscape", "portrait") for seconds in (10, 15, 25)),
+    *(f"sora2pro-{shape}-{seconds}s" for shape in ("landscape", "portrait") for seconds in (10, 15, 25)),
+    *(f"sora2pro-hd-{shape}-{seconds}s" for shape in ("landscape", "portrait") for seconds in (10, 15)),
+    *("gpt-image", "gpt-image-landscape", "gpt-image-portrait"),
+}
+
+
+def test_the_documented_names_exist_with_only_the_preview_model() -> None:
+    registry = Registry(ONLY_PREVIEW)
+    assert set(registry.names) == SORA2API | {
+        *("preview", "lightx2v", "lightx2v-image", "sora-2", "sora-2-pro", "ltx2_landscape", "ltx2_portrait"),
+        *("Wan2.1-I2V-14B-480P", "Wan2.2-TI2V-5B"),
+    }
+    assert {served.spec.id for served in registry.names.values()} == {"preview"}
+
+
+def test_every_name_can_make_what_it_stands_for() -> None:
+    registry = Registry(ONLY_PREVIEW)
+    for preset in PRESETS.values():
+        for entry in preset:
+            spec = registry.resolve(entry.name).spec
+            task = Task.TEXT_TO_IMAGE if entry.kind == "image" else Task.TEXT_TO_VIDEO
+            fitted = fit(spec, GenerationRequest(entry.name, task, "a boat"))
+            assert (fitted.width, fitted.height) == (entry.defaults.width, entry.defaults.height), entry.name
+            if task == Task.TEXT_TO_VIDEO:
+                seconds = entry.defaults.duration
+                wanted = entry.defaults.num_frames if seconds is None else seconds * fitted.fps
+                assert fitted.num_frames == wanted, entry.name
+
+
+def test_a_model_that_needs_a_source_is_served_once_it_has_one() -> None:
+    assert set(Registry(OFFERED).specs) == {"preview"}
+    registry = Registry(OFFERED, models={"wan22": ModelConfig(source="/models/wan")})
+    assert registry.resolve("wan22").spec.source == "/models/wan"
+    assert set(Registry({"wan22": model("wan22", needs_source=True, source="hub/wan")}).specs) == {"wan22"}
+    with pytest.raises(
+        ConfigError, match=r"^models\.fast: give the backend 'wan22' a source, a folder or a hub id"
+    ):
+        Registry(OFFERED, models={"fast": ModelConfig(backend="wan22")})
+
+
+def test_a_model_under_another_name() -> None:
+    config = ModelConfig(
+        backend="wan22",
+        source="/models/wan",
+        options={"compile": True},
+        defaults=Defaults(width=832, duration=5.0),
+    )
+    spec = Registry(OFFERED, models={"fast": config}).resolve("fast").spec
+    assert (spec.id, spec.backend, spec.queue) == ("fast", "wan22:Backend", "q-fast")
+    assert spec.options == {"compile": True, "offload": "none"}
+    assert spec.defaults == Defaults(width=832, height=360, fps=24.0, duration=5.0)
+    assert WAN.options["compile"] is False, "what the plugin offers stays as it is"
+
+
+def test_a_real_model_wins_over_a_presets_name() -> None:
+    config = ModelConfig(backend="wan22", source="/models/wan")
+    served = Registry(OFFERED, models={"Wan2.2-TI2V-5B": config}).resolve("Wan2.2-TI2V-5B")
+    assert (served.spec.id, served.spec.source, served.preset) == ("Wan2.2-TI2V-5B", "/models/wan", "")
+
+
+def test_a_preset_pointed_at_a_model() -> None:
+    registry = Registry(
+        OFFERED,
+        models={"wan22": ModelConfig(source="/models/wan")},
+        presets={"sora2api": PresetConfig(video="wan22")},
+    )
+    assert registry.resolve("sora2-landscape-10s").spec.id == "wan22"
+    assert registry.resolve("gpt-image").spec.id == "preview"
+    assert registry.resolve("sora-2").spec.id == "preview", "another preset"
+    pro = registry.resolve("sora2pro-landscape-10s")
+    assert (pro.name, pro.plan, pro.preset) == ("sora2pro-landscape-10s", "chatgpt_pro", "sora2api")
+
+
+def test_a_presets_name_keeps_its_documents_rules() -> None:
+    spec = Registry(ONLY_PREVIEW).resolve("Wan2.2-TI2V-5B").spec
+    assert spec.frames == FrameRule(4, 1, 25, 121)
+    assert spec.sizes == SizeRule(multiple_of=32, min_side=32, max_side=2048, max_pixels=2048 * 2048)
+    assert (spec.defaults.width, spec.defaults.height, spec.defaults.num_frames) == (1280, 704, 121)
+    asked = GenerationRequest("Wan2.2-TI2V-5B", Task.TEXT_TO_VIDEO, "a boat", width=1280, height=720)
+    fitted = fit(spec, asked)
+    assert (fitted.width, fitted.height) == (1280, 704)
+
+
+def test_without_preview_there_is_what_was_configured() -> None:
+    registry = Registry({"wan22": WAN}, models={"wan22": ModelConfig(source="/models/wan")})
+    assert set(registry.names) == {"wan22"}
+
+
+def test_an_alias_narrows_defaults() -> None:
+    registry = Registry(
+        ONLY_PREVIEW,
+        aliases={
+            "short": AliasConfig(model="preview", defaults=Defaults(duration=1.0)),
+            "tiny": AliasConfig(model="short", defaults=Defaults(width=64, height=64), plan="gold"),
+            "cinema": AliasConfig(model="sora2pro-landscape-10s"),
+        },
+    )
+    tiny = registry.resolve("tiny")
+    assert (tiny.spec.id, tiny.plan) == ("preview", "gold")
+    assert tiny.spec.defaults == Defaults(width=64, height=64, fps=24.0, duration=1.0)
+    cinema = registry.resolve("cinema")
+    assert (cinema.plan, cinema.preset) == ("chatgpt_pro", "sora2api"), "an alias opens no plan"
+
+
+def test_an_alias_may_redefine_a_presets_name() -> None:
+    aliases = {"sora-2": AliasConfig(model="sora-2", defaults=Defaults(num_inference_steps=2))}
+    spec = Registry(ONLY_PREVIEW, aliases=aliases).resolve("sora-2").spec
+    assert (spec.defaults.num_inference_steps, spec.defaults.duration) == (2, 4.0)
+
+
+def test_an_unknown_model_names_the_nearest() -> None:
+    registry = Registry(ONLY_PREVIEW)
+    with pytest.raises(
+        ModelNotFound, match=r"^There is no model 'prevew'\. Did you mean preview\?$"
+    ) as caught:
+        registry.resolve("prevew")
+    assert (caught.value.param, caught.value.code) == ("model", "model_not_found")
+    with pytest.raises(ModelNotFound) as long:
+        registry.resolve("x" * 1_000_000)
+    assert len(long.value.message) < 200
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        (
+            {"models": {"ltx": ModelConfig()}},
+            "models.ltx: there is no backend 'ltx' among the installed plugins (preview, wan22); "
+            "install framegate-ltx or correct the name.",
+        ),
+        (
+            {"presets": {"sora": PresetConfig()}},
+            "presets: there is no preset 'sora'; there are lightx2v, wan22-predict, wan21-submit, "
+            "openai-chat, openai-videos, sora2api.",
+        ),
+        (
+            {"presets": {"openai-videos": PresetConfig(video="wan22")}},
+            "presets.openai-videos: there is no served model 'wan22'.",
+        ),
+        ({"aliases": {"mine": AliasConfig(model="wan22")}}, "aliases.mine: there is no model 'wan22'."),
+        (
+            {"aliases": {"preview": AliasConfig(model="sora-2")}},
+            "aliases.preview: a served model has this name already.",
+        ),
+    ],
+)
+def test_a_wrong_config_is_refused_with_its_key(
+    config: dict[str, dict[str, ModelConfig | AliasConfig | PresetConfig]], message: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        Registry(OFFERED, **config)  # type: ignore[arg-type]  # each table of its own kind
+    assert caught.value.message == message

@@ -1,0 +1,15 @@
+# A worker on an NVIDIA GPU. Backend plugins are installed on top: RUN pip install framegate-NAME
+FROM nvidia/cuda:12.8.1-runtime-ubuntu24.04
+RUN apt-get update && apt-get install -y --no-install-recommends python3 python3-venv \
+ && rm -rf /var/lib/apt/lists/* && python3 -m venv /opt/framegate
+ENV PATH=/opt/framegate/bin:$PATH
+WORKDIR /src
+COPY constraints.txt ./
+COPY core core
+COPY adapters adapters
+COPY plugins/preview plugins/preview
+RUN pip install --no-cache-dir -c constraints.txt ./core ./adapters ./plugins/preview \
+ && useradd --create-home framegate && mkdir /data && chown framegate /data
+USER framegate
+ENTRYPOINT ["framegate"]
+CMD ["worker"]
