@@ -1,12 +1,13 @@
 # Everything from a fresh clone with only Python 3.11+ and make.
 PYTHON ?= python3
 VENV ?= .venv
+WHEEL_VENV := $(VENV)-wheels
 BIN := $(VENV)/bin
 PROJECTS := core adapters plugins/preview
 EDITABLE := $(foreach project,$(PROJECTS),-e $(project)) -e .
 STAMP := $(VENV)/.installed
 
-.PHONY: install run test lint wheels clean
+.PHONY: install run test test-wheels lint clean
 
 install: $(STAMP)
 
@@ -29,9 +30,14 @@ lint: install
 	$(BIN)/pyright
 	$(BIN)/lint-imports
 
-wheels: install
-	rm -rf dist
+# The suite once more, against the built wheels in an environment of their own.
+test-wheels: install
+	rm -rf dist $(WHEEL_VENV)
 	for project in $(PROJECTS) .; do $(BIN)/python -m build --wheel --outdir dist $$project || exit 1; done
+	$(PYTHON) -m venv $(WHEEL_VENV)
+	$(WHEEL_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --upgrade "pip>=25.1"
+	$(WHEEL_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --group dev dist/*.whl
+	$(WHEEL_VENV)/bin/python -m pytest $(ARGS)
 
 clean:
-	rm -rf $(VENV) dist
+	rm -rf $(VENV) $(WHEEL_VENV) dist

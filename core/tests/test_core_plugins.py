@@ -1,7 +1,7 @@
 """Discovery: what plugins offer, and what happens to a broken one."""
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from importlib.metadata import Distribution, EntryPoint
 from pathlib import Path
 from types import ModuleType
@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 from framegate.core.dialect import DialectSpec
 from framegate.core.errors import PluginError
 from framegate.core.models import ModelSpec
-from framegate.core.plugins import PluginStatus, Plugins, discover, hookimpl, load_object
+from framegate.core.plugins import Plugins, PluginStatus, discover, hookimpl, load_object
 from framegate.core.types import Task
 
 
@@ -38,11 +38,11 @@ def plugin(monkeypatch: pytest.MonkeyPatch) -> Callable[..., EntryPoint]:
         module = ModuleType(f"plugin_{name}")
 
         @hookimpl
-        def framegate_models() -> Sequence[ModelSpec]:
+        def framegate_models() -> Any:
             return answer(models)
 
         @hookimpl
-        def framegate_dialects() -> Sequence[DialectSpec]:
+        def framegate_dialects() -> Any:
             return answer(dialects)
 
         vars(module).update(framegate_models=framegate_models, framegate_dialects=framegate_dialects)

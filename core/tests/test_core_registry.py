@@ -154,13 +154,17 @@ def test_an_unknown_model_names_the_nearest() -> None:
     [
         (
             {"models": {"ltx": ModelConfig()}},
-            "models.ltx: there is no backend 'ltx' among the installed plugins (preview, wan22); "
-            "install framegate-ltx or correct the name.",
+            (
+                "models.ltx: there is no backend 'ltx' among the installed plugins (preview, wan22); "
+                "install framegate-ltx or correct the name."
+            ),
         ),
         (
             {"presets": {"sora": PresetConfig()}},
-            "presets: there is no preset 'sora'; there are lightx2v, wan22-predict, wan21-submit, "
-            "openai-chat, openai-videos, sora2api.",
+            (
+                "presets: there is no preset 'sora'; there are lightx2v, wan22-predict, wan21-submit, "
+                "openai-chat, openai-videos, sora2api."
+            ),
         ),
         (
             {"presets": {"openai-videos": PresetConfig(video="wan22")}},

@@ -242,6 +242,8 @@ def test_the_schema_has_a_section_for_each_dialect(make_stand: StandMaker) -> No
     fields = schema["components"]["schemas"][form["schema"]["$ref"].rsplit("/", 1)[1]]
     assert fields["properties"]["image_file"] == {"type": "string", "format": "binary"}
     assert {"prompt", "image_file"} <= set(fields["required"])
+    result = schema["paths"]["/v1/tasks/{task_id}/result"]["get"]["responses"]["200"]
+    assert result["content"].keys() == {"video/mp4", "image/png"}
     for path, operations in schema["paths"].items():
         for operation in operations.values():
             assert operation["summary"], path

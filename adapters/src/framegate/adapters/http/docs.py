@@ -18,6 +18,7 @@ from litestar.routes import HTTPRoute
 
 from framegate.adapters.http.auth import DIALECT_OPT
 from framegate.adapters.http.bodies import HTTPRequest, RequestBody, documented
+from framegate.adapters.http.files import FILES_OPT
 from framegate.adapters.http.mounting import Mounted
 from framegate.adapters.http.paths import has_trailing_slash
 from framegate.adapters.http.static_files import load_assets, send_asset
@@ -105,6 +106,9 @@ def _complete(
 ) -> None:
     # Litestar promises its own body for bad parameters; the dialect's is what is sent.
     operation["responses"].pop("400", None)
+    if types := handler.opt.get(FILES_OPT):
+        binary = {"schema": {"type": "string", "format": "binary"}}
+        operation["responses"]["200"]["content"] = dict.fromkeys(types, binary)
     if body := documented(handler.opt):
         operation["requestBody"] = _request_body(body, schemas)
     entry = mounted.get(handler.opt.get(DIALECT_OPT, ""))

@@ -4,7 +4,7 @@ import asyncio
 import os
 import re
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from litestar.types import ASGIApp
 from starlette.responses import FileResponse, Response
@@ -14,8 +14,14 @@ from framegate.core.errors import ArtifactGone
 from framegate.core.service import JobService
 from framegate.core.types import Artifact
 
+FILES_OPT = "file_types"
 _UNSAFE = re.compile(r"[^\w.() -]")
 _HEADERS = {"X-Content-Type-Options": "nosniff", "Cache-Control": "private"}
+
+
+def sends_files(*content_types: str) -> dict[str, Any]:
+    """The ``opt`` of a handler that answers with files of these types, for the API docs."""
+    return {FILES_OPT: content_types}
 
 
 async def send_artifact(

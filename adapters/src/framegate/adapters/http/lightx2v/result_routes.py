@@ -8,7 +8,7 @@ from litestar.types import ASGIApp
 
 from framegate.adapters.http.auth import client_of
 from framegate.adapters.http.bodies import HTTPRequest
-from framegate.adapters.http.files import send_artifact
+from framegate.adapters.http.files import send_artifact, sends_files
 from framegate.adapters.http.lightx2v.convert import Forbidden
 from framegate.adapters.http.lightx2v.states import saved_as
 from framegate.adapters.http.lightx2v.tasks import Tasks
@@ -19,7 +19,7 @@ def result_routes(tasks: Tasks, *, output_root: str) -> list[HTTPRouteHandler]:
     @route(
         "/v1/tasks/{task_id:str}/result",
         http_method=["GET", "HEAD"],
-        media_type="video/mp4",
+        opt=sends_files("video/mp4", "image/png"),
         summary="The file that a task made",
     )
     async def task_result(request: HTTPRequest, task_id: FromPath[str]) -> ASGIApp:
@@ -31,7 +31,7 @@ def result_routes(tasks: Tasks, *, output_root: str) -> list[HTTPRouteHandler]:
     @route(
         "/v1/files/download/{file_path:path}",
         http_method=["GET", "HEAD"],
-        media_type="video/mp4",
+        opt=sends_files("video/mp4", "image/png"),
         summary="A result by the path that its task's state names",
     )
     async def download(request: HTTPRequest, file_path: FromPath[str]) -> ASGIApp:

@@ -10,7 +10,7 @@ from litestar.types import ASGIApp
 
 from framegate.adapters.http.bodies import MULTIPART, HTTPRequest, documents, read_form, read_json
 from framegate.adapters.http.field_errors import FieldError, InvalidFields
-from framegate.adapters.http.files import send_artifact
+from framegate.adapters.http.files import send_artifact, sends_files
 from framegate.adapters.http.lightx2v.convert import refused
 from framegate.adapters.http.lightx2v.schemas import ImageFields, ImageForm, Submitted, VideoFields, VideoForm
 from framegate.adapters.http.lightx2v.states import saved_as, submitted
@@ -97,8 +97,7 @@ def submit_routes(tasks: Tasks) -> list[HTTPRouteHandler]:
         "/v1/tasks/image/sync",
         status_code=200,
         summary="Make an image and answer with it",
-        media_type="image/png",
-        opt=documents(ImageFields, _IMAGE_EXAMPLES),
+        opt={**documents(ImageFields, _IMAGE_EXAMPLES), **sends_files("image/png")},
     )
     async def image_sync(
         request: HTTPRequest,

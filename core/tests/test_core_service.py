@@ -1,0 +1,408 @@
+"""What a dialect may call, over ports in memory."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+
+from framegate.core.errors import (
+    ArtifactGone,
+    InvalidMedia,
+    InvalidRequest,
+    JobExists,
+    JobNotFound,
+    KeyLimitReached,
+    ModelNotFound,
+    QueueFull,
+)
+from framegate.core.jobs import Job, JobError, JobState
+from framegate.core.models import Defaults, FrameRule, ModelSpec, SizeRule
+from framegate.core.ports import BytesSource, MediaSource, QueueCounts, UrlSource, WorkerInfo
+from framegate.core.registry import Registry
+from framegate.core.service import Client, JobService, Submission
+from framegate.core.testing import InMemoryArtifactStore, InMemoryJobStore, StaticMediaFetcher
+from framegate.core.types import Artifact, GenerationRequest, MediaKind, MediaRef, Task
+
+Result = TypeVar("Result")
+PREVIEW = ModelSpec(
+    id="preview",
+    summary="",
+    backend="nowhere:Nothing",
+    tasks=frozenset(Task),
+    sizes=SizeRule(multiple_of=16),
+    frames=FrameRule(4, 1, 5, 81),
+    defaults=Defaults(width=640, height=480, fps=16.0, num_frames=33),
+)
+BROKEN = UrlSource("https://example.com/broken.png")
+PICTURE = BytesSource(b"a picture")
+ALICE, BOB = Client("alice"), Client("bob")
+
+
+class Stand:
+    def __init__(self, folder: Path, max_queued: int = 0) -> None:
+        self.store = InMemoryJobStore()
+        self.media = StaticMediaFetcher(1000, 500, broken=[BROKEN.url])
+        self.folder = folder
+        self.service = JobService(
+            registry=Registry({"preview": PREVIEW}),
+            store=self.store,
+            artifacts=InMemoryArtifactStore(folder),
+            media=self.media,
+            max_queued=max_queued,
+        )
+
+    async def submit(
+        self,
+        task: Task = Task.TEXT_TO_VIDEO,
+        *,
+        client: Client = ALICE,
+        job_id: str = "",
+        media: dict[str, MediaSource] | None = None,
+        model: str = "preview",
+        prompt: str = "a boat",
+        **values: Any,
+    ) -> Job:
+        request = GenerationRequest(model=model, task=task, prompt=prompt, **values)
+        return await self.service.submit(
+            Submission(
+                dialect="test",
+                request=request,
+                client=client,
+                media=media or {},
+                job_id=job_id,
+                request_id="r1",
+            )
+        )
+
+    async def refused(self, error: type[Exception], **values: Any) -> Any:
+        """Submit what must be refused and leave nothing behind; the error."""
+        before = await self.service.counts()
+        with pytest.raises(error) as caught:
+            await self.submit(**values)
+        assert await self.service.counts() == before
+        assert len(self.media.discarded) == len(self.media.taken)
+        return caught.value
+
+
+@pytest.fixture
+def stand(tmp_path: Path) -> Stand:
+    return Stand(tmp_path)
+
+
+def run(test: Callable[[], Awaitable[Result]]) -> Result:
+    async def bounded() -> Result:
+        async with asyncio.timeout(20):
+            return await test()
+
+    return asyncio.run(bounded())
+
+
+def test_a_submitted_job_is_fitted_planned_and_kept(stand: Stand) -> None:
+    async def test() -> None:
+        job = await stand.submit(num_frames=100, width=650, seed=5, num_outputs=1)
+        assert await stand.service.get(job.id) == job
+        assert (job.state, job.owner, job.dialect, job.request_id) == (JobState.QUEUED, "alice", "test", "r1")
+        assert (job.model, job.served_by, job.queue, job.seed) == ("preview", "preview", "q-preview", 5)
+        assert [shot.frames_kept for shot in job.shots] == [50, 50]
+        assert [shot.width for shot in job.shots] == [640, 640]
+        assert [change.field for change in job.changes] == ["width"]
+        assert await stand.service.queue_position(job) == 1
+
+    run(test)
+
+
+def test_without_a_seed_each_job_has_its_own(stand: Stand) -> None:
+    async def test() -> None:
+        seeds = {(await stand.submit()).seed for _ in range(10)}
+        assert len(seeds) == 10
+        assert (await stand.submit(seed=0)).seed == 0
+
+    run(test)
+
+
+def test_a_preset_name_runs_on_the_model_behind_it(stand: Stand) -> None:
+    async def test() -> None:
+        job = await stand.submit(model="sora-2")
+        assert (job.model, job.served_by) == ("sora-2", "preview")
+        assert sum(shot.frames_kept for shot in job.shots) == 96
+        assert stand.service.model("sora-2").spec.id == "preview"
+
+    run(test)
+
+
+def test_inputs_are_stored_and_give_the_size(stand: Stand) -> None:
+    async def test() -> None:
+        job = await stand.submit(Task.IMAGE_TO_VIDEO, media={"image": PICTURE})
+        assert job.inputs == (MediaRef(MediaKind.IMAGE, "inputs/1", 1000, 500),)
+        assert (job.shots[0].width, job.shots[0].height) == (768, 384)
+        film = await stand.submit(Task.VIDEO_TO_VIDEO, media={"video": PICTURE})
+        assert film.request.video is not None
+        assert film.request.video.kind == MediaKind.VIDEO
+        assert not stand.media.discarded
+
+    run(test)
+
+
+def test_a_bad_input_is_named_and_leaves_nothing_behind(stand: Stand) -> None:
+    async def test() -> None:
+        media = {"video": PICTURE, "image": BROKEN}
+        error = await stand.refused(InvalidMedia, task=Task.IMAGE_TO_VIDEO, media=media)
+        assert error.param == "image"
+        assert [ref.key for ref in stand.media.discarded] == ["inputs/1"]
+
+    run(test)
+
+
+def test_a_client_that_leaves_meanwhile_leaves_nothing_behind(
+    stand: Stand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def test() -> None:
+        take, fetching = stand.media.take, asyncio.Event()
+
+        async def slow(source: MediaSource, kind: MediaKind) -> MediaRef:
+            if source == BROKEN:
+                fetching.set()
+                await asyncio.Event().wait()
+            return await take(source, kind)
+
+        monkeypatch.setattr(stand.media, "take", slow)
+        submitting = asyncio.create_task(
+            stand.submit(Task.IMAGE_TO_VIDEO, media={"image": PICTURE, "last_image": BROKEN})
+        )
+        await fetching.wait()
+        submitting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await submitting
+        assert [ref.key for ref in stand.media.discarded] == ["inputs/1"]
+
+    run(test)
+
+
+@pytest.mark.parametrize(
+    ("values", "error", "param"),
+    [
+        ({"model": "nothing"}, ModelNotFound, "model"),
+        ({"prompt": " \n"}, InvalidRequest, "prompt"),
+        ({"prompt": "x" * 100_001}, InvalidRequest, "prompt"),
+        ({"negative_prompt": "x" * 100_001}, InvalidRequest, "negative_prompt"),
+        ({"seed": -1}, InvalidRequest, "seed"),
+        ({"seed": 2**63}, InvalidRequest, "seed"),
+        ({"duration": 1000.0}, InvalidRequest, "duration"),
+        ({"style": "noir"}, InvalidRequest, "style"),
+        ({"task": Task.IMAGE_TO_VIDEO}, InvalidRequest, "image"),
+        ({"task": Task.IMAGE_TO_IMAGE}, InvalidRequest, "image"),
+        ({"task": Task.VIDEO_TO_VIDEO}, InvalidRequest, "video"),
+    ],
+)
+def test_what_is_refused_before_anything_is_fetched(
+    stand: Stand, values: dict[str, Any], error: type[Exception], param: str
+) -> None:
+    assert run(lambda: stand.refused(error, **values)).param == param
+    assert not stand.media.taken
+
+
+def test_what_only_the_inputs_show_leaves_none_behind(stand: Stand) -> None:
+    async def test() -> None:
+        too_long: dict[str, Any] = {
+            "task": Task.VIDEO_TO_VIDEO,
+            "num_frames": 82,
+            "media": {"video": PICTURE},
+        }
+        error = await stand.refused(InvalidRequest, **too_long)
+        assert error.param == "num_frames"
+        ending = {"image": PICTURE, "last_image": PICTURE}
+        error = await stand.refused(InvalidRequest, task=Task.IMAGE_TO_VIDEO, media=ending)
+        assert (error.param, len(stand.media.taken)) == ("last_image", 3)
+
+    run(test)
+
+
+def test_a_clients_own_job_id(stand: Stand) -> None:
+    async def test() -> None:
+        job = await stand.submit(job_id="mine", prompt="first")
+        error = await stand.refused(JobExists, job_id="mine", prompt="second", client=BOB)
+        assert (job.id, error.param) == ("mine", "job_id")
+        assert (await stand.service.get("mine")).request.prompt == "first"
+
+    run(test)
+
+
+def test_a_full_queue_keeps_no_inputs(tmp_path: Path) -> None:
+    async def test() -> None:
+        stand = Stand(tmp_path, max_queued=2)
+        await stand.submit()
+        await stand.submit()
+        error = await stand.refused(QueueFull, task=Task.IMAGE_TO_VIDEO, media={"image": PICTURE})
+        assert (error.limit, len(stand.media.discarded)) == (2, 1)
+        assert stand.store.claim_next("w1")
+        await stand.submit()
+
+    run(test)
+
+
+def test_a_keys_own_limit(stand: Stand) -> None:
+    async def test() -> None:
+        limited = Client("carol", max_queued=1)
+        await stand.submit(client=limited)
+        media = {"image": PICTURE}
+        await stand.refused(KeyLimitReached, client=limited, task=Task.IMAGE_TO_VIDEO, media=media)
+        await stand.submit(client=BOB)
+
+    run(test)
+
+
+def test_another_keys_job_is_not_found(stand: Stand) -> None:
+    async def test() -> None:
+        job = await stand.submit(client=ALICE)
+        service = stand.service
+        for call in (service.get, service.wait, service.cancel):
+            with pytest.raises(JobNotFound, match=f"There is no job '{job.id}'"):
+                await call(job.id, "bob")
+        with pytest.raises(JobNotFound):
+            await anext(service.watch(job.id, "bob"))
+        assert (await service.get(job.id)).state == JobState.QUEUED
+        assert await service.get(job.id, "alice") == job, "its own key's"
+        assert await service.get(job.id, None) == job, "the operator's"
+        with pytest.raises(JobNotFound):
+            await service.get("nothing")
+
+    run(test)
+
+
+def test_lists_are_by_key_state_and_age(stand: Stand) -> None:
+    async def test() -> None:
+        first, second = await stand.submit(), await stand.submit()
+        other = await stand.submit(client=BOB)
+        stand.store.claim_next("w1")
+
+        async def ids(**values: Any) -> list[str]:
+            return [job.id for job in await stand.service.list(**values)]
+
+        assert await ids() == [other.id, second.id, first.id]
+        assert await ids(limit=1) == [other.id]
+        assert await ids(owner="alice") == [second.id, first.id]
+        assert await ids(owner="alice", states=[JobState.RUNNING]) == [first.id]
+        counts = await stand.service.counts()
+        assert (counts, counts.active) == (QueueCounts(2, 1, 0, 0, 0), 3)
+
+    run(test)
+
+
+def test_a_watcher_sees_a_job_to_its_end(stand: Stand) -> None:
+    async def test() -> None:
+        job = await stand.submit()
+        seen: list[tuple[JobState, float]] = []
+        async with aclosing(stand.service.watch(job.id, "alice")) as states:
+            async for state in states:
+                seen.append((state.state, state.progress))
+                match len(seen):
+                    case 1:
+                        stand.store.claim_next("w1")
+                    case 2 | 3:
+                        stand.store.advance(job.id, len(seen) / 4)
+                    case _:
+                        stand.store.succeed(job.id)
+        assert seen == [
+            (JobState.QUEUED, 0.0),
+            (JobState.RUNNING, 0.0),
+            (JobState.RUNNING, 0.5),
+            (JobState.RUNNING, 0.75),
+            (JobState.SUCCEEDED, 1.0),
+        ]
+
+    run(test)
+
+
+def test_a_watcher_of_a_finished_job_gets_it_once(stand: Stand) -> None:
+    async def test() -> None:
+        job = await stand.submit()
+        await stand.service.cancel(job.id)
+        states = [state.state async for state in stand.service.watch(job.id)]
+        assert states == [JobState.CANCELLED]
+
+    run(test)
+
+
+def test_a_watcher_of_a_deleted_job_is_told(stand: Stand) -> None:
+    async def test() -> None:
+        job = await stand.submit()
+        states: AsyncGenerator[Job, None] = stand.service.watch(job.id)
+        assert (await anext(states)).state == JobState.QUEUED
+        stand.store.forget(job.id)
+        with pytest.raises(JobNotFound):
+            await anext(states)
+
+    run(test)
+
+
+def test_waiting_for_a_job(stand: Stand) -> None:
+    async def test() -> None:
+        job = await stand.submit()
+        waiting = [asyncio.create_task(stand.service.wait(job.id)) for _ in range(3)]
+        await asyncio.sleep(0.01)
+        stand.store.claim_next("w1")
+        await asyncio.sleep(0.01)
+        stand.store.fail(job.id, JobError("out_of_memory", "It needs 12 GB."))
+        for done in await asyncio.gather(*waiting):
+            assert done.error == JobError("out_of_memory", "It needs 12 GB.")
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.01):
+                await stand.service.wait((await stand.submit()).id)
+
+    run(test)
+
+
+def test_cancelling(stand: Stand) -> None:
+    async def test() -> None:
+        queued, running = await stand.submit(), await stand.submit()
+        assert (await stand.service.cancel(queued.id, "alice")).state == JobState.CANCELLED
+        stand.store.claim_next("w1")
+        asked = await stand.service.cancel(running.id)
+        assert (asked.state, asked.cancel_requested) == (JobState.RUNNING, True)
+        done = stand.store.succeed(running.id)
+        assert done.state == JobState.CANCELLED, "an acknowledged cancel wins"
+        assert await stand.service.cancel(running.id) == done
+        with pytest.raises(JobNotFound):
+            await stand.service.cancel("nothing")
+
+    run(test)
+
+
+def test_a_result_and_its_removal(stand: Stand) -> None:
+    async def test() -> None:
+        artifact = Artifact(MediaKind.VIDEO, "results/a.mp4", "video/mp4", 4, 64, 64)
+        with pytest.raises(ArtifactGone, match="its retention time is over"):
+            await stand.service.result_path(artifact)
+        (stand.folder / "results").mkdir()
+        (stand.folder / artifact.key).write_bytes(b"film")
+        assert (await stand.service.result_path(artifact)).read_bytes() == b"film"
+
+    run(test)
+
+
+def test_a_result_by_the_name_that_its_client_gave(stand: Stand) -> None:
+    async def test() -> None:
+        for prompt in ("first", "second"):
+            await stand.service.submit(
+                Submission(
+                    dialect="test",
+                    request=GenerationRequest("preview", Task.TEXT_TO_VIDEO, prompt),
+                    client=ALICE,
+                    labels={"result_name": "boat.mp4"},
+                )
+            )
+        newest = await stand.service.find_result_name("alice", "boat.mp4")
+        assert newest is not None
+        assert newest.request.prompt == "second"
+        assert await stand.service.find_result_name("bob", "boat.mp4") is None
+
+    run(test)
+
+
+def test_workers(stand: Stand) -> None:
+    worker = WorkerInfo("w1", "here", 1, "cpu", "0", ("preview",), 0.0)
+    stand.store.living.append(worker)
+    assert list(run(stand.service.workers)) == [worker]

@@ -1,0 +1,86 @@
+"""The documentation, done as it says."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import av
+import pytest
+from running import RunningServer, clean_environ
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+def code_blocks(document: str, language: str) -> list[str]:
+    text = (REPOSITORY / document).read_text(encoding="utf-8")
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, flags=re.MULTILINE | re.DOTALL)
+
+
+def test_the_line_under_make_run_gives_a_playable_video(server: RunningServer, tmp_path: Path) -> None:
+    [line] = [block for block in code_blocks("README.md", "sh") if block.startswith("id=")]
+    (tmp_path / "docs").symlink_to(REPOSITORY / "docs")
+    subprocess.run(
+        ["bash", "-c", line.replace("http://localhost:8000", server.url)], cwd=tmp_path, check=True, timeout=120
+    )
+    with av.open(tmp_path / "out.mp4") as video:
+        stream = video.streams.video[0]
+        assert stream.codec_context.name == "h264"
+        assert (stream.width, stream.height) == (832, 480)
+        assert stream.average_rate == 16
+        assert sum(1 for _ in video.decode(stream)) == 48
+
+
+def test_the_backend_of_the_plugin_page_passes_the_contract(tmp_path: Path) -> None:
+    for block in code_blocks("docs/plugins.md", "python"):
+        name = block.splitlines()[0].removeprefix("# ").strip()
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(block)
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stdout
+    assert re.search(r"[1-9]\d* passed", done.stdout)
+
+
+@pytest.mark.parametrize("document", sorted(path.name for path in (REPOSITORY / "docs").glob("*.md")) + ["../README.md"])
+def test_links_lead_somewhere(document: str) -> None:
+    path = REPOSITORY / "docs" / document
+    for target in re.findall(r"\]\((?!http)([^)#]+)", path.read_text(encoding="utf-8")):
+        assert (path.parent / target).exists(), f"{document}: {target}"
+
+
+def test_every_setting_is_documented() -> None:
+    """The table of settings and the config that `init` writes name all there are."""
+    from framegate.adapters.cli.config import TEMPLATE
+    from framegate.adapters.settings import Settings
+
+    page = (REPOSITORY / "docs" / "configuration.md").read_text(encoding="utf-8")
+    template = TEMPLATE.read_text(encoding="utf-8")
+    tables = {"server", "auth", "queue", "storage", "fetch"}
+    assert tables < set(Settings.__struct_fields__)
+    for table in tables:
+        struct = type(getattr(Settings(), table))
+        for name in struct.__struct_fields__:
+            assert f"{table}.{name}" in page, f"{table}.{name}"
+            assert f"{name} = " in template or f"{table}.{name}" in template, f"{table}.{name}"
+
+
+def test_the_compose_files_config_is_right(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "framegate.adapters.cli", "config", "check"),
+            *("--config", REPOSITORY / "docker" / "framegate.toml", "--data-dir", tmp_path),
+        ],
+        env=clean_environ({"FRAMEGATE_KEY": "secret"}),
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
