@@ -303,8 +303,10 @@ def test_a_watcher_sees_a_job_to_its_end(stand: Stand) -> None:
                         stand.store.claim_next("w1")
                     case 2 | 3:
                         stand.store.advance(job.id, len(seen) / 4)
-                    case _:
+                    case 4:
                         stand.store.succeed(job.id)
+                    case _:
+                        assert state.state.finished
         assert seen == [
             (JobState.QUEUED, 0.0),
             (JobState.RUNNING, 0.0),

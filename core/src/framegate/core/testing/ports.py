@@ -1,0 +1,203 @@
+"""The service's ports in memory."""
+
+import asyncio
+import itertools
+import threading
+import time
+from collections.abc import AsyncGenerator, Collection, Iterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from framegate.core import jobs
+from framegate.core.errors import InvalidMedia, JobExists, KeyLimitReached, QueueFull
+from framegate.core.jobs import Job, JobError, JobState
+from framegate.core.ports import Base64Source, BytesSource, MediaSource, QueueCounts, UrlSource, WorkerInfo
+from framegate.core.types import Artifact, MediaKind, MediaRef
+
+
+class InMemoryJobStore:
+    """A `JobStore` that ends with its process. Its worker's side may be called from any thread."""
+
+    def __init__(self) -> None:
+        self.living: list[WorkerInfo] = []
+        self._jobs: dict[str, Job] = {}
+        self._watchers: dict[str, set[tuple[asyncio.AbstractEventLoop, asyncio.Event]]] = {}
+        self._lock = threading.RLock()
+
+    async def submit(self, job: Job, *, max_queued: int, owner_max_queued: int) -> None:
+        with self._lock:
+            if job.id in self._jobs:
+                raise JobExists(f"There is a job with the id {job.id} already.", param="job_id")
+            waiting = [other for other in self._jobs.values() if other.state == JobState.QUEUED]
+            if max_queued and len(waiting) >= max_queued:
+                raise QueueFull(f"The queue is full ({max_queued} jobs).", limit=max_queued)
+            own = sum(other.owner == job.owner for other in waiting)
+            if owner_max_queued and own >= owner_max_queued:
+                raise KeyLimitReached(f"This key has {own} jobs waiting; {owner_max_queued} are allowed.")
+            self._jobs[job.id] = job
+
+    async def get(self, job_id: str) -> Job | None:
+        with self._lock:
+            return self._jobs.get(job_id)
+
+    async def find_result_name(self, owner: str, name: str) -> str | None:
+        with self._lock:
+            for job in reversed(self._jobs.values()):
+                if job.owner == owner and job.labels.get("result_name") == name:
+                    return job.id
+        return None
+
+    async def list(self, *, owner: str | None, states: Collection[JobState], limit: int) -> Sequence[Job]:
+        with self._lock:
+            found = [
+                job
+                for job in reversed(self._jobs.values())
+                if (owner is None or job.owner == owner) and (not states or job.state in states)
+            ]
+        return found[:limit]
+
+    async def queue_position(self, job: Job) -> int | None:
+        with self._lock:
+            waiting = [other.id for other in self._queued() if other.queue == job.queue]
+        return waiting.index(job.id) + 1 if job.id in waiting else None
+
+    async def counts(self) -> QueueCounts:
+        with self._lock:
+            states = [job.state for job in self._jobs.values()]
+        return QueueCounts(*(states.count(state) for state in JobState))
+
+    async def cancel(self, job_id: str) -> Job | None:
+        with self._lock:
+            if job_id not in self._jobs:
+                return None
+            return self._change(jobs.request_cancel(self._jobs[job_id], time.time()))
+
+    @asynccontextmanager
+    async def changes(self, job_id: str) -> "AsyncGenerator[AsyncGenerator[None, None]]":
+        watcher = asyncio.get_running_loop(), asyncio.Event()
+        with self._lock:
+            self._watchers.setdefault(job_id, set()).add(watcher)
+
+        async def ticks() -> AsyncGenerator[None, None]:
+            while True:
+                await watcher[1].wait()
+                watcher[1].clear()
+                yield
+
+        ticking = ticks()
+        try:
+            yield ticking
+        finally:
+            await ticking.aclose()
+            with self._lock:
+                self._watchers[job_id].discard(watcher)
+
+    async def workers(self) -> Sequence[WorkerInfo]:
+        return list(self.living)
+
+    # The worker's side.
+
+    def claim_next(self, worker: str) -> Job | None:
+        """The longest waiting job that its owner's limit lets run."""
+        with self._lock:
+            for job in self._queued():
+                running = sum(
+                    other.owner == job.owner and other.state == JobState.RUNNING
+                    for other in self._jobs.values()
+                )
+                if not job.max_running or running < job.max_running:
+                    return self._change(jobs.claim(job, worker, time.time()))
+        return None
+
+    def advance(self, job_id: str, progress: float, message: str = "") -> Job:
+        with self._lock:
+            job = self._jobs[job_id]
+            return self._change(jobs.advance(job, job.attempt, progress, message))
+
+    def succeed(self, job_id: str, *artifacts: Artifact) -> Job:
+        with self._lock:
+            job = self._jobs[job_id]
+            return self._change(jobs.succeed(job, job.attempt, artifacts, time.time()))
+
+    def fail(self, job_id: str, error: JobError) -> Job:
+        with self._lock:
+            job = self._jobs[job_id]
+            return self._change(jobs.fail(job, job.attempt, error, time.time()))
+
+    def leave(self, job_id: str) -> Job:
+        with self._lock:
+            job = self._jobs[job_id]
+            return self._change(jobs.leave(job, job.attempt, time.time()))
+
+    def forget(self, job_id: str) -> None:
+        with self._lock:
+            self._jobs.pop(job_id, None)
+            self._tick(job_id)
+
+    def _queued(self) -> Iterator[Job]:
+        return (job for job in list(self._jobs.values()) if job.state == JobState.QUEUED)
+
+    def _change(self, job: Job) -> Job:
+        self._jobs[job.id] = job
+        self._tick(job.id)
+        return job
+
+    def _tick(self, job_id: str) -> None:
+        for loop, event in self._watchers.get(job_id, ()):
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(event.set)
+
+
+class InMemoryArtifactStore:
+    """An `ArtifactStore` that trusts its folder: no syncing, no cleaning up."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._numbers = itertools.count()
+
+    def put(self, source: Path, key: str) -> int:
+        target = self._folder / key
+        target.parent.mkdir(parents=True, exist_ok=True)
+        source.replace(target)
+        return target.stat().st_size
+
+    def path(self, key: str) -> Path | None:
+        path = self._folder / key
+        return path if path.is_file() else None
+
+    def delete(self, key: str) -> None:
+        (self._folder / key).unlink(missing_ok=True)
+
+    def workdir(self, name: str) -> Path:
+        folder = self._folder / "work" / f"{name}-{next(self._numbers)}"
+        folder.mkdir(parents=True)
+        return folder
+
+
+class StaticMediaFetcher:
+    """A `MediaFetcher` that looks at nothing: every source becomes a picture or video of the given size, but
+    for those in ``broken`` (URLs or texts)."""
+
+    def __init__(self, width: int = 640, height: int = 480, broken: Collection[str] = ()) -> None:
+        self.taken: list[MediaSource] = []
+        self.discarded: list[MediaRef] = []
+        self._size = width, height
+        self._broken = broken
+
+    async def take(self, source: MediaSource, kind: MediaKind) -> MediaRef:
+        match source:
+            case BytesSource():
+                named = ""
+            case Base64Source():
+                named = source.text
+            case UrlSource():
+                named = source.url
+        if named and named in self._broken:
+            raise InvalidMedia("The picture can't be read.")
+        self.taken.append(source)
+        width, height = self._size
+        num_frames, fps = (48, 24.0) if kind == MediaKind.VIDEO else (1, 0.0)
+        return MediaRef(kind, f"inputs/{len(self.taken)}", width, height, num_frames, fps)
+
+    def discard(self, ref: MediaRef) -> None:
+        self.discarded.append(ref)
