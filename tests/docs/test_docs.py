@@ -13,6 +13,9 @@ from running import RunningServer, clean_environ
 REPOSITORY = Path(__file__).parents[2]
 
 
+DOCUMENTS = ["../README.md", *sorted(path.name for path in (REPOSITORY / "docs").glob("*.md"))]
+
+
 def code_blocks(document: str, language: str) -> list[str]:
     text = (REPOSITORY / document).read_text(encoding="utf-8")
     return re.findall(rf"^```{language}\n(.*?)^```$", text, flags=re.MULTILINE | re.DOTALL)
@@ -22,7 +25,10 @@ def test_the_line_under_make_run_gives_a_playable_video(server: RunningServer, t
     [line] = [block for block in code_blocks("README.md", "sh") if block.startswith("id=")]
     (tmp_path / "docs").symlink_to(REPOSITORY / "docs")
     subprocess.run(
-        ["bash", "-c", line.replace("http://localhost:8000", server.url)], cwd=tmp_path, check=True, timeout=120
+        ["bash", "-c", line.replace("http://localhost:8000", server.url)],
+        cwd=tmp_path,
+        check=True,
+        timeout=120,
     )
     with av.open(tmp_path / "out.mp4") as video:
         stream = video.streams.video[0]
@@ -50,7 +56,7 @@ def test_the_backend_of_the_plugin_page_passes_the_contract(tmp_path: Path) -> N
     assert re.search(r"[1-9]\d* passed", done.stdout)
 
 
-@pytest.mark.parametrize("document", sorted(path.name for path in (REPOSITORY / "docs").glob("*.md")) + ["../README.md"])
+@pytest.mark.parametrize("document", DOCUMENTS)
 def test_links_lead_somewhere(document: str) -> None:
     path = REPOSITORY / "docs" / document
     for target in re.findall(r"\]\((?!http)([^)#]+)", path.read_text(encoding="utf-8")):
@@ -67,8 +73,8 @@ def test_every_setting_is_documented() -> None:
     tables = {"server", "auth", "queue", "storage", "fetch"}
     assert tables < set(Settings.__struct_fields__)
     for table in tables:
-        struct = type(getattr(Settings(), table))
-        for name in struct.__struct_fields__:
+        names: tuple[str, ...] = getattr(Settings(), table).__struct_fields__
+        for name in names:
             assert f"{table}.{name}" in page, f"{table}.{name}"
             assert f"{name} = " in template or f"{table}.{name}" in template, f"{table}.{name}"
 

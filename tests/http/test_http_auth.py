@@ -53,7 +53,7 @@ def test_keys_carry_their_limits() -> None:
 
 
 def test_a_key_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    config = KeyConfig(name="eve", key=EnvSecret("EVE_KEY"))
+    config = KeyConfig(name="eve", key=EnvSecret(env="EVE_KEY"))
     with pytest.raises(ConfigError, match="EVE_KEY"):
         KeyRing([config])
     monkeypatch.setenv("EVE_KEY", "schlüssel")

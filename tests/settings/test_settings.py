@@ -58,7 +58,7 @@ def test_without_any_config() -> None:
     assert (settings.server.host, settings.server.port) == ("127.0.0.1", 8000)
     assert settings.dialects.enabled is None
     assert settings.queue.url == "embedded"
-    assert settings.storage.retention == 3600
+    assert settings.storage.retention == Duration(3600)
 
 
 def test_the_environment_wins_over_the_file_and_an_option_over_both(load: Load) -> None:
@@ -143,37 +143,37 @@ def test_what_is_no_duration(error_of: ErrorOf, written: str) -> None:
     assert message.startswith(expected)
 
 
-@pytest.mark.parametrize(
-    ("name", "value", "look", "expected"),
-    [
-        ("FRAMEGATE_SERVER__HOST", "0.0.0.0", lambda s: s.server.host, "0.0.0.0"),
-        (
-            "FRAMEGATE_SERVER__PUBLIC_URL",
-            "https://a.example/x",
-            lambda s: s.server.public_url,
-            "https://a.example/x",
-        ),
-        ("framegate_server__port", "1", lambda s: s.server.port, 8000),
-        ("FRAMEGATE_STORAGE__RETENTION", "2h", lambda s: s.storage.retention, 7200),
-        ("FRAMEGATE_FETCH__ALLOW", '["10.0.0.0/8", "cdn"]', lambda s: s.fetch.allow, ("10.0.0.0/8", "cdn")),
-        ("FRAMEGATE_DIALECTS__ENABLED", "['lightx2v']", lambda s: s.dialects.enabled, ("lightx2v",)),
-        (
-            "FRAMEGATE_DIALECTS__WAN22_PREDICT__PREFIX",
-            "/wan",
-            lambda s: s.dialects.options,
-            {"wan22-predict": {"prefix": "/wan"}},
-        ),
-        (
-            "FRAMEGATE_MODELS__WAN22",
-            '{source = "/models/wan"}',
-            lambda s: s.models["wan22"].source,
-            "/models/wan",
-        ),
-        ("FRAMEGATE_MODELS__WAN22__DEFAULTS__WIDTH", "640", lambda s: s.models["wan22"].defaults.width, 640),
-        ("FRAMEGATE_PRESETS__SORA2API__VIDEO", "preview", lambda s: s.presets["sora2api"].video, "preview"),
-        ("FRAMEGATE_SOMETHING", "else", lambda s: s.server.port, 8000),
-    ],
-)
+ENVIRONMENT: list[tuple[str, str, Callable[[Settings], object], object]] = [
+    ("FRAMEGATE_SERVER__HOST", "0.0.0.0", lambda s: s.server.host, "0.0.0.0"),
+    (
+        "FRAMEGATE_SERVER__PUBLIC_URL",
+        "https://a.example/x",
+        lambda s: s.server.public_url,
+        "https://a.example/x",
+    ),
+    ("framegate_server__port", "1", lambda s: s.server.port, 8000),
+    ("FRAMEGATE_STORAGE__RETENTION", "2h", lambda s: s.storage.retention, 7200),
+    ("FRAMEGATE_FETCH__ALLOW", '["10.0.0.0/8", "cdn"]', lambda s: s.fetch.allow, ("10.0.0.0/8", "cdn")),
+    ("FRAMEGATE_DIALECTS__ENABLED", "['lightx2v']", lambda s: s.dialects.enabled, ("lightx2v",)),
+    (
+        "FRAMEGATE_DIALECTS__WAN22_PREDICT__PREFIX",
+        "/wan",
+        lambda s: s.dialects.options,
+        {"wan22-predict": {"prefix": "/wan"}},
+    ),
+    (
+        "FRAMEGATE_MODELS__WAN22",
+        '{source = "/models/wan"}',
+        lambda s: s.models["wan22"].source,
+        "/models/wan",
+    ),
+    ("FRAMEGATE_MODELS__WAN22__DEFAULTS__WIDTH", "640", lambda s: s.models["wan22"].defaults.width, 640),
+    ("FRAMEGATE_PRESETS__SORA2API__VIDEO", "preview", lambda s: s.presets["sora2api"].video, "preview"),
+    ("FRAMEGATE_SOMETHING", "else", lambda s: s.server.port, 8000),
+]
+
+
+@pytest.mark.parametrize(("name", "value", "look", "expected"), ENVIRONMENT)
 def test_environment_variables(
     load: Load, name: str, value: str, look: Callable[[Settings], object], expected: object
 ) -> None:

@@ -50,9 +50,10 @@ def test_ticket_is_a_dramatiq_message(valkey: EmbeddedValkey, client: redis.Redi
     tickets = connect(valkey.url, text=False)
     broker = make_broker(tickets)
     broker.declare_queue("q-test")
-    own: Message[None] = broker.enqueue(
-        Message(queue_name="q-test", actor_name=ACTOR_NAME, args=("q-test",), kwargs={}, options={})
+    own: Message[None] = Message(
+        queue_name="q-test", actor_name=ACTOR_NAME, args=("q-test",), kwargs={}, options={}
     )
+    broker.enqueue(own)
     stored = client.hgetall(f"{DRAMATIQ_NAMESPACE}:q-test.msgs")
     ours, theirs = (json.loads(stored[key]) for key in client.lrange(f"{DRAMATIQ_NAMESPACE}:q-test", 0, -1))
     assert ours.keys() == theirs.keys()

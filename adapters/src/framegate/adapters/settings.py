@@ -2,13 +2,13 @@
 
 import hashlib
 import json
+import math
 import os
 import re
 import tomllib
 from collections.abc import Mapping
-from functools import reduce
 from pathlib import Path
-from typing import Annotated, Any, TypeAlias, cast
+from typing import Annotated, Any, TypeAlias
 
 import msgspec
 from msgspec import Meta, Struct, field
@@ -34,7 +34,7 @@ class _Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     pass
 
 
-class ServerSettings(_Settings):
+class ServerSettings(_Settings, frozen=True, kw_only=True):
     host: str = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65535)] = 8000
     public_url: str = ""
@@ -54,11 +54,11 @@ class DialectsSettings(Struct, frozen=True):
     options: Mapping[str, Mapping[str, Any]] = {}
 
 
-class EnvSecret(_Settings):
+class EnvSecret(_Settings, frozen=True, kw_only=True):
     env: str
 
 
-class KeyConfig(_Settings):
+class KeyConfig(_Settings, frozen=True, kw_only=True):
     """``[[auth.keys]]``: the key itself is given as an environment variable or as its SHA-256."""
 
     name: Annotated[str, Meta(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
@@ -85,21 +85,21 @@ class KeyConfig(_Settings):
         return hashlib.sha256(secret.encode()).digest()
 
 
-class AuthSettings(_Settings):
+class AuthSettings(_Settings, frozen=True, kw_only=True):
     keys: tuple[KeyConfig, ...] = ()
 
 
-class QueueSettings(_Settings):
+class QueueSettings(_Settings, frozen=True, kw_only=True):
     url: Annotated[str, Meta(pattern=r"^(embedded|rediss?://.+|unix://.+)$")] = "embedded"
     max_queued: Annotated[int, Meta(ge=0)] = 10_000
 
 
-class StorageSettings(_Settings):
+class StorageSettings(_Settings, frozen=True, kw_only=True):
     retention: Duration = Duration(3600)
     record_retention: Duration = Duration(86400)
 
 
-class FetchSettings(_Settings):
+class FetchSettings(_Settings, frozen=True, kw_only=True):
     """``allow`` opens networks ("10.0.0.0/8") and hosts ("images.internal") for URLs that clients give."""
 
     allow: tuple[str, ...] = ()
@@ -107,7 +107,7 @@ class FetchSettings(_Settings):
     timeout: Duration = Duration(20)
 
 
-class Settings(_Settings):
+class Settings(_Settings, frozen=True, kw_only=True):
     server: ServerSettings = field(default_factory=ServerSettings)
     dialects: DialectsSettings = field(default_factory=DialectsSettings)
     auth: AuthSettings = field(default_factory=AuthSettings)
@@ -140,11 +140,11 @@ def load_settings(
     sources: dict[str, str] = {}
     for name, raw in sorted(environ.items()):
         if name.startswith(ENV_PREFIX) and "__" in name:
-            path = name.removeprefix(ENV_PREFIX).lower().split("__")
-            if path[0] == "dialects":
-                path[1] = path[1].replace("_", "-")
+            keys = name.removeprefix(ENV_PREFIX).lower().split("__")
+            if keys[0] == "dialects":
+                keys[1] = keys[1].replace("_", "-")
             source = f"environment variable {name}"
-            sources[_set(tree, path, _toml_value(raw), source)] = source
+            sources[_set(tree, keys, _toml_value(raw), source)] = source
     for dotted, value in (overrides or {}).items():
         sources[_set(tree, dotted.split("."), value, "command line")] = "command line"
     try:
@@ -198,9 +198,9 @@ def _set(tree: dict[str, Any], path: list[str], value: Any, source: str) -> str:
 
 def _shape(tree: dict[str, Any]) -> dict[str, Any]:
     """Gather the free-form tables ``[dialects.NAME]`` under one key."""
-    dialects = tree.get("dialects")
-    if not isinstance(dialects, dict):
+    if not isinstance(tree.get("dialects"), dict):
         return tree
+    dialects: dict[str, Any] = tree["dialects"]
     options = {name: value for name, value in dialects.items() if name != "enabled"}
     return {**tree, "dialects": {"enabled": dialects.get("enabled"), "options": options}}
 
@@ -209,9 +209,9 @@ def _convert(tree: dict[str, Any]) -> Settings:
     return msgspec.convert(tree, Settings, dec_hook=_decode, strict=False)
 
 
-def _decode(kind: type, value: Any) -> Any:
+def _decode(kind: type[Any], value: Any) -> Any:
     if kind is Duration:
-        if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < float("inf"):
+        if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf:
             return Duration(value)
         if isinstance(value, str) and (match := _DURATION.fullmatch(value.strip())):
             return Duration(float(match["count"]) * _UNIT_SECONDS[match["unit"]])
@@ -220,7 +220,7 @@ def _decode(kind: type, value: Any) -> Any:
         if isinstance(value, str):
             return Path(value)
         raise ValueError("Expected a path")
-    raise NotImplementedError(kind)
+    raise AssertionError("the settings have no other types of their own")
 
 
 def _explain(error: msgspec.ValidationError, tree: dict[str, Any]) -> tuple[_Path, str]:
@@ -237,7 +237,7 @@ def _explain(error: msgspec.ValidationError, tree: dict[str, Any]) -> tuple[_Pat
     if missing := re.search(r"missing required field `([^`]+)`", message):
         return path, f"the key {missing[1]} is missing"
     message = message.replace(" | null", "").replace("`object`", "a table")
-    value = reduce(lambda here, part: here[part], path, cast(Any, tree))
+    value = _at(tree, path)
     if path[0] != "auth" and isinstance(value, str | int | float):
         shown = _PASSWORD.sub("//…@", json.dumps(value, ensure_ascii=False))
         message = f"{message.partition(', got `')[0]}, got {shown[:200]}"
@@ -246,14 +246,22 @@ def _explain(error: msgspec.ValidationError, tree: dict[str, Any]) -> tuple[_Pat
 
 def _refused_name(tree: dict[str, Any], path: _Path) -> str:
     """The name in the table at ``path`` whose entry is refused: the one that is refused alone."""
-    entries: dict[str, Any] = reduce(lambda here, part: here[part], path, cast(Any, tree))
+    entries: dict[str, Any] = _at(tree, path)
     for name, entry in entries.items():
-        alone: Any = reduce(lambda inner, part: {part: inner}, reversed(path), {name: entry})
+        alone: Any = {name: entry}
+        for part in reversed(path):
+            alone = {part: alone}
         try:
             _convert(alone)
         except msgspec.ValidationError:
             return name
     raise AssertionError(f"every entry of {_dotted(path)} is right")
+
+
+def _at(tree: Any, path: _Path) -> Any:
+    for part in path:
+        tree = tree[part]
+    return tree
 
 
 def _dotted(path: _Path) -> str:

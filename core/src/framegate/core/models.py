@@ -149,9 +149,9 @@ class ModelSpec(Struct, frozen=True, kw_only=True):
     """A model that a backend plugin offers, or that the config derives from one: data only.
 
     ``backend`` is the import string ``module:Class`` of its `Backend`, ``source`` a folder or hub id (a
-    model that ``needs_source`` is served once the config gives one), ``options`` what the config hands to it. ``parameters`` names the optional request fields that it
-    honours ("negative_prompt", "strength", "style", "last_image"). Workers subscribe to
-    ``queue_group``: models of one group share a queue.
+    model that ``needs_source`` is served once the config gives one), ``options`` what the config hands to
+    it. ``parameters`` names the optional request fields that it honours ("strength", "style",
+    "last_image"). Workers subscribe to ``queue_group``: models of one group share a queue.
     """
 
     id: str
@@ -160,7 +160,7 @@ class ModelSpec(Struct, frozen=True, kw_only=True):
     tasks: frozenset[Task]
     source: str = ""
     needs_source: bool = False
-    options: dict[str, Any] = field(default_factory=dict)
+    options: dict[str, Any] = {}
     parameters: frozenset[str] = frozenset()
     sizes: SizeRule = field(default_factory=SizeRule)
     frames: FrameRule = field(default_factory=FrameRule)

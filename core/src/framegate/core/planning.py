@@ -64,8 +64,8 @@ def _split(spec: ModelSpec, request: GenerationRequest, total: int) -> list[int]
         pieces += 1
         if pieces > MAX_SHOTS:
             raise InvalidRequest(
-                f"{total} frames would need more than {MAX_SHOTS} shots of {request.model}, which makes at most "
-                f"{spec.frames.max} frames at once.",
+                f"{total} frames would need more than {MAX_SHOTS} shots of {request.model}, "
+                f"which makes at most {spec.frames.max} frames at once.",
                 param=request.length_param,
             )
 

@@ -101,7 +101,8 @@ def _offers(point: EntryPoint) -> tuple[list[ModelSpec], list[DialectSpec]]:
 def _claim(kind: str, taken: dict[str, tuple[Spec, str]], name: str, spec: Spec, plugin: str) -> None:
     if name in taken:
         raise PluginError(
-            f"The plugins {taken[name][1]} and {plugin} both offer a {kind} named {name}; uninstall one of them."
+            f"The plugins {taken[name][1]} and {plugin} both offer a {kind} named {name}; "
+            "uninstall one of them."
         )
     taken[name] = (spec, plugin)
 

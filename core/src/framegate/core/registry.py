@@ -18,7 +18,7 @@ class ModelConfig(Struct, frozen=True, forbid_unknown_fields=True):
 
     backend: str | None = None
     source: str | None = None
-    options: dict[str, Any] = field(default_factory=dict)
+    options: dict[str, Any] = {}
     defaults: Defaults = field(default_factory=Defaults)
 
 
@@ -91,7 +91,8 @@ class Registry:
             if backend not in offered:
                 raise ConfigError(
                     f"models.{name}: there is no backend {backend!r} among the installed plugins "
-                    f"({', '.join(sorted(offered)) or 'none'}); install framegate-{backend} or correct the name."
+                    f"({', '.join(sorted(offered)) or 'none'}); "
+                    f"install framegate-{backend} or correct the name."
                 )
             spec = offered[backend]
             served[name] = replace(

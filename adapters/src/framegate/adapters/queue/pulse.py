@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from typing import cast
 
 import redis
 import structlog
@@ -96,7 +97,7 @@ class Pulse:
         """Until the next beat is due, or the job at hand is cancelled."""
         due = time.monotonic() + BEAT_SECONDS
         while (left := due - time.monotonic()) > 0 and not self._stopping.is_set():
-            message = subscription.get_message(timeout=min(left, 0.25))
+            message = cast("dict[str, str] | None", subscription.get_message(timeout=min(left, 0.25)))
             hold = self._hold
             if message is not None and hold is not None and message["data"] == hold.job.id:
                 return

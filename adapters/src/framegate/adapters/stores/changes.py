@@ -5,6 +5,7 @@ import contextlib
 from collections import defaultdict
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from typing import cast
 
 import redis.asyncio
 import structlog
@@ -63,7 +64,7 @@ class ChangeFeed:
 
     async def _read(self, subscription: PubSub) -> None:
         while True:
-            message = await subscription.get_message(timeout=None)
+            message = cast("dict[str, str] | None", await subscription.get_message(timeout=None))
             if message is None:
                 continue
             if message["type"] == "subscribe":

@@ -63,7 +63,8 @@ end
 local function leave_worker(id, job)
   redis.call('ZREM', P .. 'leases', id)
   redis.call('SREM', P .. 'running:' .. job.owner, id)
-  if redis.call('GET', P .. 'holds:' .. job.worker) == id then redis.call('DEL', P .. 'holds:' .. job.worker) end
+  local hold = P .. 'holds:' .. job.worker
+  if redis.call('GET', hold) == id then redis.call('DEL', hold) end
 end
 
 local function close(id, job, to)
