@@ -167,7 +167,7 @@ def shared_stand(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
 
 @contextmanager
 def _served(app: Any) -> Generator[str]:
-    config = uvicorn.Config(app, host="127.0.0.1", port=0, log_level="error", access_log=False, ws="none")
+    config = uvicorn.Config(app, host="127.0.0.1", port=0, log_config=None, access_log=False, ws="none")
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)
     thread.start()
