@@ -58,6 +58,19 @@ def test_server_killed_with_50_queued_jobs(start_server: StartServer) -> None:
     assert result_files(server) == sorted(tasks)
 
 
+def test_everything_killed_at_once(start_server: StartServer) -> None:
+    """kill -9 of server, worker and Valkey: what was acknowledged was written before."""
+    server = start_server()
+    tasks = [submit(server, f"boat {index}") for index in range(20)]
+    valkey = next(line["pid"] for line in server.log_lines() if line["event"] == "valkey_started")
+    for pid in (*server.worker_pids(), valkey):
+        os.kill(pid, signal.SIGKILL)
+    server.kill()
+    server.restart()
+    eventually(lambda: all_succeeded(server, tasks), seconds=60, what="the end of all jobs")
+    assert result_files(server) == sorted(tasks)
+
+
 def test_valkey_killed_while_a_job_runs(start_server: StartServer) -> None:
     """Nobody starts the embedded Valkey again but its server; until then callers are told to come back."""
     server = start_server()

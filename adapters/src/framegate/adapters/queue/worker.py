@@ -79,7 +79,8 @@ class WorkerProcess:
             priority=0,
             options={},
         )
-        self._reach(lambda: self._client.ping())
+        if not self._connected():
+            return
         self._pulse.start()
         consumer = make_worker(broker, queues)
         consumer.start()
@@ -137,6 +138,16 @@ class WorkerProcess:
     def _remove(self, artifacts: tuple[Artifact, ...]) -> None:
         for artifact in artifacts:
             self._artifacts.delete(artifact.key)
+
+    def _connected(self) -> bool:
+        """Wait until Valkey answers; False if the worker is told to end before."""
+        while not self._stop.is_set():
+            try:
+                return self._client.ping()
+            except (redis.ConnectionError, redis.TimeoutError) as error:
+                log.warning("valkey_unreachable", error=type(error).__name__)
+                self._stop.wait(0.5)
+        return False
 
     def _reach(self, call: Callable[[], Answer]) -> Answer:
         """The answer of Valkey, however long it takes to come back, up to `REPORT_FOR_SECONDS`."""
