@@ -12,6 +12,7 @@ from msgspec import UnsetType
 from framegate.adapters.http.field_errors import FieldError, shortened
 from framegate.adapters.http.lightx2v.schemas import (
     CommonFields,
+    FormFields,
     ImageFields,
     ImageForm,
     VideoFields,
@@ -164,7 +165,7 @@ _VIDEO_AREA = 832 * 480
 _IMAGE_AREA = 1664 * 928
 
 
-def _size(fields: CommonFields | VideoForm | ImageForm) -> tuple[int | None, int | None]:
+def _size(fields: CommonFields | FormFields) -> tuple[int | None, int | None]:
     """Width and height: ``target_shape`` first, then ``width`` and ``height``, then the ratio at the
     default's area. The default ratio says nothing: the model's own size or an input picture's ratio holds."""
     shape: list[int] | None = getattr(fields, "target_shape", None)

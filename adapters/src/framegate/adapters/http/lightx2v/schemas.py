@@ -84,8 +84,8 @@ class ImageFields(CommonFields, forbid_unknown_fields=True, kw_only=True):
     i2i_denoise_strength: Strength | None = None
 
 
-class VideoForm(Struct, forbid_unknown_fields=True, kw_only=True):
-    """The text fields of ``/video/form``."""
+class FormFields(Struct, forbid_unknown_fields=True, kw_only=True):
+    """What the text fields of both forms share."""
 
     prompt: Prompt
     task_id: TaskId | UnsetType = UNSET
@@ -96,24 +96,20 @@ class VideoForm(Struct, forbid_unknown_fields=True, kw_only=True):
     width: Side | None = None
     save_result_path: Annotated[str, Meta(max_length=512)] = ""
     use_prompt_enhancer: bool = False
+
+
+class VideoForm(FormFields, forbid_unknown_fields=True, kw_only=True):
+    """The text fields of ``/video/form``."""
+
     num_fragments: Fragments = 1
     video_duration: Seconds | UnsetType = UNSET
     target_video_length: Frames | UnsetType = UNSET
     target_fps: Rate | UnsetType = UNSET
 
 
-class ImageForm(Struct, forbid_unknown_fields=True, kw_only=True):
+class ImageForm(FormFields, forbid_unknown_fields=True, kw_only=True):
     """The text fields of ``/image/form``."""
 
-    prompt: Prompt
-    task_id: TaskId | UnsetType = UNSET
-    negative_prompt: Annotated[str, Meta(max_length=100_000)] = ""
-    infer_steps: Steps | UnsetType = UNSET
-    seed: Seed | None = None
-    height: Side | None = None
-    width: Side | None = None
-    save_result_path: Annotated[str, Meta(max_length=512)] = ""
-    use_prompt_enhancer: bool = False
     aspect_ratio: Ratio = "16:9"
 
 
