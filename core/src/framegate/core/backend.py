@@ -54,7 +54,7 @@ class GenerationContext(Protocol):
 
     @property
     def workdir(self) -> Path:
-        """A private folder for this job, removed when it ends."""
+        """A private folder for this shot, removed when the job ends."""
         ...
 
     @property

@@ -33,6 +33,7 @@ def doctor(as_json: bool, config_file: Path | None, data_dir: Path | None) -> No
         Finding(
             "python", sys.version_info >= (3, 11), f"{platform.python_version()} on {platform.platform()}"
         ),
+        Finding("device", True, _device()),
         _check("video encoder", _encoder),
         _check("data folder", lambda: _data_folder(parts)),
         _check("queue", lambda: _queue(parts)),
@@ -63,6 +64,11 @@ def _check(subject: str, look: Callable[[], str]) -> Finding:
 
 def _plugin(name: str, version: str, error: str) -> Finding:
     return Finding(f"plugin {name}", not error, error or version)
+
+
+def _device() -> str:
+    cards = sorted(path.name for path in Path("/dev").glob("nvidia[0-9]*"))
+    return f"{len(cards)} NVIDIA GPU(s)" if cards else "no NVIDIA GPU; workers use the CPU"
 
 
 def _encoder() -> str:

@@ -62,11 +62,14 @@ class JobRunner:
 
     def _context(self, hold: Hold, index: int, workdir: Path, image: Path | None = None) -> JobContext:
         request = hold.job.request
+        # Of its own for each shot: a backend may use the same names every time.
+        own = workdir / f"shot-{index}"
+        own.mkdir(exist_ok=True)
         return JobContext(
             hold=hold,
             leases=self._leases,
             abandon=self._abandon,
-            workdir=workdir,
+            workdir=own,
             shot_index=index,
             shot_count=len(hold.job.shots),
             image=image or self._input(request.image),
