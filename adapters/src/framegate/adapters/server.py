@@ -10,6 +10,7 @@ import uvicorn
 from litestar import Litestar
 
 from framegate.adapters.http.app import create_app
+from framegate.adapters.http.listening import listen
 from framegate.adapters.http.origin import is_loopback_host
 from framegate.adapters.stores.embedded import DataFolderLock, EmbeddedValkey
 from framegate.adapters.supervisor import WorkerSupervisor
@@ -79,12 +80,7 @@ async def _serve(
             server_header=False,
             timeout_graceful_shutdown=max(1, round(settings.shutdown_grace)),
         )
-        try:
-            listener = config.bind_socket()
-        except SystemExit:
-            raise ConfigError(
-                f"server.port: {settings.host}:{settings.port} can't be bound; does another server run there?"
-            ) from None
+        listener = listen(settings.host, settings.port)
         host, port = listener.getsockname()[:2]
         log.info("listening", url=f"http://{host}:{port}", docs=f"http://{host}:{port}/docs")
         uvicorn_server = uvicorn.Server(config)
