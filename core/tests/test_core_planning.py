@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from framegate.core.errors import InvalidRequest
 from framegate.core.models import Defaults, FrameRule, ModelSpec, fit
 from framegate.core.planning import MAX_SHOTS, plan
-from framegate.core.types import GenerationRequest, MediaKind, MediaRef, Shot, Task
+from framegate.core.types import GenerationRequest, MediaKind, MediaRef, Shot, StoryboardShot, Task
 
 quick = settings(max_examples=200, deadline=None)
 PICTURE = MediaRef(MediaKind.IMAGE, "inputs/a.png", 640, 480)
@@ -23,7 +23,7 @@ def model(
         summary="",
         backend="",
         tasks=tasks,
-        parameters=frozenset({"style", "strength"}),
+        parameters=frozenset({"strength"}),
         frames=frames,
         max_duration=max_duration,
         defaults=Defaults(fps=10.0),
@@ -159,3 +159,111 @@ def test_a_video_that_cant_be_continued(
     ) as caught:
         shots(model(FrameRule(4, 1, 5, 81), tasks), task, **values)
     assert caught.value.param == param
+
+
+def storyboard(*scenes: tuple[str, float]) -> tuple[StoryboardShot, ...]:
+    return tuple(StoryboardShot(prompt, duration) for prompt, duration in scenes)
+
+
+def test_a_storyboard_of_5_5_and_10_seconds() -> None:
+    scenes = storyboard(("a calm sea", 5.0), ("wind rises", 5.0), ("a storm", 10.0))
+    made = shots(model(FrameRule(1, 0, 1, 7200)), fps=30.0, storyboard=scenes)
+    assert [(shot.prompt, shot.frames_kept) for shot in made] == [
+        ("a calm sea", 150),
+        ("wind rises", 150),
+        ("a storm", 300),
+    ]
+    assert [(shot.num_frames, shot.drop_first, shot.continues) for shot in made] == [
+        (150, 0, False),
+        (151, 1, True),
+        (301, 1, True),
+    ]
+    assert [shot.task for shot in made] == [Task.TEXT_TO_VIDEO, Task.IMAGE_TO_VIDEO, Task.IMAGE_TO_VIDEO]
+
+
+def test_a_storyboard_shot_longer_than_the_models_own() -> None:
+    scenes = storyboard(("a calm sea", 5.0), ("a storm", 12.0))
+    made = shots(
+        model(FrameRule(4, 1, 5, 81)), Task.IMAGE_TO_VIDEO, fps=16.0, image=PICTURE, storyboard=scenes
+    )
+    assert [(shot.prompt, shot.frames_kept) for shot in made] == [
+        ("a calm sea", 80),
+        ("a storm", 64),
+        ("a storm", 64),
+        ("a storm", 64),
+    ]
+    assert [shot.seed for shot in made] == [7, 8, 9, 10]
+
+
+@quick
+@given(
+    frame_rules(),
+    st.lists(st.floats(0.05, 30.0), min_size=1, max_size=12),
+    st.sampled_from([8.0, 16.0, 23.976, 24.0, 30.0]),
+)
+def test_a_storyboard_lasts_as_long_as_its_shots(rule: FrameRule, durations: list[float], fps: float) -> None:
+    spec = model(rule)
+    scenes = storyboard(*((str(number), duration) for number, duration in enumerate(durations)))
+    try:
+        made = shots(spec, fps=fps, storyboard=scenes)
+    except InvalidRequest as error:
+        reasons = (f"more than {MAX_SHOTS} shots", "shorter than a frame", "at least one frame")
+        if error.param != "prompt" or not any(reason in error.message for reason in reasons):
+            raise
+        return
+    assert abs(sum(shot.frames_kept for shot in made) - sum(durations) * fps) <= 0.5 + 1e-6
+    for number, duration in enumerate(durations):
+        kept = sum(shot.frames_kept for shot in made if shot.prompt == str(number))
+        assert abs(kept - duration * fps) <= 1 + 1e-6
+    assert [shot.prompt for shot in made] == sorted((shot.prompt for shot in made), key=int)
+    assert [shot.continues for shot in made] == [False] + [True] * (len(made) - 1)
+    for shot in made:
+        assert rule.min <= shot.num_frames <= rule.max
+        assert shot.drop_first + shot.frames_kept <= shot.num_frames
+
+
+@pytest.mark.parametrize(
+    "durations",
+    [
+        (0.0,),
+        (-1.0, 5.0),
+        (5.0, float("nan")),
+        (float("inf"),),
+        (float("-inf"), float("inf")),
+        (1e308, 1e308),
+        (600.0, 401.0),
+        (1e-9, 1.0),
+        (1.0, 0.04),
+        (0.5,) * 65,
+    ],
+)
+def test_storyboards_that_cant_be_made(durations: tuple[float, ...]) -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        shots(model(FrameRule()), storyboard=storyboard(*(("a boat", duration) for duration in durations)))
+    assert caught.value.param == "prompt"
+
+
+def test_a_storyboard_for_a_model_that_cant_continue() -> None:
+    spec = model(FrameRule(), frozenset({Task.TEXT_TO_VIDEO}))
+    assert len(shots(spec, storyboard=storyboard(("a boat", 3.0)))) == 1
+    with pytest.raises(InvalidRequest, match="can't continue a video") as caught:
+        shots(spec, storyboard=storyboard(("a boat", 3.0), ("a storm", 3.0)))
+    assert caught.value.param == "prompt"
+
+
+def test_the_sum_is_right_though_floats_are_not() -> None:
+    spec = model(FrameRule(), max_duration=10.0)
+    made = shots(spec, fps=30.0, storyboard=storyboard(*((str(n), 3.3) for n in range(2)), ("end", 3.4)))
+    assert sum(shot.frames_kept for shot in made) == 300
+
+
+def test_a_style_is_told_after_each_prompt() -> None:
+    request = GenerationRequest(
+        "wan", Task.TEXT_TO_VIDEO, "all", storyboard=storyboard(("sea", 1.0), ("sky", 1.0)), style="anime"
+    )
+    spec = model(FrameRule())
+    made = plan(spec, fit(spec, request), 7, style_prompt="hand-drawn")
+    assert [(shot.prompt, shot.own_words) for shot in made] == [
+        ("sea\nhand-drawn", "sea"),
+        ("sky\nhand-drawn", "sky"),
+    ]

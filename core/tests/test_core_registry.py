@@ -137,6 +137,25 @@ def test_an_alias_may_redefine_a_presets_name() -> None:
     assert (spec.defaults.num_inference_steps, spec.defaults.duration) == (2, 4.0)
 
 
+def test_aliases_of_aliases_in_any_order() -> None:
+    aliases = {
+        "quickest": AliasConfig("quick", Defaults(num_inference_steps=1)),
+        "quick": AliasConfig("preview", Defaults(width=320)),
+    }
+    defaults = Registry(ONLY_PREVIEW, aliases=aliases).resolve("quickest").spec.defaults
+    assert (defaults.width, defaults.num_inference_steps) == (320, 1)
+    circle = {"a": AliasConfig("b"), "b": AliasConfig("a")}
+    with pytest.raises(ConfigError, match="a and b mean each other"):
+        Registry(ONLY_PREVIEW, aliases=circle)
+
+
+def test_a_preset_without_preview_needs_only_what_it_names() -> None:
+    models = {"wan22": ModelConfig(source="/models/wan")}
+    registry = Registry({"wan22": WAN}, models=models, presets={"sora2api": PresetConfig(video="wan22")})
+    assert registry.resolve("sora2-landscape-10s").spec.id == "wan22"
+    assert "gpt-image" not in registry.names
+
+
 def test_an_unknown_model_names_the_nearest() -> None:
     registry = Registry(ONLY_PREVIEW)
     with pytest.raises(

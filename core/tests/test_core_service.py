@@ -1,12 +1,13 @@
 """What a dialect may call, over ports in memory."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import pytest
+from service_stand import ALICE, BOB, BROKEN, PICTURE, ServiceStand, run
 
 from framegate.core.errors import (
     ArtifactGone,
@@ -16,91 +17,22 @@ from framegate.core.errors import (
     JobNotFound,
     KeyLimitReached,
     ModelNotFound,
+    NoWorker,
+    PlanRequired,
     QueueFull,
 )
 from framegate.core.jobs import Job, JobError, JobState
-from framegate.core.models import Defaults, FrameRule, ModelSpec, SizeRule
-from framegate.core.ports import BytesSource, MediaSource, QueueCounts, UrlSource, WorkerInfo
-from framegate.core.registry import Registry
-from framegate.core.service import Client, JobService, Submission
-from framegate.core.testing import InMemoryArtifactStore, InMemoryJobStore, StaticMediaFetcher
-from framegate.core.types import Artifact, GenerationRequest, MediaKind, MediaRef, Task
-
-Result = TypeVar("Result")
-PREVIEW = ModelSpec(
-    id="preview",
-    summary="",
-    backend="nowhere:Nothing",
-    tasks=frozenset(Task),
-    sizes=SizeRule(multiple_of=16),
-    frames=FrameRule(4, 1, 5, 81),
-    defaults=Defaults(width=640, height=480, fps=16.0, num_frames=33),
-)
-BROKEN = UrlSource("https://example.com/broken.png")
-PICTURE = BytesSource(b"a picture")
-ALICE, BOB = Client("alice"), Client("bob")
-
-
-class Stand:
-    def __init__(self, folder: Path, max_queued: int = 0) -> None:
-        self.store = InMemoryJobStore()
-        self.media = StaticMediaFetcher(1000, 500, broken=[BROKEN.url])
-        self.folder = folder
-        self.service = JobService(
-            registry=Registry({"preview": PREVIEW}),
-            store=self.store,
-            artifacts=InMemoryArtifactStore(folder),
-            media=self.media,
-            max_queued=max_queued,
-        )
-
-    async def submit(
-        self,
-        task: Task = Task.TEXT_TO_VIDEO,
-        *,
-        client: Client = ALICE,
-        job_id: str = "",
-        media: dict[str, MediaSource] | None = None,
-        model: str = "preview",
-        prompt: str = "a boat",
-        **values: Any,
-    ) -> Job:
-        request = GenerationRequest(model=model, task=task, prompt=prompt, **values)
-        return await self.service.submit(
-            Submission(
-                dialect="test",
-                request=request,
-                client=client,
-                media=media or {},
-                job_id=job_id,
-                request_id="r1",
-            )
-        )
-
-    async def refused(self, error: type[Exception], **values: Any) -> Any:
-        """Submit what must be refused and leave nothing behind; the error."""
-        before = await self.service.counts()
-        with pytest.raises(error) as caught:
-            await self.submit(**values)
-        assert await self.service.counts() == before
-        assert len(self.media.discarded) == len(self.media.taken)
-        return caught.value
+from framegate.core.ports import MediaSource, QueueCounts, WorkerInfo
+from framegate.core.service import Client, Submission
+from framegate.core.types import Artifact, GenerationRequest, MediaKind, MediaRef, StoryboardShot, Task
 
 
 @pytest.fixture
-def stand(tmp_path: Path) -> Stand:
-    return Stand(tmp_path)
+def stand(tmp_path: Path) -> ServiceStand:
+    return ServiceStand(tmp_path)
 
 
-def run(test: Callable[[], Awaitable[Result]]) -> Result:
-    async def bounded() -> Result:
-        async with asyncio.timeout(20):
-            return await test()
-
-    return asyncio.run(bounded())
-
-
-def test_a_submitted_job_is_fitted_planned_and_kept(stand: Stand) -> None:
+def test_a_submitted_job_is_fitted_planned_and_kept(stand: ServiceStand) -> None:
     async def test() -> None:
         job = await stand.submit(num_frames=100, width=650, seed=5, num_outputs=1)
         assert await stand.service.get(job.id) == job
@@ -114,7 +46,7 @@ def test_a_submitted_job_is_fitted_planned_and_kept(stand: Stand) -> None:
     run(test)
 
 
-def test_without_a_seed_each_job_has_its_own(stand: Stand) -> None:
+def test_without_a_seed_each_job_has_its_own(stand: ServiceStand) -> None:
     async def test() -> None:
         seeds = {(await stand.submit()).seed for _ in range(10)}
         assert len(seeds) == 10
@@ -123,7 +55,7 @@ def test_without_a_seed_each_job_has_its_own(stand: Stand) -> None:
     run(test)
 
 
-def test_a_preset_name_runs_on_the_model_behind_it(stand: Stand) -> None:
+def test_a_preset_name_runs_on_the_model_behind_it(stand: ServiceStand) -> None:
     async def test() -> None:
         job = await stand.submit(model="sora-2")
         assert (job.model, job.served_by) == ("sora-2", "preview")
@@ -133,7 +65,7 @@ def test_a_preset_name_runs_on_the_model_behind_it(stand: Stand) -> None:
     run(test)
 
 
-def test_inputs_are_stored_and_give_the_size(stand: Stand) -> None:
+def test_inputs_are_stored_and_give_the_size(stand: ServiceStand) -> None:
     async def test() -> None:
         job = await stand.submit(Task.IMAGE_TO_VIDEO, media={"image": PICTURE})
         assert job.inputs == (MediaRef(MediaKind.IMAGE, "inputs/1", 1000, 500),)
@@ -146,7 +78,7 @@ def test_inputs_are_stored_and_give_the_size(stand: Stand) -> None:
     run(test)
 
 
-def test_a_bad_input_is_named_and_leaves_nothing_behind(stand: Stand) -> None:
+def test_a_bad_input_is_named_and_leaves_nothing_behind(stand: ServiceStand) -> None:
     async def test() -> None:
         media = {"video": PICTURE, "image": BROKEN}
         error = await stand.refused(InvalidMedia, task=Task.IMAGE_TO_VIDEO, media=media)
@@ -157,7 +89,7 @@ def test_a_bad_input_is_named_and_leaves_nothing_behind(stand: Stand) -> None:
 
 
 def test_a_client_that_leaves_meanwhile_leaves_nothing_behind(
-    stand: Stand, monkeypatch: pytest.MonkeyPatch
+    stand: ServiceStand, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def test() -> None:
         take, fetching = stand.media.take, asyncio.Event()
@@ -192,19 +124,26 @@ def test_a_client_that_leaves_meanwhile_leaves_nothing_behind(
         ({"seed": 2**63}, InvalidRequest, "seed"),
         ({"duration": 1000.0}, InvalidRequest, "duration"),
         ({"style": "noir"}, InvalidRequest, "style"),
+        ({"storyboard": (StoryboardShot(" ", 1.0),)}, InvalidRequest, "prompt"),
+        ({"storyboard": (StoryboardShot("a", float("nan")),)}, InvalidRequest, "prompt"),
+        (
+            {"task": Task.TEXT_TO_IMAGE, "storyboard": (StoryboardShot("a", 1.0),)},
+            InvalidRequest,
+            "prompt",
+        ),
         ({"task": Task.IMAGE_TO_VIDEO}, InvalidRequest, "image"),
         ({"task": Task.IMAGE_TO_IMAGE}, InvalidRequest, "image"),
         ({"task": Task.VIDEO_TO_VIDEO}, InvalidRequest, "video"),
     ],
 )
 def test_what_is_refused_before_anything_is_fetched(
-    stand: Stand, values: dict[str, Any], error: type[Exception], param: str
+    stand: ServiceStand, values: dict[str, Any], error: type[Exception], param: str
 ) -> None:
     assert run(lambda: stand.refused(error, **values)).param == param
     assert not stand.media.taken
 
 
-def test_what_only_the_inputs_show_leaves_none_behind(stand: Stand) -> None:
+def test_what_only_the_inputs_show_leaves_none_behind(stand: ServiceStand) -> None:
     async def test() -> None:
         too_long: dict[str, Any] = {
             "task": Task.VIDEO_TO_VIDEO,
@@ -220,7 +159,7 @@ def test_what_only_the_inputs_show_leaves_none_behind(stand: Stand) -> None:
     run(test)
 
 
-def test_a_clients_own_job_id(stand: Stand) -> None:
+def test_a_clients_own_job_id(stand: ServiceStand) -> None:
     async def test() -> None:
         job = await stand.submit(job_id="mine", prompt="first")
         error = await stand.refused(JobExists, job_id="mine", prompt="second", client=BOB)
@@ -232,7 +171,7 @@ def test_a_clients_own_job_id(stand: Stand) -> None:
 
 def test_a_full_queue_keeps_no_inputs(tmp_path: Path) -> None:
     async def test() -> None:
-        stand = Stand(tmp_path, max_queued=2)
+        stand = ServiceStand(tmp_path, max_queued=2)
         await stand.submit()
         await stand.submit()
         error = await stand.refused(QueueFull, task=Task.IMAGE_TO_VIDEO, media={"image": PICTURE})
@@ -243,7 +182,7 @@ def test_a_full_queue_keeps_no_inputs(tmp_path: Path) -> None:
     run(test)
 
 
-def test_a_keys_own_limit(stand: Stand) -> None:
+def test_a_keys_own_limit(stand: ServiceStand) -> None:
     async def test() -> None:
         limited = Client("carol", max_queued=1)
         await stand.submit(client=limited)
@@ -254,7 +193,71 @@ def test_a_keys_own_limit(stand: Stand) -> None:
     run(test)
 
 
-def test_another_keys_job_is_not_found(stand: Stand) -> None:
+def test_a_keys_limit_of_jobs_at_once(stand: ServiceStand) -> None:
+    async def test() -> None:
+        limited = Client("carol", max_active=2)
+        await stand.submit(client=limited)
+        stand.store.claim_next("w1")
+        running = await stand.submit(client=limited)
+        error = await stand.refused(KeyLimitReached, client=limited)
+        assert error.retry_after > 0
+        await stand.service.cancel(running.id)
+        await stand.submit(client=limited)
+
+    run(test)
+
+
+def test_a_model_that_needs_a_plan(stand: ServiceStand) -> None:
+    async def test() -> None:
+        model = "sora2pro-landscape-10s"
+        for plan in ("", "other"):
+            error = await stand.refused(PlanRequired, model=model, client=Client("carol", plan))
+            assert (error.plan, error.param) == ("chatgpt_pro", "model")
+        await stand.submit(model=model, client=Client("carol", "chatgpt_pro"))
+        await stand.submit(model=model, client=Client())  # no keys are configured: everything is everybody's
+
+    run(test)
+
+
+def test_a_job_that_no_living_worker_could_run(stand: ServiceStand) -> None:
+    async def test() -> None:
+        job = await stand.submit()
+        assert job.state == JobState.QUEUED, "jobs wait for workers unless the dialect says otherwise"
+        stand.store.living.append(WorkerInfo("w1", "here", 1, "cpu", "0", ("other",), 0.0))
+        media = {"image": PICTURE}
+        await stand.refused(NoWorker, require_worker=True, task=Task.IMAGE_TO_VIDEO, media=media)
+        assert not stand.media.taken
+        stand.store.living.append(WorkerInfo("w2", "here", 2, "cpu", "0", ("preview",), 0.0))
+        await stand.submit(require_worker=True)
+
+    run(test)
+
+
+def test_a_style_is_told_to_the_model_and_not_shown(stand: ServiceStand) -> None:
+    async def test() -> None:
+        [shot] = (await stand.submit(style="nostalgic")).shots
+        assert shot.prompt.startswith("a boat\nvintage 8 mm")
+        assert (shot.own_words, shot.style) == ("a boat", "nostalgic")
+        [plain] = (await stand.submit()).shots
+        assert (plain.prompt, plain.own_words, plain.style) == ("a boat", "a boat", None)
+
+    run(test)
+
+
+def test_a_storyboard_becomes_shots(stand: ServiceStand) -> None:
+    async def test() -> None:
+        scenes = tuple(StoryboardShot(f"scene {index}", 5.0) for index in range(2))
+        job = await stand.submit(storyboard=scenes, style="anime", model="sora2-portrait-10s")
+        assert [shot.own_words for shot in job.shots] == ["scene 0"] * 2 + ["scene 1"] * 2
+        assert sum(shot.frames_kept for shot in job.shots) == 300
+        await stand.refused(
+            InvalidRequest, storyboard=(*scenes, StoryboardShot("one more", 0.1)), model="sora2-portrait-10s"
+        )
+
+    run(test)
+
+
+def test_another_keys_job_is_not_found(stand: ServiceStand) -> None:
     async def test() -> None:
         job = await stand.submit(client=ALICE)
         service = stand.service
@@ -272,7 +275,7 @@ def test_another_keys_job_is_not_found(stand: Stand) -> None:
     run(test)
 
 
-def test_lists_are_by_key_state_and_age(stand: Stand) -> None:
+def test_lists_are_by_key_state_and_age(stand: ServiceStand) -> None:
     async def test() -> None:
         first, second = await stand.submit(), await stand.submit()
         other = await stand.submit(client=BOB)
@@ -291,7 +294,7 @@ def test_lists_are_by_key_state_and_age(stand: Stand) -> None:
     run(test)
 
 
-def test_a_watcher_sees_a_job_to_its_end(stand: Stand) -> None:
+def test_a_watcher_sees_a_job_to_its_end(stand: ServiceStand) -> None:
     async def test() -> None:
         job = await stand.submit()
         seen: list[tuple[JobState, float]] = []
@@ -318,7 +321,7 @@ def test_a_watcher_sees_a_job_to_its_end(stand: Stand) -> None:
     run(test)
 
 
-def test_a_watcher_of_a_finished_job_gets_it_once(stand: Stand) -> None:
+def test_a_watcher_of_a_finished_job_gets_it_once(stand: ServiceStand) -> None:
     async def test() -> None:
         job = await stand.submit()
         await stand.service.cancel(job.id)
@@ -328,7 +331,7 @@ def test_a_watcher_of_a_finished_job_gets_it_once(stand: Stand) -> None:
     run(test)
 
 
-def test_a_watcher_of_a_deleted_job_is_told(stand: Stand) -> None:
+def test_a_watcher_of_a_deleted_job_is_told(stand: ServiceStand) -> None:
     async def test() -> None:
         job = await stand.submit()
         states: AsyncGenerator[Job, None] = stand.service.watch(job.id)
@@ -340,7 +343,7 @@ def test_a_watcher_of_a_deleted_job_is_told(stand: Stand) -> None:
     run(test)
 
 
-def test_waiting_for_a_job(stand: Stand) -> None:
+def test_waiting_for_a_job(stand: ServiceStand) -> None:
     async def test() -> None:
         job = await stand.submit()
         waiting = [asyncio.create_task(stand.service.wait(job.id)) for _ in range(3)]
@@ -357,7 +360,7 @@ def test_waiting_for_a_job(stand: Stand) -> None:
     run(test)
 
 
-def test_cancelling(stand: Stand) -> None:
+def test_cancelling(stand: ServiceStand) -> None:
     async def test() -> None:
         queued, running = await stand.submit(), await stand.submit()
         assert (await stand.service.cancel(queued.id, "alice")).state == JobState.CANCELLED
@@ -373,7 +376,7 @@ def test_cancelling(stand: Stand) -> None:
     run(test)
 
 
-def test_a_result_and_its_removal(stand: Stand) -> None:
+def test_a_result_and_its_removal(stand: ServiceStand) -> None:
     async def test() -> None:
         artifact = Artifact(MediaKind.VIDEO, "results/a.mp4", "video/mp4", 4, 64, 64)
         with pytest.raises(ArtifactGone, match="its retention time is over"):
@@ -385,7 +388,7 @@ def test_a_result_and_its_removal(stand: Stand) -> None:
     run(test)
 
 
-def test_a_result_by_the_name_that_its_client_gave(stand: Stand) -> None:
+def test_a_result_by_the_name_that_its_client_gave(stand: ServiceStand) -> None:
     async def test() -> None:
         for prompt in ("first", "second"):
             await stand.service.submit(
@@ -404,7 +407,7 @@ def test_a_result_by_the_name_that_its_client_gave(stand: Stand) -> None:
     run(test)
 
 
-def test_workers(stand: Stand) -> None:
+def test_workers(stand: ServiceStand) -> None:
     worker = WorkerInfo("w1", "here", 1, "cpu", "0", ("preview",), 0.0)
     stand.store.living.append(worker)
     assert list(run(stand.service.workers)) == [worker]

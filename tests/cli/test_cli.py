@@ -28,7 +28,18 @@ def test_help_names_every_command_and_imports_nothing_heavy(tmp_path: Path) -> N
         text=True,
         check=True,
     )
-    for command in ("serve", "worker", "generate", "models", "plugins", "dialects", "jobs", "doctor", "init"):
+    for command in (
+        "serve",
+        "worker",
+        "generate",
+        "models",
+        "plugins",
+        "dialects",
+        "jobs",
+        "characters",
+        "doctor",
+        "init",
+    ):
         assert f"\n  {command} " in done.stdout
     imported = {line.rpartition("|")[2].strip().partition(".")[0] for line in done.stderr.splitlines()}
     assert imported.isdisjoint(

@@ -3,10 +3,6 @@
 import base64
 import subprocess
 import sys
-import threading
-from collections.abc import Iterator
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -28,22 +24,6 @@ SMALL: dict[str, Any] = {
     "seed": 42,
 }
 EXAMPLE = Path(__file__).parent.parent.parent / "docs" / "examples" / "predict.py"
-
-
-class _Quiet(SimpleHTTPRequestHandler):
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 # the base class's name
-        return
-
-
-@pytest.fixture(scope="module")
-def pictures(photo: Path) -> Iterator[str]:
-    """The address of a web server on loopback that has the photograph."""
-    with ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=str(photo.parent))) as web:
-        thread = threading.Thread(target=web.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{web.server_address[1]}"
-        web.shutdown()
-        thread.join()
 
 
 def predict(url: str, **fields: Any) -> requests.Response:

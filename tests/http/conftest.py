@@ -21,7 +21,12 @@ from framegate.core.models import ModelSpec
 from framegate.core.ports import WorkerInfo
 from framegate.core.registry import Registry
 from framegate.core.service import JobService
-from framegate.core.testing import InMemoryArtifactStore, InMemoryJobStore, StaticMediaFetcher
+from framegate.core.testing import (
+    InMemoryArtifactStore,
+    InMemoryCharacterStore,
+    InMemoryJobStore,
+    StaticMediaFetcher,
+)
 from framegate.core.types import Artifact, MediaKind, Task
 
 MODEL = ModelSpec(
@@ -47,12 +52,14 @@ class Stand:
         self.store = InMemoryJobStore()
         self.store.living.append(WORKER)
         self.artifacts = InMemoryArtifactStore(folder)
-        self.media = StaticMediaFetcher(640, 640, broken=[BROKEN])
+        self.media = StaticMediaFetcher(640, 640, broken=[BROKEN], artifacts=self.artifacts)
+        self.characters = InMemoryCharacterStore()
         self.service = JobService(
             registry=Registry({"preview": MODEL}),
             store=self.store,
             artifacts=self.artifacts,
             media=self.media,
+            characters=self.characters,
             max_queued=max_queued,
         )
         self.url = ""
@@ -62,6 +69,10 @@ class Stand:
 
     def job(self, job_id: str) -> Job:
         return self.store._jobs[job_id]  # pyright: ignore[reportPrivateUsage] # the test looks behind the scenes
+
+    def jobs(self) -> list[Job]:
+        """In the order of their submission."""
+        return list(self.store._jobs.values())  # pyright: ignore[reportPrivateUsage] # the test looks behind the scenes
 
     def claim(self) -> Job:
         job = self.store.claim_next("w1")

@@ -17,11 +17,9 @@ def core_alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("core")
     venv.create(folder / "venv", with_pip=True)
     python = folder / "venv" / "bin" / "python"
+    constraints = REPOSITORY / "constraints.txt"
     subprocess.run(
-        [
-            *(python, "-m", "pip", "install", "--quiet"),
-            *("-c", REPOSITORY / "constraints.txt", REPOSITORY / "core"),
-        ],
+        [python, "-m", "pip", "install", "--quiet", "-c", constraints, REPOSITORY / "core"],
         check=True,
         capture_output=True,
     )
@@ -43,8 +41,8 @@ def test_core_alone_imports_whole(core_alone: Path) -> None:
 
 def test_core_ships_its_types(core_alone: Path) -> None:
     program = (
-        "from pathlib import Path; import framegate.core as core\n"
-        "assert (Path(core.__path__[0]) / 'py.typed').exists()"
+        "from pathlib import Path; import framegate.core as c; "
+        "assert (Path(c.__path__[0]) / 'py.typed').exists()"
     )
     subprocess.run([core_alone, "-c", program], check=True, env=_without_checkout())
 

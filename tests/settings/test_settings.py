@@ -111,7 +111,7 @@ def test_a_whole_config(load: Load) -> None:
     assert settings.models["wan22"].options == {"compile": True}
     assert settings.models["wan22"].defaults == Defaults(width=832, num_inference_steps=4)
     assert settings.models["Wan2.2-TI2V-5B"].backend == "wan22"
-    assert (settings.presets["sora2api"].video, settings.presets["sora2api"].image) == ("wan22", "preview")
+    assert (settings.presets["sora2api"].video, settings.presets["sora2api"].image) == ("wan22", None)
     assert (settings.aliases["my-model"].model, settings.aliases["my-model"].plan) == ("wan22", "gold")
     assert settings.fetch.allow == ("10.0.0.0/8",)
 
@@ -143,7 +143,7 @@ def test_what_is_no_duration(error_of: ErrorOf, written: str) -> None:
     assert message.startswith(expected)
 
 
-ENVIRONMENT: list[tuple[str, str, Callable[[Settings], object], object]] = [
+VARIABLES: list[tuple[str, str, Callable[[Settings], object], object]] = [
     ("FRAMEGATE_SERVER__HOST", "0.0.0.0", lambda s: s.server.host, "0.0.0.0"),
     (
         "FRAMEGATE_SERVER__PUBLIC_URL",
@@ -173,7 +173,7 @@ ENVIRONMENT: list[tuple[str, str, Callable[[Settings], object], object]] = [
 ]
 
 
-@pytest.mark.parametrize(("name", "value", "look", "expected"), ENVIRONMENT)
+@pytest.mark.parametrize(("name", "value", "look", "expected"), VARIABLES)
 def test_environment_variables(
     load: Load, name: str, value: str, look: Callable[[Settings], object], expected: object
 ) -> None:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import pytest
 import redis
@@ -14,6 +14,7 @@ from dramatiq import Message
 from sample_jobs import make_job
 
 from framegate.adapters.queue.broker import ACTOR_NAME, make_broker
+from framegate.adapters.stores.characters import ValkeyCharacterStore
 from framegate.adapters.stores.connections import connect, connect_async
 from framegate.adapters.stores.embedded import EmbeddedValkey
 from framegate.adapters.stores.folder import FolderStore
@@ -23,6 +24,7 @@ from framegate.adapters.stores.records import DRAMATIQ_NAMESPACE
 from framegate.adapters.stores.retention import Retention
 from framegate.core.errors import QueueFull, Unavailable
 from framegate.core.jobs import Job, JobState
+from framegate.core.ports import Limits
 from framegate.core.types import Artifact, MediaKind
 
 Result = TypeVar("Result")
@@ -41,7 +43,7 @@ def with_store(url: str, use: Callable[[ValkeyJobStore], Awaitable[Result]]) -> 
 
 
 async def submit(store: ValkeyJobStore, job: Job) -> None:
-    await store.submit(job, max_queued=0, owner_max_queued=0)
+    await store.submit(job, limits=Limits())
 
 
 def test_ticket_is_a_dramatiq_message(valkey: EmbeddedValkey, client: redis.Redis) -> None:
@@ -50,10 +52,10 @@ def test_ticket_is_a_dramatiq_message(valkey: EmbeddedValkey, client: redis.Redi
     tickets = connect(valkey.url, text=False)
     broker = make_broker(tickets)
     broker.declare_queue("q-test")
-    own: Message[None] = Message(
+    message: Message[None] = Message(
         queue_name="q-test", actor_name=ACTOR_NAME, args=("q-test",), kwargs={}, options={}
     )
-    broker.enqueue(own)
+    own = cast("Message[None]", broker.enqueue(message))
     stored = client.hgetall(f"{DRAMATIQ_NAMESPACE}:q-test.msgs")
     ours, theirs = (json.loads(stored[key]) for key in client.lrange(f"{DRAMATIQ_NAMESPACE}:q-test", 0, -1))
     assert ours.keys() == theirs.keys()
@@ -85,7 +87,7 @@ def test_listing_is_newest_first_and_by_owner_and_state(valkey: EmbeddedValkey, 
 def test_queue_cap_holds_under_64_submits_at_once(valkey: EmbeddedValkey, client: redis.Redis) -> None:
     async def use(store: ValkeyJobStore) -> list[BaseException | None]:
         return await asyncio.gather(
-            *(store.submit(make_job(f"j{i}"), max_queued=5, owner_max_queued=0) for i in range(64)),
+            *(store.submit(make_job(f"j{i}"), limits=Limits(max_queued=5)) for i in range(64)),
             return_exceptions=True,
         )
 
@@ -159,6 +161,7 @@ def test_retention_removes_files_then_records(
     artifacts = FolderStore(data_dir)
 
     async def use(store: ValkeyJobStore) -> None:
+        characters = ValkeyCharacterStore(connect_async(valkey.url))
         await submit(store, make_job("old", owner="alice", result_name="boat.mp4"))
         leases = WorkerLeases(client, "w")
         job = await asyncio.to_thread(leases.claim, "q-test")
@@ -169,20 +172,23 @@ def test_retention_removes_files_then_records(
         artifact = Artifact(MediaKind.VIDEO, "results/old/1-0.mp4", "video/mp4", size, 64, 64)
         await asyncio.to_thread(leases.succeed, job, (artifact,))
 
-        kept = Retention(store, artifacts, files_for=60, records_for=60)
+        kept = Retention(store, characters, artifacts, files_for=60, records_for=60)
         assert await kept.sweep() == 0
         assert artifacts.path(artifact.key) is not None
 
         await asyncio.sleep(0.01)
-        files_due = Retention(store, artifacts, files_for=0, records_for=60)
+        files_due = Retention(store, characters, artifacts, files_for=0, records_for=60)
         assert await files_due.sweep() == 1
         assert artifacts.path(artifact.key) is None
         assert await store.get("old") is not None
         assert await store.find_result_name("alice", "boat.mp4") == "old"
+        assert await store.find_shared(job.share_id) == "old", "so that it can be told what happened to it"
 
-        await Retention(store, artifacts, files_for=0, records_for=0).sweep()
+        await Retention(store, characters, artifacts, files_for=0, records_for=0).sweep()
         assert await store.get("old") is None
         assert await store.find_result_name("alice", "boat.mp4") is None
+        assert await store.find_shared(job.share_id) is None
+        await characters.close()
 
     with_store(valkey.url, use)
     left = {str(key) for key in client.keys("fg:*")} - {"fg:seq", "fg:tickets", "fg:queues"}

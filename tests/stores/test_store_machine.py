@@ -18,10 +18,12 @@ from framegate.adapters.stores.records import PREFIX, decode_job
 from framegate.core import jobs
 from framegate.core.errors import JobExists, KeyLimitReached, QueueFull
 from framegate.core.jobs import Job, JobError, JobState
+from framegate.core.ports import Limits
 
 OWNERS = ("alice", "bob")
 WORKERS = ("w1", "w2", "w3")
-MAX_QUEUED, OWNER_MAX_QUEUED, MAX_RUNNING = 6, 4, 2
+MAX_RUNNING = 2
+LIMITS = Limits(max_queued=6, owner_max_queued=4, owner_max_active=5)
 
 
 class StoreMachine(RuleBasedStateMachine):
@@ -35,6 +37,7 @@ class StoreMachine(RuleBasedStateMachine):
         super().__init__()
         self.jobs: dict[str, Job] = {}
         self.held: dict[str, Job] = {}  # what each worker believes to run, as it claimed it
+        self.forgotten: list[Job] = []
         self.leases = {name: WorkerLeases(self.client, name) for name in WORKERS}
 
     @initialize()
@@ -53,19 +56,25 @@ class StoreMachine(RuleBasedStateMachine):
     def running(self, owner: str) -> list[Job]:
         return [job for job in self.jobs.values() if job.state == JobState.RUNNING and job.owner == owner]
 
+    def active(self, owner: str) -> int:
+        return len(self.waiting(owner)) + len(self.running(owner))
+
     @rule(owner=st.sampled_from(OWNERS), again=st.booleans())
     def submit(self, owner: str, again: bool) -> None:
         known = next(iter(self.jobs), None)
-        name = known if again and known else f"job-{len(self.jobs)}"
+        name = known if again and known else f"job-{len(self.jobs) + len(self.forgotten)}"
         job = make_job(name, owner=owner, max_running=MAX_RUNNING)
         expected: type[Exception] | None = None
         if name in self.jobs:
             expected = JobExists
-        elif len(self.waiting()) >= MAX_QUEUED:
+        elif len(self.waiting()) >= LIMITS.max_queued:
             expected = QueueFull
-        elif len(self.waiting(owner)) >= OWNER_MAX_QUEUED:
+        elif (
+            len(self.waiting(owner)) >= LIMITS.owner_max_queued
+            or self.active(owner) >= LIMITS.owner_max_active
+        ):
             expected = KeyLimitReached
-        submitting = self.store.submit(job, max_queued=MAX_QUEUED, owner_max_queued=OWNER_MAX_QUEUED)
+        submitting = self.store.submit(job, limits=LIMITS)
         if expected is None:
             self.runner.run(submitting)
             self.jobs[name] = job
@@ -167,6 +176,27 @@ class StoreMachine(RuleBasedStateMachine):
         lost, _ = self.leases[worker].sweep()
         assert lost == 1
         self.jobs[held.id] = jobs.expire(self.jobs[held.id], 0.0)
+
+    @rule(data=st.data())
+    def forget(self, data: st.DataObject) -> None:
+        """Retention removes the record of a job that has ended."""
+        ended = sorted(job.id for job in self.jobs.values() if job.state.finished)
+        if not ended:
+            return
+        job = self.jobs[data.draw(st.sampled_from(ended))]
+        held_by = [worker for worker, held in self.held.items() if held.id == job.id]
+        self.runner.run(self.store.forget(job))
+        self.forgotten.append(job)
+        del self.jobs[job.id]
+        for worker in held_by:
+            assert self.leases[worker].beat(self.held.pop(worker)) == Verdict.LOST
+
+    @invariant()
+    def shares_agree(self) -> None:
+        for job in self.jobs.values():
+            assert self.client.get(f"{PREFIX}share:{job.share_id}") == job.id
+        for job in self.forgotten:
+            assert self.client.get(f"{PREFIX}share:{job.share_id}") is None
 
     @invariant()
     def records_agree(self) -> None:

@@ -2,7 +2,7 @@
 
 import time
 
-from framegate.core.jobs import Job
+from framegate.core.jobs import Job, new_share_id
 from framegate.core.types import GenerationRequest, Shot, Task
 
 
@@ -33,4 +33,5 @@ def make_job(
         owner=owner,
         max_running=max_running,
         labels=labels,
+        share_id=new_share_id(),
     )

@@ -15,6 +15,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from framegate.core import styles as core_styles
 from framegate.core.errors import GenerationFailed, JobCancelled
 from framegate.core.types import Shot, Task
 from framegate.plugins.preview.backend import PreviewBackend
@@ -227,6 +228,18 @@ def test_every_style_changes_the_picture(make: Make, task: Task, style: str) -> 
 def test_styles_differ_from_each_other(make: Make) -> None:
     pictures = [make(Task.TEXT_TO_IMAGE, style=style)[0] for style in STYLES]
     assert min(difference(a, b) for i, a in enumerate(pictures) for b in pictures[:i]) > 1.5
+
+
+def test_there_is_a_look_for_every_style_that_requests_may_name() -> None:
+    assert set(STYLES) == set(core_styles.STYLES)
+
+
+@pytest.mark.parametrize("task", [Task.TEXT_TO_VIDEO, Task.TEXT_TO_IMAGE, Task.IMAGE_TO_IMAGE])
+def test_what_a_style_tells_models_is_not_drawn(make: Make, task: Task) -> None:
+    words = "a boat on the sea"
+    told = make(task, style="golden", prompt=f"{words}\nin the desert, at night", caption=words)
+    plain = make(task, style="golden", prompt=words)
+    assert all(np.array_equal(one, other) for one, other in zip(told, plain, strict=True))
 
 
 @pytest.mark.parametrize("style", ["handheld", "selfie", "kakalaka"])

@@ -34,7 +34,7 @@ class _Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     pass
 
 
-class ServerSettings(_Settings, frozen=True, kw_only=True):
+class ServerSettings(_Settings, frozen=True):
     host: str = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65535)] = 8000
     public_url: str = ""
@@ -54,11 +54,11 @@ class DialectsSettings(Struct, frozen=True):
     options: Mapping[str, Mapping[str, Any]] = {}
 
 
-class EnvSecret(_Settings, frozen=True, kw_only=True):
+class EnvSecret(_Settings, frozen=True):
     env: str
 
 
-class KeyConfig(_Settings, frozen=True, kw_only=True):
+class KeyConfig(_Settings, frozen=True):
     """``[[auth.keys]]``: the key itself is given as an environment variable or as its SHA-256."""
 
     name: Annotated[str, Meta(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
@@ -67,6 +67,7 @@ class KeyConfig(_Settings, frozen=True, kw_only=True):
     plan: str = ""
     max_running: Annotated[int, Meta(ge=0)] = 0
     max_queued: Annotated[int, Meta(ge=0)] = 0
+    max_active: Annotated[int, Meta(ge=0)] = 0
 
     def digest(self) -> bytes:
         """The SHA-256 of the key.
@@ -85,21 +86,21 @@ class KeyConfig(_Settings, frozen=True, kw_only=True):
         return hashlib.sha256(secret.encode()).digest()
 
 
-class AuthSettings(_Settings, frozen=True, kw_only=True):
+class AuthSettings(_Settings, frozen=True):
     keys: tuple[KeyConfig, ...] = ()
 
 
-class QueueSettings(_Settings, frozen=True, kw_only=True):
+class QueueSettings(_Settings, frozen=True):
     url: Annotated[str, Meta(pattern=r"^(embedded|rediss?://.+|unix://.+)$")] = "embedded"
     max_queued: Annotated[int, Meta(ge=0)] = 10_000
 
 
-class StorageSettings(_Settings, frozen=True, kw_only=True):
+class StorageSettings(_Settings, frozen=True):
     retention: Duration = Duration(3600)
     record_retention: Duration = Duration(86400)
 
 
-class FetchSettings(_Settings, frozen=True, kw_only=True):
+class FetchSettings(_Settings, frozen=True):
     """``allow`` opens networks ("10.0.0.0/8") and hosts ("images.internal") for URLs that clients give."""
 
     allow: tuple[str, ...] = ()
@@ -107,7 +108,7 @@ class FetchSettings(_Settings, frozen=True, kw_only=True):
     timeout: Duration = Duration(20)
 
 
-class Settings(_Settings, frozen=True, kw_only=True):
+class Settings(_Settings, frozen=True):
     server: ServerSettings = field(default_factory=ServerSettings)
     dialects: DialectsSettings = field(default_factory=DialectsSettings)
     auth: AuthSettings = field(default_factory=AuthSettings)
@@ -117,6 +118,7 @@ class Settings(_Settings, frozen=True, kw_only=True):
     models: dict[str, ModelConfig] = {}
     aliases: dict[str, AliasConfig] = {}
     presets: dict[str, PresetConfig] = {}
+    styles: dict[str, str] = {}
 
 
 def load_settings(
@@ -150,8 +152,8 @@ def load_settings(
     try:
         return _convert(_shape(tree))
     except msgspec.ValidationError as error:
-        path, message = _explain(error, tree)
-        raise ConfigError(f"{_source(path, file, text, sources)}: {_dotted(path)}: {message}.") from None
+        where, message = _explain(error, tree)
+        raise ConfigError(f"{_source(where, file, text, sources)}: {_dotted(where)}: {message}.") from None
 
 
 def _read(file: Path | None, environ: Mapping[str, str]) -> tuple[Path | None, str, dict[str, Any]]:
@@ -248,7 +250,7 @@ def _refused_name(tree: dict[str, Any], path: _Path) -> str:
     """The name in the table at ``path`` whose entry is refused: the one that is refused alone."""
     entries: dict[str, Any] = _at(tree, path)
     for name, entry in entries.items():
-        alone: Any = {name: entry}
+        alone: dict[Any, Any] = {name: entry}
         for part in reversed(path):
             alone = {part: alone}
         try:

@@ -1,6 +1,6 @@
 """Puts the parts together as the settings say."""
 
-from collections.abc import AsyncGenerator, Collection
+from collections.abc import AsyncGenerator, Collection, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -11,6 +11,7 @@ from framegate.adapters.media.fetch import UrlFetcher
 from framegate.adapters.media.intake import MediaIntake
 from framegate.adapters.settings import Settings
 from framegate.adapters.stores import embedded
+from framegate.adapters.stores.characters import ValkeyCharacterStore
 from framegate.adapters.stores.connections import connect_async
 from framegate.adapters.stores.folder import FolderStore
 from framegate.adapters.stores.jobs import ValkeyJobStore
@@ -20,6 +21,7 @@ from framegate.core.models import ModelSpec
 from framegate.core.plugins import Plugins, discover
 from framegate.core.registry import Registry
 from framegate.core.service import JobService
+from framegate.core.styles import Style, with_prompts
 
 log = structlog.get_logger(__name__)
 
@@ -32,6 +34,7 @@ class Parts(Struct, frozen=True):
     settings: Settings
     plugins: Plugins
     registry: Registry
+    styles: Mapping[str, Style]
 
     @property
     def queue_url(self) -> str:
@@ -82,7 +85,11 @@ def assemble(settings: Settings) -> Parts:
     )
     if not registry.specs:
         raise ConfigError("No model is served: install a backend plugin, such as framegate-preview.")
-    return Parts(settings, plugins, registry)
+    styles = with_prompts(settings.styles)
+    for served in registry.names.values():
+        if (style := served.spec.defaults.style) and style not in styles:
+            raise ConfigError(f"{served.name}: there is no style {style!r}; there are {', '.join(styles)}.")
+    return Parts(settings, plugins, registry, styles)
 
 
 class Backstage(Struct, frozen=True):
@@ -97,6 +104,7 @@ class Backstage(Struct, frozen=True):
 async def open_backstage(parts: Parts) -> AsyncGenerator[Backstage]:
     settings = parts.settings
     store = ValkeyJobStore(connect_async(parts.queue_url))
+    characters = ValkeyCharacterStore(connect_async(parts.queue_url))
     artifacts = FolderStore(parts.files)
     fetcher = UrlFetcher(
         settings.fetch.allow, max_bytes=settings.fetch.max_bytes, timeout=settings.fetch.timeout
@@ -106,10 +114,13 @@ async def open_backstage(parts: Parts) -> AsyncGenerator[Backstage]:
         store=store,
         artifacts=artifacts,
         media=MediaIntake(fetcher, artifacts, max_bytes=settings.fetch.max_bytes),
+        characters=characters,
         max_queued=settings.queue.max_queued,
+        styles=parts.styles,
     )
     retention = Retention(
         store,
+        characters,
         artifacts,
         files_for=settings.storage.retention,
         records_for=settings.storage.record_retention,
@@ -117,4 +128,5 @@ async def open_backstage(parts: Parts) -> AsyncGenerator[Backstage]:
     try:
         yield Backstage(service, store, retention)
     finally:
+        await characters.close()
         await store.close()

@@ -11,10 +11,12 @@ FramegateError
 ├── JobExists                the caller's own job id is taken
 ├── Unauthorized             no key, or a wrong one
 ├── PermissionDenied         the key may not do this
+│   └── PlanRequired         the model needs a plan that the key does not have
 ├── Busy                     try again later
 │   ├── QueueFull
 │   ├── KeyLimitReached
-│   └── Unavailable          the queue can't be reached, or no living worker serves the model
+│   └── Unavailable          the queue can't be reached
+│       └── NoWorker         no living worker serves the model
 ├── GenerationError          a job ended without a result
 │   ├── GenerationFailed
 │   ├── OutOfMemory
@@ -86,6 +88,16 @@ class PermissionDenied(FramegateError):
     code = "permission_denied"
 
 
+class PlanRequired(PermissionDenied):
+    """``plan``: the one that is needed."""
+
+    code = "plan_required"
+
+    def __init__(self, message: str, *, plan: str) -> None:
+        super().__init__(message, param="model")
+        self.plan = plan
+
+
 class Busy(FramegateError):
     """``retry_after``: seconds after which another try makes sense."""
 
@@ -112,6 +124,10 @@ class KeyLimitReached(Busy):
 
 class Unavailable(Busy):
     code = "unavailable"
+
+
+class NoWorker(Unavailable):
+    code = "no_worker"
 
 
 class GenerationError(FramegateError):

@@ -8,6 +8,7 @@ queued ──claim──▶ running ──succeed──▶ succeeded
 The store in Valkey does the same steps as Lua scripts; a state machine test holds the two together.
 """
 
+import secrets
 from enum import StrEnum
 
 from msgspec import Struct
@@ -17,6 +18,10 @@ from framegate.core.models import Change
 from framegate.core.types import Artifact, GenerationRequest, MediaRef, Shot
 
 MAX_ATTEMPTS = 3
+
+
+def new_share_id() -> str:
+    return f"s_{secrets.token_hex(16)}"
 
 
 class JobState(StrEnum):
@@ -42,7 +47,8 @@ class Job(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A generation, from its acceptance on. Times are seconds since the epoch.
 
     ``model`` is the name that was asked for, ``served_by`` the id of the ModelSpec behind it. ``owner``
-    is the name of the key that submitted it. ``labels`` are the dialect's own notes on it.
+    is the name of the key that submitted it. ``labels`` are the dialect's own notes on it. Every video has
+    a ``share_id``: whoever is given it may make new videos from this one.
     """
 
     id: str
@@ -58,6 +64,7 @@ class Job(Struct, frozen=True, kw_only=True, omit_defaults=True):
     changes: tuple[Change, ...] = ()
     request_id: str = ""
     labels: dict[str, str] = {}
+    share_id: str = ""
 
     state: JobState = JobState.QUEUED
     attempt: int = 0

@@ -1,6 +1,7 @@
 """What a model can make, and the one place where a request is fitted to it."""
 
 import math
+from itertools import accumulate
 from typing import Any
 
 from msgspec import Struct, field
@@ -149,8 +150,8 @@ class ModelSpec(Struct, frozen=True, kw_only=True):
     """A model that a backend plugin offers, or that the config derives from one: data only.
 
     ``backend`` is the import string ``module:Class`` of its `Backend`, ``source`` a folder or hub id (a
-    model that ``needs_source`` is served once the config gives one), ``options`` what the config hands to
-    it. ``parameters`` names the optional request fields that it honours ("strength", "style",
+    model that ``needs_source`` is served once the config gives one), ``options`` what the config hands to it.
+    ``parameters`` names the optional request fields that it honours ("negative_prompt", "strength",
     "last_image"). Workers subscribe to ``queue_group``: models of one group share a queue.
     """
 
@@ -180,12 +181,19 @@ class ModelSpec(Struct, frozen=True, kw_only=True):
             c if c.isascii() and (c.isalnum() or c in "._-") else f"_{ord(c):x}" for c in name
         )
 
-    def narrowed(self, sizes: SizeRule | None, frames: FrameRule | None, defaults: Defaults) -> "ModelSpec":
+    def narrowed(
+        self,
+        sizes: SizeRule | None,
+        frames: FrameRule | None,
+        defaults: Defaults,
+        max_duration: float | None = None,
+    ) -> "ModelSpec":
         """The same model behind a name that promises less."""
         return replace(
             self,
             sizes=self.sizes.narrowed(sizes),
             frames=self.frames.narrowed(frames),
+            max_duration=self.max_duration if max_duration is None else min(self.max_duration, max_duration),
             defaults=defaults.over(self.defaults),
         )
 
@@ -242,8 +250,9 @@ def fit(spec: ModelSpec, request: GenerationRequest) -> Fitted:
     if request.task.output == "video":
         fps = within("fps", spec.fps, defaults.fps)
         wanted = _wanted_frames(spec, request, defaults, fps)
-        # Beyond the maximum of one shot every count can be made: planning splits it.
-        num_frames = round(wanted) if wanted > spec.frames.max else spec.frames.nearest(wanted)
+        # Beyond the maximum of one shot, and in a storyboard, every count can be made: planning splits it.
+        free = wanted > spec.frames.max or request.storyboard
+        num_frames = round(wanted) if free else spec.frames.nearest(wanted)
         why_frames = f"the model's frame counts are {spec.frames}, at least {spec.frames.min}"
         if request.num_frames is not None:
             settle("num_frames", request.num_frames, num_frames, why_frames)
@@ -279,12 +288,14 @@ def fit(spec: ModelSpec, request: GenerationRequest) -> Fitted:
 
 
 def _check_supported(spec: ModelSpec, request: GenerationRequest) -> None:
+    if request.storyboard and request.task.output != "video":
+        raise InvalidRequest("A storyboard makes a video; this task makes pictures.", param="prompt")
     if request.task not in spec.tasks:
         able = ", ".join(sorted(spec.tasks))
         raise InvalidRequest(
             f"The model {request.model} can't do {request.task}; it can do {able}.", param="model"
         )
-    for name in ("strength", "style", "last_image"):
+    for name in ("strength", "last_image"):
         if getattr(request, name) is not None and name not in spec.parameters:
             raise UnsupportedParameter(
                 f"The model {request.model} has no parameter {name}; leave it out.", param=name
@@ -313,7 +324,9 @@ def _wanted_frames(spec: ModelSpec, request: GenerationRequest, defaults: Defaul
     """The length of the whole video in frames, as asked; a default one is cut to what the model can make."""
     longest = spec.max_duration * fps
     wanted: float
-    if request.num_frames is not None:
+    if request.storyboard:
+        wanted = _storyboard_seconds(request) * fps
+    elif request.num_frames is not None:
         wanted = request.num_frames
     elif request.duration is not None:
         wanted = request.duration * fps
@@ -321,10 +334,23 @@ def _wanted_frames(spec: ModelSpec, request: GenerationRequest, defaults: Defaul
         default = defaults.num_frames if defaults.duration is None else defaults.duration * fps
         assert default is not None
         return max(1, min(longest, default))
-    if not 1 <= wanted <= longest:  # NaN is not, either
+    # NaN is not, either. Seconds that don't add up exactly may be over by less than a frame.
+    if not 1 <= wanted < longest + 0.5:
         raise InvalidRequest(
-            f"A video of {wanted / fps:.2f} s was asked for; {spec.id} makes at least one frame and at most "
-            f"{spec.max_duration:g} s.",
+            f"A video of {wanted / fps:.2f} s was asked for; {request.model} makes at least one frame and at "
+            f"most {spec.max_duration:g} s.",
             param=request.length_param,
         )
     return wanted
+
+
+def _storyboard_seconds(request: GenerationRequest) -> float:
+    for number, shot in enumerate(request.storyboard, start=1):
+        if not 0 < shot.duration < math.inf:  # NaN is not, either
+            raise InvalidRequest(
+                f"Shot {number} of the storyboard is to last {shot.duration:g} s; give each a length in "
+                "seconds, such as [5.0s].",
+                param="prompt",
+            )
+    # Added up as planning does; `sum` rounds differently from one Python to the next.
+    return list(accumulate(shot.duration for shot in request.storyboard))[-1]

@@ -4,86 +4,119 @@ A shot that goes on from the one before is conditioned on that one's last frame,
 its own first frame and drops it, so that a seam neither repeats a frame nor skips one.
 """
 
+from itertools import accumulate, pairwise
+
+from msgspec import Struct
+
 from framegate.core.errors import InvalidRequest
 from framegate.core.models import Fitted, ModelSpec
-from framegate.core.types import GenerationRequest, Shot, Task
+from framegate.core.types import Shot, Task
 
 MAX_SHOTS = 64
 
 
-def plan(spec: ModelSpec, fitted: Fitted, seed: int) -> tuple[Shot, ...]:
-    """The shots of ``fitted``, their kept frames adding up to ``fitted.num_frames``.
+class _Scene(Struct, frozen=True):
+    """A stretch of the video with one prompt, made in at least ``pieces`` shots."""
+
+    prompt: str
+    num_frames: int
+    pieces: int = 1
+
+
+def plan(spec: ModelSpec, fitted: Fitted, seed: int, *, style_prompt: str = "") -> tuple[Shot, ...]:
+    """The shots of ``fitted``, their kept frames adding up to ``fitted.num_frames``. ``style_prompt`` is told
+    to the model after each prompt.
 
     Raises:
         InvalidRequest: more pieces than frames or than `MAX_SHOTS`, or the model can't continue a video.
     """
     request = fitted.request
     if request.task.output == "image":
-        return (_shot(fitted, request.task, seed, fitted.num_frames),)
-    lengths = _split(spec, request, fitted.num_frames)
-    if len(lengths) == 1:
-        return (_shot(fitted, request.task, seed, spec.frames.at_least(lengths[0]), keep_frames=lengths[0]),)
-    if Task.IMAGE_TO_VIDEO not in spec.tasks or request.task == Task.VIDEO_TO_VIDEO:
+        return (_shot(fitted, request.prompt, style_prompt, seed=seed, num_frames=fitted.num_frames),)
+    pieces = [
+        (scene.prompt, length)
+        for index, scene in enumerate(_scenes(fitted))
+        for length in _split(spec, fitted, scene, continues=index > 0)
+    ]
+    if len(pieces) > MAX_SHOTS:
+        raise _too_many(spec, fitted)
+    if len(pieces) > 1 and (Task.IMAGE_TO_VIDEO not in spec.tasks or request.task == Task.VIDEO_TO_VIDEO):
         raise InvalidRequest(
             f"{request.model} makes at most {spec.frames.max} frames at once and can't continue a video "
-            f"({request.task}); {fitted.num_frames} frames in {len(lengths)} pieces were asked for.",
+            f"({request.task}); {fitted.num_frames} frames in {len(pieces)} pieces were asked for.",
             param="num_fragments" if request.num_fragments > 1 else request.length_param,
         )
-    first = _shot(fitted, request.task, seed, spec.frames.at_least(lengths[0]), keep_frames=lengths[0])
-    rest = (
+    return tuple(
         _shot(
             fitted,
-            Task.IMAGE_TO_VIDEO,
-            seed + index,
-            spec.frames.at_least(length + 1),
+            prompt,
+            style_prompt,
+            seed=seed + index,
+            num_frames=spec.frames.at_least(length + (index > 0)),
             keep_frames=length,
-            drop_first=1,
-            continues=True,
+            continues=index > 0,
         )
-        for index, length in enumerate(lengths[1:], start=1)
+        for index, (prompt, length) in enumerate(pieces)
     )
-    return (first, *rest)
 
 
-def _split(spec: ModelSpec, request: GenerationRequest, total: int) -> list[int]:
-    """How many frames each shot adds to the video: nearly equal parts, none over the model's maximum."""
-    pieces = request.num_fragments
-    if not 1 <= pieces <= min(MAX_SHOTS, total):
+def _scenes(fitted: Fitted) -> list[_Scene]:
+    request = fitted.request
+    if not request.storyboard:
+        return [_Scene(request.prompt, fitted.num_frames, request.num_fragments)]
+    # Each ends at the frame nearest to its time in the video, so that rounding never adds up.
+    marks = [round(seconds * fitted.fps) for seconds in accumulate(s.duration for s in request.storyboard)]
+    lengths = [end - start for start, end in pairwise([0, *marks])]
+    if 0 in lengths:
         raise InvalidRequest(
-            f"{pieces} pieces were asked for; a video of {total} frames can be made in 1 to "
+            f"Shot {lengths.index(0) + 1} of the storyboard is shorter than a frame at {fitted.fps:g} fps.",
+            param="prompt",
+        )
+    return [_Scene(shot.prompt, n) for shot, n in zip(request.storyboard, lengths, strict=True)]
+
+
+def _split(spec: ModelSpec, fitted: Fitted, scene: _Scene, *, continues: bool) -> list[int]:
+    """How many frames each shot adds to the video: nearly equal parts, none over the model's maximum."""
+    total = scene.num_frames
+    if not 1 <= scene.pieces <= min(MAX_SHOTS, total):
+        raise InvalidRequest(
+            f"{scene.pieces} pieces were asked for; a video of {total} frames can be made in 1 to "
             f"{min(MAX_SHOTS, total)}.",
             param="num_fragments",
         )
-    while True:
+    for pieces in range(scene.pieces, MAX_SHOTS + 1):
         share, extra = divmod(total, pieces)
         lengths = [share + (index < extra) for index in range(pieces)]
-        # Every shot but the first also makes the frame that it starts from.
-        longest = max(lengths[0], lengths[1] + 1) if pieces > 1 else lengths[0]
+        # Every shot but the video's first also makes the frame that it starts from.
+        longest = max(lengths[0] + continues, (lengths[1] + 1) if pieces > 1 else 0)
         if longest <= spec.frames.max:
             return lengths
-        pieces += 1
-        if pieces > MAX_SHOTS:
-            raise InvalidRequest(
-                f"{total} frames would need more than {MAX_SHOTS} shots of {request.model}, "
-                f"which makes at most {spec.frames.max} frames at once.",
-                param=request.length_param,
-            )
+    raise _too_many(spec, fitted)
+
+
+def _too_many(spec: ModelSpec, fitted: Fitted) -> InvalidRequest:
+    request = fitted.request
+    return InvalidRequest(
+        f"{fitted.num_frames} frames would need more than {MAX_SHOTS} shots of {request.model}, which makes "
+        f"at most {spec.frames.max} frames at once.",
+        param=request.length_param,
+    )
 
 
 def _shot(
     fitted: Fitted,
-    task: Task,
+    prompt: str,
+    style_prompt: str,
+    *,
     seed: int,
     num_frames: int,
-    *,
     keep_frames: int | None = None,
-    drop_first: int = 0,
     continues: bool = False,
 ) -> Shot:
     request = fitted.request
     return Shot(
-        task=task,
-        prompt=request.prompt,
+        task=Task.IMAGE_TO_VIDEO if continues else request.task,
+        prompt=f"{prompt}\n{style_prompt}" if style_prompt else prompt,
         negative_prompt=request.negative_prompt,
         width=fitted.width,
         height=fitted.height,
@@ -94,7 +127,8 @@ def _shot(
         guidance_scale=fitted.guidance_scale,
         strength=request.strength,
         style=request.style,
+        caption=prompt if style_prompt else "",
         continues=continues,
-        drop_first=drop_first,
+        drop_first=1 if continues else 0,
         keep_frames=keep_frames,
     )

@@ -7,6 +7,7 @@ from typing import Protocol, TypeAlias
 
 from msgspec import Struct
 
+from framegate.core.characters import Character, Portrait
 from framegate.core.jobs import Job, JobState
 from framegate.core.types import MediaKind, MediaRef
 
@@ -36,15 +37,24 @@ class QueueCounts(Struct, frozen=True):
         return self.queued + self.running
 
 
+class Limits(Struct, frozen=True):
+    """How many jobs there may be with a new one: waiting in all, waiting of its owner, and of its owner
+    waiting or running. 0 means no limit."""
+
+    max_queued: int = 0
+    owner_max_queued: int = 0
+    owner_max_active: int = 0
+
+
 class JobStore(Protocol):
     """The truth about jobs, seen from the API.
 
     Every method raises `Unavailable` when the store can't be reached.
     """
 
-    async def submit(self, job: Job, *, max_queued: int, owner_max_queued: int) -> None:
-        """Write ``job`` and its ticket in one step; 0 means no limit. With the label ``result_name``
-        set, `find_result_name` finds the job by it.
+    async def submit(self, job: Job, *, limits: Limits) -> None:
+        """Write ``job`` and its ticket in one step. With the label ``result_name`` set, `find_result_name`
+        finds the job by it.
 
         Raises:
             JobExists, QueueFull, KeyLimitReached: nothing was written.
@@ -55,6 +65,10 @@ class JobStore(Protocol):
 
     async def find_result_name(self, owner: str, name: str) -> str | None:
         """The id of the newest job of ``owner`` whose label ``result_name`` is ``name``."""
+        ...
+
+    async def find_shared(self, share_id: str) -> str | None:
+        """The id of the job with that share id."""
         ...
 
     async def list(self, *, owner: str | None, states: Collection[JobState], limit: int) -> Sequence[Job]:
@@ -89,12 +103,38 @@ class ArtifactStore(Protocol):
         """A local path from which the file can be read, or None if there is no such file."""
         ...
 
+    def copy(self, key: str, new_key: str) -> None:
+        """Make the file ``key`` one by the name ``new_key`` as well: removing one leaves the other.
+
+        Raises:
+            NotFound: there is no such file.
+        """
+        ...
+
     def delete(self, key: str) -> None:
         """Remove the file if it is there."""
         ...
 
     def workdir(self, name: str) -> Path:
         """A private scratch folder on the store's file system; whoever asked for it removes it."""
+        ...
+
+
+class CharacterStore(Protocol):
+    """The truth about characters. Every method raises `Unavailable` when the store can't be reached."""
+
+    async def add(self, character: Character) -> bool:
+        """Write it; False, and nothing written, if its username is taken."""
+        ...
+
+    async def get(self, username: str) -> Character | None: ...
+
+    async def list(self, *, owner: str | None) -> Sequence[Character]:
+        """Newest first. ``owner`` None: everybody's."""
+        ...
+
+    async def delete(self, username: str) -> None:
+        """Remove the record if it is there."""
         ...
 
 
@@ -122,6 +162,22 @@ class MediaFetcher(Protocol):
 
         Raises:
             InvalidMedia: with what is wrong with it.
+        """
+        ...
+
+    async def take_frame(self, video: MediaRef, seconds: float) -> MediaRef:
+        """Store the frame on show at that time of a stored video as an input picture of its own.
+
+        Raises:
+            NotFound: the video is gone.
+        """
+        ...
+
+    async def portray(self, video: MediaRef, *, start: float, end: float) -> Portrait:
+        """Find who (or what) the given seconds of a stored video show, and store their pictures.
+
+        Raises:
+            InvalidMedia: the video has no such seconds.
         """
         ...
 

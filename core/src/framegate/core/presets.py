@@ -11,14 +11,16 @@ PRO_PLAN = "chatgpt_pro"
 
 
 class PresetName(Struct, frozen=True):
-    """One name of a preset. ``sizes`` and ``frames`` are what its own document promises: whatever model
-    stands behind the name is narrowed to them, so that a client meets the same rules everywhere."""
+    """One name of a preset. ``sizes``, ``frames`` and ``max_duration`` (seconds) are what its own document
+    promises: whatever model stands behind the name is narrowed to them, so that a client meets the same
+    rules everywhere."""
 
     name: str
     kind: MediaKind
     defaults: Defaults
     sizes: SizeRule | None = None
     frames: FrameRule | None = None
+    max_duration: float | None = None
     plan: str = ""
 
 
@@ -35,6 +37,7 @@ def _sora2() -> list[PresetName]:
             f"{family}-{shape}-{seconds}s",
             MediaKind.VIDEO,
             Defaults(width=size[0], height=size[1], duration=float(seconds), fps=30.0),
+            max_duration=float(seconds),
             plan=plan,
         )
         for family, plan, durations, *sizes in families

@@ -31,19 +31,26 @@ class AliasConfig(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class PresetConfig(Struct, frozen=True, forbid_unknown_fields=True):
-    """``[presets] NAME = {video = …, image = …}``: which served model stands behind a preset's names."""
+    """``[presets] NAME = {video = …, image = …}``: which served model stands behind a preset's names; the
+    preview model, if there is one, where nothing is said."""
 
-    video: str = FALLBACK_MODEL
-    image: str = FALLBACK_MODEL
+    video: str | None = None
+    image: str | None = None
 
 
 class ServedModel(Struct, frozen=True):
-    """A name that requests may use. ``spec.id`` tells which model really runs."""
+    """A name that requests may use. ``spec.id`` tells which model really runs, ``kind`` what the name is
+    for, where a preset says so."""
 
     name: str
     spec: ModelSpec
     plan: str = ""
     preset: str = ""
+    kind: MediaKind | None = None
+
+    def makes(self, kind: MediaKind) -> bool:
+        """Is this a name for pictures, or for videos?"""
+        return self.kind in (None, kind) and any(task.output == kind for task in self.spec.tasks)
 
 
 class Registry:
@@ -91,8 +98,8 @@ class Registry:
             if backend not in offered:
                 raise ConfigError(
                     f"models.{name}: there is no backend {backend!r} among the installed plugins "
-                    f"({', '.join(sorted(offered)) or 'none'}); "
-                    f"install framegate-{backend} or correct the name."
+                    f"({', '.join(sorted(offered)) or 'none'}); install framegate-{backend} or correct the "
+                    "name."
                 )
             spec = offered[backend]
             served[name] = replace(
@@ -114,25 +121,41 @@ class Registry:
                 f"presets: there is no preset {min(unknown)!r}; there are {', '.join(PRESETS)}."
             )
         for preset, names in PRESETS.items():
-            config = configured.get(preset)
-            targets = config or PresetConfig()
+            config = configured.get(preset, PresetConfig())
             for entry in names:
                 if entry.name in self._names:
                     continue  # a model of the config has this very name
-                target = targets.video if entry.kind == MediaKind.VIDEO else targets.image
+                asked = config.video if entry.kind == MediaKind.VIDEO else config.image
+                target = asked or FALLBACK_MODEL
                 if target not in self.specs:
-                    if config is None:
+                    if asked is None:
                         continue  # a server without the preview plugin has only what it was configured for
                     raise ConfigError(f"presets.{preset}: there is no served model {target!r}.")
-                spec = self.specs[target].narrowed(entry.sizes, entry.frames, entry.defaults)
-                self._names[entry.name] = ServedModel(entry.name, spec, entry.plan, preset)
+                spec = self.specs[target].narrowed(
+                    entry.sizes, entry.frames, entry.defaults, entry.max_duration
+                )
+                self._names[entry.name] = ServedModel(entry.name, spec, entry.plan, preset, entry.kind)
 
     def _add_aliases(self, configured: Mapping[str, AliasConfig]) -> None:
-        for name, alias in configured.items():
-            if name in self.specs:
-                raise ConfigError(f"aliases.{name}: a served model has this name already.")
-            target = self._names.get(alias.model)
-            if target is None:
-                raise ConfigError(f"aliases.{name}: there is no model {alias.model!r}.")
-            spec = target.spec.narrowed(None, None, alias.defaults)
-            self._names[name] = ServedModel(name, spec, alias.plan or target.plan, target.preset)
+        waiting = dict(configured)
+        while waiting:
+            # An alias of an alias may stand before it in the file, and one may redefine a preset's name.
+            ready = {
+                name: alias
+                for name, alias in waiting.items()
+                if alias.model == name or alias.model not in waiting
+            }
+            if not ready:
+                raise ConfigError(f"aliases: {' and '.join(waiting)} mean each other.")
+            for name, alias in ready.items():
+                self._add_alias(name, alias)
+                del waiting[name]
+
+    def _add_alias(self, name: str, alias: AliasConfig) -> None:
+        if name in self.specs:
+            raise ConfigError(f"aliases.{name}: a served model has this name already.")
+        target = self._names.get(alias.model)
+        if target is None:
+            raise ConfigError(f"aliases.{name}: there is no model {alias.model!r}.")
+        spec = target.spec.narrowed(None, None, alias.defaults)
+        self._names[name] = ServedModel(name, spec, alias.plan or target.plan, target.preset, target.kind)

@@ -37,13 +37,22 @@ class MediaRef(Struct, frozen=True, omit_defaults=True):
     fps: float = 0.0
 
 
+class StoryboardShot(Struct, frozen=True):
+    """One shot of a storyboard: what it shows, for how many seconds."""
+
+    prompt: str
+    duration: float
+
+
 class GenerationRequest(Struct, frozen=True, omit_defaults=True):
     """What is to be made. ``None`` means: not asked for, the model's default holds.
 
     ``width`` and ``height`` are pixels, ``duration`` seconds (``num_frames`` wins over it),
     ``strength`` 0–1 how far image-to-image and video-to-video may leave their source.
     ``num_fragments`` makes a video in that many pieces, each going on from the last frame of the one
-    before; its length stays the same.
+    before; its length stays the same. A ``storyboard`` says it all for a video of several shots, made one
+    after the other, each going on from the last frame of the one before; ``prompt`` is then its whole text,
+    and ``duration``, ``num_frames`` and ``num_fragments`` don't count.
     """
 
     model: str
@@ -62,6 +71,7 @@ class GenerationRequest(Struct, frozen=True, omit_defaults=True):
     style: str | None = None
     num_outputs: int = 1
     num_fragments: int = 1
+    storyboard: tuple[StoryboardShot, ...] = ()
     image: MediaRef | None = None
     last_image: MediaRef | None = None
     video: MediaRef | None = None
@@ -69,6 +79,8 @@ class GenerationRequest(Struct, frozen=True, omit_defaults=True):
     @property
     def length_param(self) -> str:
         """The field that says how long the video is."""
+        if self.storyboard:
+            return "prompt"
         return "duration" if self.num_frames is None else "num_frames"
 
 
@@ -77,7 +89,8 @@ class Shot(Struct, frozen=True, omit_defaults=True):
 
     Pictures are ``height``×``width``; a video has exactly ``num_frames`` of them at ``fps``, for images
     ``num_frames`` is how many pictures are wanted (``fps`` is 0). ``continues`` says that the
-    conditioning image is the last frame of the shot before. Of the frames made, the first
+    conditioning image is the last frame of the shot before. Where ``prompt`` holds more than the user's own
+    words (a style's), those are in ``caption``. Of the frames made, the first
     ``drop_first`` (they repeat that frame) and all beyond ``keep_frames`` more are left out of the file.
     """
 
@@ -93,9 +106,15 @@ class Shot(Struct, frozen=True, omit_defaults=True):
     negative_prompt: str = ""
     strength: float | None = None
     style: str | None = None
+    caption: str = ""
     continues: bool = False
     drop_first: int = 0
     keep_frames: int | None = None
+
+    @property
+    def own_words(self) -> str:
+        """The user's part of the prompt, to be shown to people."""
+        return self.caption or self.prompt
 
     @property
     def frames_kept(self) -> int:

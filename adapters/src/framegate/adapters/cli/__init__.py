@@ -14,6 +14,7 @@ _COMMANDS = {
     "plugins": ("inspect:plugins", "List the installed plugins, broken ones with their reason."),
     "dialects": ("inspect:dialects", "List the API dialects and where they are served."),
     "jobs": ("jobs:jobs", "List, show, watch and cancel jobs."),
+    "characters": ("characters:characters", "List, show and delete characters."),
     "workers": ("inspect:workers", "List the living workers."),
     "init": ("config:init", "Write a commented framegate.toml."),
     "config": ("config:config", "Check the config."),

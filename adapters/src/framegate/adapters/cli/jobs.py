@@ -148,6 +148,7 @@ def _print_job(job: Job, as_json: bool) -> None:
             f"{sum(shot.frames_kept for shot in job.shots)} at {shot.fps:g} fps, {len(job.shots)} shot(s)",
         ),
         ("seed", job.seed),
+        ("share id", job.share_id or "-"),
         ("attempt", job.attempt),
         ("created", when(job.created_at)),
         ("started", when(job.started_at)),

@@ -31,7 +31,11 @@ class KeyRing:
             (
                 config.digest(),
                 Client(
-                    config.name, config.plan, max_queued=config.max_queued, max_running=config.max_running
+                    config.name,
+                    config.plan,
+                    max_queued=config.max_queued,
+                    max_running=config.max_running,
+                    max_active=config.max_active,
                 ),
             )
             for config in keys

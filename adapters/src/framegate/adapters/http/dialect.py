@@ -5,7 +5,8 @@ of a function ``create(context: DialectContext) -> Dialect``. It is called once 
 with plain Litestar route handlers; the app puts them under the dialect's prefix, checks keys before their
 bodies are read, and renders every error below the dialect's paths with its ``error_response``.
 
-Handlers of several dialects may share a path as long as their methods differ.
+Handlers of several dialects may share a path as long as their methods differ. Where they share path and
+method too, each gives its part as a `Joint`, and one handler is composed of the parts.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -54,6 +55,14 @@ class DialectContext(Struct, frozen=True, kw_only=True):
         return parse_table(f"dialects.{self.name}", self.options, model)
 
 
+class Joint(Struct, frozen=True):
+    """Routes that several dialects answer together. ``compose`` is called once with the ``part`` of every
+    dialect that is mounted at the same prefix and names this same function."""
+
+    compose: Callable[[Sequence[Any]], Sequence[HTTPRouteHandler]]
+    part: Any
+
+
 class Dialect(Struct, frozen=True, kw_only=True):
     """What a factory gives.
 
@@ -64,6 +73,7 @@ class Dialect(Struct, frozen=True, kw_only=True):
     handlers: Sequence[HTTPRouteHandler]
     error_response: Callable[[HTTPRequest, Problem], Response[Any]]
     owns: tuple[str, ...]
+    joint: Sequence[Joint] = ()
     error_body: type[Struct] | None = None
 
 

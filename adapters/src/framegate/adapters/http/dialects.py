@@ -19,4 +19,14 @@ def framegate_dialects() -> Sequence[DialectSpec]:
             summary="One call of a Wan2.2 TI2V deployment that answers with the video, and its web page",
             factory="framegate.adapters.http.wan22_predict.routes:create",
         ),
+        DialectSpec(
+            name="sora2api",
+            summary="One endpoint per feature: images, videos, remixes, storyboards, characters; tasks, chat",
+            factory="framegate.adapters.http.sora2api.routes:create",
+        ),
+        DialectSpec(
+            name="openai-chat",
+            summary="Image (or text) to video as an OpenAI chat completion",
+            factory="framegate.adapters.http.openai_chat.routes:create",
+        ),
     ]

@@ -21,6 +21,7 @@ from framegate.adapters.http.bodies import HTTPRequest, RequestBody, documented
 from framegate.adapters.http.files import FILES_OPT
 from framegate.adapters.http.mounting import Mounted
 from framegate.adapters.http.paths import has_trailing_slash
+from framegate.adapters.http.sse import STREAM_OPT
 from framegate.adapters.http.static_files import load_assets, send_asset
 
 _STATIC = Path(__file__).parent / "static"
@@ -109,6 +110,10 @@ def _complete(
     if types := handler.opt.get(FILES_OPT):
         binary = {"schema": {"type": "string", "format": "binary"}}
         operation["responses"]["200"]["content"] = dict.fromkeys(types, binary)
+    if handler.opt.get(STREAM_OPT):
+        operation["responses"]["200"].setdefault("content", {})["text/event-stream"] = {
+            "schema": {"type": "string"}
+        }
     if body := documented(handler.opt):
         operation["requestBody"] = _request_body(body, schemas)
     entry = mounted.get(handler.opt.get(DIALECT_OPT, ""))

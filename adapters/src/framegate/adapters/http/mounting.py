@@ -1,11 +1,12 @@
 """Putting several dialects into one app."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from litestar.handlers import HTTPRouteHandler
 from msgspec import Struct
+from msgspec.structs import replace
 
 from framegate.adapters.http.auth import DIALECT_OPT
 from framegate.adapters.http.dialect import Dialect, DialectContext, parse_table
@@ -55,7 +56,9 @@ def mount(specs: Mapping[str, DialectSpec], settings: Settings, service: JobServ
             raise ConfigError(
                 f"dialects: there is no dialect {name!r}; there are {', '.join(sorted(specs))}."
             )
-    mounted = [_make(specs[name], tables.get(name, {}), settings, service) for name in dict.fromkeys(enabled)]
+    mounted = _with_joint_routes(
+        [_make(specs[name], tables.get(name, {}), settings, service) for name in dict.fromkeys(enabled)]
+    )
     refuse_clashes((entry.spec.name, entry.dialect.handlers) for entry in mounted)
     return mounted
 
@@ -77,11 +80,40 @@ def _make(spec: DialectSpec, table: Mapping[str, Any], settings: Settings, servi
         max_input=settings.fetch.max_bytes,
     )
     dialect: Dialect = load_object(spec.factory)(context)
-    for handler in dialect.handlers:
-        handler.paths = {(prefix + path).rstrip("/") or "/" for path in handler.paths}
-        handler.opt[DIALECT_OPT] = spec.name
-        handler.tags = [spec.name]
-    return Mounted(spec, dialect, prefix, common.auth)
+    mounted = Mounted(spec, dialect, prefix, common.auth)
+    _place(dialect.handlers, mounted)
+    return mounted
+
+
+def _place(handlers: Iterable[HTTPRouteHandler], owner: Mounted) -> None:
+    for handler in handlers:
+        handler.paths = {(owner.prefix + path).rstrip("/") or "/" for path in handler.paths}
+        handler.opt[DIALECT_OPT] = owner.spec.name
+        handler.tags = [owner.spec.name]
+
+
+def _with_joint_routes(mounted: Sequence[Mounted]) -> list[Mounted]:
+    """Compose each group of joint routes and give it to one of its dialects: to one that asks for a key, if
+    any of them does."""
+    groups: dict[tuple[str, Any], list[tuple[Mounted, Any]]] = {}
+    for entry in mounted:
+        for joint in entry.dialect.joint:
+            groups.setdefault((entry.prefix, joint.compose), []).append((entry, joint.part))
+    composed: dict[str, list[HTTPRouteHandler]] = {entry.spec.name: [] for entry in mounted}
+    for (_, compose), members in groups.items():
+        owner = next((entry for entry, _ in members if entry.auth), members[0][0])
+        handlers = compose([part for _, part in members])
+        _place(handlers, owner)
+        composed[owner.spec.name].extend(handlers)
+    return [
+        replace(
+            entry,
+            dialect=replace(
+                entry.dialect, handlers=[*entry.dialect.handlers, *composed[entry.spec.name]], joint=()
+            ),
+        )
+        for entry in mounted
+    ]
 
 
 def refuse_clashes(handlers: Iterable[tuple[str, Iterable[HTTPRouteHandler]]]) -> None:

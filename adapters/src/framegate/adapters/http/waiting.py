@@ -1,13 +1,19 @@
-"""Calls that stay open until their job is done."""
+"""Calls that stay open until their work is done."""
 
 import asyncio
 import contextlib
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+from litestar.types import Receive
 
 from framegate.adapters.http.bodies import HTTPRequest
 from framegate.adapters.http.problems import ClientGone, TimedOut
 from framegate.core.errors import JobNotFound
 from framegate.core.jobs import Job
 from framegate.core.service import JobService
+
+Made = TypeVar("Made")
 
 
 async def wait_for_job(request: HTTPRequest, service: JobService, job: Job, timeout: float) -> Job:  # noqa: ASYNC109 # a limit of the dialect's, cancelling the job
@@ -17,31 +23,42 @@ async def wait_for_job(request: HTTPRequest, service: JobService, job: Job, time
     Raises:
         TimedOut, ClientGone: the job was cancelled.
     """
-    waiter = asyncio.create_task(service.wait(job.id))
-    watcher = asyncio.create_task(_disconnected(request))
     try:
-        done, _ = await asyncio.wait({waiter, watcher}, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
-        if waiter in done:
-            return waiter.result()
-        await _cancel(service, job)
-        if watcher in done:
-            raise ClientGone("The client has gone; the job was cancelled.")
-        raise TimedOut(f"The job took longer than {timeout:g} s and was cancelled.")
-    except asyncio.CancelledError:
-        await asyncio.shield(_cancel(service, job))
+        async with asyncio.timeout(timeout):
+            return await while_connected(request.receive, service.wait(job.id))
+    except TimeoutError:
+        await cancel_job(service, job)
+        raise TimedOut(f"The job took longer than {timeout:g} s and was cancelled.") from None
+    except (ClientGone, asyncio.CancelledError):
+        await asyncio.shield(cancel_job(service, job))
         raise
+
+
+async def while_connected(receive: Receive, work: Coroutine[Any, Any, Made]) -> Made:
+    """What ``work`` makes; it is cancelled, and has ended, when this raises.
+
+    Raises:
+        ClientGone: the client has hung up.
+    """
+    worker = asyncio.create_task(work)
+    watcher = asyncio.create_task(_disconnected(receive))
+    try:
+        done, _ = await asyncio.wait({worker, watcher}, return_when=asyncio.FIRST_COMPLETED)
+        if worker in done:
+            return worker.result()
+        raise ClientGone("The client has gone.")
     finally:
-        for task in (waiter, watcher):
+        for task in (worker, watcher):
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await task
 
 
-async def _disconnected(request: HTTPRequest) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
-
-
-async def _cancel(service: JobService, job: Job) -> None:
+async def cancel_job(service: JobService, job: Job) -> None:
     with contextlib.suppress(JobNotFound):
         await service.cancel(job.id)
+
+
+async def _disconnected(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass

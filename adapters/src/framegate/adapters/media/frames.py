@@ -63,6 +63,27 @@ def frame_at(path: Path, seconds: float) -> "Frame":
         return to_rgb(frame)
 
 
+def frames_between(path: Path, start: float, end: float, *, most: int) -> "Iterator[Frame]":
+    """About ``most`` frames that appear within a stretch of seconds, evenly spread; fewer if it has fewer.
+
+    Raises:
+        InvalidMedia: it is no video, or damaged.
+    """
+    pause = (end - start) / most
+    with open_video(path) as (container, stream):
+        _seek(container, stream, start)
+        due = start
+        for frame in container.decode(stream):
+            if frame.pts is None:
+                continue
+            time = frame.time - _start(stream)
+            if time > end + ROUNDING:
+                return
+            if time >= due - ROUNDING:
+                yield to_rgb(frame)
+                due = time + pause
+
+
 def _start(stream: VideoStream) -> float:
     return float((stream.start_time or 0) * (stream.time_base or 0))
 

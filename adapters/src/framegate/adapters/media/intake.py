@@ -1,14 +1,23 @@
-"""Takes the inputs of a request: fetched, checked, decoded and stored before the job is accepted."""
+"""Takes the inputs of a request: fetched, checked, decoded and stored before the job is accepted. Also cuts
+pictures out of stored videos."""
 
 import asyncio
 import shutil
 import uuid
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
 
 from framegate.adapters.media.decode import decode_base64, decode_image
 from framegate.adapters.media.describe import probe_video
+from framegate.adapters.media.encode import encode_png
 from framegate.adapters.media.fetch import UrlFetcher
-from framegate.core.errors import InvalidMedia
+from framegate.adapters.media.frames import frame_at
+from framegate.adapters.media.portraits import make_portrait
+from framegate.core.characters import Portrait
+from framegate.core.errors import InvalidMedia, NotFound
 from framegate.core.ports import ArtifactStore, Base64Source, BytesSource, MediaSource, UrlSource
+from framegate.core.threads import in_thread
 from framegate.core.types import MediaKind, MediaRef
 
 _DECODERS = 2
@@ -41,33 +50,79 @@ class MediaIntake:
             )
         store = self._store_image if kind == MediaKind.IMAGE else self._store_video
         async with self._decoding:
-            return await asyncio.to_thread(store, data)
+            return await in_thread(lambda: store(data), self.discard)
+
+    async def take_frame(self, video: MediaRef, seconds: float) -> MediaRef:
+        async with self._decoding:
+            return await in_thread(lambda: self._store_frame(video, seconds), self.discard)
+
+    async def portray(self, video: MediaRef, *, start: float, end: float) -> Portrait:
+        async with self._decoding:
+            return await in_thread(lambda: self._store_portrait(video, start, end), self._discard_portrait)
 
     def discard(self, ref: MediaRef) -> None:
         self._artifacts.delete(ref.key)
 
+    def _discard_portrait(self, portrait: Portrait) -> None:
+        for key in (portrait.avatar, portrait.reference.key):
+            self._artifacts.delete(key)
+
     def _store_image(self, data: bytes) -> MediaRef:
         image = decode_image(data)
-        name = uuid.uuid4().hex
-        workdir = self._artifacts.workdir(f"input-{name}")
-        try:
-            path = workdir / "image.png"
+        with self._scratch() as (name, folder):
+            path = folder / "image.png"
             path.write_bytes(image.png)
             key = f"inputs/{name}.png"
             self._artifacts.put(path, key)
-        finally:
-            shutil.rmtree(workdir, ignore_errors=True)
         return MediaRef(MediaKind.IMAGE, key, image.width, image.height)
 
     def _store_video(self, data: bytes) -> MediaRef:
-        name = uuid.uuid4().hex
-        workdir = self._artifacts.workdir(f"input-{name}")
-        try:
-            path = workdir / "video"
+        with self._scratch() as (name, folder):
+            path = folder / "video"
             path.write_bytes(data)
             info = probe_video(path)
             key = f"inputs/{name}"
             self._artifacts.put(path, key)
-        finally:
-            shutil.rmtree(workdir, ignore_errors=True)
         return MediaRef(MediaKind.VIDEO, key, info.width, info.height, info.num_frames, info.fps)
+
+    def _store_frame(self, video: MediaRef, seconds: float) -> MediaRef:
+        with self._scratch() as (name, folder):
+            frame = frame_at(self._stored(video), seconds)
+            path = folder / "image.png"
+            encode_png(frame, path)
+            key = f"inputs/{name}.png"
+            self._artifacts.put(path, key)
+        height, width, _ = frame.shape
+        return MediaRef(MediaKind.IMAGE, key, width, height)
+
+    def _store_portrait(self, video: MediaRef, start: float, end: float) -> Portrait:
+        length = video.num_frames / video.fps
+        with self._scratch() as (name, folder):
+            files = make_portrait(self._stored(video), folder, start=start, end=end, length=length)
+            reference = MediaRef(
+                MediaKind.IMAGE, f"characters/{name}/reference.png", files.width, files.height
+            )
+            portrait = Portrait(f"characters/{name}/avatar.png", reference)
+            try:
+                self._artifacts.put(files.avatar, portrait.avatar)
+                self._artifacts.put(files.reference, reference.key)
+            except BaseException:
+                self._discard_portrait(portrait)
+                raise
+        return portrait
+
+    def _stored(self, video: MediaRef) -> Path:
+        path = self._artifacts.path(video.key)
+        if path is None:
+            raise NotFound("The video is gone.")
+        return path
+
+    @contextmanager
+    def _scratch(self) -> Generator[tuple[str, Path]]:
+        """A new name, and a folder of that name while its file is being made."""
+        name = uuid.uuid4().hex
+        folder = self._artifacts.workdir(f"input-{name}")
+        try:
+            yield name, folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)

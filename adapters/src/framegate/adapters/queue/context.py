@@ -19,7 +19,8 @@ class HandBack(JobCancelled):
 
 
 class JobContext:
-    """The `GenerationContext` of one shot. Reports reach the store at most every `REPORT_SECONDS`."""
+    """The `GenerationContext` of one shot. Reports reach the store at most every `REPORT_SECONDS`; progress
+    is over the frames of all shots."""
 
     def __init__(
         self,
@@ -29,7 +30,6 @@ class JobContext:
         abandon: threading.Event,
         workdir: Path,
         shot_index: int,
-        shot_count: int,
         image: Path | None,
         last_image: Path | None,
         video: Path | None,
@@ -38,7 +38,6 @@ class JobContext:
         self._leases = leases
         self._abandon = abandon
         self._shot = shot_index
-        self._shots = shot_count
         self._reported_at = 0.0
         self.workdir = workdir
         self.image = image
@@ -51,13 +50,14 @@ class JobContext:
         if now - self._reported_at < REPORT_SECONDS:
             return
         self._reported_at = now
-        fraction = (self._shot + min(step, total) / max(total, 1)) / self._shots
-        if self._shots > 1:
-            message = f"shot {self._shot + 1} of {self._shots}: {message}".rstrip(": ")
+        frames = [shot.num_frames for shot in self._hold.job.shots]
+        done = sum(frames[: self._shot]) + frames[self._shot] * min(step, total) / max(total, 1)
+        if len(frames) > 1:
+            message = f"shot {self._shot + 1} of {len(frames)}: {message}".rstrip(": ")
         # Progress is a courtesy: the pulse keeps trying to reach the store.
         with suppress(redis.RedisError):
             # All done is said by the end of the job, not by its last step.
-            self._hold.told(self._leases.beat(self._hold.job, min(fraction, 0.99), message))
+            self._hold.told(self._leases.beat(self._hold.job, min(done / sum(frames), 0.99), message))
         self.check_cancelled()
 
     def check_cancelled(self) -> None:

@@ -62,6 +62,7 @@ class JobRunner:
 
     def _context(self, hold: Hold, index: int, workdir: Path, image: Path | None = None) -> JobContext:
         request = hold.job.request
+        is_last = index == len(hold.job.shots) - 1
         # Of its own for each shot: a backend may use the same names every time.
         own = workdir / f"shot-{index}"
         own.mkdir(exist_ok=True)
@@ -71,9 +72,8 @@ class JobRunner:
             abandon=self._abandon,
             workdir=own,
             shot_index=index,
-            shot_count=len(hold.job.shots),
             image=image or self._input(request.image),
-            last_image=self._input(request.last_image),
+            last_image=self._input(request.last_image) if is_last else None,
             video=self._input(request.video),
         )
 

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import uuid
 from pathlib import Path
 
 from framegate.core.errors import NotFound
@@ -31,6 +32,24 @@ class FolderStore:
     def path(self, key: str) -> Path | None:
         path = self._locate(key)
         return path if path.is_file() else None
+
+    def copy(self, key: str, new_key: str) -> None:
+        source, target = self._locate(key), self._locate(new_key)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            try:
+                target.hardlink_to(source)
+            except FileNotFoundError:
+                raise
+            except OSError:  # a file system without hard links
+                scratch = self.workdir(f"copy-{uuid.uuid4().hex}")
+                try:
+                    self.put(Path(shutil.copyfile(source, scratch / "file")), new_key)
+                finally:
+                    shutil.rmtree(scratch, ignore_errors=True)
+        except FileNotFoundError:
+            raise NotFound("There is no such file.") from None
+        _sync_folder(target.parent)
 
     def delete(self, key: str) -> None:
         path = self._locate(key)

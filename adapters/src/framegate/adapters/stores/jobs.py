@@ -13,7 +13,7 @@ from framegate.adapters.stores.connections import outages_as_unavailable
 from framegate.adapters.stores.records import PREFIX, decode_job, encode_job
 from framegate.core.errors import JobExists, KeyLimitReached, QueueFull
 from framegate.core.jobs import Job, JobState
-from framegate.core.ports import QueueCounts, WorkerInfo
+from framegate.core.ports import Limits, QueueCounts, WorkerInfo
 
 _PAGE = 200
 
@@ -32,10 +32,18 @@ class ValkeyJobStore:
         await self._feed.close()
         await self._client.aclose()
 
-    async def submit(self, job: Job, *, max_queued: int, owner_max_queued: int) -> None:
-        name = job.labels.get("result_name", "")
-        limits = (job.max_running, max_queued, owner_max_queued)
-        arguments: list[str | bytes | int] = [job.id, encode_job(job), job.owner, job.queue, *limits, name]
+    async def submit(self, job: Job, *, limits: Limits) -> None:
+        arguments: list[str | bytes | int] = [
+            job.id,
+            encode_job(job),
+            job.owner,
+            job.queue,
+            job.max_running,
+            limits.max_queued,
+            limits.owner_max_queued,
+            limits.owner_max_active,
+            *_names(job),
+        ]
         with outages_as_unavailable():
             outcome = await self._submit(keys=[PREFIX], args=arguments)
         match outcome:
@@ -44,9 +52,14 @@ class ValkeyJobStore:
             case "exists":
                 raise JobExists(f"There is a job with the id {job.id} already.", param="job_id")
             case "full":
-                raise QueueFull(f"The queue is full ({max_queued} jobs are waiting).", limit=max_queued)
+                most = limits.max_queued
+                raise QueueFull(f"The queue is full ({most} jobs are waiting).", limit=most)
+            case "owner_full":
+                most = limits.owner_max_queued
+                raise KeyLimitReached(f"This key has {most} jobs waiting, which is its limit.")
             case _:
-                raise KeyLimitReached(f"This key has {owner_max_queued} jobs waiting, which is its limit.")
+                most = limits.owner_max_active
+                raise KeyLimitReached(f"This key has {most} jobs at once, which is its limit.")
 
     async def get(self, job_id: str) -> Job | None:
         with outages_as_unavailable():
@@ -56,6 +69,10 @@ class ValkeyJobStore:
     async def find_result_name(self, owner: str, name: str) -> str | None:
         with outages_as_unavailable():
             return cast("str | None", await self._client.get(f"{PREFIX}result:{owner}:{name}"))
+
+    async def find_shared(self, share_id: str) -> str | None:
+        with outages_as_unavailable():
+            return cast("str | None", await self._client.get(f"{PREFIX}share:{share_id}"))
 
     async def list(self, *, owner: str | None, states: Collection[JobState], limit: int) -> Sequence[Job]:
         with outages_as_unavailable():
@@ -129,12 +146,17 @@ class ValkeyJobStore:
     async def forget(self, job: Job) -> None:
         """Remove the record of a job whose files are gone."""
         with outages_as_unavailable():
-            await self._forget(keys=[PREFIX], args=[job.id, job.labels.get("result_name", "")])
+            await self._forget(keys=[PREFIX], args=[job.id, *_names(job)])
 
     async def _ended(self, index: str, ended: float, limit: int) -> Sequence[Job]:
         with outages_as_unavailable():
             ids = await self._client.zrange(index, "-inf", ended, byscore=True, offset=0, num=limit)
             return await self._get_many(cast("list[str]", ids))
+
+
+def _names(job: Job) -> tuple[str, str]:
+    """What else a job is found by: its result name and its share id."""
+    return job.labels.get("result_name", ""), job.share_id
 
 
 def _job_key(job_id: str) -> str:

@@ -5,9 +5,11 @@ What is due is written in the store, so a restart forgets nothing.
 
 import asyncio
 import time
+from collections.abc import Iterable
 
 import structlog
 
+from framegate.adapters.stores.characters import ValkeyCharacterStore
 from framegate.adapters.stores.jobs import ValkeyJobStore
 from framegate.core.errors import Unavailable
 from framegate.core.jobs import Job
@@ -20,12 +22,20 @@ INTERVAL_SECONDS = 10.0
 
 class Retention:
     """``files_for`` and ``records_for``: seconds that a finished job keeps its files (inputs and results),
-    and its record (at least as long as the files)."""
+    and its record (at least as long as the files). Temporary characters that nobody removed live as long as
+    files do; the others are kept."""
 
     def __init__(
-        self, store: ValkeyJobStore, artifacts: ArtifactStore, *, files_for: float, records_for: float
+        self,
+        store: ValkeyJobStore,
+        characters: ValkeyCharacterStore,
+        artifacts: ArtifactStore,
+        *,
+        files_for: float,
+        records_for: float,
     ) -> None:
         self._store = store
+        self._characters = characters
         self._artifacts = artifacts
         self._files_for = files_for
         self._records_for = max(records_for, files_for)
@@ -52,10 +62,16 @@ class Retention:
         while jobs := await self._store.records_before(now - self._records_for):
             for job in jobs:
                 await self._store.forget(job)
+        for character in await self._characters.temporary_before(now - self._files_for):
+            await self._characters.delete(character.username)
+            await asyncio.to_thread(self._delete, character.files)
         if removed:
             log.info("files_removed", jobs=removed)
         return removed
 
     def _remove_files(self, job: Job) -> None:
-        for key in (*(a.key for a in job.artifacts), *(ref.key for ref in job.inputs)):
+        self._delete((*(a.key for a in job.artifacts), *(ref.key for ref in job.inputs)))
+
+    def _delete(self, keys: Iterable[str]) -> None:
+        for key in keys:
             self._artifacts.delete(key)

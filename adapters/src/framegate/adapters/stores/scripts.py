@@ -10,6 +10,9 @@ leases              sorted set of running ids by the time at which their worker 
 finished, records   sorted sets of ids by end: whose files, and then whose records, are to be removed
 holds:WORKER        the id that a worker runs
 result:OWNER:NAME   the newest id with that result name
+share:SHARE         the id with that share id
+character:NAME      a character as JSON, by its username
+characters, characters:temporary    sorted sets of usernames by creation: all, and those to be removed
 dq:…                Dramatiq's own keys (its namespace is PREFIX .. "dq")
 
 Times are the server's clock: hosts need not agree on theirs.
@@ -63,8 +66,8 @@ end
 local function leave_worker(id, job)
   redis.call('ZREM', P .. 'leases', id)
   redis.call('SREM', P .. 'running:' .. job.owner, id)
-  local hold = P .. 'holds:' .. job.worker
-  if redis.call('GET', hold) == id then redis.call('DEL', hold) end
+  local held = P .. 'holds:' .. job.worker
+  if redis.call('GET', held) == id then redis.call('DEL', held) end
 end
 
 local function close(id, job, to)
@@ -83,7 +86,8 @@ local function requeue(id, job)
 end
 """
 
-# id, job JSON, owner, queue, owner's max_running, max_queued, owner's max_queued, result name → outcome
+# id, job JSON, owner, queue, owner's max_running, max_queued, owner's max_queued, owner's max_active,
+# result name, share id → outcome
 SUBMIT = (
     _PRELUDE
     + """
@@ -94,10 +98,12 @@ if known then
   -- The same text again is a repeat by the client library whose first answer was lost.
   if known == json then return 'ok' else return 'exists' end
 end
-local max_queued, owner_max_queued = tonumber(ARGV[6]), tonumber(ARGV[7])
+local max_queued, owner_max_queued, owner_max_active = tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8])
 if max_queued > 0 and redis.call('ZCARD', P .. 'state:queued') >= max_queued then return 'full' end
-if owner_max_queued > 0 and redis.call('SCARD', P .. 'queuedby:' .. owner) >= owner_max_queued then
-  return 'owner_full'
+local waiting = redis.call('SCARD', P .. 'queuedby:' .. owner)
+if owner_max_queued > 0 and waiting >= owner_max_queued then return 'owner_full' end
+if owner_max_active > 0 and waiting + redis.call('SCARD', P .. 'running:' .. owner) >= owner_max_active then
+  return 'owner_busy'
 end
 local job = {seq = redis.call('INCR', P .. 'seq'), owner = owner, queue = queue}
 redis.call('HSET', key, 'job', json, 'state', 'queued', 'owner', owner, 'queue', queue, 'seq', job.seq,
@@ -105,7 +111,8 @@ redis.call('HSET', key, 'job', json, 'state', 'queued', 'owner', owner, 'queue',
 redis.call('ZADD', P .. 'jobs', job.seq, id)
 redis.call('ZADD', P .. 'owner:' .. owner, job.seq, id)
 redis.call('ZADD', P .. 'state:queued', job.seq, id)
-if ARGV[8] ~= '' then redis.call('SET', P .. 'result:' .. owner .. ':' .. ARGV[8], id) end
+if ARGV[9] ~= '' then redis.call('SET', P .. 'result:' .. owner .. ':' .. ARGV[9], id) end
+if ARGV[10] ~= '' then redis.call('SET', P .. 'share:' .. ARGV[10], id) end
 wait_in_queue(id, job)
 return 'ok'
 """
@@ -243,7 +250,7 @@ return {#lost, added}
 """
 )
 
-# id → removes the record of a finished job and all that points at it
+# id, result name, share id → removes the record of a finished job and all that points at it
 FORGET = (
     _PRELUDE
     + """
@@ -258,6 +265,19 @@ if ARGV[2] ~= '' then
   local name = P .. 'result:' .. job.owner .. ':' .. ARGV[2]
   if redis.call('GET', name) == id then redis.call('DEL', name) end
 end
+if ARGV[3] ~= '' then redis.call('DEL', P .. 'share:' .. ARGV[3]) end
 redis.call('DEL', P .. 'job:' .. id)
 """
 )
+
+# username, character JSON, creation, '1' if it is temporary → 1, or 0 if the name is taken
+ADD_CHARACTER = """
+local P, name = KEYS[1], ARGV[1]
+local known = redis.call('GET', P .. 'character:' .. name)
+-- The same text again is a repeat by the client library whose first answer was lost.
+if known then return known == ARGV[2] and 1 or 0 end
+redis.call('SET', P .. 'character:' .. name, ARGV[2])
+redis.call('ZADD', P .. 'characters', ARGV[3], name)
+if ARGV[4] == '1' then redis.call('ZADD', P .. 'characters:temporary', ARGV[3], name) end
+return 1
+"""

@@ -14,12 +14,18 @@ numpy and pytest are imported where they are used, so that importing this module
 
 from framegate.core.testing.backends import BackendContract, RecordingContext, gradient_png
 from framegate.core.testing.dialects import DialectContract
-from framegate.core.testing.ports import InMemoryArtifactStore, InMemoryJobStore, StaticMediaFetcher
+from framegate.core.testing.ports import (
+    InMemoryArtifactStore,
+    InMemoryCharacterStore,
+    InMemoryJobStore,
+    StaticMediaFetcher,
+)
 
 __all__ = [
     "BackendContract",
     "DialectContract",
     "InMemoryArtifactStore",
+    "InMemoryCharacterStore",
     "InMemoryJobStore",
     "RecordingContext",
     "StaticMediaFetcher",

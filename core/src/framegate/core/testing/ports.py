@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import shutil
 import threading
 import time
 from collections.abc import AsyncGenerator, Collection, Iterator, Sequence
@@ -9,9 +10,19 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from framegate.core import jobs
-from framegate.core.errors import InvalidMedia, JobExists, KeyLimitReached, QueueFull
+from framegate.core.characters import Character, Portrait
+from framegate.core.errors import InvalidMedia, JobExists, KeyLimitReached, NotFound, QueueFull
 from framegate.core.jobs import Job, JobError, JobState
-from framegate.core.ports import Base64Source, BytesSource, MediaSource, QueueCounts, UrlSource, WorkerInfo
+from framegate.core.ports import (
+    ArtifactStore,
+    Base64Source,
+    BytesSource,
+    Limits,
+    MediaSource,
+    QueueCounts,
+    UrlSource,
+    WorkerInfo,
+)
 from framegate.core.types import Artifact, MediaKind, MediaRef
 
 
@@ -24,16 +35,19 @@ class InMemoryJobStore:
         self._watchers: dict[str, set[tuple[asyncio.AbstractEventLoop, asyncio.Event]]] = {}
         self._lock = threading.RLock()
 
-    async def submit(self, job: Job, *, max_queued: int, owner_max_queued: int) -> None:
+    async def submit(self, job: Job, *, limits: Limits) -> None:
         with self._lock:
             if job.id in self._jobs:
                 raise JobExists(f"There is a job with the id {job.id} already.", param="job_id")
             waiting = [other for other in self._jobs.values() if other.state == JobState.QUEUED]
-            if max_queued and len(waiting) >= max_queued:
-                raise QueueFull(f"The queue is full ({max_queued} jobs).", limit=max_queued)
-            own = sum(other.owner == job.owner for other in waiting)
-            if owner_max_queued and own >= owner_max_queued:
-                raise KeyLimitReached(f"This key has {own} jobs waiting; {owner_max_queued} are allowed.")
+            most = limits.max_queued
+            if most and len(waiting) >= most:
+                raise QueueFull(f"The queue is full ({most} jobs).", limit=most)
+            own = [o.state for o in self._jobs.values() if o.owner == job.owner and not o.state.finished]
+            if limits.owner_max_queued and own.count(JobState.QUEUED) >= limits.owner_max_queued:
+                raise KeyLimitReached(f"This key has {limits.owner_max_queued} jobs waiting.")
+            if limits.owner_max_active and len(own) >= limits.owner_max_active:
+                raise KeyLimitReached(f"This key has {limits.owner_max_active} jobs at once.")
             self._jobs[job.id] = job
 
     async def get(self, job_id: str) -> Job | None:
@@ -46,6 +60,10 @@ class InMemoryJobStore:
                 if job.owner == owner and job.labels.get("result_name") == name:
                     return job.id
         return None
+
+    async def find_shared(self, share_id: str) -> str | None:
+        with self._lock:
+            return next((job.id for job in self._jobs.values() if job.share_id == share_id), None)
 
     async def list(self, *, owner: str | None, states: Collection[JobState], limit: int) -> Sequence[Job]:
         with self._lock:
@@ -165,6 +183,13 @@ class InMemoryArtifactStore:
         path = self._folder / key
         return path if path.is_file() else None
 
+    def copy(self, key: str, new_key: str) -> None:
+        if self.path(key) is None:
+            raise NotFound("There is no such file.")
+        target = self._folder / new_key
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(self._folder / key, target)
+
     def delete(self, key: str) -> None:
         (self._folder / key).unlink(missing_ok=True)
 
@@ -174,15 +199,42 @@ class InMemoryArtifactStore:
         return folder
 
 
+class InMemoryCharacterStore:
+    """A `CharacterStore` that ends with its process."""
+
+    def __init__(self) -> None:
+        self._characters: dict[str, Character] = {}
+
+    async def add(self, character: Character) -> bool:
+        return self._characters.setdefault(character.username, character) is character
+
+    async def get(self, username: str) -> Character | None:
+        return self._characters.get(username)
+
+    async def list(self, *, owner: str | None) -> Sequence[Character]:
+        return [c for c in reversed(self._characters.values()) if owner is None or c.owner == owner]
+
+    async def delete(self, username: str) -> None:
+        self._characters.pop(username, None)
+
+
 class StaticMediaFetcher:
     """A `MediaFetcher` that looks at nothing: every source becomes a picture or video of the given size, but
-    for those in ``broken`` (URLs or texts)."""
+    for those in ``broken`` (URLs or texts). Pictures that it takes out of videos are empty files in
+    ``artifacts``, if it is given."""
 
-    def __init__(self, width: int = 640, height: int = 480, broken: Collection[str] = ()) -> None:
+    def __init__(
+        self,
+        width: int = 640,
+        height: int = 480,
+        broken: Collection[str] = (),
+        artifacts: ArtifactStore | None = None,
+    ) -> None:
         self.taken: list[MediaSource] = []
         self.discarded: list[MediaRef] = []
         self._size = width, height
         self._broken = broken
+        self._artifacts = artifacts
 
     async def take(self, source: MediaSource, kind: MediaKind) -> MediaRef:
         match source:
@@ -199,5 +251,24 @@ class StaticMediaFetcher:
         num_frames, fps = (48, 24.0) if kind == MediaKind.VIDEO else (1, 0.0)
         return MediaRef(kind, f"inputs/{len(self.taken)}", width, height, num_frames, fps)
 
+    async def take_frame(self, video: MediaRef, seconds: float) -> MediaRef:
+        return self._picture(f"inputs/{video.key}@{seconds:g}", video)
+
+    async def portray(self, video: MediaRef, *, start: float, end: float) -> Portrait:
+        length = video.num_frames / video.fps
+        if start >= length:
+            raise InvalidMedia(f"The video is {length:g} s long.", param="timestamps")
+        stem = f"characters/{video.key}@{start:g}-{end:g}"
+        return Portrait(self._picture(f"{stem}-avatar", video).key, self._picture(stem, video))
+
     def discard(self, ref: MediaRef) -> None:
         self.discarded.append(ref)
+        if self._artifacts is not None:
+            self._artifacts.delete(ref.key)
+
+    def _picture(self, key: str, video: MediaRef) -> MediaRef:
+        if self._artifacts is not None:
+            path = self._artifacts.workdir("picture") / "picture"
+            path.touch()
+            self._artifacts.put(path, key)
+        return MediaRef(MediaKind.IMAGE, key, video.width, video.height)

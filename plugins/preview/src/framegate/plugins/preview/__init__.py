@@ -9,7 +9,7 @@ PREVIEW = ModelSpec(
     summary="Drawn on the CPU, without any model: for developing clients and trying a server out.",
     backend="framegate.plugins.preview.backend:PreviewBackend",
     tasks=frozenset(Task),
-    parameters=frozenset({"style", "strength", "last_image"}),
+    parameters=frozenset({"strength", "last_image"}),
     sizes=SizeRule(multiple_of=2, min_side=16, max_side=2048, max_pixels=2048 * 2048),
     frames=FrameRule(step=1, offset=0, min=1, max=7200),
     fps=Range(1, 60),

@@ -53,7 +53,7 @@ def _finished(shot: Shot, context: GenerationContext, mark: Mark) -> Iterator[Im
 
 
 def _style(shot: Shot, seed: int) -> Style:
-    return style_for(shot.style, Subject(shot.width, shot.height, shot.prompt, seed))
+    return style_for(shot.style, Subject(shot.width, shot.height, shot.own_words, seed))
 
 
 def _moments(shot: Shot) -> Iterator[Moment]:
@@ -63,7 +63,7 @@ def _moments(shot: Shot) -> Iterator[Moment]:
 
 def _dressed(shot: Shot, views: Iterator[View], *, captioned: bool) -> Iterator[Image.Image]:
     style = _style(shot, shot.seed)
-    caption = Caption(shot.prompt if captioned and not style.shows_prompt else "", shot.width, shot.height)
+    caption = Caption(shot.own_words if captioned and not style.shows_prompt else "", shot.width, shot.height)
     for picture, now in views:
         canvas = style.dress(picture, now).copy()
         caption.draw(canvas, now.presence)
@@ -72,23 +72,25 @@ def _dressed(shot: Shot, views: Iterator[View], *, captioned: bool) -> Iterator[
 
 def _drawn_picture(shot: Shot, seed: int) -> Image.Image:
     now, style = still(), _style(shot, seed)
-    scene = scene_for(shot.prompt, seed, shot.width, shot.height, duration=5.0)
+    scene = scene_for(shot.own_words, seed, shot.width, shot.height, duration=5.0)
     canvas = style.dress(style.grade(scene.draw(now)), now).copy()
     if not style.shows_prompt:
-        Caption(shot.prompt, shot.width, shot.height).draw(canvas)
+        Caption(shot.own_words, shot.width, shot.height).draw(canvas)
     return canvas
 
 
 def _scenery(shot: Shot) -> Iterator[View]:
     style = _style(shot, shot.seed)
-    scene = scene_for(shot.prompt, shot.seed, shot.width, shot.height, shot.num_frames / (shot.fps or 24.0))
+    scene = scene_for(
+        shot.own_words, shot.seed, shot.width, shot.height, shot.num_frames / (shot.fps or 24.0)
+    )
     for now in _moments(shot):
         yield style.grade(scene.draw(now)), now
 
 
 def _redone(shot: Shot, picture: Image.Image, seed: int) -> Image.Image:
     style = _style(shot, seed)
-    changed = style.dress(style.grade_still(mood_of(shot.prompt, seed)(picture)), still())
+    changed = style.dress(style.grade_still(mood_of(shot.own_words, seed)(picture)), still())
     return Image.blend(picture, changed, _strength(shot))
 
 
@@ -106,11 +108,11 @@ def _camera_views(shot: Shot, context: GenerationContext, mark: Mark) -> Iterato
     start = open_picture(context.image, *size)
     start = mark.removed_from(start) if shot.continues else style.grade_still(start)
     seconds = shot.num_frames / (shot.fps or 24.0)
-    camera = Camera(start, choose_move(random_for("camera", shot.prompt, shot.seed), seconds))
+    camera = Camera(start, choose_move(random_for("camera", shot.own_words, shot.seed), seconds))
     arrival: Camera | None = None
     if context.last_image is not None:
         end = style.grade_still(open_picture(context.last_image, *size))
-        arrival = Camera(end, choose_move(random_for("arrival", shot.prompt, shot.seed), seconds))
+        arrival = Camera(end, choose_move(random_for("arrival", shot.own_words, shot.seed), seconds))
     for now in _moments(shot):
         if arrival is None:
             yield camera.view(now.progress), now
@@ -127,7 +129,7 @@ def _camera_views(shot: Shot, context: GenerationContext, mark: Mark) -> Iterato
 
 def _regraded(shot: Shot, context: GenerationContext) -> Iterator[View]:
     style = _style(shot, shot.seed)
-    mood = mood_of(shot.prompt, shot.seed)
+    mood = mood_of(shot.own_words, shot.seed)
     strength = _strength(shot)
     pictures = resampled(context.video, shot.width, shot.height, shot.num_frames, shot.fps or 24.0)
     for picture, now in zip(pictures, _moments(shot), strict=True):

@@ -1,0 +1,83 @@
+"""What a prompt says beside its words: ``{style}``, ``@character``, ``[5.0s]`` shots, a remix id. Pure."""
+
+import re
+from collections.abc import Collection
+
+from msgspec import Struct
+
+from framegate.core.types import StoryboardShot
+
+MOST_MENTIONS = 20
+
+_SHARE_ID = re.compile(r"(?<![0-9A-Za-z_])s_[0-9A-Fa-f]{32}(?![0-9A-Za-z_])")
+_LINK_BEFORE = re.compile(r"https?://\S*$", re.IGNORECASE)
+_LINK_AFTER = re.compile(r"[/?#]\S*")
+_GROUP = re.compile(r"[ \t]*\{([^{}\s]+)\}")
+_MENTION = re.compile(r"(?<![\w@.])@(\w{1,64})", re.ASCII)
+_SHOT = re.compile(r"\[\s*(\d+(?:\.\d*)?|\.\d+)\s*s\s*\]", re.ASCII | re.IGNORECASE)
+_FENCE = re.compile(r"```[\w-]*[ \t]*\n|```", re.ASCII)
+
+
+class Prompt(Struct, frozen=True):
+    """``text`` is without what was read from it; ``storyboard`` is empty where there is none."""
+
+    text: str
+    style: str = ""
+    storyboard: tuple[StoryboardShot, ...] = ()
+    mentions: tuple[str, ...] = ()
+
+
+def read_prompt(text: str, styles: Collection[str], *, shots: bool) -> Prompt:
+    """``shots``: is it for a video, where ``[5.0s]`` means something?"""
+    style, text = take_style(text, styles)
+    storyboard: tuple[StoryboardShot, ...] = ()
+    if shots and _SHOT.search(text):
+        text = _FENCE.sub("", text).strip()
+        storyboard = parse_storyboard(text)
+    names = dict.fromkeys(name.lower() for name in _MENTION.findall(text))
+    return Prompt(text, style, storyboard, tuple(names)[:MOST_MENTIONS])
+
+
+def take_style(text: str, styles: Collection[str]) -> tuple[str, str]:
+    """The style named first, empty if none is, and the text without the groups that name one."""
+    named: list[str] = []
+
+    def take(group: re.Match[str]) -> str:
+        name = group[1].lower()
+        if name not in styles:
+            return group[0]
+        named.append(name)
+        return ""
+
+    text = _GROUP.sub(take, text)
+    return (named[0], text.strip()) if named else ("", text)
+
+
+def parse_storyboard(text: str) -> tuple[StoryboardShot, ...]:
+    """The shots of ``[5.0s]first [5.0s]second``, each with the text before the first as its instruction."""
+    common, *pieces = _SHOT.split(text)
+    shots = zip(pieces[::2], pieces[1::2], strict=True)
+    return tuple(
+        StoryboardShot("\n".join(part for part in (common.strip(), words.strip()) if part), float(seconds))
+        for seconds, words in shots
+    )
+
+
+def find_share_id(text: str) -> str:
+    """The first share id in a text or a link, empty if there is none."""
+    match = _SHARE_ID.search(text)
+    return match[0].lower() if match else ""
+
+
+def take_share_id(text: str) -> tuple[str, str]:
+    """The first share id, and the text without it or the link that it is in."""
+    match = _SHARE_ID.search(text)
+    if match is None:
+        return "", text
+    start, end = match.span()
+    if link := _LINK_BEFORE.search(text, 0, start):
+        start = link.start()
+        if rest := _LINK_AFTER.match(text, end):
+            end = rest.end()
+    left = " ".join(part for part in (text[:start].strip(), text[end:].strip()) if part)
+    return match[0].lower(), left

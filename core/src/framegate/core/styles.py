@@ -1,0 +1,99 @@
+"""The styles that a request may name, and what each adds to what the model is told."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from framegate.core.errors import ConfigError, InvalidRequest
+
+
+class Style(Struct, frozen=True):
+    """``label`` is its name for people, ``prompt`` what is added to the prompt."""
+
+    name: str
+    label: str
+    prompt: str
+
+
+_ALL = (
+    Style(
+        "festive",
+        "Festive",
+        "festive holiday mood, warm twinkling string lights, garlands and confetti, rich reds and gold",
+    ),
+    Style(
+        "kakalaka",
+        "🪭👺 Kakalaka",
+        "chaotic and absurd, wild energy, whip pans and crash zooms, clashing neon colours, theatrical masks "
+        "and fans, surreal comedy",
+    ),
+    Style(
+        "news",
+        "News",
+        "television news footage, live broadcast look, steady shoulder camera, neutral light, crisp focus",
+    ),
+    Style(
+        "selfie",
+        "Selfie",
+        "selfie video on a phone held at arm's length, wide front camera, close to the subject, casual and "
+        "candid, natural light",
+    ),
+    Style(
+        "handheld",
+        "Handheld",
+        "handheld documentary camera, slight natural shake, imperfect framing, available light, immediate",
+    ),
+    Style(
+        "golden",
+        "Golden",
+        "golden hour, low warm sun, long soft shadows, glowing backlight, gentle lens flare",
+    ),
+    Style(
+        "anime",
+        "Anime",
+        "anime, hand-drawn cel animation, clean line art, flat shading, vivid colours, painted backgrounds",
+    ),
+    Style(
+        "retro",
+        "Retro",
+        "1980s VHS recording, analogue video, scan lines, bleeding colours, tracking noise, soft contrast",
+    ),
+    Style(
+        "nostalgic",
+        "Vintage",
+        "vintage 8 mm home movie, faded warm colours, film grain, light leaks, dust and scratches",
+    ),
+    Style(
+        "comic",
+        "Comic",
+        "comic book art, bold ink outlines, halftone dots, flat saturated colours, dramatic panels",
+    ),
+)
+
+STYLES: Mapping[str, Style] = MappingProxyType({style.name: style for style in _ALL})
+
+
+def with_prompts(prompts: Mapping[str, str]) -> Mapping[str, Style]:
+    """The styles with an operator's own prompts for some of them.
+
+    Raises:
+        ConfigError: there is no such style.
+    """
+    if unknown := prompts.keys() - STYLES.keys():
+        raise ConfigError(f"styles: there is no style {min(unknown)!r}; there are {', '.join(STYLES)}.")
+    return {name: replace(style, prompt=prompts.get(name, style.prompt)) for name, style in STYLES.items()}
+
+
+def find_style(styles: Mapping[str, Style], name: str | None) -> Style | None:
+    """The style of that name; None where none is asked for.
+
+    Raises:
+        InvalidRequest: there is no such style; names those that there are.
+    """
+    if name is None or name in styles:
+        return styles[name] if name else None
+    raise InvalidRequest(
+        f"There is no style {name[:100]!r}; choose one of {', '.join(styles)}.", param="style"
+    )

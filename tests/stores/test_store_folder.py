@@ -1,0 +1,57 @@
+"""Files in a folder, copied under keys of their own."""
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from framegate.adapters.stores.folder import FolderStore
+from framegate.core.errors import NotFound
+
+
+@pytest.fixture
+def store(data_dir: Path) -> FolderStore:
+    store = FolderStore(data_dir)
+    source = store.workdir("x") / "film"
+    source.write_bytes(b"film")
+    store.put(source, "results/a/1.mp4")
+    return store
+
+
+def test_a_copy_stays_when_its_source_goes(store: FolderStore) -> None:
+    store.copy("results/a/1.mp4", "inputs/b")
+    path = store.path("inputs/b")
+    assert path is not None
+    assert path.stat().st_nlink == 2, "large videos are not written again"
+    store.delete("results/a/1.mp4")
+    assert path.read_bytes() == b"film"
+    store.delete("inputs/b")
+    assert store.path("inputs/b") is None
+
+
+def test_a_file_system_without_links(
+    store: FolderStore, monkeypatch: pytest.MonkeyPatch, data_dir: Path
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(os, "link", refuse)
+    store.copy("results/a/1.mp4", "inputs/b")
+    path = store.path("inputs/b")
+    assert path is not None
+    assert (path.read_bytes(), path.stat().st_nlink) == (b"film", 1)
+    assert list((data_dir / "work").iterdir()) == [data_dir / "work" / "x"], "no scratch folder is left"
+    with pytest.raises(NotFound):
+        store.copy("results/nothing", "inputs/c")
+
+
+def test_what_is_not_there_or_outside_is_not_copied(store: FolderStore) -> None:
+    for key, new_key in (
+        ("results/nothing", "inputs/b"),
+        ("../../etc/passwd", "inputs/b"),
+        ("results/a/1.mp4", "../outside"),
+    ):
+        with pytest.raises(NotFound):
+            store.copy(key, new_key)
+    assert store.path("inputs/b") is None

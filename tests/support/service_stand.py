@@ -1,0 +1,122 @@
+"""A `JobService` over ports in memory, for tests of what the service promises."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+
+from framegate.core.jobs import Job
+from framegate.core.models import Defaults, FrameRule, ModelSpec, SizeRule
+from framegate.core.ports import BytesSource, MediaSource, UrlSource
+from framegate.core.registry import Registry
+from framegate.core.service import Client, JobService, Submission
+from framegate.core.testing import (
+    InMemoryArtifactStore,
+    InMemoryCharacterStore,
+    InMemoryJobStore,
+    StaticMediaFetcher,
+)
+from framegate.core.types import Artifact, GenerationRequest, MediaKind, Task
+
+Result = TypeVar("Result")
+PREVIEW = ModelSpec(
+    id="preview",
+    summary="",
+    backend="nowhere:Nothing",
+    tasks=frozenset(Task),
+    sizes=SizeRule(multiple_of=16),
+    frames=FrameRule(4, 1, 5, 81),
+    defaults=Defaults(width=640, height=480, fps=16.0, num_frames=33),
+)
+BROKEN = UrlSource("https://example.com/broken.png")
+PICTURE = BytesSource(b"a picture")
+ALICE, BOB = Client("alice"), Client("bob")
+
+
+class ServiceStand:
+    """Serves ``spec`` under all the names of the presets."""
+
+    def __init__(
+        self, folder: Path, *, spec: ModelSpec = PREVIEW, max_queued: int = 0, store: Any = None
+    ) -> None:
+        self.store: InMemoryJobStore = store or InMemoryJobStore()
+        self.artifacts = InMemoryArtifactStore(folder)
+        self.media = StaticMediaFetcher(1000, 500, broken=[BROKEN.url], artifacts=self.artifacts)
+        self.folder = folder
+        self.characters = InMemoryCharacterStore()
+        self.service = JobService(
+            registry=Registry({"preview": spec}),
+            store=self.store,
+            artifacts=self.artifacts,
+            media=self.media,
+            characters=self.characters,
+            max_queued=max_queued,
+        )
+
+    async def submit(
+        self,
+        task: Task = Task.TEXT_TO_VIDEO,
+        *,
+        client: Client = ALICE,
+        job_id: str = "",
+        remix_of: str = "",
+        characters: tuple[str, ...] = (),
+        require_worker: bool = False,
+        media: dict[str, MediaSource] | None = None,
+        model: str = "preview",
+        prompt: str = "a boat",
+        **values: Any,
+    ) -> Job:
+        request = GenerationRequest(model=model, task=task, prompt=prompt, **values)
+        return await self.service.submit(
+            Submission(
+                dialect="test",
+                request=request,
+                client=client,
+                media=media or {},
+                job_id=job_id,
+                request_id="r1",
+                remix_of=remix_of,
+                characters=characters,
+                require_worker=require_worker,
+            )
+        )
+
+    async def refused(self, error: type[Exception], **values: Any) -> Any:
+        """Submit what must be refused and leave nothing behind; the error."""
+        before = await self.service.counts()
+        with pytest.raises(error) as caught:
+            await self.submit(**values)
+        assert await self.service.counts() == before
+        assert len(self.media.discarded) == len(self.media.taken)
+        return caught.value
+
+    async def made(self, **values: Any) -> Job:
+        """A job that has succeeded: its video is there."""
+        job = await self.submit(**values)
+        self.store.claim_next("w1")
+        key = f"results/{job.id}/1-0.mp4"
+        (self.folder / key).parent.mkdir(parents=True)
+        (self.folder / key).write_bytes(b"film")
+        artifact = Artifact(
+            MediaKind.VIDEO, key, "video/mp4", 4, 320, 180, num_frames=33, fps=16.0, duration=33 / 16
+        )
+        return self.store.succeed(job.id, artifact)
+
+    def files(self) -> set[str]:
+        """What is kept, but for results and scratch folders."""
+        return {
+            str(path.relative_to(self.folder))
+            for path in self.folder.rglob("*")
+            if path.is_file() and not path.is_relative_to(self.folder / "results")
+        }
+
+
+def run(test: Callable[[], Awaitable[Result]]) -> Result:
+    async def bounded() -> Result:
+        async with asyncio.timeout(20):
+            return await test()
+
+    return asyncio.run(bounded())
