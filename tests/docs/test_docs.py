@@ -37,22 +37,43 @@ def test_the_line_under_make_run_gives_a_playable_video(server: RunningServer, t
         assert sum(1 for _ in video.decode(stream)) == 48
 
 
-def test_the_backend_of_the_plugin_page_passes_the_contract(tmp_path: Path) -> None:
+def written_down(folder: Path) -> dict[str, str]:
+    """The plugin of the plugin page in ``folder``; the environment in which it can be imported."""
     for block in code_blocks("docs/plugins.md", "python"):
         name = block.splitlines()[0].removeprefix("# ").strip()
-        path = tmp_path / name
+        path = folder / name
         path.parent.mkdir(exist_ok=True)
         path.write_text(block)
+    return {**os.environ, "PYTHONPATH": str(folder)}
+
+
+def test_the_backend_of_the_plugin_page_passes_the_contract(tmp_path: Path) -> None:
+    environ = written_down(tmp_path)
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests"],
         cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        env=environ,
         capture_output=True,
         text=True,
         timeout=120,
     )
     assert done.returncode == 0, done.stdout
     assert re.search(r"[1-9]\d* passed", done.stdout)
+
+
+def test_the_dialect_of_the_plugin_page_serves(tmp_path: Path) -> None:
+    program = """
+from pathlib import Path
+from framegate.adapters.http.dialect import DialectContext
+from framegate.core.plugins import load_object
+from framegate_noise.dialects import framegate_dialects
+
+[spec] = framegate_dialects()
+context = DialectContext(name=spec.name, service=None, data_path=Path(), max_input=1)
+[handler] = load_object(spec.factory)(context).handlers
+assert handler.paths == {"/noise"}
+"""
+    subprocess.run([sys.executable, "-c", program], env=written_down(tmp_path), check=True, timeout=60)
 
 
 @pytest.mark.parametrize(
