@@ -1,7 +1,6 @@
 """Results as downloads: Range (single, suffix, several), HEAD, ETag, If-None-Match, If-Range."""
 
 import asyncio
-import os
 import re
 from pathlib import Path
 from typing import Any, cast
@@ -60,7 +59,7 @@ async def send_file(
 
 def safe_name(name: str) -> str:
     """The last part of ``name``, without what a header or a file system could trip over."""
-    return _UNSAFE.sub("_", os.path.basename(name)).strip(". ")[-150:] or "result"  # noqa: PTH119 # a name, no path
+    return _UNSAFE.sub("_", name.rpartition("/")[2]).strip(". ")[-150:] or "result"
 
 
 def _none_match(header: str | None, etag: str) -> bool:

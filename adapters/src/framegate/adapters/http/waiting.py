@@ -16,19 +16,19 @@ from framegate.core.service import JobService
 Made = TypeVar("Made")
 
 
-async def wait_for_job(request: HTTPRequest, service: JobService, job: Job, timeout: float) -> Job:  # noqa: ASYNC109 # a limit of the dialect's, cancelling the job
-    """The finished ``job``. It is cancelled when ``timeout`` seconds are over, when the client hangs up, and
+async def wait_for_job(request: HTTPRequest, service: JobService, job: Job, seconds: float) -> Job:
+    """The finished ``job``. It is cancelled when ``seconds`` are over, when the client hangs up, and
     when the server stops. The request's body must have been read.
 
     Raises:
         TimedOut, ClientGone: the job was cancelled.
     """
     try:
-        async with asyncio.timeout(timeout):
+        async with asyncio.timeout(seconds):
             return await while_connected(request.receive, service.wait(job.id))
     except TimeoutError:
         await cancel_job(service, job)
-        raise TimedOut(f"The job took longer than {timeout:g} s and was cancelled.") from None
+        raise TimedOut(f"The job took longer than {seconds:g} s and was cancelled.") from None
     except (ClientGone, asyncio.CancelledError):
         await asyncio.shield(cancel_job(service, job))
         raise

@@ -25,8 +25,7 @@ POLL_MS = 100
 
 def make_broker(client: redis.Redis) -> RedisBroker:
     """A broker without middleware: retries, time limits and ages are the store's business."""
-    # Dramatiq annotates the class, but not its constructor.
-    return RedisBroker(  # type: ignore[no-untyped-call]
+    return RedisBroker(  # type: ignore[no-untyped-call]  # Dramatiq leaves its constructor untyped
         client=client, middleware=[], namespace=DRAMATIQ_NAMESPACE, heartbeat_timeout=15_000
     )
 

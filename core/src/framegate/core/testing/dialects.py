@@ -3,12 +3,13 @@
 import http.client
 import itertools
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Collection, Sequence
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
 
-class DialectContract:
+class DialectContract(ABC):
     """What every dialect promises about bad requests. A subclass gives a fixture ``base_url`` (its prefix
     included), says what its error bodies look like, and names its requests."""
 
@@ -19,8 +20,9 @@ class DialectContract:
     api_key: ClassVar[str] = ""
     """A valid key, if the server has any."""
 
+    @abstractmethod
     def is_error_body(self, body: Any) -> bool:
-        raise NotImplementedError
+        """Is it what the dialect answers errors with?"""
 
     def test_unknown_path(self, base_url: str) -> None:
         self.refused(base_url, "GET", self.unknown_path, statuses=(404,))
