@@ -1,36 +1,13 @@
 """API and workers that share only a queue's URL and a folder."""
 
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
-import pytest
 import requests
 from running import COMMAND, RunningServer, clean_environ, eventually, free_port
 
-from framegate.adapters.stores.embedded import find_server
-
 StartServer = Callable[..., RunningServer]
-
-
-@pytest.fixture
-def queue_url(tmp_path: Path) -> Iterator[str]:
-    """A Valkey that somebody else runs."""
-    port = free_port()
-    command = [
-        find_server(),
-        "--port",
-        str(port),
-        "--bind",
-        "127.0.0.1",
-        "--dir",
-        str(tmp_path),
-        "--save",
-        "",
-    ]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as valkey:
-        yield f"redis://127.0.0.1:{port}/0"
-        valkey.terminate()
 
 
 def test_two_apis_and_two_workers_share_a_queue(start_server: StartServer, queue_url: str) -> None:

@@ -8,7 +8,7 @@ import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 import msgspec
 from msgspec import Meta, Struct, field
@@ -57,6 +57,15 @@ class DialectsSettings(Struct, frozen=True):
 class EnvSecret(_Settings, frozen=True):
     env: str
 
+    def read(self, setting: str) -> str:
+        """Raises:
+        ConfigError: the variable is not set.
+        """
+        secret = os.environ.get(self.env)
+        if not secret:
+            raise ConfigError(f"{setting}: the environment variable {self.env} is not set.")
+        return secret
+
 
 class KeyConfig(_Settings, frozen=True):
     """``[[auth.keys]]``: the key itself is given as an environment variable or as its SHA-256."""
@@ -80,10 +89,7 @@ class KeyConfig(_Settings, frozen=True):
         if self.sha256 is not None:
             return bytes.fromhex(self.sha256)
         assert self.key is not None
-        secret = os.environ.get(self.key.env)
-        if not secret:
-            raise ConfigError(f"auth.keys {self.name!r}: the environment variable {self.key.env} is not set.")
-        return hashlib.sha256(secret.encode()).digest()
+        return hashlib.sha256(self.key.read(f"auth.keys {self.name!r}").encode()).digest()
 
 
 class AuthSettings(_Settings, frozen=True):
@@ -96,6 +102,16 @@ class QueueSettings(_Settings, frozen=True):
 
 
 class StorageSettings(_Settings, frozen=True):
+    """``url`` is "file" (the data folder) or a bucket; the rest is for a bucket, and what is left out there
+    comes from the ``AWS_…`` variables. ``downloads`` "redirect" sends clients to the bucket itself."""
+
+    url: Annotated[str, Meta(pattern=r"^(file|s3://[^/]+(/.*)?)$")] = "file"
+    endpoint: Annotated[str, Meta(pattern=r"^(|https?://.+)$")] = ""
+    region: str = ""
+    access_key_id: EnvSecret | None = None
+    secret_access_key: EnvSecret | None = None
+    downloads: Literal["proxy", "redirect"] = "proxy"
+    cache_bytes: PositiveInt = 10 * 2**30
     retention: Duration = Duration(3600)
     record_retention: Duration = Duration(86400)
 

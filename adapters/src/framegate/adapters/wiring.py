@@ -2,14 +2,13 @@
 
 from collections.abc import AsyncGenerator, Collection, Mapping
 from contextlib import asynccontextmanager
-from pathlib import Path
 
 import structlog
 from msgspec import Struct
 
 from framegate.adapters.media.fetch import UrlFetcher
 from framegate.adapters.media.intake import MediaIntake
-from framegate.adapters.settings import Settings
+from framegate.adapters.settings import EnvSecret, Settings
 from framegate.adapters.stores import embedded
 from framegate.adapters.stores.characters import ValkeyCharacterStore
 from framegate.adapters.stores.connections import connect_async
@@ -19,6 +18,7 @@ from framegate.adapters.stores.retention import Retention
 from framegate.core.errors import ConfigError, Unavailable
 from framegate.core.models import ModelSpec
 from framegate.core.plugins import Plugins, discover
+from framegate.core.ports import ArtifactStore
 from framegate.core.registry import Registry
 from framegate.core.service import JobService
 from framegate.core.styles import Style, with_prompts
@@ -26,6 +26,7 @@ from framegate.core.styles import Style, with_prompts
 log = structlog.get_logger(__name__)
 
 EMBEDDED = "embedded"
+FILES = "file"
 
 
 class Parts(Struct, frozen=True):
@@ -45,9 +46,32 @@ class Parts(Struct, frozen=True):
     def embedded(self) -> bool:
         return self.settings.queue.url == EMBEDDED
 
-    @property
-    def files(self) -> Path:
-        return self.settings.server.data_path
+    def open_artifacts(self) -> ArtifactStore:
+        """Raises:
+        ConfigError: the storage is a bucket, and its settings can't be right.
+        """
+        storage, folder = self.settings.storage, self.settings.server.data_path
+        if storage.url == FILES:
+            return FolderStore(folder)
+        try:
+            from framegate.adapters.stores.bucket import BucketAccess, BucketStore
+        except ModuleNotFoundError:
+            raise ConfigError(
+                "storage.url: a bucket needs the package obstore; install framegate[s3]."
+            ) from None
+        access = BucketAccess(
+            endpoint=storage.endpoint,
+            region=storage.region,
+            access_key_id=_read(storage.access_key_id, "storage.access_key_id"),
+            secret_access_key=_read(storage.secret_access_key, "storage.secret_access_key"),
+        )
+        return BucketStore(
+            storage.url,
+            access,
+            folder,
+            cache_bytes=storage.cache_bytes,
+            redirect=storage.downloads == "redirect",
+        )
 
     def require_queue(self) -> None:
         """Raises:
@@ -105,7 +129,7 @@ async def open_backstage(parts: Parts) -> AsyncGenerator[Backstage]:
     settings = parts.settings
     store = ValkeyJobStore(connect_async(parts.queue_url))
     characters = ValkeyCharacterStore(connect_async(parts.queue_url))
-    artifacts = FolderStore(parts.files)
+    artifacts = parts.open_artifacts()
     fetcher = UrlFetcher(
         settings.fetch.allow, max_bytes=settings.fetch.max_bytes, timeout=settings.fetch.timeout
     )
@@ -130,3 +154,7 @@ async def open_backstage(parts: Parts) -> AsyncGenerator[Backstage]:
     finally:
         await characters.close()
         await store.close()
+
+
+def _read(secret: EnvSecret | None, setting: str) -> str:
+    return secret.read(setting) if secret else ""

@@ -46,7 +46,7 @@ class Casting:
         try:
             portrait = await self._media.portray(video, start=start, end=end)
         finally:
-            self._media.discard(video)
+            await asyncio.shield(asyncio.to_thread(self._media.discard, video))
         character = Character(
             id=uuid.uuid4().hex,
             username="",
@@ -60,7 +60,7 @@ class Casting:
         try:
             return await self._add(character)
         except BaseException:
-            self._remove_files(character)
+            await self._remove_files(character)
             raise
 
     async def get(self, username: str, owner: str | None = None) -> Character:
@@ -84,7 +84,7 @@ class Casting:
         """
         character = await self.get(username, owner)
         await self._store.delete(username)
-        self._remove_files(character)
+        await self._remove_files(character)
 
     async def first_of(self, usernames: Sequence[str], owner: str) -> Character | None:
         """The first of the names that a character of ``owner`` has; other @names are plain text."""
@@ -115,9 +115,12 @@ class Casting:
             if found is not None and found.id == character.id:
                 await self._store.delete(character.username)
 
-    def _remove_files(self, character: Character) -> None:
-        for key in character.files:
-            self._artifacts.delete(key)
+    async def _remove_files(self, character: Character) -> None:
+        def remove() -> None:
+            for key in character.files:
+                self._artifacts.delete(key)
+
+        await asyncio.shield(asyncio.to_thread(remove))
 
 
 def slug_of(name: str) -> str:

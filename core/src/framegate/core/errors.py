@@ -15,8 +15,9 @@ FramegateError
 ├── Busy                     try again later
 │   ├── QueueFull
 │   ├── KeyLimitReached
-│   └── Unavailable          the queue can't be reached
-│       └── NoWorker         no living worker serves the model
+│   └── Unavailable          the queue or the storage can't be reached
+│       ├── NoWorker         no living worker serves the model
+│       └── StorageFull      the storage has no room left
 ├── GenerationError          a job ended without a result
 │   ├── GenerationFailed
 │   ├── OutOfMemory
@@ -128,6 +129,10 @@ class Unavailable(Busy):
 
 class NoWorker(Unavailable):
     code = "no_worker"
+
+
+class StorageFull(Unavailable):
+    code = "storage_full"
 
 
 class GenerationError(FramegateError):

@@ -82,6 +82,11 @@ class Job(Struct, frozen=True, kw_only=True, omit_defaults=True):
         return self.shots[0].seed
 
     @property
+    def files(self) -> tuple[str, ...]:
+        """The keys of its results and inputs."""
+        return (*(artifact.key for artifact in self.artifacts), *(ref.key for ref in self.inputs))
+
+    @property
     def inputs(self) -> tuple[MediaRef, ...]:
         request = self.request
         return tuple(ref for ref in (request.image, request.last_image, request.video) if ref)

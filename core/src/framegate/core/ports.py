@@ -1,6 +1,6 @@
 """What the service needs from the outside, as protocols. Adapters implement them."""
 
-from collections.abc import AsyncGenerator, Collection, Sequence
+from collections.abc import AsyncGenerator, Collection, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Protocol, TypeAlias
@@ -93,7 +93,16 @@ class JobStore(Protocol):
 
 
 class ArtifactStore(Protocol):
-    """Files by key ("results/abc.mp4"). A file is there whole or not at all."""
+    """Files by key ("results/abc.mp4"). A file is there whole or not at all.
+
+    Every method may block, and raises `Unavailable` when the store can't be reached.
+    """
+
+    def check(self) -> None:
+        """Raises:
+        Unavailable: files can't be written and read.
+        """
+        ...
 
     def put(self, source: Path, key: str) -> int:
         """Move the finished file ``source`` to ``key`` durably; its size in bytes."""
@@ -101,6 +110,20 @@ class ArtifactStore(Protocol):
 
     def path(self, key: str) -> Path | None:
         """A local path from which the file can be read, or None if there is no such file."""
+        ...
+
+    def fetch(self, key: str, folder: Path) -> Path | None:
+        """As `path`, for who needs the file for a while: one that has to be brought here comes into
+        ``folder``, whose owner removes it."""
+        ...
+
+    def link(self, key: str, *, method: str, seconds: float) -> str | None:
+        """A URL at which anybody may ``method`` (GET or HEAD) the file for that long, if the store gives
+        files out itself.
+
+        Raises:
+            NotFound: it does, and there is no such file.
+        """
         ...
 
     def copy(self, key: str, new_key: str) -> None:
@@ -116,7 +139,17 @@ class ArtifactStore(Protocol):
         ...
 
     def workdir(self, name: str) -> Path:
-        """A private scratch folder on the store's file system; whoever asked for it removes it."""
+        """A private scratch folder on this host, from which `put` takes files; whoever asked for it removes
+        it."""
+        ...
+
+    def keys_before(self, moment: float) -> Iterator[str]:
+        """The keys of all files that were last written before ``moment`` (seconds since the epoch)."""
+        ...
+
+    def tidy(self, *, unused_for: float) -> None:
+        """Remove what is left on this host of processes that were killed, and copies of files that nobody
+        used for that many seconds."""
         ...
 
 
@@ -182,5 +215,5 @@ class MediaFetcher(Protocol):
         ...
 
     def discard(self, ref: MediaRef) -> None:
-        """Remove an input that no job came to use."""
+        """Remove an input that no job came to use. May block."""
         ...

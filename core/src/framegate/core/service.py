@@ -49,6 +49,8 @@ log = structlog.get_logger(__name__)
 
 MAX_PROMPT = 100_000
 SEED_RANGE = 2**31
+LINK_SECONDS = 3600.0
+RESULT_GONE = "The result was removed: its retention time is over."
 _SHARE_ID = re.compile(r"s_[0-9a-f]{32}")
 
 
@@ -156,7 +158,7 @@ class JobService:
                 await sources.take_character(character)
             job = self._make_job(submission, served, replace(request, **sources.taken))
         except BaseException:  # whatever happened, a client's leaving too: no job came to use them
-            sources.discard()
+            await sources.discard()
             raise
         limits = Limits(
             max_queued=self.max_queued,
@@ -167,7 +169,7 @@ class JobService:
             await self._store.submit(job, limits=limits)
         except (JobExists, QueueFull, KeyLimitReached):
             # Only these say for sure that there is no job. One whose answer was lost may exist and need them.
-            sources.discard()
+            await sources.discard()
             raise
         log.info(
             "job_submitted", job_id=job.id, dialect=job.dialect, model=job.model, served_by=job.served_by
@@ -321,8 +323,21 @@ class JobService:
         """
         path = await asyncio.to_thread(self._artifacts.path, artifact.key)
         if path is None:
-            raise ArtifactGone("The result was removed: its retention time is over.")
+            raise ArtifactGone(RESULT_GONE)
         return path
+
+    async def result_link(self, artifact: Artifact, *, method: str) -> str | None:
+        """A URL at which the store itself gives the result out for a while, if it does that.
+
+        Raises:
+            ArtifactGone: it was removed after its retention.
+        """
+        try:
+            return await asyncio.to_thread(
+                self._artifacts.link, artifact.key, method=method, seconds=LINK_SECONDS
+            )
+        except NotFound:
+            raise ArtifactGone(RESULT_GONE) from None
 
     async def queue_position(self, job: Job) -> int | None:
         return await self._store.queue_position(job)

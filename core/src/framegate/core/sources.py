@@ -1,5 +1,6 @@
 """Where a job's inputs come from: what the client sends, a video that is remixed, a character."""
 
+import asyncio
 import uuid
 from collections.abc import Mapping
 
@@ -80,8 +81,11 @@ class JobSources:
         """
         self._taken["image"] = await self._copy(character.reference)
 
-    def discard(self) -> None:
+    async def discard(self) -> None:
         """No job came to use them."""
+        await asyncio.shield(asyncio.to_thread(self._discard_all))
+
+    def _discard_all(self) -> None:
         for ref in self._taken.values():
             self._media.discard(ref)
 

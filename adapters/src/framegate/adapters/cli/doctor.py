@@ -12,7 +12,7 @@ from msgspec import Struct
 from framegate.adapters.cli.options import config_options, json_option, parts_from
 from framegate.adapters.cli.output import print_json
 from framegate.adapters.stores import embedded
-from framegate.adapters.wiring import Parts, open_backstage
+from framegate.adapters.wiring import FILES, Parts, open_backstage
 from framegate.core.errors import FramegateError
 from framegate.core.plugins import load_object
 
@@ -35,7 +35,7 @@ def doctor(as_json: bool, config_file: Path | None, data_dir: Path | None) -> No
         ),
         Finding("device", True, _device()),
         _check("video encoder", _encoder),
-        _check("data folder", lambda: _data_folder(parts)),
+        _check("storage", lambda: _storage(parts)),
         _check("queue", lambda: _queue(parts)),
         *(_plugin(status.name, status.version, status.error) for status in parts.plugins.statuses),
         *(
@@ -78,13 +78,10 @@ def _encoder() -> str:
     return f"PyAV {importlib.metadata.version('av')} with libx264"
 
 
-def _data_folder(parts: Parts) -> str:
-    folder = parts.files
-    folder.mkdir(parents=True, exist_ok=True)
-    probe = folder / "doctor"
-    probe.write_bytes(b"")
-    probe.unlink()
-    return str(folder)
+def _storage(parts: Parts) -> str:
+    parts.open_artifacts().check()
+    settings = parts.settings
+    return str(settings.server.data_path) if settings.storage.url == FILES else settings.storage.url
 
 
 def _queue(parts: Parts) -> str:

@@ -33,11 +33,10 @@ def worker(
 
     from framegate.adapters.queue.models import LoadedModels
     from framegate.adapters.queue.worker import WorkerProcess
-    from framegate.adapters.stores.folder import FolderStore
 
     WorkerProcess(
         queue_url=parts.queue_url,
-        artifacts=FolderStore(parts.files),
+        artifacts=parts.open_artifacts(),
         models=LoadedModels(specs, _device(device)),
         version=importlib.metadata.version("framegate-adapters"),
         shutdown_grace=parts.settings.server.shutdown_grace,

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from litestar.types import ASGIApp
-from starlette.responses import FileResponse, Response
+from starlette.responses import FileResponse, RedirectResponse, Response
 
 from framegate.adapters.http.bodies import HTTPRequest
 from framegate.core.errors import ArtifactGone
@@ -31,6 +31,8 @@ async def send_artifact(
     Raises:
         ArtifactGone: it was removed after its retention.
     """
+    if link := await service.result_link(artifact, method=request.method):
+        return cast(ASGIApp, RedirectResponse(link, headers={"Cache-Control": "no-store"}))
     path = await service.result_path(artifact)
     return await send_file(request, path, artifact.content_type, name=name, inline=inline)
 

@@ -16,6 +16,7 @@ from framegate.adapters.media.frames import frame_at
 from framegate.adapters.media.portraits import make_portrait
 from framegate.core.characters import Portrait
 from framegate.core.errors import InvalidMedia, NotFound
+from framegate.core.full_disk import full_disk_explained
 from framegate.core.ports import ArtifactStore, Base64Source, BytesSource, MediaSource, UrlSource
 from framegate.core.threads import in_thread
 from framegate.core.types import MediaKind, MediaRef
@@ -121,8 +122,9 @@ class MediaIntake:
     def _scratch(self) -> Generator[tuple[str, Path]]:
         """A new name, and a folder of that name while its file is being made."""
         name = uuid.uuid4().hex
-        folder = self._artifacts.workdir(f"input-{name}")
-        try:
-            yield name, folder
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
+        with full_disk_explained():
+            folder = self._artifacts.workdir(f"input-{name}")
+            try:
+                yield name, folder
+            finally:
+                shutil.rmtree(folder, ignore_errors=True)

@@ -72,15 +72,15 @@ class JobRunner:
             abandon=self._abandon,
             workdir=own,
             shot_index=index,
-            image=image or self._input(request.image),
-            last_image=self._input(request.last_image) if is_last else None,
-            video=self._input(request.video),
+            image=image or self._input(request.image, own),
+            last_image=self._input(request.last_image, own) if is_last else None,
+            video=self._input(request.video, own),
         )
 
-    def _input(self, ref: MediaRef | None) -> Path | None:
+    def _input(self, ref: MediaRef | None, folder: Path) -> Path | None:
         if ref is None:
             return None
-        path = self._artifacts.path(ref.key)
+        path = self._artifacts.fetch(ref.key, folder)
         if path is None:
             raise GenerationFailed(f"The input {ref.kind} was removed before the job ran.")
         return path

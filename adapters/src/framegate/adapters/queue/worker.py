@@ -21,6 +21,7 @@ from framegate.adapters.queue.runner import JobRunner
 from framegate.adapters.stores.connections import connect
 from framegate.adapters.stores.leases import WorkerLeases
 from framegate.core.errors import FramegateError, JobCancelled, OutOfMemory
+from framegate.core.full_disk import full_disk_explained
 from framegate.core.jobs import JobError, JobState
 from framegate.core.ports import ArtifactStore, WorkerInfo
 from framegate.core.types import Artifact
@@ -79,6 +80,7 @@ class WorkerProcess:
             priority=0,
             options={},
         )
+        self._artifacts.tidy(unused_for=0.0)
         if not self._connected():
             return
         self._pulse.start()
@@ -121,7 +123,8 @@ class WorkerProcess:
         log.info("job_started", model=job.model, served_by=job.served_by, attempt=job.attempt)
         started = time.monotonic()
         try:
-            artifacts = self._runner.run(hold, self._models.get(job.served_by))
+            with full_disk_explained():
+                artifacts = self._runner.run(hold, self._models.get(job.served_by))
         except HandBack:
             outcome = self._reach(lambda: self._leases.hand_back(job))
         except JobCancelled:

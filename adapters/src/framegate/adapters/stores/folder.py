@@ -2,10 +2,14 @@
 
 import os
 import shutil
+import tempfile
 import uuid
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
-from framegate.core.errors import NotFound
+from framegate.adapters.stores.scratch import clear_abandoned, fresh_folder
+from framegate.core.errors import NotFound, Unavailable
 
 
 class FolderStore:
@@ -18,6 +22,14 @@ class FolderStore:
     def __init__(self, root: Path) -> None:
         self._files = root / "files"
         self._work = root / "work"
+
+    def check(self) -> None:
+        try:
+            self._work.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=self._work):
+                return
+        except OSError as error:
+            raise Unavailable(f"Files can't be written below {self._work}: {error.strerror}.") from None
 
     def put(self, source: Path, key: str) -> int:
         target = self._locate(key)
@@ -32,6 +44,12 @@ class FolderStore:
     def path(self, key: str) -> Path | None:
         path = self._locate(key)
         return path if path.is_file() else None
+
+    def fetch(self, key: str, folder: Path) -> Path | None:
+        return self.path(key)
+
+    def link(self, key: str, *, method: str, seconds: float) -> str | None:
+        return None
 
     def copy(self, key: str, new_key: str) -> None:
         source, target = self._locate(key), self._locate(new_key)
@@ -62,10 +80,16 @@ class FolderStore:
                 return
 
     def workdir(self, name: str) -> Path:
-        path = self._work / name
-        shutil.rmtree(path, ignore_errors=True)
-        path.mkdir(parents=True)
-        return path
+        return fresh_folder(self._work / name)
+
+    def keys_before(self, moment: float) -> Iterator[str]:
+        for path in self._files.rglob("*"):
+            with suppress(FileNotFoundError):
+                if path.is_file() and path.stat().st_mtime < moment:
+                    yield path.relative_to(self._files).as_posix()
+
+    def tidy(self, *, unused_for: float) -> None:
+        clear_abandoned(self._work)
 
     def _locate(self, key: str) -> Path:
         """Raises:

@@ -100,6 +100,14 @@ class ValkeyJobStore:
         records: list[Mapping[str, str]] = await pipeline.execute() if ids else []
         return [decode_job(fields) for fields in records if fields]
 
+    async def each(self) -> AsyncGenerator[Job]:
+        """Every job that has a record; one that comes or goes meanwhile may be among them or not."""
+        with outages_as_unavailable():
+            ids = cast("list[str]", await self._client.zrange(f"{PREFIX}jobs", 0, -1))
+            for start in range(0, len(ids), _PAGE):
+                for job in await self._get_many(ids[start : start + _PAGE]):
+                    yield job
+
     async def queue_position(self, job: Job) -> int | None:
         with outages_as_unavailable():
             rank = cast("int | None", await self._client.zrank(f"{PREFIX}queued:{job.queue}", job.id))

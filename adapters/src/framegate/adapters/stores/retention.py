@@ -11,13 +11,14 @@ import structlog
 
 from framegate.adapters.stores.characters import ValkeyCharacterStore
 from framegate.adapters.stores.jobs import ValkeyJobStore
+from framegate.adapters.stores.orphans import remove_orphans
 from framegate.core.errors import Unavailable
-from framegate.core.jobs import Job
 from framegate.core.ports import ArtifactStore
 
 log = structlog.get_logger(__name__)
 
 INTERVAL_SECONDS = 10.0
+ORPHANS_SECONDS = 3600.0
 
 
 class Retention:
@@ -41,9 +42,13 @@ class Retention:
         self._records_for = max(records_for, files_for)
 
     async def run(self) -> None:
+        orphans_at = time.monotonic()
         while True:
             try:
                 await self.sweep()
+                if time.monotonic() >= orphans_at:
+                    await remove_orphans(self._store, self._characters, self._artifacts)
+                    orphans_at = time.monotonic() + ORPHANS_SECONDS
             except Unavailable:
                 log.warning("retention_postponed")
             except OSError as error:
@@ -56,7 +61,7 @@ class Retention:
         removed = 0
         while jobs := await self._store.finished_before(now - self._files_for):
             for job in jobs:
-                await asyncio.to_thread(self._remove_files, job)
+                await asyncio.to_thread(self._delete, job.files)
                 await self._store.files_removed(job)
             removed += len(jobs)
         while jobs := await self._store.records_before(now - self._records_for):
@@ -65,12 +70,10 @@ class Retention:
         for character in await self._characters.temporary_before(now - self._files_for):
             await self._characters.delete(character.username)
             await asyncio.to_thread(self._delete, character.files)
+        await asyncio.to_thread(lambda: self._artifacts.tidy(unused_for=self._files_for))
         if removed:
             log.info("files_removed", jobs=removed)
         return removed
-
-    def _remove_files(self, job: Job) -> None:
-        self._delete((*(a.key for a in job.artifacts), *(ref.key for ref in job.inputs)))
 
     def _delete(self, keys: Iterable[str]) -> None:
         for key in keys:

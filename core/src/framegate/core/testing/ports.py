@@ -173,6 +173,9 @@ class InMemoryArtifactStore:
         self._folder = folder
         self._numbers = itertools.count()
 
+    def check(self) -> None:
+        return
+
     def put(self, source: Path, key: str) -> int:
         target = self._folder / key
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -182,6 +185,12 @@ class InMemoryArtifactStore:
     def path(self, key: str) -> Path | None:
         path = self._folder / key
         return path if path.is_file() else None
+
+    def fetch(self, key: str, folder: Path) -> Path | None:
+        return self.path(key)
+
+    def link(self, key: str, *, method: str, seconds: float) -> str | None:
+        return None
 
     def copy(self, key: str, new_key: str) -> None:
         if self.path(key) is None:
@@ -197,6 +206,15 @@ class InMemoryArtifactStore:
         folder = self._folder / "work" / f"{name}-{next(self._numbers)}"
         folder.mkdir(parents=True)
         return folder
+
+    def keys_before(self, moment: float) -> Iterator[str]:
+        for path in self._folder.rglob("*"):
+            key = path.relative_to(self._folder).as_posix()
+            if path.is_file() and not key.startswith("work/") and path.stat().st_mtime < moment:
+                yield key
+
+    def tidy(self, *, unused_for: float) -> None:
+        return
 
 
 class InMemoryCharacterStore:

@@ -1,0 +1,30 @@
+"""What several hosts share."""
+
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from running import free_port
+
+from framegate.adapters.stores.embedded import find_server
+
+
+@pytest.fixture
+def queue_url(tmp_path: Path) -> Iterator[str]:
+    """A Valkey that somebody else runs."""
+    port = free_port()
+    command = [
+        find_server(),
+        "--port",
+        str(port),
+        "--bind",
+        "127.0.0.1",
+        "--dir",
+        str(tmp_path),
+        "--save",
+        "",
+    ]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as valkey:
+        yield f"redis://127.0.0.1:{port}/0"
+        valkey.terminate()
