@@ -131,7 +131,7 @@ class RunningServer:
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """A command against this server's data folder."""
-        return framegate(*arguments, "--config", self._config, data_dir=self.data_dir)
+        return framegate(*arguments, "--config", self._config, data_dir=self.data_dir, environ=self._environ)
 
     def json(self, *arguments: str) -> Any:
         """What a command prints with ``--json``."""

@@ -70,7 +70,7 @@ class Retention:
         return removed
 
     def _remove_files(self, job: Job) -> None:
-        self._delete((*(a.key for a in job.artifacts), *(ref.key for ref in job.inputs)))
+        self._delete(job.files)
 
     def _delete(self, keys: Iterable[str]) -> None:
         for key in keys:
