@@ -6,7 +6,7 @@ from framegate.core.errors import ConfigError, ModelNotFound
 from framegate.core.models import Defaults, FrameRule, ModelSpec, SizeRule, fit
 from framegate.core.presets import PRESETS
 from framegate.core.registry import AliasConfig, ModelConfig, PresetConfig, Registry
-from framegate.core.types import GenerationRequest, Task
+from framegate.core.types import GenerationRequest, MediaKind, Task
 
 
 def model(name: str, *, needs_source: bool = False, source: str = "") -> ModelSpec:
@@ -38,6 +38,7 @@ def test_the_documented_names_exist_with_only_the_preview_model() -> None:
     assert set(registry.names) == SORA2API | {
         *("preview", "lightx2v", "lightx2v-image", "sora-2", "sora-2-pro", "ltx2_landscape", "ltx2_portrait"),
         *("Wan2.1-I2V-14B-480P", "Wan2.2-TI2V-5B"),
+        *(entry.name for entry in PRESETS["openai-videos"] if entry.kind == MediaKind.IMAGE),
     }
     assert {served.spec.id for served in registry.names.values()} == {"preview"}
 
@@ -47,10 +48,11 @@ def test_every_name_can_make_what_it_stands_for() -> None:
     for preset in PRESETS.values():
         for entry in preset:
             spec = registry.resolve(entry.name).spec
-            task = Task.TEXT_TO_IMAGE if entry.kind == "image" else Task.TEXT_TO_VIDEO
+            usual = Task.TEXT_TO_IMAGE if entry.kind == MediaKind.IMAGE else Task.TEXT_TO_VIDEO
+            task = usual if usual in spec.tasks else Task.IMAGE_TO_VIDEO
             fitted = fit(spec, GenerationRequest(entry.name, task, "a boat"))
             assert (fitted.width, fitted.height) == (entry.defaults.width, entry.defaults.height), entry.name
-            if task == Task.TEXT_TO_VIDEO:
+            if task.output == MediaKind.VIDEO:
                 seconds = entry.defaults.duration
                 wanted = entry.defaults.num_frames if seconds is None else seconds * fitted.fps
                 assert fitted.num_frames == wanted, entry.name
@@ -202,3 +204,30 @@ def test_a_wrong_config_is_refused_with_its_key(
     with pytest.raises(ConfigError) as caught:
         Registry(OFFERED, **config)  # type: ignore[arg-type]  # each table of its own kind
     assert caught.value.message == message
+
+
+def test_limits_on_running_jobs_of_models_and_names() -> None:
+    registry = Registry(
+        ONLY_PREVIEW,
+        models={"preview": ModelConfig(max_running=4)},
+        aliases={
+            "plain": AliasConfig("preview"),
+            "one": AliasConfig("plain", max_running=1),
+            "wan": AliasConfig("Wan2.1-I2V-14B-480P"),
+            "sora-2": AliasConfig("sora-2", max_running=3),
+        },
+    )
+
+    def limits(name: str) -> dict[str, int]:
+        return dict(registry.resolve(name).running_limits)
+
+    model = {"model:preview": 4}
+    wan = {"name:Wan2.1-I2V-14B-480P": 2}
+    assert limits("preview") == limits("plain") == limits("sora-2-pro") == model
+    assert limits("one") == {**model, "name:one": 1}
+    assert limits("wan") == limits("Wan2.1-I2V-14B-480P") == {**model, **wan}, "an alias is no way around it"
+    assert limits("sora-2") == {**model, "name:sora-2": 3}
+    freed = Registry(
+        ONLY_PREVIEW, aliases={"Wan2.1-I2V-14B-480P": AliasConfig("Wan2.1-I2V-14B-480P", max_running=0)}
+    )
+    assert dict(freed.resolve("Wan2.1-I2V-14B-480P").running_limits) == {}

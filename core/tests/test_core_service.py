@@ -11,18 +11,21 @@ from service_stand import ALICE, BOB, BROKEN, PICTURE, ServiceStand, run
 
 from framegate.core.errors import (
     ArtifactGone,
+    IdempotencyMismatch,
     InvalidMedia,
     InvalidRequest,
     JobExists,
     JobNotFound,
     KeyLimitReached,
     ModelNotFound,
+    NotFound,
     NoWorker,
     PlanRequired,
     QueueFull,
 )
 from framegate.core.jobs import Job, JobError, JobState
-from framegate.core.ports import MediaSource, QueueCounts, WorkerInfo
+from framegate.core.ports import MediaSource, Once, QueueCounts, WorkerInfo
+from framegate.core.registry import ModelConfig
 from framegate.core.service import Client, Submission
 from framegate.core.types import Artifact, GenerationRequest, MediaKind, MediaRef, StoryboardShot, Task
 
@@ -175,9 +178,119 @@ def test_a_full_queue_keeps_no_inputs(tmp_path: Path) -> None:
         await stand.submit()
         await stand.submit()
         error = await stand.refused(QueueFull, task=Task.IMAGE_TO_VIDEO, media={"image": PICTURE})
-        assert (error.limit, len(stand.media.discarded)) == (2, 1)
+        assert (error.limit, len(stand.media.taken)) == (2, 0), "it is said before an input is fetched"
         assert stand.store.claim_next("w1")
         await stand.submit()
+
+    run(test)
+
+
+def test_a_queue_that_fills_up_while_inputs_are_fetched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def test() -> None:
+        stand = ServiceStand(tmp_path, max_queued=1)
+        take = stand.media.take
+
+        async def slow(source: MediaSource, kind: MediaKind) -> MediaRef:
+            await stand.submit(client=BOB)
+            return await take(source, kind)
+
+        monkeypatch.setattr(stand.media, "take", slow)
+        with pytest.raises(QueueFull):
+            await stand.submit(Task.IMAGE_TO_VIDEO, media={"image": PICTURE})
+        assert (len(stand.media.taken), len(stand.media.discarded)) == (1, 1)
+
+    run(test)
+
+
+def test_a_repeat_is_given_the_first_job_and_fetches_nothing(stand: ServiceStand) -> None:
+    async def test() -> None:
+        once = Once(key="k", fingerprint="boat")
+        first = await stand.submit(Task.IMAGE_TO_VIDEO, media={"image": PICTURE}, once=once)
+        again = await stand.submit(Task.IMAGE_TO_VIDEO, media={"image": PICTURE}, once=once)
+        assert (again, len(stand.media.taken)) == (first, 1)
+        media = {"image": PICTURE}
+        other = Once(key="k", fingerprint="tree")
+        with pytest.raises(IdempotencyMismatch):
+            await stand.submit(Task.IMAGE_TO_VIDEO, media=media, once=other)
+        bobs = await stand.submit(once=once, client=BOB)
+        assert bobs.id != first.id
+
+    run(test)
+
+
+def test_equal_submissions_at_once_make_one_job_and_keep_one_input(
+    stand: ServiceStand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def test() -> None:
+        take, all_here = stand.media.take, asyncio.Barrier(5)
+
+        async def together(source: MediaSource, kind: MediaKind) -> MediaRef:
+            await all_here.wait()
+            return await take(source, kind)
+
+        monkeypatch.setattr(stand.media, "take", together)
+        jobs = await asyncio.gather(
+            *(
+                stand.submit(Task.IMAGE_TO_VIDEO, media={"image": PICTURE}, once=Once(key="k"))
+                for _ in range(5)
+            )
+        )
+        assert len({job.id for job in jobs}) == 1
+        assert len(stand.media.taken) == 5
+        kept = {ref.key for job in jobs for ref in job.inputs}
+        assert kept.isdisjoint(ref.key for ref in stand.media.discarded)
+        assert len(stand.media.discarded) == 4
+
+    run(test)
+
+
+def test_limits_and_priority_of_key_model_and_name(tmp_path: Path) -> None:
+    async def test() -> None:
+        stand = ServiceStand(tmp_path, models={"preview": ModelConfig(max_running=3)})
+        job = await stand.submit(client=Client("carol", max_running=2, priority=5))
+        assert (job.running_limits, job.priority) == ({"key:carol": 2, "model:preview": 3}, 5)
+        media = {"image": PICTURE}
+        wan = await stand.submit(Task.IMAGE_TO_VIDEO, model="Wan2.1-I2V-14B-480P", media=media)
+        assert wan.running_limits == {"model:preview": 3, "name:Wan2.1-I2V-14B-480P": 2}
+        assert wan.priority == 0
+
+    run(test)
+
+
+def test_pages_of_a_collection(stand: ServiceStand) -> None:
+    async def test() -> None:
+        made = [await stand.submit(collection="videos") for _ in range(3)]
+        await stand.submit(collection="videos", client=BOB)
+        page = await stand.service.page("videos", owner="alice", limit=2)
+        assert ([job.id for job in page.jobs], page.has_more) == ([made[2].id, made[1].id], True)
+        page = await stand.service.page("videos", owner="alice", limit=2, after=made[1].id)
+        assert ([job.id for job in page.jobs], page.has_more) == ([made[0].id], False)
+        with pytest.raises(NotFound) as caught:
+            await stand.service.page("videos", owner="bob", after=made[1].id)
+        assert caught.value.param == "after"
+
+    run(test)
+
+
+def test_deleting_a_job_removes_its_files(stand: ServiceStand) -> None:
+    async def test() -> None:
+        done = await stand.made()
+        with pytest.raises(JobNotFound):
+            await stand.service.delete(done.id, "bob")
+        await stand.service.delete(done.id, "alice")
+        with pytest.raises(JobNotFound):
+            await stand.service.get(done.id)
+        assert stand.artifacts.path(done.artifacts[0].key) is None
+        with pytest.raises(JobNotFound):
+            await stand.service.delete(done.id)
+        running = await stand.submit()
+        claimed = stand.store.claim_next("w1")
+        assert claimed is not None
+        await stand.service.delete(running.id, "alice")
+        assert stand.store.succeed(running.id).state == JobState.CANCELLED
+        assert (await stand.service.counts()).active == 0
 
     run(test)
 
@@ -336,7 +449,7 @@ def test_a_watcher_of_a_deleted_job_is_told(stand: ServiceStand) -> None:
         job = await stand.submit()
         states: AsyncGenerator[Job, None] = stand.service.watch(job.id)
         assert (await anext(states)).state == JobState.QUEUED
-        stand.store.forget(job.id)
+        await stand.service.delete(job.id)
         with pytest.raises(JobNotFound):
             await anext(states)
 

@@ -38,6 +38,9 @@ class Photo:
     def report(self, step: int, total: int, message: str = "") -> None:
         return
 
+    def show(self, picture: object) -> None:
+        return
+
     def check_cancelled(self) -> None:
         return
 

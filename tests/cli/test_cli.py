@@ -163,7 +163,12 @@ def test_init_writes_a_config_that_passes_the_check(data_dir: Path) -> None:
     examples = "\n".join(line.removeprefix("# ") for line in lines if toml.match(line))
     examples = examples.replace('backend = "wan22"', 'backend = "preview"')
     (folder / "framegate.toml").write_text(examples)
-    checked = framegate("config", "check", data_dir=data_dir, environ={"ALICE_KEY": "secret"})
+    checked = framegate(
+        "config",
+        "check",
+        data_dir=data_dir,
+        environ={"ALICE_KEY": "secret", "WEBHOOK_SECRET": "whsec_c2VjcmV0LWtleS1vZi13ZWJob29rcw=="},
+    )
     assert checked.returncode == 0, checked.stderr
 
 

@@ -82,25 +82,6 @@ def test_valkey_killed_while_a_job_runs(start_server: StartServer) -> None:
     assert result_files(server) == sorted(tasks)
 
 
-def test_job_that_kills_its_worker_every_time_fails_and_says_so(start_server: StartServer) -> None:
-    server = start_server()
-    poison = submit(server, "a long one", width=1280, height=704, video_duration=60)
-    for _ in range(3):
-        worker = eventually(lambda: _worker_of(server, poison), seconds=60, what="a worker on the job")
-        os.kill(worker, signal.SIGKILL)
-        eventually(lambda pid=worker: pid not in server.worker_pids(), what="the worker's end")  # type: ignore[misc]  # a default binds the loop's value
-    body = eventually(
-        lambda: found if (found := status(server, poison))["status"] == "failed" else None, seconds=60
-    )
-    assert "worker died 3 times" in body["message"]
-    after = submit(server, "the next one")
-    eventually(lambda: all_succeeded(server, [after]), seconds=60, what="the next job")
-
-
-def _worker_of(server: RunningServer, job_id: str) -> int | None:
-    return next((worker["pid"] for worker in server.json("workers") if worker["job"] == job_id), None)
-
-
 def test_stop_hands_the_running_job_back(start_server: StartServer) -> None:
     server = start_server(config='[server]\nshutdown_grace = "1s"\n')
     task = submit(server, "a long one", width=1280, height=704, video_duration=30)

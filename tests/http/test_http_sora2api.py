@@ -235,7 +235,7 @@ def test_each_error_in_chat(
 
 
 def test_paths_that_are_not_there(shared_stand: Stand) -> None:
-    for path in ("", "/nope", "/videos", "/videos/generate/more", "/files/nope", "/images"):
+    for path in ("", "/nope", "/videos/nope/nope", "/videos/generate/more", "/files/nope", "/images"):
         refused(requests.get(f"{shared_stand.url}/v1{path}", timeout=10), 404, None)
 
 

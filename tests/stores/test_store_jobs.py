@@ -11,6 +11,7 @@ from typing import TypeVar, cast
 import pytest
 import redis
 from dramatiq import Message
+from msgspec.structs import replace
 from sample_jobs import make_job
 
 from framegate.adapters.queue.broker import ACTOR_NAME, make_broker
@@ -25,7 +26,7 @@ from framegate.adapters.stores.retention import Retention
 from framegate.core.errors import QueueFull, Unavailable
 from framegate.core.jobs import Job, JobState
 from framegate.core.ports import Limits
-from framegate.core.types import Artifact, MediaKind
+from framegate.core.types import Artifact, MediaKind, MediaRef
 
 Result = TypeVar("Result")
 WithStore = Callable[[Callable[[ValkeyJobStore], Awaitable[Result]]], Result]
@@ -85,14 +86,14 @@ def test_listing_is_newest_first_and_by_owner_and_state(valkey: EmbeddedValkey, 
 
 
 def test_queue_cap_holds_under_64_submits_at_once(valkey: EmbeddedValkey, client: redis.Redis) -> None:
-    async def use(store: ValkeyJobStore) -> list[BaseException | None]:
+    async def use(store: ValkeyJobStore) -> list[BaseException | Job]:
         return await asyncio.gather(
             *(store.submit(make_job(f"j{i}"), limits=Limits(max_queued=5)) for i in range(64)),
             return_exceptions=True,
         )
 
     outcomes = with_store(valkey.url, use)
-    assert sum(outcome is None for outcome in outcomes) == 5
+    assert sum(isinstance(outcome, Job) for outcome in outcomes) == 5
     assert sum(isinstance(outcome, QueueFull) for outcome in outcomes) == 59
 
 
@@ -191,8 +192,54 @@ def test_retention_removes_files_then_records(
         await characters.close()
 
     with_store(valkey.url, use)
-    left = {str(key) for key in client.keys("fg:*")} - {"fg:seq", "fg:tickets", "fg:queues"}
-    assert {key for key in left if not key.startswith(DRAMATIQ_NAMESPACE)} == set()
+    assert left_behind(client) == set()
+
+
+def left_behind(client: redis.Redis) -> set[str]:
+    """The keys that jobs have left, but for those of which there is one, or one of each queue."""
+    kept = ("fg:seq", "fg:tickets", "fg:turns", "fg:queues", "fg:served:", DRAMATIQ_NAMESPACE)
+    return {str(key) for key in client.keys("fg:*") if not str(key).startswith(kept)}
+
+
+def test_retention_finishes_what_a_deletion_began(
+    valkey: EmbeddedValkey, client: redis.Redis, data_dir: Path
+) -> None:
+    """Deleted while it ran, or the process that deleted it died: files and record go all the same."""
+    artifacts = FolderStore(data_dir)
+
+    def keep(key: str) -> None:
+        path = artifacts.workdir(key.replace("/", "-")) / "file"
+        path.write_bytes(b"film")
+        artifacts.put(path, key)
+
+    async def use(store: ValkeyJobStore) -> None:
+        characters = ValkeyCharacterStore(connect_async(valkey.url))
+        retention = Retention(store, characters, artifacts, files_for=3600, records_for=3600)
+        for name in ("running", "ended", "waiting"):
+            job = make_job(name, owner="alice", collection="videos", result_name=name)
+            image = MediaRef(MediaKind.IMAGE, f"inputs/{name}", 64, 64)
+            keep(image.key)
+            await submit(store, replace(job, request=replace(job.request, image=image)))
+        running, ended = [WorkerLeases(client, name).claim("q-test") for name in ("w1", "w2")]
+        assert running is not None
+        assert ended is not None
+        keep("results/ended.mp4")
+        film = Artifact(MediaKind.VIDEO, "results/ended.mp4", "video/mp4", 4, 64, 64)
+        WorkerLeases(client, "w2").succeed(ended, (film,))
+        for name in ("running", "ended", "waiting"):
+            assert await store.delete(name)
+        assert await retention.sweep() == 2
+        assert {key for key in ("running", "ended", "waiting") if artifacts.path(f"inputs/{key}")} == {
+            "running"
+        }
+        assert artifacts.path("results/ended.mp4") is None
+        assert WorkerLeases(client, "w1").succeed(running, ()) == JobState.CANCELLED
+        assert await retention.sweep() == 1
+        assert artifacts.path("inputs/running") is None
+        await characters.close()
+
+    with_store(valkey.url, use)
+    assert left_behind(client) == set()
 
 
 def test_sweep_replaces_a_lost_ticket(valkey: EmbeddedValkey, client: redis.Redis) -> None:

@@ -7,7 +7,14 @@ from framegate.core.types import GenerationRequest, Shot, Task
 
 
 def make_job(
-    job_id: str, *, owner: str = "", queue: str = "q-test", max_running: int = 0, **labels: str
+    job_id: str,
+    *,
+    owner: str = "",
+    queue: str = "q-test",
+    priority: int = 0,
+    running_limits: dict[str, int] | None = None,
+    collection: str = "",
+    **labels: str,
 ) -> Job:
     return Job(
         id=job_id,
@@ -31,7 +38,9 @@ def make_job(
         ),
         created_at=time.time(),
         owner=owner,
-        max_running=max_running,
+        priority=priority,
+        running_limits=running_limits or {},
         labels=labels,
         share_id=new_share_id(),
+        collection=collection,
     )

@@ -1,7 +1,7 @@
 """A `JobService` over ports in memory, for tests of what the service promises."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -9,8 +9,8 @@ import pytest
 
 from framegate.core.jobs import Job
 from framegate.core.models import Defaults, FrameRule, ModelSpec, SizeRule
-from framegate.core.ports import BytesSource, MediaSource, UrlSource
-from framegate.core.registry import Registry
+from framegate.core.ports import BytesSource, MediaSource, Once, UrlSource
+from framegate.core.registry import ModelConfig, Registry
 from framegate.core.service import Client, JobService, Submission
 from framegate.core.testing import (
     InMemoryArtifactStore,
@@ -39,7 +39,13 @@ class ServiceStand:
     """Serves ``spec`` under all the names of the presets."""
 
     def __init__(
-        self, folder: Path, *, spec: ModelSpec = PREVIEW, max_queued: int = 0, store: Any = None
+        self,
+        folder: Path,
+        *,
+        spec: ModelSpec = PREVIEW,
+        max_queued: int = 0,
+        store: Any = None,
+        models: Mapping[str, ModelConfig] | None = None,
     ) -> None:
         self.store: InMemoryJobStore = store or InMemoryJobStore()
         self.artifacts = InMemoryArtifactStore(folder)
@@ -47,7 +53,7 @@ class ServiceStand:
         self.folder = folder
         self.characters = InMemoryCharacterStore()
         self.service = JobService(
-            registry=Registry({"preview": spec}),
+            registry=Registry({"preview": spec}, models=models),
             store=self.store,
             artifacts=self.artifacts,
             media=self.media,
@@ -64,7 +70,9 @@ class ServiceStand:
         remix_of: str = "",
         characters: tuple[str, ...] = (),
         require_worker: bool = False,
-        media: dict[str, MediaSource] | None = None,
+        once: Once | None = None,
+        collection: str = "",
+        media: Mapping[str, MediaSource] | None = None,
         model: str = "preview",
         prompt: str = "a boat",
         **values: Any,
@@ -81,6 +89,8 @@ class ServiceStand:
                 remix_of=remix_of,
                 characters=characters,
                 require_worker=require_worker,
+                once=once,
+                collection=collection,
             )
         )
 

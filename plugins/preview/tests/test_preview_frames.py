@@ -38,11 +38,15 @@ class Job:
     video: Path | None = None
     cancel_at: int = -1
     reports: list[tuple[int, int]] = field(default_factory=list[tuple[int, int]])
+    shown: list[Frame] = field(default_factory=list[Frame])
 
     def report(self, step: int, total: int, message: str = "") -> None:
         if step == self.cancel_at:
             raise JobCancelled
         self.reports.append((step, total))
+
+    def show(self, picture: Callable[[], Frame]) -> None:
+        self.shown.append(picture())
 
     def check_cancelled(self) -> None:
         return
@@ -151,6 +155,20 @@ def test_several_pictures_use_the_seeds_that_follow(make: Make) -> None:
     first, second = make(Task.TEXT_TO_IMAGE, seed=8, num_frames=2)
     assert np.array_equal(first, make(Task.TEXT_TO_IMAGE, seed=8)[0])
     assert np.array_equal(second, make(Task.TEXT_TO_IMAGE, seed=9)[0])
+
+
+def test_every_seed_redoes_a_picture_in_another_way(make: Make) -> None:
+    redone = make(Task.IMAGE_TO_IMAGE, seed=1, num_frames=10)
+    assert len({picture.tobytes() for picture in redone}) == 10
+
+
+@pytest.mark.parametrize("task", [Task.TEXT_TO_IMAGE, Task.IMAGE_TO_IMAGE])
+def test_looks_come_nearer_to_the_picture(make: Make, job: Job, task: Task) -> None:
+    (picture,) = make(task)
+    distances = [difference(without_mark(look), without_mark(picture)) for look in job.shown]
+    assert len(distances) == 3
+    assert distances == sorted(distances, reverse=True)
+    assert distances[-1] > 0
 
 
 def test_the_number_of_steps_changes_nothing(make: Make) -> None:

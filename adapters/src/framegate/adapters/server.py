@@ -2,7 +2,7 @@
 
 import asyncio
 import signal
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterable
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 
 import structlog
@@ -14,7 +14,7 @@ from framegate.adapters.http.listening import listen
 from framegate.adapters.http.origin import is_loopback_host
 from framegate.adapters.stores.embedded import DataFolderLock, EmbeddedValkey
 from framegate.adapters.supervisor import WorkerSupervisor
-from framegate.adapters.wiring import Parts, open_backstage
+from framegate.adapters.wiring import Parts, open_backstage, open_courier
 from framegate.core.errors import ConfigError, Unavailable
 
 log = structlog.get_logger(__name__)
@@ -49,20 +49,21 @@ async def _serve(
     settings = parts.settings.server
     async with AsyncExitStack() as stack:
         backstage = await stack.enter_async_context(open_backstage(parts))
+        courier = await stack.enter_async_context(open_courier(parts))
         supervisor = WorkerSupervisor(worker_arguments, workers, grace=settings.shutdown_grace)
 
         @asynccontextmanager
         async def lifespan(_: Litestar) -> AsyncGenerator[None]:
             supervisor.start()
             tasks = [asyncio.create_task(backstage.retention.run())]
+            if courier is not None:
+                tasks.append(asyncio.create_task(courier.run()))
             if valkey is not None:
                 tasks.append(asyncio.create_task(_keep_running(valkey)))
             try:
                 yield
             finally:
-                for task in tasks:
-                    task.cancel()
-                await asyncio.gather(*tasks, return_exceptions=True)
+                await _end(tasks)
                 await supervisor.stop()
 
         app = create_app(
@@ -93,6 +94,18 @@ async def _serve(
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, end)
         await uvicorn_server.serve(sockets=[listener])
+
+
+async def _end(tasks: Iterable[asyncio.Task[None]]) -> None:
+    pending = set(tasks)
+    while pending:
+        for task in pending:
+            task.cancel()
+        # Once more for who was in a call of redis-py just then: it may swallow a cancel.
+        ended, pending = await asyncio.wait(pending, timeout=1.0)
+        for task in ended:
+            if not task.cancelled() and (error := task.exception()):
+                log.error("background_task_failed", exc_info=error)
 
 
 async def _keep_running(valkey: EmbeddedValkey) -> None:

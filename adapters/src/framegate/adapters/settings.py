@@ -22,6 +22,7 @@ DEFAULT_FILE = Path("framegate.toml")
 _Path: TypeAlias = list[str | int]
 PositiveInt = Annotated[int, Meta(ge=1)]
 _DURATION = re.compile(r"(?P<count>\d+(?:\.\d+)?)\s*(?P<unit>s|m|h|d)")
+_SECRETIVE = frozenset({"auth", "webhooks"})
 _PASSWORD = re.compile(r"//.*@")
 _UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
@@ -77,6 +78,7 @@ class KeyConfig(_Settings, frozen=True):
     max_running: Annotated[int, Meta(ge=0)] = 0
     max_queued: Annotated[int, Meta(ge=0)] = 0
     max_active: Annotated[int, Meta(ge=0)] = 0
+    priority: int = 0
 
     def digest(self) -> bytes:
         """The SHA-256 of the key.
@@ -124,6 +126,20 @@ class FetchSettings(_Settings, frozen=True):
     timeout: Duration = Duration(20)
 
 
+class WebhookSettings(_Settings, frozen=True):
+    """``url`` is told of every video's end; requests may name hosts of ``allowed_hosts`` (none: any host).
+    With several secrets each event is signed with all of them."""
+
+    url: str = ""
+    secret: EnvSecret | tuple[EnvSecret, ...] = ()
+    allowed_hosts: tuple[str, ...] = ()
+    timeout: Duration = Duration(15)
+
+    @property
+    def secrets(self) -> tuple[EnvSecret, ...]:
+        return (self.secret,) if isinstance(self.secret, EnvSecret) else self.secret
+
+
 class Settings(_Settings, frozen=True):
     server: ServerSettings = field(default_factory=ServerSettings)
     dialects: DialectsSettings = field(default_factory=DialectsSettings)
@@ -131,6 +147,7 @@ class Settings(_Settings, frozen=True):
     queue: QueueSettings = field(default_factory=QueueSettings)
     storage: StorageSettings = field(default_factory=StorageSettings)
     fetch: FetchSettings = field(default_factory=FetchSettings)
+    webhooks: WebhookSettings = field(default_factory=WebhookSettings)
     models: dict[str, ModelConfig] = {}
     aliases: dict[str, AliasConfig] = {}
     presets: dict[str, PresetConfig] = {}
@@ -151,7 +168,7 @@ def load_settings(
 
     Raises:
         ConfigError: naming file, line and key, or the environment variable. Values are shown, but for
-            those below ``auth``.
+            those below ``auth`` and ``webhooks``.
     """
     environ = os.environ if environ is None else environ
     file, text, tree = _read(file, environ)
@@ -256,7 +273,7 @@ def _explain(error: msgspec.ValidationError, tree: dict[str, Any]) -> tuple[_Pat
         return path, f"the key {missing[1]} is missing"
     message = message.replace(" | null", "").replace("`object`", "a table")
     value = _at(tree, path)
-    if path[0] != "auth" and isinstance(value, str | int | float):
+    if path[0] not in _SECRETIVE and isinstance(value, str | int | float):
         shown = _PASSWORD.sub("//…@", json.dumps(value, ensure_ascii=False))
         message = f"{message.partition(', got `')[0]}, got {shown[:200]}"
     return path, message

@@ -6,15 +6,21 @@ from contextlib import asynccontextmanager
 import structlog
 from msgspec import Struct
 
+from framegate.adapters.media.addresses import DialPolicy
 from framegate.adapters.media.fetch import UrlFetcher
 from framegate.adapters.media.intake import MediaIntake
 from framegate.adapters.settings import EnvSecret, Settings
 from framegate.adapters.stores import embedded
 from framegate.adapters.stores.characters import ValkeyCharacterStore
 from framegate.adapters.stores.connections import connect_async
+from framegate.adapters.stores.deliveries import ValkeyDeliveryStore
 from framegate.adapters.stores.folder import FolderStore
 from framegate.adapters.stores.jobs import ValkeyJobStore
 from framegate.adapters.stores.retention import Retention
+from framegate.adapters.webhooks.courier import Courier
+from framegate.adapters.webhooks.events import Signer
+from framegate.adapters.webhooks.policy import make_policy
+from framegate.adapters.webhooks.sending import WebhookSender
 from framegate.core.errors import ConfigError, Unavailable
 from framegate.core.models import ModelSpec
 from framegate.core.plugins import Plugins, discover
@@ -22,6 +28,7 @@ from framegate.core.ports import ArtifactStore
 from framegate.core.registry import Registry
 from framegate.core.service import JobService
 from framegate.core.styles import Style, with_prompts
+from framegate.core.webhooks import WebhookPolicy
 
 log = structlog.get_logger(__name__)
 
@@ -36,6 +43,7 @@ class Parts(Struct, frozen=True):
     plugins: Plugins
     registry: Registry
     styles: Mapping[str, Style]
+    webhooks: WebhookPolicy
 
     @property
     def queue_url(self) -> str:
@@ -113,7 +121,7 @@ def assemble(settings: Settings) -> Parts:
     for served in registry.names.values():
         if (style := served.spec.defaults.style) and style not in styles:
             raise ConfigError(f"{served.name}: there is no style {style!r}; there are {', '.join(styles)}.")
-    return Parts(settings, plugins, registry, styles)
+    return Parts(settings, plugins, registry, styles, make_policy(settings))
 
 
 class Backstage(Struct, frozen=True):
@@ -141,6 +149,7 @@ async def open_backstage(parts: Parts) -> AsyncGenerator[Backstage]:
         characters=characters,
         max_queued=settings.queue.max_queued,
         styles=parts.styles,
+        webhooks=parts.webhooks,
     )
     retention = Retention(
         store,
@@ -153,6 +162,26 @@ async def open_backstage(parts: Parts) -> AsyncGenerator[Backstage]:
         yield Backstage(service, store, retention)
     finally:
         await characters.close()
+        await store.close()
+
+
+@asynccontextmanager
+async def open_courier(parts: Parts) -> AsyncGenerator[Courier | None]:
+    """What takes events to webhooks; None where no secret is configured to sign them with.
+
+    Raises:
+        ConfigError: a secret's variable is not set, or holds something else.
+    """
+    webhooks = parts.settings.webhooks
+    if not webhooks.secrets:
+        yield None
+        return
+    signer = Signer(webhooks.secrets)
+    sender = WebhookSender(DialPolicy(parts.settings.fetch.allow), timeout=webhooks.timeout)
+    store = ValkeyDeliveryStore(connect_async(parts.queue_url))
+    try:
+        yield Courier(store, sender, signer)
+    finally:
         await store.close()
 
 

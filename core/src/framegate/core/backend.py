@@ -1,7 +1,7 @@
 """What a backend plugin implements, and what it is handed while it works."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
@@ -78,6 +78,10 @@ class GenerationContext(Protocol):
         Raises:
             JobCancelled: the job was cancelled, or another worker has taken it.
         """
+        ...
+
+    def show(self, picture: "Callable[[], Frame]") -> None:
+        """Give a look at an unfinished picture. It is made only if somebody wants to see it."""
         ...
 
     def check_cancelled(self) -> None:

@@ -16,7 +16,7 @@ from framegate.core.errors import Busy, NotFound, Unavailable
 from framegate.core.ports import ArtifactStore, CharacterStore, MediaFetcher, MediaSource
 from framegate.core.types import MediaKind
 
-MAX_NAME = 40
+MAX_NAME = 80
 DEFAULT_NAME = "Character"
 _TRIES = 20
 

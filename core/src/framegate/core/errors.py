@@ -9,6 +9,7 @@ FramegateError
 │   ├── JobNotFound
 │   └── ArtifactGone         the result existed and was removed
 ├── JobExists                the caller's own job id is taken
+├── IdempotencyMismatch      the caller's idempotency key was used for another request
 ├── Unauthorized             no key, or a wrong one
 ├── PermissionDenied         the key may not do this
 │   └── PlanRequired         the model needs a plan that the key does not have
@@ -79,6 +80,10 @@ class ArtifactGone(NotFound):
 
 class JobExists(FramegateError):
     code = "job_exists"
+
+
+class IdempotencyMismatch(FramegateError):
+    code = "idempotency_mismatch"
 
 
 class Unauthorized(FramegateError):

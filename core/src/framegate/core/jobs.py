@@ -48,7 +48,11 @@ class Job(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     ``model`` is the name that was asked for, ``served_by`` the id of the ModelSpec behind it. ``owner``
     is the name of the key that submitted it. ``labels`` are the dialect's own notes on it. Every video has
-    a ``share_id``: whoever is given it may make new videos from this one.
+    a ``share_id``: whoever is given it may make new videos from this one. A ``collection`` is what its owner
+    finds it in, page by page. ``webhooks`` are the URLs that are told of its end.
+
+    A higher ``priority`` is served first. ``running_limits`` are the groups that the job counts in while it
+    runs, each with the most that may run at once; no other job of such a group starts beyond it.
     """
 
     id: str
@@ -60,11 +64,14 @@ class Job(Struct, frozen=True, kw_only=True, omit_defaults=True):
     shots: tuple[Shot, ...]
     created_at: float
     owner: str = ""
-    max_running: int = 0
+    priority: int = 0
+    running_limits: dict[str, int] = {}
     changes: tuple[Change, ...] = ()
     request_id: str = ""
     labels: dict[str, str] = {}
     share_id: str = ""
+    collection: str = ""
+    webhooks: tuple[str, ...] = ()
 
     state: JobState = JobState.QUEUED
     attempt: int = 0
@@ -82,14 +89,21 @@ class Job(Struct, frozen=True, kw_only=True, omit_defaults=True):
         return self.shots[0].seed
 
     @property
-    def files(self) -> tuple[str, ...]:
-        """The keys of its results and inputs."""
-        return (*(artifact.key for artifact in self.artifacts), *(ref.key for ref in self.inputs))
-
-    @property
     def inputs(self) -> tuple[MediaRef, ...]:
         request = self.request
-        return tuple(ref for ref in (request.image, request.last_image, request.video) if ref)
+        given = (request.image, request.mask, request.last_image, request.video)
+        return tuple(ref for ref in given if ref)
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The keys of all that may be stored for it: results and inputs."""
+        results = (key for artifact in self.artifacts for key in artifact.files)
+        return (*results, *self.looks, *(ref.key for ref in self.inputs))
+
+    @property
+    def looks(self) -> tuple[str, ...]:
+        """The keys of the looks at its unfinished work, in the order in which they come."""
+        return tuple(f"results/{self.id}/look-{number}.png" for number in range(self.request.num_looks))
 
 
 class IllegalTransition(Exception):

@@ -33,6 +33,10 @@ class Range(Struct, frozen=True):
         return Range(max(self.min, other.min), min(self.max, other.max))
 
 
+_MOST_OBLONG = 4.0
+_OFF_RATIO = 0.03
+
+
 class SizeRule(Struct, frozen=True):
     """Width and height in pixels: each a multiple of ``multiple_of``, within ``min_side`` … ``max_side``,
     at most ``max_pixels`` together."""
@@ -72,6 +76,20 @@ class SizeRule(Struct, frozen=True):
 
         fitted_width = side(width, self.max_pixels / smallest)
         return fitted_width, side(height, self.max_pixels / fitted_width)
+
+    def filling(self, pixels: int, ratio: float) -> tuple[int, int]:
+        """The size of that ``ratio`` (width to height) which fills ``pixels`` and never exceeds them.
+
+        Both sides are rounded down to the grid. Where that makes the shape more oblong by over 3 %, the
+        longer side gives way. A ratio beyond 4:1 is taken for 4:1.
+        """
+        step, pixels = self.multiple_of, min(pixels, self.max_pixels)
+        oblong = min(max(ratio, 1 / ratio), _MOST_OBLONG)
+        short = max(step, round(math.sqrt(pixels / oblong)) // step * step)
+        # The nearest whole sides may hold a few pixels more than there are.
+        most = min(round(math.sqrt(pixels * oblong)), pixels / short, short * oblong * (1 + _OFF_RATIO))
+        long = int(most // step) * step
+        return self.fit(*((long, short) if ratio >= 1 else (short, long)))
 
     def narrowed(self, other: "SizeRule | None") -> "SizeRule":
         """The sizes that both allow; ``self`` where there are none."""
@@ -187,10 +205,12 @@ class ModelSpec(Struct, frozen=True, kw_only=True):
         frames: FrameRule | None,
         defaults: Defaults,
         max_duration: float | None = None,
+        tasks: frozenset[Task] = frozenset(),
     ) -> "ModelSpec":
         """The same model behind a name that promises less."""
         return replace(
             self,
+            tasks=self.tasks & tasks or self.tasks,
             sizes=self.sizes.narrowed(sizes),
             frames=self.frames.narrowed(frames),
             max_duration=self.max_duration if max_duration is None else min(self.max_duration, max_duration),
@@ -218,6 +238,9 @@ _FALLBACK = Defaults(
 
 _STRENGTH = Range(0.0, 1.0)
 
+MAX_EXTENDED = 600.0
+"""Seconds that an extended video may have in all: no longer one is taken as an input."""
+
 
 def fit(spec: ModelSpec, request: GenerationRequest) -> Fitted:
     """Fit ``request`` to ``spec``; every deviation from what was asked is in ``changes``.
@@ -241,7 +264,7 @@ def fit(spec: ModelSpec, request: GenerationRequest) -> Fitted:
         settle(name, asked, used, f"the model takes {limits.min:g} to {limits.max:g}")
         return used
 
-    width, height = spec.sizes.fit(*_wanted_size(request, defaults))
+    width, height = _size(spec.sizes, request, defaults)
     why_size = f"the model takes multiples of {spec.sizes.multiple_of} within its limits"
     settle("width", request.width, width, why_size)
     settle("height", request.height, height, why_size)
@@ -250,8 +273,9 @@ def fit(spec: ModelSpec, request: GenerationRequest) -> Fitted:
     if request.task.output == "video":
         fps = within("fps", spec.fps, defaults.fps)
         wanted = _wanted_frames(spec, request, defaults, fps)
-        # Beyond the maximum of one shot, and in a storyboard, every count can be made: planning splits it.
-        free = wanted > spec.frames.max or request.storyboard
+        # Beyond the maximum of one shot, in a storyboard, and where the first frame is dropped anyway, every
+        # count can be made: planning splits it.
+        free = wanted > spec.frames.max or request.storyboard or request.extends_video
         num_frames = round(wanted) if free else spec.frames.nearest(wanted)
         why_frames = f"the model's frame counts are {spec.frames}, at least {spec.frames.min}"
         if request.num_frames is not None:
@@ -259,6 +283,7 @@ def fit(spec: ModelSpec, request: GenerationRequest) -> Fitted:
         elif abs(num_frames - wanted) > 0.5:  # a video has whole frames
             settle("duration", request.duration, num_frames / fps, why_frames)
         settle("num_outputs", request.num_outputs, 1, "one video is made at a time")
+        _check_extended(request, num_frames / fps)
     elif not 1 <= num_frames <= spec.max_outputs:
         raise InvalidRequest(
             f"{num_frames} pictures were asked for; {spec.id} makes 1 to {spec.max_outputs} at once.",
@@ -302,22 +327,35 @@ def _check_supported(spec: ModelSpec, request: GenerationRequest) -> None:
             )
 
 
-def _wanted_size(request: GenerationRequest, defaults: Defaults) -> tuple[float, float]:
-    """Asked sides as they are; missing ones from the input picture's ratio (at the default's area)."""
+def _check_extended(request: GenerationRequest, seconds: float) -> None:
+    before = request.video.duration if request.extends_video and request.video else 0.0
+    if before and before + seconds > MAX_EXTENDED:
+        raise InvalidRequest(
+            f"{seconds:.2f} s after a video of {before:.2f} s are asked for; together they may be at most "
+            f"{MAX_EXTENDED:g} s.",
+            param=request.length_param,
+        )
+
+
+def _size(sizes: SizeRule, request: GenerationRequest, defaults: Defaults) -> tuple[int, int]:
+    """Asked sides, as near as the model makes them; missing ones from the input picture's ratio (at the
+    default's area, if no other is asked for)."""
     assert defaults.width is not None
     assert defaults.height is not None
     source = request.image or request.video
     ratio = source.width / source.height if source else defaults.width / defaults.height
     match request.width, request.height:
         case int(width), int(height):
-            return width, height
+            return sizes.fit(width, height)
         case int(width), None:
-            return width, width / ratio
+            return sizes.fit(width, width / ratio)
         case None, int(height):
-            return height * ratio, height
+            return sizes.fit(height * ratio, height)
+        case _ if request.max_pixels is not None:
+            return sizes.filling(request.max_pixels, ratio)
         case _:
             area = defaults.width * defaults.height
-            return math.sqrt(area * ratio), math.sqrt(area / ratio)
+            return sizes.fit(math.sqrt(area * ratio), math.sqrt(area / ratio))
 
 
 def _wanted_frames(spec: ModelSpec, request: GenerationRequest, defaults: Defaults, fps: float) -> float:

@@ -1,7 +1,8 @@
 """From a fitted request to the shots that make it. Pure.
 
-A shot that goes on from the one before is conditioned on that one's last frame, makes it once more as
-its own first frame and drops it, so that a seam neither repeats a frame nor skips one.
+A shot that goes on from the one before (the first one: from the video that is extended) is conditioned on
+that one's last frame, makes it once more as its own first frame and drops it, so that a seam neither repeats
+a frame nor skips one.
 """
 
 from itertools import accumulate, pairwise
@@ -36,7 +37,7 @@ def plan(spec: ModelSpec, fitted: Fitted, seed: int, *, style_prompt: str = "") 
     pieces = [
         (scene.prompt, length)
         for index, scene in enumerate(_scenes(fitted))
-        for length in _split(spec, fitted, scene, continues=index > 0)
+        for length in _split(spec, fitted, scene, continues=index > 0 or request.extends_video)
     ]
     if len(pieces) > MAX_SHOTS:
         raise _too_many(spec, fitted)
@@ -52,11 +53,12 @@ def plan(spec: ModelSpec, fitted: Fitted, seed: int, *, style_prompt: str = "") 
             prompt,
             style_prompt,
             seed=seed + index,
-            num_frames=spec.frames.at_least(length + (index > 0)),
+            num_frames=spec.frames.at_least(length + continues),
             keep_frames=length,
-            continues=index > 0,
+            continues=continues,
         )
         for index, (prompt, length) in enumerate(pieces)
+        for continues in (index > 0 or request.extends_video,)
     )
 
 

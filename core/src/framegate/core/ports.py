@@ -46,18 +46,48 @@ class Limits(Struct, frozen=True):
     owner_max_active: int = 0
 
 
+class Once(Struct, frozen=True, kw_only=True):
+    """How a submission is known again, so that it makes one job however often it is sent.
+
+    ``key`` names it among its owner's, ``fingerprint`` is a digest of what was asked. It is remembered for
+    ``seconds``, and as long as the job's record is there.
+
+    Some clients say only in their second sending that it is one. For them the first has ``repeat`` False: it
+    makes a job of its own and leaves its mark for the repeats, but for one case: a repeat that was sent while
+    the first was still being read made the job within the last ``age`` seconds.
+    """
+
+    key: str
+    fingerprint: str = ""
+    seconds: int = 86_400
+    repeat: bool = True
+    age: float = 0.0
+
+
+class Page(Struct, frozen=True):
+    """A part of a list, and whether it goes on."""
+
+    jobs: Sequence[Job]
+    has_more: bool
+
+
 class JobStore(Protocol):
     """The truth about jobs, seen from the API.
 
     Every method raises `Unavailable` when the store can't be reached.
     """
 
-    async def submit(self, job: Job, *, limits: Limits) -> None:
-        """Write ``job`` and its ticket in one step. With the label ``result_name`` set, `find_result_name`
-        finds the job by it.
+    async def foresee(self, job_id: str, owner: str, *, limits: Limits, once: Once | None) -> Job | None:
+        """What `submit` would say now to a job with this id ("": a new one): it raises the same errors, and
+        returns the earlier job that ``once`` names, if there is one. Nothing is written."""
+        ...
+
+    async def submit(self, job: Job, *, limits: Limits, once: Once | None = None) -> Job:
+        """Write ``job`` and its ticket in one step, and return it; or return the earlier job that ``once``
+        names. With the label ``result_name`` set, `find_result_name` finds the job by it.
 
         Raises:
-            JobExists, QueueFull, KeyLimitReached: nothing was written.
+            JobExists, IdempotencyMismatch, QueueFull, KeyLimitReached: nothing was written.
         """
         ...
 
@@ -75,14 +105,31 @@ class JobStore(Protocol):
         """Newest first. ``owner`` None: everybody's; no ``states``: all."""
         ...
 
+    async def page(
+        self, collection: str, *, owner: str, after: str, limit: int, newest_first: bool
+    ) -> Page | None:
+        """At most ``limit`` jobs of the owner's ``collection``, in the order of their submission, from the
+        one that follows the job ``after`` ("": from the first). None: ``after`` is not in it."""
+        ...
+
     async def queue_position(self, job: Job) -> int | None:
-        """How many jobs of its queue will be served before it, plus one; None when it is not queued."""
+        """How many jobs of its queue will be served before it, plus one; None when it is not queued. No more
+        jobs may come, and limits on running jobs are left out of the account."""
         ...
 
     async def counts(self) -> QueueCounts: ...
 
     async def cancel(self, job_id: str) -> Job | None:
         """Cancel, or ask the job's worker to stop; the job as it is then."""
+        ...
+
+    async def delete(self, job_id: str) -> Job | None:
+        """Cancel the job if it has not ended, and take it out of everybody's sight; as it was before. What
+        is left of it is removed by `forget`, or else by retention."""
+        ...
+
+    async def forget(self, job: Job) -> None:
+        """Remove the record of a job that has ended and whose files are gone."""
         ...
 
     def changes(self, job_id: str) -> AbstractAsyncContextManager[AsyncGenerator[None, None]]:

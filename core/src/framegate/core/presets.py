@@ -4,16 +4,17 @@ line (``[presets] sora2api = {video = "wan22", image = "preview"}``), and at ``p
 from msgspec import Struct
 
 from framegate.core.models import Defaults, FrameRule, SizeRule
-from framegate.core.types import MediaKind
+from framegate.core.types import MediaKind, Task
 
 FALLBACK_MODEL = "preview"
 PRO_PLAN = "chatgpt_pro"
 
 
 class PresetName(Struct, frozen=True):
-    """One name of a preset. ``sizes``, ``frames`` and ``max_duration`` (seconds) are what its own document
-    promises: whatever model stands behind the name is narrowed to them, so that a client meets the same
-    rules everywhere."""
+    """One name of a preset. ``sizes``, ``frames``, ``max_duration`` (seconds) and ``tasks`` (none: any) are
+    what its own document promises: whatever model stands behind the name is narrowed to them, so that a
+    client meets the same rules everywhere. ``max_running``: so many of its jobs run at once; 0 for any
+    number."""
 
     name: str
     kind: MediaKind
@@ -21,7 +22,9 @@ class PresetName(Struct, frozen=True):
     sizes: SizeRule | None = None
     frames: FrameRule | None = None
     max_duration: float | None = None
+    tasks: frozenset[Task] = frozenset()
     plan: str = ""
+    max_running: int = 0
 
 
 def _sora2() -> list[PresetName]:
@@ -83,7 +86,9 @@ PRESETS: dict[str, tuple[PresetName, ...]] = {
                 width=832, height=480, fps=16.0, num_frames=81, num_inference_steps=30, guidance_scale=3.0
             ),
             sizes=SizeRule(multiple_of=16, min_side=256, max_side=1664, max_pixels=399_360),
-            frames=FrameRule(step=4, offset=1, min=25, max=117),
+            frames=FrameRule(step=4, offset=1, min=25, max=121),
+            tasks=frozenset({Task.IMAGE_TO_VIDEO}),
+            max_running=2,
         ),
     ),
     "openai-chat": tuple(
@@ -96,9 +101,36 @@ PRESETS: dict[str, tuple[PresetName, ...]] = {
         )
         for shape, width, height in (("landscape", 1024, 576), ("portrait", 576, 1024))
     ),
-    "openai-videos": tuple(
-        PresetName(name, MediaKind.VIDEO, Defaults(width=720, height=1280, fps=24.0, duration=4.0))
-        for name in ("sora-2", "sora-2-pro")
+    "openai-videos": (
+        *(
+            PresetName(name, MediaKind.VIDEO, Defaults(width=720, height=1280, fps=24.0, duration=4.0))
+            for name in (
+                "sora-2",
+                "sora-2-2025-10-06",
+                "sora-2-2025-12-08",
+                "sora-2-pro",
+                "sora-2-pro-2025-10-06",
+            )
+        ),
+        *(
+            PresetName(name, MediaKind.IMAGE, Defaults(width=1024, height=1024))
+            for name in (
+                "gpt-image-2.6-sunburst",
+                "gpt-image-2.6-flare",
+                "gpt-image-2.5-sunburst",
+                "gpt-image-2.5-sunburst-2026-09-08",
+                "gpt-image-2.5-flare",
+                "gpt-image-2.5-flare-2026-09-08",
+                "gpt-image-2",
+                "gpt-image-2-2026-04-21",
+                "gpt-image-1.5",
+                "gpt-image-1",
+                "gpt-image-1-mini",
+                "chatgpt-image-latest",
+                "dall-e-3",
+                "dall-e-2",
+            )
+        ),
     ),
     "sora2api": tuple(_sora2()),
 }

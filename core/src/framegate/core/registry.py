@@ -2,9 +2,9 @@
 
 import difflib
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any, TypeAlias
 
-from msgspec import Struct, field
+from msgspec import Meta, Struct, field
 from msgspec.structs import replace
 
 from framegate.core.errors import ConfigError, ModelNotFound
@@ -12,22 +12,33 @@ from framegate.core.models import Defaults, ModelSpec
 from framegate.core.presets import FALLBACK_MODEL, PRESETS
 from framegate.core.types import MediaKind
 
+_MaxRunning: TypeAlias = Annotated[int, Meta(ge=0)]
+
 
 class ModelConfig(Struct, frozen=True, forbid_unknown_fields=True):
-    """``[models.NAME]``: serve the model ``backend`` of a plugin (its own name if left out) as NAME."""
+    """``[models.NAME]``: serve the model ``backend`` of a plugin (its own name if left out) as NAME.
+
+    ``max_running``: how many of its jobs may run at once, by whatever name they ask for it; 0 for any number.
+    """
 
     backend: str | None = None
     source: str | None = None
     options: dict[str, Any] = {}
     defaults: Defaults = field(default_factory=Defaults)
+    max_running: _MaxRunning = 0
 
 
 class AliasConfig(Struct, frozen=True, forbid_unknown_fields=True):
-    """``[aliases.NAME]``: NAME means ``model`` with ``defaults``; ``plan`` is what a key needs to use it."""
+    """``[aliases.NAME]``: NAME means ``model`` with ``defaults``; ``plan`` is what a key needs to use it.
+
+    ``max_running``: how many jobs of this name may run at once, within what ``model`` allows; 0 for any
+    number.
+    """
 
     model: str
     defaults: Defaults = field(default_factory=Defaults)
     plan: str = ""
+    max_running: _MaxRunning | None = None
 
 
 class PresetConfig(Struct, frozen=True, forbid_unknown_fields=True):
@@ -40,13 +51,15 @@ class PresetConfig(Struct, frozen=True, forbid_unknown_fields=True):
 
 class ServedModel(Struct, frozen=True):
     """A name that requests may use. ``spec.id`` tells which model really runs, ``kind`` what the name is
-    for, where a preset says so."""
+    for, where a preset says so. ``running_limits`` are the groups that its jobs count in while they run, each
+    with the most that may run at once."""
 
     name: str
     spec: ModelSpec
     plan: str = ""
     preset: str = ""
     kind: MediaKind | None = None
+    running_limits: Mapping[str, int] = {}
 
     def makes(self, kind: MediaKind) -> bool:
         """Is this a name for pictures, or for videos?"""
@@ -69,7 +82,11 @@ class Registry:
         presets: Mapping[str, PresetConfig] | None = None,
     ) -> None:
         self.specs = self._serve(offered, models or {})
-        self._names = {name: ServedModel(name, spec) for name, spec in self.specs.items()}
+        limits = {name: config.max_running for name, config in (models or {}).items()}
+        self._names = {
+            name: ServedModel(name, spec, running_limits=_limited({}, f"model:{name}", limits.get(name)))
+            for name, spec in self.specs.items()
+        }
         self._add_presets(presets or {})
         self._add_aliases(aliases or {})
 
@@ -132,9 +149,12 @@ class Registry:
                         continue  # a server without the preview plugin has only what it was configured for
                     raise ConfigError(f"presets.{preset}: there is no served model {target!r}.")
                 spec = self.specs[target].narrowed(
-                    entry.sizes, entry.frames, entry.defaults, entry.max_duration
+                    entry.sizes, entry.frames, entry.defaults, entry.max_duration, entry.tasks
                 )
-                self._names[entry.name] = ServedModel(entry.name, spec, entry.plan, preset, entry.kind)
+                limits = _limited(self._names[target].running_limits, f"name:{entry.name}", entry.max_running)
+                self._names[entry.name] = ServedModel(
+                    entry.name, spec, entry.plan, preset, entry.kind, limits
+                )
 
     def _add_aliases(self, configured: Mapping[str, AliasConfig]) -> None:
         waiting = dict(configured)
@@ -158,4 +178,15 @@ class Registry:
         if target is None:
             raise ConfigError(f"aliases.{name}: there is no model {alias.model!r}.")
         spec = target.spec.narrowed(None, None, alias.defaults)
-        self._names[name] = ServedModel(name, spec, alias.plan or target.plan, target.preset, target.kind)
+        limits = _limited(target.running_limits, f"name:{name}", alias.max_running)
+        self._names[name] = ServedModel(
+            name, spec, alias.plan or target.plan, target.preset, target.kind, limits
+        )
+
+
+def _limited(limits: Mapping[str, int], group: str, most: int | None) -> Mapping[str, int]:
+    """``limits`` with the one of ``group`` set to ``most``, where that is said; 0 takes it away."""
+    if most is None:
+        return limits
+    others = {name: limit for name, limit in limits.items() if name != group}
+    return {**others, group: most} if most else others

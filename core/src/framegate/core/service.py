@@ -3,9 +3,10 @@
 import asyncio
 import re
 import secrets
+import shutil
 import time
 import uuid
-from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
 from contextlib import aclosing
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from framegate.core.casting import Casting
 from framegate.core.characters import Character
 from framegate.core.errors import (
     ArtifactGone,
+    IdempotencyMismatch,
     InvalidRequest,
     JobExists,
     JobNotFound,
@@ -36,14 +38,17 @@ from framegate.core.ports import (
     Limits,
     MediaFetcher,
     MediaSource,
+    Once,
+    Page,
     QueueCounts,
     WorkerInfo,
 )
 from framegate.core.reading import SharedReads
 from framegate.core.registry import Registry, ServedModel
-from framegate.core.sources import CLEANED_UP, JobSources, as_remix, from_picture
+from framegate.core.sources import CLEANED_UP, JobSources, as_remix, from_picture, like, video_of
 from framegate.core.styles import STYLES, Style, find_style
-from framegate.core.types import Artifact, GenerationRequest, MediaKind, Task
+from framegate.core.types import Artifact, GenerationRequest, MediaKind, Task, Variant
+from framegate.core.webhooks import NoWebhooks, WebhookPolicy
 
 log = structlog.get_logger(__name__)
 
@@ -51,18 +56,21 @@ MAX_PROMPT = 100_000
 SEED_RANGE = 2**31
 LINK_SECONDS = 3600.0
 RESULT_GONE = "The result was removed: its retention time is over."
+VARIANTS_AT_ONCE = 2
+"""Each of them decodes a video."""
 _SHARE_ID = re.compile(r"s_[0-9a-f]{32}")
 
 
 class Client(Struct, frozen=True):
-    """Who asks: the name, the plan and the limits of a key (0 is none). ``name`` is empty where no keys are
-    configured, and for the operator: both may use everything."""
+    """Who asks: the name, the plan, the limits (0 is none) and the priority of a key. ``name`` is empty where
+    no keys are configured, and for the operator: both may use everything."""
 
     name: str = ""
     plan: str = ""
     max_queued: int = 0
     max_running: int = 0
     max_active: int = 0
+    priority: int = 0
 
     def may_use(self, served: ServedModel) -> bool:
         return not self.name or served.plan in ("", self.plan)
@@ -74,9 +82,15 @@ class Submission(Struct, frozen=True, kw_only=True):
     ``media`` holds inputs by request field ("image", "last_image", "video"). ``job_id`` is the client's
     own id for it, if the dialect allows one. ``labels`` are kept with the job for the dialect.
 
-    ``remix_of`` is the share id of a video to start from; it decides the task. ``characters`` are the
-    usernames that the prompt mentions: the first that is a character of this client's gives the job its
-    picture, unless it has an input already. ``require_worker``: refuse it while no worker could run it.
+    ``remix_of`` is the share id of a video to start from, ``remix_video`` one that the client sends; either
+    decides the task. With ``like_source`` what the request leaves open (size, rate, length) is as in that
+    video. ``characters`` are the usernames that the prompt mentions: the first that is a character of this
+    client's gives the job its picture, unless it has an input already. ``require_worker``: refuse it while no
+    worker could run it.
+
+    ``once``: how a repeat of it is known, which is given the first one's job. ``collection`` is the list in
+    which `JobService.page` finds it. ``webhook_url`` is told of a video's end, beside the server's own.
+    ``priority`` is added to the client's; a higher one is served first.
     """
 
     dialect: str
@@ -87,13 +101,22 @@ class Submission(Struct, frozen=True, kw_only=True):
     request_id: str = ""
     labels: Mapping[str, str] = {}
     remix_of: str = ""
+    remix_video: MediaSource | None = None
+    like_source: bool = False
     characters: tuple[str, ...] = ()
     require_worker: bool = False
+    once: Once | None = None
+    collection: str = ""
+    webhook_url: str = ""
+    priority: int = 0
 
 
 class JobService:
     """Jobs, from the outside. ``owner`` None means the operator, who sees everybody's jobs; every other
-    owner finds only their own."""
+    owner finds only their own.
+
+    ``max_queued`` is how many jobs may wait (0: any number); ``webhooks`` says who is told of a video's end.
+    """
 
     def __init__(
         self,
@@ -105,6 +128,7 @@ class JobService:
         characters: CharacterStore,
         max_queued: int,
         styles: Mapping[str, Style] = STYLES,
+        webhooks: WebhookPolicy | None = None,
     ) -> None:
         self.registry = registry
         self.max_queued = max_queued
@@ -112,8 +136,10 @@ class JobService:
         self._store = store
         self._artifacts = artifacts
         self._media = media
+        self._webhooks = webhooks or NoWebhooks()
         self._reads = SharedReads(store)
         self._casting = Casting(characters, artifacts, media)
+        self._variants = asyncio.Semaphore(VARIANTS_AT_ONCE)
 
     def model(self, name: str) -> ServedModel:
         """Raises:
@@ -123,12 +149,12 @@ class JobService:
 
     async def submit(self, submission: Submission) -> Job:
         """Check, fit and plan the request, store its inputs, and queue it. When this returns, the job
-        survives whatever happens.
+        survives whatever happens. With ``once`` it may be an earlier one, in whatever state.
 
         Raises:
             ModelNotFound, PlanRequired, InvalidRequest, NoWorker: nothing was stored.
             NotFound, ArtifactGone: the video to be remixed does not exist, or not any more; likewise.
-            JobExists, QueueFull, KeyLimitReached: likewise; the inputs are removed again.
+            JobExists, IdempotencyMismatch, QueueFull, KeyLimitReached: likewise; inputs are removed again.
             Unavailable: the store can't be reached; there may be a job, if only its answer was lost.
         """
         request, client = submission.request, submission.client
@@ -136,11 +162,23 @@ class JobService:
         if not client.may_use(served):
             raise PlanRequired(f"The model {request.model} needs the plan {served.plan}.", plan=served.plan)
         _check_prompt(request)
-        if submission.job_id and await self._store.get(submission.job_id):
-            raise JobExists(f"There is a job with the id {submission.job_id} already.", param="job_id")
+        webhooks = self._webhooks.addresses(submission.webhook_url)
+        limits = Limits(
+            max_queued=self.max_queued,
+            owner_max_queued=client.max_queued,
+            owner_max_active=client.max_active,
+        )
+        # A full queue and a repeat are answered at once; only `submit` below says it for sure.
+        earlier = await self._store.foresee(
+            submission.job_id, client.name, limits=limits, once=submission.once
+        )
+        if earlier:
+            return earlier
         remixed = await self.find_shared(submission.remix_of) if submission.remix_of else None
         character: Character | None = None
-        if remixed:
+        if remixed or submission.remix_video:
+            if remixed and submission.like_source:
+                request = like(video_of(remixed), request)
             request = as_remix(served.spec, request)
         elif not submission.media:
             character = await self._casting.first_of(submission.characters, client.name)
@@ -153,24 +191,24 @@ class JobService:
         try:
             await sources.take(submission.media)
             if remixed:
-                await sources.take_remixed(remixed, request.task)
+                await sources.take_remixed(remixed, request)
+            if submission.remix_video:
+                request = await self._take_source(sources, submission, submission.remix_video, request)
             if character:
                 await sources.take_character(character)
-            job = self._make_job(submission, served, replace(request, **sources.taken))
+            job = self._make_job(submission, served, replace(request, **sources.taken), webhooks)
         except BaseException:  # whatever happened, a client's leaving too: no job came to use them
             await sources.discard()
             raise
-        limits = Limits(
-            max_queued=self.max_queued,
-            owner_max_queued=client.max_queued,
-            owner_max_active=client.max_active,
-        )
         try:
-            await self._store.submit(job, limits=limits)
-        except (JobExists, QueueFull, KeyLimitReached):
+            made = await self._store.submit(job, limits=limits, once=submission.once)
+        except (JobExists, IdempotencyMismatch, QueueFull, KeyLimitReached):
             # Only these say for sure that there is no job. One whose answer was lost may exist and need them.
             await sources.discard()
             raise
+        if made.id != job.id:
+            await sources.discard()
+            return made
         log.info(
             "job_submitted", job_id=job.id, dialect=job.dialect, model=job.model, served_by=job.served_by
         )
@@ -180,11 +218,30 @@ class JobService:
         if not any(served.spec.id in worker.models for worker in await self._store.workers()):
             raise NoWorker(f"No worker that runs the model {served.name} is alive; try again shortly.")
 
-    def _make_job(self, submission: Submission, served: ServedModel, request: GenerationRequest) -> Job:
+    async def _take_source(
+        self, sources: JobSources, submission: Submission, source: MediaSource, request: GenerationRequest
+    ) -> GenerationRequest:
+        """The request in the light of the video that it starts from."""
+        video = await sources.take_video(source)
+        if submission.like_source:
+            request = like(video, request)
+        request = as_remix(self.registry.resolve(request.model).spec, request)
+        if request.task == Task.IMAGE_TO_VIDEO and not request.extends_video:
+            await sources.first_frame_instead()
+        return request
+
+    def _make_job(
+        self,
+        submission: Submission,
+        served: ServedModel,
+        request: GenerationRequest,
+        webhooks: tuple[str, ...],
+    ) -> Job:
         _check_inputs(request)
         fitted = fit(served.spec, request)
         style = find_style(self.styles, fitted.request.style)
         seed = secrets.randbelow(SEED_RANGE) if request.seed is None else request.seed
+        is_video = request.task.output == MediaKind.VIDEO
         return Job(
             id=submission.job_id or uuid.uuid4().hex,
             model=request.model,
@@ -196,10 +253,13 @@ class JobService:
             changes=fitted.changes,
             created_at=time.time(),
             owner=submission.client.name,
-            max_running=submission.client.max_running,
+            priority=submission.client.priority + submission.priority,
+            running_limits=_running_limits(submission.client, served),
             request_id=submission.request_id,
             labels=dict(submission.labels),
-            share_id=new_share_id() if request.task.output == MediaKind.VIDEO else "",
+            share_id=new_share_id() if is_video else "",
+            collection=submission.collection,
+            webhooks=webhooks if is_video else (),
         )
 
     async def get(self, job_id: str, owner: str | None = None) -> Job:
@@ -216,6 +276,27 @@ class JobService:
     ) -> Sequence[Job]:
         """Newest first."""
         return await self._store.list(owner=owner, states=states, limit=limit)
+
+    async def page(
+        self,
+        collection: str,
+        *,
+        owner: str,
+        after: str = "",
+        limit: int = 20,
+        newest_first: bool = True,
+    ) -> Page:
+        """At most ``limit`` jobs of the owner's ``collection``, from the one that follows the job ``after``.
+
+        Raises:
+            NotFound: there is no job ``after`` in it.
+        """
+        page = await self._store.page(
+            collection, owner=owner, after=after, limit=limit, newest_first=newest_first
+        )
+        if page is None:
+            raise NotFound(f"There is no job {after[:100]!r} to go on after.", param="after")
+        return page
 
     async def watch(self, job_id: str, owner: str | None = None) -> AsyncGenerator[Job, None]:
         """The job now and after every change, until it has finished (its last state included).
@@ -252,6 +333,24 @@ class JobService:
         if job is None:
             raise JobNotFound(f"There is no job {job_id[:100]!r}.")
         return job
+
+    async def delete(self, job_id: str, owner: str | None = None) -> None:
+        """Remove a job with its files, cancelling it first if it has not ended. Nobody finds it any more.
+
+        Raises:
+            JobNotFound: as for `get`.
+        """
+        await self.get(job_id, owner)
+        job = await self._store.delete(job_id)
+        if job is None:
+            raise JobNotFound(f"There is no job {job_id[:100]!r}.")
+        await asyncio.to_thread(self._remove_files, job)
+        await self._store.forget(job)
+        log.info("job_deleted", job_id=job_id, state=job.state)
+
+    def _remove_files(self, job: Job) -> None:
+        for key in job.files:
+            self._artifacts.delete(key)
 
     async def find_result_name(self, owner: str, name: str) -> Job | None:
         """The newest job of ``owner`` whose result the client asked to be called ``name``."""
@@ -339,6 +438,46 @@ class JobService:
         except NotFound:
             raise ArtifactGone(RESULT_GONE) from None
 
+    async def look_path(self, job: Job, number: int) -> Path | None:
+        """A local file with a look at the unfinished work, counted from 0; None if there is none (yet)."""
+        if number >= len(job.looks):
+            return None
+        return await asyncio.to_thread(self._artifacts.path, job.looks[number])
+
+    async def variant_path(
+        self, video: Artifact, variant: Variant, make: Callable[[Path, Path], None]
+    ) -> Path:
+        """A local file with a picture of a result video. ``make(video, picture)`` writes it, in a thread,
+        where there is none yet.
+
+        Raises:
+            ArtifactGone: as for `result_path`.
+        """
+        source = await self.result_path(video)
+        key = video.variant_key(variant)
+        if path := await asyncio.to_thread(self._artifacts.path, key):
+            return path
+        async with self._variants:
+            # Who waited here may have waited for this very one.
+            if path := await asyncio.to_thread(self._artifacts.path, key):
+                return path
+            return await asyncio.to_thread(self._make_variant, video, key, source, make)
+
+    def _make_variant(
+        self, video: Artifact, key: str, source: Path, make: Callable[[Path, Path], None]
+    ) -> Path:
+        folder = self._artifacts.workdir(f"variant-{uuid.uuid4().hex}")
+        try:
+            make(source, folder / "picture")
+            self._artifacts.put(folder / "picture", key)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+        path = self._artifacts.path(key)
+        if path is None or self._artifacts.path(video.key) is None:  # its time was over meanwhile
+            self._artifacts.delete(key)
+            raise ArtifactGone(RESULT_GONE)
+        return path
+
     async def queue_position(self, job: Job) -> int | None:
         return await self._store.queue_position(job)
 
@@ -347,6 +486,11 @@ class JobService:
 
     async def workers(self) -> Sequence[WorkerInfo]:
         return await self._store.workers()
+
+
+def _running_limits(client: Client, served: ServedModel) -> dict[str, int]:
+    own = {f"key:{client.name}": client.max_running} if client.max_running else {}
+    return {**own, **served.running_limits}
 
 
 def _check_prompt(request: GenerationRequest) -> None:
@@ -365,7 +509,15 @@ def _check_prompt(request: GenerationRequest) -> None:
 
 
 def _check_inputs(request: GenerationRequest) -> None:
-    if request.task in (Task.IMAGE_TO_IMAGE, Task.IMAGE_TO_VIDEO) and request.image is None:
+    if (request.task == Task.VIDEO_TO_VIDEO or request.extends_video) and request.video is None:
+        raise InvalidRequest(f"{request.task} needs an input video.", param="video")
+    from_picture = request.task in (Task.IMAGE_TO_IMAGE, Task.IMAGE_TO_VIDEO)
+    if from_picture and not request.extends_video and request.image is None:
         raise InvalidRequest(f"{request.task} needs an input picture.", param="image")
-    if request.task == Task.VIDEO_TO_VIDEO and request.video is None:
-        raise InvalidRequest("video-to-video needs an input video.", param="video")
+    picture, mask = request.image, request.mask
+    if mask and picture and (mask.width, mask.height) != (picture.width, picture.height):
+        raise InvalidRequest(
+            f"The mask has {mask.width}×{mask.height} pixels, the picture {picture.width}×{picture.height}; "
+            "they should be of one size.",
+            param="mask",
+        )

@@ -14,19 +14,42 @@ from framegate.core.ports import ArtifactStore, MediaFetcher, MediaSource
 from framegate.core.threads import in_thread
 from framegate.core.types import GenerationRequest, MediaKind, MediaRef, Task
 
-_KINDS = {"image": MediaKind.IMAGE, "last_image": MediaKind.IMAGE, "video": MediaKind.VIDEO}
+_KINDS = {
+    "image": MediaKind.IMAGE,
+    "mask": MediaKind.IMAGE,
+    "last_image": MediaKind.IMAGE,
+    "video": MediaKind.VIDEO,
+}
 _FROM_PICTURE = {Task.TEXT_TO_IMAGE: Task.IMAGE_TO_IMAGE, Task.TEXT_TO_VIDEO: Task.IMAGE_TO_VIDEO}
 CLEANED_UP = "The source video was cleaned up: its retention time is over."
 
 
 def as_remix(spec: ModelSpec, request: GenerationRequest) -> GenerationRequest:
     """``request`` as a task from a source video: video-to-video where the model makes its whole length that
-    way, else image-to-video from its first frame."""
+    way, else image-to-video from its first frame. An extension goes on from its last one."""
+    if request.extends_video:
+        return replace(request, task=Task.IMAGE_TO_VIDEO)
     whole = replace(request, task=Task.VIDEO_TO_VIDEO)
     able = Task.VIDEO_TO_VIDEO in spec.tasks and not request.storyboard
     if able and fit(spec, whole).num_frames <= spec.frames.max:
         return whole
     return replace(request, task=Task.IMAGE_TO_VIDEO)
+
+
+def like(video: MediaRef, request: GenerationRequest) -> GenerationRequest:
+    """``request`` with what it leaves open as ``video`` has it: size, frame rate, and but for an extension
+    the length."""
+    width, height = request.width or video.width, request.height or video.height
+    request = replace(request, width=width, height=height, fps=request.fps or video.fps)
+    if request.extends_video or request.num_frames is not None or request.duration is not None:
+        return request
+    return replace(request, duration=video.duration)
+
+
+def video_of(job: Job) -> MediaRef:
+    """The video that a job has made."""
+    made = job.artifacts[0]
+    return MediaRef(MediaKind.VIDEO, made.key, made.width, made.height, made.num_frames, made.fps)
 
 
 def from_picture(request: GenerationRequest) -> GenerationRequest:
@@ -59,16 +82,31 @@ class JobSources:
                 error.param = error.param or name
                 raise
 
-    async def take_remixed(self, source: Job, task: Task) -> None:
-        """The video of ``source``, or where ``task`` starts from a picture, its first frame.
+    async def take_video(self, source: MediaSource) -> MediaRef:
+        """A source video that the client sends.
+
+        Raises:
+            InvalidMedia: as for `take`.
+        """
+        await self.take({"video": source})
+        return self._taken["video"]
+
+    async def first_frame_instead(self) -> None:
+        """Keep of the source video only the picture that it begins with."""
+        video = self._taken["video"]
+        self._taken["image"] = await self._media.take_frame(video, 0.0)
+        del self._taken["video"]
+        self._media.discard(video)
+
+    async def take_remixed(self, source: Job, request: GenerationRequest) -> None:
+        """The video of ``source``, or where ``request`` starts from a picture, its first frame.
 
         Raises:
             ArtifactGone: it was removed a moment ago.
         """
-        made = source.artifacts[0]
-        video = MediaRef(MediaKind.VIDEO, made.key, made.width, made.height, made.num_frames, made.fps)
+        video = video_of(source)
         try:
-            if task == Task.VIDEO_TO_VIDEO:
+            if request.extends_video or request.task == Task.VIDEO_TO_VIDEO:
                 self._taken["video"] = await self._copy(video)
             elif "image" not in self._taken:
                 self._taken["image"] = await self._media.take_frame(video, 0.0)

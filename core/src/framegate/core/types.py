@@ -36,6 +36,11 @@ class MediaRef(Struct, frozen=True, omit_defaults=True):
     num_frames: int = 1
     fps: float = 0.0
 
+    @property
+    def duration(self) -> float:
+        """Seconds; 0 for pictures."""
+        return self.num_frames / self.fps if self.fps else 0.0
+
 
 class StoryboardShot(Struct, frozen=True):
     """One shot of a storyboard: what it shows, for how many seconds."""
@@ -52,7 +57,12 @@ class GenerationRequest(Struct, frozen=True, omit_defaults=True):
     ``num_fragments`` makes a video in that many pieces, each going on from the last frame of the one
     before; its length stays the same. A ``storyboard`` says it all for a video of several shots, made one
     after the other, each going on from the last frame of the one before; ``prompt`` is then its whole text,
-    and ``duration``, ``num_frames`` and ``num_fragments`` don't count.
+    and ``duration``, ``num_frames`` and ``num_fragments`` don't count. With ``extends_video`` the result is
+    ``video``, followed by what the request asks for, which goes on from its last frame.
+
+    ``max_pixels``, where no size is asked for: the one of the input's ratio that fills so many. A ``mask`` as
+    large as ``image`` is white where that is to be made anew; black parts stay as they are. ``num_looks``: so
+    many pictures of the unfinished work are wanted, at most.
     """
 
     model: str
@@ -61,6 +71,7 @@ class GenerationRequest(Struct, frozen=True, omit_defaults=True):
     negative_prompt: str = ""
     width: int | None = None
     height: int | None = None
+    max_pixels: int | None = None
     num_frames: int | None = None
     duration: float | None = None
     fps: float | None = None
@@ -72,9 +83,12 @@ class GenerationRequest(Struct, frozen=True, omit_defaults=True):
     num_outputs: int = 1
     num_fragments: int = 1
     storyboard: tuple[StoryboardShot, ...] = ()
+    num_looks: int = 0
     image: MediaRef | None = None
+    mask: MediaRef | None = None
     last_image: MediaRef | None = None
     video: MediaRef | None = None
+    extends_video: bool = False
 
     @property
     def length_param(self) -> str:
@@ -89,9 +103,10 @@ class Shot(Struct, frozen=True, omit_defaults=True):
 
     Pictures are ``height``×``width``; a video has exactly ``num_frames`` of them at ``fps``, for images
     ``num_frames`` is how many pictures are wanted (``fps`` is 0). ``continues`` says that the
-    conditioning image is the last frame of the shot before. Where ``prompt`` holds more than the user's own
-    words (a style's), those are in ``caption``. Of the frames made, the first
-    ``drop_first`` (they repeat that frame) and all beyond ``keep_frames`` more are left out of the file.
+    conditioning image is the last frame of the shot before, or of the video that is extended. Where
+    ``prompt`` holds more than the user's own words (a style's), those are in ``caption``. Of the frames made,
+    the first ``drop_first`` (they repeat that frame) and all beyond ``keep_frames`` more are left out of the
+    file.
     """
 
     task: Task
@@ -122,6 +137,13 @@ class Shot(Struct, frozen=True, omit_defaults=True):
         return made if self.keep_frames is None else min(made, self.keep_frames)
 
 
+class Variant(StrEnum):
+    """A picture of a result video, made when somebody asks for it; the value ends its key."""
+
+    THUMBNAIL = "thumbnail.webp"
+    SPRITESHEET = "spritesheet.jpg"
+
+
 class Artifact(Struct, frozen=True, omit_defaults=True):
     """A result file. ``key`` is its place in the artifact store, ``size`` its bytes, ``duration`` seconds."""
 
@@ -134,6 +156,16 @@ class Artifact(Struct, frozen=True, omit_defaults=True):
     num_frames: int = 1
     fps: float = 0.0
     duration: float = 0.0
+
+    def variant_key(self, variant: Variant) -> str:
+        return f"{self.key}.{variant}"
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The keys of all files that there may be of it."""
+        if self.kind == MediaKind.IMAGE:
+            return (self.key,)
+        return (self.key, *(self.variant_key(variant) for variant in Variant))
 
 
 class Progress(Struct, frozen=True, omit_defaults=True):

@@ -6,7 +6,7 @@ import click
 from framegate.adapters.cli.options import config_options, json_option, parts_from
 from framegate.adapters.cli.output import print_json
 from framegate.adapters.settings import DEFAULT_FILE
-from framegate.adapters.wiring import Parts, open_backstage
+from framegate.adapters.wiring import Parts, open_backstage, open_courier
 from framegate.core.errors import ConfigError
 
 TEMPLATE = Path(__file__).with_name("framegate.toml")
@@ -59,5 +59,5 @@ async def _build(parts: Parts) -> None:
     """Make the app as `serve` would, up to the point where it would listen."""
     from framegate.adapters.http.app import create_app
 
-    async with open_backstage(parts) as backstage:
+    async with open_backstage(parts) as backstage, open_courier(parts):
         create_app(service=backstage.service, settings=parts.settings, dialects=parts.plugins.dialects)

@@ -36,6 +36,7 @@ class KeyRing:
                     max_queued=config.max_queued,
                     max_running=config.max_running,
                     max_active=config.max_active,
+                    priority=config.priority,
                 ),
             )
             for config in keys

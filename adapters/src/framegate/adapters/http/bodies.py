@@ -11,7 +11,7 @@ from typing import Any, TypeAlias, TypeVar, cast
 
 import msgspec
 from litestar import Request
-from litestar.datastructures import State, UploadFile
+from litestar.datastructures import FormMultiDict, State, UploadFile
 from litestar.exceptions import ClientException, InternalServerException
 from msgspec import Struct
 from msgspec.structs import asdict, fields
@@ -32,16 +32,19 @@ Model = TypeVar("Model", bound=Struct)
 
 JSON = "application/json"
 MULTIPART = "multipart/form-data"
+FORMS = (MULTIPART, "application/x-www-form-urlencoded")
 _OPT = "request_body"
 
 
 class RequestBody(Struct, frozen=True):
-    """What a handler reads, for the API docs. ``files`` are a form's uploads: name → is it required."""
+    """What a handler reads, for the API docs. ``files`` are a form's uploads: name → is it required. With
+    ``or_json`` the form may as well be JSON, without files."""
 
     model: type[Struct]
     content_type: str
     examples: Mapping[str, Any]
     files: Mapping[str, bool]
+    or_json: bool = False
 
 
 def documents(
@@ -50,9 +53,10 @@ def documents(
     *,
     content_type: str = JSON,
     files: Mapping[str, bool] | None = None,
+    or_json: bool = False,
 ) -> dict[str, Any]:
     """The ``opt`` of a handler that reads ``model``; ``examples`` are bodies by their title."""
-    return {_OPT: RequestBody(model, content_type, examples or {}, files or {})}
+    return {_OPT: RequestBody(model, content_type, examples or {}, files or {}, or_json)}
 
 
 def documented(opt: Mapping[str, Any]) -> RequestBody | None:
@@ -88,6 +92,27 @@ def _decoder(model: type[Struct]) -> msgspec.json.Decoder[Struct]:
     return msgspec.json.Decoder(model)
 
 
+async def read_form_values(request: HTTPRequest) -> FormMultiDict:
+    """A form's texts and uploads as they came.
+
+    Raises:
+        InvalidFields, UnsupportedContentType: as for `read_json`.
+    """
+    kind = request.content_type[0]
+    if kind not in FORMS:
+        raise UnsupportedContentType(
+            f"The body should be a form (Content-Type: {MULTIPART}), not {kind[:100]!r}."
+        )
+    try:
+        return await request.form()
+    except InternalServerException as error:
+        raise ClientGone("The client has gone before its request was whole.") from error  # says Litestar
+    except (ClientException, UnicodeDecodeError, LookupError, ValueError) as error:
+        if isinstance(error, ClientException) and error.status_code != 400:
+            raise
+        raise InvalidFields([FieldError((), "form_invalid", "The body is no valid form")]) from None
+
+
 async def read_form(
     request: HTTPRequest,
     model: type[Model],
@@ -100,19 +125,7 @@ async def read_form(
     Raises:
         InvalidFields, UnsupportedContentType: as for `read_json`.
     """
-    kind = request.content_type[0]
-    if kind not in (MULTIPART, "application/x-www-form-urlencoded"):
-        raise UnsupportedContentType(
-            f"The body should be a form (Content-Type: {MULTIPART}), not {kind[:100]!r}."
-        )
-    try:
-        form = await request.form()
-    except InternalServerException as error:
-        raise ClientGone("The client has gone before its request was whole.") from error  # says Litestar
-    except (ClientException, UnicodeDecodeError, LookupError, ValueError) as error:
-        if isinstance(error, ClientException) and error.status_code != 400:
-            raise
-        raise InvalidFields([FieldError((), "form_invalid", "The body is no valid form")]) from None
+    form = await read_form_values(request)
     texts: dict[str, Any] = {}
     uploads: dict[str, UploadFile] = {}
     found: list[FieldError] = []

@@ -28,6 +28,9 @@ Options = TypeVar("Options", bound=Struct)
 PUBLIC: Mapping[str, Any] = {"public": True}
 """The ``opt`` of a handler that answers without a key (a page, its assets)."""
 
+AT_ROOT: Mapping[str, Any] = {"at_root": True}
+"""The ``opt`` of a handler whose path is the same wherever the dialect is mounted."""
+
 
 class DialectContext(Struct, frozen=True, kw_only=True):
     """What a dialect's factory is handed.
@@ -35,7 +38,7 @@ class DialectContext(Struct, frozen=True, kw_only=True):
     ``prefix`` is where it is mounted ("" or "/v4/app"); handlers are written without it. ``options`` is the
     config's table ``[dialects.NAME]`` but for the keys that the app itself knows (``prefix``, ``auth``).
     ``public_url`` is what links begin with, empty for the request's own host. ``max_input`` is the largest
-    input file in bytes.
+    input file in bytes, ``retention`` how many seconds a result is kept.
     """
 
     name: str
@@ -45,6 +48,7 @@ class DialectContext(Struct, frozen=True, kw_only=True):
     public_url: str = ""
     data_path: Path
     max_input: int
+    retention: float = 3600.0
 
     def parse_options(self, model: type[Options]) -> Options:
         """The options as ``model``, which should be declared with ``forbid_unknown_fields``.

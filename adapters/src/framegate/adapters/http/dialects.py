@@ -20,6 +20,16 @@ def framegate_dialects() -> Sequence[DialectSpec]:
             factory="framegate.adapters.http.wan22_predict.routes:create",
         ),
         DialectSpec(
+            name="openai-videos",
+            summary="OpenAI's videos and images: create, poll, remix, edit, extend; their SDKs run unchanged",
+            factory="framegate.adapters.http.openai_videos.routes:create",
+        ),
+        DialectSpec(
+            name="wan21-submit",
+            summary="Image to video by request id, as a Wan2.1 I2V service offers it: submit, status, cancel",
+            factory="framegate.adapters.http.wan21_submit.routes:create",
+        ),
+        DialectSpec(
             name="sora2api",
             summary="One endpoint per feature: images, videos, remixes, storyboards, characters; tasks, chat",
             factory="framegate.adapters.http.sora2api.routes:create",

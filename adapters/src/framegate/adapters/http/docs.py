@@ -17,7 +17,7 @@ from litestar.response import Redirect
 from litestar.routes import HTTPRoute
 
 from framegate.adapters.http.auth import DIALECT_OPT
-from framegate.adapters.http.bodies import HTTPRequest, RequestBody, documented
+from framegate.adapters.http.bodies import JSON, HTTPRequest, RequestBody, documented
 from framegate.adapters.http.files import FILES_OPT
 from framegate.adapters.http.mounting import Mounted
 from framegate.adapters.http.paths import has_trailing_slash
@@ -130,21 +130,28 @@ def _complete(
 
 
 def _request_body(body: RequestBody, schemas: dict[str, Any]) -> dict[str, Any]:
-    schema = _schema(body.model, schemas)
+    schema = plain = _schema(body.model, schemas)
     if body.files:
         name = schema["$ref"].rsplit("/", 1)[-1]
-        whole = schemas[name] = {**schemas[name], "properties": {**schemas[name]["properties"]}}
+        whole = {**schemas[name], "properties": {**schemas[name]["properties"]}}
         for field in body.files:
             whole["properties"][field] = {"type": "string", "format": "binary"}
         needed = [*whole.get("required", ()), *(field for field, needed in body.files.items() if needed)]
         whole["required"] = sorted(set(needed))
+        form_name = f"{name}Form" if body.or_json else name
+        schemas[form_name] = whole
+        schema = {"$ref": _REF.format(name=form_name)}
     content: dict[str, Any] = {"schema": schema}
     if body.examples:
         content["examples"] = {
             title.lower().replace(" ", "-"): {"summary": title, "value": value}
             for title, value in body.examples.items()
         }
-    return {"required": True, "content": {body.content_type: content}}
+    forms = {body.content_type: content}
+    return {
+        "required": True,
+        "content": {JSON: {**content, "schema": plain}, **forms} if body.or_json else forms,
+    }
 
 
 def _schema(model: type[msgspec.Struct], schemas: dict[str, Any]) -> dict[str, Any]:

@@ -19,13 +19,14 @@ _SUFFIXES = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp", "vid
 
 class ResultFiles:
     """The results of one dialect. Their names hold the job's id, which was drawn at random: whoever was given
-    one may fetch the file without a key, as the ``src`` of a page's ``<video>`` must."""
+    one may fetch the file without a key, as the ``src`` of a page's ``<video>`` must. ``at_root``: their
+    paths have no prefix."""
 
-    def __init__(self, context: DialectContext) -> None:
+    def __init__(self, context: DialectContext, *, at_root: bool = False) -> None:
         self._service = context.service
         self._dialect = context.name
         self._base = context.public_url
-        self._prefix = context.prefix
+        self._prefix = "" if at_root else context.prefix
 
     def names(self, job: Job) -> Sequence[str]:
         return [_name(job, number, made) for number, made in enumerate(job.artifacts, start=1)]

@@ -78,6 +78,7 @@ def _make(spec: DialectSpec, table: Mapping[str, Any], settings: Settings, servi
         public_url=settings.server.public_url.rstrip("/"),
         data_path=settings.server.data_path,
         max_input=settings.fetch.max_bytes,
+        retention=settings.storage.retention,
     )
     dialect: Dialect = load_object(spec.factory)(context)
     mounted = Mounted(spec, dialect, prefix, common.auth)
@@ -87,7 +88,8 @@ def _make(spec: DialectSpec, table: Mapping[str, Any], settings: Settings, servi
 
 def _place(handlers: Iterable[HTTPRouteHandler], owner: Mounted) -> None:
     for handler in handlers:
-        handler.paths = {(owner.prefix + path).rstrip("/") or "/" for path in handler.paths}
+        prefix = "" if handler.opt.get("at_root") else owner.prefix
+        handler.paths = {(prefix + path).rstrip("/") or "/" for path in handler.paths}
         handler.opt[DIALECT_OPT] = owner.spec.name
         handler.tags = [owner.spec.name]
 

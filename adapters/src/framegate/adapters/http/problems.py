@@ -58,6 +58,7 @@ _STATUS: Mapping[type[errors.FramegateError], int] = {
     errors.InvalidRequest: 400,
     errors.NotFound: 404,
     errors.JobExists: 409,
+    errors.IdempotencyMismatch: 409,
     errors.Unauthorized: 401,
     errors.PermissionDenied: 403,
     errors.KeyLimitReached: 429,

@@ -4,6 +4,8 @@ import re
 import warnings
 from base64 import b64decode
 from binascii import Error as Base64Error
+from collections.abc import Generator
+from contextlib import contextmanager
 from io import BytesIO
 from typing import NoReturn
 from urllib.parse import unquote_to_bytes
@@ -77,11 +79,19 @@ def decode_image(data: bytes) -> DecodedImage:
     Raises:
         InvalidMedia: it is no picture, damaged, too small, or too large to be decoded safely.
     """
-    try:
-        with Image.open(BytesIO(data), formats=FORMATS) as image:
-            picture = _plain_rgb(image)
+    with opened(data) as image:
+        picture = _plain_rgb(image)
         buffer = BytesIO()
         picture.save(buffer, "PNG", compress_level=1)
+    return DecodedImage(buffer.getvalue(), picture.width, picture.height)
+
+
+@contextmanager
+def opened(data: bytes) -> Generator[Image.Image]:
+    """The picture in ``data``, not decoded yet; whatever goes wrong with it meanwhile is `InvalidMedia`."""
+    try:
+        with Image.open(BytesIO(data), formats=FORMATS) as image:
+            yield image
     except InvalidMedia:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
@@ -90,7 +100,6 @@ def decode_image(data: bytes) -> DecodedImage:
         raise InvalidMedia(f"This is not a picture that can be read ({FORMAT_NAMES}).") from None
     except Exception as error:  # Pillow's decoders raise whatever a damaged file leads them into
         raise InvalidMedia("This picture is damaged or incomplete.") from error
-    return DecodedImage(buffer.getvalue(), picture.width, picture.height)
 
 
 def _from_base64(text: str) -> bytes:
@@ -110,13 +119,17 @@ def _plain_rgb(image: Image.Image) -> Image.Image:
         image.draft(image.mode, size)
     image.load()
     turn = _turn(image)
-    picture = to_srgb(image)
-    if picture.size != size:
-        picture = picture.resize(size, Image.Resampling.LANCZOS, reducing_gap=3.0)
+    picture = scaled(to_srgb(image), size)
     if turn is not None:
         picture = picture.transpose(turn)
     picture.info.clear()
     return picture
+
+
+def scaled(image: Image.Image, size: tuple[int, int] | None = None) -> Image.Image:
+    """At that size, or where none is given at the one that pictures of its size are decoded to."""
+    size = size or _fitted(*image.size)
+    return image if image.size == size else image.resize(size, Image.Resampling.LANCZOS, reducing_gap=3.0)
 
 
 def _fitted(width: int, height: int) -> tuple[int, int]:

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 import aiohttp
-from aiohttp.resolver import ThreadedResolver
 from yarl import URL
 
 from framegate.adapters.media.addresses import DialPolicy, Guard, Refusal
+from framegate.adapters.media.sessions import guarded_session
 from framegate.core.errors import InvalidMedia
 
 MAX_REDIRECTS = 3
@@ -65,19 +65,9 @@ class UrlFetcher:
     async def _get(self, url: URL, shown: str) -> bytes | URL:
         """The body, or where the answer redirects to."""
         guard = self._policy.guard(url.raw_host or "")
-        connector = aiohttp.TCPConnector(
-            socket_factory=guard, resolver=ThreadedResolver(), use_dns_cache=False, force_close=True
-        )
         try:
             async with (
-                aiohttp.ClientSession(
-                    connector=connector,
-                    trust_env=False,
-                    auto_decompress=False,
-                    cookie_jar=aiohttp.DummyCookieJar(),
-                    headers=HEADERS,
-                    timeout=aiohttp.ClientTimeout(total=None),
-                ) as session,
+                guarded_session(guard, HEADERS) as session,
                 session.get(url, allow_redirects=False) as response,
             ):
                 if response.status in REDIRECTS:

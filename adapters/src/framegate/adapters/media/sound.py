@@ -69,6 +69,19 @@ def read_sound(path: Path) -> Sound | None:
     return Sound(samples, RATE)
 
 
+def converted(sound: Sound, sample_rate: int, channels: int) -> Sound:
+    """The same in another rate, in mono (1) or stereo (2)."""
+    if (sound.sample_rate, sound.samples.shape[0]) == (sample_rate, channels):
+        return sound
+    resampler = AudioResampler(format="fltp", layout=LAYOUTS[channels], rate=sample_rate)
+    frame = AudioFrame.from_ndarray(
+        np.ascontiguousarray(sound.samples), format="fltp", layout=LAYOUTS[sound.samples.shape[0]]
+    )
+    frame.sample_rate = sound.sample_rate
+    blocks = [*_samples(resampler.resample(frame)), *_samples(resampler.resample(None))]
+    return Sound(np.concatenate(blocks, axis=1), sample_rate)
+
+
 def aac_packets(stream: AudioStream, sound: Sound, duration: Fraction) -> "Iterator[Packet[Any]]":
     """The packets of ``sound``, brought to ``duration`` seconds, for a new AAC stream."""
     layout = LAYOUTS[sound.samples.shape[0]]

@@ -2,14 +2,20 @@
 
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import redis
 
+from framegate.adapters.queue.looks import Looks
 from framegate.adapters.queue.pulse import Hold
 from framegate.adapters.stores.leases import Verdict, WorkerLeases
 from framegate.core.errors import JobCancelled
+
+if TYPE_CHECKING:
+    from framegate.core.backend import Frame
 
 REPORT_SECONDS = 0.2
 
@@ -33,7 +39,9 @@ class JobContext:
         image: Path | None,
         last_image: Path | None,
         video: Path | None,
+        looks: Looks | None = None,
     ) -> None:
+        self._looks = looks
         self._hold = hold
         self._leases = leases
         self._abandon = abandon
@@ -59,6 +67,11 @@ class JobContext:
             # All done is said by the end of the job, not by its last step.
             self._hold.told(self._leases.beat(self._hold.job, min(done / sum(frames), 0.99), message))
         self.check_cancelled()
+
+    def show(self, picture: "Callable[[], Frame]") -> None:
+        self.check_cancelled()
+        if self._looks is not None and self._looks.keep(picture):
+            self._reported_at = 0.0  # the next report tells those who watch
 
     def check_cancelled(self) -> None:
         if self._hold.verdict != Verdict.OK:

@@ -1,21 +1,19 @@
-"""The worker's pulse: keeps the running job's lease, hears of cancels, and tells that the worker lives."""
+"""The worker's side of its pacemaker: says what runs, hears what becomes of it."""
 
+import subprocess
+import sys
 import threading
-import time
-from collections.abc import Callable
 from contextlib import suppress
-from typing import cast
 
+import msgspec
 import redis
 import structlog
-from redis.client import PubSub
 
+from framegate.adapters.queue.pacemaker import BEAT_SECONDS, Begin, Sign, Told
 from framegate.adapters.stores.leases import Verdict, WorkerLeases
-from framegate.adapters.stores.records import CANCEL_CHANNEL
 from framegate.core.jobs import Job
 from framegate.core.ports import WorkerInfo
 
-BEAT_SECONDS = 1.0
 log = structlog.get_logger(__name__)
 
 
@@ -31,6 +29,10 @@ class Hold:
     def verdict(self) -> Verdict:
         return self._verdict
 
+    @property
+    def sign(self) -> Sign:
+        return Sign(self.job.id, self.job.attempt)
+
     def told(self, verdict: Verdict) -> None:
         """Take what a beat answered. Once told to stop, it stays so."""
         with self._lock:
@@ -39,64 +41,97 @@ class Hold:
 
 
 class Pulse:
-    """Beats every `BEAT_SECONDS`, and at once when a job is cancelled. Also sweeps: every worker looks after
-    the jobs of dead ones."""
+    """Keeps a pacemaker running, and gives it a sign every `BEAT_SECONDS`, at once when a job is taken or
+    left."""
 
-    def __init__(
-        self, client: redis.Redis, leases: WorkerLeases, describe: Callable[[str], WorkerInfo]
-    ) -> None:
-        self._client = client
+    def __init__(self, queue_url: str, leases: WorkerLeases, worker: WorkerInfo) -> None:
+        self._begin = Begin(queue_url, worker)
         self._leases = leases
-        self._describe = describe
         self._hold: Hold | None = None
         self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="pulse", daemon=True)
+        self._lock = threading.Lock()
+        self._pacemaker: subprocess.Popen[bytes] | None = None
+        self._threads = [
+            threading.Thread(target=self._give_signs, name="signs", daemon=True),
+            threading.Thread(target=self._listen, name="pulse", daemon=True),
+        ]
 
     def start(self) -> None:
-        self._leases.announce(self._describe(""))
-        self._thread.start()
+        """Returns once the pacemaker beats."""
+        self._leases.announce(self._begin.worker)
+        self._pacemaker = self._start_pacemaker()
+        for thread in self._threads:
+            thread.start()
 
     def stop(self) -> None:
         self._stopping.set()
-        self._thread.join(5)
+        with self._lock:
+            if self._pacemaker is not None:
+                _end(self._pacemaker)
+        for thread in self._threads:
+            thread.join(5)
         with suppress(redis.RedisError):
             self._leases.withdraw()
 
     def hold(self, job: Job) -> Hold:
-        self._hold = Hold(job)
-        return self._hold
+        hold = self._hold = Hold(job)
+        self._give_sign()
+        return hold
 
     def release(self) -> None:
         self._hold = None
+        self._give_sign()
 
-    def _run(self) -> None:
-        while not self._stopping.is_set():
-            try:
-                with self._client.pubsub(  # type: ignore[no-untyped-call]  # untyped in redis-py
-                    ignore_subscribe_messages=True
-                ) as subscription:
-                    subscription.subscribe(CANCEL_CHANNEL)
-                    while not self._stopping.is_set():
-                        self._beat()
-                        self._wait(subscription)
-            except redis.RedisError as error:
-                log.warning("valkey_unreachable", error=type(error).__name__)
-                self._stopping.wait(0.5)
+    def _give_signs(self) -> None:
+        while not self._stopping.wait(BEAT_SECONDS):
+            self._give_sign()
 
-    def _beat(self) -> None:
+    def _give_sign(self) -> None:
         hold = self._hold
-        if hold is not None:
-            hold.told(self._leases.beat(hold.job))
-        self._leases.announce(self._describe(hold.job.id if hold else ""))
-        lost, _ = self._leases.sweep()
-        if lost:
-            log.warning("jobs_of_dead_workers_taken", count=lost)
+        with self._lock:
+            if self._pacemaker is not None:
+                _write(self._pacemaker, hold.sign if hold else Sign())
 
-    def _wait(self, subscription: PubSub) -> None:
-        """Until the next beat is due, or the job at hand is cancelled."""
-        due = time.monotonic() + BEAT_SECONDS
-        while (left := due - time.monotonic()) > 0 and not self._stopping.is_set():
-            message = cast("dict[str, str] | None", subscription.get_message(timeout=min(left, 0.25)))
-            hold = self._hold
-            if message is not None and hold is not None and message["data"] == hold.job.id:
+    def _listen(self) -> None:
+        pacemaker = self._pacemaker
+        while pacemaker is not None:
+            assert pacemaker.stdout is not None
+            for line in pacemaker.stdout:
+                told = msgspec.json.decode(line, type=Told)
+                hold = self._hold
+                if hold is not None and hold.sign == told.sign:
+                    hold.told(told.verdict)
+            code = pacemaker.wait()
+            if self._stopping.is_set():
                 return
+            log.error("pacemaker_ended", exit_code=code)
+            pacemaker = self._start_pacemaker()
+            with self._lock:
+                self._pacemaker = pacemaker
+                if self._stopping.is_set():
+                    _end(pacemaker)
+            self._give_sign()
+
+    def _start_pacemaker(self) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-m", "framegate.adapters.queue.pacemaker"]
+        pacemaker = subprocess.Popen(  # noqa: S603  # this interpreter, and a module of ours
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+        _write(pacemaker, self._begin)
+        assert pacemaker.stdout is not None
+        if not pacemaker.stdout.readline():  # it ended at once; no use trying without a pause
+            self._stopping.wait(1)
+        return pacemaker
+
+
+def _write(pacemaker: "subprocess.Popen[bytes]", line: Begin | Sign) -> None:
+    assert pacemaker.stdin is not None
+    with suppress(BrokenPipeError):  # it has ended; who listens to it starts another
+        pacemaker.stdin.write(msgspec.json.encode(line) + b"\n")
+        pacemaker.stdin.flush()
+
+
+def _end(pacemaker: "subprocess.Popen[bytes]") -> None:
+    assert pacemaker.stdin is not None
+    with suppress(BrokenPipeError):
+        pacemaker.stdin.close()

@@ -3,6 +3,7 @@
 import shutil
 import threading
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,10 @@ from msgspec.structs import replace
 from framegate.adapters.media.describe import describe_video
 from framegate.adapters.media.encode import VideoEncoder, encode_png
 from framegate.adapters.media.join import Part, join_videos
+from framegate.adapters.media.masks import MaskedPicture
 from framegate.adapters.queue.context import JobContext
+from framegate.adapters.queue.looks import Looks
+from framegate.adapters.queue.prelude import Prelude
 from framegate.adapters.queue.pulse import Hold
 from framegate.adapters.queue.soundtrack import Soundtrack
 from framegate.adapters.stores.leases import WorkerLeases
@@ -44,7 +48,11 @@ class JobRunner:
             GenerationError: likewise.
         """
         job = hold.job
-        workdir = self._artifacts.workdir(job.id)
+        workdir = self._artifacts.workdir(f"{job.id}/{_attempt(job)}")
+        # Those who had the job before are dead, or will find that it is not theirs any more.
+        for earlier in workdir.parent.iterdir():
+            if earlier != workdir:
+                shutil.rmtree(earlier, ignore_errors=True)
         try:
             if job.request.task.output == MediaKind.IMAGE:
                 drafts = self._make_pictures(hold, backend, workdir)
@@ -54,13 +62,22 @@ class JobRunner:
             return tuple(self._publish(job, index, path, draft) for index, (path, draft) in enumerate(drafts))
         finally:
             shutil.rmtree(workdir, ignore_errors=True)
+            with suppress(OSError):  # another worker has the job by now
+                workdir.parent.rmdir()
 
     def _publish(self, job: Job, index: int, path: Path, draft: Artifact) -> Artifact:
-        # The attempt is part of the name: a worker that lost its lease can't touch its successor's files.
-        key = f"results/{job.id}/{job.attempt}-{index}{path.suffix}"
+        key = f"results/{job.id}/{_attempt(job)}-{index}{path.suffix}"
         return replace(draft, key=key, size=self._artifacts.put(path, key))
 
-    def _context(self, hold: Hold, index: int, workdir: Path, image: Path | None = None) -> JobContext:
+    def _context(
+        self,
+        hold: Hold,
+        index: int,
+        workdir: Path,
+        image: Path | None = None,
+        *,
+        looks: Looks | None = None,
+    ) -> JobContext:
         request = hold.job.request
         is_last = index == len(hold.job.shots) - 1
         # Of its own for each shot: a backend may use the same names every time.
@@ -72,9 +89,10 @@ class JobRunner:
             abandon=self._abandon,
             workdir=own,
             shot_index=index,
-            image=image or self._input(request.image, own),
-            last_image=self._input(request.last_image, own) if is_last else None,
-            video=self._input(request.video, own),
+            image=image or self._input(request.image, workdir),
+            last_image=self._input(request.last_image, workdir) if is_last else None,
+            video=None if request.extends_video else self._input(request.video, workdir),
+            looks=looks,
         )
 
     def _input(self, ref: MediaRef | None, folder: Path) -> Path | None:
@@ -86,24 +104,44 @@ class JobRunner:
         return path
 
     def _make_pictures(self, hold: Hold, backend: Backend, workdir: Path) -> list[tuple[Path, Artifact]]:
-        shot = hold.job.shots[0]
-        output = backend.generate(shot, self._context(hold, 0, workdir))
+        job, shot = hold.job, hold.job.shots[0]
+        looks = Looks(self._artifacts, job, workdir)
+        output = backend.generate(shot, self._context(hold, 0, workdir, looks=looks))
+        masked = self._masked(job, workdir)
         if not isinstance(output, FrameStream):
+            if masked:
+                for file in output:
+                    masked.around_file(file.path)
             return [(file.path, _picture(shot, file.path)) for file in output]
         drafts: list[tuple[Path, Artifact]] = []
         for index, frame in enumerate(_exactly(output.frames, shot.num_frames)):
             path = workdir / f"picture-{index}.png"
-            encode_png(frame, path)
+            encode_png(masked.around(frame) if masked else frame, path)
             drafts.append((path, _picture(shot, path)))
         return drafts
 
+    def _masked(self, job: Job, workdir: Path) -> MaskedPicture | None:
+        """What is to stay of the input picture: models make it whole."""
+        picture = self._input(job.request.image, workdir)
+        mask = self._input(job.request.mask, workdir)
+        return MaskedPicture(picture, mask) if picture and mask else None
+
+    def _prelude(self, hold: Hold, workdir: Path) -> Prelude | None:
+        request = hold.job.request
+        path = self._input(request.video, workdir) if request.extends_video else None
+        if path is None:
+            return None
+        return Prelude(path, hold.job.shots[0], self._context(hold, 0, workdir).check_cancelled)
+
     def _make_video(self, hold: Hold, backend: Backend, workdir: Path) -> tuple[Path, Artifact]:
         shots = hold.job.shots
-        output = backend.generate(shots[0], self._context(hold, 0, workdir))
+        prelude = self._prelude(hold, workdir)
+        image = prelude.write_last_frame(workdir / "continue-source.png") if prelude else None
+        output = backend.generate(shots[0], self._context(hold, 0, workdir, image))
         if isinstance(output, FrameStream):
-            path = self._encode_shots(hold, backend, workdir, output)
+            path = self._encode_shots(hold, backend, workdir, output, prelude)
         else:
-            path = self._join_files(hold, backend, workdir, output)
+            path = self._join_files(hold, backend, workdir, output, prelude)
         info = describe_video(path)
         draft = Artifact(
             kind=MediaKind.VIDEO,
@@ -118,13 +156,19 @@ class JobRunner:
         )
         return path, draft
 
-    def _encode_shots(self, hold: Hold, backend: Backend, workdir: Path, first: FrameStream) -> Path:
+    def _encode_shots(
+        self, hold: Hold, backend: Backend, workdir: Path, first: FrameStream, prelude: Prelude | None
+    ) -> Path:
         """All shots into one file, encoded while the frames come."""
         shots = hold.job.shots
         path = workdir / "video.mp4"
         soundtrack = Soundtrack()
         output: Output = first
         with VideoEncoder(path, width=shots[0].width, height=shots[0].height, fps=shots[0].fps) as encoder:
+            if prelude is not None:
+                for frame in prelude.frames():
+                    encoder.write(frame)
+                soundtrack.begin(prelude.sound(), prelude.seconds)
             for index, shot in enumerate(shots):
                 if not isinstance(output, FrameStream):
                     raise GenerationFailed("The backend gave frames for one shot and a file for another.")
@@ -144,10 +188,17 @@ class JobRunner:
             encoder.finish(soundtrack.sound())
         return path
 
-    def _join_files(self, hold: Hold, backend: Backend, workdir: Path, first: Sequence[FinishedFile]) -> Path:
+    def _join_files(
+        self,
+        hold: Hold,
+        backend: Backend,
+        workdir: Path,
+        first: Sequence[FinishedFile],
+        prelude: Prelude | None,
+    ) -> Path:
         """A backend that makes files itself: one per shot, cut and joined where there are several."""
         shots = hold.job.shots
-        parts: list[Part] = []
+        parts = [prelude.part(workdir / "prelude.mp4")] if prelude else []
         output: Output = first
         for index, shot in enumerate(shots):
             if isinstance(output, FrameStream) or len(output) != 1:
@@ -167,6 +218,12 @@ class JobRunner:
         path = workdir / "joined.mp4"
         join_videos(parts, path, fps=shots[0].fps)
         return path
+
+
+def _attempt(job: Job) -> str:
+    """The name of an attempt: a worker that lost its lease can't touch its successor's files. The number
+    alone would not do, for a Valkey that lost its last second may give it again."""
+    return f"{job.attempt}-{job.worker[:8]}"
 
 
 def _exactly(frames: "Iterator[Frame]", count: int) -> "Iterator[Frame]":

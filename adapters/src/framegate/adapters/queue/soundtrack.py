@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from framegate.adapters.media.sound import converted
 from framegate.core.backend import Sound
 from framegate.core.errors import GenerationFailed
 from framegate.core.types import Shot
@@ -17,6 +18,11 @@ class Soundtrack:
 
     def __init__(self) -> None:
         self._parts: list[tuple[Sound | None, float]] = []
+        self._before: tuple[Sound | None, float] | None = None
+
+    def begin(self, sound: Sound | None, seconds: float) -> None:
+        """What is heard before the first shot, in whatever rate and channels."""
+        self._before = sound, seconds
 
     def add(self, sound: Sound | None, shot: Shot) -> None:
         if sound is not None and shot.drop_first:
@@ -31,16 +37,18 @@ class Soundtrack:
             GenerationFailed: the shots' sounds differ in rate or channels.
         """
         sounds = [sound for sound, _ in self._parts if sound is not None]
-        if not sounds:
+        before, _ = self._before or (None, 0.0)
+        if not sounds and before is None:
             return None
-        shapes = {(sound.sample_rate, sound.samples.shape[0]) for sound in sounds}
+        shapes = {(sound.sample_rate, sound.samples.shape[0]) for sound in sounds or (before,) if sound}
         if len(shapes) > 1:
             raise GenerationFailed("The shots' sounds differ in sample rate or channels.")
         rate, channels = shapes.pop()
+        parts = list(self._parts)
+        if self._before is not None:
+            parts.insert(0, (converted(before, rate, channels) if before else None, self._before[1]))
         return Sound(
-            np.concatenate(
-                [_fitted(sound, seconds, rate, channels) for sound, seconds in self._parts], axis=1
-            ),
+            np.concatenate([_fitted(sound, seconds, rate, channels) for sound, seconds in parts], axis=1),
             rate,
         )
 

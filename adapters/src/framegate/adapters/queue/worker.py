@@ -56,12 +56,11 @@ class WorkerProcess:
         self._models = models
         self._version = version
         self._grace = shutdown_grace
-        self._started_at = time.time()
         self._leases = WorkerLeases(self._client, self.id)
         self._abandon = threading.Event()
         self._stop = threading.Event()
         self._runner = JobRunner(artifacts, self._leases, self._abandon)
-        self._pulse = Pulse(self._client, self._leases, self._describe)
+        self._pulse = Pulse(queue_url, self._leases, self._describe())
 
     def run(self) -> None:
         """Work until SIGTERM or SIGINT; call it from the main thread."""
@@ -87,7 +86,11 @@ class WorkerProcess:
         consumer = make_worker(broker, queues)
         consumer.start()
         log.info(
-            "worker_started", worker=self.id, device=self._models.device, models=sorted(self._models.specs)
+            "worker_started",
+            worker=self.id,
+            pid=os.getpid(),
+            device=self._models.device,
+            models=sorted(self._models.specs),
         )
         self._stop.wait()
         log.info("worker_stopping", worker=self.id)
@@ -122,6 +125,7 @@ class WorkerProcess:
         job = hold.job
         log.info("job_started", model=job.model, served_by=job.served_by, attempt=job.attempt)
         started = time.monotonic()
+        artifacts: tuple[Artifact, ...] = ()
         try:
             with full_disk_explained():
                 artifacts = self._runner.run(hold, self._models.get(job.served_by))
@@ -134,13 +138,13 @@ class WorkerProcess:
             outcome = self._reach(lambda: self._leases.fail(job, reason))
         else:
             outcome = self._reach(lambda: self._leases.succeed(job, artifacts))
-            if outcome != JobState.SUCCEEDED:
-                self._remove(artifacts)
+        if outcome != JobState.SUCCEEDED:
+            self._remove(*job.looks, *(artifact.key for artifact in artifacts))
         log.info("job_ended", state=outcome or "lost", seconds=round(time.monotonic() - started, 3))
 
-    def _remove(self, artifacts: tuple[Artifact, ...]) -> None:
-        for artifact in artifacts:
-            self._artifacts.delete(artifact.key)
+    def _remove(self, *keys: str) -> None:
+        for key in keys:
+            self._artifacts.delete(key)
 
     def _connected(self) -> bool:
         """Wait until Valkey answers; False if the worker is told to end before."""
@@ -164,7 +168,7 @@ class WorkerProcess:
                 log.warning("valkey_unreachable", error=type(error).__name__)
                 time.sleep(0.5)
 
-    def _describe(self, job_id: str) -> WorkerInfo:
+    def _describe(self) -> WorkerInfo:
         return WorkerInfo(
             id=self.id,
             host=socket.gethostname(),
@@ -172,8 +176,7 @@ class WorkerProcess:
             device=self._models.device,
             version=self._version,
             models=tuple(sorted(self._models.specs)),
-            started_at=self._started_at,
-            job=job_id,
+            started_at=time.time(),
         )
 
 

@@ -16,7 +16,7 @@ from msgspec import Struct
 from obstore.exceptions import BaseError
 from obstore.store import S3Store
 
-from framegate.adapters.stores.file_cache import FileCache
+from framegate.adapters.stores.file_cache import FileCache, local_name
 from framegate.adapters.stores.scratch import clear_abandoned, fresh_folder
 from framegate.core.errors import ConfigError, NotFound, Unavailable
 
@@ -112,16 +112,19 @@ class BucketStore:
         return path
 
     def fetch(self, key: str, folder: Path) -> Path | None:
-        path = folder / f"{uuid.uuid4().hex}{Path(key).suffix}"
+        path = folder / local_name(key)
+        if path.is_file():
+            return path
         with _reached():
             try:
                 stream = obstore.get(self._bucket, key).stream()
             except FileNotFoundError:
                 return None
-            with path.open("wb") as file:
+            part = path.with_name(f"part-{uuid.uuid4().hex}")
+            with part.open("wb") as file:
                 for chunk in stream:
                     file.write(chunk)
-        return path
+        return part.replace(path)
 
     def link(self, key: str, *, method: str, seconds: float) -> str | None:
         if not self._redirect:

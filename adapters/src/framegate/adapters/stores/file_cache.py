@@ -55,4 +55,9 @@ class FileCache:
         return entries
 
     def _locate(self, key: str) -> Path:
-        return self._folder / (hashlib.sha256(key.encode()).hexdigest() + Path(key).suffix)
+        return self._folder / local_name(key)
+
+
+def local_name(key: str) -> str:
+    """A file name of its own for each key."""
+    return hashlib.sha256(key.encode()).hexdigest() + Path(key).suffix

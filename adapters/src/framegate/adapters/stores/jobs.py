@@ -10,10 +10,11 @@ import redis.asyncio
 from framegate.adapters.stores import scripts
 from framegate.adapters.stores.changes import ChangeFeed
 from framegate.adapters.stores.connections import outages_as_unavailable
-from framegate.adapters.stores.records import PREFIX, decode_job, encode_job
-from framegate.core.errors import JobExists, KeyLimitReached, QueueFull
+from framegate.adapters.stores.entries import entry, newcomer
+from framegate.adapters.stores.records import PREFIX, decode_job, encode_job, is_shown
+from framegate.core.errors import IdempotencyMismatch, JobExists, KeyLimitReached, QueueFull
 from framegate.core.jobs import Job, JobState
-from framegate.core.ports import Limits, QueueCounts, WorkerInfo
+from framegate.core.ports import Limits, Once, Page, QueueCounts, WorkerInfo
 
 _PAGE = 200
 
@@ -24,33 +25,44 @@ class ValkeyJobStore:
     def __init__(self, client: redis.asyncio.Redis) -> None:
         self._client = client
         self._feed = ChangeFeed(client)
+        self._foresee = client.register_script(scripts.FORESEE)
         self._submit = client.register_script(scripts.SUBMIT)
         self._cancel = client.register_script(scripts.CANCEL)
+        self._delete = client.register_script(scripts.DELETE)
+        self._position = client.register_script(scripts.POSITION)
         self._forget = client.register_script(scripts.FORGET)
 
     async def close(self) -> None:
         await self._feed.close()
         await self._client.aclose()
 
-    async def submit(self, job: Job, *, limits: Limits) -> None:
-        arguments: list[str | bytes | int] = [
-            job.id,
-            encode_job(job),
-            job.owner,
-            job.queue,
-            job.max_running,
-            limits.max_queued,
-            limits.owner_max_queued,
-            limits.owner_max_active,
-            *_names(job),
-        ]
+    async def foresee(self, job_id: str, owner: str, *, limits: Limits, once: Once | None) -> Job | None:
+        new = newcomer(job_id, owner, limits, once)
         with outages_as_unavailable():
-            outcome = await self._submit(keys=[PREFIX], args=arguments)
+            outcome, found = await self._foresee(keys=[PREFIX], args=[msgspec.json.encode(new)])
+        return await self._judge(outcome, found, limits)
+
+    async def submit(self, job: Job, *, limits: Limits, once: Once | None = None) -> Job:
+        new = entry(job, limits, once)
+        with outages_as_unavailable():
+            outcome, found = await self._submit(
+                keys=[PREFIX], args=[msgspec.json.encode(new), encode_job(job)]
+            )
+        return await self._judge(outcome, found, limits) or job
+
+    async def _judge(self, outcome: str, found: str, limits: Limits) -> Job | None:
+        """What a script said to a new job: nothing is against it, or the earlier job, or an error."""
         match outcome:
-            case "ok":
-                return
+            case "new":
+                return None
+            case "earlier":
+                return await self.get(found)
+            case "mismatch":
+                raise IdempotencyMismatch(
+                    "This idempotency key was used for another request; a new request needs a new key."
+                )
             case "exists":
-                raise JobExists(f"There is a job with the id {job.id} already.", param="job_id")
+                raise JobExists(f"There is a job with the id {found} already.", param="job_id")
             case "full":
                 most = limits.max_queued
                 raise QueueFull(f"The queue is full ({most} jobs are waiting).", limit=most)
@@ -64,7 +76,7 @@ class ValkeyJobStore:
     async def get(self, job_id: str) -> Job | None:
         with outages_as_unavailable():
             fields = cast("dict[str, str]", await self._client.hgetall(_job_key(job_id)))
-        return decode_job(fields) if fields else None
+        return decode_job(fields) if is_shown(fields) else None
 
     async def find_result_name(self, owner: str, name: str) -> str | None:
         with outages_as_unavailable():
@@ -93,12 +105,31 @@ class ValkeyJobStore:
             start += _PAGE
         return jobs[:limit]
 
-    async def _get_many(self, ids: Sequence[str]) -> Sequence[Job]:
+    async def _get_many(self, ids: Sequence[str], *, deleted: bool = False) -> Sequence[Job]:
         pipeline = self._client.pipeline(transaction=False)
         for job_id in ids:
             pipeline.hgetall(_job_key(job_id))
         records: list[Mapping[str, str]] = await pipeline.execute() if ids else []
-        return [decode_job(fields) for fields in records if fields]
+        return [decode_job(fields) for fields in records if is_shown(fields) or (deleted and fields)]
+
+    async def page(
+        self, collection: str, *, owner: str, after: str, limit: int, newest_first: bool
+    ) -> Page | None:
+        index = f"{PREFIX}collection:{owner}:{collection}"
+        start, end = ("+inf", "-inf") if newest_first else ("-inf", "+inf")
+        with outages_as_unavailable():
+            if after:
+                place = await self._client.zscore(index, after)
+                if place is None:
+                    return None
+                start = f"({place:.0f}"
+            ids = cast(
+                "list[str]",
+                await self._client.zrange(
+                    index, start, end, byscore=True, desc=newest_first, offset=0, num=limit + 1
+                ),
+            )
+            return Page(await self._get_many(ids[:limit]), len(ids) > limit)
 
     async def each(self) -> AsyncGenerator[Job]:
         """Every job that has a record; one that comes or goes meanwhile may be among them or not."""
@@ -110,8 +141,7 @@ class ValkeyJobStore:
 
     async def queue_position(self, job: Job) -> int | None:
         with outages_as_unavailable():
-            rank = cast("int | None", await self._client.zrank(f"{PREFIX}queued:{job.queue}", job.id))
-        return None if rank is None else rank + 1
+            return cast("int | None", await self._position(keys=[PREFIX], args=[job.id]))
 
     async def counts(self) -> QueueCounts:
         pipeline = self._client.pipeline(transaction=False)
@@ -125,6 +155,12 @@ class ValkeyJobStore:
             await self._cancel(keys=[PREFIX], args=[job_id])
         return await self.get(job_id)
 
+    async def delete(self, job_id: str) -> Job | None:
+        with outages_as_unavailable():
+            before = await self._delete(keys=[PREFIX], args=[job_id])
+        fields = dict(zip(before[::2], before[1::2], strict=True))
+        return decode_job(fields) if fields else None
+
     def changes(self, job_id: str) -> AbstractAsyncContextManager[AsyncGenerator[None, None]]:
         return self._feed.watch(job_id)
 
@@ -136,7 +172,8 @@ class ValkeyJobStore:
         return sorted(infos, key=lambda info: (info.host, info.started_at))
 
     async def finished_before(self, ended: float, limit: int = 200) -> Sequence[Job]:
-        """Jobs that ended before ``ended`` (seconds since the epoch) and still have their files."""
+        """Jobs that ended before ``ended`` (seconds since the epoch) and still have their files, those that
+        were deleted while they ran among them."""
         return await self._ended(f"{PREFIX}finished", ended, limit)
 
     async def files_removed(self, job: Job) -> None:
@@ -152,19 +189,13 @@ class ValkeyJobStore:
         return await self._ended(f"{PREFIX}records", ended, limit)
 
     async def forget(self, job: Job) -> None:
-        """Remove the record of a job whose files are gone."""
         with outages_as_unavailable():
-            await self._forget(keys=[PREFIX], args=[job.id, *_names(job)])
+            await self._forget(keys=[PREFIX], args=[job.id])
 
     async def _ended(self, index: str, ended: float, limit: int) -> Sequence[Job]:
         with outages_as_unavailable():
             ids = await self._client.zrange(index, "-inf", ended, byscore=True, offset=0, num=limit)
-            return await self._get_many(cast("list[str]", ids))
-
-
-def _names(job: Job) -> tuple[str, str]:
-    """What else a job is found by: its result name and its share id."""
-    return job.labels.get("result_name", ""), job.share_id
+            return await self._get_many(cast("list[str]", ids), deleted=True)
 
 
 def _job_key(job_id: str) -> str:

@@ -22,6 +22,11 @@ def encode_job(job: Job) -> bytes:
     return msgspec.json.encode(job)
 
 
+def is_shown(fields: Mapping[str, str]) -> bool:
+    """Is this the record of a job that has not been deleted?"""
+    return bool(fields) and "deleted" not in fields
+
+
 def decode_job(fields: Mapping[str, str]) -> Job:
     """The job as its hash says it is now."""
     started, finished = fields.get("started_at"), fields.get("finished_at")

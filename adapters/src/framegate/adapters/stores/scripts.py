@@ -1,11 +1,11 @@
 """Every change of a job, each as one atomic Lua script. `framegate.core.jobs` says what they must do.
 
-Keys, all below one prefix (no Redis Cluster: a script touches keys of many slots):
+Keys, all below one prefix (no Redis Cluster: a script touches keys of many slots), beside those of `lanes`
+and `delivery_scripts`:
 
-job:ID              hash: ``job`` (what never changes, as JSON) and the fields that do
-jobs, owner:NAME, state:STATE    sorted sets of ids by order of submission
-queued:QUEUE        sorted set of ids by order of submission: who is next
-queuedby:NAME, running:NAME      sets of ids, for the limits of a key
+job:ID              hash: ``job`` (what never changes, as JSON), what the scripts need of it, and what changes
+jobs, owner:NAME, state:STATE, collection:OWNER:NAME    sorted sets of ids by order of submission
+once:OWNER:DIGEST   what is remembered of a submission, as JSON: its job's id, fingerprint, time and kind
 leases              sorted set of running ids by the time at which their worker counts as dead
 finished, records   sorted sets of ids by end: whose files, and then whose records, are to be removed
 holds:WORKER        the id that a worker runs
@@ -16,13 +16,23 @@ characters, characters:temporary    sorted sets of usernames by creation: all, a
 dq:…                Dramatiq's own keys (its namespace is PREFIX .. "dq")
 
 Times are the server's clock: hosts need not agree on theirs.
+
+A deleted job that still runs has its record, which nobody is shown, until its worker has left it. It then
+counts as ended in 1970, so that retention removes what is left at once.
 """
 
-_PRELUDE = """
+from framegate.adapters.stores.delivery_scripts import OWE_WEBHOOKS
+from framegate.adapters.stores.lanes import LANES
+
+_PRELUDE = (
+    """
 local P = KEYS[1]
 local time = redis.call('TIME')
 local NOW = tonumber(time[1]) + tonumber(time[2]) / 1000000
-
+"""
+    + LANES
+    + OWE_WEBHOOKS
+    + """
 local function changed(id) redis.call('PUBLISH', P .. 'changed', id) end
 
 -- A message in the layout of Dramatiq's own enqueue; a contract test holds the two together.
@@ -35,6 +45,14 @@ local function push_ticket(queue)
   redis.call('RPUSH', P .. 'dq:' .. queue, id)
 end
 
+-- Tickets for waiting jobs that have none, but at most so many; their number.
+local function replace_tickets(queue, most)
+  local waiting = redis.call('ZCARD', P .. 'queued:' .. queue)
+  local missing = math.min(waiting - redis.call('LLEN', P .. 'dq:' .. queue), most)
+  for _ = 1, missing do push_ticket(queue) end
+  return math.max(missing, 0)
+end
+
 local function set_state(id, job, from, to)
   redis.call('ZREM', P .. 'state:' .. from, id)
   redis.call('ZADD', P .. 'state:' .. to, job.seq, id)
@@ -43,7 +61,8 @@ local function set_state(id, job, from, to)
 end
 
 local function load(id)
-  local names = {'state', 'owner', 'queue', 'attempt', 'worker', 'cancel', 'seq', 'max_running', 'progress'}
+  local names = {'state', 'owner', 'queue', 'lane', 'attempt', 'worker', 'cancel', 'seq', 'progress',
+    'deleted', 'collection', 'result_name', 'share_id'}
   local values = redis.call('HMGET', P .. 'job:' .. id, unpack(names))
   if not values[1] then return nil end
   local job = {}
@@ -52,29 +71,25 @@ local function load(id)
 end
 
 local function wait_in_queue(id, job)
-  redis.call('ZADD', P .. 'queued:' .. job.queue, job.seq, id)
-  redis.call('SADD', P .. 'queuedby:' .. job.owner, id)
+  enter_lane(id, job)
   redis.call('SADD', P .. 'queues', job.queue)
   push_ticket(job.queue)
 end
 
-local function leave_queue(id, job)
-  redis.call('ZREM', P .. 'queued:' .. job.queue, id)
-  redis.call('SREM', P .. 'queuedby:' .. job.owner, id)
-end
-
 local function leave_worker(id, job)
   redis.call('ZREM', P .. 'leases', id)
-  redis.call('SREM', P .. 'running:' .. job.owner, id)
   local held = P .. 'holds:' .. job.worker
   if redis.call('GET', held) == id then redis.call('DEL', held) end
+  if leave_groups(id, job) then replace_tickets(job.queue, 1) end
 end
 
 local function close(id, job, to)
-  if job.state == 'queued' then leave_queue(id, job) else leave_worker(id, job) end
-  redis.call('HSET', P .. 'job:' .. id, 'finished_at', NOW, 'message', '')
-  redis.call('ZADD', P .. 'finished', NOW, id)
+  local ended = job.deleted == '' and NOW or 0
+  if job.state == 'queued' then leave_lane(id, job) else leave_worker(id, job) end
+  redis.call('HSET', P .. 'job:' .. id, 'finished_at', ended, 'message', '')
+  redis.call('ZADD', P .. 'finished', ended, id)
   set_state(id, job, job.state, to)
+  if job.deleted == '' then owe_webhooks(id, job, to) end
 end
 
 local function requeue(id, job)
@@ -84,37 +99,85 @@ local function requeue(id, job)
   wait_in_queue(id, job)
   set_state(id, job, 'running', 'queued')
 end
-"""
 
-# id, job JSON, owner, queue, owner's max_running, max_queued, owner's max_queued, owner's max_active,
-# result name, share id → outcome
+-- Take a job out of all that somebody could find it in.
+local function hide(id, job)
+  redis.call('ZREM', P .. 'jobs', id)
+  redis.call('ZREM', P .. 'owner:' .. job.owner, id)
+  redis.call('ZREM', P .. 'collection:' .. job.owner .. ':' .. job.collection, id)
+  local name = P .. 'result:' .. job.owner .. ':' .. job.result_name
+  if redis.call('GET', name) == id then redis.call('DEL', name) end
+  redis.call('DEL', P .. 'share:' .. job.share_id)
+end
+
+local function mark_of(new) return P .. 'once:' .. new.owner .. ':' .. new.once.digest end
+
+-- The job that a submission made before, if it is known: how the new one agrees with it, and its id.
+local function earlier(new)
+  local once = new.once
+  local text = once and redis.call('GET', mark_of(new))
+  if not text then return end
+  local mark = cjson.decode(text)
+  local first = redis.call('HMGET', P .. 'job:' .. mark.id, 'state', 'deleted')
+  if not first[1] or first[2] then return end
+  if not once['repeat'] and not (mark['repeat'] and NOW - mark.at <= once.age) then return end
+  return {mark.fingerprint == once.fingerprint and 'earlier' or 'mismatch', mark.id}
+end
+
+-- What stands against a new job, and the id of the job that does, if it is one.
+local function objection(new)
+  if redis.call('EXISTS', P .. 'job:' .. new.id) == 1 then return {'exists', new.id} end
+  local found, limits = earlier(new), new.limits
+  if found then return found end
+  if limits.max_queued > 0 and redis.call('ZCARD', P .. 'state:queued') >= limits.max_queued then
+    return {'full', ''}
+  end
+  local waiting = redis.call('SCARD', P .. 'queuedby:' .. new.owner)
+  if limits.owner_max_queued > 0 and waiting >= limits.owner_max_queued then return {'owner_full', ''} end
+  local running = redis.call('SCARD', P .. 'running:key:' .. new.owner)
+  if limits.owner_max_active > 0 and waiting + running >= limits.owner_max_active then
+    return {'owner_busy', ''}
+  end
+end
+"""
+)
+
+# id, owner, limits and once of a new job as JSON → {outcome, id of the job in question}
+FORESEE = (
+    _PRELUDE
+    + """
+return objection(cjson.decode(ARGV[1])) or {'new', ''}
+"""
+)
+
+# the same with all that the keys need, the job's own JSON → {outcome, id of the job in question}
 SUBMIT = (
     _PRELUDE
     + """
-local id, json, owner, queue = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
-local key = P .. 'job:' .. id
-local known = redis.call('HGET', key, 'job')
-if known then
-  -- The same text again is a repeat by the client library whose first answer was lost.
-  if known == json then return 'ok' else return 'exists' end
+local new, json = cjson.decode(ARGV[1]), ARGV[2]
+local id, owner, key = new.id, new.owner, P .. 'job:' .. new.id
+-- The same text again is a repeat by the client library whose first answer was lost.
+if redis.call('HGET', key, 'job') == json then return {'new', id} end
+local against = objection(new)
+if against then return against end
+local seq = redis.call('INCR', P .. 'seq')
+redis.call('HSET', key, 'job', json, 'state', 'queued', 'owner', owner, 'queue', new.queue, 'lane', new.lane,
+  'seq', seq, 'collection', new.collection, 'result_name', new.result_name,
+  'share_id', new.share_id, 'attempt', 0, 'worker', '', 'progress', 0, 'message', '')
+redis.call('ZADD', P .. 'jobs', seq, id)
+redis.call('ZADD', P .. 'owner:' .. owner, seq, id)
+redis.call('ZADD', P .. 'state:queued', seq, id)
+if new.collection ~= '' then
+  redis.call('ZADD', P .. 'collection:' .. owner .. ':' .. new.collection, seq, id)
 end
-local max_queued, owner_max_queued, owner_max_active = tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8])
-if max_queued > 0 and redis.call('ZCARD', P .. 'state:queued') >= max_queued then return 'full' end
-local waiting = redis.call('SCARD', P .. 'queuedby:' .. owner)
-if owner_max_queued > 0 and waiting >= owner_max_queued then return 'owner_full' end
-if owner_max_active > 0 and waiting + redis.call('SCARD', P .. 'running:' .. owner) >= owner_max_active then
-  return 'owner_busy'
+if new.result_name ~= '' then redis.call('SET', P .. 'result:' .. owner .. ':' .. new.result_name, id) end
+if new.share_id ~= '' then redis.call('SET', P .. 'share:' .. new.share_id, id) end
+if new.once then
+  local mark = {id = id, fingerprint = new.once.fingerprint, at = NOW, ['repeat'] = new.once['repeat']}
+  redis.call('SET', mark_of(new), cjson.encode(mark), 'EX', new.once.seconds)
 end
-local job = {seq = redis.call('INCR', P .. 'seq'), owner = owner, queue = queue}
-redis.call('HSET', key, 'job', json, 'state', 'queued', 'owner', owner, 'queue', queue, 'seq', job.seq,
-  'max_running', ARGV[5], 'attempt', 0, 'worker', '', 'progress', 0, 'message', '')
-redis.call('ZADD', P .. 'jobs', job.seq, id)
-redis.call('ZADD', P .. 'owner:' .. owner, job.seq, id)
-redis.call('ZADD', P .. 'state:queued', job.seq, id)
-if ARGV[9] ~= '' then redis.call('SET', P .. 'result:' .. owner .. ':' .. ARGV[9], id) end
-if ARGV[10] ~= '' then redis.call('SET', P .. 'share:' .. ARGV[10], id) end
-wait_in_queue(id, job)
-return 'ok'
+wait_in_queue(id, load(id))
+return {'new', id}
 """
 )
 
@@ -137,26 +200,18 @@ if held then
     return answer(held)  -- the answer to an earlier claim was lost
   end
 end
-local first, page = 0, 100
-while true do
-  local ids = redis.call('ZRANGE', P .. 'queued:' .. queue, first, first + page - 1)
-  for _, id in ipairs(ids) do
-    local job = load(id)
-    local limit = tonumber(job.max_running)
-    if limit == 0 or redis.call('SCARD', P .. 'running:' .. job.owner) < limit then
-      leave_queue(id, job)
-      redis.call('SADD', P .. 'running:' .. job.owner, id)
-      redis.call('ZADD', P .. 'leases', NOW + lease, id)
-      redis.call('SET', P .. 'holds:' .. worker, id, 'EX', 86400)
-      redis.call('HSET', P .. 'job:' .. id, 'worker', worker, 'attempt', job.attempt + 1, 'started_at', NOW,
-        'progress', 0, 'message', '')
-      set_state(id, job, 'queued', 'running')
-      return answer(id)
-    end
-  end
-  if #ids < page then return {} end
-  first = first + page
-end
+local id = next_in(queue)
+if not id then return {} end
+local job = load(id)
+leave_lane(id, job)
+take_turn(job)
+enter_groups(id, job)
+redis.call('ZADD', P .. 'leases', NOW + lease, id)
+redis.call('SET', P .. 'holds:' .. worker, id, 'EX', 86400)
+redis.call('HSET', P .. 'job:' .. id, 'worker', worker, 'attempt', job.attempt + 1, 'started_at', NOW,
+  'progress', 0, 'message', '')
+set_state(id, job, 'queued', 'running')
+return answer(id)
 """
 )
 
@@ -207,7 +262,7 @@ CANCEL = (
     + """
 local id = ARGV[1]
 local job = load(id)
-if not job then return false end
+if not job or job.deleted ~= '' then return false end
 if job.state == 'queued' then
   close(id, job, 'cancelled')
   return 'cancelled'
@@ -218,6 +273,43 @@ if job.state == 'running' and job.cancel == '' then
   changed(id)
 end
 return job.state
+"""
+)
+
+# id → the job's hash as it was before, or nothing
+DELETE = (
+    _PRELUDE
+    + """
+local id = ARGV[1]
+local job = load(id)
+if not job or job.deleted ~= '' then return {} end
+local key = P .. 'job:' .. id
+local before = redis.call('HGETALL', key)
+hide(id, job)
+redis.call('HSET', key, 'deleted', '1')
+job.deleted = '1'
+if job.state == 'queued' then
+  close(id, job, 'cancelled')
+elseif job.state == 'running' then
+  redis.call('HSET', key, 'cancel', '1')
+  redis.call('PUBLISH', P .. 'cancel', id)
+else
+  redis.call('HSET', key, 'finished_at', 0)
+  redis.call('ZREM', P .. 'records', id)
+  redis.call('ZADD', P .. 'finished', 0, id)
+end
+changed(id)
+return before
+"""
+)
+
+# id → how many jobs of its queue are served before it, plus one; nothing if it does not wait
+POSITION = (
+    _PRELUDE
+    + """
+local job = load(ARGV[1])
+if not job or job.state ~= 'queued' then return false end
+return position_of(job)
 """
 )
 
@@ -241,31 +333,24 @@ for _, id in ipairs(lost) do
 end
 local added = 0
 for _, queue in ipairs(redis.call('SMEMBERS', P .. 'queues')) do
-  local waiting = redis.call('ZCARD', P .. 'queued:' .. queue)
-  local missing = math.min(waiting - redis.call('LLEN', P .. 'dq:' .. queue), tonumber(ARGV[3]))
-  for _ = 1, missing do push_ticket(queue) end
-  added = added + math.max(missing, 0)
+  added = added + replace_tickets(queue, tonumber(ARGV[3]))
 end
 return {#lost, added}
 """
 )
 
-# id, result name, share id → removes the record of a finished job and all that points at it
+# id → removes the record of a job that has ended and all that points at it
 FORGET = (
     _PRELUDE
     + """
 local id = ARGV[1]
 local job = load(id)
+if job and (job.state == 'queued' or job.state == 'running') then return end
+redis.call('ZREM', P .. 'finished', id)
 redis.call('ZREM', P .. 'records', id)
 if not job then return end
-redis.call('ZREM', P .. 'jobs', id)
-redis.call('ZREM', P .. 'owner:' .. job.owner, id)
+hide(id, job)
 redis.call('ZREM', P .. 'state:' .. job.state, id)
-if ARGV[2] ~= '' then
-  local name = P .. 'result:' .. job.owner .. ':' .. ARGV[2]
-  if redis.call('GET', name) == id then redis.call('DEL', name) end
-end
-if ARGV[3] ~= '' then redis.call('DEL', P .. 'share:' .. ARGV[3]) end
 redis.call('DEL', P .. 'job:' .. id)
 """
 )

@@ -2,7 +2,7 @@
 
 import struct
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 
 class RecordingContext:
-    """A `GenerationContext` that keeps what is reported; after ``cancel_after`` reports it is cancelled."""
+    """A `GenerationContext` that keeps what is reported and shown; after ``cancel_after`` reports it is
+    cancelled."""
 
     def __init__(
         self,
@@ -29,6 +30,7 @@ class RecordingContext:
         cancel_after: int | None = None,
     ) -> None:
         self.reports: list[tuple[int, int, str]] = []
+        self.shown: list[Frame] = []
         self.workdir = workdir
         self.image = image
         self.last_image = last_image
@@ -38,6 +40,9 @@ class RecordingContext:
     def report(self, step: int, total: int, message: str = "") -> None:
         self.reports.append((step, total, message))
         self.check_cancelled()
+
+    def show(self, picture: "Callable[[], Frame]") -> None:
+        self.shown.append(picture())
 
     def check_cancelled(self) -> None:
         if self._cancel_after is not None and len(self.reports) >= self._cancel_after:

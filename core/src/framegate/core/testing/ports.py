@@ -9,9 +9,16 @@ from collections.abc import AsyncGenerator, Collection, Iterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from framegate.core import jobs
+from framegate.core import jobs, turns
 from framegate.core.characters import Character, Portrait
-from framegate.core.errors import InvalidMedia, JobExists, KeyLimitReached, NotFound, QueueFull
+from framegate.core.errors import (
+    IdempotencyMismatch,
+    InvalidMedia,
+    JobExists,
+    KeyLimitReached,
+    NotFound,
+    QueueFull,
+)
 from framegate.core.jobs import Job, JobError, JobState
 from framegate.core.ports import (
     ArtifactStore,
@@ -19,6 +26,8 @@ from framegate.core.ports import (
     BytesSource,
     Limits,
     MediaSource,
+    Once,
+    Page,
     QueueCounts,
     UrlSource,
     WorkerInfo,
@@ -32,23 +41,50 @@ class InMemoryJobStore:
     def __init__(self) -> None:
         self.living: list[WorkerInfo] = []
         self._jobs: dict[str, Job] = {}
+        self._deleted: dict[str, Job] = {}  # those that a worker still runs
+        self._marks: dict[tuple[str, str], tuple[Once, str, float]] = {}
+        self._served: dict[turns.Turn, int] = {}
+        self._turns = itertools.count(1)
         self._watchers: dict[str, set[tuple[asyncio.AbstractEventLoop, asyncio.Event]]] = {}
         self._lock = threading.RLock()
 
-    async def submit(self, job: Job, *, limits: Limits) -> None:
+    async def foresee(self, job_id: str, owner: str, *, limits: Limits, once: Once | None) -> Job | None:
         with self._lock:
-            if job.id in self._jobs:
-                raise JobExists(f"There is a job with the id {job.id} already.", param="job_id")
-            waiting = [other for other in self._jobs.values() if other.state == JobState.QUEUED]
+            if job_id in self._jobs or job_id in self._deleted:
+                raise JobExists(f"There is a job with the id {job_id} already.", param="job_id")
+            if once and (earlier := self._earlier(owner, once)):
+                return earlier
+            waiting = self._queued()
             most = limits.max_queued
             if most and len(waiting) >= most:
                 raise QueueFull(f"The queue is full ({most} jobs).", limit=most)
-            own = [o.state for o in self._jobs.values() if o.owner == job.owner and not o.state.finished]
-            if limits.owner_max_queued and own.count(JobState.QUEUED) >= limits.owner_max_queued:
+            own = sum(job.owner == owner for job in waiting)
+            if limits.owner_max_queued and own >= limits.owner_max_queued:
                 raise KeyLimitReached(f"This key has {limits.owner_max_queued} jobs waiting.")
-            if limits.owner_max_active and len(own) >= limits.owner_max_active:
+            active = own + sum(job.owner == owner for job in self._running())
+            if limits.owner_max_active and active >= limits.owner_max_active:
                 raise KeyLimitReached(f"This key has {limits.owner_max_active} jobs at once.")
+            return None
+
+    def _earlier(self, owner: str, once: Once) -> Job | None:
+        mark, job_id, made_at = self._marks.get((owner, once.key), (None, "", 0.0))
+        age = time.time() - made_at
+        if mark is None or age > mark.seconds or job_id not in self._jobs:
+            return None
+        if not once.repeat and not (mark.repeat and age <= once.age):
+            return None
+        if mark.fingerprint != once.fingerprint:
+            raise IdempotencyMismatch("This idempotency key was used for another request.")
+        return self._jobs[job_id]
+
+    async def submit(self, job: Job, *, limits: Limits, once: Once | None = None) -> Job:
+        with self._lock:
+            if earlier := await self.foresee(job.id, job.owner, limits=limits, once=once):
+                return earlier
+            if once:
+                self._marks[job.owner, once.key] = once, job.id, time.time()
             self._jobs[job.id] = job
+            return job
 
     async def get(self, job_id: str) -> Job | None:
         with self._lock:
@@ -74,10 +110,26 @@ class InMemoryJobStore:
             ]
         return found[:limit]
 
+    async def page(
+        self, collection: str, *, owner: str, after: str, limit: int, newest_first: bool
+    ) -> Page | None:
+        with self._lock:
+            found = [o for o in self._jobs.values() if (o.owner, o.collection) == (owner, collection)]
+        if newest_first:
+            found.reverse()
+        if after:
+            ids = [job.id for job in found]
+            if after not in ids:
+                return None
+            found = found[ids.index(after) + 1 :]
+        return Page(found[:limit], len(found) > limit)
+
     async def queue_position(self, job: Job) -> int | None:
         with self._lock:
-            waiting = [other.id for other in self._queued() if other.queue == job.queue]
-        return waiting.index(job.id) + 1 if job.id in waiting else None
+            waiting = self._queued()
+            if job.id not in [other.id for other in waiting]:
+                return None
+            return turns.position(job, waiting, self._served)
 
     async def counts(self) -> QueueCounts:
         with self._lock:
@@ -89,6 +141,19 @@ class InMemoryJobStore:
             if job_id not in self._jobs:
                 return None
             return self._change(jobs.request_cancel(self._jobs[job_id], time.time()))
+
+    async def delete(self, job_id: str) -> Job | None:
+        with self._lock:
+            job = self._jobs.pop(job_id, None)
+            if job is not None and job.state == JobState.RUNNING:
+                self._deleted[job_id] = jobs.request_cancel(job, time.time())
+            self._tick(job_id)
+            return job
+
+    async def forget(self, job: Job) -> None:
+        with self._lock:
+            self._jobs.pop(job.id, None)
+            self._tick(job.id)
 
     @asynccontextmanager
     async def changes(self, job_id: str) -> "AsyncGenerator[AsyncGenerator[None, None]]":
@@ -116,47 +181,51 @@ class InMemoryJobStore:
     # The worker's side.
 
     def claim_next(self, worker: str) -> Job | None:
-        """The longest waiting job that its owner's limit lets run."""
+        """The next job of the first queue in which one may run."""
         with self._lock:
-            for job in self._queued():
-                running = sum(
-                    other.owner == job.owner and other.state == JobState.RUNNING
-                    for other in self._jobs.values()
-                )
-                if not job.max_running or running < job.max_running:
+            waiting = self._queued()
+            for queue in dict.fromkeys(job.queue for job in waiting):
+                job = turns.next_job(waiting, self._running(), self._served, queue)
+                if job is not None:
+                    self._served[turns.turn_of(job)] = next(self._turns)
                     return self._change(jobs.claim(job, worker, time.time()))
         return None
 
     def advance(self, job_id: str, progress: float, message: str = "") -> Job:
         with self._lock:
-            job = self._jobs[job_id]
+            job = self._known(job_id)
             return self._change(jobs.advance(job, job.attempt, progress, message))
 
     def succeed(self, job_id: str, *artifacts: Artifact) -> Job:
         with self._lock:
-            job = self._jobs[job_id]
+            job = self._known(job_id)
             return self._change(jobs.succeed(job, job.attempt, artifacts, time.time()))
 
     def fail(self, job_id: str, error: JobError) -> Job:
         with self._lock:
-            job = self._jobs[job_id]
+            job = self._known(job_id)
             return self._change(jobs.fail(job, job.attempt, error, time.time()))
 
     def leave(self, job_id: str) -> Job:
         with self._lock:
-            job = self._jobs[job_id]
+            job = self._known(job_id)
             return self._change(jobs.leave(job, job.attempt, time.time()))
 
-    def forget(self, job_id: str) -> None:
-        with self._lock:
-            self._jobs.pop(job_id, None)
-            self._tick(job_id)
+    def _queued(self) -> Sequence[Job]:
+        return [job for job in self._jobs.values() if job.state == JobState.QUEUED]
 
-    def _queued(self) -> Iterator[Job]:
-        return (job for job in list(self._jobs.values()) if job.state == JobState.QUEUED)
+    def _running(self) -> Sequence[Job]:
+        known = (*self._jobs.values(), *self._deleted.values())
+        return [job for job in known if job.state == JobState.RUNNING]
+
+    def _known(self, job_id: str) -> Job:
+        return self._deleted[job_id] if job_id in self._deleted else self._jobs[job_id]
 
     def _change(self, job: Job) -> Job:
-        self._jobs[job.id] = job
+        kept = self._deleted if job.id in self._deleted else self._jobs
+        kept[job.id] = job
+        if job.state.finished:
+            self._deleted.pop(job.id, None)
         self._tick(job.id)
         return job
 

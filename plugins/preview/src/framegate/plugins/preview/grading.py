@@ -1,7 +1,7 @@
 """Colour grading: pictures in another light."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from PIL import Image, ImageChops, ImageFilter
@@ -68,8 +68,16 @@ _MOODS = tuple(
 
 
 def mood_of(prompt: str, seed: int) -> Step:
-    """The light that a prompt puts an existing picture into."""
-    return _MOODS[int(random_for("mood", prompt, seed).integers(0, len(_MOODS)))].step()
+    """The light that a prompt puts an existing picture into, another one for every seed."""
+    rng = random_for("mood", prompt, seed)
+    mood = _MOODS[int(rng.integers(0, len(_MOODS)))]
+    tint, contrast, saturation = rng.uniform((0.85, 0.95, 0.9), (1.15, 1.05, 1.1)).tolist()
+    return replace(
+        mood,
+        tint=mood.tint * tint,
+        contrast=mood.contrast * contrast,
+        saturation=mood.saturation * saturation,
+    ).step()
 
 
 def bloom(strength: float, radius: float = 0.02) -> Step:

@@ -1,10 +1,11 @@
 """From a shot to its frames: source, style, caption and mark, task by task."""
 
 from collections.abc import Iterator
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageFilter
 
 from framegate.core.backend import GenerationContext
 from framegate.core.types import Shot, Task
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from framegate.core.backend import Frame
 
 DEFAULT_STRENGTH = 0.6
+_BLURS = (0.06, 0.03, 0.015)
+"""Of the looks at an unfinished picture, as shares of its shorter side."""
 
 View = tuple[Image.Image, Moment]
 
@@ -40,16 +43,30 @@ def _finished(shot: Shot, context: GenerationContext, mark: Mark) -> Iterator[Im
     """Everything but the mark."""
     match shot.task:
         case Task.TEXT_TO_IMAGE:
-            yield from (_drawn_picture(shot, shot.seed + number) for number in range(shot.num_frames))
+            for number in range(shot.num_frames):
+                yield _shown(_drawn_picture(shot, shot.seed + number), context)
         case Task.IMAGE_TO_IMAGE:
             picture = open_picture(context.image, shot.width, shot.height)
-            yield from (_redone(shot, picture, shot.seed + number) for number in range(shot.num_frames))
+            for number in range(shot.num_frames):
+                yield _shown(_redone(shot, picture, shot.seed + number), context)
         case Task.TEXT_TO_VIDEO:
             yield from _dressed(shot, _scenery(shot), captioned=True)
         case Task.IMAGE_TO_VIDEO:
             yield from _dressed(shot, _camera_views(shot, context, mark), captioned=shot.continues)
         case Task.VIDEO_TO_VIDEO:
             yield from _dressed(shot, _regraded(shot, context), captioned=False)
+
+
+def _shown(picture: Image.Image, context: GenerationContext) -> Image.Image:
+    """The picture, after looks at how it clears up, as a model's would step by step."""
+    for share in _BLURS:
+        blurred = partial(_blurred, picture, min(picture.size) * share)
+        context.show(blurred)
+    return picture
+
+
+def _blurred(picture: Image.Image, radius: float) -> "Frame":
+    return np.array(picture.filter(ImageFilter.GaussianBlur(radius)), dtype=np.uint8)
 
 
 def _style(shot: Shot, seed: int) -> Style:

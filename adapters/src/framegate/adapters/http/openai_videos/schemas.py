@@ -1,0 +1,114 @@
+"""The wire of OpenAI's videos API, with the fields of Framegate's own that come through ``extra_body``."""
+
+from typing import Annotated, Literal, TypeAlias
+
+from msgspec import Meta, Struct
+
+Prompt: TypeAlias = Annotated[
+    str, Meta(min_length=1, max_length=100_000, pattern=r"\S", description="What to show")
+]
+Seconds: TypeAlias = Annotated[str, Meta(description='Length in seconds, such as "4"')] | float
+Size: TypeAlias = Annotated[str, Meta(description='Width and height in pixels, such as "1280x720"')]
+Seed: TypeAlias = Annotated[int, Meta(ge=0, le=2**63 - 1, description="Drawn if left out")]
+Steps: TypeAlias = Annotated[int, Meta(ge=1, le=1000, description="Denoising steps")]
+Frames: TypeAlias = Annotated[int, Meta(ge=1, le=7200, description="Length in frames; wins over seconds")]
+
+
+class InputReference(Struct, forbid_unknown_fields=True):
+    image_url: Annotated[str, Meta(description="An http(s) URL or a data URI")] | None = None
+    file_id: str | None = None
+
+
+class Reference(Struct, forbid_unknown_fields=True):
+    id: str
+
+
+class MakingFields(Struct, forbid_unknown_fields=True, kw_only=True):
+    """What all calls that make a video share; but for the prompt, none of it is OpenAI's."""
+
+    prompt: Prompt
+    model: Annotated[str, Meta(description="A name of /v1/models")] | None = None
+    negative_prompt: Annotated[str, Meta(max_length=100_000)] | None = None
+    seed: Seed | None = None
+    num_frames: Frames | None = None
+    num_inference_steps: Steps | None = None
+    steps: Annotated[Steps, Meta(description="The same as num_inference_steps")] | None = None
+    guidance_scale: Annotated[float, Meta(ge=0, le=100)] | None = None
+    webhook_url: Annotated[str, Meta(description="Is told of the video's end")] | None = None
+
+
+class ShapeFields(MakingFields, forbid_unknown_fields=True, kw_only=True):
+    seconds: Seconds | None = None
+    size: Size | None = None
+    fps: Annotated[float, Meta(gt=0, le=240)] | None = None
+
+
+class CreateFields(ShapeFields, forbid_unknown_fields=True, kw_only=True):
+    input_reference: InputReference | None = None
+    image_url: Annotated[str, Meta(description="The same as input_reference's")] | None = None
+    characters: list[Reference] | None = None
+
+
+class RemixFields(ShapeFields, forbid_unknown_fields=True, kw_only=True):
+    pass
+
+
+class EditFields(ShapeFields, forbid_unknown_fields=True, kw_only=True):
+    video: Reference | None = None
+
+
+class ExtendFields(MakingFields, forbid_unknown_fields=True, kw_only=True):
+    """``seconds`` is the length of what is added; size and frame rate are the video's."""
+
+    seconds: Seconds
+    video: Reference | None = None
+
+
+class CharacterFields(Struct, forbid_unknown_fields=True, kw_only=True):
+    name: Annotated[str, Meta(min_length=1, max_length=80, pattern=r"\S")]
+
+
+class VideoError(Struct):
+    code: str
+    message: str
+
+
+class Video(Struct, kw_only=True):
+    """``size``, ``seconds`` and ``seed`` are what is really made; times are seconds since the epoch."""
+
+    id: str
+    object: Literal["video"] = "video"
+    model: str
+    status: Literal["queued", "in_progress", "completed", "failed", "cancelled"]
+    progress: int
+    created_at: int
+    completed_at: int | None
+    expires_at: int | None
+    prompt: str
+    size: str
+    seconds: str
+    seed: int
+    remixed_from_video_id: str | None
+    error: VideoError | None
+
+
+class VideoList(Struct, kw_only=True):
+    object: Literal["list"] = "list"
+    data: list[Video]
+    first_id: str | None
+    last_id: str | None
+    has_more: bool
+
+
+class VideoDeleted(Struct, kw_only=True):
+    id: str
+    deleted: Literal[True] = True
+    object: Literal["video.deleted"] = "video.deleted"
+
+
+class CharacterObject(Struct):
+    """A prompt calls the character by ``@id``."""
+
+    id: str
+    name: str
+    created_at: int

@@ -1,0 +1,82 @@
+"""The wire of wan21-submit. Unknown fields are ignored, as its origin does."""
+
+from enum import StrEnum
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta, Struct
+
+
+class Status(StrEnum):
+    IN_QUEUE = "InQueue"
+    IN_PROGRESS = "InProgress"
+    SUCCEED = "Succeed"
+    FAILED = "Failed"
+    CANCELLED = "Cancelled"
+
+
+class SubmitRequest(Struct, kw_only=True):
+    model: Annotated[str, Meta(description="A served model; the dialect's own if left out")] | None = None
+    prompt: Annotated[str, Meta(min_length=10, max_length=500, pattern=r"\S", description="What to show")]
+    negative_prompt: Annotated[str, Meta(max_length=500, description="What to avoid")] | None = None
+    image_url: (
+        Annotated[str, Meta(description="http or https; only text-to-video models do without")] | None
+    ) = None
+    image_size: Annotated[
+        Literal["480x832", "832x480", "auto"],
+        Meta(description="Width x height; auto fits the picture's aspect ratio"),
+    ] = "auto"
+    num_frames: Annotated[int, Meta(ge=24, le=120, description="Brought to the nearest 4n+1")] = 81
+    guidance_scale: Annotated[float, Meta(ge=1, le=20, description="Classifier-free guidance")] = 3.0
+    infer_steps: Annotated[int, Meta(ge=20, le=100, description="Denoising steps")] = 30
+    seed: Annotated[int, Meta(ge=0, le=2**31 - 1, description="Drawn if left out")] | None = None
+
+
+class RequestId(Struct, rename="camel"):
+    request_id: Annotated[str, Meta(description="32 hexadecimal digits")]
+
+
+class Video(Struct):
+    url: str
+
+
+class Timings(Struct):
+    """In seconds."""
+
+    inference: float
+
+
+class Results(Struct):
+    videos: list[Video]
+    timings: Timings
+    seed: int
+
+
+class StatusAnswer(Struct, kw_only=True):
+    """``reason`` is why a request failed, ``queue_position`` counts from 1 while it waits."""
+
+    status: Status
+    reason: str | None = None
+    results: Results | None = None
+    queue_position: int | None = None
+
+
+class Cancelled(Struct):
+    status: Literal["Succeed"] = "Succeed"
+
+
+class Failure(Struct, kw_only=True):
+    status: Literal["Failed"] = "Failed"
+    reason: str
+
+
+class DetailItem(Struct):
+    """One wrong field; ``loc`` begins with ``body``."""
+
+    type: str
+    loc: list[str | int]
+    msg: str
+    input: Any = None
+
+
+class ErrorBody(Struct):
+    detail: Failure | list[DetailItem]

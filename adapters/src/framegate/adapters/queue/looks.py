@@ -1,0 +1,32 @@
+"""Looks at unfinished pictures, kept where those who wait for the job find them."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from framegate.adapters.media.encode import encode_png
+from framegate.core.jobs import Job
+from framegate.core.ports import ArtifactStore
+
+if TYPE_CHECKING:
+    from framegate.core.backend import Frame
+
+
+class Looks:
+    """As many as the job wants."""
+
+    def __init__(self, artifacts: ArtifactStore, job: Job, workdir: Path) -> None:
+        self._artifacts = artifacts
+        self._keys = job.looks
+        self._workdir = workdir
+        self._count = 0
+
+    def keep(self, picture: "Callable[[], Frame]") -> bool:
+        """Was it wanted?"""
+        if self._count >= len(self._keys):
+            return False
+        path = self._workdir / f"look-{self._count}.png"
+        encode_png(picture(), path)
+        self._artifacts.put(path, self._keys[self._count])
+        self._count += 1
+        return True

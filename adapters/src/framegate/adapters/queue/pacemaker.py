@@ -1,0 +1,134 @@
+"""The pacemaker: a small process beside each worker that keeps the lease of the job which the worker runs.
+
+A model's native code may hold the worker's GIL for longer than a lease lasts; nothing holds the pacemaker's.
+It also tells that the worker lives, hears of cancels, and sweeps: every one looks after the jobs of dead
+workers. The two talk in lines of JSON over the pacemaker's standard input and output; it ends with its
+worker.
+"""
+
+import os
+import signal
+import sys
+import threading
+import time
+from typing import TextIO, cast
+
+import msgspec
+import redis
+import structlog
+from msgspec import Struct
+from msgspec.structs import replace
+from redis.client import PubSub
+
+from framegate.adapters.log import configure_logging
+from framegate.adapters.stores.connections import connect
+from framegate.adapters.stores.leases import Verdict, WorkerLeases
+from framegate.adapters.stores.records import CANCEL_CHANNEL
+from framegate.core.ports import WorkerInfo
+
+BEAT_SECONDS = 1.0
+STALLED_SECONDS = 600.0
+"""How long a worker may give no sign before it counts as hung and is killed, so that its job can go on."""
+
+log = structlog.get_logger(__name__)
+
+
+class Begin(Struct, frozen=True):
+    """The first line that a pacemaker is told."""
+
+    queue_url: str
+    worker: WorkerInfo
+
+
+class Sign(Struct, frozen=True, omit_defaults=True):
+    """The worker's sign of life, every `BEAT_SECONDS` and whenever it takes or leaves a job: which it runs."""
+
+    job: str = ""
+    attempt: int = 0
+
+
+class Told(Struct, frozen=True):
+    """What a beat for the job of ``sign`` was answered."""
+
+    sign: Sign
+    verdict: Verdict
+
+
+class Pacemaker:
+    def __init__(self, begin: Begin, out: TextIO) -> None:
+        self._worker = begin.worker
+        self._client = connect(begin.queue_url)
+        self._leases = WorkerLeases(self._client, begin.worker.id)
+        self._out = out
+        self._sign = Sign()
+        self._signed_at = time.monotonic()
+
+    def take(self, sign: Sign) -> None:
+        self._sign, self._signed_at = sign, time.monotonic()
+
+    def run(self) -> None:
+        while True:
+            try:
+                with self._client.pubsub(  # type: ignore[no-untyped-call]  # untyped in redis-py
+                    ignore_subscribe_messages=True
+                ) as subscription:
+                    subscription.subscribe(CANCEL_CHANNEL)
+                    while True:
+                        self._beat()
+                        self._wait(subscription)
+            except redis.RedisError as error:
+                log.warning("valkey_unreachable", worker=self._worker.id, error=type(error).__name__)
+                self._look_after_worker()
+                time.sleep(0.5)
+
+    def _beat(self) -> None:
+        sign = self._sign
+        if sign.job:
+            verdict = self._leases.renew(sign.job, sign.attempt)
+            self._tell(Told(sign, verdict))
+        self._leases.announce(replace(self._worker, job=sign.job))
+        lost, _ = self._leases.sweep()
+        if lost:
+            log.warning("jobs_of_dead_workers_taken", count=lost)
+
+    def _tell(self, told: Told) -> None:
+        self._out.write(msgspec.json.encode(told).decode() + "\n")
+        self._out.flush()
+
+    def _wait(self, subscription: PubSub) -> None:
+        """Until the next beat is due, or the job at hand is cancelled."""
+        due = time.monotonic() + BEAT_SECONDS
+        while (left := due - time.monotonic()) > 0:
+            self._look_after_worker()
+            message = cast("dict[str, str] | None", subscription.get_message(timeout=min(left, 0.25)))
+            if message is not None and message["data"] == self._sign.job:
+                return
+
+    def _look_after_worker(self) -> None:
+        if os.getppid() != self._worker.pid:
+            os._exit(0)  # a process that the worker forked may still hold the pipe open
+        if time.monotonic() - self._signed_at > STALLED_SECONDS:
+            log.error("worker_stalled", worker=self._worker.id, job_id=self._sign.job)
+            os.kill(self._worker.pid, signal.SIGKILL)
+
+
+def main() -> None:
+    # Signals for the whole group (Ctrl-C) are the worker's; the pacemaker beats until the worker has ended.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    configure_logging()
+    signs = sys.stdin
+    pacemaker = Pacemaker(msgspec.json.decode(signs.readline(), type=Begin), sys.stdout)
+
+    def listen() -> None:
+        for line in signs:
+            pacemaker.take(msgspec.json.decode(line, type=Sign))
+        os._exit(0)
+
+    threading.Thread(target=listen, name="signs", daemon=True).start()
+    print(flush=True)  # noqa: T201  # an empty line: from here on it beats
+    pacemaker.run()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,69 @@
+"""New jobs as the scripts take them: what the limits and the keys must know of them, as JSON."""
+
+import hashlib
+
+import msgspec
+from msgspec import Struct
+
+from framegate.core.jobs import Job
+from framegate.core.ports import Limits, Once
+
+
+class Mark(Struct, frozen=True):
+    """How a submission is known again: `Once`, with the client's key as a digest of fixed length."""
+
+    digest: str
+    fingerprint: str
+    seconds: int
+    repeat: bool
+    age: float
+
+
+class Newcomer(Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """What is asked about before a job is let in; an empty ``id`` is nobody's."""
+
+    id: str
+    owner: str
+    limits: Limits
+    once: Mark | None = None
+
+
+class Entry(Newcomer, frozen=True, kw_only=True):
+    """A job to be let in. Nothing but ``queue`` and ``lane`` must be there."""
+
+    queue: str
+    lane: str
+    collection: str
+    result_name: str
+    share_id: str
+
+
+def newcomer(job_id: str, owner: str, limits: Limits, once: Once | None) -> Newcomer:
+    return Newcomer(id=job_id, owner=owner, limits=limits, once=_mark(once))
+
+
+def entry(job: Job, limits: Limits, once: Once | None) -> Entry:
+    return Entry(
+        id=job.id,
+        owner=job.owner,
+        limits=limits,
+        once=_mark(once),
+        queue=job.queue,
+        lane=lane_of(job),
+        collection=job.collection,
+        result_name=job.labels.get("result_name", ""),
+        share_id=job.share_id,
+    )
+
+
+def lane_of(job: Job) -> str:
+    """The name of the lane that the job waits in. It counts as its key's even where no limit asks for it."""
+    groups = {f"key:{job.owner}": 0, **job.running_limits}
+    return msgspec.json.encode((job.queue, str(job.priority), job.owner, groups), order="sorted").decode()
+
+
+def _mark(once: Once | None) -> Mark | None:
+    if once is None:
+        return None
+    digest = hashlib.sha256(once.key.encode()).hexdigest()
+    return Mark(digest, once.fingerprint, once.seconds, once.repeat, once.age)

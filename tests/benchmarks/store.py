@@ -1,0 +1,123 @@
+"""How fast the store answers when it holds many jobs: ``python tests/benchmarks/store.py --jobs 100000``.
+
+Starts a Valkey of its own in a temporary folder, fills it through the same scripts as the server, and prints
+the time that each call takes as the API or a worker sees it, the client's share and the connection included.
+"""
+
+import argparse
+import asyncio
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
+
+from sample_jobs import make_job
+
+from framegate.adapters.stores.connections import connect, connect_async
+from framegate.adapters.stores.embedded import EmbeddedValkey
+from framegate.adapters.stores.jobs import ValkeyJobStore
+from framegate.adapters.stores.leases import WorkerLeases
+from framegate.core.errors import QueueFull
+from framegate.core.jobs import Job
+from framegate.core.ports import Limits
+
+OWNERS = ("alice", "bob", "carol", "dave")
+COLLECTION = "videos"
+ROUNDS = 200
+AT_ONCE = 32
+
+
+def job(number: int) -> Job:
+    owner = OWNERS[number % len(OWNERS)] if number % 10 == 0 else OWNERS[0]
+    limits = {f"key:{owner}": 1_000_000, "model:wan22": 1_000_000 + number % 3}
+    return make_job(f"j{number}", owner=owner, running_limits=limits, collection=COLLECTION)
+
+
+async def fill(store: ValkeyJobStore, count: int) -> None:
+    for start in range(0, count, AT_ONCE):
+        batch = (job(number) for number in range(start, min(start + AT_ONCE, count)))
+        await asyncio.gather(*(store.submit(one, limits=Limits()) for one in batch))
+
+
+async def timed(name: str, call: Callable[[], Awaitable[object]]) -> float:
+    """Print the median and the worst of `ROUNDS` calls in milliseconds; the median."""
+    times: list[float] = []
+    for _ in range(ROUNDS):
+        started = time.perf_counter()
+        await call()
+        times.append(1000 * (time.perf_counter() - started))
+    times.sort()
+    median = statistics.median(times)
+    print(f"{name:32} median {median:7.2f} ms   p99 {times[-1 - ROUNDS // 100]:7.2f} ms")
+    return median
+
+
+async def measure(url: str, count: int) -> float:
+    """The median of a page in the middle, in milliseconds."""
+    store = ValkeyJobStore(connect_async(url))
+    client = connect(url)
+    try:
+        started = time.perf_counter()
+        await fill(store, count)
+        print(f"{count:,} jobs submitted, {count / (time.perf_counter() - started):,.0f} a second")
+        middle = f"j{count // 2 + (1 if (count // 2) % 10 == 0 else 0)}"  # one of alice's
+        last = await store.get(f"j{count - 1}")
+        assert last is not None
+
+        async def page(after: str, newest_first: bool) -> None:
+            found = await store.page(
+                COLLECTION, owner=OWNERS[0], after=after, limit=20, newest_first=newest_first
+            )
+            assert found is not None
+            assert len(found.jobs) == 20
+
+        await timed("first page", lambda: page("", True))
+        median = await timed("page in the middle", lambda: page(middle, True))
+        await timed("page in the middle, oldest first", lambda: page(middle, False))
+        await timed("record", lambda: store.get(middle))
+        await timed("place in the queue", lambda: store.queue_position(last))
+        numbers = iter(range(count, count + ROUNDS))
+        await timed("submit", lambda: store.submit(job(next(numbers)), limits=Limits(max_queued=10**9)))
+        full = Limits(max_queued=1)
+        await timed("refusal of a full queue", lambda: _refused(store, full))
+        workers = iter(range(ROUNDS))
+        await timed(
+            "claim",
+            lambda: asyncio.to_thread(WorkerLeases(client, f"w{next(workers)}").claim, "q-test"),
+        )
+        return median
+    finally:
+        client.close()
+        await store.close()
+
+
+async def _refused(store: ValkeyJobStore, limits: Limits) -> None:
+    try:
+        await store.foresee("", "alice", limits=limits, once=None)
+    except QueueFull:
+        return
+    raise AssertionError("the queue is full")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--jobs", type=int, default=100_000)
+    parser.add_argument("--most", type=float, default=10.0, help="milliseconds that a page may take")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        valkey = EmbeddedValkey(Path(folder))
+        valkey.start()
+        try:
+            median = asyncio.run(measure(valkey.url, arguments.jobs))
+        finally:
+            valkey.stop()
+    if median > arguments.most:
+        sys.exit(f"A page took {median:.1f} ms; at most {arguments.most:g} ms is promised.")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,185 @@
+"""openai-videos: what is sent twice is made once."""
+
+# pyright: reportDeprecated=false
+# The SDK calls this API deprecated, since OpenAI no longer hosts it.
+
+import hashlib
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import openai
+import pytest
+import requests
+from openai import OpenAI
+from openai.types.video import Video
+from running import RunningServer
+
+pytestmark = pytest.mark.filterwarnings("ignore:The Sora API is scheduled:DeprecationWarning")
+
+SMALL = {"size": "128x96", "seconds": "1", "prompt": "a boat"}
+CONFIG = "".join(
+    f'[[auth.keys]]\nname = "{name}"\nsha256 = "{hashlib.sha256(name.encode()).hexdigest()}"\n'
+    for name in ("alice", "bob")
+)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    running = RunningServer(tmp_path_factory.mktemp("retries") / "data", config=CONFIG)
+    yield running.wait_until_ready()
+    assert running.stop() == 0, running.log_text()
+
+
+@contextmanager
+def losing_answers(server: RunningServer, losses: int) -> Iterator[tuple[str, list[str]]]:
+    """The address of a proxy that loses the first answers, and the retry counts that it has seen."""
+    seen: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            seen.append(self.headers["x-stainless-retry-count"])
+            headers = {name: value for name, value in self.headers.items() if name.lower() != "host"}
+            answer = requests.post(server.url + self.path, body, headers=headers, timeout=30)
+            if len(seen) <= losses:
+                self.close_connection = True
+                return
+            self.send_response(answer.status_code)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(answer.content)))
+            self.end_headers()
+            self.wfile.write(answer.content)
+
+        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 # the base class's name
+            return
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as proxy:
+        thread = threading.Thread(target=proxy.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{proxy.server_address[1]}", seen
+        proxy.shutdown()
+        thread.join()
+
+
+def all_ids(server: RunningServer, key: str = "alice") -> list[str]:
+    with OpenAI(base_url=f"{server.url}/v1", api_key=key) as client:
+        return [video.id for video in client.videos.list()]
+
+
+@pytest.mark.parametrize("losses", [1, 2])
+def test_a_retried_create_makes_one_job(server: RunningServer, photo: Path, losses: int) -> None:
+    before = all_ids(server)
+    with (
+        losing_answers(server, losses) as (url, seen),
+        OpenAI(base_url=f"{url}/v1", api_key="alice", timeout=60) as client,
+    ):
+        video = client.videos.create(
+            prompt="a boat",
+            input_reference=photo,
+            extra_body={"size": "128x96", "seconds": "1", "fps": 10 + losses},
+        )
+        assert seen == [str(number) for number in range(losses + 1)]
+        assert all_ids(server) == [video.id, *before]
+        # The same once more is another request, not a retry.
+        again = client.videos.create(
+            prompt="a boat",
+            input_reference=photo,
+            extra_body={"size": "128x96", "seconds": "1", "fps": 10 + losses},
+        )
+        assert again.id != video.id
+    assert all_ids(server) == [again.id, video.id, *before]
+
+
+def test_retried_remixes_and_edits(server: RunningServer) -> None:
+    with OpenAI(base_url=f"{server.url}/v1", api_key="alice") as direct:
+        source = direct.videos.create_and_poll(prompt="a boat", extra_body=SMALL)
+        data = direct.videos.download_content(source.id).read()
+    calls: list[Callable[[OpenAI], Video]] = [
+        lambda client: client.videos.remix(source.id, prompt="at night"),
+        lambda client: client.videos.edit(prompt="in blue", video=data),
+        lambda client: client.videos.extend(prompt="on", seconds="4", video=data),
+    ]
+    for call in calls:
+        before = all_ids(server)
+        with (
+            losing_answers(server, 1) as (url, _),
+            OpenAI(base_url=f"{url}/v1", api_key="alice", timeout=60) as client,
+        ):
+            video = call(client)
+        assert all_ids(server) == [video.id, *before]
+
+
+def send(server: RunningServer, key: str = "alice", *, fields: dict[str, Any] = SMALL, **headers: str) -> str:
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    answer = requests.post(
+        f"{server.url}/v1/videos",
+        json=fields,
+        headers={"Authorization": f"Bearer {key}", **named},
+        timeout=30,
+    )
+    assert answer.status_code == 200, answer.text
+    return str(answer.json()["id"])
+
+
+def test_who_says_nothing_of_retries_means_each(server: RunningServer) -> None:
+    assert send(server) != send(server)
+
+
+def test_retries_are_their_key_s_own(server: RunningServer) -> None:
+    first = send(server, x_stainless_retry_count="0")
+    assert send(server, "bob", x_stainless_retry_count="1") != first
+    assert send(server, x_stainless_retry_count="1") == first
+    assert send(server, fields={**SMALL, "seed": 1}, x_stainless_retry_count="1") != first
+
+
+def test_a_retry_that_overtakes(server: RunningServer) -> None:
+    """The first sending is still on its way when the client gives up and sends it again."""
+    fields = {**SMALL, "seed": 99}
+    retry: list[str] = []
+
+    def slowly() -> Iterator[bytes]:
+        yield b"--x\r\n"
+        for name, value in fields.items():
+            yield f'Content-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n--x'.encode()
+            yield b"--\r\n" if name == "seed" else b"\r\n"
+            if not retry:
+                time.sleep(0.2)
+                retry.append(send(server, fields=fields, x_stainless_retry_count="1"))
+
+    answer = requests.post(
+        f"{server.url}/v1/videos",
+        data=slowly(),
+        headers={
+            "Authorization": "Bearer alice",
+            "Content-Type": "multipart/form-data; boundary=x",
+            "x-stainless-retry-count": "0",
+        },
+        timeout=30,
+    )
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["id"] == retry[0]
+
+
+def test_idempotency_keys(server: RunningServer) -> None:
+    first = send(server, idempotency_key="order-1")
+    assert send(server, idempotency_key="order-1") == first
+    assert send(server, "bob", idempotency_key="order-1") != first
+    assert send(server, idempotency_key="order-2") != first
+    with (
+        OpenAI(base_url=f"{server.url}/v1", api_key="alice", max_retries=2) as client,
+        pytest.raises(openai.ConflictError) as other,
+    ):
+        client.videos.create(prompt="a house", extra_headers={"Idempotency-Key": "order-1"})
+    assert other.value.response.headers["x-should-retry"] == "false"
+    with (
+        OpenAI(base_url=f"{server.url}/v1", api_key="alice") as client,
+        pytest.raises(openai.BadRequestError),
+    ):
+        client.videos.create(prompt="a house", extra_headers={"Idempotency-Key": "x" * 300})

@@ -1,0 +1,97 @@
+"""A webhook receiver on loopback."""
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, Protocol, TypeAlias
+
+import openai
+from msgspec import Struct
+from openai.types.webhooks import UnwrapWebhookEvent
+
+# whsec_ and the base64 of 32 bytes.
+SECRET = "whsec_ZnJhbWVnYXRlLXRlc3RzLWtlZXAtbm8tc2VjcmV0cyE="
+OLD_SECRET = "whsec_YW5vdGhlci1vbmUtb2YtdGhpcnR5LXR3by1ieXRlcy4="
+
+
+class Received(Struct, frozen=True):
+    path: str
+    headers: Mapping[str, str]
+    body: bytes
+    at: float
+
+    @property
+    def id(self) -> str:
+        return self.headers["webhook-id"]
+
+    def unwrapped(self, secret: str = SECRET) -> UnwrapWebhookEvent:
+        """The event, as the SDK reads it after it has verified it."""
+        client = openai.OpenAI(api_key="none", webhook_secret=secret)
+        return client.webhooks.unwrap(self.body, dict(self.headers))
+
+
+Respond: TypeAlias = Callable[[Received], int | tuple[int, Mapping[str, str]]]
+
+
+def answering(status: int) -> Respond:
+    return lambda _: status
+
+
+class Receiver:
+    """Keeps what it gets, and answers with the status (and headers) that ``respond`` says."""
+
+    def __init__(self, respond: Respond | None = None, *, host: str = "127.0.0.1") -> None:
+        self.respond = respond or answering(200)
+        self.received: list[Received] = []
+        self._host = host
+        self._port = 0
+        self._server: ThreadingHTTPServer | None = None
+        self.start()
+
+    @property
+    def url(self) -> str:
+        return f"http://{self._host}:{self._port}"
+
+    @property
+    def port(self) -> int:
+        return self._port
+
+    def start(self) -> None:
+        """Listen, on the same port as before."""
+        receiver = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                headers = {name.lower(): value for name, value in self.headers.items()}
+                received = Received(self.path, headers, body, time.time())
+                receiver.received.append(received)
+                answer = receiver.respond(received)
+                no_headers: Mapping[str, str] = {}
+                status, extra = answer if isinstance(answer, tuple) else (answer, no_headers)
+                self.send_response(status)
+                for name, value in {"Content-Length": "0", **extra}.items():
+                    self.send_header(name, value)
+                self.end_headers()
+
+            def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 # the base class's name
+                return
+
+        class Server(ThreadingHTTPServer):
+            def handle_error(self, request: Any, client_address: Any) -> None:
+                return  # whoever was sending has hung up
+
+        self._server = Server((self._host, self._port), Handler)
+        self._port = int(self._server.server_address[1])
+        threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
+
+    def stop(self) -> None:
+        if self._server is not None:
+            self._server.shutdown()
+            self._server.server_close()
+            self._server = None
+
+
+class StartReceiver(Protocol):
+    def __call__(self, respond: Respond | None = None, *, host: str = ...) -> Receiver: ...

@@ -1,0 +1,162 @@
+"""A plugin that makes trouble: its model does what the prompt says, and its worker dies where it is told.
+
+`trouble_environ` installs it for the processes of a server. Prompts: ``draw 20`` (20 ms for each frame),
+``hold 12`` (a native call that keeps the GIL for so many seconds), ``die`` (kill -9 of its own worker),
+``fail``. With `DIE_AT` set to one of `POINTS`, the first worker that comes there is killed with -9, once.
+"""
+
+import ctypes
+import functools
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from framegate.core.backend import Backend, FrameStream, GenerationContext, Output
+from framegate.core.errors import GenerationFailed
+from framegate.core.models import Defaults, FrameRule, ModelSpec, SizeRule
+from framegate.core.plugins import hookimpl
+from framegate.core.types import Shot, Task
+
+if TYPE_CHECKING:
+    from framegate.core.backend import Frame
+
+DIE_AT, MARK = "TROUBLE_DIE_AT", "TROUBLE_MARK"
+
+MODEL = ModelSpec(
+    id="trouble",
+    summary="Does what the prompt says",
+    backend="trouble:Trouble",
+    tasks=frozenset({Task.TEXT_TO_VIDEO}),
+    sizes=SizeRule(multiple_of=16, min_side=16),
+    frames=FrameRule(step=1, offset=0, min=1, max=10_000),
+    defaults=Defaults(width=64, height=64, fps=10.0, num_frames=4),
+)
+
+
+class Trouble(Backend):
+    def generate(self, shot: Shot, context: GenerationContext) -> Output:
+        return FrameStream(self._frames(shot, context))
+
+    def _frames(self, shot: Shot, context: GenerationContext) -> "Iterator[Frame]":
+        import numpy as np
+
+        what, _, number = shot.prompt.partition(" ")
+        match what:
+            case "hold":
+                ctypes.PyDLL(None).sleep(int(number))
+            case "die":
+                _die()
+            case "fail":
+                raise GenerationFailed("It was told to fail.")
+            case _:
+                pass
+        for index in range(shot.num_frames):
+            context.report(index, shot.num_frames)
+            if what == "draw":
+                time.sleep(float(number) / 1000)
+            yield np.full((shot.height, shot.width, 3), 10 * index % 256, np.uint8)
+
+
+@hookimpl
+def framegate_models() -> list[ModelSpec]:
+    return [MODEL]
+
+
+def trouble_environ(folder: Path, *, die_at: str = "") -> dict[str, str]:
+    """The environment of processes that have the plugin; ``folder`` is made."""
+    info = folder / "trouble-1.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: trouble\nVersion: 1\n")
+    (info / "entry_points.txt").write_text("[framegate]\ntrouble = trouble\n")
+    path = os.pathsep.join([str(folder), str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
+    return {"PYTHONPATH": path.rstrip(os.pathsep), DIE_AT: die_at, MARK: str(folder / "died")}
+
+
+def _die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _die_once() -> None:
+    try:
+        Path(os.environ[MARK]).touch(exist_ok=False)
+    except FileExistsError:
+        return
+    _die()
+
+
+def _wrap(owner: Any, name: str, *, before: bool, nth: int = 1) -> None:
+    """Let the ``nth`` call of a method end its process, before or after it did its work."""
+    method: Callable[..., Any] = getattr(owner, name)
+    calls = iter(range(1, 1_000_000_000))
+
+    @functools.wraps(method)
+    def dying(*arguments: Any, **named: Any) -> Any:
+        now = next(calls) == nth
+        if now and before:
+            _die_once()
+        result = method(*arguments, **named)
+        if now and not before:
+            _die_once()
+        return result
+
+    setattr(owner, name, dying)
+
+
+def _before_claim() -> None:
+    from framegate.adapters.stores.leases import WorkerLeases
+
+    _wrap(WorkerLeases, "claim", before=True)
+
+
+def _after_claim() -> None:
+    from framegate.adapters.stores.leases import WorkerLeases
+
+    _wrap(WorkerLeases, "claim", before=False)
+
+
+def _mid_encode() -> None:
+    from framegate.adapters.media.encode import VideoEncoder
+
+    _wrap(VideoEncoder, "write", before=False, nth=3)
+
+
+def _before_rename() -> None:
+    from framegate.adapters.stores.folder import FolderStore
+
+    _wrap(FolderStore, "put", before=True)
+
+
+def _after_rename() -> None:
+    from framegate.adapters.stores.folder import FolderStore
+
+    _wrap(FolderStore, "put", before=False)
+
+
+def _before_close() -> None:
+    from framegate.adapters.stores.leases import WorkerLeases
+
+    _wrap(WorkerLeases, "succeed", before=True)
+
+
+def _after_close() -> None:
+    from framegate.adapters.stores.leases import WorkerLeases
+
+    _wrap(WorkerLeases, "succeed", before=False)
+
+
+POINTS: dict[str, Callable[[], None]] = {
+    "before claim": _before_claim,
+    "after claim": _after_claim,
+    "mid-encode": _mid_encode,
+    "before rename": _before_rename,
+    "after rename": _after_rename,
+    "before close": _before_close,
+    "after close": _after_close,
+}
+
+if "worker" in sys.argv and (_point := os.environ.get(DIE_AT)):
+    POINTS[_point]()
