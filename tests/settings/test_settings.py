@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from framegate.adapters.settings import Duration, KeyConfig, Settings, load_settings
+from framegate.adapters.settings import KeyConfig, Settings, load_settings
 from framegate.core.errors import ConfigError
+from framegate.core.options import Duration
 from framegate.core.models import Defaults
 
 Load = Callable[..., Settings]

@@ -1,6 +1,6 @@
 """Puts the parts together as the settings say."""
 
-from collections.abc import AsyncGenerator, Collection, Mapping
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -60,28 +60,33 @@ class Parts(Struct, frozen=True):
                 "queue.url."
             )
 
-    def models_for(self, names: Collection[str]) -> dict[str, ModelSpec]:
-        """The served models that a worker is to run; all of them when none are named.
+    def models_for(self, names: Collection[str]) -> Callable[[], Mapping[str, ModelSpec]]:
+        """What gives the served models that a worker is to run, as they are when it is called; all of them
+        when none are named.
 
         Raises:
             ConfigError: there is no such model.
         """
         specs = self.registry.specs
-        if not names:
-            return dict(specs)
         if unknown := set(names) - specs.keys():
             known = ", ".join(sorted(specs))
             raise ConfigError(f"--models: there is no served model {min(unknown)!r}; there are {known}.")
-        return {name: specs[name] for name in names}
+        if not names:
+            return lambda: self.registry.specs
+        return lambda: {name: spec for name, spec in self.registry.specs.items() if name in names}
 
 
 def assemble(settings: Settings) -> Parts:
     """Raises:
     ConfigError: the plugins clash, or the config names what does not exist.
     """
-    plugins = discover()
+    plugins = discover(configs=settings.plugins)
     registry = Registry(
-        plugins.models, models=settings.models, aliases=settings.aliases, presets=settings.presets
+        plugins.models,
+        models=settings.models,
+        aliases=settings.aliases,
+        presets=settings.presets,
+        offered_now=plugins.models_now,
     )
     if not registry.specs:
         raise ConfigError("No model is served: install a backend plugin, such as framegate-preview.")

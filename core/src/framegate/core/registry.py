@@ -1,9 +1,11 @@
 """Model names: the served models, and the aliases onto them."""
 
 import difflib
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from typing import Any
 
+import structlog
 from msgspec import Struct, field
 from msgspec.structs import replace
 
@@ -11,6 +13,9 @@ from framegate.core.errors import ConfigError, ModelNotFound
 from framegate.core.models import Defaults, ModelSpec
 from framegate.core.presets import FALLBACK_MODEL, PRESETS
 from framegate.core.types import MediaKind
+
+ASK_AGAIN_SECONDS = 1.0
+log = structlog.get_logger(__name__)
 
 
 class ModelConfig(Struct, frozen=True, forbid_unknown_fields=True):
@@ -54,7 +59,8 @@ class ServedModel(Struct, frozen=True):
 
 
 class Registry:
-    """Every model name of this server.
+    """Every model name of this server. ``offered_now`` is asked, at most every `ASK_AGAIN_SECONDS`, whether
+    the plugins offer other models by now; if they do, all names are made anew.
 
     Raises:
         ConfigError: a config names a model, backend or preset that does not exist.
@@ -67,26 +73,63 @@ class Registry:
         models: Mapping[str, ModelConfig] | None = None,
         aliases: Mapping[str, AliasConfig] | None = None,
         presets: Mapping[str, PresetConfig] | None = None,
+        offered_now: Callable[[], Mapping[str, ModelSpec]] | None = None,
     ) -> None:
-        self.specs = self._serve(offered, models or {})
-        self._names = {name: ServedModel(name, spec) for name, spec in self.specs.items()}
-        self._add_presets(presets or {})
-        self._add_aliases(aliases or {})
+        self._config = models or {}, aliases or {}, presets or {}
+        self._offered_now = offered_now
+        self._asked_at = time.monotonic()
+        self._offered = offered
+        self._catalogue = _Catalogue(offered, *self._config)
+
+    @property
+    def specs(self) -> Mapping[str, ModelSpec]:
+        """The served models by their ids."""
+        return self._current().specs
 
     @property
     def names(self) -> Mapping[str, ServedModel]:
-        return self._names
+        return self._current().names
 
     def resolve(self, name: str) -> ServedModel:
         """Raises:
         ModelNotFound: no such name; tells the nearest ones.
         """
+        names = self.names
         try:
-            return self._names[name]
+            return names[name]
         except KeyError:
-            near = difflib.get_close_matches(name[:100], self._names, n=3)
+            near = difflib.get_close_matches(name[:100], names, n=3)
             hint = f" Did you mean {' or '.join(near)}?" if near else ""
             raise ModelNotFound(f"There is no model {name[:100]!r}.{hint}", param="model") from None
+
+    def _current(self) -> "_Catalogue":
+        now = time.monotonic()
+        if self._offered_now is not None and now - self._asked_at >= ASK_AGAIN_SECONDS:
+            self._asked_at = now
+            try:
+                offered = self._offered_now()
+                if offered != self._offered:
+                    self._catalogue, self._offered = _Catalogue(offered, *self._config), offered
+                    log.info("models_changed", models=sorted(self._catalogue.specs))
+            except Exception as error:  # what was served goes on being served
+                log.warning("models_not_reloaded", reason=f"{type(error).__name__}: {error}")
+        return self._catalogue
+
+
+class _Catalogue:
+    """The names that follow from what plugins offer and from the config."""
+
+    def __init__(
+        self,
+        offered: Mapping[str, ModelSpec],
+        models: Mapping[str, ModelConfig],
+        aliases: Mapping[str, AliasConfig],
+        presets: Mapping[str, PresetConfig],
+    ) -> None:
+        self.specs = self._serve(offered, models)
+        self.names = {name: ServedModel(name, spec) for name, spec in self.specs.items()}
+        self._add_presets(presets)
+        self._add_aliases(aliases)
 
     @staticmethod
     def _serve(
@@ -123,8 +166,8 @@ class Registry:
         for preset, names in PRESETS.items():
             config = configured.get(preset, PresetConfig())
             for entry in names:
-                if entry.name in self._names:
-                    continue  # a model of the config has this very name
+                if entry.name in self.names:
+                    continue  # a model has this very name
                 asked = config.video if entry.kind == MediaKind.VIDEO else config.image
                 target = asked or FALLBACK_MODEL
                 if target not in self.specs:
@@ -134,7 +177,7 @@ class Registry:
                 spec = self.specs[target].narrowed(
                     entry.sizes, entry.frames, entry.defaults, entry.max_duration
                 )
-                self._names[entry.name] = ServedModel(entry.name, spec, entry.plan, preset, entry.kind)
+                self.names[entry.name] = ServedModel(entry.name, spec, entry.plan, preset, entry.kind)
 
     def _add_aliases(self, configured: Mapping[str, AliasConfig]) -> None:
         waiting = dict(configured)
@@ -154,8 +197,8 @@ class Registry:
     def _add_alias(self, name: str, alias: AliasConfig) -> None:
         if name in self.specs:
             raise ConfigError(f"aliases.{name}: a served model has this name already.")
-        target = self._names.get(alias.model)
+        target = self.names.get(alias.model)
         if target is None:
             raise ConfigError(f"aliases.{name}: there is no model {alias.model!r}.")
         spec = target.spec.narrowed(None, None, alias.defaults)
-        self._names[name] = ServedModel(name, spec, alias.plan or target.plan, target.preset, target.kind)
+        self.names[name] = ServedModel(name, spec, alias.plan or target.plan, target.preset, target.kind)

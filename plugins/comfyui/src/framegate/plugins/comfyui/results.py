@@ -1,0 +1,97 @@
+"""The files that a graph made."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal
+
+import av
+from av.audio.stream import AudioStream
+from av.video.stream import VideoStream
+from PIL import Image
+
+from framegate.core.errors import GenerationFailed
+from framegate.plugins.comfyui.client import StoredFile
+
+_GROUPS = ("images", "gifs", "videos", "video", "audio")
+_VIDEOS = frozenset({".mp4", ".webm", ".mov", ".mkv", ".m4v", ".avi", ".gif"})
+_PICTURES = frozenset({".png", ".jpg", ".jpeg", ".webp"})
+
+
+def files_of(output: Any, kind: Literal["video", "image"]) -> list[StoredFile]:
+    """The files of ``kind`` in a node's output; previews only where there is nothing else."""
+    groups: Mapping[str, Any] = output if isinstance(output, dict) else {}
+    listed = [item for group in _GROUPS for item in _items(groups.get(group))]
+    files = [file for item in listed if (file := _file(item)) and _kind(file) == kind]
+    return [file for file in files if file.type != "temp"] or files
+
+
+def _items(group: Any) -> Sequence[Any]:
+    return group if isinstance(group, list) else [group]
+
+
+def _file(item: Any) -> StoredFile | None:
+    match item:
+        case {"filename": str(filename), **rest} if filename:
+            subfolder, kind, format_ = (str(rest.get(name) or "") for name in ("subfolder", "type", "format"))
+            return StoredFile(filename, subfolder, kind or "output", format_)
+        case _:
+            return None
+
+
+def suffix_of(file: StoredFile) -> str:
+    """The extension, which is all that is taken over of the file's name."""
+    suffix = PurePosixPath(file.filename).suffix.lower()
+    return suffix if suffix in _VIDEOS | _PICTURES else ""
+
+
+def _kind(file: StoredFile) -> Literal["video", "image", ""]:
+    suffix = suffix_of(file)
+    if suffix in _VIDEOS:
+        return "video"
+    if suffix in _PICTURES:
+        return "image"
+    return (
+        "video" if file.format.startswith("video/") else "image" if file.format.startswith("image/") else ""
+    )
+
+
+def without_metadata(path: Path) -> Path:
+    """The same pictures and sound without what ComfyUI writes beside them: the whole graph with the names of
+    its files. Nothing is encoded again.
+
+    Raises:
+        GenerationFailed: the file can't be read.
+    """
+    try:
+        return _plain_picture(path) if path.suffix in _PICTURES else _plain_video(path)
+    except (av.FFmpegError, OSError, ValueError) as error:
+        raise GenerationFailed("ComfyUI made a file that can't be read.") from error
+
+
+def _plain_picture(path: Path) -> Path:
+    if path.suffix != ".png":
+        return path  # ComfyUI writes its texts into PNGs
+    target = path.with_name(f"plain{path.suffix}")
+    with Image.open(path) as image:
+        image.load()
+        image.info.clear()
+        image.save(target, "PNG", compress_level=4)
+    return target
+
+
+def _plain_video(path: Path) -> Path:
+    if path.suffix not in (".mp4", ".mov", ".m4v"):
+        return path  # made into an MP4 later on anyway
+    target = path.with_name("plain.mp4")
+    with av.open(path) as source, av.open(target, "w", options={"movflags": "faststart"}) as made:
+        streams = {
+            stream.index: made.add_stream_from_template(stream)
+            for stream in source.streams
+            if isinstance(stream, VideoStream | AudioStream)
+        }
+        for packet in source.demux(*(source.streams[index] for index in streams)):
+            if packet.dts is not None:
+                packet.stream = streams[packet.stream.index]
+                made.mux(packet)
+    path.unlink()
+    return target
