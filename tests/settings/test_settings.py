@@ -9,8 +9,8 @@ import pytest
 
 from framegate.adapters.settings import KeyConfig, Settings, load_settings
 from framegate.core.errors import ConfigError
-from framegate.core.options import Duration
 from framegate.core.models import Defaults
+from framegate.core.options import Duration
 
 Load = Callable[..., Settings]
 SECRET = "".join(("top", "secret"))

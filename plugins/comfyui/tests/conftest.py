@@ -6,6 +6,8 @@ import pytest
 from comfyui_client import ComfyUIClient
 from fake_comfyui.process import FakeComfyUI
 from running import RunningServer
+from serving import config
+from workflows import KIT, PICTURE, REDONE, write
 
 REPOSITORY = Path(__file__).parents[3]
 
@@ -30,6 +32,17 @@ def comfyui(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ComfyUIClient]
     fake = FakeComfyUI(tmp_path_factory.mktemp("comfyui"))
     yield ComfyUIClient(fake.url)
     fake.stop()
+
+
+@pytest.fixture(scope="session")
+def framegate(comfyui: ComfyUIClient, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    """Framegate before that ComfyUI, with a few workflows of the operator's own."""
+    folder = tmp_path_factory.mktemp("framegate")
+    workflows = write(folder / "workflows", kit=KIT, picture=PICTURE, redone=REDONE)
+    presets = '[presets]\nlightx2v = { video = "weight_free", image = "picture" }\n'
+    running = RunningServer(folder / "data", config=config(comfyui.url, workflows=workflows, more=presets))
+    yield running.wait_until_ready()
+    assert running.stop() == 0, running.log_text()
 
 
 @pytest.fixture

@@ -158,7 +158,7 @@ def discover_commands() -> dict[str, tuple[CommandSpec, str]]:
         try:
             found = _load(point, point.name, {}).commands()
         except (Exception, SystemExit):
-            continue
+            found = []
         commands.update({command.name: (command, point.name) for command in found})
     return commands
 

@@ -78,6 +78,7 @@ class Registry:
         self._config = models or {}, aliases or {}, presets or {}
         self._offered_now = offered_now
         self._asked_at = time.monotonic()
+        self._trouble = ""
         self._offered = offered
         self._catalogue = _Catalogue(offered, *self._config)
 
@@ -111,8 +112,12 @@ class Registry:
                 if offered != self._offered:
                     self._catalogue, self._offered = _Catalogue(offered, *self._config), offered
                     log.info("models_changed", models=sorted(self._catalogue.specs))
+                self._trouble = ""
             except Exception as error:  # what was served goes on being served
-                log.warning("models_not_reloaded", reason=f"{type(error).__name__}: {error}")
+                reason = f"{type(error).__name__}: {error}"
+                if reason != self._trouble:
+                    log.warning("models_not_reloaded", reason=reason)
+                self._trouble = reason
         return self._catalogue
 
 

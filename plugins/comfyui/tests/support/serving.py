@@ -2,7 +2,6 @@
 
 import base64
 import io
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +89,23 @@ def ended(server: RunningServer, task_id: str, seconds: float = 90) -> dict[str,
     return eventually(look, seconds=seconds, what=f"the end of {task_id}")
 
 
+def cancel(server: RunningServer, job_id: str) -> None:
+    done = server.run("jobs", "cancel", job_id)
+    assert done.returncode == 0, done.stderr
+
+
+def job(server: RunningServer, job_id: str) -> dict[str, Any]:
+    """A job as the operator sees it."""
+    shown: dict[str, Any] = server.json("jobs", "show", job_id)
+    return shown
+
+
+def ready(server: RunningServer) -> tuple[str, str]:
+    """What ``/ready`` says: its status, and all problems."""
+    answer: dict[str, Any] = requests.get(f"{server.url}/ready", timeout=10).json()
+    return answer["status"], "; ".join(answer["problems"])
+
+
 def frames_of(data: bytes) -> NDArray[np.uint8]:
     """Frames × height × width × RGB."""
     with av.open(io.BytesIO(data), "r") as container:
@@ -109,10 +125,3 @@ def differs(frames: NDArray[np.uint8], picture: Path | Image.Image) -> float:
 def mirrored(file: Path) -> Image.Image:
     with Image.open(file) as picture:
         return ImageOps.mirror(picture)
-
-
-def write_workflows(folder: Path, graphs: Iterable[tuple[str, str]]) -> Path:
-    folder.mkdir(exist_ok=True)
-    for name, text in graphs:
-        (folder / f"{name}.json").write_text(text)
-    return folder

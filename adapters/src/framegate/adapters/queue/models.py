@@ -33,13 +33,13 @@ class LoadedModels:
         if spec is None:
             raise GenerationFailed(f"The model {model_id} is not configured on this worker.")
         if model_id in self._loaded:
-            known, backend = self._loaded[model_id]
+            known, loaded = self._loaded[model_id]
             if known == spec:
-                return backend
+                return loaded
             del self._loaded[model_id]
-            backend.unload()
+            loaded.unload()
         try:
-            backend = load_object(spec.backend)(spec.source, spec.options)
+            backend: Backend = load_object(spec.backend)(spec.source, spec.options)
         except PluginError as error:
             raise GenerationFailed(error.message) from error
         log.info("model_loading", model=model_id, device=self.device)

@@ -323,7 +323,8 @@ class Server:
                 controls.faults.append(convert(body, HttpFault))
             case "sockets":
                 controls.refuse_sockets = body["refuse"]
-                self._sockets.drop()
+                if body["drop"]:
+                    self._sockets.drop()
             case _:
                 return web.Response(status=404)
         return web.json_response({})

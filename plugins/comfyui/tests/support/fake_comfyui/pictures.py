@@ -93,6 +93,25 @@ def image_scale(run: Run, image: Pictures, upscale_method: str, width: int, heig
 
 
 @node(
+    "ImageScaleBy",
+    "IMAGE",
+    v3=False,
+    image=link("IMAGE"),
+    upscale_method=old_combo(*METHODS),
+    scale_by=number(1.0, 0.01, 8.0),
+)
+def image_scale_by(run: Run, image: Pictures, upscale_method: str, scale_by: float) -> Made:
+    height, width = image.shape[1:3]
+    return (resized(image, round(width * scale_by), round(height * scale_by), upscale_method),)
+
+
+@node("GetImageSize", "INT", "INT", "INT", image=link("IMAGE"))
+def get_image_size(run: Run, image: Pictures) -> Made:
+    count, height, width = image.shape[:3]
+    return width, height, count
+
+
+@node(
     "ResizeImageMaskNode",
     "IMAGE",
     input=link("IMAGE,MASK"),

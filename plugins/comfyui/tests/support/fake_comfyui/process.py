@@ -91,7 +91,10 @@ class FakeComfyUI:
 
     def drop_sockets(self, *, refuse: bool = False) -> None:
         """Break every websocket; ``refuse`` new ones too."""
-        self._do("sockets", refuse=refuse)
+        self._do("sockets", refuse=refuse, drop=True)
+
+    def allow_sockets(self) -> None:
+        self._do("sockets", refuse=False, drop=False)
 
     def _state(self) -> Any:
         return requests.get(f"{self.url}/fake/state", timeout=5).json()

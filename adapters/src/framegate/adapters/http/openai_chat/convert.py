@@ -10,7 +10,6 @@ from framegate.core.presets import PRESETS
 from framegate.core.registry import ServedModel
 from framegate.core.types import GenerationRequest, MediaKind, Task
 
-
 _PROMISED = frozenset(entry.name for entry in PRESETS["openai-chat"])
 
 

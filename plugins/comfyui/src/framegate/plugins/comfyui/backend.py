@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import structlog
 
 from framegate.core.backend import Backend, FinishedFile, GenerationContext
-from framegate.core.errors import GenerationFailed
+from framegate.core.errors import ConfigError, GenerationFailed
 from framegate.core.types import Shot
 from framegate.plugins.comfyui.complaints import MissingFiles, MissingNodes
 from framegate.plugins.comfyui.config import ComfyConfig, read_config
@@ -34,7 +34,13 @@ class ComfyBackend(Backend):
         self._workflow()
 
     def generate(self, shot: Shot, context: GenerationContext) -> list[FinishedFile]:
-        return asyncio.run(_guarded(self._generate(shot, context), context))
+        try:
+            return asyncio.run(_guarded(self._generate(shot, context), context))
+        except ConfigError as error:
+            log.error("comfyui_config", reason=error.message)
+            raise GenerationFailed(
+                "The worker's access to ComfyUI is not set up; its log says what is missing."
+            ) from error
 
     def _workflow(self) -> Workflow:
         entry = library_of(self._config).entries().get(self.source)

@@ -34,9 +34,7 @@ def find_parameters(graph: Graph, schema: Mapping[str, NodeSchema]) -> list[Para
     parameters: list[Parameter] = []
     for node in graph.values():
         declared = schema.get(node.class_type)
-        for marker in markers_of(node):
-            if not marker.is_output:
-                parameters.append(_bind(node, marker, declared))
+        parameters += [_bind(node, marker, declared) for marker in markers_of(node) if not marker.is_output]
     taken: dict[tuple[str, str], str] = {}
     for parameter in parameters:
         place = parameter.node, parameter.input
@@ -120,7 +118,7 @@ _LOADERS = ("loadimage", "loadvideo", "loadaudio")
 
 
 def _file_inputs(node: Node, declared: NodeSchema | None) -> list[str]:
-    """The inputs that take an uploaded file: by the server's word, else by the loaders' own habits."""
+    """The inputs that take an uploaded file: by the server's word, else by what loaders are called."""
     if declared is not None:
         return [name for name, spec in declared.inputs.items() if spec.upload]
     is_loader = any(loader in node.class_type.lower() for loader in _LOADERS)
@@ -128,7 +126,7 @@ def _file_inputs(node: Node, declared: NodeSchema | None) -> list[str]:
 
 
 def _media_key(node: Node, files: list[str], declared: NodeSchema | None) -> Key | None:
-    """What an upload of an unfamiliar name is: the input video or the input picture. Requests have no sound."""
+    """What an upload of an unfamiliar name is: the input video or picture. Requests have no sound."""
     name = node.class_type.lower()
     kinds = {declared.inputs[file].upload for file in files} if declared else set[str | None]()
     if "audio" in kinds or "audio" in name:

@@ -9,6 +9,7 @@ from framegate.core.models import Defaults, FrameRule, ModelSpec, Range, SizeRul
 from framegate.core.types import Task
 from framegate.plugins.comfyui.faults import WorkflowFault
 from framegate.plugins.comfyui.graph import Graph, Node, is_link, upstream
+from framegate.plugins.comfyui.loose import is_number
 from framegate.plugins.comfyui.vocabulary import Key
 from framegate.plugins.comfyui.workflow import Workflow
 
@@ -112,7 +113,8 @@ def _sizes(workflow: Workflow, nodes: list[Node], family: _Family) -> tuple[Size
     if width % family.multiple or height % family.multiple:
         raise WorkflowFault(
             f"{node.label}: its size {width}×{height} is wrong: {family.name} takes multiples of "
-            f"{family.multiple} here; {_near(width, family.multiple)}×{_near(height, family.multiple)} would fit"
+            f"{family.multiple} here; {_near(width, family.multiple)}×{_near(height, family.multiple)} "
+            "would fit"
         )
     return SizeRule(only=((width, height),)), (width, height)
 
@@ -161,11 +163,11 @@ def _fps(workflow: Workflow, nodes: list[Node]) -> tuple[Range, float | None]:
         return Range(1, 60), None
     if bound := workflow.bound(Key.FPS):
         default = bound[0].default
-        return Range(1, 120), float(default) if _is_number(default) else None
+        return Range(1, 120), float(default) if is_number(default) else None
     for node in nodes:
         for name in _RATES:
             rate = _value(workflow.graph, node, name)
-            if _is_number(rate) and rate > 0:
+            if is_number(rate) and rate > 0:
                 return Range(rate, rate), float(rate)
     return Range(1, 120), None
 
@@ -173,7 +175,7 @@ def _fps(workflow: Workflow, nodes: list[Node]) -> tuple[Range, float | None]:
 def _default(workflow: Workflow, key: Key) -> Any:
     """What the graph says where the first parameter of this key binds; None where it is of no use."""
     for parameter in workflow.bound(key):
-        if key == Key.NEGATIVE_TEXT or _is_number(parameter.default):
+        if key == Key.NEGATIVE_TEXT or is_number(parameter.default):
             return parameter.default
     return None
 
@@ -188,11 +190,7 @@ def _value(graph: Graph, node: Node, name: str) -> Any:
 
 
 def _whole(value: Any) -> int | None:
-    return int(value) if _is_number(value) and value == int(value) else None
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    return int(value) if is_number(value) and value == int(value) else None
 
 
 def _near(side: int, multiple: int) -> int:

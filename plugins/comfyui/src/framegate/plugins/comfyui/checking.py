@@ -24,7 +24,7 @@ _schemas: dict[str, tuple[float, dict[str, NodeSchema]]] = {}
 
 
 async def check_servers(config: ComfyConfig, library: Library) -> list[str]:
-    """What is wrong with servers, and with the operator's and the shipped workflows there, a sentence each."""
+    """What is wrong with the servers, and with the workflows there, a sentence each."""
     try:
         async with open_clients(config) as clients:
             found = await asyncio.gather(*(_check_server(client, config, library) for client in clients))
@@ -54,7 +54,7 @@ async def _check_server(client: ComfyClient, config: ComfyConfig, library: Libra
 
 
 async def schema_of(client: ComfyClient, classes: Collection[str]) -> Mapping[str, NodeSchema]:
-    """What the server says of ``classes``; those that it lacks are not in it. Answers are kept for a while."""
+    """What the server says of ``classes``; those that it lacks are left out. It is kept for a while."""
     asked_at, known = _schemas.get(client.server.url, (0.0, dict[str, NodeSchema]()))
     if time.monotonic() - asked_at > KEEP_SCHEMA_SECONDS:
         asked_at, known = time.monotonic(), {}

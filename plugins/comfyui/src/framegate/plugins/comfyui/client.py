@@ -12,6 +12,7 @@ import aiohttp
 from msgspec import Struct
 
 from framegate.plugins.comfyui.config import ServerConfig
+from framegate.plugins.comfyui.loose import items, table
 from framegate.plugins.comfyui.schema import NodeSchema, read_schema
 
 DOWNLOAD_TRIES = 4
@@ -68,8 +69,7 @@ class ComfyClient:
 
     async def load(self) -> Load:
         body = await self._json("GET", "/queue")
-        queues: Mapping[str, Any] = body if isinstance(body, dict) else {}
-        running, pending = (_prompt_ids(queues.get(name)) for name in ("queue_running", "queue_pending"))
+        running, pending = (_prompt_ids(table(body).get(name)) for name in ("queue_running", "queue_pending"))
         return Load(frozenset(running), pending)
 
     async def schema(self, class_type: str) -> dict[str, NodeSchema]:
@@ -84,8 +84,7 @@ class ComfyClient:
     async def history(self, prompt_id: str) -> Mapping[str, Any] | None:
         """How the prompt ended; None while it has not, or if the server does not know it."""
         body = await self._json("GET", f"/history/{prompt_id}")
-        entry = body.get(prompt_id) if isinstance(body, dict) else None
-        return entry if isinstance(entry, dict) else None
+        return table(table(body).get(prompt_id)) or None
 
     async def forget(self, prompt_id: str) -> None:
         """Take the prompt out of the history: it holds the texts of the request."""
@@ -110,17 +109,16 @@ class ComfyClient:
             form.add_field("type", "input")
             form.add_field("subfolder", subfolder)
             body = await self._json("POST", "/upload/image", data=form, timeout=None)
-        match body:
-            case {"name": str(stored), "subfolder": str(folder)}:
-                return f"{folder}/{stored}" if folder else stored
-            case _:
-                raise UnexpectedAnswer(200, body)
+        stored, folder = table(body).get("name"), table(body).get("subfolder")
+        if not stored:
+            raise UnexpectedAnswer(200, body)
+        return f"{folder}/{stored}" if folder else str(stored)
 
     async def download(self, file: StoredFile, target: Path) -> None:
         """Stream a result into ``target``, going on where a broken transfer ended."""
         query = {"filename": file.filename, "subfolder": file.subfolder, "type": file.type, **self._query}
         for attempt in range(1, DOWNLOAD_TRIES + 1):
-            have = target.stat().st_size if target.exists() else 0
+            have = await asyncio.to_thread(_size_of, target)
             headers = {**self._headers, **({"Range": f"bytes={have}-"} if have else {})}
             try:
                 async with self._session.get(
@@ -174,6 +172,10 @@ class ComfyClient:
             raise ServerDown(type(error).__name__) from error
 
 
+def _size_of(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
+
+
 def _decoded(text: str) -> Any:
     try:
         return json.loads(text)
@@ -192,6 +194,5 @@ def _check(status: int, body: Any) -> None:
 
 def _prompt_ids(queue: Any) -> tuple[str, ...]:
     """Of ``[[number, id, …], …]``, in the order of their numbers."""
-    items: list[Any] = queue if isinstance(queue, list) else []
-    known = [item for item in items if isinstance(item, list) and len(item) > 1]
-    return tuple(str(item[1]) for item in sorted(known, key=lambda item: item[0]))
+    listed = [items(item) for item in items(queue)]
+    return tuple(str(item[1]) for item in sorted(listed, key=lambda item: item[0]) if len(item) > 1)

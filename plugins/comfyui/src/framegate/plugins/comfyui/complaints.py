@@ -1,12 +1,13 @@
 """ComfyUI's errors as ours, with the titles of the nodes."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from msgspec import Struct
 
 from framegate.core.errors import GenerationError, GenerationFailed, OutOfMemory
+from framegate.plugins.comfyui.loose import items, table
 from framegate.plugins.comfyui.workflow import Workflow
 
 _MODEL_FILE = re.compile(r".+\.(safetensors|sft|ckpt|pt2?|pth|bin|gguf|onnx|engine)", re.IGNORECASE)
@@ -36,8 +37,7 @@ class _Complaint(Struct, frozen=True):
 
 def refusal(workflow: Workflow, body: Any) -> GenerationError:
     """What a 400 of ``POST /prompt`` means, or the node errors of a 200."""
-    answer: Mapping[str, Any] = body if isinstance(body, dict) else {}
-    complaints = list(_complaints(answer.get("node_errors")))
+    complaints = list(_complaints(table(body).get("node_errors")))
     missing = list(dict.fromkeys(str(item.received) for item in complaints if _is_model_file(item)))
     if missing:
         places = ", ".join(
@@ -49,24 +49,19 @@ def refusal(workflow: Workflow, body: Any) -> GenerationError:
         )
         noun = "a model file" if len(missing) == 1 else f"{len(missing)} model files"
         return MissingFiles(
-            f"ComfyUI lacks {noun} that the workflow {workflow.name} needs: {places}. Put the missing files into "
-            "its models folder, or change the workflow."
+            f"ComfyUI lacks {noun} that the workflow {workflow.name} needs: {places}. Put what is missing "
+            "into its models folder, or change the workflow."
         )
     if complaints:
         said = "; ".join(dict.fromkeys(_sentence(workflow, item) for item in complaints))
         return GenerationFailed(f"ComfyUI refuses the workflow {workflow.name}: {said}."[:2000])
-    return _general(workflow, answer.get("error"))
+    return _general(workflow, table(table(body).get("error")))
 
 
 def blocks_output(workflow: Workflow, body: Any) -> bool:
     """Is the result among what a partly accepted prompt leaves out?"""
-    errors = body.get("node_errors") if isinstance(body, dict) else None
-    found = errors.values() if isinstance(errors, dict) else ()
-    return any(
-        workflow.output in (error.get("dependent_outputs") or ())
-        for error in found
-        if isinstance(error, dict)
-    )
+    errors = table(table(body).get("node_errors")).values()
+    return any(workflow.output in items(table(error).get("dependent_outputs")) for error in errors)
 
 
 def execution_error(workflow: Workflow, data: Mapping[str, Any]) -> GenerationError:
@@ -80,50 +75,49 @@ def execution_error(workflow: Workflow, data: Mapping[str, Any]) -> GenerationEr
     return GenerationFailed(f"ComfyUI failed in {where}: {_clean(message) or kind or 'it does not say why'}.")
 
 
-def _general(workflow: Workflow, error: Any) -> GenerationError:
-    if not isinstance(error, dict):
+def _general(workflow: Workflow, error: Mapping[str, Any]) -> GenerationError:
+    if not error:
         return GenerationFailed(f"ComfyUI refuses the workflow {workflow.name}, and does not say why.")
-    extra: Mapping[str, Any] = error.get("extra_info") or {}
+    extra = table(error.get("extra_info"))
     message = _clean(str(error.get("message", "")))
-    if error.get("type") in ("missing_node_type", "invalid_prompt") and extra.get("class_type"):
-        where = _label(workflow, str(extra.get("node_id", "")))
-        return MissingNodes(
-            f"ComfyUI lacks the nodes {extra['class_type']} of {where} in the workflow {workflow.name}: "
-            "the custom nodes are not installed there, or it is too old."
-        )
     details = _clean(str(error.get("details", "")))
+    # Older servers call it invalid_prompt and name the node in the details alone: "Node ID '#5'".
+    named = str(extra.get("node_id") or "") or _quoted_id(details)
+    if error.get("type") in ("missing_node_type", "invalid_prompt") and named in workflow.graph:
+        node = workflow.graph[named]
+        return MissingNodes(
+            f"ComfyUI does not know the class {node.class_type} of {node.label} in the workflow "
+            f"{workflow.name}: install the custom nodes that it is from, or a newer ComfyUI."
+        )
     return GenerationFailed(
         f"ComfyUI refuses the workflow {workflow.name}: {message}{f' ({details})' if details else ''}."
     )
 
 
+def _quoted_id(details: str) -> str:
+    match = re.search(r"Node ID '#([^']+)'", details)
+    return match[1] if match else ""
+
+
 def _complaints(node_errors: Any) -> Iterator[_Complaint]:
-    if not isinstance(node_errors, dict):
-        return
-    for node_id, entry in node_errors.items():
-        for error in entry.get("errors", ()) if isinstance(entry, dict) else ():
-            if isinstance(error, dict):
-                extra: Mapping[str, Any] = error.get("extra_info") or {}
-                config = extra.get("input_config")
-                yield _Complaint(
-                    node=str(node_id),
-                    type=str(error.get("type", "")),
-                    message=str(error.get("message", "")),
-                    details=str(error.get("details", "")),
-                    input=str(extra.get("input_name", "")),
-                    received=extra.get("received_value"),
-                    options=_options(config),
-                )
+    for node_id, entry in table(node_errors).items():
+        for error in map(table, items(table(entry).get("errors"))):
+            extra = table(error.get("extra_info"))
+            yield _Complaint(
+                node=node_id,
+                type=str(error.get("type", "")),
+                message=str(error.get("message", "")),
+                details=str(error.get("details", "")),
+                input=str(extra.get("input_name", "")),
+                received=extra.get("received_value"),
+                options=_options(items(extra.get("input_config"))),
+            )
 
 
-def _options(config: Any) -> tuple[Any, ...]:
-    match config:
-        case [list(options), *_]:
-            return tuple(options)
-        case [str(), {"options": list(options)}, *_]:
-            return tuple(options)
-        case _:
-            return ()
+def _options(config: Sequence[Any]) -> tuple[Any, ...]:
+    """The choices of a list, written as `/object_info` writes them."""
+    choices = (items(each) or items(table(each).get("options")) for each in config[:2])
+    return tuple(next((found for found in choices if found), ()))
 
 
 def _is_model_file(item: _Complaint) -> bool:

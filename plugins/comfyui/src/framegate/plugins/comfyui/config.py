@@ -75,8 +75,8 @@ def read_config(table: Mapping[str, Any]) -> ComfyConfig:
         parts = urlsplit(server.url)
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
             raise ConfigError(
-                f"{WHERE}.servers[{index}].url: {server.name or server.url[:100]!r} is no address of a ComfyUI "
-                'server, such as "http://127.0.0.1:8188".'
+                f"{WHERE}.servers[{index}].url: this is no address of a ComfyUI server, such as "
+                '"http://127.0.0.1:8188".'
             )
         if parts.username or parts.password:
             raise ConfigError(

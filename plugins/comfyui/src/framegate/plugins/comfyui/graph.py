@@ -7,6 +7,7 @@ from typing import Any, TypeAlias, TypeGuard
 from msgspec import Struct
 
 from framegate.plugins.comfyui.faults import WorkflowFault
+from framegate.plugins.comfyui.loose import items, table
 
 Link: TypeAlias = "list[Any]"
 """``[node id, index of its output]``, as the value of an input."""
@@ -42,9 +43,9 @@ Graph: TypeAlias = Mapping[str, Node]
 
 def is_link(value: Any) -> TypeGuard[Link]:
     """As ComfyUI itself tells a wire from a value."""
-    match value:
-        case [str(), int()]:
-            return not isinstance(value[1], bool)
+    match items(value):
+        case [str(), int(index)]:
+            return not isinstance(index, bool)
         case _:
             return False
 
@@ -63,7 +64,7 @@ def read_graph(data: bytes) -> Graph:
         raise WorkflowFault(f"it is no JSON: {error}") from None
     if not isinstance(tree, dict):
         raise WorkflowFault(f"it holds no graph. {_HOW_TO_EXPORT}")
-    nodes: dict[str, Any] = tree
+    nodes = table(tree)
     if isinstance(nodes.get("nodes"), list):
         raise WorkflowFault(f"it is in ComfyUI's UI format, which can't be run. {_HOW_TO_EXPORT}")
     if not nodes:
@@ -79,13 +80,11 @@ def read_graph(data: bytes) -> Graph:
 
 
 def _node(node_id: str, value: Any) -> Node:
-    match value:
-        case {"class_type": str(class_type), "inputs": dict(inputs), **rest}:
-            meta = rest.get("_meta")
-            title = meta.get("title") if isinstance(meta, dict) else None
-            return Node(node_id, class_type, title if isinstance(title, str) else "", inputs)
-        case _:
-            raise WorkflowFault(f"{node_id!r} is no node: one has a class_type and inputs. {_HOW_TO_EXPORT}")
+    class_type, inputs = table(value).get("class_type"), table(value).get("inputs")
+    if not isinstance(class_type, str) or not isinstance(inputs, dict):
+        raise WorkflowFault(f"{node_id!r} is no node: one has a class_type and inputs. {_HOW_TO_EXPORT}")
+    title = table(table(value).get("_meta")).get("title")
+    return Node(node_id, class_type, title if isinstance(title, str) else "", table(inputs))
 
 
 def upstream(graph: Graph, start: str) -> Iterator[Node]:

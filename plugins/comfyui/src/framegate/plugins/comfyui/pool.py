@@ -29,6 +29,7 @@ class ServerPool:
     def __init__(self, clients: Sequence[ComfyClient], config: ComfyConfig) -> None:
         self._clients = clients
         self._config = config
+        self._told: dict[str, str] = {}
 
     async def choose(
         self, waiting: Callable[[], None], without: Collection[ComfyClient] = ()
@@ -62,12 +63,11 @@ class ServerPool:
         try:
             async with asyncio.timeout(self._config.connect_timeout):
                 return await client.load()
-        except (ServerDown, TimeoutError) as error:
-            log.warning("comfyui_down", server=client.server.name, reason=str(error) or "no answer in time")
-            return "down"
         except AccessRefused as error:
-            log.warning("comfyui_refuses", server=client.server.name, reason=str(error))
-            return "refused"
-        except UnexpectedAnswer as error:
-            log.warning("comfyui_strange", server=client.server.name, reason=str(error))
-            return "strange"
+            trouble, reason = "refused", str(error)
+        except (ServerDown, UnexpectedAnswer, TimeoutError) as error:
+            trouble, reason = "down", str(error) or "no answer in time"
+        if self._told.get(client.server.url) != reason:
+            self._told[client.server.url] = reason
+            log.warning("comfyui_unusable", server=client.server.name, trouble=trouble, reason=reason)
+        return trouble

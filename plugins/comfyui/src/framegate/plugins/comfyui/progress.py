@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from framegate.plugins.comfyui.graph import Graph, Node, is_link
+from framegate.plugins.comfyui.loose import is_number, items, table
 
 _DEFAULT_STEPS = 20
 
@@ -29,20 +30,20 @@ class GraphProgress:
     def take(self, kind: str, data: Mapping[str, Any]) -> None:
         """An event of this prompt."""
         self.started = self.started or kind != "status"
-        match kind, data:
-            case "execution_cached", {"nodes": list(nodes)}:
-                for node in nodes:
-                    self._set(str(node), 1.0)
-            case "executing", {"node": str(node)}:
+        node = str(data.get("node"))
+        match kind:
+            case "execution_cached":
+                for cached in items(data.get("nodes")):
+                    self._set(str(cached), 1.0)
+            case "executing":
                 self._name(node)
-            case "progress", {"node": node, "value": value, "max": most}:
-                self._set(str(node), _share(value, most))
-            case "executed", {"node": str(node)}:
+            case "progress":
+                self._set(node, _share(data.get("value"), data.get("max")))
+            case "executed":
                 self._set(node, 1.0)
-            case "progress_state", {"nodes": dict(nodes)}:
-                for node, state in nodes.items():
-                    if isinstance(state, dict):
-                        self._take_state(str(node), state)
+            case "progress_state":
+                for each, state in table(data.get("nodes")).items():
+                    self._take_state(each, table(state))
             case _:
                 pass
 
@@ -63,7 +64,7 @@ class GraphProgress:
 
 
 def _share(value: Any, most: Any) -> float:
-    if isinstance(value, int | float) and isinstance(most, int | float) and most > 0:
+    if is_number(value) and is_number(most) and most > 0:
         return max(0.0, min(value / most, 1.0))
     return 0.0
 
@@ -81,4 +82,4 @@ def _weight(graph: Graph, node: Node) -> float:
             steps = len(listed.split(",")) - 1
     if is_link(steps):
         steps = graph[steps[0]].inputs.get("value")
-    return max(1.0, float(steps)) if isinstance(steps, int | float) else float(_DEFAULT_STEPS)
+    return max(1.0, float(steps)) if is_number(steps) else float(_DEFAULT_STEPS)

@@ -1,16 +1,17 @@
 """The files that a graph made."""
 
-from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 import av
 from av.audio.stream import AudioStream
+from av.error import FFmpegError
 from av.video.stream import VideoStream
 from PIL import Image
 
 from framegate.core.errors import GenerationFailed
 from framegate.plugins.comfyui.client import StoredFile
+from framegate.plugins.comfyui.loose import items, table
 
 _GROUPS = ("images", "gifs", "videos", "video", "audio")
 _VIDEOS = frozenset({".mp4", ".webm", ".mov", ".mkv", ".m4v", ".avi", ".gif"})
@@ -19,23 +20,18 @@ _PICTURES = frozenset({".png", ".jpg", ".jpeg", ".webp"})
 
 def files_of(output: Any, kind: Literal["video", "image"]) -> list[StoredFile]:
     """The files of ``kind`` in a node's output; previews only where there is nothing else."""
-    groups: Mapping[str, Any] = output if isinstance(output, dict) else {}
-    listed = [item for group in _GROUPS for item in _items(groups.get(group))]
+    groups = (table(output).get(name) for name in _GROUPS)
+    listed = [item for group in groups for item in (items(group) or [group])]
     files = [file for item in listed if (file := _file(item)) and _kind(file) == kind]
     return [file for file in files if file.type != "temp"] or files
 
 
-def _items(group: Any) -> Sequence[Any]:
-    return group if isinstance(group, list) else [group]
-
-
 def _file(item: Any) -> StoredFile | None:
-    match item:
-        case {"filename": str(filename), **rest} if filename:
-            subfolder, kind, format_ = (str(rest.get(name) or "") for name in ("subfolder", "type", "format"))
-            return StoredFile(filename, subfolder, kind or "output", format_)
-        case _:
-            return None
+    said = table(item)
+    filename, subfolder, kind, format_ = (
+        str(said.get(name) or "") for name in ("filename", "subfolder", "type", "format")
+    )
+    return StoredFile(filename, subfolder, kind or "output", format_) if filename else None
 
 
 def suffix_of(file: StoredFile) -> str:
@@ -64,7 +60,7 @@ def without_metadata(path: Path) -> Path:
     """
     try:
         return _plain_picture(path) if path.suffix in _PICTURES else _plain_video(path)
-    except (av.FFmpegError, OSError, ValueError) as error:
+    except (FFmpegError, OSError, ValueError) as error:
         raise GenerationFailed("ComfyUI made a file that can't be read.") from error
 
 

@@ -5,6 +5,7 @@ import time
 import uuid
 from collections.abc import Mapping
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -19,6 +20,7 @@ from framegate.plugins.comfyui.complaints import blocks_output, execution_error,
 from framegate.plugins.comfyui.config import ComfyConfig
 from framegate.plugins.comfyui.faults import WorkflowFault
 from framegate.plugins.comfyui.graph import is_link
+from framegate.plugins.comfyui.loose import items, table
 from framegate.plugins.comfyui.progress import GraphProgress
 from framegate.plugins.comfyui.results import files_of, suffix_of, without_metadata
 from framegate.plugins.comfyui.schema import NodeSchema
@@ -100,7 +102,7 @@ class GraphRun:
         values: dict[Key, Any] = shot_values(self._shot)
         for key, path in files.items():
             name = await asyncio.to_thread(content_name, path)
-            values[key] = await self._client.upload(path, name, SUBFOLDER)
+            values[key] = await self._upload(path, name)
         classes = {node.id: node.class_type for node in workflow.graph.values()}
         changes = bind_values(parameters, values, schema, classes)
         for node in workflow.graph.values():
@@ -109,6 +111,14 @@ class GraphRun:
                 # A name of its own for each run: an unchanged graph would be answered from the cache.
                 changes[node.id, "filename_prefix"] = f"{SUBFOLDER}/{self._prompt_id}"
         return as_prompt(workflow.graph, changes)
+
+    async def _upload(self, path: Path, name: str) -> str:
+        try:
+            return await self._client.upload(path, name, SUBFOLDER)
+        except UnexpectedAnswer as error:
+            if error.status != 413:
+                raise
+            raise GenerationFailed("The input file is larger than what ComfyUI takes.") from error
 
     async def _schema(self, classes: set[str]) -> dict[str, NodeSchema]:
         found = await asyncio.gather(*(self._client.schema(name) for name in sorted(classes)))
@@ -122,8 +132,8 @@ class GraphRun:
             if error.status != 400:
                 raise
             raise refusal(self._workflow, error.body) from error
-        if isinstance(answer, dict) and isinstance(answer.get("prompt_id"), str):
-            self._prompt_id = answer["prompt_id"]
+        # An old server chooses the id itself.
+        self._prompt_id = str(table(answer).get("prompt_id") or self._prompt_id)
         log.info("comfyui_prompt", server=self._client.server.name, prompt_id=self._prompt_id)
         if blocks_output(self._workflow, answer):
             await self._withdraw()
@@ -152,7 +162,7 @@ class GraphRun:
         while True:
             try:
                 entry = await self._client.history(self._prompt_id)
-                if entry is not None and entry.get("status"):
+                if entry is not None:
                     return entry
                 load = await self._client.load()
             except ServerDown as error:
@@ -174,7 +184,8 @@ class GraphRun:
                 started = started or time.monotonic()
             if started and time.monotonic() - started > self._config.run_timeout:
                 raise GenerationFailed(
-                    f"ComfyUI did not finish within {self._config.run_timeout:g} s (its prompt {self._prompt_id})."
+                    f"ComfyUI did not finish within {self._config.run_timeout:g} s; its prompt was "
+                    f"{self._prompt_id}."
                 )
             await self._pause(_LOOK_SECONDS_LIVE if self._live and not missing else _LOOK_SECONDS)
 
@@ -206,18 +217,16 @@ class GraphRun:
             await asyncio.sleep(1)
 
     def _heed(self, event: Any) -> None:
-        match event:
-            case {"type": str(kind), "data": {"prompt_id": self._prompt_id, **data}}:
-                self._progress.take(kind, data)
-                ended = kind in ("execution_success", "execution_error", "execution_interrupted")
-                if ended or (kind == "executing" and data.get("node") is None):
-                    self._news.set()
-            case _:
-                pass
+        kind, data = table(event).get("type"), table(table(event).get("data"))
+        if isinstance(kind, str) and data.get("prompt_id") == self._prompt_id:
+            self._progress.take(kind, data)
+            ended = kind in ("execution_success", "execution_error", "execution_interrupted")
+            if ended or (kind == "executing" and data.get("node") is None):
+                self._news.set()
 
     async def _take(self, entry: Mapping[str, Any]) -> list[FinishedFile]:
         workflow = self._workflow
-        status: Mapping[str, Any] = entry["status"] if isinstance(entry["status"], dict) else {}
+        status = table(entry.get("status"))
         for kind, data in _messages(status):
             if kind == "execution_error":
                 raise execution_error(workflow, data)
@@ -225,8 +234,7 @@ class GraphRun:
                 raise GenerationFailed("The graph was interrupted on the ComfyUI server.")
         if status.get("status_str") == "error":
             raise GenerationFailed("ComfyUI failed and does not say why.")
-        outputs: Any = entry.get("outputs")
-        made = files_of(outputs.get(workflow.output) if isinstance(outputs, dict) else None, workflow.kind)
+        made = files_of(table(entry.get("outputs")).get(workflow.output), workflow.kind)
         if not made:
             label = workflow.graph[workflow.output].label
             raise GenerationFailed(f"ComfyUI finished, but {label} made no {workflow.kind}.")
@@ -247,9 +255,5 @@ class GraphRun:
 
 
 def _messages(status: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
-    listed: Any = status.get("messages")
-    return [
-        (str(item[0]), item[1])
-        for item in (listed if isinstance(listed, list) else [])
-        if isinstance(item, list) and len(item) == 2 and isinstance(item[1], dict)
-    ]
+    messages = [items(message) for message in items(status.get("messages"))]
+    return [(str(message[0]), table(message[1])) for message in messages if len(message) == 2]

@@ -1,9 +1,11 @@
 """What a ComfyUI server says about its nodes (``/object_info``)."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypeAlias
 
 from msgspec import Struct
+
+from framegate.plugins.comfyui.loose import is_array, is_number, items, table
 
 MediaUpload: TypeAlias = Literal["image", "video", "audio", "file"]
 _UPLOADS: Mapping[str, MediaUpload] = {
@@ -33,34 +35,28 @@ class NodeSchema(Struct, frozen=True):
 
 def read_schema(body: Any) -> dict[str, NodeSchema]:
     """The nodes in an answer of ``/object_info``; what can't be understood is left out."""
-    if not isinstance(body, dict):
-        return {}
-    classes: dict[str, Any] = body
-    return {name: _node(info) for name, info in classes.items() if isinstance(info, dict)}
+    return {name: _node(info) for name, info in table(body).items() if isinstance(info, dict)}
 
 
-def _node(info: Mapping[str, Any]) -> NodeSchema:
-    inputs: dict[str, InputSchema] = {}
-    groups = info.get("input")
-    if isinstance(groups, dict):
-        for group, required in (("required", True), ("optional", False)):
-            declared = groups.get(group)
-            if isinstance(declared, dict):
-                for name, spec in declared.items():
-                    if isinstance(spec, list | tuple) and spec:
-                        inputs[name] = _input(spec, required=required)
-    return NodeSchema(inputs, bool(info.get("output_node")))
+def _node(info: Any) -> NodeSchema:
+    groups = table(table(info).get("input"))
+    inputs = {
+        name: _input(spec, required=group == "required")
+        for group in ("required", "optional")
+        for name, spec in table(groups.get(group)).items()
+        if items(spec)
+    }
+    return NodeSchema(inputs, bool(table(info).get("output_node")))
 
 
-def _input(spec: Any, *, required: bool) -> InputSchema:
-    """``["INT", {…}]``, ``[["a", "b"], {…}]`` as older nodes write a list, or ``["COMBO", {"options": […]}]``."""
-    kind = spec[0]
-    details: Mapping[str, Any] = spec[1] if len(spec) > 1 and isinstance(spec[1], dict) else {}
-    choices = kind if isinstance(kind, list) else details.get("options")
+def _input(spec: Sequence[Any], *, required: bool) -> InputSchema:
+    """``["INT", {…}]``, or a list: ``[["a", "b"], {…}]`` in older nodes, ``["COMBO", {"options": […]}]``."""
+    kind, details = spec[0], table(spec[1] if len(spec) > 1 else None)
+    choices = kind if is_array(kind) else details.get("options")
     return InputSchema(
-        type="COMBO" if isinstance(kind, list) else str(kind),
+        type="COMBO" if is_array(kind) else str(kind),
         required=required,
-        options=tuple(choices) if isinstance(choices, list) else None,
+        options=tuple(choices) if is_array(choices) else None,
         min=_number(details.get("min")),
         max=_number(details.get("max")),
         step=_number(details.get("step")),
@@ -69,4 +65,4 @@ def _input(spec: Any, *, required: bool) -> InputSchema:
 
 
 def _number(value: Any) -> float | None:
-    return value if isinstance(value, int | float) and not isinstance(value, bool) else None
+    return value if is_number(value) else None

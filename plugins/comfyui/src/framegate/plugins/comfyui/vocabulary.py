@@ -29,7 +29,7 @@ MEDIA = frozenset({Key.IMAGE, Key.LAST_IMAGE, Key.VIDEO})
 _SYNONYMS: Mapping[Key, str] = {
     Key.TEXT: "prompt positive positive_prompt positive_text",
     Key.NEGATIVE_TEXT: "negative negative_prompt",
-    Key.IMAGE: "input_image init_image start_image first_image source_image first_frame start_frame img photo",
+    Key.IMAGE: "input_image init_image start_image first_image source_image first_frame start_frame img",
     Key.LAST_IMAGE: "end_image last_frame end_frame",
     Key.VIDEO: "input_video source_video",
     Key.NUM_FRAMES: "frames length frame_count video_length video_frames",
@@ -71,5 +71,5 @@ def key_of(name: str, class_type: str) -> Key | None:
 
 def inputs_for(name: str, key: Key | None) -> list[str]:
     """The inputs of a node that a parameter may mean, likeliest first."""
-    others = _INPUTS[key].split() if key in _INPUTS else ["value"]
+    others = _INPUTS[key].split() if key else ["value"]
     return [name, *(other for other in others if other != name)]

@@ -13,6 +13,8 @@ from framegate.plugins.comfyui.vocabulary import Key
 
 Kind: TypeAlias = Literal["video", "image", "audio"]
 
+_KINDS: Mapping[str, Kind] = {"video": "video", "image": "image", "audio": "audio"}
+
 # Nodes whose files are what a graph makes, by what they make.
 _SAVERS: Mapping[str, Kind] = {
     "SaveVideo": "video",
@@ -66,13 +68,14 @@ def _find_output(graph: Graph) -> tuple[str, Literal["video", "image"]]:
     named: list[tuple[Node, Kind]] = []
     for node in graph.values():
         for marker in markers_of(node):
-            if marker.is_output and marker.name in ("video", "image", "audio"):
-                marked.append((node, marker.name))
+            if marker.is_output and (kind := _KINDS.get(marker.name)):
+                marked.append((node, kind))
             elif marker.is_output and node.class_type in _SAVERS:
                 named.append((node, _SAVERS[node.class_type]))
     saved = [(node, _SAVERS[node.class_type]) for node in graph.values() if node.class_type in _SAVERS]
+    kinds: tuple[Literal["video", "image"], ...] = ("video", "image")
     for found in (marked, named, saved):
-        for kind in ("video", "image"):
+        for kind in kinds:
             nodes = [node for node, made in found if made == kind]
             if len(nodes) > 1 and found is marked:
                 raise WorkflowFault(
