@@ -102,6 +102,21 @@ def test_a_request_fails(stand: Stand, photo: Path, image: str, path: str, statu
     succeeds(stand.framegate, submit(stand.framegate, "small", "a boat", image), photo)
 
 
+def test_an_answer_to_a_prompt_is_lost(stand: Stand, photo: Path, image: str) -> None:
+    """ComfyUI has it, and Framegate doesn't know: it must not be run twice."""
+    fake = stand.comfyui
+    fake.hold("SaveVideo")
+    foreign_prompts(fake, photo, 1)
+    before = len(fake.prompts())
+    fake.break_requests("/prompt", after=True)
+    task_id = submit(stand.framegate, "small", "a boat", image)
+    eventually(lambda: len(fake.prompts()) > before + 1, what="the second try")
+    waiting = ComfyUIClient(fake.url).get("/queue").json()["queue_pending"]
+    assert len(waiting) == 1
+    fake.release()
+    succeeds(stand.framegate, task_id, photo)
+
+
 def test_its_queue_is_full_of_others_work(stand: Stand, photo: Path, image: str) -> None:
     fake = stand.comfyui
     fake.hold("SaveVideo")
@@ -208,10 +223,9 @@ def test_somebody_interrupts_it_there(stand: Stand, image: str) -> None:
 
 def test_uploads_have_names_of_ours(stand: Stand, image: str) -> None:
     linked(ask(stand.framegate, "small", "a boat", image))
-    uploads = [each.body for each in stand.comfyui.asked("/upload/image")]
-    assert {upload["subfolder"] for upload in uploads} == {"framegate"}
-    assert len({upload["image"] for upload in uploads}) == 1
-    name: str = uploads[0]["image"]
+    [*_, upload] = [each.body for each in stand.comfyui.asked("/upload/image")]
+    assert upload["subfolder"] == "framegate"
+    name: str = upload["image"]
     assert name.rpartition(".")[0].isalnum()
     [*_, prompt] = stand.comfyui.prompts()
     assert prompt["1"]["inputs"]["image"] == f"framegate/{name}"
@@ -296,7 +310,7 @@ def test_comfyui_restarts_at_once(
 
 
 def test_comfyui_dies_each_time(fake: FakeComfyUI, start_server: StartServer, image: str) -> None:
-    framegate = start_server(config=config(fake.url, tries="2"))
+    framegate = start_server(config=config(fake.url, tries="2", connect_timeout="2"))
     task_id = ""
     for _ in range(2):
         fake.hold("CreateVideo")
@@ -309,9 +323,7 @@ def test_comfyui_dies_each_time(fake: FakeComfyUI, start_server: StartServer, im
     assert "ended or stopped answering 2 times" in task["error_message"]
 
 
-def test_jobs_fail_where_the_config_says_so(
-    fake: FakeComfyUI, start_server: StartServer, image: str
-) -> None:
+def test_jobs_fail_where_the_config_says_so(fake: FakeComfyUI, start_server: StartServer, image: str) -> None:
     framegate = start_server(config=config(fake.url, when_down='"fail"'))
     fake.kill()
     assert "No ComfyUI server answers" in refusal(ask(framegate, "small", "a boat", image))
@@ -338,9 +350,7 @@ def test_a_graph_that_takes_too_long(fake: FakeComfyUI, start_server: StartServe
     assert entry["status"]["messages"][-1][0] == "execution_interrupted"
 
 
-def test_a_token(
-    start_comfyui: StartComfyUI, start_server: StartServer, photo: Path, image: str
-) -> None:
+def test_a_token(start_comfyui: StartComfyUI, start_server: StartServer, photo: Path, image: str) -> None:
     fake = start_comfyui(token="let-me-in")
     options: dict[str, Any] = {"config": config(fake.url, token="COMFY_TOKEN")}
     framegate = start_server("right", environ={"COMFY_TOKEN": "let-me-in"}, **options)
@@ -374,7 +384,7 @@ def test_a_job_moves_from_a_dead_server(
     start_comfyui: StartComfyUI, start_server: StartServer, photo: Path, image: str
 ) -> None:
     fakes = [start_comfyui("one"), start_comfyui("other")]
-    framegate = start_server(config=config(*(fake.url for fake in fakes)))
+    framegate = start_server(config=config(*(fake.url for fake in fakes), connect_timeout="2"))
     for fake in fakes:
         fake.hold("CreateVideo")
     task_id = submit(framegate, "small", "a boat", image)

@@ -42,19 +42,19 @@ def test_the_whole_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     assert read_config(config.as_options()) == config
 
 
-@pytest.mark.parametrize(
-    ("table", "message"),
-    [
-        ({"server": []}, r"plugins\.comfyui\.server: there is no such option; there are: workflows, servers"),
-        ({"servers": [{}]}, r"plugins\.comfyui\.servers\[0\]: .*missing required field `url`"),
-        ({"servers": [{"url": "127.0.0.1:8188"}]}, r"servers\[0\]\.url: this is no address of a ComfyUI"),
-        ({"servers": [{"url": "http://u:pw@host"}]}, "a password does not belong into the file"),
-        ({"when_down": "hope"}, r"when_down: Invalid enum value 'hope'"),
-        ({"run_timeout": "soon"}, "Expected a duration"),
-        ({"workflows": "/no/such/folder"}, "there is no folder /no/such/folder"),
-        ({"tries": 0}, "tries: Expected `int` >= 1"),
-    ],
-)
+WRONG: list[tuple[dict[str, Any], str]] = [
+    ({"server": []}, r"plugins\.comfyui\.server: there is no such option; there are: workflows, servers"),
+    ({"servers": [{}]}, r"plugins\.comfyui\.servers\[0\]: .*missing required field `url`"),
+    ({"servers": [{"url": "127.0.0.1:8188"}]}, r"servers\[0\]\.url: this is no address of a ComfyUI"),
+    ({"servers": [{"url": "http://u:pw@host"}]}, "a password does not belong into the file"),
+    ({"when_down": "hope"}, r"when_down: Invalid enum value 'hope'"),
+    ({"run_timeout": "soon"}, "Expected a duration"),
+    ({"workflows": "/no/such/folder"}, "there is no folder /no/such/folder"),
+    ({"tries": 0}, "tries: Expected `int` >= 1"),
+]
+
+
+@pytest.mark.parametrize(("table", "message"), WRONG)
 def test_a_wrong_table(table: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message) as caught:
         read_config(table)

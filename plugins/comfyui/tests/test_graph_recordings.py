@@ -73,7 +73,7 @@ def missing(file: str, input_name: str) -> dict[str, Any]:
 def test_missing_model_files_are_named_and_nothing_else() -> None:
     graph = noisy_video("a.png")
     graph["10"] = node("CheckpointLoaderSimple", "Checkpoint", ckpt_name="a.safetensors")
-    body = {
+    body: dict[str, Any] = {
         "error": {"type": "prompt_outputs_failed_validation", "message": "", "details": "", "extra_info": {}},
         "node_errors": {
             "10": {"errors": [missing("a.safetensors", "ckpt_name")], "dependent_outputs": ["6"]},

@@ -89,14 +89,14 @@ def ended(server: RunningServer, task_id: str, seconds: float = 90) -> dict[str,
     return eventually(look, seconds=seconds, what=f"the end of {task_id}")
 
 
-def cancel(server: RunningServer, job_id: str) -> None:
-    done = server.run("jobs", "cancel", job_id)
+def cancel(server: RunningServer, task_id: str) -> None:
+    done = server.run("jobs", "cancel", task_id.removeprefix("task_"))
     assert done.returncode == 0, done.stderr
 
 
-def job(server: RunningServer, job_id: str) -> dict[str, Any]:
-    """A job as the operator sees it."""
-    shown: dict[str, Any] = server.json("jobs", "show", job_id)
+def job(server: RunningServer, task_id: str) -> dict[str, Any]:
+    """A task's job, as the operator sees it."""
+    shown: dict[str, Any] = server.json("jobs", "show", task_id.removeprefix("task_"))
     return shown
 
 

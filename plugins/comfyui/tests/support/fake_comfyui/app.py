@@ -95,10 +95,8 @@ class Server:
             return await handler(request)
         self._controls.asked.append(await _asked(request))
         fault = self._controls.fault_at(request.path)
-        if fault is not None:
-            if fault.status == 0 and request.transport is not None:
-                request.transport.abort()
-            return web.Response(status=fault.status or 500, text="<html>Bad gateway</html>")
+        if fault is not None and not fault.after:
+            return _broken(request, fault)
         wanted = f"Bearer {self._settings.token}"
         shown = request.headers.get("Authorization", "")
         if self._settings.token and not hmac.compare_digest(shown.encode(), wanted.encode()):
@@ -106,7 +104,8 @@ class Server:
         origin = request.headers.get("Origin")
         if origin is not None and origin.partition("://")[2] != request.host:
             return web.Response(status=403)
-        return await handler(request)
+        answer = await handler(request)
+        return answer if fault is None else _broken(request, fault)
 
     # Prompts
 
@@ -328,6 +327,12 @@ class Server:
             case _:
                 return web.Response(status=404)
         return web.json_response({})
+
+
+def _broken(request: web.Request, fault: HttpFault) -> web.Response:
+    if fault.status == 0 and request.transport is not None:
+        request.transport.abort()
+    return web.Response(status=fault.status or 500, text="<html>Bad gateway</html>")
 
 
 def _is_canonical(prompt_id: object) -> bool:

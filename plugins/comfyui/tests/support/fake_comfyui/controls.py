@@ -15,11 +15,13 @@ class NodeFailure(Struct, frozen=True):
 
 
 class HttpFault(Struct):
-    """The next ``times`` requests to a path that begins so get ``status``; 0 breaks the connection."""
+    """The next ``times`` requests to a path that begins so get ``status``; 0 breaks the connection.
+    ``after``: the request is heeded first."""
 
     path: str
     status: int
     times: int = 1
+    after: bool = False
 
 
 class Asked(Struct, frozen=True):

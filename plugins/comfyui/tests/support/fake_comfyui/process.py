@@ -85,9 +85,9 @@ class FakeComfyUI:
         """The next node of this class fails."""
         self._do("fail", class_type=class_type, exception_type=exception_type, message=message)
 
-    def break_requests(self, path: str, *, status: int = 0, times: int = 1) -> None:
-        """The next requests to ``path`` get this status, or no answer at all."""
-        self._do("fault", path=path, status=status, times=times)
+    def break_requests(self, path: str, *, status: int = 0, times: int = 1, after: bool = False) -> None:
+        """The next requests to ``path`` get this status, or no answer at all; ``after`` having been heeded."""
+        self._do("fault", path=path, status=status, times=times, after=after)
 
     def drop_sockets(self, *, refuse: bool = False) -> None:
         """Break every websocket; ``refuse`` new ones too."""

@@ -7,7 +7,7 @@ from typing import Any, TypeAlias, TypeGuard
 from msgspec import Struct
 
 from framegate.plugins.comfyui.faults import WorkflowFault
-from framegate.plugins.comfyui.loose import items, table
+from framegate.plugins.comfyui.loose import is_array, is_object, items, table
 
 Link: TypeAlias = "list[Any]"
 """``[node id, index of its output]``, as the value of an input."""
@@ -62,14 +62,13 @@ def read_graph(data: bytes) -> Graph:
         tree = json.loads(data)
     except (ValueError, RecursionError) as error:
         raise WorkflowFault(f"it is no JSON: {error}") from None
-    if not isinstance(tree, dict):
+    if not is_object(tree):
         raise WorkflowFault(f"it holds no graph. {_HOW_TO_EXPORT}")
-    nodes = table(tree)
-    if isinstance(nodes.get("nodes"), list):
+    if is_array(tree.get("nodes")):
         raise WorkflowFault(f"it is in ComfyUI's UI format, which can't be run. {_HOW_TO_EXPORT}")
-    if not nodes:
+    if not tree:
         raise WorkflowFault("it has no nodes")
-    graph = {node_id: _node(node_id, value) for node_id, value in nodes.items()}
+    graph = {node_id: _node(node_id, value) for node_id, value in tree.items()}
     for node in graph.values():
         for name, source in node.links:
             if source not in graph:
@@ -81,10 +80,10 @@ def read_graph(data: bytes) -> Graph:
 
 def _node(node_id: str, value: Any) -> Node:
     class_type, inputs = table(value).get("class_type"), table(value).get("inputs")
-    if not isinstance(class_type, str) or not isinstance(inputs, dict):
+    if not isinstance(class_type, str) or not is_object(inputs):
         raise WorkflowFault(f"{node_id!r} is no node: one has a class_type and inputs. {_HOW_TO_EXPORT}")
     title = table(table(value).get("_meta")).get("title")
-    return Node(node_id, class_type, title if isinstance(title, str) else "", table(inputs))
+    return Node(node_id, class_type, title if isinstance(title, str) else "", inputs)
 
 
 def upstream(graph: Graph, start: str) -> Iterator[Node]:

@@ -6,7 +6,7 @@ from typing import Any, TypeGuard
 
 def table(value: object) -> Mapping[str, Any]:
     """``value`` if it is an object, else an empty one."""
-    return value if _is_object(value) else {}
+    return value if is_object(value) else {}
 
 
 def items(value: object) -> Sequence[Any]:
@@ -22,5 +22,5 @@ def is_array(value: object) -> TypeGuard[list[Any]]:
     return isinstance(value, list)
 
 
-def _is_object(value: object) -> TypeGuard[dict[str, Any]]:
+def is_object(value: object) -> TypeGuard[dict[str, Any]]:
     return isinstance(value, dict)

@@ -132,6 +132,9 @@ class GraphRun:
             if error.status != 400:
                 raise
             raise refusal(self._workflow, error.body) from error
+        except (ServerDown, asyncio.CancelledError):
+            await self._withdraw()  # it may have arrived all the same
+            raise
         # An old server chooses the id itself.
         self._prompt_id = str(table(answer).get("prompt_id") or self._prompt_id)
         log.info("comfyui_prompt", server=self._client.server.name, prompt_id=self._prompt_id)
@@ -213,7 +216,9 @@ class GraphRun:
                         if message.type == aiohttp.WSMsgType.TEXT:  # binary ones are previews
                             with suppress(ValueError):
                                 self._heed(message.json())
-            self._live = False
+            if self._live:
+                self._live = False
+                self._news.set()  # it may have ended: look at once
             await asyncio.sleep(1)
 
     def _heed(self, event: Any) -> None:
