@@ -1,11 +1,12 @@
 """Which model stands behind a name."""
 
 import pytest
+from structlog.testing import capture_logs
 
 from framegate.core.errors import ConfigError, ModelNotFound
 from framegate.core.models import Defaults, FrameRule, ModelSpec, SizeRule, fit
 from framegate.core.presets import PRESETS
-from framegate.core.registry import AliasConfig, ModelConfig, PresetConfig, Registry
+from framegate.core.registry import ASK_AGAIN_SECONDS, AliasConfig, ModelConfig, PresetConfig, Registry
 from framegate.core.types import GenerationRequest, Task
 
 
@@ -202,3 +203,34 @@ def test_a_wrong_config_is_refused_with_its_key(
     with pytest.raises(ConfigError) as caught:
         Registry(OFFERED, **config)  # type: ignore[arg-type]  # each table of its own kind
     assert caught.value.message == message
+
+
+def test_what_plugins_offer_later_is_served_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+    monkeypatch.setattr("framegate.core.registry.time.monotonic", lambda: now)
+    offered = dict(ONLY_PREVIEW)
+    registry = Registry(
+        ONLY_PREVIEW, aliases={"mine": AliasConfig(model="preview")}, offered_now=lambda: dict(offered)
+    )
+    offered["ltx2_portrait"] = model("ltx2_portrait")
+    assert registry.resolve("ltx2_portrait").spec.id == "preview", "it is not asked for every request"
+    now += ASK_AGAIN_SECONDS
+    assert registry.resolve("ltx2_portrait").spec.id == "ltx2_portrait"
+    assert {"mine", "sora-2"} < set(registry.names)
+    del offered["ltx2_portrait"]
+    now += ASK_AGAIN_SECONDS
+    assert registry.resolve("ltx2_portrait").spec.id == "preview"
+
+
+def test_what_was_served_goes_on_being_served_when_asking_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+    monkeypatch.setattr("framegate.core.registry.time.monotonic", lambda: now)
+    offered = {"ltx": model("ltx"), **ONLY_PREVIEW}
+    registry = Registry(offered, aliases={"mine": AliasConfig(model="ltx")}, offered_now=lambda: ONLY_PREVIEW)
+    with capture_logs() as lines:
+        for _ in range(3):
+            now += ASK_AGAIN_SECONDS
+            assert registry.resolve("mine").spec.id == "ltx"
+    [line] = lines
+    assert line["event"] == "models_not_reloaded"
+    assert "aliases.mine: there is no model 'ltx'" in line["reason"]
