@@ -2,18 +2,20 @@
 
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import av
 import pytest
 import requests
 from comfyui_client import ComfyUIClient
-from event_stream import Told
 from fake_comfyui.process import LTX2_FILES, FakeComfyUI
-from running import RunningServer
-from serving import ask, config, data_uri, differs, frames_of, linked, refusal
+from running import RunningServer, eventually
+from serving import ask, config, data_uri, differs, ended, frames_of, linked, refusal, state, submit
+
+from framegate.plugins.comfyui.capabilities import spec_of
+from framegate.plugins.comfyui.faults import WorkflowFault
+from framegate.plugins.comfyui.workflow import parse_workflow
 
 from .conftest import REAL_URL, StartServer
 
@@ -54,9 +56,7 @@ def serving(equipped: FakeComfyUI, tmp_path_factory: pytest.TempPathFactory) -> 
     assert server.stop() == 0, server.log_text()
 
 
-@pytest.mark.parametrize(
-    ("model", "size"), [("ltx2_landscape", (1024, 576)), ("ltx2_portrait", (576, 1024))]
-)
+@pytest.mark.parametrize(("model", "size"), [("ltx2_landscape", (1024, 576)), ("ltx2_portrait", (576, 1024))])
 def test_the_document_s_call(
     serving: RunningServer, equipped: FakeComfyUI, photo: Path, model: str, size: tuple[int, int]
 ) -> None:
@@ -83,34 +83,40 @@ def lightx2v(server: RunningServer, photo: Path, **fields: object) -> requests.R
     return requests.post(f"{server.url}/v1/tasks/video", json=body, timeout=30)
 
 
-def test_sizes_and_lengths_that_ltx2_makes(serving: RunningServer, photo: Path) -> None:
+def test_sizes_and_lengths_that_ltx2_makes(
+    serving: RunningServer, equipped: FakeComfyUI, photo: Path
+) -> None:
     """Whatever is asked for, the graph is told sides that are multiples of 64 and 8n+1 frames."""
     answer = lightx2v(serving, photo, width=300, height=200, target_video_length=20, target_fps=24)
-    if answer.status_code == 200:
-        task_id = answer.json()["task_id"]
-        models: dict[str, Any] = serving.json("jobs", "show", task_id)
-        [shot] = models["shots"]
-        assert shot["width"] % 64 == 0
-        assert shot["height"] % 64 == 0
-        assert shot["num_frames"] % 8 == 1
-    else:
-        assert answer.status_code == 422
-        assert "64" in answer.text
+    assert answer.status_code == 200, answer.text
+    url = f"{serving.url}/v1/tasks/{answer.json()['task_id']}"
+    eventually(lambda: requests.get(f"{url}/status", timeout=10).json()["end_time"], what="the end")
+    frames = frames_of(requests.get(f"{url}/result", timeout=10).content)
+    [*_, prompt] = equipped.prompts()
+    [size] = [node["inputs"] for node in prompt.values() if node["class_type"] == "ImageScale"]
+    [length] = [node["inputs"]["value"] for node in prompt.values() if node["class_type"] == "PrimitiveInt"]
+    assert (size["width"] % 64, size["height"] % 64, length % 8) == (0, 0, 1)
+    assert frames.shape == (20, size["height"], size["width"], 3)
 
 
-def test_progress_follows_the_sampler(serving: RunningServer, equipped: FakeComfyUI, photo: Path) -> None:
-    content = [
-        {"type": "text", "text": "a boat"},
-        {"type": "image_url", "image_url": {"url": data_uri(photo)}},
-    ]
-    body = {
-        "model": "ltx2_landscape",
-        "stream": True,
-        "messages": [{"role": "user", "content": content}],
-    }
-    told = Told(requests.post(f"{serving.url}/v1/chat/completions", json=body, stream=True, timeout=120))
-    assert "Generated Video URL" in told.content
-    assert told.progress
+def test_progress_is_weighted_by_the_samplers_steps(
+    serving: RunningServer, equipped: FakeComfyUI, photo: Path
+) -> None:
+    """Before the samplers most nodes are done, and little of the work."""
+    equipped.hold("SamplerCustomAdvanced")
+    equipped.hold("VAEDecodeTiled")
+    task_id = submit(serving, "ltx2_landscape", "a boat", data_uri(photo))
+
+    def between(least: float, most: float) -> Callable[[], bool]:
+        return lambda: least < state(serving, task_id)["progress"] < most
+
+    equipped.wait_until_held("SamplerCustomAdvanced")
+    eventually(between(15, 45), what="a third of the progress")
+    equipped.release("SamplerCustomAdvanced")
+    equipped.wait_until_held("VAEDecodeTiled")
+    eventually(between(75, 100), what="most of the progress")
+    equipped.release()
+    assert ended(serving, task_id)["progress"] == 100
 
 
 def test_another_server_that_has_the_models(
@@ -125,7 +131,7 @@ def test_another_server_that_has_the_models(
         assert len(frames_of(video)) == 121
 
 
-def test_sizes_that_a_file_gets_wrong(tmp_path: Path, comfyui: ComfyUIClient) -> None:
+def test_sizes_that_a_file_gets_wrong() -> None:
     """LTX-2's rules are checked before anything runs."""
     shipped = Path(__file__).parents[1] / "src/framegate/plugins/comfyui/workflows/ltx2_landscape.json"
     graph = json.loads(shipped.read_text())
@@ -133,10 +139,6 @@ def test_sizes_that_a_file_gets_wrong(tmp_path: Path, comfyui: ComfyUIClient) ->
         if node["class_type"] == "ImageScale":
             node["_meta"]["title"] = "Size"
             node["inputs"]["width"] = 1000
-    from framegate.plugins.comfyui.capabilities import spec_of
-    from framegate.plugins.comfyui.faults import WorkflowFault
-    from framegate.plugins.comfyui.workflow import parse_workflow
-
     with pytest.raises(WorkflowFault, match="1000×576 is wrong") as fault:
         spec_of(parse_workflow("wrong", json.dumps(graph).encode()))
     assert "1024×576 would fit" in fault.value.reason

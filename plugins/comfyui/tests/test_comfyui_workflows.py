@@ -139,7 +139,9 @@ def test_check_without_a_server(config_file: Path) -> None:
 
 def test_list_and_describe(config_file: Path) -> None:
     write(config_file.parent / "workflows", kit=KIT, picture=PICTURE)
-    listed = {each["name"]: each for each in json.loads(comfyui_command(config_file, "list", "--json").stdout)}
+    listed = {
+        each["name"]: each for each in json.loads(comfyui_command(config_file, "list", "--json").stdout)
+    }
     assert listed.keys() == {"kit", "picture", "weight_free", "ltx2_landscape", "ltx2_portrait"}
     assert listed["kit"]["tasks"] == ["image-to-video"]
     assert listed["picture"]["tasks"] == ["text-to-image"]

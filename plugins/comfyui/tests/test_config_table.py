@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ from structlog.testing import capture_logs
 
 from framegate.core.errors import ConfigError
 from framegate.plugins.comfyui import framegate_models, framegate_problems
-from framegate.plugins.comfyui.config import ComfyConfig, read_config
+from framegate.plugins.comfyui.config import ComfyConfig, ServerConfig, read_config
 from framegate.plugins.comfyui.library import SHIPPED, Library
 
 SERVER = {"url": "http://127.0.0.1:8188"}
@@ -49,7 +51,6 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"servers": [{"url": "http://u:pw@host"}]}, "a password does not belong into the file"),
     ({"when_down": "hope"}, r"when_down: Invalid enum value 'hope'"),
     ({"run_timeout": "soon"}, "Expected a duration"),
-    ({"workflows": "/no/such/folder"}, "there is no folder /no/such/folder"),
     ({"tries": 0}, "tries: Expected `int` >= 1"),
 ]
 
@@ -150,10 +151,32 @@ def test_problems_without_reaching_out(tmp_path: Path) -> None:
     assert framegate_problems({}, reach=True) == []
 
 
+def test_a_folder_that_is_not_there_yet_is_a_problem(tmp_path: Path) -> None:
+    table = {"workflows": str(tmp_path / "flows"), "servers": [SERVER]}
+    assert framegate_problems(table, reach=False) == ["plugins.comfyui.workflows: there is no such folder."]
+    assert "weight_free" in [model.id for model in framegate_models(table)]
+    (tmp_path / "flows").mkdir()
+    (tmp_path / "flows" / "mine.json").write_text(json.dumps(noisy_video("a.png")))
+    assert framegate_problems(table, reach=False) == []
+    assert "mine" in [model.id for model in framegate_models(table)]
+
+
 def test_a_server_that_is_down_is_a_problem() -> None:
     [problem] = framegate_problems({"servers": [{"url": "http://127.0.0.1:9"}]}, reach=True)
     assert problem.startswith("The ComfyUI at 127.0.0.1:9 does not answer")
 
 
-def test_the_shipped_folder_is_part_of_the_package() -> None:
-    assert SHIPPED.is_dir()
+def test_every_setting_is_documented() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "comfyui.md").read_text(encoding="utf-8")
+    for name in (*ComfyConfig.__struct_fields__, *ServerConfig.__struct_fields__):
+        assert name == "servers" or re.search(rf"^{name} = ", page, re.MULTILINE), name
+    for block in re.findall(r"^```toml\n(.*?)^```$", page, re.MULTILINE | re.DOTALL):
+        table = tomllib.loads(block)["plugins"]["comfyui"]
+        table.pop("workflows", None)
+        assert read_config(table).servers
+
+
+def test_every_shipped_workflow_is_documented() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "comfyui.md").read_text(encoding="utf-8")
+    for path in SHIPPED.glob("*.json"):
+        assert f"`{path.stem}`" in page

@@ -20,14 +20,18 @@ KIT: Graph = {
     "92:3": node("RepeatImageBatch", "$num_frames.amount", image=["11", 0], amount=9),
     "13": node("ImageAddNoise", "$seed.seed, $strength.strength", image=["92:3", 0], seed=7, strength=0.05),
     "14": node("CreateVideo", "$fps.fps:Frames per second", images=["13", 0], fps=12.0),
-    "15": node("SaveVideo", "$output.video", video=["14", 0], filename_prefix="kit", format="mp4", codec="h264"),
+    "15": node(
+        "SaveVideo", "$output.video", video=["14", 0], filename_prefix="kit", format="mp4", codec="h264"
+    ),
     "16": node("PrimitiveStringMultiline", "$prompt.value!:What to show", value="a default prompt"),
     "17": node("PreviewAny", "$output.echo", source=["16", 0]),
 }
 
 # A picture from words alone: its colour can't be asked for, so the graph's own holds.
 PICTURE: Graph = {
-    "1": node("EmptyImage", "$param.width, $param.height", width=160, height=96, batch_size=1, color=0x3366CC),
+    "1": node(
+        "EmptyImage", "$param.width, $param.height", width=160, height=96, batch_size=1, color=0x3366CC
+    ),
     "2": node("ImageAddNoise", "$param.seed", image=["1", 0], seed=0, strength=0.1),
     "3": node("SaveImage", "$output.image", images=["2", 0], filename_prefix="picture"),
     "4": node("PrimitiveString", "$param.text", value=""),

@@ -315,7 +315,7 @@ class Server:
             case "hold":
                 controls.hold(body["class_type"])
             case "release":
-                controls.release()
+                controls.release(body["class_type"])
             case "fail":
                 controls.fail(convert(body, NodeFailure))
             case "fault":

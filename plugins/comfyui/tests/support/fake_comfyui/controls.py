@@ -57,9 +57,10 @@ class Controls:
         with self._changed:
             self._stops.add(class_type)
 
-    def release(self) -> None:
+    def release(self, class_type: str | None) -> None:
+        """Go on at nodes of this class (``None``: at all)."""
         with self._changed:
-            self._stops.clear()
+            self._stops -= self._stops if class_type is None else {class_type}
             self._changed.notify_all()
 
     def wake(self) -> None:

@@ -70,12 +70,17 @@ class FakeComfyUI:
         """Stop before nodes of this class until released (or interrupted)."""
         self._do("hold", class_type=class_type)
 
-    def release(self) -> None:
-        self._do("release")
+    def release(self, class_type: str | None = None) -> None:
+        self._do("release", class_type=class_type)
 
-    def wait_until_held(self) -> Held:
-        """The node before which a prompt stands still."""
-        return eventually(self._held, what="a held node")
+    def wait_until_held(self, class_type: str = "") -> Held:
+        """The node (of this class) before which a prompt stands still."""
+
+        def look() -> Held | None:
+            held = self._held()
+            return held if held is not None and class_type in {"", held.class_type} else None
+
+        return eventually(look, what="a held node")
 
     def _held(self) -> Held | None:
         held = self._state()["held"]

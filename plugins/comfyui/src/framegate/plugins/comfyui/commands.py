@@ -12,7 +12,7 @@ from framegate.core.errors import ConfigError
 from framegate.plugins.comfyui.checking import check_servers
 from framegate.plugins.comfyui.config import read_config
 from framegate.plugins.comfyui.library import Entry, Library
-from framegate.plugins.comfyui.offers import library_of
+from framegate.plugins.comfyui.offers import found_faults, library_of
 
 _json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
@@ -33,7 +33,8 @@ def check(plugin: PluginConfig, files: tuple[Path, ...], as_json: bool) -> None:
     """
     config = read_config(plugin.table)
     library = Library(*files) if files else library_of(config)
-    problems = library.faults() + asyncio.run(check_servers(config, library))
+    faults = library.faults() if files else found_faults(config)
+    problems = faults + asyncio.run(check_servers(config, library))
     if as_json:
         _print_json({"workflows": sorted(library.entries()), "problems": problems})
     else:

@@ -83,8 +83,6 @@ def read_config(table: Mapping[str, Any]) -> ComfyConfig:
                 f"{WHERE}.servers[{index}].url: a password does not belong into the file; use "
                 'headers = { Authorization = { env = "…" } }.'
             )
-    if config.folder is not None and not config.folder.is_dir():
-        raise ConfigError(f"{WHERE}.workflows: there is no folder {config.folder}.")
     return config
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from framegate.core.models import ModelSpec
-from framegate.plugins.comfyui.config import ComfyConfig, read_config
+from framegate.plugins.comfyui.config import WHERE, ComfyConfig, read_config
 from framegate.plugins.comfyui.library import SHIPPED, Library
 
 
@@ -31,8 +31,7 @@ def found_problems(table: Mapping[str, Any], *, reach: bool) -> list[str]:
     config = read_config(table)
     if not config.servers:
         return []
-    library = library_of(config)
-    problems = library.faults()
+    problems = found_faults(config)
     if reach:
         from framegate.plugins.comfyui.checking import check_servers
 
@@ -40,6 +39,13 @@ def found_problems(table: Mapping[str, Any], *, reach: bool) -> list[str]:
         own = _library(config.folder) if config.folder else _library()
         problems += asyncio.run(check_servers(config, own))
     return problems
+
+
+def found_faults(config: ComfyConfig) -> list[str]:
+    """What is wrong with the workflow files."""
+    folder = config.folder
+    missing = [] if folder is None or folder.is_dir() else [f"{WHERE}.workflows: there is no such folder."]
+    return missing + library_of(config).faults()
 
 
 def library_of(config: ComfyConfig) -> Library:
