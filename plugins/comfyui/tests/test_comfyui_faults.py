@@ -364,6 +364,38 @@ def test_a_token(start_comfyui: StartComfyUI, start_server: StartServer, photo: 
     eventually(lambda: "refuses access" in ready(wrong)[1], what="/ready's word of it")
 
 
+def test_headers_and_query_values(
+    fake: FakeComfyUI, start_server: StartServer, photo: Path, image: str
+) -> None:
+    """What a proxy may want goes with every request, the websocket's too."""
+    secrets = 'headers = { X-Key = { env = "KEY" } }\nquery = { token = { env = "TOKEN" } }\n'
+    text = config(fake.url).replace(f'url = "{fake.url}"\n', f'url = "{fake.url}"\n{secrets}')
+    environ = {"KEY": "a header's", "TOKEN": "a query's & so on"}
+    framegate = start_server(config=text, environ=environ)
+    succeeds(framegate, submit(framegate, "small", "a boat", image), photo)
+    asked = fake.asked()
+    assert {"/ws", "/prompt", "/view", "/upload/image"} <= {each.path for each in asked}
+    assert {each.headers.get("x-key") for each in asked} == {environ["KEY"]}
+    assert {each.query.get("token") for each in asked} == {environ["TOKEN"]}
+
+
+def test_two_workers_use_two_servers_at_once(
+    start_comfyui: StartComfyUI, start_server: StartServer, photo: Path, image: str
+) -> None:
+    fakes = [start_comfyui("one"), start_comfyui("other")]
+    framegate = start_server(config=config(*(fake.url for fake in fakes)), arguments=["--processes", "2"])
+    for fake in fakes:
+        fake.hold("CreateVideo")
+    tasks = [submit(framegate, "small", "a boat", image)]
+    eventually(lambda: any(fake.prompts() for fake in fakes), what="the first prompt")
+    tasks.append(submit(framegate, "small", "a boat", image))
+    for fake in fakes:
+        fake.wait_until_held()
+        fake.release()
+    for task_id in tasks:
+        succeeds(framegate, task_id, photo)
+
+
 def test_the_less_loaded_of_two(
     start_comfyui: StartComfyUI, start_server: StartServer, photo: Path, image: str
 ) -> None:

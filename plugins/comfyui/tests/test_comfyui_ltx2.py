@@ -96,7 +96,7 @@ def test_sizes_and_lengths_that_ltx2_makes(
     [size] = [node["inputs"] for node in prompt.values() if node["class_type"] == "ImageScale"]
     [length] = [node["inputs"]["value"] for node in prompt.values() if node["class_type"] == "PrimitiveInt"]
     assert (size["width"] % 64, size["height"] % 64, length % 8) == (0, 0, 1)
-    assert frames.shape == (20, size["height"], size["width"], 3)
+    assert frames.shape == (length, size["height"], size["width"], 3)
 
 
 def test_progress_is_weighted_by_the_samplers_steps(

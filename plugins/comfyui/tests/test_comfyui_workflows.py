@@ -10,10 +10,10 @@ import requests
 from comfyui_client import ComfyUIClient
 from graphs import Graph, noisy_video
 from running import COMMAND, RunningServer, clean_environ, eventually
-from serving import ask, config, data_uri, frames_of, linked
-from workflows import KIT, PICTURE, UI_FORMAT, write
+from serving import ask, config, data_uri, differs, frames_of, linked
+from workflows import KIT, PICTURE, UI_FORMAT, VHS, WEBM, write
 
-from .conftest import StartServer
+from .conftest import StartComfyUI, StartServer
 
 
 def changed(graph: Graph, node_id: str, title: str = "", **inputs: object) -> Graph:
@@ -96,6 +96,23 @@ def test_a_file_that_is_broken_from_the_start(
         lambda: "broken.json" in "".join(requests.get(f"{server.url}/ready", timeout=10).json()["problems"]),
         what="/ready's word of it",
     )
+
+
+def test_other_savers_and_dotted_inputs(
+    start_comfyui: StartComfyUI, start_server: StartServer, photo: Path, tmp_path: Path
+) -> None:
+    fake = start_comfyui()
+    workflows = write(tmp_path / "workflows", vhs=VHS, webm=WEBM)
+    server = start_server(config=config(fake.url, workflows=workflows))
+    for name in ("webm", "vhs"):
+        video = linked(ask(server, name, "a boat", data_uri(photo)))
+        assert video[4:8] == b"ftyp"
+        frames = frames_of(video)
+        assert len(frames) == 9
+        assert differs(frames, photo) < 10
+    [*_, vhs] = fake.prompts()
+    size = [vhs["11"]["inputs"][f"resize_type.{side}"] for side in ("height", "width")]
+    assert list(frames.shape[1:3]) == size
 
 
 def test_check(config_file: Path, comfyui: ComfyUIClient) -> None:

@@ -47,6 +47,36 @@ REDONE: Graph = {
     "5": node("SaveVideo", "$output.video", video=["4", 0], filename_prefix="v", format="auto", codec="auto"),
 }
 
+# What nodes of other makers, and of newer versions, do otherwise: files under another key, dots in names.
+VHS: Graph = {
+    **{node_id: each for node_id, each in KIT.items() if node_id not in {"14", "15"}},
+    "11": node(
+        "ResizeImageMaskNode",
+        "$width.resize_type.width, $height.resize_type.height",
+        input=["10", 0],
+        resize_type="scale dimensions",
+        scale_method="lanczos",
+        **{"resize_type.width": 160, "resize_type.height": 96},
+    ),
+    "15": node(
+        "VHS_VideoCombine",
+        "$output.video, $fps.frame_rate",
+        images=["13", 0],
+        frame_rate=12,
+        loop_count=0,
+        filename_prefix="vhs",
+        format="video/h264-mp4",
+        pingpong=False,
+        save_output=True,
+    ),
+}
+WEBM: Graph = {
+    **{node_id: each for node_id, each in KIT.items() if node_id not in {"14", "15"}},
+    "15": node(
+        "SaveWEBM", "$output.video", images=["13", 0], filename_prefix="w", codec="vp9", fps=12.0, crf=32.0
+    ),
+}
+
 UI_FORMAT = {
     "last_node_id": 2,
     "last_link_id": 1,

@@ -91,7 +91,7 @@ class FakeComfyUI:
         self._do("fail", class_type=class_type, exception_type=exception_type, message=message)
 
     def break_requests(self, path: str, *, status: int = 0, times: int = 1, after: bool = False) -> None:
-        """The next requests to ``path`` get this status, or no answer at all; ``after`` having been heeded."""
+        """The next requests to ``path`` get this status, or no answer; ``after`` having been heeded."""
         self._do("fault", path=path, status=status, times=times, after=after)
 
     def drop_sockets(self, *, refuse: bool = False) -> None:

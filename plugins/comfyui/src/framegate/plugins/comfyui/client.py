@@ -83,7 +83,7 @@ class ComfyClient:
 
     async def history(self, prompt_id: str) -> Mapping[str, Any] | None:
         """How the prompt ended; None while it has not, or if the server does not know it."""
-        body = await self._json("GET", f"/history/{prompt_id}")
+        body = await self._json("GET", f"/history/{quote(prompt_id, safe='')}")
         return table(table(body).get(prompt_id)) or None
 
     async def forget(self, prompt_id: str) -> None:
@@ -96,7 +96,7 @@ class ComfyClient:
         if prompt_id not in (await self.load()).running:
             return
         try:
-            await self._json("POST", f"/api/jobs/{prompt_id}/cancel")
+            await self._json("POST", f"/api/jobs/{quote(prompt_id, safe='')}/cancel")
         except UnexpectedAnswer:  # older servers don't have it, and interrupt what runs
             if prompt_id in (await self.load()).running:
                 await self._json("POST", "/interrupt", json={"prompt_id": prompt_id})

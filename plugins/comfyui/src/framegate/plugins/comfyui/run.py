@@ -3,7 +3,7 @@
 import asyncio
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -15,14 +15,21 @@ from framegate.core.backend import FinishedFile, GenerationContext
 from framegate.core.errors import GenerationFailed
 from framegate.core.types import MediaKind, Shot
 from framegate.plugins.comfyui.bindings import find_parameters
-from framegate.plugins.comfyui.client import AccessRefused, ComfyClient, ServerDown, UnexpectedAnswer
+from framegate.plugins.comfyui.client import (
+    AccessRefused,
+    ComfyClient,
+    ServerDown,
+    StoredFile,
+    UnexpectedAnswer,
+)
 from framegate.plugins.comfyui.complaints import blocks_output, execution_error, refusal
 from framegate.plugins.comfyui.config import ComfyConfig
 from framegate.plugins.comfyui.faults import WorkflowFault
-from framegate.plugins.comfyui.graph import is_link
+from framegate.plugins.comfyui.graph import Graph, is_link
 from framegate.plugins.comfyui.loose import items, table
 from framegate.plugins.comfyui.progress import GraphProgress
-from framegate.plugins.comfyui.results import files_of, suffix_of, without_metadata
+from framegate.plugins.comfyui.pruning import pruned
+from framegate.plugins.comfyui.results import files_of, suffix_of, with_sound, without_metadata
 from framegate.plugins.comfyui.schema import NodeSchema
 from framegate.plugins.comfyui.values import bind_values, content_name, media_files, shot_values
 from framegate.plugins.comfyui.vocabulary import Key
@@ -91,26 +98,39 @@ class GraphRun:
         """The graph with the shot in it; input files are uploaded."""
         workflow = self._workflow
         files = media_files(workflow, self._context)
-        bound = {parameter.node for parameter in workflow.parameters}
-        schema = await self._schema({workflow.graph[node].class_type for node in bound})
+        graph = await self._graph({key for key, path in files.items() if path is None})
+        bound = {parameter.node for parameter in workflow.parameters} & graph.keys()
+        schema = await self._schema({graph[node].class_type for node in bound})
         try:
-            parameters = find_parameters(workflow.graph, schema)
+            parameters = find_parameters(graph, schema)
         except WorkflowFault as fault:
             raise GenerationFailed(
                 f"The workflow {workflow.name} does not fit this ComfyUI: {fault}."
             ) from fault
         values: dict[Key, Any] = shot_values(self._shot)
         for key, path in files.items():
-            name = await asyncio.to_thread(content_name, path)
-            values[key] = await self._upload(path, name)
-        classes = {node.id: node.class_type for node in workflow.graph.values()}
-        changes = bind_values(parameters, values, schema, classes)
-        for node in workflow.graph.values():
+            if path is not None:
+                name = await asyncio.to_thread(content_name, path)
+                values[key] = await self._upload(path, name)
+        changes = bind_values(parameters, values, schema, graph)
+        for node in graph.values():
             prefix = node.inputs.get("filename_prefix")
             if isinstance(prefix, str) and not is_link(prefix):
                 # A name of its own for each run: an unchanged graph would be answered from the cache.
                 changes[node.id, "filename_prefix"] = f"{SUBFOLDER}/{self._prompt_id}"
-        return as_prompt(workflow.graph, changes)
+        return as_prompt(graph, changes)
+
+    async def _graph(self, missing: Collection[Key]) -> Graph:
+        """The workflow's graph without the loaders of what was not given."""
+        workflow = self._workflow
+        loaders = {parameter.node for parameter in workflow.parameters if parameter.key in missing}
+        if not loaders:
+            return workflow.graph
+        graph = pruned(workflow.graph, loaders, await self._schema(workflow.classes))
+        if workflow.output not in graph:
+            named = " and an ".join(sorted(key.replace("_", " ") for key in missing))
+            raise GenerationFailed(f"The workflow {workflow.name} needs an input {named}; none was given.")
+        return graph
 
     async def _upload(self, path: Path, name: str) -> str:
         try:
@@ -247,11 +267,21 @@ class GraphRun:
         files: list[FinishedFile] = []
         for index, file in enumerate(made[:wanted]):
             self._context.check_cancelled()
-            target = self._context.workdir / f"result-{index}{suffix_of(file) or '.bin'}"
-            await self._client.download(file, target)
-            path = await asyncio.to_thread(without_metadata, target)
+            path = await self._fetch(file, f"result-{index}")
+            path = await asyncio.to_thread(without_metadata, path)
             files.append(FinishedFile(path, MediaKind(workflow.kind)))
+        if workflow.sound and workflow.kind == "video":
+            sounds = files_of(table(entry.get("outputs")).get(workflow.sound), "audio")
+            if sounds:
+                sound = await self._fetch(sounds[0], "sound")
+                path = await asyncio.to_thread(with_sound, files[0].path, sound)
+                files[0] = FinishedFile(path, MediaKind.VIDEO)
         return files
+
+    async def _fetch(self, file: StoredFile, name: str) -> Path:
+        target = self._context.workdir / f"{name}{suffix_of(file) or '.bin'}"
+        await self._client.download(file, target)
+        return target
 
     async def _withdraw(self) -> None:
         with suppress(ServerDown, AccessRefused, UnexpectedAnswer, TimeoutError):

@@ -10,6 +10,7 @@ from framegate.core.backend import GenerationContext
 from framegate.core.errors import GenerationFailed
 from framegate.core.types import MediaKind, Shot
 from framegate.plugins.comfyui.bindings import Parameter
+from framegate.plugins.comfyui.graph import Graph
 from framegate.plugins.comfyui.schema import InputSchema, NodeSchema
 from framegate.plugins.comfyui.vocabulary import MEDIA, Key
 from framegate.plugins.comfyui.workflow import Workflow
@@ -37,23 +38,10 @@ def shot_values(shot: Shot) -> dict[Key, Any]:
     return values
 
 
-def media_files(workflow: Workflow, context: GenerationContext) -> dict[Key, Path]:
-    """The input files that the workflow takes.
-
-    Raises:
-        GenerationFailed: there is none for one of its loaders.
-    """
+def media_files(workflow: Workflow, context: GenerationContext) -> dict[Key, Path | None]:
+    """The input files that the workflow takes; None where none was given."""
     given = {Key.IMAGE: context.image, Key.LAST_IMAGE: context.last_image, Key.VIDEO: context.video}
-    files: dict[Key, Path] = {}
-    for key in MEDIA:
-        if workflow.bound(key):
-            path = given[key]
-            if path is None:
-                raise GenerationFailed(
-                    f"The workflow {workflow.name} needs an input {key.replace('_', ' ')}; none was given."
-                )
-            files[key] = path
-    return files
+    return {key: path for key, path in given.items() if workflow.bound(key)}
 
 
 def content_name(path: Path) -> str:
@@ -66,9 +54,9 @@ def bind_values(
     parameters: Sequence[Parameter],
     values: Mapping[Key, Any],
     schema: Mapping[str, NodeSchema],
-    classes: Mapping[str, str],
+    graph: Graph,
 ) -> dict[tuple[str, str], Any]:
-    """``values`` by node and input, as the types of the inputs want them. ``classes`` are the nodes' classes.
+    """``values`` by node and input, as the types of the inputs want them.
 
     Raises:
         GenerationFailed: a value does not fit its input.
@@ -76,7 +64,7 @@ def bind_values(
     bound: dict[tuple[str, str], Any] = {}
     for parameter in parameters:
         if parameter.key is not None and parameter.key in values:
-            declared = schema.get(classes[parameter.node])
+            declared = schema.get(graph[parameter.node].class_type)
             spec = declared.inputs.get(parameter.input) if declared else None
             value = values[parameter.key]
             if parameter.key not in MEDIA:

@@ -34,13 +34,15 @@ _SAVERS: Mapping[str, Kind] = {
 
 
 class Workflow(Struct, frozen=True):
-    """``output`` is the node whose file is the result, a video's or a picture's."""
+    """``output`` is the node whose file is the result, a video's or a picture's; ``sound``, if there is one,
+    the node whose file goes with a silent video."""
 
     name: str
     graph: Graph
     parameters: Sequence[Parameter]
     output: str
     kind: Literal["video", "image"]
+    sound: str = ""
 
     def bound(self, key: Key) -> list[Parameter]:
         return [parameter for parameter in self.parameters if parameter.key == key]
@@ -59,7 +61,7 @@ def parse_workflow(name: str, data: bytes, schema: Mapping[str, NodeSchema] | No
     graph = read_graph(data)
     parameters = find_parameters(graph, schema or {})
     output, kind = _find_output(graph)
-    return Workflow(name, graph, parameters, output, kind)
+    return Workflow(name, graph, parameters, output, kind, _find_sound(graph))
 
 
 def _find_output(graph: Graph) -> tuple[str, Literal["video", "image"]]:
@@ -90,6 +92,13 @@ def _find_output(graph: Graph) -> tuple[str, Literal["video", "image"]]:
         "no node is marked as its result: put $output.video or $output.image into the title of the node that "
         "saves it"
     )
+
+
+def _find_sound(graph: Graph) -> str:
+    for node in graph.values():
+        if any(marker.is_output and marker.name == "audio" for marker in markers_of(node)):
+            return node.id
+    return ""
 
 
 def as_prompt(graph: Graph, values: Mapping[tuple[str, str], Any]) -> dict[str, Any]:
