@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 WHEEL_VENV := $(VENV)-wheels
 BIN := $(VENV)/bin
-PROJECTS := core adapters plugins/preview
+PROJECTS := core adapters plugins/preview plugins/comfyui
 EDITABLE := $(foreach project,$(PROJECTS),-e $(project)) -e .
 STAMP := $(VENV)/.installed
 

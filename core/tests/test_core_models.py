@@ -203,6 +203,26 @@ def test_scaling_down_keeps_the_ratio(rule: SizeRule, scale: float, ratio: float
         assert abs(made[0] - made[1] * width / height) <= rule.multiple_of * max(1, width / height) + 1e-3
 
 
+ONLY = SizeRule(only=((1280, 704), (704, 1280), (704, 704)))
+
+
+@pytest.mark.parametrize(
+    ("asked", "made"),
+    [((1920, 1080), (1280, 704)), ((90, 160), (704, 1280)), ((500, 500), (704, 704)), ((0, 0), (704, 704))],
+)
+def test_a_model_of_a_few_sizes_takes_the_nearest(asked: tuple[int, int], made: tuple[int, int]) -> None:
+    assert ONLY.fit(*asked) == made
+    assert str(ONLY) == "makes 1280×704 or 704×1280 or 704×704"
+
+
+def test_what_names_promise_is_narrowed_to_the_few_sizes() -> None:
+    multiples = SizeRule(multiple_of=128)
+    assert ONLY.narrowed(multiples) == ONLY
+    assert SizeRule(multiple_of=64).narrowed(ONLY).only == ONLY.only
+    assert SizeRule(multiple_of=64, max_side=1000).narrowed(ONLY).only == ((704, 704),)
+    assert multiples.narrowed(ONLY) == multiples, "none of them can be made"
+
+
 @quick
 @given(st.integers(300, 9000), st.integers(300, 9000))
 def test_a_pictures_ratio_is_kept(width: int, height: int) -> None:

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
+from framegate.core.command import CommandSpec
 from framegate.core.dialect import DialectSpec
-from framegate.core.errors import PluginError
+from framegate.core.errors import ConfigError, PluginError
 from framegate.core.models import ModelSpec
 from framegate.core.plugins import Plugins, PluginStatus, discover, hookimpl, load_object
 from framegate.core.types import Task
@@ -29,7 +30,9 @@ def dialect(name: str) -> DialectSpec:
 def plugin(monkeypatch: pytest.MonkeyPatch) -> Callable[..., EntryPoint]:
     """Make an installed plugin whose hooks give (or raise) what is said."""
 
-    def make(name: str, *, models: Any = (), dialects: Any = ()) -> EntryPoint:
+    def make(
+        name: str, *, models: Any = (), dialects: Any = (), commands: Any = (), problems: Any = ()
+    ) -> EntryPoint:
         def answer(value: Any) -> Any:
             if isinstance(value, BaseException):
                 raise value
@@ -45,7 +48,16 @@ def plugin(monkeypatch: pytest.MonkeyPatch) -> Callable[..., EntryPoint]:
         def framegate_dialects() -> Any:
             return answer(dialects)
 
-        vars(module).update(framegate_models=framegate_models, framegate_dialects=framegate_dialects)
+        @hookimpl
+        def framegate_commands() -> Any:
+            return answer(commands)
+
+        @hookimpl
+        def framegate_problems(config: Any, reach: bool) -> Any:
+            return [*answer(problems), *(f"{name} asks {place}" for place in config if reach)]
+
+        hooks = (framegate_models, framegate_dialects, framegate_commands, framegate_problems)
+        vars(module).update({hook.__name__: hook for hook in hooks})
         monkeypatch.setitem(sys.modules, module.__name__, module)
         return EntryPoint(name, module.__name__, "framegate")
 
@@ -91,6 +103,62 @@ def test_what_plugins_offer(plugin: MakePlugin) -> None:
     assert (list(found.models), list(found.dialects)) == (["lion", "zebra"], ["soap"])
     assert [status.name for status in found.statuses] == ["api", "empty", "zoo"], "in one order everywhere"
     assert found.statuses[2].models == ("lion", "zebra")
+
+
+def test_plugins_get_their_own_part_of_the_config(module: Callable[[str, str], str]) -> None:
+    text = (
+        "from framegate.core.errors import ConfigError\n"
+        "from framegate.core.models import ModelSpec\n"
+        "from framegate.core.plugins import hookimpl\n"
+        "@hookimpl\n"
+        "def framegate_models(config):\n"
+        "    if 'wrong' in config: raise ConfigError('plugins.zoo.wrong: no')\n"
+        "    return [ModelSpec(id=name, summary='', backend='a:b', tasks=frozenset()) for name in config]\n"
+    )
+    point = EntryPoint("zoo", module("configured", text), "framegate")
+    assert not discover([point]).models
+    found = discover([point], {"zoo": {"lion": 1}})
+    assert list(found.models) == list(found.models_now()) == ["lion"]
+    with pytest.raises(ConfigError, match=r"plugins\.zoo\.wrong: no"):
+        discover([point], {"zoo": {"wrong": 1}})
+    with pytest.raises(ConfigError, match=r"plugins\.farm: there is no such plugin .* \(zoo\)"):
+        discover([point], {"farm": {}})
+
+
+def test_models_that_come_and_go(plugin: MakePlugin) -> None:
+    models = [model("lion")]
+    found = discover([plugin("zoo", models=models), plugin("farm", models=[model("cow")])])
+    models.append(model("zebra"))
+    assert set(found.models_now()) == {"cow", "lion", "zebra"}
+    models[0] = model("cow")
+    with pytest.raises(PluginError, match="both offer a model named cow"):
+        found.models_now()
+
+
+def test_problems_are_told(plugin: MakePlugin) -> None:
+    found = discover([plugin("zoo", problems=["The lion is ill."])], {"zoo": {"africa": 1}})
+    assert found.statuses[0].problems == ("The lion is ill.",)
+    assert found.problems(reach=True) == ["The lion is ill.", "zoo asks africa"]
+
+
+def test_a_plugin_that_cant_tell_its_problems(module: Callable[[str, str], str], plugin: MakePlugin) -> None:
+    text = (
+        "from framegate.core.plugins import hookimpl\n"
+        "@hookimpl\n"
+        "def framegate_problems(config, reach):\n"
+        "    if reach: raise OSError('no network')\n"
+        "    return []\n"
+    )
+    mute = EntryPoint("mute", module("mute", text), "framegate")
+    found = discover([mute, plugin("zoo", problems=["The lion is ill."])])
+    with capture_logs() as lines:
+        assert found.problems(reach=True) == ["mute: OSError: no network", "The lion is ill."]
+    assert [line["event"] for line in lines] == ["plugin_broken"]
+
+
+def test_commands_of_plugins(plugin: MakePlugin) -> None:
+    status = discover([plugin("zoo", commands=[CommandSpec("feed", "Feed all.", "zoo:feed")])]).statuses[0]
+    assert status.commands == ("feed",)
 
 
 def test_nothing_is_installed() -> None:

@@ -1,11 +1,12 @@
 """Which model stands behind a name."""
 
 import pytest
+from structlog.testing import capture_logs
 
 from framegate.core.errors import ConfigError, ModelNotFound
 from framegate.core.models import Defaults, FrameRule, ModelSpec, SizeRule, fit
 from framegate.core.presets import PRESETS
-from framegate.core.registry import AliasConfig, ModelConfig, PresetConfig, Registry
+from framegate.core.registry import ASK_AGAIN_SECONDS, AliasConfig, ModelConfig, PresetConfig, Registry
 from framegate.core.types import GenerationRequest, MediaKind, Task
 
 
@@ -231,3 +232,34 @@ def test_limits_on_running_jobs_of_models_and_names() -> None:
         ONLY_PREVIEW, aliases={"Wan2.1-I2V-14B-480P": AliasConfig("Wan2.1-I2V-14B-480P", max_running=0)}
     )
     assert dict(freed.resolve("Wan2.1-I2V-14B-480P").running_limits) == {}
+
+
+def test_what_plugins_offer_later_is_served_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+    monkeypatch.setattr("framegate.core.registry.time.monotonic", lambda: now)
+    offered = dict(ONLY_PREVIEW)
+    registry = Registry(
+        ONLY_PREVIEW, aliases={"mine": AliasConfig(model="preview")}, offered_now=lambda: dict(offered)
+    )
+    offered["ltx2_portrait"] = model("ltx2_portrait")
+    assert registry.resolve("ltx2_portrait").spec.id == "preview", "it is not asked for every request"
+    now += ASK_AGAIN_SECONDS
+    assert registry.resolve("ltx2_portrait").spec.id == "ltx2_portrait"
+    assert {"mine", "sora-2"} < set(registry.names)
+    del offered["ltx2_portrait"]
+    now += ASK_AGAIN_SECONDS
+    assert registry.resolve("ltx2_portrait").spec.id == "preview"
+
+
+def test_what_was_served_goes_on_being_served_when_asking_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+    monkeypatch.setattr("framegate.core.registry.time.monotonic", lambda: now)
+    offered = {"ltx": model("ltx"), **ONLY_PREVIEW}
+    registry = Registry(offered, aliases={"mine": AliasConfig(model="ltx")}, offered_now=lambda: ONLY_PREVIEW)
+    with capture_logs() as lines:
+        for _ in range(3):
+            now += ASK_AGAIN_SECONDS
+            assert registry.resolve("mine").spec.id == "ltx"
+    [line] = lines
+    assert line["event"] == "models_not_reloaded"
+    assert "aliases.mine: there is no model 'ltx'" in line["reason"]

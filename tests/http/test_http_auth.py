@@ -10,8 +10,9 @@ import pytest
 import requests
 
 from framegate.adapters.http.auth import KeyRing
-from framegate.adapters.settings import EnvSecret, KeyConfig
+from framegate.adapters.settings import KeyConfig
 from framegate.core.errors import ConfigError, Unauthorized
+from framegate.core.options import EnvSecret
 from framegate.core.testing import DialectContract
 
 from .conftest import Stand, StandMaker

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from framegate.adapters.settings import Duration, KeyConfig, Settings, load_settings
+from framegate.adapters.settings import KeyConfig, Settings, load_settings
 from framegate.core.errors import ConfigError
 from framegate.core.models import Defaults
+from framegate.core.options import Duration
 
 Load = Callable[..., Settings]
 SECRET = "".join(("top", "secret"))

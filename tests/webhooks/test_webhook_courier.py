@@ -16,7 +16,6 @@ from redis.backoff import ConstantBackoff
 from sample_jobs import make_job
 
 from framegate.adapters.media.addresses import DialPolicy
-from framegate.adapters.settings import EnvSecret
 from framegate.adapters.stores import leases
 from framegate.adapters.stores.connections import connect_async
 from framegate.adapters.stores.deliveries import Delivery, ValkeyDeliveryStore
@@ -28,6 +27,7 @@ from framegate.adapters.webhooks.courier import BACKOFF, Courier
 from framegate.adapters.webhooks.events import Signer, event_body
 from framegate.adapters.webhooks.sending import WebhookSender
 from framegate.core.jobs import MAX_ATTEMPTS, JobError, JobState
+from framegate.core.options import EnvSecret
 from framegate.core.ports import Limits
 
 Result = TypeVar("Result")

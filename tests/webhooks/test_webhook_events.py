@@ -9,11 +9,11 @@ import openai
 import pytest
 from receiving import OLD_SECRET, SECRET
 
-from framegate.adapters.settings import EnvSecret
 from framegate.adapters.stores.deliveries import Delivery
 from framegate.adapters.webhooks.events import Signer, event_body
 from framegate.core.errors import ConfigError
 from framegate.core.jobs import JobState
+from framegate.core.options import EnvSecret
 
 
 def delivery(outcome: JobState = JobState.SUCCEEDED, job_id: str = "video_1") -> Delivery:

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import math
 import os
 import re
 import tomllib
@@ -14,6 +13,7 @@ import msgspec
 from msgspec import Meta, Struct, field
 
 from framegate.core.errors import ConfigError
+from framegate.core.options import Duration, EnvSecret, decode_value
 from framegate.core.registry import AliasConfig, ModelConfig, PresetConfig
 
 ENV_PREFIX = "FRAMEGATE_"
@@ -21,14 +21,8 @@ DEFAULT_FILE = Path("framegate.toml")
 
 _Path: TypeAlias = list[str | int]
 PositiveInt = Annotated[int, Meta(ge=1)]
-_DURATION = re.compile(r"(?P<count>\d+(?:\.\d+)?)\s*(?P<unit>s|m|h|d)")
 _SECRETIVE = frozenset({"auth", "webhooks"})
 _PASSWORD = re.compile(r"//.*@")
-_UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-
-
-class Duration(float):
-    """Seconds; written as ``"90s"``, ``"15m"``, ``"1h"``, ``"7d"`` or a bare number."""
 
 
 class _Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -55,19 +49,6 @@ class DialectsSettings(Struct, frozen=True):
     options: Mapping[str, Mapping[str, Any]] = {}
 
 
-class EnvSecret(_Settings, frozen=True):
-    env: str
-
-    def read(self, setting: str) -> str:
-        """Raises:
-        ConfigError: the variable is not set.
-        """
-        secret = os.environ.get(self.env)
-        if not secret:
-            raise ConfigError(f"{setting}: the environment variable {self.env} is not set.")
-        return secret
-
-
 class KeyConfig(_Settings, frozen=True):
     """``[[auth.keys]]``: the key itself is given as an environment variable or as its SHA-256."""
 
@@ -91,7 +72,7 @@ class KeyConfig(_Settings, frozen=True):
         if self.sha256 is not None:
             return bytes.fromhex(self.sha256)
         assert self.key is not None
-        return hashlib.sha256(self.key.read(f"auth.keys {self.name!r}").encode()).digest()
+        return hashlib.sha256(self.key.reveal(f"auth.keys {self.name!r}").encode()).digest()
 
 
 class AuthSettings(_Settings, frozen=True):
@@ -152,6 +133,7 @@ class Settings(_Settings, frozen=True):
     aliases: dict[str, AliasConfig] = {}
     presets: dict[str, PresetConfig] = {}
     styles: dict[str, str] = {}
+    plugins: dict[str, dict[str, Any]] = {}
 
 
 def load_settings(
@@ -241,21 +223,7 @@ def _shape(tree: dict[str, Any]) -> dict[str, Any]:
 
 
 def _convert(tree: dict[str, Any]) -> Settings:
-    return msgspec.convert(tree, Settings, dec_hook=_decode, strict=False)
-
-
-def _decode(kind: type[Any], value: Any) -> Any:
-    if kind is Duration:
-        if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf:
-            return Duration(value)
-        if isinstance(value, str) and (match := _DURATION.fullmatch(value.strip())):
-            return Duration(float(match["count"]) * _UNIT_SECONDS[match["unit"]])
-        raise ValueError('Expected a duration such as "90s", "15m" or "1h"')
-    if issubclass(kind, Path):
-        if isinstance(value, str):
-            return Path(value)
-        raise ValueError("Expected a path")
-    raise AssertionError("the settings have no other types of their own")
+    return msgspec.convert(tree, Settings, dec_hook=decode_value, strict=False)
 
 
 def _explain(error: msgspec.ValidationError, tree: dict[str, Any]) -> tuple[_Path, str]:

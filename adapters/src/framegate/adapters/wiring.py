@@ -1,6 +1,6 @@
 """Puts the parts together as the settings say."""
 
-from collections.abc import AsyncGenerator, Collection, Mapping
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 
 import structlog
@@ -9,7 +9,7 @@ from msgspec import Struct
 from framegate.adapters.media.addresses import DialPolicy
 from framegate.adapters.media.fetch import UrlFetcher
 from framegate.adapters.media.intake import MediaIntake
-from framegate.adapters.settings import EnvSecret, Settings
+from framegate.adapters.settings import Settings
 from framegate.adapters.stores import embedded
 from framegate.adapters.stores.characters import ValkeyCharacterStore
 from framegate.adapters.stores.connections import connect_async
@@ -23,6 +23,7 @@ from framegate.adapters.webhooks.policy import make_policy
 from framegate.adapters.webhooks.sending import WebhookSender
 from framegate.core.errors import ConfigError, Unavailable
 from framegate.core.models import ModelSpec
+from framegate.core.options import EnvSecret
 from framegate.core.plugins import Plugins, discover
 from framegate.core.ports import ArtifactStore
 from framegate.core.registry import Registry
@@ -92,28 +93,33 @@ class Parts(Struct, frozen=True):
                 "queue.url."
             )
 
-    def models_for(self, names: Collection[str]) -> dict[str, ModelSpec]:
-        """The served models that a worker is to run; all of them when none are named.
+    def models_for(self, names: Collection[str]) -> Callable[[], Mapping[str, ModelSpec]]:
+        """What gives the served models that a worker is to run, as they are when it is called; all of them
+        when none are named.
 
         Raises:
             ConfigError: there is no such model.
         """
         specs = self.registry.specs
-        if not names:
-            return dict(specs)
         if unknown := set(names) - specs.keys():
             known = ", ".join(sorted(specs))
             raise ConfigError(f"--models: there is no served model {min(unknown)!r}; there are {known}.")
-        return {name: specs[name] for name in names}
+        if not names:
+            return lambda: self.registry.specs
+        return lambda: {name: spec for name, spec in self.registry.specs.items() if name in names}
 
 
 def assemble(settings: Settings) -> Parts:
     """Raises:
     ConfigError: the plugins clash, or the config names what does not exist.
     """
-    plugins = discover()
+    plugins = discover(configs=settings.plugins)
     registry = Registry(
-        plugins.models, models=settings.models, aliases=settings.aliases, presets=settings.presets
+        plugins.models,
+        models=settings.models,
+        aliases=settings.aliases,
+        presets=settings.presets,
+        offered_now=plugins.models_now,
     )
     if not registry.specs:
         raise ConfigError("No model is served: install a backend plugin, such as framegate-preview.")
@@ -186,4 +192,4 @@ async def open_courier(parts: Parts) -> AsyncGenerator[Courier | None]:
 
 
 def _read(secret: EnvSecret | None, setting: str) -> str:
-    return secret.read(setting) if secret else ""
+    return secret.reveal(setting) if secret else ""

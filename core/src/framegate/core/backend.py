@@ -36,7 +36,8 @@ class FrameStream(Struct, frozen=True):
 
 
 class FinishedFile(Struct, frozen=True):
-    """A file in ``context.workdir`` that the backend made itself (a ComfyUI graph's result, say)."""
+    """A file in ``context.workdir`` that the backend made itself (a ComfyUI graph's result, say). An MP4 that
+    is the only shot of its job is served as it is."""
 
     path: Path
     kind: MediaKind

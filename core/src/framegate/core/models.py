@@ -39,19 +39,25 @@ _OFF_RATIO = 0.03
 
 class SizeRule(Struct, frozen=True):
     """Width and height in pixels: each a multiple of ``multiple_of``, within ``min_side`` … ``max_side``,
-    at most ``max_pixels`` together."""
+    at most ``max_pixels`` together; or ``only`` these sizes, (width, height), and no others."""
 
     multiple_of: int = 2
     min_side: int = 32
     max_side: int = 2048
     max_pixels: int = 2048 * 2048
+    only: tuple[tuple[int, int], ...] = ()
+
+    def __str__(self) -> str:
+        if self.only:
+            return f"makes {' or '.join(f'{width}×{height}' for width, height in self.only)}"
+        return f"takes multiples of {self.multiple_of} within its limits"
 
     def __post_init__(self) -> None:
         if self.multiple_of < 1:
-            raise ValueError(f"multiple_of of {self} is not positive")
+            raise ValueError(f"multiple_of of {self!r} is not positive")
         smallest, largest = self._grid()
         if smallest > largest or smallest * smallest > self.max_pixels:
-            raise ValueError(f"no size fits {self}")
+            raise ValueError(f"no size fits {self!r}")
 
     def _grid(self) -> tuple[int, int]:
         """The smallest and the largest side on the grid."""
@@ -61,10 +67,19 @@ class SizeRule(Struct, frozen=True):
     def fit(self, width: float, height: float) -> tuple[int, int]:
         """The nearest size that is not larger than asked, but where a minimum demands it.
 
-        A size with too long a side or too many pixels is scaled down with its ratio kept.
+        A size with too long a side or too many pixels is scaled down with its ratio kept. Of the ``only``
+        sizes it is the one nearest in ratio, then in area.
         """
         smallest, largest = self._grid()
         width, height = max(width, 1), max(height, 1)
+        if self.only:
+            return min(
+                self.only,
+                key=lambda size: (
+                    abs(math.log(size[0] / size[1] / (width / height))),
+                    abs(math.log(size[0] * size[1] / (width * height))),
+                ),
+            )
         scale = min(self.max_side / max(width, height), math.sqrt(self.max_pixels / (width * height)))
         if scale < 1:
             width, height = width * scale, height * scale
@@ -93,8 +108,11 @@ class SizeRule(Struct, frozen=True):
 
     def narrowed(self, other: "SizeRule | None") -> "SizeRule":
         """The sizes that both allow; ``self`` where there are none."""
-        if other is None:
+        if other is None or self.only:
             return self
+        if other.only:
+            both = tuple(size for size in other.only if self.fit(*size) == size)
+            return replace(self, only=both) if both else self
         try:
             return SizeRule(
                 multiple_of=math.lcm(self.multiple_of, other.multiple_of),
@@ -265,7 +283,7 @@ def fit(spec: ModelSpec, request: GenerationRequest) -> Fitted:
         return used
 
     width, height = _size(spec.sizes, request, defaults)
-    why_size = f"the model takes multiples of {spec.sizes.multiple_of} within its limits"
+    why_size = f"the model {spec.sizes}"
     settle("width", request.width, width, why_size)
     settle("height", request.height, height, why_size)
 

@@ -1,27 +1,27 @@
 """Discovery of plugins through the entry-point group ``framegate``."""
 
 import importlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, TypeVar
 
 import pluggy
-import structlog
 from msgspec import Struct
 
 from framegate.core import hookspecs
+from framegate.core.command import CommandSpec
 from framegate.core.dialect import DialectSpec
-from framegate.core.errors import PluginError
+from framegate.core.errors import ConfigError, PluginError
 from framegate.core.models import ModelSpec
 
 GROUP = "framegate"
 hookimpl = pluggy.HookimplMarker(GROUP)
 Spec = TypeVar("Spec")
-log = structlog.get_logger(__name__)
 
 
 class PluginStatus(Struct, frozen=True):
-    """One discovered plugin; ``error`` says why it does not take part, or is empty."""
+    """One discovered plugin; ``error`` says why it does not take part, or is empty. ``problems`` are what is
+    wrong with a part of what it offers."""
 
     name: str
     distribution: str
@@ -29,6 +29,33 @@ class PluginStatus(Struct, frozen=True):
     models: tuple[str, ...] = ()
     dialects: tuple[str, ...] = ()
     error: str = ""
+    problems: tuple[str, ...] = ()
+    commands: tuple[str, ...] = ()
+
+
+class LoadedPlugin(Struct, frozen=True):
+    """A plugin that can be asked. Its hooks' errors are the caller's to catch."""
+
+    name: str
+    title: str
+    manager: pluggy.PluginManager
+    config: Mapping[str, Any] = {}
+
+    def models(self) -> list[ModelSpec]:
+        found = self.manager.hook.framegate_models(config=self.config)
+        return _checked("models", [spec for specs in found for spec in specs], ModelSpec)
+
+    def dialects(self) -> list[DialectSpec]:
+        found = self.manager.hook.framegate_dialects()
+        return _checked("dialects", [spec for specs in found for spec in specs], DialectSpec)
+
+    def commands(self) -> list[CommandSpec]:
+        found = self.manager.hook.framegate_commands()
+        return _checked("commands", [spec for specs in found for spec in specs], CommandSpec)
+
+    def problems(self, *, reach: bool) -> list[str]:
+        found = self.manager.hook.framegate_problems(config=self.config, reach=reach)
+        return [problem for problems in found for problem in problems]
 
 
 class Plugins(Struct, frozen=True):
@@ -37,33 +64,68 @@ class Plugins(Struct, frozen=True):
     models: dict[str, ModelSpec]
     dialects: dict[str, DialectSpec]
     statuses: tuple[PluginStatus, ...]
+    loaded: tuple[LoadedPlugin, ...] = ()
+
+    def models_now(self) -> dict[str, ModelSpec]:
+        """What the plugins offer when they are asked again.
+
+        Raises:
+            PluginError: two of them offer a model of the same name.
+            Exception: whatever a plugin's hook raises.
+        """
+        models: dict[str, tuple[ModelSpec, str]] = {}
+        for plugin in self.loaded:
+            for model in plugin.models():
+                _claim("model", models, model.id, model, plugin.title)
+        return {name: spec for name, (spec, _) in models.items()}
+
+    def problems(self, *, reach: bool) -> list[str]:
+        """What is wrong now with what the plugins offer, a sentence each; see the hook of that name."""
+        problems: list[str] = []
+        for plugin in self.loaded:
+            try:
+                problems += plugin.problems(reach=reach)
+            except Exception as error:
+                _log_broken(plugin.title)
+                problems.append(f"{plugin.name}: {type(error).__name__}: {error}")
+        return problems
 
 
-def discover(points: Iterable[EntryPoint] | None = None) -> Plugins:
-    """Load every installed plugin. A broken one is logged with its traceback and listed with its error;
-    the others load.
+def discover(
+    points: Iterable[EntryPoint] | None = None, configs: Mapping[str, Mapping[str, Any]] | None = None
+) -> Plugins:
+    """Load every installed plugin and hand it its table of ``configs``. A broken one is logged with its
+    traceback and listed with its error; the others load.
 
     Raises:
         PluginError: two plugins offer a model or a dialect of the same name.
+        ConfigError: a plugin finds its config wrong, or there is one for a plugin that is not installed.
     """
+    configs = configs or {}
     models: dict[str, tuple[ModelSpec, str]] = {}
     dialects: dict[str, tuple[DialectSpec, str]] = {}
     statuses: list[PluginStatus] = []
+    loaded: list[LoadedPlugin] = []
     found = entry_points(group=GROUP) if points is None else points
     for point in sorted(found, key=lambda point: point.name):
         distribution = point.dist.name if point.dist else "(no distribution)"
         version = point.dist.version if point.dist else ""
         try:
-            own_models, own_dialects = _offers(point)
+            plugin = _load(point, f"{point.name} ({distribution})", configs.get(point.name, {}))
+            own_models, own_dialects, commands = plugin.models(), plugin.dialects(), plugin.commands()
+            problems = plugin.problems(reach=False)
+        except ConfigError:
+            raise
         except (Exception, SystemExit) as error:  # some modules exit when they don't like their surroundings
-            log.exception("plugin_broken", plugin=point.name, distribution=distribution)
+            _log_broken(point.name, distribution=distribution)
             reason = f"{type(error).__name__}: {error}"
             statuses.append(PluginStatus(point.name, distribution, version, error=reason))
             continue
+        loaded.append(plugin)
         for model in own_models:
-            _claim("model", models, model.id, model, f"{point.name} ({distribution})")
+            _claim("model", models, model.id, model, plugin.title)
         for dialect in own_dialects:
-            _claim("dialect", dialects, dialect.name, dialect, f"{point.name} ({distribution})")
+            _claim("dialect", dialects, dialect.name, dialect, plugin.title)
         statuses.append(
             PluginStatus(
                 point.name,
@@ -71,31 +133,59 @@ def discover(points: Iterable[EntryPoint] | None = None) -> Plugins:
                 version,
                 models=tuple(model.id for model in own_models),
                 dialects=tuple(dialect.name for dialect in own_dialects),
+                problems=tuple(problems),
+                commands=tuple(command.name for command in commands),
             )
+        )
+    if strange := configs.keys() - {status.name for status in statuses}:
+        raise ConfigError(
+            f"plugins.{min(strange)}: there is no such plugin among the installed ones "
+            f"({', '.join(status.name for status in statuses) or 'none'})."
         )
     return Plugins(
         {name: spec for name, (spec, _) in models.items()},
         {name: spec for name, (spec, _) in dialects.items()},
         tuple(statuses),
+        tuple(loaded),
     )
 
 
-def _offers(point: EntryPoint) -> tuple[list[ModelSpec], list[DialectSpec]]:
+def discover_commands() -> dict[str, tuple[CommandSpec, str]]:
+    """The commands that plugins add, by name, each with its plugin's name. Plugins that can't be asked are
+    left out: `discover` tells of them."""
+    commands: dict[str, tuple[CommandSpec, str]] = {}
+    for point in sorted(entry_points(group=GROUP), key=lambda point: point.name):
+        try:
+            found = _load(point, point.name, {}).commands()
+        except (Exception, SystemExit):
+            found = []
+        commands.update({command.name: (command, point.name) for command in found})
+    return commands
+
+
+def _log_broken(plugin: str, **more: str) -> None:
+    import structlog  # half of the time that `framegate --help` may take, so only where something is broken
+
+    structlog.get_logger(__name__).exception("plugin_broken", plugin=plugin, **more)
+
+
+def _load(point: EntryPoint, title: str, config: Mapping[str, Any]) -> LoadedPlugin:
     # A manager for each plugin, so that a hook that raises takes only its own plugin out.
     manager = pluggy.PluginManager(GROUP)
     manager.add_hookspecs(hookspecs)
     manager.register(point.load(), name=point.name)
     manager.check_pending()
-    models = [spec for specs in manager.hook.framegate_models() for spec in specs]
-    dialects = [spec for specs in manager.hook.framegate_dialects() for spec in specs]
-    for kind, offered, expected in (("models", models, ModelSpec), ("dialects", dialects, DialectSpec)):
-        if strangers := [spec for spec in offered if not isinstance(spec, expected)]:
-            raise TypeError(f"framegate_{kind} gave {strangers[0]!r}, which is no {expected.__name__}")
-    names = [*(("model", model.id) for model in models), *(("dialect", dialect.name) for dialect in dialects)]
-    for kind, name in names:
-        if names.count((kind, name)) > 1:
-            raise ValueError(f"it offers the {kind} {name} twice")
-    return models, dialects
+    return LoadedPlugin(point.name, title, manager, config)
+
+
+def _checked(kind: str, offered: list[Any], expected: type[Spec]) -> list[Spec]:
+    if strangers := [spec for spec in offered if not isinstance(spec, expected)]:
+        raise TypeError(f"framegate_{kind} gave {strangers[0]!r}, which is no {expected.__name__}")
+    names = [spec.id if isinstance(spec, ModelSpec) else spec.name for spec in offered]
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"it offers the {kind.removesuffix('s')} {name} twice")
+    return offered
 
 
 def _claim(kind: str, taken: dict[str, tuple[Spec, str]], name: str, spec: Spec, plugin: str) -> None:

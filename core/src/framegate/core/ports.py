@@ -13,7 +13,8 @@ from framegate.core.types import MediaKind, MediaRef
 
 
 class WorkerInfo(Struct, frozen=True):
-    """A living worker process, as it announces itself. ``started_at`` is seconds since the epoch."""
+    """A living worker process, as it announces itself. ``started_at`` is seconds since the epoch;
+    ``problems`` say, a sentence each, what keeps some of its models from running now."""
 
     id: str
     host: str
@@ -23,6 +24,7 @@ class WorkerInfo(Struct, frozen=True):
     models: tuple[str, ...]
     started_at: float
     job: str = ""
+    problems: tuple[str, ...] = ()
 
 
 class QueueCounts(Struct, frozen=True):

@@ -1,9 +1,11 @@
 """Model names: the served models, and the aliases onto them."""
 
 import difflib
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, TypeAlias
 
+import structlog
 from msgspec import Meta, Struct, field
 from msgspec.structs import replace
 
@@ -11,6 +13,9 @@ from framegate.core.errors import ConfigError, ModelNotFound
 from framegate.core.models import Defaults, ModelSpec
 from framegate.core.presets import FALLBACK_MODEL, PRESETS
 from framegate.core.types import MediaKind
+
+ASK_AGAIN_SECONDS = 1.0
+log = structlog.get_logger(__name__)
 
 _MaxRunning: TypeAlias = Annotated[int, Meta(ge=0)]
 
@@ -67,7 +72,8 @@ class ServedModel(Struct, frozen=True):
 
 
 class Registry:
-    """Every model name of this server.
+    """Every model name of this server. ``offered_now`` is asked, at most every `ASK_AGAIN_SECONDS`, whether
+    the plugins offer other models by now; if they do, all names are made anew.
 
     Raises:
         ConfigError: a config names a model, backend or preset that does not exist.
@@ -80,30 +86,72 @@ class Registry:
         models: Mapping[str, ModelConfig] | None = None,
         aliases: Mapping[str, AliasConfig] | None = None,
         presets: Mapping[str, PresetConfig] | None = None,
+        offered_now: Callable[[], Mapping[str, ModelSpec]] | None = None,
     ) -> None:
-        self.specs = self._serve(offered, models or {})
-        limits = {name: config.max_running for name, config in (models or {}).items()}
-        self._names = {
-            name: ServedModel(name, spec, running_limits=_limited({}, f"model:{name}", limits.get(name)))
-            for name, spec in self.specs.items()
-        }
-        self._add_presets(presets or {})
-        self._add_aliases(aliases or {})
+        self._config = models or {}, aliases or {}, presets or {}
+        self._offered_now = offered_now
+        self._asked_at = time.monotonic()
+        self._trouble = ""
+        self._offered = offered
+        self._catalogue = _Catalogue(offered, *self._config)
+
+    @property
+    def specs(self) -> Mapping[str, ModelSpec]:
+        """The served models by their ids."""
+        return self._current().specs
 
     @property
     def names(self) -> Mapping[str, ServedModel]:
-        return self._names
+        return self._current().names
 
     def resolve(self, name: str) -> ServedModel:
         """Raises:
         ModelNotFound: no such name; tells the nearest ones.
         """
+        names = self.names
         try:
-            return self._names[name]
+            return names[name]
         except KeyError:
-            near = difflib.get_close_matches(name[:100], self._names, n=3)
+            near = difflib.get_close_matches(name[:100], names, n=3)
             hint = f" Did you mean {' or '.join(near)}?" if near else ""
             raise ModelNotFound(f"There is no model {name[:100]!r}.{hint}", param="model") from None
+
+    def _current(self) -> "_Catalogue":
+        now = time.monotonic()
+        if self._offered_now is not None and now - self._asked_at >= ASK_AGAIN_SECONDS:
+            self._asked_at = now
+            try:
+                offered = self._offered_now()
+                if offered != self._offered:
+                    self._catalogue, self._offered = _Catalogue(offered, *self._config), offered
+                    log.info("models_changed", models=sorted(self._catalogue.specs))
+                self._trouble = ""
+            except Exception as error:  # what was served goes on being served
+                reason = f"{type(error).__name__}: {error}"
+                if reason != self._trouble:
+                    log.warning("models_not_reloaded", reason=reason)
+                self._trouble = reason
+        return self._catalogue
+
+
+class _Catalogue:
+    """The names that follow from what plugins offer and from the config."""
+
+    def __init__(
+        self,
+        offered: Mapping[str, ModelSpec],
+        models: Mapping[str, ModelConfig],
+        aliases: Mapping[str, AliasConfig],
+        presets: Mapping[str, PresetConfig],
+    ) -> None:
+        self.specs = self._serve(offered, models)
+        limits = {name: config.max_running for name, config in models.items()}
+        self.names = {
+            name: ServedModel(name, spec, running_limits=_limited({}, f"model:{name}", limits.get(name)))
+            for name, spec in self.specs.items()
+        }
+        self._add_presets(presets)
+        self._add_aliases(aliases)
 
     @staticmethod
     def _serve(
@@ -140,8 +188,8 @@ class Registry:
         for preset, names in PRESETS.items():
             config = configured.get(preset, PresetConfig())
             for entry in names:
-                if entry.name in self._names:
-                    continue  # a model of the config has this very name
+                if entry.name in self.names:
+                    continue  # a model has this very name
                 asked = config.video if entry.kind == MediaKind.VIDEO else config.image
                 target = asked or FALLBACK_MODEL
                 if target not in self.specs:
@@ -151,10 +199,8 @@ class Registry:
                 spec = self.specs[target].narrowed(
                     entry.sizes, entry.frames, entry.defaults, entry.max_duration, entry.tasks
                 )
-                limits = _limited(self._names[target].running_limits, f"name:{entry.name}", entry.max_running)
-                self._names[entry.name] = ServedModel(
-                    entry.name, spec, entry.plan, preset, entry.kind, limits
-                )
+                limits = _limited(self.names[target].running_limits, f"name:{entry.name}", entry.max_running)
+                self.names[entry.name] = ServedModel(entry.name, spec, entry.plan, preset, entry.kind, limits)
 
     def _add_aliases(self, configured: Mapping[str, AliasConfig]) -> None:
         waiting = dict(configured)
@@ -174,12 +220,12 @@ class Registry:
     def _add_alias(self, name: str, alias: AliasConfig) -> None:
         if name in self.specs:
             raise ConfigError(f"aliases.{name}: a served model has this name already.")
-        target = self._names.get(alias.model)
+        target = self.names.get(alias.model)
         if target is None:
             raise ConfigError(f"aliases.{name}: there is no model {alias.model!r}.")
         spec = target.spec.narrowed(None, None, alias.defaults)
         limits = _limited(target.running_limits, f"name:{name}", alias.max_running)
-        self._names[name] = ServedModel(
+        self.names[name] = ServedModel(
             name, spec, alias.plan or target.plan, target.preset, target.kind, limits
         )
 

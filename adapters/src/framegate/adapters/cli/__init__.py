@@ -6,6 +6,8 @@ from typing import Any
 
 import click
 
+from framegate.core.command import CommandSpec
+
 _COMMANDS = {
     "serve": ("serve:serve", "Start the server, with its queue and a worker beside it."),
     "worker": ("worker:worker", "Run jobs from the queue on this host's device."),
@@ -22,15 +24,22 @@ _COMMANDS = {
 }
 
 
+def discover_commands() -> "dict[str, tuple[CommandSpec, str]]":
+    """The commands of plugins. What finds them is imported when it is needed."""
+    from framegate.core import plugins
+
+    return plugins.discover_commands()
+
+
 class LazyGroup(click.Group):
-    """Knows its commands by name and summary, and imports one when it is used."""
+    """Knows its commands by name and summary, and imports one when it is used. Plugins may add some."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(_COMMANDS)
+        return [*_COMMANDS, *(name for name in discover_commands() if name not in _COMMANDS)]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _COMMANDS:
-            return None
+            return _plugin_command(cmd_name)
         module, _, name = _COMMANDS[cmd_name][0].partition(":")
         command: click.Command = getattr(importlib.import_module(f"{__name__}.{module}"), name)
         return command
@@ -38,6 +47,26 @@ class LazyGroup(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl([(name, summary) for name, (_, summary) in _COMMANDS.items()])
+        added = [
+            (name, spec.summary) for name, (spec, _) in discover_commands().items() if name not in _COMMANDS
+        ]
+        if added:
+            with formatter.section("Commands of plugins"):
+                formatter.write_dl(added)
+
+
+def _plugin_command(name: str) -> click.Command | None:
+    """A plugin's command, each part of it with the options that say where the config is."""
+    from framegate.core.plugins import load_object
+
+    found = discover_commands().get(name)
+    if found is None:
+        return None
+    from framegate.adapters.cli.options import with_plugin_config
+
+    spec, plugin = found
+    command: click.Command = load_object(spec.command)
+    return with_plugin_config(command, plugin)
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

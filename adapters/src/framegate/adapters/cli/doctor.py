@@ -38,6 +38,7 @@ def doctor(as_json: bool, config_file: Path | None, data_dir: Path | None) -> No
         _check("storage", lambda: _storage(parts)),
         _check("queue", lambda: _queue(parts)),
         *(_plugin(status.name, status.version, status.error) for status in parts.plugins.statuses),
+        *(Finding("plugins", False, problem) for problem in parts.plugins.problems(reach=True)),
         *(
             _check(f"model {spec.id}", partial(_backend, spec.backend))
             for spec in parts.registry.specs.values()

@@ -68,12 +68,17 @@ def plugins(as_json: bool, config_file: Path | None, data_dir: Path | None) -> N
                 status.name,
                 status.distribution,
                 status.version,
-                f"broken: {status.error}" if status.error else ", ".join((*status.models, *status.dialects)),
+                f"broken: {status.error}"
+                if status.error
+                else ", ".join((*status.models, *status.dialects, *status.commands)),
             )
             for status in statuses
         ],
         empty="No plugins.",
     )
+    for status in statuses:
+        for problem in status.problems:
+            click.echo(f"Note: {problem}", err=True)
 
 
 @click.command()

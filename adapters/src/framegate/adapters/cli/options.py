@@ -11,6 +11,7 @@ import click
 from framegate.adapters.log import configure_logging
 from framegate.adapters.settings import Settings, load_settings
 from framegate.adapters.wiring import Parts, assemble
+from framegate.core.command import PluginConfig
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -52,6 +53,30 @@ def settings_from(config_file: Path | None, data_dir: Path | None, **overrides: 
     if data_dir is not None:
         values["server.data_dir"] = os.fspath(data_dir)
     return load_settings(config_file, overrides=values)
+
+
+def with_plugin_config(command: click.Command, plugin: str) -> click.Command:
+    """``command`` of a plugin, and all commands below it, with ``--config`` and, as the object that
+    ``click.pass_obj`` hands over, the plugin's own table of that config."""
+
+    def read(context: click.Context, _option: click.Parameter, file: Path | None) -> None:
+        if not logging.getLogger().handlers:
+            configure_logging(level=logging.WARNING)
+        context.obj = PluginConfig(settings_from(file, None).plugins.get(plugin, {}))
+
+    if isinstance(command, click.Group):
+        for below in command.commands.values():
+            with_plugin_config(below, plugin)
+    else:
+        option = click.Option(
+            ["--config", "config_file"],
+            type=click.Path(path_type=Path),
+            help="The config file (default: $FRAMEGATE_CONFIG, then ./framegate.toml).",
+            expose_value=False,
+            callback=read,
+        )
+        command.params.append(option)
+    return command
 
 
 def parts_from(config_file: Path | None, data_dir: Path | None, **overrides: Any) -> Parts:

@@ -1,4 +1,5 @@
 import importlib.metadata
+from functools import partial
 from pathlib import Path
 
 import click
@@ -32,6 +33,7 @@ def worker(
     parts.require_queue()
 
     from framegate.adapters.queue.models import LoadedModels
+    from framegate.adapters.queue.problems import ProblemWatch
     from framegate.adapters.queue.worker import WorkerProcess
 
     WorkerProcess(
@@ -40,6 +42,7 @@ def worker(
         models=LoadedModels(specs, _device(device)),
         version=importlib.metadata.version("framegate-adapters"),
         shutdown_grace=parts.settings.server.shutdown_grace,
+        problems=ProblemWatch(partial(parts.plugins.problems, reach=True)),
     ).run()
 
 

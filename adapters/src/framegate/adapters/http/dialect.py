@@ -11,19 +11,16 @@ method too, each gives its part as a `Joint`, and one handler is composed of the
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-import msgspec
 from litestar import Response
 from litestar.handlers import HTTPRouteHandler
 from msgspec import Struct
 
 from framegate.adapters.http.bodies import HTTPRequest
 from framegate.adapters.http.problems import Problem
-from framegate.core.errors import ConfigError
+from framegate.core.options import Options, parse_table
 from framegate.core.service import JobService
-
-Options = TypeVar("Options", bound=Struct)
 
 PUBLIC: Mapping[str, Any] = {"public": True}
 """The ``opt`` of a handler that answers without a key (a page, its assets)."""
@@ -79,19 +76,3 @@ class Dialect(Struct, frozen=True, kw_only=True):
     owns: tuple[str, ...]
     joint: Sequence[Joint] = ()
     error_body: type[Struct] | None = None
-
-
-def parse_table(where: str, table: Mapping[str, Any], model: type[Options]) -> Options:
-    """Raises:
-    ConfigError: naming the key below ``where``.
-    """
-    try:
-        return msgspec.convert(table, model)
-    except msgspec.ValidationError as error:
-        message, _, path = str(error).partition(" - at `$")
-        key = f"{where}{path.rstrip('`')}"
-        if "unknown field" in message:
-            name = message.split("`")[1]
-            known = ", ".join(model.__struct_fields__) or "none"
-            raise ConfigError(f"{key}.{name}: there is no such option; there are: {known}.") from None
-        raise ConfigError(f"{key}: {message}.") from None

@@ -16,11 +16,13 @@ class Health(Struct, frozen=True):
 
 
 class Readiness(Struct, frozen=True):
-    """``queue`` counts jobs by their state; ``workers`` are those alive."""
+    """``queue`` counts jobs by their state; ``workers`` are those alive; ``problems`` say what keeps some of
+    their models from running now (jobs are taken all the same)."""
 
-    status: Literal["ready", "unavailable", "no workers"]
+    status: Literal["ready", "degraded", "unavailable", "no workers"]
     queue: dict[str, int]
     workers: int
+    problems: tuple[str, ...] = ()
 
 
 def health_route() -> HTTPRouteHandler:
@@ -41,6 +43,7 @@ def health_routes(service: JobService) -> list[HTTPRouteHandler]:
         queue: dict[str, int] = to_builtins(counts)
         if not workers:
             return Response(Readiness("no workers", queue, 0), status_code=503, headers={"Retry-After": "5"})
-        return Response(Readiness("ready", queue, len(workers)))
+        problems = tuple(sorted({problem for worker in workers for problem in worker.problems}))
+        return Response(Readiness("degraded" if problems else "ready", queue, len(workers), problems))
 
     return [health_route(), ready]

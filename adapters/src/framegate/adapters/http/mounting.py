@@ -9,10 +9,11 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from framegate.adapters.http.auth import DIALECT_OPT
-from framegate.adapters.http.dialect import Dialect, DialectContext, parse_table
+from framegate.adapters.http.dialect import Dialect, DialectContext
 from framegate.adapters.settings import Settings
 from framegate.core.dialect import DialectSpec
 from framegate.core.errors import ConfigError
+from framegate.core.options import parse_table
 from framegate.core.plugins import load_object
 from framegate.core.service import JobService
 

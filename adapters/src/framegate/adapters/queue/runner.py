@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
+from PIL import Image
 
 from framegate.adapters.media.describe import describe_video
 from framegate.adapters.media.encode import VideoEncoder, encode_png
@@ -208,15 +209,12 @@ class JobRunner:
                 image = workdir / f"continue-{index}.png"
                 encode_png(parts[-1].last_frame(), image)
                 output = backend.generate(shots[index + 1], self._context(hold, index + 1, workdir, image))
-        made = parts[0].path
-        if (
-            len(parts) == 1
-            and made.suffix == ".mp4"
-            and describe_video(made).num_frames == shots[0].frames_kept
-        ):
+        made, only = parts[0].path, shots[0]
+        # A file that is to be kept whole is what its backend made of the shot, whatever its length.
+        if len(parts) == 1 and made.suffix == ".mp4" and only.frames_kept == only.num_frames:
             return made
         path = workdir / "joined.mp4"
-        join_videos(parts, path, fps=shots[0].fps)
+        join_videos(parts, path, fps=describe_video(made).fps)
         return path
 
 
@@ -244,12 +242,15 @@ def _exactly(frames: "Iterator[Frame]", count: int) -> "Iterator[Frame]":
 
 
 def _picture(shot: Shot, path: Path) -> Artifact:
+    width, height = shot.width, shot.height
+    with suppress(OSError), Image.open(path) as picture:
+        width, height = picture.size
     kinds = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".webp": "image/webp"}
     return Artifact(
         kind=MediaKind.IMAGE,
         key="",
         content_type=kinds.get(path.suffix.lower(), "application/octet-stream"),
         size=0,
-        width=shot.width,
-        height=shot.height,
+        width=width,
+        height=height,
     )

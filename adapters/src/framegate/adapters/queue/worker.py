@@ -16,6 +16,7 @@ import structlog
 from framegate.adapters.queue.broker import ACTOR_NAME, make_broker, make_worker
 from framegate.adapters.queue.context import HandBack
 from framegate.adapters.queue.models import LoadedModels
+from framegate.adapters.queue.problems import ProblemWatch
 from framegate.adapters.queue.pulse import Hold, Pulse
 from framegate.adapters.queue.runner import JobRunner
 from framegate.adapters.stores.connections import connect
@@ -48,6 +49,7 @@ class WorkerProcess:
         models: LoadedModels,
         version: str,
         shutdown_grace: float,
+        problems: ProblemWatch,
     ) -> None:
         self.id = uuid.uuid4().hex
         self._queue_url = queue_url
@@ -56,6 +58,7 @@ class WorkerProcess:
         self._models = models
         self._version = version
         self._grace = shutdown_grace
+        self._problems = problems
         self._leases = WorkerLeases(self._client, self.id)
         self._abandon = threading.Event()
         self._stop = threading.Event()
@@ -82,6 +85,7 @@ class WorkerProcess:
         self._artifacts.tidy(unused_for=0.0)
         if not self._connected():
             return
+        self._problems.start()
         self._pulse.start()
         consumer = make_worker(broker, queues)
         consumer.start()
@@ -99,6 +103,7 @@ class WorkerProcess:
         # Unloading a model or ending a step may take a while after the grace is over.
         consumer.stop(timeout=int((self._grace + 60) * 1000))
         grace.cancel()
+        self._problems.stop()
         self._pulse.stop()
         self._models.unload_all()
         for client in (tickets, self._client):
@@ -177,6 +182,7 @@ class WorkerProcess:
             version=self._version,
             models=tuple(sorted(self._models.specs)),
             started_at=time.time(),
+            problems=self._problems.found,
         )
 
 

@@ -9,10 +9,10 @@ from collections.abc import Mapping, Sequence
 import msgspec
 from msgspec import Struct
 
-from framegate.adapters.settings import EnvSecret
 from framegate.adapters.stores.deliveries import Delivery
 from framegate.core.errors import ConfigError
 from framegate.core.jobs import JobState
+from framegate.core.options import EnvSecret
 
 MARK = "whsec_"
 KEY_BYTES = range(24, 65)

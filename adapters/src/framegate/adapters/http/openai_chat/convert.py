@@ -6,8 +6,11 @@ from framegate.adapters.http.chat.parts import last_message, media_source, parts
 from framegate.adapters.http.chat.schemas import ChatRequest
 from framegate.core.errors import InvalidRequest
 from framegate.core.ports import MediaSource
+from framegate.core.presets import PRESETS
 from framegate.core.registry import ServedModel
 from framegate.core.types import GenerationRequest, MediaKind, Task
+
+_PROMISED = frozenset(entry.name for entry in PRESETS["openai-chat"])
 
 
 class Question(Struct, frozen=True):
@@ -49,8 +52,8 @@ def generation(
             "message.",
             param="messages",
         )
-    # A name of a preset promises its size, whatever the picture's.
-    defaults = served.spec.defaults if served.preset else None
+    # A name of a preset promises its size, whatever the picture's, and whatever model has the name.
+    defaults = served.spec.defaults if served.preset or served.name in _PROMISED else None
     request = GenerationRequest(
         model=served.name,
         task=task,

@@ -1,0 +1,70 @@
+"""Tables of the config that belong to a dialect or a plugin, and the values that all tables share."""
+
+import math
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+from msgspec import Struct
+
+from framegate.core.errors import ConfigError
+
+Options = TypeVar("Options", bound=Struct)
+
+_DURATION = re.compile(r"(?P<count>\d+(?:\.\d+)?)\s*(?P<unit>s|m|h|d)")
+_UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+class Duration(float):
+    """Seconds; written as ``"90s"``, ``"15m"``, ``"1h"``, ``"7d"`` or a bare number."""
+
+
+class EnvSecret(Struct, frozen=True, forbid_unknown_fields=True):
+    """``{ env = "NAME" }``: the secret is in the environment variable NAME, never in the file."""
+
+    env: str
+
+    def reveal(self, where: str) -> str:
+        """Raises:
+        ConfigError: naming ``where`` it is asked for; the variable is not set.
+        """
+        secret = os.environ.get(self.env)
+        if not secret:
+            raise ConfigError(f"{where}: the environment variable {self.env} is not set.")
+        return secret
+
+
+def decode_value(kind: type[Any], value: Any) -> Any:
+    """The ``dec_hook`` for `Duration` and `Path`."""
+    if kind is Duration:
+        if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf:
+            return Duration(value)
+        if isinstance(value, str) and (match := _DURATION.fullmatch(value.strip())):
+            return Duration(float(match["count"]) * _UNIT_SECONDS[match["unit"]])
+        raise ValueError('Expected a duration such as "90s", "15m" or "1h"')
+    if issubclass(kind, Path):
+        if isinstance(value, str):
+            return Path(value)
+        raise ValueError("Expected a path")
+    raise AssertionError("the config has no other types of its own")
+
+
+def parse_table(where: str, table: Mapping[str, Any], model: type[Options]) -> Options:
+    """``table`` as ``model``, which should be declared with ``forbid_unknown_fields``.
+
+    Raises:
+        ConfigError: naming the key below ``where``.
+    """
+    try:
+        return msgspec.convert(table, model, dec_hook=decode_value)
+    except msgspec.ValidationError as error:
+        message, _, path = str(error).partition(" - at `$")
+        key = f"{where}{path.rstrip('`')}"
+        if "unknown field" in message:
+            name = message.split("`")[1]
+            known = "" if path else f"; there are: {', '.join(model.__struct_fields__) or 'none'}"
+            raise ConfigError(f"{key}.{name}: there is no such option{known}.") from None
+        raise ConfigError(f"{key}: {message}.") from None

@@ -1,0 +1,85 @@
+"""How far a graph has come: over all its nodes, samplers by their steps."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from framegate.plugins.comfyui.graph import Graph, Node, is_link
+from framegate.plugins.comfyui.loose import is_number, items, table
+
+_DEFAULT_STEPS = 20
+
+
+class GraphProgress:
+    """Fed with the events of the websocket. ``fraction`` never goes back."""
+
+    def __init__(self, graph: Graph) -> None:
+        self._graph = graph
+        self._weights = {node.id: _weight(graph, node) for node in graph.values()}
+        self._done: dict[str, float] = {}
+        self._best = 0.0
+        self.started = False
+        self.message = ""
+
+    @property
+    def fraction(self) -> float:
+        total = sum(self._weights.values())
+        done = sum(self._weights[node] * share for node, share in self._done.items())
+        self._best = max(self._best, min(done / total, 1.0))
+        return self._best
+
+    def take(self, kind: str, data: Mapping[str, Any]) -> None:
+        """An event of this prompt."""
+        self.started = self.started or kind != "status"
+        node = str(data.get("node"))
+        match kind:
+            case "execution_cached":
+                for cached in items(data.get("nodes")):
+                    self._set(str(cached), 1.0)
+            case "executing":
+                self._name(node)
+            case "progress":
+                self._set(node, _share(data.get("value"), data.get("max")))
+            case "executed":
+                self._set(node, 1.0)
+            case "progress_state":
+                for each, state in table(data.get("nodes")).items():
+                    self._take_state(each, table(state))
+            case _:
+                pass
+
+    def _take_state(self, node: str, state: Mapping[str, Any]) -> None:
+        if state.get("state") == "finished":
+            self._set(node, 1.0)
+        elif state.get("state") == "running":
+            self._set(node, min(_share(state.get("value"), state.get("max")), 0.999))
+            self._name(node)
+
+    def _set(self, node: str, share: float) -> None:
+        if node in self._weights:
+            self._done[node] = max(share, self._done.get(node, 0.0))
+
+    def _name(self, node: str) -> None:
+        if node in self._graph:
+            self.message = self._graph[node].class_type
+
+
+def _share(value: Any, most: Any) -> float:
+    if is_number(value) and is_number(most) and most > 0:
+        return max(0.0, min(value / most, 1.0))
+    return 0.0
+
+
+def _weight(graph: Graph, node: Node) -> float:
+    """A sampler weighs as much as it has steps, every other node as much as one."""
+    if "sampler" not in node.class_type.lower() or not any(True for _ in node.links):
+        return 1.0
+    steps = node.inputs.get("steps")
+    sigmas = node.inputs.get("sigmas")
+    if is_link(sigmas):
+        source = graph[sigmas[0]]
+        steps = source.inputs.get("steps")
+        if isinstance(listed := source.inputs.get("sigmas"), str):
+            steps = len(listed.split(",")) - 1
+    if is_link(steps):
+        steps = graph[steps[0]].inputs.get("value")
+    return max(1.0, float(steps)) if is_number(steps) else float(_DEFAULT_STEPS)

@@ -1,0 +1,131 @@
+"""The files that a graph made."""
+
+from collections.abc import Iterator, Mapping
+from itertools import chain, takewhile
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import av
+from av.audio.frame import AudioFrame
+from av.audio.stream import AudioStream
+from av.error import FFmpegError
+from av.video.stream import VideoStream
+from PIL import Image
+
+from framegate.core.errors import GenerationFailed
+from framegate.plugins.comfyui.client import StoredFile
+from framegate.plugins.comfyui.loose import items, table
+from framegate.plugins.comfyui.workflow import Kind
+
+_GROUPS = ("images", "gifs", "videos", "video", "audio")
+_VIDEOS = frozenset({".mp4", ".webm", ".mov", ".mkv", ".m4v", ".avi", ".gif"})
+_PICTURES = frozenset({".png", ".jpg", ".jpeg", ".webp"})
+_SOUNDS = frozenset({".flac", ".mp3", ".opus", ".wav", ".ogg", ".m4a", ".aac"})
+_SUFFIXES: Mapping[Kind, frozenset[str]] = {"video": _VIDEOS, "image": _PICTURES, "audio": _SOUNDS}
+_RATE = 48_000
+
+
+def files_of(output: Any, kind: Kind) -> list[StoredFile]:
+    """The files of ``kind`` in a node's output; previews only where there is nothing else."""
+    groups = (table(output).get(name) for name in _GROUPS)
+    listed = [item for group in groups for item in (items(group) or [group])]
+    files = [file for item in listed if (file := _file(item)) and _kind(file) == kind]
+    return [file for file in files if file.type != "temp"] or files
+
+
+def _file(item: Any) -> StoredFile | None:
+    said = table(item)
+    filename, subfolder, kind, format_ = (
+        str(said.get(name) or "") for name in ("filename", "subfolder", "type", "format")
+    )
+    return StoredFile(filename, subfolder, kind or "output", format_) if filename else None
+
+
+def suffix_of(file: StoredFile) -> str:
+    """The extension, which is all that is taken over of the file's name."""
+    suffix = PurePosixPath(file.filename).suffix.lower()
+    return suffix if any(suffix in suffixes for suffixes in _SUFFIXES.values()) else ""
+
+
+def _kind(file: StoredFile) -> Kind | None:
+    suffix = suffix_of(file)
+    for kind, suffixes in _SUFFIXES.items():
+        if suffix in suffixes or (not suffix and file.format.startswith(f"{kind}/")):
+            return kind
+    return None
+
+
+def without_metadata(path: Path) -> Path:
+    """The same pictures and sound without what ComfyUI writes beside them: the whole graph with the names of
+    its files. Nothing is encoded again.
+
+    Raises:
+        GenerationFailed: the file can't be read.
+    """
+    try:
+        return _plain_picture(path) if path.suffix in _PICTURES else _plain_video(path)
+    except (FFmpegError, OSError, ValueError) as error:
+        raise GenerationFailed("ComfyUI made a file that can't be read.") from error
+
+
+def with_sound(video: Path, sound: Path) -> Path:
+    """``video`` with ``sound`` as its sound, cut to its length; ``video`` itself if it has one already.
+
+    Raises:
+        GenerationFailed: a file can't be read.
+    """
+    target = video.with_name("sounding.mp4")
+    try:
+        with av.open(video) as source, av.open(sound) as heard:
+            if source.streams.audio or video.suffix != ".mp4":
+                return video
+            picture = source.streams.video[0]
+            with av.open(target, "w", options={"movflags": "faststart"}) as made:
+                copied = made.add_stream_from_template(picture)
+                spoken = made.add_stream("aac", rate=_RATE, layout="stereo")
+                end = 0.0
+                for packet in source.demux(picture):
+                    if packet.pts is not None and picture.time_base:
+                        end = max(end, float((packet.pts + (packet.duration or 0)) * picture.time_base))
+                        packet.stream = copied
+                        made.mux(packet)
+                resampler = av.AudioResampler(format="fltp", layout="stereo", rate=_RATE)
+                for frame in chain.from_iterable(map(resampler.resample, _until(heard.decode(audio=0), end))):
+                    made.mux(spoken.encode(frame))
+                made.mux(spoken.encode(None))
+    except (FFmpegError, OSError, ValueError, IndexError) as error:
+        raise GenerationFailed("ComfyUI made a sound that can't be read.") from error
+    return target
+
+
+def _until(frames: Iterator[AudioFrame], end: float) -> Iterator[AudioFrame]:
+    return takewhile(lambda frame: frame.time is None or frame.time < end, frames)
+
+
+def _plain_picture(path: Path) -> Path:
+    if path.suffix != ".png":
+        return path  # ComfyUI writes its texts into PNGs
+    target = path.with_name(f"plain{path.suffix}")
+    with Image.open(path) as image:
+        image.load()
+        image.info.clear()
+        image.save(target, "PNG", compress_level=4)
+    return target
+
+
+def _plain_video(path: Path) -> Path:
+    if path.suffix not in (".mp4", ".mov", ".m4v"):
+        return path  # made into an MP4 later on anyway
+    target = path.with_name("plain.mp4")
+    with av.open(path) as source, av.open(target, "w", options={"movflags": "faststart"}) as made:
+        streams = {
+            stream.index: made.add_stream_from_template(stream)
+            for stream in source.streams
+            if isinstance(stream, VideoStream | AudioStream)
+        }
+        for packet in source.demux(*(source.streams[index] for index in streams)):
+            if packet.dts is not None:
+                packet.stream = streams[packet.stream.index]
+                made.mux(packet)
+    path.unlink()
+    return target

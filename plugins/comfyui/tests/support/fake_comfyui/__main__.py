@@ -1,0 +1,21 @@
+"""``python -m fake_comfyui --port PORT --base FOLDER``."""
+
+import argparse
+from pathlib import Path
+
+from aiohttp import web
+
+from fake_comfyui.app import Server, Settings
+
+parser = argparse.ArgumentParser()
+parser.add_argument("--port", type=int, required=True)
+parser.add_argument("--base", type=Path, required=True)
+parser.add_argument("--token", default="")
+parser.add_argument("--newer", action="store_true")
+given = parser.parse_args()
+web.run_app(
+    Server(Settings(given.base, given.token, given.newer)).app(),
+    host="127.0.0.1",
+    port=given.port,
+    shutdown_timeout=1,
+)

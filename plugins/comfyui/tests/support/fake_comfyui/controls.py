@@ -1,0 +1,95 @@
+"""What a test may do to the server."""
+
+import threading
+from typing import Any
+
+from msgspec import Struct
+
+
+class NodeFailure(Struct, frozen=True):
+    """The next run of a node of ``class_type`` raises an exception of this name."""
+
+    class_type: str
+    exception_type: str
+    message: str
+
+
+class HttpFault(Struct):
+    """The next ``times`` requests to a path that begins so get ``status``; 0 breaks the connection.
+    ``after``: the request is heeded first."""
+
+    path: str
+    status: int
+    times: int = 1
+    after: bool = False
+
+
+class Asked(Struct, frozen=True):
+    """A request that came in. ``body`` is its JSON; for a form, the fields' values and files' names."""
+
+    method: str
+    path: str
+    query: dict[str, str]
+    headers: dict[str, str]
+    body: Any = None
+
+
+class Held(Struct, frozen=True):
+    prompt_id: str
+    node_id: str
+    class_type: str
+
+
+class Controls:
+    """Held by the server, used from its loop and from the thread that runs prompts."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._stops: set[str] = set()
+        self._failures: list[NodeFailure] = []
+        self.faults: list[HttpFault] = []
+        self.asked: list[Asked] = []
+        self.held: Held | None = None
+        self.refuse_sockets = False
+
+    def hold(self, class_type: str) -> None:
+        """Stop before nodes of this class (`*`: before any)."""
+        with self._changed:
+            self._stops.add(class_type)
+
+    def release(self, class_type: str | None) -> None:
+        """Go on at nodes of this class (``None``: at all)."""
+        with self._changed:
+            self._stops -= self._stops if class_type is None else {class_type}
+            self._changed.notify_all()
+
+    def wake(self) -> None:
+        """Something that a held node looks at has changed."""
+        with self._changed:
+            self._changed.notify_all()
+
+    def fail(self, failure: NodeFailure) -> None:
+        self._failures.append(failure)
+
+    def failure_of(self, class_type: str) -> NodeFailure | None:
+        for failure in self._failures:
+            if failure.class_type == class_type:
+                self._failures.remove(failure)
+                return failure
+        return None
+
+    def wait_while_held(self, at: Held, interrupted: threading.Event) -> None:
+        with self._changed:
+            while self._stops & {"*", at.class_type} and not interrupted.is_set():
+                self.held = at
+                self._changed.wait()
+            self.held = None
+
+    def fault_at(self, path: str) -> HttpFault | None:
+        for fault in self.faults:
+            if path.startswith(fault.path):
+                fault.times -= 1
+                if fault.times <= 0:
+                    self.faults.remove(fault)
+                return fault
+        return None

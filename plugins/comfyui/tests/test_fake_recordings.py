@@ -1,0 +1,232 @@
+"""The fake answers as a real server did when it was recorded: the same requests, compared field by field."""
+
+import json
+import re
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+import requests
+from aiohttp import ClientSession, ClientWebSocketResponse
+from comfyui_client import ComfyUIClient
+from fake_comfyui.process import FakeComfyUI
+from graphs import Graph, noisy_video, without
+from plain_json import is_array, is_object
+
+from .conftest import StartComfyUI
+
+RECORDED = Path(__file__).parent / "recorded"
+
+CLOCK = {"timestamp", "create_time", "execution_start_time", "execution_end_time"}
+SETS = {"executed", "current_outputs", "nodes"}
+WORDS = {"tooltip", "dynamicPrompts", "display", "description", "display_name", "search_aliases", "category"}
+PLACES = {"python_module", "essentials_category", "output_tooltips", "display_name"}
+
+
+def recorded(name: str) -> Any:
+    return json.loads((RECORDED / f"{name}.json").read_text())
+
+
+def settled(value: object, key: str = "") -> Any:
+    """Without what differs from one run to the next: clocks, the order of sets, tracebacks."""
+    if key in CLOCK:
+        assert isinstance(value, int)
+        return "clock"
+    if key == "traceback":
+        assert is_array(value)
+        assert all(isinstance(line, str) for line in value)
+        return "traceback"
+    if key == "nodes" and is_object(value):
+        return {name: settled(each) for name, each in value.items()}
+    if key in SETS and is_array(value):
+        return sorted(value)
+    if is_object(value):
+        return {name: settled(each, name) for name, each in value.items() if name != "tooltip"}
+    if is_array(value):
+        items = [settled(each) for each in value]
+        return sorted(items) if items and all(each in ("6", "8") for each in items) else items
+    if isinstance(value, str):
+        value = re.sub(r"_\d{5}_\.", "_NNNNN_.", value)
+        value = re.sub(r"^<.* object( at .*)?>$", "an object", value)
+        return re.sub(r"'avcodec_open2.*", "avcodec_open2", value, flags=re.DOTALL)
+    return [type(value).__name__, value]
+
+
+class Session:
+    """Five prompts, one after the other, as they were recorded, with their ids and what was asked around."""
+
+    def __init__(self, fake: FakeComfyUI, socket: ClientWebSocketResponse, session: ClientSession) -> None:
+        self._fake = fake
+        self._socket = socket
+        self._session = session
+
+    async def get(self, path: str) -> Any:
+        async with self._session.get(path) as answer:
+            return await answer.json()
+
+    async def told(self) -> list[Any]:
+        """What the websocket says until the prompt is over."""
+        messages: list[Any] = []
+        while not messages or messages[-1]["data"].get("node", "") is not None:
+            messages.append(await self._socket.receive_json(timeout=30))
+        return messages
+
+    async def check(self, name: str, graph: Graph, meanwhile: Callable[[str], None] | None = None) -> None:
+        prompt_id = recorded(f"prompt_{name}")["body"]["prompt_id"]
+        body = {"prompt": graph, "client_id": CLIENT_ID, "prompt_id": prompt_id}
+        runs = name not in {"success_fully_cached", "partial_node_errors_200"}
+        if runs:
+            self._fake.hold()
+        async with self._session.post("/prompt", json=body) as answer:
+            assert settled(await answer.json()) == settled(recorded(f"prompt_{name}")["body"])
+        if runs:
+            self._fake.wait_until_held()
+            queue = await self.get("/queue")
+            assert settled(queue) == settled(recorded(f"queue_during_{name}")["body"])
+            assert await self.get(f"/history/{prompt_id}") == {}
+            if meanwhile is None:
+                self._fake.release()
+            else:
+                meanwhile(prompt_id)
+        assert settled(await self.told()) == settled(recorded(f"ws_{name}"))
+        history = await self.get(f"/history/{prompt_id}")
+        assert settled(history) == settled(recorded(f"history_{name}")["body"])
+        job = await self.get(f"/api/jobs/{prompt_id}")
+        assert settled(job) == settled(recorded(f"job_{name}")["body"])
+
+
+CLIENT_ID = recorded("ws_success")[0]["data"]["sid"]
+
+
+@asynccontextmanager
+async def connected(fake: FakeComfyUI) -> AsyncGenerator[Session]:
+    async with (
+        ClientSession(fake.url) as session,
+        session.ws_connect("/ws", params={"clientId": CLIENT_ID}) as socket,
+    ):
+        yield Session(fake, socket, session)
+
+
+def test_prompts(fake: FakeComfyUI, photo: Path) -> None:
+    upload = ComfyUIClient(fake.url).upload(photo, name="fx.png", subfolder="lx")
+    assert upload == recorded("upload_image")["body"]
+
+    def interrupt_at_create_video(prompt_id: str) -> None:
+        fake.release()
+        fake.hold("CreateVideo")
+        assert fake.wait_until_held().class_type == "CreateVideo"
+        answer = requests.post(f"{fake.url}/interrupt", json={"prompt_id": prompt_id}, timeout=5)
+        assert (answer.status_code, answer.text) == (200, recorded("interrupt")["body"])
+        fake.release()
+
+    async def run() -> None:
+        async with connected(fake) as session:
+            graph = noisy_video(
+                "lx/fx.png", text="镜头 a cute cat", width=640, height=352, amount=25, seed=1234
+            )
+            await session.check("success", graph)
+            await session.check("success_fully_cached", graph)
+            odd = noisy_video(
+                "lx/fx.png", text="镜头 a cute cat", width=641, height=353, amount=25, seed=1234
+            )
+            await session.check("execution_error", odd)
+            long = noisy_video("lx/fx.png", text="镜头 a cute cat", width=640, height=352, amount=120, seed=9)
+            await session.check("interrupted", long, interrupt_at_create_video)
+            vp9 = {**graph, "6": {**graph["6"], "inputs": {**graph["6"]["inputs"], "codec": "vp9"}}}
+            await session.check("partial_node_errors_200", vp9)
+
+    anyio.run(run)
+
+
+def refusals() -> Mapping[str, Any]:
+    graph = noisy_video("missing.png")
+    return {
+        "prompt_400_invalid_image": {"prompt": without(graph, "7", "8")},
+        "prompt_400_missing_node_type": {
+            "prompt": {**graph, "2": {**graph["2"], "class_type": "NotInstalled"}}
+        },
+        "prompt_400_no_outputs": {"prompt": without(graph, "6", "8")},
+        "prompt_400_no_prompt": {"client_id": "x"},
+    }
+
+
+@pytest.mark.parametrize("name", refusals())
+def test_refused_prompts(recorded_fake: ComfyUIClient, name: str) -> None:
+    expected = recorded(name)
+    answer = recorded_fake.post("/prompt", refusals()[name])
+    assert (answer.status_code, answer.headers["Content-Type"]) == (400, expected["content_type"])
+    body = json.loads(json.dumps(expected["body"]).replace("VHS_VideoCombine", "NotInstalled"))
+    assert answer.json() == body
+
+
+@pytest.mark.parametrize("body", [b"{", b'{"prompt": [1]}', b'{"prompt": {"last_node_id": 9, "nodes": []}}'])
+def test_what_is_no_graph(recorded_fake: ComfyUIClient, body: bytes) -> None:
+    expected = recorded("prompt_500_bad_json")
+    answer = requests.post(f"{recorded_fake.url}/prompt", data=body, timeout=5)
+    assert (answer.status_code, answer.headers["Content-Type"]) == (500, expected["content_type"])
+    assert answer.text == expected["body"]
+
+
+@pytest.mark.parametrize("name", ["history_unknown", "job_unknown"])
+def test_unknown_prompts(recorded_fake: ComfyUIClient, name: str) -> None:
+    expected = recorded(name)
+    answer = recorded_fake.get(expected["request"]["path"])
+    assert (answer.status_code, answer.json()) == (expected["status"], expected["body"])
+
+
+@pytest.mark.parametrize("name", ["features", "system_stats"])
+def test_about_the_server(recorded_fake: ComfyUIClient, name: str) -> None:
+    def kinds(value: object) -> Any:
+        if is_object(value):
+            return {key: kinds(each) for key, each in value.items()}
+        if is_array(value):
+            return [kinds(value[0])] if value else []
+        return type(value)
+
+    assert kinds(recorded_fake.get(f"/{name}").json()) == kinds(recorded(name)["body"])
+
+
+@pytest.mark.parametrize(
+    "class_type", ["CLIPTextEncode", "CreateVideo", "ImageAddNoise", "LoadImage", "RandomNoise", "SaveVideo"]
+)
+def test_object_info(recorded_fake: ComfyUIClient, class_type: str) -> None:
+    def bare(value: object) -> Any:
+        if is_object(value):
+            return {key: bare(each) for key, each in value.items() if key not in WORDS | PLACES}
+        return [bare(each) for each in value] if is_array(value) else value
+
+    expected = recorded(f"object_info_{class_type}")["body"]
+    if class_type == "LoadImage":
+        expected["LoadImage"]["input"]["required"]["image"][0] = []  # the files that were there
+    assert bare(recorded_fake.get(f"/object_info/{class_type}").json()) == bare(expected)
+    assert bare(recorded_fake.get("/api/object_info").json()[class_type]) == bare(expected[class_type])
+
+
+@pytest.fixture(scope="module")
+def recorded_fake(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    fake = FakeComfyUI(tmp_path_factory.mktemp("recorded"))
+    yield ComfyUIClient(fake.url)
+    fake.stop()
+
+
+def test_an_unknown_class(recorded_fake: ComfyUIClient) -> None:
+    assert recorded_fake.get("/object_info/NotInstalled").json() == {}
+
+
+def test_later_versions_cancel_a_job_by_its_id(start_comfyui: StartComfyUI, photo: Path) -> None:
+    for newer in (False, True):
+        fake = start_comfyui(f"newer-{newer}", newer=newer)
+        client = ComfyUIClient(fake.url)
+        client.upload(photo, name="a.jpg")
+        fake.hold("CreateVideo")
+        ids = [client.submit(noisy_video("a.jpg", seed=seed)) for seed in range(2)]
+        fake.wait_until_held()
+        answers = [client.post(f"/api/jobs/{prompt_id}/cancel", {}) for prompt_id in (ids[1], ids[1], ids[0])]
+        if newer:
+            assert [answer.json()["cancelled"] for answer in answers] == [True, False, True]
+            assert client.entry(ids[0])["status"]["status_str"] == "error"
+        else:
+            assert {answer.status_code for answer in answers} == {405}
