@@ -3,6 +3,7 @@
 import importlib
 from collections.abc import Iterable
 from importlib.metadata import EntryPoint, entry_points
+from importlib.util import find_spec
 from typing import Any, TypeVar
 
 import pluggy
@@ -21,7 +22,8 @@ log = structlog.get_logger(__name__)
 
 
 class PluginStatus(Struct, frozen=True):
-    """One discovered plugin; ``error`` says why it does not take part, or is empty."""
+    """One discovered plugin; ``error`` says why it does not take part, or is empty. ``missing`` says what this
+    host needs before a worker here can run its models, or is empty."""
 
     name: str
     distribution: str
@@ -29,6 +31,7 @@ class PluginStatus(Struct, frozen=True):
     models: tuple[str, ...] = ()
     dialects: tuple[str, ...] = ()
     error: str = ""
+    missing: str = ""
 
 
 class Plugins(Struct, frozen=True):
@@ -71,6 +74,7 @@ def discover(points: Iterable[EntryPoint] | None = None) -> Plugins:
                 version,
                 models=tuple(model.id for model in own_models),
                 dialects=tuple(dialect.name for dialect in own_dialects),
+                missing="; ".join(dict.fromkeys(filter(None, map(missing_for, own_models)))),
             )
         )
     return Plugins(
@@ -78,6 +82,15 @@ def discover(points: Iterable[EntryPoint] | None = None) -> Plugins:
         {name: spec for name, (spec, _) in dialects.items()},
         tuple(statuses),
     )
+
+
+def missing_for(spec: ModelSpec) -> str:
+    """Which modules a worker here lacks for a model, and what brings them; empty if none. Nothing is imported."""
+    lacking = sorted(module for module in spec.requires if find_spec(module) is None)
+    if not lacking:
+        return ""
+    brings = f"; install with: {spec.install}" if spec.install else ""
+    return f"workers here lack {', '.join(lacking)}{brings}"
 
 
 def _offers(point: EntryPoint) -> tuple[list[ModelSpec], list[DialectSpec]]:

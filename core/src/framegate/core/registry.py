@@ -14,10 +14,12 @@ from framegate.core.types import MediaKind
 
 
 class ModelConfig(Struct, frozen=True, forbid_unknown_fields=True):
-    """``[models.NAME]``: serve the model ``backend`` of a plugin (its own name if left out) as NAME."""
+    """``[models.NAME]``: serve the model ``backend`` of a plugin (its own name if left out) as NAME, by one of
+    its presets if one is named."""
 
     backend: str | None = None
     source: str | None = None
+    preset: str = ""
     options: dict[str, Any] = {}
     defaults: Defaults = field(default_factory=Defaults)
 
@@ -102,6 +104,11 @@ class Registry:
                     "name."
                 )
             spec = offered[backend]
+            if config.preset:
+                try:
+                    spec = spec.with_preset(config.preset)
+                except ConfigError as error:
+                    raise ConfigError(f"models.{name}: {error.message}.") from None
             served[name] = replace(
                 spec,
                 id=name,

@@ -62,13 +62,14 @@ def plugins(as_json: bool, config_file: Path | None, data_dir: Path | None) -> N
         print_json(statuses)
         return
     print_table(
-        ("PLUGIN", "DISTRIBUTION", "VERSION", "OFFERS"),
+        ("PLUGIN", "DISTRIBUTION", "VERSION", "OFFERS", "MISSING"),
         [
             (
                 status.name,
                 status.distribution,
                 status.version,
                 f"broken: {status.error}" if status.error else ", ".join((*status.models, *status.dialects)),
+                status.missing,
             )
             for status in statuses
         ],

@@ -127,6 +127,8 @@ class WorkerProcess:
         except JobCancelled:
             outcome = self._reach(lambda: self._leases.leave(job))
         except Exception as error:
+            if isinstance(error, OutOfMemory):
+                self._models.unload_others(job.served_by)
             reason = _reason(error)
             outcome = self._reach(lambda: self._leases.fail(job, reason))
         else:
