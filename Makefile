@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 WHEEL_VENV := $(VENV)-wheels
 BIN := $(VENV)/bin
-PROJECTS := core adapters plugins/preview plugins/diffusers plugins/wan21 plugins/wan22
+PROJECTS := core adapters plugins/preview plugins/diffusers plugins/wan21 plugins/wan22 plugins/ltx2
 # What workers of the diffusers backends need beside them. The build of torch that needs no GPU is far smaller;
 # another index (TORCH_INDEX=https://download.pytorch.org/whl/cu130) has those for CUDA.
 WORKER := framegate-diffusers[torch,small]

@@ -48,7 +48,7 @@ def fastest(device: torch.device, dtype: torch.dtype) -> tuple[str, str]:
     capability = torch.cuda.get_device_capability(device)
     return fastest_on(
         capability,
-        cudnn=torch.backends.cudnn.is_available(),
+        cudnn=bool(torch.backends.cudnn.is_available()),  # type: ignore[no-untyped-call] # untyped in torch
         flash_3=find_spec("flash_attn_interface") is not None,
     )
 

@@ -1,12 +1,11 @@
 """Step caches: work that is skipped where a step hardly differs from the last. None is exact."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import structlog
 from diffusers import FirstBlockCacheConfig, MagCacheConfig, TaylorSeerCacheConfig
-from diffusers.hooks import HookRegistry
 
 from framegate.plugins.diffusers.options import Options
 
@@ -30,7 +29,7 @@ class StepCache:
         self._ratios: dict[int, tuple[list[float], ...]] = {}
 
     @contextmanager
-    def during(self, steps: int) -> Iterator[None]:
+    def during(self, steps: int) -> Generator[None]:
         """For one job of ``steps`` denoising steps."""
         if self._options.cache == "none":
             yield
@@ -73,7 +72,9 @@ def _measured(transformer: Any) -> list[float]:
     """The ratios of the conditional forward passes."""
     for module in transformer.modules():
         registry = getattr(module, "_diffusers_hook", None)
-        hook = registry.get_hook("mag_cache_leader_block_hook") if isinstance(registry, HookRegistry) else None
+        hook = (
+            registry.get_hook("mag_cache_leader_block_hook") if isinstance(registry, HookRegistry) else None
+        )
         if hook is not None:
             states: dict[str, Any] = hook.state_manager._state_cache
             return list(states["cond"].calibration_ratios) if "cond" in states else []

@@ -60,5 +60,5 @@ def compile_blocks(model: Any, *, whole: bool = True, backend: str | Callable[..
 
 def repeated_blocks(model: Any) -> list[nn.Module]:
     """The modules of the classes that diffusers names as worth compiling."""
-    names = set(getattr(model, "_repeated_blocks", None) or ())
+    names: list[str] = getattr(model, "_repeated_blocks", None) or []
     return [module for module in model.modules() if type(module).__name__ in names]

@@ -1,9 +1,12 @@
 """A model that is loaded: what every family of pipelines shares. Imports torch; only `load` leads here."""
 
 import os
+import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import structlog
 
@@ -11,14 +14,31 @@ import structlog
 os.environ.setdefault("HF_ENABLE_PARALLEL_LOADING", "YES")
 
 import torch
+from PIL import Image
 
 from framegate.core.backend import FrameStream, GenerationContext
-from framegate.core.types import Shot
+from framegate.core.types import Shot, Task
 from framegate.plugins.diffusers.options import Options
 from framegate.plugins.diffusers.prompts import EmbeddingCache
 from framegate.plugins.diffusers.stopping import CancelPoints
 
 log = structlog.get_logger(__name__)
+
+
+class _WarmUp:
+    """The context of a shot that nobody waits for."""
+
+    def __init__(self, workdir: Path) -> None:
+        self.workdir = workdir
+        self.image = self.last_image = workdir / "grey.png"
+        self.video = None
+        Image.new("RGB", (64, 64), "grey").save(self.image)
+
+    def report(self, step: int, total: int, message: str = "") -> None:
+        return
+
+    def check_cancelled(self) -> None:
+        return
 
 
 class Engine(ABC):
@@ -54,13 +74,34 @@ class Engine(ABC):
         self.prompts.clear()
 
     @contextmanager
-    def job(self, context: GenerationContext) -> Iterator[None]:
+    def job(self, context: GenerationContext) -> Generator[None]:
         """Cancel points hold for this job, and nothing of it is left in the models afterwards."""
         try:
             with self.cancel_points.heed(context.check_cancelled):
                 yield
         finally:
             self.after_job()
+
+    def warm_up(self, task: Task) -> None:
+        """Make every size of ``options.warm_up`` once, so that what is compiled for it is there."""
+        for size in self.options.warm_up:
+            width, height, num_frames = map(int, size.split("x"))
+            shot = Shot(
+                task=task,
+                prompt="",
+                width=width,
+                height=height,
+                num_frames=num_frames,
+                fps=16,
+                seed=0,
+                num_inference_steps=2,
+                guidance_scale=2.0,
+            )
+            started = time.monotonic()
+            with TemporaryDirectory(prefix="framegate-") as folder:
+                for _ in self.generate(shot, _WarmUp(Path(folder))).frames:
+                    pass
+            log.info("warmed_up", size=size, seconds=round(time.monotonic() - started, 1))
 
     def after_job(self) -> None:
         """Bring the pipelines back into the state that they had before a job."""

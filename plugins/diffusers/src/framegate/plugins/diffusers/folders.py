@@ -2,17 +2,19 @@
 
 import json
 import math
+import struct
 from pathlib import Path
 from typing import Any
 
 from diffusers import DiffusionPipeline
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-from safetensors import SafetensorError, safe_open
 
 from framegate.core.errors import GenerationFailed
 from framegate.plugins.diffusers.options import Options
 
 INDEX = "model_index.json"
+MAX_HEADER = 100_000_000
+"""Bytes; the format's own limit."""
 
 
 def fetch(source: str, options: Options) -> Path:
@@ -79,11 +81,9 @@ def weigh(folder: Path, variant: str = "") -> dict[str, int]:
     """How many parameters each component has, read from the headers of its safetensors files."""
     counts: dict[str, int] = {}
     for file in folder.glob("*/*.safetensors"):
-        of_variant = f".{variant}" if variant else ""
-        stem = file.stem.split("-0")[0]  # without the shard's number
-        if of_variant and not stem.endswith(of_variant):
-            continue
-        counts[file.parent.name] = counts.get(file.parent.name, 0) + parameters_in(file)
+        name, _, of_variant = file.stem.split("-0")[0].partition(".")  # without the shard's number
+        if name and of_variant == variant:
+            counts[file.parent.name] = counts.get(file.parent.name, 0) + parameters_in(file)
     return counts
 
 
@@ -92,7 +92,11 @@ def parameters_in(file: Path) -> int:
     GenerationFailed: it is no safetensors file.
     """
     try:
-        with safe_open(file, framework="pt") as tensors:
-            return sum(math.prod(tensors.get_slice(name).get_shape()) for name in tensors.keys())  # noqa: SIM118 # no mapping
-    except (SafetensorError, OSError) as error:
-        raise GenerationFailed(f"The weights in {file.name} can't be read; the file is not complete.") from error
+        with file.open("rb") as opened:
+            (length,) = struct.unpack("<Q", opened.read(8))
+            header: dict[str, Any] = json.loads(opened.read(min(length, MAX_HEADER)))
+    except (struct.error, ValueError, OSError) as error:
+        raise GenerationFailed(
+            f"The weights in {file.name} can't be read; the file is not complete."
+        ) from error
+    return sum(math.prod(entry["shape"]) for name, entry in header.items() if name != "__metadata__")

@@ -2,8 +2,10 @@
 
 from framegate.core.models import Defaults, ModelSpec, Range, SizeRule
 from framegate.core.types import Task
+from framegate.plugins.diffusers.requirements import MODULES, install_command
 
 _BACKEND = "framegate.plugins.diffusers.images_backend:ImagesBackend"
+_INSTALL = install_command("diffusers")
 _SIZES = SizeRule(multiple_of=16, min_side=64, max_side=2048, max_pixels=2048 * 2048)
 _STEPS = Range(1, 100)
 _GUIDANCE = Range(1.0, 20.0)
@@ -14,6 +16,8 @@ IMAGE = ModelSpec(
     summary="Pictures from text or from a picture: Stable Diffusion, FLUX, Qwen-Image, Z-Image and others.",
     backend=_BACKEND,
     needs_source=True,
+    requires=MODULES,
+    install=_INSTALL,
     tasks=frozenset({Task.TEXT_TO_IMAGE, Task.IMAGE_TO_IMAGE}),
     parameters=frozenset({"negative_prompt", "strength"}),
     sizes=_SIZES,
@@ -26,6 +30,8 @@ TEXT_TO_IMAGE = ModelSpec(
     summary="Pictures from text, for pipelines that can't start from a picture: Sana, CogView4, PixArt and others.",
     backend=_BACKEND,
     needs_source=True,
+    requires=MODULES,
+    install=_INSTALL,
     tasks=frozenset({Task.TEXT_TO_IMAGE}),
     parameters=frozenset({"negative_prompt"}),
     sizes=_SIZES,
@@ -38,6 +44,8 @@ IMAGE_EDIT = ModelSpec(
     summary="Pictures changed as the prompt says: Qwen-Image-Edit, FLUX Kontext.",
     backend=_BACKEND,
     needs_source=True,
+    requires=MODULES,
+    install=_INSTALL,
     tasks=frozenset({Task.IMAGE_TO_IMAGE}),
     parameters=frozenset({"negative_prompt"}),
     sizes=_SIZES,

@@ -3,10 +3,11 @@
 from typing import ClassVar
 
 from framegate.plugins.diffusers.backend import DiffusersBackend
+from framegate.plugins.diffusers.requirements import install_command
 
 
 class ImagesBackend(DiffusersBackend):
     """Runs what AutoPipeline finds in ``source``."""
 
     engine: ClassVar[str] = "framegate.plugins.diffusers.images_engine:ImagesEngine"
-    install: ClassVar[str] = "pip install 'framegate-diffusers[torch]'"
+    install: ClassVar[str] = install_command("diffusers")

@@ -146,7 +146,9 @@ def _pipelines_of(loaded: Any) -> dict[Task, Any]:
         except ValueError:  # this family has no such pipeline
             continue
     if not pipelines:
-        raise GenerationFailed(f"{type(loaded).__name__} is no pipeline that makes pictures of text or pictures.")
+        raise GenerationFailed(
+            f"{type(loaded).__name__} is no pipeline that makes pictures of text or pictures."
+        )
     return pipelines
 
 

@@ -19,14 +19,14 @@ def merge_loras(pipeline: Any, options: Options) -> None:
     """
     for number, lora in enumerate(options.loras):
         name = f"lora_{number}"
-        _load(pipeline, lora, name, options)
+        load_lora(pipeline, lora, name, options)
         # Only the component that has it: diffusers would complain of the others.
         pipeline.fuse_lora(components=[lora.component], lora_scale=lora.strength, adapter_names=[name])
         pipeline.unload_lora_weights()
         log.info("lora_merged", lora=_label(lora), strength=lora.strength, component=lora.component)
 
 
-def _load(pipeline: Any, lora: Lora, name: str, options: Options) -> None:
+def load_lora(pipeline: Any, lora: Lora, name: str, options: Options) -> None:
     extra: dict[str, Any] = {"local_files_only": True} if options.offline else {}
     if lora.component == "transformer_2":
         extra["load_into_transformer_2"] = True

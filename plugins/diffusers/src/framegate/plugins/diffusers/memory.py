@@ -31,7 +31,8 @@ def is_out_of_memory(error: BaseException) -> bool:
         return True
     # The CPU's allocator and cuDNN have no class of their own for it.
     return isinstance(error, RuntimeError) and any(
-        sign in str(error) for sign in ("can't allocate memory", "not enough memory", "CUDNN_STATUS_ALLOC_FAILED")
+        sign in str(error)
+        for sign in ("can't allocate memory", "not enough memory", "CUDNN_STATUS_ALLOC_FAILED")
     )
 
 

@@ -30,26 +30,27 @@ class Options(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
     Weights
         ``revision``, ``variant``: of the hub's repository. ``offline``: never ask the hub.
-        ``dtype``: what the transformers and text encoders compute in; auto is bfloat16 on CUDA, float32 on the
-        CPU. ``vae_dtype``: likewise for the VAE; auto is what the family needs.
+        ``dtype``: what transformers and text encoders compute in; auto is bfloat16 on CUDA, float32 on the CPU.
+        ``vae_dtype``: likewise for the VAE; auto is what the family needs.
         ``weights``: a file for a component instead of the folder's own, ``.safetensors`` (one file, in the
         original or diffusers' names) or ``.gguf`` (quantised: smaller, a little less exact, slower).
         ``loras``: merged into the weights when they are loaded, so they cost no time afterwards.
         ``flow_shift``: of the scheduler; None keeps the family's rule.
     Memory
-        ``offload``: "none" keeps everything on the device; "model" moves whole models there in turn (one after
-        the other, a few seconds a job); "group" streams a few blocks at a time (for cards that can't hold the
-        transformer). auto is the first that fits.
+        ``offload``: "none" keeps everything on the device; "model" moves whole models there in turn (a few
+        seconds a job); "group" streams layer by layer (for cards that can't hold the transformer). auto is the
+        first that fits.
         ``headroom``: bytes kept free for activations when auto decides; 0 is the family's own estimate.
         ``vae_tiling``: decode in overlapping tiles (slight differences, less memory). auto tiles only when
         decoding in one piece ran out of memory.
         ``prompt_cache``: bytes of prompt embeddings kept in host memory; 0 switches it off.
     Speed
-        ``attention``: "auto" is the fastest exact kernel that card and installed packages offer; or any name of
-        diffusers' attention backends ("sage" is faster yet and not exact).
+        ``attention``: "auto" is the fastest exact kernel that card and installed packages offer; or any name
+        of diffusers' attention backends ("sage" is faster yet and not exact).
         ``compile``: compile the repeated blocks; auto does so on CUDA where a compiler is present. The first
         job of a new size waits for it. ``compile_cache``: folder that keeps what was compiled.
-        ``warm_up``: compile for the model's own default size when it is loaded.
+        ``warm_up``: sizes ("1280x704x121": width, height, frames) that are made once when the model is loaded,
+        in two steps, so that no job waits for the compiler.
         ``cache``: skip work in steps that hardly differ from the last. Not exact. "first-block" compares the
         first block's output (``cache_threshold``, larger is faster and further off), "taylorseer" predicts
         every ``cache_interval`` steps, "magcache" uses ratios measured in the first full run.
@@ -75,7 +76,7 @@ class Options(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     attention: str = "auto"
     compile: bool | Literal["auto"] = "auto"
     compile_cache: str = ""
-    warm_up: bool = False
+    warm_up: tuple[Annotated[str, Meta(pattern=r"^\d+x\d+x\d+$")], ...] = ()
     cache: Literal["none", "first-block", "taylorseer", "magcache"] = "none"
     cache_threshold: Share = 0.05
     cache_interval: Positive = 3

@@ -55,7 +55,7 @@ def placed(options: Options, sizes: Mapping[str, int], device: torch.device, hea
         if options.offload not in ("auto", "none"):
             log.info("option_unused", option="offload", why=f"the device is {device.type}, not CUDA")
         return choose("none", sizes, capacity=0, headroom=headroom)
-    capacity = torch.cuda.get_device_properties(device).total_memory
+    _, capacity = torch.cuda.mem_get_info(device)
     placement = choose(options.offload, sizes, capacity=capacity, headroom=options.headroom or headroom)
     if (free := free_bytes(device)) < placement.peak and capacity - RESERVED >= placement.peak:
         raise OutOfMemory(

@@ -9,7 +9,6 @@ import torch
 from framegate.core.errors import GenerationFailed
 from framegate.plugins.diffusers.options import Options
 
-BITS = {"fp8": 8, "int8": 8, "fp8-weights": 8, "int8-weights": 8, "fp8-layerwise": 8}
 log = structlog.get_logger(__name__)
 
 
@@ -20,7 +19,7 @@ def shrink(model: Any, options: Options, device: torch.device, dtype: torch.dtyp
     Raises:
         GenerationFailed: torchao is missing, or the card can't compute it.
     """
-    kind = options.quantize
+    kind: str = options.quantize
     if kind == "none":
         return
     if kind == "fp8-layerwise":
@@ -44,7 +43,9 @@ def _unable(kind: str, device: torch.device) -> str:
     if device.type != "cuda":
         return f"the device is {device.type}; the weights alone are quantised"
     if torch.cuda.get_device_capability(device) < needed:
-        return f"the card is below compute capability {needed[0]}.{needed[1]}; the weights alone are quantised"
+        return (
+            f"the card is below compute capability {needed[0]}.{needed[1]}; the weights alone are quantised"
+        )
     return ""
 
 

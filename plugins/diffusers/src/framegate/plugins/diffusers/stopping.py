@@ -1,7 +1,7 @@
 """Places inside models where a cancelled job is left."""
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
 import torch
@@ -29,7 +29,7 @@ class CancelPoints:
                 block.register_forward_pre_hook(self._enter)
 
     @contextmanager
-    def heed(self, check: Callable[[], None]) -> Iterator[None]:
+    def heed(self, check: Callable[[], None]) -> Generator[None]:
         """``check`` raises to leave."""
         self._check = check
         try:
@@ -42,7 +42,7 @@ class CancelPoints:
         if self._check is None:
             return
         if self._on_cuda:
-            event = torch.cuda.Event(blocking=True)
+            event = torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call] # untyped in torch
             event.record()
             self._queued.append(event)
             if len(self._queued) > BLOCKS_AHEAD:

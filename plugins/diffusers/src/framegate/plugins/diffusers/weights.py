@@ -30,7 +30,9 @@ def _from_file(
 ) -> Any:
     library, class_name = index.get(component) or (None, None)
     if library != "diffusers" or class_name is None:
-        able = ", ".join(name for name, kind in index.items() if isinstance(kind, list) and kind[0] == "diffusers")
+        able = ", ".join(
+            name for name, kind in index.items() if isinstance(kind, list) and kind[0] == "diffusers"
+        )
         raise GenerationFailed(f"options.weights: {component!r} can't come from a file; {able} can.")
     if not file.is_file():
         raise GenerationFailed(f"options.weights: there is no file {file.name!r} on this worker.")

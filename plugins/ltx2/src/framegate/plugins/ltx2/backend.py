@@ -4,6 +4,7 @@ from typing import ClassVar, Literal
 
 from framegate.plugins.diffusers.backend import DiffusersBackend
 from framegate.plugins.diffusers.options import Lora, Options
+from framegate.plugins.diffusers.requirements import install_command
 
 
 class Ltx2Options(Options, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -27,5 +28,5 @@ class Ltx2Backend(DiffusersBackend):
     """LTX-2 on one device."""
 
     engine: ClassVar[str] = "framegate.plugins.ltx2.engine:Ltx2Engine"
-    install: ClassVar[str] = "pip install 'framegate-ltx2[torch]'"
+    install: ClassVar[str] = install_command("ltx2")
     options_kind: ClassVar[type[Options]] = Ltx2Options

@@ -14,16 +14,18 @@ def connected(pipeline: Any, text: str) -> Embeddings:
     They take the states of every layer of the text encoder, some 385 MB; what they give is a fiftieth of it.
     """
     embeddings, mask, _, _ = pipeline.encode_prompt(text, do_classifier_free_guidance=False)
-    pictures, sound, _ = pipeline.connectors(embeddings, mask, padding_side=pipeline.tokenizer_padding_side)
+    pictures, sound, _ = pipeline.connectors(embeddings, mask, padding_side=pipeline.tokenizer.padding_side)
     return pictures, sound
 
 
 class Connected(torch.nn.Module):
     """Stands where a pipeline has its connectors, and takes what came out of the real ones: the embeddings for
-    pictures and sound side by side."""
+    pictures and sound side by side. ``device`` and ``dtype`` are those of the real ones; pipelines ask for them."""
 
-    def __init__(self) -> None:
+    def __init__(self, device: torch.device, dtype: torch.dtype) -> None:
         super().__init__()
+        self.device = device
+        self.dtype = dtype
         self.width = 0
 
     def join(self, pictures: torch.Tensor, sound: torch.Tensor) -> torch.Tensor:

@@ -42,3 +42,23 @@ def save(name: str, folder: Path) -> Path:
     """Write one in the hub's folder layout; gives ``folder``."""
     build(name).save_pretrained(folder)
     return folder
+
+
+def save_lora(name: str, folder: Path, strength: float) -> Path:
+    """Write a LoRA for the transformer of the pipeline ``name``, as its training would; gives its file. With
+    ``strength`` 0 it changes nothing."""
+    import torch
+    from peft import LoraConfig, get_peft_model_state_dict
+
+    pipeline = build(name)
+    pipeline.transformer.add_adapter(
+        LoraConfig(r=2, lora_alpha=2, target_modules=["to_q", "to_k", "to_v", "to_out.0"])
+    )
+    random = torch.Generator().manual_seed(0)
+    for weights_name, weights in pipeline.transformer.named_parameters():
+        if "lora_B" in weights_name:
+            weights.data = strength * torch.randn(weights.shape, generator=random)
+    pipeline.save_lora_weights(
+        str(folder), transformer_lora_layers=get_peft_model_state_dict(pipeline.transformer)
+    )
+    return folder / "pytorch_lora_weights.safetensors"

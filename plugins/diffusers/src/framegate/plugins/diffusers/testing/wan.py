@@ -88,9 +88,7 @@ def _with_clip(image_places: int | None) -> WanImageToVideoPipeline:
         vae=_vae_8x(),
         scheduler=_scheduler(3.0),
         image_encoder=CLIPVisionModel(vision).eval(),
-        image_processor=CLIPImageProcessor(
-            crop_size={"height": 32, "width": 32}, size={"shortest_edge": 32}
-        ),
+        image_processor=CLIPImageProcessor(crop_size={"height": 32, "width": 32}, size={"shortest_edge": 32}),
         transformer=_transformer(36, 16, seed=1, image_places=image_places, sees_images=True),
     )
 

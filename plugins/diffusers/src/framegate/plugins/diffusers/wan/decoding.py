@@ -79,7 +79,7 @@ class _Chunk:
         if shown.is_cuda:
             self._host = torch.empty(shown.shape, dtype=shown.dtype, pin_memory=True)
             self._host.copy_(shown, non_blocking=True)
-            self._copied = torch.cuda.Event(blocking=True)
+            self._copied = torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call] # untyped in torch
             self._copied.record()
         else:
             self._host = shown

@@ -75,6 +75,7 @@ class WanEngine(Engine):
         self._pipelines = {main: self._loaded.pipeline}
         for task in self._variant.tasks - {main}:
             self._pipelines[task] = _another(_PIPELINES[task], self._loaded.pipeline)
+        self.warm_up(main)
 
     def memory_needed(self) -> int:
         folder = local_folder(self.source)
@@ -147,7 +148,9 @@ class WanEngine(Engine):
         pipeline.scheduler = self._scheduler(pipeline.scheduler, shot)
         arguments = self._inputs(shot, context)
 
-        def step_ended(pipeline: Any, index: int, timestep: object, tensors: dict[str, Any]) -> dict[str, Any]:
+        def step_ended(
+            pipeline: Any, index: int, timestep: object, tensors: dict[str, Any]
+        ) -> dict[str, Any]:
             self._cache.step_ended(index, pipeline.num_timesteps)
             return progress.callback(pipeline, index, timestep, tensors)
 
@@ -186,7 +189,9 @@ class WanEngine(Engine):
         }
         if self._variant.first_and_last:
             if context.last_image is None:
-                raise GenerationFailed("These weights need a first and a last picture; the job has no last one.")
+                raise GenerationFailed(
+                    "These weights need a first and a last picture; the job has no last one."
+                )
             inputs["last_image"] = open_picture(context.last_image, shot.width, shot.height)
         return inputs
 
@@ -203,7 +208,7 @@ class WanEngine(Engine):
         if shift is None:
             shift = self.shift_for(shot)
         changed = {} if shift is None else {"flow_shift": shift}
-        return type(scheduler).from_config(scheduler.config, **changed)
+        return scheduler.from_config(scheduler.config, **changed)
 
     def shift_for(self, shot: Shot) -> float | None:
         """The family's flow shift for a shot; None keeps the one of the folder."""
