@@ -1,10 +1,12 @@
 """Models in miniature on the disk, each made once per test run, and what tests do with them."""
 
+import gc
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import pytest
 
@@ -31,12 +33,17 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> TinyModel:
 
 @pytest.fixture(scope="session")
 def one_thread() -> Iterator[None]:
-    """Models this small are several times faster on one."""
+    """Models this small are several times faster on one; and so is unloading them once the libraries' own objects
+    are no longer looked through for garbage."""
+    import diffusers  # noqa: F401 # the slow import, before the freeze
     import torch
+    import transformers  # noqa: F401 # likewise
 
     before = torch.get_num_threads()
     torch.set_num_threads(1)
+    gc.freeze()
     yield
+    gc.unfreeze()
     torch.set_num_threads(before)
 
 
@@ -59,3 +66,15 @@ def made(backend: Backend, shot: Shot, context: RecordingContext) -> "np.ndarray
     output = backend.generate(shot, context)
     assert isinstance(output, FrameStream)
     return np.stack(list(output.frames))
+
+
+def counting_film(path: Path, frames: int, rate: int) -> Path:
+    """A video of 64×64 whose frames get lighter, one by one."""
+    with av.open(path, "w") as container:
+        stream = container.add_stream("libx264", rate=rate, options={"qp": "0"})
+        stream.width, stream.height, stream.pix_fmt = 64, 64, "yuv420p"
+        for index in range(frames):
+            pixels = np.full((64, 64, 3), index * 20, np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+        container.mux(stream.encode())
+    return path

@@ -8,6 +8,7 @@ import msgspec
 import numpy as np
 import pytest
 import torch
+from tiny_models import TinyModel
 
 from framegate.core.backend import Backend, FrameStream, Sound
 from framegate.core.errors import ConfigError, GenerationFailed, JobCancelled, OutOfMemory
@@ -20,6 +21,8 @@ from framegate.plugins.ltx2.guidance import OFF
 
 if TYPE_CHECKING:
     from framegate.core.backend import Frame
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 FULL = Shot(
     task=Task.TEXT_TO_VIDEO,
@@ -35,18 +38,14 @@ FULL = Shot(
 FAST = msgspec.structs.replace(FULL, guidance_scale=1.0)
 
 
-@pytest.fixture(scope="session", autouse=True)
-def one_thread() -> None:
-    torch.set_num_threads(1)
-
-
 @pytest.fixture(scope="session")
-def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("models")
-    for name in ("ltx2", "ltx2_distilled", "ltx23"):
-        testing.save(name, folder / name)
-    testing.save("latent_upsampler", folder / "ltx2_distilled" / "latent_upsampler")
-    return folder
+def models(tiny_model: TinyModel) -> Path:
+    """The folder that holds those of LTX-2; the distilled one has an upsampler beside it."""
+    for name in ("ltx2", "ltx23"):
+        tiny_model(name)
+    distilled = tiny_model("ltx2_distilled")
+    testing.save("latent_upsampler", distilled / "latent_upsampler")
+    return distilled.parent
 
 
 @pytest.fixture(scope="session")
@@ -219,7 +218,7 @@ def test_tiles_are_those_of_diffusers(models: Path) -> None:
 
     vae = AutoencoderKLLTX2Video.from_pretrained(models / "ltx2" / "vae")
     vae.enable_tiling(128, 128, tile_sample_stride_height=96, tile_sample_stride_width=96)
-    latents = torch.randn((1, 4, 6, 6, 7), generator=torch.Generator().manual_seed(0))
+    latents = torch.randn((1, 4, 6, 6, 8), generator=torch.Generator().manual_seed(0))
     frames = list(tiled(vae, latents))
     vae.enable_tiling()
     vae.use_framewise_decoding = True
@@ -227,6 +226,19 @@ def test_tiles_are_those_of_diffusers(models: Path) -> None:
         pixels = vae.decode(latents).sample[0]
     wanted = ((pixels.clamp(-1, 1) / 2 + 0.5) * 255).round().to(torch.uint8).permute(1, 2, 3, 0).numpy()
     assert np.array_equal(np.stack(frames), wanted)
+
+
+@pytest.mark.parametrize("side", [7, 13])
+def test_no_tile_is_too_narrow_to_be_decoded(models: Path, side: int) -> None:
+    from diffusers import AutoencoderKLLTX2Video
+
+    from framegate.plugins.ltx2.decoding import tiled
+
+    vae = AutoencoderKLLTX2Video.from_pretrained(models / "ltx2" / "vae")
+    vae.enable_tiling(256, 256, tile_sample_stride_height=192, tile_sample_stride_width=192)
+    for shape in ((1, 4, 2, 5, side), (1, 4, 2, side, 5)):
+        frames = list(tiled(vae, torch.zeros(shape)))
+        assert [frame.shape for frame in frames] == [(shape[3] * 32, shape[4] * 32, 3)] * 9
 
 
 def test_a_prompt_is_encoded_once(models: Path, tmp_path: Path) -> None:

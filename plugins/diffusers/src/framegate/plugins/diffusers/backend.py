@@ -1,6 +1,5 @@
 """The part of a backend that imports nothing heavy."""
 
-import gc
 from typing import TYPE_CHECKING, ClassVar
 
 import structlog
@@ -33,17 +32,12 @@ class DiffusersBackend(Backend):
     def load(self, device: str) -> None:
         require(self.install)
         options = read_options(self.options, self.options_kind)
-        from framegate.plugins.diffusers.memory import guarded, release
+        from framegate.plugins.diffusers.memory import guarded
 
         engine_class: type[Engine] = load_object(self.engine)
         engine = engine_class(self.source, options, device)
-        try:
-            with guarded("loading the model", engine.device):
-                engine.load()
-        except BaseException:
-            engine.close()
-            release(engine.device)
-            raise
+        with guarded("loading the model", engine.device):
+            engine.load()
         self._running = engine
 
     def memory_needed(self, device: str) -> int:
@@ -64,5 +58,4 @@ class DiffusersBackend(Backend):
         device = self._running.device
         self._running.close()
         self._running = None
-        gc.collect()
         release(device)

@@ -71,10 +71,8 @@ class StepCache:
 def _measured(transformer: Any) -> list[float]:
     """The ratios of the conditional forward passes."""
     for module in transformer.modules():
-        registry = getattr(module, "_diffusers_hook", None)
-        hook = (
-            registry.get_hook("mag_cache_leader_block_hook") if isinstance(registry, HookRegistry) else None
-        )
+        registry: Any = getattr(module, "_diffusers_hook", None)
+        hook = None if registry is None else registry.get_hook("mag_cache_leader_block_hook")
         if hook is not None:
             states: dict[str, Any] = hook.state_manager._state_cache
             return list(states["cond"].calibration_ratios) if "cond" in states else []

@@ -27,7 +27,7 @@ IMAGE = ModelSpec(
 )
 TEXT_TO_IMAGE = ModelSpec(
     id="diffusers-text-to-image",
-    summary="Pictures from text, for pipelines that can't start from a picture: Sana, CogView4, PixArt and others.",
+    summary="Pictures from text, where no picture can be started from: Sana, CogView4, PixArt and others.",
     backend=_BACKEND,
     needs_source=True,
     requires=MODULES,

@@ -79,7 +79,7 @@ class ImagesEngine(Engine):
         super().close()
         self._pipelines = {}
         self._placed = None
-        self.__dict__.pop("_loaded", None)
+        vars(self).pop("_loaded", None)
 
     def after_job(self) -> None:
         self._placed.maybe_free_model_hooks()
@@ -160,7 +160,7 @@ def _arguments(pipeline: Any, shot: Shot) -> dict[str, Any]:
         # At least one step is made, however little is to be changed.
         arguments["strength"] = max(shot.strength, (1 + 1e-6) / shot.num_inference_steps)
     if "true_cfg_scale" in takes and not _knows_guidance(pipeline):
-        # Guided by a second forward pass, which a negative prompt switches on; these need one that says something.
+        # Guided by a second forward pass, which a negative prompt switches on; it can't be empty.
         arguments["true_cfg_scale"] = shot.guidance_scale
         arguments["negative_prompt"] = shot.negative_prompt or " "
     else:

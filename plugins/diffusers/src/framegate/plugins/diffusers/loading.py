@@ -71,7 +71,7 @@ def sizes_of(folder: Path, options: Options, dtypes: Mapping[str, torch.dtype]) 
         file = Path(name).expanduser()
         if file.suffix == ".gguf" and file.is_file():
             sizes[component] = file.stat().st_size
-        elif file.is_file():
+        elif file.suffix == ".safetensors" and file.is_file():
             sizes[component] = parameters_in(file) * dtypes.get(component, dtypes["default"]).itemsize
     if options.quantize != "none":
         for component in sizes.keys() & set(DENOISERS):

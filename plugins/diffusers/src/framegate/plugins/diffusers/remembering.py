@@ -1,6 +1,6 @@
 """Prompt embeddings of pipelines that each have an ``encode_prompt`` of their own."""
 
-from typing import Any
+from typing import Any, TypeGuard, cast
 
 import torch
 
@@ -40,13 +40,19 @@ class _OtherAnswer(Exception):
         self.answer = answer
 
 
-def _is_plain(value: object) -> bool:
+def _is_plain(value: Any) -> bool:
     if isinstance(value, list):
-        return all(isinstance(part, str) for part in value)
+        return all(isinstance(part, str) for part in cast("list[object]", value))
     return isinstance(value, str | int | float | torch.device | torch.dtype | None)
 
 
 def _as_tensors(answer: object) -> Embeddings:
-    if not isinstance(answer, tuple) or not all(isinstance(part, torch.Tensor | None) for part in answer):
+    if not _are_tensors(answer):
         raise _OtherAnswer(answer)
     return tuple(_NOTHING if part is None else part for part in answer)
+
+
+def _are_tensors(answer: object) -> TypeGuard[tuple[torch.Tensor | None, ...]]:
+    return isinstance(answer, tuple) and all(
+        isinstance(part, torch.Tensor | None) for part in cast("tuple[object, ...]", answer)
+    )

@@ -11,8 +11,8 @@ log = structlog.get_logger(__name__)
 
 
 def tile_when_needed(vae: Any, asked: str, device: torch.device) -> None:
-    """Have ``vae.decode`` follow ``options.vae_tiling``: always or never in tiles, or ("auto") only once it ran
-    out of memory in one piece."""
+    """Have ``vae.decode`` follow ``options.vae_tiling``, which is ``asked``: always or never in tiles, or
+    ("auto") only where it ran out of memory in one piece."""
     if not hasattr(vae, "enable_tiling"):
         return
     if asked == "on":

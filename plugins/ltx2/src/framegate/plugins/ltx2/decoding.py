@@ -17,8 +17,8 @@ _AT_ONCE = 8
 
 @torch.no_grad()
 def whole(vae: Any, latents: torch.Tensor) -> "Iterator[Frame]":
-    """The frames of ``latents`` (1 × channels × time × height × width, as the decoder wants them), decoded in one
-    piece: the decoder looks ahead, too, so that no part is exact without the rest."""
+    """The frames of ``latents`` (1 × channels × time × height × width, as the decoder wants them), decoded in
+    one piece: the decoder looks ahead, too, so that no part is exact without the rest."""
     pixels = vae.decode(latents.to(vae.dtype), None, return_dict=False)[0]
     return _frames(pixels)
 
@@ -58,16 +58,29 @@ def _parts(vae: Any, latents: torch.Tensor) -> Iterator[torch.Tensor]:
 
 
 def _decoded_in_space(vae: Any, latents: torch.Tensor) -> torch.Tensor:
-    vae.enable_tiling()
+    usual = vae.tile_sample_stride_height, vae.tile_sample_stride_width
+    height, width = (
+        _stride(stride, side, vae.spatial_compression_ratio)
+        for stride, side in zip(usual, latents.shape[3:], strict=True)
+    )
+    vae.enable_tiling(tile_sample_stride_height=height, tile_sample_stride_width=width)
     try:
         pixels: torch.Tensor = vae.decode(latents, None, return_dict=False)[0]
     finally:
         vae.disable_tiling()
+        vae.tile_sample_stride_height, vae.tile_sample_stride_width = usual
     return pixels
+
+
+def _stride(usual: int, side: int, ratio: int) -> int:
+    """Pixels between two tiles along a side of ``side`` latents. The last tile can't be a single latent wide:
+    the decoder mirrors what is beside an edge."""
+    return usual - ratio if side % (usual // ratio) == 1 else usual
 
 
 def _frames(pixels: torch.Tensor) -> "Iterator[Frame]":
     """1 × 3 × time × height × width in -1…1, as uint8 frames."""
-    for some in pixels[0].split(_AT_ONCE, dim=1):
+    for start in range(0, pixels.shape[2], _AT_ONCE):
+        some = pixels[0, :, start : start + _AT_ONCE]
         shown = (some.float().clamp(-1, 1) / 2 + 0.5).mul(255).round().to(torch.uint8)
         yield from shown.permute(1, 2, 3, 0).contiguous().cpu().numpy()

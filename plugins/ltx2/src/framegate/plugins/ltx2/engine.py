@@ -53,7 +53,7 @@ class Ltx2Engine(Engine):
     _upsampler: Any = None
     _scheduler: Any
     _crf: int
-    """How far pictures are compressed before they are encoded, as those were that the model has learnt from."""
+    """How far pictures are compressed before they are encoded, as those were that the model learnt from."""
     _made: "Generator[Frame, None, None] | None" = None
 
     def load(self) -> None:
@@ -64,7 +64,8 @@ class Ltx2Engine(Engine):
             )
         if options.stages == 2 and options.schedule == "full" and options.refine_lora is None:
             raise GenerationFailed(
-                "options.refine_lora: the second stage of weights that are not distilled needs the distillation LoRA."
+                "options.refine_lora: the second stage of weights that are not distilled needs the "
+                "distillation LoRA."
             )
         folder = fetch(self.source, options)
         loaded = load_pipeline(
@@ -109,7 +110,7 @@ class Ltx2Engine(Engine):
     def close(self) -> None:
         super().close()
         for name in ("_loaded", "_cache", "_connected", "_from_text", "_from_pictures", "_upsampler"):
-            self.__dict__.pop(name, None)
+            vars(self).pop(name, None)
 
     def after_job(self) -> None:
         self._loaded.pipeline.maybe_free_model_hooks()
@@ -239,7 +240,7 @@ class Ltx2Engine(Engine):
         return [LTX2VideoCondition(frames=picture, index=place, crf=self._crf) for place, picture in given]
 
     @contextmanager
-    def _refining(self) -> Iterator[None]:
+    def _refining(self) -> Generator[None]:
         """The second stage's LoRA holds meanwhile."""
         if self._own.refine_lora is None:
             yield

@@ -20,8 +20,8 @@ _PERTURBED_BLOCK = {False: 29, True: 28}
 
 
 def guidance(scale: float, *, newer: bool, num_blocks: int) -> dict[str, Any]:
-    """The pipelines' arguments for ``guidance_scale=scale``; with 1 everything is off, else the guidances beside
-    it have the pipelines' defaults. ``newer``: LTX-2.3."""
+    """The pipelines' arguments for ``guidance_scale=scale``; with 1 everything is off, else the guidances
+    beside it have the pipelines' defaults. ``newer``: LTX-2.3."""
     if scale <= 1.0:
         return OFF
     block = min(_PERTURBED_BLOCK[newer], num_blocks - 1)

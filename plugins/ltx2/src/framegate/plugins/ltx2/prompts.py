@@ -19,8 +19,8 @@ def connected(pipeline: Any, text: str) -> Embeddings:
 
 
 class Connected(torch.nn.Module):
-    """Stands where a pipeline has its connectors, and takes what came out of the real ones: the embeddings for
-    pictures and sound side by side. ``device`` and ``dtype`` are those of the real ones; pipelines ask for them."""
+    """Stands where a pipeline has its connectors, and takes what came out of the real ones: the embeddings
+    for pictures and sound side by side. ``device`` and ``dtype`` are theirs; pipelines ask for them."""
 
     def __init__(self, device: torch.device, dtype: torch.dtype) -> None:
         super().__init__()
@@ -40,8 +40,8 @@ class Connected(torch.nn.Module):
 
 
 def drop_masks(transformer: torch.nn.Module) -> None:
-    """Call ``transformer`` without text masks, which the fast attention kernels refuse. The connectors fill every
-    place that has no word, so that the masks are all ones."""
+    """Call ``transformer`` without text masks, which the fast attention kernels refuse. The connectors fill
+    every place that has no word, so that the masks are all ones."""
     transformer.register_forward_pre_hook(_without_masks, with_kwargs=True)
 
 

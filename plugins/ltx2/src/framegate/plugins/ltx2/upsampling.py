@@ -28,7 +28,7 @@ def load_upsampler(source: str, options: Ltx2Options, vae: Any, dtype: torch.dty
         )
     except (OSError, ValueError) as error:
         raise GenerationFailed(
-            f"There is no {_FOLDER} in {Path(named).name!r}; two stages need one: give its folder or hub id as "
-            "options.upsampler."
+            f"There is no {_FOLDER} in {Path(named).name!r}; two stages need one: give its folder or hub id "
+            "as options.upsampler."
         ) from error
     return LTX2LatentUpsamplePipeline(vae=vae, latent_upsampler=model.eval())

@@ -1,4 +1,4 @@
-"""Every pipeline that Framegate runs, in miniature with random weights, for tests without a download or a GPU.
+"""Every pipeline that Framegate runs, in miniature with random weights: tests need no download and no GPU.
 
 The classes, the folder layout and the compression of sizes and frames are those of the real models, so the
 same code loads and runs them, in tenths of a second; what they draw is noise. `save` writes one to a folder::
@@ -45,20 +45,20 @@ def save(name: str, folder: Path) -> Path:
 
 
 def save_lora(name: str, folder: Path, strength: float) -> Path:
-    """Write a LoRA for the transformer of the pipeline ``name``, as its training would; gives its file. With
-    ``strength`` 0 it changes nothing."""
+    """Write a LoRA for the transformer (or the UNet) of the pipeline ``name``, as its training would; gives
+    its file. With ``strength`` 0 it changes nothing."""
     import torch
-    from peft import LoraConfig, get_peft_model_state_dict
+    from peft import LoraConfig
+    from peft.utils import save_and_load
 
     pipeline = build(name)
-    pipeline.transformer.add_adapter(
-        LoraConfig(r=2, lora_alpha=2, target_modules=["to_q", "to_k", "to_v", "to_out.0"])
-    )
+    which = "unet" if hasattr(pipeline, "unet") else "transformer"
+    denoiser = getattr(pipeline, which)
+    denoiser.add_adapter(LoraConfig(r=2, lora_alpha=2, target_modules=["to_q", "to_k", "to_v", "to_out.0"]))
     random = torch.Generator().manual_seed(0)
-    for weights_name, weights in pipeline.transformer.named_parameters():
+    for weights_name, weights in denoiser.named_parameters():
         if "lora_B" in weights_name:
             weights.data = strength * torch.randn(weights.shape, generator=random)
-    pipeline.save_lora_weights(
-        str(folder), transformer_lora_layers=get_peft_model_state_dict(pipeline.transformer)
-    )
+    weights = save_and_load.get_peft_model_state_dict(denoiser)
+    pipeline.save_lora_weights(str(folder), **{f"{which}_lora_layers": weights})
     return folder / "pytorch_lora_weights.safetensors"
