@@ -13,7 +13,7 @@ STAMP := $(VENV)/.installed
 
 # Before everything else, or pip would fetch gigabytes of CUDA with what depends on it.
 define install_torch
-$(1)/bin/python -m pip install --quiet --disable-pip-version-check --retries 1 --no-deps -c constraints.txt --index-url $(TORCH_INDEX) torch \
+$(1)/bin/python -m pip install --quiet --disable-pip-version-check --retries 1 --timeout 15 --no-deps -c constraints.txt --index-url $(TORCH_INDEX) torch \
 	|| $(1)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch
 endef
 
