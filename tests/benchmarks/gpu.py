@@ -3,9 +3,9 @@
     python tests/benchmarks/gpu.py                                  # all models, in under ten minutes
     python tests/benchmarks/gpu.py --models wan22 --output table.md
 
-On a GPU it runs full-size architectures whose random weights are made there: nothing is downloaded, and speed
-does not depend on the values. Without one it runs the same with tiny models, to be tested itself. A run makes as
-many steps as it takes to time one, and the whole video's time is computed from that.
+On a GPU it runs full-size architectures whose random weights are made there: nothing is downloaded, and
+speed does not depend on the values. Without one it runs the same with tiny models, to be tested itself. A run
+makes as many steps as it takes to time one, and the whole video's time is computed from that.
 """
 
 import argparse
@@ -13,6 +13,7 @@ import gc
 import statistics
 import tempfile
 import time
+import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
@@ -28,7 +29,7 @@ from PIL import Image
 
 from framegate.adapters.media.encode import VideoEncoder
 from framegate.core.backend import FrameStream
-from framegate.core.errors import FramegateError, JobCancelled
+from framegate.core.errors import JobCancelled
 from framegate.core.plugins import load_object
 from framegate.core.testing import gradient_png
 from framegate.core.types import Shot, Task
@@ -263,7 +264,7 @@ class Bench:
             backend.unload()
 
     def ours(self, name: str, options: Mapping[str, Any], *, whole: bool = False) -> Row:
-        """A run with ``options``; two jobs to their files if ``whole``, else one that is left after its steps."""
+        """A run with ``options``: two jobs, to their files if ``whole``, else left after their steps."""
         with self.loaded(options) as backend:
             return self.run(name, backend, self.shot, cached="cache" in options, whole=whole)
 
@@ -379,8 +380,9 @@ def measure(case: Case, device: torch.device, seconds: float) -> tuple[list[Row]
                 continue
             try:
                 rows += run()
-            except FramegateError as error:
-                left_out.append(f"{name} ({error.message})")
+            except Exception as error:  # the other runs are worth having
+                traceback.print_exc()
+                left_out.append(f"{name} ({type(error).__name__})")
             longest = max(longest, time.monotonic() - began)
             forget()
     return rows, left_out
@@ -397,8 +399,8 @@ def table(rows: Sequence[Row]) -> str:
     """Markdown. The first row is what the others are compared with."""
     plain = rows[0]
     lines = [
-        "| run | s/step | × | steps | denoising s | × | ms before the first step: first job, next | rest s "
-        "| video s | × | first video s | peak GiB |",
+        "| run | s/step | × | steps | denoising s | × | first, next wait ms | rest s | video s | × "
+        + "| first video s | peak GiB |",
         "|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|",
     ]
     for row in rows:
@@ -432,7 +434,9 @@ def main() -> None:
         "--models", nargs="+", choices=[case.name for case in CASES], default=[case.name for case in CASES]
     )
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--seconds", type=float, default=540.0, help="for all of it; what does not fit is left out")
+    parser.add_argument(
+        "--seconds", type=float, default=540.0, help="for all of it; what does not fit is left out"
+    )
     parser.add_argument("--output", type=Path, help="a file that the tables are written to as well")
     asked = parser.parse_args()
     quieten()
@@ -444,7 +448,7 @@ def main() -> None:
     cases = [case for case in CASES if case.name in asked.models]
     for number, case in enumerate(cases):
         rows, left_out = measure(case, device, (deadline - time.monotonic()) / (len(cases) - number))
-        part = f"### {case.title}\n\n"
+        part = f"### {case.title if device.type == 'cuda' else TINY[case.name] + ' in miniature'}\n\n"
         part += table(rows) if rows else "Nothing could be measured."
         if left_out:
             part += f"\n\nLeft out: {'; '.join(left_out)}."

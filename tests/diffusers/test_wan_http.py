@@ -13,7 +13,7 @@ from PIL import Image
 from running import RunningServer, eventually
 from tiny_models import TinyModel, tiny_model
 
-from ..dialects.decoding import decoded
+from ..dialects.decoding import decoded  # noqa: TID252 # tests are no package to import from
 
 __all__ = ["tiny_model"]
 
@@ -159,7 +159,7 @@ def test_a_running_task_is_cancelled_within_a_step(wan: RunningServer, photo: Pa
     def denoising() -> bool:
         now = requests.get(f"{wan.url}/v1/tasks/{task_id}/status", timeout=10).json()
         assert not now["end_time"], "it has to run for longer than the test looks"
-        return now["progress"] > 0
+        return bool(now["progress"])
 
     eventually(denoising, seconds=60, what="the first step")
     asked = time.monotonic()
@@ -221,7 +221,9 @@ def test_running_out_of_memory_leaves_a_worker_that_serves_the_next_job(
         mark.unlink(missing_ok=True)
     assert job("a boat")[0] == 0
     assert wan.worker_pids() == pids, "by the same worker"
-    assert any(line.get("event") == "model_makes_room" for line in wan.log_lines()), "others were unloaded first"
+    assert any(line.get("event") == "model_makes_room" for line in wan.log_lines()), (
+        "others were unloaded first"
+    )
 
 
 def test_models_say_which_preset_runs(wan: RunningServer) -> None:

@@ -54,7 +54,10 @@ def models(budget: int = 0, **sizes: int) -> LoadedModels:
 
 @pytest.fixture(autouse=True)
 def importable(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("framegate.adapters.queue.models.load_object", lambda _: Weights)
+    def load_object(import_string: str) -> type[Backend]:
+        return Weights
+
+    monkeypatch.setattr("framegate.adapters.queue.models.load_object", load_object)
 
 
 def use(loaded: LoadedModels, names: str) -> None:

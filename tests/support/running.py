@@ -131,9 +131,7 @@ class RunningServer:
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """A command against this server's data folder, in its environment."""
-        return framegate(
-            *arguments, "--config", self._config, data_dir=self.data_dir, environ=self._environ
-        )
+        return framegate(*arguments, "--config", self._config, data_dir=self.data_dir, environ=self._environ)
 
     def json(self, *arguments: str) -> Any:
         """What a command prints with ``--json``."""

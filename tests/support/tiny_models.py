@@ -3,6 +3,7 @@
 import gc
 from collections.abc import Callable, Iterator
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -33,12 +34,12 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> TinyModel:
 
 @pytest.fixture(scope="session")
 def one_thread() -> Iterator[None]:
-    """Models this small are several times faster on one; and so is unloading them once the libraries' own objects
-    are no longer looked through for garbage."""
-    import diffusers  # noqa: F401 # the slow import, before the freeze
+    """Models this small are several times faster on one; and so is unloading them once the libraries' own
+    objects are no longer looked through for garbage."""
     import torch
-    import transformers  # noqa: F401 # likewise
 
+    for slow in ("diffusers", "transformers"):
+        import_module(slow)
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     gc.freeze()

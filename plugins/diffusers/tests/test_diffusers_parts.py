@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tiny_models import counting_film, small_shot
 
 from framegate.core.errors import ConfigError, GenerationFailed, JobCancelled, OutOfMemory
 from framegate.core.types import Task
@@ -22,7 +23,6 @@ from framegate.plugins.diffusers.placement import GIB, choose
 from framegate.plugins.diffusers.prompts import EmbeddingCache
 from framegate.plugins.diffusers.requirements import require
 from framegate.plugins.diffusers.stopping import CancelPoints, blocks_of
-from tiny_models import counting_film, small_shot
 
 CPU = torch.device("cpu")
 
@@ -108,7 +108,9 @@ def test_wrong_options_are_named(raw: dict[str, Any], words: str) -> None:
 
 
 def test_what_is_missing_is_told_with_what_brings_it() -> None:
-    with pytest.raises(GenerationFailed, match=r"lacks no_such_module.*pip install 'framegate-wan22\[torch\]'"):
+    with pytest.raises(
+        GenerationFailed, match=r"lacks no_such_module.*pip install 'framegate-wan22\[torch\]'"
+    ):
         require("pip install 'framegate-wan22[torch]'", frozenset({"torch", "no_such_module"}))
 
 
@@ -144,7 +146,7 @@ def test_parameters_are_counted_from_headers(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("source", ["/nowhere/model", "./model", "~/no-such-model"])
 def test_a_folder_that_is_not_there_is_no_hub_id(source: str) -> None:
-    with pytest.raises(GenerationFailed, match="There is no folder '(no-such-)?model'") as caught:
+    with pytest.raises(GenerationFailed, match=r"There is no folder '(no-such-)?model'") as caught:
         fetch(source, Options())
     assert "nowhere" not in str(caught.value), "no path of the worker"
 
@@ -161,7 +163,11 @@ def test_a_hub_id_that_was_never_fetched_needs_the_hub() -> None:
 
 @pytest.mark.parametrize(
     "error",
-    [torch.OutOfMemoryError("CUDA out of memory"), MemoryError(), RuntimeError("can't allocate memory: 1 TB")],
+    [
+        torch.OutOfMemoryError("CUDA out of memory"),
+        MemoryError(),
+        RuntimeError("can't allocate memory: 1 TB"),
+    ],
 )
 def test_running_out_of_memory_says_what_would_fit(error: Exception) -> None:
     shot = small_shot(Task.TEXT_TO_VIDEO, width=1280, height=704, num_frames=121)
@@ -179,8 +185,8 @@ def test_other_errors_pass() -> None:
 
 
 def test_cancel_points_stand_before_every_block() -> None:
-    model = torch.nn.Sequential(torch.nn.Module(), torch.nn.Module())
-    model[0].blocks = torch.nn.ModuleList(torch.nn.Linear(2, 2) for _ in range(3))
+    blocks = torch.nn.ModuleList(torch.nn.Linear(2, 2) for _ in range(3))
+    model = torch.nn.Sequential(torch.nn.ModuleDict({"blocks": blocks}), torch.nn.Linear(2, 2))
     assert len(blocks_of(model)) == 3
     points = CancelPoints(CPU)
     points.install(model)
@@ -192,7 +198,7 @@ def test_cancel_points_stand_before_every_block() -> None:
             raise JobCancelled
 
     def run() -> None:
-        for block in model[0].blocks:
+        for block in blocks:
             block(torch.ones(2))
 
     with pytest.raises(JobCancelled), points.heed(check):
@@ -209,8 +215,8 @@ def test_pictures_are_cropped_and_not_stretched(tmp_path: Path) -> None:
     middle = np.asarray(open_picture(tmp_path / "wide.png", 64, 64))
     assert middle.shape == (64, 64, 3)
     assert middle.mean() < 3, "the black middle alone"
+    (tmp_path / "text.png").write_text("no picture")
     with pytest.raises(GenerationFailed, match="can't be read"):
-        (tmp_path / "text.png").write_text("no picture")
         open_picture(tmp_path / "text.png", 64, 64)
     with pytest.raises(GenerationFailed, match="the job has none"):
         open_picture(None, 64, 64)

@@ -132,7 +132,9 @@ def test_decoding_in_a_stream_changes_no_bit(tiny_model: TinyModel, name: str) -
         for _ in range(stopped_after):
             next(stream)
         del stream
-    assert np.array_equal(np.stack(list(streamed(vae, ready))), expected), "a stream that was left is forgotten"
+    assert np.array_equal(np.stack(list(streamed(vae, ready))), expected), (
+        "a stream that was left is forgotten"
+    )
 
 
 def test_a_cached_prompt_gives_the_same_and_is_not_encoded_again(load: Load, tmp_path: Path) -> None:
@@ -282,7 +284,7 @@ def test_no_memory_to_load_says_so_and_the_next_try_works(
     backend.unload()
 
 
-CACHES = {
+CACHES: dict[str, dict[str, Any]] = {
     "first-block": {"cache_threshold": 1.0},
     "taylorseer": {"cache_interval": 3},
     "magcache": {"cache_threshold": 1.0},
@@ -338,7 +340,14 @@ def lightx2v_lora(folder: Path, transformer: Any) -> Path:
     width = transformer.config.num_attention_heads * transformer.config.attention_head_dim
     tensors: dict[str, torch.Tensor] = {}
     for number in range(transformer.config.num_layers):
-        for layer in ("self_attn.q", "self_attn.k", "self_attn.v", "self_attn.o", "cross_attn.q", "cross_attn.k"):
+        for layer in (
+            "self_attn.q",
+            "self_attn.k",
+            "self_attn.v",
+            "self_attn.o",
+            "cross_attn.q",
+            "cross_attn.k",
+        ):
             name = f"diffusion_model.blocks.{number}.{layer}"
             tensors[f"{name}.lora_down.weight"] = torch.randn((2, width), generator=random)
             tensors[f"{name}.lora_up.weight"] = torch.randn((width, 2), generator=random)
@@ -348,7 +357,9 @@ def lightx2v_lora(folder: Path, transformer: Any) -> Path:
 
 
 def test_a_lora_in_other_tools_names_is_merged(load: Load, tiny_model: TinyModel, tmp_path: Path) -> None:
-    transformer = WanTransformer3DModel.from_pretrained(str(tiny_model("wan22_a14b_t2v")), subfolder="transformer")
+    transformer = WanTransformer3DModel.from_pretrained(
+        str(tiny_model("wan22_a14b_t2v")), subfolder="transformer"
+    )
     lora = str(lightx2v_lora(tmp_path, transformer))
     shot = small_shot(Task.TEXT_TO_VIDEO, num_inference_steps=4)
 
@@ -369,7 +380,13 @@ def test_a_lora_in_other_tools_names_is_merged(load: Load, tiny_model: TinyModel
 def test_a_lora_that_does_not_belong_is_refused(load: Load, tmp_path: Path, wrong: str) -> None:
     path = tmp_path / "wrong.safetensors"
     if wrong == "of another model":
-        save_file({"unet.mid_block.lora_A.weight": torch.ones(2, 2), "unet.mid_block.lora_B.weight": torch.ones(2, 2)}, path)
+        save_file(
+            {
+                "unet.mid_block.lora_A.weight": torch.ones(2, 2),
+                "unet.mid_block.lora_B.weight": torch.ones(2, 2),
+            },
+            path,
+        )
     with pytest.raises(GenerationFailed, match=r"LoRA 'wrong\.safetensors'") as caught:
         load("wan21_t2v", loras=[{"source": str(path)}])
     assert str(tmp_path) not in caught.value.message
@@ -516,7 +533,7 @@ def test_what_needs_cuda_says_why_it_is_not_used(
 
 
 def test_an_unknown_attention_backend_is_refused(load: Load) -> None:
-    with pytest.raises(GenerationFailed, match="no attention backend 'flush'; there are .*native"):
+    with pytest.raises(GenerationFailed, match=r"no attention backend 'flush'; there are .*native"):
         load("wan21_t2v", attention="flush")
 
 

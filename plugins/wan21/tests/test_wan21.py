@@ -107,9 +107,7 @@ def test_the_last_picture_is_seen(load: Load, tmp_path: Path, picture: Path, oth
 
 def test_weights_for_two_pictures_ask_for_the_last_one(load: Load, tmp_path: Path, picture: Path) -> None:
     with pytest.raises(GenerationFailed, match="the job has no last one"):
-        made(
-            load("wan21_flf2v"), small_shot(Task.IMAGE_TO_VIDEO), RecordingContext(tmp_path, image=picture)
-        )
+        made(load("wan21_flf2v"), small_shot(Task.IMAGE_TO_VIDEO), RecordingContext(tmp_path, image=picture))
 
 
 def test_weights_say_what_they_are_for(load: Load, tmp_path: Path) -> None:

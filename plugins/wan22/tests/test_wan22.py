@@ -70,9 +70,7 @@ def test_the_picture_is_seen(
     assert (one != other).any()
 
 
-def test_text_and_picture_take_turns_on_one_set_of_weights(
-    load: Load, tmp_path: Path, picture: Path
-) -> None:
+def test_text_and_picture_take_turns_on_one_set_of_weights(load: Load, tmp_path: Path, picture: Path) -> None:
     backend = load("wan22_ti2v")
     context = RecordingContext(tmp_path, image=picture)
     first = made(backend, small_shot(Task.TEXT_TO_VIDEO), context)

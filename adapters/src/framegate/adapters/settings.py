@@ -101,7 +101,7 @@ class StorageSettings(_Settings, frozen=True):
 
 
 class WorkerSettings(_Settings, frozen=True):
-    """``memory``: bytes that loaded models may hold together on a worker's device; 0 for no limit of its own."""
+    """``memory``: bytes that loaded models may hold together on a worker's device; 0 for what there is."""
 
     memory: Annotated[int, Meta(ge=0)] = 0
 

@@ -110,7 +110,7 @@ class Backend(ABC):
         return
 
     def memory_needed(self, device: str) -> int:
-        """Bytes of ``device``'s memory that the model will hold once loaded, as far as that can be told before
+        """Bytes of ``device``'s memory that the model will hold once loaded, as far as can be told before
         `load`; 0 where it can't, or is next to nothing. By it, models make room for each other."""
         return 0
 

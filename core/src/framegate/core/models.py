@@ -147,8 +147,8 @@ class Defaults(Struct, frozen=True, omit_defaults=True):
 
 
 class ModelPreset(Struct, frozen=True, kw_only=True):
-    """A ready recipe of a model (``[models.NAME] preset = "…"``): options and defaults over the model's own, and
-    ranges in the place of its own."""
+    """A ready recipe of a model (``[models.NAME] preset = "…"``): options and defaults over the model's own,
+    and ranges in the place of its own."""
 
     summary: str
     options: dict[str, Any] = {}

@@ -22,8 +22,8 @@ log = structlog.get_logger(__name__)
 
 
 class PluginStatus(Struct, frozen=True):
-    """One discovered plugin; ``error`` says why it does not take part, or is empty. ``missing`` says what this
-    host needs before a worker here can run its models, or is empty."""
+    """One discovered plugin; ``error`` says why it does not take part, or is empty. ``missing`` says what
+    this host needs before a worker here can run its models, or is empty."""
 
     name: str
     distribution: str
@@ -85,7 +85,8 @@ def discover(points: Iterable[EntryPoint] | None = None) -> Plugins:
 
 
 def missing_for(spec: ModelSpec) -> str:
-    """Which modules a worker here lacks for a model, and what brings them; empty if none. Nothing is imported."""
+    """Which modules a worker here lacks for a model, and what brings them; empty if none. Nothing is
+    imported."""
     lacking = sorted(module for module in spec.requires if find_spec(module) is None)
     if not lacking:
         return ""

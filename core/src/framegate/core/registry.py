@@ -14,8 +14,8 @@ from framegate.core.types import MediaKind
 
 
 class ModelConfig(Struct, frozen=True, forbid_unknown_fields=True):
-    """``[models.NAME]``: serve the model ``backend`` of a plugin (its own name if left out) as NAME, by one of
-    its presets if one is named."""
+    """``[models.NAME]``: serve the model ``backend`` of a plugin (its own name if left out) as NAME, by one
+    of its presets if one is named."""
 
     backend: str | None = None
     source: str | None = None

@@ -39,10 +39,7 @@ def doctor(as_json: bool, config_file: Path | None, data_dir: Path | None) -> No
         _check("data folder", lambda: _data_folder(parts)),
         _check("queue", lambda: _queue(parts)),
         *(_plugin(status.name, status.version, status.error) for status in parts.plugins.statuses),
-        *(
-            _check(f"model {spec.id}", partial(_backend, spec))
-            for spec in parts.registry.specs.values()
-        ),
+        *(_check(f"model {spec.id}", partial(_backend, spec)) for spec in parts.registry.specs.values()),
     ]
     if as_json:
         print_json(findings)

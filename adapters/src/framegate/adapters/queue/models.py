@@ -14,8 +14,9 @@ log = structlog.get_logger(__name__)
 
 
 class LoadedModels:
-    """Backends by model id, loaded at their first job and kept. The least recently used make room: for a model
-    that would take all of them beyond ``budget`` bytes (0 for no limit), and for one that finds no memory.
+    """Backends by model id, loaded at their first job and kept. The least recently used make room: for a
+    model that would take all of them beyond ``budget`` bytes (0 for no limit), and for one that finds no
+    memory.
     """
 
     def __init__(self, specs: Mapping[str, ModelSpec], device: str, *, budget: int = 0) -> None:
@@ -24,6 +25,9 @@ class LoadedModels:
         self._budget = budget
         self._loaded: OrderedDict[str, Backend] = OrderedDict()
         self._sizes: dict[str, int] = {}
+
+    def holds(self, model_id: str) -> bool:
+        return model_id in self._loaded
 
     def get(self, model_id: str) -> Backend:
         """Raises:

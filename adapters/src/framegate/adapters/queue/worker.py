@@ -121,6 +121,8 @@ class WorkerProcess:
         log.info("job_started", model=job.model, served_by=job.served_by, attempt=job.attempt)
         started = time.monotonic()
         try:
+            if not self._models.holds(job.served_by):
+                self._reach(lambda: self._leases.beat(job, 0.0, f"loading {job.served_by}"))
             artifacts = self._runner.run(hold, self._models.get(job.served_by))
         except HandBack:
             outcome = self._reach(lambda: self._leases.hand_back(job))

@@ -30,7 +30,7 @@ def compile_wanted(options: Options, device: torch.device, offload: str) -> bool
         why = "the weights are streamed in groups"
     else:
         return True
-    if options.compile is True:
+    if options.compile is True or device.type == "cuda":
         log.info("option_unused", option="compile", why=why)
     return False
 

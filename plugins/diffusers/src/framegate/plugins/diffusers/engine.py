@@ -103,6 +103,7 @@ class Engine(ABC):
                     pass
             log.info("warmed_up", size=size, seconds=round(time.monotonic() - started, 1))
 
+    @abstractmethod
     def after_job(self) -> None:
         """Bring the pipelines back into the state that they had before a job."""
 

@@ -44,7 +44,8 @@ def fetch(source: str, options: Options) -> Path:
         )
     except LocalEntryNotFoundError as error:
         raise GenerationFailed(
-            f"The model {source!r} is not on this worker, and the hub can't be reached (or options.offline is set)."
+            f"The model {source!r} is not on this worker, and the hub can't be reached (or options.offline "
+            "is set)."
         ) from error
     except (HfHubHTTPError, HFValidationError, OSError) as error:
         raise GenerationFailed(

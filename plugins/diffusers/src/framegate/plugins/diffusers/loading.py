@@ -45,8 +45,8 @@ class Loaded(Struct, frozen=True):
 def dtypes_of(options: Options, device: torch.device, precise: Mapping[str, str]) -> dict[str, torch.dtype]:
     """The dtype of each component; "default" is that of those not named.
 
-    ``precise`` names what a family keeps in another one on CUDA ({"vae": "float32"}); on the CPU everything is
-    float32 unless the options say otherwise.
+    ``precise`` names what a family keeps in another one on CUDA ({"vae": "float32"}); on the CPU everything
+    is float32 unless the options say otherwise.
     """
     on_cuda = device.type == "cuda"
     if options.dtype != "auto":
@@ -113,8 +113,8 @@ def load_pipeline(
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise GenerationFailed(
-            f"The model {folder.name!r} can't be loaded as {pipeline_class.__name__}: its files are not complete, "
-            f"or of another kind ({type(error).__name__})."
+            f"The model {folder.name!r} can't be loaded as {pipeline_class.__name__}: its files are not "
+            f"complete, or of another kind ({type(error).__name__})."
         ) from error
     pipeline.set_progress_bar_config(disable=True)
     merge_loras(pipeline, options)

@@ -30,16 +30,16 @@ class Options(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
     Weights
         ``revision``, ``variant``: of the hub's repository. ``offline``: never ask the hub.
-        ``dtype``: what transformers and text encoders compute in; auto is bfloat16 on CUDA, float32 on the CPU.
-        ``vae_dtype``: likewise for the VAE; auto is what the family needs.
+        ``dtype``: what transformers and text encoders compute in; auto is bfloat16 on CUDA, float32 on the
+        CPU. ``vae_dtype``: likewise for the VAE; auto is what the family needs.
         ``weights``: a file for a component instead of the folder's own, ``.safetensors`` (one file, in the
         original or diffusers' names) or ``.gguf`` (quantised: smaller, a little less exact, slower).
         ``loras``: merged into the weights when they are loaded, so they cost no time afterwards.
         ``flow_shift``: of the scheduler; None keeps the family's rule.
     Memory
         ``offload``: "none" keeps everything on the device; "model" moves whole models there in turn (a few
-        seconds a job); "group" streams layer by layer (for cards that can't hold the transformer). auto is the
-        first that fits.
+        seconds a job); "group" streams layer by layer (for cards that can't hold the transformer). auto is
+        the first that fits.
         ``headroom``: bytes kept free for activations when auto decides; 0 is the family's own estimate.
         ``vae_tiling``: decode in overlapping tiles (slight differences, less memory). auto tiles only when
         decoding in one piece ran out of memory.
@@ -49,14 +49,14 @@ class Options(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         of diffusers' attention backends ("sage" is faster yet and not exact).
         ``compile``: compile the repeated blocks; auto does so on CUDA where a compiler is present. The first
         job of a new size waits for it. ``compile_cache``: folder that keeps what was compiled.
-        ``warm_up``: sizes ("1280x704x121": width, height, frames) that are made once when the model is loaded,
-        in two steps, so that no job waits for the compiler.
+        ``warm_up``: sizes ("1280x704x121": width, height, frames) that are made once when the model is
+        loaded, in two steps, so that no job waits for the compiler.
         ``cache``: skip work in steps that hardly differ from the last. Not exact. "first-block" compares the
         first block's output (``cache_threshold``, larger is faster and further off), "taylorseer" predicts
         every ``cache_interval`` steps, "magcache" uses ratios measured in the first full run.
-        ``quantize``: "fp8" (weights and activations, for cards from compute capability 8.9), "int8" (likewise,
-        from 8.0), "fp8-weights" and "int8-weights" (half the memory), "fp8-layerwise" (half the memory on any
-        card, stored in fp8 and computed in the dtype). None is exact.
+        ``quantize``: "fp8" (weights and activations, for cards from compute capability 8.9), "int8"
+        (likewise, from 8.0), "fp8-weights" and "int8-weights" (half the memory), "fp8-layerwise" (half the
+        memory on any card, stored in fp8 and computed in the dtype). None is exact.
     """
 
     revision: str = ""
