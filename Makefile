@@ -3,9 +3,19 @@ PYTHON ?= python3
 VENV ?= .venv
 WHEEL_VENV := $(VENV)-wheels
 BIN := $(VENV)/bin
-PROJECTS := core adapters plugins/preview plugins/comfyui
+PROJECTS := core adapters plugins/preview plugins/comfyui plugins/diffusers plugins/wan21 plugins/wan22 plugins/ltx2
+# What workers of the diffusers backends need beside them. The build of torch that needs no GPU is far smaller;
+# another index (TORCH_INDEX=https://download.pytorch.org/whl/cu130) has those for CUDA.
+WORKER := framegate-diffusers[torch,small]
+TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 EDITABLE := $(foreach project,$(PROJECTS),-e $(project)) -e .
 STAMP := $(VENV)/.installed
+
+# Before everything else, or pip would fetch gigabytes of CUDA with what depends on it.
+define install_torch
+$(1)/bin/python -m pip install --quiet --disable-pip-version-check --retries 1 --timeout 15 --no-deps -c constraints.txt --index-url $(TORCH_INDEX) torch \
+	|| $(1)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch
+endef
 
 .PHONY: install run test test-wheels lint clean
 
@@ -14,7 +24,8 @@ install: $(STAMP)
 $(STAMP): pyproject.toml $(addsuffix /pyproject.toml,$(PROJECTS)) constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade "pip>=25.1"
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --group dev $(EDITABLE)
+	$(call install_torch,$(VENV))
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --group dev $(EDITABLE) '$(WORKER)'
 	touch $@
 
 run: install
@@ -36,7 +47,8 @@ test-wheels: install
 	for project in $(PROJECTS) .; do $(BIN)/python -m build --wheel --outdir dist $$project || exit 1; done
 	$(PYTHON) -m venv $(WHEEL_VENV)
 	$(WHEEL_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --upgrade "pip>=25.1"
-	$(WHEEL_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --group dev dist/*.whl
+	$(call install_torch,$(WHEEL_VENV))
+	$(WHEEL_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --group dev dist/*.whl '$(WORKER)'
 	$(WHEEL_VENV)/bin/python -m pytest $(ARGS)
 
 clean:

@@ -1,6 +1,7 @@
-# A worker on an NVIDIA GPU. Backend plugins are installed on top: RUN pip install framegate-NAME
+# A worker on an NVIDIA GPU. Backend plugins are installed on top: RUN pip install 'framegate-NAME[torch]'
+# The compiler is for torch.compile.
 FROM nvidia/cuda:12.8.1-runtime-ubuntu24.04
-RUN apt-get update && apt-get install -y --no-install-recommends python3 python3-venv \
+RUN apt-get update && apt-get install -y --no-install-recommends gcc python3 python3-dev python3-venv \
  && rm -rf /var/lib/apt/lists/* && python3 -m venv /opt/framegate
 ENV PATH=/opt/framegate/bin:$PATH
 WORKDIR /src

@@ -8,6 +8,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from structlog.testing import capture_logs
 
 from framegate.core.command import CommandSpec
@@ -247,6 +248,20 @@ def test_a_clash_names_what_can_be_uninstalled(tmp_path: Path, monkeypatch: pyte
     with pytest.raises(PluginError) as caught:
         discover(points)
     assert all(f"soap ({name})" in caught.value.message for name in ("soap-old", "soap-new"))
+
+
+def test_what_workers_lack_is_told_once_and_the_models_are_there(plugin: MakePlugin) -> None:
+    needy = [
+        replace(model(name), requires=frozenset({"json", "no_such_torch"}), install="pip install 'x[torch]'")
+        for name in ("large", "small")
+    ]
+    found = discover([plugin("needy", models=needy), plugin("good", models=[model("fine")])])
+    assert set(found.models) == {"large", "small", "fine"}
+    missing = {status.name: status.missing for status in found.statuses}
+    assert missing == {
+        "needy": "workers here lack no_such_torch; install with: pip install 'x[torch]'",
+        "good": "",
+    }
 
 
 def test_an_object_by_its_import_string() -> None:

@@ -1,10 +1,11 @@
 """Which model stands behind a name."""
 
 import pytest
+from msgspec.structs import replace
 from structlog.testing import capture_logs
 
 from framegate.core.errors import ConfigError, ModelNotFound
-from framegate.core.models import Defaults, FrameRule, ModelSpec, SizeRule, fit
+from framegate.core.models import Defaults, FrameRule, ModelPreset, ModelSpec, Range, SizeRule, fit
 from framegate.core.presets import PRESETS
 from framegate.core.registry import ASK_AGAIN_SECONDS, AliasConfig, ModelConfig, PresetConfig, Registry
 from framegate.core.types import GenerationRequest, MediaKind, Task
@@ -263,3 +264,33 @@ def test_what_was_served_goes_on_being_served_when_asking_fails(monkeypatch: pyt
     [line] = lines
     assert line["event"] == "models_not_reloaded"
     assert "aliases.mine: there is no model 'ltx'" in line["reason"]
+
+
+QUICK = ModelPreset(
+    summary="",
+    options={"offload": "model", "steps": 4},
+    defaults=Defaults(num_inference_steps=4, guidance_scale=1.0),
+    steps=Range(1, 4),
+    guidance=Range(1.0, 1.0),
+)
+
+
+def test_a_preset_of_a_model_brings_options_defaults_and_limits() -> None:
+    offered = {"wan22": replace(WAN, presets={"quick": QUICK})}
+    config = ModelConfig(
+        backend="wan22", source="/m", preset="quick", options={"steps": 3}, defaults=Defaults(width=320)
+    )
+    spec = Registry(offered, models={"fast": config}).resolve("fast").spec
+    assert spec.options == {"compile": False, "offload": "model", "steps": 3}, "the config has the last word"
+    assert (spec.defaults.width, spec.defaults.height, spec.defaults.num_inference_steps) == (320, 360, 4)
+    asked = GenerationRequest("fast", Task.TEXT_TO_VIDEO, "x", num_inference_steps=30, guidance_scale=5.0)
+    fitted = fit(spec, asked)
+    assert (fitted.num_inference_steps, fitted.guidance_scale) == (4, 1.0)
+    assert {change.field for change in fitted.changes} == {"num_inference_steps", "guidance_scale"}
+
+
+def test_a_preset_that_the_model_does_not_have_is_refused() -> None:
+    offered = {"wan22": replace(WAN, presets={"quick": QUICK})}
+    with pytest.raises(ConfigError) as caught:
+        Registry(offered, models={"wan22": ModelConfig(source="/m", preset="quik")})
+    assert caught.value.message == "models.wan22: there is no preset 'quik' of wan22; there is quick."

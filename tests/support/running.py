@@ -130,7 +130,7 @@ class RunningServer:
         return self.process.wait(seconds)
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """A command against this server's data folder."""
+        """A command against this server's data folder, in its environment."""
         return framegate(*arguments, "--config", self._config, data_dir=self.data_dir, environ=self._environ)
 
     def json(self, *arguments: str) -> Any:

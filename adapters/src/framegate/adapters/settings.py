@@ -99,6 +99,12 @@ class StorageSettings(_Settings, frozen=True):
     record_retention: Duration = Duration(86400)
 
 
+class WorkerSettings(_Settings, frozen=True):
+    """``memory``: bytes that loaded models may hold together on a worker's device; 0 for what there is."""
+
+    memory: Annotated[int, Meta(ge=0)] = 0
+
+
 class FetchSettings(_Settings, frozen=True):
     """``allow`` opens networks ("10.0.0.0/8") and hosts ("images.internal") for URLs that clients give."""
 
@@ -129,6 +135,7 @@ class Settings(_Settings, frozen=True):
     storage: StorageSettings = field(default_factory=StorageSettings)
     fetch: FetchSettings = field(default_factory=FetchSettings)
     webhooks: WebhookSettings = field(default_factory=WebhookSettings)
+    worker: WorkerSettings = field(default_factory=WorkerSettings)
     models: dict[str, ModelConfig] = {}
     aliases: dict[str, AliasConfig] = {}
     presets: dict[str, PresetConfig] = {}

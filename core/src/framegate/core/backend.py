@@ -114,6 +114,11 @@ class Backend(ABC):
         """
         return
 
+    def memory_needed(self, device: str) -> int:
+        """Bytes of ``device``'s memory that the model will hold once loaded, as far as can be told before
+        `load`; 0 where it can't, or is next to nothing. By it, models make room for each other."""
+        return 0
+
     @abstractmethod
     def generate(self, shot: Shot, context: GenerationContext) -> Output:
         """Make what ``shot`` describes.

@@ -7,7 +7,7 @@ from typing import Any
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from framegate.core.errors import InvalidRequest, UnsupportedParameter
+from framegate.core.errors import ConfigError, InvalidRequest, UnsupportedParameter
 from framegate.core.types import GenerationRequest, Task
 
 
@@ -182,13 +182,25 @@ class Defaults(Struct, frozen=True, omit_defaults=True):
         return replace(wider, **given)
 
 
+class ModelPreset(Struct, frozen=True, kw_only=True):
+    """A ready recipe of a model (``[models.NAME] preset = "…"``): options and defaults over the model's own,
+    and ranges in the place of its own."""
+
+    summary: str
+    options: dict[str, Any] = {}
+    defaults: Defaults = field(default_factory=Defaults)
+    steps: Range | None = None
+    guidance: Range | None = None
+
+
 class ModelSpec(Struct, frozen=True, kw_only=True):
     """A model that a backend plugin offers, or that the config derives from one: data only.
 
     ``backend`` is the import string ``module:Class`` of its `Backend`, ``source`` a folder or hub id (a
     model that ``needs_source`` is served once the config gives one), ``options`` what the config hands to it.
     ``parameters`` names the optional request fields that it honours ("negative_prompt", "strength",
-    "last_image"). Workers subscribe to ``queue_group``: models of one group share a queue.
+    "last_image"). Workers subscribe to ``queue_group``: models of one group share a queue. A worker needs the
+    modules that it ``requires``, which the command ``install`` brings; an API server does not.
     """
 
     id: str
@@ -198,6 +210,9 @@ class ModelSpec(Struct, frozen=True, kw_only=True):
     source: str = ""
     needs_source: bool = False
     options: dict[str, Any] = {}
+    presets: dict[str, ModelPreset] = {}
+    requires: frozenset[str] = frozenset()
+    install: str = ""
     parameters: frozenset[str] = frozenset()
     sizes: SizeRule = field(default_factory=SizeRule)
     frames: FrameRule = field(default_factory=FrameRule)
@@ -215,6 +230,25 @@ class ModelSpec(Struct, frozen=True, kw_only=True):
         name = self.queue_group or self.id
         return "q-" + "".join(
             c if c.isascii() and (c.isalnum() or c in "._-") else f"_{ord(c):x}" for c in name
+        )
+
+    def with_preset(self, name: str) -> "ModelSpec":
+        """The model with one of its presets.
+
+        Raises:
+            ConfigError: it has none of this name.
+        """
+        preset = self.presets.get(name)
+        if preset is None:
+            raise ConfigError(
+                f"there is no preset {name!r} of {self.id}; there is {', '.join(self.presets) or 'none'}"
+            )
+        return replace(
+            self,
+            options={**self.options, **preset.options},
+            steps=preset.steps or self.steps,
+            guidance=preset.guidance or self.guidance,
+            defaults=preset.defaults.over(self.defaults),
         )
 
     def narrowed(

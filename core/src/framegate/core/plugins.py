@@ -3,6 +3,7 @@
 import importlib
 from collections.abc import Iterable, Mapping
 from importlib.metadata import EntryPoint, entry_points
+from importlib.util import find_spec
 from typing import Any, TypeVar
 
 import pluggy
@@ -21,7 +22,8 @@ Spec = TypeVar("Spec")
 
 class PluginStatus(Struct, frozen=True):
     """One discovered plugin; ``error`` says why it does not take part, or is empty. ``problems`` are what is
-    wrong with a part of what it offers."""
+    wrong with a part of what it offers. ``missing`` says what this host lacks to run its models, or is empty.
+    """
 
     name: str
     distribution: str
@@ -31,6 +33,7 @@ class PluginStatus(Struct, frozen=True):
     error: str = ""
     problems: tuple[str, ...] = ()
     commands: tuple[str, ...] = ()
+    missing: str = ""
 
 
 class LoadedPlugin(Struct, frozen=True):
@@ -135,6 +138,7 @@ def discover(
                 dialects=tuple(dialect.name for dialect in own_dialects),
                 problems=tuple(problems),
                 commands=tuple(command.name for command in commands),
+                missing="; ".join(dict.fromkeys(filter(None, map(missing_for, own_models)))),
             )
         )
     if strange := configs.keys() - {status.name for status in statuses}:
@@ -148,6 +152,16 @@ def discover(
         tuple(statuses),
         tuple(loaded),
     )
+
+
+def missing_for(spec: ModelSpec) -> str:
+    """Which modules a worker here lacks for a model, and what brings them; empty if none. Nothing is
+    imported."""
+    lacking = sorted(module for module in spec.requires if find_spec(module) is None)
+    if not lacking:
+        return ""
+    brings = f"; install with: {spec.install}" if spec.install else ""
+    return f"workers here lack {', '.join(lacking)}{brings}"
 
 
 def discover_commands() -> dict[str, tuple[CommandSpec, str]]:

@@ -21,13 +21,15 @@ _MaxRunning: TypeAlias = Annotated[int, Meta(ge=0)]
 
 
 class ModelConfig(Struct, frozen=True, forbid_unknown_fields=True):
-    """``[models.NAME]``: serve the model ``backend`` of a plugin (its own name if left out) as NAME.
+    """``[models.NAME]``: serve the model ``backend`` of a plugin (its own name if left out) as NAME, by one
+    of its presets if one is named.
 
     ``max_running``: how many of its jobs may run at once, by whatever name they ask for it; 0 for any number.
     """
 
     backend: str | None = None
     source: str | None = None
+    preset: str = ""
     options: dict[str, Any] = {}
     defaults: Defaults = field(default_factory=Defaults)
     max_running: _MaxRunning = 0
@@ -167,6 +169,11 @@ class _Catalogue:
                     "name."
                 )
             spec = offered[backend]
+            if config.preset:
+                try:
+                    spec = spec.with_preset(config.preset)
+                except ConfigError as error:
+                    raise ConfigError(f"models.{name}: {error.message}.") from None
             served[name] = replace(
                 spec,
                 id=name,

@@ -13,8 +13,9 @@ from framegate.adapters.cli.options import config_options, json_option, parts_fr
 from framegate.adapters.cli.output import print_json
 from framegate.adapters.stores import embedded
 from framegate.adapters.wiring import FILES, Parts, open_backstage
-from framegate.core.errors import FramegateError
-from framegate.core.plugins import load_object
+from framegate.core.errors import FramegateError, PluginError
+from framegate.core.models import ModelSpec
+from framegate.core.plugins import load_object, missing_for
 
 
 class Finding(Struct, frozen=True):
@@ -39,10 +40,7 @@ def doctor(as_json: bool, config_file: Path | None, data_dir: Path | None) -> No
         _check("queue", lambda: _queue(parts)),
         *(_plugin(status.name, status.version, status.error) for status in parts.plugins.statuses),
         *(Finding("plugins", False, problem) for problem in parts.plugins.problems(reach=True)),
-        *(
-            _check(f"model {spec.id}", partial(_backend, spec.backend))
-            for spec in parts.registry.specs.values()
-        ),
+        *(_check(f"model {spec.id}", partial(_backend, spec)) for spec in parts.registry.specs.values()),
     ]
     if as_json:
         print_json(findings)
@@ -98,6 +96,8 @@ def _queue(parts: Parts) -> str:
     return asyncio.run(look())
 
 
-def _backend(import_string: str) -> str:
-    load_object(import_string)
-    return f"{import_string} can be imported"
+def _backend(spec: ModelSpec) -> str:
+    if missing := missing_for(spec):
+        raise PluginError(missing)
+    load_object(spec.backend)
+    return f"{spec.backend} can be imported"

@@ -62,7 +62,7 @@ def plugins(as_json: bool, config_file: Path | None, data_dir: Path | None) -> N
         print_json(statuses)
         return
     print_table(
-        ("PLUGIN", "DISTRIBUTION", "VERSION", "OFFERS"),
+        ("PLUGIN", "DISTRIBUTION", "VERSION", "OFFERS", "MISSING"),
         [
             (
                 status.name,
@@ -71,6 +71,7 @@ def plugins(as_json: bool, config_file: Path | None, data_dir: Path | None) -> N
                 f"broken: {status.error}"
                 if status.error
                 else ", ".join((*status.models, *status.dialects, *status.commands)),
+                status.missing,
             )
             for status in statuses
         ],

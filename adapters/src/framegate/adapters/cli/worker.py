@@ -39,7 +39,7 @@ def worker(
     WorkerProcess(
         queue_url=parts.queue_url,
         artifacts=parts.open_artifacts(),
-        models=LoadedModels(specs, _device(device)),
+        models=LoadedModels(specs, _device(device), budget=parts.settings.worker.memory),
         version=importlib.metadata.version("framegate-adapters"),
         shutdown_grace=parts.settings.server.shutdown_grace,
         problems=ProblemWatch(partial(parts.plugins.problems, reach=True)),

@@ -1,29 +1,45 @@
 """The models that this worker process holds."""
 
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 import structlog
 
 from framegate.core.backend import Backend
-from framegate.core.errors import GenerationFailed, PluginError
+from framegate.core.errors import GenerationFailed, OutOfMemory, PluginError
 from framegate.core.models import ModelSpec
 from framegate.core.plugins import load_object
 
 log = structlog.get_logger(__name__)
 
 
+class _Loaded(NamedTuple):
+    spec: ModelSpec
+    backend: Backend
+    size: int
+
+
 class LoadedModels:
     """Backends by model id, loaded at their first job and kept while their specs stay the same. ``specs``
-    gives the models as they are when it is called."""
+    gives the models as they are when it is called.
 
-    def __init__(self, specs: Callable[[], Mapping[str, ModelSpec]], device: str) -> None:
+    The least recently used make room: for a model that would take all of them beyond ``budget`` bytes (0 for
+    no limit), and for one that finds no memory.
+    """
+
+    def __init__(self, specs: Callable[[], Mapping[str, ModelSpec]], device: str, *, budget: int = 0) -> None:
         self._specs = specs
         self.device = device
-        self._loaded: dict[str, tuple[ModelSpec, Backend]] = {}
+        self._budget = budget
+        self._loaded: OrderedDict[str, _Loaded] = OrderedDict()
 
     @property
     def specs(self) -> Mapping[str, ModelSpec]:
         return self._specs()
+
+    def holds(self, model_id: str) -> bool:
+        return model_id in self._loaded
 
     def get(self, model_id: str) -> Backend:
         """Raises:
@@ -32,22 +48,49 @@ class LoadedModels:
         spec = self.specs.get(model_id)
         if spec is None:
             raise GenerationFailed(f"The model {model_id} is not configured on this worker.")
-        if model_id in self._loaded:
-            known, loaded = self._loaded[model_id]
-            if known == spec:
-                return loaded
-            del self._loaded[model_id]
-            loaded.unload()
+        known = self._loaded.get(model_id)
+        if known is None or known.spec != spec:
+            if known is not None:
+                self._unload(model_id)
+            self._load(spec)
+        self._loaded.move_to_end(model_id)
+        return self._loaded[model_id].backend
+
+    def unload_others(self, model_id: str) -> None:
+        """Leave the device's memory to this model."""
+        for other in [name for name in self._loaded if name != model_id]:
+            self._unload(other)
+
+    def unload_all(self) -> None:
+        while self._loaded:
+            self._unload(next(iter(self._loaded)))
+
+    def _load(self, spec: ModelSpec) -> None:
         try:
             backend: Backend = load_object(spec.backend)(spec.source, spec.options)
         except PluginError as error:
             raise GenerationFailed(error.message) from error
-        log.info("model_loading", model=model_id, device=self.device)
-        backend.load(self.device)
-        self._loaded[model_id] = spec, backend
-        return backend
+        size = backend.memory_needed(self.device) if self._budget else 0
+        while self._loaded and self._held() + size > self._budget > 0:
+            self._unload_oldest(f"{spec.id} does not fit into the budget beside it")
+        log.info("model_loading", model=spec.id, device=self.device)
+        while True:
+            try:
+                backend.load(self.device)
+                break
+            except OutOfMemory as error:
+                if not self._loaded:
+                    raise
+                self._unload_oldest(error.message)
+        self._loaded[spec.id] = _Loaded(spec, backend, size)
 
-    def unload_all(self) -> None:
-        while self._loaded:
-            _, (_, backend) = self._loaded.popitem()
-            backend.unload()
+    def _held(self) -> int:
+        return sum(loaded.size for loaded in self._loaded.values())
+
+    def _unload_oldest(self, why: str) -> None:
+        oldest = next(iter(self._loaded))
+        log.info("model_makes_room", model=oldest, why=why)
+        self._unload(oldest)
+
+    def _unload(self, model_id: str) -> None:
+        self._loaded.pop(model_id).backend.unload()

@@ -132,6 +132,8 @@ class WorkerProcess:
         started = time.monotonic()
         artifacts: tuple[Artifact, ...] = ()
         try:
+            if not self._models.holds(job.served_by):
+                hold.report(0.0, f"loading {job.served_by}")
             with full_disk_explained():
                 artifacts = self._runner.run(hold, self._models.get(job.served_by))
         except HandBack:
@@ -139,6 +141,8 @@ class WorkerProcess:
         except JobCancelled:
             outcome = self._reach(lambda: self._leases.leave(job))
         except Exception as error:
+            if isinstance(error, OutOfMemory):
+                self._models.unload_others(job.served_by)
             reason = _reason(error)
             outcome = self._reach(lambda: self._leases.fail(job, reason))
         else:

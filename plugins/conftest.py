@@ -1,0 +1,21 @@
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from tiny_models import one_thread, tiny_model
+
+from framegate.core.testing import gradient_png
+
+__all__ = ["one_thread", "tiny_model"]
+
+
+@pytest.fixture(scope="session")
+def picture(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return gradient_png(tmp_path_factory.mktemp("pictures") / "gradient.png")
+
+
+@pytest.fixture(scope="session")
+def other_picture(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("pictures") / "red.png"
+    Image.new("RGB", (96, 64), (200, 30, 40)).save(path)
+    return path

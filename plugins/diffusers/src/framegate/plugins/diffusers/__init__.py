@@ -1,0 +1,10 @@
+"""Image models, and what Framegate's diffusers backends share. Nothing here imports torch."""
+
+from framegate.core.models import ModelSpec
+from framegate.core.plugins import hookimpl
+from framegate.plugins.diffusers.images import IMAGES
+
+
+@hookimpl
+def framegate_models() -> list[ModelSpec]:
+    return IMAGES

@@ -1,0 +1,84 @@
+"""What happens when a device's memory runs out."""
+
+import gc
+import traceback
+from types import TracebackType
+
+import structlog
+import torch
+
+from framegate.core.errors import OutOfMemory
+from framegate.core.types import Shot
+
+log = structlog.get_logger(__name__)
+
+
+def release(device: torch.device) -> None:
+    """Give back what nobody holds any more."""
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+
+
+def free_bytes(device: torch.device) -> int:
+    """What could be allocated on a CUDA device now, what the allocator keeps for reuse included."""
+    free, _ = torch.cuda.mem_get_info(device)
+    return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    # The CPU's allocator and cuDNN have no class of their own for it.
+    return isinstance(error, RuntimeError) and any(
+        sign in str(error)
+        for sign in ("can't allocate memory", "not enough memory", "CUDNN_STATUS_ALLOC_FAILED")
+    )
+
+
+class guarded:  # noqa: N801 # reads as a statement: with guarded("denoising", device, shot)
+    """Turns running out of memory into the job's `OutOfMemory`, with what would fit, and frees what was made.
+
+    ``doing`` is a phrase such as "denoising".
+    """
+
+    def __init__(self, doing: str, device: torch.device, shot: Shot | None = None) -> None:
+        self._doing = doing
+        self._device = device
+        self._shot = shot
+
+    def __enter__(self) -> None:
+        return
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None or isinstance(error, OutOfMemory) or not is_out_of_memory(error):
+            return
+        # The frames that failed hold the tensors that filled the memory.
+        traceback.clear_frames(trace)
+        release(self._device)
+        log.warning("out_of_memory", doing=self._doing, device=str(self._device), **self._measured())
+        place = "The GPU" if self._device.type == "cuda" else "The worker"
+        raise OutOfMemory(f"{place} ran out of memory while {self._doing}{_advice(self._shot)}") from None
+
+    def _measured(self) -> dict[str, int]:
+        if self._device.type != "cuda":
+            return {}
+        return {
+            "free": free_bytes(self._device),
+            "peak": torch.cuda.max_memory_allocated(self._device),
+        }
+
+
+def _advice(shot: Shot | None) -> str:
+    if shot is None:
+        return "; another offload or quantize in the model's options makes it smaller."
+    width, height = (max(32, int(side * 0.7) // 32 * 32) for side in (shot.width, shot.height))
+    smaller = f"{width}×{height}"
+    if shot.num_frames > 8 and shot.fps:
+        smaller += f" or {shot.num_frames // 8 * 4 + 1} frames"
+        what = f"{shot.width}×{shot.height} with {shot.num_frames} frames"
+    else:
+        what = f"{shot.width}×{shot.height}"
+    return f" {what}. Lower the resolution or the number of frames: {smaller} should need about half of it."

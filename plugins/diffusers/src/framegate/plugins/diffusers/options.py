@@ -1,0 +1,97 @@
+"""What `options` of a model of these backends may say."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta, Struct
+
+from framegate.core.errors import ConfigError
+
+Positive = Annotated[int, Meta(ge=1)]
+Share = Annotated[float, Meta(gt=0.0, le=1.0)]
+
+
+class Lora(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One LoRA. ``source`` is a file, a folder or a hub id (``weight_name`` names the file in it).
+
+    ``component``: the transformer that takes it; the low-noise half of a two-transformer model is
+    ``transformer_2``, and the Stable Diffusion family has a ``unet`` instead.
+    """
+
+    source: str
+    weight_name: str = ""
+    strength: float = 1.0
+    component: Literal["transformer", "transformer_2", "unet"] = "transformer"
+
+
+class Options(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Everything is exact by default: no option changes a pixel unless it says so here.
+
+    Weights
+        ``revision``, ``variant``: of the hub's repository. ``offline``: never ask the hub.
+        ``dtype``: what transformers and text encoders compute in; auto is bfloat16 on CUDA, float32 on the
+        CPU. ``vae_dtype``: likewise for the VAE; auto is what the family needs.
+        ``weights``: a file for a component instead of the folder's own, ``.safetensors`` (one file, in the
+        original or diffusers' names) or ``.gguf`` (quantised: smaller, a little less exact, slower).
+        ``loras``: merged into the weights when they are loaded, so they cost no time afterwards.
+        ``flow_shift``: of the scheduler; None keeps the family's rule.
+    Memory
+        ``offload``: "none" keeps everything on the device; "model" moves whole models there in turn (a few
+        seconds a job); "group" streams layer by layer (for cards that can't hold the transformer). auto is
+        the first that fits.
+        ``headroom``: bytes kept free for activations when auto decides; 0 is the family's own estimate.
+        ``vae_tiling``: decode in overlapping tiles (slight differences, less memory). auto tiles only when
+        decoding in one piece ran out of memory.
+        ``prompt_cache``: bytes of prompt embeddings kept in host memory; 0 switches it off.
+    Speed
+        ``attention``: "auto" is the fastest exact kernel that card and installed packages offer; or any name
+        of diffusers' attention backends ("sage" is faster yet and not exact).
+        ``compile``: compile the repeated blocks; auto does so on CUDA where a compiler is present. The first
+        job of a new size waits for it. ``compile_cache``: folder that keeps what was compiled.
+        ``warm_up``: sizes ("1280x704x121": width, height, frames) that are made once when the model is
+        loaded, in two steps, so that no job waits for the compiler.
+        ``cache``: skip work in steps that hardly differ from the last. Not exact. "first-block" compares the
+        first block's output (``cache_threshold``, larger is faster and further off), "taylorseer" predicts
+        every ``cache_interval`` steps, "magcache" uses ratios measured in the first full run.
+        ``quantize``: "fp8" (weights and activations, for cards from compute capability 8.9), "int8"
+        (likewise, from 8.0), "fp8-weights" and "int8-weights" (half the memory), "fp8-layerwise" (half the
+        memory on any card, stored in fp8 and computed in the dtype). None is exact.
+    """
+
+    revision: str = ""
+    variant: str = ""
+    offline: bool = False
+    dtype: Literal["auto", "bfloat16", "float16", "float32"] = "auto"
+    vae_dtype: Literal["auto", "bfloat16", "float16", "float32"] = "auto"
+    weights: dict[str, str] = {}
+    loras: tuple[Lora, ...] = ()
+    flow_shift: float | None = None
+
+    offload: Literal["auto", "none", "model", "group"] = "auto"
+    headroom: Annotated[int, Meta(ge=0)] = 0
+    vae_tiling: Literal["auto", "on", "off"] = "auto"
+    prompt_cache: Annotated[int, Meta(ge=0)] = 512 * 2**20
+
+    attention: str = "auto"
+    compile: bool | Literal["auto"] = "auto"
+    compile_cache: str = ""
+    warm_up: tuple[Annotated[str, Meta(pattern=r"^\d+x\d+x\d+$")], ...] = ()
+    cache: Literal["none", "first-block", "taylorseer", "magcache"] = "none"
+    cache_threshold: Share = 0.05
+    cache_interval: Positive = 3
+    quantize: Literal["none", "fp8", "int8", "fp8-weights", "int8-weights", "fp8-layerwise"] = "none"
+
+
+def read_options(raw: Mapping[str, Any], kind: type[Options] = Options) -> Options:
+    """``raw`` as `Options`, or as a plugin's own ``kind`` of them.
+
+    Raises:
+        ConfigError: an option that does not exist, or a value that it can't have.
+    """
+    try:
+        return msgspec.convert(dict(raw), kind)
+    except msgspec.ValidationError as error:
+        message, _, where = str(error).partition(" - at `$.")
+        named = f"options.{where.rstrip('`')}: " if where else "options: "
+        raise ConfigError(f"{named}{message}.") from None

@@ -1,0 +1,61 @@
+"""Places inside models where a cancelled job is left."""
+
+from collections import deque
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+
+import torch
+from torch import nn
+
+BLOCKS_AHEAD = 2
+"""How many blocks may be queued on a CUDA device while one is running: enough to keep it busy."""
+
+
+class CancelPoints:
+    """Calls the running job's check before every block of the models that it was installed in.
+
+    A CUDA device runs behind the host, which could queue whole steps and notice a cancel seconds late;
+    so the host waits for the block before the last one.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._check: Callable[[], None] | None = None
+        self._on_cuda = device.type == "cuda"
+        self._queued: deque[torch.cuda.Event] = deque()
+
+    def install(self, *models: nn.Module) -> None:
+        for model in models:
+            for block in blocks_of(model):
+                block.register_forward_pre_hook(self._enter)
+
+    @contextmanager
+    def heed(self, check: Callable[[], None]) -> Generator[None]:
+        """``check`` raises to leave."""
+        self._check = check
+        try:
+            yield
+        finally:
+            self._check = None
+            self._queued.clear()
+
+    def _enter(self, module: nn.Module, arguments: object) -> None:
+        if self._check is None:
+            return
+        if self._on_cuda:
+            event = torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call] # untyped in torch
+            event.record()
+            self._queued.append(event)
+            if len(self._queued) > BLOCKS_AHEAD:
+                self._queued.popleft().synchronize()
+        self._check()
+
+
+def blocks_of(model: nn.Module) -> list[nn.Module]:
+    """The blocks that a model is stacked from: the members of its outermost module lists."""
+    blocks: list[nn.Module] = []
+    for child in model.children():
+        if isinstance(child, nn.ModuleList):
+            blocks.extend(child.children())
+        else:
+            blocks.extend(blocks_of(child))
+    return blocks

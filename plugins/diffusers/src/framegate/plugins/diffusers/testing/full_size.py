@@ -1,0 +1,213 @@
+"""The real models' architectures with random weights, made on the device: for measuring speed without a
+download, as it does not depend on what the weights are."""
+
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import torch
+from diffusers import (
+    AutoencoderKLLTX2Audio,
+    AutoencoderKLLTX2Video,
+    AutoencoderKLWan,
+    DiffusionPipeline,
+    FlowMatchEulerDiscreteScheduler,
+    LTX2Pipeline,
+    LTX2VideoTransformer3DModel,
+    UniPCMultistepScheduler,
+    WanImageToVideoPipeline,
+    WanPipeline,
+    WanTransformer3DModel,
+)
+from diffusers.pipelines.ltx2 import LTX2TextConnectors
+from diffusers.pipelines.ltx2.vocoder import LTX2Vocoder
+from transformers import (
+    CLIPImageProcessor,
+    CLIPVisionConfig,
+    CLIPVisionModel,
+    Gemma3Config,
+    Gemma3ForConditionalGeneration,
+    UMT5Config,
+    UMT5EncoderModel,
+)
+
+from framegate.plugins.diffusers.testing.tokenizers import gemma_tokenizer, t5_tokenizer
+
+
+def wan21_i2v() -> WanImageToVideoPipeline:
+    """Wan2.1-I2V-14B-480P."""
+    return WanImageToVideoPipeline(
+        tokenizer=t5_tokenizer(),
+        text_encoder=_umt5_xxl(),
+        image_encoder=CLIPVisionModel(
+            CLIPVisionConfig(
+                hidden_size=1280,
+                projection_dim=1024,
+                intermediate_size=5120,
+                num_hidden_layers=32,
+                num_attention_heads=16,
+                patch_size=14,
+                hidden_act="gelu",
+            )
+        ).eval(),
+        image_processor=CLIPImageProcessor(),
+        vae=AutoencoderKLWan().eval(),
+        scheduler=_unipc(3.0),
+        transformer=WanTransformer3DModel(
+            num_attention_heads=40,
+            in_channels=36,
+            out_channels=16,
+            ffn_dim=13824,
+            num_layers=40,
+            image_dim=1280,
+            added_kv_proj_dim=5120,
+        ).eval(),
+    )
+
+
+def wan22_ti2v() -> WanPipeline:
+    """Wan2.2-TI2V-5B."""
+    return WanPipeline(
+        tokenizer=t5_tokenizer(),
+        text_encoder=_umt5_xxl(),
+        vae=AutoencoderKLWan(
+            base_dim=160,
+            decoder_base_dim=256,
+            z_dim=48,
+            in_channels=12,
+            out_channels=12,
+            is_residual=True,
+            patch_size=2,
+            scale_factor_spatial=16,
+            scale_factor_temporal=4,
+            latents_mean=[0.0] * 48,
+            latents_std=[1.0] * 48,
+        ).eval(),
+        scheduler=_unipc(5.0),
+        transformer=WanTransformer3DModel(
+            num_attention_heads=24, in_channels=48, out_channels=48, ffn_dim=14336, num_layers=30
+        ).eval(),
+        expand_timesteps=True,
+    )
+
+
+def ltx2() -> LTX2Pipeline:
+    """LTX-2.0, 19 billion parameters."""
+    text = {
+        "vocab_size": 262_208,
+        "hidden_size": 3840,
+        "intermediate_size": 15_360,
+        "num_hidden_layers": 48,
+        "num_attention_heads": 16,
+        "num_key_value_heads": 8,
+        "head_dim": 256,
+        "sliding_window": 1024,
+        "query_pre_attn_scalar": 256,
+        "max_position_embeddings": 131_072,
+    }
+    return LTX2Pipeline(
+        tokenizer=gemma_tokenizer(),
+        text_encoder=_in_bfloat16(Gemma3ForConditionalGeneration, Gemma3Config(text_config=text)),
+        connectors=LTX2TextConnectors(rope_type="split").eval(),
+        vae=AutoencoderKLLTX2Video(decoder_causal=False).eval(),
+        audio_vae=AutoencoderKLLTX2Audio().eval(),
+        vocoder=LTX2Vocoder().eval(),
+        scheduler=_flow_match(),
+        transformer=LTX2VideoTransformer3DModel(rope_type="split").eval(),
+    )
+
+
+def save_configs(build: Callable[[], Any], folder: Path) -> Path:
+    """Write a model's folder in the hub's layout, with everything but the weights; gives ``folder``."""
+    with torch.device("meta"):
+        pipeline = build()
+    pipeline.save_config(folder)
+    for name, part in pipeline.components.items():
+        if isinstance(part, torch.nn.Module):
+            save = getattr(part, "save_config", None) or part.config.save_pretrained
+            save(folder / name)
+    return folder
+
+
+@contextmanager
+def random_weights(build: Callable[[], Any], device: torch.device) -> Generator[None]:
+    """Meanwhile ``from_pretrained`` of every pipeline gives what ``build`` makes on ``device``, in the dtypes
+    that it was asked for. Random in every run, and not what the models begin their training with."""
+
+    def made(
+        pipeline_class: type[Any], folder: str, *, dtype: dict[str, torch.dtype], **named: object
+    ) -> Any:
+        pipeline = on_device(build, device, dtype)
+        if type(pipeline) is pipeline_class:
+            return pipeline
+        return pipeline_class(**pipeline.components, expand_timesteps=pipeline.config.expand_timesteps)
+
+    with patch.object(DiffusionPipeline, "from_pretrained", classmethod(made)):
+        yield
+
+
+def on_device(build: Callable[[], Any], device: torch.device, dtypes: dict[str, torch.dtype]) -> Any:
+    """What ``build`` makes, on ``device``, each component in its dtype ("default" for those not named)."""
+    with torch.device(device):
+        pipeline = build()
+    for name, part in pipeline.components.items():
+        if isinstance(part, torch.nn.Module):
+            _cast(part, dtypes.get(name, dtypes["default"]))
+    return pipeline
+
+
+def _cast(model: Any, dtype: torch.dtype) -> None:
+    """As ``from_pretrained`` does: what a model keeps in float32 stays in it."""
+    precise = set(getattr(model, "_keep_in_fp32_modules", None) or ())
+    for name, parameter in model.named_parameters():
+        if not precise & set(name.split(".")):
+            parameter.data = parameter.data.to(dtype)
+    for name, buffer in model.named_buffers():
+        if buffer.is_floating_point() and not precise & set(name.split(".")):
+            buffer.data = buffer.data.to(dtype)
+
+
+def _umt5_xxl() -> Any:
+    return _in_bfloat16(
+        UMT5EncoderModel,
+        UMT5Config(
+            vocab_size=256_384,
+            d_model=4096,
+            d_kv=64,
+            d_ff=10_240,
+            num_layers=24,
+            num_heads=64,
+            feed_forward_proj="gated-gelu",
+        ),
+    )
+
+
+def _in_bfloat16(model_class: type[Any], config: Any) -> Any:
+    """A text encoder, made in half the bytes: beside the transformer in float32 there would be no room."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.bfloat16)
+    try:
+        return model_class(config).eval()
+    finally:
+        torch.set_default_dtype(before)
+
+
+def _unipc(shift: float) -> UniPCMultistepScheduler:
+    with torch.device("cpu"):  # where schedulers keep their noise levels
+        return UniPCMultistepScheduler(
+            prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=shift, solver_order=2
+        )
+
+
+def _flow_match() -> FlowMatchEulerDiscreteScheduler:
+    with torch.device("cpu"):
+        return FlowMatchEulerDiscreteScheduler(
+            use_dynamic_shifting=True,
+            base_shift=0.95,
+            max_shift=2.05,
+            base_image_seq_len=1024,
+            max_image_seq_len=4096,
+            shift_terminal=0.1,
+        )

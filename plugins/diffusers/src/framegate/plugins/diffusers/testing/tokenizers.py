@@ -1,0 +1,58 @@
+"""Tokenizers that take any text, made without training or downloads; classes as in the real repositories."""
+
+from transformers import CLIPTokenizer, GemmaTokenizerFast, Qwen2Tokenizer, T5TokenizerFast
+
+_PRINTABLE = [chr(code) for code in range(33, 127)]
+_SPACE = "\u2581"
+
+
+def t5_tokenizer() -> T5TokenizerFast:
+    """Letter by letter, with a few words of its own. For Wan."""
+    vocabulary = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", -10.0), (_SPACE, -2.0)]
+    vocabulary += [(letter, -3.0) for letter in _PRINTABLE]
+    vocabulary += [(_SPACE + word, -2.5) for word in ("a", "the", "cat", "dog", "of", "in", "on", "red")]
+    return T5TokenizerFast(vocab=vocabulary, extra_ids=0, model_max_length=512)
+
+
+def gemma_tokenizer() -> GemmaTokenizerFast:
+    """Byte by byte where it is not printable ASCII. For LTX-2."""
+    special = ["<pad>", "<eos>", "<bos>", "<unk>", "<mask>", "<start_of_image>", "<end_of_image>"]
+    special += ["<image_soft_token>", "<start_of_turn>", "<end_of_turn>"]
+    pieces = special + [f"<0x{byte:02X}>" for byte in range(256)] + [_SPACE, *_PRINTABLE]
+    return GemmaTokenizerFast(
+        vocab={piece: number for number, piece in enumerate(dict.fromkeys(pieces))},
+        merges=[],
+        model_max_length=1024,
+        extra_special_tokens={
+            "boi_token": "<start_of_image>",
+            "eoi_token": "<end_of_image>",
+            "image_token": "<image_soft_token>",
+        },
+    )
+
+
+def clip_tokenizer() -> CLIPTokenizer:
+    """Byte by byte. For the Stable Diffusion family."""
+    letters = _byte_letters()
+    pieces = [*letters, *(letter + "</w>" for letter in letters), "<|startoftext|>", "<|endoftext|>"]
+    return CLIPTokenizer(
+        vocab={piece: number for number, piece in enumerate(pieces)}, merges=[], model_max_length=77
+    )
+
+
+def qwen_tokenizer() -> Qwen2Tokenizer:
+    """Byte by byte. For Qwen-Image."""
+    pieces = [*_byte_letters(), "<|endoftext|>", "<|im_start|>", "<|im_end|>"]
+    return Qwen2Tokenizer(
+        vocab={piece: number for number, piece in enumerate(pieces)},
+        merges=[],
+        pad_token="<|endoftext|>",  # noqa: S106 # no password
+        additional_special_tokens=["<|im_start|>", "<|im_end|>"],
+    )
+
+
+def _byte_letters() -> list[str]:
+    """The letter that byte-level tokenizers write for each byte: itself where it can be printed."""
+    plain = {*range(33, 127), *range(161, 173), *range(174, 256)}
+    others = iter(range(256, 512))
+    return [chr(byte) if byte in plain else chr(next(others)) for byte in range(256)]

@@ -1,0 +1,1 @@
+"""What Wan2.1 and Wan2.2 share."""

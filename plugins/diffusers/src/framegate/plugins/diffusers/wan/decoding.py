@@ -1,0 +1,90 @@
+"""Decoding Wan's latents, frame by frame as they are made."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import torch
+from diffusers.models.autoencoders.autoencoder_kl_wan import unpatchify
+
+if TYPE_CHECKING:
+    from framegate.core.backend import Frame
+
+
+@torch.no_grad()
+def denormalized(vae: Any, latents: torch.Tensor) -> torch.Tensor:
+    """``latents`` as the decoder wants them, on its device; the pipelines' own arithmetic to the bit."""
+    latents = latents.to(vae.device, vae.dtype)
+    shape = (1, vae.config.z_dim, 1, 1, 1)
+    mean = torch.tensor(vae.config.latents_mean).view(shape).to(latents.device, latents.dtype)
+    scale = 1.0 / torch.tensor(vae.config.latents_std).view(shape).to(latents.device, latents.dtype)
+    return latents / scale + mean
+
+
+def streamed(vae: Any, latents: torch.Tensor) -> "Iterator[Frame]":
+    """The frames of ``latents`` (1 × channels × time × height × width), the same as ``vae.decode`` makes: one
+    for the first latent frame, then four at a time. On CUDA the next four are in the making meanwhile.
+    """
+    pending: _Chunk | None = None
+    for pixels in _chunks(vae, latents):
+        chunk = _Chunk(pixels)
+        if pending is not None:
+            yield from pending.frames()
+        pending = chunk
+    if pending is not None:
+        yield from pending.frames()
+
+
+@torch.no_grad()
+def tiled(vae: Any, latents: torch.Tensor) -> "Iterator[Frame]":
+    """The frames decoded in overlapping tiles: less memory, all of them at the end."""
+    vae.enable_tiling()
+    try:
+        pixels = vae.decode(latents, return_dict=False)[0]
+    finally:
+        vae.use_tiling = False
+    for start in range(0, pixels.shape[2], 4):
+        yield from _Chunk(pixels[:, :, start : start + 4]).frames()
+
+
+def _chunks(vae: Any, latents: torch.Tensor) -> Iterator[torch.Tensor]:
+    """As `AutoencoderKLWan._decode` does it, but that it keeps nothing."""
+    vae.clear_cache()
+    try:
+        with torch.no_grad():
+            hidden = vae.post_quant_conv(latents)
+        for index in range(hidden.shape[2]):
+            # Not around the yield: the switch would be the caller's, too.
+            with torch.no_grad():
+                vae._conv_idx = [0]
+                pixels = vae.decoder(
+                    hidden[:, :, index : index + 1],
+                    feat_cache=vae._feat_map,
+                    feat_idx=vae._conv_idx,
+                    first_chunk=index == 0,
+                )
+                if vae.config.patch_size is not None:
+                    pixels = unpatchify(pixels, patch_size=vae.config.patch_size)
+            yield pixels
+    finally:
+        vae.clear_cache()
+
+
+class _Chunk:
+    """Some frames on their way to the host: 1 × 3 × time × height × width in -1…1, then uint8."""
+
+    def __init__(self, pixels: torch.Tensor) -> None:
+        shown = (pixels[0].float().clamp(-1, 1) / 2 + 0.5).mul(255).round().to(torch.uint8)
+        shown = shown.permute(1, 2, 3, 0).contiguous()
+        self._copied: torch.cuda.Event | None = None
+        if shown.is_cuda:
+            self._host = torch.empty(shown.shape, dtype=shown.dtype, pin_memory=True)
+            self._host.copy_(shown, non_blocking=True)
+            self._copied = torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call] # untyped in torch
+            self._copied.record()
+        else:
+            self._host = shown
+
+    def frames(self) -> "Iterator[Frame]":
+        if self._copied is not None:
+            self._copied.synchronize()
+        yield from self._host.numpy()

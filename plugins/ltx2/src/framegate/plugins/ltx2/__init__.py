@@ -1,0 +1,59 @@
+"""LTX-2 (2.0 and 2.3): videos with sound, from text or from a first and a last picture."""
+
+from msgspec.structs import replace
+
+from framegate.core.models import Defaults, FrameRule, ModelPreset, ModelSpec, Range, SizeRule
+from framegate.core.plugins import hookimpl
+from framegate.core.types import Task
+from framegate.plugins.diffusers.requirements import MODULES, install_command
+
+_DISTILLATION = {"source": "Lightricks/LTX-2", "weight_name": "ltx-2-19b-distilled-lora-384.safetensors"}
+"""The LoRA that makes the distilled weights of LTX-2.0 out of the full ones."""
+_MAX_SIDE, _MAX_PIXELS = 1920, 1920 * 1088
+
+
+def _eight_steps(summary: str, **options: object) -> dict[str, ModelPreset]:
+    return {
+        "distilled-8step": ModelPreset(
+            summary=summary,
+            options={"schedule": "distilled", "loras": [_DISTILLATION], **options},
+            defaults=Defaults(num_inference_steps=8, guidance_scale=1.0),
+            steps=Range(8, 8),
+            guidance=Range(1.0, 1.0),
+        )
+    }
+
+
+LTX2 = ModelSpec(
+    id="ltx2",
+    summary="LTX-2: videos with sound, from text or pictures.",
+    backend="framegate.plugins.ltx2.backend:Ltx2Backend",
+    needs_source=True,
+    requires=MODULES,
+    install=install_command("ltx2"),
+    presets=_eight_steps("The distillation LoRA: 8 steps without guidance, some 20 times faster."),
+    tasks=frozenset({Task.TEXT_TO_VIDEO, Task.IMAGE_TO_VIDEO}),
+    parameters=frozenset({"negative_prompt", "last_image"}),
+    sizes=SizeRule(multiple_of=32, min_side=64, max_side=_MAX_SIDE, max_pixels=_MAX_PIXELS),
+    frames=FrameRule(step=8, offset=1, min=9, max=257),
+    fps=Range(8, 60),
+    steps=Range(1, 100),
+    guidance=Range(1.0, 20.0),
+    defaults=Defaults(
+        width=1024, height=576, num_frames=121, fps=24.0, num_inference_steps=40, guidance_scale=4.0
+    ),
+)
+TWO_STAGE = replace(
+    LTX2,
+    id="ltx2-two-stage",
+    summary="LTX-2 at half the sides, then upsampled and refined in three steps.",
+    options={"stages": 2, "refine_lora": _DISTILLATION},
+    presets=_eight_steps("The distillation LoRA in both stages: 8 and 3 steps.", refine_lora=None),
+    sizes=SizeRule(multiple_of=64, min_side=128, max_side=_MAX_SIDE, max_pixels=_MAX_PIXELS),
+    defaults=Defaults(width=1920, height=1088).over(LTX2.defaults),
+)
+
+
+@hookimpl
+def framegate_models() -> list[ModelSpec]:
+    return [LTX2, TWO_STAGE]

@@ -1,0 +1,32 @@
+"""The light part of the LTX-2 backend."""
+
+from typing import ClassVar, Literal
+
+from framegate.plugins.diffusers.backend import DiffusersBackend
+from framegate.plugins.diffusers.options import Lora, Options
+from framegate.plugins.diffusers.requirements import install_command
+
+
+class Ltx2Options(Options, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Beside what all models of diffusers have:
+
+    ``schedule``: "distilled" for the distilled weights, or a distillation LoRA in ``loras``: its own eight
+    noise levels, and one forward pass a step.
+    ``stages``: with 2, a video is made at half its sides, its latents are upsampled, and three more steps
+    refine them; much faster for large ones. ``upsampler`` is the upsampler's folder or hub id; "" is the
+    folder ``latent_upsampler`` of the source. ``refine_lora`` is the distillation LoRA that holds for the
+    second stage alone; weights that are not distilled need it.
+    """
+
+    schedule: Literal["full", "distilled"] = "full"
+    stages: Literal[1, 2] = 1
+    upsampler: str = ""
+    refine_lora: Lora | None = None
+
+
+class Ltx2Backend(DiffusersBackend):
+    """LTX-2 on one device."""
+
+    engine: ClassVar[str] = "framegate.plugins.ltx2.engine:Ltx2Engine"
+    install: ClassVar[str] = install_command("ltx2")
+    options_kind: ClassVar[type[Options]] = Ltx2Options

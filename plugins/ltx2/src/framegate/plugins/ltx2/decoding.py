@@ -1,0 +1,86 @@
+"""From latents to frames and sound."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from framegate.core.backend import Sound
+
+if TYPE_CHECKING:
+    from framegate.core.backend import Frame
+
+_AT_ONCE = 8
+"""Frames that are brought to the host together."""
+
+
+@torch.no_grad()
+def whole(vae: Any, latents: torch.Tensor) -> "Iterator[Frame]":
+    """The frames of ``latents`` (1 × channels × time × height × width, as the decoder wants them), decoded in
+    one piece: the decoder looks ahead, too, so that no part is exact without the rest."""
+    pixels = vae.decode(latents.to(vae.dtype), None, return_dict=False)[0]
+    return _frames(pixels)
+
+
+def tiled(vae: Any, latents: torch.Tensor) -> "Iterator[Frame]":
+    """The frames decoded in overlapping tiles of space and time, each part as soon as it is done; the same as
+    diffusers' tiled decoding gives."""
+    count = (latents.shape[2] - 1) * vae.temporal_compression_ratio + 1
+    for pixels in _parts(vae, latents.to(vae.dtype)):
+        for frame in _frames(pixels[:, :, :count]):
+            yield frame
+            count -= 1
+
+
+@torch.no_grad()
+def sound_of(audio_vae: Any, vocoder: Any, latents: torch.Tensor) -> Sound:
+    """The sound of ``latents``, some hundredths of a second shorter than its video."""
+    spectrogram = audio_vae.decode(latents.to(audio_vae.dtype), return_dict=False)[0]
+    samples = vocoder(spectrogram)[0].float().cpu().numpy()
+    return Sound(np.ascontiguousarray(samples), int(vocoder.config.output_sampling_rate))
+
+
+def _parts(vae: Any, latents: torch.Tensor) -> Iterator[torch.Tensor]:
+    ratio = vae.temporal_compression_ratio
+    length, stride = vae.tile_sample_min_num_frames, vae.tile_sample_stride_num_frames
+    before: torch.Tensor | None = None
+    for start in range(0, latents.shape[2], stride // ratio):
+        with torch.no_grad():  # not around the yield: the switch would be the caller's, too
+            tile = _decoded_in_space(vae, latents[:, :, start : start + length // ratio + 1])
+            if before is None:
+                part = tile[:, :, : stride + 1]
+            else:
+                tile = vae.blend_t(before, tile[:, :, :-1], length - stride)
+                part = tile[:, :, :stride]
+        before = tile
+        yield part
+
+
+def _decoded_in_space(vae: Any, latents: torch.Tensor) -> torch.Tensor:
+    usual = vae.tile_sample_stride_height, vae.tile_sample_stride_width
+    height, width = (
+        _stride(stride, side, vae.spatial_compression_ratio)
+        for stride, side in zip(usual, latents.shape[3:], strict=True)
+    )
+    vae.enable_tiling(tile_sample_stride_height=height, tile_sample_stride_width=width)
+    try:
+        pixels: torch.Tensor = vae.decode(latents, None, return_dict=False)[0]
+    finally:
+        vae.disable_tiling()
+        vae.tile_sample_stride_height, vae.tile_sample_stride_width = usual
+    return pixels
+
+
+def _stride(usual: int, side: int, ratio: int) -> int:
+    """Pixels between two tiles along a side of ``side`` latents. The last tile can't be a single latent wide:
+    the decoder mirrors what is beside an edge."""
+    return usual - ratio if side % (usual // ratio) == 1 else usual
+
+
+def _frames(pixels: torch.Tensor) -> "Iterator[Frame]":
+    """1 × 3 × time × height × width in -1…1, as uint8 frames."""
+    for start in range(0, pixels.shape[2], _AT_ONCE):
+        some = pixels[0, :, start : start + _AT_ONCE]
+        shown = (some.float().clamp(-1, 1) / 2 + 0.5).mul(255).round().to(torch.uint8)
+        yield from shown.permute(1, 2, 3, 0).contiguous().cpu().numpy()
