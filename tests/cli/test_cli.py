@@ -167,7 +167,10 @@ def test_init_writes_a_config_that_passes_the_check(data_dir: Path) -> None:
         "config",
         "check",
         data_dir=data_dir,
-        environ={"ALICE_KEY": "secret", "WEBHOOK_SECRET": "whsec_c2VjcmV0LWtleS1vZi13ZWJob29rcw=="},
+        environ={
+            "ALICE_KEY": "secret",
+            "WEBHOOK_SECRET": "whsec_YSBzZWNyZXQgb2YgdGhlIHdlYmhvb2tz",
+        },
     )
     assert checked.returncode == 0, checked.stderr
 

@@ -1,19 +1,18 @@
 """Models that keep the GIL, kill their worker, or end it at the worst moment: the right end each time."""
 
-import io
 import os
 import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-import av
 import msgspec
 import requests
 from running import RunningServer, eventually
 from trouble import POINTS, trouble_environ
 
+from framegate.adapters.media.frames import read_frames
 from framegate.adapters.stores.connections import connect
 from framegate.adapters.stores.embedded import socket_url
 from framegate.adapters.stores.leases import LEASE_SECONDS
@@ -87,8 +86,9 @@ def test_kill_9_at_each_commit_point(start_server: StartServer, tmp_path: Path) 
         for task in tasks[point]:
             answer = requests.get(f"{server.url}/v1/tasks/{task}/result", timeout=30)
             assert answer.status_code == 200, point
-            with av.open(io.BytesIO(answer.content)) as container:
-                assert sum(1 for _ in container.decode(video=0)) > 0, point
+            video = tmp_path / f"{task}.mp4"
+            video.write_bytes(answer.content)
+            assert list(read_frames(video)), point
         client = connect(socket_url(server.data_dir))
         assert client.zcard(f"{PREFIX}leases") == 0, point
         assert client.keys(f"{PREFIX}running:*") == [], point
@@ -127,11 +127,29 @@ def test_a_worker_that_lost_its_lease_changes_nothing(start_server: StartServer,
     )
 
 
+def test_a_worker_starts_another_pacemaker(start_server: StartServer, tmp_path: Path) -> None:
+    server = start(start_server, tmp_path)
+    task = submit(server, "draw 150", seconds=5)
+    worker = eventually(lambda: _worker_of(server, task), what="a worker on the job")
+    [pacemaker] = _children(worker)
+    os.kill(pacemaker, signal.SIGKILL)
+    eventually(lambda: set(_children(worker)) - {pacemaker}, what="another pacemaker")
+    assert ended(server, task)["status"] == "succeed"
+    assert job(server, task)["attempt"] == 1
+    assert "pacemaker_ended" in server.log_text()
+
+
+def _children(pid: int) -> list[int]:
+    threads = Path(f"/proc/{pid}/task").iterdir()
+    return [int(child) for thread in threads for child in (thread / "children").read_text().split()]
+
+
 def _worker_of(server: RunningServer, job_id: str) -> int | None:
     """The process that runs the job, as its announcement says."""
     client = connect(socket_url(server.data_dir))
     try:
-        found = [client.get(f"{PREFIX}worker:{name}") for name in client.smembers(f"{PREFIX}workers")]
+        names = cast("set[str]", client.smembers(f"{PREFIX}workers"))
+        found = [client.get(f"{PREFIX}worker:{name}") for name in names]
     finally:
         client.close()
     infos = [msgspec.json.decode(text, type=WorkerInfo) for text in found if isinstance(text, str)]

@@ -4,7 +4,7 @@ import threading
 from collections.abc import Sequence
 from itertools import accumulate, pairwise
 from pathlib import Path
-from typing import Any, TypeAlias, cast
+from typing import Any, TypeAlias
 
 import numpy as np
 import pytest
@@ -15,7 +15,6 @@ from framegate.adapters.media.frames import read_frames
 from framegate.adapters.queue.pulse import Hold
 from framegate.adapters.queue.runner import JobRunner
 from framegate.adapters.stores.folder import FolderStore
-from framegate.adapters.stores.leases import Verdict, WorkerLeases
 from framegate.core import planning
 from framegate.core.backend import Backend, FrameStream, GenerationContext
 from framegate.core.jobs import Job
@@ -38,21 +37,10 @@ SHORT = replace(PREVIEW, frames=FrameRule(4, 1, 5, 81))
 SIZE = {"width": 160, "height": 96}
 
 
-class Leases:
-    """Takes down what a worker would tell the store."""
-
-    def __init__(self) -> None:
-        self.told: list[tuple[float, str]] = []
-
-    def beat(self, job: Job, progress: float, message: str) -> Verdict:
-        self.told.append((progress, message))
-        return Verdict.OK
-
-
 class Stand:
     def __init__(self, folder: Path, backend: Backend) -> None:
         self.store = FolderStore(folder)
-        self.leases = Leases()
+        self.told: list[tuple[float, str]] = []
         self.backend = backend
 
     def make(self, spec: ModelSpec = PREVIEW, **values: Any) -> tuple[Job, Artifact, list[Frame]]:
@@ -71,8 +59,8 @@ class Stand:
             created_at=0.0,
             attempt=1,
         )
-        runner = JobRunner(self.store, cast(WorkerLeases, self.leases), threading.Event())
-        (artifact,) = runner.run(Hold(job), self.backend)
+        hold = Hold(job, lambda: self.told.append((hold.sign.progress or 0.0, hold.sign.message)))
+        (artifact,) = JobRunner(self.store, threading.Event()).run(hold, self.backend)
         path = self.store.path(artifact.key)
         assert path is not None
         return job, artifact, list(read_frames(path))
@@ -134,7 +122,7 @@ def test_a_long_video_goes_on_past_what_the_model_makes_at_once(stand: Stand) ->
 def test_progress_is_over_the_whole_by_length(stand: Stand, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("framegate.adapters.queue.context.REPORT_SECONDS", 0.0)
     stand.make(fps=10.0, storyboard=scenes(("one", 1.0), ("two", 3.0)))
-    told = stand.leases.told
+    told = stand.told
     fractions = [fraction for fraction, _ in told]
     assert fractions == sorted(fractions)
     first = [fraction for fraction, message in told if message.startswith("shot 1 of 2: ")]

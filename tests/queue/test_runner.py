@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import av
 import numpy as np
@@ -16,23 +16,14 @@ from framegate.adapters.media.frames import read_frames
 from framegate.adapters.queue.pulse import Hold
 from framegate.adapters.queue.runner import JobRunner
 from framegate.adapters.stores.folder import FolderStore
-from framegate.adapters.stores.leases import Verdict, WorkerLeases
 from framegate.core.backend import Backend, FinishedFile, FrameStream, GenerationContext, Output, Sound
 from framegate.core.errors import GenerationFailed, JobCancelled
-from framegate.core.jobs import Job
 from framegate.core.types import Artifact, MediaKind, Shot, Task
 
 if TYPE_CHECKING:
     from framegate.core.backend import Frame
 
 WIDTH, HEIGHT, FPS = 64, 48, 8.0
-
-
-class SilentLeases:
-    """A store that never has anything to say."""
-
-    def beat(self, job: Job, progress: float | None = None, message: str = "") -> Verdict:
-        return Verdict.OK
 
 
 def shot(num_frames: int, **changes: object) -> Shot:
@@ -54,7 +45,7 @@ def run(backend: Backend, folder: Path, *shots: Shot) -> tuple[Path, Artifact]:
     job = replace(make_job("job"), shots=shots)
     if shots[0].task.output == MediaKind.IMAGE:
         job = replace(job, request=replace(job.request, task=Task.TEXT_TO_IMAGE))
-    runner = JobRunner(store, cast(WorkerLeases, SilentLeases()), threading.Event())
+    runner = JobRunner(store, threading.Event())
     [artifact] = runner.run(Hold(job), backend)
     path = store.path(artifact.key)
     assert path is not None

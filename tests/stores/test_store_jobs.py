@@ -125,7 +125,7 @@ def test_watchers_see_every_state(valkey: EmbeddedValkey, client: redis.Redis) -
             job = await asyncio.to_thread(leases.claim, "q-test")
             assert job is not None
             await next_state()
-            await asyncio.to_thread(leases.beat, job, 0.5, "half")
+            await asyncio.to_thread(leases.beat, job.id, job.attempt, 0.5, "half")
             await next_state()
             await asyncio.to_thread(leases.succeed, job, ())
             await next_state()

@@ -171,7 +171,7 @@ class StoreMachine(RuleBasedStateMachine):
         held = self.held.get(worker)
         if held is None:
             return
-        verdict = self.leases[worker].beat(held, progress, "drawing")
+        verdict = self.leases[worker].beat(held.id, held.attempt, progress, "drawing")
         if not self.is_current(worker):
             assert verdict == Verdict.LOST
             return
@@ -261,7 +261,8 @@ class StoreMachine(RuleBasedStateMachine):
         self.forgotten.append(job)
         (self.deleted if job.id in self.deleted else self.jobs).pop(job.id)
         for worker in held_by:
-            assert self.leases[worker].beat(self.held.pop(worker)) == Verdict.LOST
+            held = self.held.pop(worker)
+            assert self.leases[worker].beat(held.id, held.attempt) == Verdict.LOST
 
     @rule()
     def forget_too_early(self) -> None:

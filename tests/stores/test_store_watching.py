@@ -73,7 +73,7 @@ def test_watchers_share_what_is_read(
         for beat in range(1, BEATS):
             for worker, job in zip(workers, running, strict=True):
                 assert job is not None
-                await asyncio.to_thread(worker.beat, job, beat / BEATS)
+                await asyncio.to_thread(worker.beat, job.id, job.attempt, beat / BEATS)
             await asyncio.sleep(0.02)
         for worker, job in zip(workers, running, strict=True):
             assert job is not None

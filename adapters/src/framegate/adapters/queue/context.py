@@ -3,15 +3,12 @@
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import redis
-
 from framegate.adapters.queue.looks import Looks
 from framegate.adapters.queue.pulse import Hold
-from framegate.adapters.stores.leases import Verdict, WorkerLeases
+from framegate.adapters.stores.leases import Verdict
 from framegate.core.errors import JobCancelled
 
 if TYPE_CHECKING:
@@ -32,7 +29,6 @@ class JobContext:
         self,
         *,
         hold: Hold,
-        leases: WorkerLeases,
         abandon: threading.Event,
         workdir: Path,
         shot_index: int,
@@ -43,7 +39,6 @@ class JobContext:
     ) -> None:
         self._looks = looks
         self._hold = hold
-        self._leases = leases
         self._abandon = abandon
         self._shot = shot_index
         self._reported_at = 0.0
@@ -62,11 +57,8 @@ class JobContext:
         done = sum(frames[: self._shot]) + frames[self._shot] * min(step, total) / max(total, 1)
         if len(frames) > 1:
             message = f"shot {self._shot + 1} of {len(frames)}: {message}".rstrip(": ")
-        # Progress is a courtesy: the pulse keeps trying to reach the store.
-        with suppress(redis.RedisError):
-            # All done is said by the end of the job, not by its last step.
-            self._hold.told(self._leases.beat(self._hold.job, min(done / sum(frames), 0.99), message))
-        self.check_cancelled()
+        # All done is said by the end of the job, not by its last step.
+        self._hold.report(min(done / sum(frames), 0.99), message)
 
     def show(self, picture: "Callable[[], Frame]") -> None:
         self.check_cancelled()

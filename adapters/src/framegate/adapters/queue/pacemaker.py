@@ -27,6 +27,8 @@ from framegate.adapters.stores.records import CANCEL_CHANNEL
 from framegate.core.ports import WorkerInfo
 
 BEAT_SECONDS = 1.0
+LOOK_SECONDS = 0.1
+"""How soon progress is passed on."""
 STALLED_SECONDS = 600.0
 """How long a worker may give no sign before it counts as hung and is killed, so that its job can go on."""
 
@@ -41,16 +43,20 @@ class Begin(Struct, frozen=True):
 
 
 class Sign(Struct, frozen=True, omit_defaults=True):
-    """The worker's sign of life, every `BEAT_SECONDS` and whenever it takes or leaves a job: which it runs."""
+    """The worker's sign of life, every `BEAT_SECONDS` and whenever something changes: what it runs, and how
+    far that is."""
 
     job: str = ""
     attempt: int = 0
+    progress: float | None = None
+    message: str = ""
 
 
 class Told(Struct, frozen=True):
-    """What a beat for the job of ``sign`` was answered."""
+    """What a beat for an attempt at a job was answered."""
 
-    sign: Sign
+    job: str
+    attempt: int
     verdict: Verdict
 
 
@@ -60,7 +66,7 @@ class Pacemaker:
         self._client = connect(begin.queue_url)
         self._leases = WorkerLeases(self._client, begin.worker.id)
         self._out = out
-        self._sign = Sign()
+        self._sign = self._beaten = Sign()
         self._signed_at = time.monotonic()
 
     def take(self, sign: Sign) -> None:
@@ -84,24 +90,29 @@ class Pacemaker:
     def _beat(self) -> None:
         sign = self._sign
         if sign.job:
-            verdict = self._leases.renew(sign.job, sign.attempt)
-            self._tell(Told(sign, verdict))
+            progress = None if sign == self._beaten else sign.progress
+            self._tell(sign, self._leases.beat(sign.job, sign.attempt, progress, sign.message))
+        self._beaten = sign
         self._leases.announce(replace(self._worker, job=sign.job))
         lost, _ = self._leases.sweep()
         if lost:
             log.warning("jobs_of_dead_workers_taken", count=lost)
 
-    def _tell(self, told: Told) -> None:
+    def _tell(self, sign: Sign, verdict: Verdict) -> None:
+        told = Told(sign.job, sign.attempt, verdict)
         self._out.write(msgspec.json.encode(told).decode() + "\n")
         self._out.flush()
 
     def _wait(self, subscription: PubSub) -> None:
-        """Until the next beat is due, or the job at hand is cancelled."""
+        """Until the next beat is due, or there is progress, or the job at hand is cancelled."""
         due = time.monotonic() + BEAT_SECONDS
         while (left := due - time.monotonic()) > 0:
             self._look_after_worker()
-            message = cast("dict[str, str] | None", subscription.get_message(timeout=min(left, 0.25)))
-            if message is not None and message["data"] == self._sign.job:
+            message = cast("dict[str, str] | None", subscription.get_message(timeout=min(left, LOOK_SECONDS)))
+            sign = self._sign
+            if message is not None and message["data"] == sign.job:
+                return
+            if sign != self._beaten and sign.job:
                 return
 
     def _look_after_worker(self) -> None:

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 
 import msgspec
@@ -18,10 +19,15 @@ log = structlog.get_logger(__name__)
 
 
 class Hold:
-    """The job that a worker runs now; shared between its thread and the pulse."""
+    """The job that a worker runs now, and how far it is; shared between its thread and the pulse.
 
-    def __init__(self, job: Job) -> None:
+    ``say`` gives a sign to the pacemaker. It never waits for Valkey, and so the model doesn't either.
+    """
+
+    def __init__(self, job: Job, say: Callable[[], None] = lambda: None) -> None:
         self.job = job
+        self.sign = Sign(job.id, job.attempt)
+        self._say = say
         self._lock = threading.Lock()
         self._verdict = Verdict.OK
 
@@ -29,9 +35,10 @@ class Hold:
     def verdict(self) -> Verdict:
         return self._verdict
 
-    @property
-    def sign(self) -> Sign:
-        return Sign(self.job.id, self.job.attempt)
+    def report(self, progress: float, message: str) -> None:
+        """Tell how far the job is (0.0–1.0)."""
+        self.sign = Sign(self.job.id, self.job.attempt, progress, message)
+        self._say()
 
     def told(self, verdict: Verdict) -> None:
         """Take what a beat answered. Once told to stop, it stays so."""
@@ -74,7 +81,7 @@ class Pulse:
             self._leases.withdraw()
 
     def hold(self, job: Job) -> Hold:
-        hold = self._hold = Hold(job)
+        hold = self._hold = Hold(job, self._give_sign)
         self._give_sign()
         return hold
 
@@ -99,7 +106,7 @@ class Pulse:
             for line in pacemaker.stdout:
                 told = msgspec.json.decode(line, type=Told)
                 hold = self._hold
-                if hold is not None and hold.sign == told.sign:
+                if hold is not None and (hold.job.id, hold.job.attempt) == (told.job, told.attempt):
                     hold.told(told.verdict)
             code = pacemaker.wait()
             if self._stopping.is_set():

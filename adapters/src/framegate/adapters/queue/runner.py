@@ -19,7 +19,6 @@ from framegate.adapters.queue.looks import Looks
 from framegate.adapters.queue.prelude import Prelude
 from framegate.adapters.queue.pulse import Hold
 from framegate.adapters.queue.soundtrack import Soundtrack
-from framegate.adapters.stores.leases import WorkerLeases
 from framegate.core.backend import Backend, FinishedFile, FrameStream, Output
 from framegate.core.errors import GenerationFailed
 from framegate.core.jobs import Job
@@ -36,9 +35,8 @@ class JobRunner:
     ``abandon`` is set when the worker must stop before the job is done.
     """
 
-    def __init__(self, artifacts: ArtifactStore, leases: WorkerLeases, abandon: threading.Event) -> None:
+    def __init__(self, artifacts: ArtifactStore, abandon: threading.Event) -> None:
         self._artifacts = artifacts
-        self._leases = leases
         self._abandon = abandon
 
     def run(self, hold: Hold, backend: Backend) -> tuple[Artifact, ...]:
@@ -86,7 +84,6 @@ class JobRunner:
         own.mkdir(exist_ok=True)
         return JobContext(
             hold=hold,
-            leases=self._leases,
             abandon=self._abandon,
             workdir=own,
             shot_index=index,

@@ -62,7 +62,7 @@ class WorkerProcess:
         self._leases = WorkerLeases(self._client, self.id)
         self._abandon = threading.Event()
         self._stop = threading.Event()
-        self._runner = JobRunner(artifacts, self._leases, self._abandon)
+        self._runner = JobRunner(artifacts, self._abandon)
         self._pulse = Pulse(queue_url, self._leases, self._describe())
 
     def run(self) -> None:

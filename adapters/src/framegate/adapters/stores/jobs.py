@@ -40,38 +40,20 @@ class ValkeyJobStore:
         new = newcomer(job_id, owner, limits, once)
         with outages_as_unavailable():
             outcome, found = await self._foresee(keys=[PREFIX], args=[msgspec.json.encode(new)])
-        return await self._judge(outcome, found, limits)
+        _refuse(outcome, found, limits)
+        return await self.get(found) if outcome == "earlier" else None
 
     async def submit(self, job: Job, *, limits: Limits, once: Once | None = None) -> Job:
-        new = entry(job, limits, once)
-        with outages_as_unavailable():
-            outcome, found = await self._submit(
-                keys=[PREFIX], args=[msgspec.json.encode(new), encode_job(job)]
-            )
-        return await self._judge(outcome, found, limits) or job
-
-    async def _judge(self, outcome: str, found: str, limits: Limits) -> Job | None:
-        """What a script said to a new job: nothing is against it, or the earlier job, or an error."""
-        match outcome:
-            case "new":
-                return None
-            case "earlier":
-                return await self.get(found)
-            case "mismatch":
-                raise IdempotencyMismatch(
-                    "This idempotency key was used for another request; a new request needs a new key."
-                )
-            case "exists":
-                raise JobExists(f"There is a job with the id {found} already.", param="job_id")
-            case "full":
-                most = limits.max_queued
-                raise QueueFull(f"The queue is full ({most} jobs are waiting).", limit=most)
-            case "owner_full":
-                most = limits.owner_max_queued
-                raise KeyLimitReached(f"This key has {most} jobs waiting, which is its limit.")
-            case _:
-                most = limits.owner_max_active
-                raise KeyLimitReached(f"This key has {most} jobs at once, which is its limit.")
+        arguments = [msgspec.json.encode(entry(job, limits, once)), encode_job(job)]
+        while True:
+            with outages_as_unavailable():
+                outcome, found = await self._submit(keys=[PREFIX], args=arguments)
+            _refuse(outcome, found, limits)
+            if outcome == "new":
+                return job
+            if earlier := await self.get(found):
+                return earlier
+            # It was deleted in between, and is not known any more.
 
     async def get(self, job_id: str) -> Job | None:
         with outages_as_unavailable():
@@ -196,6 +178,28 @@ class ValkeyJobStore:
         with outages_as_unavailable():
             ids = await self._client.zrange(index, "-inf", ended, byscore=True, offset=0, num=limit)
             return await self._get_many(cast("list[str]", ids), deleted=True)
+
+
+def _refuse(outcome: str, found: str, limits: Limits) -> None:
+    """Raise what a script said against a new job, if anything."""
+    match outcome:
+        case "new" | "earlier":
+            return
+        case "mismatch":
+            raise IdempotencyMismatch(
+                "This idempotency key was used for another request; a new request needs a new key."
+            )
+        case "exists":
+            raise JobExists(f"There is a job with the id {found} already.", param="job_id")
+        case "full":
+            most = limits.max_queued
+            raise QueueFull(f"The queue is full ({most} jobs are waiting).", limit=most)
+        case "owner_full":
+            most = limits.owner_max_queued
+            raise KeyLimitReached(f"This key has {most} jobs waiting, which is its limit.")
+        case _:
+            most = limits.owner_max_active
+            raise KeyLimitReached(f"This key has {most} jobs at once, which is its limit.")
 
 
 def _job_key(job_id: str) -> str:

@@ -45,16 +45,10 @@ class WorkerLeases:
         fields = dict(zip(found[::2], found[1::2], strict=True))
         return decode_job(fields) if fields else None
 
-    def beat(self, job: Job, progress: float | None = None, message: str = "") -> Verdict:
+    def beat(self, job_id: str, attempt: int, progress: float | None = None, message: str = "") -> Verdict:
         """Renew the lease, and tell how far the job is (0.0–1.0)."""
-        return self._tell(job.id, job.attempt, "" if progress is None else f"{progress:.6f}", message)
-
-    def renew(self, job_id: str, attempt: int) -> Verdict:
-        """Renew the lease of an attempt at a job."""
-        return self._tell(job_id, attempt, "", "")
-
-    def _tell(self, job_id: str, attempt: int, progress: str, message: str) -> Verdict:
-        arguments: list[str | float] = [job_id, self._worker, attempt, LEASE_SECONDS, progress, message]
+        told = "" if progress is None else f"{progress:.6f}"
+        arguments: list[str | float] = [job_id, self._worker, attempt, LEASE_SECONDS, told, message]
         return Verdict(self._beat(keys=[PREFIX], args=arguments))
 
     def succeed(self, job: Job, artifacts: tuple[Artifact, ...]) -> JobState | None:

@@ -1,0 +1,122 @@
+"""A flood against the cap, and a long run with random kills: memory stays flat, nothing is left behind.
+
+The short versions run with the suite. The whole ones::
+
+    FAULT_SUBMITS=100000 python -m pytest tests/faults/test_endurance.py -k flood
+    FAULT_MINUTES=30 python -m pytest tests/faults/test_endurance.py -k soak
+"""
+
+import os
+import random
+import signal
+import statistics
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import requests
+from running import RunningServer, eventually
+from trouble import trouble_environ
+
+from framegate.adapters.stores.connections import connect
+from framegate.adapters.stores.embedded import socket_url
+from framegate.adapters.stores.records import DRAMATIQ_NAMESPACE, PREFIX
+
+StartServer = Callable[..., RunningServer]
+
+SUBMITS = int(os.environ.get("FAULT_SUBMITS", "2000"))
+MINUTES = float(os.environ.get("FAULT_MINUTES", "0.4"))
+SEED = int(os.environ.get("FAULT_SEED", "1"))
+CAP, AT_ONCE = 20, 8
+DRIFT = 1.05
+BODY = {"prompt": "draw 1", "width": 64, "height": 64, "video_duration": 0.2}
+
+
+def memory(pid: int) -> int:
+    """Resident bytes that are the process's own."""
+    fields = Path(f"/proc/{pid}/statm").read_text().split()
+    return (int(fields[1]) - int(fields[2])) * os.sysconf("SC_PAGE_SIZE")
+
+
+@pytest.mark.timeout(120 + SUBMITS / 20)
+def test_a_flood_against_the_cap(start_server: StartServer) -> None:
+    config = f"[queue]\nmax_queued = {CAP}\n"
+    server = start_server(config=config, arguments=["--no-worker"], ready="/health")
+    local = threading.local()
+
+    def submit(_: int) -> int:
+        if not hasattr(local, "session"):
+            local.session = requests.Session()
+        answer: requests.Response = local.session.post(f"{server.url}/v1/tasks/video", json=BODY, timeout=60)
+        if answer.status_code == 503:
+            assert int(answer.headers["Retry-After"]) > 0
+        return answer.status_code
+
+    counted: Counter[int] = Counter()
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        counted.update(pool.map(submit, range(SUBMITS // 4)))
+        warm = memory(server.process.pid)
+        counted.update(pool.map(submit, range(SUBMITS - SUBMITS // 4)))
+        full = memory(server.process.pid)
+    assert counted == {200: CAP, 503: SUBMITS - CAP}
+    assert full <= warm * DRIFT, f"{warm:,} bytes after a quarter, {full:,} at the end"
+
+    times: list[float] = []
+    for _ in range(30):
+        started = time.perf_counter()
+        assert submit(0) == 503
+        times.append(time.perf_counter() - started)
+    assert statistics.median(times) < 0.05
+
+
+@pytest.mark.timeout(180 + 60 * MINUTES)
+def test_a_soak_with_random_kills(start_server: StartServer, tmp_path: Path) -> None:
+    config = (
+        '[storage]\nretention = "2s"\nrecord_retention = "4s"\n[presets]\nlightx2v = { video = "trouble" }\n'
+    )
+    environ = trouble_environ(tmp_path / "plugin")
+    server = start_server(config=config, environ=environ, arguments=["--processes", "2"])
+    spared = eventually(lambda: server.worker_pids() if len(server.worker_pids()) == 2 else None)[0]
+    draw = random.Random(SEED)
+    warm_after = time.monotonic() + 60 * MINUTES / 4
+    until = time.monotonic() + 60 * MINUTES
+    next_kill = time.monotonic() + draw.uniform(2, 10)
+    warm: dict[int, int] = {}
+    submitted = 0
+    while time.monotonic() < until:
+        answer = requests.post(f"{server.url}/v1/tasks/video", json=BODY, timeout=60)
+        assert answer.status_code == 200, answer.text
+        submitted += 1
+        time.sleep(draw.uniform(0, 0.2))  # a client that thinks
+        if time.monotonic() > next_kill:
+            for victim in set(server.worker_pids()) - {spared}:
+                os.kill(victim, signal.SIGKILL)
+            next_kill = time.monotonic() + draw.uniform(5, 40)
+        if not warm and time.monotonic() > warm_after:
+            warm = {pid: memory(pid) for pid in (server.process.pid, spared)}
+    assert submitted > 10
+    eventually(lambda: _left(server) == (set(), []), seconds=90, what="the end of all jobs and their files")
+    for pid, before in warm.items():
+        now = memory(pid)
+        # A short run says little about growth; it is still no leak of its own size.
+        assert now <= before * (DRIFT if MINUTES >= 10 else 1.3), (
+            f"{before:,} bytes at first, {now:,} at last"
+        )
+
+
+def _left(server: RunningServer) -> tuple[set[str], list[Path]]:
+    """What jobs have left in Valkey and among the files."""
+    client = connect(socket_url(server.data_dir))
+    kept = ("seq", "tickets", "turns", "queues", "served:", "worker:", "workers", DRAMATIQ_NAMESPACE)
+    keys = {str(key).removeprefix(PREFIX) for key in client.keys(f"{PREFIX}*")}
+    client.close()
+    files = [path for path in (server.data_dir / "files").rglob("*") if path.is_file()]
+    return {
+        key
+        for key in keys
+        if not f"{PREFIX}{key}".startswith(DRAMATIQ_NAMESPACE) and not key.startswith(kept)
+    }, files
