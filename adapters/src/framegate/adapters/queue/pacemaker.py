@@ -44,12 +44,13 @@ class Begin(Struct, frozen=True):
 
 class Sign(Struct, frozen=True, omit_defaults=True):
     """The worker's sign of life, every `BEAT_SECONDS` and whenever something changes: what it runs, and how
-    far that is."""
+    far that is. ``worker`` is the worker itself where that has changed: models and problems come and go."""
 
     job: str = ""
     attempt: int = 0
     progress: float | None = None
     message: str = ""
+    worker: WorkerInfo | None = None
 
 
 class Told(Struct, frozen=True):
@@ -70,6 +71,7 @@ class Pacemaker:
         self._signed_at = time.monotonic()
 
     def take(self, sign: Sign) -> None:
+        self._worker = sign.worker or self._worker
         self._sign, self._signed_at = sign, time.monotonic()
 
     def run(self) -> None:

@@ -9,6 +9,7 @@ from contextlib import suppress
 import msgspec
 import redis
 import structlog
+from msgspec.structs import replace
 
 from framegate.adapters.queue.pacemaker import BEAT_SECONDS, Begin, Sign, Told
 from framegate.adapters.stores.leases import Verdict, WorkerLeases
@@ -51,8 +52,10 @@ class Pulse:
     """Keeps a pacemaker running, and gives it a sign every `BEAT_SECONDS`, at once when a job is taken or
     left."""
 
-    def __init__(self, queue_url: str, leases: WorkerLeases, worker: WorkerInfo) -> None:
-        self._begin = Begin(queue_url, worker)
+    def __init__(self, queue_url: str, leases: WorkerLeases, describe: Callable[[], WorkerInfo]) -> None:
+        self._queue_url = queue_url
+        self._describe = describe
+        self._described = describe()
         self._leases = leases
         self._hold: Hold | None = None
         self._stopping = threading.Event()
@@ -65,7 +68,7 @@ class Pulse:
 
     def start(self) -> None:
         """Returns once the pacemaker beats."""
-        self._leases.announce(self._begin.worker)
+        self._leases.announce(self._described)
         self._pacemaker = self._start_pacemaker()
         for thread in self._threads:
             thread.start()
@@ -95,9 +98,13 @@ class Pulse:
 
     def _give_sign(self) -> None:
         hold = self._hold
+        sign = hold.sign if hold else Sign()
         with self._lock:
             if self._pacemaker is not None:
-                _write(self._pacemaker, hold.sign if hold else Sign())
+                worker = self._describe()
+                if worker != self._described:
+                    sign, self._described = replace(sign, worker=worker), worker
+                _write(self._pacemaker, sign)
 
     def _listen(self) -> None:
         pacemaker = self._pacemaker
@@ -124,7 +131,7 @@ class Pulse:
         pacemaker = subprocess.Popen(  # noqa: S603  # this interpreter, and a module of ours
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE
         )
-        _write(pacemaker, self._begin)
+        _write(pacemaker, Begin(self._queue_url, self._described))
         assert pacemaker.stdout is not None
         if not pacemaker.stdout.readline():  # it ended at once; no use trying without a pause
             self._stopping.wait(1)

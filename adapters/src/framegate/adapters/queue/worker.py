@@ -59,11 +59,12 @@ class WorkerProcess:
         self._version = version
         self._grace = shutdown_grace
         self._problems = problems
+        self._started_at = time.time()
         self._leases = WorkerLeases(self._client, self.id)
         self._abandon = threading.Event()
         self._stop = threading.Event()
         self._runner = JobRunner(artifacts, self._abandon)
-        self._pulse = Pulse(queue_url, self._leases, self._describe())
+        self._pulse = Pulse(queue_url, self._leases, self._describe)
 
     def run(self) -> None:
         """Work until SIGTERM or SIGINT; call it from the main thread."""
@@ -185,7 +186,7 @@ class WorkerProcess:
             device=self._models.device,
             version=self._version,
             models=tuple(sorted(self._models.specs)),
-            started_at=time.time(),
+            started_at=self._started_at,
             problems=self._problems.found,
         )
 
