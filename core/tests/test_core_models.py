@@ -477,7 +477,7 @@ def test_a_length_given_nearer_replaces_the_wider_one() -> None:
 @pytest.mark.parametrize(
     "values", [{"multiple_of": 0}, {"min_side": 65, "max_side": 64}, {"min_side": 64, "max_pixels": 4095}]
 )
-def test_size_rules_that_nothing_fits_are_refused(values: dict[str, int]) -> None:
+def test_size_rules_that_nothing_fits_are_refused(values: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="SizeRule"):
         SizeRule(**values)
 
