@@ -391,6 +391,7 @@ def test_two_workers_use_two_servers_at_once(
     tasks.append(submit(framegate, "small", "a boat", image))
     for fake in fakes:
         fake.wait_until_held()
+    for fake in fakes:
         fake.release()
     for task_id in tasks:
         succeeds(framegate, task_id, photo)

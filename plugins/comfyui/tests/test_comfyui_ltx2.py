@@ -10,6 +10,7 @@ import pytest
 import requests
 from comfyui_client import ComfyUIClient
 from fake_comfyui.process import LTX2_FILES, FakeComfyUI
+from graphs import noisy_video
 from running import RunningServer, eventually
 from serving import ask, config, data_uri, differs, ended, frames_of, linked, refusal, state, submit
 
@@ -119,16 +120,23 @@ def test_progress_is_weighted_by_the_samplers_steps(
     assert ended(serving, task_id)["progress"] == 100
 
 
-def test_another_server_that_has_the_models(
+def test_a_server_that_lacks_the_models_is_passed_over(
     equipped: FakeComfyUI,
     comfyui: ComfyUIClient,
     start_server: StartServer,
     photo: Path,
 ) -> None:
     server = start_server(config=config(comfyui.url, equipped.url))
-    for seed in range(2):
-        video = linked(ask(server, "ltx2_landscape", "a boat", data_uri(photo), seed=seed))
-        assert len(frames_of(video)) == 121
+    busy = ComfyUIClient(equipped.url)
+    busy.upload(photo, name="foreign.jpg")
+    equipped.hold("CreateVideo")
+    busy.submit(noisy_video("foreign.jpg"), "somebody")
+    equipped.wait_until_held()
+    before = len(equipped.prompts())
+    task_id = submit(server, "ltx2_landscape", "a boat", data_uri(photo))
+    eventually(lambda: len(equipped.prompts()) > before, what="the prompt")
+    equipped.release()
+    assert ended(server, task_id)["status"] == "completed"
 
 
 def test_sizes_that_a_file_gets_wrong() -> None:

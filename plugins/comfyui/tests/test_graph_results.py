@@ -55,9 +55,8 @@ def frames_and_seconds(path: Path) -> tuple[int, dict[str, float]]:
     with av.open(path) as video:
         frames = sum(1 for _ in video.decode(video=0))
     with av.open(path) as video:
-        ends = {
-            str(stream.type): float((stream.duration or 0) * (stream.time_base or 0))
-            for stream in video.streams
+        ends: dict[str, float] = {
+            stream.type: float((stream.duration or 0) * (stream.time_base or 0)) for stream in video.streams
         }
     return frames, ends
 

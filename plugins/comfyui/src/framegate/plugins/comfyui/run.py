@@ -3,7 +3,7 @@
 import asyncio
 import time
 import uuid
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,6 @@ import structlog
 from framegate.core.backend import FinishedFile, GenerationContext
 from framegate.core.errors import GenerationFailed
 from framegate.core.types import MediaKind, Shot
-from framegate.plugins.comfyui.bindings import find_parameters
 from framegate.plugins.comfyui.client import (
     AccessRefused,
     ComfyClient,
@@ -24,18 +23,12 @@ from framegate.plugins.comfyui.client import (
 )
 from framegate.plugins.comfyui.complaints import blocks_output, execution_error, refusal
 from framegate.plugins.comfyui.config import ComfyConfig
-from framegate.plugins.comfyui.faults import WorkflowFault
-from framegate.plugins.comfyui.graph import Graph, is_link
 from framegate.plugins.comfyui.loose import items, table
+from framegate.plugins.comfyui.order import SUBFOLDER, build_prompt
 from framegate.plugins.comfyui.progress import GraphProgress
-from framegate.plugins.comfyui.pruning import pruned
 from framegate.plugins.comfyui.results import files_of, suffix_of, with_sound, without_metadata
-from framegate.plugins.comfyui.schema import NodeSchema
-from framegate.plugins.comfyui.values import bind_values, content_name, media_files, shot_values
-from framegate.plugins.comfyui.vocabulary import Key
-from framegate.plugins.comfyui.workflow import Workflow, as_prompt
+from framegate.plugins.comfyui.workflow import Workflow
 
-SUBFOLDER = "framegate"
 _TOTAL = 1000
 _LOOK_SECONDS = 1.0
 _LOOK_SECONDS_LIVE = 5.0
@@ -76,7 +69,13 @@ class GraphRun:
         JobCancelled: passed through; the prompt is withdrawn.
         """
         try:
-            prompt = await self._prompt()
+            prompt = await build_prompt(
+                self._client,
+                self._workflow,
+                self._shot,
+                self._context,
+                prefix=f"{SUBFOLDER}/{self._prompt_id}",
+            )
             listening = asyncio.create_task(self._listen())
             try:
                 await self._submit(prompt)
@@ -93,56 +92,6 @@ class GraphRun:
         except UnexpectedAnswer as error:
             log.warning("comfyui_strange", status=error.status, body=str(error.body)[:500])
             raise GenerationFailed(f"ComfyUI gave an unexpected answer (status {error.status}).") from error
-
-    async def _prompt(self) -> dict[str, Any]:
-        """The graph with the shot in it; input files are uploaded."""
-        workflow = self._workflow
-        files = media_files(workflow, self._context)
-        graph = await self._graph({key for key, path in files.items() if path is None})
-        bound = {parameter.node for parameter in workflow.parameters} & graph.keys()
-        schema = await self._schema({graph[node].class_type for node in bound})
-        try:
-            parameters = find_parameters(graph, schema)
-        except WorkflowFault as fault:
-            raise GenerationFailed(
-                f"The workflow {workflow.name} does not fit this ComfyUI: {fault}."
-            ) from fault
-        values: dict[Key, Any] = shot_values(self._shot)
-        for key, path in files.items():
-            if path is not None:
-                name = await asyncio.to_thread(content_name, path)
-                values[key] = await self._upload(path, name)
-        changes = bind_values(parameters, values, schema, graph)
-        for node in graph.values():
-            prefix = node.inputs.get("filename_prefix")
-            if isinstance(prefix, str) and not is_link(prefix):
-                # A name of its own for each run: an unchanged graph would be answered from the cache.
-                changes[node.id, "filename_prefix"] = f"{SUBFOLDER}/{self._prompt_id}"
-        return as_prompt(graph, changes)
-
-    async def _graph(self, missing: Collection[Key]) -> Graph:
-        """The workflow's graph without the loaders of what was not given."""
-        workflow = self._workflow
-        loaders = {parameter.node for parameter in workflow.parameters if parameter.key in missing}
-        if not loaders:
-            return workflow.graph
-        graph = pruned(workflow.graph, loaders, await self._schema(workflow.classes))
-        if workflow.output not in graph:
-            named = " and an ".join(sorted(key.replace("_", " ") for key in missing))
-            raise GenerationFailed(f"The workflow {workflow.name} needs an input {named}; none was given.")
-        return graph
-
-    async def _upload(self, path: Path, name: str) -> str:
-        try:
-            return await self._client.upload(path, name, SUBFOLDER)
-        except UnexpectedAnswer as error:
-            if error.status != 413:
-                raise
-            raise GenerationFailed("The input file is larger than what ComfyUI takes.") from error
-
-    async def _schema(self, classes: set[str]) -> dict[str, NodeSchema]:
-        found = await asyncio.gather(*(self._client.schema(name) for name in sorted(classes)))
-        return {name: node for answer in found for name, node in answer.items()}
 
     async def _submit(self, prompt: Mapping[str, Any]) -> None:
         self._say("sent to ComfyUI")
