@@ -195,6 +195,12 @@ def test_what_can_not_be_decoded_in_one_piece_is_decoded_in_tiles(
     assert not pipeline_of(backend).vae.use_tiling
 
 
+def test_sizes_are_warmed_up(load: Load, tmp_path: Path) -> None:
+    warm = load("sdxl", warm_up=["96x64x1"])
+    context = RecordingContext(tmp_path)
+    assert np.array_equal(made(warm, SHOT, context), made(load("sdxl"), SHOT, context))
+
+
 def test_tiles_can_be_asked_for(load: Load) -> None:
     assert pipeline_of(load("sdxl", vae_tiling="on")).vae.use_tiling
 

@@ -339,6 +339,11 @@ def test_an_unknown_option_is_named(models: Path) -> None:
         loaded(models / "ltx2", stage=2)
 
 
+def test_sizes_are_warmed_up(models: Path, ltx2: Ltx2Backend, tmp_path: Path) -> None:
+    warm = loaded(models / "ltx2", warm_up=["96x64x17"])
+    assert same(made(warm, FULL, tmp_path)[0], made(ltx2, FULL, tmp_path)[0])
+
+
 def test_predicted_steps_are_close_and_not_the_same(models: Path, ltx2: Ltx2Backend, tmp_path: Path) -> None:
     shot = msgspec.structs.replace(FAST, num_inference_steps=8)
     exact, _ = made(ltx2, shot, tmp_path)

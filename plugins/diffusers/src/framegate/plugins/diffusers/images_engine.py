@@ -62,6 +62,8 @@ class ImagesEngine(Engine):
             pipeline.set_progress_bar_config(disable=True)
             remember_prompts(pipeline, self.prompts)
         log.info("model_recognised", pipelines=[type(each).__name__ for each in self._pipelines.values()])
+        if Task.TEXT_TO_IMAGE in self._pipelines:
+            self.warm_up(Task.TEXT_TO_IMAGE)
 
     def memory_needed(self) -> int:
         folder = local_folder(self.source)
