@@ -74,7 +74,7 @@ def discover(points: Iterable[EntryPoint] | None = None) -> Plugins:
                 version,
                 models=tuple(model.id for model in own_models),
                 dialects=tuple(dialect.name for dialect in own_dialects),
-                missing="; ".join(dict.fromkeys(filter(None, map(missing_for, own_models)))),
+                missing="; ".join(dict.fromkeys(lack for spec in own_models if (lack := missing_for(spec)))),
             )
         )
     return Plugins(
