@@ -11,16 +11,18 @@ makes as many steps as it takes to time one, and the whole video's time is compu
 import argparse
 import gc
 import statistics
+import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import structlog
 import torch
 from diffusers import LTX2Pipeline, WanImageToVideoPipeline, WanPipeline
 from diffusers.utils import encode_video, export_to_video
@@ -41,9 +43,23 @@ from framegate.plugins.diffusers.testing import full_size
 
 GIB = 2**30
 CACHE_INTERVAL = 3
-CACHED = {"cache": "taylorseer", "cache_interval": CACHE_INTERVAL}
+CACHED: dict[str, Any] = {"cache": "taylorseer", "cache_interval": CACHE_INTERVAL}
 """The step cache whose saving does not depend on what the weights are."""
-NONE = {"attention": "native", "compile": False}
+COLUMNS = (
+    "run",
+    "s/step",
+    "×",
+    "steps",
+    "denoising s",
+    "×",
+    "ms before the first step, in the first job and the next",
+    "rest s",
+    "video s",
+    "×",
+    "first video s",
+    "peak GiB",
+)
+NONE: dict[str, Any] = {"attention": "native", "compile": False}
 
 
 @dataclass(frozen=True)
@@ -175,6 +191,9 @@ class Stopwatch:
         if len(self._times.steps) == self._left_after:
             raise JobCancelled
 
+    def show(self, picture: Callable[[], Any]) -> None:
+        return
+
     def check_cancelled(self) -> None:
         return
 
@@ -252,7 +271,7 @@ class Bench:
         return times
 
     @contextmanager
-    def loaded(self, options: Mapping[str, Any]) -> Iterator[DiffusersBackend]:
+    def loaded(self, options: Mapping[str, Any]) -> Generator[DiffusersBackend]:
         backend: DiffusersBackend = load_object(self.case.backend)(str(self.source), options)
         weights = full_size.random_weights(self.case.full, self.device) if self.full else nullcontext()
         with weights:
@@ -327,7 +346,7 @@ def synchronize() -> None:
 
 
 @contextmanager
-def _noting_first_forward(transformer: Any, times: Times) -> Iterator[None]:
+def _noting_first_forward(transformer: Any, times: Times) -> Generator[None]:
     def entered(*arguments: object) -> None:
         if not times.first_step:
             times.first_step = times.now()
@@ -399,8 +418,7 @@ def table(rows: Sequence[Row]) -> str:
     """Markdown. The first row is what the others are compared with."""
     plain = rows[0]
     lines = [
-        "| run | s/step | × | steps | denoising s | × | first, next wait ms | rest s | video s | × "
-        "| first video s | peak GiB |",
+        f"| {' | '.join(COLUMNS)} |",
         "|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|",
     ]
     for row in rows:
@@ -440,6 +458,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, help="a file that the tables are written to as well")
     asked = parser.parse_args()
     quieten()
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     device = torch.device(asked.device)
     where = torch.cuda.get_device_name(device) if device.type == "cuda" else "the CPU, with tiny models"
     parts = [f"torch {torch.__version__}, on {where}."]

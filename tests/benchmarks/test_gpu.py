@@ -19,7 +19,7 @@ def test_every_run_gives_a_row(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     text = output.read_text(encoding="utf-8")
-    assert text.strip() in done.stdout.replace("\n\n\n", "\n\n")
+    assert text.strip() == done.stdout.replace("\n\n\n", "\n\n").strip()
     assert "Left out" not in text, done.stderr
     rows = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("| ")][1:]
     assert [row[0] for row in rows] == [

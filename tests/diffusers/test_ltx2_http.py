@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import requests
 from event_stream import Told
+from numpy.typing import NDArray
 from PIL import Image
 from running import RunningServer
 from tiny_models import TinyModel, tiny_model
@@ -134,18 +135,19 @@ def test_chat_tells_the_steps(ltx2: RunningServer) -> None:
     assert re.search(r"\d+% \((step [12] of 2|decoding)\)", told.progress)
 
 
-def pictured(server: RunningServer, **fields: Any) -> Image.Image:
+def pictured(server: RunningServer, **fields: Any) -> NDArray[np.uint8]:
     body = {"prompt": "a boat on a lake", "seed": 7, **fields}
     answer = requests.post(f"{server.url}/v1/tasks/image/sync?timeout_seconds=150", json=body, timeout=170)
     assert answer.status_code == 200, answer.text
     assert answer.headers["Content-Type"] == "image/png"
-    return Image.open(io.BytesIO(answer.content))
+    with Image.open(io.BytesIO(answer.content)) as picture:
+        return np.asarray(picture)
 
 
 def test_pictures_from_text_and_from_a_picture(ltx2: RunningServer, photo: Path) -> None:
     small = {"target_shape": [64, 96]}
     first = pictured(ltx2, **small)
-    assert first.size == (96, 64)
+    assert first.shape == (64, 96, 3)
     assert np.array_equal(first, pictured(ltx2, **small))
     assert not np.array_equal(first, pictured(ltx2, **{**small, "seed": 8}))
     source = base64.b64encode(photo.read_bytes()).decode()

@@ -17,7 +17,7 @@ from framegate.core.models import fit
 from framegate.core.testing import BackendContract, RecordingContext
 from framegate.core.types import GenerationRequest, Shot, Task
 from framegate.plugins.diffusers import testing
-from framegate.plugins.diffusers.images import IMAGE, IMAGES
+from framegate.plugins.diffusers.images import IMAGE, IMAGE_EDIT, IMAGES
 from framegate.plugins.diffusers.images_backend import ImagesBackend
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -53,6 +53,14 @@ class TestStableDiffusionXL(BackendContract):
     @pytest.fixture
     def backend(self, tiny_model: TinyModel) -> Backend:
         return ImagesBackend(str(tiny_model("sdxl")))
+
+
+class TestFluxKontext(BackendContract):
+    spec: ClassVar = IMAGE_EDIT
+
+    @pytest.fixture
+    def backend(self, tiny_model: TinyModel) -> Backend:
+        return ImagesBackend(str(tiny_model("flux_kontext")))
 
 
 class TestQwenImage(BackendContract):
@@ -195,6 +203,12 @@ def test_what_can_not_be_decoded_in_one_piece_is_decoded_in_tiles(
     assert not pipeline_of(backend).vae.use_tiling
 
 
+def test_sizes_are_warmed_up(load: Load, tmp_path: Path) -> None:
+    warm = load("sdxl", warm_up=["96x64x1"])
+    context = RecordingContext(tmp_path)
+    assert np.array_equal(made(warm, SHOT, context), made(load("sdxl"), SHOT, context))
+
+
 def test_tiles_can_be_asked_for(load: Load) -> None:
     assert pipeline_of(load("sdxl", vae_tiling="on")).vae.use_tiling
 
@@ -217,6 +231,21 @@ def test_loras_are_merged(load: Load, tmp_path: Path, name: str, component: str)
     plain = made(load(name), SHOT, context)
     merged = load(name, loras=[{"source": str(lora), "component": component}])
     assert not np.array_equal(plain, made(merged, SHOT, context))
+
+
+@pytest.mark.parametrize("size", [(96, 64), (64, 160)])
+def test_an_edited_picture_has_the_size_asked_for(
+    load: Load, tmp_path: Path, picture: Path, other_picture: Path, size: tuple[int, int]
+) -> None:
+    backend = load("flux_kontext")
+    shot = replace(SHOT, task=Task.IMAGE_TO_IMAGE, width=size[0], height=size[1])
+    made_of, made_of_other = (
+        made(backend, shot, RecordingContext(tmp_path, image=path)) for path in (picture, other_picture)
+    )
+    assert made_of.shape == (1, size[1], size[0], 3)
+    assert not np.array_equal(made_of, made_of_other)
+    stronger = replace(shot, guidance_scale=9.0)
+    assert not np.array_equal(made_of, made(backend, stronger, RecordingContext(tmp_path, image=picture)))
 
 
 def test_a_picture_of_another_shape_is_cropped(load: Load, tmp_path: Path) -> None:

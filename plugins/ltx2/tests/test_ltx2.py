@@ -12,8 +12,9 @@ from tiny_models import TinyModel
 
 from framegate.core.backend import Backend, FrameStream, Sound
 from framegate.core.errors import ConfigError, GenerationFailed, JobCancelled, OutOfMemory
+from framegate.core.models import fit
 from framegate.core.testing import BackendContract, RecordingContext, gradient_png
-from framegate.core.types import Shot, Task
+from framegate.core.types import GenerationRequest, Shot, Task
 from framegate.plugins.diffusers import testing
 from framegate.plugins.ltx2 import LTX2, TWO_STAGE
 from framegate.plugins.ltx2.backend import Ltx2Backend
@@ -337,6 +338,22 @@ def test_what_does_not_go_together_is_told_at_load(
 def test_an_unknown_option_is_named(models: Path) -> None:
     with pytest.raises(ConfigError, match="stage"):
         loaded(models / "ltx2", stage=2)
+
+
+def test_the_fewest_steps_that_can_be_asked_for_make_a_video(ltx2: Ltx2Backend, tmp_path: Path) -> None:
+    request = GenerationRequest(
+        model="ltx2", task=Task.TEXT_TO_VIDEO, prompt="a ball", num_inference_steps=1, num_frames=16
+    )
+    fitted = fit(LTX2, request)
+    assert (fitted.num_inference_steps, fitted.num_frames) == (2, 17)
+    shot = msgspec.structs.replace(FAST, num_inference_steps=fitted.num_inference_steps)
+    frames, _ = made(ltx2, shot, tmp_path)
+    assert np.stack(frames).std() > 1  # neither black nor grey, as what is not a number would be
+
+
+def test_sizes_are_warmed_up(models: Path, ltx2: Ltx2Backend, tmp_path: Path) -> None:
+    warm = loaded(models / "ltx2", warm_up=["96x64x17"])
+    assert same(made(warm, FULL, tmp_path)[0], made(ltx2, FULL, tmp_path)[0])
 
 
 def test_predicted_steps_are_close_and_not_the_same(models: Path, ltx2: Ltx2Backend, tmp_path: Path) -> None:

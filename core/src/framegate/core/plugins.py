@@ -138,7 +138,7 @@ def discover(
                 dialects=tuple(dialect.name for dialect in own_dialects),
                 problems=tuple(problems),
                 commands=tuple(command.name for command in commands),
-                missing="; ".join(dict.fromkeys(filter(None, map(missing_for, own_models)))),
+                missing="; ".join(dict.fromkeys(lack for spec in own_models if (lack := missing_for(spec)))),
             )
         )
     if strange := configs.keys() - {status.name for status in statuses}:

@@ -6,7 +6,7 @@ from typing import Any
 
 import structlog
 import torch
-from diffusers.models.attention_dispatch import AttentionBackendName
+from diffusers.models.attention_dispatch import AttentionBackendName, dispatch_attention_fn
 
 from framegate.core.errors import GenerationFailed
 
@@ -30,13 +30,23 @@ def use_attention(models: Sequence[Any], asked: str, device: torch.device, dtype
     if device.type != "cuda" and wished not in (NATIVE, "_native_math", "flex"):
         wished, why = NATIVE, f"{wished} needs CUDA and the device is {device.type}"
     try:
+        _try(wished, device, dtype)
         _set(models, wished)
-    except (RuntimeError, ImportError, OSError) as error:
+    except (RuntimeError, ImportError, OSError, ValueError) as error:
         log.warning("option_unused", option="attention", asked=wished, why=str(error))
         wished, why = NATIVE, f"{wished} is not usable here"
         _set(models, wished)
     log.info("attention_chosen", backend=wished, why=why)
     return wished
+
+
+def _try(name: str, device: torch.device, dtype: torch.dtype) -> None:
+    """A kernel that is installed may still not run on the card."""
+    tokens = torch.zeros((1, 256, 4, 128), device=device, dtype=dtype)
+    with torch.no_grad():
+        dispatch_attention_fn(tokens, tokens, tokens, backend=AttentionBackendName(name))
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
 
 
 def fastest(device: torch.device, dtype: torch.dtype) -> tuple[str, str]:

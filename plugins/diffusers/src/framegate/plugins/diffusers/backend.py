@@ -36,6 +36,7 @@ class DiffusersBackend(Backend):
 
         engine_class: type[Engine] = load_object(self.engine)
         engine = engine_class(self.source, options, device)
+        engine.select_device()
         with guarded("loading the model", engine.device):
             engine.load()
         self._running = engine

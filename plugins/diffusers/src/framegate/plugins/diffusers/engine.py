@@ -3,10 +3,11 @@
 import os
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import structlog
 
@@ -28,13 +29,17 @@ log = structlog.get_logger(__name__)
 class _WarmUp:
     """The context of a shot that nobody waits for."""
 
-    def __init__(self, workdir: Path) -> None:
+    def __init__(self, workdir: Path, task: Task) -> None:
+        grey = workdir / "grey.png"
+        Image.new("RGB", (64, 64), "grey").save(grey)
         self.workdir = workdir
-        self.image = self.last_image = workdir / "grey.png"
+        self.image = self.last_image = grey if task == Task.IMAGE_TO_VIDEO else None
         self.video = None
-        Image.new("RGB", (64, 64), "grey").save(self.image)
 
     def report(self, step: int, total: int, message: str = "") -> None:
+        return
+
+    def show(self, picture: Callable[[], Any]) -> None:
         return
 
     def check_cancelled(self) -> None:
@@ -51,7 +56,7 @@ class Engine(ABC):
     def __init__(self, source: str, options: Options, device: str) -> None:
         self.source = source
         self.options = options
-        self.device = torch.device(device)
+        self.device = torch.device("cuda:0" if device == "cuda" else device)
         self.prompts = EmbeddingCache(options.prompt_cache, pinned=self.device.type == "cuda")
         self.cancel_points = CancelPoints(self.device)
 
@@ -76,6 +81,7 @@ class Engine(ABC):
     @contextmanager
     def job(self, context: GenerationContext) -> Generator[None]:
         """Cancel points hold for this job, and nothing of it is left in the models afterwards."""
+        self.select_device()
         try:
             with self.cancel_points.heed(context.check_cancelled):
                 yield
@@ -99,9 +105,14 @@ class Engine(ABC):
             )
             started = time.monotonic()
             with TemporaryDirectory(prefix="framegate-") as folder:
-                for _ in self.generate(shot, _WarmUp(Path(folder))).frames:
+                for _ in self.generate(shot, _WarmUp(Path(folder), task)).frames:
                     pass
             log.info("warmed_up", size=size, seconds=round(time.monotonic() - started, 1))
+
+    def select_device(self) -> None:
+        """Have this thread's streams and events be those of the device."""
+        if self.device.type == "cuda":
+            torch.cuda.set_device(self.device)
 
     @abstractmethod
     def after_job(self) -> None:

@@ -62,6 +62,8 @@ class ImagesEngine(Engine):
             pipeline.set_progress_bar_config(disable=True)
             remember_prompts(pipeline, self.prompts)
         log.info("model_recognised", pipelines=[type(each).__name__ for each in self._pipelines.values()])
+        if Task.TEXT_TO_IMAGE in self._pipelines:
+            self.warm_up(Task.TEXT_TO_IMAGE)
 
     def memory_needed(self) -> int:
         folder = local_folder(self.source)
@@ -166,8 +168,8 @@ def _arguments(pipeline: Any, shot: Shot) -> dict[str, Any]:
     else:
         arguments["guidance_scale"] = shot.guidance_scale
         arguments["negative_prompt"] = shot.negative_prompt or None
-    if "_auto_resize" in takes:
-        arguments["_auto_resize"] = False
+    # FLUX Kontext would choose a size and an area of its own.
+    arguments |= {"_auto_resize": False, "max_area": shot.width * shot.height}
     if shot.task == Task.TEXT_TO_IMAGE:
         arguments.pop("strength", None)
     return {name: value for name, value in arguments.items() if name in takes}

@@ -32,7 +32,7 @@ def is_out_of_memory(error: BaseException) -> bool:
     # The CPU's allocator and cuDNN have no class of their own for it.
     return isinstance(error, RuntimeError) and any(
         sign in str(error)
-        for sign in ("can't allocate memory", "not enough memory", "CUDNN_STATUS_ALLOC_FAILED")
+        for sign in ("allocate memory", "not enough memory", "out of memory", "_STATUS_ALLOC_FAILED")
     )
 
 

@@ -37,7 +37,7 @@ LTX2 = ModelSpec(
     sizes=SizeRule(multiple_of=32, min_side=64, max_side=_MAX_SIDE, max_pixels=_MAX_PIXELS),
     frames=FrameRule(step=8, offset=1, min=9, max=257),
     fps=Range(8, 60),
-    steps=Range(1, 100),
+    steps=Range(2, 100),  # the schedule divides by zero with one
     guidance=Range(1.0, 20.0),
     defaults=Defaults(
         width=1024, height=576, num_frames=121, fps=24.0, num_inference_steps=40, guidance_scale=4.0

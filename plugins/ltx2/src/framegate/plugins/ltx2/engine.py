@@ -93,6 +93,8 @@ class Ltx2Engine(Engine):
             load_lora(pipeline, options.refine_lora, "refine", options)
             pipeline.set_adapters("refine", options.refine_lora.strength)
             pipeline.disable_lora()
+        self.warm_up(Task.TEXT_TO_VIDEO)
+        self.warm_up(Task.IMAGE_TO_VIDEO)
 
     def memory_needed(self) -> int:
         folder = local_folder(self.source)

@@ -27,6 +27,7 @@ TINY_MODELS = {
     "latent_upsampler": "ltx2",
     "sdxl": "images",
     "qwen_image": "images",
+    "flux_kontext": "images",
 }
 """Their names, and the module here that builds each."""
 

@@ -111,7 +111,9 @@ def ltx2() -> LTX2Pipeline:
         tokenizer=gemma_tokenizer(),
         text_encoder=_in_bfloat16(Gemma3ForConditionalGeneration, Gemma3Config(text_config=text)),
         connectors=LTX2TextConnectors(rope_type="split").eval(),
-        vae=AutoencoderKLLTX2Video(decoder_causal=False).eval(),
+        vae=AutoencoderKLLTX2Video(
+            decoder_causal=False, spatial_compression_ratio=32, temporal_compression_ratio=8
+        ).eval(),
         audio_vae=AutoencoderKLLTX2Audio().eval(),
         vocoder=LTX2Vocoder().eval(),
         scheduler=_flow_match(),
@@ -125,9 +127,10 @@ def save_configs(build: Callable[[], Any], folder: Path) -> Path:
         pipeline = build()
     pipeline.save_config(folder)
     for name, part in pipeline.components.items():
-        if isinstance(part, torch.nn.Module):
-            save = getattr(part, "save_config", None) or part.config.save_pretrained
-            save(folder / name)
+        if hasattr(part, "save_config"):  # of diffusers: models, and the scheduler
+            part.save_config(folder / name)
+        elif hasattr(part, "config"):  # of transformers
+            part.config.save_pretrained(folder / name)
     return folder
 
 
@@ -137,7 +140,7 @@ def random_weights(build: Callable[[], Any], device: torch.device) -> Generator[
     that it was asked for. Random in every run, and not what the models begin their training with."""
 
     def made(
-        pipeline_class: type[Any], folder: str, *, dtype: dict[str, torch.dtype], **named: object
+        pipeline_class: type[Any], folder: str, /, *, dtype: dict[str, torch.dtype], **named: object
     ) -> Any:
         pipeline = on_device(build, device, dtype)
         if type(pipeline) is pipeline_class:

@@ -1,4 +1,7 @@
-"""Picture models in miniature: one that is guided by ``guidance_scale``, and one by ``true_cfg_scale``."""
+"""Picture models in miniature: guided by ``guidance_scale``, by ``true_cfg_scale``, and by an input of the
+transformer."""
+
+from typing import Any
 
 import torch
 from diffusers import (
@@ -6,6 +9,8 @@ from diffusers import (
     AutoencoderKLQwenImage,
     EulerDiscreteScheduler,
     FlowMatchEulerDiscreteScheduler,
+    FluxKontextPipeline,
+    FluxTransformer2DModel,
     QwenImagePipeline,
     QwenImageTransformer2DModel,
     StableDiffusionXLPipeline,
@@ -17,26 +22,17 @@ from transformers import (
     CLIPTextModelWithProjection,
     Qwen2_5_VLConfig,
     Qwen2_5_VLForConditionalGeneration,
+    T5Config,
+    T5EncoderModel,
 )
 
-from framegate.plugins.diffusers.testing.tokenizers import clip_tokenizer, qwen_tokenizer
+from framegate.plugins.diffusers.testing.tokenizers import clip_tokenizer, qwen_tokenizer, t5_tokenizer
 
 
 def sdxl() -> StableDiffusionXLPipeline:
     """Stable Diffusion XL: a U-Net, two text encoders."""
     tokenizer = clip_tokenizer()
-    text = CLIPTextConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=32,
-        projection_dim=32,
-        intermediate_size=37,
-        num_attention_heads=4,
-        num_hidden_layers=3,
-        max_position_embeddings=77,
-        bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
-    )
+    text = _clip(tokenizer)
     torch.manual_seed(0)
     text_encoder = CLIPTextModel(text).eval()
     text_encoder_2 = CLIPTextModelWithProjection(text).eval()
@@ -57,18 +53,8 @@ def sdxl() -> StableDiffusionXLPipeline:
         cross_attention_dim=64,
         norm_num_groups=4,
     )
-    vae = AutoencoderKL(
-        block_out_channels=(8,) * 4,
-        in_channels=3,
-        out_channels=3,
-        down_block_types=("DownEncoderBlock2D",) * 4,
-        up_block_types=("UpDecoderBlock2D",) * 4,
-        latent_channels=4,
-        norm_num_groups=4,
-        sample_size=64,
-    )
     return StableDiffusionXLPipeline(
-        vae=vae.eval(),
+        vae=_vae(),
         text_encoder=text_encoder,
         text_encoder_2=text_encoder_2,
         tokenizer=tokenizer,
@@ -145,3 +131,69 @@ def qwen_image() -> QwenImagePipeline:
         tokenizer=tokenizer,
         transformer=transformer.eval(),
     )
+
+
+def flux_kontext() -> FluxKontextPipeline:
+    """FLUX.1 Kontext: a diffusion transformer that takes its guidance as an input, and a picture's latents
+    beside the noise."""
+    tokenizer, tokenizer_2 = clip_tokenizer(), t5_tokenizer()
+    torch.manual_seed(0)
+    text_encoder = CLIPTextModel(_clip(tokenizer)).eval()
+    text_encoder_2 = T5EncoderModel(
+        T5Config(vocab_size=len(tokenizer_2), d_model=32, d_kv=8, d_ff=37, num_layers=2, num_heads=4)
+    )
+    torch.manual_seed(1)
+    transformer = FluxTransformer2DModel(
+        patch_size=1,
+        in_channels=16,
+        num_layers=1,
+        num_single_layers=1,
+        attention_head_dim=16,
+        num_attention_heads=2,
+        joint_attention_dim=32,
+        pooled_projection_dim=32,
+        axes_dims_rope=(4, 4, 8),
+        guidance_embeds=True,
+    )
+    return FluxKontextPipeline(
+        scheduler=FlowMatchEulerDiscreteScheduler(
+            use_dynamic_shifting=True, base_shift=0.5, max_shift=1.15, shift=3.0
+        ),
+        vae=_vae(shift_factor=0.1159, use_quant_conv=False, use_post_quant_conv=False),
+        text_encoder=text_encoder,
+        tokenizer=tokenizer,
+        text_encoder_2=text_encoder_2.eval(),
+        tokenizer_2=tokenizer_2,
+        transformer=transformer.eval(),
+    )
+
+
+def _clip(tokenizer: Any) -> CLIPTextConfig:
+    return CLIPTextConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        projection_dim=32,
+        intermediate_size=37,
+        num_attention_heads=4,
+        num_hidden_layers=3,
+        max_position_embeddings=77,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+
+
+def _vae(**changes: Any) -> AutoencoderKL:
+    """8 times smaller sides."""
+    model = AutoencoderKL(
+        block_out_channels=(8,) * 4,
+        in_channels=3,
+        out_channels=3,
+        down_block_types=("DownEncoderBlock2D",) * 4,
+        up_block_types=("UpDecoderBlock2D",) * 4,
+        latent_channels=4,
+        norm_num_groups=4,
+        sample_size=64,
+        **changes,
+    )
+    return model.eval()

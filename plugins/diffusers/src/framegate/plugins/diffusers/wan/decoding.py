@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
 @torch.no_grad()
 def denormalized(vae: Any, latents: torch.Tensor) -> torch.Tensor:
-    """``latents`` as the decoder wants them, on its device; the pipelines' own arithmetic to the bit."""
-    latents = latents.to(vae.device, vae.dtype)
+    """``latents`` as the decoder wants them; the pipelines' own arithmetic to the bit."""
+    latents = latents.to(vae.dtype)
     shape = (1, vae.config.z_dim, 1, 1, 1)
     mean = torch.tensor(vae.config.latents_mean).view(shape).to(latents.device, latents.dtype)
     scale = 1.0 / torch.tensor(vae.config.latents_std).view(shape).to(latents.device, latents.dtype)

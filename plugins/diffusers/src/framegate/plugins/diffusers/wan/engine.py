@@ -217,7 +217,7 @@ class WanEngine(Engine):
     def _decoded(self, latents: torch.Tensor, shot: Shot, progress: StepProgress) -> "Iterator[Frame]":
         vae = self._loaded.pipeline.vae
         bring(vae)
-        ready = denormalized(vae, latents)
+        ready = denormalized(vae, latents.to(self.device))
         frames = self._decoder(vae, ready)
         for number, frame in enumerate(frames, start=1):
             progress.decoded(number, shot.num_frames)
