@@ -22,6 +22,7 @@ from framegate.plugins.diffusers.pictures import open_picture, open_video
 from framegate.plugins.diffusers.placement import GIB, bring, place
 from framegate.plugins.diffusers.prompts import Embeddings
 from framegate.plugins.diffusers.steps import StepProgress
+from framegate.plugins.diffusers.wan.conditions import remembered
 from framegate.plugins.diffusers.wan.decoding import denormalized, streamed, tiled
 from framegate.plugins.diffusers.wan.options import WanOptions
 from framegate.plugins.diffusers.wan.variants import Variant, variant_of
@@ -156,7 +157,9 @@ class WanEngine(Engine):
 
         # diffusers gives video-to-video no place to keep what a step cache remembers.
         cached = self._cache.during(shot.num_inference_steps) if shot.task in _CACHED else nullcontext()
-        with cached:
+        starts_from_picture = shot.task == Task.IMAGE_TO_VIDEO
+        pictures = remembered(pipeline, self.prompts, shot, context) if starts_from_picture else nullcontext()
+        with cached, pictures:
             latents: torch.Tensor = pipeline(
                 prompt_embeds=prompt,
                 negative_prompt_embeds=against,
