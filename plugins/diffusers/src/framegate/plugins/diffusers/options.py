@@ -43,7 +43,7 @@ class Options(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         ``headroom``: bytes kept free for activations when auto decides; 0 is the family's own estimate.
         ``vae_tiling``: decode in overlapping tiles (slight differences, less memory). auto tiles only when
         decoding in one piece ran out of memory.
-        ``prompt_cache``: bytes of what prompts and pictures were encoded to, kept in host memory; 0 switches it off.
+        ``prompt_cache``: bytes of encoded prompts and pictures in host memory; 0 switches it off.
     Speed
         ``attention``: "auto" is the fastest exact kernel that card and installed packages offer; or any name
         of diffusers' attention backends ("sage" is faster yet and not exact).
