@@ -2,11 +2,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 from running import RunningServer
 
 REPOSITORY = Path(__file__).parent.parent
 
 StartServer = Callable[..., RunningServer]
+
+# A busy machine is no fault of a strategy's.
+settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("busy")
 
 
 @pytest.fixture(scope="session")

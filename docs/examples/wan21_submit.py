@@ -64,7 +64,10 @@ def _reason(answer: requests.Response) -> str:
     try:
         detail: Any = answer.json()["detail"]
     except (ValueError, KeyError, TypeError):
-        return answer.text[:500]
+        detail = answer.text[:500]
+    if isinstance(detail, str):  # no answer of this API
+        hint = " (does FRAMEGATE_URL have the server's prefix?)" if answer.status_code in (404, 405) else ""
+        return detail + hint
     if answer.status_code == 422:
         return "; ".join(f"{'.'.join(map(str, item['loc'][1:]))}: {item['msg']}" for item in detail)
     return str(detail["reason"])

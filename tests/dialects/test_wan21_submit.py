@@ -107,8 +107,7 @@ def test_text_to_video(server: RunningServer) -> None:
         ("http://no-such-host.invalid/a.png", "could not be resolved"),
         ("ftp://127.0.0.1/a.png", "not an http(s) URL"),
         ("data:image/png;base64,AAAA", "not an http(s) URL"),
-        ("cat.png", "not an http(s) URL"),
-        ("", "not an http(s) URL"),
+        ("cat.png", "'cat.png' is not an http(s) URL"),
     ],
 )
 def test_an_image_that_can_t_be_had(server: RunningServer, pictures: str, path: str, reason: str) -> None:
@@ -135,12 +134,12 @@ def test_cancel_of_a_running_one_lets_the_next_start(server: RunningServer, pict
     eventually(
         lambda: status(server.url, next_one)["status"] == "InProgress", seconds=5, what="the next one running"
     )
+    assert call(server.url, "cancel", requestId=next_one).json() == {"status": "Succeed"}
     left = shown(server, running)
     assert left["state"] == "cancelled"
     # It did not run to its end before.
     assert left["progress"] < 1
     assert not shown(server, waiting).get("started_at")
-    call(server.url, "cancel", requestId=next_one)
     for request_id in (running, waiting, next_one):
         assert ended(server.url, request_id)["status"] == "Cancelled"
 

@@ -132,7 +132,7 @@ def test_chat_tells_the_steps(ltx2: RunningServer) -> None:
     )
     assert told.content.startswith("Successfully generated video")
     # Steps this short are too many to tell of each.
-    assert re.search(r"\d+% \((step [12] of 2|decoding)\)", told.progress)
+    assert re.search(r"\d+% \((encoding the prompt|step [12] of 2|decoding)\)", told.progress)
 
 
 def pictured(server: RunningServer, **fields: Any) -> NDArray[np.uint8]:

@@ -1,12 +1,29 @@
 """`field_errors`: every wrong field, in pydantic's words."""
 
-from typing import Annotated, Any
+from enum import StrEnum
+from typing import Annotated, Any, Literal
 
 import msgspec
 import pytest
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from framegate.adapters.http.field_errors import FieldError, body_errors, shortened, value_errors
+from framegate.adapters.http.field_errors import (
+    FieldError,
+    body_errors,
+    parameter_error,
+    shortened,
+    value_errors,
+)
+
+
+class State(StrEnum):
+    QUEUED = "queued"
+    RUNNING = "running"
+    DONE = "done"
+
+
+class Nested(Struct):
+    order: Annotated[Literal["asc"], Meta(description="x")]
 
 
 class Body(Struct, forbid_unknown_fields=True):
@@ -17,6 +34,9 @@ class Body(Struct, forbid_unknown_fields=True):
     shape: Annotated[list[Annotated[int, Meta(ge=1)]], Meta(max_length=2)] = []
     seed: Annotated[int, Meta(ge=0)] | None = None
     steps: Annotated[int, Meta(ge=1)] | UnsetType = UNSET
+    size: Literal["480x832", "auto"] | None = None
+    states: list[State] = []
+    nested: Nested | None = None
 
 
 def errors_of(raw: bytes) -> list[FieldError]:
@@ -28,7 +48,7 @@ def errors_of(raw: bytes) -> list[FieldError]:
 @pytest.mark.parametrize(
     ("field", "value", "kind", "message"),
     [
-        ("prompt", '""', "string_too_short", "Input should have at least 1 characters"),
+        ("prompt", '""', "string_too_short", "Input should have at least 1 character"),
         ("prompt", '"123456"', "string_too_long", "Input should have at most 5 characters"),
         ("prompt", '" "', "string_pattern_mismatch", "Input should not be blank"),
         ("prompt", "3", "string_type", "Input should be a string"),
@@ -47,6 +67,7 @@ def errors_of(raw: bytes) -> list[FieldError]:
         ("seed", "-1", "greater_than_equal", "Input should be greater than or equal to 0"),
         ("seed", '"a"', "int_parsing", "Input should be an integer"),
         ("steps", "null", "int_type", "Input should be an integer"),
+        ("size", '"832x832"', "enum", 'Input should be "480x832" or "auto"'),
         ("other", "1", "extra_forbidden", "There is no such field"),
     ],
 )
@@ -113,3 +134,21 @@ def test_forms_take_numbers_as_text() -> None:
 )
 def test_inputs_stay_short(value: Any) -> None:
     assert len(msgspec.json.encode(shortened(value))) < 500
+
+
+def test_allowed_values_are_listed_wherever_they_are() -> None:
+    found = errors_of(b'{"prompt": "x", "states": ["queued", "lost"], "nested": {"order": "up"}}')
+    assert [error.sentence for error in found] == [
+        'states[1]: Input should be "queued", "running" or "done", got "lost".',
+        'nested.order: Input should be "asc", got "up".',
+    ]
+
+
+def test_only_known_values_are_told() -> None:
+    (error,) = errors_of(b'{"prompt": null}')
+    assert error.sentence == "prompt: Input should be a string, got null."
+    unknown = FieldError(("image",), "file_type", "This should be an uploaded file")
+    assert unknown.sentence == "image: This should be an uploaded file."
+    assert unknown.input is None
+    query = parameter_error("order", "query", "Invalid enum value 'up'", Literal["asc", "desc"])
+    assert query.sentence == 'order: Input should be "asc" or "desc".'

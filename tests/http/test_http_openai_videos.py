@@ -212,3 +212,34 @@ def test_beside_every_other_dialect(make_stand: StandMaker, moved: str) -> None:
         stand.run_next()
         assert client.videos.retrieve(video.id).status == "completed"
         assert client.videos.download_content(video.id).read()
+
+
+def test_deleting_while_listing(stand: Stand, client: OpenAI) -> None:
+    made = [client.videos.create(prompt="a boat").id for _ in range(8)]
+    for _ in made[:4]:
+        stand.run_next()
+    removed = [client.videos.delete(video.id).id for video in client.videos.list(limit=3)]
+    assert removed == made[::-1]
+    assert client.videos.list().data == []
+    with pytest.raises(openai.NotFoundError, match="There is no video 'video_1' to go on after") as unknown:
+        client.videos.list(after="video_1")
+    assert unknown.value.param == "after"
+
+
+def test_errors_tell_what_would_be_right(stand: Stand) -> None:
+    videos = f"{stand.url}/v1/videos"
+    order = requests.get(videos, params={"order": "up"}, timeout=10)
+    assert order.status_code == 400
+    assert order.json()["error"]["message"] == 'order: Input should be "asc" or "desc"'
+    many: dict[str, Any] = {f"f{number}": (None, "x") for number in range(1500)}
+    crowded = requests.post(videos, files=many, timeout=10)
+    assert crowded.json()["error"]["message"] == "The form has more than 1000 fields"
+
+
+def test_clients_beside_a_dialect_whose_prefix_is_theirs(make_stand: StandMaker) -> None:
+    stand = make_stand(options={"wan21-submit": {"prefix": "/v1"}})
+    for method, path, status in (("GET", "/v1/nothing", 404), ("PUT", "/v1/chat/completions", 405)):
+        answer = requests.request(method, stand.url + path, timeout=10)
+        assert answer.status_code == status
+        assert answer.json()["error"]["message"]
+    assert requests.get(f"{stand.url}/v1/video/none", timeout=10).json()["detail"]["status"] == "Failed"

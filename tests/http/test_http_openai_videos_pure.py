@@ -5,6 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from framegate.adapters.http.openai_images.convert import rules as image_rules
+from framegate.adapters.http.openai_videos.convert import rules as video_rules
 from framegate.adapters.http.openai_videos.polling import LATEST_MS, SOONEST_MS, UNKNOWN_MS, poll_after_ms
 from framegate.adapters.http.openai_videos.repeats import fingerprint, once_of
 from framegate.adapters.http.openai_videos.schemas import CreateFields, RemixFields
@@ -75,7 +77,8 @@ def test_fingerprints() -> None:
 
 def test_who_says_what_of_repeats() -> None:
     assert once_of({}, "f", age=1.0) is None
-    assert once_of({"x-stainless-retry-count": "many"}, "f", age=1.0) is None
+    for nonsense in ("many", "٤"):
+        assert once_of({"x-stainless-retry-count": nonsense}, "f", age=1.0) is None
     first = once_of({"x-stainless-retry-count": "0"}, "f", age=1.5)
     again = once_of({"x-stainless-retry-count": "2"}, "f", age=0.0)
     assert first is not None
@@ -91,3 +94,10 @@ def test_who_says_what_of_repeats() -> None:
     for key in ("", "a b", "é", "x" * 256):
         with pytest.raises(InvalidRequest):
             once_of({"idempotency-key": key}, "f", age=0.0)
+
+
+def test_digits_are_ascii() -> None:
+    assert not list(video_rules({"seconds": "4", "size": "1280x720"}))
+    wrong = video_rules({"seconds": "٤", "size": "١٢٨x720"})
+    assert [error.field for error in wrong] == ["seconds", "size"]
+    assert [error.field for error in image_rules({"size": "1024x10٢٤"})] == ["size"]

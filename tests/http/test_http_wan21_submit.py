@@ -1,7 +1,15 @@
 """wan21-submit, part by part."""
 
+import asyncio
 import hashlib
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +20,7 @@ from hypothesis import given
 from framegate.core.jobs import JobState
 from framegate.core.ports import UrlSource
 from framegate.core.testing import DialectContract
-from framegate.core.types import MediaKind, Task
+from framegate.core.types import MediaKind, MediaRef, Task
 
 from .conftest import BROKEN, CONTENT, Stand, StandMaker
 from .test_http_chat_schema import bounded
@@ -21,6 +29,7 @@ PROMPT = "a boat on a lake"
 IMAGE = "https://example.com/a.png"
 PATHS = ("/video/submit", "/video/status", "/video/cancel")
 UNKNOWN = "0" * 32
+EXAMPLE = Path(__file__).parents[2] / "docs" / "examples" / "wan21_submit.py"
 
 
 def call(stand: Stand, path: str, prefix: str = "", **fields: Any) -> requests.Response:
@@ -177,6 +186,59 @@ def test_a_text_to_video_model_needs_no_image(stand: Stand) -> None:
     assert job.request.task == Task.TEXT_TO_VIDEO
     assert job.shots[0].num_frames == 25
     assert job.shots[0].width * job.shots[0].height <= 399_360
+
+
+def test_an_empty_image_url_is_none(stand: Stand) -> None:
+    job = stand.job(submitted(stand, model="Wan2.2-TI2V-5B", image_url=""))
+    assert (job.request.task, stand.media.taken) == (Task.TEXT_TO_VIDEO, [])
+    refused = submit(stand, image_url="")
+    assert refused.status_code == 422
+    (item,) = refused.json()["detail"]
+    assert (item["loc"], item["type"]) == (["body", "image_url"], "missing")
+    assert "needs a picture" in item["msg"]
+
+
+def test_who_hangs_up_while_the_image_is_fetched_leaves_no_job(
+    stand: Stand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fetching, given_up = threading.Event(), threading.Event()
+
+    async def take(*_: Any) -> MediaRef:
+        fetching.set()
+        try:
+            await asyncio.sleep(20)
+        except asyncio.CancelledError:
+            given_up.set()
+            raise
+        raise AssertionError("nobody waits for that long")
+
+    monkeypatch.setattr(stand.media, "take", take)
+    body = json.dumps({"prompt": PROMPT, "image_url": IMAGE}).encode()
+    head = f"POST /video/submit HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {len(body)}\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", int(stand.url.rpartition(":")[2]))) as connection:
+        connection.sendall(head.encode() + body)
+        assert fetching.wait(10)
+    assert given_up.wait(10)
+    assert stand.jobs() == []
+
+
+def test_the_example_says_what_is_wrong(stand: Stand) -> None:
+    def example(prefix: str, *arguments: str) -> str:
+        environment = {**os.environ, "FRAMEGATE_URL": stand.url + prefix}
+        done = subprocess.run(
+            [sys.executable, EXAMPLE, *arguments],
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert (done.returncode, done.stdout) == (1, "")
+        return done.stderr
+
+    lost = example("/nowhere", PROMPT)
+    assert lost == "No video: 404: Not Found (does FRAMEGATE_URL have the server's prefix?)\n"
+    assert "prompt: Input should have at least 10 characters" in example("", "short", "--image", IMAGE)
 
 
 def test_from_the_queue_to_the_file(stand: Stand) -> None:

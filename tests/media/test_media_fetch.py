@@ -278,7 +278,7 @@ def test_unknown_hosts(monkeypatch: pytest.MonkeyPatch) -> None:
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
     monkeypatch.setattr(socket, "getaddrinfo", fail)
-    with pytest.raises(InvalidMedia, match=r"host of http://nowhere\.example/a could not be resolved"):
+    with pytest.raises(InvalidMedia, match=r"host of 'http://nowhere\.example/a' could not be resolved"):
         asyncio.run(UrlFetcher(max_bytes=1).fetch("http://nowhere.example/a?token=1"))
 
 

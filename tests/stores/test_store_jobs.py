@@ -196,8 +196,9 @@ def test_retention_removes_files_then_records(
 
 
 def left_behind(client: redis.Redis) -> set[str]:
-    """The keys that jobs have left, but for those of which there is one, or one of each queue."""
-    kept = ("fg:seq", "fg:tickets", "fg:turns", "fg:queues", "fg:served:", DRAMATIQ_NAMESPACE)
+    """The keys that jobs have left, but for those of which there is one, or one of each queue, and those
+    that expire in a day."""
+    kept = ("fg:seq", "fg:tickets", "fg:turns", "fg:queues", "fg:served:", "fg:removed:", DRAMATIQ_NAMESPACE)
     return {str(key) for key in client.keys("fg:*") if not str(key).startswith(kept)}
 
 

@@ -47,11 +47,13 @@ class StoreMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.jobs: dict[str, Job] = {}  # in the order of their submission
+        self.places: dict[str, tuple[int, str]] = {}  # in all that was ever submitted, and its owner
         self.deleted: dict[str, Job] = {}  # of those, the ones that their workers have not left yet
         self.marks: dict[tuple[str, str], tuple[Once, str]] = {}
         self.served: dict[turns.Turn, int] = {}
         self.claims = 0
         self.names = 0
+        self.submitted = 0
         self.held: dict[str, Job] = {}  # what each worker believes to run, as it claimed it
         self.forgotten: list[Job] = []
         self.leases = {name: WorkerLeases(self.client, name) for name in WORKERS}
@@ -137,6 +139,8 @@ class StoreMachine(RuleBasedStateMachine):
         assert foreseen is None
         assert made == job
         self.jobs[name] = job
+        self.submitted += 1
+        self.places[name] = self.submitted, owner
         if once is not None:
             self.marks[owner, once.key] = once, name
 
@@ -275,17 +279,20 @@ class StoreMachine(RuleBasedStateMachine):
         owner = data.draw(st.sampled_from(OWNERS))
         mine = [job.id for job in self.jobs.values() if job.owner == owner]
         expected = mine[::-1] if newest_first else mine
-        after = data.draw(st.sampled_from(["", *self.jobs, *self.deleted]))
+        after = data.draw(st.sampled_from(["", *self.places]))
         page = self.runner.run(
             self.store.page(FILMS, owner=owner, after=after, limit=limit, newest_first=newest_first)
         )
-        if after and after not in mine:
-            assert page is None
-            return
+        if after:
+            place, whose = self.places[after]
+            if whose != owner:
+                assert page is None
+                return
+            places = {name: self.places[name][0] for name in mine}
+            expected = [n for n in expected if (places[n] < place if newest_first else places[n] > place)]
         assert page is not None
-        left = expected[expected.index(after) + 1 :] if after else expected
-        assert [job.id for job in page.jobs] == left[:limit]
-        assert page.has_more == (len(left) > limit)
+        assert [job.id for job in page.jobs] == expected[:limit]
+        assert page.has_more == (len(expected) > limit)
 
     @rule(data=st.data())
     def position(self, data: st.DataObject) -> None:

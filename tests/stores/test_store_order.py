@@ -248,7 +248,38 @@ def test_pages_both_ways(stand: Stand) -> None:
         assert page(stranger, newest_first=True) is None
     stand.run(stand.store.delete("v5"))
     assert page("", newest_first=True) == (["v6", "v4", "v3"], True)
-    assert page("v5", newest_first=True) is None
+    assert page("v5", newest_first=True) == (["v4", "v3", "v2"], True)
+    assert page("v5", newest_first=False) == (["v6"], False)
+
+
+def test_who_removes_what_is_listed_can_go_on_listing(stand: Stand) -> None:
+    for number in range(8):
+        submit(stand, make_job(f"v{number}", owner="alice", collection="videos"))
+    submit(stand, make_job("b", owner="bob", collection="videos"))
+    served(stand, 9)
+
+    def page(after: str, owner: str = "alice") -> list[Job] | None:
+        found = stand.run(stand.store.page("videos", owner=owner, after=after, limit=3, newest_first=True))
+        return list(found.jobs) if found else None
+
+    seen: list[str] = []
+    while found := page(seen[-1] if seen else ""):
+        for job in found:
+            stand.run(stand.store.delete(job.id))
+            stand.run(stand.store.forget(job))
+        seen += [job.id for job in found]
+    assert seen == [f"v{number}" for number in reversed(range(8))]
+    # Retention forgets what nobody has deleted.
+    bobs = stand.run(stand.store.get("b"))
+    assert bobs is not None
+    stand.run(stand.store.forget(bobs))
+    assert page("b", "bob") == []
+    assert page("b") is None, "another key's cursor"
+    # An id may be used again: then it stands where the new job is.
+    submit(stand, make_job("v7", owner="alice", collection="videos"))
+    submit(stand, make_job("v8", owner="alice", collection="videos"))
+    assert [job.id for job in page("v8") or ()] == ["v7"]
+    assert page("v7") == []
 
 
 def test_a_deleted_job_is_gone_at_once(stand: Stand) -> None:

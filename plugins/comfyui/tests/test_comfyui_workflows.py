@@ -1,5 +1,7 @@
 """The operator's workflow files: added, changed, broken, removed, checked."""
 
+import base64
+import io
 import json
 import os
 import subprocess
@@ -9,9 +11,10 @@ import pytest
 import requests
 from comfyui_client import ComfyUIClient
 from graphs import Graph, noisy_video
+from PIL import Image
 from running import COMMAND, RunningServer, clean_environ, eventually
 from serving import ask, config, data_uri, differs, frames_of, linked
-from workflows import KIT, PICTURE, UI_FORMAT, VHS, WEBM, write
+from workflows import ANIMATED, KIT, PICTURE, PICTURES, UI_FORMAT, VHS, WEBM, write
 
 from .conftest import StartComfyUI, StartServer
 
@@ -60,6 +63,7 @@ def test_files_are_read_again(
 
     write(workflows, kit=changed(KIT, "92:3", amount=5), more=KIT)
     eventually(lambda: "more" in names(server), what="the new model")
+    eventually(lambda: "more" in server.json("workers")[0]["models"], what="its worker")
     assert len(frames_of(linked(ask(server, "kit", "a boat", image)))) == 5
     assert len(frames_of(linked(ask(server, "more", "a boat", image)))) == 9
 
@@ -102,9 +106,9 @@ def test_other_savers_and_dotted_inputs(
     start_comfyui: StartComfyUI, start_server: StartServer, photo: Path, tmp_path: Path
 ) -> None:
     fake = start_comfyui()
-    workflows = write(tmp_path / "workflows", vhs=VHS, webm=WEBM)
+    workflows = write(tmp_path / "workflows", vhs=VHS, webm=WEBM, animated=ANIMATED)
     server = start_server(config=config(fake.url, workflows=workflows))
-    for name in ("webm", "vhs"):
+    for name in ("webm", "animated", "vhs"):
         video = linked(ask(server, name, "a boat", data_uri(photo)))
         assert video[4:8] == b"ftyp"
         frames = frames_of(video)
@@ -113,6 +117,24 @@ def test_other_savers_and_dotted_inputs(
     [*_, vhs] = fake.prompts()
     size = [vhs["11"]["inputs"][f"resize_type.{side}"] for side in ("height", "width")]
     assert list(frames.shape[1:3]) == size
+
+
+def test_several_pictures(comfyui: ComfyUIClient, start_server: StartServer, tmp_path: Path) -> None:
+    workflows = write(tmp_path / "workflows", pictures=PICTURES)
+    server = start_server(config=config(comfyui.url, workflows=workflows))
+    body = {"model": "pictures", "prompt": "blue", "n": 2, "size": "160x96"}
+    answer = requests.post(f"{server.url}/v1/images/generations", json=body, timeout=60)
+    assert answer.status_code == 200, answer.text
+    one, other = (
+        base64.b64decode(each["b64_json"])
+        if each.get("b64_json")
+        else requests.get(each["url"], timeout=10).content
+        for each in answer.json()["data"]
+    )
+    assert one != other
+    for data in (one, other):
+        with Image.open(io.BytesIO(data)) as picture:
+            assert picture.size == (160, 96)
 
 
 def test_check(config_file: Path, comfyui: ComfyUIClient) -> None:
@@ -126,11 +148,14 @@ def test_check(config_file: Path, comfyui: ComfyUIClient) -> None:
         write(folder, bad=graph)
         done = comfyui_command(config_file, "check", folder / "bad.json")
         assert done.returncode == 1, done.stdout
-        assert "Traceback" not in done.stderr
+        assert done.stderr == "", "the sentence is enough"
         assert "bad" in done.stdout
         return done.stdout
 
-    assert "Export (API)" in told(UI_FORMAT)
+    ui_format = told(UI_FORMAT)
+    assert "Export (API)" in ui_format
+    assert ".." not in ui_format
+    assert "did you mean $param.num_frames?" in told(changed(KIT, "92:3", "$param.num_frame"))
     nothing = told(changed(KIT, "92:3", "$param.colour"))
     assert 'node 92:3 "$param.colour" (RepeatImageBatch)' in nothing
     assert "amount" in nothing

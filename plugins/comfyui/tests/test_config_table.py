@@ -124,6 +124,7 @@ def test_a_broken_file_leaves_the_last_good_version_and_the_others(tmp_path: Pat
     flow, new = library.faults()
     assert flow.startswith("The workflow flow.json can't be served: it is in ComfyUI's UI format")
     assert flow.endswith("The version before it still is.")
+    assert ".." not in flow
     assert new.startswith("The workflow new.json can't be served: it is no JSON")
     write(tmp_path / "flow.json", json.dumps(noisy_video("a.png", width=128)))
     (tmp_path / "new.json").unlink()

@@ -66,6 +66,7 @@ def test_the_sample_workflow() -> None:
             "format.frames",
         ),
         (node("CheckpointLoaderSimple", "$model.ckpt_name", ckpt_name="a"), None, "ckpt_name"),
+        (node("KSampler", "$param.scheduler", scheduler="simple"), None, "scheduler"),
         (node("LoadAudio", "$audio.~audio", audio="a.wav"), None, "audio"),
     ],
 )
@@ -116,6 +117,13 @@ def test_the_server_knows_which_input_takes_a_file() -> None:
             "its input model is wired to node nowhere, which is not",
         ),
         (node("SaveVideo", "$output.video"), "are both marked $output.video"),
+        (
+            node("Latent", "$param.num_frame", value=9),
+            "requests have no num_frame; did you mean $param.num_frames?",
+        ),
+        (node("LoadImage", "$param.imag", image="a.png"), "did you mean $param.image?"),
+        (node("PrimitiveInt", "$param.colour", value=9), "requests have no colour. They have text, "),
+        (node("SaveVideo", "$output.vide"), "did you mean $output.video?"),
     ],
 )
 def test_what_is_wrong_is_said_with_node_and_title(made: dict[str, Any], message: str) -> None:
@@ -147,6 +155,7 @@ def test_files_that_hold_no_graph(data: bytes, message: str) -> None:
     ("made", "output"),
     [
         ([node("SaveImage", "$output.cover"), node("PreviewImage", "Look")], ("1", "image")),
+        ([node("SaveImage", "$output.image2"), node("PreviewImage")], ("1", "image")),
         ([node("SaveImage"), node("VHS_VideoCombine")], ("2", "video")),
         ([node("PreviewImage"), node("SaveImage")], ("2", "image")),
         ([node("SaveAudio"), node("SaveVideo")], ("2", "video")),

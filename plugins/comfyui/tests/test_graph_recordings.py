@@ -77,6 +77,7 @@ def test_missing_model_files_are_named_and_nothing_else() -> None:
         "error": {"type": "prompt_outputs_failed_validation", "message": "", "details": "", "extra_info": {}},
         "node_errors": {
             "10": {"errors": [missing("a.safetensors", "ckpt_name")], "dependent_outputs": ["6"]},
+            "12": {"errors": [missing("a.safetensors", "clip_name")], "dependent_outputs": ["6"]},
             "11": {"errors": [missing("b/c.gguf", "unet_name")], "dependent_outputs": ["6"]},
             "6": {"errors": [missing("vp9", "codec")], "dependent_outputs": ["6"]},
         },
@@ -84,8 +85,8 @@ def test_missing_model_files_are_named_and_nothing_else() -> None:
     error = refusal(workflow(graph), body)
     assert isinstance(error, MissingFiles)
     assert error.message.startswith(
-        "ComfyUI lacks 2 model files that the workflow flow needs: a.safetensors "
-        '(node 10 "Checkpoint" (CheckpointLoaderSimple)), b/c.gguf (node 11). '
+        "ComfyUI lacks 2 model files that the workflow flow needs: a.safetensors, for "
+        'node 10 "Checkpoint" (CheckpointLoaderSimple) and node 12; b/c.gguf, for node 11. '
     )
 
 
@@ -214,6 +215,8 @@ def test_odd_events_do_no_harm(kind: str, data: Any) -> None:
         ),
         ({"images": [{"filename": "p.png", "type": "temp"}]}, "image", ["p.png"]),
         ({"images": [{"filename": "a.png"}], "video": {"filename": "a.webm"}}, "video", ["a.webm"]),
+        ({"images": [{"filename": "a.webp"}], "animated": [True]}, "video", ["a.webp"]),
+        ({"images": [{"filename": "a.png"}]}, "video", []),
         ({"text": ["a.mp4"]}, "video", []),
         (None, "video", []),
         ({"images": [None, 7, {"filename": ""}]}, "image", []),

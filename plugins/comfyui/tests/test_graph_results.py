@@ -1,19 +1,33 @@
 """What becomes of the files that a graph made, and of graphs that nothing was given for."""
 
+import asyncio
+import errno
 import json
+import resource
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
+import aiohttp
 import av
 import numpy as np
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 from graphs import node
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from framegate.core.errors import GenerationFailed
+from framegate.core.errors import GenerationFailed, StorageFull
+from framegate.plugins.comfyui.client import ComfyClient, StoredFile
+from framegate.plugins.comfyui.config import ServerConfig
 from framegate.plugins.comfyui.graph import read_graph
+from framegate.plugins.comfyui.pictures import without_texts
 from framegate.plugins.comfyui.pruning import pruned
-from framegate.plugins.comfyui.results import with_sound, without_metadata
+from framegate.plugins.comfyui.results import as_video, with_sound, without_metadata
 from framegate.plugins.comfyui.schema import read_schema
 
 SECRET = "nobody/should/read/this.safetensors"
@@ -26,7 +40,7 @@ def write_video(path: Path, *, frames: int = 24, sound: bool = False) -> Path:
         stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
         audio = made.add_stream("aac", rate=48_000, layout="stereo") if sound else None
         for index in range(frames):
-            picture = np.full((48, 64, 3), index * 8, np.uint8)
+            picture = np.full((48, 64, 3), index * 8 % 256, np.uint8)
             made.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
         made.mux(stream.encode(None))
         if audio is not None:
@@ -82,7 +96,127 @@ def test_a_picture_loses_its_texts(tmp_path: Path) -> None:
         assert picture.getpixel((4, 4)) == (255, 0, 0)
 
 
-@pytest.mark.parametrize("name", ["result-0.mp4", "result-0.png"])
+def noise(seed: int, size: tuple[int, int] = (40, 30)) -> Image.Image:
+    pixels = np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3), np.uint8)
+    return Image.fromarray(pixels)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"format": "webp", "quality": 80},
+        {"format": "webp", "lossless": True},
+        {"format": "jpeg", "comment": SECRET.encode()},
+        {"format": "jpeg", "progressive": True},
+    ],
+    ids=str,
+)
+def test_a_picture_loses_its_exif_and_keeps_its_pixels(options: dict[str, Any], tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x010F] = f'workflow:{{"1": "{SECRET}"}}'
+    source = tmp_path / f"result-0.{options['format']}"
+    profile = b"\0" * 36 + b"acsp" + b"\0" * 88
+    xmp = f"<x:xmpmeta>{SECRET}</x:xmpmeta>".encode()
+    noise(1).save(source, exif=exif, xmp=xmp, icc_profile=profile, **options)
+    with Image.open(source) as picture:
+        before = np.asarray(picture.convert("RGB"))
+    source.write_bytes(source.read_bytes() + (SECRET.encode() if options["format"] == "jpeg" else b""))
+    plain = without_metadata(source)
+    assert SECRET.encode() not in plain.read_bytes()
+    with Image.open(plain) as picture:
+        assert picture.info["icc_profile"] == profile
+        assert not picture.getexif()
+        assert (np.asarray(picture.convert("RGB")) == before).all()
+
+
+def test_several_pictures_stay_several(tmp_path: Path) -> None:
+    made: list[Path] = []
+    for index in range(2):
+        source = tmp_path / f"result-{index}.png"
+        noise(index).save(source)
+        made.append(without_metadata(source))
+    for index, path in enumerate(made):
+        with Image.open(path) as picture:
+            assert (np.asarray(picture) == np.asarray(noise(index))).all()
+
+
+@given(st.binary(max_size=200), st.sampled_from([b"\x89PNG\r\n\x1a\n", b"\xff\xd8", b"RIFF\x20\0\0\0WEBP"]))
+def test_any_bytes_are_read_or_refused(data: bytes, beginning: bytes) -> None:
+    with suppress(ValueError):
+        assert len(without_texts(beginning + data)) <= len(beginning + data)
+
+
+@contextmanager
+def files_end_at(size: int) -> Generator[None]:
+    """As a quota does it: files of this process can't grow beyond ``size`` bytes."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_full_disk_is_not_comfyui_s_fault(tmp_path: Path) -> None:
+    picture = tmp_path / "result-0.png"
+    noise(1).save(picture)
+    video = write_video(tmp_path / "result-1.mp4", frames=96)
+    animated = tmp_path / "result-2.webp"
+    noise(1).save(animated, save_all=True, append_images=[noise(2)], lossless=True)
+    sound = write_sound(tmp_path / "sound.flac", 3.0)
+    makers: list[Callable[[], Path]] = [
+        lambda: without_metadata(picture),
+        lambda: as_video(animated, 12),
+        lambda: with_sound(video, sound),
+        lambda: without_metadata(video),
+    ]
+    for make in makers:
+        with files_end_at(1000), pytest.raises(StorageFull):
+            make()
+
+
+def test_a_full_disk_while_a_result_is_fetched(tmp_path: Path) -> None:
+    async def view(request: web.Request) -> web.Response:
+        return web.Response(body=bytes(100_000))
+
+    async def fetch() -> None:
+        app = web.Application()
+        app.router.add_get("/view", view)
+        async with TestServer(app) as server, aiohttp.ClientSession() as session:
+            client = ComfyClient(session, ServerConfig(url=str(server.make_url("/"))))
+            await client.download(StoredFile("a.png", "", "output"), tmp_path / "result-0.png")
+
+    with files_end_at(1000), pytest.raises(OSError, match="File too large") as caught:
+        asyncio.run(fetch())
+    assert caught.value.errno == errno.EFBIG
+
+
+@pytest.mark.parametrize(
+    ("suffix", "options"), [(".webp", {"lossless": True}), (".png", {}), (".webp", {"quality": 90})], ids=str
+)
+@pytest.mark.parametrize("fps", [12.0, 24.0])
+def test_an_animation_becomes_a_video(
+    suffix: str, options: dict[str, Any], fps: float, tmp_path: Path
+) -> None:
+    """Saved as ComfyUI does it; the third and the fourth picture are the same and are saved as one."""
+    pictures = [Image.new("RGB", (41, 30), (shade, 255 - shade, 40)) for shade in (0, 80, 160, 160, 240)]
+    source = tmp_path / f"result-0{suffix}"
+    first, *others = pictures
+    first.save(source, save_all=True, append_images=others, duration=int(1000 / fps), **options)
+    made = without_metadata(as_video(source, fps))
+    with av.open(made) as video:
+        stream = video.streams.video[0]
+        assert stream.average_rate == fps
+        frames = [frame.to_ndarray(format="rgb24") for frame in video.decode(stream)]
+    assert [frame.shape for frame in frames] == [(30, 40, 3)] * 5
+    for frame, picture in zip(frames, pictures, strict=True):
+        assert np.abs(frame.mean(axis=(0, 1)) - np.asarray(picture.getpixel((0, 0)))).max() < 4
+    sounding = with_sound(made, write_sound(tmp_path / "sound.flac", 3.0))
+    with av.open(sounding) as video:
+        assert len(video.streams.audio) == 1
+
+
+@pytest.mark.parametrize("name", ["result-0.mp4", "result-0.png", "result-0.webp", "result-0.jpg"])
 def test_a_file_that_is_none(name: str, tmp_path: Path) -> None:
     (tmp_path / name).write_bytes(b"<html>")
     with pytest.raises(GenerationFailed, match="can't be read"):

@@ -88,6 +88,7 @@ async def _serve(
 
         def end(*_: object) -> None:
             uvicorn_server.should_exit = True
+            supervisor.wind_down()  # what runs may end while the answers that wait for it are still open
 
         # uvicorn raises the signals that ended it once more, for the handlers that were there before:
         # with the default ones this process would die before Valkey and the workers are stopped.

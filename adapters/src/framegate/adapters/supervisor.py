@@ -37,26 +37,32 @@ class WorkerSupervisor:
         self._grace = grace
         self._processes: set[asyncio.subprocess.Process] = set()
         self._tasks: list[asyncio.Task[None]] = []
+        self._ends_at: float | None = None
         self.failing = asyncio.Event()
         """Set when a worker ended so often so soon that trying on will hardly help."""
 
     def start(self) -> None:
         self._tasks = [asyncio.create_task(self._keep_running()) for _ in range(self._count)]
 
+    def wind_down(self) -> None:
+        """Let every worker finish or hand back its job, and take no more. May be called by a signal."""
+        if self._ends_at is None:
+            self._ends_at = time.monotonic() + self._grace + 5
+            for process in list(self._processes):
+                _terminate(process)
+
     async def stop(self) -> None:
-        """Let every worker finish or hand back its job, and wait for it."""
+        """Wait until every worker has ended."""
+        self.wind_down()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        processes = list(self._processes)
-        for process in processes:
-            with suppress(ProcessLookupError):
-                process.terminate()
-        await asyncio.gather(*(self._end(process) for process in processes))
+        await asyncio.gather(*(self._end(process) for process in list(self._processes)))
 
     async def _end(self, process: asyncio.subprocess.Process) -> None:
+        assert self._ends_at is not None
         try:
-            async with asyncio.timeout(self._grace + 5):
+            async with asyncio.timeout(max(1.0, self._ends_at - time.monotonic())):
                 await process.wait()
         except TimeoutError:
             process.kill()
@@ -72,10 +78,14 @@ class WorkerSupervisor:
                 *self._command, stdin=asyncio.subprocess.PIPE, start_new_session=True
             )
             self._processes.add(process)
+            if self._ends_at is not None:
+                _terminate(process)
             code = await process.wait()
             self._processes.discard(process)
             if process.stdin is not None:
                 process.stdin.close()
+            if self._ends_at is not None:
+                return
             if time.monotonic() - started > _STABLE_SECONDS:
                 pause = _FIRST_PAUSE
             elif pause >= _FIRST_PAUSE * 2**_TRIES:
@@ -83,6 +93,11 @@ class WorkerSupervisor:
             log.warning("worker_ended", pid=process.pid, exit_code=code, restart_in=pause)
             await asyncio.sleep(pause)
             pause = min(pause * 2, _LONGEST_PAUSE)
+
+
+def _terminate(process: asyncio.subprocess.Process) -> None:
+    with suppress(ProcessLookupError):
+        process.terminate()
 
 
 def end_with_parent() -> None:

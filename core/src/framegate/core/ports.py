@@ -111,7 +111,8 @@ class JobStore(Protocol):
         self, collection: str, *, owner: str, after: str, limit: int, newest_first: bool
     ) -> Page | None:
         """At most ``limit`` jobs of the owner's ``collection``, in the order of their submission, from the
-        one that follows the job ``after`` ("": from the first). None: ``after`` is not in it."""
+        one that follows the job ``after`` ("": from the first), which may have been removed within the
+        last day. None: ``after`` was not in it."""
         ...
 
     async def queue_position(self, job: Job) -> int | None:

@@ -289,7 +289,7 @@ class JobService:
         """At most ``limit`` jobs of the owner's ``collection``, from the one that follows the job ``after``.
 
         Raises:
-            NotFound: there is no job ``after`` in it.
+            NotFound: there is no job ``after`` in it, nor was there within the last day.
         """
         page = await self._store.page(
             collection, owner=owner, after=after, limit=limit, newest_first=newest_first

@@ -76,6 +76,30 @@ WEBM: Graph = {
         "SaveWEBM", "$output.video", images=["13", 0], filename_prefix="w", codec="vp9", fps=12.0, crf=32.0
     ),
 }
+ANIMATED: Graph = {
+    **WEBM,
+    "15": node(
+        "SaveAnimatedWEBP",
+        "$output.video",
+        images=["13", 0],
+        filename_prefix="a",
+        fps=12.0,
+        lossless=True,
+        quality=80,
+        method="default",
+    ),
+}
+PICTURES: Graph = {
+    **PICTURE,
+    "1": node(
+        "EmptyImage",
+        "$param.width, $param.height, $param.num_outputs",
+        width=160,
+        height=96,
+        batch_size=1,
+        color=0x3366CC,
+    ),
+}
 
 UI_FORMAT = {
     "last_node_id": 2,

@@ -110,7 +110,10 @@ async def read_form_values(request: HTTPRequest) -> FormMultiDict:
     except (ClientException, UnicodeDecodeError, LookupError, ValueError) as error:
         if isinstance(error, ClientException) and error.status_code != 400:
             raise
-        raise InvalidFields([FieldError((), "form_invalid", "The body is no valid form")]) from None
+        what = "The body is no valid form"
+        if "segment count" in str(error.__context__):  # Litestar hides what its parser says
+            what = f"The form has more than {request.app.multipart_form_part_limit} fields"
+        raise InvalidFields([FieldError((), "form_invalid", what)]) from None
 
 
 async def read_form(

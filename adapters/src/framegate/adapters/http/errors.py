@@ -1,6 +1,6 @@
 """Every error in the words of the dialect whose path it happened at."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import structlog
@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from framegate.adapters.http.auth import DIALECT_OPT
 from framegate.adapters.http.bodies import HTTPRequest
-from framegate.adapters.http.mounting import Mounted
+from framegate.adapters.http.mounting import Mounted, owned_paths
 from framegate.adapters.http.problems import ForeignOrigin, Problem, problem_of
 from framegate.adapters.http.request_log import request_id_of
 
@@ -31,11 +31,12 @@ class ErrorRenderer:
     def __init__(self, mounted: Sequence[Mounted]) -> None:
         self._by_name = {entry.spec.name: entry for entry in mounted}
         self._owned = sorted(
-            ((path, entry) for entry in mounted for path in entry.owns), key=lambda pair: -len(pair[0])
+            ((path, entry) for entry in mounted for path in owned_paths(entry, mounted)),
+            key=lambda pair: -len(pair[0]),
         )
 
     def __call__(self, request: Request[Any, Any, Any], exc: Exception) -> Response[Any]:
-        problem = problem_of(exc)
+        problem = problem_of(exc, _parameter_types(request.scope))
         if problem.status == 500 and problem.error is None:
             log.error("request_failed", exc_info=exc)
             problem = replace(problem, message=f"Internal error. (request {request_id_of(request.scope)})")
@@ -63,3 +64,10 @@ class ErrorRenderer:
             return self._by_name[name]
         path = scope["path"].rstrip("/") + "/"
         return next((entry for owned, entry in self._owned if path.startswith(owned.rstrip("/") + "/")), None)
+
+
+def _parameter_types(scope: Scope) -> Mapping[str, Any]:
+    if "route_handler" not in scope:
+        return {}
+    parameters = scope["route_handler"].parsed_fn_signature.parameters
+    return {name: definition.annotation for name, definition in parameters.items()}

@@ -5,11 +5,11 @@ again without a type, and every field is held against its own type.
 """
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import msgspec
-from msgspec import Struct
+from msgspec import UNSET, Struct, inspect
 from msgspec.structs import FieldInfo, fields
 
 from framegate.core.errors import InvalidRequest
@@ -24,14 +24,20 @@ Rules: TypeAlias = Callable[[Mapping[str, Any]], "Iterable[FieldError]"]
 
 class FieldError(Struct, frozen=True):
     """``location`` leads to the value ("target_shape", 1), is empty for the body as a whole. ``kind`` is
-    what pydantic calls it ("missing", "greater_than_equal", …). ``input`` is the offending value, cut
-    short, None where there is none. ``source`` is where the field was: body, query, path, header."""
+    what pydantic calls it ("missing", "greater_than_equal", …). ``value`` is the offending one, cut short,
+    UNSET where there is none or it isn't known. ``source`` is where the field was: body, query, path,
+    header."""
 
     location: Location
     kind: str
     message: str
-    input: Any = None
+    value: Any = UNSET
     source: str = "body"
+
+    @property
+    def input(self) -> Any:
+        """The value for bodies that always tell one."""
+        return None if self.value is UNSET else self.value
 
     @property
     def field(self) -> str:
@@ -44,7 +50,7 @@ class FieldError(Struct, frozen=True):
         """The message with field and value in it."""
         if not self.location:
             return f"{self.message}."
-        got = "" if self.kind == "missing" else f", got {_shown(self.input)}"
+        got = "" if self.value is UNSET else f", got {_shown(self.value)}"
         return f"{self.field}: {self.message}{got}."
 
 
@@ -72,10 +78,10 @@ def body_errors(
         return [FieldError((), "json_invalid", "The body is nested too deeply")]
     except msgspec.ValidationError:
         # A number beyond all bounds can't be held without a type: what the typed decoder said is all.
-        return [_translated(error, (), None)]
+        return [_translated(error, (), UNSET)]
     except msgspec.DecodeError as malformed:
         return [FieldError((), "json_invalid", f"The body is no valid JSON: {malformed}")]
-    return value_errors(values, model, rules) or [_translated(error, (), None)]
+    return value_errors(values, model, rules) or [_translated(error, (), UNSET)]
 
 
 def value_errors(
@@ -106,32 +112,67 @@ def _field_error(name: str, info: FieldInfo, given: Mapping[str, Any], strict: b
     try:
         msgspec.convert(given[name], info.type, strict=strict)
     except msgspec.ValidationError as error:
-        return _translated(error, (name,), given[name])
+        return _translated(error, (name,), given[name], info.type)
     return None
 
 
-def parameter_error(name: str, source: str, message: str) -> FieldError:
-    """For what Litestar says of a parameter in the path, the query or a header."""
-    kind, text = _worded(message, "")
+def parameter_error(name: str, source: str, message: str, annotation: Any = Any) -> FieldError:
+    """For what Litestar says of a parameter of type ``annotation`` in the path, the query or a header."""
+    kind, text = _worded(message, "", _choices(annotation, ()))
     return FieldError((name,), kind, text, source=source)
 
 
-def _translated(error: Exception, location: Location, value: Any) -> FieldError:
-    """msgspec's sentence in pydantic's words."""
+def _translated(error: Exception, location: Location, value: Any, annotation: Any = Any) -> FieldError:
+    """msgspec's sentence in pydantic's words; ``annotation`` is the type of the ``value`` at ``location``."""
+    steps: Location = ()
     message, _, where = str(error).partition(" - at `$")
     for index, attribute in re.findall(r"\[(\d+)\]|\.([^.\[`]+)", where):
         step = int(index) if index else attribute
-        location = (*location, step)
+        steps = (*steps, step)
         value = _descend(value, step)
-    kind, text = _worded(message, value)
-    return FieldError(location, kind, text, shortened(value))
+    kind, text = _worded(message, value, _choices(annotation, steps))
+    return FieldError((*location, *steps), kind, text, value if value is UNSET else shortened(value))
 
 
 def _descend(value: Any, step: str | int) -> Any:
     try:
         return value[step]
     except (LookupError, TypeError):
-        return None
+        return UNSET
+
+
+def _choices(annotation: Any, steps: Location) -> list[Any]:
+    """The values that are allowed ``steps`` below a type, if they are a few named ones."""
+    kinds = _alternatives(inspect.type_info(annotation))
+    for step in steps:
+        kinds = [kind for outer in kinds for inner in _inside(outer, step) for kind in _alternatives(inner)]
+    values: list[Any] = []
+    for kind in kinds:
+        if isinstance(kind, inspect.LiteralType):
+            values += kind.values
+        elif isinstance(kind, inspect.EnumType):
+            values += [member.value for member in kind.cls]
+    return values
+
+
+def _alternatives(kind: inspect.Type) -> list[inspect.Type]:
+    match kind:
+        case inspect.UnionType():
+            return [one for each in kind.types for one in _alternatives(each)]
+        case inspect.Metadata():
+            return _alternatives(kind.type)
+        case _:
+            return [kind]
+
+
+def _inside(kind: inspect.Type, step: str | int) -> list[inspect.Type]:
+    match kind:
+        case inspect.ListType() if isinstance(step, int):
+            return [kind.item_type]
+        case inspect.StructType():
+            return [field.type for field in kind.fields if field.encode_name == step]
+        case _:
+            return []
 
 
 _BOUNDS = {
@@ -152,11 +193,12 @@ _PATTERNS = {r"\S": "Input should not be blank"}
 _EXPECTED = re.compile(r"Expected `(?P<wanted>[^`]+)`(?:, got `(?P<got>\w+)`)?(?P<rest>.*)", re.DOTALL)
 
 
-def _worded(message: str, value: Any) -> tuple[str, str]:
+def _worded(message: str, value: Any, choices: Sequence[Any] = ()) -> tuple[str, str]:
     match = _EXPECTED.fullmatch(message)
     if match is None:
         if message.startswith("Invalid enum value"):
-            return "enum", "Input should be one of the allowed values"
+            shown = [_shown(choice) for choice in choices] or ["one of the allowed values"]
+            return "enum", f"Input should be {' or '.join(filter(None, (', '.join(shown[:-1]), shown[-1])))}"
         return "value_error", message
     wanted = match["wanted"].removesuffix(" | null")
     if match["got"]:
@@ -187,9 +229,10 @@ def _wrong_type(wanted: str, value: Any) -> tuple[str, str]:
 def _wrong_length(wanted: str, sign: str, length: str) -> tuple[str, str]:
     few = sign.startswith(">")
     limit = f"{'at least' if few else 'at most'} {length}"
+    plural = "" if length == "1" else "s"
     if wanted == "str":
-        return f"string_too_{'short' if few else 'long'}", f"Input should have {limit} characters"
-    return f"too_{'short' if few else 'long'}", f"Input should have {limit} items"
+        return f"string_too_{'short' if few else 'long'}", f"Input should have {limit} character{plural}"
+    return f"too_{'short' if few else 'long'}", f"Input should have {limit} item{plural}"
 
 
 def shortened(value: Any, depth: int = 3) -> Any:

@@ -14,6 +14,8 @@ from framegate.core.service import JobService
 from framegate.core.types import Artifact
 
 FILES_OPT = "file_types"
+_SPAN = r"[ \t]*(?:\d{1,100}-\d{0,100}|-\d{1,100})[ \t]*"
+_RANGES = re.compile(rf"bytes={_SPAN}(?:,{_SPAN})*", re.ASCII | re.IGNORECASE)
 _UNSAFE = re.compile(r"[^\w.() -]")
 _HEADERS = {"X-Content-Type-Options": "nosniff", "Cache-Control": "private"}
 
@@ -56,12 +58,21 @@ async def send_file(
     if _none_match(request.headers.get("if-none-match"), etag):
         kept = {name: response.headers[name] for name in ("etag", "last-modified", "cache-control")}
         return cast(ASGIApp, Response(status_code=304, headers=kept))
+    if not _is_range(request.headers.get("range", "")):
+        # RFC 9110, 14.2: as if there were none, where Starlette refuses.
+        request.scope["headers"] = [pair for pair in request.scope["headers"] if pair[0] != b"range"]
     return cast(ASGIApp, response)  # one protocol, typed by two frameworks
 
 
 def safe_name(name: str) -> str:
     """The last part of ``name``, without what a header or a file system could trip over."""
     return _UNSAFE.sub("_", name.rpartition("/")[2]).strip(". ")[-150:] or "result"
+
+
+def _is_range(header: str) -> bool:
+    """Is it a well-formed range of bytes, by RFC 9110, 14.1.2?"""
+    bounds = re.findall(r"(\d+)-(\d+)", header) if _RANGES.fullmatch(header) else None
+    return bounds is not None and all(int(first) <= int(last) for first, last in bounds)
 
 
 def _none_match(header: str | None, etag: str) -> bool:

@@ -38,9 +38,22 @@ class Mounted(Struct, frozen=True):
 
     @property
     def owns(self) -> tuple[str, ...]:
-        """Everything below its own prefix; at the root only what it says."""
-        own = tuple(self.prefix + path for path in self.dialect.owns)
-        return (*own, self.prefix) if self.prefix else own
+        """What it says itself, below its prefix."""
+        return tuple(self.prefix + path for path in self.dialect.owns)
+
+
+def owned_paths(entry: Mounted, mounted: Iterable[Mounted]) -> tuple[str, ...]:
+    """The paths below which unknown ones answer as ``entry`` does: all of its prefix, unless another of
+    ``mounted`` is there too."""
+    below = entry.prefix + "/"
+    taken = (
+        path
+        for other in mounted
+        if other is not entry
+        for path in (*other.owns, *(path for handler in other.dialect.handlers for path in handler.paths))
+    )
+    shared = not entry.prefix or any((path + "/").startswith(below) for path in taken)
+    return entry.owns if shared else (*entry.owns, entry.prefix)
 
 
 def mount(specs: Mapping[str, DialectSpec], settings: Settings, service: JobService) -> list[Mounted]:

@@ -3,6 +3,7 @@ errors of the core."""
 
 from collections.abc import Mapping
 from http import HTTPStatus
+from typing import Any
 
 from litestar.exceptions import HTTPException, ValidationException
 from msgspec import Struct
@@ -52,6 +53,13 @@ class ClientGone(errors.FramegateError):
     code = "client_gone"
 
 
+class ServerStopping(errors.Unavailable):
+    """A waiting call is still open when the server's time to finish is over."""
+
+    def __init__(self) -> None:
+        super().__init__("The server is shutting down; try again shortly.")
+
+
 # The first class of an error's ancestry that is listed decides.
 _STATUS: Mapping[type[errors.FramegateError], int] = {
     UnsupportedContentType: 415,
@@ -77,15 +85,16 @@ _HTTP_CODES = {
 }
 
 
-def problem_of(exc: Exception) -> Problem:
-    """Every exception has one; what is not ours is an internal error without details."""
+def problem_of(exc: Exception, parameters: Mapping[str, Any] | None = None) -> Problem:
+    """Every exception has one; what is not ours is an internal error without details. ``parameters`` are the
+    types of the handler's, by name."""
     match exc:
         case errors.ConfigError() | errors.FramegateError(code="internal_error"):
             return _INTERNAL
         case errors.FramegateError():
             return _from_core(exc)
         case HTTPException() if exc.status_code < 500:
-            return _from_litestar(exc)
+            return _from_litestar(exc, parameters or {})
         case _:
             return _INTERNAL
 
@@ -108,7 +117,7 @@ def _from_core(error: errors.FramegateError) -> Problem:
             return problem
 
 
-def _from_litestar(exc: HTTPException) -> Problem:
+def _from_litestar(exc: HTTPException, types: Mapping[str, Any]) -> Problem:
     status = exc.status_code
     phrase = HTTPStatus(status).phrase
     message = {
@@ -117,19 +126,21 @@ def _from_litestar(exc: HTTPException) -> Problem:
         413: "The request body is too large.",
     }.get(status, exc.detail or phrase)
     headers = {"Allow": allow} if (allow := (exc.headers or {}).get("allow")) else {}
-    parameters: tuple[FieldError, ...] = ()
+    found: tuple[FieldError, ...] = ()
     if isinstance(exc, ValidationException) and isinstance(exc.extra, list):
         items: list[Mapping[str, str]] = exc.extra
-        parameters = tuple(
-            parameter_error(item["key"], item.get("source", "query"), item["message"])
+        found = tuple(
+            parameter_error(
+                item["key"], item.get("source", "query"), item["message"], types.get(item["key"], Any)
+            )
             for item in items
             if "key" in item
         )
-        message = " ".join(error.sentence for error in parameters) or message
+        message = " ".join(error.sentence for error in found) or message
     return Problem(
         status=status,
         code=_HTTP_CODES.get(status, "invalid_request"),
         message=message,
-        field_errors=parameters,
+        field_errors=found,
         headers=headers,
     )

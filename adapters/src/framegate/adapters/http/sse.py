@@ -9,7 +9,7 @@ from litestar import Request, Response
 from litestar.response.base import ASGIResponse
 from litestar.types import Receive, Scope, Send
 
-from framegate.adapters.http.problems import ClientGone
+from framegate.adapters.http.problems import ClientGone, ServerStopping
 from framegate.adapters.http.waiting import while_connected
 
 Item = TypeVar("Item")
@@ -45,7 +45,7 @@ class _Sender(ASGIResponse):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         # A server that stops cancels this task; the frames have had their last words, and it ends here.
-        with suppress(ClientGone, asyncio.CancelledError):
+        with suppress(ClientGone, ServerStopping):
             await while_connected(receive, self._send_all(send))
 
     async def _send_all(self, send: Send) -> None:

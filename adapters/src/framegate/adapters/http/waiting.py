@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from litestar.types import Receive
 
 from framegate.adapters.http.bodies import HTTPRequest
-from framegate.adapters.http.problems import ClientGone, TimedOut
+from framegate.adapters.http.problems import ClientGone, ServerStopping, TimedOut
 from framegate.core.errors import JobNotFound
 from framegate.core.jobs import Job
 from framegate.core.service import JobService
@@ -21,15 +21,19 @@ async def wait_for_job(request: HTTPRequest, service: JobService, job: Job, seco
     when the server stops. The request's body must have been read.
 
     Raises:
-        TimedOut, ClientGone: the job was cancelled.
+        TimedOut, ClientGone, ServerStopping: the job was cancelled.
     """
-    try:
+
+    async def finished() -> Job:
         async with asyncio.timeout(seconds):
-            return await while_connected(request.receive, service.wait(job.id))
+            return await service.wait(job.id)
+
+    try:
+        return await while_connected(request.receive, finished())
     except TimeoutError:
         await cancel_job(service, job)
         raise TimedOut(f"The job took longer than {seconds:g} s and was cancelled.") from None
-    except (ClientGone, asyncio.CancelledError):
+    except (ClientGone, ServerStopping):
         await asyncio.shield(cancel_job(service, job))
         raise
 
@@ -39,11 +43,17 @@ async def while_connected(receive: Receive, work: Coroutine[Any, Any, Made]) -> 
 
     Raises:
         ClientGone: the client has hung up.
+        ServerStopping: the server cancels its open calls.
     """
     worker = asyncio.create_task(work)
     watcher = asyncio.create_task(_disconnected(receive))
     try:
-        done, _ = await asyncio.wait({worker, watcher}, return_when=asyncio.FIRST_COMPLETED)
+        try:
+            done, _ = await asyncio.wait({worker, watcher}, return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError:
+            if task := asyncio.current_task():
+                task.uncancel()  # the client is to get an answer
+            raise ServerStopping from None
         if worker in done:
             return worker.result()
         raise ClientGone("The client has gone.")

@@ -47,7 +47,7 @@ class UrlFetcher:
         Raises:
             InvalidMedia: with what was wrong, for the person who sent the URL.
         """
-        shown = shown_url(url)
+        shown = repr(shown_url(url))
         try:
             async with asyncio.timeout(self._timeout):
                 return await self._follow(_checked(url, shown), shown)

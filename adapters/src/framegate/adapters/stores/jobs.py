@@ -101,10 +101,10 @@ class ValkeyJobStore:
         start, end = ("+inf", "-inf") if newest_first else ("-inf", "+inf")
         with outages_as_unavailable():
             if after:
-                place = await self._client.zscore(index, after)
+                place = await self._place(owner, collection, after)
                 if place is None:
                     return None
-                start = f"({place:.0f}"
+                start = f"({place}"
             ids = cast(
                 "list[str]",
                 await self._client.zrange(
@@ -112,6 +112,13 @@ class ValkeyJobStore:
                 ),
             )
             return Page(await self._get_many(ids[:limit]), len(ids) > limit)
+
+    async def _place(self, owner: str, collection: str, job_id: str) -> int | None:
+        score = await self._client.zscore(f"{PREFIX}collection:{owner}:{collection}", job_id)
+        if score is not None:
+            return int(score)
+        removed = await self._client.get(f"{PREFIX}removed:{owner}:{collection}:{job_id}")
+        return None if removed is None else int(removed)
 
     async def each(self) -> AsyncGenerator[Job]:
         """Every job that has a record; one that comes or goes meanwhile may be among them or not."""

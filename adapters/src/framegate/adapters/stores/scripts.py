@@ -6,6 +6,7 @@ and `delivery_scripts`:
 job:ID              hash: ``job`` (what never changes, as JSON), what the scripts need of it, and what changes
 jobs, owner:NAME, state:STATE, collection:OWNER:NAME    sorted sets of ids by order of submission
 once:OWNER:DIGEST   what is remembered of a submission, as JSON: its job's id, fingerprint, time and kind
+removed:OWNER:NAME:ID    for a day, the place in its collection of a job that was removed
 leases              sorted set of running ids by the time at which their worker counts as dead
 finished, records   sorted sets of ids by end: whose files, and then whose records, are to be removed
 holds:WORKER        the id that a worker runs
@@ -104,7 +105,11 @@ end
 local function hide(id, job)
   redis.call('ZREM', P .. 'jobs', id)
   redis.call('ZREM', P .. 'owner:' .. job.owner, id)
-  redis.call('ZREM', P .. 'collection:' .. job.owner .. ':' .. job.collection, id)
+  -- Whoever pages through the collection and removes what a page ends with can still go on after it.
+  local place = job.owner .. ':' .. job.collection
+  if redis.call('ZREM', P .. 'collection:' .. place, id) == 1 then
+    redis.call('SET', P .. 'removed:' .. place .. ':' .. id, job.seq, 'EX', 86400)
+  end
   local name = P .. 'result:' .. job.owner .. ':' .. job.result_name
   if redis.call('GET', name) == id then redis.call('DEL', name) end
   redis.call('DEL', P .. 'share:' .. job.share_id)

@@ -34,6 +34,9 @@ from framegate.core.ports import (
 )
 from framegate.core.types import Artifact, MediaKind, MediaRef
 
+PLACE_SECONDS = 86_400
+"""How long a page may be asked for by a job that was removed."""
+
 
 class InMemoryJobStore:
     """A `JobStore` that ends with its process. Its worker's side may be called from any thread."""
@@ -43,8 +46,11 @@ class InMemoryJobStore:
         self._jobs: dict[str, Job] = {}
         self._deleted: dict[str, Job] = {}  # those that a worker still runs
         self._marks: dict[tuple[str, str], tuple[Once, str, float]] = {}
+        self._places: dict[str, int] = {}
+        self._removed: dict[str, tuple[Job, float]] = {}
         self._served: dict[turns.Turn, int] = {}
         self._turns = itertools.count(1)
+        self._numbers = itertools.count(1)
         self._watchers: dict[str, set[tuple[asyncio.AbstractEventLoop, asyncio.Event]]] = {}
         self._lock = threading.RLock()
 
@@ -84,6 +90,7 @@ class InMemoryJobStore:
             if once:
                 self._marks[job.owner, once.key] = once, job.id, time.time()
             self._jobs[job.id] = job
+            self._places[job.id] = next(self._numbers)
             return job
 
     async def get(self, job_id: str) -> Job | None:
@@ -115,14 +122,23 @@ class InMemoryJobStore:
     ) -> Page | None:
         with self._lock:
             found = [o for o in self._jobs.values() if (o.owner, o.collection) == (owner, collection)]
-        if newest_first:
-            found.reverse()
-        if after:
-            ids = [job.id for job in found]
-            if after not in ids:
-                return None
-            found = found[ids.index(after) + 1 :]
+            if newest_first:
+                found.reverse()
+            if after:
+                cursor = self._cursor(after)
+                if cursor is None or (cursor.owner, cursor.collection) != (owner, collection):
+                    return None
+                place = self._places[after]
+                found = [
+                    job for job in found if job.id != after and (self._places[job.id] < place) == newest_first
+                ]
         return Page(found[:limit], len(found) > limit)
+
+    def _cursor(self, job_id: str) -> Job | None:
+        if job := self._jobs.get(job_id):
+            return job
+        removed, at = self._removed.get(job_id, (None, 0.0))
+        return removed if time.time() - at < PLACE_SECONDS else None
 
     async def queue_position(self, job: Job) -> int | None:
         with self._lock:
@@ -144,7 +160,7 @@ class InMemoryJobStore:
 
     async def delete(self, job_id: str) -> Job | None:
         with self._lock:
-            job = self._jobs.pop(job_id, None)
+            job = self._removed_job(job_id)
             if job is not None and job.state == JobState.RUNNING:
                 self._deleted[job_id] = jobs.request_cancel(job, time.time())
             self._tick(job_id)
@@ -152,8 +168,14 @@ class InMemoryJobStore:
 
     async def forget(self, job: Job) -> None:
         with self._lock:
-            self._jobs.pop(job.id, None)
+            self._removed_job(job.id)
             self._tick(job.id)
+
+    def _removed_job(self, job_id: str) -> Job | None:
+        job = self._jobs.pop(job_id, None)
+        if job is not None:
+            self._removed[job_id] = job, time.time()
+        return job
 
     @asynccontextmanager
     async def changes(self, job_id: str) -> "AsyncGenerator[AsyncGenerator[None, None]]":

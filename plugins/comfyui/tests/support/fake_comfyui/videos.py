@@ -10,6 +10,7 @@ from av.audio.frame import AudioFrame
 from av.video.frame import VideoFrame
 from msgspec import Struct
 from numpy.typing import NDArray
+from PIL import Image
 
 from fake_comfyui.declaring import (
     Made,
@@ -174,6 +175,36 @@ def save_webm(run: Run, images: Pictures, filename_prefix: str, codec: str, fps:
     path, told = run.folders.new_file("output", filename_prefix, "webm")
     write(path, Video(images, fps), "libvpx-vp9", as_text(run.prompt))
     return Shown({"images": [told], "animated": [True]})
+
+
+@node(
+    "SaveAnimatedWEBP",
+    output=True,
+    v3=False,
+    images=link("IMAGE"),
+    filename_prefix=text("ComfyUI"),
+    fps=number(6.0, 0.01, 1000.0),
+    lossless=flag(True),
+    quality=whole(80, 0, 100),
+    method=old_combo("default", "fastest", "slowest"),
+)
+def save_animated_webp(
+    run: Run, images: Pictures, filename_prefix: str, fps: float, lossless: bool, quality: int, method: str
+) -> Made:
+    path, told = run.folders.new_file("output", filename_prefix, "webp")
+    first, *others = map(Image.fromarray, images)
+    exif = Image.Exif()
+    exif[0x0110] = f"prompt:{as_text(run.prompt)}"
+    first.save(
+        path,
+        save_all=True,
+        append_images=others,
+        duration=int(1000 / fps),
+        lossless=lossless,
+        quality=quality,
+        exif=exif,
+    )
+    return Shown({"images": [told], "animated": [len(images) != 1]})
 
 
 @node(

@@ -24,10 +24,10 @@ from framegate.adapters.http.chat.schemas import (
     Message,
     Usage,
 )
-from framegate.adapters.http.problems import problem_of
+from framegate.adapters.http.problems import ServerStopping, problem_of
 from framegate.adapters.http.sse import EventStream, with_pauses
 from framegate.adapters.http.waiting import while_connected
-from framegate.core.errors import GenerationFailed, Unavailable
+from framegate.core.errors import GenerationFailed
 
 log = structlog.get_logger(__name__)
 
@@ -86,7 +86,7 @@ async def chunks(model: str, events: Events, pause: float = HEARTBEAT_SECONDS) -
                 yield frames.frame(Progress("Still working...\n") if event is None else event)
         except asyncio.CancelledError:
             # The server stops (or the client has gone, and nobody reads this).
-            yield _failure(Unavailable("The server is shutting down; try again shortly."))
+            yield _failure(ServerStopping())
         except Exception as error:  # told to the client, as every error before the stream is
             yield _failure(error)
         yield _DONE

@@ -21,7 +21,7 @@ VARIATION = "A variation of this picture"
 PARAMS: Mapping[str, str] = {"num_outputs": "n", "width": "size", "height": "size"}
 """What the core complains of, in the words of this API."""
 
-_SIZE = re.compile(r"([1-9]\d{1,4})x([1-9]\d{1,4})")
+_SIZE = re.compile(r"([1-9]\d{1,4})x([1-9]\d{1,4})", re.ASCII)
 
 
 def rules(values: Mapping[str, Any]) -> Iterable[FieldError]:

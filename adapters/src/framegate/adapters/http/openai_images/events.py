@@ -14,11 +14,11 @@ from msgspec import Struct
 from framegate.adapters.http.chat.errors import error_body, in_openai_terms
 from framegate.adapters.http.openai_images.files import PictureFiles, encoding_of
 from framegate.adapters.http.openai_images.schemas import CompletedEvent, PartialEvent, Quality
-from framegate.adapters.http.problems import problem_of
+from framegate.adapters.http.problems import ServerStopping, problem_of
 from framegate.adapters.http.sse import with_pauses
 from framegate.adapters.http.waiting import cancel_job
 from framegate.adapters.media.reencode import reencoded
-from framegate.core.errors import GenerationFailed, JobCancelled, Unavailable
+from framegate.core.errors import GenerationFailed, JobCancelled
 from framegate.core.jobs import Job, JobState
 from framegate.core.service import JobService
 
@@ -109,7 +109,7 @@ async def frames(
                 yield _COMMENT if event is None else _frame(event.type, event)
         except asyncio.CancelledError:
             # The server stops (or the client has gone, and nobody reads this).
-            yield _failure(Unavailable("The server is shutting down; try again shortly."))
+            yield _failure(ServerStopping())
         except Exception as error:  # told to the client, as every error before the stream is
             yield _failure(error)
 

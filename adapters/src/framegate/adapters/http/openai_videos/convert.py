@@ -22,8 +22,8 @@ from framegate.core.types import GenerationRequest, Task
 REMIXED_FROM = "remixed_from"
 MOST_MENTIONS = 20
 
-_SECONDS = re.compile(r"\d{1,4}(\.\d{1,3})?")
-_SIZE = re.compile(r"([1-9]\d{1,4})x([1-9]\d{1,4})")
+_SECONDS = re.compile(r"\d{1,4}(\.\d{1,3})?", re.ASCII)
+_SIZE = re.compile(r"([1-9]\d{1,4})x([1-9]\d{1,4})", re.ASCII)
 _MENTION = re.compile(r"(?<![\w@.])@(\w{1,64})", re.ASCII)
 _STATUS: Mapping[JobState, Any] = {
     JobState.QUEUED: "queued",

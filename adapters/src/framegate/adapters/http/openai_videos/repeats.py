@@ -14,7 +14,7 @@ KEY_SECONDS = 86_400
 RETRY_SECONDS = 60
 
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
-_COUNT = re.compile(r"\d{1,4}")
+_COUNT = re.compile(r"\d{1,4}", re.ASCII)
 
 
 def fingerprint(call: str, fields: Struct, uploads: Mapping[str, bytes]) -> str:

@@ -13,6 +13,7 @@ from framegate.adapters.http.files import sends_files
 from framegate.adapters.http.openai_videos.content import Kind, send_content
 from framegate.adapters.http.openai_videos.schemas import Video, VideoDeleted, VideoList
 from framegate.adapters.http.openai_videos.studio import COLLECTION, Studio
+from framegate.core.errors import NotFound
 
 
 def video_routes(studio: Studio) -> list[HTTPRouteHandler]:
@@ -23,13 +24,16 @@ def video_routes(studio: Studio) -> list[HTTPRouteHandler]:
         limit: Annotated[int, QueryParameter(ge=0, le=100)] = 20,
         order: FromQuery[Literal["asc", "desc"]] = "desc",
     ) -> VideoList:
-        page = await studio.service.page(
-            COLLECTION,
-            owner=client_of(request.scope).name,
-            after=after,
-            limit=max(limit, 1),
-            newest_first=order == "desc",
-        )
+        try:
+            page = await studio.service.page(
+                COLLECTION,
+                owner=client_of(request.scope).name,
+                after=after,
+                limit=max(limit, 1),
+                newest_first=order == "desc",
+            )
+        except NotFound as error:
+            raise NotFound(f"There is no video {after[:100]!r} to go on after.", param="after") from error
         videos = [studio.shown(job) for job in page.jobs[:limit]]
         return VideoList(
             data=videos,

@@ -32,7 +32,7 @@ def generation(served: ServedModel, body: SubmitRequest) -> GenerationRequest:
     """Raises:
     InvalidFields: the model needs a picture.
     """
-    task = Task.TEXT_TO_VIDEO if body.image_url is None else Task.IMAGE_TO_VIDEO
+    task = Task.IMAGE_TO_VIDEO if body.image_url else Task.TEXT_TO_VIDEO
     if task == Task.TEXT_TO_VIDEO and task not in served.spec.tasks:
         raise InvalidFields(
             [FieldError(("image_url",), "missing", f"The model {served.name} needs a picture")]
@@ -55,7 +55,7 @@ def generation(served: ServedModel, body: SubmitRequest) -> GenerationRequest:
 
 
 def media(body: SubmitRequest) -> dict[str, MediaSource]:
-    return {} if body.image_url is None else {"image": UrlSource(body.image_url)}
+    return {"image": UrlSource(body.image_url)} if body.image_url else {}
 
 
 def status_of(job: Job) -> Status:

@@ -16,6 +16,7 @@ from framegate.adapters.http.dialect import AT_ROOT, PUBLIC, Dialect, DialectCon
 from framegate.adapters.http.files import sends_files
 from framegate.adapters.http.links import ResultFiles
 from framegate.adapters.http.request_log import request_id_of
+from framegate.adapters.http.waiting import while_connected
 from framegate.adapters.http.wan21_submit.convert import answer, generation, media, status_of
 from framegate.adapters.http.wan21_submit.errors import error_response
 from framegate.adapters.http.wan21_submit.schemas import (
@@ -77,15 +78,15 @@ def _submit_route(service: JobService, dialect: str, model: str) -> HTTPRouteHan
             served = service.model(body.model or model)
         except ModelNotFound as error:
             raise InvalidRequest(f"model: {error.message}", param="model") from None
-        job = await service.submit(
-            Submission(
-                dialect=dialect,
-                request=generation(served, body),
-                client=client_of(request.scope),
-                media=media(body),
-                request_id=request_id_of(request.scope),
-            )
+        submission = Submission(
+            dialect=dialect,
+            request=generation(served, body),
+            client=client_of(request.scope),
+            media=media(body),
+            request_id=request_id_of(request.scope),
         )
+        # The picture's fetching takes a while; nobody could ask for the job of a client that has gone.
+        job = await while_connected(request.receive, service.submit(submission))
         structlog.contextvars.bind_contextvars(job_id=job.id)
         return RequestId(job.id)
 

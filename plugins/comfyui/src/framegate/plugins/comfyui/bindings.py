@@ -9,7 +9,7 @@ from framegate.plugins.comfyui.faults import WorkflowFault
 from framegate.plugins.comfyui.graph import Graph, Node, is_link
 from framegate.plugins.comfyui.schema import NodeSchema
 from framegate.plugins.comfyui.titles import Marker, parse_title
-from framegate.plugins.comfyui.vocabulary import MEDIA, Key, inputs_for, key_of
+from framegate.plugins.comfyui.vocabulary import MEDIA, Key, closest_key, inputs_for, key_of
 
 
 class Parameter(Struct, frozen=True):
@@ -62,6 +62,8 @@ def _bind(node: Node, marker: Marker, declared: NodeSchema | None) -> Parameter:
     wanted = marker.field or marker.name
     known = {*node.inputs, *(declared.inputs if declared else ())}
     files = [name for name in _file_inputs(node, declared) if name in known]
+    if marker.is_param and key is None and not marker.upload and marker.name not in known:
+        raise WorkflowFault(_unknown_key(node, marker))
     unfamiliar = key is None and (wanted in files or not (marker.field or wanted in known))
     if marker.upload or (files and unfamiliar):
         key = key if key in MEDIA else _media_key(node, files, declared)
@@ -88,6 +90,15 @@ def _bind(node: Node, marker: Marker, declared: NodeSchema | None) -> Parameter:
     )
 
 
+def _unknown_key(node: Node, marker: Marker) -> str:
+    meant = closest_key(marker.name)
+    hint = f"; did you mean $param.{meant}?" if meant else "."
+    return (
+        f"{node.label}: {marker.text} binds nothing, for requests have no {marker.name}{hint} They have "
+        f"{', '.join(Key)}. Inputs that can be set: {_settable(node)}"
+    )
+
+
 def _target(
     node: Node,
     marker: Marker,
@@ -110,8 +121,13 @@ def _target(
     if candidates:
         free = (name for name in candidates if not is_link(node.inputs.get(name)))
         return next(free, candidates[0])
-    has = ", ".join(name for name, value in node.inputs.items() if not is_link(value))
-    raise WorkflowFault(f"{node.label}: {marker.text} binds nothing. Inputs that can be set: {has or 'none'}")
+    raise WorkflowFault(
+        f"{node.label}: {marker.text} binds nothing. Inputs that can be set: {_settable(node)}"
+    )
+
+
+def _settable(node: Node) -> str:
+    return ", ".join(name for name, value in node.inputs.items() if not is_link(value)) or "none"
 
 
 _LOADERS = ("loadimage", "loadvideo", "loadaudio")

@@ -12,6 +12,7 @@ from framegate.plugins.comfyui.config import ComfyConfig
 from framegate.plugins.comfyui.faults import WorkflowFault
 from framegate.plugins.comfyui.graph import Node, is_link
 from framegate.plugins.comfyui.library import Library
+from framegate.plugins.comfyui.model_files import is_model_file, lacking
 from framegate.plugins.comfyui.pool import open_clients
 from framegate.plugins.comfyui.schema import InputSchema, NodeSchema
 from framegate.plugins.comfyui.workflow import Workflow
@@ -46,11 +47,15 @@ async def _check_server(client: ComfyClient, config: ComfyConfig, library: Libra
         return [f"The ComfyUI at {name} refuses access ({error}): check its token in the config."]
     except UnexpectedAnswer as error:
         return [f"What answers at {name} is no ComfyUI (status {error.status} for its queries)."]
-    return [
-        f"The workflow {workflow.name} does not run on the ComfyUI at {name}: {'; '.join(faults)}."
-        for workflow in workflows
-        if (faults := list(misfits(workflow, schema)))
-    ]
+    problems: list[str] = []
+    for workflow in workflows:
+        if faults := list(misfits(workflow, schema)):
+            problems.append(
+                f"The workflow {workflow.name} does not run on the ComfyUI at {name}: {'; '.join(faults)}."
+            )
+        if files := missing_files(workflow, schema):
+            problems.append(lacking(f"The ComfyUI at {name}", workflow.name, files))
+    return problems
 
 
 async def schema_of(client: ComfyClient, classes: Collection[str]) -> Mapping[str, NodeSchema]:
@@ -70,7 +75,8 @@ async def schema_of(client: ComfyClient, classes: Collection[str]) -> Mapping[st
 
 
 def misfits(workflow: Workflow, schema: Mapping[str, NodeSchema]) -> Iterator[str]:
-    """Where the workflow does not fit a server's nodes, naming node, title and what would fit."""
+    """Where the workflow does not fit a server's nodes, naming node, title and what would fit; missing model
+    files aside."""
     lacking = sorted(workflow.classes - schema.keys())
     if lacking:
         yield f"it lacks the nodes {', '.join(lacking)}"
@@ -87,11 +93,26 @@ def misfits(workflow: Workflow, schema: Mapping[str, NodeSchema]) -> Iterator[st
                     yield f"{node.label}: {reason}"
 
 
+def missing_files(workflow: Workflow, schema: Mapping[str, NodeSchema]) -> dict[str, list[str]]:
+    """The model files that a server does not have, each with the nodes that name it."""
+    missing: dict[str, list[str]] = {}
+    for node in workflow.graph.values():
+        if declared := schema.get(node.class_type):
+            for name, spec in declared.inputs.items():
+                if _lacks_file(node.inputs.get(name), spec):
+                    missing.setdefault(node.inputs[name], []).append(node.label)
+    return missing
+
+
+def _lacks_file(value: Any, spec: InputSchema) -> bool:
+    return is_model_file(value) and spec.options is not None and not spec.upload and value not in spec.options
+
+
 def _misfit(node: Node, name: str, spec: InputSchema) -> str:
     if name not in node.inputs:
         return f"its input {name} is missing" if spec.required else ""
     value: Any = node.inputs[name]
-    if is_link(value) or spec.upload:
+    if is_link(value) or spec.upload or _lacks_file(value, spec):
         return ""
     if spec.options is not None and value not in spec.options:
         shown = ", ".join(str(option) for option in spec.options[:_MAX_OPTIONS]) or "nothing"

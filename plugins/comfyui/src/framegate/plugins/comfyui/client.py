@@ -133,7 +133,7 @@ class ComfyClient:
                         async for chunk in response.content.iter_chunked(_CHUNK):
                             out.write(chunk)
                 return
-            except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            except (aiohttp.ClientError, TimeoutError) as error:  # an OSError is our own disk's
                 if attempt == DOWNLOAD_TRIES:
                     raise ServerDown(type(error).__name__) from error
                 await asyncio.sleep(0.5 * attempt)

@@ -8,9 +8,9 @@ from msgspec import Struct
 
 from framegate.core.errors import GenerationError, GenerationFailed, OutOfMemory
 from framegate.plugins.comfyui.loose import items, table
+from framegate.plugins.comfyui.model_files import is_model_file, lacking
 from framegate.plugins.comfyui.workflow import Workflow
 
-_MODEL_FILE = re.compile(r".+\.(safetensors|sft|ckpt|pt2?|pth|bin|gguf|onnx|engine)", re.IGNORECASE)
 _ABSOLUTE_PATH = re.compile(r"(?<![\w.:/])(?:[A-Za-z]:)?[\\/](?:[^\\/\s'\"]+[\\/])+(?P<name>[^\\/\s'\",)]*)")
 _MEMORY = re.compile(r"OutOfMemory|out of memory|Allocation on device|not enough memory", re.IGNORECASE)
 _MAX_LENGTH = 500
@@ -38,20 +38,12 @@ class _Complaint(Struct, frozen=True):
 def refusal(workflow: Workflow, body: Any) -> GenerationError:
     """What a 400 of ``POST /prompt`` means, or the node errors of a 200."""
     complaints = list(_complaints(table(body).get("node_errors")))
-    missing = list(dict.fromkeys(str(item.received) for item in complaints if _is_model_file(item)))
+    missing: dict[str, list[str]] = {}
+    for item in complaints:
+        if item.type == "value_not_in_list" and is_model_file(item.received):
+            missing.setdefault(item.received, []).append(_label(workflow, item.node))
     if missing:
-        places = ", ".join(
-            dict.fromkeys(
-                f"{item.received} ({_label(workflow, item.node)})"
-                for item in complaints
-                if _is_model_file(item)
-            )
-        )
-        noun = "a model file" if len(missing) == 1 else f"{len(missing)} model files"
-        return MissingFiles(
-            f"ComfyUI lacks {noun} that the workflow {workflow.name} needs: {places}. Put what is missing "
-            "into its models folder, or change the workflow."
-        )
+        return MissingFiles(lacking("ComfyUI", workflow.name, missing))
     if complaints:
         said = "; ".join(dict.fromkeys(_sentence(workflow, item) for item in complaints))
         return GenerationFailed(f"ComfyUI refuses the workflow {workflow.name}: {said}."[:2000])
@@ -118,14 +110,6 @@ def _options(config: Sequence[Any]) -> tuple[Any, ...]:
     """The choices of a list, written as `/object_info` writes them."""
     choices = (items(each) or items(table(each).get("options")) for each in config[:2])
     return tuple(next((found for found in choices if found), ()))
-
-
-def _is_model_file(item: _Complaint) -> bool:
-    return (
-        item.type == "value_not_in_list"
-        and isinstance(item.received, str)
-        and _MODEL_FILE.fullmatch(item.received) is not None
-    )
 
 
 def _sentence(workflow: Workflow, item: _Complaint) -> str:

@@ -16,7 +16,7 @@ MAX_BYTES = 20 * 2**20
 
 _HOW_TO_EXPORT = (
     'In ComfyUI choose "Workflow", "Export (API)" (in older ones "Save (API Format)", after switching on the '
-    "developer options in the settings) and take the file that this gives."
+    "developer options in the settings) and take the file that this gives"
 )
 
 

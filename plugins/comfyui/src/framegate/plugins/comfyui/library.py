@@ -83,7 +83,8 @@ def _read(path: Path, known: _File | None) -> _File | None:
         workflow = parse_workflow(path.stem, data)
         entry = Entry(workflow, spec_of(workflow))
     except WorkflowFault as fault:
-        log.warning("workflow_broken", file=path.name, reason=fault.reason)
+        # Commands say it in their own words, and log from warnings on.
+        log.info("workflow_broken", file=path.name, reason=fault.reason)
         return _File(stamp, before, fault.reason)
     if known is not None:
         log.info("workflow_reloaded", file=path.name)

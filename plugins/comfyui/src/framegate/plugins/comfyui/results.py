@@ -13,23 +13,33 @@ from av.video.stream import VideoStream
 from PIL import Image
 
 from framegate.core.errors import GenerationFailed
+from framegate.core.full_disk import full_disk_explained
+from framegate.plugins.comfyui.animations import video_of
 from framegate.plugins.comfyui.client import StoredFile
 from framegate.plugins.comfyui.loose import items, table
+from framegate.plugins.comfyui.pictures import without_texts
 from framegate.plugins.comfyui.workflow import Kind
 
 _GROUPS = ("images", "gifs", "videos", "video", "audio")
 _VIDEOS = frozenset({".mp4", ".webm", ".mov", ".mkv", ".m4v", ".avi", ".gif"})
 _PICTURES = frozenset({".png", ".jpg", ".jpeg", ".webp"})
+_ANIMATIONS = frozenset({".png", ".webp"})
 _SOUNDS = frozenset({".flac", ".mp3", ".opus", ".wav", ".ogg", ".m4a", ".aac"})
 _SUFFIXES: Mapping[Kind, frozenset[str]] = {"video": _VIDEOS, "image": _PICTURES, "audio": _SOUNDS}
+_MOVING = frozenset({"animated", "gifs"})  # what the savers of animations say, and those of pictures don't
 _RATE = 48_000
+_FAST_START = {"movflags": "faststart"}
 
 
 def files_of(output: Any, kind: Kind) -> list[StoredFile]:
-    """The files of ``kind`` in a node's output; previews only where there is nothing else."""
+    """The files of ``kind`` in a node's output; previews only where there is nothing else. Animated pictures
+    are videos where no other video is."""
     groups = (table(output).get(name) for name in _GROUPS)
     listed = [item for group in groups for item in (items(group) or [group])]
-    files = [file for item in listed if (file := _file(item)) and _kind(file) == kind]
+    found = [file for item in listed if (file := _file(item))]
+    files = [file for file in found if _kind(file) == kind]
+    if not files and kind == "video" and table(output).keys() & _MOVING:
+        files = [file for file in found if suffix_of(file) in _ANIMATIONS]
     return [file for file in files if file.type != "temp"] or files
 
 
@@ -61,11 +71,29 @@ def without_metadata(path: Path) -> Path:
 
     Raises:
         GenerationFailed: the file can't be read.
+        StorageFull: there is no room for the new one.
     """
     try:
-        return _plain_picture(path) if path.suffix in _PICTURES else _plain_video(path)
+        with full_disk_explained():
+            return _plain_picture(path) if path.suffix in _PICTURES else _plain_video(path)
     except (FFmpegError, OSError, ValueError) as error:
         raise GenerationFailed("ComfyUI made a file that can't be read.") from error
+
+
+def as_video(path: Path, fps: float) -> Path:
+    """An animated picture as a video; any other file as it is.
+
+    Raises:
+        GenerationFailed: the file can't be read.
+        StorageFull: there is no room for the new one.
+    """
+    if path.suffix not in _ANIMATIONS:
+        return path
+    try:
+        with full_disk_explained():
+            return video_of(path, fps)
+    except (FFmpegError, OSError, ValueError) as error:
+        raise GenerationFailed("ComfyUI made an animation that can't be read.") from error
 
 
 def with_sound(video: Path, sound: Path) -> Path:
@@ -73,14 +101,16 @@ def with_sound(video: Path, sound: Path) -> Path:
 
     Raises:
         GenerationFailed: a file can't be read.
+        StorageFull: there is no room for the new one.
     """
-    target = video.with_name("sounding.mp4")
+    target = _beside(video, "sounding")
+    options = _FAST_START if video.suffix == ".mp4" else {}
     try:
-        with av.open(video) as source, av.open(sound) as heard:
-            if source.streams.audio or video.suffix != ".mp4":
+        with full_disk_explained(), av.open(video) as source, av.open(sound) as heard:
+            if source.streams.audio or video.suffix not in (".mp4", ".mkv"):
                 return video
             picture = source.streams.video[0]
-            with av.open(target, "w", options={"movflags": "faststart"}) as made:
+            with av.open(target, "w", options=options) as made:
                 copied = made.add_stream_from_template(picture)
                 spoken = made.add_stream("aac", rate=_RATE, layout="stereo")
                 end = 0.0
@@ -103,21 +133,23 @@ def _until(frames: Iterator[AudioFrame], end: float) -> Iterator[AudioFrame]:
 
 
 def _plain_picture(path: Path) -> Path:
-    if path.suffix != ".png":
-        return path  # ComfyUI writes its texts into PNGs
-    target = path.with_name(f"plain{path.suffix}")
-    with Image.open(path) as image:
-        image.load()
-        image.info.clear()
-        image.save(target, "PNG", compress_level=4)
+    target = _beside(path, "plain")
+    target.write_bytes(without_texts(path.read_bytes()))
+    with Image.open(target) as image:
+        image.load()  # or a broken one would be noticed by its receiver only
+    path.unlink()
     return target
+
+
+def _beside(path: Path, what: str) -> Path:
+    return path.with_name(f"{path.stem}-{what}{path.suffix}")
 
 
 def _plain_video(path: Path) -> Path:
     if path.suffix not in (".mp4", ".mov", ".m4v"):
         return path  # made into an MP4 later on anyway
-    target = path.with_name("plain.mp4")
-    with av.open(path) as source, av.open(target, "w", options={"movflags": "faststart"}) as made:
+    target = _beside(path, "plain").with_suffix(".mp4")
+    with av.open(path) as source, av.open(target, "w", options=_FAST_START) as made:
         streams = {
             stream.index: made.add_stream_from_template(stream)
             for stream in source.streams

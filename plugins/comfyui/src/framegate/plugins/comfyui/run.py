@@ -26,7 +26,7 @@ from framegate.plugins.comfyui.config import ComfyConfig
 from framegate.plugins.comfyui.loose import items, table
 from framegate.plugins.comfyui.order import SUBFOLDER, build_prompt
 from framegate.plugins.comfyui.progress import GraphProgress
-from framegate.plugins.comfyui.results import files_of, suffix_of, with_sound, without_metadata
+from framegate.plugins.comfyui.results import as_video, files_of, suffix_of, with_sound, without_metadata
 from framegate.plugins.comfyui.workflow import Workflow
 
 _TOTAL = 1000
@@ -217,6 +217,8 @@ class GraphRun:
         for index, file in enumerate(made[:wanted]):
             self._context.check_cancelled()
             path = await self._fetch(file, f"result-{index}")
+            if workflow.kind == "video":
+                path = await asyncio.to_thread(as_video, path, self._shot.fps)
             path = await asyncio.to_thread(without_metadata, path)
             files.append(FinishedFile(path, MediaKind(workflow.kind)))
         if workflow.sound and workflow.kind == "video":

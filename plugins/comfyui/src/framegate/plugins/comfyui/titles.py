@@ -17,7 +17,7 @@ _MARKER = re.compile(
 
 class Marker(Struct, frozen=True):
     """One marker. ``field`` is the input that it names, if it names one; ``upload`` that the value is a file
-    to be uploaded."""
+    to be uploaded; ``is_param`` that the name is meant to be one of a request's parameters."""
 
     text: str
     name: str
@@ -26,6 +26,7 @@ class Marker(Struct, frozen=True):
     upload: bool = False
     description: str = ""
     is_output: bool = False
+    is_param: bool = False
 
 
 def parse_title(title: str) -> list[Marker]:
@@ -59,5 +60,5 @@ def _parse(text: str) -> Marker:
     if name == "param":
         if not field:
             raise ValueError(f"{text!r} names no parameter; write $param.text, $param.image, $param.seed, …")
-        return Marker(text, field, "", marker.required, marker.upload, marker.description)
+        return Marker(text, field, "", marker.required, marker.upload, marker.description, is_param=True)
     return marker

@@ -1,6 +1,7 @@
 """What parameters are called: in requests, in titles, and as inputs of nodes."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
 from enum import StrEnum
 
 
@@ -67,6 +68,15 @@ def key_of(name: str, class_type: str) -> Key | None:
     if name == "amount" and class_type == "RepeatImageBatch":
         return Key.NUM_FRAMES
     return _KEYS.get(name.lower())
+
+
+def closest_key(name: str) -> str:
+    """The name of a key that ``name`` may have been meant to be; empty if none is near."""
+    return closest(name, Key) or closest(name, _KEYS)
+
+
+def closest(name: str, names: Iterable[str]) -> str:
+    return next(iter(get_close_matches(name.lower(), list(names), 1, 0.75)), "")
 
 
 def inputs_for(name: str, key: Key | None) -> list[str]:

@@ -9,7 +9,8 @@ from framegate.plugins.comfyui.bindings import Parameter, find_parameters, marke
 from framegate.plugins.comfyui.faults import WorkflowFault
 from framegate.plugins.comfyui.graph import Graph, Node, read_graph
 from framegate.plugins.comfyui.schema import NodeSchema
-from framegate.plugins.comfyui.vocabulary import Key
+from framegate.plugins.comfyui.titles import Marker
+from framegate.plugins.comfyui.vocabulary import Key, closest
 
 Kind: TypeAlias = Literal["video", "image", "audio"]
 
@@ -70,6 +71,8 @@ def _find_output(graph: Graph) -> tuple[str, Literal["video", "image"]]:
     named: list[tuple[Node, Kind]] = []
     for node in graph.values():
         for marker in markers_of(node):
+            if marker.is_output:
+                _check_spelling(node, marker)
             if marker.is_output and (kind := _KINDS.get(marker.name)):
                 marked.append((node, kind))
             elif marker.is_output and node.class_type in _SAVERS:
@@ -92,6 +95,17 @@ def _find_output(graph: Graph) -> tuple[str, Literal["video", "image"]]:
         "no node is marked as its result: put $output.video or $output.image into the title of the node that "
         "saves it"
     )
+
+
+def _check_spelling(node: Node, marker: Marker) -> None:
+    """ComfyKit lets a result have any name ($output.cover, $output.image2); a slip of the pen is none."""
+    named = marker.name.lower()
+    meant = closest(named, _KINDS)
+    if meant and marker.name not in _KINDS and named.isalpha() and not named.startswith(meant):
+        raise WorkflowFault(
+            f"{node.label}: {marker.text} is no sort of result; did you mean $output.{meant}? There are "
+            f"{', '.join(f'$output.{kind}' for kind in _KINDS)}"
+        )
 
 
 def _find_sound(graph: Graph) -> str:
