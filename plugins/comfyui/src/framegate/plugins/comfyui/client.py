@@ -108,7 +108,7 @@ class ComfyClient:
             form.add_field("image", file, filename=name, content_type="application/octet-stream")
             form.add_field("type", "input")
             form.add_field("subfolder", subfolder)
-            body = await self._json("POST", "/upload/image", data=form, timeout=None)
+            body = await self._json("POST", "/upload/image", data=form, seconds=None)
         stored, folder = table(body).get("name"), table(body).get("subfolder")
         if not stored:
             raise UnexpectedAnswer(200, body)
@@ -153,7 +153,7 @@ class ComfyClient:
         async with socket:
             yield socket
 
-    async def _json(self, method: str, path: str, *, timeout: float | None = 30, **body: Any) -> Any:  # noqa: ASYNC109
+    async def _json(self, method: str, path: str, *, seconds: float | None = 30, **body: Any) -> Any:
         try:
             async with self._session.request(
                 method,
@@ -161,7 +161,7 @@ class ComfyClient:
                 params=self._query,
                 headers=self._headers,
                 allow_redirects=False,  # a token is for this address alone
-                timeout=aiohttp.ClientTimeout(total=timeout),
+                timeout=aiohttp.ClientTimeout(total=seconds),
                 **body,
             ) as response:
                 text = await response.text()
