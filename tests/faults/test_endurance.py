@@ -114,7 +114,7 @@ def _left(server: RunningServer) -> tuple[set[str], list[Path]]:
     kept = ("seq", "tickets", "turns", "queues", "served:", "worker:", "workers", DRAMATIQ_NAMESPACE)
     keys = {str(key).removeprefix(PREFIX) for key in client.keys(f"{PREFIX}*")}
     client.close()
-    files = [path for path in (server.data_dir / "files").rglob("*") if path.is_file()]
+    files = [Path(folder) / name for folder, _, names in os.walk(server.data_dir / "files") for name in names]
     return {
         key
         for key in keys

@@ -107,7 +107,8 @@ class EmbeddedValkey:
             "unixsocketperm": "700",
             "dir": str(self._folder),
             "appendonly": "yes",
-            "appendfsync": "everysec",
+            # "everysec" holds writes back while it syncs: an acknowledged job would be lost with its process.
+            "appendfsync": "always",
             "save": "",
             "maxmemory-policy": "noeviction",
             "logfile": str(self._folder / "valkey.log"),
