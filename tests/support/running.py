@@ -142,8 +142,24 @@ class RunningServer:
     def worker_pids(self) -> list[int]:
         return [worker["pid"] for worker in self.json("workers")]
 
+    def kill_all(self, started: str, *, spare: int = 0) -> None:
+        """kill -9 of those whose start is in the log, as ``worker_started`` or ``valkey_started``, and that
+        still run."""
+        for line in self.log_lines():
+            if line["event"] == started and line["pid"] != spare and _is_ours(line["pid"]):
+                os.kill(line["pid"], signal.SIGKILL)
+
     def log_text(self) -> str:
         return self.log.read_text(errors="replace") if self.log.exists() else ""
 
     def log_lines(self) -> list[dict[str, Any]]:
         return [json.loads(line) for line in self.log_text().splitlines() if line.startswith("{")]
+
+
+def _is_ours(pid: int) -> bool:
+    """Is it still the process that the log speaks of, and not another one with its number?"""
+    try:
+        command = Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return False
+    return b"framegate" in command or b"valkey" in command
