@@ -8,6 +8,8 @@ PROJECTS := core adapters plugins/preview plugins/comfyui plugins/diffusers plug
 # another index (TORCH_INDEX=https://download.pytorch.org/whl/cu130) has those for CUDA.
 WORKER := framegate-diffusers[torch,small]
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
+# A process for each core; each runs whole files, whose tests share servers.
+PYTEST := -m pytest -n auto --maxprocesses 4 --dist loadfile
 EDITABLE := $(foreach project,$(PROJECTS),-e $(project)) -e .
 STAMP := $(VENV)/.installed
 
@@ -32,7 +34,7 @@ run: install
 	$(BIN)/framegate serve $(ARGS)
 
 test: install
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python $(PYTEST) $(ARGS)
 
 lint: install
 	$(BIN)/ruff format --check .
@@ -49,7 +51,7 @@ test-wheels: install
 	$(WHEEL_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --upgrade "pip>=25.1"
 	$(call install_torch,$(WHEEL_VENV))
 	$(WHEEL_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --group dev dist/*.whl '$(WORKER)'
-	$(WHEEL_VENV)/bin/python -m pytest $(ARGS)
+	$(WHEEL_VENV)/bin/python $(PYTEST) $(ARGS)
 
 clean:
 	rm -rf $(VENV) $(WHEEL_VENV) dist

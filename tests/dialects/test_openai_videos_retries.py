@@ -7,6 +7,7 @@ import hashlib
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -165,6 +166,13 @@ def test_a_retry_that_overtakes(server: RunningServer) -> None:
     )
     assert answer.status_code == 200, answer.text
     assert answer.json()["id"] == retry[0]
+
+
+def test_a_hundred_equal_keys_at_once(server: RunningServer) -> None:
+    before = all_ids(server)
+    with ThreadPoolExecutor(100) as pool:
+        made = set(pool.map(lambda _: send(server, idempotency_key="order-100"), range(100)))
+    assert [*made, *before] == all_ids(server)
 
 
 def test_idempotency_keys(server: RunningServer) -> None:
