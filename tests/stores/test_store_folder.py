@@ -3,11 +3,14 @@
 import errno
 import os
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
 from framegate.adapters.stores.folder import FolderStore
 from framegate.core.errors import NotFound
+
+SHARED_MEMORY = Path("/dev/shm")
 
 
 @pytest.fixture
@@ -55,3 +58,19 @@ def test_what_is_not_there_or_outside_is_not_copied(store: FolderStore) -> None:
         with pytest.raises(NotFound):
             store.copy(key, new_key)
     assert store.path("inputs/b") is None
+
+
+@pytest.mark.skipif(not SHARED_MEMORY.is_dir(), reason="no second file system is at hand")
+def test_files_on_another_file_system(data_dir: Path) -> None:
+    with TemporaryDirectory(dir=SHARED_MEMORY) as elsewhere:
+        data_dir.mkdir()
+        (data_dir / "files").symlink_to(elsewhere)
+        store = FolderStore(data_dir)
+        source = store.workdir("x") / "film"
+        source.write_bytes(b"film")
+        assert store.put(source, "results/a/1.mp4") == 4
+        assert not source.exists()
+        assert [path.name for path in Path(elsewhere).rglob("*") if path.is_file()] == ["1.mp4"]
+        path = store.path("results/a/1.mp4")
+        assert path is not None
+        assert path.read_bytes() == b"film"

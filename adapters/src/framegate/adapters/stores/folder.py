@@ -1,5 +1,6 @@
 """Result and input files in a folder."""
 
+import errno
 import os
 import shutil
 import tempfile
@@ -37,9 +38,27 @@ class FolderStore:
         with source.open("rb") as file:
             os.fsync(file.fileno())
             size = os.fstat(file.fileno()).st_size
-        source.replace(target)
+        try:
+            source.replace(target)
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise
+            self._put_from_elsewhere(source, target)
         _sync_folder(target.parent)
         return size
+
+    def _put_from_elsewhere(self, source: Path, target: Path) -> None:
+        """``files`` is mounted from another file system than ``work``, as network storage often is."""
+        near = target.with_name(f".{uuid.uuid4().hex}")
+        try:
+            with source.open("rb") as file, near.open("wb") as copy:
+                shutil.copyfileobj(file, copy)
+                copy.flush()
+                os.fsync(copy.fileno())
+            near.replace(target)
+        finally:
+            near.unlink(missing_ok=True)
+        source.unlink()
 
     def path(self, key: str) -> Path | None:
         path = self._locate(key)

@@ -1,0 +1,64 @@
+"""A worker that hangs for good: its pacemaker would keep its job for ever, and so ends it after a while."""
+
+import asyncio
+import signal
+import subprocess
+import sys
+
+from running import eventually
+from sample_jobs import make_job
+
+from framegate.adapters.stores.connections import connect, connect_async
+from framegate.adapters.stores.jobs import ValkeyJobStore
+from framegate.adapters.stores.leases import WorkerLeases
+from framegate.core.ports import Limits
+
+PATIENCE = 1.0
+PACEMAKER = f"""
+from framegate.adapters.queue import pacemaker
+pacemaker.STALLED_SECONDS = {PATIENCE}
+pacemaker.main()
+"""
+# Claims a job, starts its pacemaker, waits until that has beaten for the job, and stands still.
+WORKER = """
+import os, signal, subprocess, sys, time
+import msgspec
+from framegate.adapters.queue.pacemaker import Begin, Sign, Told
+from framegate.adapters.stores.connections import connect
+from framegate.adapters.stores.leases import Verdict, WorkerLeases
+from framegate.core.ports import WorkerInfo
+
+url, pacemaker = sys.argv[1:]
+info = WorkerInfo("hung", "here", os.getpid(), "cpu", "0", ("test",), time.time())
+job = WorkerLeases(connect(url), info.id).claim("q-test")
+pace = subprocess.Popen([sys.executable, "-c", pacemaker], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+for line in (Begin(url, info), Sign(job.id, job.attempt)):
+    pace.stdin.write(msgspec.json.encode(line) + b"\\n")
+pace.stdin.flush()
+pace.stdout.readline()
+assert msgspec.json.decode(pace.stdout.readline(), type=Told) == Told(job.id, 1, Verdict.OK)
+os.kill(os.getpid(), signal.SIGSTOP)
+"""
+
+
+def test_a_hung_worker_is_killed_and_its_job_goes_on(queue_url: str) -> None:
+    client = connect(queue_url)
+    client.ping()  # tries again until Valkey has started
+    asyncio.run(_submit(queue_url))
+    with subprocess.Popen([sys.executable, "-c", WORKER, queue_url, PACEMAKER]) as worker:
+        assert worker.wait(30) == -signal.SIGKILL
+    other = WorkerLeases(client, "other")
+
+    def taken() -> int:
+        other.sweep()
+        job = other.claim("q-test")
+        return job.attempt if job else 0
+
+    assert eventually(taken, what="the job's next attempt") == 2
+    client.close()
+
+
+async def _submit(url: str) -> None:
+    store = ValkeyJobStore(connect_async(url))
+    await store.submit(make_job("job"), limits=Limits())
+    await store.close()
