@@ -1,6 +1,7 @@
 """The store in Valkey does exactly what `framegate.core.jobs` says, for any order of calls."""
 
 import asyncio
+import os
 from typing import Any, cast
 
 import pytest
@@ -21,6 +22,7 @@ from framegate.core.errors import IdempotencyMismatch, JobExists, KeyLimitReache
 from framegate.core.jobs import Job, JobError, JobState
 from framegate.core.ports import Limits, Once
 
+EXAMPLES = int(os.environ.get("FAULT_EXAMPLES", "60"))
 OWNERS = ("alice", "bob")
 WORKERS = ("w1", "w2", "w3")
 MOST = {"key:alice": 2, "key:bob": 2, "model:wan22": 1}
@@ -366,7 +368,7 @@ def test_store_follows_the_rules(valkey: EmbeddedValkey, client: redis.Redis) ->
             run_state_machine_as_test(
                 StoreMachine,
                 settings=settings(
-                    max_examples=60,
+                    max_examples=EXAMPLES,
                     stateful_step_count=40,
                     deadline=None,
                 ),
