@@ -30,7 +30,7 @@ from framegate.core.ports import WorkerInfo
 
 url, pacemaker = sys.argv[1:]
 info = WorkerInfo("hung", "here", os.getpid(), "cpu", "0", ("test",), time.time())
-job = WorkerLeases(connect(url), info.id).claim("q-test")
+job = WorkerLeases(connect(url), info.id).claim("q-test", ["test"])
 pace = subprocess.Popen([sys.executable, "-c", pacemaker], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 for line in (Begin(url, info), Sign(job.id, job.attempt)):
     pace.stdin.write(msgspec.json.encode(line) + b"\\n")
@@ -51,7 +51,7 @@ def test_a_hung_worker_is_killed_and_its_job_goes_on(queue_url: str) -> None:
 
     def taken() -> int:
         other.sweep()
-        job = other.claim("q-test")
+        job = other.claim("q-test", ["test"])
         return job.attempt if job else 0
 
     assert eventually(taken, what="the job's next attempt") == 2

@@ -119,18 +119,10 @@ def test_a_job_out_of_memory_gets_the_device_for_itself() -> None:
     assert held == {}
 
 
-def test_an_unknown_model_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("framegate.adapters.queue.models._KNOWN_WITHIN", 0.0)
+def test_a_model_that_has_gone_is_told() -> None:
     loaded: Any = models(a=1)
     with pytest.raises(GenerationFailed, match="b is not configured"):
         loaded.get("b")
-
-
-def test_a_model_that_the_api_knows_already_is_waited_for() -> None:
-    plain = ModelSpec(id="m", summary="", backend="weights", tasks=frozenset(Task), options={"size": 10})
-    seen: list[dict[str, ModelSpec]] = [{}, {}, {"m": plain}]
-    loaded = LoadedModels(lambda: seen.pop(0) if len(seen) > 1 else seen[0], "cpu")
-    assert loaded.get("m")
 
 
 def test_a_model_is_loaded_again_when_it_has_changed() -> None:

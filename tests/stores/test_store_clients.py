@@ -51,6 +51,11 @@ Seen: TypeAlias = tuple[list[Looks], dict[turns.Turn, int]]
 """The jobs in the order of their submission, and who was served when."""
 
 
+def models_of(worker: str) -> tuple[str, ...]:
+    """Most workers have all models."""
+    return ("test",) if worker == "w7" else ("test", "wan22")
+
+
 class StoreClient:
     """A process of its own, as far as the store can see: an API's connection and a worker's."""
 
@@ -141,7 +146,10 @@ class Submit(Step):
     def job(self) -> Job:
         groups = (f"key:{self.owner}", *(("model:wan22",) if self.on_wan22 else ()))
         limits = {group: MOST[group] for group in groups}
-        return make_job(self.name, owner=self.owner, priority=self.priority, running_limits=limits)
+        model = "wan22" if self.on_wan22 else "test"
+        return make_job(
+            self.name, owner=self.owner, priority=self.priority, running_limits=limits, served_by=model
+        )
 
     def ask(self, client: StoreClient) -> Answer:
         once = Once(key=self.key) if self.key else None
@@ -170,14 +178,14 @@ class Submit(Step):
 @dataclass(frozen=True)
 class Claim(Step):
     def ask(self, client: StoreClient) -> Answer:
-        client.held = client.leases.claim("q-test")
+        client.held = client.leases.claim("q-test", models_of(client.worker))
         return client.held and (client.held.id, client.held.attempt)
 
     def foretell(self, world: World, worker: str) -> Answer:
         job = world.current(worker)
         if job is None:
             waiting, running = (world.in_state(state) for state in (JobState.QUEUED, JobState.RUNNING))
-            following = turns.next_job(waiting, running, world.served, "q-test")
+            following = turns.next_job(waiting, running, world.served, "q-test", models_of(worker))
             if following is None:
                 world.held.pop(worker, None)
                 return None
@@ -419,7 +427,7 @@ class ClientsMachine(RuleBasedStateMachine):
         if running:
             self.connection.zadd(f"{PREFIX}leases", dict.fromkeys(running, 0))
             self.clients[0].leases.sweep()
-        while job := self.clients[0].leases.claim("q-test"):
+        while job := self.clients[0].leases.claim("q-test", models_of("w0")):
             self.clients[0].leases.succeed(job, ())
         for left in ("leases", "queued:q-test", "levels:q-test", "state:queued", "state:running"):
             assert self.connection.zcard(PREFIX + left) == 0, left

@@ -122,7 +122,7 @@ def test_watchers_see_every_state(valkey: EmbeddedValkey, client: redis.Redis) -
                 assert job is not None
                 seen.append(f"{job.state} {job.progress:.0%}")
 
-            job = await asyncio.to_thread(leases.claim, "q-test")
+            job = await asyncio.to_thread(leases.claim, "q-test", ["test"])
             assert job is not None
             await next_state()
             await asyncio.to_thread(leases.beat, job.id, job.attempt, 0.5, "half")
@@ -165,7 +165,7 @@ def test_retention_removes_files_then_records(
         characters = ValkeyCharacterStore(connect_async(valkey.url))
         await submit(store, make_job("old", owner="alice", result_name="boat.mp4"))
         leases = WorkerLeases(client, "w")
-        job = await asyncio.to_thread(leases.claim, "q-test")
+        job = await asyncio.to_thread(leases.claim, "q-test", ["test"])
         assert job is not None
         made = artifacts.workdir("x") / "video.mp4"
         made.write_bytes(b"video")
@@ -221,7 +221,7 @@ def test_retention_finishes_what_a_deletion_began(
             image = MediaRef(MediaKind.IMAGE, f"inputs/{name}", 64, 64)
             keep(image.key)
             await submit(store, replace(job, request=replace(job.request, image=image)))
-        running, ended = [WorkerLeases(client, name).claim("q-test") for name in ("w1", "w2")]
+        running, ended = [WorkerLeases(client, name).claim("q-test", ["test"]) for name in ("w1", "w2")]
         assert running is not None
         assert ended is not None
         keep("results/ended.mp4")
@@ -258,13 +258,13 @@ def test_lease_lets_a_dead_workers_job_go(
     monkeypatch.setattr("framegate.adapters.stores.leases.LEASE_SECONDS", 0.2)
     with_store(valkey.url, lambda store: submit(store, make_job("a")))
     dead, alive = WorkerLeases(client, "dead"), WorkerLeases(client, "alive")
-    job = dead.claim("q-test")
+    job = dead.claim("q-test", ["test"])
     assert job is not None
     assert alive.sweep()[0] == 0
     deadline = time.monotonic() + 5
     while alive.sweep()[0] == 0:
         assert time.monotonic() < deadline
-    again = alive.claim("q-test")
+    again = alive.claim("q-test", ["test"])
     assert again is not None
     assert (again.id, again.attempt) == ("a", 2)
     assert dead.succeed(job, ()) is None, "the dead worker's result is not wanted any more"

@@ -24,7 +24,8 @@ from framegate.core.ports import Limits, Once
 
 EXAMPLES = int(os.environ.get("FAULT_EXAMPLES", "60"))
 OWNERS = ("alice", "bob")
-WORKERS = ("w1", "w2", "w3")
+MODELS = {"w1": ("test", "wan22"), "w2": ("wan22", "test", "other"), "w3": ("test",)}
+WORKERS = tuple(MODELS)
 MOST = {"key:alice": 2, "key:bob": 2, "model:wan22": 1}
 LIMITS = Limits(max_queued=8, owner_max_queued=5, owner_max_active=6)
 FILMS = "films"
@@ -124,7 +125,14 @@ class StoreMachine(RuleBasedStateMachine):
         else:
             name, self.names = f"job-{self.names}", self.names + 1
         groups = {group: MOST[group] for group in (f"key:{owner}", *(("model:wan22",) if on_wan22 else ()))}
-        job = make_job(name, owner=owner, priority=priority, running_limits=groups, collection=FILMS)
+        job = make_job(
+            name,
+            owner=owner,
+            priority=priority,
+            running_limits=groups,
+            served_by="wan22" if on_wan22 else "test",
+            collection=FILMS,
+        )
         objection, earlier = self.objection(name, owner, once), self.earlier(owner, once)
         foreseeing = self.store.foresee(name, owner, limits=LIMITS, once=once)
         submitting = self.store.submit(job, limits=LIMITS, once=once)
@@ -148,13 +156,13 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(worker=st.sampled_from(WORKERS))
     def claim(self, worker: str) -> None:
-        got = self.leases[worker].claim("q-test")
+        got = self.leases[worker].claim("q-test", MODELS[worker])
         held = self.held.get(worker)
         if held and self.is_current(worker):
             assert got is not None, "a worker that asks again gets the job that it has"
             assert (got.id, got.attempt) == (held.id, held.attempt)
             return
-        expected = turns.next_job(self.waiting(), self.running(), self.served, "q-test")
+        expected = turns.next_job(self.waiting(), self.running(), self.served, "q-test", MODELS[worker])
         if expected is None:
             assert got is None
             return

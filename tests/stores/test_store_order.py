@@ -59,7 +59,7 @@ class InValkey:
         return self._runner.run(_awaited(use))
 
     def claim(self, worker: str) -> Job | None:
-        return WorkerLeases(self._client, worker).claim("q-test")
+        return WorkerLeases(self._client, worker).claim("q-test", ["test"])
 
     def succeed(self, job: Job) -> JobState | None:
         return WorkerLeases(self._client, job.worker).succeed(job, ())

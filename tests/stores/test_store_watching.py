@@ -54,7 +54,7 @@ def test_watchers_share_what_is_read(
         for number in range(JOBS):
             await store.submit(make_job(f"j{number}"), limits=Limits())
         workers = [WorkerLeases(client, f"w{number}") for number in range(JOBS)]
-        running = [worker.claim("q-test") for worker in workers]
+        running = [worker.claim("q-test", ["test"]) for worker in workers]
         started = asyncio.Barrier(WATCHERS + 1)
 
         async def watch(job_id: str) -> tuple[JobState, int]:

@@ -14,12 +14,13 @@ def make_job(
     priority: int = 0,
     running_limits: dict[str, int] | None = None,
     collection: str = "",
+    served_by: str = "test",
     **labels: str,
 ) -> Job:
     return Job(
         id=job_id,
         model="test",
-        served_by="test",
+        served_by=served_by,
         queue=queue,
         dialect="test",
         request=GenerationRequest(model="test", task=Task.TEXT_TO_VIDEO, prompt="a boat"),

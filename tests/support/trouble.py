@@ -1,4 +1,5 @@
-"""A plugin that makes trouble: its model does what the prompt says, and its worker dies where it is told.
+"""A plugin that makes trouble: its model does what the prompt says, and its worker dies where it is told. Its
+twins do the same and share a queue.
 
 `trouble_environ` installs it for the processes of a server. Prompts: ``draw 20`` (20 ms for each frame),
 ``hold 12`` (a native call that keeps the GIL for so many seconds), ``die`` (kill -9 of its own worker),
@@ -14,6 +15,8 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from msgspec.structs import replace
 
 from framegate.core.backend import Backend, FrameStream, GenerationContext, Output
 from framegate.core.errors import GenerationFailed
@@ -35,6 +38,9 @@ MODEL = ModelSpec(
     frames=FrameRule(step=1, offset=0, min=1, max=10_000),
     defaults=Defaults(width=64, height=64, fps=10.0, num_frames=4),
 )
+
+
+TWINS = [replace(MODEL, id=name, queue_group="twins") for name in ("left", "right")]
 
 
 class Trouble(Backend):
@@ -63,7 +69,7 @@ class Trouble(Backend):
 
 @hookimpl
 def framegate_models() -> list[ModelSpec]:
-    return [MODEL]
+    return [MODEL, *TWINS]
 
 
 def trouble_environ(folder: Path, *, die_at: str = "") -> dict[str, str]:

@@ -56,7 +56,7 @@ class Stand:
         """Jobs with these webhooks come to their end."""
         self.submit(*job_ids, urls=urls)
         for _ in job_ids:
-            job = self.worker.claim("q-test")
+            job = self.worker.claim("q-test", ["test"])
             assert job is not None
             state = self.worker.fail(job, BROKE) if failing else self.worker.succeed(job, ())
             assert state == (JobState.FAILED if failing else JobState.SUCCEEDED)
@@ -163,7 +163,7 @@ def test_the_end_of_a_job_is_owed_to_each_of_its_webhooks(stand: Stand) -> None:
 def test_what_owes_nothing(stand: Stand) -> None:
     stand.end("no-webhooks", urls=[])
     stand.submit("waiting", "running", urls=["http://a.example"])
-    running = stand.worker.claim("q-test")
+    running = stand.worker.claim("q-test", ["test"])
     assert running is not None
 
     async def cancel() -> None:
@@ -184,7 +184,7 @@ def test_a_job_whose_worker_died_for_the_last_time_is_told_of(
     stand.submit("a", urls=["http://a.example"])
     for attempt in range(1, MAX_ATTEMPTS + 1):
         worker = WorkerLeases(stand.client, f"w{attempt}")
-        assert worker.claim("q-test") is not None
+        assert worker.claim("q-test", ["test"]) is not None
         assert stand.owed() == {}
         worker.sweep()
     delivery = stand.with_store(take)

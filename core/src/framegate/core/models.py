@@ -199,8 +199,9 @@ class ModelSpec(Struct, frozen=True, kw_only=True):
     ``backend`` is the import string ``module:Class`` of its `Backend`, ``source`` a folder or hub id (a
     model that ``needs_source`` is served once the config gives one), ``options`` what the config hands to it.
     ``parameters`` names the optional request fields that it honours ("negative_prompt", "strength",
-    "last_image"). Workers subscribe to ``queue_group``: models of one group share a queue. A worker needs the
-    modules that it ``requires``, which the command ``install`` brings; an API server does not.
+    "last_image"). Workers subscribe to ``queue_group``: models of one group share a queue, from which
+    a worker takes the jobs of those that it has. It needs the modules that a model ``requires``, which the
+    command ``install`` brings; an API server does not.
     """
 
     id: str

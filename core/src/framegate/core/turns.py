@@ -2,13 +2,14 @@
 
 A higher priority goes first. Within a priority the keys take turns, and the one that was served longest ago
 is next, so that a thousand jobs of one key don't hold up another's only one. A key's own jobs are served in
-the order of their submission. A job whose running limits are reached lets others pass.
+the order of their submission. A job whose running limits are reached lets others pass, and so does one whose
+model a worker does not have.
 
 The store in Valkey does the same as Lua scripts; a state machine test holds the two together.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from framegate.core.jobs import Job
 
@@ -21,15 +22,21 @@ def turn_of(job: Job) -> Turn:
 
 
 def next_job(
-    waiting: Iterable[Job], running: Iterable[Job], served: Mapping[Turn, int], queue: str
+    waiting: Iterable[Job],
+    running: Iterable[Job],
+    served: Mapping[Turn, int],
+    queue: str,
+    models: Collection[str],
 ) -> Job | None:
-    """The job that is served next in ``queue``; ``waiting`` are in the order of their submission. ``served``
-    says when each owner was served last, as a number that grows."""
+    """The job that is served next in ``queue`` by a worker that has these ``models``; ``waiting`` are in the
+    order of their submission. ``served`` says when each owner was served last, as a number that grows."""
     counts = Counter(group for job in running for group in job.running_limits)
     allowed = [
         job
         for job in waiting
-        if job.queue == queue and all(counts[group] < most for group, most in job.running_limits.items())
+        if job.queue == queue
+        and job.served_by in models
+        and all(counts[group] < most for group, most in job.running_limits.items())
     ]
     return min(allowed, key=lambda job: (-job.priority, served.get(turn_of(job), 0), job.owner), default=None)
 

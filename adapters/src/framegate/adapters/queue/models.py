@@ -1,6 +1,5 @@
 """The models that this worker process holds."""
 
-import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
@@ -13,9 +12,6 @@ from framegate.core.models import ModelSpec
 from framegate.core.plugins import load_object
 
 log = structlog.get_logger(__name__)
-
-_KNOWN_WITHIN = 3.0
-"""Seconds after which a model that the API knows must be known here, too: each asks the plugins by itself."""
 
 
 class _Loaded(NamedTuple):
@@ -49,7 +45,9 @@ class LoadedModels:
         """Raises:
         GenerationError: the model can't be loaded; the message says why.
         """
-        spec = self._spec(model_id)
+        spec = self.specs.get(model_id)
+        if spec is None:  # it went since the job was claimed
+            raise GenerationFailed(f"The model {model_id} is not configured on this worker.")
         known = self._loaded.get(model_id)
         if known is None or known.spec != spec:
             if known is not None:
@@ -57,14 +55,6 @@ class LoadedModels:
             self._load(spec)
         self._loaded.move_to_end(model_id)
         return self._loaded[model_id].backend
-
-    def _spec(self, model_id: str) -> ModelSpec:
-        deadline = time.monotonic() + _KNOWN_WITHIN
-        while (spec := self.specs.get(model_id)) is None:
-            if time.monotonic() > deadline:
-                raise GenerationFailed(f"The model {model_id} is not configured on this worker.")
-            time.sleep(0.1)
-        return spec
 
     def unload_others(self, model_id: str) -> None:
         """Leave the device's memory to this model."""

@@ -117,7 +117,7 @@ class WorkerProcess:
         """What a ticket buys: the job that the store picks, if there is one."""
         if self._stop.is_set():
             return
-        job = self._reach(lambda: self._leases.claim(queue))
+        job = self._reach(lambda: self._leases.claim(queue, self._models.specs))
         if job is None:
             return
         with structlog.contextvars.bound_contextvars(job_id=job.id, request_id=job.request_id):

@@ -59,7 +59,8 @@ def entry(job: Job, limits: Limits, once: Once | None) -> Entry:
 def lane_of(job: Job) -> str:
     """The name of the lane that the job waits in. It counts as its key's even where no limit asks for it."""
     groups = {f"key:{job.owner}": 0, **job.running_limits}
-    return msgspec.json.encode((job.queue, str(job.priority), job.owner, groups), order="sorted").decode()
+    lane = (job.queue, str(job.priority), job.owner, groups, job.served_by)
+    return msgspec.json.encode(lane, order="sorted").decode()
 
 
 def _mark(once: Once | None) -> Mark | None:

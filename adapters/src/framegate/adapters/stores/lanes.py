@@ -1,8 +1,9 @@
 """The order in which waiting jobs are claimed, in Lua: what `framegate.core.turns` says, without looking at
 each of them.
 
-A lane is a line of jobs that may be claimed equally: of one queue, one priority and one owner, with the same
-running limits. Its name is just that, as JSON: ``["q-preview","0","alice",{"key:alice":2,"model:wan22":1}]``.
+A lane is a line of jobs that may be claimed equally: of one queue, one priority, one owner and one model,
+with the same running limits. Its name is just that, as JSON:
+``["q-preview","0","alice",{"key:alice":2,"model:wan22":1},"wan22"]``.
 Only the head of a lane is looked at, so a claim costs the same whether ten jobs wait or ten thousand.
 
 Keys below the prefix, where LEVEL is ``PRIORITY:QUEUE``:
@@ -69,28 +70,31 @@ local function leave_groups(id, job)
   return limited
 end
 
-local function has_room(lane)
-  for group, most in pairs(cjson.decode(lane)[4]) do
+-- Whether a worker that has ``models`` (a set) may take the head of a lane.
+local function is_open(lane, models)
+  local decoded = cjson.decode(lane)
+  if not models[decoded[5]] then return false end
+  for group, most in pairs(decoded[4]) do
     if most > 0 and redis.call('SCARD', P .. 'running:' .. group) >= most then return false end
   end
   return true
 end
 
-local function next_of(owner, level)
+local function next_of(owner, level, models)
   local first, first_seq
   for _, lane in ipairs(redis.call('SMEMBERS', P .. 'lanes:' .. owner .. ':' .. level)) do
     local head = redis.call('ZRANGE', P .. 'lane:' .. lane, 0, 0, 'WITHSCORES')
     local seq = tonumber(head[2])
-    if (not first or seq < first_seq) and has_room(lane) then first, first_seq = head[1], seq end
+    if (not first or seq < first_seq) and is_open(lane, models) then first, first_seq = head[1], seq end
   end
   return first
 end
 
-local function next_in(queue)
+local function next_in(queue, models)
   for _, priority in ipairs(redis.call('ZREVRANGE', P .. 'levels:' .. queue, 0, -1)) do
     local level = priority .. ':' .. queue
     for _, owner in ipairs(redis.call('ZRANGE', P .. 'turns:' .. level, 0, -1)) do
-      local id = next_of(owner, level)
+      local id = next_of(owner, level, models)
       if id then return id end
     end
   end

@@ -1,5 +1,6 @@
 """Jobs in Valkey, as a worker sees them: claim one, keep its lease, finish it."""
 
+from collections.abc import Collection
 from enum import StrEnum
 from typing import cast
 
@@ -39,9 +40,12 @@ class WorkerLeases:
         self._finish = client.register_script(scripts.FINISH)
         self._sweep = client.register_script(scripts.SWEEP)
 
-    def claim(self, queue: str) -> Job | None:
-        """The next job of ``queue`` that the limits allow, now running here; None if there is none."""
-        found = self._claim(keys=[PREFIX], args=[queue, self._worker, LEASE_SECONDS])
+    def claim(self, queue: str, models: Collection[str]) -> Job | None:
+        """The next job of ``queue`` for one of ``models`` that the limits allow, now running here; None if
+        there is none."""
+        arguments: list[str | float | bytes] = [queue, self._worker, LEASE_SECONDS]
+        arguments.append(msgspec.json.encode(list(models)))
+        found = self._claim(keys=[PREFIX], args=arguments)
         fields = dict(zip(found[::2], found[1::2], strict=True))
         return decode_job(fields) if fields else None
 

@@ -186,11 +186,12 @@ return {'new', id}
 """
 )
 
-# queue, worker, lease in seconds → the job's hash with its id, or nothing
+# queue, worker, lease in seconds, the worker's models as JSON → the job's hash with its id, or nothing
 CLAIM = (
     _PRELUDE
     + """
-local queue, worker, lease = ARGV[1], ARGV[2], tonumber(ARGV[3])
+local queue, worker, lease, models = ARGV[1], ARGV[2], tonumber(ARGV[3]), {}
+for _, model in ipairs(cjson.decode(ARGV[4])) do models[model] = true end
 local function answer(id)
   local fields = redis.call('HGETALL', P .. 'job:' .. id)
   table.insert(fields, 'id')
@@ -205,7 +206,7 @@ if held then
     return answer(held)  -- the answer to an earlier claim was lost
   end
 end
-local id = next_in(queue)
+local id = next_in(queue, models)
 if not id then return {} end
 local job = load(id)
 leave_lane(id, job)

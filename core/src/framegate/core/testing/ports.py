@@ -206,8 +206,9 @@ class InMemoryJobStore:
         """The next job of the first queue in which one may run."""
         with self._lock:
             waiting = self._queued()
+            models = {job.served_by for job in waiting}
             for queue in dict.fromkeys(job.queue for job in waiting):
-                job = turns.next_job(waiting, self._running(), self._served, queue)
+                job = turns.next_job(waiting, self._running(), self._served, queue, models)
                 if job is not None:
                     self._served[turns.turn_of(job)] = next(self._turns)
                     return self._change(jobs.claim(job, worker, time.time()))
