@@ -13,6 +13,7 @@ import pytest
 import requests
 from event_stream import Told
 from numpy.typing import NDArray
+from openai import OpenAI
 from PIL import Image
 from running import RunningServer
 from tiny_models import TinyModel, tiny_model
@@ -162,3 +163,25 @@ def test_pictures_as_a_chat(ltx2: RunningServer) -> None:
     link = content.partition("](")[2].partition(")")[0] or content.partition('src="')[2].partition('"')[0]
     picture = Image.open(io.BytesIO(requests.get(link, timeout=10).content))
     assert picture.size == (528, 352)  # 540×360, on the grid of such models
+
+
+@pytest.mark.parametrize("partial_images", [0, 2])
+def test_a_picture_is_seen_before_it_is_finished(ltx2: RunningServer, partial_images: int) -> None:
+    size: Any = "96x64"
+    with (
+        OpenAI(base_url=f"{ltx2.url}/v1", api_key="x", max_retries=0, timeout=170) as client,
+        client.images.generate(
+            model="painter",
+            prompt="a boat on a lake",
+            size=size,
+            stream=True,
+            partial_images=partial_images,
+            extra_body={"seed": 7, "num_inference_steps": 8},
+        ) as stream,
+    ):
+        told = [(event.type, base64.b64decode(event.b64_json)) for event in stream]
+    kinds, looks = [kind for kind, _ in told], [np.asarray(Image.open(io.BytesIO(data))) for _, data in told]
+    assert kinds == ["image_generation.partial_image"] * partial_images + ["image_generation.completed"]
+    assert {look.shape for look in looks} == {(64, 96, 3)}
+    left = [np.abs(look.astype(float) - looks[-1]).mean() for look in looks]
+    assert left == sorted(set(left), reverse=True)

@@ -58,8 +58,9 @@ class ComfyUIClient:
     def has_node(self, class_type: str) -> bool:
         return bool(self.get(f"/object_info/{class_type}").json())
 
-    async def watch(self, prompt: Mapping[str, Any]) -> list[Any]:
-        """What the websocket tells of a prompt, from connecting to its end; bytes are previews."""
+    async def watch(self, prompt: Mapping[str, Any], features: Mapping[str, bool] | None = None) -> list[Any]:
+        """What the websocket tells of a prompt, from connecting to its end; bytes are previews. ``features``:
+        what the client says that it knows."""
         told: list[Any] = []
         client_id = uuid.uuid4().hex
         async with (
@@ -67,6 +68,9 @@ class ComfyUIClient:
             session.ws_connect("/ws", params={"clientId": client_id}) as socket,
         ):
             told.append(await socket.receive_json(timeout=10))
+            if features is not None:
+                await socket.send_json({"type": "feature_flags", "data": features})
+                told.append(await socket.receive_json(timeout=10))
             async with session.post("/prompt", json={"prompt": prompt, "client_id": client_id}) as answer:
                 assert answer.ok, await answer.text()
             while not _is_end(told[-1]):

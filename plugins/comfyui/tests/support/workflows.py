@@ -38,6 +38,30 @@ PICTURE: Graph = {
     "5": node("PreviewAny", "Echo", source=["4", 0]),
 }
 
+# A picture from words, as most make it: ComfyUI's own example.
+STILL: Graph = {
+    "3": node(
+        "KSampler",
+        "$param.seed, $param.steps",
+        model=["4", 0],
+        seed=0,
+        steps=20,
+        cfg=8.0,
+        sampler_name="euler",
+        scheduler="normal",
+        positive=["6", 0],
+        negative=["7", 0],
+        latent_image=["5", 0],
+        denoise=1.0,
+    ),
+    "4": node("CheckpointLoaderSimple", ckpt_name="still.safetensors"),
+    "5": node("EmptyLatentImage", "$param.width, $param.height", width=512, height=512, batch_size=1),
+    "6": node("CLIPTextEncode", "$param.text", text="", clip=["4", 1]),
+    "7": node("CLIPTextEncode", "$param.negative_text", text="blurry", clip=["4", 1]),
+    "8": node("VAEDecode", samples=["3", 0], vae=["4", 2]),
+    "9": node("SaveImage", "$output.image", images=["8", 0], filename_prefix="ComfyUI"),
+}
+
 # A video in, the same video with noise out.
 REDONE: Graph = {
     "1": node("LoadVideo", "$param.video", file="none.mp4"),

@@ -9,11 +9,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from aiohttp import web
+from aiohttp import WSMsgType, web
 from aiohttp.web_request import FileField
 from msgspec import Struct, convert, to_builtins
 
-from fake_comfyui import ltx2, pictures, primitives, videos
+from fake_comfyui import ltx2, pictures, primitives, stills, videos
 from fake_comfyui.checking import check, refused
 from fake_comfyui.controls import Asked, Controls, HttpFault, NodeFailure
 from fake_comfyui.declaring import NODES
@@ -21,23 +21,40 @@ from fake_comfyui.engine import Engine
 from fake_comfyui.folders import KINDS, Folders
 from fake_comfyui.sockets import Connection, Sockets
 
-NODE_MODULES = (ltx2, pictures, primitives, videos)  # importing them declares their nodes
+NODE_MODULES = (ltx2, pictures, primitives, stills, videos)  # importing them declares their nodes
 
 MAX_UPLOAD = 100 * 1024 * 1024
+FEATURES = {
+    "supports_preview_metadata": True,
+    "max_upload_size": MAX_UPLOAD,
+    "extension": {"manager": {"supports_v4": True}},
+    "node_replacements": True,
+    "assets": False,
+}
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class Settings(Struct, frozen=True):
-    """``token``: what a bearer has to show. ``newer``: with what ComfyUI has learnt after 0.24."""
+    """``token``: what a bearer has to show. ``newer``: with what ComfyUI has learnt after 0.24; ``older``:
+    without what it has learnt since 0.3.40 of previews. ``preview_method``: what it is started with."""
 
     base: Path
     token: str = ""
     newer: bool = False
+    older: bool = False
+    preview_method: str = ""
 
     @property
     def version(self) -> str:
+        if self.older:
+            return "0.3.40"
         return "0.38.0" if self.newer else "0.24.0"
+
+    @property
+    def argv(self) -> list[str]:
+        method = ["--preview-method", self.preview_method] if self.preview_method else []
+        return ["main.py", "--cpu", *method]
 
 
 class Server:
@@ -82,7 +99,13 @@ class Server:
 
     async def _running(self, app: web.Application) -> AsyncIterator[None]:
         self._sockets = Sockets()
-        self._engine = Engine(self._folders, self._sockets, self._controls)
+        self._engine = Engine(
+            self._folders,
+            self._sockets,
+            self._controls,
+            preview_method=self._settings.preview_method or "none",
+            older=self._settings.older,
+        )
         self._engine.start()
         delivery = asyncio.create_task(self._sockets.deliver())
         yield
@@ -268,22 +291,14 @@ class Server:
             "pytorch_version": "2.13.0+cpu",
             "embedded_python": False,
             "deploy_environment": "local-git",
-            "argv": ["main.py", "--cpu"],
+            "argv": self._settings.argv,
         }
         return web.json_response(
             {"system": system, "devices": [{"name": "cpu", "type": "cpu", "index": None, **device}]}
         )
 
     async def _features(self, request: web.Request) -> web.Response:
-        return web.json_response(
-            {
-                "supports_preview_metadata": True,
-                "max_upload_size": MAX_UPLOAD,
-                "extension": {"manager": {"supports_v4": True}},
-                "node_replacements": True,
-                "assets": False,
-            }
-        )
+        return web.json_response(FEATURES)
 
     async def _websocket(self, request: web.Request) -> web.StreamResponse:
         if self._controls.refuse_sockets:
@@ -296,8 +311,12 @@ class Server:
         self._sockets.add(client_id, connection)
         self._sockets.send(("status", {"status": self._engine.remaining(), "sid": client_id}), client_id)
         try:
-            async for _ in socket:
-                continue
+            async for message in socket:
+                said: dict[str, Any] = message.json() if message.type == WSMsgType.TEXT else {}
+                if said.get("type") == "feature_flags" and client_id not in self._sockets.features:
+                    self._sockets.features[client_id] = said["data"]
+                    if not self._settings.older:
+                        self._sockets.send(("feature_flags", FEATURES), client_id)
         finally:
             self._sockets.remove(client_id, connection)
         return socket
@@ -306,7 +325,9 @@ class Server:
 
     async def _fake_state(self, request: web.Request) -> web.Response:
         controls = self._controls
-        return web.json_response({"held": to_builtins(controls.held), "asked": to_builtins(controls.asked)})
+        features = list(self._sockets.features.values())
+        held, asked = to_builtins(controls.held), to_builtins(controls.asked)
+        return web.json_response({"held": held, "asked": asked, "features": features})
 
     async def _fake(self, request: web.Request) -> web.Response:
         body = await request.json()

@@ -5,6 +5,7 @@ from typing import Any, Protocol, TypeAlias
 
 from msgspec import Struct
 from msgspec.structs import replace
+from PIL.Image import Image
 
 from fake_comfyui.folders import Folders
 
@@ -40,8 +41,8 @@ class Run(Protocol):
         """The whole graph."""
         ...
 
-    def step(self, value: int, total: int, preview: bytes | None = None) -> None:
-        """Tell progress, with a JPEG of how it looks so far; an interrupted prompt is left here."""
+    def step(self, value: int, total: int, preview: Image | None = None) -> None:
+        """Tell progress, and how it looks so far if that is wanted; an interrupted prompt is left here."""
         ...
 
 

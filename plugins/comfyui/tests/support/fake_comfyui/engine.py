@@ -1,6 +1,7 @@
 """The queue, the thread that runs prompts, its cache, and the history."""
 
 import hashlib
+import io
 import json
 import struct
 import threading
@@ -9,16 +10,21 @@ import traceback
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from PIL import Image, ImageOps
+
 from fake_comfyui.checking import is_link
 from fake_comfyui.controls import Controls, Held, NodeFailure
 from fake_comfyui.declaring import NODES, Made, Shown
 from fake_comfyui.folders import Folders
-from fake_comfyui.sockets import Sockets
+from fake_comfyui.sockets import Message, Sockets
 
 Item = list[Any]
 """``[number, prompt id, graph, extra data, output nodes]``, as ``/queue`` and the history show it."""
 
 JPEG_PREVIEW = struct.pack(">II", 1, 1)
+NAMED_PREVIEW = 4
+LARGEST_PREVIEW = 512
+PREVIEW_METHODS = ("none", "auto", "latent2rgb", "taesd")
 
 OOM_TIPS = (
     "This error means you ran out of memory on your GPU.\n\n"
@@ -39,7 +45,14 @@ class InjectedFailure(Exception):
 
 
 class Engine:
-    def __init__(self, folders: Folders, sockets: Sockets, controls: Controls) -> None:
+    """``preview_method``: what it was started with. ``older``: it knows nothing of what prompts and clients
+    say of previews."""
+
+    def __init__(
+        self, folders: Folders, sockets: Sockets, controls: Controls, *, preview_method: str, older: bool
+    ) -> None:
+        self.preview_method = preview_method
+        self.older = older
         self.folders = folders
         self.sockets = sockets
         self.controls = controls
@@ -137,6 +150,9 @@ class PromptRun:
         self._states: dict[str, dict[str, Any]] = {}
         self._executed: list[str] = []
         self._current = ""
+        asked = "" if engine.older else extra.get("preview_method", "")
+        method = asked if asked in PREVIEW_METHODS else engine.preview_method
+        self._previews = method != "none"
 
     def execute(self) -> None:
         self._message("execution_start")
@@ -160,15 +176,30 @@ class PromptRun:
         if self._client is not None:
             self._engine.sockets.send((event, data), self._client)
 
-    def step(self, value: int, total: int, preview: bytes | None = None) -> None:
+    def step(self, value: int, total: int, preview: Image.Image | None = None) -> None:
         if self._engine.interrupted.is_set():
             raise Interrupted
         self._states[self._current] |= {"value": value, "max": total}
         self._tell_states()
+        jpeg = _jpeg(preview) if self._previews and preview is not None else b""
+        features = self._engine.sockets.features.get(self._client or "", {})
+        named = not self._engine.older and features.get("supports_preview_metadata") is True
+        if jpeg and named:
+            self._send(struct.pack(">I", NAMED_PREVIEW) + self._named(jpeg))
         told = {"value": value, "max": total, "prompt_id": self._id, "node": self._current}
-        self.tell("progress", told)
-        if preview is not None and self._client is not None:
-            self._engine.sockets.send(JPEG_PREVIEW + preview, self._client)
+        self._send(("progress", told))
+        if jpeg and not named:
+            self._send(JPEG_PREVIEW + jpeg)
+
+    def _send(self, message: Message) -> None:
+        """What every client is told if the prompt has none."""
+        self._engine.sockets.send(message, self._client)
+
+    def _named(self, jpeg: bytes) -> bytes:
+        node = self._current
+        same = {"node_id": node, "display_node_id": node, "parent_node_id": None, "real_node_id": node}
+        metadata = json.dumps({**same, "prompt_id": self._id, "image_type": "image/jpeg"}).encode()
+        return struct.pack(">I", len(metadata)) + metadata + jpeg
 
     def _make(self, node_id: str) -> None:
         key = self._key(node_id)
@@ -225,7 +256,7 @@ class PromptRun:
 
     def _tell_states(self) -> None:
         states = {node_id: dict(state) for node_id, state in self._states.items()}
-        self.tell("progress_state", {"prompt_id": self._id, "nodes": states})
+        self._send(("progress_state", {"prompt_id": self._id, "nodes": states}))
 
     def _message(self, event: str, **data: object) -> None:
         told = {**data, "prompt_id": self._id, "timestamp": int(time.time() * 1000)}
@@ -299,6 +330,13 @@ class PromptRun:
         if any(value is None or is_link(value) for value in given.values()):
             return ""
         return declared.fingerprint(self.folders, **given)
+
+
+def _jpeg(picture: Image.Image) -> bytes:
+    made = io.BytesIO()
+    size = LARGEST_PREVIEW, LARGEST_PREVIEW
+    ImageOps.contain(picture, size, Image.Resampling.BILINEAR).save(made, "JPEG", quality=95)
+    return made.getvalue()
 
 
 def _formatted(value: object) -> object:

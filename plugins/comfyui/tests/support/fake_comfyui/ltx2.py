@@ -4,8 +4,6 @@ They need the model files to be there, as the real ones do, but make their video
 drifts sideways under the seed's noise, and hums.
 """
 
-import io
-
 import numpy as np
 from msgspec import Struct
 from msgspec.structs import replace
@@ -212,10 +210,9 @@ def guide(run: Run, model: str, positive: str, negative: str, cfg: float) -> Mad
     latent_image=link("LATENT"),
 )
 def sample(run: Run, noise: int, guider: str, sampler: str, sigmas: int, latent_image: Latent) -> Made:
-    preview = io.BytesIO()
-    Image.new("RGB", (64, 64), (noise % 256, 64, 128)).save(preview, "JPEG")
+    preview = Image.new("RGB", (64, 64), (noise % 256, 64, 128))
     for done in range(1, sigmas + 1):
-        run.step(done, sigmas, preview.getvalue())
+        run.step(done, sigmas, preview)
     made = replace(latent_image, seed=noise if latent_image.seed is None else latent_image.seed)
     return made, made
 

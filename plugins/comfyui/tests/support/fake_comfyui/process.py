@@ -24,7 +24,15 @@ LTX2_FILES = {
 class FakeComfyUI:
     """``base`` holds its files and outlives a restart; queue, history and cache don't."""
 
-    def __init__(self, base: Path, *, token: str = "", newer: bool = False) -> None:
+    def __init__(
+        self,
+        base: Path,
+        *,
+        token: str = "",
+        newer: bool = False,
+        older: bool = False,
+        preview_method: str = "",
+    ) -> None:
         self.base = base
         base.mkdir(parents=True, exist_ok=True)
         self.log = base / "log.txt"
@@ -33,6 +41,10 @@ class FakeComfyUI:
         self._arguments = ["--port", str(self.port), "--base", str(base), "--token", token]
         if newer:
             self._arguments.append("--newer")
+        if older:
+            self._arguments.append("--older")
+        if preview_method:
+            self._arguments += ["--preview-method", preview_method]
         self.start()
 
     def start(self) -> None:
@@ -85,6 +97,10 @@ class FakeComfyUI:
     def _held(self) -> Held | None:
         held = self._state()["held"]
         return None if held is None else convert(held, Held)
+
+    def wait_until_followed(self) -> None:
+        """A client is at its websocket, and has said what it knows."""
+        eventually(lambda: self._state()["features"], what="a client at the websocket")
 
     def fail_node(self, class_type: str, exception_type: str, message: str) -> None:
         """The next node of this class fails."""

@@ -19,6 +19,8 @@ class Sockets:
 
     def __init__(self) -> None:
         self._open: dict[str, Connection] = {}
+        self.features: dict[str, dict[str, Any]] = {}
+        """What the clients say that they know."""
         self._waiting = asyncio.Queue[tuple[Message, str | None]]()
         self._loop = asyncio.get_running_loop()
 
@@ -28,6 +30,7 @@ class Sockets:
     def remove(self, client_id: str, connection: Connection) -> None:
         if self._open.get(client_id) is connection:
             del self._open[client_id]
+            self.features.pop(client_id, None)
 
     def send(self, message: Message, client_id: str | None = None) -> None:
         """To one client, or to all."""

@@ -76,10 +76,19 @@ class ComfyClient:
         """What it says of a class of nodes; empty if it does not have it."""
         return read_schema(await self._json("GET", f"/object_info/{quote(class_type, safe='')}"))
 
-    async def submit(self, prompt: Mapping[str, Any], *, client_id: str, prompt_id: str) -> Any:
-        return await self._json(
-            "POST", "/prompt", json={"prompt": prompt, "client_id": client_id, "prompt_id": prompt_id}
-        )
+    async def submit(
+        self,
+        prompt: Mapping[str, Any],
+        *,
+        client_id: str,
+        prompt_id: str,
+        preview_method: str | None = None,
+    ) -> Any:
+        """``preview_method``: as of ComfyUI's flag, instead of what it was started with."""
+        body: dict[str, Any] = {"prompt": prompt, "client_id": client_id, "prompt_id": prompt_id}
+        if preview_method is not None:
+            body["extra_data"] = {"preview_method": preview_method}
+        return await self._json("POST", "/prompt", json=body)
 
     async def history(self, prompt_id: str) -> Mapping[str, Any] | None:
         """How the prompt ended; None while it has not, or if the server does not know it."""
@@ -139,7 +148,10 @@ class ComfyClient:
                 await asyncio.sleep(0.5 * attempt)
 
     @asynccontextmanager
-    async def events(self, client_id: str) -> AsyncGenerator[aiohttp.ClientWebSocketResponse]:
+    async def events(
+        self, client_id: str, features: Mapping[str, Any]
+    ) -> AsyncGenerator[aiohttp.ClientWebSocketResponse]:
+        """``features``: what the client knows how to read beyond the usual."""
         try:
             socket = await self._session.ws_connect(
                 f"{self._base}/ws",
@@ -148,6 +160,7 @@ class ComfyClient:
                 heartbeat=30,
                 max_msg_size=64 * 2**20,
             )
+            await socket.send_json({"type": "feature_flags", "data": features})
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise ServerDown(type(error).__name__) from error
         async with socket:

@@ -1,6 +1,6 @@
 """How far a graph has come: over all its nodes, samplers by their steps."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from framegate.plugins.comfyui.graph import Graph, Node, is_link
@@ -15,6 +15,8 @@ class GraphProgress:
     def __init__(self, graph: Graph) -> None:
         self._graph = graph
         self._weights = {node.id: _weight(graph, node) for node in graph.values()}
+        # Where none is known for one, any node may be.
+        self._samplers = [node.id for node in graph.values() if _samples(node)] or list(graph)
         self._done: dict[str, float] = {}
         self._best = 0.0
         self.started = False
@@ -22,10 +24,13 @@ class GraphProgress:
 
     @property
     def fraction(self) -> float:
-        total = sum(self._weights.values())
-        done = sum(self._weights[node] * share for node, share in self._done.items())
-        self._best = max(self._best, min(done / total, 1.0))
+        self._best = max(self._best, self._share_of(self._graph))
         return self._best
+
+    @property
+    def sampled(self) -> float:
+        """The share of its samplers alone."""
+        return self._share_of(self._samplers)
 
     def take(self, kind: str, data: Mapping[str, Any]) -> None:
         """An event of this prompt."""
@@ -46,6 +51,11 @@ class GraphProgress:
                     self._take_state(each, table(state))
             case _:
                 pass
+
+    def _share_of(self, nodes: Collection[str]) -> float:
+        total = sum(self._weights[node] for node in nodes)
+        done = sum(self._weights[node] * self._done.get(node, 0.0) for node in nodes)
+        return min(done / total, 1.0)
 
     def _take_state(self, node: str, state: Mapping[str, Any]) -> None:
         if state.get("state") == "finished":
@@ -69,9 +79,13 @@ def _share(value: Any, most: Any) -> float:
     return 0.0
 
 
+def _samples(node: Node) -> bool:
+    return "sampler" in node.class_type.lower() and any(True for _ in node.links)
+
+
 def _weight(graph: Graph, node: Node) -> float:
     """A sampler weighs as much as it has steps, every other node as much as one."""
-    if "sampler" not in node.class_type.lower() or not any(True for _ in node.links):
+    if not _samples(node):
         return 1.0
     steps = node.inputs.get("steps")
     sigmas = node.inputs.get("sigmas")

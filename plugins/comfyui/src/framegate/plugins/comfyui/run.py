@@ -25,6 +25,7 @@ from framegate.plugins.comfyui.complaints import blocks_output, execution_error,
 from framegate.plugins.comfyui.config import ComfyConfig
 from framegate.plugins.comfyui.loose import items, table
 from framegate.plugins.comfyui.order import SUBFOLDER, build_prompt
+from framegate.plugins.comfyui.previews import CLIENT_FEATURES, Previews, are_wanted
 from framegate.plugins.comfyui.progress import GraphProgress
 from framegate.plugins.comfyui.results import as_video, files_of, suffix_of, with_sound, without_metadata
 from framegate.plugins.comfyui.workflow import Workflow
@@ -59,6 +60,7 @@ class GraphRun:
         self._client_id = uuid.uuid4().hex
         self._prompt_id = str(uuid.uuid4())
         self._progress = GraphProgress(workflow.graph)
+        self._previews = Previews(shot) if workflow.kind == "image" and are_wanted(context) else None
         self._live = False
         self._news = asyncio.Event()
 
@@ -94,9 +96,15 @@ class GraphRun:
             raise GenerationFailed(f"ComfyUI gave an unexpected answer (status {error.status}).") from error
 
     async def _submit(self, prompt: Mapping[str, Any]) -> None:
+        preview_method = None if self._previews is None else await self._preview_method()
         self._say("sent to ComfyUI")
         try:
-            answer = await self._client.submit(prompt, client_id=self._client_id, prompt_id=self._prompt_id)
+            answer = await self._client.submit(
+                prompt,
+                client_id=self._client_id,
+                prompt_id=self._prompt_id,
+                preview_method=preview_method,
+            )
         except UnexpectedAnswer as error:
             if error.status != 400:
                 raise
@@ -110,6 +118,16 @@ class GraphRun:
         if blocks_output(self._workflow, answer):
             await self._withdraw()
             raise refusal(self._workflow, answer)
+
+    async def _preview_method(self) -> str | None:
+        """What to ask for: a server that was not started with ``--preview-method`` makes no previews else.
+        What it was started with holds. Servers from before the end of 2025 don't heed what is asked for."""
+        try:
+            system = table(table(await self._client.stats()).get("system"))
+        except (AccessRefused, UnexpectedAnswer):  # it may be hidden
+            return "auto"
+        chosen = any(str(argument).startswith("--preview-method") for argument in items(system.get("argv")))
+        return None if chosen else "auto"
 
     async def _finish(self) -> list[FinishedFile]:
         try:
@@ -165,6 +183,8 @@ class GraphRun:
         """Until it is worth looking again. Progress is told meanwhile."""
         until = time.monotonic() + seconds
         while (left := until - time.monotonic()) > 0 and not self._news.is_set():
+            if self._previews is not None:
+                self._previews.show(self._context)
             if self._progress.started:
                 self._say(self._progress.message)
             with suppress(TimeoutError):
@@ -179,12 +199,14 @@ class GraphRun:
         """Follow the websocket, again and again if it drops."""
         while True:
             with suppress(ServerDown, aiohttp.ClientError, OSError):
-                async with self._client.events(self._client_id) as socket:
+                async with self._client.events(self._client_id, CLIENT_FEATURES) as socket:
                     self._live = True
                     async for message in socket:
-                        if message.type == aiohttp.WSMsgType.TEXT:  # binary ones are previews
-                            with suppress(ValueError):
+                        if message.type == aiohttp.WSMsgType.TEXT:
+                            with suppress(ValueError, RecursionError):
                                 self._heed(message.json())
+                        elif message.type == aiohttp.WSMsgType.BINARY and self._previews is not None:
+                            self._previews.take(message.data, self._prompt_id, self._progress.sampled)
             if self._live:
                 self._live = False
                 self._news.set()  # it may have ended: look at once
@@ -192,13 +214,18 @@ class GraphRun:
 
     def _heed(self, event: Any) -> None:
         kind, data = table(event).get("type"), table(table(event).get("data"))
-        if isinstance(kind, str) and data.get("prompt_id") == self._prompt_id:
+        is_ours = data.get("prompt_id") == self._prompt_id
+        if self._previews is not None:
+            self._previews.after_progress = is_ours and kind == "progress"
+        if isinstance(kind, str) and is_ours:
             self._progress.take(kind, data)
             ended = kind in ("execution_success", "execution_error", "execution_interrupted")
             if ended or (kind == "executing" and data.get("node") is None):
                 self._news.set()
 
     async def _take(self, entry: Mapping[str, Any]) -> list[FinishedFile]:
+        if self._previews is not None:
+            self._previews.show(self._context)
         workflow = self._workflow
         status = table(entry.get("status"))
         for kind, data in _messages(status):

@@ -4,12 +4,10 @@ from collections.abc import Generator
 from inspect import signature
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import structlog
 import torch
 from diffusers import AutoPipelineForImage2Image, AutoPipelineForText2Image, DiffusionPipeline
 from msgspec.structs import replace
-from PIL import Image
 
 from framegate.core.backend import FrameStream, GenerationContext
 from framegate.core.errors import GenerationFailed
@@ -18,11 +16,12 @@ from framegate.plugins.diffusers.engine import Engine
 from framegate.plugins.diffusers.folders import fetch, local_folder
 from framegate.plugins.diffusers.loading import Loaded, dtypes_of, load_pipeline, sizes_of
 from framegate.plugins.diffusers.memory import guarded
-from framegate.plugins.diffusers.pictures import cover, open_picture
+from framegate.plugins.diffusers.pictures import frame_of, open_picture
 from framegate.plugins.diffusers.placement import GIB, place
 from framegate.plugins.diffusers.remembering import remember_prompts
 from framegate.plugins.diffusers.steps import StepProgress
 from framegate.plugins.diffusers.tiling import tile_when_needed
+from framegate.plugins.diffusers.unfinished import Unfinished, has_looks
 
 if TYPE_CHECKING:
     from framegate.core.backend import Frame
@@ -97,8 +96,11 @@ class ImagesEngine(Engine):
                 arguments["image"] = open_picture(context.image, shot.width, shot.height)
             for number in range(shot.num_frames):
                 generator = self.generator(replace(shot, seed=shot.seed + number))
+                # A look does not say which picture it is at, so all are at the first.
+                unfinished = Unfinished(pipeline, shot, context) if number == 0 else None
+                following = _following(pipeline, progress, unfinished)
                 with guarded("making a picture of", self.device, shot):
-                    yield self._picture(pipeline, shot, arguments, progress, generator)
+                    yield self._picture(pipeline, shot, arguments | following, generator)
                 progress.next_pass()
 
     def _picture(
@@ -106,7 +108,6 @@ class ImagesEngine(Engine):
         pipeline: Any,
         shot: Shot,
         arguments: dict[str, Any],
-        progress: StepProgress,
         generator: torch.Generator,
     ) -> "Frame":
         pixels = pipeline(
@@ -115,13 +116,8 @@ class ImagesEngine(Engine):
             generator=generator,
             output_type="np",
             **arguments,
-            **_following(pipeline, progress),
         ).images[0]
-        frame: Frame = (pixels * 255).round().astype(np.uint8)
-        if frame.shape[:2] == (shot.height, shot.width):
-            return frame
-        # A few pipelines choose a size near the one they are asked for.
-        return np.asarray(cover(Image.fromarray(frame), shot.width, shot.height))
+        return frame_of(pixels, shot.width, shot.height)
 
     def _pipeline_for(self, task: Task) -> Any:
         pipeline = self._pipelines.get(task)
@@ -181,7 +177,12 @@ def _knows_guidance(pipeline: Any) -> bool:
     return bool(config.get("guidance_embeds"))
 
 
-def _following(pipeline: Any, progress: StepProgress) -> dict[str, Any]:
+def _following(pipeline: Any, progress: StepProgress, unfinished: Unfinished | None) -> dict[str, Any]:
     if "callback_on_step_end" not in signature(pipeline.__call__).parameters:
         return {}  # cancelled within a block all the same
-    return {"callback_on_step_end": progress.callback, "callback_on_step_end_tensor_inputs": []}
+    if unfinished is None or not has_looks(pipeline):
+        return {"callback_on_step_end": progress.callback, "callback_on_step_end_tensor_inputs": []}
+    return {
+        "callback_on_step_end": unfinished.then(progress.callback),
+        "callback_on_step_end_tensor_inputs": ["latents"],
+    }

@@ -1,12 +1,18 @@
 """Input pictures and videos, cropped to the frame and never stretched."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import av
 import av.error
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from framegate.core.errors import GenerationFailed
+
+if TYPE_CHECKING:
+    from framegate.core.backend import Frame
 
 
 def cover(picture: Image.Image, width: int, height: int) -> Image.Image:
@@ -14,6 +20,14 @@ def cover(picture: Image.Image, width: int, height: int) -> Image.Image:
     if picture.size == (width, height):
         return picture
     return ImageOps.fit(picture, (width, height), Image.Resampling.LANCZOS)
+
+
+def frame_of(pixels: NDArray[np.floating], width: int, height: int) -> "Frame":
+    """``pixels`` (height × width × 3, in 0…1) at the frame's size: a few pipelines choose one near it."""
+    frame: Frame = (pixels * 255).round().astype(np.uint8)
+    if frame.shape[:2] == (height, width):
+        return frame
+    return np.asarray(cover(Image.fromarray(frame), width, height))
 
 
 def open_picture(path: Path | None, width: int, height: int) -> Image.Image:
