@@ -34,6 +34,7 @@ class Photo:
     image: Path | None = IMAGES / "photo.jpg"
     last_image: Path | None = None
     video: Path | None = None
+    num_looks = 0
 
     def report(self, step: int, total: int, message: str = "") -> None:
         return

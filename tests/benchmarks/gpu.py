@@ -183,6 +183,7 @@ class Stopwatch:
         self.video: Path | None = None
         self._times = times
         self._left_after = left_after
+        self.num_looks = 0
 
     def report(self, step: int, total: int, message: str = "") -> None:
         if not message.startswith("step"):

@@ -29,7 +29,7 @@ from framegate.core.testing.backends import RecordingContext
 from framegate.core.types import Shot, Task
 from framegate.plugins.comfyui import previews
 from framegate.plugins.comfyui.graph import read_graph
-from framegate.plugins.comfyui.previews import Previews, are_wanted
+from framegate.plugins.comfyui.previews import Previews
 from framegate.plugins.comfyui.progress import GraphProgress
 
 from .conftest import StartComfyUI, StartServer
@@ -71,28 +71,29 @@ def context(tmp_path: Path) -> RecordingContext:
     return RecordingContext(tmp_path)
 
 
-def test_they_are_spread_over_the_sampling(context: RecordingContext) -> None:
-    found = Previews(SHOT)
-    shown_at: list[int] = []
-    for step in range(1, 21):
-        found.take(named(encoded()), OURS, step / 20)
-        before = len(context.shown)
-        found.show(context)
-        shown_at += [step] * (len(context.shown) - before)
-    assert shown_at == [5, 10, 15]
-    assert {frame.shape for frame in context.shown} == {(384, 640, 3)}
-
-
-@pytest.mark.parametrize(("steps", "shown"), [(1, [1]), (2, [1, 2]), (4, [1, 2, 3])])
-def test_few_steps(context: RecordingContext, steps: int, shown: list[int]) -> None:
-    found = Previews(SHOT)
+@pytest.mark.parametrize(
+    ("count", "steps", "at"),
+    [
+        (3, 20, [5, 10, 15]),
+        (2, 20, [7, 14]),
+        (1, 20, [10]),
+        (3, 4, [1, 2, 3]),
+        (3, 2, [1, 2]),
+        (3, 1, [1]),
+    ],
+)
+def test_they_are_spread_over_the_sampling(
+    context: RecordingContext, count: int, steps: int, at: list[int]
+) -> None:
+    found = Previews(SHOT, count)
     shown_at: list[int] = []
     for step in range(1, steps + 1):
         found.take(named(encoded()), OURS, step / steps)
         before = len(context.shown)
         found.show(context)
         shown_at += [step] * (len(context.shown) - before)
-    assert shown_at == shown
+    assert shown_at == at
+    assert {frame.shape for frame in context.shown} == {(384, 640, 3)}
 
 
 def test_two_samplers_count_as_one() -> None:
@@ -115,7 +116,7 @@ def test_two_samplers_count_as_one() -> None:
     [encoded(), encoded("PNG"), encoded("PNG", "RGBA"), encoded("PNG", "P"), encoded("JPEG", "L")],
 )
 def test_pictures_of_every_kind(context: RecordingContext, picture: bytes) -> None:
-    found = Previews(SHOT)
+    found = Previews(SHOT, 3)
     found.take(named(picture), OURS, 0.5)
     found.show(context)
     [frame] = context.shown
@@ -126,7 +127,7 @@ def test_pictures_of_every_kind(context: RecordingContext, picture: bytes) -> No
 
 
 def shown_of(context: RecordingContext, message: bytes, *, after_progress: bool = False) -> int:
-    found = Previews(SHOT)
+    found = Previews(SHOT, 3)
     found.after_progress = after_progress
     found.take(message, OURS, 0.5)
     found.show(context)
@@ -182,7 +183,7 @@ def test_one_that_is_too_large_is_not_kept(
 
 
 def test_a_broken_one_does_not_stop_the_others(context: RecordingContext) -> None:
-    found = Previews(SHOT)
+    found = Previews(SHOT, 3)
     for sampled, picture in ((0.25, b"broken"), (0.5, encoded()), (0.75, encoded())):
         found.take(named(picture), OURS, sampled)
     found.show(context)
@@ -199,24 +200,11 @@ class Cancelled(RecordingContext):
         raise JobCancelled
 
 
-class Uninterested(RecordingContext):
-    def show(self, picture: "Callable[[], Frame]") -> None:
-        return
-
-
 def test_a_cancelled_job_is_left(tmp_path: Path) -> None:
-    found = Previews(SHOT)
+    found = Previews(SHOT, 3)
     found.take(named(encoded()), OURS, 0.5)
     with pytest.raises(JobCancelled):
         found.show(Cancelled(tmp_path))
-
-
-def test_whether_they_are_wanted(tmp_path: Path, context: RecordingContext) -> None:
-    assert are_wanted(context)
-    assert context.shown == []
-    assert not are_wanted(Uninterested(tmp_path))
-    with pytest.raises(JobCancelled):
-        are_wanted(Cancelled(tmp_path))
 
 
 def serving(start_server: StartServer, fake: FakeComfyUI, folder: Path) -> RunningServer:

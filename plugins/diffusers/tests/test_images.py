@@ -258,13 +258,6 @@ def test_a_picture_of_another_shape_is_cropped(load: Load, tmp_path: Path) -> No
     assert frames.shape == (1, 64, 96, 3)
 
 
-class Unwatched(RecordingContext):
-    """Nobody waits for looks."""
-
-    def show(self, picture: "Callable[[], Frame]") -> None:
-        return
-
-
 @pytest.mark.parametrize(
     ("name", "shot", "looks"),
     [
@@ -295,7 +288,7 @@ def test_looks_are_given_where_somebody_wants_them(
         return decode(*arguments, **named)
 
     monkeypatch.setattr(vae, "decode", counted)
-    unwatched = made(backend, shot, Unwatched(tmp_path, image=picture))
+    unwatched = made(backend, shot, RecordingContext(tmp_path, image=picture, num_looks=0))
     assert len(decoded) == 1
     context = RecordingContext(tmp_path, image=picture)
     assert np.array_equal(made(backend, shot, context), unwatched)

@@ -36,6 +36,7 @@ class Job:
     image: Path | None = None
     last_image: Path | None = None
     video: Path | None = None
+    num_looks: int = 3
     cancel_at: int = -1
     reports: list[tuple[int, int]] = field(default_factory=list[tuple[int, int]])
     shown: list[Frame] = field(default_factory=list[Frame])

@@ -73,6 +73,12 @@ class GenerationContext(Protocol):
         """The source of video-to-video."""
         ...
 
+    @property
+    def num_looks(self) -> int:
+        """How many looks at the unfinished picture somebody wants, spread over its making; `show` gives
+        them."""
+        ...
+
     def report(self, step: int, total: int, message: str = "") -> None:
         """Say that ``step`` of ``total`` is done. Also a point at which a cancelled job is left.
 
@@ -82,7 +88,11 @@ class GenerationContext(Protocol):
         ...
 
     def show(self, picture: "Callable[[], Frame]") -> None:
-        """Give a look at an unfinished picture. It is made only if somebody wants to see it."""
+        """Give a look at an unfinished picture. It is made only as long as looks are wanted.
+
+        Raises:
+            JobCancelled: as for `report`.
+        """
         ...
 
     def check_cancelled(self) -> None:

@@ -38,6 +38,7 @@ class JobContext:
         looks: Looks | None = None,
     ) -> None:
         self._looks = looks
+        self.num_looks = looks.wanted if looks else 0
         self._hold = hold
         self._abandon = abandon
         self._shot = shot_index

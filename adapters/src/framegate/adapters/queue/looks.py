@@ -21,9 +21,14 @@ class Looks:
         self._workdir = workdir
         self._count = 0
 
+    @property
+    def wanted(self) -> int:
+        """In all."""
+        return len(self._keys)
+
     def keep(self, picture: "Callable[[], Frame]") -> bool:
         """Was it wanted?"""
-        if self._count >= len(self._keys):
+        if self._count >= self.wanted:
             return False
         path = self._workdir / f"look-{self._count}.png"
         encode_png(picture(), path)

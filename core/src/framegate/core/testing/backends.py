@@ -27,6 +27,7 @@ class RecordingContext:
         image: Path | None = None,
         last_image: Path | None = None,
         video: Path | None = None,
+        num_looks: int = 3,
         cancel_after: int | None = None,
     ) -> None:
         self.reports: list[tuple[int, int, str]] = []
@@ -35,6 +36,7 @@ class RecordingContext:
         self.image = image
         self.last_image = last_image
         self.video = video
+        self.num_looks = num_looks
         self._cancel_after = cancel_after
 
     def report(self, step: int, total: int, message: str = "") -> None:
@@ -42,7 +44,8 @@ class RecordingContext:
         self.check_cancelled()
 
     def show(self, picture: "Callable[[], Frame]") -> None:
-        self.shown.append(picture())
+        if len(self.shown) < self.num_looks:
+            self.shown.append(picture())
 
     def check_cancelled(self) -> None:
         if self._cancel_after is not None and len(self.reports) >= self._cancel_after:

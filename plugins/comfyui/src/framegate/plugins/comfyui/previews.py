@@ -26,13 +26,7 @@ CLIENT_FEATURES = {"supports_preview_metadata": True}
 MAX_BYTES = 16 * 2**20
 MAX_PIXELS = 4096 * 4096
 _PREVIEW, _PREVIEW_WITH_METADATA = 1, 4
-_POINTS = (0.25, 0.5, 0.75)
-"""Of the sampling. More looks than these can't be asked for."""
 log = structlog.get_logger(__name__)
-
-
-class _Wanted(Exception):
-    """Somebody wants to see the picture."""
 
 
 class _Broken(Exception):
@@ -43,29 +37,12 @@ class _Metadata(Struct, frozen=True):
     prompt_id: str = ""
 
 
-def are_wanted(context: GenerationContext) -> bool:
-    """Would a look be made, if there were one?
-
-    Raises:
-        JobCancelled: as the context does.
-    """
-
-    def asked() -> "Frame":
-        raise _Wanted
-
-    try:
-        context.show(asked)
-    except _Wanted:
-        return True
-    return False
-
-
 class Previews:
-    """Of the previews of one prompt, those that are worth a look: a few, spread over its sampling."""
+    """Of the previews of one prompt those that are worth a look: ``count``, spread over its sampling."""
 
-    def __init__(self, shot: Shot) -> None:
+    def __init__(self, shot: Shot, count: int) -> None:
         self._size = shot.width, shot.height
-        self._points = list(_POINTS)
+        self._points = [number / (count + 1) for number in range(1, count + 1)]
         self._waiting: list[bytes] = []
         self.after_progress = False
         """Was the last of the news the progress of this prompt? That is all that says whose a preview without

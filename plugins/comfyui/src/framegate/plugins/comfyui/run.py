@@ -25,7 +25,7 @@ from framegate.plugins.comfyui.complaints import blocks_output, execution_error,
 from framegate.plugins.comfyui.config import ComfyConfig
 from framegate.plugins.comfyui.loose import items, table
 from framegate.plugins.comfyui.order import SUBFOLDER, build_prompt
-from framegate.plugins.comfyui.previews import CLIENT_FEATURES, Previews, are_wanted
+from framegate.plugins.comfyui.previews import CLIENT_FEATURES, Previews
 from framegate.plugins.comfyui.progress import GraphProgress
 from framegate.plugins.comfyui.results import as_video, files_of, suffix_of, with_sound, without_metadata
 from framegate.plugins.comfyui.workflow import Workflow
@@ -60,7 +60,8 @@ class GraphRun:
         self._client_id = uuid.uuid4().hex
         self._prompt_id = str(uuid.uuid4())
         self._progress = GraphProgress(workflow.graph)
-        self._previews = Previews(shot) if workflow.kind == "image" and are_wanted(context) else None
+        watched = workflow.kind == "image" and context.num_looks > 0
+        self._previews = Previews(shot, context.num_looks) if watched else None
         self._live = False
         self._news = asyncio.Event()
 

@@ -35,6 +35,7 @@ class _WarmUp:
         self.workdir = workdir
         self.image = self.last_image = grey if task == Task.IMAGE_TO_VIDEO else None
         self.video = None
+        self.num_looks = 0
 
     def report(self, step: int, total: int, message: str = "") -> None:
         return

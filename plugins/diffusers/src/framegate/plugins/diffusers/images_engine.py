@@ -97,7 +97,8 @@ class ImagesEngine(Engine):
             for number in range(shot.num_frames):
                 generator = self.generator(replace(shot, seed=shot.seed + number))
                 # A look does not say which picture it is at, so all are at the first.
-                unfinished = Unfinished(pipeline, shot, context) if number == 0 else None
+                watched = number == 0 and context.num_looks > 0 and has_looks(pipeline)
+                unfinished = Unfinished(pipeline, shot, context) if watched else None
                 following = _following(pipeline, progress, unfinished)
                 with guarded("making a picture of", self.device, shot):
                     yield self._picture(pipeline, shot, arguments | following, generator)
@@ -180,7 +181,7 @@ def _knows_guidance(pipeline: Any) -> bool:
 def _following(pipeline: Any, progress: StepProgress, unfinished: Unfinished | None) -> dict[str, Any]:
     if "callback_on_step_end" not in signature(pipeline.__call__).parameters:
         return {}  # cancelled within a block all the same
-    if unfinished is None or not has_looks(pipeline):
+    if unfinished is None:
         return {"callback_on_step_end": progress.callback, "callback_on_step_end_tensor_inputs": []}
     return {
         "callback_on_step_end": unfinished.then(progress.callback),

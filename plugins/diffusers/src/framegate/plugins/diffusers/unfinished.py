@@ -17,22 +17,21 @@ from framegate.plugins.diffusers.steps import StepCallback
 if TYPE_CHECKING:
     from framegate.core.backend import Frame
 
-_SHARES = (0.25, 0.5, 0.75)
-"""Of the steps, after which there is a look."""
-
 
 class Unfinished:
-    """Offers ``context`` looks at the picture that ``pipeline`` makes of ``shot``: at what it would be, were
-    what the model believes by then right.
+    """Shows ``context``, as often as it wants, the picture that ``pipeline`` makes of ``shot``: what it would be,
+    were what the model believes by then right.
 
     The first step alone says nothing yet, and the last makes the picture itself; so a run of two steps has
-    no look, one of four has two.
+    no look, one of four at most two.
     """
 
     def __init__(self, pipeline: Any, shot: Shot, context: GenerationContext) -> None:
         self._pipeline = pipeline
         self._shot = shot
         self._context = context
+        looks = context.num_looks
+        self._shares = [look / (looks + 1) for look in range(1, looks + 1)]
         self._before: torch.Tensor | None = None
 
     def then(self, callback: StepCallback) -> StepCallback:
@@ -48,7 +47,7 @@ class Unfinished:
     def _offer(self, done: int, latents: torch.Tensor) -> None:
         before, self._before = self._before, latents
         steps = int(self._pipeline.num_timesteps)
-        if before is None or done == steps or done not in [round(share * steps) for share in _SHARES]:
+        if before is None or done == steps or done not in [round(share * steps) for share in self._shares]:
             return
         if latents.ndim == 4 or _unpacks(self._pipeline):
             self._context.show(partial(self._picture, before, latents))

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from framegate.core.backend import Frame
 
 DEFAULT_STRENGTH = 0.6
-_BLURS = (0.06, 0.03, 0.015)
-"""Of the looks at an unfinished picture, as shares of its shorter side."""
+_BLUR = 0.08
+"""Of a picture that is not begun, as a share of its shorter side."""
 
 View = tuple[Image.Image, Moment]
 
@@ -59,9 +59,9 @@ def _finished(shot: Shot, context: GenerationContext, mark: Mark) -> Iterator[Im
 
 def _shown(picture: Image.Image, context: GenerationContext) -> Image.Image:
     """The picture, after looks at how it clears up, as a model's would step by step."""
-    for share in _BLURS:
-        blurred = partial(_blurred, picture, min(picture.size) * share)
-        context.show(blurred)
+    for look in range(context.num_looks):
+        left = 1 - (look + 1) / (context.num_looks + 1)
+        context.show(partial(_blurred, picture, min(picture.size) * _BLUR * left))
     return picture
 
 
