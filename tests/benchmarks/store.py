@@ -87,7 +87,7 @@ async def measure(url: str, count: int) -> float:
         workers = iter(range(ROUNDS))
         await timed(
             "claim",
-            lambda: asyncio.to_thread(WorkerLeases(client, f"w{next(workers)}").claim, "q-test"),
+            lambda: asyncio.to_thread(WorkerLeases(client, f"w{next(workers)}").claim, "q-test", ["test"]),
         )
         return median
     finally:

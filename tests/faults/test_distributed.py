@@ -41,7 +41,7 @@ def test_workers_take_the_jobs_of_the_models_that_they_have(
     """Also where the models share a queue, as ComfyUI's workflows do."""
     environ = {**trouble_environ(tmp_path / "plugin"), "FRAMEGATE_QUEUE__URL": queue_url}
     api = start_server(environ=environ, arguments=["--no-worker"], ready="/health")
-    command = [*COMMAND, "worker", "--data-dir", api.data_dir, "--models"]
+    command = [*COMMAND, "worker", "--data-dir", str(api.data_dir), "--models"]
     with ExitStack() as running:
         workers = [
             running.enter_context(subprocess.Popen([*command, model], env=clean_environ(environ)))

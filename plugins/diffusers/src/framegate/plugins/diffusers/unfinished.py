@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 
 class Unfinished:
-    """Shows ``context``, as often as it wants, the picture that ``pipeline`` makes of ``shot``: what it would be,
-    were what the model believes by then right.
+    """Shows ``context``, as often as it wants, the picture that ``pipeline`` makes of ``shot``: what it would
+    be, were what the model believes by then right.
 
     The first step alone says nothing yet, and the last makes the picture itself; so a run of two steps has
     no look, one of four at most two.
