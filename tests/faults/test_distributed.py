@@ -70,7 +70,7 @@ def _workers(api: RunningServer, count: int) -> list[dict[str, Any]] | None:
 
 def _ended_jobs(api: RunningServer, count: int) -> list[dict[str, Any]] | None:
     jobs: list[dict[str, Any]] = api.json("jobs", "list")
-    return jobs if sum("finished_at" in job for job in jobs) == count else None
+    return jobs if sum(job["finished_at"] is not None for job in jobs) == count else None
 
 
 def test_worker_says_that_the_queue_cannot_be_reached_and_waits(tmp_path: Path, queue_url: str) -> None:
