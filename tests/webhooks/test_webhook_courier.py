@@ -359,7 +359,7 @@ def test_delays_grow_with_jitter_up_to_an_hour() -> None:
 
 def test_a_slow_receiver_holds_nobody_up(stand: Stand, start_receiver: StartReceiver) -> None:
     def dawdle(_: Received) -> int:
-        time.sleep(3)
+        time.sleep(6)
         return 200
 
     slow, quick = start_receiver(dawdle), start_receiver()
@@ -367,7 +367,7 @@ def test_a_slow_receiver_holds_nobody_up(stand: Stand, start_receiver: StartRece
     stand.end(*(f"q{number}" for number in range(20)), urls=[quick.url])
     started = time.monotonic()
     stand.deliver_until(lambda: len(quick.received) == 20)
-    assert time.monotonic() - started < 2.5
+    assert time.monotonic() - started < 5
     assert len(slow.received) <= courier_module.AT_ONCE_TO_ONE_RECEIVER
 
 

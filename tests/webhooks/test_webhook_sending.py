@@ -148,14 +148,14 @@ def test_a_date_to_be_asked_again(start_receiver: StartReceiver) -> None:
 
 def test_a_slow_receiver_is_left(start_receiver: StartReceiver) -> None:
     def dawdle(_: Received) -> int:
-        time.sleep(2)
+        time.sleep(5)
         return 200
 
     receiver = start_receiver(dawdle)
     started = time.monotonic()
     with pytest.raises(Unanswered, match=r"no answer within 0\.3 s"):
         send(receiver.url, timeout=0.3)
-    assert time.monotonic() - started < 1.5
+    assert time.monotonic() - started < 4
 
 
 def test_bodies_are_not_read() -> None:
