@@ -405,16 +405,19 @@ def test_characters(client: OpenAI, boat: Video) -> None:
 
 
 def test_all_goes_when_its_time_is_over(start_server: Callable[..., RunningServer]) -> None:
-    server = start_server(config=f'{CONFIG}\n[storage]\nretention = "4s"\n')
+    config = CONFIG + '\n[storage]\nretention = "{}"\n'
+    server = start_server(config=config.replace("{}", "1h"))
     with OpenAI(base_url=f"{server.url}/v1", api_key="none", timeout=60) as client:
         video = client.videos.create_and_poll(prompt="a boat")
         assert video.completed_at is not None
-        assert video.expires_at == video.completed_at + 4
+        assert video.expires_at == video.completed_at + 3600
         variants: list[Any] = ["video", "thumbnail", "spritesheet"]
         for variant in variants:
             assert content(client, video, variant)
         results = server.data_dir / "files" / "results"
         assert len([path for path in results.rglob("*") if path.is_file()]) == 3
+        server.stop()
+        server.restart(config=config.replace("{}", "1s"))
         eventually(lambda: not any(path.is_file() for path in results.rglob("*")))
         for variant in variants:
             with pytest.raises(openai.NotFoundError, match="retention time is over"):

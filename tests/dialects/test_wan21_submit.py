@@ -4,7 +4,7 @@ import io
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -151,8 +151,6 @@ CONFIG = """
 allow = ["127.0.0.1"]
 [dialects.wan21-submit]
 prefix = "/v1"
-[storage]
-retention = "2s"
 [[auth.keys]]
 name = "alice"
 key = { env = "ALICE_KEY" }
@@ -161,7 +159,7 @@ key = { env = "ALICE_KEY" }
 
 @pytest.fixture(scope="module")
 def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
-    """A server with a key, three workers and a short memory; the dialect is at /v1, beside all others."""
+    """A server with a key and three workers; the dialect is at /v1, beside all others."""
     running = RunningServer(
         tmp_path_factory.mktemp("wan21") / "data",
         config=CONFIG,
@@ -195,12 +193,15 @@ def test_two_at_once(guarded: RunningServer, pictures: str) -> None:
     assert max(at_once) == 2
 
 
-def test_gone_after_its_time(guarded: RunningServer, pictures: str) -> None:
-    base = f"{guarded.url}/v1"
+def test_gone_after_its_time(start_server: Callable[..., RunningServer], pictures: str) -> None:
+    server = start_server(config=CONFIG, environ={"ALICE_KEY": "s3cret"})
+    base = f"{server.url}/v1"
     request_id = submitted(base, "s3cret", image_url=f"{pictures}/photo.jpg")
     url = ended(base, request_id, "s3cret")["results"]["videos"][0]["url"]
-    assert re.fullmatch(rf"{guarded.url}/videos/[0-9a-f]{{32}}_1\.mp4", url)
+    assert re.fullmatch(rf"{server.url}/videos/[0-9a-f]{{32}}_1\.mp4", url)
     assert requests.get(url, timeout=10).status_code == 200
+    server.stop()
+    server.restart(config=CONFIG + '[storage]\nretention = "1s"\n')
 
     def gone() -> bool:
         try:

@@ -113,10 +113,12 @@ def test_retention_empties_the_bucket(
     start_server: StartServer, config: str, s3: S3Server, worker_host: Path, photo: Path
 ) -> None:
     api = start_server(
-        config=config + 'retention = "2s"\n', environ=s3.environ, arguments=["--no-worker"], ready="/health"
+        config=config, environ=s3.environ, arguments=["--no-worker"], ready="/health"
     ).wait_until_ready()
     url = make_video(api, photo)
     assert requests.get(url, timeout=30).ok
+    api.stop()
+    api.restart(config=config + 'retention = "1s"\n')
 
     def listed() -> int:
         return requests.get(f"{s3.endpoint}/films", timeout=30).text.count("<Key>")

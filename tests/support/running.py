@@ -119,7 +119,10 @@ class RunningServer:
         self.process.kill()
         self.process.wait()
 
-    def restart(self) -> "RunningServer":
+    def restart(self, *, config: str | None = None) -> "RunningServer":
+        """Start it again, after `kill` or `stop`, with another config if one is given."""
+        if config is not None:
+            self._config.write_text(config)
         self.process = self._start()
         return self.wait_until_ready()
 

@@ -321,10 +321,12 @@ def test_a_day_after_the_event_it_is_given_up(stand: Stand, start_receiver: Star
     receiver: Receiver = start_receiver(lambda _: 500)
     stand.end("a", urls=[f"{receiver.url}/?token=secret"])
     [key] = stand.owed()
-    stand.client.hset(key, "created_at", int(time.time()) - 86_400 + 2)
     with structlog.testing.capture_logs() as logs:
-        stand.deliver_until(lambda: not stand.owed(), delay=0.4)
-    assert len(receiver.received) > 2, "until then it is tried"
+        stand.client.hset(key, "created_at", int(time.time()) - 86_400 + 60)
+        stand.deliver_until(lambda: len(receiver.received) > 2)
+        assert stand.owed()
+        stand.client.hset(key, "created_at", int(time.time()) - 86_400)
+        stand.deliver_until(lambda: not stand.owed())
     told = [line["event"] for line in logs]
     assert told == ["webhook_failed"] * (len(told) - 1) + ["webhook_given_up"]
     assert logs[0]["reason"] == "HTTP 500"
@@ -345,8 +347,8 @@ def test_retry_after_is_honoured_within_reason(
     stand.end("a", urls=[receiver.url])
     stand.deliver_until(lambda: not stand.owed(), delay=0.0)
     first, second, third = (received.at for received in receiver.received)
-    assert 1.0 <= second - first < 2.0
-    assert 2.0 <= third - second < 4.0
+    assert 1.0 <= second - first < 10.0
+    assert 2.0 <= third - second < 10.0
 
 
 def test_delays_grow_with_jitter_up_to_an_hour() -> None:
