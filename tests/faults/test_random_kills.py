@@ -127,4 +127,4 @@ def result_of(client: redis.Redis, record: str) -> str:
 def stored(server: RunningServer) -> dict[str, Path]:
     """The files that are there, each with its key."""
     files = server.data_dir / "files"
-    return {str(path.relative_to(files)): path for path in files.rglob("*") if path.is_file()}
+    return {str(path.relative_to(files)): path for path in files.glob("*/**/*") if path.is_file()}

@@ -16,8 +16,9 @@ from framegate.adapters.media.frames import read_frames
 from framegate.adapters.queue.pulse import Hold
 from framegate.adapters.queue.runner import JobRunner
 from framegate.adapters.stores.folder import FolderStore
+from framegate.adapters.stores.leases import Verdict
 from framegate.core.backend import Backend, FinishedFile, FrameStream, GenerationContext, Output, Sound
-from framegate.core.errors import GenerationFailed, JobCancelled
+from framegate.core.errors import GenerationFailed, JobCancelled, Unavailable
 from framegate.core.types import Artifact, MediaKind, Shot, Task
 
 if TYPE_CHECKING:
@@ -158,4 +159,38 @@ class Cancelled(Brightening):
 def test_a_cancelled_job_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(JobCancelled):
         run(Cancelled(), tmp_path, shot(8))
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+class Away(FolderStore):
+    """A store that can't be reached the first times that a result comes."""
+
+    times = 2
+
+    def put(self, source: Path, key: str) -> int:
+        if self.times:
+            self.times -= 1
+            raise Unavailable("The storage can't be reached right now; try again shortly.")
+        return super().put(source, key)
+
+
+def test_a_result_waits_for_its_store(tmp_path: Path) -> None:
+    store = Away(tmp_path)
+    job = replace(make_job("job"), shots=(shot(8),))
+    [artifact] = JobRunner(store, threading.Event()).run(Hold(job), Brightening())
+    assert store.path(artifact.key)
+
+
+def test_a_job_that_waits_for_the_store_can_be_cancelled(tmp_path: Path) -> None:
+    store, hold = Away(tmp_path), Hold(replace(make_job("job"), shots=(shot(8),)))
+    store.times = 1000
+
+    class Cancelling(Brightening):
+        def frames(self, shot: Shot, context: GenerationContext) -> "Iterator[Frame]":
+            yield from super().frames(shot, context)
+            threading.Timer(0.5, hold.told, [Verdict.CANCEL]).start()
+
+    with pytest.raises(JobCancelled):
+        JobRunner(store, threading.Event()).run(hold, Cancelling())
+    assert store.times < 1000, "it was tried"
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]

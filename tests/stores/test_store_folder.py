@@ -2,6 +2,8 @@
 
 import errno
 import os
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -74,3 +76,31 @@ def test_files_on_another_file_system(data_dir: Path) -> None:
         path = store.path("results/a/1.mp4")
         assert path is not None
         assert path.read_bytes() == b"film"
+
+
+@pytest.mark.parametrize("key", ["inputs/{}", "results/job/{}"])
+def test_files_come_and_go_at_once(store: FolderStore, key: str) -> None:
+    """Where one removes the last file of a folder another is just putting one into it."""
+
+    def come_and_go(name: str) -> None:
+        for number in range(200):
+            source = store.workdir(f"{name}-{number}") / "film"
+            source.write_bytes(b"film")
+            store.put(source, key.format(name))
+            store.copy(key.format(name), key.format(f"{name}-copy"))
+            for made in (name, f"{name}-copy"):
+                assert store.path(key.format(made))
+                store.delete(key.format(made))
+
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(come_and_go, "abc"))
+
+
+def test_a_copy_is_as_young_as_it_is(store: FolderStore) -> None:
+    source = store.path("results/a/1.mp4")
+    assert source is not None
+    os.utime(source, (1.0, 1.0))
+    assert list(store.keys_before(time.time() - 60)) == ["results/a/1.mp4"]
+    store.copy("results/a/1.mp4", "inputs/b")
+    assert list(store.keys_before(time.time() - 60)) == []
+    assert source.stat().st_mtime == 1.0, "downloads that were begun can be gone on with"

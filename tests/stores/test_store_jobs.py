@@ -1,7 +1,9 @@
 """Job records in Valkey: listing, limits under load, watching, retention."""
 
 import asyncio
+import errno
 import json
+import os
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing
@@ -10,6 +12,7 @@ from typing import TypeVar, cast
 
 import pytest
 import redis
+import structlog
 from dramatiq import Message
 from msgspec.structs import replace
 from sample_jobs import make_job
@@ -198,7 +201,16 @@ def test_retention_removes_files_then_records(
 def left_behind(client: redis.Redis) -> set[str]:
     """The keys that jobs have left, but for those of which there is one, or one of each queue, and those
     that expire in a day."""
-    kept = ("fg:seq", "fg:tickets", "fg:turns", "fg:queues", "fg:served:", "fg:removed:", DRAMATIQ_NAMESPACE)
+    kept = (
+        "fg:installation",
+        "fg:seq",
+        "fg:tickets",
+        "fg:turns",
+        "fg:queues",
+        "fg:served:",
+        "fg:removed:",
+        DRAMATIQ_NAMESPACE,
+    )
     return {str(key) for key in client.keys("fg:*") if not str(key).startswith(kept)}
 
 
@@ -238,6 +250,53 @@ def test_retention_finishes_what_a_deletion_began(
         assert await retention.sweep() == 1
         assert artifacts.path("inputs/running") is None
         await characters.close()
+
+    with_store(valkey.url, use)
+    assert left_behind(client) == set()
+
+
+class Stuck(FolderStore):
+    """One of its files can't be removed."""
+
+    def delete(self, key: str) -> None:
+        if key == "results/0.mp4":
+            raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+        super().delete(key)
+
+
+def test_a_file_that_can_not_be_removed_stops_nothing(
+    valkey: EmbeddedValkey, client: redis.Redis, data_dir: Path
+) -> None:
+    artifacts = Stuck(data_dir)
+
+    async def use(store: ValkeyJobStore) -> None:
+        characters = ValkeyCharacterStore(connect_async(valkey.url))
+        leases = WorkerLeases(client, "w")
+        for number in range(3):
+            await submit(store, make_job(str(number)))
+            job = leases.claim("q-test", ["test"])
+            assert job is not None
+            path = artifacts.workdir("x") / "file"
+            path.write_bytes(b"film")
+            artifacts.put(path, f"results/{number}.mp4")
+            leases.succeed(job, (Artifact(MediaKind.VIDEO, f"results/{number}.mp4", "video/mp4", 4, 64, 64),))
+        with structlog.testing.capture_logs() as logs:
+            await Retention(store, characters, artifacts, files_for=-1, records_for=-1).sweep()
+        assert [line["event"] for line in logs] == ["file_not_removed", "files_removed"]
+        await characters.close()
+
+    with_store(valkey.url, use)
+    assert list(artifacts.keys_before(time.time() + 60)) == ["results/0.mp4"]
+    assert left_behind(client) == set()
+
+
+def test_what_is_removed_twice_at_once_is_not_remembered(valkey: EmbeddedValkey, client: redis.Redis) -> None:
+    async def use(store: ValkeyJobStore) -> None:
+        await submit(store, make_job("a"))
+        job = await store.cancel("a")
+        assert job is not None
+        await store.forget(job)
+        await store.files_removed(job)
 
     with_store(valkey.url, use)
     assert left_behind(client) == set()

@@ -21,6 +21,19 @@ class HandBack(JobCancelled):
     """The worker shuts down and can't wait for this job."""
 
 
+def check_told(hold: Hold, abandon: threading.Event) -> None:
+    """Leave a job that is this worker's no more, or that it can't finish.
+
+    Raises:
+        JobCancelled: it was cancelled, or another worker has taken it.
+        HandBack: the worker must stop.
+    """
+    if hold.verdict != Verdict.OK:
+        raise JobCancelled
+    if abandon.is_set():
+        raise HandBack("The worker is shutting down.")
+
+
 class JobContext:
     """The `GenerationContext` of one shot. Reports reach the store at most every `REPORT_SECONDS`; progress
     is over the frames of all shots."""
@@ -67,7 +80,4 @@ class JobContext:
             self._reported_at = 0.0  # the next report tells those who watch
 
     def check_cancelled(self) -> None:
-        if self._hold.verdict != Verdict.OK:
-            raise JobCancelled
-        if self._abandon.is_set():
-            raise HandBack("The worker is shutting down.")
+        check_told(self._hold, self._abandon)

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from framegate.adapters.media.encode import encode_png
+from framegate.core.errors import Unavailable
 from framegate.core.jobs import Job
 from framegate.core.ports import ArtifactStore
 
@@ -32,6 +33,9 @@ class Looks:
             return False
         path = self._workdir / f"look-{self._count}.png"
         encode_png(picture(), path)
-        self._artifacts.put(path, self._keys[self._count])
+        try:
+            self._artifacts.put(path, self._keys[self._count])
+        except Unavailable:  # nothing waits for a look
+            return False
         self._count += 1
         return True

@@ -2,11 +2,13 @@
 
 import shutil
 import threading
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
+import structlog
 from msgspec.structs import replace
 from PIL import Image
 
@@ -14,19 +16,25 @@ from framegate.adapters.media.describe import describe_video
 from framegate.adapters.media.encode import VideoEncoder, encode_png
 from framegate.adapters.media.join import Part, join_videos
 from framegate.adapters.media.masks import MaskedPicture
-from framegate.adapters.queue.context import JobContext
+from framegate.adapters.queue.context import JobContext, check_told
 from framegate.adapters.queue.looks import Looks
 from framegate.adapters.queue.prelude import Prelude
 from framegate.adapters.queue.pulse import Hold
 from framegate.adapters.queue.soundtrack import Soundtrack
 from framegate.core.backend import Backend, FinishedFile, FrameStream, Output
-from framegate.core.errors import GenerationFailed
+from framegate.core.errors import GenerationFailed, Unavailable
 from framegate.core.jobs import Job
 from framegate.core.ports import ArtifactStore
 from framegate.core.types import Artifact, MediaKind, MediaRef, Shot
 
 if TYPE_CHECKING:
     from framegate.core.backend import Frame
+
+Found = TypeVar("Found")
+
+STORE_AWAY_SECONDS = 600.0
+"""How long a job waits for a store of files that can't be reached."""
+log = structlog.get_logger(__name__)
 
 
 class JobRunner:
@@ -57,16 +65,39 @@ class JobRunner:
                 drafts = self._make_pictures(hold, backend, workdir)
             else:
                 drafts = [self._make_video(hold, backend, workdir)]
-            self._context(hold, 0, workdir).check_cancelled()
-            return tuple(self._publish(job, index, path, draft) for index, (path, draft) in enumerate(drafts))
+            check_told(hold, self._abandon)
+            return tuple(
+                self._publish(hold, index, path, draft) for index, (path, draft) in enumerate(drafts)
+            )
         finally:
             shutil.rmtree(workdir, ignore_errors=True)
             with suppress(OSError):  # another worker has the job by now
                 workdir.parent.rmdir()
 
-    def _publish(self, job: Job, index: int, path: Path, draft: Artifact) -> Artifact:
-        key = f"results/{job.id}/{_attempt(job)}-{index}{path.suffix}"
-        return replace(draft, key=key, size=self._artifacts.put(path, key))
+    def _publish(self, hold: Hold, index: int, path: Path, draft: Artifact) -> Artifact:
+        key = f"results/{hold.job.id}/{_attempt(hold.job)}-{index}{path.suffix}"
+        return replace(draft, key=key, size=self._patiently(hold, lambda: self._artifacts.put(path, key)))
+
+    def _patiently(self, hold: Hold, use: Callable[[], Found]) -> Found:
+        """What the store answers once it can be reached: what was made may have taken far longer.
+
+        Raises:
+            Unavailable: it can't be reached for `STORE_AWAY_SECONDS`.
+            JobCancelled: the job was cancelled meanwhile, or can't be finished here.
+        """
+        deadline, pause = time.monotonic() + STORE_AWAY_SECONDS, 0.5
+        while True:
+            try:
+                return use()
+            except Unavailable as error:
+                if time.monotonic() > deadline:
+                    raise
+                log.warning("storage_unreachable", reason=error.message)
+            pause = min(2 * pause, 10.0)
+            waited = time.monotonic() + pause
+            while time.monotonic() < waited:
+                check_told(hold, self._abandon)
+                time.sleep(0.1)
 
     def _context(
         self,
@@ -87,16 +118,16 @@ class JobRunner:
             abandon=self._abandon,
             workdir=own,
             shot_index=index,
-            image=image or self._input(request.image, workdir),
-            last_image=self._input(request.last_image, workdir) if is_last else None,
-            video=None if request.extends_video else self._input(request.video, workdir),
+            image=image or self._input(hold, request.image, workdir),
+            last_image=self._input(hold, request.last_image, workdir) if is_last else None,
+            video=None if request.extends_video else self._input(hold, request.video, workdir),
             looks=looks,
         )
 
-    def _input(self, ref: MediaRef | None, folder: Path) -> Path | None:
+    def _input(self, hold: Hold, ref: MediaRef | None, folder: Path) -> Path | None:
         if ref is None:
             return None
-        path = self._artifacts.fetch(ref.key, folder)
+        path = self._patiently(hold, lambda: self._artifacts.fetch(ref.key, folder))
         if path is None:
             raise GenerationFailed(f"The input {ref.kind} was removed before the job ran.")
         return path
@@ -105,7 +136,7 @@ class JobRunner:
         job, shot = hold.job, hold.job.shots[0]
         looks = Looks(self._artifacts, job, workdir)
         output = backend.generate(shot, self._context(hold, 0, workdir, looks=looks))
-        masked = self._masked(job, workdir)
+        masked = self._masked(hold, workdir)
         if not isinstance(output, FrameStream):
             if masked:
                 for file in output:
@@ -118,18 +149,19 @@ class JobRunner:
             drafts.append((path, _picture(shot, path)))
         return drafts
 
-    def _masked(self, job: Job, workdir: Path) -> MaskedPicture | None:
+    def _masked(self, hold: Hold, workdir: Path) -> MaskedPicture | None:
         """What is to stay of the input picture: models make it whole."""
-        picture = self._input(job.request.image, workdir)
-        mask = self._input(job.request.mask, workdir)
+        request = hold.job.request
+        picture = self._input(hold, request.image, workdir)
+        mask = self._input(hold, request.mask, workdir)
         return MaskedPicture(picture, mask) if picture and mask else None
 
     def _prelude(self, hold: Hold, workdir: Path) -> Prelude | None:
         request = hold.job.request
-        path = self._input(request.video, workdir) if request.extends_video else None
+        path = self._input(hold, request.video, workdir) if request.extends_video else None
         if path is None:
             return None
-        return Prelude(path, hold.job.shots[0], self._context(hold, 0, workdir).check_cancelled)
+        return Prelude(path, hold.job.shots[0], lambda: check_told(hold, self._abandon))
 
     def _make_video(self, hold: Hold, backend: Backend, workdir: Path) -> tuple[Path, Artifact]:
         shots = hold.job.shots

@@ -7,6 +7,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TypeVar
 
 import dramatiq
@@ -21,7 +22,7 @@ from framegate.adapters.queue.pulse import Hold, Pulse
 from framegate.adapters.queue.runner import JobRunner
 from framegate.adapters.stores.connections import connect
 from framegate.adapters.stores.leases import WorkerLeases
-from framegate.core.errors import FramegateError, JobCancelled, OutOfMemory
+from framegate.core.errors import FramegateError, JobCancelled, OutOfMemory, Unavailable
 from framegate.core.full_disk import full_disk_explained
 from framegate.core.jobs import JobError, JobState
 from framegate.core.ports import ArtifactStore, WorkerInfo
@@ -153,8 +154,10 @@ class WorkerProcess:
         log.info("job_ended", state=outcome or "lost", seconds=round(time.monotonic() - started, 3))
 
     def _remove(self, *keys: str) -> None:
+        """What can't be removed now is an orphan, and goes with those."""
         for key in keys:
-            self._artifacts.delete(key)
+            with suppress(Unavailable):
+                self._artifacts.delete(key)
 
     def _connected(self) -> bool:
         """Wait until Valkey answers; False if the worker is told to end before."""

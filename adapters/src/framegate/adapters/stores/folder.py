@@ -3,14 +3,18 @@
 import errno
 import os
 import shutil
+import stat
 import tempfile
+import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
 from framegate.adapters.stores.scratch import clear_abandoned, fresh_folder
 from framegate.core.errors import NotFound, Unavailable
+
+_TRIES = 20
 
 
 class FolderStore:
@@ -33,32 +37,11 @@ class FolderStore:
             raise Unavailable(f"Files can't be written below {self._work}: {error.strerror}.") from None
 
     def put(self, source: Path, key: str) -> int:
-        target = self._locate(key)
-        target.parent.mkdir(parents=True, exist_ok=True)
         with source.open("rb") as file:
             os.fsync(file.fileno())
             size = os.fstat(file.fileno()).st_size
-        try:
-            source.replace(target)
-        except OSError as error:
-            if error.errno != errno.EXDEV:
-                raise
-            self._put_from_elsewhere(source, target)
-        _sync_folder(target.parent)
+        _bring(source, self._locate(key), _move)
         return size
-
-    def _put_from_elsewhere(self, source: Path, target: Path) -> None:
-        """``files`` is mounted from another file system than ``work``, as network storage often is."""
-        near = target.with_name(f".{uuid.uuid4().hex}")
-        try:
-            with source.open("rb") as file, near.open("wb") as copy:
-                shutil.copyfileobj(file, copy)
-                copy.flush()
-                os.fsync(copy.fileno())
-            near.replace(target)
-        finally:
-            near.unlink(missing_ok=True)
-        source.unlink()
 
     def path(self, key: str) -> Path | None:
         path = self._locate(key)
@@ -71,32 +54,31 @@ class FolderStore:
         return None
 
     def copy(self, key: str, new_key: str) -> None:
-        source, target = self._locate(key), self._locate(new_key)
-        target.parent.mkdir(parents=True, exist_ok=True)
         try:
-            try:
-                target.hardlink_to(source)
-            except FileNotFoundError:
-                raise
-            except OSError:  # a file system without hard links
-                scratch = self.workdir(f"copy-{uuid.uuid4().hex}")
-                try:
-                    self.put(Path(shutil.copyfile(source, scratch / "file")), new_key)
-                finally:
-                    shutil.rmtree(scratch, ignore_errors=True)
+            _bring(self._locate(key), self._locate(new_key), self._link)
         except FileNotFoundError:
             raise NotFound("There is no such file.") from None
-        _sync_folder(target.parent)
+
+    def _link(self, source: Path, target: Path) -> None:
+        try:
+            target.hardlink_to(source)
+        except FileNotFoundError:
+            raise
+        except OSError:  # a file system without hard links
+            scratch = self.workdir(f"copy-{uuid.uuid4().hex}")
+            try:
+                _move(Path(shutil.copyfile(source, scratch / "file")), target)
+            finally:
+                shutil.rmtree(scratch, ignore_errors=True)
+        # It keeps the time of what it was made of, which is part of its ETag; it is used from now on.
+        os.utime(target, (time.time(), target.stat().st_mtime))
 
     def delete(self, key: str) -> None:
         path = self._locate(key)
         path.unlink(missing_ok=True)
-        if path.parent != self._files and path.parent.is_dir() and not any(path.parent.iterdir()):
-            # Another file may arrive in between; then the folder is not empty and stays.
-            try:
+        if key.count("/") > 1:  # a folder of one job's or one character's
+            with suppress(OSError):  # it is not empty, or gone
                 path.parent.rmdir()
-            except OSError:
-                return
 
     def workdir(self, name: str) -> Path:
         return fresh_folder(self._work / name)
@@ -104,7 +86,8 @@ class FolderStore:
     def keys_before(self, moment: float) -> Iterator[str]:
         for path in self._files.rglob("*"):
             with suppress(FileNotFoundError):
-                if path.is_file() and path.stat().st_mtime < moment:
+                found = path.stat()
+                if stat.S_ISREG(found.st_mode) and max(found.st_mtime, found.st_atime) < moment:
                     yield path.relative_to(self._files).as_posix()
 
     def tidy(self, *, unused_for: float) -> None:
@@ -118,6 +101,47 @@ class FolderStore:
         if not path.is_relative_to(self._files.resolve()):
             raise NotFound("There is no such file.")
         return path
+
+
+def _bring(source: Path, target: Path, how: Callable[[Path, Path], None]) -> None:
+    """Have the file ``source`` at ``target``, in a folder that others may be removing because it is empty.
+
+    Raises:
+        FileNotFoundError: there is no such source.
+    """
+    for attempt in range(1, _TRIES + 1):
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            how(source, target)
+            break
+        except (FileNotFoundError, FileExistsError):  # mkdir looks twice
+            if not source.exists() or attempt == _TRIES:
+                raise
+    with suppress(FileNotFoundError):  # it has been removed again
+        _sync_folder(target.parent)
+
+
+def _move(source: Path, target: Path) -> None:
+    try:
+        source.replace(target)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        _move_over(source, target)
+
+
+def _move_over(source: Path, target: Path) -> None:
+    """``files`` is mounted from another file system than ``work``, as network storage often is."""
+    near = target.with_name(f".{uuid.uuid4().hex}")
+    try:
+        with source.open("rb") as file, near.open("wb") as copy:
+            shutil.copyfileobj(file, copy)
+            copy.flush()
+            os.fsync(copy.fileno())
+        near.replace(target)
+    finally:
+        near.unlink(missing_ok=True)
+    source.unlink()
 
 
 def _sync_folder(folder: Path) -> None:

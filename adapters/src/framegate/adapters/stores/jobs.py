@@ -1,5 +1,6 @@
 """Jobs in Valkey, as the API sees them."""
 
+import uuid
 from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import cast
@@ -30,6 +31,7 @@ class ValkeyJobStore:
         self._cancel = client.register_script(scripts.CANCEL)
         self._delete = client.register_script(scripts.DELETE)
         self._position = client.register_script(scripts.POSITION)
+        self._files_removed = client.register_script(scripts.FILES_REMOVED)
         self._forget = client.register_script(scripts.FORGET)
 
     async def close(self) -> None:
@@ -120,6 +122,13 @@ class ValkeyJobStore:
         removed = await self._client.get(f"{PREFIX}removed:{owner}:{collection}:{job_id}")
         return None if removed is None else int(removed)
 
+    async def installation(self) -> str:
+        """The name of this set of jobs among all that there are, for as long as Valkey remembers them."""
+        key = f"{PREFIX}installation"
+        with outages_as_unavailable():
+            await self._client.set(key, uuid.uuid4().hex, nx=True)
+            return cast("str", await self._client.get(key))
+
     async def each(self) -> AsyncGenerator[Job]:
         """Every job that has a record; one that comes or goes meanwhile may be among them or not."""
         with outages_as_unavailable():
@@ -168,10 +177,7 @@ class ValkeyJobStore:
     async def files_removed(self, job: Job) -> None:
         """Note that the files of ``job`` are gone; its record stays for a while."""
         with outages_as_unavailable():
-            pipeline = self._client.pipeline(transaction=True)
-            pipeline.zrem(f"{PREFIX}finished", job.id)
-            pipeline.zadd(f"{PREFIX}records", {job.id: job.finished_at or 0.0})
-            await pipeline.execute()
+            await self._files_removed(keys=[PREFIX], args=[job.id, job.finished_at or 0.0])
 
     async def records_before(self, ended: float, limit: int = 200) -> Sequence[Job]:
         """Jobs that ended before ``ended``, whose files are gone."""

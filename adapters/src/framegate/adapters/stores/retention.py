@@ -11,7 +11,7 @@ import structlog
 
 from framegate.adapters.stores.characters import ValkeyCharacterStore
 from framegate.adapters.stores.jobs import ValkeyJobStore
-from framegate.adapters.stores.orphans import remove_orphans
+from framegate.adapters.stores.orphans import remove_file, remove_orphans
 from framegate.core.errors import Unavailable
 from framegate.core.ports import ArtifactStore
 
@@ -76,5 +76,6 @@ class Retention:
         return removed
 
     def _delete(self, keys: Iterable[str]) -> None:
+        """A file that can't be removed now is an orphan once its record is gone, and is tried again then."""
         for key in keys:
-            self._artifacts.delete(key)
+            remove_file(self._artifacts, key)

@@ -9,6 +9,7 @@ once:OWNER:DIGEST   what is remembered of a submission, as JSON: its job's id, f
 removed:OWNER:NAME:ID    for a day, the place in its collection of a job that was removed
 leases              sorted set of running ids by the time at which their worker counts as dead
 finished, records   sorted sets of ids by end: whose files, and then whose records, are to be removed
+installation        the name of this set of jobs, which also marks its files
 holds:WORKER        the id that a worker runs
 result:OWNER:NAME   the newest id with that result name
 share:SHARE         the id with that share id
@@ -344,6 +345,13 @@ end
 return {#lost, added}
 """
 )
+
+# id, end → notes that the files of a job are gone, unless its record is, too
+FILES_REMOVED = """
+local P, id = KEYS[1], ARGV[1]
+redis.call('ZREM', P .. 'finished', id)
+if redis.call('EXISTS', P .. 'job:' .. id) == 1 then redis.call('ZADD', P .. 'records', ARGV[2], id) end
+"""
 
 # id → removes the record of a job that has ended and all that points at it
 FORGET = (
