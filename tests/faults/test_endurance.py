@@ -113,7 +113,7 @@ def test_a_soak_with_random_kills(start_server: StartServer, tmp_path: Path) -> 
 def _left(server: RunningServer) -> tuple[set[str], list[Path]]:
     """What jobs have left in Valkey and among the files."""
     client = connect(socket_url(server.data_dir))
-    kept = ("seq", "tickets", "turns", "queues", "served:", "worker:", "workers", DRAMATIQ_NAMESPACE)
+    kept = ("seq", "swept", "tickets", "turns", "queues", "served:", "worker:", "workers", DRAMATIQ_NAMESPACE)
     keys = {str(key).removeprefix(PREFIX) for key in client.keys(f"{PREFIX}*")}
     client.close()
     files = [Path(folder) / name for folder, _, names in os.walk(server.data_dir / "files") for name in names]

@@ -16,7 +16,7 @@ from sample_jobs import make_job
 
 from framegate.adapters.queue.broker import ACTOR_NAME, make_broker
 from framegate.adapters.stores.characters import ValkeyCharacterStore
-from framegate.adapters.stores.connections import connect, connect_async
+from framegate.adapters.stores.connections import connect_async, connect_for_tickets
 from framegate.adapters.stores.embedded import EmbeddedValkey
 from framegate.adapters.stores.folder import FolderStore
 from framegate.adapters.stores.jobs import ValkeyJobStore
@@ -50,7 +50,7 @@ async def submit(store: ValkeyJobStore, job: Job) -> None:
 def test_ticket_is_a_dramatiq_message(valkey: EmbeddedValkey, client: redis.Redis) -> None:
     """Our script writes what Dramatiq's own enqueue writes: the layout that we rely on."""
     with_store(valkey.url, lambda store: submit(store, make_job("a")))
-    tickets = connect(valkey.url, text=False)
+    tickets = connect_for_tickets(valkey.url)
     broker = make_broker(tickets)
     broker.declare_queue("q-test")
     message: Message[None] = Message(
@@ -198,7 +198,16 @@ def test_retention_removes_files_then_records(
 def left_behind(client: redis.Redis) -> set[str]:
     """The keys that jobs have left, but for those of which there is one, or one of each queue, and those
     that expire in a day."""
-    kept = ("fg:seq", "fg:tickets", "fg:turns", "fg:queues", "fg:served:", "fg:removed:", DRAMATIQ_NAMESPACE)
+    kept = (
+        "fg:seq",
+        "fg:tickets",
+        "fg:swept",
+        "fg:turns",
+        "fg:queues",
+        "fg:served:",
+        "fg:removed:",
+        DRAMATIQ_NAMESPACE,
+    )
     return {str(key) for key in client.keys("fg:*") if not str(key).startswith(kept)}
 
 
