@@ -116,6 +116,7 @@ def _left(server: RunningServer) -> tuple[set[str], list[Path]]:
     kept = (
         "installation",
         "seq",
+        "swept",
         "tickets",
         "turns",
         "queues",

@@ -21,7 +21,7 @@ pacemaker.main()
 """
 # Claims a job, starts its pacemaker, waits until that has beaten for the job, and stands still.
 WORKER = """
-import os, signal, subprocess, sys, time
+import os, signal, socket, subprocess, sys, time
 import msgspec
 from framegate.adapters.queue.pacemaker import Begin, Sign, Told
 from framegate.adapters.stores.connections import connect
@@ -31,8 +31,12 @@ from framegate.core.ports import WorkerInfo
 url, pacemaker = sys.argv[1:]
 info = WorkerInfo("hung", "here", os.getpid(), "cpu", "0", ("test",), time.time())
 job = WorkerLeases(connect(url), info.id).claim("q-test", ["test"])
-pace = subprocess.Popen([sys.executable, "-c", pacemaker], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-for line in (Begin(url, info), Sign(job.id, job.attempt)):
+_, signals = socket.socketpair()
+pace = subprocess.Popen(
+    [sys.executable, "-c", pacemaker],
+    stdin=subprocess.PIPE, stdout=subprocess.PIPE, pass_fds=[signals.fileno()]
+)
+for line in (Begin(url, info, 0.0, signals.fileno()), Sign(job.id, job.attempt)):
     pace.stdin.write(msgspec.json.encode(line) + b"\\n")
 pace.stdin.flush()
 pace.stdout.readline()

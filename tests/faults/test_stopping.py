@@ -1,11 +1,16 @@
-"""SIGTERM while calls wait for their answers."""
+"""SIGTERM while calls wait for their answers, and while models can't be interrupted."""
 
+import subprocess
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
 
 import requests
-from running import RunningServer, eventually
+from running import COMMAND, RunningServer, clean_environ, eventually
+from trouble import trouble_environ
 
 StartServer = Callable[..., RunningServer]
 
@@ -65,3 +70,73 @@ def test_a_call_that_can_be_finished_is(start_server: StartServer) -> None:
     assert answer.status_code == 200, answer.text
     assert server.stop() == 0
     assert time.monotonic() - began < 50, "nothing waits for the grace to be over"
+
+
+def submit(server: RunningServer, prompt: str, model: str) -> None:
+    body = {"model": model, "prompt": prompt, "async_mode": True}
+    answer = requests.post(f"{server.url}/v1/videos/generate", json=body, timeout=30)
+    assert answer.status_code == 200, answer.text
+
+
+def _loads(server: RunningServer, times: int) -> bool:
+    return server.log_text().count("model_loading") == times
+
+
+def wait_for_job(server: RunningServer, state: str, *, attempt: int) -> None:
+    def look() -> bool:
+        [job] = server.json("jobs", "list")
+        return (job["state"], job["attempt"]) == (state, attempt)
+
+    eventually(look, what=f"a {state} job")
+
+
+def test_restarts_while_a_model_loads_cost_no_attempt(start_server: StartServer, tmp_path: Path) -> None:
+    environ = trouble_environ(tmp_path / "plugin")
+    server = start_server(config='[server]\nshutdown_grace = "0.1s"\n', environ=environ)
+    submit(server, "a boat", "slow")
+    for times in (1, 2, 3):
+        eventually(partial(_loads, server, times), what=f"loading, time {times}")
+        began = time.monotonic()
+        assert server.stop() == 0
+        assert time.monotonic() - began < 10
+        server.restart()
+    assert server.log_text().count("job_handed_back") == 3
+    (tmp_path / "plugin" / "loadable").touch()
+    wait_for_job(server, "succeeded", attempt=1)
+    assert "jobs_of_dead_workers_taken" not in server.log_text()
+
+
+def test_a_worker_whose_model_keeps_the_gil_ends_in_time(
+    start_server: StartServer, tmp_path: Path, queue_url: str
+) -> None:
+    """Its own code doesn't even hear of the signal then."""
+    environ = {
+        **trouble_environ(tmp_path / "plugin"),
+        "FRAMEGATE_QUEUE__URL": queue_url,
+        "FRAMEGATE_SERVER__SHUTDOWN_GRACE": "1s",
+    }
+    api = start_server(environ=environ, arguments=["--no-worker"], ready="/health")
+    log = tmp_path / "worker.log"
+    with ExitStack() as running:
+
+        def start_worker() -> subprocess.Popen[bytes]:
+            command = [*COMMAND, "worker", "--data-dir", str(api.data_dir), "--models", "trouble"]
+            stderr = running.enter_context(log.open("ab"))
+            worker = subprocess.Popen(command, env=clean_environ(environ), stderr=stderr)
+            running.enter_context(worker)
+            running.callback(worker.kill)
+            return worker
+
+        worker = start_worker()
+        api.wait_until_ready()
+        submit(api, "hold-once 20", "trouble")
+        eventually((tmp_path / "plugin" / "held").exists, what="the native call")
+        began = time.monotonic()
+        worker.terminate()
+        worker.wait(20)
+        assert time.monotonic() - began < 10
+        wait_for_job(api, "queued", attempt=0)
+        assert '"by": "pacemaker"' in log.read_text()
+        assert "worker_stopping" not in log.read_text()
+        start_worker()
+        wait_for_job(api, "succeeded", attempt=1)

@@ -1,5 +1,6 @@
 """Valkey is away, comes back, or has lost its last second: callers are told to come back, workers go on."""
 
+import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -9,10 +10,11 @@ from typing import Any
 import pytest
 import redis
 import requests
-from running import RunningServer, eventually, free_port
+from running import COMMAND, RunningServer, clean_environ, eventually, framegate, free_port
 from trouble import trouble_environ
 
 from framegate.adapters.stores.embedded import find_server
+from framegate.adapters.stores.leases import LEASE_SECONDS, SILENCE_SECONDS
 
 StartServer = Callable[..., RunningServer]
 CONFIG = '[queue]\nurl = "{url}"\n[presets]\nlightx2v = {{ video = "trouble" }}\n'
@@ -137,3 +139,117 @@ def test_what_happened_in_the_lost_second_happens_again(server: RunningServer, v
     assert attempts[second] == 1
     eventually(lambda: len(results(server, second)) == 1, what="a single result")
     assert ended(server, submit(server, "draw 1").json()["task_id"]) == "succeed"
+
+
+def test_an_outage_of_more_than_a_lease_costs_no_attempt(
+    start_server: StartServer, valkey: Elsewhere, tmp_path: Path
+) -> None:
+    server = start_server(
+        config=CONFIG.format(url=valkey.url),
+        arguments=["--processes", "3"],
+        environ=trouble_environ(tmp_path / "plugin"),
+    )
+    tasks = [str(submit(server, "draw 100", seconds=14).json()["task_id"]) for _ in range(3)]
+    eventually(
+        lambda: [status(server, task)["status"] for task in tasks] == ["running"] * 3, what="three at once"
+    )
+    valkey.kill()
+    time.sleep(LEASE_SECONDS + SILENCE_SECONDS)
+    valkey.start()
+    assert [ended(server, task) for task in tasks] == ["succeed"] * 3
+    assert [job["attempt"] for job in server.json("jobs", "list")] == [1, 1, 1]
+
+
+REFUSALS = {
+    "memory is full": ("CONFIG SET maxmemory 1", "CONFIG SET maxmemory 0"),
+    "it is a replica": ("REPLICAOF 127.0.0.1 1", "REPLICAOF NO ONE"),
+    "replicas are missing": ("CONFIG SET min-replicas-to-write 1", "CONFIG SET min-replicas-to-write 0"),
+}
+
+
+@pytest.mark.parametrize(("begin", "end"), REFUSALS.values(), ids=list(REFUSALS))
+def test_writes_that_are_refused(server: RunningServer, valkey: Elsewhere, begin: str, end: str) -> None:
+    client = redis.Redis.from_url(valkey.url)
+    task = str(submit(server, "draw 100", seconds=2).json()["task_id"])
+    eventually(lambda: status(server, task)["status"] == "running", what="the job's start")
+    client.execute_command(begin)  # type: ignore[no-untyped-call]  # untyped in redis-py
+    drawing = {"prompt": "a boat", "size": "256x256"}
+    for refused, body in (
+        (submit(server, "draw 1"), ("detail",)),
+        (
+            requests.post(f"{server.url}/v1/images/generations", json=drawing, timeout=60),
+            ("error", "message"),
+        ),
+    ):
+        assert refused.status_code == 503, refused.text
+        assert int(refused.headers["Retry-After"]) > 0
+        told = refused.json()
+        for name in body:
+            told = told[name]
+        assert "takes no writes right now" in told
+    eventually(lambda: results(server, task), what="the result while nobody can be told")
+    eventually(lambda: "valkey_refuses" in server.log_text(), what="the worker's patience")
+    time.sleep(LEASE_SECONDS)
+    client.execute_command(end)  # type: ignore[no-untyped-call]
+    client.close()
+    assert ended(server, task) == "succeed"
+    assert [job["attempt"] for job in server.json("jobs", "list")] == [1]
+    assert ended(server, submit(server, "draw 1").json()["task_id"]) == "succeed"
+    assert "Traceback" not in server.log_text()
+    assert '"exception"' not in server.log_text()
+
+
+def test_nobody_waits_long_for_a_valkey_that_hangs(
+    start_server: StartServer, valkey: Elsewhere, tmp_path: Path
+) -> None:
+    server = start_server(config=f'[queue]\nurl = "{valkey.url}"\n[server]\nshutdown_grace = "2s"\n')
+
+    def start_worker() -> "subprocess.Popen[bytes]":
+        config = server.data_dir.with_suffix(".toml")
+        return subprocess.Popen(
+            [*COMMAND, "worker", "--config", config, "--data-dir", server.data_dir], env=clean_environ()
+        )
+
+    idle = start_worker()
+    eventually(lambda: idle.pid in server.worker_pids(), what="the second worker")
+    valkey.process.send_signal(signal.SIGSTOP)
+    starting = start_worker()
+    try:
+        began = time.monotonic()
+        assert submit(server, "a boat").status_code == 503
+        assert time.monotonic() - began < 7
+        for worker in (idle, starting):
+            began = time.monotonic()
+            worker.terminate()
+            worker.wait(30)
+            assert time.monotonic() - began < 10
+    finally:
+        valkey.process.send_signal(signal.SIGCONT)
+        for worker in (idle, starting):
+            worker.kill()
+            worker.wait()
+    assert ended(server, submit(server, "a boat").json()["task_id"]) == "succeed"
+
+
+def test_what_works_behind_the_api_outlives_an_error_that_nobody_foresaw(
+    start_server: StartServer, valkey: Elsewhere
+) -> None:
+    client = redis.Redis.from_url(valkey.url)
+    client.set("fg:finished", "no sorted set")
+    server = start_server(config=f'[queue]\nurl = "{valkey.url}"\n[storage]\nretention = "1s"\n')
+    eventually(lambda: "background_task_failed" in server.log_text(), what="what the log says")
+    client.delete("fg:finished")
+    client.close()
+    task = str(submit(server, "a boat").json()["task_id"])
+    eventually(lambda: "files_removed" in server.log_text(), what="retention")
+    assert not results(server, task)
+
+
+def test_a_database_that_there_is_not(valkey: Elsewhere, tmp_path: Path) -> None:
+    config = tmp_path / "wrong.toml"
+    config.write_text(f'[queue]\nurl = "{valkey.url.removesuffix("0")}99"\n')
+    for name in ("serve", "worker"):
+        done = framegate(name, "--config", config, data_dir=tmp_path / "data")
+        assert done.returncode == 1
+        assert "queue.url: the server refuses it: DB index is out of range." in done.stderr
+        assert "Traceback" not in done.stderr

@@ -226,6 +226,10 @@ def test_environment_variables_find_the_files_own_names(load: Load) -> None:
             "config.toml:3: auth.keys[1]: the key name is missing.",
         ),
         (
+            "[queue]\nurl = 'redis://queue:secret/0'\n",
+            "config.toml:1: queue: url has no such form as redis://user:password@host:6379/0.",
+        ),
+        (
             "[queue]\nurl = 'http://queue'\n",
             (
                 "config.toml:2: queue.url: Expected `str` matching regex "

@@ -4,14 +4,18 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import redis
-from running import eventually
+import requests
+from running import RunningServer, eventually
 
 from framegate.adapters.stores.embedded import DataFolderLock, EmbeddedValkey, is_running, socket_path
 from framegate.core.errors import ConfigError
+
+StartServer = Callable[..., RunningServer]
 
 
 def test_keeps_what_was_written_over_kill_and_restart(data_dir: Path) -> None:
@@ -88,3 +92,23 @@ def test_one_process_at_a_time_owns_a_data_folder(data_dir: Path) -> None:
         DataFolderLock(data_dir)
     lock.release()
     DataFolderLock(data_dir).release()
+
+
+def test_a_server_tries_on_until_its_valkey_starts_again(start_server: StartServer) -> None:
+    """As on a full disk: it ends, and doesn't start until there is room."""
+    server = start_server()
+    before = next(line["pid"] for line in server.log_lines() if line["event"] == "valkey_started")
+    (manifest,) = (server.data_dir / "valkey").rglob("*.manifest")
+    kept = manifest.read_text()
+    manifest.write_text("nothing that it understands")
+    os.kill(before, signal.SIGKILL)
+
+    def failures() -> int:
+        return sum(line["event"] == "valkey_start_failed" for line in server.log_lines())
+
+    eventually(lambda: failures() >= 2, what="two starts in vain")
+    assert requests.get(f"{server.url}/health", timeout=10).status_code == 200
+    assert requests.get(f"{server.url}/ready", timeout=10).status_code == 503
+    manifest.write_text(kept)
+    server.wait_until_ready()
+    assert "Traceback" not in server.log_text()

@@ -225,7 +225,7 @@ class Close(Step):
             case _, "fail":
                 return client.leases.fail(held, BROKEN)
             case _:
-                return client.leases.hand_back(held)
+                return client.leases.hand_back(held.id, held.attempt)
 
     def foretell(self, world: World, worker: str) -> Answer:
         job, held = world.current(worker), world.held.pop(worker, None)
@@ -362,6 +362,7 @@ class ClientsMachine(RuleBasedStateMachine):
     @initialize()
     def empty(self) -> None:
         self.connection.flushall()
+        self.clients[0].leases.sweep()
         for client in self.clients:
             client.held = None
 
@@ -439,6 +440,7 @@ def test_eight_clients_at_once(
     valkey: EmbeddedValkey, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(leases, "LEASE_SECONDS", 3600.0)  # only those lapse that are told to
+    monkeypatch.setattr(leases, "SILENCE_SECONDS", 3600.0)  # and get no second lease
     ClientsMachine.clients = [StoreClient(number, valkey.url) for number in range(CLIENTS)]
     try:
         with ThreadPoolExecutor(CLIENTS) as ClientsMachine.pool:

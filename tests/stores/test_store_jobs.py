@@ -19,7 +19,7 @@ from sample_jobs import make_job
 
 from framegate.adapters.queue.broker import ACTOR_NAME, make_broker
 from framegate.adapters.stores.characters import ValkeyCharacterStore
-from framegate.adapters.stores.connections import connect, connect_async
+from framegate.adapters.stores.connections import connect_async, connect_for_tickets
 from framegate.adapters.stores.embedded import EmbeddedValkey
 from framegate.adapters.stores.folder import FolderStore
 from framegate.adapters.stores.jobs import ValkeyJobStore
@@ -53,7 +53,7 @@ async def submit(store: ValkeyJobStore, job: Job) -> None:
 def test_ticket_is_a_dramatiq_message(valkey: EmbeddedValkey, client: redis.Redis) -> None:
     """Our script writes what Dramatiq's own enqueue writes: the layout that we rely on."""
     with_store(valkey.url, lambda store: submit(store, make_job("a")))
-    tickets = connect(valkey.url, text=False)
+    tickets = connect_for_tickets(valkey.url)
     broker = make_broker(tickets)
     broker.declare_queue("q-test")
     message: Message[None] = Message(
@@ -204,6 +204,7 @@ def left_behind(client: redis.Redis) -> set[str]:
     kept = (
         "fg:installation",
         "fg:seq",
+        "fg:swept",
         "fg:tickets",
         "fg:turns",
         "fg:queues",

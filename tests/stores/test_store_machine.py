@@ -206,7 +206,7 @@ class StoreMachine(RuleBasedStateMachine):
             "succeed": lambda: leases.succeed(held, ()),
             "fail": lambda: leases.fail(held, error),
             "leave": lambda: leases.leave(held),
-            "hand_back": lambda: leases.hand_back(held),
+            "hand_back": lambda: leases.hand_back(held.id, held.attempt),
         }
         state = closing[end]()
         if not current:
@@ -245,6 +245,7 @@ class StoreMachine(RuleBasedStateMachine):
         held = self.held.get(worker)
         if held is None or not self.is_current(worker):
             return
+        self.leases[worker].sweep()  # as everybody does every second: nobody was away
         self.client.zadd(f"{PREFIX}leases", {held.id: 0})
         lost, _ = self.leases[worker].sweep()
         assert lost == 1

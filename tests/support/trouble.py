@@ -1,9 +1,10 @@
 """A plugin that makes trouble: its model does what the prompt says, and its worker dies where it is told. Its
-twins do the same and share a queue.
+twins do the same and share a queue; `SLOW` loads until the file `loadable` is in the plugin's folder.
 
 `trouble_environ` installs it for the processes of a server. Prompts: ``draw 20`` (20 ms for each frame),
-``hold 12`` (a native call that keeps the GIL for so many seconds), ``die`` (kill -9 of its own worker),
-``fail``. With `DIE_AT` set to one of `POINTS`, the first worker that comes there is killed with -9, once.
+``hold 12`` (a native call that keeps the GIL for so many seconds), ``hold-once 12`` (the first time only),
+``die`` (kill -9 of its own worker), ``fail``. With `DIE_AT` set to one of `POINTS`, the first worker that
+comes there is killed with -9, once.
 """
 
 import ctypes
@@ -13,6 +14,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +29,7 @@ from framegate.core.types import Shot, Task
 if TYPE_CHECKING:
     from framegate.core.backend import Frame
 
-DIE_AT, MARK = "TROUBLE_DIE_AT", "TROUBLE_MARK"
+DIE_AT, FOLDER = "TROUBLE_DIE_AT", "TROUBLE_FOLDER"
 
 MODEL = ModelSpec(
     id="trouble",
@@ -41,6 +43,7 @@ MODEL = ModelSpec(
 
 
 TWINS = [replace(MODEL, id=name, queue_group="twins") for name in ("left", "right")]
+SLOW = replace(MODEL, id="slow", backend="trouble:SlowToLoad")
 
 
 class Trouble(Backend):
@@ -53,7 +56,11 @@ class Trouble(Backend):
         what, _, number = shot.prompt.partition(" ")
         match what:
             case "hold":
-                ctypes.PyDLL(None).sleep(int(number))
+                _hold(int(number))
+            case "hold-once":
+                with suppress(FileExistsError):
+                    _mark("held")
+                    _hold(int(number))
             case "die":
                 _die()
             case "fail":
@@ -67,9 +74,16 @@ class Trouble(Backend):
             yield np.full((shot.height, shot.width, 3), 10 * index % 256, np.uint8)
 
 
+class SlowToLoad(Trouble):
+    def load(self, device: str) -> None:
+        super().load(device)
+        while not (_folder() / "loadable").exists():
+            time.sleep(0.05)
+
+
 @hookimpl
 def framegate_models() -> list[ModelSpec]:
-    return [MODEL, *TWINS]
+    return [MODEL, *TWINS, SLOW]
 
 
 def trouble_environ(folder: Path, *, die_at: str = "") -> dict[str, str]:
@@ -79,7 +93,22 @@ def trouble_environ(folder: Path, *, die_at: str = "") -> dict[str, str]:
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: trouble\nVersion: 1\n")
     (info / "entry_points.txt").write_text("[framegate]\ntrouble = trouble\n")
     path = os.pathsep.join([str(folder), str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
-    return {"PYTHONPATH": path.rstrip(os.pathsep), DIE_AT: die_at, MARK: str(folder / "died")}
+    return {"PYTHONPATH": path.rstrip(os.pathsep), DIE_AT: die_at, FOLDER: str(folder)}
+
+
+def _hold(seconds: int) -> None:
+    ctypes.PyDLL(None).sleep(seconds)
+
+
+def _mark(name: str) -> None:
+    """Raises:
+    FileExistsError: it was there already.
+    """
+    (_folder() / name).touch(exist_ok=False)
+
+
+def _folder() -> Path:
+    return Path(os.environ[FOLDER])
 
 
 def _die() -> None:
@@ -88,7 +117,7 @@ def _die() -> None:
 
 def _die_once() -> None:
     try:
-        Path(os.environ[MARK]).touch(exist_ok=False)
+        _mark("died")
     except FileExistsError:
         return
     _die()

@@ -2,8 +2,10 @@
 
 import asyncio
 import signal
-from collections.abc import AsyncGenerator, Iterable
-from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, suppress
+from functools import partial
 
 import structlog
 import uvicorn
@@ -12,12 +14,18 @@ from litestar import Litestar
 from framegate.adapters.http.app import create_app
 from framegate.adapters.http.listening import listen
 from framegate.adapters.http.origin import is_loopback_host
+from framegate.adapters.stores.connections import require_usable
 from framegate.adapters.stores.embedded import DataFolderLock, EmbeddedValkey
+from framegate.adapters.stores.jobs import ValkeyJobStore
 from framegate.adapters.supervisor import WorkerSupervisor
 from framegate.adapters.wiring import Parts, open_backstage, open_courier
-from framegate.core.errors import ConfigError, Unavailable
+from framegate.core.errors import ConfigError, FramegateError, Unavailable
 
 log = structlog.get_logger(__name__)
+
+_SWEEP_SECONDS = 1.0
+_VALKEY_LONGEST_PAUSE, _VALKEY_STABLE_SECONDS = 15.0, 5.0
+_PAUSE_AFTER_ERROR = 5.0
 
 
 def serve(parts: Parts, *, workers: int, worker_arguments: list[str]) -> None:
@@ -40,6 +48,8 @@ def serve(parts: Parts, *, workers: int, worker_arguments: list[str]) -> None:
             valkey = EmbeddedValkey(server.data_path)
             valkey.start()
             stack.callback(valkey.stop)
+        else:
+            require_usable(parts.queue_url)
         asyncio.run(_serve(parts, valkey, workers, worker_arguments))
 
 
@@ -55,11 +65,14 @@ async def _serve(
         @asynccontextmanager
         async def lifespan(_: Litestar) -> AsyncGenerator[None]:
             supervisor.start()
-            tasks = [asyncio.create_task(backstage.retention.run())]
+            running = [backstage.retention.run]
+            if workers:
+                running.append(partial(_sweep, backstage.store))
             if courier is not None:
-                tasks.append(asyncio.create_task(courier.run()))
+                running.append(courier.run)
             if valkey is not None:
-                tasks.append(asyncio.create_task(_keep_running(valkey)))
+                running.append(partial(_keep_running, valkey))
+            tasks = [asyncio.create_task(_repeat(run)) for run in running]
             try:
                 yield
             finally:
@@ -103,19 +116,44 @@ async def _end(tasks: Iterable[asyncio.Task[None]]) -> None:
         for task in pending:
             task.cancel()
         # Once more for who was in a call of redis-py just then: it may swallow a cancel.
-        ended, pending = await asyncio.wait(pending, timeout=1.0)
-        for task in ended:
-            if not task.cancelled() and (error := task.exception()):
-                log.error("background_task_failed", exc_info=error)
+        _, pending = await asyncio.wait(pending, timeout=1.0)
+
+
+async def _repeat(run: Callable[[], Awaitable[None]]) -> None:
+    """Run what never ends by itself, again after an error that it didn't foresee."""
+    while True:
+        try:
+            await run()
+        except Exception as error:
+            log.error("background_task_failed", restart_in=_PAUSE_AFTER_ERROR, exc_info=error)
+        await asyncio.sleep(_PAUSE_AFTER_ERROR)
+
+
+async def _sweep(store: ValkeyJobStore) -> None:
+    """Look after dead workers as every worker does, for the time in which the only one is started again."""
+    while True:
+        with suppress(Unavailable):
+            if lost := await store.sweep():
+                log.warning("jobs_of_dead_workers_taken", count=lost)
+        await asyncio.sleep(_SWEEP_SECONDS)
 
 
 async def _keep_running(valkey: EmbeddedValkey) -> None:
     """Start Valkey again should it end. Meanwhile callers are told to come back, and workers wait."""
+    pause, started = 0.0, time.monotonic()
     while True:
         await asyncio.sleep(0.5)
-        if valkey.ended:
-            log.error("valkey_ended")
-            try:
-                valkey.start()
-            except Unavailable as error:
-                log.error("valkey_start_failed", reason=error.message)
+        if not valkey.ended:
+            continue
+        if time.monotonic() - started > _VALKEY_STABLE_SECONDS:
+            pause = 0.0
+        log.error("valkey_ended", restart_in=pause)
+        await asyncio.sleep(pause)
+        pause = min(max(pause * 2, 1.0), _VALKEY_LONGEST_PAUSE)
+        started = time.monotonic()
+        try:
+            valkey.launch()
+            while not valkey.is_up():  # noqa: ASYNC110  # nothing but its answer tells of it
+                await asyncio.sleep(0.05)
+        except FramegateError as error:
+            log.error("valkey_start_failed", reason=error.message)

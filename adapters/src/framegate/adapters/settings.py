@@ -83,6 +83,16 @@ class QueueSettings(_Settings, frozen=True):
     url: Annotated[str, Meta(pattern=r"^(embedded|rediss?://.+|unix://.+)$")] = "embedded"
     max_queued: Annotated[int, Meta(ge=0)] = 10_000
 
+    def __post_init__(self) -> None:
+        if self.url == "embedded":
+            return
+        from redis import Redis
+
+        try:
+            Redis.from_url(self.url)  # reads it, and connects to nothing
+        except ValueError:  # what it says may show a password
+            raise ValueError("url has no such form as redis://user:password@host:6379/0") from None
+
 
 class StorageSettings(_Settings, frozen=True):
     """``url`` is "file" (the data folder) or a bucket; the rest is for a bucket, and what is left out there

@@ -16,6 +16,8 @@ log = structlog.get_logger(__name__)
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0
 _STABLE_SECONDS = 30.0
 _TRIES = 3
+_END_SECONDS = 5.0
+"""What a worker gets to end, once its job's grace is over. It has handed that back well before."""
 
 
 class WorkerSupervisor:
@@ -47,7 +49,7 @@ class WorkerSupervisor:
     def wind_down(self) -> None:
         """Let every worker finish or hand back its job, and take no more. May be called by a signal."""
         if self._ends_at is None:
-            self._ends_at = time.monotonic() + self._grace + 5
+            self._ends_at = time.monotonic() + self._grace + _END_SECONDS
             for process in list(self._processes):
                 _terminate(process)
 

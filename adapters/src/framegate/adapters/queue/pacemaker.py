@@ -2,8 +2,8 @@
 
 A model's native code may hold the worker's GIL for longer than a lease lasts; nothing holds the pacemaker's.
 It also tells that the worker lives, hears of cancels, and sweeps: every one looks after the jobs of dead
-workers. The two talk in lines of JSON over the pacemaker's standard input and output; it ends with its
-worker.
+workers. A worker that was told to stop and can't, it ends, and hands back its job. The two talk in lines of
+JSON over the pacemaker's standard input and output; it ends with its worker.
 """
 
 import os
@@ -21,9 +21,11 @@ from msgspec.structs import replace
 from redis.client import PubSub
 
 from framegate.adapters.log import configure_logging
+from framegate.adapters.queue.stop_signals import LAST_RESORT_SECONDS, wait_for_stop
 from framegate.adapters.stores.connections import connect
 from framegate.adapters.stores.leases import Verdict, WorkerLeases
 from framegate.adapters.stores.records import CANCEL_CHANNEL
+from framegate.core.jobs import JobState
 from framegate.core.ports import WorkerInfo
 
 BEAT_SECONDS = 1.0
@@ -31,15 +33,20 @@ LOOK_SECONDS = 0.1
 """How soon progress is passed on."""
 STALLED_SECONDS = 600.0
 """How long a worker may give no sign before it counts as hung and is killed, so that its job can go on."""
+HAND_BACK_SECONDS = 1.0
+"""How long a worker that has to end is spared while Valkey doesn't answer."""
 
 log = structlog.get_logger(__name__)
 
 
 class Begin(Struct, frozen=True):
-    """The first line that a pacemaker is told."""
+    """The first line that a pacemaker is told. ``grace`` is what a job gets to finish when the worker is told
+    to stop, which is heard at the file descriptor ``signals``."""
 
     queue_url: str
     worker: WorkerInfo
+    grace: float
+    signals: int
 
 
 class Sign(Struct, frozen=True, omit_defaults=True):
@@ -64,6 +71,7 @@ class Told(Struct, frozen=True):
 class Pacemaker:
     def __init__(self, begin: Begin, out: TextIO) -> None:
         self._worker = begin.worker
+        self._grace = begin.grace
         self._client = connect(begin.queue_url)
         self._leases = WorkerLeases(self._client, begin.worker.id)
         self._out = out
@@ -124,6 +132,26 @@ class Pacemaker:
             log.error("worker_stalled", worker=self._worker.id, job_id=self._sign.job)
             os.kill(self._worker.pid, signal.SIGKILL)
 
+    def end_late_worker(self, signals: int) -> None:
+        """The last resort for a worker that can neither leave its job nor hand it back when told to stop."""
+        if not wait_for_stop(signals):
+            return
+        time.sleep(self._grace + LAST_RESORT_SECONDS)
+        handing_back = threading.Thread(target=self._hand_back, name="hand-back", daemon=True)
+        handing_back.start()
+        handing_back.join(HAND_BACK_SECONDS)
+        self._look_after_worker()
+        log.error("worker_late", worker=self._worker.id, job_id=self._sign.job)
+        os.kill(self._worker.pid, signal.SIGKILL)
+
+    def _hand_back(self) -> None:
+        sign = self._sign
+        try:
+            if sign.job and self._leases.hand_back(sign.job, sign.attempt) == JobState.QUEUED:
+                log.warning("job_handed_back", job_id=sign.job, by="pacemaker")
+        except redis.RedisError as error:
+            log.warning("valkey_unreachable", worker=self._worker.id, error=type(error).__name__)
+
 
 def main() -> None:
     # Signals for the whole group (Ctrl-C) are the worker's; the pacemaker beats until the worker has ended.
@@ -131,7 +159,10 @@ def main() -> None:
         signal.signal(number, signal.SIG_IGN)
     configure_logging()
     signs = sys.stdin
-    pacemaker = Pacemaker(msgspec.json.decode(signs.readline(), type=Begin), sys.stdout)
+    begin = msgspec.json.decode(signs.readline(), type=Begin)
+    pacemaker = Pacemaker(begin, sys.stdout)
+    stop = threading.Thread(target=pacemaker.end_late_worker, args=(begin.signals,), name="stop", daemon=True)
+    stop.start()
 
     def listen() -> None:
         for line in signs:

@@ -12,6 +12,7 @@ import structlog
 from msgspec.structs import replace
 
 from framegate.adapters.queue.pacemaker import BEAT_SECONDS, Begin, Sign, Told
+from framegate.adapters.queue.stop_signals import tell_signals
 from framegate.adapters.stores.leases import Verdict, WorkerLeases
 from framegate.core.jobs import Job
 from framegate.core.ports import WorkerInfo
@@ -50,16 +51,20 @@ class Hold:
 
 class Pulse:
     """Keeps a pacemaker running, and gives it a sign every `BEAT_SECONDS`, at once when a job is taken or
-    left."""
+    left. ``grace``: what a job gets to finish when the worker is told to stop."""
 
-    def __init__(self, queue_url: str, leases: WorkerLeases, describe: Callable[[], WorkerInfo]) -> None:
+    def __init__(
+        self, queue_url: str, leases: WorkerLeases, describe: Callable[[], WorkerInfo], *, grace: float
+    ) -> None:
         self._queue_url = queue_url
+        self._grace = float(grace)  # settings have a type of their own for it, which JSON has not
         self._describe = describe
         self._described = describe()
         self._leases = leases
         self._hold: Hold | None = None
         self._stopping = threading.Event()
         self._lock = threading.Lock()
+        self._signals = -1
         self._pacemaker: subprocess.Popen[bytes] | None = None
         self._threads = [
             threading.Thread(target=self._give_signs, name="signs", daemon=True),
@@ -67,7 +72,8 @@ class Pulse:
         ]
 
     def start(self) -> None:
-        """Returns once the pacemaker beats."""
+        """Returns once the pacemaker beats. Call it from the main thread."""
+        self._signals = tell_signals()
         self._leases.announce(self._described)
         self._pacemaker = self._start_pacemaker()
         for thread in self._threads:
@@ -82,6 +88,11 @@ class Pulse:
             thread.join(5)
         with suppress(redis.RedisError):
             self._leases.withdraw()
+
+    @property
+    def held(self) -> Hold | None:
+        """The job that was taken and not left."""
+        return self._hold
 
     def hold(self, job: Job) -> Hold:
         hold = self._hold = Hold(job, self._give_sign)
@@ -129,9 +140,9 @@ class Pulse:
     def _start_pacemaker(self) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", "framegate.adapters.queue.pacemaker"]
         pacemaker = subprocess.Popen(  # noqa: S603  # this interpreter, and a module of ours
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, pass_fds=[self._signals]
         )
-        _write(pacemaker, Begin(self._queue_url, self._described))
+        _write(pacemaker, Begin(self._queue_url, self._described, self._grace, self._signals))
         assert pacemaker.stdout is not None
         if not pacemaker.stdout.readline():  # it ended at once; no use trying without a pause
             self._stopping.wait(1)

@@ -20,11 +20,18 @@ from framegate.adapters.queue.models import LoadedModels
 from framegate.adapters.queue.problems import ProblemWatch
 from framegate.adapters.queue.pulse import Hold, Pulse
 from framegate.adapters.queue.runner import JobRunner
-from framegate.adapters.stores.connections import connect
+from framegate.adapters.queue.stop_signals import LEAVE_SECONDS, STOPPING
+from framegate.adapters.stores.connections import (
+    connect,
+    connect_for_tickets,
+    is_passing,
+    is_refusal,
+    misconfigured,
+)
 from framegate.adapters.stores.leases import WorkerLeases
 from framegate.core.errors import FramegateError, JobCancelled, OutOfMemory, Unavailable
 from framegate.core.full_disk import full_disk_explained
-from framegate.core.jobs import JobError, JobState
+from framegate.core.jobs import Job, JobError, JobState
 from framegate.core.ports import ArtifactStore, WorkerInfo
 from framegate.core.types import Artifact
 
@@ -33,13 +40,14 @@ Answer = TypeVar("Answer")
 
 REPORT_FOR_SECONDS = 600.0
 """How long a worker tries to tell how a job ended while Valkey can't be reached."""
+RETRY_SECONDS = 0.5
 
 
 class WorkerProcess:
     """One worker on one device, running one job at a time.
 
     ``shutdown_grace``: seconds that a running job gets to finish once the worker is told to stop; then it
-    is handed back to the queue.
+    is handed back to the queue, at the latest `LEAVE_SECONDS` later.
     """
 
     def __init__(
@@ -65,14 +73,14 @@ class WorkerProcess:
         self._abandon = threading.Event()
         self._stop = threading.Event()
         self._runner = JobRunner(artifacts, self._abandon)
-        self._pulse = Pulse(queue_url, self._leases, self._describe)
+        self._pulse = Pulse(queue_url, self._leases, self._describe, grace=shutdown_grace)
 
     def run(self) -> None:
         """Work until SIGTERM or SIGINT; call it from the main thread."""
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in STOPPING:
             signal.signal(number, self._end)
         queues = {spec.queue for spec in self._models.specs.values()}
-        tickets = connect(self._queue_url, text=False)
+        tickets = connect_for_tickets(self._queue_url)
         broker = make_broker(tickets)
         for queue in queues:
             broker.declare_queue(queue)
@@ -102,11 +110,14 @@ class WorkerProcess:
         log.info("worker_stopping", worker=self.id)
         grace = threading.Timer(self._grace, self._abandon.set)
         grace.start()
-        # Unloading a model or ending a step may take a while after the grace is over.
-        consumer.stop(timeout=int((self._grace + 60) * 1000))
+        consumer.stop(timeout=int((self._grace + LEAVE_SECONDS) * 1000))
         grace.cancel()
+        if (late := self._pulse.held) is not None:
+            self._hand_back_for(late)
         self._problems.stop()
         self._pulse.stop()
+        if late is not None:
+            os._exit(0)  # nothing else ends the native code that its thread is in
         self._models.unload_all()
         for client in (tickets, self._client):
             client.close()
@@ -114,11 +125,17 @@ class WorkerProcess:
     def _end(self, *_: object) -> None:
         self._stop.set()
 
+    def _hand_back_for(self, late: Hold) -> None:
+        """What the job's own thread says of it afterwards is of no effect."""
+        job = late.job
+        if self._reach(lambda: self._leases.hand_back(job.id, job.attempt)) == JobState.QUEUED:
+            log.warning("job_handed_back", job_id=job.id, by="worker")
+
     def run_next_job(self, queue: str) -> None:
         """What a ticket buys: the job that the store picks, if there is one."""
         if self._stop.is_set():
             return
-        job = self._reach(lambda: self._leases.claim(queue, self._models.specs))
+        job = self._claim(queue)
         if job is None:
             return
         with structlog.contextvars.bound_contextvars(job_id=job.id, request_id=job.request_id):
@@ -139,7 +156,7 @@ class WorkerProcess:
             with full_disk_explained():
                 artifacts = self._runner.run(hold, self._models.get(job.served_by))
         except HandBack:
-            outcome = self._reach(lambda: self._leases.hand_back(job))
+            outcome = self._reach(lambda: self._leases.hand_back(job.id, job.attempt))
         except JobCancelled:
             outcome = self._reach(lambda: self._leases.leave(job))
         except Exception as error:
@@ -160,14 +177,33 @@ class WorkerProcess:
                 self._artifacts.delete(key)
 
     def _connected(self) -> bool:
-        """Wait until Valkey answers; False if the worker is told to end before."""
+        """Wait until Valkey takes writes; False if the worker is told to end before.
+
+        Raises:
+            ConfigError: it never will.
+        """
         while not self._stop.is_set():
             try:
-                return self._client.ping()
-            except (redis.ConnectionError, redis.TimeoutError) as error:
-                log.warning("valkey_unreachable", error=type(error).__name__)
-                self._stop.wait(0.5)
+                self._leases.announce(self._describe())
+            except redis.RedisError as error:
+                if not is_passing(error):
+                    raise misconfigured(error) from None
+                _tell_of(error)
+                self._stop.wait(RETRY_SECONDS)
+            else:
+                return True
         return False
+
+    def _claim(self, queue: str) -> Job | None:
+        while not self._stop.is_set():
+            try:
+                return self._leases.claim(queue, self._models.specs)
+            except redis.RedisError as error:
+                if not is_passing(error):
+                    raise
+                _tell_of(error)
+                self._stop.wait(RETRY_SECONDS)
+        return None
 
     def _reach(self, call: Callable[[], Answer]) -> Answer:
         """The answer of Valkey, however long it takes to come back, up to `REPORT_FOR_SECONDS`."""
@@ -175,11 +211,11 @@ class WorkerProcess:
         while True:
             try:
                 return call()
-            except (redis.ConnectionError, redis.TimeoutError) as error:
-                if time.monotonic() > deadline:
+            except redis.RedisError as error:
+                if not is_passing(error) or time.monotonic() > deadline:
                     raise
-                log.warning("valkey_unreachable", error=type(error).__name__)
-                time.sleep(0.5)
+                _tell_of(error)
+                time.sleep(RETRY_SECONDS)
 
     def _describe(self) -> WorkerInfo:
         return WorkerInfo(
@@ -192,6 +228,13 @@ class WorkerProcess:
             started_at=self._started_at,
             problems=self._problems.found,
         )
+
+
+def _tell_of(error: redis.RedisError) -> None:
+    if is_refusal(error):
+        log.warning("valkey_refuses", reason=str(error))
+    else:
+        log.warning("valkey_unreachable", error=type(error).__name__)
 
 
 def _reason(error: Exception) -> JobError:

@@ -1,33 +1,85 @@
 """Clients for Valkey or Redis, with the time-outs and retries that their use asks for."""
 
+import re
 from collections.abc import Generator
 from contextlib import contextmanager
+from typing import cast
 
 import redis
 import redis.asyncio
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import ExponentialWithJitterBackoff
-from redis.exceptions import BusyLoadingError
+from redis.exceptions import (
+    ClusterDownError,
+    MasterDownError,
+    NoPermissionError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    TryAgainError,
+)
 from redis.retry import Retry
 
-from framegate.core.errors import Unavailable
+from framegate.core.errors import ConfigError, Unavailable
 
-_OUTAGE = (redis.ConnectionError, redis.TimeoutError, BusyLoadingError)
+_UNREACHABLE = (redis.ConnectionError, redis.TimeoutError)
+_REFUSALS = (
+    ClusterDownError,
+    MasterDownError,
+    NoPermissionError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    TryAgainError,
+)
+# Those that redis-py has no class for; a pipeline says first which of its commands was refused.
+_REFUSED = re.compile(r"(^|: )(BUSY|MISCONF|NOREPLICAS) ")
 
 
-def connect(url: str, *, text: bool = True) -> redis.Redis:
-    """A client for a worker: patient, because an answer that is lost costs a job's whole run.
+def is_passing(error: redis.RedisError) -> bool:
+    """Whether the same call may work later: the server can't be reached, or can't do it now.
 
-    It answers with str, or with bytes, as Dramatiq expects, unless ``text``.
+    What is left is a mistake in the call.
+    """
+    return isinstance(error, _UNREACHABLE) or is_refusal(error)
+
+
+def is_refusal(error: redis.RedisError) -> bool:
+    """Whether a server that answers takes no writes now: its memory is full, or it is a replica, say."""
+    return isinstance(error, _REFUSALS) or bool(_REFUSED.search(str(error)))
+
+
+def connect(url: str) -> redis.Redis:
+    """A client for a worker, which tries again what failed.
+
+    It never waits long for an answer: what comes too late finds that another has the job.
     """
     return redis.Redis.from_url(
         url,
-        decode_responses=text,
-        socket_timeout=30,
-        socket_connect_timeout=5,
-        retry=Retry(ExponentialWithJitterBackoff(cap=1, base=0.05), 5),
-        retry_on_error=list(_OUTAGE),
+        decode_responses=True,
+        socket_timeout=3,
+        socket_connect_timeout=2,
+        retry=Retry(ExponentialWithJitterBackoff(cap=0.5, base=0.05), 5, (redis.ConnectionError,)),
     )
+
+
+def connect_for_tickets(url: str) -> redis.Redis:
+    """A client for Dramatiq: it answers with bytes, and calls all that passes a lost connection, which is
+    what Dramatiq waits out."""
+    return _TicketClient.from_url(
+        url,
+        socket_timeout=3,
+        socket_connect_timeout=2,
+        retry=Retry(ExponentialWithJitterBackoff(cap=0.5, base=0.05), 1, (redis.ConnectionError,)),
+    )
+
+
+class _TicketClient(redis.Redis):
+    def execute_command(self, *args: object, **options: object) -> object:
+        try:
+            return cast("object", super().execute_command(*args, **options))  # type: ignore[no-untyped-call]
+        except redis.RedisError as error:
+            if is_passing(error):
+                raise redis.ConnectionError(str(error)) from error
+            raise
 
 
 def connect_async(url: str) -> redis.asyncio.Redis:
@@ -37,22 +89,42 @@ def connect_async(url: str) -> redis.asyncio.Redis:
         decode_responses=True,
         max_connections=64,
         timeout=5,
-        socket_timeout=5,
+        socket_timeout=2.5,
         socket_connect_timeout=2,
-        retry=AsyncRetry(ExponentialWithJitterBackoff(cap=0.5, base=0.05), 2),
-        retry_on_error=list(_OUTAGE),
+        retry=AsyncRetry(ExponentialWithJitterBackoff(cap=0.5, base=0.05), 1),
     )
     return redis.asyncio.Redis.from_pool(pool)
 
 
+def require_usable(url: str) -> None:
+    """Ask the server once. If it can't be reached that is no error: it may start later than who needs it.
+
+    Raises:
+        ConfigError: it will never do, as there is no such database, say.
+    """
+    client = redis.Redis.from_url(url, socket_timeout=2, socket_connect_timeout=2, retry=None)
+    try:
+        client.ping()
+    except redis.RedisError as error:
+        if not is_passing(error):
+            raise misconfigured(error) from None
+    finally:
+        client.close()
+
+
+def misconfigured(error: redis.RedisError) -> ConfigError:
+    """What to tell about a server that answers a first call with what doesn't pass."""
+    return ConfigError(f"queue.url: the server refuses it: {error}.")
+
+
 @contextmanager
 def outages_as_unavailable() -> Generator[None]:
-    """Turn an unreachable server into the error that callers may see."""
+    """Turn what passes into the error that callers may see."""
     try:
         yield
-    except _OUTAGE as error:
-        raise Unavailable("The job queue can't be reached right now; try again shortly.") from error
-    except redis.ResponseError as error:
-        if str(error).startswith(("OOM", "MISCONF", "READONLY", "LOADING")):
+    except redis.RedisError as error:
+        if is_refusal(error):
             raise Unavailable("The job queue takes no writes right now; try again shortly.") from error
+        if is_passing(error):
+            raise Unavailable("The job queue can't be reached right now; try again shortly.") from error
         raise

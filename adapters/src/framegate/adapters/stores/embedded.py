@@ -79,6 +79,8 @@ class EmbeddedValkey:
         self._folder = data_dir / "valkey"
         self._socket = socket_path(data_dir)
         self._process: subprocess.Popen[bytes] | None = None
+        self._wanted = False
+        self._deadline = 0.0
 
     @property
     def url(self) -> str:
@@ -93,8 +95,31 @@ class EmbeddedValkey:
 
         Raises:
             ConfigError: there is no server program for this platform.
-            Unavailable: it does not start; its log file says why.
+            Unavailable: it does not start; its log file says why. It may be tried again.
         """
+        self.launch()
+        while not self.is_up():
+            time.sleep(0.01)
+
+    def launch(self) -> None:
+        """Begin to start it, for who then asks `is_up` and does something else meanwhile."""
+        self._wanted = True
+        try:
+            self._launch()
+        except OSError as error:
+            raise Unavailable(f"The embedded Valkey does not start: {error.strerror}.") from error
+
+    def is_up(self) -> bool:
+        """Whether it answers; both this and `launch` raise what `start` does."""
+        if _answers(self._data_dir):
+            log.info("valkey_started", pid=self.pid)
+            return True
+        if self.ended or time.monotonic() > self._deadline:
+            self._end()
+            raise Unavailable(f"The embedded Valkey does not start; see {self._folder / 'valkey.log'}.")
+        return False
+
+    def _launch(self) -> None:
         for folder in (self._folder, self._socket.parent):
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         if self._socket.parent.stat().st_uid != os.getuid():
@@ -121,20 +146,18 @@ class EmbeddedValkey:
         self._process = subprocess.Popen(  # noqa: S603 (a program that we found, arguments that we made)
             command, stdin=subprocess.DEVNULL, start_new_session=True, preexec_fn=_die_with_parent
         )
-        deadline = time.monotonic() + START_SECONDS
-        while not _answers(self._data_dir):
-            if self._process.poll() is not None or time.monotonic() > deadline:
-                self.stop()
-                raise Unavailable(f"The embedded Valkey does not start; see {self._folder / 'valkey.log'}.")
-            time.sleep(0.01)
-        log.info("valkey_started", pid=self._process.pid)
+        self._deadline = time.monotonic() + START_SECONDS
 
     @property
     def ended(self) -> bool:
-        """Whether it has ended without having been told to."""
-        return self._process is not None and self._process.poll() is not None
+        """Whether it does not run though it should."""
+        return self._wanted and (self._process is None or self._process.poll() is not None)
 
     def stop(self) -> None:
+        self._wanted = False
+        self._end()
+
+    def _end(self) -> None:
         if self._process is None:
             return
         self._process.terminate()

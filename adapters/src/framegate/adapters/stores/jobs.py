@@ -12,6 +12,7 @@ from framegate.adapters.stores import scripts
 from framegate.adapters.stores.changes import ChangeFeed
 from framegate.adapters.stores.connections import outages_as_unavailable
 from framegate.adapters.stores.entries import entry, newcomer
+from framegate.adapters.stores.leases import sweep_arguments
 from framegate.adapters.stores.records import PREFIX, decode_job, encode_job, is_shown
 from framegate.core.errors import IdempotencyMismatch, JobExists, KeyLimitReached, QueueFull
 from framegate.core.jobs import Job, JobState
@@ -33,6 +34,7 @@ class ValkeyJobStore:
         self._position = client.register_script(scripts.POSITION)
         self._files_removed = client.register_script(scripts.FILES_REMOVED)
         self._forget = client.register_script(scripts.FORGET)
+        self._sweep = client.register_script(scripts.SWEEP)
 
     async def close(self) -> None:
         await self._feed.close()
@@ -186,6 +188,12 @@ class ValkeyJobStore:
     async def forget(self, job: Job) -> None:
         with outages_as_unavailable():
             await self._forget(keys=[PREFIX], args=[job.id])
+
+    async def sweep(self) -> int:
+        """Take jobs from dead workers; their number."""
+        with outages_as_unavailable():
+            lost, _ = await self._sweep(keys=[PREFIX], args=sweep_arguments())
+        return int(lost)
 
     async def _ended(self, index: str, ended: float, limit: int) -> Sequence[Job]:
         with outages_as_unavailable():

@@ -16,6 +16,10 @@ from framegate.core.types import Artifact
 LEASE_SECONDS = 6.0
 """How long a worker may stay silent before its job is given to another."""
 
+SILENCE_SECONDS = 3.0
+"""Who sweeps does so every second. When nobody has for so long, Valkey was away or couldn't be reached, and
+every worker gets another lease to come back with what it runs."""
+
 _MOST_TICKETS_AT_ONCE = 32
 _WORKER_LOST = JobError("worker_lost", f"The worker died {MAX_ATTEMPTS} times while running this job.")
 
@@ -26,6 +30,12 @@ class Verdict(StrEnum):
     OK = "ok"
     CANCEL = "cancel"
     LOST = "lost"
+
+
+def sweep_arguments() -> list[str | float | bytes]:
+    """What the script that sweeps is told."""
+    lost = msgspec.json.encode(_WORKER_LOST)
+    return [MAX_ATTEMPTS, lost, _MOST_TICKETS_AT_ONCE, SILENCE_SECONDS, LEASE_SECONDS]
 
 
 class WorkerLeases:
@@ -58,28 +68,26 @@ class WorkerLeases:
     def succeed(self, job: Job, artifacts: tuple[Artifact, ...]) -> JobState | None:
         """The state in which the job is then: CANCELLED if that was asked before. None: it is another
         worker's by now. Unless it is SUCCEEDED the caller removes the artifacts."""
-        return self._close(job, "succeeded", msgspec.json.encode(artifacts))
+        return self._close(job.id, job.attempt, "succeeded", msgspec.json.encode(artifacts))
 
     def fail(self, job: Job, error: JobError) -> JobState | None:
-        return self._close(job, "failed", msgspec.json.encode(error))
+        return self._close(job.id, job.attempt, "failed", msgspec.json.encode(error))
 
     def leave(self, job: Job) -> JobState | None:
         """Stop working on a job whose cancel was asked for."""
-        return self._close(job, "cancelled", b"")
+        return self._close(job.id, job.attempt, "cancelled", b"")
 
-    def hand_back(self, job: Job) -> JobState | None:
+    def hand_back(self, job_id: str, attempt: int) -> JobState | None:
         """Give the job back to the queue because this worker shuts down."""
-        return self._close(job, "handed_back", b"")
+        return self._close(job_id, attempt, "handed_back", b"")
 
-    def _close(self, job: Job, outcome: str, payload: bytes) -> JobState | None:
-        state = self._finish(keys=[PREFIX], args=[job.id, self._worker, job.attempt, outcome, payload])
+    def _close(self, job_id: str, attempt: int, outcome: str, payload: bytes) -> JobState | None:
+        state = self._finish(keys=[PREFIX], args=[job_id, self._worker, attempt, outcome, payload])
         return None if state == "lost" else JobState(state)
 
     def sweep(self) -> tuple[int, int]:
         """Take jobs from dead workers, and replace tickets that were lost: how many of each."""
-        lost, tickets = self._sweep(
-            keys=[PREFIX], args=[MAX_ATTEMPTS, msgspec.json.encode(_WORKER_LOST), _MOST_TICKETS_AT_ONCE]
-        )
+        lost, tickets = self._sweep(keys=[PREFIX], args=sweep_arguments())
         return int(lost), int(tickets)
 
     def announce(self, info: WorkerInfo) -> None:

@@ -8,6 +8,7 @@ jobs, owner:NAME, state:STATE, collection:OWNER:NAME    sorted sets of ids by or
 once:OWNER:DIGEST   what is remembered of a submission, as JSON: its job's id, fingerprint, time and kind
 removed:OWNER:NAME:ID    for a day, the place in its collection of a job that was removed
 leases              sorted set of running ids by the time at which their worker counts as dead
+swept               when somebody last looked for dead workers
 finished, records   sorted sets of ids by end: whose files, and then whose records, are to be removed
 installation        the name of this set of jobs, which also marks its files
 holds:WORKER        the id that a worker runs
@@ -320,10 +321,20 @@ return position_of(job)
 """
 )
 
-# max attempts, error JSON, most tickets to add at once per queue → {jobs whose worker died, tickets added}
+# max attempts, error JSON, most tickets to add at once per queue, seconds without a sweep after which workers
+# get another lease, lease in seconds → {jobs whose worker died, tickets added}
 SWEEP = (
     _PRELUDE
     + """
+local last = tonumber(redis.call('GET', P .. 'swept') or 0)
+redis.call('SET', P .. 'swept', NOW)
+if NOW - last > tonumber(ARGV[4]) then
+  -- Nobody could reach this server, so a worker whose lease ran out may well live.
+  local lease = NOW + tonumber(ARGV[5])
+  for _, id in ipairs(redis.call('ZRANGEBYSCORE', P .. 'leases', '-inf', lease)) do
+    redis.call('ZADD', P .. 'leases', lease, id)
+  end
+end
 local lost = redis.call('ZRANGEBYSCORE', P .. 'leases', '-inf', NOW, 'LIMIT', 0, 1000)
 for _, id in ipairs(lost) do
   local job = load(id)
