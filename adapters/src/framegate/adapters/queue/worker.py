@@ -41,6 +41,7 @@ Answer = TypeVar("Answer")
 REPORT_FOR_SECONDS = 600.0
 """How long a worker tries to tell how a job ended while Valkey can't be reached."""
 RETRY_SECONDS = 0.5
+EMPTY_SECONDS = 0.05
 
 
 class WorkerProcess:
@@ -137,6 +138,8 @@ class WorkerProcess:
             return
         job = self._claim(queue)
         if job is None:
+            # Those that wait may be for workers with other models: leave them the next tickets.
+            self._stop.wait(EMPTY_SECONDS)
             return
         with structlog.contextvars.bound_contextvars(job_id=job.id, request_id=job.request_id):
             hold = self._pulse.hold(job)
