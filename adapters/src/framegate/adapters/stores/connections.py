@@ -75,7 +75,7 @@ def connect_for_tickets(url: str) -> redis.Redis:
 class _TicketClient(redis.Redis):
     def execute_command(self, *args: object, **options: object) -> object:
         try:
-            return cast("object", super().execute_command(*args, **options))  # type: ignore[no-untyped-call]
+            return cast("object", super().execute_command(*args, **options))  # type: ignore[no-untyped-call]  # in redis-py
         except redis.RedisError as error:
             if is_passing(error):
                 raise redis.ConnectionError(str(error)) from error
