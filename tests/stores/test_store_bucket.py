@@ -1,15 +1,22 @@
 """Files in a bucket of a real S3 server."""
 
+import asyncio
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import redis
 import requests
 from running import free_port
 from s3_servers import KEY_ID, SECRET, S3Server, moto_server, rclone_server
 
 from framegate.adapters.stores.bucket import BucketAccess, BucketStore
+from framegate.adapters.stores.characters import ValkeyCharacterStore
+from framegate.adapters.stores.connections import connect_async
+from framegate.adapters.stores.embedded import EmbeddedValkey
+from framegate.adapters.stores.jobs import ValkeyJobStore
+from framegate.adapters.stores.orphans import remove_orphans
 from framegate.core.errors import NotFound, Unavailable
 
 FILM = bytes(range(256)) * 50_000
@@ -124,6 +131,35 @@ def test_old_files_are_listed(store: BucketStore) -> None:
     put(store, "inputs/old.png", b"old")
     assert "inputs/old.png" in set(store.keys_before(time.time() + 60))
     assert "inputs/old.png" not in set(store.keys_before(time.time() - 60))
+
+
+def test_only_our_own_files_are_removed(
+    store: BucketStore, valkey: EmbeddedValkey, client: redis.Redis
+) -> None:
+    orphan, foreign = f"inputs/{'0a' * 16}.png", "family/wedding.mp4"
+    for key in (orphan, foreign):
+        put(store, key, b"old")
+
+    async def sweep() -> int:
+        jobs, characters = (
+            ValkeyJobStore(connect_async(valkey.url)),
+            ValkeyCharacterStore(connect_async(valkey.url)),
+        )
+        try:
+            return await remove_orphans(jobs, characters, store, unknown_for=-60)
+        finally:
+            await jobs.close()
+            await characters.close()
+
+    assert asyncio.run(sweep()) == 1
+    left = set(store.keys_before(time.time() + 60))
+    assert orphan not in left
+    assert foreign in left
+    put(store, orphan, b"old")
+    client.flushall()
+    assert asyncio.run(sweep()) == 0, "a Valkey that has forgotten everything knows nothing of these files"
+    store.delete("installation")
+    assert asyncio.run(sweep()) == 1
 
 
 def test_who_may_not_and_what_is_not_there_is_said(s3: S3Server, tmp_path: Path) -> None:
