@@ -32,7 +32,7 @@ class Elsewhere:
 
     def start(self) -> None:
         options = ["--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder)]
-        durable = ["--save", "", "--appendonly", "yes", "--appendfsync", "everysec"]
+        durable = ["--save", "", "--appendonly", "yes", "--appendfsync", "always"]
         self.process = subprocess.Popen([find_server(), *options, *durable], stdout=subprocess.DEVNULL)
         client = redis.Redis.from_url(self.url)
         eventually(lambda: _answers(client), what="Valkey")
