@@ -190,7 +190,7 @@ def test_writes_that_are_refused(server: RunningServer, valkey: Elsewhere, begin
     eventually(lambda: results(server, task), what="the result while nobody can be told")
     eventually(lambda: "valkey_refuses" in server.log_text(), what="the worker's patience")
     time.sleep(LEASE_SECONDS)
-    client.execute_command(end)  # type: ignore[no-untyped-call]
+    client.execute_command(end)  # type: ignore[no-untyped-call]  # untyped in redis-py
     client.close()
     assert ended(server, task) == "succeed"
     assert [job["attempt"] for job in server.json("jobs", "list")] == [1]
