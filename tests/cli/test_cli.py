@@ -258,4 +258,4 @@ def test_start_is_quick(start_server: StartServer) -> None:
     server.stop()
     started = time.monotonic()
     server.restart()
-    assert time.monotonic() - started < 20
+    assert time.monotonic() - started < 10

@@ -183,7 +183,7 @@ def test_whoever_leaves_makes_room(small_server: RunningServer) -> None:
                 break
     started = time.monotonic()
     assert decoded(waited(post(small_server, "videos/generate", prompt="a boat")))[2] == 30
-    assert time.monotonic() - started < 30
+    assert time.monotonic() - started < 10
     newest, oldest = small_server.json("jobs", "list", "--limit", "2")
     assert (newest["state"], oldest["state"], oldest["model"]) == ("succeeded", "cancelled", "endless")
 

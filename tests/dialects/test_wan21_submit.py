@@ -133,7 +133,7 @@ def test_cancel_of_a_running_one_lets_the_next_start(server: RunningServer, pict
         assert status(server.url, request_id)["status"] == "Cancelled"
     eventually(
         lambda: status(server.url, next_one)["status"] == "InProgress",
-        seconds=15,
+        seconds=5,
         what="the next one running",
     )
     assert call(server.url, "cancel", requestId=next_one).json() == {"status": "Succeed"}

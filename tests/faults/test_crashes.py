@@ -101,6 +101,6 @@ def test_cancel_stops_a_running_job_and_the_next_starts(start_server: StartServe
     eventually(lambda: status(server, long)["progress"] > 0, what="progress")
     answer = requests.delete(f"{server.url}/v1/tasks/{long}", timeout=30)
     assert answer.json()["stop_status"] == "success"
-    eventually(lambda: status(server, long)["message"] == "cancelled", seconds=10, what="the cancel")
+    eventually(lambda: status(server, long)["message"] == "cancelled", seconds=3, what="the cancel")
     eventually(lambda: all_succeeded(server, [following]), what="the next job")
     assert result_files(server) == [following]

@@ -116,7 +116,7 @@ def test_huge_frames_are_not_decoded(tmp_path: Path) -> None:
     for look in (probe_video, describe_video):
         with pytest.raises(InvalidMedia):
             look(path)
-    assert time.perf_counter() - started < 10
+    assert time.perf_counter() - started < 2
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50_000
 
 

@@ -274,7 +274,7 @@ def test_decompression_bombs_are_refused_by_their_header() -> None:
     started = time.perf_counter()
     with pytest.raises(InvalidMedia, match="has 900 megapixels; at most 50 are taken"):
         decode_image(content)
-    assert time.perf_counter() - started < 5
+    assert time.perf_counter() - started < 1
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 20_000
 
 
