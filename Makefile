@@ -3,13 +3,15 @@ PYTHON ?= python3
 VENV ?= .venv
 WHEEL_VENV := $(VENV)-wheels
 BIN := $(VENV)/bin
-PROJECTS := core adapters plugins/preview plugins/comfyui plugins/diffusers plugins/wan21 plugins/wan22 plugins/ltx2
+PROJECTS := core $(patsubst %/pyproject.toml,%,$(wildcard adapters/*/pyproject.toml plugins/*/pyproject.toml))
 # What workers of the diffusers backends need beside them. The build of torch that needs no GPU is far smaller;
 # another index (TORCH_INDEX=https://download.pytorch.org/whl/cu130) has those for CUDA.
 WORKER := framegate-diffusers[torch,small]
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 # A process for each core; each runs whole files, whose tests share servers.
 PYTEST := -m pytest -n auto --maxprocesses 4 --dist loadfile
+space := $(subst ,, )
+SOURCES := $(addsuffix /src,$(PROJECTS))
 EDITABLE := $(foreach project,$(PROJECTS),-e $(project)) -e .
 STAMP := $(VENV)/.installed
 
@@ -39,7 +41,7 @@ test: install
 lint: install
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/mypy
+	MYPYPATH=$(subst $(space),:,$(SOURCES)):typings $(BIN)/mypy
 	$(BIN)/pyright --project pyproject.toml
 	$(BIN)/lint-imports
 

@@ -1,6 +1,6 @@
 """Runs the command line from a checkout: ``python cli.py …``."""
 
-from framegate.adapters.cli import main
+from framegate.cli.main import main
 
 if __name__ == "__main__":
     main()

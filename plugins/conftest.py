@@ -2,9 +2,9 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from tiny_models import one_thread, tiny_model
 
 from framegate.core.testing import gradient_png
+from tests.support.tiny_models import one_thread, tiny_model
 
 __all__ = ["one_thread", "tiny_model"]
 

@@ -3,7 +3,8 @@ from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
-from running import RunningServer
+
+from tests.support.running import RunningServer
 
 REPOSITORY = Path(__file__).parent.parent
 

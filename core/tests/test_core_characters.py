@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from service_stand import ALICE, BOB, BROKEN, PICTURE, ServiceStand, run
 
-from framegate.core.casting import slug_of
+from framegate.core.character_service import slug_of
 from framegate.core.characters import Character
 from framegate.core.errors import Busy, InvalidMedia, NotFound, Unavailable
 from framegate.core.types import Task
+from tests.support.service_stand import ALICE, BOB, BROKEN, PICTURE, ServiceStand, run
 
 USERNAME = re.compile(r"[a-z0-9_]+[0-9]{3}")
 
@@ -141,14 +141,14 @@ def test_who_leaves_meanwhile_leaves_nothing(stand: ServiceStand, monkeypatch: p
 def test_usernames_are_unique_though_names_are_not(
     stand: ServiceStand, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("framegate.core.casting.secrets.randbelow", _seven)
+    monkeypatch.setattr("framegate.core.character_service.secrets.randbelow", _seven)
 
     async def test() -> None:
         names = [(await create(stand, "Ann")).username for _ in range(10)]
         assert names[0] == "ann007"
         assert len(set(names)) == 10
         assert all(USERNAME.fullmatch(name) for name in names)
-        monkeypatch.setattr("framegate.core.casting.secrets.choice", _b)
+        monkeypatch.setattr("framegate.core.character_service.secrets.choice", _b)
         for _ in range(7):
             await create(stand, "Bob")
         with pytest.raises(Busy):

@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
-from service_stand import ALICE, PREVIEW, ServiceStand, run
 
 from framegate.core.errors import ArtifactGone, InvalidMedia, InvalidRequest, QueueFull
 from framegate.core.jobs import Job
@@ -16,6 +15,7 @@ from framegate.core.planning import plan
 from framegate.core.ports import BytesSource, UrlSource
 from framegate.core.service import Submission
 from framegate.core.types import GenerationRequest, MediaKind, MediaRef, Task, Variant
+from tests.support.service_stand import ALICE, PREVIEW, ServiceStand, run
 
 FILM = BytesSource(b"film")
 """Becomes 1000×500, 48 frames at 24 a second, in the stand."""

@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from msgspec.structs import replace
 
-from framegate.core import jobs
-from framegate.core.jobs import MAX_ATTEMPTS, IllegalTransition, Job, JobError, JobState
+from framegate.core.jobs import MAX_ATTEMPTS, Job, JobError, JobState
+from framegate.core.testing import transitions
+from framegate.core.testing.transitions import IllegalTransition
 from framegate.core.types import Artifact, GenerationRequest, MediaKind, MediaRef, Shot, Task
 
 SHOT = Shot(
@@ -37,27 +38,27 @@ FILM = Artifact(MediaKind.VIDEO, "results/job.mp4", "video/mp4", 1, 64, 64)
 ERROR = JobError("generation_failed", "The model gave no picture.")
 NOW = 9.0
 
-RUNNING = replace(jobs.claim(QUEUED, "w1", 2.0), progress=0.5, message="step 5 of 10")
+RUNNING = replace(transitions.claim(QUEUED, "w1", 2.0), progress=0.5, message="step 5 of 10")
 LAST_TRY = replace(RUNNING, attempt=MAX_ATTEMPTS)
 STATES = {
     "queued": QUEUED,
     "running": RUNNING,
-    "running, asked to stop": jobs.request_cancel(RUNNING, 3.0),
+    "running, asked to stop": transitions.request_cancel(RUNNING, 3.0),
     "last try": LAST_TRY,
-    "last try, asked to stop": jobs.request_cancel(LAST_TRY, 3.0),
-    "succeeded": jobs.succeed(RUNNING, 1, (FILM,), 4.0),
-    "failed": jobs.fail(RUNNING, 1, ERROR, 4.0),
-    "cancelled": jobs.request_cancel(QUEUED, 4.0),
+    "last try, asked to stop": transitions.request_cancel(LAST_TRY, 3.0),
+    "succeeded": transitions.succeed(RUNNING, 1, (FILM,), 4.0),
+    "failed": transitions.fail(RUNNING, 1, ERROR, 4.0),
+    "cancelled": transitions.request_cancel(QUEUED, 4.0),
 }
 STEPS: dict[str, Callable[[Job], Job]] = {
-    "claim": lambda job: jobs.claim(job, "w2", NOW),
-    "advance": lambda job: jobs.advance(job, job.attempt, 0.7, "step 7 of 10"),
-    "succeed": lambda job: jobs.succeed(job, job.attempt, (FILM,), NOW),
-    "fail": lambda job: jobs.fail(job, job.attempt, ERROR, NOW),
-    "request_cancel": lambda job: jobs.request_cancel(job, NOW),
-    "leave": lambda job: jobs.leave(job, job.attempt, NOW),
-    "hand_back": lambda job: jobs.hand_back(job, job.attempt, NOW),
-    "expire": lambda job: jobs.expire(job, NOW),
+    "claim": lambda job: transitions.claim(job, "w2", NOW),
+    "advance": lambda job: transitions.advance(job, job.attempt, 0.7, "step 7 of 10"),
+    "succeed": lambda job: transitions.succeed(job, job.attempt, (FILM,), NOW),
+    "fail": lambda job: transitions.fail(job, job.attempt, ERROR, NOW),
+    "request_cancel": lambda job: transitions.request_cancel(job, NOW),
+    "leave": lambda job: transitions.leave(job, job.attempt, NOW),
+    "hand_back": lambda job: transitions.hand_back(job, job.attempt, NOW),
+    "expire": lambda job: transitions.expire(job, NOW),
 }
 # None: refused.
 TABLE: dict[str, dict[str, JobState | None]] = {
@@ -122,20 +123,20 @@ def test_every_step_from_every_state(state: str, step: str) -> None:
 @pytest.mark.parametrize("step", ["advance", "succeed", "fail", "leave", "hand_back"])
 @pytest.mark.parametrize("attempt", [0, 1, 3])
 def test_a_worker_that_lost_its_job_changes_nothing(step: str, attempt: int) -> None:
-    job = jobs.request_cancel(replace(RUNNING, attempt=2), 3.0)
+    job = transitions.request_cancel(replace(RUNNING, attempt=2), 3.0)
     late: dict[str, Callable[[], Job]] = {
-        "advance": lambda: jobs.advance(job, attempt, 0.9, ""),
-        "succeed": lambda: jobs.succeed(job, attempt, (FILM,), NOW),
-        "fail": lambda: jobs.fail(job, attempt, ERROR, NOW),
-        "leave": lambda: jobs.leave(job, attempt, NOW),
-        "hand_back": lambda: jobs.hand_back(job, attempt, NOW),
+        "advance": lambda: transitions.advance(job, attempt, 0.9, ""),
+        "succeed": lambda: transitions.succeed(job, attempt, (FILM,), NOW),
+        "fail": lambda: transitions.fail(job, attempt, ERROR, NOW),
+        "leave": lambda: transitions.leave(job, attempt, NOW),
+        "hand_back": lambda: transitions.hand_back(job, attempt, NOW),
     }
     with pytest.raises(IllegalTransition, match=f"at attempt 2, not {attempt}"):
         late[step]()
 
 
 def test_a_claimed_job_starts_anew() -> None:
-    again = jobs.claim(jobs.expire(RUNNING, 5.0), "w2", 6.0)
+    again = transitions.claim(transitions.expire(RUNNING, 5.0), "w2", 6.0)
     assert (again.attempt, again.worker, again.started_at) == (2, "w2", 6.0)
     assert (again.progress, again.message) == (0.0, "")
 
@@ -144,7 +145,7 @@ def test_progress_never_goes_back() -> None:
     job = RUNNING
     seen: list[float] = []
     for progress in (0.2, 0.6, 0.4, 7.0, -1.0):
-        job = jobs.advance(job, 1, progress, "")
+        job = transitions.advance(job, 1, progress, "")
         seen.append(job.progress)
     assert seen == [0.5, 0.6, 0.6, 1.0, 1.0]
 
@@ -153,14 +154,14 @@ def test_a_job_that_kills_its_workers_fails_and_says_so() -> None:
     job = QUEUED
     for _ in range(MAX_ATTEMPTS):
         assert job.state == JobState.QUEUED
-        job = jobs.expire(jobs.claim(job, "w", 2.0), NOW)
+        job = transitions.expire(transitions.claim(job, "w", 2.0), NOW)
     assert job.error == JobError("worker_lost", "The worker died 3 times while running this job.")
 
 
 def test_a_restarted_worker_costs_the_job_nothing() -> None:
     job = QUEUED
     for _ in range(2 * MAX_ATTEMPTS):
-        job = jobs.hand_back(jobs.claim(job, "w", 2.0), 1, NOW)
+        job = transitions.hand_back(transitions.claim(job, "w", 2.0), 1, NOW)
     assert (job.state, job.attempt) == (JobState.QUEUED, 0)
 
 
@@ -203,37 +204,37 @@ class JobMachine(RuleBasedStateMachine):
     @rule(worker=st.sampled_from(["w1", "w2"]))
     def claim(self, worker: str) -> None:
         was = self.job.state
-        assert self.step(lambda job, now: jobs.claim(job, worker, now)) == (was == JobState.QUEUED)
+        assert self.step(lambda job, now: transitions.claim(job, worker, now)) == (was == JobState.QUEUED)
 
     @rule(progress=st.floats(-1, 2), late=st.booleans())
     def advance(self, progress: float, late: bool) -> None:
-        allowed = self.step(lambda job, _: jobs.advance(job, job.attempt - late, progress, "drawing"))
+        allowed = self.step(lambda job, _: transitions.advance(job, job.attempt - late, progress, "drawing"))
         assert not (allowed and late)
 
     @rule(late=st.booleans())
     def succeed(self, late: bool) -> None:
-        self.step(lambda job, now: jobs.succeed(job, job.attempt - late, (FILM,), now))
+        self.step(lambda job, now: transitions.succeed(job, job.attempt - late, (FILM,), now))
 
     @rule(late=st.booleans())
     def fail(self, late: bool) -> None:
-        self.step(lambda job, now: jobs.fail(job, job.attempt - late, ERROR, now))
+        self.step(lambda job, now: transitions.fail(job, job.attempt - late, ERROR, now))
 
     @rule()
     def cancel(self) -> None:
         self.stopping = self.stopping or not self.job.state.finished
-        assert self.step(jobs.request_cancel), "to cancel is never refused"
+        assert self.step(transitions.request_cancel), "to cancel is never refused"
 
     @rule()
     def leave(self) -> None:
-        self.step(lambda job, now: jobs.leave(job, job.attempt, now))
+        self.step(lambda job, now: transitions.leave(job, job.attempt, now))
 
     @rule()
     def hand_back(self) -> None:
-        self.step(lambda job, now: jobs.hand_back(job, job.attempt, now))
+        self.step(lambda job, now: transitions.hand_back(job, job.attempt, now))
 
     @rule()
     def expire(self) -> None:
-        self.deaths += self.step(jobs.expire)
+        self.deaths += self.step(transitions.expire)
 
     @invariant()
     def attempts_are_the_deaths_and_the_one_that_runs(self) -> None:

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 from msgspec.structs import replace
-from service_stand import ALICE, BOB, PICTURE, PREVIEW, ServiceStand, run
 
 from framegate.core.errors import ArtifactGone, InvalidRequest, NotFound, QueueFull
 from framegate.core.models import FrameRule
 from framegate.core.types import MediaKind, StoryboardShot, Task
+from tests.support.service_stand import ALICE, BOB, PICTURE, PREVIEW, ServiceStand, run
 
 PATIENT = replace(PREVIEW, frames=FrameRule(4, 1, 5, 1001))
 """Makes as many frames at once as anybody asks for here."""

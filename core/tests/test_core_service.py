@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from service_stand import ALICE, BOB, BROKEN, PICTURE, ServiceStand, run
 
 from framegate.core.errors import (
     ArtifactGone,
@@ -28,6 +27,7 @@ from framegate.core.ports import MediaSource, Once, QueueCounts, WorkerInfo
 from framegate.core.registry import ModelConfig
 from framegate.core.service import Client, Submission
 from framegate.core.types import Artifact, GenerationRequest, MediaKind, MediaRef, StoryboardShot, Task
+from tests.support.service_stand import ALICE, BOB, BROKEN, PICTURE, ServiceStand, run
 
 
 @pytest.fixture

@@ -4,10 +4,9 @@ import asyncio
 from contextlib import aclosing
 from pathlib import Path
 
-from service_stand import ServiceStand, run
-
 from framegate.core.jobs import Job, JobState
 from framegate.core.testing import InMemoryJobStore
+from tests.support.service_stand import ServiceStand, run
 
 WATCHERS, JOBS, CHANGES = 500, 5, 20
 

@@ -29,12 +29,12 @@ from diffusers.utils import encode_video, export_to_video
 from msgspec.structs import replace
 from PIL import Image
 
-from framegate.adapters.media.encode import VideoEncoder
 from framegate.core.backend import FrameStream
 from framegate.core.errors import JobCancelled
 from framegate.core.plugins import load_object
 from framegate.core.testing import gradient_png
 from framegate.core.types import Shot, Task
+from framegate.media.video.encode import VideoEncoder
 from framegate.plugins.diffusers import testing
 from framegate.plugins.diffusers.backend import DiffusersBackend
 from framegate.plugins.diffusers.caching import UNCACHED_STEPS

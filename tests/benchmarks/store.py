@@ -1,4 +1,4 @@
-"""How fast the store answers when it holds many jobs: ``python tests/benchmarks/store.py --jobs 100000``.
+"""How fast the store answers when it holds many jobs: ``python -m tests.benchmarks.store --jobs 100000``.
 
 Starts a Valkey of its own in a temporary folder, fills it through the same scripts as the server, and prints
 the time that each call takes as the API or a worker sees it, the client's share and the connection included.
@@ -13,17 +13,14 @@ import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
-
-from sample_jobs import make_job
-
-from framegate.adapters.stores.connections import connect, connect_async
-from framegate.adapters.stores.embedded import EmbeddedValkey
-from framegate.adapters.stores.jobs import ValkeyJobStore
-from framegate.adapters.stores.leases import WorkerLeases
 from framegate.core.errors import QueueFull
 from framegate.core.jobs import Job
 from framegate.core.ports import Limits
+from framegate.storage.connections import connect, connect_async
+from framegate.storage.embedded import EmbeddedValkey
+from framegate.storage.jobs.store import ValkeyJobStore
+from framegate.storage.jobs.worker_store import WorkerLeases
+from tests.support.sample_jobs import make_job
 
 OWNERS = ("alice", "bob", "carol", "dave")
 COLLECTION = "videos"

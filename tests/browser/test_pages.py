@@ -5,8 +5,9 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from browser import CHROMIUM, open_page
-from running import RunningServer
+
+from tests.support.browser import CHROMIUM, open_page
+from tests.support.running import RunningServer
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Chromium comes from the system, not from pip")
 

@@ -11,7 +11,8 @@ from pathlib import Path
 import av
 import pytest
 import requests
-from running import COMMAND, RunningServer, clean_environ, eventually, framegate
+
+from tests.support.running import COMMAND, RunningServer, clean_environ, eventually, framegate
 
 StartServer = Callable[..., RunningServer]
 

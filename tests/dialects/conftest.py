@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from running import RunningServer
+
+from tests.support.running import RunningServer
 
 # Names of the catalogue, small enough to be made in no time.
 SMALL_MODELS = """

@@ -11,11 +11,10 @@ from urllib.parse import urlsplit
 import pytest
 import requests
 from PIL import Image
-from running import RunningServer, eventually
 
 from framegate.core.testing import DialectContract
-
-from .decoding import decoded
+from tests.support.decoding import decoded
+from tests.support.running import RunningServer, eventually
 
 SMALL: dict[str, Any] = {
     "prompt": "a boat on a lake",

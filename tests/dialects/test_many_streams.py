@@ -5,9 +5,9 @@ from collections.abc import Callable
 
 import aiohttp
 import redis
-from running import RunningServer
 
-from framegate.adapters.stores.embedded import socket_url
+from framegate.storage.embedded import socket_url
+from tests.support.running import RunningServer
 
 STREAMS = 500
 CONFIG = """

@@ -10,13 +10,12 @@ from typing import Any
 import openai
 import pytest
 import requests
-from event_stream import Told
 from openai import OpenAI
-from running import RunningServer
 
 from framegate.core.testing import DialectContract
-
-from .decoding import decoded
+from tests.support.decoding import decoded
+from tests.support.event_stream import Told
+from tests.support.running import RunningServer
 
 EXAMPLE = Path(__file__).parents[2] / "docs" / "examples" / "i2v_chat.py"
 

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from openai import AsyncOpenAI, OpenAI
 from openai.types import ImagesResponse
 from PIL import Image
-from running import RunningServer, eventually
+
+from tests.support.running import RunningServer, eventually
 
 SIZE: Any = "128x96"
 

@@ -18,11 +18,10 @@ import requests
 from openai import AsyncOpenAI, OpenAI
 from openai.types.video import Video
 from PIL import Image
-from running import RunningServer, eventually
 
 from framegate.core.testing import DialectContract
-
-from .decoding import decoded, difference
+from tests.support.decoding import decoded, difference
+from tests.support.running import RunningServer, eventually
 
 pytestmark = pytest.mark.filterwarnings("ignore:The Sora API is scheduled:DeprecationWarning")
 

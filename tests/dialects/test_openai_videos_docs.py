@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from running import RunningServer
 
-from .decoding import decoded
+from tests.support.decoding import decoded
+from tests.support.running import RunningServer
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGE = (DOCS / "dialects" / "openai-videos.md").read_text(encoding="utf-8")

@@ -18,7 +18,8 @@ import pytest
 import requests
 from openai import OpenAI
 from openai.types.video import Video
-from running import RunningServer
+
+from tests.support.running import RunningServer
 
 pytestmark = pytest.mark.filterwarnings("ignore:The Sora API is scheduled:DeprecationWarning")
 

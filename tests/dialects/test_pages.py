@@ -8,9 +8,9 @@ from shutil import which
 
 import pytest
 from PIL import Image
-from running import RunningServer
 
-from .decoding import decoded
+from tests.support.decoding import decoded
+from tests.support.running import RunningServer
 
 PAGES = Path(__file__).parents[2] / "docs" / "dialects"
 # The catalogue's videos take their time.

@@ -11,14 +11,14 @@ from typing import Any
 
 import pytest
 import requests
-from event_stream import Told
 from PIL import Image
-from running import RunningServer, eventually
 
 from framegate.core.testing import DialectContract
+from tests.support.decoding import decoded, difference
+from tests.support.event_stream import Told
+from tests.support.running import RunningServer, eventually
 
 from .conftest import SMALL_MODELS
-from .decoding import decoded, difference
 
 EXAMPLE = Path(__file__).parents[2] / "docs" / "examples" / "sora2api.py"
 

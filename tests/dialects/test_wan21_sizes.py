@@ -8,11 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from framegate.adapters.http.wan21_submit.convert import AUTO_PIXELS, generation
-from framegate.adapters.http.wan21_submit.schemas import SubmitRequest
 from framegate.core.models import ModelSpec, SizeRule, fit
 from framegate.core.registry import Registry
 from framegate.core.types import MediaKind, MediaRef, Task
+from framegate.server.dialects.wan21_submit.convert import AUTO_PIXELS, generation
+from framegate.server.dialects.wan21_submit.schemas import SubmitRequest
 
 PREVIEW = ModelSpec(id="preview", summary="", backend="nowhere:Nothing", tasks=frozenset(Task))
 NAME = "Wan2.1-I2V-14B-480P"

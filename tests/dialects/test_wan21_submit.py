@@ -13,11 +13,10 @@ import numpy as np
 import pytest
 import requests
 from PIL import Image, ImageOps
-from running import RunningServer, eventually
 
 from framegate.core.testing import DialectContract
-
-from .decoding import decoded
+from tests.support.decoding import decoded
+from tests.support.running import RunningServer, eventually
 
 REPOSITORY = Path(__file__).parent.parent.parent
 EXAMPLE = REPOSITORY / "docs" / "examples" / "wan21_submit.py"

@@ -8,11 +8,10 @@ from typing import Any
 
 import pytest
 import requests
-from running import RunningServer
 
 from framegate.core.testing import DialectContract
-
-from .decoding import decoded
+from tests.support.decoding import decoded
+from tests.support.running import RunningServer
 
 SMALL: dict[str, Any] = {
     "prompt": "a boat on a lake",

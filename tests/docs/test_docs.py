@@ -9,9 +9,9 @@ from pathlib import Path
 import av
 import pytest
 from msgspec import Struct
-from running import RunningServer, clean_environ
 
 from framegate.core.styles import STYLES
+from tests.support.running import RunningServer, clean_environ
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -64,7 +64,7 @@ def test_the_backend_of_the_plugin_page_passes_the_contract(tmp_path: Path) -> N
 def test_the_dialect_of_the_plugin_page_serves(tmp_path: Path) -> None:
     program = """
 from pathlib import Path
-from framegate.adapters.http.dialect import DialectContext
+from framegate.server.dialect import DialectContext
 from framegate.core.plugins import load_object
 from framegate_noise.dialects import framegate_dialects
 
@@ -87,8 +87,8 @@ def test_links_lead_somewhere(document: str) -> None:
 
 def test_every_setting_is_documented() -> None:
     """The table of settings and the config that `init` writes name all there are."""
-    from framegate.adapters.cli.config import TEMPLATE
-    from framegate.adapters.settings import Settings
+    from framegate.cli.commands.config import TEMPLATE
+    from framegate.core.settings import Settings
 
     page = (REPOSITORY / "docs" / "configuration.md").read_text(encoding="utf-8")
     template = TEMPLATE.read_text(encoding="utf-8")
@@ -109,7 +109,7 @@ def test_every_style_is_documented() -> None:
 def test_the_compose_files_config_is_right(tmp_path: Path) -> None:
     done = subprocess.run(
         [
-            *(sys.executable, "-m", "framegate.adapters.cli", "config", "check"),
+            *(sys.executable, "-m", "framegate.cli", "config", "check"),
             *("--config", REPOSITORY / "docker" / "framegate.toml", "--data-dir", tmp_path),
         ],
         env=clean_environ({"FRAMEGATE_KEY": "secret"}),

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from running import free_port
 
-from framegate.adapters.stores.embedded import find_server
+from framegate.storage.embedded import find_server
+from tests.support.running import free_port
 
 
 @pytest.fixture

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 import requests
-from running import RunningServer, eventually
+
+from tests.support.running import RunningServer, eventually
 
 StartServer = Callable[..., RunningServer]
 

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import requests
-from running import COMMAND, RunningServer, clean_environ, eventually, free_port
-from trouble import trouble_environ
+
+from tests.support.running import COMMAND, RunningServer, clean_environ, eventually, free_port
+from tests.support.trouble import trouble_environ
 
 StartServer = Callable[..., RunningServer]
 

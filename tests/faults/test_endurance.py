@@ -18,12 +18,12 @@ from pathlib import Path
 
 import pytest
 import requests
-from running import RunningServer, eventually
-from trouble import trouble_environ
 
-from framegate.adapters.stores.connections import connect
-from framegate.adapters.stores.embedded import socket_url
-from framegate.adapters.stores.records import DRAMATIQ_NAMESPACE, PREFIX
+from framegate.storage.connections import connect
+from framegate.storage.embedded import socket_url
+from framegate.storage.jobs.records import DRAMATIQ_NAMESPACE, PREFIX
+from tests.support.running import RunningServer, eventually
+from tests.support.trouble import trouble_environ
 
 StartServer = Callable[..., RunningServer]
 

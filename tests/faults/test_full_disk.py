@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 import requests
-from running import RunningServer, eventually
+
+from tests.support.running import RunningServer, eventually
 
 StartServer = Callable[..., RunningServer]
 

@@ -9,15 +9,15 @@ from typing import Any, cast
 
 import msgspec
 import requests
-from running import RunningServer, eventually
-from trouble import POINTS, trouble_environ
 
-from framegate.adapters.media.frames import read_frames
-from framegate.adapters.stores.connections import connect
-from framegate.adapters.stores.embedded import socket_url
-from framegate.adapters.stores.leases import LEASE_SECONDS
-from framegate.adapters.stores.records import PREFIX
 from framegate.core.ports import WorkerInfo
+from framegate.media.video.frames import read_frames
+from framegate.storage.connections import connect
+from framegate.storage.embedded import socket_url
+from framegate.storage.jobs.records import PREFIX
+from framegate.storage.jobs.worker_store import LEASE_SECONDS
+from tests.support.running import RunningServer, eventually
+from tests.support.trouble import POINTS, trouble_environ
 
 StartServer = Callable[..., RunningServer]
 CONFIG = """

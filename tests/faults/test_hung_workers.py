@@ -5,17 +5,16 @@ import signal
 import subprocess
 import sys
 
-from running import eventually
-from sample_jobs import make_job
-
-from framegate.adapters.stores.connections import connect, connect_async
-from framegate.adapters.stores.jobs import ValkeyJobStore
-from framegate.adapters.stores.leases import WorkerLeases
 from framegate.core.ports import Limits
+from framegate.storage.connections import connect, connect_async
+from framegate.storage.jobs.store import ValkeyJobStore
+from framegate.storage.jobs.worker_store import WorkerLeases
+from tests.support.running import eventually
+from tests.support.sample_jobs import make_job
 
 PATIENCE = 1.0
 PACEMAKER = f"""
-from framegate.adapters.queue import pacemaker
+from framegate.worker.heartbeat import process as pacemaker
 pacemaker.STALLED_SECONDS = {PATIENCE}
 pacemaker.main()
 """
@@ -23,9 +22,9 @@ pacemaker.main()
 WORKER = """
 import os, signal, socket, subprocess, sys, time
 import msgspec
-from framegate.adapters.queue.pacemaker import Begin, Sign, Told
-from framegate.adapters.stores.connections import connect
-from framegate.adapters.stores.leases import Verdict, WorkerLeases
+from framegate.worker.heartbeat.process import Begin, Sign, Told
+from framegate.storage.connections import connect
+from framegate.storage.jobs.worker_store import Verdict, WorkerLeases
 from framegate.core.ports import WorkerInfo
 
 url, pacemaker = sys.argv[1:]

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import requests
-from running import RunningServer, eventually
+
+from tests.support.running import RunningServer, eventually
 
 StartServer = Callable[..., RunningServer]
 

@@ -16,13 +16,13 @@ from typing import cast
 import pytest
 import redis
 import requests
-from running import RunningServer, eventually
-from trouble import trouble_environ
 
-from framegate.adapters.stores.connections import connect
-from framegate.adapters.stores.embedded import socket_url
-from framegate.adapters.stores.records import PREFIX, decode_job
 from framegate.core.jobs import JobState
+from framegate.storage.connections import connect
+from framegate.storage.embedded import socket_url
+from framegate.storage.jobs.records import PREFIX, decode_job
+from tests.support.running import RunningServer, eventually
+from tests.support.trouble import trouble_environ
 
 StartServer = Callable[..., RunningServer]
 

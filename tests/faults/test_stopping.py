@@ -9,8 +9,9 @@ from functools import partial
 from pathlib import Path
 
 import requests
-from running import COMMAND, RunningServer, clean_environ, eventually
-from trouble import trouble_environ
+
+from tests.support.running import COMMAND, RunningServer, clean_environ, eventually
+from tests.support.trouble import trouble_environ
 
 StartServer = Callable[..., RunningServer]
 

@@ -9,8 +9,9 @@ import av
 import numpy as np
 import pytest
 import requests
-from running import COMMAND, RunningServer, clean_environ, eventually
-from s3_servers import S3Server, moto_server, rclone_server
+
+from tests.support.running import COMMAND, RunningServer, clean_environ, eventually
+from tests.support.s3_servers import S3Server, moto_server, rclone_server
 
 StartServer = Callable[..., RunningServer]
 

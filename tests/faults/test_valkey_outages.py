@@ -1,5 +1,6 @@
 """Valkey is away, comes back, or has lost its last second: callers are told to come back, workers go on."""
 
+import os
 import signal
 import subprocess
 import time
@@ -10,11 +11,11 @@ from typing import Any
 import pytest
 import redis
 import requests
-from running import COMMAND, RunningServer, clean_environ, eventually, framegate, free_port
-from trouble import trouble_environ
 
-from framegate.adapters.stores.embedded import find_server
-from framegate.adapters.stores.leases import LEASE_SECONDS, SILENCE_SECONDS
+from framegate.storage.embedded import find_server
+from framegate.storage.jobs.worker_store import LEASE_SECONDS, SILENCE_SECONDS
+from tests.support.running import COMMAND, RunningServer, clean_environ, eventually, framegate, free_port
+from tests.support.trouble import trouble_environ
 
 StartServer = Callable[..., RunningServer]
 CONFIG = '[queue]\nurl = "{url}"\n[presets]\nlightx2v = {{ video = "trouble" }}\n'
@@ -253,3 +254,23 @@ def test_a_database_that_there_is_not(valkey: Elsewhere, tmp_path: Path) -> None
         assert done.returncode == 1
         assert "queue.url: the server refuses it: DB index is out of range." in done.stderr
         assert "Traceback" not in done.stderr
+
+
+def test_a_server_tries_on_until_its_valkey_starts_again(start_server: StartServer) -> None:
+    """As on a full disk: it ends, and doesn't start until there is room."""
+    server = start_server()
+    before = next(line["pid"] for line in server.log_lines() if line["event"] == "valkey_started")
+    (manifest,) = (server.data_dir / "valkey").rglob("*.manifest")
+    kept = manifest.read_text()
+    manifest.write_text("nothing that it understands")
+    os.kill(before, signal.SIGKILL)
+
+    def failures() -> int:
+        return sum(line["event"] == "valkey_start_failed" for line in server.log_lines())
+
+    eventually(lambda: failures() >= 2, what="two starts in vain")
+    assert requests.get(f"{server.url}/health", timeout=10).status_code == 200
+    assert requests.get(f"{server.url}/ready", timeout=10).status_code == 503
+    manifest.write_text(kept)
+    server.wait_until_ready()
+    assert "Traceback" not in server.log_text()

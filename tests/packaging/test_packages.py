@@ -47,7 +47,7 @@ def test_core_ships_its_types(core_alone: Path) -> None:
     subprocess.run([core_alone, "-c", program], check=True, env=_without_checkout())
 
 
-@pytest.mark.parametrize("module", ["framegate.adapters.http.app", "framegate.adapters.wiring"])
+@pytest.mark.parametrize("module", ["framegate.server.app", "framegate.cli.app_context"])
 def test_api_process_imports_no_model_library(module: str) -> None:
     program = (
         f"import sys, {module}\n"

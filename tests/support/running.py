@@ -51,7 +51,7 @@ def framegate(
     )
 
 
-COMMAND = (sys.executable, "-m", "framegate.adapters.cli")
+COMMAND = (sys.executable, "-m", "framegate.cli")
 
 
 def clean_environ(extra: Mapping[str, str] | None = None) -> dict[str, str]:

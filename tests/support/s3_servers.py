@@ -9,7 +9,8 @@ from pathlib import Path
 
 import requests
 from msgspec import Struct
-from running import eventually, free_port
+
+from tests.support.running import eventually, free_port
 
 KEY_ID, SECRET = "access", "hush-hush"
 

@@ -29,12 +29,13 @@ from framegate.core.types import Shot, Task
 if TYPE_CHECKING:
     from framegate.core.backend import Frame
 
+REPOSITORY = Path(__file__).parents[2]
 DIE_AT, FOLDER = "TROUBLE_DIE_AT", "TROUBLE_FOLDER"
 
 MODEL = ModelSpec(
     id="trouble",
     summary="Does what the prompt says",
-    backend="trouble:Trouble",
+    backend=f"{__name__}:Trouble",
     tasks=frozenset({Task.TEXT_TO_VIDEO}),
     sizes=SizeRule(multiple_of=16, min_side=16),
     frames=FrameRule(step=1, offset=0, min=1, max=10_000),
@@ -43,7 +44,7 @@ MODEL = ModelSpec(
 
 
 TWINS = [replace(MODEL, id=name, queue_group="twins") for name in ("left", "right")]
-SLOW = replace(MODEL, id="slow", backend="trouble:SlowToLoad")
+SLOW = replace(MODEL, id="slow", backend=f"{__name__}:SlowToLoad")
 
 
 class Trouble(Backend):
@@ -91,8 +92,8 @@ def trouble_environ(folder: Path, *, die_at: str = "") -> dict[str, str]:
     info = folder / "trouble-1.dist-info"
     info.mkdir(parents=True)
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: trouble\nVersion: 1\n")
-    (info / "entry_points.txt").write_text("[framegate]\ntrouble = trouble\n")
-    path = os.pathsep.join([str(folder), str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
+    (info / "entry_points.txt").write_text(f"[framegate]\ntrouble = {__name__}\n")
+    path = os.pathsep.join([str(folder), str(REPOSITORY), os.environ.get("PYTHONPATH", "")])
     return {"PYTHONPATH": path.rstrip(os.pathsep), DIE_AT: die_at, FOLDER: str(folder)}
 
 
@@ -142,43 +143,43 @@ def _wrap(owner: Any, name: str, *, before: bool, nth: int = 1) -> None:
 
 
 def _before_claim() -> None:
-    from framegate.adapters.stores.leases import WorkerLeases
+    from framegate.storage.jobs.worker_store import WorkerLeases
 
     _wrap(WorkerLeases, "claim", before=True)
 
 
 def _after_claim() -> None:
-    from framegate.adapters.stores.leases import WorkerLeases
+    from framegate.storage.jobs.worker_store import WorkerLeases
 
     _wrap(WorkerLeases, "claim", before=False)
 
 
 def _mid_encode() -> None:
-    from framegate.adapters.media.encode import VideoEncoder
+    from framegate.media.video.encode import VideoEncoder
 
     _wrap(VideoEncoder, "write", before=False, nth=3)
 
 
 def _before_rename() -> None:
-    from framegate.adapters.stores.folder import FolderStore
+    from framegate.storage.artifacts.folder import FolderStore
 
     _wrap(FolderStore, "put", before=True)
 
 
 def _after_rename() -> None:
-    from framegate.adapters.stores.folder import FolderStore
+    from framegate.storage.artifacts.folder import FolderStore
 
     _wrap(FolderStore, "put", before=False)
 
 
 def _before_close() -> None:
-    from framegate.adapters.stores.leases import WorkerLeases
+    from framegate.storage.jobs.worker_store import WorkerLeases
 
     _wrap(WorkerLeases, "succeed", before=True)
 
 
 def _after_close() -> None:
-    from framegate.adapters.stores.leases import WorkerLeases
+    from framegate.storage.jobs.worker_store import WorkerLeases
 
     _wrap(WorkerLeases, "succeed", before=False)
 

@@ -3,11 +3,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from comfyui_client import ComfyUIClient
-from fake_comfyui.process import FakeComfyUI
-from running import RunningServer
-from serving import config
-from workflows import KIT, PICTURE, REDONE, write
+
+from tests.support.comfyui.comfyui_client import ComfyUIClient
+from tests.support.comfyui.fake_comfyui.process import FakeComfyUI
+from tests.support.comfyui.serving import config
+from tests.support.comfyui.workflows import KIT, PICTURE, REDONE, write
+from tests.support.running import RunningServer
 
 REPOSITORY = Path(__file__).parents[3]
 

@@ -13,11 +13,22 @@ import av
 import numpy as np
 import pytest
 import requests
-from comfyui_client import ComfyUIClient
 from PIL import Image
-from running import RunningServer, eventually
-from serving import ask, config, data_uri, differs, ended, frames_of, linked, mirrored, submit
-from workflows import REDONE, write
+
+from tests.support.comfyui.comfyui_client import ComfyUIClient
+from tests.support.comfyui.serving import (
+    ask,
+    config,
+    data_uri,
+    differs,
+    ended,
+    frames_of,
+    linked,
+    mirrored,
+    submit,
+)
+from tests.support.comfyui.workflows import REDONE, write
+from tests.support.running import RunningServer, eventually
 
 from .conftest import StartServer
 

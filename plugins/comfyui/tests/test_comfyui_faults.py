@@ -7,11 +7,11 @@ from typing import Any, NamedTuple
 
 import pytest
 import requests
-from comfyui_client import ComfyUIClient
-from fake_comfyui.process import FakeComfyUI
-from graphs import noisy_video
-from running import RunningServer, eventually
-from serving import (
+
+from tests.support.comfyui.comfyui_client import ComfyUIClient
+from tests.support.comfyui.fake_comfyui.process import FakeComfyUI
+from tests.support.comfyui.graphs import noisy_video
+from tests.support.comfyui.serving import (
     ask,
     cancel,
     config,
@@ -26,6 +26,7 @@ from serving import (
     state,
     submit,
 )
+from tests.support.running import RunningServer, eventually
 
 from .conftest import REAL_URL, StartComfyUI, StartServer
 

@@ -10,9 +10,10 @@ from typing import Any
 import anyio
 import av
 import pytest
-from comfyui_client import ComfyUIClient
-from graphs import Graph, node, noisy_video, without
 from PIL import Image
+
+from tests.support.comfyui.comfyui_client import ComfyUIClient
+from tests.support.comfyui.graphs import Graph, node, noisy_video, without
 
 
 @pytest.fixture(scope="module")

@@ -8,15 +8,26 @@ from pathlib import Path
 import av
 import pytest
 import requests
-from comfyui_client import ComfyUIClient
-from fake_comfyui.process import LTX2_FILES, FakeComfyUI
-from graphs import noisy_video
-from running import RunningServer, eventually
-from serving import ask, config, data_uri, differs, ended, frames_of, linked, refusal, state, submit
 
 from framegate.plugins.comfyui.capabilities import spec_of
-from framegate.plugins.comfyui.faults import WorkflowFault
 from framegate.plugins.comfyui.workflow import parse_workflow
+from framegate.plugins.comfyui.workflow_errors import WorkflowFault
+from tests.support.comfyui.comfyui_client import ComfyUIClient
+from tests.support.comfyui.fake_comfyui.process import LTX2_FILES, FakeComfyUI
+from tests.support.comfyui.graphs import noisy_video
+from tests.support.comfyui.serving import (
+    ask,
+    config,
+    data_uri,
+    differs,
+    ended,
+    frames_of,
+    linked,
+    refusal,
+    state,
+    submit,
+)
+from tests.support.running import RunningServer, eventually
 
 from .conftest import REAL_URL, StartServer
 

@@ -13,16 +13,11 @@ import anyio
 import numpy as np
 import pytest
 import requests
-from comfyui_client import ComfyUIClient
-from fake_comfyui.process import FakeComfyUI
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
-from running import RunningServer, eventually
-from serving import config
 from structlog.testing import capture_logs
-from workflows import STILL, write
 
 from framegate.core.errors import JobCancelled
 from framegate.core.testing.backends import RecordingContext
@@ -31,6 +26,11 @@ from framegate.plugins.comfyui import previews
 from framegate.plugins.comfyui.graph import read_graph
 from framegate.plugins.comfyui.previews import Previews
 from framegate.plugins.comfyui.progress import GraphProgress
+from tests.support.comfyui.comfyui_client import ComfyUIClient
+from tests.support.comfyui.fake_comfyui.process import FakeComfyUI
+from tests.support.comfyui.serving import config
+from tests.support.comfyui.workflows import STILL, write
+from tests.support.running import RunningServer, eventually
 
 from .conftest import StartComfyUI, StartServer
 

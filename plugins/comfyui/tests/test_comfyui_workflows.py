@@ -9,12 +9,13 @@ from pathlib import Path
 
 import pytest
 import requests
-from comfyui_client import ComfyUIClient
-from graphs import Graph, noisy_video
 from PIL import Image
-from running import COMMAND, RunningServer, clean_environ, eventually
-from serving import ask, config, data_uri, differs, frames_of, linked
-from workflows import ANIMATED, KIT, PICTURE, PICTURES, UI_FORMAT, VHS, WEBM, write
+
+from tests.support.comfyui.comfyui_client import ComfyUIClient
+from tests.support.comfyui.graphs import Graph, noisy_video
+from tests.support.comfyui.serving import ask, config, data_uri, differs, frames_of, linked
+from tests.support.comfyui.workflows import ANIMATED, KIT, PICTURE, PICTURES, UI_FORMAT, VHS, WEBM, write
+from tests.support.running import COMMAND, RunningServer, clean_environ, eventually
 
 from .conftest import StartComfyUI, StartServer
 

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from graphs import noisy_video
 from structlog.testing import capture_logs
 
 from framegate.core.errors import ConfigError
 from framegate.plugins.comfyui import framegate_models, framegate_problems
 from framegate.plugins.comfyui.config import ComfyConfig, ServerConfig, read_config
 from framegate.plugins.comfyui.library import SHIPPED, Library
+from tests.support.comfyui.graphs import noisy_video
 
 SERVER = {"url": "http://127.0.0.1:8188"}
 

@@ -11,10 +11,11 @@ import anyio
 import pytest
 import requests
 from aiohttp import ClientSession, ClientWebSocketResponse
-from comfyui_client import ComfyUIClient
-from fake_comfyui.process import FakeComfyUI
-from graphs import Graph, noisy_video, without
-from plain_json import is_array, is_object
+
+from tests.support.comfyui.comfyui_client import ComfyUIClient
+from tests.support.comfyui.fake_comfyui.process import FakeComfyUI
+from tests.support.comfyui.graphs import Graph, noisy_video, without
+from tests.support.comfyui.plain_json import is_array, is_object
 
 from .conftest import StartComfyUI
 

@@ -5,14 +5,14 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from graphs import Graph, node, noisy_video, without
 from hypothesis import given
 from hypothesis import strategies as st
 
-from framegate.plugins.comfyui.faults import WorkflowFault
 from framegate.plugins.comfyui.schema import NodeSchema, read_schema
 from framegate.plugins.comfyui.vocabulary import Key
 from framegate.plugins.comfyui.workflow import Workflow, as_prompt, parse_workflow
+from framegate.plugins.comfyui.workflow_errors import WorkflowFault
+from tests.support.comfyui.graphs import Graph, node, noisy_video, without
 
 
 def parsed(graph: Mapping[str, Any], schema: Mapping[str, NodeSchema] | None = None) -> Workflow:

@@ -5,10 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from graphs import node, noisy_video
 
 from framegate.core.errors import GenerationFailed, OutOfMemory
-from framegate.plugins.comfyui.complaints import (
+from framegate.plugins.comfyui.api_errors import (
     MissingFiles,
     MissingNodes,
     blocks_output,
@@ -19,6 +18,7 @@ from framegate.plugins.comfyui.progress import GraphProgress
 from framegate.plugins.comfyui.results import files_of
 from framegate.plugins.comfyui.schema import read_schema
 from framegate.plugins.comfyui.workflow import Workflow, parse_workflow
+from tests.support.comfyui.graphs import node, noisy_video
 
 RECORDED = Path(__file__).parent / "recorded"
 

@@ -15,7 +15,6 @@ import numpy as np
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
-from graphs import node
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
@@ -25,10 +24,11 @@ from framegate.core.errors import GenerationFailed, StorageFull
 from framegate.plugins.comfyui.client import ComfyClient, StoredFile
 from framegate.plugins.comfyui.config import ServerConfig
 from framegate.plugins.comfyui.graph import read_graph
-from framegate.plugins.comfyui.pictures import without_texts
+from framegate.plugins.comfyui.images import without_texts
 from framegate.plugins.comfyui.pruning import pruned
 from framegate.plugins.comfyui.results import as_video, with_sound, without_metadata
 from framegate.plugins.comfyui.schema import read_schema
+from tests.support.comfyui.graphs import node
 
 SECRET = "nobody/should/read/this.safetensors"
 

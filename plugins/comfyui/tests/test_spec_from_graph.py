@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from graphs import node, noisy_video
 
 from framegate.core.models import ModelSpec, Range, fit
 from framegate.core.types import GenerationRequest, MediaKind, MediaRef, Task
 from framegate.plugins.comfyui.capabilities import spec_of
-from framegate.plugins.comfyui.faults import WorkflowFault
 from framegate.plugins.comfyui.library import SHIPPED
 from framegate.plugins.comfyui.workflow import parse_workflow
+from framegate.plugins.comfyui.workflow_errors import WorkflowFault
+from tests.support.comfyui.graphs import node, noisy_video
 
 
 def spec(graph: Mapping[str, Any]) -> ModelSpec:

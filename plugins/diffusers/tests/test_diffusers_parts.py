@@ -9,20 +9,20 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tiny_models import counting_film, small_shot
 
 from framegate.core.errors import ConfigError, GenerationFailed, JobCancelled, OutOfMemory
 from framegate.core.types import Task
 from framegate.plugins.diffusers.attention import fastest_on
+from framegate.plugins.diffusers.cancellation import CancelPoints, blocks_of
+from framegate.plugins.diffusers.checkpoints import fetch, weigh
 from framegate.plugins.diffusers.compiling import compile_wanted, keep_compiled
-from framegate.plugins.diffusers.folders import fetch, weigh
+from framegate.plugins.diffusers.image_io import open_picture, open_video
 from framegate.plugins.diffusers.memory import guarded
 from framegate.plugins.diffusers.options import Options, read_options
-from framegate.plugins.diffusers.pictures import open_picture, open_video
 from framegate.plugins.diffusers.placement import GIB, choose
 from framegate.plugins.diffusers.prompts import EmbeddingCache
 from framegate.plugins.diffusers.requirements import require
-from framegate.plugins.diffusers.stopping import CancelPoints, blocks_of
+from tests.support.tiny_models import counting_film, small_shot
 
 CPU = torch.device("cpu")
 

@@ -21,16 +21,16 @@ from safetensors.torch import (
     load_file,  # pyright: ignore[reportUnknownVariableType] # typed in part
     save_file,  # pyright: ignore[reportUnknownVariableType] # likewise
 )
-from tiny_models import TinyModel, counting_film, made, small_shot
 
 from framegate.core.errors import GenerationFailed, JobCancelled, OutOfMemory
 from framegate.core.testing import RecordingContext
 from framegate.core.types import Shot, Task
 from framegate.plugins.diffusers.compiling import compile_blocks
-from framegate.plugins.diffusers.pictures import open_picture
+from framegate.plugins.diffusers.image_io import open_picture
 from framegate.plugins.diffusers.wan.backend import WanBackend
 from framegate.plugins.diffusers.wan.decoding import denormalized, streamed
 from framegate.plugins.diffusers.wan.engine import WanEngine
+from tests.support.tiny_models import TinyModel, counting_film, made, small_shot
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -9,7 +9,6 @@ import pytest
 import torch
 from msgspec.structs import replace
 from PIL import Image
-from tiny_models import TinyModel, made, small_shot
 
 from framegate.core.backend import Backend
 from framegate.core.errors import GenerationFailed, JobCancelled, OutOfMemory
@@ -19,6 +18,7 @@ from framegate.core.types import GenerationRequest, Shot, Task
 from framegate.plugins.diffusers import testing
 from framegate.plugins.diffusers.images import IMAGE, IMAGE_EDIT, IMAGES
 from framegate.plugins.diffusers.images_backend import ImagesBackend
+from tests.support.tiny_models import TinyModel, made, small_shot
 
 if TYPE_CHECKING:
     from framegate.core.backend import Frame
@@ -331,7 +331,7 @@ def test_a_job_that_is_cancelled_while_a_look_is_decoded_is_left(load: Load, tmp
 
 @pytest.mark.parametrize("name", ["sdxl", "qwen_image", "flux_kontext"])
 def test_looks_are_decoded_as_the_picture_is(load: Load, picture: Path, name: str) -> None:
-    from framegate.plugins.diffusers.unfinished import decoded, has_looks
+    from framegate.plugins.diffusers.partial_images import decoded, has_looks
 
     pipeline = pipeline_of(load(name))
     last: list[torch.Tensor] = []
@@ -360,7 +360,7 @@ def test_looks_of_flux_2() -> None:
     """Its latents are patches, normalised by the statistics in its VAE."""
     from diffusers import AutoencoderKLFlux2, FlowMatchEulerDiscreteScheduler, Flux2KleinPipeline
 
-    from framegate.plugins.diffusers.unfinished import decoded, has_looks
+    from framegate.plugins.diffusers.partial_images import decoded, has_looks
 
     torch.manual_seed(0)
     vae: Any = AutoencoderKLFlux2(
@@ -385,7 +385,7 @@ def test_looks_of_flux_2() -> None:
 
 
 def test_looks_of_a_vae_that_overflows_in_half_precision(load: Load) -> None:
-    from framegate.plugins.diffusers.unfinished import decoded
+    from framegate.plugins.diffusers.partial_images import decoded
 
     pipeline = pipeline_of(load("sdxl"))
     latents = torch.randn(1, 4, 8, 12, generator=torch.Generator().manual_seed(0)).half()
@@ -397,7 +397,7 @@ def test_looks_of_a_vae_that_overflows_in_half_precision(load: Load) -> None:
 
 
 def test_what_a_safety_checker_is_to_see_is_not_shown(load: Load) -> None:
-    from framegate.plugins.diffusers.unfinished import has_looks
+    from framegate.plugins.diffusers.partial_images import has_looks
 
     pipeline = pipeline_of(load("sdxl"))
     assert has_looks(pipeline)
@@ -410,7 +410,7 @@ def test_looks_are_at_what_the_model_believes(name: str) -> None:
     """Where it believes the same at every step, every look is at that."""
     import diffusers
 
-    from framegate.plugins.diffusers.unfinished import estimate
+    from framegate.plugins.diffusers.partial_images import estimate
 
     clean, noise = torch.randn(2, 1, 4, 8, 8, generator=torch.Generator().manual_seed(0))
     scheduler = getattr(diffusers, name)()
@@ -429,7 +429,7 @@ def test_looks_are_at_what_the_model_believes(name: str) -> None:
 def test_looks_after_steps_of_other_kinds_are_at_the_latents() -> None:
     from diffusers import DDIMScheduler
 
-    from framegate.plugins.diffusers.unfinished import estimate
+    from framegate.plugins.diffusers.partial_images import estimate
 
     before, latents = torch.randn(2, 1, 4, 8, 8)
     assert estimate(DDIMScheduler(), before, latents) is latents

@@ -8,7 +8,6 @@ import msgspec
 import numpy as np
 import pytest
 import torch
-from tiny_models import TinyModel
 
 from framegate.core.backend import Backend, FrameStream, Sound
 from framegate.core.errors import ConfigError, GenerationFailed, JobCancelled, OutOfMemory
@@ -19,6 +18,7 @@ from framegate.plugins.diffusers import testing
 from framegate.plugins.ltx2 import LTX2, TWO_STAGE
 from framegate.plugins.ltx2.backend import Ltx2Backend
 from framegate.plugins.ltx2.guidance import OFF
+from tests.support.tiny_models import TinyModel
 
 if TYPE_CHECKING:
     from framegate.core.backend import Frame

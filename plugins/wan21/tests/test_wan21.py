@@ -8,7 +8,6 @@ import av
 import numpy as np
 import pytest
 from PIL import Image
-from tiny_models import TinyModel, made, small_shot
 
 from framegate.core.backend import Backend
 from framegate.core.errors import GenerationFailed
@@ -16,6 +15,7 @@ from framegate.core.testing import BackendContract, RecordingContext
 from framegate.core.types import Shot, Task
 from framegate.plugins.wan21 import MODELS
 from framegate.plugins.wan21.backend import Wan21Backend
+from tests.support.tiny_models import TinyModel, made, small_shot
 
 if TYPE_CHECKING:
     from framegate.core.backend import Frame

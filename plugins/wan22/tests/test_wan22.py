@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tiny_models import TinyModel, made, small_shot
 
 from framegate.core.backend import Backend
 from framegate.core.testing import BackendContract, RecordingContext
 from framegate.core.types import Task
 from framegate.plugins.wan22 import MODELS, TI2V_5B
 from framegate.plugins.wan22.backend import Wan22Backend
+from tests.support.tiny_models import TinyModel, made, small_shot
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 SPECS = {spec.id: spec for spec in MODELS}

@@ -56,6 +56,10 @@ class LoadedPlugin(Struct, frozen=True):
         found = self.manager.hook.framegate_commands()
         return _checked("commands", [spec for specs in found for spec in specs], CommandSpec)
 
+    def config_checks(self) -> list[str]:
+        found = self.manager.hook.framegate_config_checks()
+        return [check for checks in found for check in checks]
+
     def problems(self, *, reach: bool) -> list[str]:
         found = self.manager.hook.framegate_problems(config=self.config, reach=reach)
         return [problem for problems in found for problem in problems]
@@ -81,6 +85,10 @@ class Plugins(Struct, frozen=True):
             for model in plugin.models():
                 _claim("model", models, model.id, model, plugin.title)
         return {name: spec for name, (spec, _) in models.items()}
+
+    def config_checks(self) -> list[str]:
+        """Import strings of what checks a config whole; see the hook of that name."""
+        return [check for plugin in self.loaded for check in plugin.config_checks()]
 
     def problems(self, *, reach: bool) -> list[str]:
         """What is wrong now with what the plugins offer, a sentence each; see the hook of that name."""

@@ -15,8 +15,9 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from framegate.core import planning
-from framegate.core.casting import Casting
+from framegate.core.character_service import Casting
 from framegate.core.characters import Character
+from framegate.core.coalesced_reads import SharedReads
 from framegate.core.errors import (
     ArtifactGone,
     IdempotencyMismatch,
@@ -43,7 +44,6 @@ from framegate.core.ports import (
     QueueCounts,
     WorkerInfo,
 )
-from framegate.core.reading import SharedReads
 from framegate.core.registry import Registry, ServedModel
 from framegate.core.sources import CLEANED_UP, JobSources, as_remix, from_picture, like, video_of
 from framegate.core.styles import STYLES, Style, find_style

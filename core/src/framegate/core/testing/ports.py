@@ -9,7 +9,6 @@ from collections.abc import AsyncGenerator, Collection, Iterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from framegate.core import jobs, turns
 from framegate.core.characters import Character, Portrait
 from framegate.core.errors import (
     IdempotencyMismatch,
@@ -32,6 +31,7 @@ from framegate.core.ports import (
     UrlSource,
     WorkerInfo,
 )
+from framegate.core.testing import scheduling, transitions
 from framegate.core.types import Artifact, MediaKind, MediaRef
 
 PLACE_SECONDS = 86_400
@@ -48,7 +48,7 @@ class InMemoryJobStore:
         self._marks: dict[tuple[str, str], tuple[Once, str, float]] = {}
         self._places: dict[str, int] = {}
         self._removed: dict[str, tuple[Job, float]] = {}
-        self._served: dict[turns.Turn, int] = {}
+        self._served: dict[scheduling.Turn, int] = {}
         self._turns = itertools.count(1)
         self._numbers = itertools.count(1)
         self._watchers: dict[str, set[tuple[asyncio.AbstractEventLoop, asyncio.Event]]] = {}
@@ -145,7 +145,7 @@ class InMemoryJobStore:
             waiting = self._queued()
             if job.id not in [other.id for other in waiting]:
                 return None
-            return turns.position(job, waiting, self._served)
+            return scheduling.position(job, waiting, self._served)
 
     async def counts(self) -> QueueCounts:
         with self._lock:
@@ -156,13 +156,13 @@ class InMemoryJobStore:
         with self._lock:
             if job_id not in self._jobs:
                 return None
-            return self._change(jobs.request_cancel(self._jobs[job_id], time.time()))
+            return self._change(transitions.request_cancel(self._jobs[job_id], time.time()))
 
     async def delete(self, job_id: str) -> Job | None:
         with self._lock:
             job = self._removed_job(job_id)
             if job is not None and job.state == JobState.RUNNING:
-                self._deleted[job_id] = jobs.request_cancel(job, time.time())
+                self._deleted[job_id] = transitions.request_cancel(job, time.time())
             self._tick(job_id)
             return job
 
@@ -208,31 +208,31 @@ class InMemoryJobStore:
             waiting = self._queued()
             models = {job.served_by for job in waiting}
             for queue in dict.fromkeys(job.queue for job in waiting):
-                job = turns.next_job(waiting, self._running(), self._served, queue, models)
+                job = scheduling.next_job(waiting, self._running(), self._served, queue, models)
                 if job is not None:
-                    self._served[turns.turn_of(job)] = next(self._turns)
-                    return self._change(jobs.claim(job, worker, time.time()))
+                    self._served[scheduling.turn_of(job)] = next(self._turns)
+                    return self._change(transitions.claim(job, worker, time.time()))
         return None
 
     def advance(self, job_id: str, progress: float, message: str = "") -> Job:
         with self._lock:
             job = self._known(job_id)
-            return self._change(jobs.advance(job, job.attempt, progress, message))
+            return self._change(transitions.advance(job, job.attempt, progress, message))
 
     def succeed(self, job_id: str, *artifacts: Artifact) -> Job:
         with self._lock:
             job = self._known(job_id)
-            return self._change(jobs.succeed(job, job.attempt, artifacts, time.time()))
+            return self._change(transitions.succeed(job, job.attempt, artifacts, time.time()))
 
     def fail(self, job_id: str, error: JobError) -> Job:
         with self._lock:
             job = self._known(job_id)
-            return self._change(jobs.fail(job, job.attempt, error, time.time()))
+            return self._change(transitions.fail(job, job.attempt, error, time.time()))
 
     def leave(self, job_id: str) -> Job:
         with self._lock:
             job = self._known(job_id)
-            return self._change(jobs.leave(job, job.attempt, time.time()))
+            return self._change(transitions.leave(job, job.attempt, time.time()))
 
     def _queued(self) -> Sequence[Job]:
         return [job for job in self._jobs.values() if job.state == JobState.QUEUED]

@@ -10,14 +10,14 @@ from framegate.core.plugins import hookimpl
 
 @hookimpl
 def framegate_models(config: Mapping[str, Any]) -> list[ModelSpec]:
-    from framegate.plugins.comfyui.offers import offered_models
+    from framegate.plugins.comfyui.catalogue import offered_models
 
     return offered_models(config)
 
 
 @hookimpl
 def framegate_problems(config: Mapping[str, Any], reach: bool) -> list[str]:
-    from framegate.plugins.comfyui.offers import found_problems
+    from framegate.plugins.comfyui.catalogue import found_problems
 
     return found_problems(config, reach=reach)
 

@@ -5,11 +5,11 @@ from typing import Any
 
 from msgspec import Struct
 
-from framegate.plugins.comfyui.faults import WorkflowFault
 from framegate.plugins.comfyui.graph import Graph, Node, is_link
 from framegate.plugins.comfyui.schema import NodeSchema
-from framegate.plugins.comfyui.titles import Marker, parse_title
+from framegate.plugins.comfyui.title_markers import Marker, parse_title
 from framegate.plugins.comfyui.vocabulary import MEDIA, Key, closest_key, inputs_for, key_of
+from framegate.plugins.comfyui.workflow_errors import WorkflowFault
 
 
 class Parameter(Struct, frozen=True):

@@ -12,7 +12,7 @@ import aiohttp
 from msgspec import Struct
 
 from framegate.plugins.comfyui.config import ServerConfig
-from framegate.plugins.comfyui.loose import items, table
+from framegate.plugins.comfyui.json_access import items, table
 from framegate.plugins.comfyui.schema import NodeSchema, read_schema
 
 DOWNLOAD_TRIES = 4

@@ -10,8 +10,8 @@ from msgspec import Struct
 
 from framegate.core.models import ModelSpec
 from framegate.plugins.comfyui.capabilities import spec_of
-from framegate.plugins.comfyui.faults import WorkflowFault
 from framegate.plugins.comfyui.workflow import Workflow, parse_workflow
+from framegate.plugins.comfyui.workflow_errors import WorkflowFault
 
 SHIPPED = Path(__file__).with_name("workflows")
 log = structlog.get_logger(__name__)

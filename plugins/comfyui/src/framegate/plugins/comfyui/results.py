@@ -12,12 +12,12 @@ from av.error import FFmpegError
 from av.video.stream import VideoStream
 from PIL import Image
 
+from framegate.core.disk_full import full_disk_explained
 from framegate.core.errors import GenerationFailed
-from framegate.core.full_disk import full_disk_explained
 from framegate.plugins.comfyui.animations import video_of
 from framegate.plugins.comfyui.client import StoredFile
-from framegate.plugins.comfyui.loose import items, table
-from framegate.plugins.comfyui.pictures import without_texts
+from framegate.plugins.comfyui.images import without_texts
+from framegate.plugins.comfyui.json_access import items, table
 from framegate.plugins.comfyui.workflow import Kind
 
 _GROUPS = ("images", "gifs", "videos", "video", "audio")

@@ -14,6 +14,7 @@ import structlog
 from framegate.core.backend import FinishedFile, GenerationContext
 from framegate.core.errors import GenerationFailed
 from framegate.core.types import MediaKind, Shot
+from framegate.plugins.comfyui.api_errors import blocks_output, execution_error, refusal
 from framegate.plugins.comfyui.client import (
     AccessRefused,
     ComfyClient,
@@ -21,12 +22,11 @@ from framegate.plugins.comfyui.client import (
     StoredFile,
     UnexpectedAnswer,
 )
-from framegate.plugins.comfyui.complaints import blocks_output, execution_error, refusal
 from framegate.plugins.comfyui.config import ComfyConfig
-from framegate.plugins.comfyui.loose import items, table
-from framegate.plugins.comfyui.order import SUBFOLDER, build_prompt
+from framegate.plugins.comfyui.json_access import items, table
 from framegate.plugins.comfyui.previews import CLIENT_FEATURES, Previews
 from framegate.plugins.comfyui.progress import GraphProgress
+from framegate.plugins.comfyui.prompt_builder import SUBFOLDER, build_prompt
 from framegate.plugins.comfyui.results import as_video, files_of, suffix_of, with_sound, without_metadata
 from framegate.plugins.comfyui.workflow import Workflow
 

@@ -5,7 +5,7 @@ from typing import Any, Literal, TypeAlias
 
 from msgspec import Struct
 
-from framegate.plugins.comfyui.loose import is_array, is_number, items, table
+from framegate.plugins.comfyui.json_access import is_array, is_number, items, table
 
 MediaUpload: TypeAlias = Literal["image", "video", "audio", "file"]
 _UPLOADS: Mapping[str, MediaUpload] = {

@@ -6,11 +6,11 @@ from typing import Any, Literal, TypeAlias
 from msgspec import Struct
 
 from framegate.plugins.comfyui.bindings import Parameter, find_parameters, markers_of
-from framegate.plugins.comfyui.faults import WorkflowFault
 from framegate.plugins.comfyui.graph import Graph, Node, read_graph
 from framegate.plugins.comfyui.schema import NodeSchema
-from framegate.plugins.comfyui.titles import Marker
+from framegate.plugins.comfyui.title_markers import Marker
 from framegate.plugins.comfyui.vocabulary import Key, closest
+from framegate.plugins.comfyui.workflow_errors import WorkflowFault
 
 Kind: TypeAlias = Literal["video", "image", "audio"]
 

@@ -19,9 +19,9 @@ from PIL import Image
 
 from framegate.core.backend import FrameStream, GenerationContext
 from framegate.core.types import Shot, Task
+from framegate.plugins.diffusers.cancellation import CancelPoints
 from framegate.plugins.diffusers.options import Options
 from framegate.plugins.diffusers.prompts import EmbeddingCache
-from framegate.plugins.diffusers.stopping import CancelPoints
 
 log = structlog.get_logger(__name__)
 

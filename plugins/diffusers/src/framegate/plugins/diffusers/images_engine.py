@@ -12,16 +12,16 @@ from msgspec.structs import replace
 from framegate.core.backend import FrameStream, GenerationContext
 from framegate.core.errors import GenerationFailed
 from framegate.core.types import Shot, Task
+from framegate.plugins.diffusers.checkpoints import fetch, local_folder
+from framegate.plugins.diffusers.embedding_cache import remember_prompts
 from framegate.plugins.diffusers.engine import Engine
-from framegate.plugins.diffusers.folders import fetch, local_folder
+from framegate.plugins.diffusers.image_io import frame_of, open_picture
 from framegate.plugins.diffusers.loading import Loaded, dtypes_of, load_pipeline, sizes_of
 from framegate.plugins.diffusers.memory import guarded
-from framegate.plugins.diffusers.pictures import frame_of, open_picture
+from framegate.plugins.diffusers.partial_images import Unfinished, has_looks
 from framegate.plugins.diffusers.placement import GIB, place
-from framegate.plugins.diffusers.remembering import remember_prompts
 from framegate.plugins.diffusers.steps import StepProgress
 from framegate.plugins.diffusers.tiling import tile_when_needed
-from framegate.plugins.diffusers.unfinished import Unfinished, has_looks
 
 if TYPE_CHECKING:
     from framegate.core.backend import Frame

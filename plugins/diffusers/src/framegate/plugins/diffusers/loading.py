@@ -12,13 +12,13 @@ from msgspec import Struct
 
 from framegate.core.errors import GenerationFailed
 from framegate.plugins.diffusers.attention import use_attention
+from framegate.plugins.diffusers.cancellation import CancelPoints
+from framegate.plugins.diffusers.checkpoints import parameters_in, weigh
 from framegate.plugins.diffusers.compiling import compile_blocks, compile_wanted, keep_compiled
-from framegate.plugins.diffusers.folders import parameters_in, weigh
 from framegate.plugins.diffusers.loras import merge_loras
 from framegate.plugins.diffusers.options import Options
 from framegate.plugins.diffusers.placement import Placement, place, placed
 from framegate.plugins.diffusers.quantization import shrink
-from framegate.plugins.diffusers.stopping import CancelPoints
 from framegate.plugins.diffusers.weights import from_files
 
 log = structlog.get_logger(__name__)

@@ -9,7 +9,7 @@ import diffusers
 import torch
 
 from framegate.core.errors import GenerationFailed
-from framegate.plugins.diffusers.folders import index_of
+from framegate.plugins.diffusers.checkpoints import index_of
 
 
 def from_files(folder: Path, files: Mapping[str, str], dtypes: Mapping[str, torch.dtype]) -> dict[str, Any]:

@@ -20,12 +20,12 @@ from framegate.core.backend import FrameStream, GenerationContext, Sound
 from framegate.core.errors import GenerationFailed
 from framegate.core.types import Shot, Task
 from framegate.plugins.diffusers.caching import StepCache
+from framegate.plugins.diffusers.checkpoints import fetch, local_folder
 from framegate.plugins.diffusers.engine import Engine
-from framegate.plugins.diffusers.folders import fetch, local_folder
+from framegate.plugins.diffusers.image_io import open_picture
 from framegate.plugins.diffusers.loading import Loaded, dtypes_of, load_pipeline, sizes_of
 from framegate.plugins.diffusers.loras import load_lora
 from framegate.plugins.diffusers.memory import guarded, is_out_of_memory, release
-from framegate.plugins.diffusers.pictures import open_picture
 from framegate.plugins.diffusers.placement import GIB
 from framegate.plugins.diffusers.steps import StepProgress
 from framegate.plugins.ltx2.backend import Ltx2Options

@@ -6,7 +6,7 @@ from msgspec import Struct
 
 from framegate.core.errors import GenerationFailed
 from framegate.core.types import Task
-from framegate.plugins.diffusers.folders import config_of, index_of
+from framegate.plugins.diffusers.checkpoints import config_of, index_of
 
 
 class Variant(Struct, frozen=True):

@@ -1,0 +1,5 @@
+"""``python -m framegate.cli`` is the ``framegate`` command."""
+
+from framegate.cli.main import main
+
+main()

@@ -1,0 +1,96 @@
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TypeVar
+
+import click
+
+from framegate.cli.app_context import open_backstage
+from framegate.cli.options import config_options, json_option, parts_from
+from framegate.cli.output import print_json, print_table, when
+from framegate.core.service import JobService
+
+Answer = TypeVar("Answer")
+
+
+@click.group()
+def characters() -> None:
+    """List, show and delete characters: people (or things) of videos that prompts call by @username."""
+
+
+def _ask(
+    config_file: Path | None, data_dir: Path | None, question: Callable[[JobService], Awaitable[Answer]]
+) -> Answer:
+    parts = parts_from(config_file, data_dir)
+    parts.require_queue()
+
+    async def asked() -> Answer:
+        async with open_backstage(parts) as backstage:
+            return await question(backstage.service)
+
+    return asyncio.run(asked())
+
+
+@characters.command("list")
+@json_option
+@config_options
+def list_characters(as_json: bool, config_file: Path | None, data_dir: Path | None) -> None:
+    """List characters, newest first."""
+    found = _ask(config_file, data_dir, lambda service: service.list_characters())
+    if as_json:
+        print_json(found)
+        return
+    print_table(
+        ("USERNAME", "NAME", "OWNER", "CREATED", "TEMPORARY"),
+        [
+            (
+                f"@{character.username}",
+                character.display_name,
+                character.owner or "-",
+                when(character.created_at),
+                "yes" if character.temporary else "",
+            )
+            for character in found
+        ],
+        empty="No characters.",
+    )
+
+
+@characters.command()
+@click.argument("username")
+@json_option
+@config_options
+def show(username: str, as_json: bool, config_file: Path | None, data_dir: Path | None) -> None:
+    """Show one character whole."""
+    found = _ask(config_file, data_dir, lambda service: service.get_character(username.removeprefix("@")))
+    if as_json:
+        print_json(found)
+        return
+    frame = found.reference
+    print_table(
+        ("FIELD", "VALUE"),
+        [
+            ("username", f"@{found.username}"),
+            ("name", found.display_name),
+            ("owner", found.owner or "-"),
+            ("created", when(found.created_at)),
+            ("temporary", "yes" if found.temporary else "no"),
+            ("avatar", found.avatar),
+            ("reference", f"{frame.key}, {frame.width}×{frame.height}"),
+        ],
+        empty="",
+    )
+
+
+@characters.command()
+@click.argument("username")
+@json_option
+@config_options
+def delete(username: str, as_json: bool, config_file: Path | None, data_dir: Path | None) -> None:
+    """Delete a character and its pictures. Jobs that use it have their own copies."""
+    name = username.removeprefix("@")
+    _ask(config_file, data_dir, lambda service: service.delete_character(name))
+    if as_json:
+        print_json({"deleted": name})
+    else:
+        click.echo(f"@{name} is deleted.")

@@ -1,0 +1,57 @@
+"""``framegate init`` and ``framegate config``."""
+
+from pathlib import Path
+
+import click
+
+from framegate.cli.config_file import DEFAULT_FILE
+from framegate.cli.options import config_options, json_option, parts_from
+from framegate.cli.output import print_json
+from framegate.core.errors import ConfigError
+from framegate.core.plugins import load_object
+
+TEMPLATE = Path(__file__).with_name("framegate.toml")
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False), default=DEFAULT_FILE)
+@click.option("--force", is_flag=True, help="Overwrite the file.")
+def init(file: Path, force: bool) -> None:
+    """Write a commented framegate.toml. Everything in it is optional."""
+    if file.exists() and not force:
+        raise ConfigError(f"{file} exists already; --force overwrites it.")
+    file.write_text(TEMPLATE.read_text(encoding="utf-8"), encoding="utf-8")
+    click.echo(f"Wrote {file}. Check it after editing with `framegate config check`.")
+
+
+@click.group()
+def config() -> None:
+    """Check the config."""
+
+
+@config.command()
+@json_option
+@config_options
+def check(as_json: bool, config_file: Path | None, data_dir: Path | None) -> None:
+    """Read the config as the server would, and name file, line and key of what is wrong."""
+    parts = parts_from(config_file, data_dir)
+    dialects = parts.plugins.dialects
+    for import_string in parts.plugins.config_checks():
+        load_object(import_string)(parts)
+    enabled = parts.settings.dialects.enabled
+    models = sorted(parts.registry.specs)
+    broken = {status.name: status.error for status in parts.plugins.statuses if status.error}
+    if as_json:
+        print_json(
+            {
+                "dialects": list(dialects if enabled is None else enabled),
+                "models": models,
+                "names": sorted(parts.registry.names),
+                "keys": [key.name for key in parts.settings.auth.keys],
+                "broken_plugins": broken,
+            }
+        )
+        return
+    click.echo(f"The config is right: dialects {', '.join(enabled or dialects)}; models {', '.join(models)}.")
+    for name, error in broken.items():
+        click.echo(f"Note: the plugin {name} is broken: {error}", err=True)

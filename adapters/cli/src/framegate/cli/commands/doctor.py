@@ -1,0 +1,106 @@
+"""``framegate doctor``."""
+
+import asyncio
+import importlib.metadata
+import platform
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import click
+from msgspec import Struct
+
+from framegate.cli.app_context import Parts, open_backstage
+from framegate.cli.options import config_options, json_option, parts_from
+from framegate.cli.output import print_json
+from framegate.core.errors import FramegateError, PluginError
+from framegate.core.models import ModelSpec
+from framegate.core.plugins import load_object, missing_for
+from framegate.core.settings import FILE_STORAGE
+from framegate.storage import embedded
+
+
+class Finding(Struct, frozen=True):
+    subject: str
+    ok: bool
+    detail: str
+
+
+@click.command()
+@json_option
+@config_options
+def doctor(as_json: bool, config_file: Path | None, data_dir: Path | None) -> None:
+    """Say what is installed, what works, and what to do about the rest. Fails if something is wrong."""
+    parts = parts_from(config_file, data_dir)
+    findings = [
+        Finding(
+            "python", sys.version_info >= (3, 11), f"{platform.python_version()} on {platform.platform()}"
+        ),
+        Finding("device", True, _device()),
+        _check("video encoder", _encoder),
+        _check("storage", lambda: _storage(parts)),
+        _check("queue", lambda: _queue(parts)),
+        *(_plugin(status.name, status.version, status.error) for status in parts.plugins.statuses),
+        *(Finding("plugins", False, problem) for problem in parts.plugins.problems(reach=True)),
+        *(_check(f"model {spec.id}", partial(_backend, spec)) for spec in parts.registry.specs.values()),
+    ]
+    if as_json:
+        print_json(findings)
+    else:
+        for finding in findings:
+            mark = click.style("ok  ", fg="green") if finding.ok else click.style("FAIL", fg="red")
+            click.echo(f"{mark} {finding.subject}: {finding.detail}")
+    if not all(finding.ok for finding in findings):
+        raise SystemExit(1)
+
+
+def _check(subject: str, look: Callable[[], str]) -> Finding:
+    try:
+        return Finding(subject, True, look())
+    except FramegateError as error:
+        return Finding(subject, False, error.message)
+    except Exception as error:
+        return Finding(subject, False, f"{type(error).__name__}: {error}")
+
+
+def _plugin(name: str, version: str, error: str) -> Finding:
+    return Finding(f"plugin {name}", not error, error or version)
+
+
+def _device() -> str:
+    cards = sorted(path.name for path in Path("/dev").glob("nvidia[0-9]*"))
+    return f"{len(cards)} NVIDIA GPU(s)" if cards else "no NVIDIA GPU; workers use the CPU"
+
+
+def _encoder() -> str:
+    import av
+
+    av.Codec("libx264", "w")
+    return f"PyAV {importlib.metadata.version('av')} with libx264"
+
+
+def _storage(parts: Parts) -> str:
+    parts.open_artifacts().check()
+    settings = parts.settings
+    return str(settings.server.data_path) if settings.storage.url == FILE_STORAGE else settings.storage.url
+
+
+def _queue(parts: Parts) -> str:
+    if parts.embedded and not embedded.is_running(parts.settings.server.data_path):
+        return f"embedded, no server is running; it would use {embedded.find_server()}"
+
+    async def look() -> str:
+        async with open_backstage(parts) as backstage:
+            counts = await backstage.service.counts()
+            workers = await backstage.service.workers()
+        return f"reachable; {counts.queued} queued, {counts.running} running, {len(workers)} worker(s) alive"
+
+    return asyncio.run(look())
+
+
+def _backend(spec: ModelSpec) -> str:
+    if missing := missing_for(spec):
+        raise PluginError(missing)
+    load_object(spec.backend)
+    return f"{spec.backend} can be imported"

@@ -1,0 +1,141 @@
+"""Commands that only look."""
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from framegate.cli.app_context import Parts, open_backstage
+from framegate.cli.options import config_options, json_option, parts_from
+from framegate.cli.output import print_json, print_table, when
+from framegate.core.ports import WorkerInfo
+
+
+@click.command()
+@json_option
+@config_options
+def models(as_json: bool, config_file: Path | None, data_dir: Path | None) -> None:
+    """List the model names that requests may use, and which model really stands behind each."""
+    names = parts_from(config_file, data_dir).registry.names
+    rows = [
+        {
+            "name": served.name,
+            "served_by": served.spec.id,
+            "backend": served.spec.backend,
+            "tasks": sorted(served.spec.tasks),
+            "defaults": served.spec.defaults,
+            "sizes": served.spec.sizes,
+            "frames": served.spec.frames,
+            "fps": served.spec.fps,
+            "plan": served.plan,
+        }
+        for served in names.values()
+    ]
+    if as_json:
+        print_json(rows)
+        return
+    print_table(
+        ("NAME", "SERVED BY", "DEFAULT SIZE", "FRAMES", "PLAN", "TASKS"),
+        [
+            (
+                served.name,
+                served.spec.id,
+                f"{served.spec.defaults.width or '?'}×{served.spec.defaults.height or '?'}",
+                served.spec.frames,
+                served.plan,
+                ", ".join(sorted(served.spec.tasks)),
+            )
+            for served in names.values()
+        ],
+        empty="No models.",
+    )
+
+
+@click.command()
+@json_option
+@config_options
+def plugins(as_json: bool, config_file: Path | None, data_dir: Path | None) -> None:
+    """List the installed plugins, broken ones with their reason."""
+    statuses = parts_from(config_file, data_dir).plugins.statuses
+    if as_json:
+        print_json(statuses)
+        return
+    print_table(
+        ("PLUGIN", "DISTRIBUTION", "VERSION", "OFFERS", "MISSING"),
+        [
+            (
+                status.name,
+                status.distribution,
+                status.version,
+                f"broken: {status.error}"
+                if status.error
+                else ", ".join((*status.models, *status.dialects, *status.commands)),
+                status.missing,
+            )
+            for status in statuses
+        ],
+        empty="No plugins.",
+    )
+    for status in statuses:
+        for problem in status.problems:
+            click.echo(f"Note: {problem}", err=True)
+
+
+@click.command()
+@json_option
+@config_options
+def dialects(as_json: bool, config_file: Path | None, data_dir: Path | None) -> None:
+    """List the API dialects and where they are served."""
+    parts = parts_from(config_file, data_dir)
+    settings = parts.settings.dialects
+    rows = [
+        {
+            "name": spec.name,
+            "enabled": settings.enabled is None or spec.name in settings.enabled,
+            "prefix": str(settings.options.get(spec.name, {}).get("prefix", "")) or "/",
+            "summary": spec.summary,
+        }
+        for spec in parts.plugins.dialects.values()
+    ]
+    if as_json:
+        print_json(rows)
+        return
+    print_table(
+        ("DIALECT", "ENABLED", "PREFIX", "SUMMARY"),
+        [(row["name"], "yes" if row["enabled"] else "no", row["prefix"], row["summary"]) for row in rows],
+        empty="No dialects.",
+    )
+
+
+@click.command()
+@json_option
+@config_options
+def workers(as_json: bool, config_file: Path | None, data_dir: Path | None) -> None:
+    """List the living workers."""
+    parts = parts_from(config_file, data_dir)
+    parts.require_queue()
+    found = asyncio.run(_workers(parts))
+    if as_json:
+        print_json(found)
+        return
+    print_table(
+        ("HOST", "PID", "DEVICE", "SINCE", "JOB", "MODELS"),
+        [
+            (
+                info.host,
+                info.pid,
+                info.device,
+                when(info.started_at),
+                info.job or "idle",
+                ", ".join(info.models),
+            )
+            for info in found
+        ],
+        empty="No worker is alive.",
+    )
+
+
+async def _workers(parts: Parts) -> Sequence[WorkerInfo]:
+    async with open_backstage(parts) as backstage:
+        return await backstage.service.workers()

@@ -1,0 +1,203 @@
+"""Reading the config: `framegate.toml`, environment variables and overrides, as `Settings`."""
+
+import json
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import msgspec
+from redis import Redis
+
+from framegate.core.errors import ConfigError
+from framegate.core.options import decode_value
+from framegate.core.settings import EMBEDDED_QUEUE, Settings
+
+ENV_PREFIX = "FRAMEGATE_"
+DEFAULT_FILE = Path("framegate.toml")
+
+_Path: TypeAlias = list[str | int]
+_SECRETIVE = frozenset({"auth", "webhooks"})
+_PASSWORD = re.compile(r"//.*@")
+
+
+def load_settings(
+    file: Path | None = None,
+    environ: Mapping[str, str] | None = None,
+    overrides: Mapping[str, Any] | None = None,
+) -> Settings:
+    """The settings from ``file`` (else ``FRAMEGATE_CONFIG``, else ``framegate.toml`` if it is there), with
+    environment variables over it and ``overrides`` ({"server.port": 9000}) over both.
+
+    ``FRAMEGATE_SERVER__PORT`` sets ``server.port``: two underscores part the levels, case does not matter,
+    ``_`` stands for ``-`` in dialects' names and where the file has such a name; lists and tables are
+    written as TOML.
+
+    Raises:
+        ConfigError: naming file, line and key, or the environment variable. Values are shown, but for
+            those below ``auth`` and ``webhooks``.
+    """
+    environ = os.environ if environ is None else environ
+    file, text, tree = _read(file, environ)
+    sources: dict[str, str] = {}
+    for name, raw in sorted(environ.items()):
+        if name.startswith(ENV_PREFIX) and "__" in name:
+            keys = name.removeprefix(ENV_PREFIX).lower().split("__")
+            if keys[0] == "dialects":
+                keys[1] = keys[1].replace("_", "-")
+            source = f"environment variable {name}"
+            sources[_set(tree, keys, _toml_value(raw), source)] = source
+    for dotted, value in (overrides or {}).items():
+        sources[_set(tree, dotted.split("."), value, "command line")] = "command line"
+    try:
+        settings = _convert(_shape(tree))
+    except msgspec.ValidationError as error:
+        where, message = _explain(error, tree)
+        raise ConfigError(f"{_source(where, file, text, sources)}: {_dotted(where)}: {message}.") from None
+    if settings.queue.url != EMBEDDED_QUEUE:
+        try:
+            Redis.from_url(settings.queue.url)  # reads it, and connects to nothing
+        except ValueError:  # what it says may show a password
+            raise ConfigError(
+                f"{_source(['queue', 'url'], file, text, sources)}: queue.url: this is not a URL such as "
+                "redis://user:password@host:6379/0."
+            ) from None
+    return settings
+
+
+def _read(file: Path | None, environ: Mapping[str, str]) -> tuple[Path | None, str, dict[str, Any]]:
+    if file is None and (named := environ.get(f"{ENV_PREFIX}CONFIG")):
+        file = Path(named)
+    if file is None:
+        file = DEFAULT_FILE if DEFAULT_FILE.is_file() else None
+    if file is None:
+        return None, "", {}
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise ConfigError(f"{file}: can't be read: {reason}.") from None
+    try:
+        return file, text, tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{file}: {error}") from None
+
+
+def _toml_value(raw: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {raw}")["value"]
+    except tomllib.TOMLDecodeError:
+        return raw
+
+
+def _set(tree: dict[str, Any], path: list[str], value: Any, source: str) -> str:
+    """Set a value by its path, matching existing names without regard to case and ``-``; the dotted key."""
+    here: Any = tree
+    taken: list[str] = []
+    for depth, part in enumerate(path):
+        known = {key.lower().replace("-", "_"): key for key in here}
+        key = known.get(part.replace("-", "_"), part)
+        taken.append(key)
+        if depth == len(path) - 1:
+            here[key] = value
+        elif not isinstance(here.setdefault(key, {}), dict):
+            raise ConfigError(f"{source}: {'.'.join(taken)} is a value, not a table.")
+        else:
+            here = here[key]
+    return ".".join(taken)
+
+
+def _shape(tree: dict[str, Any]) -> dict[str, Any]:
+    """Gather the free-form tables ``[dialects.NAME]`` under one key."""
+    if not isinstance(tree.get("dialects"), dict):
+        return tree
+    dialects: dict[str, Any] = tree["dialects"]
+    options = {name: value for name, value in dialects.items() if name != "enabled"}
+    return {**tree, "dialects": {"enabled": dialects.get("enabled"), "options": options}}
+
+
+def _convert(tree: dict[str, Any]) -> Settings:
+    return msgspec.convert(tree, Settings, dec_hook=decode_value, strict=False)
+
+
+def _explain(error: msgspec.ValidationError, tree: dict[str, Any]) -> tuple[_Path, str]:
+    """Where in the config it went wrong, and why; with the value unless it may be a secret."""
+    message, _, where = str(error).partition(" - at `$")
+    path: _Path = []
+    for name, index in re.findall(r"\.([^.\[`]+)|\[(\d+|\.\.\.)\]", where):
+        # For msgspec a table's free names are all [...].
+        path.append(name or (_refused_name(_shape(tree), path) if index == "..." else int(index)))
+    if path[:2] == ["dialects", "options"]:
+        del path[1]
+    if unknown := re.search(r"unknown field `([^`]*)`", message):
+        return [*path, unknown[1]], "there is no such setting"
+    if missing := re.search(r"missing required field `([^`]+)`", message):
+        return path, f"the key {missing[1]} is missing"
+    message = message.replace(" | null", "").replace("`object`", "a table")
+    value = _at(tree, path)
+    if path[0] not in _SECRETIVE and isinstance(value, str | int | float):
+        shown = _PASSWORD.sub("//…@", json.dumps(value, ensure_ascii=False))
+        message = f"{message.partition(', got `')[0]}, got {shown[:200]}"
+    return path, message
+
+
+def _refused_name(tree: dict[str, Any], path: _Path) -> str:
+    """The name in the table at ``path`` whose entry is refused: the one that is refused alone."""
+    entries: dict[str, Any] = _at(tree, path)
+    for name, entry in entries.items():
+        alone: dict[Any, Any] = {name: entry}
+        for part in reversed(path):
+            alone = {part: alone}
+        try:
+            _convert(alone)
+        except msgspec.ValidationError:
+            return name
+    raise AssertionError(f"every entry of {_dotted(path)} is right")
+
+
+def _at(tree: Any, path: _Path) -> Any:
+    for part in path:
+        tree = tree[part]
+    return tree
+
+
+def _dotted(path: _Path) -> str:
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).removeprefix(".")
+
+
+def _source(path: _Path, file: Path | None, text: str, sources: Mapping[str, str]) -> str:
+    """What set the value at ``path``: a variable, the command line, or a line of the file."""
+    key = ".".join(map(str, path))
+    for name, source in sources.items():
+        if f"{key}.".startswith(f"{name}.") or name.startswith(f"{key}."):
+            return source
+    if file is None:
+        return "config"
+    line = _line_of(text, key)
+    return f"{file}:{line}" if line else str(file)
+
+
+def _line_of(text: str, key: str) -> int | None:
+    """The line that sets ``key`` ("auth.keys.1.name"), or that opens the table it should be in."""
+    table: list[str] = []
+    arrays: dict[str, int] = {}
+    best: tuple[int, int] | None = None
+    for number, line in enumerate(text.splitlines(), start=1):
+        stripped = line.strip()
+        if header := re.match(r"(\[\[?)\s*([^\[\]]+?)\s*\]\]?", stripped):
+            table = [part.strip().strip("\"'") for part in header[2].split(".")]
+            if header[1] == "[[":
+                name = ".".join(table)
+                arrays[name] = arrays.get(name, -1) + 1
+                table = [*table, str(arrays[name])]
+            path = table
+        elif assignment := re.match(r"([A-Za-z0-9_.\"' -]+?)\s*=", stripped):
+            path = [*table, *(part.strip().strip("\"'") for part in assignment[1].split("."))]
+        else:
+            continue
+        found = ".".join(path)
+        if f"{key}.".startswith(f"{found}.") and (best is None or len(found) > best[0]):
+            best = (len(found), number)
+    return best[1] if best else None

@@ -1,0 +1,93 @@
+"""Options that many commands share, and how they become settings."""
+
+import logging
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from framegate.cli.app_context import Parts, assemble
+from framegate.cli.config_file import load_settings
+from framegate.cli.log import configure_logging
+from framegate.core.command import PluginConfig
+from framegate.core.settings import Settings
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def config_options(command: Command) -> Command:
+    """``--config`` and ``--data-dir``."""
+    command = click.option(
+        "--data-dir", type=click.Path(path_type=Path), help="Where jobs and files are kept."
+    )(command)
+    return click.option(
+        "--config",
+        "config_file",
+        type=click.Path(path_type=Path),
+        help="The config file (default: $FRAMEGATE_CONFIG, then ./framegate.toml).",
+    )(command)
+
+
+def json_option(command: Command) -> Command:
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(command)
+
+
+def log_level_option(command: Command) -> Command:
+    return click.option(
+        "--log-level",
+        type=click.Choice(["debug", "info", "warning", "error"]),
+        default="info",
+        show_default=True,
+        callback=_level,
+    )(command)
+
+
+def _level(_context: click.Context, _option: click.Parameter, name: str) -> int:
+    return logging.getLevelNamesMapping()[name.upper()]
+
+
+def settings_from(config_file: Path | None, data_dir: Path | None, **overrides: Any) -> Settings:
+    """The settings, with those ``overrides`` ("server__port") that are not None."""
+    values = {name.replace("__", "."): value for name, value in overrides.items() if value is not None}
+    if data_dir is not None:
+        values["server.data_dir"] = os.fspath(data_dir)
+    return load_settings(config_file, overrides=values)
+
+
+def with_plugin_config(command: click.Command, plugin: str) -> click.Command:
+    """``command`` of a plugin, and all commands below it, with ``--config`` and, as the object that
+    ``click.pass_obj`` hands over, the plugin's own table of that config."""
+
+    def read(context: click.Context, _option: click.Parameter, file: Path | None) -> None:
+        if not logging.getLogger().handlers:
+            configure_logging(level=logging.WARNING)
+        context.obj = PluginConfig(settings_from(file, None).plugins.get(plugin, {}))
+
+    if isinstance(command, click.Group):
+        for below in command.commands.values():
+            with_plugin_config(below, plugin)
+    elif not any("--config" in option.opts for option in command.params):
+        option = click.Option(
+            ["--config", "config_file"],
+            type=click.Path(path_type=Path),
+            help="The config file (default: $FRAMEGATE_CONFIG, then ./framegate.toml).",
+            expose_value=False,
+            callback=read,
+        )
+        command.params.append(option)
+    return command
+
+
+def forwarded_options(config_file: Path | None, data_dir: Path | None) -> list[str]:
+    """Return the options with which a worker sees the same settings."""
+    options = {"--config": config_file, "--data-dir": data_dir}
+    return [part for name, value in options.items() if value for part in (name, os.fspath(value))]
+
+
+def parts_from(config_file: Path | None, data_dir: Path | None, **overrides: Any) -> Parts:
+    """Settings, plugins and model names. Commands that only look or wait log nothing but trouble."""
+    if not logging.getLogger().handlers:
+        configure_logging(level=logging.WARNING)
+    return assemble(settings_from(config_file, data_dir, **overrides))

@@ -1,0 +1,112 @@
+"""Keeps worker processes running beside the server."""
+
+import asyncio
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from importlib.util import find_spec
+
+import structlog
+
+from framegate.core.errors import ConfigError
+
+log = structlog.get_logger(__name__)
+
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0
+_STABLE_SECONDS = 30.0
+_TRIES = 3
+_END_SECONDS = 5.0
+"""What a worker gets to end, once its job's grace is over. It has handed that back well before."""
+
+
+class WorkerSupervisor:
+    """Starts ``count`` workers, and each again when it ends; ``arguments`` go to ``framegate worker``.
+
+    A worker holds one end of a pipe: however its server ends, it hears of it and ends too.
+    """
+
+    def __init__(self, arguments: Sequence[str], count: int, *, grace: float) -> None:
+        self._command = [
+            sys.executable,
+            "-m",
+            "framegate.cli",
+            "worker",
+            "--with-parent",
+            *arguments,
+        ]
+        self._count = count
+        self._grace = grace
+        self._processes: set[asyncio.subprocess.Process] = set()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._ends_at: float | None = None
+        self.failing = asyncio.Event()
+        """Set when a worker ended so often so soon that trying on will hardly help."""
+
+    def start(self) -> None:
+        self._tasks = [asyncio.create_task(self._keep_running()) for _ in range(self._count)]
+
+    def wind_down(self) -> None:
+        """Let every worker finish or hand back its job, and take no more. May be called by a signal."""
+        if self._ends_at is None:
+            self._ends_at = time.monotonic() + self._grace + _END_SECONDS
+            for process in list(self._processes):
+                _terminate(process)
+
+    async def stop(self) -> None:
+        """Wait until every worker has ended."""
+        self.wind_down()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*(self._end(process) for process in list(self._processes)))
+
+    async def _end(self, process: asyncio.subprocess.Process) -> None:
+        assert self._ends_at is not None
+        try:
+            async with asyncio.timeout(max(1.0, self._ends_at - time.monotonic())):
+                await process.wait()
+        except TimeoutError:
+            process.kill()
+            await process.wait()
+        if process.stdin is not None:
+            process.stdin.close()
+
+    async def _keep_running(self) -> None:
+        pause = _FIRST_PAUSE
+        while True:
+            started = time.monotonic()
+            process = await asyncio.create_subprocess_exec(
+                *self._command, stdin=asyncio.subprocess.PIPE, start_new_session=True
+            )
+            self._processes.add(process)
+            if self._ends_at is not None:
+                _terminate(process)
+            code = await process.wait()
+            self._processes.discard(process)
+            if process.stdin is not None:
+                process.stdin.close()
+            if self._ends_at is not None:
+                return
+            if time.monotonic() - started > _STABLE_SECONDS:
+                pause = _FIRST_PAUSE
+            elif pause >= _FIRST_PAUSE * 2**_TRIES:
+                self.failing.set()
+            log.warning("worker_ended", pid=process.pid, exit_code=code, restart_in=pause)
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, _LONGEST_PAUSE)
+
+
+def require_worker(otherwise: str) -> None:
+    """Raise where this host can't start a worker; ``otherwise`` is what else its user can do.
+
+    Raises:
+        ConfigError: framegate-worker is not installed.
+    """
+    if find_spec("framegate.worker") is None:
+        raise ConfigError(f"The package framegate-worker is not installed here: install it, or {otherwise}.")
+
+
+def _terminate(process: asyncio.subprocess.Process) -> None:
+    with suppress(ProcessLookupError):
+        process.terminate()

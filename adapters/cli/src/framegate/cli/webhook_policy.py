@@ -1,0 +1,90 @@
+"""Which URLs events may go to."""
+
+from collections.abc import Sequence
+from ipaddress import ip_address
+
+from yarl import URL
+
+from framegate.core.errors import ConfigError, InvalidRequest
+from framegate.core.settings import Settings
+from framegate.core.webhooks import NoWebhooks, WebhookPolicy
+from framegate.media.network.addresses import DialPolicy
+from framegate.media.network.fetch import REFUSALS, REMEDY, shown_url
+
+MAX_URL = 2000
+
+
+class SignedWebhooks:
+    """Sends events to the operator's ``url`` ("": there is none), and to those that requests name on
+    ``allowed_hosts`` (none: on any host). Addresses are checked once more when one is dialled."""
+
+    def __init__(self, url: str, *, allowed_hosts: Sequence[str], dial: DialPolicy) -> None:
+        self._own = (_checked(url),) if url else ()
+        self._hosts = frozenset(map(_normalized, allowed_hosts))
+        self._dial = dial
+
+    def addresses(self, requested: str) -> tuple[str, ...]:
+        if not requested:
+            return self._own
+        try:
+            url = _checked(requested)
+            self._check_host(URL(url))
+        except ValueError as error:
+            raise InvalidRequest(f"webhook_url: {error}", param="webhook_url") from None
+        return tuple(dict.fromkeys((url, *self._own)))
+
+    def _check_host(self, url: URL) -> None:
+        host = _normalized(url.raw_host or "")
+        if self._hosts and host not in self._hosts:
+            allowed = ", ".join(sorted(self._hosts))
+            raise ValueError(f"events are not sent to the host {host}, only to {allowed}.")
+        try:
+            ip_address(host)
+        except ValueError:
+            return  # a name, which means something else each time it is asked for
+        if refusal := self._dial.refusal(host, host, url.port or 0):
+            raise ValueError(f"{shown_url(str(url))} leads to {REFUSALS[refusal]}. {REMEDY}")
+
+
+def make_policy(settings: Settings) -> WebhookPolicy:
+    """Raises:
+    ConfigError: the table ``[webhooks]`` contradicts itself, or its URL is none.
+    """
+    webhooks = settings.webhooks
+    if not webhooks.secrets:
+        if webhooks.url:
+            raise ConfigError(
+                "webhooks.url: events are signed, so this needs webhooks.secret too: the environment "
+                'variable that holds it, as in secret = { env = "WEBHOOK_SECRET" }.'
+            )
+        return NoWebhooks()
+    dial = DialPolicy(settings.fetch.allow)
+    try:
+        return SignedWebhooks(webhooks.url, allowed_hosts=webhooks.allowed_hosts, dial=dial)
+    except ValueError as error:
+        raise ConfigError(f"webhooks.url: {error}") from None
+
+
+def _checked(text: str) -> str:
+    """The URL, as it will be dialled.
+
+    Raises:
+        ValueError: with what is wrong with it.
+    """
+    shown = shown_url(text)
+    if len(text) > MAX_URL:
+        raise ValueError(f"the URL has {len(text):,} characters; at most {MAX_URL:,} are taken.")
+    try:
+        url = URL(text.strip())
+        port = url.port
+    except ValueError:
+        raise ValueError(f"{shown!r} is not a valid http(s) URL.") from None
+    if url.scheme not in ("http", "https") or not url.raw_host or not port:
+        raise ValueError(f"{shown!r} is not an http(s) URL.")
+    if url.raw_user is not None or url.raw_password is not None:
+        raise ValueError(f"{shown!r} carries a user name or password; events are signed instead.")
+    return str(url.with_fragment(None))
+
+
+def _normalized(host: str) -> str:
+    return host.lower().rstrip(".")

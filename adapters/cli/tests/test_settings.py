@@ -1,0 +1,374 @@
+"""What the config means, and what its errors say."""
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from framegate.cli.config_file import load_settings
+from framegate.core.errors import ConfigError
+from framegate.core.models import Defaults
+from framegate.core.options import Duration
+from framegate.core.settings import KeyConfig, Settings
+
+Load = Callable[..., Settings]
+SECRET = "".join(("top", "secret"))
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    return tmp_path / "config.toml"
+
+
+@pytest.fixture
+def load(config: Path) -> Load:
+    """The settings of a file with this text, these environment variables and overrides."""
+
+    def load(text: str = "", environ: dict[str, str] | None = None, **overrides: Any) -> Settings:
+        config.write_text(text, encoding="utf-8")
+        values = {name.replace("__", "."): value for name, value in overrides.items()}
+        return load_settings(config, environ or {}, values)
+
+    return load
+
+
+@pytest.fixture
+def error_of(load: Load, config: Path) -> Callable[..., str]:
+    """The error of a config, the file in it shortened to its name."""
+
+    def error_of(text: str = "", environ: dict[str, str] | None = None, **overrides: Any) -> str:
+        with pytest.raises(ConfigError) as caught:
+            load(text, environ, **overrides)
+        return caught.value.message.replace(str(config), config.name)
+
+    return error_of
+
+
+ErrorOf = Callable[..., str]
+
+
+def test_without_any_config() -> None:
+    settings = load_settings(None, {})
+    assert settings == Settings()
+    assert (settings.server.host, settings.server.port) == ("127.0.0.1", 8000)
+    assert settings.dialects.enabled is None
+    assert settings.queue.url == "embedded"
+    assert settings.storage.retention == Duration(3600)
+
+
+def test_the_environment_wins_over_the_file_and_an_option_over_both(load: Load) -> None:
+    text = '[server]\nhost = "10.0.0.1"\nport = 1\npublic_url = "https://a.example"\n'
+    settings = load(
+        text, {"FRAMEGATE_SERVER__PORT": "2", "FRAMEGATE_SERVER__HOST": "10.0.0.2"}, server__port=3
+    )
+    assert (settings.server.port, settings.server.host) == (3, "10.0.0.2")
+    assert settings.server.public_url == "https://a.example"
+
+
+def test_which_file_is_read(tmp_path: Path) -> None:
+    for name, port in (("framegate.toml", 1), ("named.toml", 2), ("given.toml", 3)):
+        (tmp_path / name).write_text(f"server.port = {port}\n")
+    named = {"FRAMEGATE_CONFIG": str(tmp_path / "named.toml")}
+    assert load_settings(None, {}).server.port == 1
+    assert load_settings(None, named).server.port == 2
+    assert load_settings(tmp_path / "given.toml", named).server.port == 3
+
+
+def test_the_processs_own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FRAMEGATE_SERVER__PORT", "4321")
+    assert load_settings().server.port == 4321
+
+
+def test_a_whole_config(load: Load) -> None:
+    settings = load(
+        """
+        [dialects]
+        enabled = ["lightx2v", "wan22-predict"]
+        [dialects.lightx2v]
+        prefix = "/lx"
+        [models.wan22]
+        source = "/models/wan"
+        options = { compile = true }
+        defaults = { width = 832, num_inference_steps = 4 }
+        [models."Wan2.2-TI2V-5B"]
+        backend = "wan22"
+        [presets]
+        sora2api = { video = "wan22" }
+        [aliases.my-model]
+        model = "wan22"
+        plan = "gold"
+        [fetch]
+        allow = ["10.0.0.0/8"]
+        """
+    )
+    assert settings.dialects.enabled == ("lightx2v", "wan22-predict")
+    assert settings.dialects.options == {"lightx2v": {"prefix": "/lx"}}
+    assert settings.models["wan22"].options == {"compile": True}
+    assert settings.models["wan22"].defaults == Defaults(width=832, num_inference_steps=4)
+    assert settings.models["Wan2.2-TI2V-5B"].backend == "wan22"
+    assert (settings.presets["sora2api"].video, settings.presets["sora2api"].image) == ("wan22", None)
+    assert (settings.aliases["my-model"].model, settings.aliases["my-model"].plan) == ("wan22", "gold")
+    assert settings.fetch.allow == ("10.0.0.0/8",)
+
+
+@pytest.mark.parametrize(
+    ("written", "seconds"),
+    [
+        ('"90s"', 90),
+        ('"15m"', 900),
+        ('"1h"', 3600),
+        ('"7d"', 604_800),
+        ('"1.5h"', 5400),
+        ('" 2 m "', 120),
+        ("45", 45),
+        ("0.5", 0.5),
+        ("0", 0),
+    ],
+)
+def test_durations(load: Load, written: str, seconds: float) -> None:
+    assert load(f"storage.retention = {written}").storage.retention == seconds
+    from_environment = load("", {"FRAMEGATE_STORAGE__RETENTION": written}).storage.retention
+    assert (from_environment, type(from_environment)) == (seconds, Duration)
+
+
+@pytest.mark.parametrize("written", ['"soon"', '"1w"', "-1", "inf", "nan", "true", '"10"', "[1]"])
+def test_what_is_no_duration(error_of: ErrorOf, written: str) -> None:
+    message = error_of(f"[storage]\nretention = {written}")
+    expected = 'config.toml:2: storage.retention: Expected a duration such as "90s", "15m" or "1h"'
+    assert message.startswith(expected)
+
+
+VARIABLES: list[tuple[str, str, Callable[[Settings], object], object]] = [
+    ("FRAMEGATE_SERVER__HOST", "0.0.0.0", lambda s: s.server.host, "0.0.0.0"),
+    (
+        "FRAMEGATE_SERVER__PUBLIC_URL",
+        "https://a.example/x",
+        lambda s: s.server.public_url,
+        "https://a.example/x",
+    ),
+    ("framegate_server__port", "1", lambda s: s.server.port, 8000),
+    ("FRAMEGATE_STORAGE__RETENTION", "2h", lambda s: s.storage.retention, 7200),
+    ("FRAMEGATE_FETCH__ALLOW", '["10.0.0.0/8", "cdn"]', lambda s: s.fetch.allow, ("10.0.0.0/8", "cdn")),
+    ("FRAMEGATE_DIALECTS__ENABLED", "['lightx2v']", lambda s: s.dialects.enabled, ("lightx2v",)),
+    (
+        "FRAMEGATE_DIALECTS__WAN22_PREDICT__PREFIX",
+        "/wan",
+        lambda s: s.dialects.options,
+        {"wan22-predict": {"prefix": "/wan"}},
+    ),
+    (
+        "FRAMEGATE_MODELS__WAN22",
+        '{source = "/models/wan"}',
+        lambda s: s.models["wan22"].source,
+        "/models/wan",
+    ),
+    ("FRAMEGATE_MODELS__WAN22__DEFAULTS__WIDTH", "640", lambda s: s.models["wan22"].defaults.width, 640),
+    ("FRAMEGATE_PRESETS__SORA2API__VIDEO", "preview", lambda s: s.presets["sora2api"].video, "preview"),
+    ("FRAMEGATE_SOMETHING", "else", lambda s: s.server.port, 8000),
+]
+
+
+@pytest.mark.parametrize(("name", "value", "look", "expected"), VARIABLES)
+def test_environment_variables(
+    load: Load, name: str, value: str, look: Callable[[Settings], object], expected: object
+) -> None:
+    assert look(load("", {name: value})) == expected
+
+
+def test_environment_variables_find_the_files_own_names(load: Load) -> None:
+    text = '[dialects.wan22-predict]\nauth = false\n[models.My-Model]\nbackend = "preview"\n'
+    settings = load(
+        text,
+        {"FRAMEGATE_DIALECTS__WAN22_PREDICT__PREFIX": "/wan", "FRAMEGATE_MODELS__MY_MODEL__SOURCE": "/m"},
+    )
+    assert settings.dialects.options == {"wan22-predict": {"auth": False, "prefix": "/wan"}}
+    assert settings.models.keys() == {"My-Model"}
+    assert (settings.models["My-Model"].backend, settings.models["My-Model"].source) == ("preview", "/m")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[server]\nport = true\n", "config.toml:2: server.port: Expected `int`, got true."),
+        ('[server]\nport = "web"\n', 'config.toml:2: server.port: Expected `int`, got "web".'),
+        ("[server]\n\nport = 99999\n", "config.toml:3: server.port: Expected `int` <= 65535, got 99999."),
+        ("server.port = -1\n", "config.toml:1: server.port: Expected `int` >= 0, got -1."),
+        ("server = 5\n", "config.toml:1: server: Expected a table, got 5."),
+        ("[server]\nhosts = 1\n", "config.toml:2: server.hosts: there is no such setting."),
+        ("[sever]\nport = 1\n", "config.toml:1: sever: there is no such setting."),
+        ("[server]\ndata_dir = 5\n", "config.toml:2: server.data_dir: Expected a path, got 5."),
+        ("[fetch]\nallow = [\n  5,\n]\n", "config.toml:2: fetch.allow[0]: Expected `str`, got 5."),
+        ("[fetch]\nallow = 'all'\n", 'config.toml:2: fetch.allow: Expected `array`, got "all".'),
+        ("[models.wan22]\nsource = 5\n", "config.toml:2: models.wan22.source: Expected `str`, got 5."),
+        (
+            '[models.a]\n[models."Wan2.2"]\nsorce = "x"\n',
+            "config.toml:3: models.Wan2.2.sorce: there is no such setting.",
+        ),
+        (
+            "[models.a]\ndefaults = { width = 'wide' }\n",
+            'config.toml:2: models.a.defaults.width: Expected `int`, got "wide".',
+        ),
+        ("models.wan22 = 'x'\n", 'config.toml:1: models.wan22: Expected a table, got "x".'),
+        ("[aliases.a]\nplan = 'x'\n", "config.toml:1: aliases.a: the key model is missing."),
+        ("dialects.lightx2v = 5\n", "config.toml:1: dialects.lightx2v: Expected a table, got 5."),
+        (
+            "[[auth.keys]]\nname = 'a'\n\n[[auth.keys]]\nname = 'b c'\n",
+            "config.toml:5: auth.keys[1].name: Expected `str` matching regex '^[A-Za-z0-9._-]{1,64}$'.",
+        ),
+        (
+            "[[auth.keys]]\nname = 'a'\n[[auth.keys]]\n[auth.keys.key]\nenv = 'A'\n",
+            "config.toml:3: auth.keys[1]: the key name is missing.",
+        ),
+        (
+            "[queue]\nurl = 'redis://queue:secret/0'\n",
+            "config.toml:2: queue.url: this is not a URL such as redis://user:password@host:6379/0.",
+        ),
+        (
+            "[queue]\nurl = 'http://queue'\n",
+            (
+                "config.toml:2: queue.url: Expected `str` matching regex "
+                "'^(embedded|rediss?://.+|unix://.+)$', got \"http://queue\"."
+            ),
+        ),
+        (
+            "[server]\nport = \n",
+            "config.toml: Invalid value (at line 2, column 8)",
+        ),
+        (
+            "[server]\nport = 1\nport = 2\n[queue]\n",
+            "config.toml: Cannot overwrite a value (at line 3, column 9)",
+        ),
+    ],
+)
+def test_an_error_names_file_line_and_key(error_of: ErrorOf, text: str, message: str) -> None:
+    assert error_of(text) == message
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"[[auth.keys]]\nname = 'a'\nkey = '{SECRET}'\n",
+        f"[[auth.keys]]\nname = 'a'\nsha256 = '{SECRET}'\n",
+        f"[[auth.keys]]\nname = 'a'\nkey = {{ env = ['{SECRET}'] }}\n",
+        f"auth.keys = '{SECRET}'\n",
+        f"auth = '{SECRET}'\n",
+        f"[queue]\nurl = 'reds://user:{SECRET}@host/0'\n",
+    ],
+)
+def test_an_error_shows_no_secret(error_of: ErrorOf, text: str) -> None:
+    assert SECRET not in error_of(text)
+    key, _, value = text.splitlines()[-1].partition(" = ")
+    if key == "sha256":
+        assert SECRET not in error_of("", {"FRAMEGATE_AUTH__KEYS": f"[{{ name = 'a', sha256 = {value} }}]"})
+
+
+@pytest.mark.parametrize(
+    ("environ", "message"),
+    [
+        (
+            {"FRAMEGATE_SERVER__PORT": "many"},
+            'environment variable FRAMEGATE_SERVER__PORT: server.port: Expected `int`, got "many".',
+        ),
+        (
+            {"FRAMEGATE_SERVER__PROT": "1"},
+            "environment variable FRAMEGATE_SERVER__PROT: server.prot: there is no such setting.",
+        ),
+        (
+            {"FRAMEGATE_SEVER__PORT": "1"},
+            "environment variable FRAMEGATE_SEVER__PORT: sever: there is no such setting.",
+        ),
+        (
+            {"FRAMEGATE_SERVER__PORT__X": "1"},
+            "environment variable FRAMEGATE_SERVER__PORT__X: server.port is a value, not a table.",
+        ),
+        (
+            {"FRAMEGATE_FETCH__ALLOW": "[5]"},
+            "environment variable FRAMEGATE_FETCH__ALLOW: fetch.allow[0]: Expected `str`, got 5.",
+        ),
+        (
+            {"FRAMEGATE_ALIASES__FAST__DEFAULTS__WIDTH": "64"},
+            (
+                "environment variable FRAMEGATE_ALIASES__FAST__DEFAULTS__WIDTH: aliases.fast: "
+                "the key model is missing."
+            ),
+        ),
+    ],
+)
+def test_an_error_names_the_environment_variable(
+    error_of: ErrorOf, environ: dict[str, str], message: str
+) -> None:
+    assert error_of("[server]\nport = 8000\n", environ) == message
+
+
+def test_an_error_of_an_option_is_not_blamed_on_the_file(error_of: ErrorOf) -> None:
+    message = error_of("[server]\nport = 8000\n", {"FRAMEGATE_SERVER__PORT": "1"}, server__port=99999)
+    assert message == "command line: server.port: Expected `int` <= 65535, got 99999."
+
+
+def test_a_file_that_cant_be_read(tmp_path: Path) -> None:
+    latin = tmp_path / "latin.toml"
+    latin.write_bytes(b"server.host = '\xe4'\n")
+    for file, reason in (
+        (tmp_path / "missing.toml", "No such file or directory"),
+        (tmp_path, "Is a directory"),
+        (latin, "it is not UTF-8 text"),
+    ):
+        with pytest.raises(ConfigError) as caught:
+            load_settings(None, {"FRAMEGATE_CONFIG": str(file)})
+        assert caught.value.message == f"{file}: can't be read: {reason}."
+
+
+def test_keys_by_environment_and_digest(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ALICE_KEY", SECRET)
+    digest = hashlib.sha256(SECRET.encode())
+    alice, bob = load(
+        f"""
+        [[auth.keys]]
+        name = "alice"
+        key = {{ env = "ALICE_KEY" }}
+        plan = "chatgpt_pro"
+        max_running = 2
+        [[auth.keys]]
+        name = "bob"
+        sha256 = "{digest.hexdigest()}"
+        """
+    ).auth.keys
+    assert alice.digest() == bob.digest() == digest.digest()
+    assert (alice.name, alice.plan, alice.max_running, alice.max_queued) == ("alice", "chatgpt_pro", 2, 0)
+
+
+def test_a_key_is_given_in_one_way(load: Load) -> None:
+    both = f"[[auth.keys]]\nname = 'a'\nkey = {{ env = 'A' }}\nsha256 = '{'0' * 64}'\n"
+    for text in ("[[auth.keys]]\nname = 'a'\n", both):
+        (key,) = load(text).auth.keys
+        with pytest.raises(
+            ConfigError, match=r"^auth.keys 'a': give either key = \{ env = … \} or sha256 = …"
+        ):
+            key.digest()
+
+
+@pytest.mark.parametrize("value", [None, ""])
+def test_a_key_whose_variable_is_not_set(
+    load: Load, monkeypatch: pytest.MonkeyPatch, value: str | None
+) -> None:
+    monkeypatch.delenv("ALICE_KEY", raising=False)
+    if value is not None:
+        monkeypatch.setenv("ALICE_KEY", value)
+    key: KeyConfig = load("[[auth.keys]]\nname = 'a'\nkey = { env = 'ALICE_KEY' }\n").auth.keys[0]
+    with pytest.raises(
+        ConfigError, match=r"^auth.keys 'a': the environment variable ALICE_KEY is not set\.$"
+    ):
+        key.digest()
+
+
+def test_the_data_folder(load: Load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    assert load().server.data_path == tmp_path / "home" / ".local" / "share" / "framegate"
+    assert load("server.data_dir = 'here'").server.data_path == tmp_path / "here"

@@ -1,0 +1,1 @@
+"""Fetch, check, decode, encode and join images, videos and audio."""

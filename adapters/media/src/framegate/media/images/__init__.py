@@ -1,0 +1,1 @@
+"""Decode, mask and re-encode still images."""

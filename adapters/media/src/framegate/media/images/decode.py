@@ -1,0 +1,160 @@
+"""What strangers send: base64 unpacked, pictures made into plain PNGs."""
+
+import re
+import warnings
+from base64 import b64decode
+from binascii import Error as Base64Error
+from collections.abc import Generator
+from contextlib import contextmanager
+from io import BytesIO
+from typing import NoReturn
+from urllib.parse import unquote_to_bytes
+
+from msgspec import Struct
+from PIL import Image, UnidentifiedImageError, features
+
+from framegate.core.errors import InvalidMedia
+from framegate.media.images.srgb import to_srgb
+
+MAX_PIXELS = 50_000_000
+MAX_SIDE = 4096
+MIN_SIDE = 16
+
+FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF") + (("AVIF",) if features.check("avif") else ())
+FORMAT_NAMES = "PNG, JPEG, WebP, GIF, BMP, TIFF" + (" or AVIF" if "AVIF" in FORMATS else "")
+
+DATA_URI = re.compile(r"data:(?P<type>[^,]{0,200}),(?P<data>.*)", re.IGNORECASE | re.DOTALL)
+URLSAFE = str.maketrans("-_", "+/")
+
+ORIENTATION_TAG = 0x0112
+UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+# Pillow checks sizes as soon as it has read a header, but up to twice the limit it would only warn.
+Image.MAX_IMAGE_PIXELS = MAX_PIXELS
+warnings.simplefilter("error", Image.DecompressionBombWarning)
+
+
+class DecodedImage(Struct, frozen=True):
+    """An upright RGB picture. ``png`` holds nothing but its pixels."""
+
+    png: bytes
+    width: int
+    height: int
+
+
+def decode_base64(text: str) -> bytes:
+    """The bytes of a data URI, or of base64: either alphabet, padded or not, with any white space.
+
+    Raises:
+        InvalidMedia: ``text`` is neither, or empty.
+    """
+    if not text.isascii():
+        raise InvalidMedia("This is neither base64 nor a data URI: it holds characters other than ASCII.")
+    text = text.strip()
+    if uri := DATA_URI.fullmatch(text):
+        data = unquote_to_bytes(uri["data"])
+        *_, last = uri["type"].lower().split(";")
+        if last.strip() == "base64":
+            data = _from_base64(data.decode("ascii", "replace"))
+    else:
+        data = _from_base64(text)
+    if not data:
+        raise InvalidMedia("This file is empty: there is nothing behind its base64 or data URI.")
+    return data
+
+
+def decode_image(data: bytes) -> DecodedImage:
+    """The picture in ``data``, upright, on white, in sRGB, at most 4096 pixels a side.
+
+    Of an animation it is the first frame.
+
+    Raises:
+        InvalidMedia: it is no picture, damaged, too small, or too large to be decoded safely.
+    """
+    with opened(data) as image:
+        picture = _plain_rgb(image)
+        buffer = BytesIO()
+        picture.save(buffer, "PNG", compress_level=1)
+    return DecodedImage(buffer.getvalue(), picture.width, picture.height)
+
+
+@contextmanager
+def opened(data: bytes) -> Generator[Image.Image]:
+    """The picture in ``data``, not decoded yet; whatever goes wrong with it meanwhile is `InvalidMedia`."""
+    try:
+        with Image.open(BytesIO(data), formats=FORMATS) as image:
+            yield image
+    except InvalidMedia:
+        raise
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        _refuse_pixels(int(re.findall(r"\d+", str(error))[0]))
+    except UnidentifiedImageError:
+        raise InvalidMedia(f"This is not a picture that can be read ({FORMAT_NAMES}).") from None
+    except Exception as error:  # Pillow's decoders raise whatever a damaged file leads them into
+        raise InvalidMedia("This picture is damaged or incomplete.") from error
+
+
+def _from_base64(text: str) -> bytes:
+    letters = "".join(text.split()).translate(URLSAFE)
+    bare = letters.rstrip("=")
+    try:
+        if len(letters) - len(bare) > 2:
+            raise Base64Error
+        return b64decode(bare + "=" * (-len(bare) % 4), validate=True)
+    except Base64Error:
+        raise InvalidMedia("This is neither base64 nor a data URI (data:image/png;base64,…).") from None
+
+
+def _plain_rgb(image: Image.Image) -> Image.Image:
+    size = _fitted(*image.size)
+    if size != image.size:
+        image.draft(image.mode, size)
+    image.load()
+    turn = _turn(image)
+    picture = scaled(to_srgb(image), size)
+    if turn is not None:
+        picture = picture.transpose(turn)
+    picture.info.clear()
+    return picture
+
+
+def scaled(image: Image.Image, size: tuple[int, int] | None = None) -> Image.Image:
+    """At that size, or where none is given at the one that pictures of its size are decoded to."""
+    size = size or _fitted(*image.size)
+    return image if image.size == size else image.resize(size, Image.Resampling.LANCZOS, reducing_gap=3.0)
+
+
+def _fitted(width: int, height: int) -> tuple[int, int]:
+    """The size to decode to: no side above the limit."""
+    if width * height > MAX_PIXELS:
+        _refuse_pixels(width * height)
+    scale = min(1.0, MAX_SIDE / max(width, height))
+    fitted = (round(width * scale), round(height * scale))
+    if min(fitted) < MIN_SIDE:
+        raise InvalidMedia(
+            f"This picture is {width}×{height} pixels; it needs at least {MIN_SIDE} on each side"
+            + ("." if scale == 1.0 else f" once its longer side is scaled to {MAX_SIDE}.")
+        )
+    return fitted
+
+
+def _refuse_pixels(count: int) -> NoReturn:
+    raise InvalidMedia(
+        f"This picture has {count / 1e6:.0f} megapixels; at most {MAX_PIXELS / 1e6:.0f} are taken."
+    )
+
+
+def _turn(image: Image.Image) -> Image.Transpose | None:
+    """What makes the picture stand upright, by its EXIF block."""
+    try:
+        return UPRIGHT.get(image.getexif().get(ORIENTATION_TAG, 1))
+    except Exception:  # a broken EXIF block is no reason to refuse the picture
+        return None

@@ -1,0 +1,130 @@
+"""Takes the inputs of a request: fetched, checked, decoded and stored before the job is accepted. Also cuts
+pictures out of stored videos."""
+
+import asyncio
+import shutil
+import uuid
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+from framegate.core.characters import Portrait
+from framegate.core.disk_full import full_disk_explained
+from framegate.core.errors import InvalidMedia, NotFound
+from framegate.core.ports import ArtifactStore, Base64Source, BytesSource, MediaSource, UrlSource
+from framegate.core.threads import in_thread
+from framegate.core.types import MediaKind, MediaRef
+from framegate.media.images.decode import decode_base64, decode_image
+from framegate.media.network.fetch import UrlFetcher
+from framegate.media.portraits import make_portrait
+from framegate.media.video.encode import encode_png
+from framegate.media.video.frames import frame_at
+from framegate.media.video.probe import probe_video
+
+_DECODERS = 2
+"""Pictures that are decoded at once: each may need a few hundred megabytes."""
+
+
+class MediaIntake:
+    """The `MediaFetcher` of production. ``max_bytes`` bounds an input file, however it comes."""
+
+    def __init__(self, fetcher: UrlFetcher, artifacts: ArtifactStore, *, max_bytes: int) -> None:
+        self._fetcher = fetcher
+        self._artifacts = artifacts
+        self._max_bytes = max_bytes
+        self._decoding = asyncio.Semaphore(_DECODERS)
+
+    async def take(self, source: MediaSource, kind: MediaKind) -> MediaRef:
+        match source:
+            case UrlSource(url):
+                data = await self._fetcher.fetch(url)
+            case Base64Source(text):
+                data = await asyncio.to_thread(decode_base64, text)
+            case BytesSource(data):
+                pass
+        if not data:
+            raise InvalidMedia(f"The {kind} is empty.")
+        if len(data) > self._max_bytes:
+            raise InvalidMedia(
+                f"The {kind} has {len(data) / 2**20:.1f} MiB; "
+                f"at most {self._max_bytes / 2**20:g} MiB are taken."
+            )
+        store = self._store_image if kind == MediaKind.IMAGE else self._store_video
+        async with self._decoding:
+            return await in_thread(lambda: store(data), self.discard)
+
+    async def take_frame(self, video: MediaRef, seconds: float) -> MediaRef:
+        async with self._decoding:
+            return await in_thread(lambda: self._store_frame(video, seconds), self.discard)
+
+    async def portray(self, video: MediaRef, *, start: float, end: float) -> Portrait:
+        async with self._decoding:
+            return await in_thread(lambda: self._store_portrait(video, start, end), self._discard_portrait)
+
+    def discard(self, ref: MediaRef) -> None:
+        self._artifacts.delete(ref.key)
+
+    def _discard_portrait(self, portrait: Portrait) -> None:
+        for key in (portrait.avatar, portrait.reference.key):
+            self._artifacts.delete(key)
+
+    def _store_image(self, data: bytes) -> MediaRef:
+        image = decode_image(data)
+        with self._scratch() as (name, folder):
+            path = folder / "image.png"
+            path.write_bytes(image.png)
+            key = f"inputs/{name}.png"
+            self._artifacts.put(path, key)
+        return MediaRef(MediaKind.IMAGE, key, image.width, image.height)
+
+    def _store_video(self, data: bytes) -> MediaRef:
+        with self._scratch() as (name, folder):
+            path = folder / "video"
+            path.write_bytes(data)
+            info = probe_video(path)
+            key = f"inputs/{name}"
+            self._artifacts.put(path, key)
+        return MediaRef(MediaKind.VIDEO, key, info.width, info.height, info.num_frames, info.fps)
+
+    def _store_frame(self, video: MediaRef, seconds: float) -> MediaRef:
+        with self._scratch() as (name, folder):
+            frame = frame_at(self._stored(video), seconds)
+            path = folder / "image.png"
+            encode_png(frame, path)
+            key = f"inputs/{name}.png"
+            self._artifacts.put(path, key)
+        height, width, _ = frame.shape
+        return MediaRef(MediaKind.IMAGE, key, width, height)
+
+    def _store_portrait(self, video: MediaRef, start: float, end: float) -> Portrait:
+        length = video.num_frames / video.fps
+        with self._scratch() as (name, folder):
+            files = make_portrait(self._stored(video), folder, start=start, end=end, length=length)
+            reference = MediaRef(
+                MediaKind.IMAGE, f"characters/{name}/reference.png", files.width, files.height
+            )
+            portrait = Portrait(f"characters/{name}/avatar.png", reference)
+            try:
+                self._artifacts.put(files.avatar, portrait.avatar)
+                self._artifacts.put(files.reference, reference.key)
+            except BaseException:
+                self._discard_portrait(portrait)
+                raise
+        return portrait
+
+    def _stored(self, video: MediaRef) -> Path:
+        path = self._artifacts.path(video.key)
+        if path is None:
+            raise NotFound("The video is gone.")
+        return path
+
+    @contextmanager
+    def _scratch(self) -> Generator[tuple[str, Path]]:
+        """A new name, and a folder of that name while its file is being made."""
+        name = uuid.uuid4().hex
+        with full_disk_explained():
+            folder = self._artifacts.workdir(f"input-{name}")
+            try:
+                yield name, folder
+            finally:
+                shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,1 @@
+"""Connect to URLs that somebody else chose."""

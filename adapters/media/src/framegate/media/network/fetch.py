@@ -1,0 +1,145 @@
+"""Fetching the pictures and videos that requests name by URL. Everything about such a URL is hostile."""
+
+import asyncio
+import re
+from collections.abc import Sequence
+from typing import NoReturn
+
+import aiohttp
+from yarl import URL
+
+from framegate.core.errors import InvalidMedia
+from framegate.media.network.addresses import DialPolicy, Guard, Refusal
+from framegate.media.network.sessions import guarded_session
+
+MAX_REDIRECTS = 3
+MAX_SHOWN = 200
+CHUNK = 64 * 1024
+REDIRECTS = frozenset({301, 302, 303, 307, 308})
+HEADERS = {
+    "Accept": "image/*, video/*;q=0.9, */*;q=0.1",
+    "Accept-Encoding": "identity",
+    "User-Agent": "Framegate",
+}
+
+REFUSALS = {
+    Refusal.ADDRESS: "an address that is not public",
+    Refusal.PORT: "a port other than 80 and 443",
+}
+REMEDY = "The server's operator can open hosts and networks with `[fetch] allow`."
+
+
+class UrlFetcher:
+    """Fetches http(s) URLs of strangers, from public addresses and from what ``allow`` opens.
+
+    ``allow`` holds networks and host names as `DialPolicy` takes them, ``max_bytes`` limits one file,
+    ``timeout`` is in seconds and covers the whole fetch, redirects included.
+    """
+
+    def __init__(self, allow: Sequence[str] = (), *, max_bytes: int, timeout: float = 20.0) -> None:
+        self._policy = DialPolicy(allow)
+        self._max_bytes = max_bytes
+        self._timeout = timeout
+
+    async def fetch(self, url: str) -> bytes:
+        """The file behind ``url``.
+
+        Raises:
+            InvalidMedia: with what was wrong, for the person who sent the URL.
+        """
+        shown = repr(shown_url(url))
+        try:
+            async with asyncio.timeout(self._timeout):
+                return await self._follow(_checked(url, shown), shown)
+        except TimeoutError:
+            raise InvalidMedia(f"Fetching {shown} timed out after {self._timeout:g} s.") from None
+
+    async def _follow(self, url: URL, shown: str) -> bytes:
+        for _ in range(MAX_REDIRECTS + 1):
+            answer = await self._get(url, shown)
+            if isinstance(answer, bytes):
+                return answer
+            url = answer
+        raise InvalidMedia(f"{shown} has too many redirects; at most {MAX_REDIRECTS} are followed.")
+
+    async def _get(self, url: URL, shown: str) -> bytes | URL:
+        """The body, or where the answer redirects to."""
+        guard = self._policy.guard(url.raw_host or "")
+        try:
+            async with (
+                guarded_session(guard, HEADERS) as session,
+                session.get(url, allow_redirects=False) as response,
+            ):
+                if response.status in REDIRECTS:
+                    return _redirected(url, response.headers.get("Location", ""), shown)
+                return await self._body(response, shown)
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            # ValueError: host names and headers that aiohttp and its parsers trip over.
+            _explain(error, guard, shown)
+
+    async def _body(self, response: aiohttp.ClientResponse, shown: str) -> bytes:
+        if response.status != 200:
+            raise InvalidMedia(f"{shown} could not be fetched: its server answered HTTP {response.status}.")
+        if response.headers.get("Content-Encoding", "identity").strip().lower() != "identity":
+            raise InvalidMedia(f"{shown} was sent compressed, though the file was asked for as it is.")
+        if (response.content_length or 0) > self._max_bytes:
+            raise self._too_large(shown)
+        body = bytearray()
+        async for chunk in response.content.iter_chunked(CHUNK):
+            body += chunk
+            if len(body) > self._max_bytes:
+                raise self._too_large(shown)
+        if not body:
+            raise InvalidMedia(f"{shown} is an empty file.")
+        return bytes(body)
+
+    def _too_large(self, shown: str) -> InvalidMedia:
+        limit = self._max_bytes
+        size = f"{limit / 2**20:.4g} MB" if limit >= 2**20 else f"{limit} bytes"
+        return InvalidMedia(f"{shown} is too large; at most {size} are taken.")
+
+
+def shown_url(url: str) -> str:
+    """The URL for messages: printable, without user name, password and query, at most 200 characters."""
+    text = re.split(r"[?#]", url.strip(), maxsplit=1)[0]
+    text = re.sub(r"^([A-Za-z][A-Za-z0-9+.-]*:)?([\\/]*)[^\\/]*@", r"\1\2", text)
+    text = "".join(letter if letter.isprintable() else "?" for letter in text)
+    return text if len(text) <= MAX_SHOWN else text[: MAX_SHOWN - 1] + "…"
+
+
+def _checked(text: str, shown: str) -> URL:
+    try:
+        url = URL(text.strip())
+        port = url.port
+    except ValueError:
+        raise InvalidMedia(f"{shown} is not a valid http(s) URL.") from None
+    if url.scheme not in ("http", "https") or not url.raw_host or not port:
+        raise InvalidMedia(f"{shown} is not an http(s) URL.")
+    if url.raw_user is not None or url.raw_password is not None:
+        raise InvalidMedia(f"{shown} carries a user name or password; such URLs are not fetched.")
+    return url
+
+
+def _redirected(url: URL, location: str, shown: str) -> URL:
+    try:
+        return _checked(str(url.join(URL(location))), shown)
+    except (InvalidMedia, ValueError):
+        raise InvalidMedia(f"{shown} redirects to something that is not a plain http(s) URL.") from None
+
+
+def _explain(error: Exception, guard: Guard, shown: str) -> NoReturn:
+    """Raise what a person needs to know. Never the error's own text: it names addresses and ports."""
+    match error:
+        case aiohttp.ClientConnectorDNSError():
+            message = f"The host of {shown} could not be resolved."
+        case aiohttp.ClientSSLError():
+            message = f"{shown} could not be fetched: no secure connection, its certificate may be wrong."
+        case aiohttp.ClientConnectorError() if guard.refusal is not None:
+            message = f"{shown} leads to {REFUSALS[guard.refusal]}. {REMEDY}"
+        case aiohttp.ClientConnectorError():
+            message = f"{shown} could not be fetched: its server can't be reached."
+        case aiohttp.ClientPayloadError():
+            message = f"{shown} could not be fetched: the file broke off."
+        case _:
+            message = f"{shown} could not be fetched: its server gave no proper HTTP answer."
+    raise InvalidMedia(message) from None

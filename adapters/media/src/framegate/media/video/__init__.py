@@ -1,0 +1,1 @@
+"""Probe, decode, encode and join videos with their audio."""

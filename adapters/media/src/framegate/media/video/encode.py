@@ -1,0 +1,228 @@
+"""Result files: MP4s that are encoded while their frames still arrive, and PNGs."""
+
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# PyAV's type stubs leave packets and keyword arguments without types.
+
+import heapq
+import os
+import platform
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from queue import Queue
+from threading import Thread
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+import av
+import numpy as np
+from av.bitstream import BitStreamFilterContext
+from av.container import InputContainer
+from av.packet import Packet
+from av.video.frame import VideoFrame
+from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
+from av.video.stream import VideoStream
+from PIL import Image
+
+from framegate.core.backend import Sound
+from framegate.media.video.audio import aac_packets, aac_rate, check_sound
+from framegate.media.video.color import to_yuv
+
+if TYPE_CHECKING:
+    from framegate.core.backend import Frame
+
+QUEUED_FRAMES = 4
+"""Frames that may wait for the encoder before `VideoEncoder.write` does."""
+
+THREADS = 4
+"""Fixed, since x264's output depends on it. They work on whole frames; slices make files a third larger."""
+
+X264_OPTIONS = {"preset": "veryfast", "crf": "18", "flags": "+bitexact"}
+if platform.machine().lower() in ("x86_64", "amd64"):
+    # x264's AVX-512 code reads memory that was never written, so that the same frames come out as different
+    # files. What numpy needs anyway is no slower at this preset and gives one result on all processors.
+    X264_OPTIONS["x264-params"] = "asm=SSE4.2"
+
+WITHOUT_ENCODER_NAME = "filter_units=remove_types=6"
+AAC_OPTIONS = {"flags": "+bitexact"}
+MUXER_OPTIONS = {"movflags": "+faststart", "fflags": "+bitexact"}
+MIN_TIMESCALE = 10_000
+
+
+class VideoEncoder:
+    """Encodes one H.264 MP4 in a thread of its own, while its frames still arrive.
+
+    The file is complete when `finish` returns. Used as a context manager, the encoder leaves nothing behind
+    unless `finish` was reached and the block ended well. Equal frames make equal files.
+    """
+
+    def __init__(self, path: Path, *, width: int, height: int, fps: float) -> None:
+        if width <= 0 or height <= 0 or width % 2 or height % 2:
+            raise ValueError(f"the sides of a video must be even, not {width}×{height}")
+        if not 0.01 <= fps <= 1000:
+            raise ValueError(f"a video needs between 0.01 and 1000 frames a second, not {fps}")
+        self._path = path
+        self._pictures = path.with_name(f"{path.name}.pictures")
+        self._shape = (height, width, 3)
+        self._rate = exact_rate(fps)
+        self._count = 0
+        self._finished = False
+        self._failure: Exception | None = None
+        self._queue: Queue[VideoFrame | None] = Queue(QUEUED_FRAMES)
+        self._thread = Thread(target=self._run, name="video-encoder", daemon=True)
+        self._thread.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is not None or not self._finished:
+            self.abort()
+
+    def write(self, frame: "Frame") -> None:
+        """Take one frame; its array may be used again at once. Waits while the encoder is behind.
+
+        Raises:
+            ValueError: the frame is not uint8 of the video's size.
+            Exception: what stopped the encoder, if it has stopped.
+        """
+        if frame.shape != self._shape or frame.dtype != np.uint8:
+            raise ValueError(
+                f"expected a uint8 frame of shape {self._shape}, got {frame.dtype} of shape {frame.shape}"
+            )
+        self._require_open()
+        picture = VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
+        picture.pts = self._count
+        picture.time_base = 1 / self._rate
+        self._queue.put(picture)
+        self._count += 1
+
+    def finish(self, sound: Sound | None = None) -> None:
+        """Encode what is left, add the sound, cut or padded to the length of the pictures, and sync the file.
+
+        Raises:
+            ValueError: no frame was written, or the sound is not as `Sound` describes it.
+            Exception: what stopped the encoder.
+        """
+        self._require_open()
+        if not self._count:
+            raise ValueError("a video needs at least one frame")
+        if sound is not None:
+            check_sound(sound)
+        self._stop()
+        self._raise_failure()
+        self._mux(sound)
+        self._pictures.unlink()
+        sync(self._path)
+        self._finished = True
+
+    def abort(self) -> None:
+        """Stop, and remove what was written."""
+        self._stop()
+        for path in (self._pictures, self._path):
+            path.unlink(missing_ok=True)
+
+    def _require_open(self) -> None:
+        self._raise_failure()
+        if not self._thread.is_alive():
+            raise ValueError("this video is closed")
+
+    def _raise_failure(self) -> None:
+        if self._failure is not None:
+            raise self._failure
+
+    def _stop(self) -> None:
+        if self._thread.is_alive():
+            self._queue.put(None)
+            self._thread.join()
+
+    def _run(self) -> None:
+        pictures = iter(self._queue.get, None)
+        try:
+            self._encode(pictures)
+        except Exception as error:
+            self._failure = error
+            for _ in pictures:  # or `write` would wait for room in the queue for ever
+                pass
+
+    def _muxer_options(self) -> dict[str, str]:
+        """Time is counted in units that every frame begins with; the default, milliseconds, would round."""
+        unit = self._rate.numerator
+        return {**MUXER_OPTIONS, "movie_timescale": str(unit * -(-MIN_TIMESCALE // unit))}
+
+    def _encode(self, pictures: Iterator[VideoFrame]) -> None:
+        height, width, _ = self._shape
+        with av.open(
+            str(self._pictures), "w", format="mp4", container_options=self._muxer_options()
+        ) as target:
+            stream = target.add_stream("libx264", rate=self._rate, options=X264_OPTIONS)
+            stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+            context = stream.codec_context
+            context.time_base = 1 / self._rate
+            context.thread_type = "FRAME"
+            context.thread_count = THREADS
+            context.colorspace = Colorspace.ITU709
+            context.color_range = ColorRange.MPEG
+            context.color_primaries = ColorPrimaries.BT709
+            context.color_trc = ColorTrc.BT709
+            target.start_encoding()
+            nameless = BitStreamFilterContext(WITHOUT_ENCODER_NAME, stream)
+            for picture in pictures:
+                for packet in stream.encode(to_yuv(picture)):
+                    target.mux(nameless.filter(packet))
+            for packet in stream.encode():
+                target.mux(nameless.filter(packet))
+            target.mux(nameless.filter(None))
+
+    def _mux(self, sound: Sound | None) -> None:
+        with (
+            av.open(str(self._pictures), "r", format="mov") as source,
+            av.open(str(self._path), "w", format="mp4", container_options=self._muxer_options()) as target,
+        ):
+            pictures = source.streams.video[0]
+            tracks = [_copied(source, pictures, target.add_stream_from_template(pictures))]
+            if sound is not None:
+                stream = target.add_stream("aac", rate=aac_rate(sound.sample_rate), options=AAC_OPTIONS)
+                tracks.append(aac_packets(stream, sound, self._count / self._rate))
+            for packet in heapq.merge(*tracks, key=_decoding_time):
+                target.mux(packet)
+
+
+def sync(path: Path) -> None:
+    """Wait until the file is on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def exact_rate(fps: float) -> Fraction:
+    """The frame rate that a file gets: 24 is 24, and 23.976023976 is 24000/1001."""
+    return Fraction(fps).limit_denominator(1001)
+
+
+def _copied(source: InputContainer, track: VideoStream, copy: VideoStream) -> "Iterator[Packet[Any]]":
+    for packet in source.demux(track):
+        if packet.dts is not None:
+            packet.stream = copy
+            yield packet
+
+
+def _decoding_time(packet: "Packet[Any]") -> Fraction:
+    return (packet.dts or 0) * packet.time_base
+
+
+def encode_png(frame: "Frame", path: Path) -> None:
+    """Write a picture as PNG, without any metadata.
+
+    Raises:
+        ValueError: the frame is not uint8, height × width × 3.
+    """
+    if frame.ndim != 3 or frame.shape[2] != 3 or frame.dtype != np.uint8:
+        raise ValueError(
+            f"expected a uint8 frame of shape (height, width, 3), got {frame.dtype} of shape {frame.shape}"
+        )
+    Image.fromarray(frame).save(path, "PNG", compress_level=6)

@@ -1,0 +1,106 @@
+"""Single frames out of videos."""
+
+import math
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from av.container import InputContainer
+from av.error import FFmpegError
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+
+from framegate.core.errors import InvalidMedia
+from framegate.media.video.color import to_rgb
+from framegate.media.video.containers import DAMAGED, open_video
+
+if TYPE_CHECKING:
+    from framegate.core.backend import Frame
+
+ROUNDING = 1e-6
+
+
+def read_frames(path: Path) -> "Iterator[Frame]":
+    """Every frame, upright, RGB.
+
+    Raises:
+        InvalidMedia: it is no video, or damaged.
+    """
+    with open_video(path) as (container, stream):
+        for frame in container.decode(stream):
+            yield to_rgb(frame)
+
+
+def first_frame(path: Path) -> "Frame":
+    """`frame_at` the start."""
+    return frame_at(path, 0.0)
+
+
+def last_frame(path: Path) -> "Frame":
+    """`frame_at` the end."""
+    return frame_at(path, math.inf)
+
+
+def frame_at(path: Path, seconds: float) -> "Frame":
+    """The frame on show ``seconds`` after the first one appears; the last one at any later time.
+
+    Raises:
+        ValueError: ``seconds`` is negative.
+        InvalidMedia: it is no video, or damaged.
+    """
+    if not seconds >= 0:
+        raise ValueError(f"a time in a video can't be {seconds} s")
+    with open_video(path) as (container, stream):
+        _seek(container, stream, seconds)
+        frame = _on_show(container.decode(stream), _start(stream) + seconds)
+        if frame is not None:
+            return to_rgb(frame)
+    with open_video(path) as (container, stream):  # there was nothing to decode where its index led
+        frame = _on_show(container.decode(stream), _start(stream) + seconds)
+        if frame is None:
+            raise InvalidMedia(DAMAGED)
+        return to_rgb(frame)
+
+
+def frames_between(path: Path, start: float, end: float, *, most: int) -> "Iterator[Frame]":
+    """About ``most`` frames that appear within a stretch of seconds, evenly spread; fewer if it has fewer.
+
+    Raises:
+        InvalidMedia: it is no video, or damaged.
+    """
+    pause = (end - start) / most
+    with open_video(path) as (container, stream):
+        _seek(container, stream, start)
+        due = start
+        for frame in container.decode(stream):
+            if frame.pts is None:
+                continue
+            time = frame.time - _start(stream)
+            if time > end + ROUNDING:
+                return
+            if time >= due - ROUNDING:
+                yield to_rgb(frame)
+                due = time + pause
+
+
+def _start(stream: VideoStream) -> float:
+    return float((stream.start_time or 0) * (stream.time_base or 0))
+
+
+def _seek(container: InputContainer, stream: VideoStream, seconds: float) -> None:
+    """Go to the last key frame before a time, to decode less; where that fails, stay at the start."""
+    length = (container.duration or 0) / 1e6
+    target = min(seconds, length) + _start(stream)
+    if seconds > 0 and stream.time_base:
+        with suppress(FFmpegError):
+            container.seek(int(target / stream.time_base), stream=stream)
+
+
+def _on_show(frames: Iterator[VideoFrame], time: float) -> VideoFrame | None:
+    shown = None
+    for frame in frames:
+        if shown is not None and frame.pts is not None and frame.time > time + ROUNDING:
+            break
+        shown = frame
+    return shown

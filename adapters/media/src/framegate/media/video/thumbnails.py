@@ -1,0 +1,64 @@
+"""Pictures that stand for a whole video: a thumbnail, and a sheet of frames."""
+
+import math
+from collections.abc import Collection, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from PIL import Image
+
+from framegate.media.video.color import to_rgb
+from framegate.media.video.containers import open_video
+from framegate.media.video.probe import describe_video
+
+if TYPE_CHECKING:
+    from framegate.core.backend import Frame
+
+THUMBNAIL_SIDE = 1024
+CELL_SIDE = 320
+COLUMNS = 4
+MOST_CELLS = 16
+
+
+def make_thumbnail(video: Path, picture: Path) -> None:
+    """Write the frame in the middle of ``video`` as a WebP, no side above `THUMBNAIL_SIDE`.
+
+    Raises:
+        InvalidMedia: it is no video, or damaged.
+    """
+    count = describe_video(video).num_frames
+    for frame in _frames_numbered(video, {count // 2}):
+        image = Image.fromarray(frame)
+        image.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE), Image.Resampling.LANCZOS)
+        image.save(picture, "WEBP", quality=85)
+
+
+def make_spritesheet(video: Path, picture: Path) -> None:
+    """Write frames of ``video``, evenly spread from the first to the last, as one JPEG: row by row, up to
+    `MOST_CELLS`, each with no side above `CELL_SIDE`. One of them is in memory at a time.
+
+    Raises:
+        InvalidMedia: it is no video, or damaged.
+    """
+    info = describe_video(video)
+    cells = min(MOST_CELLS, info.num_frames)
+    columns = min(COLUMNS, cells)
+    scale = min(1.0, CELL_SIDE / max(info.width, info.height))
+    width, height = max(1, round(info.width * scale)), max(1, round(info.height * scale))
+    sheet = Image.new("RGB", (columns * width, math.ceil(cells / columns) * height))
+    numbers = {round(cell * (info.num_frames - 1) / max(1, cells - 1)) for cell in range(cells)}
+    for cell, frame in enumerate(_frames_numbered(video, numbers)):
+        image = Image.fromarray(frame).resize((width, height), Image.Resampling.LANCZOS, reducing_gap=3.0)
+        row, column = divmod(cell, columns)
+        sheet.paste(image, (column * width, row * height))
+    sheet.save(picture, "JPEG", quality=85)
+
+
+def _frames_numbered(path: Path, numbers: Collection[int]) -> "Iterator[Frame]":
+    last = max(numbers)
+    with open_video(path) as (container, stream):
+        for number, frame in enumerate(container.decode(stream)):
+            if number in numbers:
+                yield to_rgb(frame)
+            if number == last:
+                return

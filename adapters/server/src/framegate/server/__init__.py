@@ -1,0 +1,1 @@
+"""Serve the API dialects over HTTP."""

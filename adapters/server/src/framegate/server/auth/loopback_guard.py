@@ -1,0 +1,90 @@
+"""Without keys, only this machine may use the server, and no web page of somewhere else."""
+
+import ipaddress
+import re
+from collections.abc import Awaitable, Callable
+from typing import TypeAlias
+from urllib.parse import urlsplit
+
+from litestar.config.cors import CORSConfig
+from litestar.enums import ScopeType
+from litestar.types import ASGIApp, Receive, Scope, Send
+
+from framegate.server.errors.error_info import ForeignOrigin
+
+EXPOSED_HEADERS = [
+    "Accept-Ranges",
+    "Content-Disposition",
+    "Content-Range",
+    "ETag",
+    "Location",
+    "Retry-After",
+    "X-Request-ID",
+]
+LOOPBACK_ORIGIN = r"https?://(?:[A-Za-z0-9-]+\.)*localhost(?::\d{1,5})?|https?://127(?:\.\d{1,3}){3}(?::\d{1,5})?|https?://\[::1\](?::\d{1,5})?"
+_HOST = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+)(?::\d{1,5})?")
+
+Refuse: TypeAlias = Callable[[Scope, Receive, Send, ForeignOrigin], Awaitable[None]]
+
+
+def is_loopback_host(host: str) -> bool:
+    """Is ``host`` (a name or an address, no port) this machine and nothing else?
+
+    ``localhost`` and every name below it are, as browsers resolve them without asking anyone; so are
+    127.0.0.0/8 and ::1.
+    """
+    name = host.lower().removesuffix(".").removeprefix("[").removesuffix("]")
+    if name == "localhost" or name.endswith(".localhost"):
+        return True
+    try:
+        address = ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
+        address = address.ipv4_mapped
+    return address.is_loopback
+
+
+def is_loopback_authority(authority: str) -> bool:
+    """The same for a Host header's value, with or without a port."""
+    match = _HOST.fullmatch(authority)
+    return match is not None and is_loopback_host(match["host"])
+
+
+def is_loopback_origin(origin: str) -> bool:
+    """The same for an Origin header's value; ``null`` (a file, a sandboxed frame) is foreign."""
+    try:
+        parts = urlsplit(origin)
+    except ValueError:
+        return False
+    return parts.scheme in ("http", "https") and is_loopback_authority(parts.netloc)
+
+
+class LoopbackOnly:
+    """ASGI middleware: refuses requests whose Host or Origin is not this machine."""
+
+    def __init__(self, app: ASGIApp, refuse: Refuse) -> None:
+        self._app = app
+        self._refuse = refuse
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == ScopeType.HTTP:
+            for name, value in scope["headers"]:
+                text = value.decode("latin-1")
+                if (name == b"host" and not is_loopback_authority(text)) or (
+                    name == b"origin" and not is_loopback_origin(text)
+                ):
+                    header = name.decode().capitalize()
+                    error = ForeignOrigin(f"A foreign {header} is refused while no API keys are configured.")
+                    await self._refuse(scope, receive, send, error)
+                    return
+        await self._app(scope, receive, send)
+
+
+def cors_config(*, any_origin: bool) -> CORSConfig:
+    """Any page may call where a key decides; only local ones may where none does."""
+    return CORSConfig(
+        allow_origins=["*"] if any_origin else [],
+        allow_origin_regex=None if any_origin else LOOPBACK_ORIGIN,
+        expose_headers=EXPOSED_HEADERS,
+    )

@@ -1,0 +1,41 @@
+"""``framegate serve``."""
+
+from pathlib import Path
+
+import click
+
+from framegate.cli.log import configure_logging
+from framegate.cli.options import config_options, forwarded_options, log_level_option, parts_from
+from framegate.cli.supervisor import require_worker
+
+
+@click.command()
+@click.option("--host", help="The address to listen on.")
+@click.option("--port", type=int, help="The port to listen on.")
+@click.option("--no-worker", is_flag=True, help="Start no worker; others serve the queue.")
+@click.option(
+    "--processes", type=click.IntRange(min=1), default=1, show_default=True, help="Workers to start."
+)
+@log_level_option
+@config_options
+def serve(
+    host: str | None,
+    port: int | None,
+    no_worker: bool,
+    processes: int,
+    log_level: int,
+    config_file: Path | None,
+    data_dir: Path | None,
+) -> None:
+    """Start the server, with its queue and a worker beside it."""
+    configure_logging(level=log_level)
+    if not no_worker:
+        require_worker("start with --no-worker and let workers on other hosts serve the queue")
+    parts = parts_from(config_file, data_dir, server__host=host, server__port=port)
+    from framegate.server import serve as server
+
+    server.serve(
+        parts,
+        workers=0 if no_worker else processes,
+        worker_arguments=forwarded_options(config_file, data_dir),
+    )

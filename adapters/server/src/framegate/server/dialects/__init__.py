@@ -1,0 +1,1 @@
+"""The API dialects that come with the server."""

@@ -1,0 +1,1 @@
+"""The dialect lightx2v."""

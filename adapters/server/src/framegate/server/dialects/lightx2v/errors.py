@@ -1,0 +1,73 @@
+"""lightx2v's error bodies: ``{"detail": …}``, with a list of fields for what is wrong in a request."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from litestar import Response
+from msgspec import UnsetType
+
+from framegate.core import errors
+from framegate.server.dialects.lightx2v.schemas import DetailItem, ErrorBody
+from framegate.server.errors.error_info import Problem
+from framegate.server.errors.field_errors import FieldError, shortened
+from framegate.server.requests.bodies import HTTPRequest
+
+# Framegate's field names in the dialect's words; the others are the same.
+_FIELDS: Mapping[str, str] = {
+    "image": "image_path",
+    "last_image": "last_frame_path",
+    "video": "video_path",
+    "num_inference_steps": "infer_steps",
+    "duration": "video_duration",
+    "num_frames": "target_video_length",
+    "fps": "target_fps",
+    "strength": "i2i_denoise_strength",
+    "job_id": "task_id",
+}
+
+
+def error_response(request: HTTPRequest, problem: Problem) -> Response[Any]:
+    status, detail = problem.status, _detail(request, problem)
+    if isinstance(detail, list):
+        status = 422
+    return Response(ErrorBody(detail), status_code=status)
+
+
+def _detail(request: HTTPRequest, problem: Problem) -> str | list[DetailItem]:
+    error = problem.error
+    if problem.field_errors:
+        return [_item(error) for error in problem.field_errors]
+    match error:
+        case errors.JobNotFound():
+            return "Task not found"
+        case errors.ArtifactGone():
+            return "Task result file does not exist"
+        case errors.QueueFull():
+            return f"Task queue is full (max {error.limit} tasks)"
+        case errors.JobExists():
+            return f"Task ID {getattr(_body(request), 'task_id', '')} already exists"
+        case errors.InvalidRequest() if problem.status == 400:
+            return [_of_core(request, problem)]
+        case _:
+            return problem.message
+
+
+def _item(error: FieldError) -> DetailItem:
+    return DetailItem(error.kind, [error.source, *error.location], error.message, error.input)
+
+
+def _of_core(request: HTTPRequest, problem: Problem) -> DetailItem:
+    body = _body(request)
+    if problem.param is None:
+        return DetailItem("value_error", ["body"], problem.message)
+    field = _FIELDS.get(problem.param, problem.param)
+    if not hasattr(body, field) and hasattr(body, "seed"):
+        # A form has its media as files.
+        field = {"image_path": "image_file", "last_frame_path": "last_frame_file"}.get(field, field)
+    value = getattr(body, field, None)
+    shown = None if isinstance(value, UnsetType) else shortened(value)
+    return DetailItem("value_error", ["body", field], problem.message, shown)
+
+
+def _body(request: HTTPRequest) -> object:
+    return request.scope["state"].get("body")

@@ -1,0 +1,1 @@
+"""What dialects that follow OpenAI's API share."""

@@ -1,0 +1,129 @@
+"""From what happens to what a chat client is told: a stream of chunks, or one completion."""
+
+import asyncio
+import time
+import uuid
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Any
+
+import msgspec
+import structlog
+from litestar import Response
+from msgspec import Struct
+
+from framegate.core.errors import GenerationFailed
+from framegate.server.dialects.openai.chat.schemas import (
+    Choice,
+    Chunk,
+    ChunkChoice,
+    Completion,
+    Delta,
+    FirstDelta,
+    Message,
+    Usage,
+)
+from framegate.server.dialects.openai.errors import error_body, in_openai_terms
+from framegate.server.errors.error_info import ServerStopping, problem_of
+from framegate.server.requests.bodies import HTTPRequest
+from framegate.server.responses.sse import EventStream, with_pauses
+from framegate.server.responses.waiting import while_connected
+
+log = structlog.get_logger(__name__)
+
+HEARTBEAT_SECONDS = 8.0
+_DONE = b"data: [DONE]\n\n"
+
+
+class Progress(Struct, frozen=True):
+    """What is told while the work goes on."""
+
+    text: str
+
+
+class Result(Struct, frozen=True):
+    """The answer itself; the last of the events."""
+
+    content: str
+
+
+Events = AsyncGenerator[Progress | Result, None]
+
+
+async def answer(request: HTTPRequest, model: str, events: Events, *, stream: bool) -> Response[Any]:
+    """Raises:
+    ClientGone: nobody waits any more; ``events`` were closed.
+    """
+    if stream:
+        return EventStream(chunks(model, events))
+    content = await while_connected(request.receive, _content(events))
+    return Response(
+        Completion(
+            id=_new_id(),
+            created=int(time.time()),
+            model=model,
+            choices=[Choice(0, "stop", Message("assistant", content))],
+            usage=Usage(),
+        ),
+        status_code=200,
+    )
+
+
+async def _content(events: Events) -> str:
+    async with aclosing(events):
+        async for event in events:
+            if isinstance(event, Result):
+                return event.content
+    raise GenerationFailed("The work ended without a result.")
+
+
+async def chunks(model: str, events: Events, pause: float = HEARTBEAT_SECONDS) -> AsyncGenerator[bytes, None]:
+    """The frames of a stream. Whatever happens, the last is ``[DONE]``."""
+    frames = _Frames(model)
+    async with aclosing(with_pauses(events, pause)) as paused:
+        try:
+            async for event in paused:
+                yield frames.frame(Progress("Still working...\n") if event is None else event)
+        except asyncio.CancelledError:
+            # The server stops (or the client has gone, and nobody reads this).
+            yield _failure(ServerStopping())
+        except Exception as error:  # told to the client, as every error before the stream is
+            yield _failure(error)
+        yield _DONE
+
+
+def _failure(error: Exception) -> bytes:
+    problem = in_openai_terms(problem_of(error))
+    if problem.status == 500 and problem.error is None:
+        log.error("stream_failed", exc_info=error)
+    return _frame(error_body(problem))
+
+
+class _Frames:
+    """The chunks of one stream."""
+
+    def __init__(self, model: str) -> None:
+        self._id = _new_id()
+        self._created = int(time.time())
+        self._model = model
+        self._delta: type[Delta] | type[FirstDelta] = FirstDelta
+
+    def frame(self, event: Progress | Result) -> bytes:
+        kind, self._delta = self._delta, Delta
+        if isinstance(event, Progress):
+            choice = ChunkChoice(0, kind(reasoning_content=event.text))
+            usage = {"prompt_tokens": 0}
+        else:
+            choice = ChunkChoice(0, kind(content=event.content), "stop", "stop")
+            usage = {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}
+        return _frame(
+            Chunk(id=self._id, created=self._created, model=self._model, choices=[choice], usage=usage)
+        )
+
+
+def _frame(body: Struct) -> bytes:
+    return b"data: " + msgspec.json.encode(body) + b"\n\n"
+
+
+def _new_id() -> str:
+    return f"chatcmpl-{uuid.uuid4().hex}"

@@ -1,0 +1,56 @@
+"""What a chat message holds. Pure."""
+
+from collections.abc import Sequence
+
+from msgspec import Struct
+
+from framegate.core.errors import InvalidRequest
+from framegate.core.ports import Base64Source, MediaSource, UrlSource
+from framegate.server.dialects.openai.chat.schemas import ChatMessage, MediaUrl, Part
+
+_KNOWN = ("text", "image_url", "video_url")
+
+
+class Parts(Struct, frozen=True):
+    """``text`` is that of all text parts, joined by newlines; images and videos are URLs or base64."""
+
+    text: str
+    images: tuple[str, ...] = ()
+    videos: tuple[str, ...] = ()
+
+
+def last_message(messages: Sequence[ChatMessage], role: str = "") -> ChatMessage | None:
+    """The last one, of that ``role`` if one is given."""
+    return next((message for message in reversed(messages) if role in ("", message.role)), None)
+
+
+def parts_of(message: ChatMessage) -> Parts:
+    """Raises:
+    InvalidRequest: a part has an unknown type, or not what its type says.
+    """
+    content = message.content
+    if not isinstance(content, list):
+        return Parts(content or "")
+    found: dict[str, list[str]] = {kind: [] for kind in _KNOWN}
+    for part in content:
+        if part.type not in found:
+            raise InvalidRequest(
+                f"messages: parts of the type {part.type[:50]!r} are not taken, only {', '.join(_KNOWN)}.",
+                param="messages",
+            )
+        found[part.type].append(_value(part))
+    return Parts("\n".join(found["text"]), tuple(found["image_url"]), tuple(found["video_url"]))
+
+
+def _value(part: Part) -> str:
+    value: MediaUrl | str | None = getattr(part, part.type)
+    text = value.url if isinstance(value, MediaUrl) else value
+    if text is None or (not text and part.type != "text"):
+        raise InvalidRequest(f"messages: a part of the type {part.type} is empty.", param="messages")
+    return text
+
+
+def media_source(text: str) -> MediaSource:
+    """A URL, a data URI or raw base64."""
+    is_url = text[:8].lower().startswith(("http://", "https://"))
+    return UrlSource(text) if is_url else Base64Source(text)

@@ -1,0 +1,125 @@
+"""From a job to the stream of an images call: looks at the unfinished picture, then the pictures."""
+
+import asyncio
+import base64
+import time
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Literal, TypeAlias
+
+import msgspec
+import structlog
+from msgspec import Struct
+
+from framegate.core.errors import GenerationFailed, JobCancelled
+from framegate.core.jobs import Job, JobState
+from framegate.core.service import JobService
+from framegate.media.images.reencode import reencoded
+from framegate.server.dialects.openai.errors import error_body, in_openai_terms
+from framegate.server.dialects.openai.images.files import PictureFiles, encoding_of
+from framegate.server.dialects.openai.images.schemas import CompletedEvent, PartialEvent, Quality
+from framegate.server.errors.error_info import ServerStopping, problem_of
+from framegate.server.responses.sse import with_pauses
+from framegate.server.responses.waiting import cancel_job
+
+log = structlog.get_logger(__name__)
+
+PAUSE_SECONDS = 8.0
+_COMMENT = b": working\n\n"
+
+Call: TypeAlias = Literal["image_generation", "image_edit"]
+Event: TypeAlias = PartialEvent | CompletedEvent
+
+
+class _Words(Struct, frozen=True):
+    partial: Literal["image_generation.partial_image", "image_edit.partial_image"]
+    completed: Literal["image_generation.completed", "image_edit.completed"]
+
+
+_WORDS: dict[Call, _Words] = {
+    "image_generation": _Words("image_generation.partial_image", "image_generation.completed"),
+    "image_edit": _Words("image_edit.partial_image", "image_edit.completed"),
+}
+
+
+def require_pictures(job: Job) -> None:
+    """Raises:
+    JobCancelled, GenerationFailed: there are none.
+    """
+    if job.state == JobState.CANCELLED:
+        raise JobCancelled
+    if not job.artifacts:
+        raise GenerationFailed(job.error.message if job.error else "The generation failed.")
+
+
+async def events(
+    service: JobService, files: PictureFiles, job: Job, *, call: Call, quality: Quality
+) -> AsyncGenerator[Event, None]:
+    """The job is cancelled if nobody listens any more.
+
+    Raises:
+        JobCancelled, GenerationFailed: there is no result.
+    """
+    words, encoding, shot = _WORDS[call], encoding_of(job.labels), job.shots[0]
+    size = f"{shot.width}x{shot.height}"
+    done, shown = job, 0
+    try:
+        async with aclosing(service.watch(job.id)) as states:
+            async for now in states:
+                done = now
+                while path := await service.look_path(job, shown):
+                    try:
+                        data = await asyncio.to_thread(reencoded, path, encoding.format, encoding.compression)
+                    except FileNotFoundError:  # its worker has just died
+                        break
+                    yield PartialEvent(
+                        type=words.partial,
+                        b64_json=base64.b64encode(data).decode(),
+                        partial_image_index=shown,
+                        created_at=int(time.time()),
+                        output_format=encoding.format,
+                        quality=quality,
+                        size=size,
+                    )
+                    shown += 1
+    finally:
+        if not done.state.finished:
+            await asyncio.shield(cancel_job(service, job))
+    require_pictures(done)
+    for artifact in done.artifacts:
+        yield CompletedEvent(
+            type=words.completed,
+            b64_json=await files.base64(done, artifact),
+            created_at=int(time.time()),
+            output_format=encoding.format,
+            quality=quality,
+            size=f"{artifact.width}x{artifact.height}",
+            seed=done.seed,
+        )
+
+
+async def frames(
+    told: AsyncGenerator[Event, None], pause: float = PAUSE_SECONDS
+) -> AsyncGenerator[bytes, None]:
+    """The events as they are sent. A failure is the last of them."""
+    async with aclosing(with_pauses(told, pause)) as paused:
+        try:
+            yield _COMMENT
+            async for event in paused:
+                yield _COMMENT if event is None else _frame(event.type, event)
+        except asyncio.CancelledError:
+            # The server stops (or the client has gone, and nobody reads this).
+            yield _failure(ServerStopping())
+        except Exception as error:  # told to the client, as every error before the stream is
+            yield _failure(error)
+
+
+def _failure(error: Exception) -> bytes:
+    problem = in_openai_terms(problem_of(error))
+    if problem.status == 500 and problem.error is None:
+        log.error("stream_failed", exc_info=error)
+    return _frame("error", error_body(problem))
+
+
+def _frame(name: str, body: Struct) -> bytes:
+    return b"event: " + name.encode() + b"\ndata: " + msgspec.json.encode(body) + b"\n\n"

@@ -1,0 +1,112 @@
+"""The wire of OpenAI's images API, and what it takes beside it: ``seed``, ``negative_prompt``, …
+
+Every body has ``model`` and ``size`` None for "as the model has it".
+"""
+
+from typing import Annotated, Literal, TypeAlias
+
+from msgspec import Meta, Struct
+
+from framegate.server.dialects.openai.chat.schemas import Seed
+
+Format: TypeAlias = Literal["png", "jpeg", "webp"]
+Quality: TypeAlias = Literal["low", "medium", "high", "xhigh", "max", "auto", "standard", "hd"]
+Steps: TypeAlias = Annotated[int, Meta(ge=1, le=1000, description="Denoising steps")]
+
+
+class PictureFields(Struct, forbid_unknown_fields=True, kw_only=True):
+    """What all three calls have."""
+
+    model: str | None = None
+    n: Annotated[int, Meta(ge=1, le=10, description="How many pictures")] | None = None
+    size: Annotated[str, Meta(description="WIDTHxHEIGHT or auto")] | None = None
+    response_format: Literal["b64_json", "url"] | None = None
+    user: str | None = None
+    safety_identifier: str | None = None
+    seed: Seed | None = None
+    negative_prompt: Annotated[str, Meta(description="What to avoid")] | None = None
+    num_inference_steps: Steps | None = None
+    steps: Annotated[int, Meta(ge=1, le=1000, description="The same as num_inference_steps")] | None = None
+    guidance_scale: Annotated[float, Meta(ge=0, le=100)] | None = None
+    output_format: Format | None = None
+    output_compression: Annotated[int, Meta(ge=0, le=100, description="Quality of jpeg and webp")] | None = (
+        None
+    )
+
+
+class PromptFields(PictureFields, kw_only=True):
+    """``quality``, ``moderation`` and the like are taken and change nothing."""
+
+    prompt: Annotated[str, Meta(min_length=1, pattern=r"\S", description="What to show")]
+    background: Literal["opaque", "auto"] | None = None
+    quality: Quality | None = None
+    moderation: Literal["low", "auto"] | None = None
+    stream: bool | None = None
+    partial_images: Annotated[int, Meta(ge=0, le=3, description="Pictures of the way there")] | None = None
+
+
+class GenerateFields(PromptFields, kw_only=True):
+    style: Literal["vivid", "natural"] | None = None
+
+
+class EditFields(PromptFields, kw_only=True):
+    input_fidelity: Literal["high", "low"] | None = None
+    strength: Annotated[float, Meta(ge=0, le=1, description="How far to leave the picture")] | None = None
+
+
+class VariationFields(PictureFields, kw_only=True):
+    strength: Annotated[float, Meta(ge=0, le=1, description="How far to leave the picture")] | None = None
+
+
+class InputTokens(Struct, frozen=True):
+    image_tokens: int = 0
+    text_tokens: int = 0
+
+
+class Usage(Struct, frozen=True):
+    """Nothing is counted in tokens here."""
+
+    input_tokens: int = 0
+    input_tokens_details: InputTokens = InputTokens()
+    output_tokens: int = 0
+    total_tokens: int = 0
+
+
+class Picture(Struct, omit_defaults=True):
+    b64_json: str | None = None
+    url: str | None = None
+
+
+class Pictures(Struct, kw_only=True):
+    """``size`` is what was really made, ``seed`` the first picture's; each further one has the next."""
+
+    created: int
+    data: list[Picture]
+    background: Literal["opaque"] = "opaque"
+    output_format: Format
+    size: str
+    seed: int
+    usage: Usage = Usage()
+
+
+class PartialEvent(Struct, kw_only=True):
+    type: Literal["image_generation.partial_image", "image_edit.partial_image"]
+    b64_json: str
+    partial_image_index: int
+    background: Literal["opaque"] = "opaque"
+    created_at: int
+    output_format: Format
+    quality: Quality
+    size: str
+
+
+class CompletedEvent(Struct, kw_only=True):
+    type: Literal["image_generation.completed", "image_edit.completed"]
+    b64_json: str
+    background: Literal["opaque"] = "opaque"
+    created_at: int
+    output_format: Format
+    quality: Quality
+    size: str
+    seed: int
+    usage: Usage = Usage()

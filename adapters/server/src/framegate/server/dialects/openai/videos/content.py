@@ -1,0 +1,58 @@
+"""The files of a video: the MP4 itself, a thumbnail, a sheet of its frames."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+from litestar.types import ASGIApp
+
+from framegate.core.errors import ArtifactGone, GenerationFailed, InvalidMedia, NotFound
+from framegate.core.jobs import Job, JobState
+from framegate.core.service import JobService
+from framegate.core.types import Variant
+from framegate.media.video.thumbnails import make_spritesheet, make_thumbnail
+from framegate.server.requests.bodies import HTTPRequest
+from framegate.server.responses.files import send_artifact, send_file
+
+Kind: TypeAlias = Literal["video", "thumbnail", "spritesheet"]
+
+_PICTURES: Mapping[Kind, tuple[Variant, Callable[[Path, Path], None], str]] = {
+    "thumbnail": (Variant.THUMBNAIL, make_thumbnail, "image/webp"),
+    "spritesheet": (Variant.SPRITESHEET, make_spritesheet, "image/jpeg"),
+}
+
+
+async def send_content(request: HTTPRequest, service: JobService, job: Job, kind: Kind) -> ASGIApp:
+    """Raises:
+    NotFound: the video is not completed.
+    ArtifactGone: it was removed after its retention.
+    GenerationFailed: there is no picture to be had of it.
+    """
+    if job.state != JobState.SUCCEEDED:
+        raise NotFound(_not_ready(job), param="video_id")
+    video = job.artifacts[0]
+    try:
+        if kind == "video":
+            return await send_artifact(request, service, video, name=f"{job.id}.mp4")
+        variant, make, content_type = _PICTURES[kind]
+        path = await service.variant_path(video, variant, make)
+        return await send_file(request, path, content_type, name=f"{job.id}-{variant}")
+    except ArtifactGone as error:
+        error.param = "video_id"
+        raise
+    except InvalidMedia as error:  # nothing that the caller could do anything about
+        raise GenerationFailed(f"The {kind} can't be made: {error.message}") from error
+
+
+def _not_ready(job: Job) -> str:
+    match job.state:
+        case JobState.FAILED:
+            why = job.error.message if job.error else "The generation failed."
+            return f"The video {job.id} has failed and has no content: {why}"
+        case JobState.CANCELLED:
+            return f"The video {job.id} was cancelled and has no content."
+        case _:
+            return (
+                f"The video {job.id} is not ready yet ({job.progress:.0%}); use GET /v1/videos/{job.id} to "
+                "check its status."
+            )

@@ -1,0 +1,65 @@
+"""Between openai-chat's wire and the core. Pure."""
+
+from msgspec import Struct
+
+from framegate.core.errors import InvalidRequest
+from framegate.core.ports import MediaSource
+from framegate.core.presets import PRESETS
+from framegate.core.registry import ServedModel
+from framegate.core.types import GenerationRequest, MediaKind, Task
+from framegate.server.dialects.openai.chat.parts import last_message, media_source, parts_of
+from framegate.server.dialects.openai.chat.schemas import ChatRequest
+
+_PROMISED = frozenset(entry.name for entry in PRESETS["openai-chat"])
+
+
+class Question(Struct, frozen=True):
+    text: str
+    image: str
+
+
+def question_of(body: ChatRequest) -> Question:
+    """What the last user message asks for; of several images the last wins.
+
+    Raises:
+        InvalidRequest: there is none, or it has no text.
+    """
+    message = last_message(body.messages, role="user")
+    if message is None:
+        raise InvalidRequest("messages: there is no user message.", param="messages")
+    parts = parts_of(message)
+    if not parts.text.strip():
+        raise InvalidRequest(
+            "messages: the last user message has no text; say what to show.", param="messages"
+        )
+    return Question(parts.text, parts.images[-1] if parts.images else "")
+
+
+def generation(
+    served: ServedModel, question: Question, seed: int | None
+) -> tuple[GenerationRequest, dict[str, MediaSource]]:
+    """The job and its inputs.
+
+    Raises:
+        InvalidRequest: the model makes no videos, or needs an image.
+    """
+    if not served.makes(MediaKind.VIDEO):
+        raise InvalidRequest(f"The model {served.name} is not a video model.", param="model")
+    task = Task.IMAGE_TO_VIDEO if question.image else Task.TEXT_TO_VIDEO
+    if task not in served.spec.tasks and Task.IMAGE_TO_VIDEO in served.spec.tasks:
+        raise InvalidRequest(
+            f"The model {served.name} needs an image: add a part of the type image_url to the last user "
+            "message.",
+            param="messages",
+        )
+    # A name of a preset promises its size, whatever the picture's, and whatever model has the name.
+    defaults = served.spec.defaults if served.preset or served.name in _PROMISED else None
+    request = GenerationRequest(
+        model=served.name,
+        task=task,
+        prompt=question.text,
+        width=defaults.width if defaults else None,
+        height=defaults.height if defaults else None,
+        seed=seed,
+    )
+    return request, {"image": media_source(question.image)} if question.image else {}

@@ -1,0 +1,1 @@
+"""The dialect sora2api."""

@@ -1,0 +1,88 @@
+"""What is asked for, whichever endpoint it came by. Pure."""
+
+import math
+
+from msgspec import Struct
+
+from framegate.core.errors import InvalidRequest
+from framegate.core.registry import ServedModel
+from framegate.core.types import MediaKind
+from framegate.server.dialects.openai.chat.parts import last_message, parts_of
+from framegate.server.dialects.openai.chat.schemas import ChatRequest
+from framegate.server.dialects.sora2api.prompts import take_share_id
+
+
+class Order(Struct, frozen=True, kw_only=True):
+    """``image`` and ``video`` are base64, data URIs or URLs. A ``video`` is looked at from ``timestamps`` on
+    for the character that it shows, which is then used in the new one."""
+
+    task_type: str
+    kind: MediaKind
+    model: str
+    prompt: str
+    image: str | None = None
+    video: str | None = None
+    timestamps: str = ""
+    remix_target_id: str | None = None
+    style: str | None = None
+    seed: int | None = None
+    needs_storyboard: bool = False
+
+
+def require(value: str | None, field: str) -> None:
+    """Raises:
+    InvalidRequest: the field is given, and blank.
+    """
+    if value is not None and not value.strip():
+        raise InvalidRequest(f"{field} is required", param=field)
+
+
+def chat_order(body: ChatRequest, served: ServedModel) -> Order:
+    """What the last message of a chat asks for.
+
+    Raises:
+        InvalidRequest: it asks a model for pictures to make something of a video.
+    """
+    message = last_message(body.messages)
+    assert message is not None
+    parts = parts_of(message)
+    kind = MediaKind.VIDEO if served.makes(MediaKind.VIDEO) else MediaKind.IMAGE
+    prompt, remix = parts.text, body.remix_target_id
+    if kind == MediaKind.VIDEO and remix is None:
+        found, prompt = take_share_id(prompt)
+        remix = found or None
+    image = body.image or (parts.images[-1] if parts.images else None)
+    video = body.video or (parts.videos[-1] if parts.videos else None)
+    if kind == MediaKind.IMAGE and (video is not None or remix is not None):
+        raise InvalidRequest(f"Model {served.name} is not a video model", param="model")
+    return Order(
+        task_type="chat",
+        kind=kind,
+        model=body.model,
+        prompt=prompt,
+        image=image,
+        video=video,
+        timestamps=body.timestamps,
+        remix_target_id=remix,
+        style=body.style,
+        seed=body.seed,
+    )
+
+
+def parse_timestamps(text: str) -> tuple[float, float]:
+    """Start and end in seconds.
+
+    Raises:
+        InvalidRequest: it is something else.
+    """
+    parts = text.split(",")
+    try:
+        start, end = (float(part) for part in parts)
+    except ValueError:
+        start = end = math.nan
+    if not 0 <= start < end < math.inf:
+        raise InvalidRequest(
+            f'timestamps should be two rising numbers of seconds such as "0,3", not {text[:50]!r}.',
+            param="timestamps",
+        )
+    return start, end

@@ -1,0 +1,209 @@
+"""What sora2api's routes do, between wire and service."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import structlog
+from litestar import Response
+
+from framegate.core.characters import Character
+from framegate.core.errors import InvalidRequest, ModelNotFound, NoWorker, PlanRequired
+from framegate.core.jobs import Job
+from framegate.core.registry import ServedModel
+from framegate.core.service import JobService, Submission
+from framegate.core.types import GenerationRequest, MediaKind, Task
+from framegate.server.auth.keys import client_of
+from framegate.server.dialects.openai.chat.answers import Events, Progress, Result, answer
+from framegate.server.dialects.openai.chat.job_events import BEGINS, OnDisconnect, job_events
+from framegate.server.dialects.openai.chat.parts import media_source
+from framegate.server.dialects.sora2api.orders import Order, parse_timestamps, require
+from framegate.server.dialects.sora2api.prompts import Prompt, find_share_id, read_prompt
+from framegate.server.dialects.sora2api.schemas import Accepted
+from framegate.server.dialects.sora2api.tasks import content_of, task_id
+from framegate.server.request_log import request_id_of
+from framegate.server.requests.bodies import HTTPRequest
+from framegate.server.responses.result_files import ResultFiles
+from framegate.server.responses.waiting import while_connected
+
+
+class Studio:
+    """``claims`` tells the models that chat answers for."""
+
+    def __init__(
+        self,
+        service: JobService,
+        *,
+        dialect: str,
+        files: ResultFiles,
+        claims: Callable[[ServedModel], bool],
+        on_disconnect: OnDisconnect,
+    ) -> None:
+        self._service = service
+        self._dialect = dialect
+        self._files = files
+        self._claims = claims
+        self._on_disconnect: OnDisconnect = on_disconnect
+
+    def chat_model(self, name: str) -> ServedModel:
+        """Raises:
+        InvalidRequest: this dialect has no such model.
+        """
+        served = self._service.registry.names.get(name)
+        if served is None or not self._claims(served):
+            raise _invalid_model(name)
+        return served
+
+    def model_for(self, name: str, kind: MediaKind) -> ServedModel:
+        """Raises:
+        InvalidRequest: there is no such model, or it makes something else.
+        """
+        try:
+            served = self._service.model(name)
+        except ModelNotFound:
+            raise _invalid_model(name) from None
+        if not served.makes(kind):
+            article = "an" if kind == MediaKind.IMAGE else "a"
+            raise InvalidRequest(f"Model {name} is not {article} {kind} model", param="model")
+        return served
+
+    async def make(
+        self, request: HTTPRequest, order: Order, *, stream: bool, async_mode: bool = False
+    ) -> Response[Any]:
+        """Submit the order and answer in one of the three ways."""
+        served = self.model_for(order.model, order.kind)
+        prompt = self._read(order)
+        character: Character | None = None
+        if order.video is None:
+            job = await self._submit(request, order, prompt, served)
+        else:
+            character = await self._create(request, order.video, order.timestamps, temporary=True)
+            try:
+                job = await self._submit(request, order, prompt, served, character)
+            finally:
+                # The job has its own copy of the picture.
+                await self._service.delete_character(character.username)
+        if async_mode:
+            message = f"The task was accepted; ask GET /v1/tasks/{task_id(job)} for its result."
+            return Response(Accepted(task_id=task_id(job), task_type=order.task_type, message=message))
+        events = job_events(
+            self._service,
+            job,
+            opening=_opening(order, prompt, character),
+            content=lambda done: content_of(done, self.links(request, done)),
+            on_disconnect=self._on_disconnect,
+        )
+        return await answer(request, order.model, events, stream=stream)
+
+    async def make_character(
+        self, request: HTTPRequest, video: str, timestamps: str, *, model: str, stream: bool
+    ) -> Response[Any]:
+        character = await self._create(request, video, timestamps, temporary=False)
+        return await answer(request, model, _introduced(character), stream=stream)
+
+    def links(self, request: HTTPRequest, job: Job) -> list[str]:
+        return [self._files.absolute(request, f"/v1/files/{name}") for name in self._files.names(job)]
+
+    def _read(self, order: Order) -> Prompt:
+        """Raises:
+        InvalidRequest: something is blank, or no storyboard where there should be one.
+        """
+        for field in ("prompt", "image", "video", "remix_target_id"):
+            require(getattr(order, field), field)
+        prompt = read_prompt(order.prompt, self._service.styles, shots=order.kind == MediaKind.VIDEO)
+        require(prompt.text, "prompt")
+        if order.needs_storyboard and not prompt.storyboard:
+            raise InvalidRequest(
+                "prompt holds no shots; write it as [5.0s]first shot [5.0s]second shot.", param="prompt"
+            )
+        return prompt
+
+    async def _create(
+        self, request: HTTPRequest, video: str, timestamps: str, *, temporary: bool
+    ) -> Character:
+        require(video, "video")
+        start, end = parse_timestamps(timestamps)
+        creation = self._service.create_character(
+            media_source(video), start=start, end=end, client=client_of(request.scope), temporary=temporary
+        )
+        try:
+            return await while_connected(request.receive, creation)
+        except InvalidRequest as error:
+            error.param = error.param or "video"
+            raise
+
+    async def _submit(
+        self,
+        request: HTTPRequest,
+        order: Order,
+        prompt: Prompt,
+        served: ServedModel,
+        character: Character | None = None,
+    ) -> Job:
+        # The name promises its size, whatever an input's; the length is the name's by default.
+        defaults = served.spec.defaults
+        remix = order.remix_target_id
+        submission = Submission(
+            dialect=self._dialect,
+            request=GenerationRequest(
+                model=order.model,
+                task=_task(order),
+                prompt=prompt.text,
+                width=defaults.width,
+                height=defaults.height,
+                seed=order.seed,
+                style=(order.style or "").lower() or prompt.style or None,
+                storyboard=prompt.storyboard,
+            ),
+            client=client_of(request.scope),
+            media={"image": media_source(order.image)} if order.image else {},
+            request_id=request_id_of(request.scope),
+            remix_of=find_share_id(remix) or remix if remix else "",
+            characters=(*((character.username,) if character else ()), *prompt.mentions),
+            require_worker=True,
+        )
+        try:
+            job = await self._service.submit(submission)
+        except NoWorker as error:
+            raise NoWorker(
+                f"No available tokens for {order.kind} generation. {error.message}",
+                retry_after=error.retry_after,
+            ) from error
+        except PlanRequired as error:
+            refusal = PlanRequired(f"No available Pro tokens. {error.message}", plan=error.plan)
+            refusal.param = None
+            raise refusal from error
+        structlog.contextvars.bind_contextvars(job_id=job.id)
+        return job
+
+
+def _invalid_model(name: str) -> InvalidRequest:
+    return InvalidRequest(f"Invalid model: {name[:100]}", param="model")
+
+
+def _task(order: Order) -> Task:
+    if order.kind == MediaKind.IMAGE:
+        return Task.IMAGE_TO_IMAGE if order.image else Task.TEXT_TO_IMAGE
+    return Task.IMAGE_TO_VIDEO if order.image else Task.TEXT_TO_VIDEO
+
+
+def _opening(order: Order, prompt: Prompt, character: Character | None) -> Sequence[str]:
+    said: list[str] = []
+    if order.image:
+        said.append("The image was received.\n")
+    if character:
+        said.append(_recognised(character))
+    if order.remix_target_id:
+        said.append("The video to be remixed was found.\n")
+    if prompt.storyboard:
+        said.append(f"A storyboard of {len(prompt.storyboard)} shots was detected.\n")
+    return said
+
+
+def _recognised(character: Character) -> str:
+    return f"✨ 角色已识别: {character.display_name} (@{character.username})\n"
+
+
+async def _introduced(character: Character) -> Events:
+    yield Progress(BEGINS)
+    yield Progress(_recognised(character))
+    yield Result(f"角色创建成功，角色名@{character.username}")  # the document's own comma

@@ -1,0 +1,1 @@
+"""The dialect wan21-submit."""

@@ -1,0 +1,21 @@
+"""wan21-submit's error bodies: ``{"detail": …}``, a reason or a list of the fields that are wrong."""
+
+from typing import Any
+
+from litestar import Response
+
+from framegate.server.dialects.wan21_submit.schemas import DetailItem, ErrorBody, Failure
+from framegate.server.errors.error_info import Problem
+from framegate.server.errors.field_errors import FieldError
+from framegate.server.requests.bodies import HTTPRequest
+
+
+def error_response(request: HTTPRequest, problem: Problem) -> Response[Any]:
+    del request
+    if problem.field_errors:
+        return Response(ErrorBody([_item(error) for error in problem.field_errors]), status_code=422)
+    return Response(ErrorBody(Failure(reason=problem.message)), status_code=problem.status)
+
+
+def _item(error: FieldError) -> DetailItem:
+    return DetailItem(error.kind, [error.source, *error.location], error.message, error.input)

@@ -1,0 +1,1 @@
+"""The dialect wan22-predict."""

@@ -1,0 +1,62 @@
+"""Between wan22-predict's wire and the core. Pure."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from framegate.core.jobs import Job
+from framegate.core.ports import Base64Source, MediaSource, UrlSource
+from framegate.core.types import GenerationRequest, Task
+from framegate.server.dialects.wan22_predict.schemas import Details, PredictRequest
+from framegate.server.errors.field_errors import FieldError
+
+
+def rules(values: Mapping[str, Any]) -> Iterable[FieldError]:
+    """What a field's own type can't say."""
+    frames = values.get("num_frames")
+    if frames is not None and frames % 4 != 1:
+        yield FieldError(("num_frames",), "multiple_of", "Input should be 4n+1 (25, 29, 33, …, 121)", frames)
+    if values.get("image_url") is not None and values.get("image_base64") is not None:
+        yield FieldError(
+            ("image_base64",), "value_error", "Give either image_url or image_base64, not both", "…"
+        )
+
+
+def generation(model: str, body: PredictRequest) -> GenerationRequest:
+    with_image = body.image_url is not None or body.image_base64 is not None
+    return GenerationRequest(
+        model=model,
+        task=Task.IMAGE_TO_VIDEO if with_image else Task.TEXT_TO_VIDEO,
+        prompt=body.prompt,
+        negative_prompt=body.negative_prompt,
+        width=body.width,
+        height=body.height,
+        num_frames=body.num_frames,
+        fps=float(body.fps),
+        num_inference_steps=body.num_inference_steps,
+        guidance_scale=body.guidance_scale,
+        seed=body.seed,
+    )
+
+
+def media(body: PredictRequest) -> dict[str, MediaSource]:
+    if body.image_url is not None:
+        return {"image": UrlSource(body.image_url)}
+    if body.image_base64 is not None:
+        return {"image": Base64Source(body.image_base64)}
+    return {}
+
+
+def details(job: Job) -> Details:
+    """From the shots that ran, after everything was fitted to the model."""
+    shot = job.shots[0]
+    return Details(
+        prompt=shot.prompt,
+        negative_prompt=shot.negative_prompt,
+        height=shot.height,
+        width=shot.width,
+        num_frames=sum(part.frames_kept for part in job.shots),
+        num_inference_steps=shot.num_inference_steps,
+        guidance_scale=shot.guidance_scale,
+        fps=int(shot.fps) if shot.fps.is_integer() else shot.fps,
+        seed=job.seed,
+    )

@@ -1,0 +1,1 @@
+"""Turn exceptions into responses."""

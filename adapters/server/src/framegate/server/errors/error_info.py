@@ -1,0 +1,146 @@
+"""From any exception to what a dialect has to tell its client. The one place with HTTP status codes for
+errors of the core."""
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+from litestar.exceptions import HTTPException, ValidationException
+from msgspec import Struct
+from msgspec.structs import replace
+
+from framegate.core import errors
+from framegate.server.errors.field_errors import FieldError, InvalidFields, parameter_error
+
+
+class Problem(Struct, frozen=True, kw_only=True):
+    """An error, ready to be rendered in a dialect's own body.
+
+    ``code`` is stable (`framegate.core.errors`), ``param`` names a request field in Framegate's vocabulary,
+    ``retry_after`` is seconds. ``headers`` belong on the response whatever its body looks like.
+    ``error`` is the exception itself where it is one of the core's.
+    """
+
+    status: int
+    code: str
+    message: str
+    param: str | None = None
+    field_errors: tuple[FieldError, ...] = ()
+    retry_after: int | None = None
+    headers: Mapping[str, str] = {}
+    error: errors.FramegateError | None = None
+
+
+class UnsupportedContentType(errors.InvalidRequest):
+    code = "unsupported_content_type"
+
+
+class ForeignOrigin(errors.PermissionDenied):
+    """A web page of somewhere else, or a name that was rebound to this host."""
+
+    code = "foreign_origin"
+
+
+class TimedOut(errors.FramegateError):
+    """A waiting call has waited long enough; its job was cancelled."""
+
+    code = "timed_out"
+
+
+class ClientGone(errors.FramegateError):
+    """A waiting call's client has hung up; its job was cancelled, and nobody reads the answer."""
+
+    code = "client_gone"
+
+
+class ServerStopping(errors.Unavailable):
+    """A waiting call is still open when the server's time to finish is over."""
+
+    def __init__(self) -> None:
+        super().__init__("The server is shutting down; try again shortly.")
+
+
+# The first class of an error's ancestry that is listed decides.
+_STATUS: Mapping[type[errors.FramegateError], int] = {
+    UnsupportedContentType: 415,
+    errors.InvalidRequest: 400,
+    errors.NotFound: 404,
+    errors.JobExists: 409,
+    errors.IdempotencyMismatch: 409,
+    errors.Unauthorized: 401,
+    errors.PermissionDenied: 403,
+    errors.KeyLimitReached: 429,
+    errors.Busy: 503,
+    errors.JobCancelled: 409,
+    TimedOut: 504,
+    ClientGone: 499,
+}
+_HTTP_CODES = {
+    400: "invalid_request",
+    401: "unauthorized",
+    403: "permission_denied",
+    404: "not_found",
+    405: "method_not_allowed",
+    413: "body_too_large",
+}
+
+
+def problem_of(exc: Exception, parameters: Mapping[str, Any] | None = None) -> Problem:
+    """Every exception has one; what is not ours is an internal error without details. ``parameters`` are the
+    types of the handler's, by name."""
+    match exc:
+        case errors.ConfigError() | errors.FramegateError(code="internal_error"):
+            return _INTERNAL
+        case errors.FramegateError():
+            return _from_core(exc)
+        case HTTPException() if exc.status_code < 500:
+            return _from_litestar(exc, parameters or {})
+        case _:
+            return _INTERNAL
+
+
+_INTERNAL = Problem(status=500, code="internal_error", message="Internal error.")
+
+
+def _from_core(error: errors.FramegateError) -> Problem:
+    status = next((_STATUS[kind] for kind in type(error).__mro__ if kind in _STATUS), 500)
+    problem = Problem(status=status, code=error.code, message=error.message, param=error.param, error=error)
+    match error:
+        case InvalidFields():
+            return replace(problem, field_errors=error.errors)
+        case errors.Busy():
+            headers = {"Retry-After": str(error.retry_after)}
+            return replace(problem, retry_after=error.retry_after, headers=headers)
+        case errors.Unauthorized():
+            return replace(problem, headers={"WWW-Authenticate": "Bearer"})
+        case _:
+            return problem
+
+
+def _from_litestar(exc: HTTPException, types: Mapping[str, Any]) -> Problem:
+    status = exc.status_code
+    phrase = HTTPStatus(status).phrase
+    message = {
+        404: "Not Found",
+        405: "Method Not Allowed",
+        413: "The request body is too large.",
+    }.get(status, exc.detail or phrase)
+    headers = {"Allow": allow} if (allow := (exc.headers or {}).get("allow")) else {}
+    found: tuple[FieldError, ...] = ()
+    if isinstance(exc, ValidationException) and isinstance(exc.extra, list):
+        items: list[Mapping[str, str]] = exc.extra
+        found = tuple(
+            parameter_error(
+                item["key"], item.get("source", "query"), item["message"], types.get(item["key"], Any)
+            )
+            for item in items
+            if "key" in item
+        )
+        message = " ".join(error.sentence for error in found) or message
+    return Problem(
+        status=status,
+        code=_HTTP_CODES.get(status, "invalid_request"),
+        message=message,
+        field_errors=found,
+        headers=headers,
+    )

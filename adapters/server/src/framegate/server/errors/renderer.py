@@ -1,0 +1,73 @@
+"""Every error in the words of the dialect whose path it happened at."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import structlog
+from litestar import Request, Response
+from litestar.types import Receive, Scope, Send
+from msgspec import Struct
+from msgspec.structs import replace
+
+from framegate.server.auth.keys import DIALECT_OPT
+from framegate.server.errors.error_info import ForeignOrigin, Problem, problem_of
+from framegate.server.mounting import Mounted, owned_paths
+from framegate.server.request_log import request_id_of
+from framegate.server.requests.bodies import HTTPRequest
+
+log = structlog.get_logger(__name__)
+
+
+class NeutralError(Struct, frozen=True):
+    """What answers where no dialect does."""
+
+    detail: str
+    code: str
+
+
+class ErrorRenderer:
+    """Litestar's exception handler for the whole app."""
+
+    def __init__(self, mounted: Sequence[Mounted]) -> None:
+        self._by_name = {entry.spec.name: entry for entry in mounted}
+        self._owned = sorted(
+            ((path, entry) for entry in mounted for path in owned_paths(entry, mounted)),
+            key=lambda pair: -len(pair[0]),
+        )
+
+    def __call__(self, request: Request[Any, Any, Any], exc: Exception) -> Response[Any]:
+        problem = problem_of(exc, _parameter_types(request.scope))
+        if problem.status == 500 and problem.error is None:
+            log.error("request_failed", exc_info=exc)
+            problem = replace(problem, message=f"Internal error. (request {request_id_of(request.scope)})")
+        return self._render(request, problem)
+
+    async def refuse(self, scope: Scope, receive: Receive, send: Send, error: ForeignOrigin) -> None:
+        """Answer for a middleware that lets a request not through."""
+        request: HTTPRequest = Request(scope, receive, send)
+        response: Any = self._render(request, problem_of(error))
+        await response.to_asgi_response(app=None, request=request)(scope, receive, send)
+
+    def _render(self, request: HTTPRequest, problem: Problem) -> Response[Any]:
+        entry = self._dialect_of(request.scope)
+        if entry is None:
+            body = NeutralError(problem.message, problem.code)
+            response: Response[Any] = Response(body, status_code=problem.status)
+        else:
+            response = entry.dialect.error_response(request, problem)
+        for name, value in problem.headers.items():
+            response.headers.setdefault(name, value)
+        return response
+
+    def _dialect_of(self, scope: Scope) -> Mounted | None:
+        if "route_handler" in scope and (name := scope["route_handler"].opt.get(DIALECT_OPT)):
+            return self._by_name[name]
+        path = scope["path"].rstrip("/") + "/"
+        return next((entry for owned, entry in self._owned if path.startswith(owned.rstrip("/") + "/")), None)
+
+
+def _parameter_types(scope: Scope) -> Mapping[str, Any]:
+    if "route_handler" not in scope:
+        return {}
+    parameters = scope["route_handler"].parsed_fn_signature.parameters
+    return {name: definition.annotation for name, definition in parameters.items()}

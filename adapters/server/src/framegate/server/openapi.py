@@ -1,0 +1,161 @@
+"""``/docs`` and ``/openapi.json``, without a single link to the outside."""
+
+from collections.abc import Sequence
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from litestar import Litestar, Response, get
+from litestar.handlers import HTTPRouteHandler
+from litestar.openapi import OpenAPIConfig
+from litestar.openapi.plugins import JsonRenderPlugin
+from litestar.openapi.spec import Components, SecurityScheme, Tag
+from litestar.params import FromPath
+from litestar.response import Redirect
+from litestar.routes import HTTPRoute
+
+from framegate.server.auth.keys import DIALECT_OPT
+from framegate.server.mounting import Mounted
+from framegate.server.requests.bodies import JSON, HTTPRequest, RequestBody, documented
+from framegate.server.requests.paths import has_trailing_slash
+from framegate.server.responses.files import FILES_OPT
+from framegate.server.responses.sse import STREAM_OPT
+from framegate.server.responses.static_files import load_assets, send_asset
+
+_STATIC = Path(__file__).parent / "static"
+# Swagger UI sets style attributes and draws its icons from data: URLs.
+_POLICY = "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; frame-ancestors 'none'"
+_REF = "#/components/schemas/{name}"
+_SCHEME = "bearer"
+
+
+def docs_routes(mounted: Sequence[Mounted], *, has_keys: bool) -> list[HTTPRouteHandler]:
+    assets = {**load_assets(_STATIC), **load_assets(_STATIC / "swagger-ui")}
+    by_name = {entry.spec.name: entry for entry in mounted}
+
+    @cache
+    def document(app: Litestar) -> bytes:
+        return msgspec.json.encode(openapi_document(app, by_name, has_keys=has_keys))
+
+    @get("/docs", include_in_schema=False)
+    async def docs(request: HTTPRequest) -> Response[bytes] | Redirect:
+        if has_trailing_slash(request.scope):
+            # The page's links are relative, so that it works below a proxy's prefix.
+            return Redirect("../docs")
+        return send_asset(request, assets, "docs.html", policy=_POLICY)
+
+    @get("/docs/{name:str}", include_in_schema=False)
+    async def docs_asset(request: HTTPRequest, name: FromPath[str]) -> Response[bytes]:
+        return send_asset(request, assets, name, policy=_POLICY)
+
+    @get("/openapi.json", include_in_schema=False)
+    async def openapi(request: HTTPRequest) -> Response[bytes]:
+        return Response(document(request.app), media_type="application/json")
+
+    return [docs, docs_asset, openapi]
+
+
+def openapi_config(mounted: Sequence[Mounted], *, has_keys: bool) -> OpenAPIConfig:
+    try:
+        own_version = version("framegate-server")
+    except PackageNotFoundError:
+        own_version = "0"
+    scheme = SecurityScheme(type="http", scheme=_SCHEME, description="An API key of this server")
+    return OpenAPIConfig(
+        title="Framegate",
+        version=own_version,
+        summary="One server for image and video generation; every section is one API dialect",
+        tags=[
+            *(Tag(name=entry.spec.name, description=entry.spec.summary) for entry in mounted),
+            Tag(name="server", description="The server itself"),
+        ],
+        components=Components(security_schemes={_SCHEME: scheme} if has_keys else None),
+        # Litestar's own pages load their scripts from elsewhere; of them only this one is served.
+        path="/docs/schema",
+        render_plugins=[JsonRenderPlugin()],
+    )
+
+
+def openapi_document(app: Litestar, mounted: dict[str, Mounted], *, has_keys: bool) -> dict[str, Any]:
+    """Litestar's document, with the bodies that handlers read themselves and each dialect's error body."""
+    document = app.openapi_schema.to_schema()
+    schemas: dict[str, Any] = document.setdefault("components", {}).setdefault("schemas", {})
+    for route in app.routes:
+        if not isinstance(route, HTTPRoute):
+            continue
+        for handler in route.route_handlers:
+            for method in handler.http_methods:
+                operation = document["paths"].get(route.path_format, {}).get(method.lower())
+                if operation is not None:
+                    _complete(operation, handler, mounted, schemas, has_keys=has_keys)
+    for operations in document["paths"].values():
+        if "get" in operations:
+            # The same once more, without its body.
+            operations.pop("head", None)
+    return document
+
+
+def _complete(
+    operation: dict[str, Any],
+    handler: HTTPRouteHandler,
+    mounted: dict[str, Mounted],
+    schemas: dict[str, Any],
+    *,
+    has_keys: bool,
+) -> None:
+    # Litestar promises its own body for bad parameters; the dialect's is what is sent.
+    operation["responses"].pop("400", None)
+    if types := handler.opt.get(FILES_OPT):
+        binary = {"schema": {"type": "string", "format": "binary"}}
+        operation["responses"]["200"]["content"] = dict.fromkeys(types, binary)
+    if handler.opt.get(STREAM_OPT):
+        operation["responses"]["200"].setdefault("content", {})["text/event-stream"] = {
+            "schema": {"type": "string"}
+        }
+    if body := documented(handler.opt):
+        operation["requestBody"] = _request_body(body, schemas)
+    entry = mounted.get(handler.opt.get(DIALECT_OPT, ""))
+    if entry is None:
+        return
+    if entry.dialect.error_body is not None:
+        reference = _schema(entry.dialect.error_body, schemas)
+        operation["responses"]["default"] = {
+            "description": "Any error",
+            "content": {"application/json": {"schema": reference}},
+        }
+    if has_keys and entry.auth and not handler.opt.get("public"):
+        operation["security"] = [{_SCHEME: []}]
+
+
+def _request_body(body: RequestBody, schemas: dict[str, Any]) -> dict[str, Any]:
+    schema = plain = _schema(body.model, schemas)
+    if body.files:
+        name = schema["$ref"].rsplit("/", 1)[-1]
+        whole = {**schemas[name], "properties": {**schemas[name]["properties"]}}
+        for field in body.files:
+            whole["properties"][field] = {"type": "string", "format": "binary"}
+        needed = [*whole.get("required", ()), *(field for field, needed in body.files.items() if needed)]
+        whole["required"] = sorted(set(needed))
+        form_name = f"{name}Form" if body.or_json else name
+        schemas[form_name] = whole
+        schema = {"$ref": _REF.format(name=form_name)}
+    content: dict[str, Any] = {"schema": schema}
+    if body.examples:
+        content["examples"] = {
+            title.lower().replace(" ", "-"): {"summary": title, "value": value}
+            for title, value in body.examples.items()
+        }
+    forms = {body.content_type: content}
+    return {
+        "required": True,
+        "content": {JSON: {**content, "schema": plain}, **forms} if body.or_json else forms,
+    }
+
+
+def _schema(model: type[msgspec.Struct], schemas: dict[str, Any]) -> dict[str, Any]:
+    (reference,), components = msgspec.json.schema_components([model], ref_template=_REF)
+    for name, schema in components.items():
+        schemas.setdefault(name, schema)
+    return reference

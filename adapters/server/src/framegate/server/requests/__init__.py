@@ -1,0 +1,1 @@
+"""Read requests into a dialect's own types."""

@@ -1,0 +1,185 @@
+"""Reading a request's body into a dialect's own type, with every error listed.
+
+Strict where the body is JSON: a number is no string, ``5.0`` is no integer, an unknown field is an error
+if the type says so. Litestar's own parsing is lax and stops at the first error, so handlers take the
+request and call `read_json` or `read_form`; `documents` tells the API docs what they read.
+"""
+
+from collections.abc import Mapping
+from functools import cache
+from typing import Any, TypeAlias, TypeVar, cast
+
+import msgspec
+from litestar import Request
+from litestar.datastructures import FormMultiDict, State, UploadFile
+from litestar.exceptions import ClientException, InternalServerException
+from msgspec import Struct
+from msgspec.structs import asdict, fields
+
+from framegate.core.errors import InvalidMedia
+from framegate.server.errors.error_info import ClientGone, UnsupportedContentType
+from framegate.server.errors.field_errors import (
+    FieldError,
+    InvalidFields,
+    Rules,
+    body_errors,
+    shortened,
+    value_errors,
+)
+
+HTTPRequest: TypeAlias = Request[Any, Any, State]
+Model = TypeVar("Model", bound=Struct)
+
+JSON = "application/json"
+MULTIPART = "multipart/form-data"
+FORMS = (MULTIPART, "application/x-www-form-urlencoded")
+_OPT = "request_body"
+
+
+class RequestBody(Struct, frozen=True):
+    """What a handler reads, for the API docs. ``files`` are a form's uploads: name → is it required. With
+    ``or_json`` the form may as well be JSON, without files."""
+
+    model: type[Struct]
+    content_type: str
+    examples: Mapping[str, Any]
+    files: Mapping[str, bool]
+    or_json: bool = False
+
+
+def documents(
+    model: type[Struct],
+    examples: Mapping[str, Any] | None = None,
+    *,
+    content_type: str = JSON,
+    files: Mapping[str, bool] | None = None,
+    or_json: bool = False,
+) -> dict[str, Any]:
+    """The ``opt`` of a handler that reads ``model``; ``examples`` are bodies by their title."""
+    return {_OPT: RequestBody(model, content_type, examples or {}, files or {}, or_json)}
+
+
+def documented(opt: Mapping[str, Any]) -> RequestBody | None:
+    return opt.get(_OPT)
+
+
+async def read_json(request: HTTPRequest, model: type[Model], rules: Rules | None = None) -> Model:
+    """The body as ``model``. It is kept as ``request.state.body`` for error messages.
+
+    Raises:
+        InvalidFields: with all that is wrong.
+        UnsupportedContentType: the header says it is something else than JSON.
+    """
+    kind = request.content_type[0]
+    if kind and kind != JSON and not (kind.startswith("application/") and kind.endswith("+json")):
+        raise UnsupportedContentType(f"The body should be JSON (Content-Type: {JSON}), not {kind[:100]!r}.")
+    try:
+        raw = await request.body()
+    except InternalServerException as error:
+        raise ClientGone("The client has gone before its request was whole.") from error  # says Litestar
+    try:
+        body = cast(Model, _decoder(model).decode(raw))
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise InvalidFields(body_errors(raw, model, error, rules)) from None
+    if rules and (found := list(rules(asdict(body)))):
+        raise InvalidFields(found)
+    request.state.body = body
+    return body
+
+
+@cache
+def _decoder(model: type[Struct]) -> msgspec.json.Decoder[Struct]:
+    return msgspec.json.Decoder(model)
+
+
+async def read_form_values(request: HTTPRequest) -> FormMultiDict:
+    """A form's texts and uploads as they came.
+
+    Raises:
+        InvalidFields, UnsupportedContentType: as for `read_json`.
+    """
+    kind = request.content_type[0]
+    if kind not in FORMS:
+        raise UnsupportedContentType(
+            f"The body should be a form (Content-Type: {MULTIPART}), not {kind[:100]!r}."
+        )
+    try:
+        return await request.form()
+    except InternalServerException as error:
+        raise ClientGone("The client has gone before its request was whole.") from error  # says Litestar
+    except (ClientException, UnicodeDecodeError, LookupError, ValueError) as error:
+        if isinstance(error, ClientException) and error.status_code != 400:
+            raise
+        what = "The body is no valid form"
+        if "segment count" in str(error.__context__):  # Litestar hides what its parser says
+            what = f"The form has more than {request.app.multipart_form_part_limit} fields"
+        raise InvalidFields([FieldError((), "form_invalid", what)]) from None
+
+
+async def read_form(
+    request: HTTPRequest,
+    model: type[Model],
+    files: Mapping[str, bool],
+    rules: Rules | None = None,
+) -> tuple[Model, dict[str, UploadFile]]:
+    """A form's fields as ``model`` and its uploads by name. An empty text for a field that is no text
+    means that the field was left out, as browsers send it.
+
+    Raises:
+        InvalidFields, UnsupportedContentType: as for `read_json`.
+    """
+    form = await read_form_values(request)
+    texts: dict[str, Any] = {}
+    uploads: dict[str, UploadFile] = {}
+    found: list[FieldError] = []
+    for name in dict.fromkeys(form.keys()):
+        values: list[Any] = form.getall(name)
+        if len(values) > 1:
+            found.append(FieldError((name,), "value_error", "This field is given more than once"))
+        elif isinstance(values[0], UploadFile):
+            uploads[name] = values[0]
+        else:
+            texts[name] = values[0]
+    for name, required in files.items():
+        if isinstance(text := texts.pop(name, None), str) and text:
+            found.append(FieldError((name,), "file_type", "This should be an uploaded file", shortened(text)))
+        elif required and name not in uploads:
+            found.append(FieldError((name,), "missing", "This file is required"))
+    strings = {info.encode_name for info in fields(model) if _takes_text(info.type)}
+    texts = {name: text for name, text in texts.items() if text or name in strings}
+    found += [
+        FieldError((name,), "extra_forbidden", "There is no such file field")
+        for name in uploads
+        if name not in files
+    ]
+    repeated = {error.location[0] for error in found}
+    found += [
+        error
+        for error in value_errors(texts, model, rules, strict=False)
+        if error.location[0] not in repeated
+    ]
+    if found:
+        raise InvalidFields(found)
+    body = msgspec.convert(texts, model, strict=False)
+    request.state.body = body
+    return body, uploads
+
+
+def _takes_text(annotation: Any) -> bool:
+    try:
+        msgspec.convert("x", annotation)
+    except msgspec.ValidationError as error:
+        return "got `str`" not in str(error)
+    return True
+
+
+async def upload_bytes(upload: UploadFile, field: str, max_bytes: int) -> bytes:
+    """The content of an upload.
+
+    Raises:
+        InvalidMedia: it is larger than ``max_bytes``.
+    """
+    data = await upload.read(max_bytes + 1)
+    if len(data) > max_bytes:
+        raise InvalidMedia(f"The file is larger than {max_bytes:,} bytes.", param=field)
+    return data

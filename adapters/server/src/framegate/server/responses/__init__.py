@@ -1,0 +1,1 @@
+"""Send files, streams and results of waiting calls."""

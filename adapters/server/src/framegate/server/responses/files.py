@@ -1,0 +1,82 @@
+"""Results as downloads: Range (single, suffix, several), HEAD, ETag, If-None-Match, If-Range."""
+
+import asyncio
+import re
+from pathlib import Path
+from typing import Any, cast
+
+from litestar.types import ASGIApp
+from starlette.responses import FileResponse, RedirectResponse, Response
+
+from framegate.core.errors import ArtifactGone
+from framegate.core.service import JobService
+from framegate.core.types import Artifact
+from framegate.server.requests.bodies import HTTPRequest
+
+FILES_OPT = "file_types"
+_SPAN = r"[ \t]*(?:\d{1,100}-\d{0,100}|-\d{1,100})[ \t]*"
+_RANGES = re.compile(rf"bytes={_SPAN}(?:,{_SPAN})*", re.ASCII | re.IGNORECASE)
+_UNSAFE = re.compile(r"[^\w.() -]")
+_HEADERS = {"X-Content-Type-Options": "nosniff", "Cache-Control": "private"}
+
+
+def sends_files(*content_types: str) -> dict[str, Any]:
+    """The ``opt`` of a handler that answers with files of these types, for the API docs."""
+    return {FILES_OPT: content_types}
+
+
+async def send_artifact(
+    request: HTTPRequest, service: JobService, artifact: Artifact, *, name: str, inline: bool = False
+) -> ASGIApp:
+    """The answer to a GET or HEAD of a result; ``name`` is what a browser saves it as.
+
+    Raises:
+        ArtifactGone: it was removed after its retention.
+    """
+    if link := await service.result_link(artifact, method=request.method):
+        return cast(ASGIApp, RedirectResponse(link, headers={"Cache-Control": "no-store"}))
+    path = await service.result_path(artifact)
+    return await send_file(request, path, artifact.content_type, name=name, inline=inline)
+
+
+async def send_file(
+    request: HTTPRequest, path: Path, content_type: str, *, name: str, inline: bool = False
+) -> ASGIApp:
+    try:
+        stat = await asyncio.to_thread(path.stat)
+    except FileNotFoundError:
+        raise ArtifactGone("The result was removed: its retention time is over.") from None
+    response = FileResponse(
+        path,
+        media_type=content_type,
+        filename=safe_name(name),
+        content_disposition_type="inline" if inline else "attachment",
+        stat_result=stat,
+        headers=_HEADERS,
+    )
+    etag = response.headers["etag"]
+    if _none_match(request.headers.get("if-none-match"), etag):
+        kept = {name: response.headers[name] for name in ("etag", "last-modified", "cache-control")}
+        return cast(ASGIApp, Response(status_code=304, headers=kept))
+    if not _is_range(request.headers.get("range", "")):
+        # RFC 9110, 14.2: as if there were none, where Starlette refuses.
+        request.scope["headers"] = [pair for pair in request.scope["headers"] if pair[0] != b"range"]
+    return cast(ASGIApp, response)  # one protocol, typed by two frameworks
+
+
+def safe_name(name: str) -> str:
+    """The last part of ``name``, without what a header or a file system could trip over."""
+    return _UNSAFE.sub("_", name.rpartition("/")[2]).strip(". ")[-150:] or "result"
+
+
+def _is_range(header: str) -> bool:
+    """Is it a well-formed range of bytes, by RFC 9110, 14.1.2?"""
+    bounds = re.findall(r"(\d+)-(\d+)", header) if _RANGES.fullmatch(header) else None
+    return bounds is not None and all(int(first) <= int(last) for first, last in bounds)
+
+
+def _none_match(header: str | None, etag: str) -> bool:
+    if header is None:
+        return False
+    tags = [tag.strip().removeprefix("W/") for tag in header.split(",")]
+    return "*" in tags or etag in tags

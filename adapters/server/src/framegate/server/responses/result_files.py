@@ -1,0 +1,70 @@
+"""Result files by names that nobody guesses, and links to them."""
+
+import re
+from collections.abc import Sequence
+
+from litestar.exceptions import NotFoundException
+from litestar.types import ASGIApp
+
+from framegate.core.jobs import Job
+from framegate.core.types import Artifact, MediaKind
+from framegate.server.dialect import DialectContext
+from framegate.server.requests.bodies import HTTPRequest
+from framegate.server.responses.files import send_artifact
+
+_NAME = re.compile(r"(?P<job>[0-9a-f]{32})_(?P<number>[1-9]\d{0,3})\.[a-z0-9]{3,4}")
+_AUTHORITY = re.compile(r"[A-Za-z0-9.:\[\]_-]+")
+_SUFFIXES = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp", "video/mp4": "mp4"}
+
+
+class ResultFiles:
+    """The results of one dialect. Their names hold the job's id, which was drawn at random: whoever was given
+    one may fetch the file without a key, as the ``src`` of a page's ``<video>`` must. ``at_root``: their
+    paths have no prefix."""
+
+    def __init__(self, context: DialectContext, *, at_root: bool = False) -> None:
+        self._service = context.service
+        self._dialect = context.name
+        self._base = context.public_url
+        self._prefix = "" if at_root else context.prefix
+
+    def names(self, job: Job) -> Sequence[str]:
+        return [_name(job, number, made) for number, made in enumerate(job.artifacts, start=1)]
+
+    def absolute(self, request: HTTPRequest, path: str) -> str:
+        """A link that works from where the request came from."""
+        return f"{self._base or own_host(request)}{self._prefix}{path}"
+
+    async def send(self, request: HTTPRequest, name: str) -> ASGIApp:
+        """The answer to a GET or HEAD of the file. The name is looked up, never joined into a path.
+
+        Raises:
+            NotFoundException: there is no such file.
+            ArtifactGone: it was removed after its retention.
+        """
+        match = _NAME.fullmatch(name)
+        if match is None:
+            raise NotFoundException
+        job = await self._service.get(match["job"])
+        number = int(match["number"])
+        if job.dialect != self._dialect or number > len(job.artifacts):
+            raise NotFoundException
+        artifact = job.artifacts[number - 1]
+        if name != _name(job, number, artifact):
+            raise NotFoundException
+        return await send_artifact(request, self._service, artifact, name=name, inline=True)
+
+
+def own_host(request: HTTPRequest) -> str:
+    """Scheme and host as the client wrote them, with the path below which a proxy mounts this server."""
+    scope = request.scope
+    host = request.headers.get("host", "")
+    if not _AUTHORITY.fullmatch(host):
+        name, port = scope["server"] or ("localhost", None)
+        host = f"{name}:{port}" if port else name
+    return f"{scope['scheme']}://{host}{scope.get('root_path', '').rstrip('/')}"
+
+
+def _name(job: Job, number: int, artifact: Artifact) -> str:
+    other = "mp4" if artifact.kind == MediaKind.VIDEO else "png"
+    return f"{job.id}_{number}.{_SUFFIXES.get(artifact.content_type, other)}"

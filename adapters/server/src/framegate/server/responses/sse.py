@@ -1,0 +1,80 @@
+"""Server-sent events."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import aclosing, suppress
+from typing import Any, TypeVar
+
+from litestar import Request, Response
+from litestar.response.base import ASGIResponse
+from litestar.types import Receive, Scope, Send
+
+from framegate.server.errors.error_info import ClientGone, ServerStopping
+from framegate.server.responses.waiting import while_connected
+
+Item = TypeVar("Item")
+
+STREAM_OPT = "event_stream"
+STREAMS = {STREAM_OPT: True}
+"""The ``opt`` of a handler that may answer with an `EventStream`, for the API docs."""
+_HEADERS = [
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"cache-control", b"no-cache"),
+    (b"x-accel-buffering", b"no"),
+]
+
+
+class EventStream(Response[None]):
+    """Sends frames as they come. When the client hangs up the generator of frames is closed, within what it
+    is waiting for; when the server stops it is cancelled and may still yield last words."""
+
+    def __init__(self, frames: AsyncGenerator[bytes, None]) -> None:
+        super().__init__(None)
+        self._frames = frames
+
+    def to_asgi_response(self, app: Any, request: Request[Any, Any, Any], **_: Any) -> "_Sender":
+        return _Sender(self._frames)
+
+
+class _Sender(ASGIResponse):
+    __slots__ = ("_frames",)
+
+    def __init__(self, frames: AsyncGenerator[bytes, None]) -> None:
+        super().__init__()
+        self._frames = frames
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        # A server that stops cancels this task; the frames have had their last words, and it ends here.
+        with suppress(ClientGone, ServerStopping):
+            await while_connected(receive, self._send_all(send))
+
+    async def _send_all(self, send: Send) -> None:
+        async with aclosing(self._frames) as frames:
+            # From its first frame on the generator can clean up: no sooner is anything sent.
+            frame = await anext(frames)
+            await send({"type": "http.response.start", "status": 200, "headers": list(_HEADERS)})
+            await send({"type": "http.response.body", "body": frame, "more_body": True})
+            async for frame in frames:
+                await send({"type": "http.response.body", "body": frame, "more_body": True})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+async def with_pauses(items: AsyncGenerator[Item, None], seconds: float) -> AsyncGenerator[Item | None, None]:
+    """The items, and None whenever none came for that long."""
+    async with aclosing(items):
+        while True:
+            coming = asyncio.ensure_future(anext(items, _END))
+            try:
+                while not (await asyncio.wait({coming}, timeout=seconds))[0]:
+                    yield None
+            finally:
+                if not coming.done():
+                    coming.cancel()
+                    await asyncio.wait({coming})
+            item = coming.result()
+            if item is _END:
+                return
+            yield item
+
+
+_END: Any = object()

@@ -1,0 +1,74 @@
+"""Calls that stay open until their work is done."""
+
+import asyncio
+import contextlib
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+from litestar.types import Receive
+
+from framegate.core.errors import JobNotFound
+from framegate.core.jobs import Job
+from framegate.core.service import JobService
+from framegate.server.errors.error_info import ClientGone, ServerStopping, TimedOut
+from framegate.server.requests.bodies import HTTPRequest
+
+Made = TypeVar("Made")
+
+
+async def wait_for_job(request: HTTPRequest, service: JobService, job: Job, seconds: float) -> Job:
+    """The finished ``job``. It is cancelled when ``seconds`` are over, when the client hangs up, and
+    when the server stops. The request's body must have been read.
+
+    Raises:
+        TimedOut, ClientGone, ServerStopping: the job was cancelled.
+    """
+
+    async def finished() -> Job:
+        async with asyncio.timeout(seconds):
+            return await service.wait(job.id)
+
+    try:
+        return await while_connected(request.receive, finished())
+    except TimeoutError:
+        await cancel_job(service, job)
+        raise TimedOut(f"The job took longer than {seconds:g} s and was cancelled.") from None
+    except (ClientGone, ServerStopping):
+        await asyncio.shield(cancel_job(service, job))
+        raise
+
+
+async def while_connected(receive: Receive, work: Coroutine[Any, Any, Made]) -> Made:
+    """What ``work`` makes; it is cancelled, and has ended, when this raises.
+
+    Raises:
+        ClientGone: the client has hung up.
+        ServerStopping: the server cancels its open calls.
+    """
+    worker = asyncio.create_task(work)
+    watcher = asyncio.create_task(_disconnected(receive))
+    try:
+        try:
+            done, _ = await asyncio.wait({worker, watcher}, return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError:
+            if task := asyncio.current_task():
+                task.uncancel()  # the client is to get an answer
+            raise ServerStopping from None
+        if worker in done:
+            return worker.result()
+        raise ClientGone("The client has gone.")
+    finally:
+        for task in (worker, watcher):
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+
+async def cancel_job(service: JobService, job: Job) -> None:
+    with contextlib.suppress(JobNotFound):
+        await service.cancel(job.id)
+
+
+async def _disconnected(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass

@@ -1,0 +1,160 @@
+"""`framegate serve`: the API, and unless told otherwise Valkey and workers beside it."""
+
+import asyncio
+import signal
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, suppress
+from functools import partial
+
+import structlog
+import uvicorn
+from litestar import Litestar
+
+from framegate.cli.app_context import Parts, open_backstage
+from framegate.cli.supervisor import WorkerSupervisor
+from framegate.core.errors import ConfigError, FramegateError, Unavailable
+from framegate.server.app import create_app
+from framegate.server.auth.loopback_guard import is_loopback_host
+from framegate.server.listening import listen
+from framegate.server.webhooks.delivery_worker import open_courier
+from framegate.storage.connections import require_usable
+from framegate.storage.embedded import DataFolderLock, EmbeddedValkey
+from framegate.storage.jobs.store import ValkeyJobStore
+
+log = structlog.get_logger(__name__)
+
+_SWEEP_SECONDS = 1.0
+_VALKEY_LONGEST_PAUSE, _VALKEY_STABLE_SECONDS = 15.0, 5.0
+_PAUSE_AFTER_ERROR = 5.0
+
+
+def serve(parts: Parts, *, workers: int, worker_arguments: list[str]) -> None:
+    """Run until SIGTERM or SIGINT; call it from the main thread.
+
+    Raises:
+        ConfigError, Unavailable: it can't start.
+    """
+    server = parts.settings.server
+    if not parts.settings.auth.keys and not is_loopback_host(server.host):
+        raise ConfigError(
+            f"server.host: without keys this server answers on loopback only, not on {server.host}. "
+            "Add a key under [[auth.keys]], or set the host to 127.0.0.1."
+        )
+    with ExitStack() as stack:
+        valkey: EmbeddedValkey | None = None
+        if parts.embedded:
+            lock = DataFolderLock(server.data_path)
+            stack.callback(lock.release)
+            valkey = EmbeddedValkey(server.data_path)
+            valkey.start()
+            stack.callback(valkey.stop)
+        else:
+            require_usable(parts.queue_url)
+        asyncio.run(_serve(parts, valkey, workers, worker_arguments))
+
+
+async def _serve(
+    parts: Parts, valkey: EmbeddedValkey | None, workers: int, worker_arguments: list[str]
+) -> None:
+    settings = parts.settings.server
+    async with AsyncExitStack() as stack:
+        backstage = await stack.enter_async_context(open_backstage(parts))
+        courier = await stack.enter_async_context(open_courier(parts))
+        supervisor = WorkerSupervisor(worker_arguments, workers, grace=settings.shutdown_grace)
+
+        @asynccontextmanager
+        async def lifespan(_: Litestar) -> AsyncGenerator[None]:
+            supervisor.start()
+            running = [backstage.retention.run]
+            if workers:
+                running.append(partial(_sweep, backstage.store))
+            if courier is not None:
+                running.append(courier.run)
+            if valkey is not None:
+                running.append(partial(_keep_running, valkey))
+            tasks = [asyncio.create_task(_repeat(run)) for run in running]
+            try:
+                yield
+            finally:
+                await _end(tasks)
+                await supervisor.stop()
+
+        app = create_app(
+            service=backstage.service,
+            settings=parts.settings,
+            dialects=parts.plugins.dialects,
+            lifespan=[lifespan],
+        )
+        config = uvicorn.Config(
+            app,
+            host=settings.host,
+            port=settings.port,
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=max(1, round(settings.shutdown_grace)),
+        )
+        listener = listen(settings.host, settings.port)
+        host, port = listener.getsockname()[:2]
+        log.info("listening", url=f"http://{host}:{port}", docs=f"http://{host}:{port}/docs")
+        uvicorn_server = uvicorn.Server(config)
+
+        def end(*_: object) -> None:
+            uvicorn_server.should_exit = True
+            supervisor.wind_down()  # what runs may end while the answers that wait for it are still open
+
+        # uvicorn raises the signals that ended it once more, for the handlers that were there before:
+        # with the default ones this process would die before Valkey and the workers are stopped.
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, end)
+        await uvicorn_server.serve(sockets=[listener])
+
+
+async def _end(tasks: Iterable[asyncio.Task[None]]) -> None:
+    pending = set(tasks)
+    while pending:
+        for task in pending:
+            task.cancel()
+        # Once more for who was in a call of redis-py just then: it may swallow a cancel.
+        _, pending = await asyncio.wait(pending, timeout=1.0)
+
+
+async def _repeat(run: Callable[[], Awaitable[None]]) -> None:
+    """Run what never ends by itself, again after an error that it didn't foresee."""
+    while True:
+        try:
+            await run()
+        except Exception as error:
+            log.error("background_task_failed", restart_in=_PAUSE_AFTER_ERROR, exc_info=error)
+        await asyncio.sleep(_PAUSE_AFTER_ERROR)
+
+
+async def _sweep(store: ValkeyJobStore) -> None:
+    """Look after dead workers as every worker does, for the time in which the only one is started again."""
+    while True:
+        with suppress(Unavailable):
+            if lost := await store.sweep():
+                log.warning("jobs_of_dead_workers_taken", count=lost)
+        await asyncio.sleep(_SWEEP_SECONDS)
+
+
+async def _keep_running(valkey: EmbeddedValkey) -> None:
+    """Start Valkey again should it end. Meanwhile callers are told to come back, and workers wait."""
+    pause, started = 0.0, time.monotonic()
+    while True:
+        await asyncio.sleep(0.5)
+        if not valkey.ended:
+            continue
+        if time.monotonic() - started > _VALKEY_STABLE_SECONDS:
+            pause = 0.0
+        log.error("valkey_ended", restart_in=pause)
+        await asyncio.sleep(pause)
+        pause = min(max(pause * 2, 1.0), _VALKEY_LONGEST_PAUSE)
+        started = time.monotonic()
+        try:
+            valkey.launch()
+            while not valkey.is_up():  # noqa: ASYNC110  # nothing but its answer tells of it
+                await asyncio.sleep(0.05)
+        except FramegateError as error:
+            log.error("valkey_start_failed", reason=error.message)

@@ -1,0 +1,1 @@
+"""Notify receivers that a video has ended."""

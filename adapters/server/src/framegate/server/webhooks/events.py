@@ -1,0 +1,81 @@
+"""What receivers are sent: events as the OpenAI SDK knows them, signed as Standard Webhooks says."""
+
+import base64
+import hashlib
+import hmac
+import os
+from collections.abc import Mapping, Sequence
+
+import msgspec
+from msgspec import Struct
+
+from framegate.core.errors import ConfigError
+from framegate.core.jobs import JobState
+from framegate.core.options import EnvSecret
+from framegate.storage.webhook_deliveries import Delivery
+
+MARK = "whsec_"
+KEY_BYTES = range(24, 65)
+
+_TYPES = {JobState.SUCCEEDED: "video.completed", JobState.FAILED: "video.failed"}
+
+
+class _Data(Struct, frozen=True):
+    id: str
+
+
+class _Event(Struct, frozen=True, kw_only=True):
+    id: str
+    object: str = "event"
+    type: str
+    created_at: int
+    data: _Data
+
+
+def event_body(delivery: Delivery) -> bytes:
+    return msgspec.json.encode(
+        _Event(
+            id=delivery.event,
+            type=_TYPES[delivery.outcome],
+            created_at=delivery.created_at,
+            data=_Data(delivery.job_id),
+        )
+    )
+
+
+class Signer:
+    """Signs with every one of ``secrets``, so that receivers can change over in their own time.
+
+    Raises:
+        ConfigError: a variable is not set, or holds something else than a secret.
+    """
+
+    def __init__(self, secrets: Sequence[EnvSecret]) -> None:
+        self._keys = [_read_secret(secret.env) for secret in secrets]
+
+    def headers(self, message_id: str, timestamp: int, body: bytes) -> Mapping[str, str]:
+        """``timestamp``: when this attempt is made, in seconds since the epoch."""
+        signed = b"%b.%d.%b" % (message_id.encode(), timestamp, body)
+        signatures = [hmac.digest(key, signed, hashlib.sha256) for key in self._keys]
+        return {
+            "webhook-id": message_id,
+            "webhook-timestamp": str(timestamp),
+            "webhook-signature": " ".join(f"v1,{base64.b64encode(mac).decode()}" for mac in signatures),
+        }
+
+
+def _read_secret(variable: str) -> bytes:
+    text = os.environ.get(variable, "")
+    if not text:
+        raise ConfigError(f"webhooks.secret: the environment variable {variable} is not set.")
+    try:
+        key = base64.b64decode(text.removeprefix(MARK), validate=True)
+    except ValueError:
+        key = b""
+    if not text.startswith(MARK) or len(key) not in KEY_BYTES:
+        raise ConfigError(
+            f"webhooks.secret: the environment variable {variable} does not hold {MARK} and the base64 "
+            f"of {KEY_BYTES[0]} to {KEY_BYTES[-1]} bytes, as "
+            f'`echo "{MARK}$(openssl rand -base64 32)"` makes one.'
+        )
+    return key

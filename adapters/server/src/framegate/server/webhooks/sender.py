@@ -1,0 +1,81 @@
+"""One attempt at a delivery. The receiver is a stranger: where it is and what it answers may be hostile."""
+
+import asyncio
+import time
+from collections.abc import Mapping
+from email.utils import parsedate_to_datetime
+
+import aiohttp
+from msgspec import Struct
+from yarl import URL
+
+from framegate.media.network.addresses import DialPolicy, Guard
+from framegate.media.network.fetch import REFUSALS
+from framegate.media.network.sessions import guarded_session
+
+HEADERS = {"Content-Type": "application/json", "User-Agent": "Framegate"}
+
+
+class Answer(Struct, frozen=True):
+    """``retry_after``: in how many seconds the receiver wants to be asked again; 0 if it does not say."""
+
+    status: int
+    retry_after: float = 0.0
+
+
+class Unanswered(Exception):
+    """There was no answer; the text says why, without addresses."""
+
+
+class WebhookSender:
+    """Dials what ``policy`` lets it dial, and gives an attempt ``timeout`` seconds."""
+
+    def __init__(self, policy: DialPolicy, *, timeout: float) -> None:
+        self.timeout = timeout
+        self._policy = policy
+
+    async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Answer:
+        """The answer's head. Its body is not read, and redirects are answers like others.
+
+        Raises:
+            Unanswered: there was none in time.
+        """
+        target = URL(url, encoded=True)
+        guard = self._policy.guard(target.raw_host or "")
+        try:
+            async with (
+                asyncio.timeout(self.timeout),
+                guarded_session(guard, HEADERS) as session,
+                session.post(target, data=body, headers=headers, allow_redirects=False) as response,
+            ):
+                answer = Answer(response.status, _retry_after(response.headers.get("Retry-After", "")))
+                response.close()
+                return answer
+        except TimeoutError:
+            raise Unanswered(f"no answer within {self.timeout:g} s") from None
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            # ValueError: host names and headers that aiohttp and its parsers trip over.
+            raise Unanswered(_reason(error, guard)) from None
+
+
+def _retry_after(text: str) -> float:
+    """Seconds from a Retry-After header, which holds a number of them or a date; 0 if it holds neither."""
+    try:
+        seconds = int(text) if text.isdecimal() else parsedate_to_datetime(text).timestamp() - time.time()
+        return max(0.0, float(seconds))
+    except (ValueError, OverflowError):
+        return 0.0
+
+
+def _reason(error: Exception, guard: Guard) -> str:
+    match error:
+        case aiohttp.ClientConnectorDNSError():
+            return "its host could not be resolved"
+        case aiohttp.ClientSSLError():
+            return "no secure connection"
+        case aiohttp.ClientConnectorError() if guard.refusal is not None:
+            return f"it leads to {REFUSALS[guard.refusal]}"
+        case aiohttp.ClientConnectorError():
+            return "it can't be reached"
+        case _:
+            return "it gave no proper HTTP answer"

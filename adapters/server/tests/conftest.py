@@ -1,0 +1,29 @@
+"""The HTTP app on ports in memory, behind a real socket."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from tests.support.http_stand import Stand, StandMaker, start_stand
+
+
+@pytest.fixture
+def make_stand(tmp_path: Path) -> Iterator[StandMaker]:
+    """Start the app on a free port: ``make_stand(options={"lightx2v": {...}}, auth={...}, max_queued=5)``."""
+    with ExitStack() as running:
+        yield partial(start_stand, running, tmp_path)
+
+
+@pytest.fixture(scope="module")
+def shared_stand(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
+    """One for all tests of a module that don't mind each other."""
+    with ExitStack() as running:
+        yield start_stand(running, tmp_path_factory.mktemp("shared"))
+
+
+@pytest.fixture
+def stand(make_stand: StandMaker) -> Stand:
+    return make_stand()

@@ -1,0 +1,195 @@
+"""One attempt, and what a hostile URL or receiver can make of it."""
+
+import asyncio
+import socket
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from email.utils import formatdate
+from typing import Any
+
+import pytest
+
+from framegate.media.network.addresses import DialPolicy
+from framegate.server.webhooks.sender import Answer, Unanswered, WebhookSender
+from tests.support.receiving import Received, StartReceiver
+
+LOOPBACK = ("127.0.0.1",)
+
+
+def send(url: str, *, allow: Sequence[str] = LOOPBACK, timeout: float = 10.0) -> Answer:
+    sender = WebhookSender(DialPolicy(allow), timeout=timeout)
+    return asyncio.run(sender.post(url, b'{"a":1}', {"webhook-id": "evt_1"}))
+
+
+def send_to_socket(answer: bytes, *, endless: bool = False, timeout: float = 10.0) -> Answer:
+    """Send to a server that writes ``answer``, whatever it is told, and hangs up or goes on for ever."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(answer)
+        with suppress(ConnectionError):
+            await writer.drain()
+            while endless:
+                writer.write(bytes(65536))
+                await writer.drain()
+        writer.close()
+
+    async def run() -> Answer:
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        async with server:
+            port = server.sockets[0].getsockname()[1]
+            sender = WebhookSender(DialPolicy(LOOPBACK), timeout=timeout)
+            return await sender.post(f"http://127.0.0.1:{port}/", b"{}", {})
+
+    return asyncio.run(run())
+
+
+def resolve_to(monkeypatch: pytest.MonkeyPatch, *answers: Sequence[str]) -> None:
+    """Let the name server give one answer after the other, the last one for ever."""
+    left = list(answers)
+
+    def getaddrinfo(host: str, port: int, *args: Any, **kwargs: Any) -> list[tuple[Any, ...]]:
+        addresses = left.pop(0) if len(left) > 1 else left[0]
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port)) for address in addresses]
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+
+
+def test_what_arrives(start_receiver: StartReceiver) -> None:
+    receiver = start_receiver(lambda _: (202, {"Set-Cookie": "a=1"}))
+    assert send(f"{receiver.url}/hooks/a%2Fb?key=%20x+y") == Answer(202)
+    [received] = receiver.received
+    assert received.path == "/hooks/a%2Fb?key=%20x+y"
+    assert received.body == b'{"a":1}'
+    assert received.headers["content-type"] == "application/json"
+    assert received.headers["user-agent"] == "Framegate"
+    assert received.id == "evt_1"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://127.0.0.1:{port}/",
+        "http://127.1:{port}/",
+        "http://2130706433:{port}/",
+        "http://0x7f000001:{port}/",
+        "http://0177.0.0.1:{port}/",
+        "http://0.0.0.0:{port}/",
+        "http://localhost:{port}/",
+        "http://localhost.:{port}/",
+        "http://[::1]:{port}/",
+        "http://[::ffff:127.0.0.1]:{port}/",
+        "http://[64:ff9b::7f00:1]:{port}/",
+        "http://169.254.169.254/latest/meta-data/",
+        "https://127.0.0.1:{port}/",
+    ],
+)
+def test_private_addresses_are_told_nothing(url: str, start_receiver: StartReceiver) -> None:
+    receiver = start_receiver()
+    with pytest.raises(Unanswered) as failed:
+        send(url.format(port=receiver.port), allow=[])
+    assert receiver.received == []
+    assert "127.0" not in str(failed.value)
+
+
+def test_a_name_is_checked_when_it_is_dialled(
+    start_receiver: StartReceiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It meant an open address when it was asked for first, and a closed one later."""
+    receiver, other = start_receiver(), start_receiver(host="127.0.0.2")
+    resolve_to(monkeypatch, ["127.0.0.1"], ["127.0.0.2"])
+    assert send(f"http://rebinding.example:{receiver.port}/").status == 200
+    with pytest.raises(Unanswered, match="not public"):
+        send(f"http://rebinding.example:{other.port}/")
+    assert len(receiver.received) == 1
+    assert other.received == []
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_redirects_are_not_followed(status: int, start_receiver: StartReceiver) -> None:
+    other = start_receiver()
+    receiver = start_receiver(lambda _: (status, {"Location": f"{other.url}/"}))
+    assert send(receiver.url) == Answer(status)
+    assert other.received == []
+
+
+def test_proxies_of_the_environment_are_not_used(
+    start_receiver: StartReceiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    assert send(start_receiver().url).status == 200
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [
+        ("120", 120),
+        ("0", 0),
+        ("-5", 0),
+        ("soon", 0),
+        ("9" * 400, 0),
+        ("9" * 5000, 0),
+        ("٣", 3),
+        ("Wed, 21 Oct 2015 07:28:00 GMT", 0),
+        ("Wed, 99 Oct 9999 99:99:99 GMT", 0),
+    ],
+)
+def test_when_it_wants_to_be_asked_again(header: str, seconds: float, start_receiver: StartReceiver) -> None:
+    head = f"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\nRetry-After: {header}\r\n\r\n"
+    assert send_to_socket(head.encode()) == Answer(503, seconds)
+
+
+def test_a_date_to_be_asked_again(start_receiver: StartReceiver) -> None:
+    receiver = start_receiver(lambda _: (429, {"Retry-After": formatdate(time.time() + 90, usegmt=True)}))
+    assert 85 < send(receiver.url).retry_after <= 90
+
+
+def test_a_slow_receiver_is_left(start_receiver: StartReceiver) -> None:
+    def dawdle(_: Received) -> int:
+        time.sleep(5)
+        return 200
+
+    receiver = start_receiver(dawdle)
+    started = time.monotonic()
+    with pytest.raises(Unanswered, match=r"no answer within 0\.3 s"):
+        send(receiver.url, timeout=0.3)
+    assert time.monotonic() - started < 4
+
+
+def test_bodies_are_not_read() -> None:
+    started = time.monotonic()
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: 1000000000000\r\n\r\n"
+    assert send_to_socket(head, endless=True) == Answer(200)
+    assert time.monotonic() - started < 5
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"220 mail.example ESMTP\r\n",
+        b"",
+        b"HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nX: " + b"a" * 100_000 + b"\r\n\r\n",
+    ],
+)
+def test_broken_answers(answer: bytes) -> None:
+    with pytest.raises(Unanswered, match="no proper HTTP answer"):
+        send_to_socket(answer)
+
+
+def test_why_nobody_answered(start_receiver: StartReceiver, monkeypatch: pytest.MonkeyPatch) -> None:
+    receiver = start_receiver()
+    with pytest.raises(Unanswered, match=r"no secure connection"):
+        send(receiver.url.replace("http:", "https:"))
+    receiver.stop()
+    with pytest.raises(Unanswered, match="can't be reached"):
+        send(receiver.url)
+
+    def fail(*args: Any, **kwargs: Any) -> None:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", fail)
+    with pytest.raises(Unanswered, match="could not be resolved"):
+        send("http://nowhere.example/")

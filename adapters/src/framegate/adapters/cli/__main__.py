@@ -1,3 +1,0 @@
-from framegate.adapters.cli import main
-
-main()

@@ -1,1 +1,0 @@
-"""Pictures, videos and sound: fetched from URLs, checked, decoded, encoded, joined."""

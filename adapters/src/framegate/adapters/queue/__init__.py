@@ -1,1 +1,0 @@
-"""Dramatiq, and the worker process that runs jobs."""

@@ -1,1 +1,0 @@
-"""Where jobs and files are kept."""

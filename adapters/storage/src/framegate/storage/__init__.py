@@ -1,0 +1,1 @@
+"""Keep jobs in Valkey, and their files in a folder or a bucket."""

@@ -1,0 +1,1 @@
+"""Stores for input and result files."""

@@ -1,0 +1,187 @@
+"""Result and input files in an S3 bucket, for hosts that share no folder."""
+
+import datetime
+import os
+import shutil
+import time
+import uuid
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager, suppress
+from mimetypes import guess_type
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import obstore
+from msgspec import Struct
+from obstore.exceptions import BaseError
+from obstore.store import S3Store
+
+from framegate.core.errors import ConfigError, NotFound, Unavailable
+from framegate.storage.artifacts.file_cache import FileCache, local_name
+from framegate.storage.artifacts.workdirs import clear_abandoned, fresh_folder
+
+if TYPE_CHECKING:
+    from obstore.store import S3Config
+
+_SECONDS = datetime.timedelta(seconds=1)
+_RETRY_FOR = 30 * _SECONDS
+_TIMEOUT = 60 * _SECONDS
+
+
+class BucketAccess(Struct, frozen=True):
+    """How a bucket is reached; what is empty comes from the usual ``AWS_…`` variables, or from the role of
+    the machine. ``endpoint`` is the URL of an S3 server other than Amazon's."""
+
+    endpoint: str = ""
+    region: str = ""
+    access_key_id: str = ""
+    secret_access_key: str = ""
+
+
+class BucketStore:
+    """The `ArtifactStore` in the bucket and below the prefix of ``url`` ("s3://bucket/prefix").
+
+    An object appears when its upload is complete, so nobody sees half of one. ``folder`` holds what is being
+    made, and copies of what is being downloaded, at most ``cache_bytes`` of them. With ``redirect`` clients
+    download from the bucket itself, by signed URLs.
+
+    Methods raise `Unavailable` when the bucket can't be reached or refuses the access.
+    """
+
+    def __init__(
+        self, url: str, access: BucketAccess, folder: Path, *, cache_bytes: int, redirect: bool
+    ) -> None:
+        self._cache = FileCache(folder / "cache", max_bytes=cache_bytes)
+        self._work = folder / "work"
+        self._redirect = redirect
+        config: S3Config = {}
+        if access.endpoint:
+            config["endpoint"] = access.endpoint
+        if access.region:
+            config["region"] = access.region
+        if access.access_key_id:
+            config["access_key_id"] = access.access_key_id
+            config["secret_access_key"] = access.secret_access_key
+        try:
+            self._bucket = S3Store.from_url(
+                url,
+                config=config,
+                client_options={"allow_http": access.endpoint.startswith("http://"), "timeout": _TIMEOUT},
+                retry_config={"max_retries": 5, "retry_timeout": _RETRY_FOR},
+            )
+        except (BaseError, ValueError) as error:
+            raise ConfigError(f"storage: the bucket {url} can't be used: {_first_line(error)}.") from None
+
+    def check(self) -> None:
+        """Raises:
+        Unavailable: files can't be written and read.
+        """
+        key = f"probes/{uuid.uuid4().hex}"
+        with _reached():
+            obstore.put(self._bucket, key, b"")
+            obstore.head(self._bucket, key)
+            obstore.delete(self._bucket, key)
+
+    def put(self, source: Path, key: str) -> int:
+        size = source.stat().st_size
+        with _reached():
+            obstore.put(self._bucket, key, source, attributes={"Content-Type": _content_type(key)})
+        source.unlink()
+        return size
+
+    def path(self, key: str) -> Path | None:
+        with _reached():
+            try:
+                found = obstore.head(self._bucket, key)
+            except FileNotFoundError:
+                self._cache.drop(key)
+                return None
+        path = self._cache.find(key)
+        if path is None:
+            scratch = self.workdir(f"download-{uuid.uuid4().hex}")
+            try:
+                made = self.fetch(key, scratch)
+                if made is None:
+                    return None
+                path = self._cache.add(key, made)
+            finally:
+                shutil.rmtree(scratch, ignore_errors=True)
+        # With the object's own time every host gives a file the same ETag.
+        with suppress(FileNotFoundError):
+            os.utime(path, (time.time(), found["last_modified"].timestamp()))
+        return path
+
+    def fetch(self, key: str, folder: Path) -> Path | None:
+        path = folder / local_name(key)
+        if path.is_file():
+            return path
+        with _reached():
+            try:
+                stream = obstore.get(self._bucket, key).stream()
+            except FileNotFoundError:
+                return None
+            part = path.with_name(f"part-{uuid.uuid4().hex}")
+            with part.open("wb") as file:
+                for chunk in stream:
+                    file.write(chunk)
+        return part.replace(path)
+
+    def link(self, key: str, *, method: str, seconds: float) -> str | None:
+        if not self._redirect:
+            return None
+        with _reached():
+            try:
+                obstore.head(self._bucket, key)
+            except FileNotFoundError:
+                raise NotFound("There is no such file.") from None
+            return obstore.sign(self._bucket, "HEAD" if method == "HEAD" else "GET", key, seconds * _SECONDS)
+
+    def copy(self, key: str, new_key: str) -> None:
+        with _reached():
+            try:
+                obstore.copy(self._bucket, key, new_key)
+            except FileNotFoundError:
+                raise NotFound("There is no such file.") from None
+
+    def delete(self, key: str) -> None:
+        self._cache.drop(key)
+        with _reached(), suppress(FileNotFoundError):
+            obstore.delete(self._bucket, key)
+
+    def workdir(self, name: str) -> Path:
+        return fresh_folder(self._work / name)
+
+    def keys_before(self, moment: float) -> Iterator[str]:
+        with _reached():
+            for page in obstore.list(self._bucket, chunk_size=1000):
+                for entry in page:
+                    if entry["last_modified"].timestamp() < moment:
+                        yield entry["path"]
+
+    def tidy(self, *, unused_for: float) -> None:
+        self._cache.tidy(unused_for)
+        clear_abandoned(self._work)
+
+
+@contextmanager
+def _reached() -> Generator[None]:
+    try:
+        yield
+    except FileNotFoundError as error:  # who asks for a file has caught that it is missing
+        raise Unavailable("The storage has no such bucket.") from error
+    except BaseError as error:
+        raise Unavailable(_explain(error)) from error
+
+
+def _explain(error: BaseError) -> str:
+    if isinstance(error, obstore.exceptions.PermissionDeniedError | obstore.exceptions.UnauthenticatedError):
+        return "The storage refuses this server's access."
+    return "The storage can't be reached right now; try again shortly."
+
+
+def _content_type(key: str) -> str:
+    return guess_type(key)[0] or "application/octet-stream"
+
+
+def _first_line(error: Any) -> str:
+    return str(error).strip().partition("\n")[0].rstrip(".")

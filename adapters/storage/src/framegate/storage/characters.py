@@ -1,0 +1,70 @@
+"""Characters in Valkey. They stay until somebody removes them; temporary ones are swept as well."""
+
+from collections.abc import Sequence
+from typing import cast
+
+import msgspec
+import redis.asyncio
+
+from framegate.core.characters import Character
+from framegate.storage import scripts
+from framegate.storage.connections import outages_as_unavailable
+from framegate.storage.jobs.records import PREFIX
+
+_ALL = f"{PREFIX}characters"
+_TEMPORARY = f"{PREFIX}characters:temporary"
+_decoder = msgspec.json.Decoder(Character)
+
+
+class ValkeyCharacterStore:
+    """The `CharacterStore` of production."""
+
+    def __init__(self, client: redis.asyncio.Redis) -> None:
+        self._client = client
+        self._add = client.register_script(scripts.ADD_CHARACTER)
+
+    async def close(self) -> None:
+        await self._client.aclose()
+
+    async def add(self, character: Character) -> bool:
+        arguments: list[str | bytes | float] = [
+            character.username,
+            msgspec.json.encode(character),
+            character.created_at,
+            "1" if character.temporary else "",
+        ]
+        with outages_as_unavailable():
+            return bool(await self._add(keys=[PREFIX], args=arguments))
+
+    async def get(self, username: str) -> Character | None:
+        with outages_as_unavailable():
+            text = cast("str | None", await self._client.get(_key(username)))
+        return _decoder.decode(text) if text else None
+
+    async def list(self, *, owner: str | None) -> Sequence[Character]:
+        with outages_as_unavailable():
+            names = cast("list[str]", await self._client.zrange(_ALL, 0, -1, desc=True))
+            found = await self._get_many(names)
+        return [character for character in found if owner is None or character.owner == owner]
+
+    async def delete(self, username: str) -> None:
+        with outages_as_unavailable():
+            pipeline = self._client.pipeline(transaction=True)
+            pipeline.delete(_key(username))
+            for index in (_ALL, _TEMPORARY):
+                pipeline.zrem(index, username)
+            await pipeline.execute()
+
+    async def temporary_before(self, created: float) -> Sequence[Character]:
+        """The temporary ones that were made before ``created`` (seconds since the epoch)."""
+        with outages_as_unavailable():
+            names = await self._client.zrange(_TEMPORARY, "-inf", created, byscore=True, offset=0, num=200)
+            return await self._get_many(cast("list[str]", names))
+
+    async def _get_many(self, names: Sequence[str]) -> Sequence[Character]:
+        texts = await self._client.mget([_key(name) for name in names]) if names else []
+        return [_decoder.decode(text) for text in texts if text]
+
+
+def _key(username: str) -> str:
+    return f"{PREFIX}character:{username}"

@@ -1,0 +1,227 @@
+"""Jobs in Valkey, as the API sees them."""
+
+import uuid
+from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import cast
+
+import msgspec
+import redis.asyncio
+
+from framegate.core.errors import IdempotencyMismatch, JobExists, KeyLimitReached, QueueFull
+from framegate.core.jobs import Job, JobState
+from framegate.core.ports import Limits, Once, Page, QueueCounts, WorkerInfo
+from framegate.storage import scripts
+from framegate.storage.connections import outages_as_unavailable
+from framegate.storage.jobs.change_feed import ChangeFeed
+from framegate.storage.jobs.records import PREFIX, decode_job, encode_job, is_shown
+from framegate.storage.jobs.submissions import entry, newcomer
+from framegate.storage.jobs.worker_store import sweep_arguments
+
+_PAGE = 200
+
+
+class ValkeyJobStore:
+    """The `JobStore` of production."""
+
+    def __init__(self, client: redis.asyncio.Redis) -> None:
+        self._client = client
+        self._feed = ChangeFeed(client)
+        self._foresee = client.register_script(scripts.CHECK_ADMISSION)
+        self._submit = client.register_script(scripts.SUBMIT)
+        self._cancel = client.register_script(scripts.CANCEL)
+        self._delete = client.register_script(scripts.DELETE)
+        self._position = client.register_script(scripts.QUEUE_POSITION)
+        self._files_removed = client.register_script(scripts.FILES_REMOVED)
+        self._forget = client.register_script(scripts.FORGET)
+        self._sweep = client.register_script(scripts.SWEEP)
+
+    async def close(self) -> None:
+        await self._feed.close()
+        await self._client.aclose()
+
+    async def foresee(self, job_id: str, owner: str, *, limits: Limits, once: Once | None) -> Job | None:
+        new = newcomer(job_id, owner, limits, once)
+        with outages_as_unavailable():
+            outcome, found = await self._foresee(keys=[PREFIX], args=[msgspec.json.encode(new)])
+        _refuse(outcome, found, limits)
+        return await self.get(found) if outcome == "earlier" else None
+
+    async def submit(self, job: Job, *, limits: Limits, once: Once | None = None) -> Job:
+        arguments = [msgspec.json.encode(entry(job, limits, once)), encode_job(job)]
+        while True:
+            with outages_as_unavailable():
+                outcome, found = await self._submit(keys=[PREFIX], args=arguments)
+            _refuse(outcome, found, limits)
+            if outcome == "new":
+                return job
+            if earlier := await self.get(found):
+                return earlier
+            # It was deleted in between, and is not known any more.
+
+    async def get(self, job_id: str) -> Job | None:
+        with outages_as_unavailable():
+            fields = cast("dict[str, str]", await self._client.hgetall(_job_key(job_id)))
+        return decode_job(fields) if is_shown(fields) else None
+
+    async def find_result_name(self, owner: str, name: str) -> str | None:
+        with outages_as_unavailable():
+            return cast("str | None", await self._client.get(f"{PREFIX}result:{owner}:{name}"))
+
+    async def find_shared(self, share_id: str) -> str | None:
+        with outages_as_unavailable():
+            return cast("str | None", await self._client.get(f"{PREFIX}share:{share_id}"))
+
+    async def list(self, *, owner: str | None, states: Collection[JobState], limit: int) -> Sequence[Job]:
+        with outages_as_unavailable():
+            if owner is None and len(states) == 1:
+                return await self._newest(f"{PREFIX}state:{next(iter(states))}", states, limit)
+            return await self._newest(
+                f"{PREFIX}jobs" if owner is None else f"{PREFIX}owner:{owner}", states, limit
+            )
+
+    async def _newest(self, index: str, states: Collection[JobState], limit: int) -> Sequence[Job]:
+        jobs: list[Job] = []
+        start = 0
+        while len(jobs) < limit:
+            ids = cast("list[str]", await self._client.zrange(index, start, start + _PAGE - 1, desc=True))
+            jobs += [job for job in await self._get_many(ids) if not states or job.state in states]
+            if len(ids) < _PAGE:
+                break
+            start += _PAGE
+        return jobs[:limit]
+
+    async def _get_many(self, ids: Sequence[str], *, deleted: bool = False) -> Sequence[Job]:
+        pipeline = self._client.pipeline(transaction=False)
+        for job_id in ids:
+            pipeline.hgetall(_job_key(job_id))
+        records: list[Mapping[str, str]] = await pipeline.execute() if ids else []
+        return [decode_job(fields) for fields in records if is_shown(fields) or (deleted and fields)]
+
+    async def page(
+        self, collection: str, *, owner: str, after: str, limit: int, newest_first: bool
+    ) -> Page | None:
+        index = f"{PREFIX}collection:{owner}:{collection}"
+        start, end = ("+inf", "-inf") if newest_first else ("-inf", "+inf")
+        with outages_as_unavailable():
+            if after:
+                place = await self._place(owner, collection, after)
+                if place is None:
+                    return None
+                start = f"({place}"
+            ids = cast(
+                "list[str]",
+                await self._client.zrange(
+                    index, start, end, byscore=True, desc=newest_first, offset=0, num=limit + 1
+                ),
+            )
+            return Page(await self._get_many(ids[:limit]), len(ids) > limit)
+
+    async def _place(self, owner: str, collection: str, job_id: str) -> int | None:
+        score = await self._client.zscore(f"{PREFIX}collection:{owner}:{collection}", job_id)
+        if score is not None:
+            return int(score)
+        removed = await self._client.get(f"{PREFIX}removed:{owner}:{collection}:{job_id}")
+        return None if removed is None else int(removed)
+
+    async def installation(self) -> str:
+        """The name of this set of jobs among all that there are, for as long as Valkey remembers them."""
+        key = f"{PREFIX}installation"
+        with outages_as_unavailable():
+            await self._client.set(key, uuid.uuid4().hex, nx=True)
+            return cast("str", await self._client.get(key))
+
+    async def each(self) -> AsyncGenerator[Job]:
+        """Every job that has a record; one that comes or goes meanwhile may be among them or not."""
+        with outages_as_unavailable():
+            ids = cast("list[str]", await self._client.zrange(f"{PREFIX}jobs", 0, -1))
+            for start in range(0, len(ids), _PAGE):
+                for job in await self._get_many(ids[start : start + _PAGE]):
+                    yield job
+
+    async def queue_position(self, job: Job) -> int | None:
+        with outages_as_unavailable():
+            return cast("int | None", await self._position(keys=[PREFIX], args=[job.id]))
+
+    async def counts(self) -> QueueCounts:
+        pipeline = self._client.pipeline(transaction=False)
+        for state in JobState:
+            pipeline.zcard(f"{PREFIX}state:{state}")
+        with outages_as_unavailable():
+            return QueueCounts(*await pipeline.execute())
+
+    async def cancel(self, job_id: str) -> Job | None:
+        with outages_as_unavailable():
+            await self._cancel(keys=[PREFIX], args=[job_id])
+        return await self.get(job_id)
+
+    async def delete(self, job_id: str) -> Job | None:
+        with outages_as_unavailable():
+            before = await self._delete(keys=[PREFIX], args=[job_id])
+        fields = dict(zip(before[::2], before[1::2], strict=True))
+        return decode_job(fields) if fields else None
+
+    def changes(self, job_id: str) -> AbstractAsyncContextManager[AsyncGenerator[None, None]]:
+        return self._feed.watch(job_id)
+
+    async def workers(self) -> Sequence[WorkerInfo]:
+        with outages_as_unavailable():
+            ids = cast("set[str]", await self._client.smembers(f"{PREFIX}workers"))
+            found = await self._client.mget([f"{PREFIX}worker:{worker}" for worker in ids]) if ids else []
+        infos = [msgspec.json.decode(text, type=WorkerInfo) for text in found if text]
+        return sorted(infos, key=lambda info: (info.host, info.started_at))
+
+    async def finished_before(self, ended: float, limit: int = 200) -> Sequence[Job]:
+        """Jobs that ended before ``ended`` (seconds since the epoch) and still have their files, those that
+        were deleted while they ran among them."""
+        return await self._ended(f"{PREFIX}finished", ended, limit)
+
+    async def files_removed(self, job: Job) -> None:
+        """Note that the files of ``job`` are gone; its record stays for a while."""
+        with outages_as_unavailable():
+            await self._files_removed(keys=[PREFIX], args=[job.id, job.finished_at or 0.0])
+
+    async def records_before(self, ended: float, limit: int = 200) -> Sequence[Job]:
+        """Jobs that ended before ``ended``, whose files are gone."""
+        return await self._ended(f"{PREFIX}records", ended, limit)
+
+    async def forget(self, job: Job) -> None:
+        with outages_as_unavailable():
+            await self._forget(keys=[PREFIX], args=[job.id])
+
+    async def sweep(self) -> int:
+        """Take jobs from dead workers; their number."""
+        with outages_as_unavailable():
+            lost, _ = await self._sweep(keys=[PREFIX], args=sweep_arguments())
+        return int(lost)
+
+    async def _ended(self, index: str, ended: float, limit: int) -> Sequence[Job]:
+        with outages_as_unavailable():
+            ids = await self._client.zrange(index, "-inf", ended, byscore=True, offset=0, num=limit)
+            return await self._get_many(cast("list[str]", ids), deleted=True)
+
+
+def _refuse(outcome: str, found: str, limits: Limits) -> None:
+    """Raise what a script said against a new job, if anything."""
+    match outcome:
+        case "new" | "earlier":
+            return
+        case "mismatch":
+            raise IdempotencyMismatch(
+                "This idempotency key was used for another request; a new request needs a new key."
+            )
+        case "exists":
+            raise JobExists(f"There is a job with the id {found} already.", param="job_id")
+        case "full":
+            most = limits.max_queued
+            raise QueueFull(f"The queue is full ({most} jobs are waiting).", limit=most)
+        case "owner_full":
+            most = limits.owner_max_queued
+            raise KeyLimitReached(f"This key has {most} jobs waiting, which is its limit.")
+        case _:
+            most = limits.owner_max_active
+            raise KeyLimitReached(f"This key has {most} jobs at once, which is its limit.")
+
+
+def _job_key(job_id: str) -> str:
+    return f"{PREFIX}job:{job_id}"

@@ -1,0 +1,107 @@
+"""Jobs in Valkey, as a worker sees them: claim one, keep its lease, finish it."""
+
+from collections.abc import Collection
+from enum import StrEnum
+from typing import cast
+
+import msgspec
+import redis
+
+from framegate.core.jobs import MAX_ATTEMPTS, Job, JobError, JobState
+from framegate.core.ports import WorkerInfo
+from framegate.core.types import Artifact
+from framegate.storage import scripts
+from framegate.storage.jobs.records import PREFIX, decode_job
+
+LEASE_SECONDS = 6.0
+"""How long a worker may stay silent before its job is given to another."""
+
+SILENCE_SECONDS = 3.0
+"""Who sweeps does so every second. When nobody has for so long, Valkey was away or couldn't be reached, and
+every worker gets another lease to come back with what it runs."""
+
+_MOST_TICKETS_AT_ONCE = 32
+_WORKER_LOST = JobError("worker_lost", f"The worker died {MAX_ATTEMPTS} times while running this job.")
+
+
+class Verdict(StrEnum):
+    """What a worker is told when it beats."""
+
+    OK = "ok"
+    CANCEL = "cancel"
+    LOST = "lost"
+
+
+def sweep_arguments() -> list[str | float | bytes]:
+    """What the script that sweeps is told."""
+    lost = msgspec.json.encode(_WORKER_LOST)
+    return [MAX_ATTEMPTS, lost, _MOST_TICKETS_AT_ONCE, SILENCE_SECONDS, LEASE_SECONDS]
+
+
+class WorkerLeases:
+    """What one worker may do to jobs. Calls raise `redis.RedisError` while the server can't be reached; each
+    may be repeated."""
+
+    def __init__(self, client: redis.Redis, worker_id: str) -> None:
+        self._client = client
+        self._worker = worker_id
+        self._claim = client.register_script(scripts.CLAIM)
+        self._beat = client.register_script(scripts.HEARTBEAT)
+        self._finish = client.register_script(scripts.FINISH)
+        self._sweep = client.register_script(scripts.SWEEP)
+
+    def claim(self, queue: str, models: Collection[str]) -> Job | None:
+        """The next job of ``queue`` for one of ``models`` that the limits allow, now running here; None if
+        there is none."""
+        arguments: list[str | float | bytes] = [queue, self._worker, LEASE_SECONDS]
+        arguments.append(msgspec.json.encode(list(models)))
+        found = self._claim(keys=[PREFIX], args=arguments)
+        fields = dict(zip(found[::2], found[1::2], strict=True))
+        return decode_job(fields) if fields else None
+
+    def beat(self, job_id: str, attempt: int, progress: float | None = None, message: str = "") -> Verdict:
+        """Renew the lease, and tell how far the job is (0.0–1.0)."""
+        told = "" if progress is None else f"{progress:.6f}"
+        arguments: list[str | float] = [job_id, self._worker, attempt, LEASE_SECONDS, told, message]
+        return Verdict(self._beat(keys=[PREFIX], args=arguments))
+
+    def succeed(self, job: Job, artifacts: tuple[Artifact, ...]) -> JobState | None:
+        """The state in which the job is then: CANCELLED if that was asked before. None: it is another
+        worker's by now. Unless it is SUCCEEDED the caller removes the artifacts."""
+        return self._close(job.id, job.attempt, "succeeded", msgspec.json.encode(artifacts))
+
+    def fail(self, job: Job, error: JobError) -> JobState | None:
+        return self._close(job.id, job.attempt, "failed", msgspec.json.encode(error))
+
+    def leave(self, job: Job) -> JobState | None:
+        """Stop working on a job whose cancel was asked for."""
+        return self._close(job.id, job.attempt, "cancelled", b"")
+
+    def hand_back(self, job_id: str, attempt: int) -> JobState | None:
+        """Give the job back to the queue because this worker shuts down."""
+        return self._close(job_id, attempt, "handed_back", b"")
+
+    def _close(self, job_id: str, attempt: int, outcome: str, payload: bytes) -> JobState | None:
+        state = self._finish(keys=[PREFIX], args=[job_id, self._worker, attempt, outcome, payload])
+        return None if state == "lost" else JobState(state)
+
+    def sweep(self) -> tuple[int, int]:
+        """Take jobs from dead workers, and replace tickets that were lost: how many of each."""
+        lost, tickets = self._sweep(keys=[PREFIX], args=sweep_arguments())
+        return int(lost), int(tickets)
+
+    def announce(self, info: WorkerInfo) -> None:
+        """Tell that this worker lives; forgotten when not repeated within the lease."""
+        pipeline = self._client.pipeline(transaction=False)
+        pipeline.set(f"{PREFIX}worker:{info.id}", msgspec.json.encode(info), px=int(LEASE_SECONDS * 1000))
+        pipeline.sadd(f"{PREFIX}workers", info.id)
+        pipeline.execute()
+
+    def withdraw(self) -> None:
+        """Tell that this worker is gone, and forget those that went without a word."""
+        self._client.delete(f"{PREFIX}worker:{self._worker}")
+        known = sorted(cast("set[str]", self._client.smembers(f"{PREFIX}workers")))
+        alive = self._client.mget([f"{PREFIX}worker:{worker}" for worker in known]) if known else []
+        gone = [worker for worker, info in zip(known, alive, strict=True) if info is None]
+        if gone:
+            self._client.srem(f"{PREFIX}workers", *gone)

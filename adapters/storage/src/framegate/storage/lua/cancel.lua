@@ -1,0 +1,14 @@
+-- id → the state after it, or nothing
+local id = ARGV[1]
+local job = load(id)
+if not job or job.deleted ~= '' then return false end
+if job.state == 'queued' then
+  close(id, job, 'cancelled')
+  return 'cancelled'
+end
+if job.state == 'running' and job.cancel == '' then
+  redis.call('HSET', P .. 'job:' .. id, 'cancel', '1')
+  redis.call('PUBLISH', P .. 'cancel', id)
+  changed(id)
+end
+return job.state

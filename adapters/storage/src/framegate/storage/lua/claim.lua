@@ -1,0 +1,29 @@
+-- queue, worker, lease in seconds, the worker's models as JSON → the job's hash with its id, or nothing
+local queue, worker, lease, models = ARGV[1], ARGV[2], tonumber(ARGV[3]), {}
+for _, model in ipairs(cjson.decode(ARGV[4])) do models[model] = true end
+local function answer(id)
+  local fields = redis.call('HGETALL', P .. 'job:' .. id)
+  table.insert(fields, 'id')
+  table.insert(fields, id)
+  return fields
+end
+local held = redis.call('GET', P .. 'holds:' .. worker)
+if held then
+  local job = load(held)
+  if job and job.state == 'running' and job.worker == worker then
+    redis.call('ZADD', P .. 'leases', NOW + lease, held)
+    return answer(held)  -- the answer to an earlier claim was lost
+  end
+end
+local id = next_in(queue, models)
+if not id then return {} end
+local job = load(id)
+leave_lane(id, job)
+take_turn(job)
+enter_groups(id, job)
+redis.call('ZADD', P .. 'leases', NOW + lease, id)
+redis.call('SET', P .. 'holds:' .. worker, id, 'EX', 86400)
+redis.call('HSET', P .. 'job:' .. id, 'worker', worker, 'attempt', job.attempt + 1, 'started_at', NOW,
+  'progress', 0, 'message', '')
+set_state(id, job, 'queued', 'running')
+return answer(id)

@@ -1,0 +1,21 @@
+-- id → the job's hash as it was before, or nothing
+local id = ARGV[1]
+local job = load(id)
+if not job or job.deleted ~= '' then return {} end
+local key = P .. 'job:' .. id
+local before = redis.call('HGETALL', key)
+hide(id, job)
+redis.call('HSET', key, 'deleted', '1')
+job.deleted = '1'
+if job.state == 'queued' then
+  close(id, job, 'cancelled')
+elseif job.state == 'running' then
+  redis.call('HSET', key, 'cancel', '1')
+  redis.call('PUBLISH', P .. 'cancel', id)
+else
+  redis.call('HSET', key, 'finished_at', 0)
+  redis.call('ZREM', P .. 'records', id)
+  redis.call('ZADD', P .. 'finished', 0, id)
+end
+changed(id)
+return before

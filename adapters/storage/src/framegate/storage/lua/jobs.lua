@@ -1,0 +1,135 @@
+-- Every change of a job, each as one atomic Lua script. `framegate.core.jobs` says what they must do.
+--
+-- Keys, all below one prefix (no Redis Cluster: a script touches keys of many slots), beside those of `lanes`
+-- and `delivery_scripts`:
+--
+-- job:ID              hash: ``job`` (what never changes, as JSON), what the scripts need of it, and what changes
+-- jobs, owner:NAME, state:STATE, collection:OWNER:NAME    sorted sets of ids by order of submission
+-- once:OWNER:DIGEST   what is remembered of a submission, as JSON: its job's id, fingerprint, time and kind
+-- removed:OWNER:NAME:ID    for a day, the place in its collection of a job that was removed
+-- leases              sorted set of running ids by the time at which their worker counts as dead
+-- swept               when somebody last looked for dead workers
+-- finished, records   sorted sets of ids by end: whose files, and then whose records, are to be removed
+-- installation        the name of this set of jobs, which also marks its files
+-- holds:WORKER        the id that a worker runs
+-- result:OWNER:NAME   the newest id with that result name
+-- share:SHARE         the id with that share id
+-- character:NAME      a character as JSON, by its username
+-- characters, characters:temporary    sorted sets of usernames by creation: all, and those to be removed
+-- dq:…                Dramatiq's own keys (its namespace is PREFIX .. "dq")
+--
+-- Times are the server's clock: hosts need not agree on theirs.
+--
+-- A deleted job that still runs has its record, which nobody is shown, until its worker has left it. It then
+-- counts as ended in 1970, so that retention removes what is left at once.
+
+local function changed(id) redis.call('PUBLISH', P .. 'changed', id) end
+
+-- A message in the layout of Dramatiq's own enqueue; a contract test holds the two together.
+local function push_ticket(queue)
+  local id = 't' .. redis.call('INCR', P .. 'tickets')
+  redis.call('HSET', P .. 'dq:' .. queue .. '.msgs', id, cjson.encode({
+    queue_name = queue, actor_name = 'run_next_job', args = {queue}, kwargs = {},
+    options = {redis_message_id = id}, message_id = id,
+    message_timestamp = math.floor(NOW * 1000)}))
+  redis.call('RPUSH', P .. 'dq:' .. queue, id)
+end
+
+-- Tickets for waiting jobs that have none, but at most so many; their number.
+local function replace_tickets(queue, most)
+  local waiting = redis.call('ZCARD', P .. 'queued:' .. queue)
+  local missing = math.min(waiting - redis.call('LLEN', P .. 'dq:' .. queue), most)
+  for _ = 1, missing do push_ticket(queue) end
+  return math.max(missing, 0)
+end
+
+local function set_state(id, job, from, to)
+  redis.call('ZREM', P .. 'state:' .. from, id)
+  redis.call('ZADD', P .. 'state:' .. to, job.seq, id)
+  redis.call('HSET', P .. 'job:' .. id, 'state', to)
+  changed(id)
+end
+
+local function load(id)
+  local names = {'state', 'owner', 'queue', 'lane', 'attempt', 'worker', 'cancel', 'seq', 'progress',
+    'deleted', 'collection', 'result_name', 'share_id'}
+  local values = redis.call('HMGET', P .. 'job:' .. id, unpack(names))
+  if not values[1] then return nil end
+  local job = {}
+  for i, name in ipairs(names) do job[name] = values[i] or '' end
+  return job
+end
+
+local function wait_in_queue(id, job)
+  enter_lane(id, job)
+  redis.call('SADD', P .. 'queues', job.queue)
+  push_ticket(job.queue)
+end
+
+local function leave_worker(id, job)
+  redis.call('ZREM', P .. 'leases', id)
+  local held = P .. 'holds:' .. job.worker
+  if redis.call('GET', held) == id then redis.call('DEL', held) end
+  if leave_groups(id, job) then replace_tickets(job.queue, 1) end
+end
+
+local function close(id, job, to)
+  local ended = job.deleted == '' and NOW or 0
+  if job.state == 'queued' then leave_lane(id, job) else leave_worker(id, job) end
+  redis.call('HSET', P .. 'job:' .. id, 'finished_at', ended, 'message', '')
+  redis.call('ZADD', P .. 'finished', ended, id)
+  set_state(id, job, job.state, to)
+  if job.deleted == '' then owe_webhooks(id, job, to) end
+end
+
+local function requeue(id, job)
+  leave_worker(id, job)
+  redis.call('HSET', P .. 'job:' .. id, 'worker', '', 'progress', 0, 'message', '')
+  redis.call('HDEL', P .. 'job:' .. id, 'started_at')
+  wait_in_queue(id, job)
+  set_state(id, job, 'running', 'queued')
+end
+
+-- Take a job out of all that somebody could find it in.
+local function hide(id, job)
+  redis.call('ZREM', P .. 'jobs', id)
+  redis.call('ZREM', P .. 'owner:' .. job.owner, id)
+  -- Whoever pages through the collection and removes what a page ends with can still go on after it.
+  local place = job.owner .. ':' .. job.collection
+  if redis.call('ZREM', P .. 'collection:' .. place, id) == 1 then
+    redis.call('SET', P .. 'removed:' .. place .. ':' .. id, job.seq, 'EX', 86400)
+  end
+  local name = P .. 'result:' .. job.owner .. ':' .. job.result_name
+  if redis.call('GET', name) == id then redis.call('DEL', name) end
+  redis.call('DEL', P .. 'share:' .. job.share_id)
+end
+
+local function mark_of(new) return P .. 'once:' .. new.owner .. ':' .. new.once.digest end
+
+-- The job that a submission made before, if it is known: how the new one agrees with it, and its id.
+local function earlier(new)
+  local once = new.once
+  local text = once and redis.call('GET', mark_of(new))
+  if not text then return end
+  local mark = cjson.decode(text)
+  local first = redis.call('HMGET', P .. 'job:' .. mark.id, 'state', 'deleted')
+  if not first[1] or first[2] then return end
+  if not once['repeat'] and not (mark['repeat'] and NOW - mark.at <= once.age) then return end
+  return {mark.fingerprint == once.fingerprint and 'earlier' or 'mismatch', mark.id}
+end
+
+-- What stands against a new job, and the id of the job that does, if it is one.
+local function objection(new)
+  if redis.call('EXISTS', P .. 'job:' .. new.id) == 1 then return {'exists', new.id} end
+  local found, limits = earlier(new), new.limits
+  if found then return found end
+  if limits.max_queued > 0 and redis.call('ZCARD', P .. 'state:queued') >= limits.max_queued then
+    return {'full', ''}
+  end
+  local waiting = redis.call('SCARD', P .. 'queuedby:' .. new.owner)
+  if limits.owner_max_queued > 0 and waiting >= limits.owner_max_queued then return {'owner_full', ''} end
+  local running = redis.call('SCARD', P .. 'running:key:' .. new.owner)
+  if limits.owner_max_active > 0 and waiting + running >= limits.owner_max_active then
+    return {'owner_busy', ''}
+  end
+end

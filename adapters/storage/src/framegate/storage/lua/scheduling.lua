@@ -1,0 +1,128 @@
+-- The order in which waiting jobs are claimed : what `framegate.core.testing.scheduling` says, without looking at
+-- each of them.
+--
+-- A lane is a line of jobs that may be claimed equally: of one queue, one priority, one owner and one model,
+-- with the same running limits. Its name is just that, as JSON:
+-- ``["q-preview","0","alice",{"key:alice":2,"model:wan22":1},"wan22"]``.
+-- Only the head of a lane is looked at, so a claim costs the same whether ten jobs wait or ten thousand.
+--
+-- Keys below the prefix, where LEVEL is ``PRIORITY:QUEUE``:
+--
+-- queued:QUEUE        sorted set of all waiting ids by order of submission
+-- queuedby:OWNER      set of an owner's waiting ids
+-- levels:QUEUE        sorted set of the priorities at which jobs wait
+-- turns:LEVEL         sorted set of the owners that wait there, by when they were served last
+-- served:LEVEL        hash of all owners that were served there within a day, with when
+-- lanes:OWNER:LEVEL   set of the owner's lanes in which jobs wait
+-- lane:LANE           sorted set of a lane's ids by order of submission
+-- running:GROUP       set of the ids that run in a group of running limits
+
+local function level_of(lane) return lane[2] .. ':' .. lane[1] end
+
+local function enter_lane(id, job)
+  local lane = cjson.decode(job.lane)
+  local queue, priority, owner, level = lane[1], lane[2], lane[3], level_of(lane)
+  redis.call('ZADD', P .. 'queued:' .. queue, job.seq, id)
+  redis.call('SADD', P .. 'queuedby:' .. owner, id)
+  redis.call('ZADD', P .. 'lane:' .. job.lane, job.seq, id)
+  redis.call('SADD', P .. 'lanes:' .. owner .. ':' .. level, job.lane)
+  local served = redis.call('HGET', P .. 'served:' .. level, owner) or 0
+  redis.call('ZADD', P .. 'turns:' .. level, 'NX', served, owner)
+  redis.call('ZADD', P .. 'levels:' .. queue, priority, priority)
+end
+
+local function leave_lane(id, job)
+  local lane = cjson.decode(job.lane)
+  local queue, priority, owner, level = lane[1], lane[2], lane[3], level_of(lane)
+  local own = P .. 'lanes:' .. owner .. ':' .. level
+  redis.call('ZREM', P .. 'queued:' .. queue, id)
+  redis.call('SREM', P .. 'queuedby:' .. owner, id)
+  redis.call('ZREM', P .. 'lane:' .. job.lane, id)
+  if redis.call('EXISTS', P .. 'lane:' .. job.lane) == 1 then return end
+  redis.call('SREM', own, job.lane)
+  if redis.call('EXISTS', own) == 1 then return end
+  redis.call('ZREM', P .. 'turns:' .. level, owner)
+  if redis.call('EXISTS', P .. 'turns:' .. level) == 1 then return end
+  redis.call('ZREM', P .. 'levels:' .. queue, priority)
+end
+
+local function take_turn(job)
+  local lane = cjson.decode(job.lane)
+  local owner, level, turn = lane[3], level_of(lane), redis.call('INCR', P .. 'turns')
+  redis.call('HSET', P .. 'served:' .. level, owner, turn)
+  redis.call('EXPIRE', P .. 'served:' .. level, 86400)
+  redis.call('ZADD', P .. 'turns:' .. level, 'XX', turn, owner)
+end
+
+local function enter_groups(id, job)
+  for group in pairs(cjson.decode(job.lane)[4]) do redis.call('SADD', P .. 'running:' .. group, id) end
+end
+
+-- Whether others may have waited for this place.
+local function leave_groups(id, job)
+  local limited = false
+  for group, most in pairs(cjson.decode(job.lane)[4]) do
+    redis.call('SREM', P .. 'running:' .. group, id)
+    limited = limited or most > 0
+  end
+  return limited
+end
+
+-- Whether a worker that has ``models`` (a set) may take the head of a lane.
+local function is_open(lane, models)
+  local decoded = cjson.decode(lane)
+  if not models[decoded[5]] then return false end
+  for group, most in pairs(decoded[4]) do
+    if most > 0 and redis.call('SCARD', P .. 'running:' .. group) >= most then return false end
+  end
+  return true
+end
+
+local function next_of(owner, level, models)
+  local first, first_seq
+  for _, lane in ipairs(redis.call('SMEMBERS', P .. 'lanes:' .. owner .. ':' .. level)) do
+    local head = redis.call('ZRANGE', P .. 'lane:' .. lane, 0, 0, 'WITHSCORES')
+    local seq = tonumber(head[2])
+    if (not first or seq < first_seq) and is_open(lane, models) then first, first_seq = head[1], seq end
+  end
+  return first
+end
+
+local function next_in(queue, models)
+  for _, priority in ipairs(redis.call('ZREVRANGE', P .. 'levels:' .. queue, 0, -1)) do
+    local level = priority .. ':' .. queue
+    for _, owner in ipairs(redis.call('ZRANGE', P .. 'turns:' .. level, 0, -1)) do
+      local id = next_of(owner, level, models)
+      if id then return id end
+    end
+  end
+end
+
+-- Of the owner's jobs at a level, those up to a place in the order of submission.
+local function count_waiting(owner, level, upto)
+  local count = 0
+  for _, lane in ipairs(redis.call('SMEMBERS', P .. 'lanes:' .. owner .. ':' .. level)) do
+    count = count + redis.call('ZCOUNT', P .. 'lane:' .. lane, '-inf', upto)
+  end
+  return count
+end
+
+local function position_of(job)
+  local lane = cjson.decode(job.lane)
+  local queue, priority, owner, level = lane[1], lane[2], lane[3], level_of(lane)
+  local ahead = 0
+  for _, higher in ipairs(redis.call('ZRANGEBYSCORE', P .. 'levels:' .. queue, '(' .. priority, '+inf')) do
+    local above = higher .. ':' .. queue
+    for _, other in ipairs(redis.call('ZRANGE', P .. 'turns:' .. above, 0, -1)) do
+      ahead = ahead + count_waiting(other, above, '+inf')
+    end
+  end
+  local own = count_waiting(owner, level, job.seq)
+  -- Who comes before the owner is served once more until it is this job's turn.
+  local rounds = own
+  for _, other in ipairs(redis.call('ZRANGE', P .. 'turns:' .. level, 0, -1)) do
+    if other == owner then rounds = own - 1
+    else ahead = ahead + math.min(rounds, count_waiting(other, level, '+inf')) end
+  end
+  return ahead + own
+end

@@ -1,0 +1,25 @@
+-- the same with all that the keys need, the job's own JSON → {outcome, id of the job in question}
+local new, json = cjson.decode(ARGV[1]), ARGV[2]
+local id, owner, key = new.id, new.owner, P .. 'job:' .. new.id
+-- The same text again is a repeat by the client library whose first answer was lost.
+if redis.call('HGET', key, 'job') == json then return {'new', id} end
+local against = objection(new)
+if against then return against end
+local seq = redis.call('INCR', P .. 'seq')
+redis.call('HSET', key, 'job', json, 'state', 'queued', 'owner', owner, 'queue', new.queue, 'lane', new.lane,
+  'seq', seq, 'collection', new.collection, 'result_name', new.result_name,
+  'share_id', new.share_id, 'attempt', 0, 'worker', '', 'progress', 0, 'message', '')
+redis.call('ZADD', P .. 'jobs', seq, id)
+redis.call('ZADD', P .. 'owner:' .. owner, seq, id)
+redis.call('ZADD', P .. 'state:queued', seq, id)
+if new.collection ~= '' then
+  redis.call('ZADD', P .. 'collection:' .. owner .. ':' .. new.collection, seq, id)
+end
+if new.result_name ~= '' then redis.call('SET', P .. 'result:' .. owner .. ':' .. new.result_name, id) end
+if new.share_id ~= '' then redis.call('SET', P .. 'share:' .. new.share_id, id) end
+if new.once then
+  local mark = {id = id, fingerprint = new.once.fingerprint, at = NOW, ['repeat'] = new.once['repeat']}
+  redis.call('SET', mark_of(new), cjson.encode(mark), 'EX', new.once.seconds)
+end
+wait_in_queue(id, load(id))
+return {'new', id}

@@ -1,0 +1,30 @@
+-- max attempts, error JSON, most tickets to add at once per queue, seconds without a sweep after which workers
+-- get another lease, lease in seconds → {jobs whose worker died, tickets added}
+local last = tonumber(redis.call('GET', P .. 'swept') or 0)
+redis.call('SET', P .. 'swept', NOW)
+if NOW - last > tonumber(ARGV[4]) then
+  -- Nobody could reach this server, so a worker whose lease ran out may well live.
+  local lease = NOW + tonumber(ARGV[5])
+  for _, id in ipairs(redis.call('ZRANGEBYSCORE', P .. 'leases', '-inf', lease)) do
+    redis.call('ZADD', P .. 'leases', lease, id)
+  end
+end
+local lost = redis.call('ZRANGEBYSCORE', P .. 'leases', '-inf', NOW, 'LIMIT', 0, 1000)
+for _, id in ipairs(lost) do
+  local job = load(id)
+  if not job or job.state ~= 'running' then
+    redis.call('ZREM', P .. 'leases', id)
+  elseif job.cancel ~= '' then
+    close(id, job, 'cancelled')
+  elseif tonumber(job.attempt) >= tonumber(ARGV[1]) then
+    redis.call('HSET', P .. 'job:' .. id, 'error', ARGV[2])
+    close(id, job, 'failed')
+  else
+    requeue(id, job)
+  end
+end
+local added = 0
+for _, queue in ipairs(redis.call('SMEMBERS', P .. 'queues')) do
+  added = added + replace_tickets(queue, tonumber(ARGV[3]))
+end
+return {#lost, added}

@@ -1,0 +1,81 @@
+"""Removes files and records whose time is over.
+
+What is due is written in the store, so a restart forgets nothing.
+"""
+
+import asyncio
+import time
+from collections.abc import Iterable
+
+import structlog
+
+from framegate.core.errors import Unavailable
+from framegate.core.ports import ArtifactStore
+from framegate.storage.characters import ValkeyCharacterStore
+from framegate.storage.jobs.store import ValkeyJobStore
+from framegate.storage.orphans import remove_file, remove_orphans
+
+log = structlog.get_logger(__name__)
+
+INTERVAL_SECONDS = 10.0
+ORPHANS_SECONDS = 3600.0
+
+
+class Retention:
+    """``files_for`` and ``records_for``: seconds that a finished job keeps its files (inputs and results),
+    and its record (at least as long as the files). Temporary characters that nobody removed live as long as
+    files do; the others are kept."""
+
+    def __init__(
+        self,
+        store: ValkeyJobStore,
+        characters: ValkeyCharacterStore,
+        artifacts: ArtifactStore,
+        *,
+        files_for: float,
+        records_for: float,
+    ) -> None:
+        self._store = store
+        self._characters = characters
+        self._artifacts = artifacts
+        self._files_for = files_for
+        self._records_for = max(records_for, files_for)
+
+    async def run(self) -> None:
+        orphans_at = time.monotonic()
+        while True:
+            try:
+                await self.sweep()
+                if time.monotonic() >= orphans_at:
+                    await remove_orphans(self._store, self._characters, self._artifacts)
+                    orphans_at = time.monotonic() + ORPHANS_SECONDS
+            except Unavailable:
+                log.warning("retention_postponed")
+            except OSError as error:
+                log.warning("retention_failed", error=error.strerror)
+            await asyncio.sleep(min(INTERVAL_SECONDS, max(self._files_for, 1.0)))
+
+    async def sweep(self) -> int:
+        """Remove what is due now; the number of jobs whose files went."""
+        now = time.time()
+        removed = 0
+        while jobs := await self._store.finished_before(now - self._files_for):
+            for job in jobs:
+                await asyncio.to_thread(self._delete, job.files)
+                await self._store.files_removed(job)
+            removed += len(jobs)
+        while jobs := await self._store.records_before(now - self._records_for):
+            for job in jobs:
+                await self._store.forget(job)
+        for character in await self._characters.temporary_before(now - self._files_for):
+            await self._characters.delete(character.username)
+            await asyncio.to_thread(self._delete, character.files)
+        await asyncio.to_thread(lambda: self._artifacts.tidy(unused_for=self._files_for))
+        if removed:
+            log.info("files_removed", jobs=removed)
+        return removed
+
+    def _delete(self, keys: Iterable[str]) -> None:
+        """A file that can't be removed now is an orphan once its record is gone, and is tried again then."""
+        for key in keys:
+            remove_file(self._artifacts, key)

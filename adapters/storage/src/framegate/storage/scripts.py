@@ -1,0 +1,33 @@
+"""The Lua scripts, each an atomic change of what Valkey holds, read once from ``lua/``.
+
+`framegate.core.testing.transitions` and `framegate.core.testing.scheduling` are the reference model of what
+they do to jobs. They touch keys of many hash slots, so Redis Cluster can't run them.
+"""
+
+from collections.abc import Sequence
+from importlib.resources import files
+
+_LUA = files("framegate.storage") / "lua"
+_JOBS = ("clock", "scheduling", "webhooks", "jobs")
+_DELIVERIES = ("clock", "deliveries")
+
+
+def _script(name: str, libraries: Sequence[str] = ()) -> str:
+    """Return the text of ``lua/NAME.lua`` after that of the ``libraries`` whose functions it calls."""
+    return "\n".join((_LUA / f"{part}.lua").read_text(encoding="utf-8") for part in (*libraries, name))
+
+
+CHECK_ADMISSION = _script("check_admission", _JOBS)
+SUBMIT = _script("submit", _JOBS)
+CLAIM = _script("claim", _JOBS)
+HEARTBEAT = _script("heartbeat", _JOBS)
+FINISH = _script("finish", _JOBS)
+CANCEL = _script("cancel", _JOBS)
+DELETE = _script("delete", _JOBS)
+QUEUE_POSITION = _script("queue_position", _JOBS)
+SWEEP = _script("sweep", _JOBS)
+FORGET = _script("forget", _JOBS)
+FILES_REMOVED = _script("files_removed")
+ADD_CHARACTER = _script("add_character")
+CLAIM_DELIVERY = _script("claim_delivery", _DELIVERIES)
+SETTLE_DELIVERY = _script("settle_delivery", _DELIVERIES)

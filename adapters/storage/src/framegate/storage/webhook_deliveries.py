@@ -1,0 +1,59 @@
+"""Webhook deliveries in Valkey. They begin in the step that ends a job, and outlive its record."""
+
+from collections.abc import Iterable
+
+import msgspec
+import redis.asyncio
+from msgspec import Struct
+
+from framegate.core.jobs import JobState
+from framegate.storage import scripts
+from framegate.storage.connections import outages_as_unavailable
+from framegate.storage.jobs.records import PREFIX
+
+
+class Delivery(Struct, frozen=True, kw_only=True):
+    """One event on its way to one URL. ``created_at`` is when the job ended, in whole seconds since the
+    epoch, ``receiver`` the URL's host and port, ``attempt`` the number of the attempt that was claimed."""
+
+    id: str
+    event: str
+    outcome: JobState
+    job_id: str
+    created_at: int
+    url: str
+    receiver: str
+    attempt: int
+
+
+class ValkeyDeliveryStore:
+    """What is owed to webhooks; any number of processes may share the work.
+
+    Every method raises `Unavailable` when the store can't be reached.
+    """
+
+    def __init__(self, client: redis.asyncio.Redis) -> None:
+        self._client = client
+        self._claim = client.register_script(scripts.CLAIM_DELIVERY)
+        self._settle = client.register_script(scripts.SETTLE_DELIVERY)
+
+    async def close(self) -> None:
+        await self._client.aclose()
+
+    async def claim(self, *, lease: float, passing_over: Iterable[str] = ()) -> Delivery | None:
+        """The delivery that has been due for longest, but for those to the receivers ``passing_over``. It is
+        this caller's for ``lease`` seconds, then due again. None: there is nothing to do now."""
+        with outages_as_unavailable():
+            found = await self._claim(keys=[PREFIX], args=[lease, *passing_over])
+        fields = dict(zip(found[::2], found[1::2], strict=True))
+        return msgspec.convert(fields, Delivery, strict=False) if fields else None
+
+    async def finish(self, delivery: Delivery) -> None:
+        """It has arrived, or is not to be tried any more."""
+        with outages_as_unavailable():
+            await self._settle(keys=[PREFIX], args=[delivery.id, delivery.attempt, ""])
+
+    async def postpone(self, delivery: Delivery, seconds: float) -> None:
+        """Try it again after so many seconds, unless another attempt has begun since."""
+        with outages_as_unavailable():
+            await self._settle(keys=[PREFIX], args=[delivery.id, delivery.attempt, seconds])

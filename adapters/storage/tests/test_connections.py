@@ -1,0 +1,63 @@
+"""What a server answers that can't do it now passes; a mistake in the call is shown as one."""
+
+import socketserver
+import threading
+from collections.abc import Generator
+from contextlib import contextmanager
+
+import pytest
+import redis
+
+from framegate.core.errors import ConfigError, Unavailable
+from framegate.storage.connections import connect, outages_as_unavailable, require_usable
+
+PASSING = (
+    "BUSY Valkey is busy running a script.",
+    "CLUSTERDOWN The cluster is down",
+    "LOADING Valkey is loading the dataset in memory",
+    "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.",
+    "MISCONF Valkey is configured to save RDB snapshots, but it's currently unable to persist to disk.",
+    "NOAUTH Authentication required.",
+    "NOPERM User default has no permissions to run the 'evalsha' command",
+    "NOREPLICAS Not enough good replicas to write. script: 5b1f, on @user_script:9.",
+    "OOM command not allowed when used memory > 'maxmemory'. script: 5b1f, on @user_script:9.",
+    "READONLY You can't write against a read only replica. script: 5b1f, on @user_script:9.",
+    "TRYAGAIN Multiple keys request during rehashing of slot",
+)
+MISTAKES = (
+    "WRONGTYPE Operation against a key holding the wrong kind of value",
+    "ERR user_script:9: attempt to index a nil value script: 5b1f, on @user_script:9.",
+)
+
+
+@contextmanager
+def always_answering(error: str) -> Generator[str]:
+    class Handler(socketserver.StreamRequestHandler):
+        def handle(self) -> None:
+            while head := self.rfile.readline():
+                for _ in range(2 * int(head[1:])):  # the length of each part, and the part
+                    self.rfile.readline()
+                self.wfile.write(b"-" + error.encode() + b"\r\n")
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler) as server:
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        yield f"redis://127.0.0.1:{server.server_address[1]}/0?protocol=2"
+        server.shutdown()
+
+
+@pytest.mark.parametrize("error", PASSING)
+def test_what_passes(error: str) -> None:
+    with always_answering(error) as url, connect(url) as client:
+        with pytest.raises(Unavailable, match="try again shortly"), outages_as_unavailable():
+            client.set("a", "b")
+        require_usable(url)
+
+
+@pytest.mark.parametrize("error", MISTAKES)
+def test_what_does_not(error: str) -> None:
+    with always_answering(error) as url, connect(url) as client:
+        with pytest.raises(redis.ResponseError), outages_as_unavailable():
+            client.set("a", "b")
+        with pytest.raises(ConfigError, match=r"queue\.url: the server refuses it"):
+            require_usable(url)

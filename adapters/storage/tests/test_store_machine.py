@@ -1,0 +1,386 @@
+"""The store in Valkey does exactly what `framegate.core.jobs` says, for any order of calls."""
+
+import asyncio
+import os
+from typing import Any, cast
+
+import pytest
+import redis
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+
+from framegate.core.errors import IdempotencyMismatch, JobExists, KeyLimitReached, QueueFull
+from framegate.core.jobs import Job, JobError, JobState
+from framegate.core.ports import Limits, Once
+from framegate.core.testing import scheduling, transitions
+from framegate.storage.connections import connect_async
+from framegate.storage.embedded import EmbeddedValkey
+from framegate.storage.jobs.records import PREFIX, decode_job
+from framegate.storage.jobs.store import ValkeyJobStore
+from framegate.storage.jobs.submissions import lane_of
+from framegate.storage.jobs.worker_store import Verdict, WorkerLeases
+from tests.support.sample_jobs import make_job
+
+EXAMPLES = int(os.environ.get("FAULT_EXAMPLES", "60"))
+OWNERS = ("alice", "bob")
+MODELS = {"w1": ("test", "wan22"), "w2": ("wan22", "test", "other"), "w3": ("test",)}
+WORKERS = tuple(MODELS)
+MOST = {"key:alice": 2, "key:bob": 2, "model:wan22": 1}
+LIMITS = Limits(max_queued=8, owner_max_queued=5, owner_max_active=6)
+FILMS = "films"
+FRESH, OLD = 1000.0, 0.0  # seconds: is what happened since the machine began recent?
+
+ONCE = st.none() | st.builds(
+    Once,
+    key=st.sampled_from(["k1", "k2"]),
+    fingerprint=st.sampled_from(["boat", "boat", "tree"]),
+    repeat=st.booleans(),
+    age=st.sampled_from([FRESH, OLD]),
+)
+
+
+class StoreMachine(RuleBasedStateMachine):
+    """Holds the store against a plain dictionary of jobs and the pure transitions."""
+
+    client: redis.Redis
+    store: ValkeyJobStore
+    runner: asyncio.Runner
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.jobs: dict[str, Job] = {}  # in the order of their submission
+        self.places: dict[str, tuple[int, str]] = {}  # in all that was ever submitted, and its owner
+        self.deleted: dict[str, Job] = {}  # of those, the ones that their workers have not left yet
+        self.marks: dict[tuple[str, str], tuple[Once, str]] = {}
+        self.served: dict[scheduling.Turn, int] = {}
+        self.claims = 0
+        self.names = 0
+        self.submitted = 0
+        self.held: dict[str, Job] = {}  # what each worker believes to run, as it claimed it
+        self.forgotten: list[Job] = []
+        self.leases = {name: WorkerLeases(self.client, name) for name in WORKERS}
+
+    @initialize()
+    def empty(self) -> None:
+        self.client.flushall()
+        for owner in ("alice", "alice", "alice", "bob"):
+            self.submit(owner, again=False, priority=0, on_wan22=False, once=None)
+
+    def waiting(self, owner: str | None = None) -> list[Job]:
+        return [
+            job
+            for job in self.jobs.values()
+            if job.state == JobState.QUEUED and (owner is None or job.owner == owner)
+        ]
+
+    def running(self, owner: str | None = None) -> list[Job]:
+        return [
+            job
+            for job in (*self.jobs.values(), *self.deleted.values())
+            if job.state == JobState.RUNNING and (owner is None or job.owner == owner)
+        ]
+
+    def active(self, owner: str) -> int:
+        return len(self.waiting(owner)) + len(self.running(owner))
+
+    def known(self, name: str) -> Job:
+        return self.deleted[name] if name in self.deleted else self.jobs[name]
+
+    def change(self, job: Job) -> None:
+        kept = self.deleted if job.id in self.deleted else self.jobs
+        kept[job.id] = job
+
+    def earlier(self, owner: str, once: Once | None) -> str | None:
+        """The job that a submission with this mark made before, if that counts."""
+        if once is None or (owner, once.key) not in self.marks:
+            return None
+        mark, name = self.marks[owner, once.key]
+        counts = once.repeat or (mark.repeat and once.age == FRESH)
+        return name if counts and name in self.jobs else None
+
+    def objection(self, name: str, owner: str, once: Once | None) -> type[Exception] | None:
+        if name in self.jobs or name in self.deleted:
+            return JobExists
+        if once and self.earlier(owner, once):
+            same = self.marks[owner, once.key][0].fingerprint == once.fingerprint
+            return None if same else IdempotencyMismatch
+        if len(self.waiting()) >= LIMITS.max_queued:
+            return QueueFull
+        if len(self.waiting(owner)) >= LIMITS.owner_max_queued:
+            return KeyLimitReached
+        return KeyLimitReached if self.active(owner) >= LIMITS.owner_max_active else None
+
+    @rule(
+        owner=st.sampled_from(OWNERS),
+        again=st.booleans(),
+        priority=st.sampled_from([0, 0, 5, -1]),
+        on_wan22=st.booleans(),
+        once=ONCE,
+    )
+    def submit(self, owner: str, again: bool, priority: int, on_wan22: bool, once: Once | None) -> None:
+        taken = next(iter((*self.deleted, *self.jobs)), None)
+        if again and taken:
+            name = taken
+        else:
+            name, self.names = f"job-{self.names}", self.names + 1
+        groups = {group: MOST[group] for group in (f"key:{owner}", *(("model:wan22",) if on_wan22 else ()))}
+        job = make_job(
+            name,
+            owner=owner,
+            priority=priority,
+            running_limits=groups,
+            served_by="wan22" if on_wan22 else "test",
+            collection=FILMS,
+        )
+        objection, earlier = self.objection(name, owner, once), self.earlier(owner, once)
+        foreseeing = self.store.foresee(name, owner, limits=LIMITS, once=once)
+        submitting = self.store.submit(job, limits=LIMITS, once=once)
+        if objection is not None:
+            for asking in (foreseeing, submitting):
+                with pytest.raises(objection):
+                    self.runner.run(asking)
+            return
+        foreseen, made = self.runner.run(foreseeing), self.runner.run(submitting)
+        if earlier is not None:
+            assert foreseen is not None
+            assert (foreseen.id, made.id) == (earlier, earlier)
+            return
+        assert foreseen is None
+        assert made == job
+        self.jobs[name] = job
+        self.submitted += 1
+        self.places[name] = self.submitted, owner
+        if once is not None:
+            self.marks[owner, once.key] = once, name
+
+    @rule(worker=st.sampled_from(WORKERS))
+    def claim(self, worker: str) -> None:
+        got = self.leases[worker].claim("q-test", MODELS[worker])
+        held = self.held.get(worker)
+        if held and self.is_current(worker):
+            assert got is not None, "a worker that asks again gets the job that it has"
+            assert (got.id, got.attempt) == (held.id, held.attempt)
+            return
+        expected = scheduling.next_job(self.waiting(), self.running(), self.served, "q-test", MODELS[worker])
+        if expected is None:
+            assert got is None
+            return
+        assert got is not None
+        assert got.id == expected.id
+        self.claims += 1
+        self.served[scheduling.turn_of(expected)] = self.claims
+        self.change(transitions.claim(expected, worker, got.started_at or 0.0))
+        self.held[worker] = self.known(got.id)
+
+    def is_current(self, worker: str) -> bool:
+        held = self.held.get(worker)
+        if held is None:
+            return False
+        now = self.known(held.id)
+        return now.state == JobState.RUNNING and now.worker == worker and now.attempt == held.attempt
+
+    @rule(worker=st.sampled_from(WORKERS), progress=st.floats(0, 1))
+    def beat(self, worker: str, progress: float) -> None:
+        held = self.held.get(worker)
+        if held is None:
+            return
+        verdict = self.leases[worker].beat(held.id, held.attempt, progress, "drawing")
+        if not self.is_current(worker):
+            assert verdict == Verdict.LOST
+            return
+        job = self.known(held.id)
+        assert verdict == (Verdict.CANCEL if job.cancel_requested else Verdict.OK)
+        self.change(transitions.advance(job, held.attempt, round(progress, 6), "drawing"))
+
+    @rule(worker=st.sampled_from(WORKERS), end=st.sampled_from(["succeed", "fail", "leave", "hand_back"]))
+    def close(self, worker: str, end: str) -> None:
+        held = self.held.get(worker)
+        if held is None:
+            return
+        current = self.is_current(worker)
+        if end == "leave" and current and not self.known(held.id).cancel_requested:
+            return  # a worker leaves only what it was told to leave
+        leases, error = self.leases[worker], JobError("generation_failed", "no")
+        closing: dict[str, Any] = {
+            "succeed": lambda: leases.succeed(held, ()),
+            "fail": lambda: leases.fail(held, error),
+            "leave": lambda: leases.leave(held),
+            "hand_back": lambda: leases.hand_back(held.id, held.attempt),
+        }
+        state = closing[end]()
+        if not current:
+            known = self.known(held.id)
+            same_attempt = known.worker == worker and known.attempt == held.attempt
+            assert state == (known.state if same_attempt and known.state.finished else None)
+            return
+        job, now = self.known(held.id), 0.0
+        match end:
+            case "succeed":
+                after = transitions.succeed(job, held.attempt, (), now)
+            case "fail":
+                after = transitions.fail(job, held.attempt, error, now)
+            case "leave":
+                after = transitions.leave(job, held.attempt, now)
+            case _:
+                after = transitions.hand_back(job, held.attempt, now)
+        assert state == after.state
+        if after.state.finished:
+            assert closing[end]() == state, "said twice because the first answer was lost"
+        self.change(after)
+
+    @rule(data=st.data())
+    def cancel(self, data: st.DataObject) -> None:
+        if not self.jobs:
+            return
+        name = data.draw(st.sampled_from(sorted(self.jobs)))
+        job = self.runner.run(self.store.cancel(name))
+        assert job is not None
+        self.jobs[name] = transitions.request_cancel(self.jobs[name], 0.0)
+        assert job.state == self.jobs[name].state
+
+    @rule(worker=st.sampled_from(WORKERS))
+    def die(self, worker: str) -> None:
+        """The worker falls silent for longer than its lease, and somebody sweeps."""
+        held = self.held.get(worker)
+        if held is None or not self.is_current(worker):
+            return
+        self.leases[worker].sweep()  # as everybody does every second: nobody was away
+        self.client.zadd(f"{PREFIX}leases", {held.id: 0})
+        lost, _ = self.leases[worker].sweep()
+        assert lost == 1
+        self.change(transitions.expire(self.known(held.id), 0.0))
+
+    @rule(data=st.data())
+    def delete(self, data: st.DataObject) -> None:
+        if not self.jobs:
+            return
+        name = data.draw(st.sampled_from(sorted(self.jobs)))
+        before = self.runner.run(self.store.delete(name))
+        job = self.jobs.pop(name)
+        assert before is not None
+        assert before.state == job.state
+        self.deleted[name] = job if job.state.finished else transitions.request_cancel(job, 0.0)
+        for finding in (self.store.get(name), self.store.delete(name), self.store.cancel(name)):
+            assert self.runner.run(finding) is None
+
+    @rule(data=st.data(), by_client=st.booleans())
+    def forget(self, data: st.DataObject, by_client: bool) -> None:
+        """Retention, or who deleted it, removes the record of a job that has ended."""
+        ended = sorted(j.id for j in (*self.jobs.values(), *self.deleted.values()) if j.state.finished)
+        if not ended:
+            return
+        job = self.known(data.draw(st.sampled_from(ended)))
+        held_by = [worker for worker, held in self.held.items() if held.id == job.id]
+        self.runner.run(self.store.forget(job))
+        self.forgotten.append(job)
+        (self.deleted if job.id in self.deleted else self.jobs).pop(job.id)
+        for worker in held_by:
+            held = self.held.pop(worker)
+            assert self.leases[worker].beat(held.id, held.attempt) == Verdict.LOST
+
+    @rule()
+    def forget_too_early(self) -> None:
+        """Who deleted a job that runs leaves its record to the worker."""
+        for job in self.running():
+            self.runner.run(self.store.forget(job))
+
+    @rule(data=st.data(), newest_first=st.booleans(), limit=st.integers(1, 4))
+    def page(self, data: st.DataObject, newest_first: bool, limit: int) -> None:
+        owner = data.draw(st.sampled_from(OWNERS))
+        mine = [job.id for job in self.jobs.values() if job.owner == owner]
+        expected = mine[::-1] if newest_first else mine
+        after = data.draw(st.sampled_from(["", *self.places]))
+        page = self.runner.run(
+            self.store.page(FILMS, owner=owner, after=after, limit=limit, newest_first=newest_first)
+        )
+        if after:
+            place, whose = self.places[after]
+            if whose != owner:
+                assert page is None
+                return
+            places = {name: self.places[name][0] for name in mine}
+            expected = [n for n in expected if (places[n] < place if newest_first else places[n] > place)]
+        assert page is not None
+        assert [job.id for job in page.jobs] == expected[:limit]
+        assert page.has_more == (len(expected) > limit)
+
+    @rule(data=st.data())
+    def position(self, data: st.DataObject) -> None:
+        if not self.jobs:
+            return
+        job = self.jobs[data.draw(st.sampled_from(sorted(self.jobs)))]
+        found = self.runner.run(self.store.queue_position(job))
+        waits = job.state == JobState.QUEUED
+        assert found == (scheduling.position(job, self.waiting(), self.served) if waits else None)
+
+    @invariant()
+    def shares_agree(self) -> None:
+        for job in self.jobs.values():
+            assert self.client.get(f"{PREFIX}share:{job.share_id}") == job.id
+        for job in (*self.forgotten, *self.deleted.values()):
+            assert self.client.get(f"{PREFIX}share:{job.share_id}") is None
+
+    @invariant()
+    def records_agree(self) -> None:
+        for name, expected in {**self.jobs, **self.deleted}.items():
+            found = decode_job(cast("dict[str, str]", self.client.hgetall(f"{PREFIX}job:{name}")))
+            for field in ("state", "attempt", "worker", "cancel_requested", "error", "artifacts", "message"):
+                assert getattr(found, field) == getattr(expected, field), (name, field)
+            assert found.progress == pytest.approx(expected.progress, abs=1e-5)
+            assert (found.finished_at is not None) == expected.state.finished
+
+    @invariant()
+    def indexes_agree(self) -> None:
+        everything = (*self.jobs.values(), *self.deleted.values())
+        for state in JobState:
+            members = set(self.client.zrange(f"{PREFIX}state:{state}", 0, -1))
+            assert members == {job.id for job in everything if job.state == state}
+        for owner in OWNERS:
+            assert self.client.smembers(f"{PREFIX}queuedby:{owner}") == {j.id for j in self.waiting(owner)}
+        for group, most in MOST.items():
+            running = {job.id for job in self.running() if group in job.running_limits}
+            assert self.client.smembers(f"{PREFIX}running:{group}") == running
+            assert len(running) <= most
+        queued = self.client.zrange(f"{PREFIX}queued:q-test", 0, -1)
+        assert queued == [job.id for job in self.waiting()], "in the order of their submission"
+        assert self.client.llen(f"{PREFIX}dq:q-test") >= len(queued), "a ticket for each that waits"
+        listed = self.client.zrange(f"{PREFIX}jobs", 0, -1)
+        assert listed == list(self.jobs)
+        leased = self.client.zrange(f"{PREFIX}leases", 0, -1)
+        assert set(leased) == {job.id for job in self.running()}
+        ended = self.client.zrange(f"{PREFIX}finished", 0, -1)
+        assert set(ended) == {job.id for job in everything if job.state.finished}
+
+    @invariant()
+    def lanes_agree(self) -> None:
+        """Nothing is left of a lane in which nobody waits."""
+        waiting: dict[str, list[str]] = {}
+        for job in self.waiting():
+            waiting.setdefault(f"{PREFIX}lane:{lane_of(job)}", []).append(job.id)
+        for lane, ids in waiting.items():
+            assert self.client.zrange(lane, 0, -1) == ids
+        for kind, count in (
+            ("lane", len(waiting)),
+            ("lanes", len({scheduling.turn_of(job) for job in self.waiting()})),
+            ("turns", len({job.priority for job in self.waiting()})),
+            ("levels", bool(waiting)),
+        ):
+            assert len(self.client.keys(f"{PREFIX}{kind}:*")) == count, kind
+
+
+def test_store_follows_the_rules(valkey: EmbeddedValkey, client: redis.Redis) -> None:
+    with asyncio.Runner() as runner:
+        store = ValkeyJobStore(connect_async(valkey.url))
+        StoreMachine.client, StoreMachine.store, StoreMachine.runner = client, store, runner
+        try:
+            run_state_machine_as_test(
+                StoreMachine,
+                settings=settings(
+                    max_examples=EXAMPLES,
+                    stateful_step_count=40,
+                    deadline=None,
+                ),
+            )
+        finally:
+            runner.run(store.close())

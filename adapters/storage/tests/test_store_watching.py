@@ -1,0 +1,88 @@
+"""500 who watch on one process: one subscription, one read for each change, no polling."""
+
+import asyncio
+import time
+from contextlib import aclosing
+from typing import cast
+
+import pytest
+import redis
+
+from framegate.core.jobs import JobState
+from framegate.core.ports import Limits
+from framegate.core.registry import Registry
+from framegate.core.service import JobService
+from framegate.core.testing import InMemoryArtifactStore, InMemoryCharacterStore, StaticMediaFetcher
+from framegate.storage.connections import connect_async
+from framegate.storage.embedded import EmbeddedValkey
+from framegate.storage.jobs.store import ValkeyJobStore
+from framegate.storage.jobs.worker_store import WorkerLeases
+from tests.support.sample_jobs import make_job
+
+WATCHERS, JOBS, BEATS = 500, 4, 15
+
+
+def reads(client: redis.Redis) -> int:
+    stats = cast("dict[str, dict[str, int]]", client.info("commandstats"))
+    return sum(stats.get(f"cmdstat_{name}", {"calls": 0})["calls"] for name in ("hgetall", "hmget", "get"))
+
+
+def at_rest(client: redis.Redis) -> int:
+    """How much was read when nobody reads any more, half a second apart."""
+    before = reads(client)
+    while True:
+        time.sleep(0.5)
+        now = reads(client)
+        if now == before:
+            return now
+        before = now
+
+
+def test_watchers_share_what_is_read(
+    valkey: EmbeddedValkey, client: redis.Redis, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    async def test() -> None:
+        store = ValkeyJobStore(connect_async(valkey.url))
+        service = JobService(
+            registry=Registry({}),
+            store=store,
+            artifacts=InMemoryArtifactStore(tmp_path_factory.mktemp("files")),
+            media=StaticMediaFetcher(),
+            characters=InMemoryCharacterStore(),
+            max_queued=0,
+        )
+        for number in range(JOBS):
+            await store.submit(make_job(f"j{number}"), limits=Limits())
+        workers = [WorkerLeases(client, f"w{number}") for number in range(JOBS)]
+        running = [worker.claim("q-test", ["test"]) for worker in workers]
+        started = asyncio.Barrier(WATCHERS + 1)
+
+        async def watch(job_id: str) -> tuple[JobState, int]:
+            seen = 0
+            async with aclosing(service.watch(job_id)) as states:
+                state = (await anext(states)).state
+                await started.wait()
+                async for job in states:
+                    seen, state = seen + 1, job.state
+            return state, seen
+
+        watching = [asyncio.create_task(watch(f"j{number % JOBS}")) for number in range(WATCHERS)]
+        await started.wait()
+        assert client.pubsub_numsub("fg:changed") == [("fg:changed", 1)]
+        before = await asyncio.to_thread(at_rest, client)
+        for beat in range(1, BEATS):
+            for worker, job in zip(workers, running, strict=True):
+                assert job is not None
+                await asyncio.to_thread(worker.beat, job.id, job.attempt, beat / BEATS)
+            await asyncio.sleep(0.02)
+        for worker, job in zip(workers, running, strict=True):
+            assert job is not None
+            await asyncio.to_thread(worker.succeed, job, ())
+        ends = await asyncio.gather(*watching)
+        assert {state for state, _ in ends} == {JobState.SUCCEEDED}
+        assert min(seen for _, seen in ends) >= BEATS / 2
+        # A change is read by the script that makes it (once or twice), and once for all who watch.
+        assert reads(client) - before <= 4 * JOBS * (BEATS + 1)
+        await store.close()
+
+    asyncio.run(test())

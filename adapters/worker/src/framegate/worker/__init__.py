@@ -1,0 +1,1 @@
+"""Run jobs from the queue on one device."""

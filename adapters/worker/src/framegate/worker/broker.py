@@ -1,0 +1,35 @@
+"""Dramatiq, cut to what it is used for here: carrying tickets.
+
+A ticket says that some job waits in a queue; which one a worker gets for it is the store's decision when
+it claims. Tickets are pushed by the store's scripts, in the same step that queues the job, so nothing in
+Framegate enqueues through Dramatiq, and a lost or doubled ticket does no harm: the sweep replaces the one,
+the other finds no job.
+"""
+
+import os
+
+# Read by dramatiq.worker when it is imported. Two tickets per thread would let a busy worker sit on one.
+os.environ.setdefault("dramatiq_queue_prefetch", "1")
+# Milliseconds until a consumer that lost Valkey tries again.
+os.environ.setdefault("dramatiq_restart_delay", "500")
+
+import dramatiq
+import redis
+from dramatiq.brokers.redis import RedisBroker
+
+from framegate.storage.jobs.records import DRAMATIQ_NAMESPACE
+
+ACTOR_NAME = "run_next_job"
+POLL_MS = 100
+
+
+def make_broker(client: redis.Redis) -> RedisBroker:
+    """A broker without middleware: retries, time limits and ages are the store's business."""
+    return RedisBroker(  # type: ignore[no-untyped-call]  # Dramatiq leaves its constructor untyped
+        client=client, middleware=[], namespace=DRAMATIQ_NAMESPACE, heartbeat_timeout=15_000
+    )
+
+
+def make_worker(broker: RedisBroker, queues: set[str]) -> dramatiq.Worker:
+    """One thread, so one job at a time; an idle worker looks every `POLL_MS` milliseconds."""
+    return dramatiq.Worker(broker, queues=queues, worker_threads=1, worker_timeout=POLL_MS)

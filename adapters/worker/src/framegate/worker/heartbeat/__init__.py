@@ -1,0 +1,1 @@
+"""Keep the lease of the running job."""

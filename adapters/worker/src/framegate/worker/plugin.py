@@ -1,0 +1,17 @@
+"""What this distribution adds to Framegate, as data: the command ``framegate worker``."""
+
+from collections.abc import Sequence
+
+from framegate.core.command import CommandSpec
+from framegate.core.plugins import hookimpl
+
+
+@hookimpl
+def framegate_commands() -> Sequence[CommandSpec]:
+    return [
+        CommandSpec(
+            name="worker",
+            summary="Run jobs from the queue on this host's device.",
+            command="framegate.worker.command:worker",
+        )
+    ]

@@ -1,0 +1,1 @@
+"""Turn a claimed job into its result files."""

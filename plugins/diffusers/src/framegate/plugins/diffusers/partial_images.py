@@ -1,0 +1,160 @@
+"""Looks at a picture while it is being made."""
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from functools import partial
+from inspect import signature
+from typing import TYPE_CHECKING, Any
+
+import torch
+from diffusers import EulerDiscreteScheduler, FlowMatchEulerDiscreteScheduler
+
+from framegate.core.backend import GenerationContext
+from framegate.core.types import Shot
+from framegate.plugins.diffusers.image_io import frame_of
+from framegate.plugins.diffusers.steps import StepCallback
+
+if TYPE_CHECKING:
+    from framegate.core.backend import Frame
+
+
+class Unfinished:
+    """Shows ``context``, as often as it wants, the picture that ``pipeline`` makes of ``shot``: what it would
+    be, were what the model believes by then right.
+
+    The first step alone says nothing yet, and the last makes the picture itself; so a run of two steps has
+    no look, one of four at most two.
+    """
+
+    def __init__(self, pipeline: Any, shot: Shot, context: GenerationContext) -> None:
+        self._pipeline = pipeline
+        self._shot = shot
+        self._context = context
+        looks = context.num_looks
+        self._shares = [look / (looks + 1) for look in range(1, looks + 1)]
+        self._before: torch.Tensor | None = None
+
+    def then(self, callback: StepCallback) -> StepCallback:
+        """``callback``, after a look where one is due. It needs
+        ``callback_on_step_end_tensor_inputs=["latents"]``."""
+
+        def step_ended(pipeline: Any, index: int, timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
+            self._offer(index + 1, tensors["latents"])
+            return callback(pipeline, index, timestep, tensors)
+
+        return step_ended
+
+    def _offer(self, done: int, latents: torch.Tensor) -> None:
+        before, self._before = self._before, latents
+        steps = int(self._pipeline.num_timesteps)
+        if before is None or done == steps or done not in [round(share * steps) for share in self._shares]:
+            return
+        if latents.ndim == 4 or _unpacks(self._pipeline):
+            self._context.show(partial(self._picture, before, latents))
+
+    def _picture(self, before: torch.Tensor, latents: torch.Tensor) -> "Frame":
+        width, height = self._shot.width, self._shot.height
+        clean = estimate(self._pipeline.scheduler, before, latents)
+        return frame_of(decoded(self._pipeline, clean, width, height), width, height)
+
+
+def has_looks(pipeline: Any) -> bool:
+    """Whether `decoded` may know what ``pipeline`` works on. A picture that a safety checker is to see first
+    is not shown."""
+    return (
+        "latents" in getattr(pipeline, "_callback_tensor_inputs", ())
+        and getattr(pipeline, "vae", None) is not None
+        and getattr(pipeline, "image_processor", None) is not None
+        and getattr(pipeline, "safety_checker", None) is None
+    )
+
+
+def estimate(scheduler: Any, before: torch.Tensor, latents: torch.Tensor) -> torch.Tensor:
+    """The clean latents towards which the step from ``before`` to ``latents`` went.
+
+    Euler's method goes straight from one noise level to the next; this is where it would arrive at none.
+    After a step of another kind it is ``latents``, noise and all.
+    """
+    if not isinstance(scheduler, EulerDiscreteScheduler | FlowMatchEulerDiscreteScheduler):
+        return latents
+    if scheduler.config.get("stochastic_sampling"):
+        return latents
+    # The scheduler has counted the step already.
+    sigma_before, sigma = (float(scheduler.sigmas[scheduler.step_index - back]) for back in (1, 0))
+    slope = (latents.float() - before.float()) / (sigma - sigma_before)
+    return (latents.float() - sigma * slope).to(latents.dtype)
+
+
+def decoded(pipeline: Any, latents: torch.Tensor, width: int, height: int) -> Any:
+    """The picture of ``latents``, height × width × 3 of floats in 0…1, as ``pipeline`` decodes its last ones.
+
+    They are 1 × channels × height × width, or packed as `_unpacks` knows.
+    """
+    vae = pipeline.vae
+    with _precise_enough(vae):
+        latents = latents.to(vae.dtype)
+        if latents.ndim == 4:
+            latents = _denormalized(pipeline, latents)
+        elif hasattr(pipeline, "_unpack_latents"):
+            latents = _denormalized(pipeline, _unpacked(pipeline, latents, width, height))
+        else:
+            latents = _unpatched(pipeline, latents, width, height)
+        pixels = vae.decode(latents, return_dict=False)[0]
+    if pixels.ndim == 5:  # a video of one frame
+        pixels = pixels[:, :, 0]
+    return pipeline.image_processor.postprocess(pixels, output_type="np")[0]
+
+
+def _unpacks(pipeline: Any) -> bool:
+    """Whether the sequences (1 × places × channels) that ``pipeline`` works on hold one picture, and it has a
+    method that lays them out."""
+    if hasattr(pipeline, "_unpack_latents"):
+        return "layers" not in signature(pipeline._unpack_latents).parameters
+    return hasattr(pipeline, "_unpack_latents_with_ids")
+
+
+def _unpacked(pipeline: Any, latents: torch.Tensor, width: int, height: int) -> torch.Tensor:
+    known = {"width": width, "height": height, "vae_scale_factor": pipeline.vae_scale_factor}
+    takes = signature(pipeline._unpack_latents).parameters
+    if "patch_size" in takes:
+        known["patch_size"] = pipeline.transformer.config.patch_size
+    grid: torch.Tensor = pipeline._unpack_latents(
+        latents, **{name: value for name, value in known.items() if name in takes}
+    )
+    return grid
+
+
+def _unpatched(pipeline: Any, latents: torch.Tensor, width: int, height: int) -> torch.Tensor:
+    """FLUX.2's: patches of two by two, row by row, normalised by what its VAE measured in training."""
+    vae, patch = pipeline.vae, 2 * pipeline.vae_scale_factor
+    rows = latents.transpose(1, 2).reshape(1, -1, height // patch, width // patch)
+    mean = vae.bn.running_mean.view(1, -1, 1, 1).to(rows)
+    deviation = torch.sqrt(vae.bn.running_var.view(1, -1, 1, 1) + vae.config.batch_norm_eps).to(rows)
+    grid: torch.Tensor = pipeline._unpatchify_latents(rows * deviation + mean)
+    return grid
+
+
+def _denormalized(pipeline: Any, latents: torch.Tensor) -> torch.Tensor:
+    config: Any = pipeline.vae.config
+    scale: float = config.get("scaling_factor", 1.0)
+    if config.get("latents_mean") is None or config.get("latents_std") is None:
+        shift: float = config.get("shift_factor") or 0.0
+        return latents / scale + shift
+    shape = (1, -1, *[1] * (latents.ndim - 2))
+    mean = torch.tensor(config.latents_mean).view(shape).to(latents)
+    deviation = torch.tensor(config.latents_std).view(shape).to(latents)
+    # Pipelines around a U-Net use both; the others leave the factor at its default, unused.
+    return latents * deviation / (scale if hasattr(pipeline, "unet") else 1.0) + mean
+
+
+@contextmanager
+def _precise_enough(vae: Any) -> Generator[None]:
+    """Some overflow in half precision; their pipelines, too, decode in full."""
+    upcast = vae.dtype == torch.float16 and vae.config.get("force_upcast")
+    if upcast:
+        vae.to(torch.float32)
+    try:
+        yield
+    finally:
+        if upcast:
+            vae.to(torch.float16)

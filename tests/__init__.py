@@ -1,0 +1,1 @@
+"""Tests that cross distributions; each distribution keeps its own beside it."""

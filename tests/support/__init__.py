@@ -1,0 +1,1 @@
+"""What tests share: servers and clients in processes of their own, stand-ins and samples."""

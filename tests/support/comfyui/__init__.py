@@ -1,0 +1,1 @@
+"""A ComfyUI to test against, real or fake, and graphs for it."""

@@ -1,0 +1,142 @@
+"""The server in a process of its own, and what tests do to it."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import requests
+from msgspec import convert
+
+from tests.support.comfyui.fake_comfyui.controls import Asked, Held
+from tests.support.running import eventually, free_port
+
+REPOSITORY = Path(__file__).parents[4]
+
+LTX2_FILES = {
+    "checkpoints": "ltx-2-19b-dev-fp8.safetensors",
+    "text_encoders": "gemma_3_12B_it_fp4_mixed.safetensors",
+    "loras": "ltx-2-19b-distilled-lora-384.safetensors",
+    "latent_upscale_models": "ltx-2-spatial-upscaler-x2-1.0.safetensors",
+}
+
+
+class FakeComfyUI:
+    """``base`` holds its files and outlives a restart; queue, history and cache don't."""
+
+    def __init__(
+        self,
+        base: Path,
+        *,
+        token: str = "",
+        newer: bool = False,
+        older: bool = False,
+        preview_method: str = "",
+    ) -> None:
+        self.base = base
+        base.mkdir(parents=True, exist_ok=True)
+        self.log = base / "log.txt"
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self._arguments = ["--port", str(self.port), "--base", str(base), "--token", token]
+        if newer:
+            self._arguments.append("--newer")
+        if older:
+            self._arguments.append("--older")
+        if preview_method:
+            self._arguments += ["--preview-method", preview_method]
+        self.start()
+
+    def start(self) -> None:
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "tests.support.comfyui.fake_comfyui", *self._arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+            )
+        eventually(self._answers, what="ComfyUI's answer")
+
+    def _answers(self) -> bool:
+        assert self._process.poll() is None, self.log.read_text()
+        try:
+            return requests.get(f"{self.url}/fake/state", timeout=5).ok
+        except requests.ConnectionError:
+            return False
+
+    def kill(self) -> None:
+        """kill -9: its queue and history are gone, its files stay."""
+        self._process.kill()
+        self._process.wait()
+
+    def stop(self) -> None:
+        self._process.terminate()
+        self._process.wait(10)
+
+    def _do(self, action: str, **values: object) -> None:
+        requests.post(f"{self.url}/fake/{action}", json=values, timeout=5).raise_for_status()
+
+    def hold(self, class_type: str = "*") -> None:
+        """Stop before nodes of this class until released (or interrupted)."""
+        self._do("hold", class_type=class_type)
+
+    def release(self, class_type: str | None = None) -> None:
+        self._do("release", class_type=class_type)
+
+    def wait_until_held(self, class_type: str = "") -> Held:
+        """The node (of this class) before which a prompt stands still."""
+
+        def look() -> Held | None:
+            held = self._held()
+            return held if held is not None and class_type in {"", held.class_type} else None
+
+        return eventually(look, what="a held node")
+
+    def _held(self) -> Held | None:
+        held = self._state()["held"]
+        return None if held is None else convert(held, Held)
+
+    def wait_until_followed(self) -> None:
+        """A client is at its websocket, and has said what it knows."""
+        eventually(lambda: self._state()["features"], what="a client at the websocket")
+
+    def fail_node(self, class_type: str, exception_type: str, message: str) -> None:
+        """The next node of this class fails."""
+        self._do("fail", class_type=class_type, exception_type=exception_type, message=message)
+
+    def break_requests(self, path: str, *, status: int = 0, times: int = 1, after: bool = False) -> None:
+        """The next requests to ``path`` get this status, or no answer; ``after`` having been heeded."""
+        self._do("fault", path=path, status=status, times=times, after=after)
+
+    def drop_sockets(self, *, refuse: bool = False) -> None:
+        """Break every websocket; ``refuse`` new ones too."""
+        self._do("sockets", refuse=refuse, drop=True)
+
+    def allow_sockets(self) -> None:
+        self._do("sockets", refuse=False, drop=False)
+
+    def _state(self) -> Any:
+        return requests.get(f"{self.url}/fake/state", timeout=5).json()
+
+    def asked(self, path: str = "/", method: str = "") -> list[Asked]:
+        """The requests so far, to paths that begin so (``/api`` left out)."""
+        everything = convert(self._state()["asked"], list[Asked])
+        return [
+            each
+            for each in everything
+            if each.path.removeprefix("/api").startswith(path) and method in {"", each.method}
+        ]
+
+    def prompts(self) -> list[Mapping[str, Any]]:
+        """The graphs that were posted."""
+        return [each.body["prompt"] for each in self.asked("/prompt", "POST")]
+
+    def install(self, files: Mapping[str, str]) -> None:
+        """Put model files where the loaders look: kind of model → name."""
+        for kind, name in files.items():
+            folder = self.base / "models" / kind
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / name).touch()

@@ -1,0 +1,177 @@
+"""The HTTP app on ports in memory, behind a real socket."""
+
+import threading
+import time
+from collections.abc import Callable, Generator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import msgspec
+import uvicorn
+
+from framegate.core.dialect import DialectSpec
+from framegate.core.jobs import Job, JobError
+from framegate.core.models import ModelSpec
+from framegate.core.ports import WorkerInfo
+from framegate.core.registry import Registry
+from framegate.core.service import JobService
+from framegate.core.settings import DialectsSettings, Settings
+from framegate.core.testing import (
+    InMemoryArtifactStore,
+    InMemoryCharacterStore,
+    InMemoryJobStore,
+    StaticMediaFetcher,
+)
+from framegate.core.types import Artifact, MediaKind, Task
+from framegate.server.app import create_app
+from framegate.server.plugin import framegate_dialects
+
+MODEL = ModelSpec(
+    id="preview",
+    summary="",
+    backend="nowhere:Nothing",
+    tasks=frozenset(Task),
+    parameters=frozenset({"last_image", "strength", "negative_prompt"}),
+)
+WORKER = WorkerInfo("w1", "here", 1, "cpu", "0", ("preview",), 0.0)
+CONTENT = {
+    MediaKind.VIDEO: b"\0\0\0\x20ftypisom" + bytes(range(256)) * 4,
+    MediaKind.IMAGE: b"\x89PNG\r\n" + b"p" * 100,
+}
+BROKEN = "https://example.com/broken.png"
+
+
+class Stand:
+    """The app's service and what is behind it, with the worker in the test's own hands."""
+
+    def __init__(self, folder: Path, max_queued: int) -> None:
+        self.folder = folder
+        self.store = InMemoryJobStore()
+        self.store.living.append(WORKER)
+        self.artifacts = InMemoryArtifactStore(folder)
+        self.media = StaticMediaFetcher(640, 640, broken=[BROKEN], artifacts=self.artifacts)
+        self.characters = InMemoryCharacterStore()
+        self.service = JobService(
+            registry=Registry({"preview": MODEL}),
+            store=self.store,
+            artifacts=self.artifacts,
+            media=self.media,
+            characters=self.characters,
+            max_queued=max_queued,
+        )
+        self.url = ""
+
+    def has(self, job_id: str) -> bool:
+        return job_id in self.store._jobs  # pyright: ignore[reportPrivateUsage] # the test looks behind the scenes
+
+    def job(self, job_id: str) -> Job:
+        return self.store._jobs[job_id]  # pyright: ignore[reportPrivateUsage] # the test looks behind the scenes
+
+    def jobs(self) -> list[Job]:
+        """In the order of their submission."""
+        return list(self.store._jobs.values())  # pyright: ignore[reportPrivateUsage] # the test looks behind the scenes
+
+    def claim(self) -> Job:
+        job = self.store.claim_next("w1")
+        assert job is not None
+        return job
+
+    def wait_claim(self) -> Job:
+        """The next job, as soon as a request has submitted it."""
+        deadline = time.monotonic() + 10
+        while time.monotonic() < deadline:
+            if job := self.store.claim_next("w1"):
+                return job
+            time.sleep(0.005)
+        raise AssertionError("no job was submitted")
+
+    def finish(self, job: Job) -> Job:
+        kind = job.request.task.output
+        suffix, content_type = (".mp4", "video/mp4") if kind == MediaKind.VIDEO else (".png", "image/png")
+        source = self.artifacts.workdir(job.id) / "out"
+        source.write_bytes(CONTENT[kind])
+        key = f"results/{job.id}{suffix}"
+        size = self.artifacts.put(source, key)
+        shot = job.shots[0]
+        return self.store.succeed(job.id, Artifact(kind, key, content_type, size, shot.width, shot.height))
+
+    def run_next(self) -> Job:
+        return self.finish(self.claim())
+
+    def fail(self, job: Job, message: str) -> Job:
+        return self.store.fail(job.id, JobError("generation_failed", message))
+
+    @contextmanager
+    def working(self, *, failing: str = "") -> Generator[None]:
+        """A worker that runs whatever comes while the block lasts."""
+        stop = threading.Event()
+
+        def work() -> None:
+            while not stop.wait(0.005):
+                if job := self.store.claim_next("w1"):
+                    if failing:
+                        self.fail(job, failing)
+                    else:
+                        self.finish(job)
+
+        thread = threading.Thread(target=work)
+        thread.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            thread.join()
+
+
+StandMaker: TypeAlias = Callable[..., Stand]
+
+
+def make_settings(
+    folder: Path, options: Mapping[str, Mapping[str, Any]] | None = None, **tables: Any
+) -> Settings:
+    tables.setdefault("server", {})
+    tables["server"] = {"data_dir": str(folder), **tables["server"]}
+    settings = msgspec.convert(tables, Settings, dec_hook=lambda kind, value: kind(value))
+    enabled = tables.get("dialects", {}).get("enabled")
+    return msgspec.structs.replace(settings, dialects=DialectsSettings(enabled, options or {}))
+
+
+def own_dialects() -> dict[str, DialectSpec]:
+    return {spec.name: spec for spec in framegate_dialects()}
+
+
+def start_stand(
+    running: ExitStack,
+    folder: Path,
+    options: Mapping[str, Mapping[str, Any]] | None = None,
+    *,
+    dialects: Mapping[str, DialectSpec] | None = None,
+    max_queued: int = 100,
+    **tables: Any,
+) -> Stand:
+    stand = Stand(folder, max_queued)
+    app = create_app(
+        service=stand.service,
+        settings=make_settings(folder, options, **tables),
+        dialects=own_dialects() if dialects is None else dialects,
+    )
+    stand.url = running.enter_context(_served(app))
+    return stand
+
+
+@contextmanager
+def _served(app: Any) -> Generator[str]:
+    config = uvicorn.Config(app, host="127.0.0.1", port=0, log_config=None, access_log=False, ws="none")
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        while not server.started:
+            assert thread.is_alive()
+            time.sleep(0.005)
+        port = server.servers[0].sockets[0].getsockname()[1]
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.should_exit = True
+        thread.join()
