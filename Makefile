@@ -45,15 +45,15 @@ lint: install
 	$(BIN)/pyright --project pyproject.toml
 	$(BIN)/lint-imports
 
-# The suite once more, against the built wheels in an environment of their own.
+# The built wheels in an environment of their own: packaging, a whole job by each dialect, the command line.
 test-wheels: install
 	rm -rf dist $(WHEEL_VENV)
-	for project in $(PROJECTS) .; do $(BIN)/python -m build --wheel --outdir dist $$project || exit 1; done
+	for project in $(PROJECTS) .; do $(BIN)/python -m build --wheel --no-isolation --outdir dist $$project || exit 1; done
 	$(PYTHON) -m venv $(WHEEL_VENV)
 	$(WHEEL_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --upgrade "pip>=25.1"
-	$(call install_torch,$(WHEEL_VENV))
-	$(WHEEL_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --group dev dist/*.whl '$(WORKER)'
-	$(WHEEL_VENV)/bin/python $(PYTEST) $(ARGS)
+	$(WHEEL_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --find-links dist \
+		--group dev framegate framegate-comfyui framegate-wan21 framegate-wan22 framegate-ltx2
+	WHEELS=dist $(WHEEL_VENV)/bin/python $(PYTEST) -m smoke tests/packaging tests/cli tests/dialects $(ARGS)
 
 clean:
 	rm -rf $(VENV) $(WHEEL_VENV) dist

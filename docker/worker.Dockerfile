@@ -1,4 +1,4 @@
-# A worker on an NVIDIA GPU, with all backends. The compiler is for torch.compile.
+# A worker on an NVIDIA GPU, with all backends and no HTTP server. The compiler is for torch.compile.
 FROM nvidia/cuda:12.8.1-runtime-ubuntu24.04
 RUN apt-get update && apt-get install -y --no-install-recommends gcc python3 python3-dev python3-venv \
  && rm -rf /var/lib/apt/lists/* && python3 -m venv /opt/framegate
@@ -8,8 +8,9 @@ COPY constraints.txt ./
 COPY core core
 COPY adapters adapters
 COPY plugins plugins
-RUN pip install --no-cache-dir -c constraints.txt ./core './adapters[s3]' ./plugins/preview ./plugins/comfyui \
-    './plugins/diffusers[torch]' './plugins/wan21[torch]' './plugins/wan22[torch]' './plugins/ltx2[torch]' \
+RUN pip install --no-cache-dir -c constraints.txt ./core './adapters/media[faces]' './adapters/storage[s3]' \
+    ./adapters/cli ./adapters/worker ./plugins/preview ./plugins/comfyui './plugins/diffusers[torch]' \
+    './plugins/wan21[torch]' './plugins/wan22[torch]' './plugins/ltx2[torch]' \
  && useradd --create-home framegate && mkdir /data && chown framegate /data
 USER framegate
 ENTRYPOINT ["framegate"]

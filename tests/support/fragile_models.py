@@ -45,7 +45,7 @@ class FragileBackend(Wan22Backend):
         return super().generate(shot, context)
 
 
-FRAGILE = replace(TI2V_5B, id="fragile", backend="fragile_models:FragileBackend")
+FRAGILE = replace(TI2V_5B, id="fragile", backend=f"{__name__}:FragileBackend")
 
 
 @hookimpl

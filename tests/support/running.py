@@ -70,6 +70,7 @@ class RunningServer:
         arguments: Sequence[str] = (),
         environ: Mapping[str, str] | None = None,
         port: int | None = None,
+        command: Sequence[str] = COMMAND,
     ) -> None:
         self.data_dir = data_dir
         self.port = port or free_port()
@@ -77,6 +78,7 @@ class RunningServer:
         self.log = data_dir.with_suffix(".log")
         self._config = data_dir.with_suffix(".toml")
         self._config.write_text(config)
+        self._command = command
         self._arguments = list(arguments)
         self._environ = clean_environ(environ)
         self.process = self._start()
@@ -85,7 +87,7 @@ class RunningServer:
         with self.log.open("ab") as log:
             return subprocess.Popen(
                 [
-                    *COMMAND,
+                    *self._command,
                     "serve",
                     "--port",
                     str(self.port),

@@ -1,0 +1,183 @@
+"""The distributions as users install them, from wheels: each brings what its job needs, and nothing else."""
+
+import json
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from framegate.storage.embedded import EmbeddedValkey
+from tests.support.environments import Environment
+from tests.support.running import RunningServer, clean_environ, eventually
+
+pytestmark = [pytest.mark.smoke, pytest.mark.timeout(600)]
+
+HEAVY = {"torch", "torchao", "diffusers", "transformers", "accelerate", "peft"}
+HTTP = {"litestar", "uvicorn", "starlette", "framegate-server"}
+WORKER = {"dramatiq", "framegate-worker"}
+
+
+@pytest.fixture(scope="module")
+def core(wheels: Path, tmp_path_factory: pytest.TempPathFactory) -> Environment:
+    """What the author of a backend plugin begins with: framegate-core alone."""
+    environment = Environment(tmp_path_factory.mktemp("core") / "venv")
+    environment.install("framegate-core", wheels=wheels)
+    return environment
+
+
+@pytest.fixture(scope="module")
+def worker(wheels: Path, tmp_path_factory: pytest.TempPathFactory) -> Environment:
+    environment = Environment(tmp_path_factory.mktemp("worker") / "venv")
+    environment.install("framegate-worker", "framegate-wan22", wheels=wheels)
+    return environment
+
+
+@pytest.fixture(scope="module")
+def server(wheels: Path, tmp_path_factory: pytest.TempPathFactory) -> Environment:
+    environment = Environment(tmp_path_factory.mktemp("server") / "venv")
+    environment.install("framegate-server", "framegate-preview", wheels=wheels)
+    return environment
+
+
+@pytest.fixture
+def valkey(tmp_path: Path) -> Iterator[EmbeddedValkey]:
+    valkey = EmbeddedValkey(tmp_path / "queue")
+    valkey.start()
+    yield valkey
+    valkey.stop()
+
+
+def test_core_alone_imports_whole_and_stays_light(core: Environment) -> None:
+    core.python(
+        "import importlib, pkgutil, sys, framegate.core as core\n"
+        "for module in pkgutil.walk_packages(core.__path__, 'framegate.core.'):\n"
+        "    importlib.import_module(module.name)\n"
+        "heavy = {'litestar', 'dramatiq', 'redis', 'numpy', 'torch', 'av', 'PIL'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+        "from framegate.core.plugins import discover\n"
+        "assert discover().models == {}\n"
+    )
+
+
+def test_every_wheel_ships_its_types(worker: Environment, server: Environment) -> None:
+    program = (
+        "from importlib.resources import files\n"
+        "for name in {names}:\n"
+        "    assert (files('framegate.' + name) / 'py.typed').is_file(), name\n"
+    )
+    shared = ["core", "media", "storage", "cli"]
+    worker.python(program.format(names=[*shared, "worker", "plugins.wan22", "plugins.diffusers"]))
+    server.python(program.format(names=[*shared, "server", "plugins.preview"]))
+
+
+def test_a_worker_needs_no_http_server(worker: Environment, valkey: EmbeddedValkey, tmp_path: Path) -> None:
+    assert worker.distributions().isdisjoint(HTTP)
+    log = tmp_path / "worker.log"
+    with log.open("w") as out:
+        process = subprocess.Popen(
+            [*worker.framegate, "worker", "--data-dir", tmp_path / "data"],
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=out,
+            env=clean_environ({"FRAMEGATE_QUEUE__URL": valkey.url}),
+        )
+
+    def started() -> bool:
+        assert process.poll() is None, log.read_text()
+        return "worker_started" in log.read_text()
+
+    try:
+        eventually(started, seconds=60, what="the worker's start")
+    finally:
+        process.terminate()
+        assert process.wait(30) == 0
+    (line,) = (json.loads(line) for line in log.read_text().splitlines() if "worker_started" in line)
+    assert line["models"] == ["wan22", "wan22-i2v", "wan22-t2v"]
+
+
+def test_a_worker_alone_says_what_serve_needs(worker: Environment, tmp_path: Path) -> None:
+    done = _run(worker, "serve", data_dir=tmp_path / "data")
+    assert (done.returncode, done.stderr) == (
+        1,
+        "Error: `framegate serve` needs the package framegate-server, which is not installed.\n",
+    )
+
+
+def test_a_server_needs_neither_worker_nor_torch(
+    server: Environment, valkey: EmbeddedValkey, tmp_path: Path
+) -> None:
+    assert server.distributions().isdisjoint(HEAVY | WORKER)
+    running = RunningServer(
+        tmp_path / "data",
+        config=f'[queue]\nurl = "{valkey.url}"\n',
+        arguments=["--no-worker"],
+        command=server.framegate,
+    )
+    running.wait_until_ready("/health")
+    assert running.stop() == 0, running.log_text()
+
+
+def test_a_server_alone_says_that_it_has_no_worker(server: Environment, tmp_path: Path) -> None:
+    done = _run(server, "serve", data_dir=tmp_path / "data")
+    assert done.returncode == 1
+    assert "framegate-worker is not installed here: install it, or start with --no-worker" in done.stderr
+
+
+def test_faces_are_an_extra(server: Environment) -> None:
+    assert "opencv-python-headless" not in server.distributions()
+
+
+def test_models_come_and_go_with_their_plugin_and_say_what_they_need(
+    server: Environment, wheels: Path, tmp_path: Path
+) -> None:
+    data, config = tmp_path / "data", tmp_path / "wan22.toml"
+    server.install("framegate-worker", wheels=wheels)
+    try:
+        assert "wan22" not in _plugins(server, data)
+        server.install("framegate-wan22", wheels=wheels)
+        listed = _plugins(server, data)["wan22"]
+        assert listed["models"] == ["wan22", "wan22-i2v", "wan22-t2v"]
+        assert "torch" in listed["missing"]
+        assert "pip install 'framegate-wan22[torch]'" in listed["missing"]
+
+        # What needs no torch runs; what needs it fails and says why.
+        config.write_text(f'[models.wan22]\nsource = "{tmp_path}"\n')
+        small = ("--width", "64", "--height", "64", "--num-frames", "5", "-o", str(tmp_path / "out.mp4"))
+        made = _run(server, "generate", "a boat", *small, data_dir=data, config=config)
+        assert made.returncode == 0, made.stderr
+        failed = _run(server, "generate", "a boat", "--model", "wan22", *small, data_dir=data, config=config)
+        assert failed.returncode == 1
+        assert "This worker lacks" in failed.stderr
+        assert "pip install 'framegate-wan22[torch]'" in failed.stderr
+        assert "Traceback" not in failed.stderr
+
+        server.pip("uninstall", "--yes", "framegate-wan22")
+        gone = _run(server, "models", data_dir=data, config=config)
+        assert gone.returncode == 1
+        assert "install framegate-wan22" in gone.stderr, "a config that still names it says what is missing"
+        assert "wan22" not in _plugins(server, data)
+    finally:
+        server.pip(
+            "uninstall", "--yes", "framegate-worker", "framegate-wan22", "framegate-diffusers", "dramatiq"
+        )
+
+
+def _plugins(environment: Environment, data_dir: Path) -> dict[str, dict[str, Any]]:
+    listed = json.loads(_run(environment, "plugins", "--json", data_dir=data_dir).stdout)
+    return {plugin["name"]: plugin for plugin in listed}
+
+
+def _run(
+    environment: Environment, *arguments: str, data_dir: Path, config: Path | None = None
+) -> subprocess.CompletedProcess[str]:
+    where = ("--data-dir", data_dir, *(("--config", config) if config else ()))
+    return subprocess.run(
+        [*environment.framegate, *arguments, *where],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env=clean_environ(),
+        cwd=data_dir.parent,
+    )
