@@ -79,7 +79,7 @@ async def submit(stand: ServiceStand, **values: Any) -> Job:
     own = {name: values.pop(name) for name in ("remix_of", "remix_video") if name in values}
     request = GenerationRequest(model="preview", task=Task.TEXT_TO_VIDEO, prompt="a boat", **values)
     return await stand.service.submit(
-        Submission(dialect="test", request=request, client=ALICE, like_source=True, **own)
+        Submission(dialect="test", request=request, client=ALICE, inherit_source_settings=True, **own)
     )
 
 

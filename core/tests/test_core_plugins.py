@@ -54,10 +54,10 @@ def plugin(monkeypatch: pytest.MonkeyPatch) -> Callable[..., EntryPoint]:
             return answer(commands)
 
         @hookimpl
-        def framegate_problems(config: Any, reach: bool) -> Any:
+        def framegate_health(config: Any, reach: bool) -> Any:
             return [*answer(problems), *(f"{name} asks {place}" for place in config if reach)]
 
-        hooks = (framegate_models, framegate_dialects, framegate_commands, framegate_problems)
+        hooks = (framegate_models, framegate_dialects, framegate_commands, framegate_health)
         vars(module).update({hook.__name__: hook for hook in hooks})
         monkeypatch.setitem(sys.modules, module.__name__, module)
         return EntryPoint(name, module.__name__, "framegate")
@@ -138,22 +138,22 @@ def test_models_that_come_and_go(plugin: MakePlugin) -> None:
 
 def test_problems_are_told(plugin: MakePlugin) -> None:
     found = discover([plugin("zoo", problems=["The lion is ill."])], {"zoo": {"africa": 1}})
-    assert found.statuses[0].problems == ("The lion is ill.",)
-    assert found.problems(reach=True) == ["The lion is ill.", "zoo asks africa"]
+    assert found.statuses[0].health_findings == ("The lion is ill.",)
+    assert found.health_findings(reach=True) == ["The lion is ill.", "zoo asks africa"]
 
 
 def test_a_plugin_that_cant_tell_its_problems(module: Callable[[str, str], str], plugin: MakePlugin) -> None:
     text = (
         "from framegate.core.plugins import hookimpl\n"
         "@hookimpl\n"
-        "def framegate_problems(config, reach):\n"
+        "def framegate_health(config, reach):\n"
         "    if reach: raise OSError('no network')\n"
         "    return []\n"
     )
     mute = EntryPoint("mute", module("mute", text), "framegate")
     found = discover([mute, plugin("zoo", problems=["The lion is ill."])])
     with capture_logs() as lines:
-        assert found.problems(reach=True) == ["mute: OSError: no network", "The lion is ill."]
+        assert found.health_findings(reach=True) == ["mute: OSError: no network", "The lion is ill."]
     assert [line["event"] for line in lines] == ["plugin_broken"]
 
 

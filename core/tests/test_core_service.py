@@ -23,7 +23,7 @@ from framegate.core.errors import (
     QueueFull,
 )
 from framegate.core.jobs import Job, JobError, JobState
-from framegate.core.ports import MediaSource, Once, QueueCounts, WorkerInfo
+from framegate.core.ports import IdempotencyKey, MediaSource, QueueCounts, WorkerInfo
 from framegate.core.registry import ModelConfig
 from framegate.core.service import Client, Submission
 from framegate.core.types import Artifact, GenerationRequest, MediaKind, MediaRef, StoryboardShot, Task
@@ -206,15 +206,15 @@ def test_a_queue_that_fills_up_while_inputs_are_fetched(
 
 def test_a_repeat_is_given_the_first_job_and_fetches_nothing(stand: ServiceStand) -> None:
     async def test() -> None:
-        once = Once(key="k", fingerprint="boat")
-        first = await stand.submit(Task.IMAGE_TO_VIDEO, media={"image": PICTURE}, once=once)
-        again = await stand.submit(Task.IMAGE_TO_VIDEO, media={"image": PICTURE}, once=once)
+        once = IdempotencyKey(key="k", fingerprint="boat")
+        first = await stand.submit(Task.IMAGE_TO_VIDEO, media={"image": PICTURE}, idempotency=once)
+        again = await stand.submit(Task.IMAGE_TO_VIDEO, media={"image": PICTURE}, idempotency=once)
         assert (again, len(stand.media.taken)) == (first, 1)
         media = {"image": PICTURE}
-        other = Once(key="k", fingerprint="tree")
+        other = IdempotencyKey(key="k", fingerprint="tree")
         with pytest.raises(IdempotencyMismatch):
-            await stand.submit(Task.IMAGE_TO_VIDEO, media=media, once=other)
-        bobs = await stand.submit(once=once, client=BOB)
+            await stand.submit(Task.IMAGE_TO_VIDEO, media=media, idempotency=other)
+        bobs = await stand.submit(idempotency=once, client=BOB)
         assert bobs.id != first.id
 
     run(test)
@@ -233,7 +233,9 @@ def test_equal_submissions_at_once_make_one_job_and_keep_one_input(
         monkeypatch.setattr(stand.media, "take", together)
         jobs = await asyncio.gather(
             *(
-                stand.submit(Task.IMAGE_TO_VIDEO, media={"image": PICTURE}, once=Once(key="k"))
+                stand.submit(
+                    Task.IMAGE_TO_VIDEO, media={"image": PICTURE}, idempotency=IdempotencyKey(key="k")
+                )
                 for _ in range(5)
             )
         )

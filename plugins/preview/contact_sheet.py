@@ -34,12 +34,12 @@ class Photo:
     image: Path | None = IMAGES / "photo.jpg"
     last_image: Path | None = None
     video: Path | None = None
-    num_looks = 0
+    num_partial_images = 0
 
     def report(self, step: int, total: int, message: str = "") -> None:
         return
 
-    def show(self, picture: object) -> None:
+    def report_partial_image(self, render: object) -> None:
         return
 
     def check_cancelled(self) -> None:

@@ -38,7 +38,7 @@ from framegate.media.video.encode import VideoEncoder
 from framegate.plugins.diffusers import testing
 from framegate.plugins.diffusers.backend import DiffusersBackend
 from framegate.plugins.diffusers.caching import UNCACHED_STEPS
-from framegate.plugins.diffusers.loading import quieten
+from framegate.plugins.diffusers.loading import silence_logging
 from framegate.plugins.diffusers.testing import full_size
 
 GIB = 2**30
@@ -183,7 +183,7 @@ class Stopwatch:
         self.video: Path | None = None
         self._times = times
         self._left_after = left_after
-        self.num_looks = 0
+        self.num_partial_images = 0
 
     def report(self, step: int, total: int, message: str = "") -> None:
         if not message.startswith("step"):
@@ -192,7 +192,7 @@ class Stopwatch:
         if len(self._times.steps) == self._left_after:
             raise JobCancelled
 
-    def show(self, picture: Callable[[], Any]) -> None:
+    def report_partial_image(self, render: Callable[[], Any]) -> None:
         return
 
     def check_cancelled(self) -> None:
@@ -458,7 +458,7 @@ def main() -> None:
     )
     parser.add_argument("--output", type=Path, help="a file that the tables are written to as well")
     asked = parser.parse_args()
-    quieten()
+    silence_logging()
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     device = torch.device(asked.device)
     where = torch.cuda.get_device_name(device) if device.type == "cuda" else "the CPU, with tiny models"

@@ -19,7 +19,7 @@ from framegate.core.ports import Limits
 from framegate.storage.connections import connect, connect_async
 from framegate.storage.embedded import EmbeddedValkey
 from framegate.storage.jobs.store import ValkeyJobStore
-from framegate.storage.jobs.worker_store import WorkerLeases
+from framegate.storage.jobs.worker_store import WorkerStore
 from tests.support.sample_jobs import make_job
 
 OWNERS = ("alice", "bob", "carol", "dave")
@@ -84,7 +84,7 @@ async def measure(url: str, count: int) -> float:
         workers = iter(range(ROUNDS))
         await timed(
             "claim",
-            lambda: asyncio.to_thread(WorkerLeases(client, f"w{next(workers)}").claim, "q-test", ["test"]),
+            lambda: asyncio.to_thread(WorkerStore(client, f"w{next(workers)}").claim, "q-test", ["test"]),
         )
         return median
     finally:
@@ -94,7 +94,7 @@ async def measure(url: str, count: int) -> float:
 
 async def _refused(store: ValkeyJobStore, limits: Limits) -> None:
     try:
-        await store.foresee("", "alice", limits=limits, once=None)
+        await store.check_admission("", "alice", limits=limits, idempotency=None)
     except QueueFull:
         return
     raise AssertionError("the queue is full")

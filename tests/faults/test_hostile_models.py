@@ -59,7 +59,7 @@ def job(server: RunningServer, task_id: str) -> dict[str, Any]:
 def test_a_native_call_that_keeps_the_gil_keeps_its_job(start_server: StartServer, tmp_path: Path) -> None:
     server = start(start_server, tmp_path, arguments=["--processes", "2"])
     held = LEASE_SECONDS + 4
-    task = submit(server, f"hold {held:.0f}")
+    task = submit(server, f"active {held:.0f}")
     started = time.monotonic()
     assert ended(server, task)["status"] == "succeed"
     assert time.monotonic() - started >= held, "the GIL was really kept"
@@ -112,7 +112,7 @@ def test_a_worker_that_lost_its_lease_changes_nothing(start_server: StartServer,
     eventually(lambda: len(server.worker_pids()) == 2, what="both workers")
     task = submit(server, "draw 200", seconds=6)
     first = eventually(lambda: _worker_of(server, task), what="a worker on the job")
-    group = os.getpgid(first)  # with its pacemaker
+    group = os.getpgid(first)  # with its process
     os.killpg(group, signal.SIGSTOP)
     try:
         eventually(lambda: _worker_of(server, task) not in (None, first), what="another worker")
@@ -131,9 +131,9 @@ def test_a_worker_starts_another_pacemaker(start_server: StartServer, tmp_path: 
     server = start(start_server, tmp_path)
     task = submit(server, "draw 150", seconds=5)
     worker = eventually(lambda: _worker_of(server, task), what="a worker on the job")
-    [pacemaker] = _children(worker)
-    os.kill(pacemaker, signal.SIGKILL)
-    eventually(lambda: set(_children(worker)) - {pacemaker}, what="another pacemaker")
+    [process] = _children(worker)
+    os.kill(process, signal.SIGKILL)
+    eventually(lambda: set(_children(worker)) - {process}, what="another process")
     assert ended(server, task)["status"] == "succeed"
     assert job(server, task)["attempt"] == 1
     assert "pacemaker_ended" in server.log_text()

@@ -1,4 +1,4 @@
-"""A worker that hangs for good: its pacemaker would keep its job for ever, and so ends it after a while."""
+"""A worker that hangs for good: its process would keep its job for ever, and so ends it after a while."""
 
 import asyncio
 import signal
@@ -8,38 +8,39 @@ import sys
 from framegate.core.ports import Limits
 from framegate.storage.connections import connect, connect_async
 from framegate.storage.jobs.store import ValkeyJobStore
-from framegate.storage.jobs.worker_store import WorkerLeases
+from framegate.storage.jobs.worker_store import WorkerStore
 from tests.support.running import eventually
 from tests.support.sample_jobs import make_job
 
 PATIENCE = 1.0
 PACEMAKER = f"""
-from framegate.worker.heartbeat import process as pacemaker
-pacemaker.STALLED_SECONDS = {PATIENCE}
-pacemaker.main()
+from framegate.worker.heartbeat import process as process
+process.STALLED_SECONDS = {PATIENCE}
+process.main()
 """
-# Claims a job, starts its pacemaker, waits until that has beaten for the job, and stands still.
+# Claims a job, starts its process, waits until that has beaten for the job, and stands still.
 WORKER = """
 import os, signal, socket, subprocess, sys, time
 import msgspec
-from framegate.worker.heartbeat.process import Begin, Sign, Told
+from framegate.worker.heartbeat.process import HeartbeatStart, Heartbeat, HeartbeatReply
 from framegate.storage.connections import connect
-from framegate.storage.jobs.worker_store import Verdict, WorkerLeases
+from framegate.storage.jobs.worker_store import LeaseStatus, WorkerStore
 from framegate.core.ports import WorkerInfo
 
-url, pacemaker = sys.argv[1:]
+url, process = sys.argv[1:]
 info = WorkerInfo("hung", "here", os.getpid(), "cpu", "0", ("test",), time.time())
-job = WorkerLeases(connect(url), info.id).claim("q-test", ["test"])
+job = WorkerStore(connect(url), info.id).claim("q-test", ["test"])
 _, signals = socket.socketpair()
 pace = subprocess.Popen(
-    [sys.executable, "-c", pacemaker],
+    [sys.executable, "-c", process],
     stdin=subprocess.PIPE, stdout=subprocess.PIPE, pass_fds=[signals.fileno()]
 )
-for line in (Begin(url, info, 0.0, signals.fileno()), Sign(job.id, job.attempt)):
+for line in (HeartbeatStart(url, info, 0.0, signals.fileno()), Heartbeat(job.id, job.attempt)):
     pace.stdin.write(msgspec.json.encode(line) + b"\\n")
 pace.stdin.flush()
 pace.stdout.readline()
-assert msgspec.json.decode(pace.stdout.readline(), type=Told) == Told(job.id, 1, Verdict.OK)
+reply = msgspec.json.decode(pace.stdout.readline(), type=HeartbeatReply)
+assert reply == HeartbeatReply(job.id, 1, LeaseStatus.OK)
 os.kill(os.getpid(), signal.SIGSTOP)
 """
 
@@ -50,7 +51,7 @@ def test_a_hung_worker_is_killed_and_its_job_goes_on(queue_url: str) -> None:
     asyncio.run(_submit(queue_url))
     with subprocess.Popen([sys.executable, "-c", WORKER, queue_url, PACEMAKER]) as worker:
         assert worker.wait(30) == -signal.SIGKILL
-    other = WorkerLeases(client, "other")
+    other = WorkerStore(client, "other")
 
     def taken() -> int:
         other.sweep()

@@ -130,14 +130,14 @@ def test_a_worker_whose_model_keeps_the_gil_ends_in_time(
 
         worker = start_worker()
         api.wait_until_ready()
-        submit(api, "hold-once 20", "trouble")
+        submit(api, "active-once 20", "trouble")
         eventually((tmp_path / "plugin" / "held").exists, what="the native call")
         began = time.monotonic()
         worker.terminate()
         worker.wait(20)
         assert time.monotonic() - began < 10
         wait_for_job(api, "queued", attempt=0)
-        assert '"by": "pacemaker"' in log.read_text()
+        assert '"by": "process"' in log.read_text()
         assert "worker_stopping" not in log.read_text()
         start_worker()
         wait_for_job(api, "succeeded", attempt=1)

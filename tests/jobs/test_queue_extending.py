@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from framegate.core.backend import Backend, FinishedFile, FrameStream, GenerationContext, Output, Sound
+from framegate.core.backend import Audio, Backend, FinishedFile, FrameStream, GenerationContext, Output
 from framegate.core.errors import GenerationFailed
 from framegate.core.jobs import Job
 from framegate.core.models import ModelSpec
@@ -23,9 +23,9 @@ from .test_queue_shots import SHORT, SIZE, Frame, Stand, difference
 FPS = 8.0
 
 
-def tone(seconds: float, *, rate: int = 48_000, channels: int = 2) -> Sound:
+def tone(seconds: float, *, rate: int = 48_000, channels: int = 2) -> Audio:
     wave = 0.5 * np.sin(2 * np.pi * 440 * np.arange(round(seconds * rate)) / rate)
-    return Sound(np.tile(wave.astype(np.float32), (channels, 1)), rate)
+    return Audio(np.tile(wave.astype(np.float32), (channels, 1)), rate)
 
 
 def waves(count: int, width: int, height: int) -> list[Frame]:
@@ -44,7 +44,7 @@ def store_video(
     count: int = 12,
     size: tuple[int, int] = (160, 96),
     fps: float = FPS,
-    sound: Sound | None = None,
+    sound: Audio | None = None,
 ) -> MediaRef:
     path = stand.store.workdir("source") / "video"
     with VideoEncoder(path, width=size[0], height=size[1], fps=fps) as encoder:

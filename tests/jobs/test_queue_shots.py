@@ -28,7 +28,7 @@ from framegate.media.video.frames import read_frames
 from framegate.plugins.preview import PREVIEW
 from framegate.plugins.preview.backend import PreviewBackend
 from framegate.storage.artifacts.folder import FolderStore
-from framegate.worker.heartbeat.client import Hold
+from framegate.worker.heartbeat.client import ActiveJob
 from framegate.worker.running.job_runner import JobRunner
 
 Frame: TypeAlias = NDArray[np.uint8]
@@ -59,8 +59,8 @@ class Stand:
             created_at=0.0,
             attempt=1,
         )
-        hold = Hold(job, lambda: self.told.append((hold.sign.progress or 0.0, hold.sign.message)))
-        (artifact,) = JobRunner(self.store, threading.Event()).run(hold, self.backend)
+        active = ActiveJob(job, lambda: self.told.append((active.sign.progress or 0.0, active.sign.message)))
+        (artifact,) = JobRunner(self.store, threading.Event()).run(active, self.backend)
         path = self.store.path(artifact.key)
         assert path is not None
         return job, artifact, list(read_frames(path))

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from framegate.cli.app_context import Backstage, assemble, open_backstage
+from framegate.cli.app_context import Services, create_context, open_services
 from framegate.cli.config_file import load_settings
 from framegate.core.characters import Character
 from framegate.core.errors import ArtifactGone, InvalidMedia, NotFound
@@ -28,18 +28,18 @@ ASTRONAUT = Path(__file__).parents[2] / "adapters" / "media" / "tests" / "astron
 SIZE: dict[str, Any] = {"width": 128, "height": 96, "fps": 8.0}
 
 
-def beside(server: RunningServer, use: Callable[[Backstage], Awaitable[Result]]) -> Result:
+def beside(server: RunningServer, use: Callable[[Services], Awaitable[Result]]) -> Result:
     """What ``use`` gives, in a process beside the server's with the same queue and files."""
-    parts = assemble(load_settings(environ={}, overrides={"server.data_dir": str(server.data_dir)}))
+    parts = create_context(load_settings(environ={}, overrides={"server.data_dir": str(server.data_dir)}))
 
     async def run() -> Result:
-        async with asyncio.timeout(90), open_backstage(parts) as backstage:
-            return await use(backstage)
+        async with asyncio.timeout(90), open_services(parts) as services:
+            return await use(services)
 
     return asyncio.run(run())
 
 
-async def make(backstage: Backstage, prompt: str = "a boat", **values: Any) -> Job:
+async def make(services: Services, prompt: str = "a boat", **values: Any) -> Job:
     """A finished job."""
     request = {name: values.pop(name) for name in list(values) if name in GenerationRequest.__struct_fields__}
     wanted: dict[str, Any] = {
@@ -50,23 +50,23 @@ async def make(backstage: Backstage, prompt: str = "a boat", **values: Any) -> J
         **request,
     }
     submission = Submission(dialect="test", request=GenerationRequest(**wanted), **values)
-    submitted = await backstage.service.submit(submission)
-    job = await backstage.service.wait(submitted.id)
+    submitted = await services.service.submit(submission)
+    job = await services.service.wait(submitted.id)
     assert job.state == JobState.SUCCEEDED, job.error
     return job
 
 
-async def frames_of(backstage: Backstage, job: Job) -> list["np.typing.NDArray[np.uint8]"]:
-    return list(read_frames(await backstage.service.result_path(job.artifacts[0])))
+async def frames_of(services: Services, job: Job) -> list["np.typing.NDArray[np.uint8]"]:
+    return list(read_frames(await services.service.result_path(job.artifacts[0])))
 
 
 def test_a_remix_runs_though_its_source_was_cleaned_up(start_server: StartServer) -> None:
     server = start_server()
 
-    async def use(backstage: Backstage) -> str:
-        service = backstage.service
-        source = await make(backstage, duration=2.0, seed=1)
-        original = (await frames_of(backstage, source))[0]
+    async def use(services: Services) -> str:
+        service = services.service
+        source = await make(services, duration=2.0, seed=1)
+        original = (await frames_of(services, source))[0]
         request = GenerationRequest("preview", Task.TEXT_TO_VIDEO, "at night", duration=2.0, seed=2, **SIZE)
         waiting = await service.submit(
             Submission(dialect="test", request=request, remix_of=source.share_id, client=Client("bob"))
@@ -77,7 +77,7 @@ def test_a_remix_runs_though_its_source_was_cleaned_up(start_server: StartServer
         remix = await service.wait(waiting.id)
         assert remix.state == JobState.SUCCEEDED, remix.error
         assert (remix.request.task, remix.artifacts[0].num_frames) == (Task.VIDEO_TO_VIDEO, 16)
-        changed = np.abs((await frames_of(backstage, remix))[0].astype(int) - original).mean()
+        changed = np.abs((await frames_of(services, remix))[0].astype(int) - original).mean()
         assert 2 < changed < 80, "the same scene in another light"
         return remix.share_id
 
@@ -86,15 +86,15 @@ def test_a_remix_runs_though_its_source_was_cleaned_up(start_server: StartServer
     assert share_id in shown
     server.kill()
     server.restart()
-    found = beside(server, lambda backstage: backstage.service.find_shared(share_id))
+    found = beside(server, lambda services: services.service.find_shared(share_id))
     assert found.share_id == share_id, "it survives a restart"
 
 
 def test_the_same_storyboard_and_seed_give_the_same_bytes(server: RunningServer) -> None:
-    async def use(backstage: Backstage) -> None:
+    async def use(services: Services) -> None:
         board = tuple(StoryboardShot(f"scene {number}", 1.0) for number in range(3))
-        jobs = [await make(backstage, storyboard=board, seed=3, style="comic") for _ in range(2)]
-        one, other = [(await backstage.service.result_path(job.artifacts[0])).read_bytes() for job in jobs]
+        jobs = [await make(services, storyboard=board, seed=3, style="comic") for _ in range(2)]
+        one, other = [(await services.service.result_path(job.artifacts[0])).read_bytes() for job in jobs]
         assert one == other
         assert jobs[0].artifacts[0].duration == 3.0
 
@@ -118,8 +118,8 @@ def film(tmp_path: Path) -> BytesSource:
 def test_a_character_from_a_video_to_a_video(server: RunningServer, film: BytesSource) -> None:
     files = server.data_dir / "files"
 
-    async def create(backstage: Backstage) -> Character:
-        return await backstage.service.create_character(
+    async def create(services: Services) -> Character:
+        return await services.service.create_character(
             film, start=0.0, end=3.0, client=Client(), display_name="Eileen C."
         )
 
@@ -135,10 +135,10 @@ def test_a_character_from_a_video_to_a_video(server: RunningServer, film: BytesS
     assert "Eileen C." in shown
     assert "320×240" in shown
 
-    async def use(backstage: Backstage) -> None:
-        job = await make(backstage, "@x waves", characters=(made.username,), duration=1.0)
+    async def use(services: Services) -> None:
+        job = await make(services, "@x waves", characters=(made.username,), duration=1.0)
         assert job.request.image is not None
-        first = first_frame(await backstage.service.result_path(job.artifacts[0]))
+        first = first_frame(await services.service.result_path(job.artifacts[0]))
         with Image.open(files / made.reference.key) as reference:
             expected = np.asarray(reference.resize((128, 96)))
         assert np.abs(first.astype(int) - expected).mean() < 12, "it begins with the reference frame"
@@ -155,13 +155,13 @@ def test_nothing_is_left_of_a_character_that_failed(server: RunningServer, film:
     def kept() -> set[Path]:
         return {path for path in (server.data_dir / "files").glob("*/**/*") if path.is_file()}
 
-    async def use(backstage: Backstage) -> None:
+    async def use(services: Services) -> None:
         before = kept()
         for source, start in ((film, 3.0), (film, -1.0), (BytesSource(b"no video"), 0.0)):
             with pytest.raises(InvalidMedia):
-                await backstage.service.create_character(source, start=start, end=9.0, client=Client())
+                await services.service.create_character(source, start=start, end=9.0, client=Client())
         creating = asyncio.create_task(
-            backstage.service.create_character(film, start=0.0, end=3.0, client=Client())
+            services.service.create_character(film, start=0.0, end=3.0, client=Client())
         )
         await asyncio.sleep(0.1)  # at whatever point that is
         creating.cancel()
@@ -169,6 +169,6 @@ def test_nothing_is_left_of_a_character_that_failed(server: RunningServer, film:
             await creating
         await asyncio.to_thread(eventually, lambda: kept() == before, what="the folder as it was")
         with pytest.raises(NotFound):
-            await backstage.service.get_character("nobody123")
+            await services.service.get_character("nobody123")
 
     beside(server, use)

@@ -10,11 +10,11 @@ from typing import Literal, TypeAlias
 
 from framegate.core.errors import KeyLimitReached, QueueFull
 from framegate.core.jobs import Job, JobError, JobState
-from framegate.core.ports import Limits, Once
+from framegate.core.ports import IdempotencyKey, Limits
 from framegate.core.testing import scheduling, transitions
 from framegate.storage.connections import connect, connect_async
 from framegate.storage.jobs.store import ValkeyJobStore
-from framegate.storage.jobs.worker_store import Verdict, WorkerLeases
+from framegate.storage.jobs.worker_store import LeaseStatus, WorkerStore
 from tests.support.sample_jobs import make_job
 
 OWNERS = ("alice", "bob")
@@ -41,7 +41,7 @@ class StoreClient:
         self.runner = asyncio.Runner()
         self.store = ValkeyJobStore(connect_async(url))
         self.connection = connect(url)
-        self.leases = WorkerLeases(self.connection, self.worker)
+        self.leases = WorkerStore(self.connection, self.worker)
         self.held: Job | None = None
 
     def close(self) -> None:
@@ -129,9 +129,9 @@ class Submit(Step):
         )
 
     def ask(self, client: StoreClient) -> Answer:
-        once = Once(key=self.key) if self.key else None
+        once = IdempotencyKey(key=self.key) if self.key else None
         try:
-            return client.runner.run(client.store.submit(self.job, limits=LIMITS, once=once)).id
+            return client.runner.run(client.store.submit(self.job, limits=LIMITS, idempotency=once)).id
         except (QueueFull, KeyLimitReached) as refusal:
             return type(refusal)
 
@@ -166,7 +166,7 @@ class Claim(Step):
             if following is None:
                 world.held.pop(worker, None)
                 return None
-            world.served[scheduling.turn_of(following)] = max(world.served.values(), default=0) + 1
+            world.served[scheduling.scheduling_key(following)] = max(world.served.values(), default=0) + 1
             job = world.jobs[following.id] = transitions.claim(following, worker, 0.0)
         world.held[worker] = job
         world.lapsed -= {job.id}
@@ -183,9 +183,9 @@ class Beat(Step):
             return None
         job = world.current(worker)
         if job is None:
-            return Verdict.LOST
+            return LeaseStatus.LOST
         world.lapsed -= {job.id}
-        return Verdict.CANCEL if job.cancel_requested else Verdict.OK
+        return LeaseStatus.CANCEL if job.cancel_requested else LeaseStatus.OK
 
 
 @dataclass(frozen=True)

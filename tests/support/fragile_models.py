@@ -25,9 +25,9 @@ class FragileBackend(Wan22Backend):
         if not self._mark.exists():
             super().load(device)
             return
-        from framegate.plugins.diffusers.memory import guarded
+        from framegate.plugins.diffusers.memory import oom_as_job_error
 
-        with guarded("loading the model", torch.device(device)):
+        with oom_as_job_error("loading the model", torch.device(device)):
             raise torch.OutOfMemoryError("CUDA out of memory")
 
     def generate(self, shot: Shot, context: GenerationContext) -> FrameStream:

@@ -9,7 +9,7 @@ import pytest
 
 from framegate.core.jobs import Job
 from framegate.core.models import Defaults, FrameRule, ModelSpec, SizeRule
-from framegate.core.ports import BytesSource, MediaSource, Once, UrlSource
+from framegate.core.ports import BytesSource, IdempotencyKey, MediaSource, UrlSource
 from framegate.core.registry import ModelConfig, Registry
 from framegate.core.service import Client, JobService, Submission
 from framegate.core.testing import (
@@ -70,7 +70,7 @@ class ServiceStand:
         remix_of: str = "",
         characters: tuple[str, ...] = (),
         require_worker: bool = False,
-        once: Once | None = None,
+        idempotency: IdempotencyKey | None = None,
         collection: str = "",
         media: Mapping[str, MediaSource] | None = None,
         model: str = "preview",
@@ -89,7 +89,7 @@ class ServiceStand:
                 remix_of=remix_of,
                 characters=characters,
                 require_worker=require_worker,
-                once=once,
+                idempotency=idempotency,
                 collection=collection,
             )
         )

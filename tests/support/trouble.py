@@ -143,15 +143,15 @@ def _wrap(owner: Any, name: str, *, before: bool, nth: int = 1) -> None:
 
 
 def _before_claim() -> None:
-    from framegate.storage.jobs.worker_store import WorkerLeases
+    from framegate.storage.jobs.worker_store import WorkerStore
 
-    _wrap(WorkerLeases, "claim", before=True)
+    _wrap(WorkerStore, "claim", before=True)
 
 
 def _after_claim() -> None:
-    from framegate.storage.jobs.worker_store import WorkerLeases
+    from framegate.storage.jobs.worker_store import WorkerStore
 
-    _wrap(WorkerLeases, "claim", before=False)
+    _wrap(WorkerStore, "claim", before=False)
 
 
 def _mid_encode() -> None:
@@ -173,15 +173,15 @@ def _after_rename() -> None:
 
 
 def _before_close() -> None:
-    from framegate.storage.jobs.worker_store import WorkerLeases
+    from framegate.storage.jobs.worker_store import WorkerStore
 
-    _wrap(WorkerLeases, "succeed", before=True)
+    _wrap(WorkerStore, "succeed", before=True)
 
 
 def _after_close() -> None:
-    from framegate.storage.jobs.worker_store import WorkerLeases
+    from framegate.storage.jobs.worker_store import WorkerStore
 
-    _wrap(WorkerLeases, "succeed", before=False)
+    _wrap(WorkerStore, "succeed", before=False)
 
 
 POINTS: dict[str, Callable[[], None]] = {

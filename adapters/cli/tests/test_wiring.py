@@ -4,18 +4,18 @@ import asyncio
 
 import pytest
 
-from framegate.cli.app_context import assemble, open_backstage
+from framegate.cli.app_context import create_context, open_services
 from framegate.cli.config_file import load_settings
 from framegate.core.errors import ConfigError
 
 
 def test_an_operators_own_style(tmp_path_factory: pytest.TempPathFactory) -> None:
     values = {"server.data_dir": str(tmp_path_factory.mktemp("data")), "styles.anime": "in ink"}
-    parts = assemble(load_settings(environ={}, overrides=values))
+    context = create_context(load_settings(environ={}, overrides=values))
 
     async def style() -> str:
-        async with open_backstage(parts) as backstage:
-            return backstage.service.styles["anime"].prompt
+        async with open_services(context) as services:
+            return services.service.styles["anime"].prompt
 
     assert asyncio.run(style()) == "in ink"
 
@@ -32,11 +32,11 @@ def test_an_operators_own_style(tmp_path_factory: pytest.TempPathFactory) -> Non
 )
 def test_a_style_that_there_is_not(values: dict[str, str], where: str) -> None:
     with pytest.raises(ConfigError, match=where):
-        assemble(load_settings(environ={}, overrides=values))
+        create_context(load_settings(environ={}, overrides=values))
 
 
 def test_the_length_in_a_documented_name_is_its_limit() -> None:
-    names = assemble(load_settings(environ={})).registry.names
+    names = create_context(load_settings(environ={})).registry.names
     assert names["sora2-portrait-15s"].spec.max_duration == 15.0
     assert names["sora2pro-landscape-25s"].plan == "chatgpt_pro"
     assert names["sora-2"].spec.max_duration == names["preview"].spec.max_duration

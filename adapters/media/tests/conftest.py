@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from framegate.core.backend import Sound
+from framegate.core.backend import Audio
 from framegate.media.video.encode import VideoEncoder
 
 Frames: TypeAlias = list[NDArray[np.uint8]]
@@ -40,7 +40,7 @@ def moving_frames() -> Callable[..., Frames]:
 def make_clip(tmp_path: Path) -> MakeClip:
     """Encodes frames into an MP4 in the test's folder."""
 
-    def make(name: str, frames: Frames, fps: float = 24.0, sound: Sound | None = None) -> Path:
+    def make(name: str, frames: Frames, fps: float = 24.0, sound: Audio | None = None) -> Path:
         path = tmp_path / name
         height, width, _ = frames[0].shape
         with VideoEncoder(path, width=width, height=height, fps=fps) as encoder:

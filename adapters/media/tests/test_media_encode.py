@@ -14,7 +14,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from framegate.core.backend import Sound
+from framegate.core.backend import Audio
 from framegate.media.video.color import to_yuv
 from framegate.media.video.encode import QUEUED_FRAMES, VideoEncoder, encode_png
 from framegate.media.video.frames import read_frames
@@ -24,9 +24,9 @@ MakeFrames = Callable[..., Frames]
 MakeClip = Callable[..., Path]
 
 
-def tone(seconds: float, rate: int = 48_000, channels: int = 2, pitch: float = 440.0) -> Sound:
+def tone(seconds: float, rate: int = 48_000, channels: int = 2, pitch: float = 440.0) -> Audio:
     wave = 0.5 * np.sin(2 * np.pi * pitch * np.arange(round(seconds * rate)) / rate)
-    return Sound(np.stack([wave] * channels).astype(np.float32), rate)
+    return Audio(np.stack([wave] * channels).astype(np.float32), rate)
 
 
 def boxes(content: bytes) -> list[bytes]:
@@ -164,7 +164,7 @@ def test_sound_starts_with_the_pictures(moving_frames: MakeFrames, make_clip: Ma
     """A click at half a second is heard at half a second."""
     samples = np.zeros((1, 48_000), np.float32)
     samples[0, 24_000:24_020] = 0.9
-    path = make_clip("clip.mp4", moving_frames(24), sound=Sound(samples, 48_000))
+    path = make_clip("clip.mp4", moving_frames(24), sound=Audio(samples, 48_000))
     with av.open(str(path)) as container:
         heard = np.concatenate(
             [np.asarray(frame.to_ndarray(), np.float32)[0] for frame in container.decode(audio=0)]
@@ -175,7 +175,7 @@ def test_sound_starts_with_the_pictures(moving_frames: MakeFrames, make_clip: Ma
 def test_strange_samples_are_tamed(moving_frames: MakeFrames, make_clip: MakeClip) -> None:
     samples = np.full((2, 48_000), np.nan, np.float32)
     samples[1] = 7.0
-    path = make_clip("clip.mp4", moving_frames(24), sound=Sound(samples, 48_000))
+    path = make_clip("clip.mp4", moving_frames(24), sound=Audio(samples, 48_000))
     with av.open(str(path)) as container:
         heard = [np.asarray(frame.to_ndarray(), np.float32) for frame in container.decode(audio=0)]
     assert np.isfinite(np.concatenate(heard, axis=1)).all()
@@ -184,15 +184,15 @@ def test_strange_samples_are_tamed(moving_frames: MakeFrames, make_clip: MakeCli
 @pytest.mark.parametrize(
     "sound",
     [
-        Sound(np.zeros((3, 100), np.float32), 48_000),
-        Sound(np.zeros(100, np.float32), 48_000),
-        Sound(np.zeros((100, 2), np.float32), 48_000),
-        Sound(np.zeros((2, 100), np.float64).astype(np.float16).view(np.float16), 48_000),  # pyright: ignore[reportArgumentType] # the wrong type is the point
-        Sound(np.zeros((2, 100), np.float32), 0),
+        Audio(np.zeros((3, 100), np.float32), 48_000),
+        Audio(np.zeros(100, np.float32), 48_000),
+        Audio(np.zeros((100, 2), np.float32), 48_000),
+        Audio(np.zeros((2, 100), np.float64).astype(np.float16).view(np.float16), 48_000),  # pyright: ignore[reportArgumentType] # the wrong type is the point
+        Audio(np.zeros((2, 100), np.float32), 0),
     ],
 )
 def test_sound_of_another_shape_is_refused(
-    sound: Sound, moving_frames: MakeFrames, make_clip: MakeClip, tmp_path: Path
+    sound: Audio, moving_frames: MakeFrames, make_clip: MakeClip, tmp_path: Path
 ) -> None:
     with pytest.raises(ValueError, match=r"sound must be|sample rate"):
         make_clip("clip.mp4", moving_frames(2), sound=sound)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from framegate.core.backend import Sound
+from framegate.core.backend import Audio
 from framegate.core.errors import InvalidMedia
 from framegate.media.video.audio import read_sound
 from framegate.media.video.frames import read_frames
@@ -17,11 +17,11 @@ MakeFrames = Callable[..., Frames]
 MakeClip = Callable[..., Path]
 
 
-def beep(seconds: float, start: float, rate: int = 48_000) -> Sound:
+def beep(seconds: float, start: float, rate: int = 48_000) -> Audio:
     """Silence, and from ``start`` on a tone."""
     times = np.arange(round(seconds * rate)) / rate
     wave = np.where(times >= start, 0.5 * np.sin(2 * np.pi * 500 * times), 0.0)
-    return Sound(wave[None].astype(np.float32), rate)
+    return Audio(wave[None].astype(np.float32), rate)
 
 
 def loudness(path: Path, start: float, end: float) -> float:

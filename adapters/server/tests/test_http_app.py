@@ -14,14 +14,14 @@ from framegate.core.dialect import DialectSpec
 from framegate.core.errors import ConfigError
 from framegate.server.app import create_app
 from framegate.server.dialect import Dialect, DialectContext
-from framegate.server.errors.error_info import Problem
+from framegate.server.errors.error_info import ErrorInfo
 from framegate.server.requests.bodies import HTTPRequest
 from tests.support.http_stand import Stand, StandMaker, make_settings, own_dialects
 from tests.support.running import eventually
 
 
-def rendered(request: HTTPRequest, problem: Problem) -> Response[Any]:
-    return Response({"oops": problem.message}, status_code=problem.status)
+def rendered(request: HTTPRequest, error_info: ErrorInfo) -> Response[Any]:
+    return Response({"oops": error_info.message}, status_code=error_info.status)
 
 
 def shares_a_path(context: DialectContext) -> Dialect:
@@ -33,7 +33,7 @@ def shares_a_path(context: DialectContext) -> Dialect:
             raise RuntimeError("/etc/secret sk-12345")
         return {"shown": task_id}
 
-    return Dialect(handlers=[show], error_response=rendered, owns=("/v1/shared",))
+    return Dialect(handlers=[show], error_response=rendered, path_prefixes=("/v1/shared",))
 
 
 def clashes(context: DialectContext) -> Dialect:
@@ -41,7 +41,7 @@ def clashes(context: DialectContext) -> Dialect:
     async def show(id: FromPath[str]) -> str:  # noqa: A002 # another name for the same place is the point
         return id
 
-    return Dialect(handlers=[show], error_response=rendered, owns=("/v1/clash",))
+    return Dialect(handlers=[show], error_response=rendered, path_prefixes=("/v1/clash",))
 
 
 def other(name: str) -> dict[str, DialectSpec]:

@@ -1,4 +1,4 @@
-"""`auth`: keys, who owns what, and when a body is read."""
+"""`auth`: keys, who path_prefixes what, and when a body is read."""
 
 import hashlib
 import hmac

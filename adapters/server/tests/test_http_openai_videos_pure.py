@@ -10,7 +10,7 @@ from framegate.core.jobs import Job, JobState
 from framegate.core.types import GenerationRequest, Task
 from framegate.server.dialects.openai.images.convert import rules as image_rules
 from framegate.server.dialects.openai.videos.convert import rules as video_rules
-from framegate.server.dialects.openai.videos.idempotency import fingerprint, once_of
+from framegate.server.dialects.openai.videos.idempotency import fingerprint, idempotency_key
 from framegate.server.dialects.openai.videos.polling import LATEST_MS, SOONEST_MS, UNKNOWN_MS, poll_after_ms
 from framegate.server.dialects.openai.videos.schemas import CreateFields, RemixFields
 
@@ -76,24 +76,24 @@ def test_fingerprints() -> None:
 
 
 def test_who_says_what_of_repeats() -> None:
-    assert once_of({}, "f", age=1.0) is None
+    assert idempotency_key({}, "f", age=1.0) is None
     for nonsense in ("many", "٤"):
-        assert once_of({"x-stainless-retry-count": nonsense}, "f", age=1.0) is None
-    first = once_of({"x-stainless-retry-count": "0"}, "f", age=1.5)
-    again = once_of({"x-stainless-retry-count": "2"}, "f", age=0.0)
+        assert idempotency_key({"x-stainless-retry-count": nonsense}, "f", age=1.0) is None
+    first = idempotency_key({"x-stainless-retry-count": "0"}, "f", age=1.5)
+    again = idempotency_key({"x-stainless-retry-count": "2"}, "f", age=0.0)
     assert first is not None
     assert again is not None
     assert (first.repeat, first.age, first.seconds) == (False, 1.5, 60)
     assert (again.repeat, again.key, again.fingerprint) == (True, first.key, first.fingerprint)
-    named = once_of({"idempotency-key": "k", "x-stainless-retry-count": "0"}, "f", age=0.0)
+    named = idempotency_key({"idempotency-key": "k", "x-stainless-retry-count": "0"}, "f", age=0.0)
     assert named is not None
     assert (named.repeat, named.seconds, named.fingerprint) == (True, 86_400, "f")
     # A client can't name what it never sent.
     assert named.key != "k"
-    assert once_of({"idempotency-key": f"sent:{first.key}"}, "f", age=0.0) != first
+    assert idempotency_key({"idempotency-key": f"sent:{first.key}"}, "f", age=0.0) != first
     for key in ("", "a b", "é", "x" * 256):
         with pytest.raises(InvalidRequest):
-            once_of({"idempotency-key": key}, "f", age=0.0)
+            idempotency_key({"idempotency-key": key}, "f", age=0.0)
 
 
 def test_digits_are_ascii() -> None:

@@ -120,9 +120,9 @@ def test_copies_on_this_host_have_their_bounds(s3: S3Server, tmp_path: Path) -> 
     for name in "abc":
         assert store.path(f"results/{name}.png") is not None
     assert sum(path.stat().st_size for path in cache.iterdir()) == 200
-    store.tidy(unused_for=60)
+    store.clean_up(unused_for=60)
     assert len(list(cache.iterdir())) == 2
-    store.tidy(unused_for=-1)
+    store.clean_up(unused_for=-1)
     assert not list(cache.iterdir())
     assert store.path("results/a.png") is not None, "what was dropped is brought again"
 

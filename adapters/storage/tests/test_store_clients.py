@@ -1,5 +1,5 @@
 """Eight clients at once: all their answers fit one order of their steps, by the reference model of
-`framegate.core.testing.transitions` and `framegate.core.testing.scheduling`, and limits hold after each.
+`framegate.core.testing.transitions` and `framegate.core.testing.scheduling`, and limits active after each.
 
 Each round gives every client one step, and lets all take theirs at the same moment. Each step is one script
 in the store, so there must be an order of the eight in which a plain dictionary of jobs gives the same

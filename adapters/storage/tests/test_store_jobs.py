@@ -26,7 +26,7 @@ from framegate.storage.connections import connect_async, connect_for_tickets
 from framegate.storage.embedded import EmbeddedValkey
 from framegate.storage.jobs.records import DRAMATIQ_NAMESPACE
 from framegate.storage.jobs.store import ValkeyJobStore
-from framegate.storage.jobs.worker_store import WorkerLeases
+from framegate.storage.jobs.worker_store import WorkerStore
 from framegate.storage.retention import Retention
 from framegate.worker.broker import ACTOR_NAME, make_broker
 from tests.support.sample_jobs import make_job
@@ -115,7 +115,7 @@ def test_a_repeated_submit_of_the_same_job_is_one_job(valkey: EmbeddedValkey, cl
 def test_watchers_see_every_state(valkey: EmbeddedValkey, client: redis.Redis) -> None:
     async def use(store: ValkeyJobStore) -> list[str]:
         await submit(store, make_job("seen"))
-        leases = WorkerLeases(client, "w")
+        leases = WorkerStore(client, "w")
         seen: list[str] = []
         async with store.changes("seen") as ticks, aclosing(ticks):
 
@@ -167,7 +167,7 @@ def test_retention_removes_files_then_records(
     async def use(store: ValkeyJobStore) -> None:
         characters = ValkeyCharacterStore(connect_async(valkey.url))
         await submit(store, make_job("old", owner="alice", result_name="boat.mp4"))
-        leases = WorkerLeases(client, "w")
+        leases = WorkerStore(client, "w")
         job = await asyncio.to_thread(leases.claim, "q-test", ["test"])
         assert job is not None
         made = artifacts.workdir("x") / "video.mp4"
@@ -234,12 +234,12 @@ def test_retention_finishes_what_a_deletion_began(
             image = MediaRef(MediaKind.IMAGE, f"inputs/{name}", 64, 64)
             keep(image.key)
             await submit(store, replace(job, request=replace(job.request, image=image)))
-        running, ended = [WorkerLeases(client, name).claim("q-test", ["test"]) for name in ("w1", "w2")]
+        running, ended = [WorkerStore(client, name).claim("q-test", ["test"]) for name in ("w1", "w2")]
         assert running is not None
         assert ended is not None
         keep("results/ended.mp4")
         film = Artifact(MediaKind.VIDEO, "results/ended.mp4", "video/mp4", 4, 64, 64)
-        WorkerLeases(client, "w2").succeed(ended, (film,))
+        WorkerStore(client, "w2").succeed(ended, (film,))
         for name in ("running", "ended", "waiting"):
             assert await store.delete(name)
         assert await retention.sweep() == 2
@@ -247,7 +247,7 @@ def test_retention_finishes_what_a_deletion_began(
             "running"
         }
         assert artifacts.path("results/ended.mp4") is None
-        assert WorkerLeases(client, "w1").succeed(running, ()) == JobState.CANCELLED
+        assert WorkerStore(client, "w1").succeed(running, ()) == JobState.CANCELLED
         assert await retention.sweep() == 1
         assert artifacts.path("inputs/running") is None
         await characters.close()
@@ -272,7 +272,7 @@ def test_a_file_that_can_not_be_removed_stops_nothing(
 
     async def use(store: ValkeyJobStore) -> None:
         characters = ValkeyCharacterStore(connect_async(valkey.url))
-        leases = WorkerLeases(client, "w")
+        leases = WorkerStore(client, "w")
         for number in range(3):
             await submit(store, make_job(str(number)))
             job = leases.claim("q-test", ["test"])
@@ -306,7 +306,7 @@ def test_what_is_removed_twice_at_once_is_not_remembered(valkey: EmbeddedValkey,
 def test_sweep_replaces_a_lost_ticket(valkey: EmbeddedValkey, client: redis.Redis) -> None:
     with_store(valkey.url, lambda store: submit(store, make_job("a")))
     client.delete(f"{DRAMATIQ_NAMESPACE}:q-test", f"{DRAMATIQ_NAMESPACE}:q-test.msgs")
-    leases = WorkerLeases(client, "w")
+    leases = WorkerStore(client, "w")
     assert leases.sweep() == (0, 1)
     assert leases.sweep() == (0, 0)
     assert client.llen(f"{DRAMATIQ_NAMESPACE}:q-test") == 1
@@ -317,7 +317,7 @@ def test_lease_lets_a_dead_workers_job_go(
 ) -> None:
     monkeypatch.setattr("framegate.storage.jobs.worker_store.LEASE_SECONDS", 0.2)
     with_store(valkey.url, lambda store: submit(store, make_job("a")))
-    dead, alive = WorkerLeases(client, "dead"), WorkerLeases(client, "alive")
+    dead, alive = WorkerStore(client, "dead"), WorkerStore(client, "alive")
     job = dead.claim("q-test", ["test"])
     assert job is not None
     assert alive.sweep()[0] == 0

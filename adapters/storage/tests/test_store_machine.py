@@ -12,14 +12,14 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from framegate.core.errors import IdempotencyMismatch, JobExists, KeyLimitReached, QueueFull
 from framegate.core.jobs import Job, JobError, JobState
-from framegate.core.ports import Limits, Once
+from framegate.core.ports import IdempotencyKey, Limits
 from framegate.core.testing import scheduling, transitions
 from framegate.storage.connections import connect_async
 from framegate.storage.embedded import EmbeddedValkey
 from framegate.storage.jobs.records import PREFIX, decode_job
 from framegate.storage.jobs.store import ValkeyJobStore
 from framegate.storage.jobs.submissions import lane_of
-from framegate.storage.jobs.worker_store import Verdict, WorkerLeases
+from framegate.storage.jobs.worker_store import LeaseStatus, WorkerStore
 from tests.support.sample_jobs import make_job
 
 EXAMPLES = int(os.environ.get("FAULT_EXAMPLES", "60"))
@@ -32,7 +32,7 @@ FILMS = "films"
 FRESH, OLD = 1000.0, 0.0  # seconds: is what happened since the machine began recent?
 
 ONCE = st.none() | st.builds(
-    Once,
+    IdempotencyKey,
     key=st.sampled_from(["k1", "k2"]),
     fingerprint=st.sampled_from(["boat", "boat", "tree"]),
     repeat=st.booleans(),
@@ -52,20 +52,20 @@ class StoreMachine(RuleBasedStateMachine):
         self.jobs: dict[str, Job] = {}  # in the order of their submission
         self.places: dict[str, tuple[int, str]] = {}  # in all that was ever submitted, and its owner
         self.deleted: dict[str, Job] = {}  # of those, the ones that their workers have not left yet
-        self.marks: dict[tuple[str, str], tuple[Once, str]] = {}
+        self.marks: dict[tuple[str, str], tuple[IdempotencyKey, str]] = {}
         self.served: dict[scheduling.Turn, int] = {}
         self.claims = 0
         self.names = 0
         self.submitted = 0
         self.held: dict[str, Job] = {}  # what each worker believes to run, as it claimed it
         self.forgotten: list[Job] = []
-        self.leases = {name: WorkerLeases(self.client, name) for name in WORKERS}
+        self.leases = {name: WorkerStore(self.client, name) for name in WORKERS}
 
     @initialize()
     def empty(self) -> None:
         self.client.flushall()
         for owner in ("alice", "alice", "alice", "bob"):
-            self.submit(owner, again=False, priority=0, on_wan22=False, once=None)
+            self.submit(owner, again=False, priority=0, on_wan22=False, idempotency=None)
 
     def waiting(self, owner: str | None = None) -> list[Job]:
         return [
@@ -91,19 +91,19 @@ class StoreMachine(RuleBasedStateMachine):
         kept = self.deleted if job.id in self.deleted else self.jobs
         kept[job.id] = job
 
-    def earlier(self, owner: str, once: Once | None) -> str | None:
+    def earlier(self, owner: str, idempotency: IdempotencyKey | None) -> str | None:
         """The job that a submission with this mark made before, if that counts."""
-        if once is None or (owner, once.key) not in self.marks:
+        if idempotency is None or (owner, idempotency.key) not in self.marks:
             return None
-        mark, name = self.marks[owner, once.key]
-        counts = once.repeat or (mark.repeat and once.age == FRESH)
+        mark, name = self.marks[owner, idempotency.key]
+        counts = idempotency.repeat or (mark.repeat and idempotency.age == FRESH)
         return name if counts and name in self.jobs else None
 
-    def objection(self, name: str, owner: str, once: Once | None) -> type[Exception] | None:
+    def objection(self, name: str, owner: str, idempotency: IdempotencyKey | None) -> type[Exception] | None:
         if name in self.jobs or name in self.deleted:
             return JobExists
-        if once and self.earlier(owner, once):
-            same = self.marks[owner, once.key][0].fingerprint == once.fingerprint
+        if idempotency and self.earlier(owner, idempotency):
+            same = self.marks[owner, idempotency.key][0].fingerprint == idempotency.fingerprint
             return None if same else IdempotencyMismatch
         if len(self.waiting()) >= LIMITS.max_queued:
             return QueueFull
@@ -116,9 +116,11 @@ class StoreMachine(RuleBasedStateMachine):
         again=st.booleans(),
         priority=st.sampled_from([0, 0, 5, -1]),
         on_wan22=st.booleans(),
-        once=ONCE,
+        idempotency=ONCE,
     )
-    def submit(self, owner: str, again: bool, priority: int, on_wan22: bool, once: Once | None) -> None:
+    def submit(
+        self, owner: str, again: bool, priority: int, on_wan22: bool, idempotency: IdempotencyKey | None
+    ) -> None:
         taken = next(iter((*self.deleted, *self.jobs)), None)
         if again and taken:
             name = taken
@@ -133,9 +135,9 @@ class StoreMachine(RuleBasedStateMachine):
             served_by="wan22" if on_wan22 else "test",
             collection=FILMS,
         )
-        objection, earlier = self.objection(name, owner, once), self.earlier(owner, once)
-        foreseeing = self.store.foresee(name, owner, limits=LIMITS, once=once)
-        submitting = self.store.submit(job, limits=LIMITS, once=once)
+        objection, earlier = self.objection(name, owner, idempotency), self.earlier(owner, idempotency)
+        foreseeing = self.store.check_admission(name, owner, limits=LIMITS, idempotency=idempotency)
+        submitting = self.store.submit(job, limits=LIMITS, idempotency=idempotency)
         if objection is not None:
             for asking in (foreseeing, submitting):
                 with pytest.raises(objection):
@@ -151,8 +153,8 @@ class StoreMachine(RuleBasedStateMachine):
         self.jobs[name] = job
         self.submitted += 1
         self.places[name] = self.submitted, owner
-        if once is not None:
-            self.marks[owner, once.key] = once, name
+        if idempotency is not None:
+            self.marks[owner, idempotency.key] = idempotency, name
 
     @rule(worker=st.sampled_from(WORKERS))
     def claim(self, worker: str) -> None:
@@ -169,7 +171,7 @@ class StoreMachine(RuleBasedStateMachine):
         assert got is not None
         assert got.id == expected.id
         self.claims += 1
-        self.served[scheduling.turn_of(expected)] = self.claims
+        self.served[scheduling.scheduling_key(expected)] = self.claims
         self.change(transitions.claim(expected, worker, got.started_at or 0.0))
         self.held[worker] = self.known(got.id)
 
@@ -185,12 +187,12 @@ class StoreMachine(RuleBasedStateMachine):
         held = self.held.get(worker)
         if held is None:
             return
-        verdict = self.leases[worker].beat(held.id, held.attempt, progress, "drawing")
+        status = self.leases[worker].beat(held.id, held.attempt, progress, "drawing")
         if not self.is_current(worker):
-            assert verdict == Verdict.LOST
+            assert status == LeaseStatus.LOST
             return
         job = self.known(held.id)
-        assert verdict == (Verdict.CANCEL if job.cancel_requested else Verdict.OK)
+        assert status == (LeaseStatus.CANCEL if job.cancel_requested else LeaseStatus.OK)
         self.change(transitions.advance(job, held.attempt, round(progress, 6), "drawing"))
 
     @rule(worker=st.sampled_from(WORKERS), end=st.sampled_from(["succeed", "fail", "leave", "hand_back"]))
@@ -277,7 +279,7 @@ class StoreMachine(RuleBasedStateMachine):
         (self.deleted if job.id in self.deleted else self.jobs).pop(job.id)
         for worker in held_by:
             held = self.held.pop(worker)
-            assert self.leases[worker].beat(held.id, held.attempt) == Verdict.LOST
+            assert self.leases[worker].beat(held.id, held.attempt) == LeaseStatus.LOST
 
     @rule()
     def forget_too_early(self) -> None:
@@ -362,7 +364,7 @@ class StoreMachine(RuleBasedStateMachine):
             assert self.client.zrange(lane, 0, -1) == ids
         for kind, count in (
             ("lane", len(waiting)),
-            ("lanes", len({scheduling.turn_of(job) for job in self.waiting()})),
+            ("lanes", len({scheduling.scheduling_key(job) for job in self.waiting()})),
             ("turns", len({job.priority for job in self.waiting()})),
             ("levels", bool(waiting)),
         ):

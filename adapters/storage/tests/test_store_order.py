@@ -10,12 +10,12 @@ import redis
 
 from framegate.core.errors import IdempotencyMismatch, JobExists, KeyLimitReached, QueueFull
 from framegate.core.jobs import Job, JobState
-from framegate.core.ports import JobStore, Limits, Once
+from framegate.core.ports import IdempotencyKey, JobStore, Limits
 from framegate.core.testing import InMemoryJobStore
 from framegate.storage.connections import connect_async
 from framegate.storage.embedded import EmbeddedValkey
 from framegate.storage.jobs.store import ValkeyJobStore
-from framegate.storage.jobs.worker_store import WorkerLeases
+from framegate.storage.jobs.worker_store import WorkerStore
 from tests.support.sample_jobs import make_job
 
 Result = TypeVar("Result")
@@ -59,10 +59,10 @@ class InValkey:
         return self._runner.run(_awaited(use))
 
     def claim(self, worker: str) -> Job | None:
-        return WorkerLeases(self._client, worker).claim("q-test", ["test"])
+        return WorkerStore(self._client, worker).claim("q-test", ["test"])
 
     def succeed(self, job: Job) -> JobState | None:
-        return WorkerLeases(self._client, job.worker).succeed(job, ())
+        return WorkerStore(self._client, job.worker).succeed(job, ())
 
 
 async def _awaited(use: Awaitable[Result]) -> Result:
@@ -80,8 +80,10 @@ def stand(request: pytest.FixtureRequest, valkey: EmbeddedValkey, client: redis.
         runner.run(store.close())
 
 
-def submit(stand: Stand, job: Job, *, limits: Limits | None = None, once: Once | None = None) -> Job:
-    return stand.run(stand.store.submit(job, limits=limits or Limits(), once=once))
+def submit(
+    stand: Stand, job: Job, *, limits: Limits | None = None, idempotency: IdempotencyKey | None = None
+) -> Job:
+    return stand.run(stand.store.submit(job, limits=limits or Limits(), idempotency=idempotency))
 
 
 def served(stand: Stand, count: int) -> list[str]:
@@ -162,67 +164,80 @@ def test_positions_are_the_order_of_service(stand: Stand, seed: int) -> None:
 
 
 def test_a_repeat_is_given_the_first_ones_job(stand: Stand) -> None:
-    once = Once(key="k", fingerprint="boat")
-    first = submit(stand, make_job("first", owner="alice"), once=once)
+    idempotency = IdempotencyKey(key="k", fingerprint="boat")
+    first = submit(stand, make_job("first", owner="alice"), idempotency=idempotency)
     full = Limits(max_queued=1, owner_max_queued=1)
-    assert submit(stand, make_job("second", owner="alice"), once=once, limits=full) == first
+    assert submit(stand, make_job("second", owner="alice"), idempotency=idempotency, limits=full) == first
     with pytest.raises(IdempotencyMismatch):
-        submit(stand, make_job("third", owner="alice"), once=Once(key="k", fingerprint="tree"), limits=full)
-    assert submit(stand, make_job("bobs", owner="bob"), once=once).id == "bobs", "a key is its owner's"
+        submit(
+            stand,
+            make_job("third", owner="alice"),
+            idempotency=IdempotencyKey(key="k", fingerprint="tree"),
+            limits=full,
+        )
+    assert submit(stand, make_job("bobs", owner="bob"), idempotency=idempotency).id == "bobs", (
+        "a key is its owner's"
+    )
     job = stand.claim("w")
     assert job is not None
     stand.succeed(job)
-    again = submit(stand, make_job("fourth", owner="alice"), once=once)
+    again = submit(stand, make_job("fourth", owner="alice"), idempotency=idempotency)
     assert (again.id, again.state) == ("first", JobState.SUCCEEDED)
     assert stand.run(stand.store.counts()).active == 1
 
 
 def test_a_first_sending_makes_a_job_of_its_own(stand: Stand) -> None:
     """A client that marks only its repeats may well ask twice for the same."""
-    first, repeat = Once(key="k", repeat=False, age=60), Once(key="k")
-    assert submit(stand, make_job("one"), once=first).id == "one"
-    assert submit(stand, make_job("two"), once=first).id == "two"
-    assert submit(stand, make_job("three"), once=repeat).id == "two", "the newest is repeated"
+    first, repeat = IdempotencyKey(key="k", repeat=False, age=60), IdempotencyKey(key="k")
+    assert submit(stand, make_job("one"), idempotency=first).id == "one"
+    assert submit(stand, make_job("two"), idempotency=first).id == "two"
+    assert submit(stand, make_job("three"), idempotency=repeat).id == "two", "the newest is repeated"
 
 
 def test_a_repeat_that_overtakes_the_first_sending(stand: Stand) -> None:
     """The first is still being read when its client gives up and sends it again."""
-    assert submit(stand, make_job("repeat"), once=Once(key="k")).id == "repeat"
-    assert submit(stand, make_job("first"), once=Once(key="k", repeat=False, age=60)).id == "repeat"
-    assert submit(stand, make_job("later"), once=Once(key="k", repeat=False, age=0)).id == "later"
+    assert submit(stand, make_job("repeat"), idempotency=IdempotencyKey(key="k")).id == "repeat"
+    assert (
+        submit(stand, make_job("first"), idempotency=IdempotencyKey(key="k", repeat=False, age=60)).id
+        == "repeat"
+    )
+    assert (
+        submit(stand, make_job("later"), idempotency=IdempotencyKey(key="k", repeat=False, age=0)).id
+        == "later"
+    )
 
 
 def test_a_mark_is_forgotten_in_time_and_with_its_job(stand: Stand) -> None:
-    short = Once(key="short", seconds=1)
-    submit(stand, make_job("one"), once=short)
-    submit(stand, make_job("a"), once=Once(key="k"))
+    short = IdempotencyKey(key="short", seconds=1)
+    submit(stand, make_job("one"), idempotency=short)
+    submit(stand, make_job("a"), idempotency=IdempotencyKey(key="k"))
     stand.run(stand.store.delete("a"))
-    assert submit(stand, make_job("b"), once=Once(key="k")).id == "b"
+    assert submit(stand, make_job("b"), idempotency=IdempotencyKey(key="k")).id == "b"
     # A running job that is deleted still has its record for a while.
     for name in ("w1", "w2"):
         stand.claim(name)
     stand.run(stand.store.delete("b"))
-    assert submit(stand, make_job("c"), once=Once(key="k")).id == "c"
+    assert submit(stand, make_job("c"), idempotency=IdempotencyKey(key="k")).id == "c"
     stand.run(asyncio.sleep(1.1))
-    assert submit(stand, make_job("two"), once=short).id == "two"
+    assert submit(stand, make_job("two"), idempotency=short).id == "two"
 
 
 def test_what_a_submit_would_say_is_known_before(stand: Stand) -> None:
     limits = Limits(max_queued=3, owner_max_queued=2, owner_max_active=2)
     submit(stand, make_job("mine", owner="alice"))
 
-    def foresee(job_id: str = "", owner: str = "alice") -> Job | None:
-        return stand.run(stand.store.foresee(job_id, owner, limits=limits, once=None))
+    def check_admission(job_id: str = "", owner: str = "alice") -> Job | None:
+        return stand.run(stand.store.check_admission(job_id, owner, limits=limits, idempotency=None))
 
-    assert foresee() is None
+    assert check_admission() is None
     with pytest.raises(JobExists):
-        foresee("mine", "bob")
+        check_admission("mine", "bob")
     submit(stand, make_job("second", owner="alice"))
     with pytest.raises(KeyLimitReached):
-        foresee()
+        check_admission()
     submit(stand, make_job("third", owner="bob"))
     with pytest.raises(QueueFull):
-        foresee(owner="bob")
+        check_admission(owner="bob")
     assert stand.run(stand.store.counts()).queued == 3, "it was only asked"
 
 
@@ -320,12 +335,14 @@ def test_a_running_job_that_is_deleted_holds_its_place_until_its_worker_leaves(s
 
 
 def test_a_hundred_equal_submissions_at_once_are_one_job(stand: Stand) -> None:
-    once = Once(key="k", fingerprint="boat")
+    idempotency = IdempotencyKey(key="k", fingerprint="boat")
 
     async def all_at_once() -> list[Job]:
         store = stand.store
         jobs = (make_job(f"j{number}", owner="alice") for number in range(100))
-        return await asyncio.gather(*(store.submit(job, limits=Limits(), once=once) for job in jobs))
+        return await asyncio.gather(
+            *(store.submit(job, limits=Limits(), idempotency=idempotency) for job in jobs)
+        )
 
     made = stand.run(all_at_once())
     assert len({job.id for job in made}) == 1

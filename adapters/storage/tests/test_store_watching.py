@@ -16,7 +16,7 @@ from framegate.core.testing import InMemoryArtifactStore, InMemoryCharacterStore
 from framegate.storage.connections import connect_async
 from framegate.storage.embedded import EmbeddedValkey
 from framegate.storage.jobs.store import ValkeyJobStore
-from framegate.storage.jobs.worker_store import WorkerLeases
+from framegate.storage.jobs.worker_store import WorkerStore
 from tests.support.sample_jobs import make_job
 
 WATCHERS, JOBS, BEATS = 500, 4, 15
@@ -53,7 +53,7 @@ def test_watchers_share_what_is_read(
         )
         for number in range(JOBS):
             await store.submit(make_job(f"j{number}"), limits=Limits())
-        workers = [WorkerLeases(client, f"w{number}") for number in range(JOBS)]
+        workers = [WorkerStore(client, f"w{number}") for number in range(JOBS)]
         running = [worker.claim("q-test", ["test"]) for worker in workers]
         started = asyncio.Barrier(WATCHERS + 1)
 

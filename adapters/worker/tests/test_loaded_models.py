@@ -10,7 +10,7 @@ from framegate.core.backend import Backend, FrameStream, GenerationContext
 from framegate.core.errors import GenerationFailed, OutOfMemory
 from framegate.core.models import ModelSpec
 from framegate.core.types import Shot, Task
-from framegate.worker.model_cache import LoadedModels
+from framegate.worker.model_cache import ModelCache
 
 DEVICE_BYTES = 100
 held: dict[str, int] = {}
@@ -44,12 +44,12 @@ def empty_device() -> Iterator[None]:
     loads.clear()
 
 
-def models(budget: int = 0, **sizes: int) -> LoadedModels:
+def models(budget: int = 0, **sizes: int) -> ModelCache:
     plain = ModelSpec(id="", summary="", backend="weights", tasks=frozenset(Task))
     specs = {
         name: replace(plain, id=name, source=name, options={"size": size}) for name, size in sizes.items()
     }
-    return LoadedModels(lambda: specs, "cpu", budget=budget)
+    return ModelCache(lambda: specs, "cpu", budget=budget)
 
 
 @pytest.fixture(autouse=True)
@@ -60,7 +60,7 @@ def importable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("framegate.worker.model_cache.load_object", load_object)
 
 
-def use(loaded: LoadedModels, names: str) -> None:
+def use(loaded: ModelCache, names: str) -> None:
     for name in names:
         loaded.get(name)
 
@@ -128,7 +128,7 @@ def test_a_model_that_has_gone_is_told() -> None:
 def test_a_model_is_loaded_again_when_it_has_changed() -> None:
     plain = ModelSpec(id="m", summary="", backend="weights", tasks=frozenset(Task), options={"size": 10})
     specs = {"m": replace(plain, source="old")}
-    loaded = LoadedModels(lambda: specs, "cpu")
+    loaded = ModelCache(lambda: specs, "cpu")
     first = loaded.get("m")
     assert loaded.get("m") is first
     specs["m"] = replace(plain, source="new")

@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 
-from framegate.core.backend import Backend, FinishedFile, FrameStream, GenerationContext, Output, Sound
+from framegate.core.backend import Audio, Backend, FinishedFile, FrameStream, GenerationContext, Output
 from framegate.core.errors import GenerationFailed, JobCancelled, Unavailable
 from framegate.core.types import Artifact, MediaKind, Shot, Task
 from framegate.media.video.encode import VideoEncoder
 from framegate.media.video.frames import read_frames
 from framegate.storage.artifacts.folder import FolderStore
-from framegate.storage.jobs.worker_store import Verdict
-from framegate.worker.heartbeat.client import Hold
+from framegate.storage.jobs.worker_store import LeaseStatus
+from framegate.worker.heartbeat.client import ActiveJob
 from framegate.worker.running.job_runner import JobRunner
 from tests.support.sample_jobs import make_job
 
@@ -47,7 +47,7 @@ def run(backend: Backend, folder: Path, *shots: Shot) -> tuple[Path, Artifact]:
     if shots[0].task.output == MediaKind.IMAGE:
         job = replace(job, request=replace(job.request, task=Task.TEXT_TO_IMAGE))
     runner = JobRunner(store, threading.Event())
-    [artifact] = runner.run(Hold(job), backend)
+    [artifact] = runner.run(ActiveJob(job), backend)
     path = store.path(artifact.key)
     assert path is not None
     assert path.stat().st_size == artifact.size
@@ -85,7 +85,7 @@ class Filing(Brightening):
             for frame in self.frames(shot, context):
                 encoder.write(frame)
             tone = np.full((2, 48000), 0.25, np.float32)
-            encoder.finish(None if shot.continues else Sound(tone, 48000))
+            encoder.finish(None if shot.continues else Audio(tone, 48000))
         return [FinishedFile(path, MediaKind.VIDEO)]
 
 
@@ -94,7 +94,7 @@ class Sounding(Brightening):
         rate = 16_000
         time = np.arange(round(rate * shot.num_frames / shot.fps)) / rate
         tone = np.sin(2 * np.pi * 440 * time, dtype=np.float32)[None]
-        return FrameStream(self.frames(shot, context), sound=lambda: Sound(tone, rate))
+        return FrameStream(self.frames(shot, context), sound=lambda: Audio(tone, rate))
 
 
 @pytest.mark.parametrize("backend", [Brightening(), Filing()], ids=["frames", "files"])
@@ -177,20 +177,20 @@ class Away(FolderStore):
 def test_a_result_waits_for_its_store(tmp_path: Path) -> None:
     store = Away(tmp_path)
     job = replace(make_job("job"), shots=(shot(8),))
-    [artifact] = JobRunner(store, threading.Event()).run(Hold(job), Brightening())
+    [artifact] = JobRunner(store, threading.Event()).run(ActiveJob(job), Brightening())
     assert store.path(artifact.key)
 
 
 def test_a_job_that_waits_for_the_store_can_be_cancelled(tmp_path: Path) -> None:
-    store, hold = Away(tmp_path), Hold(replace(make_job("job"), shots=(shot(8),)))
+    store, active = Away(tmp_path), ActiveJob(replace(make_job("job"), shots=(shot(8),)))
     store.times = 1000
 
     class Cancelling(Brightening):
         def frames(self, shot: Shot, context: GenerationContext) -> "Iterator[Frame]":
             yield from super().frames(shot, context)
-            threading.Timer(0.5, hold.told, [Verdict.CANCEL]).start()
+            threading.Timer(0.5, active.told, [LeaseStatus.CANCEL]).start()
 
     with pytest.raises(JobCancelled):
-        JobRunner(store, threading.Event()).run(hold, Cancelling())
+        JobRunner(store, threading.Event()).run(active, Cancelling())
     assert store.times < 1000, "it was tried"
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]

@@ -196,7 +196,7 @@ def test_any_bytes_are_read_or_left(data: bytes, beginning: bytes) -> None:
 
 
 class Cancelled(RecordingContext):
-    def show(self, picture: "Callable[[], Frame]") -> None:
+    def report_partial_image(self, render: "Callable[[], Frame]") -> None:
         raise JobCancelled
 
 

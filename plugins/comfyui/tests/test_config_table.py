@@ -11,7 +11,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from framegate.core.errors import ConfigError
-from framegate.plugins.comfyui import framegate_models, framegate_problems
+from framegate.plugins.comfyui import framegate_health, framegate_models
 from framegate.plugins.comfyui.config import ComfyConfig, ServerConfig, read_config
 from framegate.plugins.comfyui.library import SHIPPED, Library
 from tests.support.comfyui.graphs import noisy_video
@@ -146,24 +146,24 @@ def test_hidden_files_are_nobodys_workflows(tmp_path: Path) -> None:
 
 def test_problems_without_reaching_out(tmp_path: Path) -> None:
     (tmp_path / "flow.json").write_text("{")
-    [problem] = framegate_problems({"workflows": str(tmp_path), "servers": [SERVER]}, reach=False)
+    [problem] = framegate_health({"workflows": str(tmp_path), "servers": [SERVER]}, reach=False)
     assert "flow.json" in problem
     assert str(tmp_path) not in problem
-    assert framegate_problems({}, reach=True) == []
+    assert framegate_health({}, reach=True) == []
 
 
 def test_a_folder_that_is_not_there_yet_is_a_problem(tmp_path: Path) -> None:
     table = {"workflows": str(tmp_path / "flows"), "servers": [SERVER]}
-    assert framegate_problems(table, reach=False) == ["plugins.comfyui.workflows: there is no such folder."]
+    assert framegate_health(table, reach=False) == ["plugins.comfyui.workflows: there is no such folder."]
     assert "weight_free" in [model.id for model in framegate_models(table)]
     (tmp_path / "flows").mkdir()
     (tmp_path / "flows" / "mine.json").write_text(json.dumps(noisy_video("a.png")))
-    assert framegate_problems(table, reach=False) == []
+    assert framegate_health(table, reach=False) == []
     assert "mine" in [model.id for model in framegate_models(table)]
 
 
 def test_a_server_that_is_down_is_a_problem() -> None:
-    [problem] = framegate_problems({"servers": [{"url": "http://127.0.0.1:9"}]}, reach=True)
+    [problem] = framegate_health({"servers": [{"url": "http://127.0.0.1:9"}]}, reach=True)
     assert problem.startswith("The ComfyUI at 127.0.0.1:9 does not answer")
 
 

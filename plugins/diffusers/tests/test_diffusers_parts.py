@@ -14,10 +14,10 @@ from framegate.core.errors import ConfigError, GenerationFailed, JobCancelled, O
 from framegate.core.types import Task
 from framegate.plugins.diffusers.attention import fastest_on
 from framegate.plugins.diffusers.cancellation import CancelPoints, blocks_of
-from framegate.plugins.diffusers.checkpoints import fetch, weigh
+from framegate.plugins.diffusers.checkpoints import count_parameters, fetch
 from framegate.plugins.diffusers.compiling import compile_wanted, keep_compiled
 from framegate.plugins.diffusers.image_io import open_picture, open_video
-from framegate.plugins.diffusers.memory import guarded
+from framegate.plugins.diffusers.memory import oom_as_job_error
 from framegate.plugins.diffusers.options import Options, read_options
 from framegate.plugins.diffusers.placement import GIB, choose
 from framegate.plugins.diffusers.prompts import EmbeddingCache
@@ -137,11 +137,11 @@ def test_parameters_are_counted_from_headers(tmp_path: Path) -> None:
     ):
         (tmp_path / component).mkdir(exist_ok=True)
         (tmp_path / component / name).write_bytes(header(parameters))
-    assert weigh(tmp_path) == {"transformer": 30, "vae": 2}
-    assert weigh(tmp_path, "fp16") == {"transformer": 30}
+    assert count_parameters(tmp_path) == {"transformer": 30, "vae": 2}
+    assert count_parameters(tmp_path, "fp16") == {"transformer": 30}
     (tmp_path / "vae" / "model.safetensors").write_bytes(b"half")
     with pytest.raises(GenerationFailed, match=r"model\.safetensors can't be read"):
-        weigh(tmp_path)
+        count_parameters(tmp_path)
 
 
 @pytest.mark.parametrize("source", ["/nowhere/model", "./model", "~/no-such-model"])
@@ -171,7 +171,7 @@ def test_a_hub_id_that_was_never_fetched_needs_the_hub() -> None:
 )
 def test_running_out_of_memory_says_what_would_fit(error: Exception) -> None:
     shot = small_shot(Task.TEXT_TO_VIDEO, width=1280, height=704, num_frames=121)
-    with pytest.raises(OutOfMemory) as caught, guarded("denoising", CPU, shot):
+    with pytest.raises(OutOfMemory) as caught, oom_as_job_error("denoising", CPU, shot):
         raise error
     message = caught.value.message
     assert "while denoising 1280×704 with 121 frames" in message
@@ -180,7 +180,7 @@ def test_running_out_of_memory_says_what_would_fit(error: Exception) -> None:
 
 
 def test_other_errors_pass() -> None:
-    with pytest.raises(RuntimeError, match="a bug"), guarded("denoising", CPU):
+    with pytest.raises(RuntimeError, match="a bug"), oom_as_job_error("denoising", CPU):
         raise RuntimeError("a bug")
 
 

@@ -288,7 +288,7 @@ def test_looks_are_given_where_somebody_wants_them(
         return decode(*arguments, **named)
 
     monkeypatch.setattr(vae, "decode", counted)
-    unwatched = made(backend, shot, RecordingContext(tmp_path, image=picture, num_looks=0))
+    unwatched = made(backend, shot, RecordingContext(tmp_path, image=picture, num_partial_images=0))
     assert len(decoded) == 1
     context = RecordingContext(tmp_path, image=picture)
     assert np.array_equal(made(backend, shot, context), unwatched)
@@ -315,9 +315,9 @@ def test_a_job_that_is_cancelled_while_a_look_is_decoded_is_left(load: Load, tmp
     class Cancelled(RecordingContext):
         looking = False
 
-        def show(self, picture: "Callable[[], Frame]") -> None:
+        def report_partial_image(self, render: "Callable[[], Frame]") -> None:
             self.looking = True
-            super().show(picture)
+            super().report_partial_image(render)
 
         def check_cancelled(self) -> None:
             if self.looking:

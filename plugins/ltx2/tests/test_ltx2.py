@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from framegate.core.backend import Backend, FrameStream, Sound
+from framegate.core.backend import Audio, Backend, FrameStream
 from framegate.core.errors import ConfigError, GenerationFailed, JobCancelled, OutOfMemory
 from framegate.core.models import fit
 from framegate.core.testing import BackendContract, RecordingContext, gradient_png
@@ -67,7 +67,7 @@ def pipeline_of(backend: Ltx2Backend) -> Any:
 
 def made(
     backend: Backend, shot: Shot, folder: Path, image: Path | None = None, last_image: Path | None = None
-) -> "tuple[list[Frame], Sound]":
+) -> "tuple[list[Frame], Audio]":
     stream = backend.generate(shot, RecordingContext(folder, image=image, last_image=last_image))
     assert isinstance(stream, FrameStream)
     frames = list(stream.frames)

@@ -36,7 +36,7 @@ class Job:
     image: Path | None = None
     last_image: Path | None = None
     video: Path | None = None
-    num_looks: int = 3
+    num_partial_images: int = 3
     cancel_at: int = -1
     reports: list[tuple[int, int]] = field(default_factory=list[tuple[int, int]])
     shown: list[Frame] = field(default_factory=list[Frame])
@@ -46,8 +46,8 @@ class Job:
             raise JobCancelled
         self.reports.append((step, total))
 
-    def show(self, picture: Callable[[], Frame]) -> None:
-        self.shown.append(picture())
+    def report_partial_image(self, render: Callable[[], Frame]) -> None:
+        self.shown.append(render())
 
     def check_cancelled(self) -> None:
         return

@@ -18,14 +18,14 @@ from framegate.core.options import EnvSecret
 from framegate.core.ports import Limits
 from framegate.media.network.addresses import DialPolicy
 from framegate.server.webhooks import delivery_worker as courier_module
-from framegate.server.webhooks.delivery_worker import BACKOFF, Courier
+from framegate.server.webhooks.delivery_worker import BACKOFF, WebhookDeliveryWorker
 from framegate.server.webhooks.events import Signer, event_body
 from framegate.server.webhooks.sender import WebhookSender
 from framegate.storage.connections import connect_async
 from framegate.storage.embedded import EmbeddedValkey
 from framegate.storage.jobs import worker_store as leases
 from framegate.storage.jobs.store import ValkeyJobStore
-from framegate.storage.jobs.worker_store import WorkerLeases
+from framegate.storage.jobs.worker_store import WorkerStore
 from framegate.storage.webhook_deliveries import Delivery, ValkeyDeliveryStore
 from tests.support.receiving import SECRET, Received, Receiver, StartReceiver
 from tests.support.sample_jobs import make_job
@@ -41,7 +41,7 @@ class Stand:
     def __init__(self, valkey: EmbeddedValkey, client: redis.Redis) -> None:
         self.url = valkey.url
         self.client = client
-        self.worker = WorkerLeases(client, "w1")
+        self.worker = WorkerStore(client, "w1")
 
     def submit(self, *job_ids: str, urls: Sequence[str]) -> None:
         async def run() -> None:
@@ -107,7 +107,7 @@ class Stand:
         stores = [ValkeyDeliveryStore(connect_async(self.url)) for _ in range(couriers)]
         running = [
             asyncio.create_task(
-                Courier(
+                WebhookDeliveryWorker(
                     store,
                     WebhookSender(DialPolicy(["127.0.0.0/8"]), timeout=patience),
                     Signer([EnvSecret("WEBHOOK_SECRET")]),
@@ -183,7 +183,7 @@ def test_a_job_whose_worker_died_for_the_last_time_is_told_of(
     monkeypatch.setattr(leases, "LEASE_SECONDS", -1.0)
     stand.submit("a", urls=["http://a.example"])
     for attempt in range(1, MAX_ATTEMPTS + 1):
-        worker = WorkerLeases(stand.client, f"w{attempt}")
+        worker = WorkerStore(stand.client, f"w{attempt}")
         assert worker.claim("q-test", ["test"]) is not None
         assert stand.owed() == {}
         worker.sweep()
@@ -196,7 +196,7 @@ def test_a_worker_that_lost_its_job_owes_nothing(stand: Stand) -> None:
     stand.end("a", urls=["http://a.example"])
     job = make_job("a")
     assert stand.worker.succeed(replace(job, attempt=1), ()) == JobState.SUCCEEDED, "said twice"
-    assert WorkerLeases(stand.client, "w2").succeed(replace(job, attempt=1), ()) is None
+    assert WorkerStore(stand.client, "w2").succeed(replace(job, attempt=1), ()) is None
     assert len(stand.owed()) == 1
 
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from yarl import URL
 
-from framegate.cli.app_context import assemble
+from framegate.cli.app_context import create_context
 from framegate.cli.config_file import load_settings
 from framegate.cli.webhook_policy import SignedWebhooks
 from framegate.core.errors import ConfigError, InvalidRequest
@@ -96,7 +96,7 @@ def test_whatever_is_named_goes_to_an_allowed_host_or_is_refused(text: str) -> N
 
 
 def test_without_a_secret_nothing_is_sent() -> None:
-    webhooks = assemble(load_settings(environ={})).webhooks
+    webhooks = create_context(load_settings(environ={})).webhooks
     assert isinstance(webhooks, NoWebhooks)
     assert webhooks.addresses("") == ()
     with pytest.raises(InvalidRequest, match=r"no secret.*`\[webhooks\] secret`") as error:
@@ -115,4 +115,4 @@ def test_without_a_secret_nothing_is_sent() -> None:
 )
 def test_what_the_config_may_not_say(values: dict[str, object], complaint: str) -> None:
     with pytest.raises(ConfigError, match=complaint):
-        assemble(load_settings(environ={}, overrides={"webhooks": values}))
+        create_context(load_settings(environ={}, overrides={"webhooks": values}))

@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     Frame: TypeAlias = NDArray[np.uint8]
     """One picture: uint8, height × width × 3, RGB."""
     Samples: TypeAlias = NDArray[np.float32]
-    """Sound: float32 in -1…1, channels × samples."""
+    """Audio: float32 in -1…1, channels × samples."""
 
 
-class Sound(Struct, frozen=True):
+class Audio(Struct, frozen=True):
     samples: "Samples"
     sample_rate: int
 
@@ -32,7 +32,7 @@ class FrameStream(Struct, frozen=True):
     """
 
     frames: "Iterator[Frame]"
-    sound: "SoundSource | None" = None
+    sound: "AudioSource | None" = None
 
 
 class FinishedFile(Struct, frozen=True):
@@ -43,8 +43,8 @@ class FinishedFile(Struct, frozen=True):
     kind: MediaKind
 
 
-class SoundSource(Protocol):
-    def __call__(self) -> Sound | None: ...
+class AudioSource(Protocol):
+    def __call__(self) -> Audio | None: ...
 
 
 Output: TypeAlias = FrameStream | Sequence[FinishedFile]
@@ -74,7 +74,7 @@ class GenerationContext(Protocol):
         ...
 
     @property
-    def num_looks(self) -> int:
+    def num_partial_images(self) -> int:
         """How many looks at the unfinished picture somebody wants, spread over its making; `show` gives
         them."""
         ...
@@ -87,7 +87,7 @@ class GenerationContext(Protocol):
         """
         ...
 
-    def show(self, picture: "Callable[[], Frame]") -> None:
+    def report_partial_image(self, render: "Callable[[], Frame]") -> None:
         """Give a look at an unfinished picture. It is made only as long as looks are wanted.
 
         Raises:

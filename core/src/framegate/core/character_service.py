@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from framegate.core.characters import Character
 from framegate.core.errors import Busy, NotFound, Unavailable
-from framegate.core.ports import ArtifactStore, CharacterStore, MediaFetcher, MediaSource
+from framegate.core.ports import ArtifactStore, CharacterStore, MediaIngest, MediaSource
 from framegate.core.types import MediaKind
 
 MAX_NAME = 80
@@ -21,10 +21,10 @@ DEFAULT_NAME = "Character"
 _TRIES = 20
 
 
-class Casting:
+class CharacterService:
     """As for jobs, ``owner`` None means the operator; every other owner finds only their own characters."""
 
-    def __init__(self, store: CharacterStore, artifacts: ArtifactStore, media: MediaFetcher) -> None:
+    def __init__(self, store: CharacterStore, artifacts: ArtifactStore, media: MediaIngest) -> None:
         self._store = store
         self._artifacts = artifacts
         self._media = media

@@ -6,7 +6,7 @@ from framegate.core.jobs import Job
 from framegate.core.ports import JobStore
 
 
-class SharedReads:
+class CoalescedReads:
     """A change wakes every watcher of a job at once; the first that asks reads the record for all of them."""
 
     def __init__(self, store: JobStore) -> None:

@@ -10,7 +10,7 @@ _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 @contextmanager
-def full_disk_explained() -> Generator[None]:
+def translate_disk_full() -> Generator[None]:
     """Raises:
     StorageFull: instead of the OSError of a disk, or a quota on it, that has no room left.
     """

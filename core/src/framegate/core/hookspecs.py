@@ -40,11 +40,11 @@ def framegate_commands() -> Sequence[CommandSpec]:
 
 @hookspec
 def framegate_config_checks() -> Sequence[str]:
-    """Import strings of functions that ``framegate config check`` calls, each with the
-    `framegate.cli.app_context.Parts` of the config. A function raises `ConfigError` for what is wrong."""
+    """Import strings of functions that ``framegate config check`` calls, each with the config's
+    `framegate.cli.app_context.AppContext`. A function raises `ConfigError` for what is wrong."""
 
 
 @hookspec
-def framegate_problems(config: Mapping[str, Any], reach: bool) -> Sequence[str]:
+def framegate_health(config: Mapping[str, Any], reach: bool) -> Sequence[str]:
     """What is wrong now with what this plugin offers, a sentence each. With ``reach`` also what takes the
     network and up to some seconds to find out; workers then ask again and again, and ``/ready`` tells."""

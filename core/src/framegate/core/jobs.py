@@ -98,9 +98,11 @@ class Job(Struct, frozen=True, kw_only=True, omit_defaults=True):
     def files(self) -> tuple[str, ...]:
         """The keys of all that may be stored for it: results and inputs."""
         results = (key for artifact in self.artifacts for key in artifact.files)
-        return (*results, *self.looks, *(ref.key for ref in self.inputs))
+        return (*results, *self.partial_image_keys, *(ref.key for ref in self.inputs))
 
     @property
-    def looks(self) -> tuple[str, ...]:
+    def partial_image_keys(self) -> tuple[str, ...]:
         """The keys of the looks at its unfinished work, in the order in which they come."""
-        return tuple(f"results/{self.id}/look-{number}.png" for number in range(self.request.num_looks))
+        return tuple(
+            f"results/{self.id}/look-{number}.png" for number in range(self.request.num_partial_images)
+        )

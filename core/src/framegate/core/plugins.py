@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from typing import Any, TypeVar
 
 import pluggy
-from msgspec import Struct
+from msgspec import Struct, field
 
 from framegate.core import hookspecs
 from framegate.core.command import CommandSpec
@@ -21,8 +21,9 @@ Spec = TypeVar("Spec")
 
 
 class PluginStatus(Struct, frozen=True):
-    """One discovered plugin; ``error`` says why it does not take part, or is empty. ``problems`` are what is
-    wrong with a part of what it offers. ``missing`` says what this host lacks to run its models, or is empty.
+    """One discovered plugin; ``error`` says why it does not take part, or is empty. ``health_findings`` say
+    what is wrong with a part of what it offers. ``missing`` says what this host lacks to run its models, or
+    is empty.
     """
 
     name: str
@@ -31,7 +32,7 @@ class PluginStatus(Struct, frozen=True):
     models: tuple[str, ...] = ()
     dialects: tuple[str, ...] = ()
     error: str = ""
-    problems: tuple[str, ...] = ()
+    health_findings: tuple[str, ...] = field(default=(), name="problems")
     commands: tuple[str, ...] = ()
     missing: str = ""
 
@@ -60,9 +61,9 @@ class LoadedPlugin(Struct, frozen=True):
         found = self.manager.hook.framegate_config_checks()
         return [check for checks in found for check in checks]
 
-    def problems(self, *, reach: bool) -> list[str]:
-        found = self.manager.hook.framegate_problems(config=self.config, reach=reach)
-        return [problem for problems in found for problem in problems]
+    def health_findings(self, *, reach: bool) -> list[str]:
+        found = self.manager.hook.framegate_health(config=self.config, reach=reach)
+        return [finding for findings in found for finding in findings]
 
 
 class Plugins(Struct, frozen=True):
@@ -90,16 +91,16 @@ class Plugins(Struct, frozen=True):
         """Import strings of what checks a config whole; see the hook of that name."""
         return [check for plugin in self.loaded for check in plugin.config_checks()]
 
-    def problems(self, *, reach: bool) -> list[str]:
+    def health_findings(self, *, reach: bool) -> list[str]:
         """What is wrong now with what the plugins offer, a sentence each; see the hook of that name."""
-        problems: list[str] = []
+        findings: list[str] = []
         for plugin in self.loaded:
             try:
-                problems += plugin.problems(reach=reach)
+                findings += plugin.health_findings(reach=reach)
             except Exception as error:
                 _log_broken(plugin.title)
-                problems.append(f"{plugin.name}: {type(error).__name__}: {error}")
-        return problems
+                findings.append(f"{plugin.name}: {type(error).__name__}: {error}")
+        return findings
 
 
 def discover(
@@ -124,7 +125,7 @@ def discover(
         try:
             plugin = _load(point, f"{point.name} ({distribution})", configs.get(point.name, {}))
             own_models, own_dialects, commands = plugin.models(), plugin.dialects(), plugin.commands()
-            problems = plugin.problems(reach=False)
+            findings = plugin.health_findings(reach=False)
         except ConfigError:
             raise
         except (Exception, SystemExit) as error:  # some modules exit when they don't like their surroundings
@@ -144,7 +145,7 @@ def discover(
                 version,
                 models=tuple(model.id for model in own_models),
                 dialects=tuple(dialect.name for dialect in own_dialects),
-                problems=tuple(problems),
+                health_findings=tuple(findings),
                 commands=tuple(command.name for command in commands),
                 missing="; ".join(dict.fromkeys(lack for spec in own_models if (lack := missing_for(spec)))),
             )

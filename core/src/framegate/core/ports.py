@@ -5,7 +5,7 @@ from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Protocol, TypeAlias
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from framegate.core.characters import Character, Portrait
 from framegate.core.jobs import Job, JobState
@@ -14,7 +14,7 @@ from framegate.core.types import MediaKind, MediaRef
 
 class WorkerInfo(Struct, frozen=True):
     """A living worker process, as it announces itself. ``started_at`` is seconds since the epoch;
-    ``problems`` say, a sentence each, what keeps some of its models from running now."""
+    ``health_findings`` say, a sentence each, what keeps some of its models from running now."""
 
     id: str
     host: str
@@ -24,7 +24,7 @@ class WorkerInfo(Struct, frozen=True):
     models: tuple[str, ...]
     started_at: float
     job: str = ""
-    problems: tuple[str, ...] = ()
+    health_findings: tuple[str, ...] = field(default=(), name="problems")
 
 
 class QueueCounts(Struct, frozen=True):
@@ -48,7 +48,7 @@ class Limits(Struct, frozen=True):
     owner_max_active: int = 0
 
 
-class Once(Struct, frozen=True, kw_only=True):
+class IdempotencyKey(Struct, frozen=True, kw_only=True):
     """How a submission is known again, so that it makes one job however often it is sent.
 
     ``key`` names it among its owner's, ``fingerprint`` is a digest of what was asked. It is remembered for
@@ -79,14 +79,16 @@ class JobStore(Protocol):
     Every method raises `Unavailable` when the store can't be reached.
     """
 
-    async def foresee(self, job_id: str, owner: str, *, limits: Limits, once: Once | None) -> Job | None:
+    async def check_admission(
+        self, job_id: str, owner: str, *, limits: Limits, idempotency: IdempotencyKey | None
+    ) -> Job | None:
         """What `submit` would say now to a job with this id ("": a new one): it raises the same errors, and
-        returns the earlier job that ``once`` names, if there is one. Nothing is written."""
+        returns the earlier job that ``idempotency`` names, if there is one. Nothing is written."""
         ...
 
-    async def submit(self, job: Job, *, limits: Limits, once: Once | None = None) -> Job:
-        """Write ``job`` and its ticket in one step, and return it; or return the earlier job that ``once``
-        names. With the label ``result_name`` set, `find_result_name` finds the job by it.
+    async def submit(self, job: Job, *, limits: Limits, idempotency: IdempotencyKey | None = None) -> Job:
+        """Write ``job`` and its ticket in one step, and return it; or return the earlier job that
+        ``idempotency`` names. With the label ``result_name`` set, `find_result_name` finds the job by it.
 
         Raises:
             JobExists, IdempotencyMismatch, QueueFull, KeyLimitReached: nothing was written.
@@ -197,7 +199,7 @@ class ArtifactStore(Protocol):
         """The keys of all files that were last written before ``moment`` (seconds since the epoch)."""
         ...
 
-    def tidy(self, *, unused_for: float) -> None:
+    def clean_up(self, *, unused_for: float) -> None:
         """Remove what is left on this host of processes that were killed, and copies of files that nobody
         used for that many seconds."""
         ...
@@ -239,7 +241,7 @@ MediaSource: TypeAlias = UrlSource | Base64Source | BytesSource
 """An input as a client gives it."""
 
 
-class MediaFetcher(Protocol):
+class MediaIngest(Protocol):
     async def take(self, source: MediaSource, kind: MediaKind) -> MediaRef:
         """Fetch, check and store an input.
 

@@ -15,9 +15,9 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from framegate.core import planning
-from framegate.core.character_service import Casting
+from framegate.core.character_service import CharacterService
 from framegate.core.characters import Character
-from framegate.core.coalesced_reads import SharedReads
+from framegate.core.coalesced_reads import CoalescedReads
 from framegate.core.errors import (
     ArtifactGone,
     IdempotencyMismatch,
@@ -35,17 +35,17 @@ from framegate.core.models import fit
 from framegate.core.ports import (
     ArtifactStore,
     CharacterStore,
+    IdempotencyKey,
     JobStore,
     Limits,
-    MediaFetcher,
+    MediaIngest,
     MediaSource,
-    Once,
     Page,
     QueueCounts,
     WorkerInfo,
 )
 from framegate.core.registry import Registry, ServedModel
-from framegate.core.sources import CLEANED_UP, JobSources, as_remix, from_picture, like, video_of
+from framegate.core.sources import CLEANED_UP, JobSources, as_remix, from_picture, inherit_from, video_of
 from framegate.core.styles import STYLES, Style, find_style
 from framegate.core.types import Artifact, GenerationRequest, MediaKind, Task, Variant
 from framegate.core.webhooks import NoWebhooks, WebhookPolicy
@@ -83,13 +83,14 @@ class Submission(Struct, frozen=True, kw_only=True):
     own id for it, if the dialect allows one. ``labels`` are kept with the job for the dialect.
 
     ``remix_of`` is the share id of a video to start from, ``remix_video`` one that the client sends; either
-    decides the task. With ``like_source`` what the request leaves open (size, rate, length) is as in that
-    video. ``characters`` are the usernames that the prompt mentions: the first that is a character of this
-    client's gives the job its picture, unless it has an input already. ``require_worker``: refuse it while no
-    worker could run it.
+    decides the task. With ``inherit_source_settings`` what the request leaves open (size, rate, length) is
+    taken from that video. ``characters`` are the usernames that the prompt mentions: the first that is a
+    character of this client's gives the job its image, unless it has an input already. ``require_worker``:
+    refuse it while no worker could run it.
 
-    ``once``: how a repeat of it is known, which is given the first one's job. ``collection`` is the list in
-    which `JobService.page` finds it. ``webhook_url`` is told of a video's end, beside the server's own.
+    ``idempotency``: how a repeat of it is known, which is given the first one's job. ``collection`` is the
+    list in which `JobService.page` finds it. ``webhook_url`` is notified of a video's end, beside the
+    server's own.
     ``priority`` is added to the client's; a higher one is served first.
     """
 
@@ -102,10 +103,10 @@ class Submission(Struct, frozen=True, kw_only=True):
     labels: Mapping[str, str] = {}
     remix_of: str = ""
     remix_video: MediaSource | None = None
-    like_source: bool = False
+    inherit_source_settings: bool = False
     characters: tuple[str, ...] = ()
     require_worker: bool = False
-    once: Once | None = None
+    idempotency: IdempotencyKey | None = None
     collection: str = ""
     webhook_url: str = ""
     priority: int = 0
@@ -124,7 +125,7 @@ class JobService:
         registry: Registry,
         store: JobStore,
         artifacts: ArtifactStore,
-        media: MediaFetcher,
+        media: MediaIngest,
         characters: CharacterStore,
         max_queued: int,
         styles: Mapping[str, Style] = STYLES,
@@ -137,8 +138,8 @@ class JobService:
         self._artifacts = artifacts
         self._media = media
         self._webhooks = webhooks or NoWebhooks()
-        self._reads = SharedReads(store)
-        self._casting = Casting(characters, artifacts, media)
+        self._reads = CoalescedReads(store)
+        self._casting = CharacterService(characters, artifacts, media)
         self._variants = asyncio.Semaphore(VARIANTS_AT_ONCE)
 
     def model(self, name: str) -> ServedModel:
@@ -149,7 +150,7 @@ class JobService:
 
     async def submit(self, submission: Submission) -> Job:
         """Check, fit and plan the request, store its inputs, and queue it. When this returns, the job
-        survives whatever happens. With ``once`` it may be an earlier one, in whatever state.
+        survives whatever happens. With ``idempotency`` it may be an earlier one, in whatever state.
 
         Raises:
             ModelNotFound, PlanRequired, InvalidRequest, NoWorker: nothing was stored.
@@ -169,16 +170,16 @@ class JobService:
             owner_max_active=client.max_active,
         )
         # A full queue and a repeat are answered at once; only `submit` below says it for sure.
-        earlier = await self._store.foresee(
-            submission.job_id, client.name, limits=limits, once=submission.once
+        earlier = await self._store.check_admission(
+            submission.job_id, client.name, limits=limits, idempotency=submission.idempotency
         )
         if earlier:
             return earlier
         remixed = await self.find_shared(submission.remix_of) if submission.remix_of else None
         character: Character | None = None
         if remixed or submission.remix_video:
-            if remixed and submission.like_source:
-                request = like(video_of(remixed), request)
+            if remixed and submission.inherit_source_settings:
+                request = inherit_from(video_of(remixed), request)
             request = as_remix(served.spec, request)
         elif not submission.media:
             character = await self._casting.first_of(submission.characters, client.name)
@@ -201,7 +202,7 @@ class JobService:
             await sources.discard()
             raise
         try:
-            made = await self._store.submit(job, limits=limits, once=submission.once)
+            made = await self._store.submit(job, limits=limits, idempotency=submission.idempotency)
         except (JobExists, IdempotencyMismatch, QueueFull, KeyLimitReached):
             # Only these say for sure that there is no job. One whose answer was lost may exist and need them.
             await sources.discard()
@@ -223,8 +224,8 @@ class JobService:
     ) -> GenerationRequest:
         """The request in the light of the video that it starts from."""
         video = await sources.take_video(source)
-        if submission.like_source:
-            request = like(video, request)
+        if submission.inherit_source_settings:
+            request = inherit_from(video, request)
         request = as_remix(self.registry.resolve(request.model).spec, request)
         if request.task == Task.IMAGE_TO_VIDEO and not request.extends_video:
             await sources.first_frame_instead()
@@ -438,11 +439,11 @@ class JobService:
         except NotFound:
             raise ArtifactGone(RESULT_GONE) from None
 
-    async def look_path(self, job: Job, number: int) -> Path | None:
+    async def partial_image_path(self, job: Job, number: int) -> Path | None:
         """A local file with a look at the unfinished work, counted from 0; None if there is none (yet)."""
-        if number >= len(job.looks):
+        if number >= len(job.partial_image_keys):
             return None
-        return await asyncio.to_thread(self._artifacts.path, job.looks[number])
+        return await asyncio.to_thread(self._artifacts.path, job.partial_image_keys[number])
 
     async def variant_path(
         self, video: Artifact, variant: Variant, make: Callable[[Path, Path], None]

@@ -10,7 +10,7 @@ from framegate.core.characters import Character
 from framegate.core.errors import ArtifactGone, InvalidRequest, NotFound
 from framegate.core.jobs import Job
 from framegate.core.models import ModelSpec, fit
-from framegate.core.ports import ArtifactStore, MediaFetcher, MediaSource
+from framegate.core.ports import ArtifactStore, MediaIngest, MediaSource
 from framegate.core.threads import in_thread
 from framegate.core.types import GenerationRequest, MediaKind, MediaRef, Task
 
@@ -36,7 +36,7 @@ def as_remix(spec: ModelSpec, request: GenerationRequest) -> GenerationRequest:
     return replace(request, task=Task.IMAGE_TO_VIDEO)
 
 
-def like(video: MediaRef, request: GenerationRequest) -> GenerationRequest:
+def inherit_from(video: MediaRef, request: GenerationRequest) -> GenerationRequest:
     """``request`` with what it leaves open as ``video`` has it: size, frame rate, and but for an extension
     the length."""
     width, height = request.width or video.width, request.height or video.height
@@ -61,7 +61,7 @@ class JobSources:
     """The inputs of one job that is being made, stored one by one. Each is the job's own file: nobody else
     removes it."""
 
-    def __init__(self, media: MediaFetcher, artifacts: ArtifactStore) -> None:
+    def __init__(self, media: MediaIngest, artifacts: ArtifactStore) -> None:
         self._media = media
         self._artifacts = artifacts
         self._taken: dict[str, MediaRef] = {}

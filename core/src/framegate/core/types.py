@@ -2,7 +2,7 @@
 
 from enum import StrEnum
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 
 class Task(StrEnum):
@@ -61,8 +61,8 @@ class GenerationRequest(Struct, frozen=True, omit_defaults=True):
     ``video``, followed by what the request asks for, which goes on from its last frame.
 
     ``max_pixels``, where no size is asked for: the one of the input's ratio that fills so many. A ``mask`` as
-    large as ``image`` is white where that is to be made anew; black parts stay as they are. ``num_looks``: so
-    many pictures of the unfinished work are wanted, at most.
+    large as ``image`` is white where that is to be made anew; black parts stay as they are.
+    ``num_partial_images``: at most that many pictures of the unfinished work are wanted.
     """
 
     model: str
@@ -83,7 +83,7 @@ class GenerationRequest(Struct, frozen=True, omit_defaults=True):
     num_outputs: int = 1
     num_fragments: int = 1
     storyboard: tuple[StoryboardShot, ...] = ()
-    num_looks: int = 0
+    num_partial_images: int = field(default=0, name="num_looks")
     image: MediaRef | None = None
     mask: MediaRef | None = None
     last_image: MediaRef | None = None

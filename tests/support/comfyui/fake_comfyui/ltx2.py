@@ -26,7 +26,7 @@ from tests.support.comfyui.fake_comfyui.declaring import (
     whole,
 )
 from tests.support.comfyui.fake_comfyui.pictures import Pictures, resized, with_noise
-from tests.support.comfyui.fake_comfyui.videos import Sound
+from tests.support.comfyui.fake_comfyui.videos import Audio
 
 SCALE = 32
 """Pixels of a latent's cell."""
@@ -266,4 +266,4 @@ def decode(run: Run, samples: Latent, vae: str, **tiling: int) -> Made:
 def decode_sound(run: Run, samples: Latent, audio_vae: str) -> Made:
     rate = 24000
     hum = np.sin(np.arange(round(samples.hum * rate)) * (2 * np.pi * 110 / rate)).astype(np.float32) * 0.1
-    return (Sound(np.stack([hum, hum]), rate),)
+    return (Audio(np.stack([hum, hum]), rate),)

@@ -32,7 +32,7 @@ from tests.support.comfyui.fake_comfyui.metadata import as_text
 from tests.support.comfyui.fake_comfyui.pictures import Pictures
 
 
-class Sound(Struct, frozen=True):
+class Audio(Struct, frozen=True):
     """``samples``: float32, channels × samples."""
 
     samples: NDArray[np.float32]
@@ -42,7 +42,7 @@ class Sound(Struct, frozen=True):
 class Video(Struct, frozen=True):
     pictures: Pictures
     fps: float
-    sound: Sound | None = None
+    sound: Audio | None = None
 
 
 def write(path: Path, video: Video, codec: Literal["h264", "libvpx-vp9"], metadata: str) -> None:
@@ -63,14 +63,14 @@ def write(path: Path, video: Video, codec: Literal["h264", "libvpx-vp9"], metada
             container.mux(voice.encode(None))
 
 
-def write_sound(path: Path, sound: Sound) -> None:
+def write_sound(path: Path, sound: Audio) -> None:
     with av.open(path, "w") as container:
         stream = container.add_stream("flac", rate=sound.rate)
         container.mux(stream.encode(_audio_frame(sound, "s16")))
         container.mux(stream.encode(None))
 
 
-def _audio_frame(sound: Sound, kind: str = "fltp") -> AudioFrame:
+def _audio_frame(sound: Audio, kind: str = "fltp") -> AudioFrame:
     if kind == "s16":
         whole_numbers = (sound.samples.T.reshape(1, -1) * 32767).astype(np.int16)
         frame = AudioFrame.from_ndarray(whole_numbers, "s16", "stereo")
@@ -115,7 +115,7 @@ def load_audio(run: Run, audio: str) -> Made:
         parts = [
             part.to_ndarray() for frame in container.decode(stream) for part in resampler.resample(frame)
         ]
-        return (Sound(np.concatenate(parts, axis=1).astype(np.float32), stream.rate),)
+        return (Audio(np.concatenate(parts, axis=1).astype(np.float32), stream.rate),)
 
 
 @node("GetVideoComponents", "IMAGE", "AUDIO", "FLOAT", video=link("VIDEO"))
@@ -131,7 +131,7 @@ def get_video_components(run: Run, video: Video) -> Made:
     channels=whole(2, 1, 2),
 )
 def empty_audio(run: Run, duration: float, sample_rate: int, channels: int) -> Made:
-    return (Sound(np.zeros((2, round(duration * sample_rate)), np.float32), sample_rate),)
+    return (Audio(np.zeros((2, round(duration * sample_rate)), np.float32), sample_rate),)
 
 
 @node(
@@ -143,7 +143,7 @@ def empty_audio(run: Run, duration: float, sample_rate: int, channels: int) -> M
     bit_depth=optional(whole(8, 8, 10, 2)),
 )
 def create_video(
-    run: Run, images: Pictures, fps: float, audio: Sound | None = None, bit_depth: int = 8
+    run: Run, images: Pictures, fps: float, audio: Audio | None = None, bit_depth: int = 8
 ) -> Made:
     return (Video(images, fps, audio),)
 
@@ -228,7 +228,7 @@ def combine_video(
     filename_prefix: str,
     format: str,  # noqa: A002 # the input's name
     save_output: bool,  # called by name
-    audio: Sound | None = None,
+    audio: Audio | None = None,
     **ignored: object,
 ) -> Made:
     path, told = run.folders.new_file("output" if save_output else "temp", filename_prefix, "mp4")
@@ -237,7 +237,7 @@ def combine_video(
 
 
 @node("SaveAudio", output=True, v3=False, audio=link("AUDIO"), filename_prefix=text("audio/ComfyUI"))
-def save_audio(run: Run, audio: Sound, filename_prefix: str) -> Made:
+def save_audio(run: Run, audio: Audio, filename_prefix: str) -> Made:
     path, told = run.folders.new_file("output", filename_prefix, "flac")
     write_sound(path, audio)
     return Shown({"audio": [told]})

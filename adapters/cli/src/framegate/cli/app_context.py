@@ -17,7 +17,7 @@ from framegate.core.service import JobService
 from framegate.core.settings import EMBEDDED_QUEUE, FILE_STORAGE, Settings
 from framegate.core.styles import Style, with_prompts
 from framegate.core.webhooks import WebhookPolicy
-from framegate.media.ingest import MediaIntake
+from framegate.media.ingest import MediaIngest
 from framegate.media.network.fetch import UrlFetcher
 from framegate.storage import embedded
 from framegate.storage.artifacts.folder import FolderStore
@@ -29,7 +29,7 @@ from framegate.storage.retention import Retention
 log = structlog.get_logger(__name__)
 
 
-class Parts(Struct, frozen=True):
+class AppContext(Struct, frozen=True):
     """What every process needs to know, and none needs a connection for."""
 
     settings: Settings
@@ -101,7 +101,7 @@ class Parts(Struct, frozen=True):
         return lambda: {name: spec for name, spec in self.registry.specs.items() if name in names}
 
 
-def assemble(settings: Settings) -> Parts:
+def create_context(settings: Settings) -> AppContext:
     """Raises:
     ConfigError: the plugins clash, or the config names what does not exist.
     """
@@ -119,10 +119,10 @@ def assemble(settings: Settings) -> Parts:
     for served in registry.names.values():
         if (style := served.spec.defaults.style) and style not in styles:
             raise ConfigError(f"{served.name}: there is no style {style!r}; there are {', '.join(styles)}.")
-    return Parts(settings, plugins, registry, styles, make_policy(settings))
+    return AppContext(settings, plugins, registry, styles, make_policy(settings))
 
 
-class Backstage(Struct, frozen=True):
+class Services(Struct, frozen=True):
     """The service, and what works behind it."""
 
     service: JobService
@@ -131,23 +131,23 @@ class Backstage(Struct, frozen=True):
 
 
 @asynccontextmanager
-async def open_backstage(parts: Parts) -> AsyncGenerator[Backstage]:
-    settings = parts.settings
-    store = ValkeyJobStore(connect_async(parts.queue_url))
-    characters = ValkeyCharacterStore(connect_async(parts.queue_url))
-    artifacts = parts.open_artifacts()
+async def open_services(context: AppContext) -> AsyncGenerator[Services]:
+    settings = context.settings
+    store = ValkeyJobStore(connect_async(context.queue_url))
+    characters = ValkeyCharacterStore(connect_async(context.queue_url))
+    artifacts = context.open_artifacts()
     fetcher = UrlFetcher(
         settings.fetch.allow, max_bytes=settings.fetch.max_bytes, timeout=settings.fetch.timeout
     )
     service = JobService(
-        registry=parts.registry,
+        registry=context.registry,
         store=store,
         artifacts=artifacts,
-        media=MediaIntake(fetcher, artifacts, max_bytes=settings.fetch.max_bytes),
+        media=MediaIngest(fetcher, artifacts, max_bytes=settings.fetch.max_bytes),
         characters=characters,
         max_queued=settings.queue.max_queued,
-        styles=parts.styles,
-        webhooks=parts.webhooks,
+        styles=context.styles,
+        webhooks=context.webhooks,
     )
     retention = Retention(
         store,
@@ -157,7 +157,7 @@ async def open_backstage(parts: Parts) -> AsyncGenerator[Backstage]:
         records_for=settings.storage.record_retention,
     )
     try:
-        yield Backstage(service, store, retention)
+        yield Services(service, store, retention)
     finally:
         await characters.close()
         await store.close()

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
-from framegate.cli.app_context import Parts, assemble
+from framegate.cli.app_context import AppContext, create_context
 from framegate.cli.config_file import load_settings
 from framegate.cli.log import configure_logging
 from framegate.core.command import PluginConfig
@@ -86,8 +86,8 @@ def forwarded_options(config_file: Path | None, data_dir: Path | None) -> list[s
     return [part for name, value in options.items() if value for part in (name, os.fspath(value))]
 
 
-def parts_from(config_file: Path | None, data_dir: Path | None, **overrides: Any) -> Parts:
+def context_from(config_file: Path | None, data_dir: Path | None, **overrides: Any) -> AppContext:
     """Settings, plugins and model names. Commands that only look or wait log nothing but trouble."""
     if not logging.getLogger().handlers:
         configure_logging(level=logging.WARNING)
-    return assemble(settings_from(config_file, data_dir, **overrides))
+    return create_context(settings_from(config_file, data_dir, **overrides))

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from framegate.core.characters import Portrait
-from framegate.core.disk_full import full_disk_explained
+from framegate.core.disk_full import translate_disk_full
 from framegate.core.errors import InvalidMedia, NotFound
 from framegate.core.ports import ArtifactStore, Base64Source, BytesSource, MediaSource, UrlSource
 from framegate.core.threads import in_thread
@@ -25,8 +25,8 @@ _DECODERS = 2
 """Pictures that are decoded at once: each may need a few hundred megabytes."""
 
 
-class MediaIntake:
-    """The `MediaFetcher` of production. ``max_bytes`` bounds an input file, however it comes."""
+class MediaIngest:
+    """The `MediaIngest` of production. ``max_bytes`` bounds an input file, however it comes."""
 
     def __init__(self, fetcher: UrlFetcher, artifacts: ArtifactStore, *, max_bytes: int) -> None:
         self._fetcher = fetcher
@@ -122,7 +122,7 @@ class MediaIntake:
     def _scratch(self) -> Generator[tuple[str, Path]]:
         """A new name, and a folder of that name while its file is being made."""
         name = uuid.uuid4().hex
-        with full_disk_explained():
+        with translate_disk_full():
             folder = self._artifacts.workdir(f"input-{name}")
             try:
                 yield name, folder

@@ -9,7 +9,7 @@ from litestar import Litestar
 from litestar.types import Receive, Scope, Send
 from litestar.types.asgi_types import LifeSpanReceive, LifeSpanScope, LifeSpanSend
 
-from framegate.cli.app_context import Parts, open_backstage
+from framegate.cli.app_context import AppContext, open_services
 from framegate.core.dialect import DialectSpec
 from framegate.core.service import JobService
 from framegate.core.settings import Settings
@@ -20,7 +20,7 @@ from framegate.server.health import health_routes
 from framegate.server.mounting import mount, refuse_clashes
 from framegate.server.openapi import docs_routes, openapi_config
 from framegate.server.request_log import RequestLog
-from framegate.server.webhooks.delivery_worker import open_courier
+from framegate.server.webhooks.delivery_worker import open_delivery_worker
 
 Lifespan: TypeAlias = Sequence[Callable[[Litestar], AbstractAsyncContextManager[None]]]
 
@@ -80,7 +80,7 @@ def create_app(
     return app
 
 
-def check_config(parts: Parts) -> None:
+def check_config(context: AppContext) -> None:
     """Build the app as ``framegate serve`` would, up to the point where it would listen.
 
     Raises:
@@ -88,7 +88,7 @@ def check_config(parts: Parts) -> None:
     """
 
     async def build() -> None:
-        async with open_backstage(parts) as backstage, open_courier(parts):
-            create_app(service=backstage.service, settings=parts.settings, dialects=parts.plugins.dialects)
+        async with open_services(context) as services, open_delivery_worker(context):
+            create_app(service=services.service, settings=context.settings, dialects=context.plugins.dialects)
 
     asyncio.run(build())

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from framegate.cli.log import configure_logging
-from framegate.cli.options import config_options, forwarded_options, log_level_option, parts_from
+from framegate.cli.options import config_options, context_from, forwarded_options, log_level_option
 from framegate.cli.supervisor import require_worker
 
 
@@ -31,11 +31,11 @@ def serve(
     configure_logging(level=log_level)
     if not no_worker:
         require_worker("start with --no-worker and let workers on other hosts serve the queue")
-    parts = parts_from(config_file, data_dir, server__host=host, server__port=port)
+    context = context_from(config_file, data_dir, server__host=host, server__port=port)
     from framegate.server import serve as server
 
     server.serve(
-        parts,
+        context,
         workers=0 if no_worker else processes,
         worker_arguments=forwarded_options(config_file, data_dir),
     )

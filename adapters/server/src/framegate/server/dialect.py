@@ -6,7 +6,7 @@ with plain Litestar route handlers; the app puts them under the dialect's prefix
 bodies are read, and renders every error below the dialect's paths with its ``error_response``.
 
 Handlers of several dialects may share a path as long as their methods differ. Where they share path and
-method too, each gives its part as a `Joint`, and one handler is composed of the parts.
+method too, each gives its part as a `SharedRoute`, and one handler is composed of the parts.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -19,7 +19,7 @@ from msgspec import Struct
 
 from framegate.core.options import Options, parse_table
 from framegate.core.service import JobService
-from framegate.server.errors.error_info import Problem
+from framegate.server.errors.error_info import ErrorInfo
 from framegate.server.requests.bodies import HTTPRequest
 
 PUBLIC: Mapping[str, Any] = {"public": True}
@@ -56,7 +56,7 @@ class DialectContext(Struct, frozen=True, kw_only=True):
         return parse_table(f"dialects.{self.name}", self.options, model)
 
 
-class Joint(Struct, frozen=True):
+class SharedRoute(Struct, frozen=True):
     """Routes that several dialects answer together. ``compose`` is called once with the ``part`` of every
     dialect that is mounted at the same prefix and names this same function."""
 
@@ -67,12 +67,12 @@ class Joint(Struct, frozen=True):
 class Dialect(Struct, frozen=True, kw_only=True):
     """What a factory gives.
 
-    ``owns`` are the path prefixes (without the mount prefix) below which unknown paths and methods answer
-    in this dialect's body. ``error_body`` is the type of that body, for the API docs.
+    ``path_prefixes`` are the paths (without the mount prefix) below which unknown paths and methods answer in
+    this dialect's body. ``error_body`` is the type of that body, for the API docs.
     """
 
     handlers: Sequence[HTTPRouteHandler]
-    error_response: Callable[[HTTPRequest, Problem], Response[Any]]
-    owns: tuple[str, ...]
-    joint: Sequence[Joint] = ()
+    error_response: Callable[[HTTPRequest, ErrorInfo], Response[Any]]
+    path_prefixes: tuple[str, ...]
+    shared_routes: Sequence[SharedRoute] = ()
     error_body: type[Struct] | None = None

@@ -43,7 +43,7 @@ def health_routes(service: JobService) -> list[HTTPRouteHandler]:
         queue: dict[str, int] = to_builtins(counts)
         if not workers:
             return Response(Readiness("no workers", queue, 0), status_code=503, headers={"Retry-After": "5"})
-        problems = tuple(sorted({problem for worker in workers for problem in worker.problems}))
+        problems = tuple(sorted({problem for worker in workers for problem in worker.health_findings}))
         return Response(Readiness("degraded" if problems else "ready", queue, len(workers), problems))
 
     return [health_route(), ready]

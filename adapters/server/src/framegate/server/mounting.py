@@ -37,12 +37,12 @@ class Mounted(Struct, frozen=True):
     auth: bool
 
     @property
-    def owns(self) -> tuple[str, ...]:
+    def path_prefixes(self) -> tuple[str, ...]:
         """What it says itself, below its prefix."""
-        return tuple(self.prefix + path for path in self.dialect.owns)
+        return tuple(self.prefix + path for path in self.dialect.path_prefixes)
 
 
-def owned_paths(entry: Mounted, mounted: Iterable[Mounted]) -> tuple[str, ...]:
+def paths_below(entry: Mounted, mounted: Iterable[Mounted]) -> tuple[str, ...]:
     """The paths below which unknown ones answer as ``entry`` does: all of its prefix, unless another of
     ``mounted`` is there too."""
     below = entry.prefix + "/"
@@ -50,10 +50,13 @@ def owned_paths(entry: Mounted, mounted: Iterable[Mounted]) -> tuple[str, ...]:
         path
         for other in mounted
         if other is not entry
-        for path in (*other.owns, *(path for handler in other.dialect.handlers for path in handler.paths))
+        for path in (
+            *other.path_prefixes,
+            *(path for handler in other.dialect.handlers for path in handler.paths),
+        )
     )
     shared = not entry.prefix or any((path + "/").startswith(below) for path in taken)
-    return entry.owns if shared else (*entry.owns, entry.prefix)
+    return entry.path_prefixes if shared else (*entry.path_prefixes, entry.prefix)
 
 
 def mount(specs: Mapping[str, DialectSpec], settings: Settings, service: JobService) -> list[Mounted]:
@@ -70,7 +73,7 @@ def mount(specs: Mapping[str, DialectSpec], settings: Settings, service: JobServ
             raise ConfigError(
                 f"dialects: there is no dialect {name!r}; there are {', '.join(sorted(specs))}."
             )
-    mounted = _with_joint_routes(
+    mounted = _with_shared_routes(
         [_make(specs[name], tables.get(name, {}), settings, service) for name in dict.fromkeys(enabled)]
     )
     refuse_clashes((entry.spec.name, entry.dialect.handlers) for entry in mounted)
@@ -108,13 +111,13 @@ def _place(handlers: Iterable[HTTPRouteHandler], owner: Mounted) -> None:
         handler.tags = [owner.spec.name]
 
 
-def _with_joint_routes(mounted: Sequence[Mounted]) -> list[Mounted]:
-    """Compose each group of joint routes and give it to one of its dialects: to one that asks for a key, if
-    any of them does."""
+def _with_shared_routes(mounted: Sequence[Mounted]) -> list[Mounted]:
+    """Compose each group of shared routes and give it to one of its dialects: to one that requires a key, if
+    any does."""
     groups: dict[tuple[str, Any], list[tuple[Mounted, Any]]] = {}
     for entry in mounted:
-        for joint in entry.dialect.joint:
-            groups.setdefault((entry.prefix, joint.compose), []).append((entry, joint.part))
+        for shared_routes in entry.dialect.shared_routes:
+            groups.setdefault((entry.prefix, shared_routes.compose), []).append((entry, shared_routes.part))
     composed: dict[str, list[HTTPRouteHandler]] = {entry.spec.name: [] for entry in mounted}
     for (_, compose), members in groups.items():
         owner = next((entry for entry, _ in members if entry.auth), members[0][0])
@@ -125,7 +128,9 @@ def _with_joint_routes(mounted: Sequence[Mounted]) -> list[Mounted]:
         replace(
             entry,
             dialect=replace(
-                entry.dialect, handlers=[*entry.dialect.handlers, *composed[entry.spec.name]], joint=()
+                entry.dialect,
+                handlers=[*entry.dialect.handlers, *composed[entry.spec.name]],
+                shared_routes=(),
             ),
         )
         for entry in mounted

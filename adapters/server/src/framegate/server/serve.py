@@ -11,13 +11,13 @@ import structlog
 import uvicorn
 from litestar import Litestar
 
-from framegate.cli.app_context import Parts, open_backstage
+from framegate.cli.app_context import AppContext, open_services
 from framegate.cli.supervisor import WorkerSupervisor
 from framegate.core.errors import ConfigError, FramegateError, Unavailable
 from framegate.server.app import create_app
 from framegate.server.auth.loopback_guard import is_loopback_host
 from framegate.server.listening import listen
-from framegate.server.webhooks.delivery_worker import open_courier
+from framegate.server.webhooks.delivery_worker import open_delivery_worker
 from framegate.storage.connections import require_usable
 from framegate.storage.embedded import DataFolderLock, EmbeddedValkey
 from framegate.storage.jobs.store import ValkeyJobStore
@@ -29,46 +29,46 @@ _VALKEY_LONGEST_PAUSE, _VALKEY_STABLE_SECONDS = 15.0, 5.0
 _PAUSE_AFTER_ERROR = 5.0
 
 
-def serve(parts: Parts, *, workers: int, worker_arguments: list[str]) -> None:
+def serve(context: AppContext, *, workers: int, worker_arguments: list[str]) -> None:
     """Run until SIGTERM or SIGINT; call it from the main thread.
 
     Raises:
         ConfigError, Unavailable: it can't start.
     """
-    server = parts.settings.server
-    if not parts.settings.auth.keys and not is_loopback_host(server.host):
+    server = context.settings.server
+    if not context.settings.auth.keys and not is_loopback_host(server.host):
         raise ConfigError(
             f"server.host: without keys this server answers on loopback only, not on {server.host}. "
             "Add a key under [[auth.keys]], or set the host to 127.0.0.1."
         )
     with ExitStack() as stack:
         valkey: EmbeddedValkey | None = None
-        if parts.embedded:
+        if context.embedded:
             lock = DataFolderLock(server.data_path)
             stack.callback(lock.release)
             valkey = EmbeddedValkey(server.data_path)
             valkey.start()
             stack.callback(valkey.stop)
         else:
-            require_usable(parts.queue_url)
-        asyncio.run(_serve(parts, valkey, workers, worker_arguments))
+            require_usable(context.queue_url)
+        asyncio.run(_serve(context, valkey, workers, worker_arguments))
 
 
 async def _serve(
-    parts: Parts, valkey: EmbeddedValkey | None, workers: int, worker_arguments: list[str]
+    context: AppContext, valkey: EmbeddedValkey | None, workers: int, worker_arguments: list[str]
 ) -> None:
-    settings = parts.settings.server
+    settings = context.settings.server
     async with AsyncExitStack() as stack:
-        backstage = await stack.enter_async_context(open_backstage(parts))
-        courier = await stack.enter_async_context(open_courier(parts))
+        services = await stack.enter_async_context(open_services(context))
+        courier = await stack.enter_async_context(open_delivery_worker(context))
         supervisor = WorkerSupervisor(worker_arguments, workers, grace=settings.shutdown_grace)
 
         @asynccontextmanager
         async def lifespan(_: Litestar) -> AsyncGenerator[None]:
             supervisor.start()
-            running = [backstage.retention.run]
+            running = [services.retention.run]
             if workers:
-                running.append(partial(_sweep, backstage.store))
+                running.append(partial(_sweep, services.store))
             if courier is not None:
                 running.append(courier.run)
             if valkey is not None:
@@ -81,9 +81,9 @@ async def _serve(
                 await supervisor.stop()
 
         app = create_app(
-            service=backstage.service,
-            settings=parts.settings,
-            dialects=parts.plugins.dialects,
+            service=services.service,
+            settings=context.settings,
+            dialects=context.plugins.dialects,
             lifespan=[lifespan],
         )
         config = uvicorn.Config(
@@ -121,7 +121,7 @@ async def _end(tasks: Iterable[asyncio.Task[None]]) -> None:
 
 
 async def _repeat(run: Callable[[], Awaitable[None]]) -> None:
-    """Run what never ends by itself, again after an error that it didn't foresee."""
+    """Run what never ends by itself, again after an error that it didn't check_admission."""
     while True:
         try:
             await run()

@@ -70,7 +70,7 @@ class Retention:
         for character in await self._characters.temporary_before(now - self._files_for):
             await self._characters.delete(character.username)
             await asyncio.to_thread(self._delete, character.files)
-        await asyncio.to_thread(lambda: self._artifacts.tidy(unused_for=self._files_for))
+        await asyncio.to_thread(lambda: self._artifacts.clean_up(unused_for=self._files_for))
         if removed:
             log.info("files_removed", jobs=removed)
         return removed

@@ -31,5 +31,5 @@ def make_broker(client: redis.Redis) -> RedisBroker:
 
 
 def make_worker(broker: RedisBroker, queues: set[str]) -> dramatiq.Worker:
-    """One thread, so one job at a time; an idle worker looks every `POLL_MS` milliseconds."""
+    """One thread, so one job at a time; an idle worker partial_images every `POLL_MS` milliseconds."""
     return dramatiq.Worker(broker, queues=queues, worker_threads=1, worker_timeout=POLL_MS)

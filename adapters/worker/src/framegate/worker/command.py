@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from framegate.cli.log import configure_logging
-from framegate.cli.options import config_options, log_level_option, parts_from
+from framegate.cli.options import config_options, context_from, log_level_option
 
 
 @click.command()
@@ -30,21 +30,21 @@ def worker(
         from framegate.worker.parent import end_with_parent
 
         end_with_parent()
-    parts = parts_from(config_file, data_dir)
-    specs = parts.models_for([name.strip() for name in model_list.split(",") if name.strip()])
-    parts.require_queue()
+    context = context_from(config_file, data_dir)
+    specs = context.models_for([name.strip() for name in model_list.split(",") if name.strip()])
+    context.require_queue()
 
-    from framegate.worker.health_monitor import ProblemWatch
-    from framegate.worker.model_cache import LoadedModels
+    from framegate.worker.health_monitor import HealthMonitor
+    from framegate.worker.model_cache import ModelCache
     from framegate.worker.process import WorkerProcess
 
     WorkerProcess(
-        queue_url=parts.queue_url,
-        artifacts=parts.open_artifacts(),
-        models=LoadedModels(specs, _device(device), budget=parts.settings.worker.memory),
+        queue_url=context.queue_url,
+        artifacts=context.open_artifacts(),
+        models=ModelCache(specs, _device(device), budget=context.settings.worker.memory),
         version=importlib.metadata.version("framegate-worker"),
-        shutdown_grace=parts.settings.server.shutdown_grace,
-        problems=ProblemWatch(partial(parts.plugins.problems, reach=True)),
+        shutdown_grace=context.settings.server.shutdown_grace,
+        health=HealthMonitor(partial(context.plugins.health_findings, reach=True)),
     ).run()
 
 

@@ -9,7 +9,7 @@ LOOK_SECONDS = 5.0
 log = structlog.get_logger(__name__)
 
 
-class ProblemWatch:
+class HealthMonitor:
     """Asks the plugins every `LOOK_SECONDS`, in a thread of its own: they may take seconds to answer."""
 
     def __init__(self, look: Callable[[], Sequence[str]]) -> None:

@@ -20,7 +20,7 @@ class _Loaded(NamedTuple):
     size: int
 
 
-class LoadedModels:
+class ModelCache:
     """Backends by model id, loaded at their first job and kept while their specs stay the same. ``specs``
     gives the models as they are when it is called.
 

@@ -14,7 +14,7 @@ import dramatiq
 import redis
 import structlog
 
-from framegate.core.disk_full import full_disk_explained
+from framegate.core.disk_full import translate_disk_full
 from framegate.core.errors import FramegateError, JobCancelled, OutOfMemory, Unavailable
 from framegate.core.jobs import Job, JobError, JobState
 from framegate.core.ports import ArtifactStore, WorkerInfo
@@ -26,12 +26,12 @@ from framegate.storage.connections import (
     is_refusal,
     misconfigured,
 )
-from framegate.storage.jobs.worker_store import WorkerLeases
+from framegate.storage.jobs.worker_store import WorkerStore
 from framegate.worker.broker import ACTOR_NAME, make_broker, make_worker
-from framegate.worker.health_monitor import ProblemWatch
-from framegate.worker.heartbeat.client import Hold, Pulse
+from framegate.worker.health_monitor import HealthMonitor
+from framegate.worker.heartbeat.client import ActiveJob, HeartbeatClient
 from framegate.worker.heartbeat.stop_signals import LEAVE_SECONDS, STOPPING
-from framegate.worker.model_cache import LoadedModels
+from framegate.worker.model_cache import ModelCache
 from framegate.worker.running.context import HandBack
 from framegate.worker.running.job_runner import JobRunner
 
@@ -56,10 +56,10 @@ class WorkerProcess:
         *,
         queue_url: str,
         artifacts: ArtifactStore,
-        models: LoadedModels,
+        models: ModelCache,
         version: str,
         shutdown_grace: float,
-        problems: ProblemWatch,
+        health: HealthMonitor,
     ) -> None:
         self.id = uuid.uuid4().hex
         self._queue_url = queue_url
@@ -68,13 +68,13 @@ class WorkerProcess:
         self._models = models
         self._version = version
         self._grace = shutdown_grace
-        self._problems = problems
+        self._health = health
         self._started_at = time.time()
-        self._leases = WorkerLeases(self._client, self.id)
+        self._leases = WorkerStore(self._client, self.id)
         self._abandon = threading.Event()
         self._stop = threading.Event()
         self._runner = JobRunner(artifacts, self._abandon)
-        self._pulse = Pulse(queue_url, self._leases, self._describe, grace=shutdown_grace)
+        self._heartbeat = HeartbeatClient(queue_url, self._leases, self._describe, grace=shutdown_grace)
 
     def run(self) -> None:
         """Work until SIGTERM or SIGINT; call it from the main thread."""
@@ -93,11 +93,11 @@ class WorkerProcess:
             priority=0,
             options={},
         )
-        self._artifacts.tidy(unused_for=0.0)
+        self._artifacts.clean_up(unused_for=0.0)
         if not self._connected():
             return
-        self._problems.start()
-        self._pulse.start()
+        self._health.start()
+        self._heartbeat.start()
         consumer = make_worker(broker, queues)
         consumer.start()
         log.info(
@@ -113,10 +113,10 @@ class WorkerProcess:
         grace.start()
         consumer.stop(timeout=int((self._grace + LEAVE_SECONDS) * 1000))
         grace.cancel()
-        if (late := self._pulse.held) is not None:
+        if (late := self._heartbeat.held) is not None:
             self._hand_back_for(late)
-        self._problems.stop()
-        self._pulse.stop()
+        self._health.stop()
+        self._heartbeat.stop()
         if late is not None:
             os._exit(0)  # nothing else ends the native code that its thread is in
         self._models.unload_all()
@@ -126,7 +126,7 @@ class WorkerProcess:
     def _end(self, *_: object) -> None:
         self._stop.set()
 
-    def _hand_back_for(self, late: Hold) -> None:
+    def _hand_back_for(self, late: ActiveJob) -> None:
         """What the job's own thread says of it afterwards is of no effect."""
         job = late.job
         if self._reach(lambda: self._leases.hand_back(job.id, job.attempt)) == JobState.QUEUED:
@@ -142,22 +142,22 @@ class WorkerProcess:
             self._stop.wait(EMPTY_SECONDS)
             return
         with structlog.contextvars.bound_contextvars(job_id=job.id, request_id=job.request_id):
-            hold = self._pulse.hold(job)
+            active = self._heartbeat.active(job)
             try:
-                self._work_on(hold)
+                self._work_on(active)
             finally:
-                self._pulse.release()
+                self._heartbeat.release()
 
-    def _work_on(self, hold: Hold) -> None:
-        job = hold.job
+    def _work_on(self, active: ActiveJob) -> None:
+        job = active.job
         log.info("job_started", model=job.model, served_by=job.served_by, attempt=job.attempt)
         started = time.monotonic()
         artifacts: tuple[Artifact, ...] = ()
         try:
             if not self._models.holds(job.served_by):
-                hold.report(0.0, f"loading {job.served_by}")
-            with full_disk_explained():
-                artifacts = self._runner.run(hold, self._models.get(job.served_by))
+                active.report(0.0, f"loading {job.served_by}")
+            with translate_disk_full():
+                artifacts = self._runner.run(active, self._models.get(job.served_by))
         except HandBack:
             outcome = self._reach(lambda: self._leases.hand_back(job.id, job.attempt))
         except JobCancelled:
@@ -170,7 +170,7 @@ class WorkerProcess:
         else:
             outcome = self._reach(lambda: self._leases.succeed(job, artifacts))
         if outcome != JobState.SUCCEEDED:
-            self._remove(*job.looks, *(artifact.key for artifact in artifacts))
+            self._remove(*job.partial_image_keys, *(artifact.key for artifact in artifacts))
         log.info("job_ended", state=outcome or "lost", seconds=round(time.monotonic() - started, 3))
 
     def _remove(self, *keys: str) -> None:
@@ -229,7 +229,7 @@ class WorkerProcess:
             version=self._version,
             models=tuple(sorted(self._models.specs)),
             started_at=self._started_at,
-            problems=self._problems.found,
+            health_findings=self._health.found,
         )
 
 

@@ -27,7 +27,7 @@ class RecordingContext:
         image: Path | None = None,
         last_image: Path | None = None,
         video: Path | None = None,
-        num_looks: int = 3,
+        num_partial_images: int = 3,
         cancel_after: int | None = None,
     ) -> None:
         self.reports: list[tuple[int, int, str]] = []
@@ -36,16 +36,16 @@ class RecordingContext:
         self.image = image
         self.last_image = last_image
         self.video = video
-        self.num_looks = num_looks
+        self.num_partial_images = num_partial_images
         self._cancel_after = cancel_after
 
     def report(self, step: int, total: int, message: str = "") -> None:
         self.reports.append((step, total, message))
         self.check_cancelled()
 
-    def show(self, picture: "Callable[[], Frame]") -> None:
-        if len(self.shown) < self.num_looks:
-            self.shown.append(picture())
+    def report_partial_image(self, render: "Callable[[], Frame]") -> None:
+        if len(self.shown) < self.num_partial_images:
+            self.shown.append(render())
 
     def check_cancelled(self) -> None:
         if self._cancel_after is not None and len(self.reports) >= self._cancel_after:

@@ -23,9 +23,9 @@ from framegate.core.ports import (
     ArtifactStore,
     Base64Source,
     BytesSource,
+    IdempotencyKey,
     Limits,
     MediaSource,
-    Once,
     Page,
     QueueCounts,
     UrlSource,
@@ -45,7 +45,7 @@ class InMemoryJobStore:
         self.living: list[WorkerInfo] = []
         self._jobs: dict[str, Job] = {}
         self._deleted: dict[str, Job] = {}  # those that a worker still runs
-        self._marks: dict[tuple[str, str], tuple[Once, str, float]] = {}
+        self._marks: dict[tuple[str, str], tuple[IdempotencyKey, str, float]] = {}
         self._places: dict[str, int] = {}
         self._removed: dict[str, tuple[Job, float]] = {}
         self._served: dict[scheduling.Turn, int] = {}
@@ -54,11 +54,13 @@ class InMemoryJobStore:
         self._watchers: dict[str, set[tuple[asyncio.AbstractEventLoop, asyncio.Event]]] = {}
         self._lock = threading.RLock()
 
-    async def foresee(self, job_id: str, owner: str, *, limits: Limits, once: Once | None) -> Job | None:
+    async def check_admission(
+        self, job_id: str, owner: str, *, limits: Limits, idempotency: IdempotencyKey | None
+    ) -> Job | None:
         with self._lock:
             if job_id in self._jobs or job_id in self._deleted:
                 raise JobExists(f"There is a job with the id {job_id} already.", param="job_id")
-            if once and (earlier := self._earlier(owner, once)):
+            if idempotency and (earlier := self._earlier(owner, idempotency)):
                 return earlier
             waiting = self._queued()
             most = limits.max_queued
@@ -72,23 +74,25 @@ class InMemoryJobStore:
                 raise KeyLimitReached(f"This key has {limits.owner_max_active} jobs at once.")
             return None
 
-    def _earlier(self, owner: str, once: Once) -> Job | None:
-        mark, job_id, made_at = self._marks.get((owner, once.key), (None, "", 0.0))
+    def _earlier(self, owner: str, idempotency: IdempotencyKey) -> Job | None:
+        mark, job_id, made_at = self._marks.get((owner, idempotency.key), (None, "", 0.0))
         age = time.time() - made_at
         if mark is None or age > mark.seconds or job_id not in self._jobs:
             return None
-        if not once.repeat and not (mark.repeat and age <= once.age):
+        if not idempotency.repeat and not (mark.repeat and age <= idempotency.age):
             return None
-        if mark.fingerprint != once.fingerprint:
+        if mark.fingerprint != idempotency.fingerprint:
             raise IdempotencyMismatch("This idempotency key was used for another request.")
         return self._jobs[job_id]
 
-    async def submit(self, job: Job, *, limits: Limits, once: Once | None = None) -> Job:
+    async def submit(self, job: Job, *, limits: Limits, idempotency: IdempotencyKey | None = None) -> Job:
         with self._lock:
-            if earlier := await self.foresee(job.id, job.owner, limits=limits, once=once):
+            if earlier := await self.check_admission(
+                job.id, job.owner, limits=limits, idempotency=idempotency
+            ):
                 return earlier
-            if once:
-                self._marks[job.owner, once.key] = once, job.id, time.time()
+            if idempotency:
+                self._marks[job.owner, idempotency.key] = idempotency, job.id, time.time()
             self._jobs[job.id] = job
             self._places[job.id] = next(self._numbers)
             return job
@@ -210,7 +214,7 @@ class InMemoryJobStore:
             for queue in dict.fromkeys(job.queue for job in waiting):
                 job = scheduling.next_job(waiting, self._running(), self._served, queue, models)
                 if job is not None:
-                    self._served[scheduling.turn_of(job)] = next(self._turns)
+                    self._served[scheduling.scheduling_key(job)] = next(self._turns)
                     return self._change(transitions.claim(job, worker, time.time()))
         return None
 
@@ -305,7 +309,7 @@ class InMemoryArtifactStore:
             if path.is_file() and not key.startswith("work/") and path.stat().st_mtime < moment:
                 yield key
 
-    def tidy(self, *, unused_for: float) -> None:
+    def clean_up(self, *, unused_for: float) -> None:
         return
 
 
@@ -329,7 +333,7 @@ class InMemoryCharacterStore:
 
 
 class StaticMediaFetcher:
-    """A `MediaFetcher` that looks at nothing: every source becomes a picture or video of the given size, but
+    """A `MediaIngest` that looks at nothing: every source becomes a picture or video of the given size, but
     for those in ``broken`` (URLs or texts). Pictures that it takes out of videos are empty files in
     ``artifacts``, if it is given."""
 

@@ -17,7 +17,7 @@ Turn = tuple[str, int, str]
 """A queue, a priority, and the owner whose turn it is there."""
 
 
-def turn_of(job: Job) -> Turn:
+def scheduling_key(job: Job) -> Turn:
     return job.queue, job.priority, job.owner
 
 
@@ -38,7 +38,9 @@ def next_job(
         and job.served_by in models
         and all(counts[group] < most for group, most in job.running_limits.items())
     ]
-    return min(allowed, key=lambda job: (-job.priority, served.get(turn_of(job), 0), job.owner), default=None)
+    return min(
+        allowed, key=lambda job: (-job.priority, served.get(scheduling_key(job), 0), job.owner), default=None
+    )
 
 
 def position(job: Job, waiting: Sequence[Job], served: Mapping[Turn, int]) -> int:
@@ -47,7 +49,7 @@ def position(job: Job, waiting: Sequence[Job], served: Mapping[Turn, int]) -> in
     level = Counter(
         other.owner for other in waiting if (other.queue, other.priority) == (job.queue, job.priority)
     )
-    own = [other.id for other in waiting if turn_of(other) == turn_of(job)].index(job.id) + 1
+    own = [other.id for other in waiting if scheduling_key(other) == scheduling_key(job)].index(job.id) + 1
 
     def order(owner: str) -> tuple[int, str]:
         return served.get((job.queue, job.priority, owner), 0), owner

@@ -5,8 +5,8 @@ from typing import TypeVar
 
 import click
 
-from framegate.cli.app_context import open_backstage
-from framegate.cli.options import config_options, json_option, parts_from
+from framegate.cli.app_context import open_services
+from framegate.cli.options import config_options, context_from, json_option
 from framegate.cli.output import print_json, print_table, when
 from framegate.core.service import JobService
 
@@ -21,12 +21,12 @@ def characters() -> None:
 def _ask(
     config_file: Path | None, data_dir: Path | None, question: Callable[[JobService], Awaitable[Answer]]
 ) -> Answer:
-    parts = parts_from(config_file, data_dir)
-    parts.require_queue()
+    context = context_from(config_file, data_dir)
+    context.require_queue()
 
     async def asked() -> Answer:
-        async with open_backstage(parts) as backstage:
-            return await question(backstage.service)
+        async with open_services(context) as services:
+            return await question(services.service)
 
     return asyncio.run(asked())
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from framegate.cli.config_file import DEFAULT_FILE
-from framegate.cli.options import config_options, json_option, parts_from
+from framegate.cli.options import config_options, context_from, json_option
 from framegate.cli.output import print_json
 from framegate.core.errors import ConfigError
 from framegate.core.plugins import load_object
@@ -34,20 +34,20 @@ def config() -> None:
 @config_options
 def check(as_json: bool, config_file: Path | None, data_dir: Path | None) -> None:
     """Read the config as the server would, and name file, line and key of what is wrong."""
-    parts = parts_from(config_file, data_dir)
-    dialects = parts.plugins.dialects
-    for import_string in parts.plugins.config_checks():
-        load_object(import_string)(parts)
-    enabled = parts.settings.dialects.enabled
-    models = sorted(parts.registry.specs)
-    broken = {status.name: status.error for status in parts.plugins.statuses if status.error}
+    context = context_from(config_file, data_dir)
+    dialects = context.plugins.dialects
+    for import_string in context.plugins.config_checks():
+        load_object(import_string)(context)
+    enabled = context.settings.dialects.enabled
+    models = sorted(context.registry.specs)
+    broken = {status.name: status.error for status in context.plugins.statuses if status.error}
     if as_json:
         print_json(
             {
                 "dialects": list(dialects if enabled is None else enabled),
                 "models": models,
-                "names": sorted(parts.registry.names),
-                "keys": [key.name for key in parts.settings.auth.keys],
+                "names": sorted(context.registry.names),
+                "keys": [key.name for key in context.settings.auth.keys],
                 "broken_plugins": broken,
             }
         )

@@ -11,8 +11,8 @@ from pathlib import Path
 import click
 from msgspec import Struct
 
-from framegate.cli.app_context import Parts, open_backstage
-from framegate.cli.options import config_options, json_option, parts_from
+from framegate.cli.app_context import AppContext, open_services
+from framegate.cli.options import config_options, context_from, json_option
 from framegate.cli.output import print_json
 from framegate.core.errors import FramegateError, PluginError
 from framegate.core.models import ModelSpec
@@ -32,18 +32,18 @@ class Finding(Struct, frozen=True):
 @config_options
 def doctor(as_json: bool, config_file: Path | None, data_dir: Path | None) -> None:
     """Say what is installed, what works, and what to do about the rest. Fails if something is wrong."""
-    parts = parts_from(config_file, data_dir)
+    context = context_from(config_file, data_dir)
     findings = [
         Finding(
             "python", sys.version_info >= (3, 11), f"{platform.python_version()} on {platform.platform()}"
         ),
         Finding("device", True, _device()),
         _check("video encoder", _encoder),
-        _check("storage", lambda: _storage(parts)),
-        _check("queue", lambda: _queue(parts)),
-        *(_plugin(status.name, status.version, status.error) for status in parts.plugins.statuses),
-        *(Finding("plugins", False, problem) for problem in parts.plugins.problems(reach=True)),
-        *(_check(f"model {spec.id}", partial(_backend, spec)) for spec in parts.registry.specs.values()),
+        _check("storage", lambda: _storage(context)),
+        _check("queue", lambda: _queue(context)),
+        *(_plugin(status.name, status.version, status.error) for status in context.plugins.statuses),
+        *(Finding("plugins", False, problem) for problem in context.plugins.health_findings(reach=True)),
+        *(_check(f"model {spec.id}", partial(_backend, spec)) for spec in context.registry.specs.values()),
     ]
     if as_json:
         print_json(findings)
@@ -80,20 +80,20 @@ def _encoder() -> str:
     return f"PyAV {importlib.metadata.version('av')} with libx264"
 
 
-def _storage(parts: Parts) -> str:
-    parts.open_artifacts().check()
-    settings = parts.settings
+def _storage(context: AppContext) -> str:
+    context.open_artifacts().check()
+    settings = context.settings
     return str(settings.server.data_path) if settings.storage.url == FILE_STORAGE else settings.storage.url
 
 
-def _queue(parts: Parts) -> str:
-    if parts.embedded and not embedded.is_running(parts.settings.server.data_path):
+def _queue(context: AppContext) -> str:
+    if context.embedded and not embedded.is_running(context.settings.server.data_path):
         return f"embedded, no server is running; it would use {embedded.find_server()}"
 
     async def look() -> str:
-        async with open_backstage(parts) as backstage:
-            counts = await backstage.service.counts()
-            workers = await backstage.service.workers()
+        async with open_services(context) as services:
+            counts = await services.service.counts()
+            workers = await services.service.workers()
         return f"reachable; {counts.queued} queued, {counts.running} running, {len(workers)} worker(s) alive"
 
     return asyncio.run(look())

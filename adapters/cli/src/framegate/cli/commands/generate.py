@@ -7,8 +7,8 @@ from pathlib import Path
 
 import click
 
-from framegate.cli.app_context import Parts, open_backstage
-from framegate.cli.options import config_options, forwarded_options, json_option, parts_from
+from framegate.cli.app_context import AppContext, open_services
+from framegate.cli.options import config_options, context_from, forwarded_options, json_option
 from framegate.cli.output import print_json
 from framegate.cli.progress import JobBar
 from framegate.cli.supervisor import WorkerSupervisor, require_worker
@@ -73,7 +73,7 @@ def generate(
     Uses the server that runs with the same data folder or queue. If there is none, starts what is needed
     for this one job.
     """
-    parts = parts_from(config_file, data_dir)
+    context = context_from(config_file, data_dir)
     request = GenerationRequest(
         model=model,
         task=_task(output, image, video),
@@ -94,17 +94,17 @@ def generate(
     if not output.parent.is_dir():
         raise InvalidRequest(f"-o: there is no folder {output.parent}.")
     with ExitStack() as stack:
-        alone = parts.embedded and not embedded.is_running(parts.settings.server.data_path)
+        alone = context.embedded and not embedded.is_running(context.settings.server.data_path)
         if alone:
             require_worker("start a server that has one and use its data folder or queue")
-            lock = embedded.DataFolderLock(parts.settings.server.data_path)
+            lock = embedded.DataFolderLock(context.settings.server.data_path)
             stack.callback(lock.release)
-            valkey = embedded.EmbeddedValkey(parts.settings.server.data_path)
+            valkey = embedded.EmbeddedValkey(context.settings.server.data_path)
             valkey.start()
             stack.callback(valkey.stop)
         arguments = [*forwarded_options(config_file, data_dir), "--log-level", "warning"] if alone else None
         submission = Submission(dialect="cli", request=request, media=media)
-        job = asyncio.run(_generate(parts, submission, output, arguments, quiet=as_json))
+        job = asyncio.run(_generate(context, submission, output, arguments, quiet=as_json))
     if as_json:
         print_json({"job_id": job.id, "output": str(output), "seed": job.seed, "artifacts": job.artifacts})
     else:
@@ -134,15 +134,20 @@ def _source(name: str, text: str) -> MediaSource:
 
 
 async def _generate(
-    parts: Parts, submission: Submission, output: Path, worker_arguments: list[str] | None, *, quiet: bool
+    context: AppContext,
+    submission: Submission,
+    output: Path,
+    worker_arguments: list[str] | None,
+    *,
+    quiet: bool,
 ) -> Job:
     async with AsyncExitStack() as stack:
-        backstage = await stack.enter_async_context(open_backstage(parts))
-        service = backstage.service
+        services = await stack.enter_async_context(open_services(context))
+        service = services.service
         job = await service.submit(submission)
         supervisor = None
         if worker_arguments is not None:
-            supervisor = WorkerSupervisor(worker_arguments, 1, grace=parts.settings.server.shutdown_grace)
+            supervisor = WorkerSupervisor(worker_arguments, 1, grace=context.settings.server.shutdown_grace)
             supervisor.start()
             stack.push_async_callback(supervisor.stop)
             stack.callback(asyncio.create_task(_cancel_if_failing(supervisor, service, job)).cancel)

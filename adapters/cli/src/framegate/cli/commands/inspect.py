@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from framegate.cli.app_context import Parts, open_backstage
-from framegate.cli.options import config_options, json_option, parts_from
+from framegate.cli.app_context import AppContext, open_services
+from framegate.cli.options import config_options, context_from, json_option
 from framegate.cli.output import print_json, print_table, when
 from framegate.core.ports import WorkerInfo
 
@@ -17,7 +17,7 @@ from framegate.core.ports import WorkerInfo
 @config_options
 def models(as_json: bool, config_file: Path | None, data_dir: Path | None) -> None:
     """List the model names that requests may use, and which model really stands behind each."""
-    names = parts_from(config_file, data_dir).registry.names
+    names = context_from(config_file, data_dir).registry.names
     rows = [
         {
             "name": served.name,
@@ -57,7 +57,7 @@ def models(as_json: bool, config_file: Path | None, data_dir: Path | None) -> No
 @config_options
 def plugins(as_json: bool, config_file: Path | None, data_dir: Path | None) -> None:
     """List the installed plugins, broken ones with their reason."""
-    statuses = parts_from(config_file, data_dir).plugins.statuses
+    statuses = context_from(config_file, data_dir).plugins.statuses
     if as_json:
         print_json(statuses)
         return
@@ -78,8 +78,8 @@ def plugins(as_json: bool, config_file: Path | None, data_dir: Path | None) -> N
         empty="No plugins.",
     )
     for status in statuses:
-        for problem in status.problems:
-            click.echo(f"Note: {problem}", err=True)
+        for finding in status.health_findings:
+            click.echo(f"Note: {finding}", err=True)
 
 
 @click.command()
@@ -87,8 +87,8 @@ def plugins(as_json: bool, config_file: Path | None, data_dir: Path | None) -> N
 @config_options
 def dialects(as_json: bool, config_file: Path | None, data_dir: Path | None) -> None:
     """List the API dialects and where they are served."""
-    parts = parts_from(config_file, data_dir)
-    settings = parts.settings.dialects
+    context = context_from(config_file, data_dir)
+    settings = context.settings.dialects
     rows = [
         {
             "name": spec.name,
@@ -96,7 +96,7 @@ def dialects(as_json: bool, config_file: Path | None, data_dir: Path | None) -> 
             "prefix": str(settings.options.get(spec.name, {}).get("prefix", "")) or "/",
             "summary": spec.summary,
         }
-        for spec in parts.plugins.dialects.values()
+        for spec in context.plugins.dialects.values()
     ]
     if as_json:
         print_json(rows)
@@ -113,9 +113,9 @@ def dialects(as_json: bool, config_file: Path | None, data_dir: Path | None) -> 
 @config_options
 def workers(as_json: bool, config_file: Path | None, data_dir: Path | None) -> None:
     """List the living workers."""
-    parts = parts_from(config_file, data_dir)
-    parts.require_queue()
-    found = asyncio.run(_workers(parts))
+    context = context_from(config_file, data_dir)
+    context.require_queue()
+    found = asyncio.run(_workers(context))
     if as_json:
         print_json(found)
         return
@@ -136,6 +136,6 @@ def workers(as_json: bool, config_file: Path | None, data_dir: Path | None) -> N
     )
 
 
-async def _workers(parts: Parts) -> Sequence[WorkerInfo]:
-    async with open_backstage(parts) as backstage:
-        return await backstage.service.workers()
+async def _workers(context: AppContext) -> Sequence[WorkerInfo]:
+    async with open_services(context) as services:
+        return await services.service.workers()

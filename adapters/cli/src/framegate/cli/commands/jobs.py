@@ -8,8 +8,8 @@ from typing import Any
 import click
 import msgspec
 
-from framegate.cli.app_context import Parts, open_backstage
-from framegate.cli.options import config_options, json_option, parts_from
+from framegate.cli.app_context import AppContext, open_services
+from framegate.cli.options import config_options, context_from, json_option
 from framegate.cli.output import print_json, print_table, when
 from framegate.cli.progress import JobBar
 from framegate.core.jobs import Job, JobState
@@ -20,10 +20,10 @@ def jobs() -> None:
     """List, show, watch and cancel jobs."""
 
 
-def _running_parts(config_file: Path | None, data_dir: Path | None) -> Parts:
-    parts = parts_from(config_file, data_dir)
-    parts.require_queue()
-    return parts
+def _running_context(config_file: Path | None, data_dir: Path | None) -> AppContext:
+    context = context_from(config_file, data_dir)
+    context.require_queue()
+    return context
 
 
 @jobs.command("list")
@@ -35,11 +35,11 @@ def list_jobs(
     states: tuple[str, ...], limit: int, as_json: bool, config_file: Path | None, data_dir: Path | None
 ) -> None:
     """List jobs, newest first."""
-    parts = _running_parts(config_file, data_dir)
+    context = _running_context(config_file, data_dir)
 
     async def read() -> list[Job]:
-        async with open_backstage(parts) as backstage:
-            return list(await backstage.service.list(states=[JobState(name) for name in states], limit=limit))
+        async with open_services(context) as services:
+            return list(await services.service.list(states=[JobState(name) for name in states], limit=limit))
 
     found = asyncio.run(read())
     if as_json:
@@ -69,11 +69,11 @@ def list_jobs(
 @config_options
 def show(job_id: str, as_json: bool, config_file: Path | None, data_dir: Path | None) -> None:
     """Show one job whole."""
-    parts = _running_parts(config_file, data_dir)
+    context = _running_context(config_file, data_dir)
 
     async def read() -> Job:
-        async with open_backstage(parts) as backstage:
-            return await backstage.service.get(job_id)
+        async with open_services(context) as services:
+            return await services.service.get(job_id)
 
     _print_job(asyncio.run(read()), as_json)
 
@@ -84,11 +84,11 @@ def show(job_id: str, as_json: bool, config_file: Path | None, data_dir: Path | 
 @config_options
 def watch(job_id: str, as_json: bool, config_file: Path | None, data_dir: Path | None) -> None:
     """Follow a job until it has finished; with --json a line for every change. Fails if the job did."""
-    parts = _running_parts(config_file, data_dir)
+    context = _running_context(config_file, data_dir)
 
     async def follow() -> Job | None:
         job: Job | None = None
-        async with open_backstage(parts) as backstage, aclosing(backstage.service.watch(job_id)) as changes:
+        async with open_services(context) as services, aclosing(services.service.watch(job_id)) as changes:
             with JobBar(hidden=as_json) as bar:
                 async for job in changes:
                     bar.show(job)
@@ -109,11 +109,11 @@ def watch(job_id: str, as_json: bool, config_file: Path | None, data_dir: Path |
 @config_options
 def cancel(job_id: str, as_json: bool, config_file: Path | None, data_dir: Path | None) -> None:
     """Cancel a job: at once while it is queued, within a step while it runs."""
-    parts = _running_parts(config_file, data_dir)
+    context = _running_context(config_file, data_dir)
 
     async def stop() -> Job:
-        async with open_backstage(parts) as backstage:
-            return await backstage.service.cancel(job_id)
+        async with open_services(context) as services:
+            return await services.service.cancel(job_id)
 
     job = asyncio.run(stop())
     if as_json:

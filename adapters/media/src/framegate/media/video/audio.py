@@ -14,7 +14,7 @@ from av.audio.resampler import AudioResampler
 from av.audio.stream import AudioStream
 from av.packet import Packet
 
-from framegate.core.backend import Sound
+from framegate.core.backend import Audio
 from framegate.media.video.containers import open_video
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ RATE = 48_000
 BLOCK = 1024
 
 
-def check_sound(sound: Sound) -> None:
+def check_sound(sound: Audio) -> None:
     """Raise ValueError unless the sound is mono or stereo float32, channels × samples."""
     samples = sound.samples
     if samples.dtype != np.float32 or samples.ndim != 2 or samples.shape[0] not in LAYOUTS:
@@ -43,7 +43,7 @@ def fitted(samples: "Samples", length: int) -> "Samples":
     return np.pad(cut, ((0, 0), (0, length - cut.shape[1])))
 
 
-def read_sound(path: Path) -> Sound | None:
+def read_sound(path: Path) -> Audio | None:
     """A video's sound from its first picture on, in stereo at 48 kHz. None where it has none.
 
     Raises:
@@ -66,10 +66,10 @@ def read_sound(path: Path) -> Sound | None:
         return None
     samples = np.concatenate(blocks, axis=1)
     samples = np.pad(samples, ((0, 0), (lead, 0))) if lead > 0 else samples[:, -lead:]
-    return Sound(samples, RATE)
+    return Audio(samples, RATE)
 
 
-def converted(sound: Sound, sample_rate: int, channels: int) -> Sound:
+def converted(sound: Audio, sample_rate: int, channels: int) -> Audio:
     """The same in another rate, in mono (1) or stereo (2)."""
     if (sound.sample_rate, sound.samples.shape[0]) == (sample_rate, channels):
         return sound
@@ -79,10 +79,10 @@ def converted(sound: Sound, sample_rate: int, channels: int) -> Sound:
     )
     frame.sample_rate = sound.sample_rate
     blocks = [*_samples(resampler.resample(frame)), *_samples(resampler.resample(None))]
-    return Sound(np.concatenate(blocks, axis=1), sample_rate)
+    return Audio(np.concatenate(blocks, axis=1), sample_rate)
 
 
-def aac_packets(stream: AudioStream, sound: Sound, duration: Fraction) -> "Iterator[Packet[Any]]":
+def aac_packets(stream: AudioStream, sound: Audio, duration: Fraction) -> "Iterator[Packet[Any]]":
     """The packets of ``sound``, brought to ``duration`` seconds, for a new AAC stream."""
     layout = LAYOUTS[sound.samples.shape[0]]
     stream.layout = layout

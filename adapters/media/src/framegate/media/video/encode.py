@@ -24,7 +24,7 @@ from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTr
 from av.video.stream import VideoStream
 from PIL import Image
 
-from framegate.core.backend import Sound
+from framegate.core.backend import Audio
 from framegate.media.video.audio import aac_packets, aac_rate, check_sound
 from framegate.media.video.color import to_yuv
 
@@ -99,7 +99,7 @@ class VideoEncoder:
         self._queue.put(picture)
         self._count += 1
 
-    def finish(self, sound: Sound | None = None) -> None:
+    def finish(self, sound: Audio | None = None) -> None:
         """Encode what is left, add the sound, cut or padded to the length of the pictures, and sync the file.
 
         Raises:
@@ -176,7 +176,7 @@ class VideoEncoder:
                 target.mux(nameless.filter(packet))
             target.mux(nameless.filter(None))
 
-    def _mux(self, sound: Sound | None) -> None:
+    def _mux(self, sound: Audio | None) -> None:
         with (
             av.open(str(self._pictures), "r", format="mov") as source,
             av.open(str(self._path), "w", format="mp4", container_options=self._muxer_options()) as target,

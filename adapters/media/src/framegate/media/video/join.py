@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from msgspec import Struct
 
-from framegate.core.backend import Sound
+from framegate.core.backend import Audio
 from framegate.media.video.audio import RATE, fitted, read_sound
 from framegate.media.video.encode import VideoEncoder, exact_rate
 from framegate.media.video.frames import read_frames
@@ -82,7 +82,7 @@ def _common_size(parts: Sequence[Part], fps: float) -> tuple[int, int]:
     return sizes.pop()
 
 
-def _joined_sound(parts: Sequence[Part], ends: Sequence[int], rate: Fraction) -> Sound | None:
+def _joined_sound(parts: Sequence[Part], ends: Sequence[int], rate: Fraction) -> Audio | None:
     """The parts' sound, each over its kept frames. ``ends`` are frame counts, from 0 on."""
     sounds = [read_sound(part.path) for part in parts]
     if not any(sounds):
@@ -93,4 +93,4 @@ def _joined_sound(parts: Sequence[Part], ends: Sequence[int], rate: Fraction) ->
         if sound is not None:
             dropped = round(part.drop_first / rate * RATE)
             samples[:, start:end] = fitted(sound.samples[:, dropped:], end - start)
-    return Sound(samples, RATE)
+    return Audio(samples, RATE)

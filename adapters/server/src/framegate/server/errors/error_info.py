@@ -13,7 +13,7 @@ from framegate.core import errors
 from framegate.server.errors.field_errors import FieldError, InvalidFields, parameter_error
 
 
-class Problem(Struct, frozen=True, kw_only=True):
+class ErrorInfo(Struct, frozen=True, kw_only=True):
     """An error, ready to be rendered in a dialect's own body.
 
     ``code`` is stable (`framegate.core.errors`), ``param`` names a request field in Framegate's vocabulary,
@@ -85,7 +85,7 @@ _HTTP_CODES = {
 }
 
 
-def problem_of(exc: Exception, parameters: Mapping[str, Any] | None = None) -> Problem:
+def error_info_of(exc: Exception, parameters: Mapping[str, Any] | None = None) -> ErrorInfo:
     """Every exception has one; what is not ours is an internal error without details. ``parameters`` are the
     types of the handler's, by name."""
     match exc:
@@ -99,25 +99,27 @@ def problem_of(exc: Exception, parameters: Mapping[str, Any] | None = None) -> P
             return _INTERNAL
 
 
-_INTERNAL = Problem(status=500, code="internal_error", message="Internal error.")
+_INTERNAL = ErrorInfo(status=500, code="internal_error", message="Internal error.")
 
 
-def _from_core(error: errors.FramegateError) -> Problem:
+def _from_core(error: errors.FramegateError) -> ErrorInfo:
     status = next((_STATUS[kind] for kind in type(error).__mro__ if kind in _STATUS), 500)
-    problem = Problem(status=status, code=error.code, message=error.message, param=error.param, error=error)
+    error_info = ErrorInfo(
+        status=status, code=error.code, message=error.message, param=error.param, error=error
+    )
     match error:
         case InvalidFields():
-            return replace(problem, field_errors=error.errors)
+            return replace(error_info, field_errors=error.errors)
         case errors.Busy():
             headers = {"Retry-After": str(error.retry_after)}
-            return replace(problem, retry_after=error.retry_after, headers=headers)
+            return replace(error_info, retry_after=error.retry_after, headers=headers)
         case errors.Unauthorized():
-            return replace(problem, headers={"WWW-Authenticate": "Bearer"})
+            return replace(error_info, headers={"WWW-Authenticate": "Bearer"})
         case _:
-            return problem
+            return error_info
 
 
-def _from_litestar(exc: HTTPException, types: Mapping[str, Any]) -> Problem:
+def _from_litestar(exc: HTTPException, types: Mapping[str, Any]) -> ErrorInfo:
     status = exc.status_code
     phrase = HTTPStatus(status).phrase
     message = {
@@ -137,7 +139,7 @@ def _from_litestar(exc: HTTPException, types: Mapping[str, Any]) -> Problem:
             if "key" in item
         )
         message = " ".join(error.sentence for error in found) or message
-    return Problem(
+    return ErrorInfo(
         status=status,
         code=_HTTP_CODES.get(status, "invalid_request"),
         message=message,

@@ -10,8 +10,8 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from framegate.server.auth.keys import DIALECT_OPT
-from framegate.server.errors.error_info import ForeignOrigin, Problem, problem_of
-from framegate.server.mounting import Mounted, owned_paths
+from framegate.server.errors.error_info import ErrorInfo, ForeignOrigin, error_info_of
+from framegate.server.mounting import Mounted, paths_below
 from framegate.server.request_log import request_id_of
 from framegate.server.requests.bodies import HTTPRequest
 
@@ -31,31 +31,33 @@ class ErrorRenderer:
     def __init__(self, mounted: Sequence[Mounted]) -> None:
         self._by_name = {entry.spec.name: entry for entry in mounted}
         self._owned = sorted(
-            ((path, entry) for entry in mounted for path in owned_paths(entry, mounted)),
+            ((path, entry) for entry in mounted for path in paths_below(entry, mounted)),
             key=lambda pair: -len(pair[0]),
         )
 
     def __call__(self, request: Request[Any, Any, Any], exc: Exception) -> Response[Any]:
-        problem = problem_of(exc, _parameter_types(request.scope))
-        if problem.status == 500 and problem.error is None:
+        error_info = error_info_of(exc, _parameter_types(request.scope))
+        if error_info.status == 500 and error_info.error is None:
             log.error("request_failed", exc_info=exc)
-            problem = replace(problem, message=f"Internal error. (request {request_id_of(request.scope)})")
-        return self._render(request, problem)
+            error_info = replace(
+                error_info, message=f"Internal error. (request {request_id_of(request.scope)})"
+            )
+        return self._render(request, error_info)
 
     async def refuse(self, scope: Scope, receive: Receive, send: Send, error: ForeignOrigin) -> None:
         """Answer for a middleware that lets a request not through."""
         request: HTTPRequest = Request(scope, receive, send)
-        response: Any = self._render(request, problem_of(error))
+        response: Any = self._render(request, error_info_of(error))
         await response.to_asgi_response(app=None, request=request)(scope, receive, send)
 
-    def _render(self, request: HTTPRequest, problem: Problem) -> Response[Any]:
+    def _render(self, request: HTTPRequest, error_info: ErrorInfo) -> Response[Any]:
         entry = self._dialect_of(request.scope)
         if entry is None:
-            body = NeutralError(problem.message, problem.code)
-            response: Response[Any] = Response(body, status_code=problem.status)
+            body = NeutralError(error_info.message, error_info.code)
+            response: Response[Any] = Response(body, status_code=error_info.status)
         else:
-            response = entry.dialect.error_response(request, problem)
-        for name, value in problem.headers.items():
+            response = entry.dialect.error_response(request, error_info)
+        for name, value in error_info.headers.items():
             response.headers.setdefault(name, value)
         return response
 

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 import structlog
 from redis.backoff import AbstractBackoff, EqualJitterBackoff
 
-from framegate.cli.app_context import Parts
+from framegate.cli.app_context import AppContext
 from framegate.core.errors import Unavailable
 from framegate.media.network.addresses import DialPolicy
 from framegate.media.network.fetch import shown_url
@@ -33,7 +33,7 @@ GONE = 410
 BACKOFF = EqualJitterBackoff(cap=LONGEST_DELAY, base=2)
 
 
-class Courier:
+class WebhookDeliveryWorker:
     """Runs in every API process; they share the work. A delivery is leased for one attempt at a time, so
     that one whose process dies is taken up by another. What is written down at last is what the receiver
     answered: should that get lost, it is sent the same event once more, with the same id."""
@@ -126,21 +126,21 @@ class Courier:
 
 
 @asynccontextmanager
-async def open_courier(parts: Parts) -> AsyncGenerator[Courier | None]:
+async def open_delivery_worker(context: AppContext) -> AsyncGenerator[WebhookDeliveryWorker | None]:
     """What takes events to webhooks; None where no secret is configured to sign them with.
 
     Raises:
         ConfigError: a secret's variable is not set, or holds something else.
     """
-    webhooks = parts.settings.webhooks
+    webhooks = context.settings.webhooks
     if not webhooks.secrets:
         yield None
         return
     signer = Signer(webhooks.secrets)
-    sender = WebhookSender(DialPolicy(parts.settings.fetch.allow), timeout=webhooks.timeout)
-    store = ValkeyDeliveryStore(connect_async(parts.queue_url))
+    sender = WebhookSender(DialPolicy(context.settings.fetch.allow), timeout=webhooks.timeout)
+    store = ValkeyDeliveryStore(connect_async(context.queue_url))
     try:
-        yield Courier(store, sender, signer)
+        yield WebhookDeliveryWorker(store, sender, signer)
     finally:
         await store.close()
 

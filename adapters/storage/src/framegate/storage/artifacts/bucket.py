@@ -158,8 +158,8 @@ class BucketStore:
                     if entry["last_modified"].timestamp() < moment:
                         yield entry["path"]
 
-    def tidy(self, *, unused_for: float) -> None:
-        self._cache.tidy(unused_for)
+    def clean_up(self, *, unused_for: float) -> None:
+        self._cache.clean_up(unused_for)
         clear_abandoned(self._work)
 
 

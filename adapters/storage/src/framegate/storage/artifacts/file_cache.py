@@ -28,7 +28,7 @@ class FileCache:
     def drop(self, key: str) -> None:
         self._locate(key).unlink(missing_ok=True)
 
-    def tidy(self, unused_for: float) -> None:
+    def clean_up(self, unused_for: float) -> None:
         """Remove what nobody used for that many seconds."""
         oldest = time.time() - unused_for
         for used_at, _, path in self._entries():

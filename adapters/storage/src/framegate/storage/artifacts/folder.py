@@ -90,7 +90,7 @@ class FolderStore:
                 if stat.S_ISREG(found.st_mode) and max(found.st_mtime, found.st_atime) < moment:
                     yield path.relative_to(self._files).as_posix()
 
-    def tidy(self, *, unused_for: float) -> None:
+    def clean_up(self, *, unused_for: float) -> None:
         clear_abandoned(self._work)
 
     def _locate(self, key: str) -> Path:

@@ -10,12 +10,12 @@ import redis.asyncio
 
 from framegate.core.errors import IdempotencyMismatch, JobExists, KeyLimitReached, QueueFull
 from framegate.core.jobs import Job, JobState
-from framegate.core.ports import Limits, Once, Page, QueueCounts, WorkerInfo
+from framegate.core.ports import IdempotencyKey, Limits, Page, QueueCounts, WorkerInfo
 from framegate.storage import scripts
 from framegate.storage.connections import outages_as_unavailable
 from framegate.storage.jobs.change_feed import ChangeFeed
 from framegate.storage.jobs.records import PREFIX, decode_job, encode_job, is_shown
-from framegate.storage.jobs.submissions import entry, newcomer
+from framegate.storage.jobs.submissions import admission_check, entry
 from framegate.storage.jobs.worker_store import sweep_arguments
 
 _PAGE = 200
@@ -40,15 +40,17 @@ class ValkeyJobStore:
         await self._feed.close()
         await self._client.aclose()
 
-    async def foresee(self, job_id: str, owner: str, *, limits: Limits, once: Once | None) -> Job | None:
-        new = newcomer(job_id, owner, limits, once)
+    async def check_admission(
+        self, job_id: str, owner: str, *, limits: Limits, idempotency: IdempotencyKey | None
+    ) -> Job | None:
+        new = admission_check(job_id, owner, limits, idempotency)
         with outages_as_unavailable():
             outcome, found = await self._foresee(keys=[PREFIX], args=[msgspec.json.encode(new)])
         _refuse(outcome, found, limits)
         return await self.get(found) if outcome == "earlier" else None
 
-    async def submit(self, job: Job, *, limits: Limits, once: Once | None = None) -> Job:
-        arguments = [msgspec.json.encode(entry(job, limits, once)), encode_job(job)]
+    async def submit(self, job: Job, *, limits: Limits, idempotency: IdempotencyKey | None = None) -> Job:
+        arguments = [msgspec.json.encode(entry(job, limits, idempotency)), encode_job(job)]
         while True:
             with outages_as_unavailable():
                 outcome, found = await self._submit(keys=[PREFIX], args=arguments)

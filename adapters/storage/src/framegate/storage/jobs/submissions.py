@@ -6,10 +6,10 @@ import msgspec
 from msgspec import Struct
 
 from framegate.core.jobs import Job
-from framegate.core.ports import Limits, Once
+from framegate.core.ports import IdempotencyKey, Limits
 
 
-class Mark(Struct, frozen=True):
+class IdempotencyRecord(Struct, frozen=True):
     """How a submission is known again: `Once`, with the client's key as a digest of fixed length."""
 
     digest: str
@@ -19,16 +19,16 @@ class Mark(Struct, frozen=True):
     age: float
 
 
-class Newcomer(Struct, frozen=True, omit_defaults=True, kw_only=True):
+class AdmissionCheck(Struct, frozen=True, omit_defaults=True, kw_only=True):
     """What is asked about before a job is let in; an empty ``id`` is nobody's."""
 
     id: str
     owner: str
     limits: Limits
-    once: Mark | None = None
+    idempotency: IdempotencyRecord | None = None
 
 
-class Entry(Newcomer, frozen=True, kw_only=True):
+class JobSubmission(AdmissionCheck, frozen=True, kw_only=True):
     """A job to be let in. Nothing but ``queue`` and ``lane`` must be there."""
 
     queue: str
@@ -38,16 +38,18 @@ class Entry(Newcomer, frozen=True, kw_only=True):
     share_id: str
 
 
-def newcomer(job_id: str, owner: str, limits: Limits, once: Once | None) -> Newcomer:
-    return Newcomer(id=job_id, owner=owner, limits=limits, once=_mark(once))
+def admission_check(
+    job_id: str, owner: str, limits: Limits, idempotency: IdempotencyKey | None
+) -> AdmissionCheck:
+    return AdmissionCheck(id=job_id, owner=owner, limits=limits, idempotency=_idempotency_record(idempotency))
 
 
-def entry(job: Job, limits: Limits, once: Once | None) -> Entry:
-    return Entry(
+def entry(job: Job, limits: Limits, idempotency: IdempotencyKey | None) -> JobSubmission:
+    return JobSubmission(
         id=job.id,
         owner=job.owner,
         limits=limits,
-        once=_mark(once),
+        idempotency=_idempotency_record(idempotency),
         queue=job.queue,
         lane=lane_of(job),
         collection=job.collection,
@@ -63,8 +65,10 @@ def lane_of(job: Job) -> str:
     return msgspec.json.encode(lane, order="sorted").decode()
 
 
-def _mark(once: Once | None) -> Mark | None:
-    if once is None:
+def _idempotency_record(idempotency: IdempotencyKey | None) -> IdempotencyRecord | None:
+    if idempotency is None:
         return None
-    digest = hashlib.sha256(once.key.encode()).hexdigest()
-    return Mark(digest, once.fingerprint, once.seconds, once.repeat, once.age)
+    digest = hashlib.sha256(idempotency.key.encode()).hexdigest()
+    return IdempotencyRecord(
+        digest, idempotency.fingerprint, idempotency.seconds, idempotency.repeat, idempotency.age
+    )

@@ -24,7 +24,7 @@ _MOST_TICKETS_AT_ONCE = 32
 _WORKER_LOST = JobError("worker_lost", f"The worker died {MAX_ATTEMPTS} times while running this job.")
 
 
-class Verdict(StrEnum):
+class LeaseStatus(StrEnum):
     """What a worker is told when it beats."""
 
     OK = "ok"
@@ -38,7 +38,7 @@ def sweep_arguments() -> list[str | float | bytes]:
     return [MAX_ATTEMPTS, lost, _MOST_TICKETS_AT_ONCE, SILENCE_SECONDS, LEASE_SECONDS]
 
 
-class WorkerLeases:
+class WorkerStore:
     """What one worker may do to jobs. Calls raise `redis.RedisError` while the server can't be reached; each
     may be repeated."""
 
@@ -59,11 +59,13 @@ class WorkerLeases:
         fields = dict(zip(found[::2], found[1::2], strict=True))
         return decode_job(fields) if fields else None
 
-    def beat(self, job_id: str, attempt: int, progress: float | None = None, message: str = "") -> Verdict:
+    def beat(
+        self, job_id: str, attempt: int, progress: float | None = None, message: str = ""
+    ) -> LeaseStatus:
         """Renew the lease, and tell how far the job is (0.0–1.0)."""
         told = "" if progress is None else f"{progress:.6f}"
         arguments: list[str | float] = [job_id, self._worker, attempt, LEASE_SECONDS, told, message]
-        return Verdict(self._beat(keys=[PREFIX], args=arguments))
+        return LeaseStatus(self._beat(keys=[PREFIX], args=arguments))
 
     def succeed(self, job: Job, artifacts: tuple[Artifact, ...]) -> JobState | None:
         """The state in which the job is then: CANCELLED if that was asked before. None: it is another

@@ -1,2 +1,2 @@
--- id, owner, limits and once of a new job as JSON → {outcome, id of the job in question}
+-- id, owner, limits and idempotency of a new job as JSON → {outcome, id of the job in question}
 return objection(cjson.decode(ARGV[1])) or {'new', ''}

@@ -104,18 +104,18 @@ local function hide(id, job)
   redis.call('DEL', P .. 'share:' .. job.share_id)
 end
 
-local function mark_of(new) return P .. 'once:' .. new.owner .. ':' .. new.once.digest end
+local function mark_of(new) return P .. 'once:' .. new.owner .. ':' .. new.idempotency.digest end
 
 -- The job that a submission made before, if it is known: how the new one agrees with it, and its id.
 local function earlier(new)
-  local once = new.once
-  local text = once and redis.call('GET', mark_of(new))
+  local record = new.idempotency
+  local text = record and redis.call('GET', mark_of(new))
   if not text then return end
   local mark = cjson.decode(text)
   local first = redis.call('HMGET', P .. 'job:' .. mark.id, 'state', 'deleted')
   if not first[1] or first[2] then return end
-  if not once['repeat'] and not (mark['repeat'] and NOW - mark.at <= once.age) then return end
-  return {mark.fingerprint == once.fingerprint and 'earlier' or 'mismatch', mark.id}
+  if not record['repeat'] and not (mark['repeat'] and NOW - mark.at <= record.age) then return end
+  return {mark.fingerprint == record.fingerprint and 'earlier' or 'mismatch', mark.id}
 end
 
 -- What stands against a new job, and the id of the job that does, if it is one.

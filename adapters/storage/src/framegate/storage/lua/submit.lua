@@ -17,9 +17,9 @@ if new.collection ~= '' then
 end
 if new.result_name ~= '' then redis.call('SET', P .. 'result:' .. owner .. ':' .. new.result_name, id) end
 if new.share_id ~= '' then redis.call('SET', P .. 'share:' .. new.share_id, id) end
-if new.once then
-  local mark = {id = id, fingerprint = new.once.fingerprint, at = NOW, ['repeat'] = new.once['repeat']}
-  redis.call('SET', mark_of(new), cjson.encode(mark), 'EX', new.once.seconds)
+if new.idempotency then
+  local mark = {id = id, fingerprint = new.idempotency.fingerprint, at = NOW, ['repeat'] = new.idempotency['repeat']}
+  redis.call('SET', mark_of(new), cjson.encode(mark), 'EX', new.idempotency.seconds)
 end
 wait_in_queue(id, load(id))
 return {'new', id}

@@ -1,9 +1,9 @@
-"""The pacemaker: a small process beside each worker that keeps the lease of the job which the worker runs.
+"""The process: a small process beside each worker that keeps the lease of the job which the worker runs.
 
-A model's native code may hold the worker's GIL for longer than a lease lasts; nothing holds the pacemaker's.
-It also tells that the worker lives, hears of cancels, and sweeps: every one looks after the jobs of dead
-workers. A worker that was told to stop and can't, it ends, and hands back its job. The two talk in lines of
-JSON over the pacemaker's standard input and output; it ends with its worker.
+A model's native code may hold the worker's GIL for longer than a lease lasts; nothing holds this process's.
+It also announces the worker, receives cancels, and sweeps: each one looks after the jobs of dead workers. A
+worker that was told to stop and can't is ended by it, and its job requeued. The two exchange lines of JSON
+over this process's standard input and output; it ends with its worker.
 """
 
 import os
@@ -25,7 +25,7 @@ from framegate.core.jobs import JobState
 from framegate.core.ports import WorkerInfo
 from framegate.storage.connections import connect
 from framegate.storage.jobs.records import CANCEL_CHANNEL
-from framegate.storage.jobs.worker_store import Verdict, WorkerLeases
+from framegate.storage.jobs.worker_store import LeaseStatus, WorkerStore
 from framegate.worker.heartbeat.stop_signals import LAST_RESORT_SECONDS, wait_for_stop
 
 BEAT_SECONDS = 1.0
@@ -39,8 +39,8 @@ HAND_BACK_SECONDS = 1.0
 log = structlog.get_logger(__name__)
 
 
-class Begin(Struct, frozen=True):
-    """The first line that a pacemaker is told. ``grace`` is what a job gets to finish when the worker is told
+class HeartbeatStart(Struct, frozen=True):
+    """The first line that a process is told. ``grace`` is what a job gets to finish when the worker is told
     to stop, which is heard at the file descriptor ``signals``."""
 
     queue_url: str
@@ -49,7 +49,7 @@ class Begin(Struct, frozen=True):
     signals: int
 
 
-class Sign(Struct, frozen=True, omit_defaults=True):
+class Heartbeat(Struct, frozen=True, omit_defaults=True):
     """The worker's sign of life, every `BEAT_SECONDS` and whenever something changes: what it runs, and how
     far that is. ``worker`` is the worker itself where that has changed: models and problems come and go."""
 
@@ -60,25 +60,25 @@ class Sign(Struct, frozen=True, omit_defaults=True):
     worker: WorkerInfo | None = None
 
 
-class Told(Struct, frozen=True):
+class HeartbeatReply(Struct, frozen=True):
     """What a beat for an attempt at a job was answered."""
 
     job: str
     attempt: int
-    verdict: Verdict
+    status: LeaseStatus
 
 
-class Pacemaker:
-    def __init__(self, begin: Begin, out: TextIO) -> None:
+class HeartbeatProcess:
+    def __init__(self, begin: HeartbeatStart, out: TextIO) -> None:
         self._worker = begin.worker
         self._grace = begin.grace
         self._client = connect(begin.queue_url)
-        self._leases = WorkerLeases(self._client, begin.worker.id)
+        self._leases = WorkerStore(self._client, begin.worker.id)
         self._out = out
-        self._sign = self._beaten = Sign()
+        self._sign = self._beaten = Heartbeat()
         self._signed_at = time.monotonic()
 
-    def take(self, sign: Sign) -> None:
+    def take(self, sign: Heartbeat) -> None:
         self._worker = sign.worker or self._worker
         self._sign, self._signed_at = sign, time.monotonic()
 
@@ -108,8 +108,8 @@ class Pacemaker:
         if lost:
             log.warning("jobs_of_dead_workers_taken", count=lost)
 
-    def _tell(self, sign: Sign, verdict: Verdict) -> None:
-        told = Told(sign.job, sign.attempt, verdict)
+    def _tell(self, sign: Heartbeat, status: LeaseStatus) -> None:
+        told = HeartbeatReply(sign.job, sign.attempt, status)
         self._out.write(msgspec.json.encode(told).decode() + "\n")
         self._out.flush()
 
@@ -148,30 +148,30 @@ class Pacemaker:
         sign = self._sign
         try:
             if sign.job and self._leases.hand_back(sign.job, sign.attempt) == JobState.QUEUED:
-                log.warning("job_handed_back", job_id=sign.job, by="pacemaker")
+                log.warning("job_handed_back", job_id=sign.job, by="process")
         except redis.RedisError as error:
             log.warning("valkey_unreachable", worker=self._worker.id, error=type(error).__name__)
 
 
 def main() -> None:
-    # Signals for the whole group (Ctrl-C) are the worker's; the pacemaker beats until the worker has ended.
+    # Signals for the whole group (Ctrl-C) are the worker's; the process beats until the worker has ended.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     configure_logging()
     signs = sys.stdin
-    begin = msgspec.json.decode(signs.readline(), type=Begin)
-    pacemaker = Pacemaker(begin, sys.stdout)
-    stop = threading.Thread(target=pacemaker.end_late_worker, args=(begin.signals,), name="stop", daemon=True)
+    begin = msgspec.json.decode(signs.readline(), type=HeartbeatStart)
+    process = HeartbeatProcess(begin, sys.stdout)
+    stop = threading.Thread(target=process.end_late_worker, args=(begin.signals,), name="stop", daemon=True)
     stop.start()
 
     def listen() -> None:
         for line in signs:
-            pacemaker.take(msgspec.json.decode(line, type=Sign))
+            process.take(msgspec.json.decode(line, type=Heartbeat))
         os._exit(0)
 
     threading.Thread(target=listen, name="signs", daemon=True).start()
     print(flush=True)  # noqa: T201  # an empty line: from here on it beats
-    pacemaker.run()
+    process.run()
 
 
 if __name__ == "__main__":

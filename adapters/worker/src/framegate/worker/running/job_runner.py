@@ -21,11 +21,11 @@ from framegate.media.images.masks import MaskedPicture
 from framegate.media.video.encode import VideoEncoder, encode_png
 from framegate.media.video.join import Part, join_videos
 from framegate.media.video.probe import describe_video
-from framegate.worker.heartbeat.client import Hold
-from framegate.worker.running.context import JobContext, check_told
-from framegate.worker.running.partial_images import Looks
+from framegate.worker.heartbeat.client import ActiveJob
+from framegate.worker.running.context import JobContext, raise_if_stopped
+from framegate.worker.running.partial_images import PartialImages
 from framegate.worker.running.soundtrack import Soundtrack
-from framegate.worker.running.source_video import Prelude
+from framegate.worker.running.source_video import SourceVideo
 
 if TYPE_CHECKING:
     from framegate.core.backend import Frame
@@ -47,14 +47,14 @@ class JobRunner:
         self._artifacts = artifacts
         self._abandon = abandon
 
-    def run(self, hold: Hold, backend: Backend) -> tuple[Artifact, ...]:
+    def run(self, active: ActiveJob, backend: Backend) -> tuple[Artifact, ...]:
         """The artifacts, already in the store but not yet part of the job.
 
         Raises:
             JobCancelled: nothing was stored.
             GenerationError: likewise.
         """
-        job = hold.job
+        job = active.job
         workdir = self._artifacts.workdir(f"{job.id}/{_attempt(job)}")
         # Those who had the job before are dead, or will find that it is not theirs any more.
         for earlier in workdir.parent.iterdir():
@@ -62,23 +62,23 @@ class JobRunner:
                 shutil.rmtree(earlier, ignore_errors=True)
         try:
             if job.request.task.output == MediaKind.IMAGE:
-                drafts = self._make_pictures(hold, backend, workdir)
+                drafts = self._make_pictures(active, backend, workdir)
             else:
-                drafts = [self._make_video(hold, backend, workdir)]
-            check_told(hold, self._abandon)
+                drafts = [self._make_video(active, backend, workdir)]
+            raise_if_stopped(active, self._abandon)
             return tuple(
-                self._publish(hold, index, path, draft) for index, (path, draft) in enumerate(drafts)
+                self._publish(active, index, path, draft) for index, (path, draft) in enumerate(drafts)
             )
         finally:
             shutil.rmtree(workdir, ignore_errors=True)
             with suppress(OSError):  # another worker has the job by now
                 workdir.parent.rmdir()
 
-    def _publish(self, hold: Hold, index: int, path: Path, draft: Artifact) -> Artifact:
-        key = f"results/{hold.job.id}/{_attempt(hold.job)}-{index}{path.suffix}"
-        return replace(draft, key=key, size=self._patiently(hold, lambda: self._artifacts.put(path, key)))
+    def _publish(self, active: ActiveJob, index: int, path: Path, draft: Artifact) -> Artifact:
+        key = f"results/{active.job.id}/{_attempt(active.job)}-{index}{path.suffix}"
+        return replace(draft, key=key, size=self._patiently(active, lambda: self._artifacts.put(path, key)))
 
-    def _patiently(self, hold: Hold, use: Callable[[], Found]) -> Found:
+    def _patiently(self, active: ActiveJob, use: Callable[[], Found]) -> Found:
         """What the store answers once it can be reached: what was made may have taken far longer.
 
         Raises:
@@ -96,47 +96,49 @@ class JobRunner:
             pause = min(2 * pause, 10.0)
             waited = time.monotonic() + pause
             while time.monotonic() < waited:
-                check_told(hold, self._abandon)
+                raise_if_stopped(active, self._abandon)
                 time.sleep(0.1)
 
     def _context(
         self,
-        hold: Hold,
+        active: ActiveJob,
         index: int,
         workdir: Path,
         image: Path | None = None,
         *,
-        looks: Looks | None = None,
+        partial_images: PartialImages | None = None,
     ) -> JobContext:
-        request = hold.job.request
-        is_last = index == len(hold.job.shots) - 1
+        request = active.job.request
+        is_last = index == len(active.job.shots) - 1
         # Of its own for each shot: a backend may use the same names every time.
         own = workdir / f"shot-{index}"
         own.mkdir(exist_ok=True)
         return JobContext(
-            hold=hold,
+            active=active,
             abandon=self._abandon,
             workdir=own,
             shot_index=index,
-            image=image or self._input(hold, request.image, workdir),
-            last_image=self._input(hold, request.last_image, workdir) if is_last else None,
-            video=None if request.extends_video else self._input(hold, request.video, workdir),
-            looks=looks,
+            image=image or self._input(active, request.image, workdir),
+            last_image=self._input(active, request.last_image, workdir) if is_last else None,
+            video=None if request.extends_video else self._input(active, request.video, workdir),
+            partial_images=partial_images,
         )
 
-    def _input(self, hold: Hold, ref: MediaRef | None, folder: Path) -> Path | None:
+    def _input(self, active: ActiveJob, ref: MediaRef | None, folder: Path) -> Path | None:
         if ref is None:
             return None
-        path = self._patiently(hold, lambda: self._artifacts.fetch(ref.key, folder))
+        path = self._patiently(active, lambda: self._artifacts.fetch(ref.key, folder))
         if path is None:
             raise GenerationFailed(f"The input {ref.kind} was removed before the job ran.")
         return path
 
-    def _make_pictures(self, hold: Hold, backend: Backend, workdir: Path) -> list[tuple[Path, Artifact]]:
-        job, shot = hold.job, hold.job.shots[0]
-        looks = Looks(self._artifacts, job, workdir)
-        output = backend.generate(shot, self._context(hold, 0, workdir, looks=looks))
-        masked = self._masked(hold, workdir)
+    def _make_pictures(
+        self, active: ActiveJob, backend: Backend, workdir: Path
+    ) -> list[tuple[Path, Artifact]]:
+        job, shot = active.job, active.job.shots[0]
+        partial_images = PartialImages(self._artifacts, job, workdir)
+        output = backend.generate(shot, self._context(active, 0, workdir, partial_images=partial_images))
+        masked = self._masked(active, workdir)
         if not isinstance(output, FrameStream):
             if masked:
                 for file in output:
@@ -149,29 +151,29 @@ class JobRunner:
             drafts.append((path, _picture(shot, path)))
         return drafts
 
-    def _masked(self, hold: Hold, workdir: Path) -> MaskedPicture | None:
+    def _masked(self, active: ActiveJob, workdir: Path) -> MaskedPicture | None:
         """What is to stay of the input picture: models make it whole."""
-        request = hold.job.request
-        picture = self._input(hold, request.image, workdir)
-        mask = self._input(hold, request.mask, workdir)
+        request = active.job.request
+        picture = self._input(active, request.image, workdir)
+        mask = self._input(active, request.mask, workdir)
         return MaskedPicture(picture, mask) if picture and mask else None
 
-    def _prelude(self, hold: Hold, workdir: Path) -> Prelude | None:
-        request = hold.job.request
-        path = self._input(hold, request.video, workdir) if request.extends_video else None
+    def _source_video(self, active: ActiveJob, workdir: Path) -> SourceVideo | None:
+        request = active.job.request
+        path = self._input(active, request.video, workdir) if request.extends_video else None
         if path is None:
             return None
-        return Prelude(path, hold.job.shots[0], lambda: check_told(hold, self._abandon))
+        return SourceVideo(path, active.job.shots[0], lambda: raise_if_stopped(active, self._abandon))
 
-    def _make_video(self, hold: Hold, backend: Backend, workdir: Path) -> tuple[Path, Artifact]:
-        shots = hold.job.shots
-        prelude = self._prelude(hold, workdir)
-        image = prelude.write_last_frame(workdir / "continue-source.png") if prelude else None
-        output = backend.generate(shots[0], self._context(hold, 0, workdir, image))
+    def _make_video(self, active: ActiveJob, backend: Backend, workdir: Path) -> tuple[Path, Artifact]:
+        shots = active.job.shots
+        source_video = self._source_video(active, workdir)
+        image = source_video.write_last_frame(workdir / "continue-source.png") if source_video else None
+        output = backend.generate(shots[0], self._context(active, 0, workdir, image))
         if isinstance(output, FrameStream):
-            path = self._encode_shots(hold, backend, workdir, output, prelude)
+            path = self._encode_shots(active, backend, workdir, output, source_video)
         else:
-            path = self._join_files(hold, backend, workdir, output, prelude)
+            path = self._join_files(active, backend, workdir, output, source_video)
         info = describe_video(path)
         draft = Artifact(
             kind=MediaKind.VIDEO,
@@ -187,18 +189,23 @@ class JobRunner:
         return path, draft
 
     def _encode_shots(
-        self, hold: Hold, backend: Backend, workdir: Path, first: FrameStream, prelude: Prelude | None
+        self,
+        active: ActiveJob,
+        backend: Backend,
+        workdir: Path,
+        first: FrameStream,
+        source_video: SourceVideo | None,
     ) -> Path:
         """All shots into one file, encoded while the frames come."""
-        shots = hold.job.shots
+        shots = active.job.shots
         path = workdir / "video.mp4"
         soundtrack = Soundtrack()
         output: Output = first
         with VideoEncoder(path, width=shots[0].width, height=shots[0].height, fps=shots[0].fps) as encoder:
-            if prelude is not None:
-                for frame in prelude.frames():
+            if source_video is not None:
+                for frame in source_video.frames():
                     encoder.write(frame)
-                soundtrack.begin(prelude.sound(), prelude.seconds)
+                soundtrack.begin(source_video.sound(), source_video.seconds)
             for index, shot in enumerate(shots):
                 if not isinstance(output, FrameStream):
                     raise GenerationFailed("The backend gave frames for one shot and a file for another.")
@@ -213,22 +220,22 @@ class JobRunner:
                     image = workdir / f"continue-{index}.png"
                     encode_png(last, image)
                     output = backend.generate(
-                        shots[index + 1], self._context(hold, index + 1, workdir, image)
+                        shots[index + 1], self._context(active, index + 1, workdir, image)
                     )
             encoder.finish(soundtrack.sound())
         return path
 
     def _join_files(
         self,
-        hold: Hold,
+        active: ActiveJob,
         backend: Backend,
         workdir: Path,
         first: Sequence[FinishedFile],
-        prelude: Prelude | None,
+        source_video: SourceVideo | None,
     ) -> Path:
         """A backend that makes files itself: one per shot, cut and joined where there are several."""
-        shots = hold.job.shots
-        parts = [prelude.part(workdir / "prelude.mp4")] if prelude else []
+        shots = active.job.shots
+        parts = [source_video.part(workdir / "source_video.mp4")] if source_video else []
         output: Output = first
         for index, shot in enumerate(shots):
             if isinstance(output, FrameStream) or len(output) != 1:
@@ -237,7 +244,7 @@ class JobRunner:
             if index + 1 < len(shots):
                 image = workdir / f"continue-{index}.png"
                 encode_png(parts[-1].last_frame(), image)
-                output = backend.generate(shots[index + 1], self._context(hold, index + 1, workdir, image))
+                output = backend.generate(shots[index + 1], self._context(active, index + 1, workdir, image))
         made, only = parts[0].path, shots[0]
         # A file that is to be kept whole is what its backend made of the shot, whatever its length.
         if len(parts) == 1 and made.suffix == ".mp4" and only.frames_kept == only.num_frames:

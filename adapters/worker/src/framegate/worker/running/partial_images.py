@@ -1,4 +1,4 @@
-"""Looks at unfinished pictures, kept where those who wait for the job find them."""
+"""PartialImages at unfinished pictures, kept where those who wait for the job find them."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -13,12 +13,12 @@ if TYPE_CHECKING:
     from framegate.core.backend import Frame
 
 
-class Looks:
+class PartialImages:
     """As many as the job wants."""
 
     def __init__(self, artifacts: ArtifactStore, job: Job, workdir: Path) -> None:
         self._artifacts = artifacts
-        self._keys = job.looks
+        self._keys = job.partial_image_keys
         self._workdir = workdir
         self._count = 0
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from framegate.core.backend import Sound
+from framegate.core.backend import Audio
 from framegate.core.types import Shot
 from framegate.media.video.audio import read_sound
 from framegate.media.video.conform import ConformedVideo
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from framegate.core.backend import Frame
 
 
-class Prelude:
+class SourceVideo:
     """The video at ``path`` in the size and at the rate of the ``shot`` that goes on from it.
     ``check_cancelled`` is called with every frame."""
 
@@ -33,7 +33,7 @@ class Prelude:
             self._check_cancelled()
             yield frame
 
-    def sound(self) -> Sound | None:
+    def sound(self) -> Audio | None:
         """In stereo at 48 kHz. None where it has none."""
         return read_sound(self._video.path)
 

@@ -16,7 +16,7 @@ def framegate_models(config: Mapping[str, Any]) -> list[ModelSpec]:
 
 
 @hookimpl
-def framegate_problems(config: Mapping[str, Any], reach: bool) -> list[str]:
+def framegate_health(config: Mapping[str, Any], reach: bool) -> list[str]:
     from framegate.plugins.comfyui.catalogue import found_problems
 
     return found_problems(config, reach=reach)

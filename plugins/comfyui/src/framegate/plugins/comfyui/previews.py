@@ -67,7 +67,7 @@ class Previews:
         pictures, self._waiting = self._waiting, []
         for picture in pictures:
             try:
-                context.show(partial(_frame, picture, self._size))
+                context.report_partial_image(partial(_frame, picture, self._size))
             except _Broken as error:
                 log.warning("comfyui_preview", reason=str(error))
 

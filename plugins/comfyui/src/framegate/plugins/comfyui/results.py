@@ -12,7 +12,7 @@ from av.error import FFmpegError
 from av.video.stream import VideoStream
 from PIL import Image
 
-from framegate.core.disk_full import full_disk_explained
+from framegate.core.disk_full import translate_disk_full
 from framegate.core.errors import GenerationFailed
 from framegate.plugins.comfyui.animations import video_of
 from framegate.plugins.comfyui.client import StoredFile
@@ -74,7 +74,7 @@ def without_metadata(path: Path) -> Path:
         StorageFull: there is no room for the new one.
     """
     try:
-        with full_disk_explained():
+        with translate_disk_full():
             return _plain_picture(path) if path.suffix in _PICTURES else _plain_video(path)
     except (FFmpegError, OSError, ValueError) as error:
         raise GenerationFailed("ComfyUI made a file that can't be read.") from error
@@ -90,7 +90,7 @@ def as_video(path: Path, fps: float) -> Path:
     if path.suffix not in _ANIMATIONS:
         return path
     try:
-        with full_disk_explained():
+        with translate_disk_full():
             return video_of(path, fps)
     except (FFmpegError, OSError, ValueError) as error:
         raise GenerationFailed("ComfyUI made an animation that can't be read.") from error
@@ -106,7 +106,7 @@ def with_sound(video: Path, sound: Path) -> Path:
     target = _beside(video, "sounding")
     options = _FAST_START if video.suffix == ".mp4" else {}
     try:
-        with full_disk_explained(), av.open(video) as source, av.open(sound) as heard:
+        with translate_disk_full(), av.open(video) as source, av.open(sound) as heard:
             if source.streams.audio or video.suffix not in (".mp4", ".mkv"):
                 return video
             picture = source.streams.video[0]

@@ -60,8 +60,8 @@ class GraphRun:
         self._client_id = uuid.uuid4().hex
         self._prompt_id = str(uuid.uuid4())
         self._progress = GraphProgress(workflow.graph)
-        watched = workflow.kind == "image" and context.num_looks > 0
-        self._previews = Previews(shot, context.num_looks) if watched else None
+        watched = workflow.kind == "image" and context.num_partial_images > 0
+        self._previews = Previews(shot, context.num_partial_images) if watched else None
         self._live = False
         self._news = asyncio.Event()
 

@@ -32,12 +32,12 @@ class DiffusersBackend(Backend):
     def load(self, device: str) -> None:
         require(self.install)
         options = read_options(self.options, self.options_kind)
-        from framegate.plugins.diffusers.memory import guarded
+        from framegate.plugins.diffusers.memory import oom_as_job_error
 
         engine_class: type[Engine] = load_object(self.engine)
         engine = engine_class(self.source, options, device)
         engine.select_device()
-        with guarded("loading the model", engine.device):
+        with oom_as_job_error("loading the model", engine.device):
             engine.load()
         self._running = engine
 

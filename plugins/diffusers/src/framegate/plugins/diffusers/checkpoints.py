@@ -78,7 +78,7 @@ def config_of(folder: Path, component: str) -> dict[str, Any]:
     return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}
 
 
-def weigh(folder: Path, variant: str = "") -> dict[str, int]:
+def count_parameters(folder: Path, variant: str = "") -> dict[str, int]:
     """How many parameters each component has, read from the headers of its safetensors files."""
     counts: dict[str, int] = {}
     for file in folder.glob("*/*.safetensors"):

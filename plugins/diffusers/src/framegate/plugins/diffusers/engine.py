@@ -35,12 +35,12 @@ class _WarmUp:
         self.workdir = workdir
         self.image = self.last_image = grey if task == Task.IMAGE_TO_VIDEO else None
         self.video = None
-        self.num_looks = 0
+        self.num_partial_images = 0
 
     def report(self, step: int, total: int, message: str = "") -> None:
         return
 
-    def show(self, picture: Callable[[], Any]) -> None:
+    def report_partial_image(self, render: Callable[[], Any]) -> None:
         return
 
     def check_cancelled(self) -> None:
@@ -51,7 +51,7 @@ class Engine(ABC):
     """One model on one device, for one job at a time.
 
     A family implements `load`, `generate` and `close`. Around everything that runs for a job goes ``with
-    self.job(context):``, around each stage of it ``with guarded("denoising", self.device, shot):``.
+    self.job(context):``, around each stage of it ``with oom_as_job_error("denoising", self.device, shot):``.
     """
 
     def __init__(self, source: str, options: Options, device: str) -> None:

@@ -17,7 +17,7 @@ from framegate.plugins.diffusers.embedding_cache import remember_prompts
 from framegate.plugins.diffusers.engine import Engine
 from framegate.plugins.diffusers.image_io import frame_of, open_picture
 from framegate.plugins.diffusers.loading import Loaded, dtypes_of, load_pipeline, sizes_of
-from framegate.plugins.diffusers.memory import guarded
+from framegate.plugins.diffusers.memory import oom_as_job_error
 from framegate.plugins.diffusers.partial_images import Unfinished, has_looks
 from framegate.plugins.diffusers.placement import GIB, place
 from framegate.plugins.diffusers.steps import StepProgress
@@ -97,10 +97,10 @@ class ImagesEngine(Engine):
             for number in range(shot.num_frames):
                 generator = self.generator(replace(shot, seed=shot.seed + number))
                 # A look does not say which picture it is at, so all are at the first.
-                watched = number == 0 and context.num_looks > 0 and has_looks(pipeline)
+                watched = number == 0 and context.num_partial_images > 0 and has_looks(pipeline)
                 unfinished = Unfinished(pipeline, shot, context) if watched else None
                 following = _following(pipeline, progress, unfinished)
-                with guarded("making a picture of", self.device, shot):
+                with oom_as_job_error("making a picture of", self.device, shot):
                     yield self._picture(pipeline, shot, arguments | following, generator)
                 progress.next_pass()
 

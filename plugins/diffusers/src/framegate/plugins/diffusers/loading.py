@@ -13,12 +13,12 @@ from msgspec import Struct
 from framegate.core.errors import GenerationFailed
 from framegate.plugins.diffusers.attention import use_attention
 from framegate.plugins.diffusers.cancellation import CancelPoints
-from framegate.plugins.diffusers.checkpoints import parameters_in, weigh
+from framegate.plugins.diffusers.checkpoints import count_parameters, parameters_in
 from framegate.plugins.diffusers.compiling import compile_blocks, compile_wanted, keep_compiled
 from framegate.plugins.diffusers.loras import merge_loras
 from framegate.plugins.diffusers.options import Options
 from framegate.plugins.diffusers.placement import Placement, place, placed
-from framegate.plugins.diffusers.quantization import shrink
+from framegate.plugins.diffusers.quantization import quantize
 from framegate.plugins.diffusers.weights import from_files
 
 log = structlog.get_logger(__name__)
@@ -65,7 +65,7 @@ def sizes_of(folder: Path, options: Options, dtypes: Mapping[str, torch.dtype]) 
     """The bytes of each component as it will be kept."""
     sizes = {
         component: count * dtypes.get(component, dtypes["default"]).itemsize
-        for component, count in weigh(folder, options.variant).items()
+        for component, count in count_parameters(folder, options.variant).items()
     }
     for component, name in options.weights.items():
         file = Path(name).expanduser()
@@ -97,7 +97,7 @@ def load_pipeline(
         GenerationFailed: what is wrong with the files or the options.
         OutOfMemory: there is no room now; says what it needs.
     """
-    quieten()
+    silence_logging()
     sizes = sizes_of(folder, options, dtypes)
     placement = placed(options, sizes, device, headroom)
     parts = from_files(folder, options.weights, dtypes)
@@ -121,7 +121,7 @@ def load_pipeline(
     default = dtypes["default"]
     denoisers = Loaded(pipeline, placement, "", default).denoisers
     for model in denoisers:
-        shrink(model, options, device, default)
+        quantize(model, options, device, default)
     place(pipeline, placement, device)
     attention = use_attention(denoisers, options.attention, device, default)
     if compile_wanted(options, device, placement.offload):
@@ -134,7 +134,7 @@ def load_pipeline(
     return Loaded(pipeline, placement, attention, default)
 
 
-def quieten() -> None:
+def silence_logging() -> None:
     """No progress bars, and no hints for people who write pipelines: the worker's log is JSON."""
     diffusers.utils.logging.set_verbosity_error()
     diffusers.utils.logging.disable_progress_bar()

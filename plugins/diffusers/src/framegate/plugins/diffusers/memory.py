@@ -36,7 +36,7 @@ def is_out_of_memory(error: BaseException) -> bool:
     )
 
 
-class guarded:  # noqa: N801 # reads as a statement: with guarded("denoising", device, shot)
+class oom_as_job_error:  # noqa: N801 # reads as a statement: with oom_as_job_error("denoising", device, shot)
     """Turns running out of memory into the job's `OutOfMemory`, with what would fit, and frees what was made.
 
     ``doing`` is a phrase such as "denoising".

@@ -30,7 +30,7 @@ class Unfinished:
         self._pipeline = pipeline
         self._shot = shot
         self._context = context
-        looks = context.num_looks
+        looks = context.num_partial_images
         self._shares = [look / (looks + 1) for look in range(1, looks + 1)]
         self._before: torch.Tensor | None = None
 
@@ -50,7 +50,7 @@ class Unfinished:
         if before is None or done == steps or done not in [round(share * steps) for share in self._shares]:
             return
         if latents.ndim == 4 or _unpacks(self._pipeline):
-            self._context.show(partial(self._picture, before, latents))
+            self._context.report_partial_image(partial(self._picture, before, latents))
 
     def _picture(self, before: torch.Tensor, latents: torch.Tensor) -> "Frame":
         width, height = self._shot.width, self._shot.height

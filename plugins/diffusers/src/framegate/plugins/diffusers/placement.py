@@ -82,7 +82,7 @@ def place(pipeline: Any, placement: Placement, device: torch.device) -> None:
         )
 
 
-def bring(module: Any) -> None:
+def onload(module: Any) -> None:
     """Have ``module`` on its device although a part of it is called directly, past the hooks of "model"."""
     hook = getattr(module, "_hf_hook", None)
     if hook is not None:

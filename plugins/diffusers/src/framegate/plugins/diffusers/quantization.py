@@ -12,7 +12,7 @@ from framegate.plugins.diffusers.options import Options
 log = structlog.get_logger(__name__)
 
 
-def shrink(model: Any, options: Options, device: torch.device, dtype: torch.dtype) -> None:
+def quantize(model: Any, options: Options, device: torch.device, dtype: torch.dtype) -> None:
     """Quantise the linear layers of a transformer's blocks in place, as ``options.quantize`` says. Everything
     outside of the blocks (embeddings, the head) keeps its precision.
 

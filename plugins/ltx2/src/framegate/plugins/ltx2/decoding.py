@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from framegate.core.backend import Sound
+from framegate.core.backend import Audio
 
 if TYPE_CHECKING:
     from framegate.core.backend import Frame
@@ -34,11 +34,11 @@ def tiled(vae: Any, latents: torch.Tensor) -> "Iterator[Frame]":
 
 
 @torch.no_grad()
-def sound_of(audio_vae: Any, vocoder: Any, latents: torch.Tensor) -> Sound:
+def sound_of(audio_vae: Any, vocoder: Any, latents: torch.Tensor) -> Audio:
     """The sound of ``latents``, some hundredths of a second shorter than its video."""
     spectrogram = audio_vae.decode(latents.to(audio_vae.dtype), return_dict=False)[0]
     samples = vocoder(spectrogram)[0].float().cpu().numpy()
-    return Sound(np.ascontiguousarray(samples), int(vocoder.config.output_sampling_rate))
+    return Audio(np.ascontiguousarray(samples), int(vocoder.config.output_sampling_rate))
 
 
 def _parts(vae: Any, latents: torch.Tensor) -> Iterator[torch.Tensor]:

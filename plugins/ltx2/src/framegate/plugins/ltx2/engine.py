@@ -16,7 +16,7 @@ from diffusers.pipelines.ltx2.utils import (
 )
 from msgspec.structs import replace
 
-from framegate.core.backend import FrameStream, GenerationContext, Sound
+from framegate.core.backend import Audio, FrameStream, GenerationContext
 from framegate.core.errors import GenerationFailed
 from framegate.core.types import Shot, Task
 from framegate.plugins.diffusers.caching import StepCache
@@ -25,7 +25,7 @@ from framegate.plugins.diffusers.engine import Engine
 from framegate.plugins.diffusers.image_io import open_picture
 from framegate.plugins.diffusers.loading import Loaded, dtypes_of, load_pipeline, sizes_of
 from framegate.plugins.diffusers.loras import load_lora
-from framegate.plugins.diffusers.memory import guarded, is_out_of_memory, release
+from framegate.plugins.diffusers.memory import is_out_of_memory, oom_as_job_error, release
 from framegate.plugins.diffusers.placement import GIB
 from framegate.plugins.diffusers.steps import StepProgress
 from framegate.plugins.ltx2.backend import Ltx2Options
@@ -105,7 +105,7 @@ class Ltx2Engine(Engine):
     def generate(self, shot: Shot, context: GenerationContext) -> FrameStream:
         if self._made is not None:
             self._made.close()  # of a job that was left while its frames were being encoded
-        sounds: list[Sound] = []
+        sounds: list[Audio] = []
         self._made = self._frames(shot, context, sounds)
         return FrameStream(self._made, sound=lambda: sounds[0] if sounds else None)
 
@@ -123,16 +123,16 @@ class Ltx2Engine(Engine):
         return self.options
 
     def _frames(
-        self, shot: Shot, context: GenerationContext, sounds: list[Sound]
+        self, shot: Shot, context: GenerationContext, sounds: list[Audio]
     ) -> "Generator[Frame, None, None]":
         with self.job(context):
             progress = StepProgress(context, shot.num_inference_steps, passes=self._own.stages)
             progress.say("encoding the prompt")
-            with guarded("encoding the prompt of", self.device, shot):
+            with oom_as_job_error("encoding the prompt of", self.device, shot):
                 texts = self._embedded(shot)
-            with guarded("denoising", self.device, shot):
+            with oom_as_job_error("denoising", self.device, shot):
                 latents, sound_latents = self._denoised(shot, context, progress, texts)
-            with guarded("decoding", self.device, shot):
+            with oom_as_job_error("decoding", self.device, shot):
                 pipeline = self._loaded.pipeline
                 sounds.append(sound_of(pipeline.audio_vae, pipeline.vocoder, sound_latents))
                 for number, frame in enumerate(self._decoded(latents), start=1):

@@ -59,9 +59,9 @@ def _finished(shot: Shot, context: GenerationContext, mark: Mark) -> Iterator[Im
 
 def _shown(picture: Image.Image, context: GenerationContext) -> Image.Image:
     """The picture, after looks at how it clears up, as a model's would step by step."""
-    for look in range(context.num_looks):
-        left = 1 - (look + 1) / (context.num_looks + 1)
-        context.show(partial(_blurred, picture, min(picture.size) * _BLUR * left))
+    for look in range(context.num_partial_images):
+        left = 1 - (look + 1) / (context.num_partial_images + 1)
+        context.report_partial_image(partial(_blurred, picture, min(picture.size) * _BLUR * left))
     return picture
 
 

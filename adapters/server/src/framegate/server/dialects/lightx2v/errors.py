@@ -8,7 +8,7 @@ from msgspec import UnsetType
 
 from framegate.core import errors
 from framegate.server.dialects.lightx2v.schemas import DetailItem, ErrorBody
-from framegate.server.errors.error_info import Problem
+from framegate.server.errors.error_info import ErrorInfo
 from framegate.server.errors.field_errors import FieldError, shortened
 from framegate.server.requests.bodies import HTTPRequest
 
@@ -26,17 +26,17 @@ _FIELDS: Mapping[str, str] = {
 }
 
 
-def error_response(request: HTTPRequest, problem: Problem) -> Response[Any]:
-    status, detail = problem.status, _detail(request, problem)
+def error_response(request: HTTPRequest, error_info: ErrorInfo) -> Response[Any]:
+    status, detail = error_info.status, _detail(request, error_info)
     if isinstance(detail, list):
         status = 422
     return Response(ErrorBody(detail), status_code=status)
 
 
-def _detail(request: HTTPRequest, problem: Problem) -> str | list[DetailItem]:
-    error = problem.error
-    if problem.field_errors:
-        return [_item(error) for error in problem.field_errors]
+def _detail(request: HTTPRequest, error_info: ErrorInfo) -> str | list[DetailItem]:
+    error = error_info.error
+    if error_info.field_errors:
+        return [_item(error) for error in error_info.field_errors]
     match error:
         case errors.JobNotFound():
             return "Task not found"
@@ -46,27 +46,27 @@ def _detail(request: HTTPRequest, problem: Problem) -> str | list[DetailItem]:
             return f"Task queue is full (max {error.limit} tasks)"
         case errors.JobExists():
             return f"Task ID {getattr(_body(request), 'task_id', '')} already exists"
-        case errors.InvalidRequest() if problem.status == 400:
-            return [_of_core(request, problem)]
+        case errors.InvalidRequest() if error_info.status == 400:
+            return [_of_core(request, error_info)]
         case _:
-            return problem.message
+            return error_info.message
 
 
 def _item(error: FieldError) -> DetailItem:
     return DetailItem(error.kind, [error.source, *error.location], error.message, error.input)
 
 
-def _of_core(request: HTTPRequest, problem: Problem) -> DetailItem:
+def _of_core(request: HTTPRequest, error_info: ErrorInfo) -> DetailItem:
     body = _body(request)
-    if problem.param is None:
-        return DetailItem("value_error", ["body"], problem.message)
-    field = _FIELDS.get(problem.param, problem.param)
+    if error_info.param is None:
+        return DetailItem("value_error", ["body"], error_info.message)
+    field = _FIELDS.get(error_info.param, error_info.param)
     if not hasattr(body, field) and hasattr(body, "seed"):
         # A form has its media as files.
         field = {"image_path": "image_file", "last_frame_path": "last_frame_file"}.get(field, field)
     value = getattr(body, field, None)
     shown = None if isinstance(value, UnsetType) else shortened(value)
-    return DetailItem("value_error", ["body", field], problem.message, shown)
+    return DetailItem("value_error", ["body", field], error_info.message, shown)
 
 
 def _body(request: HTTPRequest) -> object:

@@ -49,6 +49,6 @@ def create(context: DialectContext) -> Dialect:
     return Dialect(
         handlers=handlers,
         error_response=error_response,
-        owns=("/v1/tasks", "/v1/files", "/v1/service"),
+        path_prefixes=("/v1/tasks", "/v1/files", "/v1/service"),
         error_body=ErrorBody,
     )

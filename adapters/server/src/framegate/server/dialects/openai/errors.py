@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from framegate.core import errors
 from framegate.server.dialects.openai.chat.schemas import ErrorBody, ErrorItem
-from framegate.server.errors.error_info import Problem
+from framegate.server.errors.error_info import ErrorInfo
 from framegate.server.errors.field_errors import FieldError
 from framegate.server.requests.bodies import HTTPRequest
 
@@ -17,32 +17,34 @@ _TYPES: Mapping[int, str] = {401: "authentication_error", 429: "rate_limit_error
 _CODES: Mapping[int, str] = {401: "invalid_api_key", 429: "rate_limit_exceeded"}
 
 
-def error_response(request: HTTPRequest, problem: Problem) -> Response[Any]:
+def error_response(request: HTTPRequest, error_info: ErrorInfo) -> Response[Any]:
     del request
-    problem = in_openai_terms(problem)
-    return Response(error_body(problem), status_code=problem.status)
+    error_info = in_openai_terms(error_info)
+    return Response(error_body(error_info), status_code=error_info.status)
 
 
-def in_openai_terms(problem: Problem) -> Problem:
-    if isinstance(problem.error, errors.JobCancelled):
+def in_openai_terms(error_info: ErrorInfo) -> ErrorInfo:
+    if isinstance(error_info.error, errors.JobCancelled):
         # OpenAI's API has no such thing: to this client something went wrong on the server.
-        return replace(problem, status=500)
-    if problem.status == 401:
-        return replace(problem, message="Invalid API key")
-    return problem
+        return replace(error_info, status=500)
+    if error_info.status == 401:
+        return replace(error_info, message="Invalid API key")
+    return error_info
 
 
-def error_body(problem: Problem) -> ErrorBody:
-    kind = _TYPES.get(problem.status, "invalid_request_error" if problem.status < 500 else "server_error")
-    code = _CODES.get(problem.status)
-    if isinstance(problem.error, errors.ModelNotFound):
-        code = problem.error.code
-    if isinstance(problem.error, errors.PlanRequired):
+def error_body(error_info: ErrorInfo) -> ErrorBody:
+    kind = _TYPES.get(
+        error_info.status, "invalid_request_error" if error_info.status < 500 else "server_error"
+    )
+    code = _CODES.get(error_info.status)
+    if isinstance(error_info.error, errors.ModelNotFound):
+        code = error_info.error.code
+    if isinstance(error_info.error, errors.PlanRequired):
         kind = "server_error"
-    message, param = problem.message, problem.param
-    if problem.field_errors:
-        message = "; ".join(_sentence(error) for error in problem.field_errors)
-        param = problem.field_errors[0].field or None
+    message, param = error_info.message, error_info.param
+    if error_info.field_errors:
+        message = "; ".join(_sentence(error) for error in error_info.field_errors)
+        param = error_info.field_errors[0].field or None
     return ErrorBody(ErrorItem(message, kind, param, code))
 
 

@@ -14,10 +14,10 @@ from framegate.core.errors import InvalidRequest, ModelNotFound
 from framegate.core.jobs import Job
 from framegate.core.service import Submission
 from framegate.server.auth.keys import client_of
-from framegate.server.dialect import PUBLIC, Dialect, DialectContext, Joint
+from framegate.server.dialect import PUBLIC, Dialect, DialectContext, SharedRoute
 from framegate.server.dialects.openai.chat.answers import answer
 from framegate.server.dialects.openai.chat.job_events import OnDisconnect, job_events
-from framegate.server.dialects.openai.chat.routes import ChatSpeaker, chat_routes
+from framegate.server.dialects.openai.chat.routes import ChatHandler, chat_routes
 from framegate.server.dialects.openai.chat.schemas import ChatRequest, ErrorBody
 from framegate.server.dialects.openai.errors import error_response
 from framegate.server.dialects.openai_chat.convert import generation, question_of
@@ -77,12 +77,12 @@ def create(context: DialectContext) -> Dialect:
         )
         return await answer(request, body.model, events, stream=bool(body.stream))
 
-    speaker = ChatSpeaker(service, speak, claims=lambda _: True, any_model=True)
+    speaker = ChatHandler(service, speak, claims=lambda _: True, any_model=True)
     return Dialect(
         handlers=[_view_route(files)],
-        joint=[Joint(chat_routes, speaker)],
+        shared_routes=[SharedRoute(chat_routes, speaker)],
         error_response=error_response,
-        owns=("/v1", "/view"),
+        path_prefixes=("/v1", "/view"),
         error_body=ErrorBody,
     )
 

@@ -8,7 +8,7 @@ from framegate.server.dialect import Dialect, DialectContext
 from framegate.server.dialects.openai.chat.schemas import ErrorBody
 from framegate.server.dialects.openai.images.routes import image_routes
 from framegate.server.dialects.openai.videos.character_routes import character_routes
-from framegate.server.dialects.openai.videos.create_routes import making_routes
+from framegate.server.dialects.openai.videos.create_routes import create_routes
 from framegate.server.dialects.openai.videos.errors import error_response
 from framegate.server.dialects.openai.videos.studio import Studio
 from framegate.server.dialects.openai.videos.video_routes import video_routes
@@ -34,12 +34,12 @@ def create(context: DialectContext) -> Dialect:
     )
     return Dialect(
         handlers=[
-            *making_routes(studio),
+            *create_routes(studio),
             *video_routes(studio),
             *character_routes(studio),
             *image_routes(context, model=options.image_model, timeout=options.image_timeout),
         ],
         error_response=error_response,
-        owns=("/v1/videos", "/v1/images"),
+        path_prefixes=("/v1/videos", "/v1/images"),
         error_body=ErrorBody,
     )

@@ -10,7 +10,7 @@ from msgspec import Struct
 from framegate.core.errors import InvalidRequest
 from framegate.core.types import MediaKind
 from framegate.server.dialects.openai.chat.schemas import Completion
-from framegate.server.dialects.sora2api.orders import Order
+from framegate.server.dialects.sora2api.requests import ParsedRequest
 from framegate.server.dialects.sora2api.schemas import (
     VIDEO_MODEL,
     Accepted,
@@ -112,7 +112,7 @@ def _job_route(studio: Studio, feature: _Feature) -> HTTPRouteHandler:
     )
     async def handle(request: HTTPRequest) -> Response[Completion | Accepted]:
         fields = await read_json(request, feature.model)
-        order = Order(
+        parsed = ParsedRequest(
             task_type=feature.task_type,
             kind=feature.kind,
             model=fields.model,
@@ -124,7 +124,7 @@ def _job_route(studio: Studio, feature: _Feature) -> HTTPRouteHandler:
             needs_storyboard=feature.model is VideoStoryboard,
         )
         return await studio.make(
-            request, order, stream=bool(fields.stream), async_mode=bool(fields.async_mode)
+            request, parsed, stream=bool(fields.stream), async_mode=bool(fields.async_mode)
         )
 
     return handle
@@ -163,7 +163,7 @@ def _character_routes(studio: Studio) -> list[HTTPRouteHandler]:
         fields = await read_json(request, CharacterGenerate)
         studio.model_for(fields.model, MediaKind.VIDEO)
         _require_stream(fields.stream)
-        order = Order(
+        parsed = ParsedRequest(
             task_type="character_generate",
             kind=MediaKind.VIDEO,
             model=fields.model,
@@ -172,7 +172,7 @@ def _character_routes(studio: Studio) -> list[HTTPRouteHandler]:
             timestamps=fields.timestamps,
             seed=fields.seed,
         )
-        return await studio.make(request, order, stream=True)
+        return await studio.make(request, parsed, stream=True)
 
     return [create_character, generate_with_character]
 

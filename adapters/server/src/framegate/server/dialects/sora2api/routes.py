@@ -7,13 +7,13 @@ from msgspec import Struct
 
 from framegate.core.errors import ConfigError
 from framegate.core.registry import ServedModel
-from framegate.server.dialect import Dialect, DialectContext, Joint
+from framegate.server.dialect import Dialect, DialectContext, SharedRoute
 from framegate.server.dialects.openai.chat.job_events import OnDisconnect
-from framegate.server.dialects.openai.chat.routes import ChatSpeaker, chat_routes
+from framegate.server.dialects.openai.chat.routes import ChatHandler, chat_routes
 from framegate.server.dialects.openai.chat.schemas import ChatRequest, ErrorBody
 from framegate.server.dialects.openai.errors import error_response
 from framegate.server.dialects.sora2api.feature_routes import feature_routes
-from framegate.server.dialects.sora2api.orders import chat_order
+from framegate.server.dialects.sora2api.requests import parsed_chat_request
 from framegate.server.dialects.sora2api.studio import Studio
 from framegate.server.dialects.sora2api.task_routes import task_routes
 from framegate.server.requests.bodies import HTTPRequest
@@ -51,18 +51,18 @@ def create(context: DialectContext) -> Dialect:
     )
 
     async def speak(request: HTTPRequest, body: ChatRequest) -> Response[Any]:
-        order = chat_order(body, studio.chat_model(body.model))
+        parsed = parsed_chat_request(body, studio.chat_model(body.model))
         stream = bool(body.stream)
-        if order.video is not None and not order.prompt.strip():
+        if parsed.video is not None and not parsed.prompt.strip():
             return await studio.make_character(
-                request, order.video, order.timestamps, model=order.model, stream=stream
+                request, parsed.video, parsed.timestamps, model=parsed.model, stream=stream
             )
-        return await studio.make(request, order, stream=stream)
+        return await studio.make(request, parsed, stream=stream)
 
     return Dialect(
         handlers=[*feature_routes(studio), *task_routes(context.service, context.name, studio, files)],
-        joint=[Joint(chat_routes, ChatSpeaker(context.service, speak, claims))],
+        shared_routes=[SharedRoute(chat_routes, ChatHandler(context.service, speak, claims))],
         error_response=error_response,
-        owns=("/v1",),
+        path_prefixes=("/v1",),
         error_body=ErrorBody,
     )

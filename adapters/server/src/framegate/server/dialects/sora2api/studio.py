@@ -16,8 +16,8 @@ from framegate.server.auth.keys import client_of
 from framegate.server.dialects.openai.chat.answers import Events, Progress, Result, answer
 from framegate.server.dialects.openai.chat.job_events import BEGINS, OnDisconnect, job_events
 from framegate.server.dialects.openai.chat.parts import media_source
-from framegate.server.dialects.sora2api.orders import Order, parse_timestamps, require
 from framegate.server.dialects.sora2api.prompts import Prompt, find_share_id, read_prompt
+from framegate.server.dialects.sora2api.requests import ParsedRequest, parse_timestamps, require
 from framegate.server.dialects.sora2api.schemas import Accepted
 from framegate.server.dialects.sora2api.tasks import content_of, task_id
 from framegate.server.request_log import request_id_of
@@ -67,32 +67,32 @@ class Studio:
         return served
 
     async def make(
-        self, request: HTTPRequest, order: Order, *, stream: bool, async_mode: bool = False
+        self, request: HTTPRequest, parsed: ParsedRequest, *, stream: bool, async_mode: bool = False
     ) -> Response[Any]:
-        """Submit the order and answer in one of the three ways."""
-        served = self.model_for(order.model, order.kind)
-        prompt = self._read(order)
+        """Submit the parsed and answer in one of the three ways."""
+        served = self.model_for(parsed.model, parsed.kind)
+        prompt = self._read(parsed)
         character: Character | None = None
-        if order.video is None:
-            job = await self._submit(request, order, prompt, served)
+        if parsed.video is None:
+            job = await self._submit(request, parsed, prompt, served)
         else:
-            character = await self._create(request, order.video, order.timestamps, temporary=True)
+            character = await self._create(request, parsed.video, parsed.timestamps, temporary=True)
             try:
-                job = await self._submit(request, order, prompt, served, character)
+                job = await self._submit(request, parsed, prompt, served, character)
             finally:
                 # The job has its own copy of the picture.
                 await self._service.delete_character(character.username)
         if async_mode:
             message = f"The task was accepted; ask GET /v1/tasks/{task_id(job)} for its result."
-            return Response(Accepted(task_id=task_id(job), task_type=order.task_type, message=message))
+            return Response(Accepted(task_id=task_id(job), task_type=parsed.task_type, message=message))
         events = job_events(
             self._service,
             job,
-            opening=_opening(order, prompt, character),
+            opening=_opening(parsed, prompt, character),
             content=lambda done: content_of(done, self.links(request, done)),
             on_disconnect=self._on_disconnect,
         )
-        return await answer(request, order.model, events, stream=stream)
+        return await answer(request, parsed.model, events, stream=stream)
 
     async def make_character(
         self, request: HTTPRequest, video: str, timestamps: str, *, model: str, stream: bool
@@ -103,15 +103,15 @@ class Studio:
     def links(self, request: HTTPRequest, job: Job) -> list[str]:
         return [self._files.absolute(request, f"/v1/files/{name}") for name in self._files.names(job)]
 
-    def _read(self, order: Order) -> Prompt:
+    def _read(self, parsed: ParsedRequest) -> Prompt:
         """Raises:
         InvalidRequest: something is blank, or no storyboard where there should be one.
         """
         for field in ("prompt", "image", "video", "remix_target_id"):
-            require(getattr(order, field), field)
-        prompt = read_prompt(order.prompt, self._service.styles, shots=order.kind == MediaKind.VIDEO)
+            require(getattr(parsed, field), field)
+        prompt = read_prompt(parsed.prompt, self._service.styles, shots=parsed.kind == MediaKind.VIDEO)
         require(prompt.text, "prompt")
-        if order.needs_storyboard and not prompt.storyboard:
+        if parsed.needs_storyboard and not prompt.storyboard:
             raise InvalidRequest(
                 "prompt holds no shots; write it as [5.0s]first shot [5.0s]second shot.", param="prompt"
             )
@@ -134,28 +134,28 @@ class Studio:
     async def _submit(
         self,
         request: HTTPRequest,
-        order: Order,
+        parsed: ParsedRequest,
         prompt: Prompt,
         served: ServedModel,
         character: Character | None = None,
     ) -> Job:
         # The name promises its size, whatever an input's; the length is the name's by default.
         defaults = served.spec.defaults
-        remix = order.remix_target_id
+        remix = parsed.remix_target_id
         submission = Submission(
             dialect=self._dialect,
             request=GenerationRequest(
-                model=order.model,
-                task=_task(order),
+                model=parsed.model,
+                task=_task(parsed),
                 prompt=prompt.text,
                 width=defaults.width,
                 height=defaults.height,
-                seed=order.seed,
-                style=(order.style or "").lower() or prompt.style or None,
+                seed=parsed.seed,
+                style=(parsed.style or "").lower() or prompt.style or None,
                 storyboard=prompt.storyboard,
             ),
             client=client_of(request.scope),
-            media={"image": media_source(order.image)} if order.image else {},
+            media={"image": media_source(parsed.image)} if parsed.image else {},
             request_id=request_id_of(request.scope),
             remix_of=find_share_id(remix) or remix if remix else "",
             characters=(*((character.username,) if character else ()), *prompt.mentions),
@@ -165,7 +165,7 @@ class Studio:
             job = await self._service.submit(submission)
         except NoWorker as error:
             raise NoWorker(
-                f"No available tokens for {order.kind} generation. {error.message}",
+                f"No available tokens for {parsed.kind} generation. {error.message}",
                 retry_after=error.retry_after,
             ) from error
         except PlanRequired as error:
@@ -180,19 +180,19 @@ def _invalid_model(name: str) -> InvalidRequest:
     return InvalidRequest(f"Invalid model: {name[:100]}", param="model")
 
 
-def _task(order: Order) -> Task:
-    if order.kind == MediaKind.IMAGE:
-        return Task.IMAGE_TO_IMAGE if order.image else Task.TEXT_TO_IMAGE
-    return Task.IMAGE_TO_VIDEO if order.image else Task.TEXT_TO_VIDEO
+def _task(parsed: ParsedRequest) -> Task:
+    if parsed.kind == MediaKind.IMAGE:
+        return Task.IMAGE_TO_IMAGE if parsed.image else Task.TEXT_TO_IMAGE
+    return Task.IMAGE_TO_VIDEO if parsed.image else Task.TEXT_TO_VIDEO
 
 
-def _opening(order: Order, prompt: Prompt, character: Character | None) -> Sequence[str]:
+def _opening(parsed: ParsedRequest, prompt: Prompt, character: Character | None) -> Sequence[str]:
     said: list[str] = []
-    if order.image:
+    if parsed.image:
         said.append("The image was received.\n")
     if character:
         said.append(_recognised(character))
-    if order.remix_target_id:
+    if parsed.remix_target_id:
         said.append("The video to be remixed was found.\n")
     if prompt.storyboard:
         said.append(f"A storyboard of {len(prompt.storyboard)} shots was detected.\n")

@@ -5,16 +5,16 @@ from typing import Any
 from litestar import Response
 
 from framegate.server.dialects.wan21_submit.schemas import DetailItem, ErrorBody, Failure
-from framegate.server.errors.error_info import Problem
+from framegate.server.errors.error_info import ErrorInfo
 from framegate.server.errors.field_errors import FieldError
 from framegate.server.requests.bodies import HTTPRequest
 
 
-def error_response(request: HTTPRequest, problem: Problem) -> Response[Any]:
+def error_response(request: HTTPRequest, error_info: ErrorInfo) -> Response[Any]:
     del request
-    if problem.field_errors:
-        return Response(ErrorBody([_item(error) for error in problem.field_errors]), status_code=422)
-    return Response(ErrorBody(Failure(reason=problem.message)), status_code=problem.status)
+    if error_info.field_errors:
+        return Response(ErrorBody([_item(error) for error in error_info.field_errors]), status_code=422)
+    return Response(ErrorBody(Failure(reason=error_info.message)), status_code=error_info.status)
 
 
 def _item(error: FieldError) -> DetailItem:

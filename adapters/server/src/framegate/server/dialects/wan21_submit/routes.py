@@ -60,7 +60,7 @@ def create(context: DialectContext) -> Dialect:
             _file_route(files),
         ],
         error_response=error_response,
-        owns=("/video",) if context.prefix else ("/video", "/videos"),
+        path_prefixes=("/video",) if context.prefix else ("/video", "/videos"),
         error_body=ErrorBody,
     )
 

@@ -19,7 +19,7 @@ from framegate.server.auth.keys import client_of
 from framegate.server.dialect import PUBLIC, Dialect, DialectContext
 from framegate.server.dialects.wan22_predict.convert import details, generation, media, rules
 from framegate.server.dialects.wan22_predict.schemas import ErrorBody, ErrorItem, Prediction, PredictRequest
-from framegate.server.errors.error_info import Problem
+from framegate.server.errors.error_info import ErrorInfo
 from framegate.server.request_log import request_id_of
 from framegate.server.requests.bodies import HTTPRequest, documents, read_json
 from framegate.server.requests.paths import has_trailing_slash
@@ -52,24 +52,26 @@ def create(context: DialectContext) -> Dialect:
     return Dialect(
         handlers=[_predict_route(context.service, context.name, options), *_page_routes(context.prefix)],
         error_response=error_response,
-        owns=("/predict", "/predict-page"),
+        path_prefixes=("/predict", "/predict-page"),
         error_body=ErrorBody,
     )
 
 
-def error_response(request: HTTPRequest, problem: Problem) -> Response[Any]:
-    if problem.status == 401:
-        return Response(ErrorBody(f"Unauthorized. {problem.message}"), status_code=401)
-    items = [ErrorItem(error.field, error.kind, error.message, error.input) for error in problem.field_errors]
-    if not items and isinstance(problem.error, InvalidRequest) and problem.param:
+def error_response(request: HTTPRequest, error_info: ErrorInfo) -> Response[Any]:
+    if error_info.status == 401:
+        return Response(ErrorBody(f"Unauthorized. {error_info.message}"), status_code=401)
+    items = [
+        ErrorItem(error.field, error.kind, error.message, error.input) for error in error_info.field_errors
+    ]
+    if not items and isinstance(error_info.error, InvalidRequest) and error_info.param:
         body = request.scope["state"].get("body")
-        by_base64 = problem.param == "image" and getattr(body, "image_base64", None) is not None
-        field = "image_base64" if by_base64 else _FIELDS.get(problem.param, problem.param)
-        items = [ErrorItem(field, "value_error", problem.message)]
-        return Response(ErrorBody(f"{field}: {problem.message}", items), status_code=problem.status)
+        by_base64 = error_info.param == "image" and getattr(body, "image_base64", None) is not None
+        field = "image_base64" if by_base64 else _FIELDS.get(error_info.param, error_info.param)
+        items = [ErrorItem(field, "value_error", error_info.message)]
+        return Response(ErrorBody(f"{field}: {error_info.message}", items), status_code=error_info.status)
     # The document knows no 409: a job that someone else cancelled is an error of the server's to this client.
-    status = 500 if isinstance(problem.error, JobCancelled) else problem.status
-    return Response(ErrorBody(problem.message, items), status_code=status)
+    status = 500 if isinstance(error_info.error, JobCancelled) else error_info.status
+    return Response(ErrorBody(error_info.message, items), status_code=status)
 
 
 def _predict_route(service: JobService, dialect: str, options: Options) -> HTTPRouteHandler:

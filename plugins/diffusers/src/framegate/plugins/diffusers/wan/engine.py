@@ -18,8 +18,8 @@ from framegate.plugins.diffusers.checkpoints import fetch, local_folder
 from framegate.plugins.diffusers.engine import Engine
 from framegate.plugins.diffusers.image_io import open_picture, open_video
 from framegate.plugins.diffusers.loading import Loaded, dtypes_of, load_pipeline, sizes_of
-from framegate.plugins.diffusers.memory import guarded, is_out_of_memory, release
-from framegate.plugins.diffusers.placement import GIB, bring, place
+from framegate.plugins.diffusers.memory import is_out_of_memory, oom_as_job_error, release
+from framegate.plugins.diffusers.placement import GIB, onload, place
 from framegate.plugins.diffusers.prompts import Embeddings
 from framegate.plugins.diffusers.steps import StepProgress
 from framegate.plugins.diffusers.wan.conditions import remembered
@@ -104,13 +104,13 @@ class WanEngine(Engine):
             pipeline = self._pipeline_for(shot.task)
             progress = StepProgress(context, shot.num_inference_steps)
             progress.say("encoding the prompt")
-            with guarded("encoding the prompt of", self.device, shot):
+            with oom_as_job_error("encoding the prompt of", self.device, shot):
                 prompt = self._embedded(pipeline, shot.prompt, negative=False)
                 guided = shot.guidance_scale > 1.0
                 against = self._embedded(pipeline, shot.negative_prompt, negative=True) if guided else None
-            with guarded("denoising", self.device, shot):
+            with oom_as_job_error("denoising", self.device, shot):
                 latents = self._denoised(pipeline, shot, context, progress, prompt, against)
-            with guarded("decoding", self.device, shot):
+            with oom_as_job_error("decoding", self.device, shot):
                 yield from self._decoded(latents, shot, progress)
 
     def _pipeline_for(self, task: Task) -> Any:
@@ -201,7 +201,7 @@ class WanEngine(Engine):
     def _second_guidance(self, shot: Shot) -> dict[str, float]:
         assert isinstance(self.options, WanOptions)
         second = self.options.guidance_scale_2
-        # Without guidance there is no second forward pass to weigh against.
+        # Without guidance there is no second forward pass to count_parameters against.
         wanted = self._variant.experts and second is not None and shot.guidance_scale > 1.0
         return {"guidance_scale_2": second} if wanted and second is not None else {}
 
@@ -219,7 +219,7 @@ class WanEngine(Engine):
 
     def _decoded(self, latents: torch.Tensor, shot: Shot, progress: StepProgress) -> "Iterator[Frame]":
         vae = self._loaded.pipeline.vae
-        bring(vae)
+        onload(vae)
         ready = denormalized(vae, latents.to(self.device))
         frames = self._decoder(vae, ready)
         for number, frame in enumerate(frames, start=1):

@@ -24,7 +24,7 @@ from framegate.server.dialects.openai.chat.schemas import (
     Usage,
 )
 from framegate.server.dialects.openai.errors import error_body, in_openai_terms
-from framegate.server.errors.error_info import ServerStopping, problem_of
+from framegate.server.errors.error_info import ServerStopping, error_info_of
 from framegate.server.requests.bodies import HTTPRequest
 from framegate.server.responses.sse import EventStream, with_pauses
 from framegate.server.responses.waiting import while_connected
@@ -93,10 +93,10 @@ async def chunks(model: str, events: Events, pause: float = HEARTBEAT_SECONDS) -
 
 
 def _failure(error: Exception) -> bytes:
-    problem = in_openai_terms(problem_of(error))
-    if problem.status == 500 and problem.error is None:
+    error_info = in_openai_terms(error_info_of(error))
+    if error_info.status == 500 and error_info.error is None:
         log.error("stream_failed", exc_info=error)
-    return _frame(error_body(problem))
+    return _frame(error_body(error_info))
 
 
 class _Frames:

@@ -11,7 +11,7 @@ from framegate.server.dialects.openai.chat.schemas import ChatMessage, MediaUrl,
 _KNOWN = ("text", "image_url", "video_url")
 
 
-class Parts(Struct, frozen=True):
+class MessageParts(Struct, frozen=True):
     """``text`` is that of all text parts, joined by newlines; images and videos are URLs or base64."""
 
     text: str
@@ -24,13 +24,13 @@ def last_message(messages: Sequence[ChatMessage], role: str = "") -> ChatMessage
     return next((message for message in reversed(messages) if role in ("", message.role)), None)
 
 
-def parts_of(message: ChatMessage) -> Parts:
+def parts_of(message: ChatMessage) -> MessageParts:
     """Raises:
     InvalidRequest: a part has an unknown type, or not what its type says.
     """
     content = message.content
     if not isinstance(content, list):
-        return Parts(content or "")
+        return MessageParts(content or "")
     found: dict[str, list[str]] = {kind: [] for kind in _KNOWN}
     for part in content:
         if part.type not in found:
@@ -39,7 +39,7 @@ def parts_of(message: ChatMessage) -> Parts:
                 param="messages",
             )
         found[part.type].append(_value(part))
-    return Parts("\n".join(found["text"]), tuple(found["image_url"]), tuple(found["video_url"]))
+    return MessageParts("\n".join(found["text"]), tuple(found["image_url"]), tuple(found["video_url"]))
 
 
 def _value(part: Part) -> str:

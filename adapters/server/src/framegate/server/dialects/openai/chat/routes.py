@@ -38,7 +38,7 @@ _EXAMPLES: Mapping[str, Any] = {
 }
 
 
-class ChatSpeaker(Struct, frozen=True):
+class ChatHandler(Struct, frozen=True):
     """One dialect's part in the chat routes. ``claims`` says which models it answers for; ``any_model``
     that it takes those that no other dialect claims, and the unknown ones."""
 
@@ -48,7 +48,7 @@ class ChatSpeaker(Struct, frozen=True):
     any_model: bool = False
 
 
-def chat_routes(speakers: Sequence[ChatSpeaker]) -> list[HTTPRouteHandler]:
+def chat_routes(speakers: Sequence[ChatHandler]) -> list[HTTPRouteHandler]:
     ordered = sorted(speakers, key=lambda speaker: speaker.any_model)
     service = ordered[0].service
 
@@ -81,7 +81,7 @@ def chat_routes(speakers: Sequence[ChatSpeaker]) -> list[HTTPRouteHandler]:
     return [chat_completions, list_models, get_model]
 
 
-def _claimed(service: JobService, speakers: Sequence[ChatSpeaker]) -> list[ServedModel]:
+def _claimed(service: JobService, speakers: Sequence[ChatHandler]) -> list[ServedModel]:
     return [
         served
         for served in service.registry.names.values()

@@ -62,5 +62,7 @@ def generation(served: ServedModel, fields: PictureFields) -> GenerationRequest:
         strength=fields.strength if isinstance(fields, EditFields | VariationFields) else None,
         seed=fields.seed,
         num_outputs=fields.n or 1,
-        num_looks=(fields.partial_images or 0) if isinstance(fields, PromptFields) and fields.stream else 0,
+        num_partial_images=(fields.partial_images or 0)
+        if isinstance(fields, PromptFields) and fields.stream
+        else 0,
     )

@@ -18,7 +18,7 @@ from framegate.media.images.reencode import reencoded
 from framegate.server.dialects.openai.errors import error_body, in_openai_terms
 from framegate.server.dialects.openai.images.files import PictureFiles, encoding_of
 from framegate.server.dialects.openai.images.schemas import CompletedEvent, PartialEvent, Quality
-from framegate.server.errors.error_info import ServerStopping, problem_of
+from framegate.server.errors.error_info import ServerStopping, error_info_of
 from framegate.server.responses.sse import with_pauses
 from framegate.server.responses.waiting import cancel_job
 
@@ -67,7 +67,7 @@ async def events(
         async with aclosing(service.watch(job.id)) as states:
             async for now in states:
                 done = now
-                while path := await service.look_path(job, shown):
+                while path := await service.partial_image_path(job, shown):
                     try:
                         data = await asyncio.to_thread(reencoded, path, encoding.format, encoding.compression)
                     except FileNotFoundError:  # its worker has just died
@@ -115,10 +115,10 @@ async def frames(
 
 
 def _failure(error: Exception) -> bytes:
-    problem = in_openai_terms(problem_of(error))
-    if problem.status == 500 and problem.error is None:
+    error_info = in_openai_terms(error_info_of(error))
+    if error_info.status == 500 and error_info.error is None:
         log.error("stream_failed", exc_info=error)
-    return _frame("error", error_body(problem))
+    return _frame("error", error_body(error_info))
 
 
 def _frame(name: str, body: Struct) -> bytes:

@@ -22,7 +22,7 @@ _CREATE: Mapping[str, Any] = {
 }
 
 
-def making_routes(studio: Studio) -> list[HTTPRouteHandler]:
+def create_routes(studio: Studio) -> list[HTTPRouteHandler]:
     @post(
         "/v1/videos",
         status_code=200,

@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Struct
 
 from framegate.core.errors import InvalidRequest
-from framegate.core.ports import Once
+from framegate.core.ports import IdempotencyKey
 
 KEY_SECONDS = 86_400
 RETRY_SECONDS = 60
@@ -24,7 +24,7 @@ def fingerprint(call: str, fields: Struct, uploads: Mapping[str, bytes]) -> str:
     return hashlib.sha256(msgspec.json.encode((call, fields, digests), order="sorted")).hexdigest()
 
 
-def once_of(headers: Mapping[str, str], asked: str, *, age: float) -> Once | None:
+def idempotency_key(headers: Mapping[str, str], asked: str, *, age: float) -> IdempotencyKey | None:
     """By an ``Idempotency-Key``; else by what OpenAI's SDKs say with every sending, which is only how often
     they have tried before. None: the client says nothing. ``asked`` is the request's fingerprint, ``age`` for
     how many seconds it has been read.
@@ -36,8 +36,10 @@ def once_of(headers: Mapping[str, str], asked: str, *, age: float) -> Once | Non
     if key is not None:
         if not _KEY.fullmatch(key):
             raise InvalidRequest("The Idempotency-Key should be 1 to 255 printable ASCII characters.")
-        return Once(key=f"key:{key}", fingerprint=asked, seconds=KEY_SECONDS)
+        return IdempotencyKey(key=f"key:{key}", fingerprint=asked, seconds=KEY_SECONDS)
     count = headers.get("x-stainless-retry-count", "")
     if not _COUNT.fullmatch(count):
         return None
-    return Once(key=f"sent:{asked}", fingerprint=asked, seconds=RETRY_SECONDS, repeat=int(count) > 0, age=age)
+    return IdempotencyKey(
+        key=f"sent:{asked}", fingerprint=asked, seconds=RETRY_SECONDS, repeat=int(count) > 0, age=age
+    )

@@ -27,7 +27,7 @@ from framegate.server.dialects.openai.videos.convert import (
     rules,
     video_object,
 )
-from framegate.server.dialects.openai.videos.idempotency import fingerprint, once_of
+from framegate.server.dialects.openai.videos.idempotency import fingerprint, idempotency_key
 from framegate.server.dialects.openai.videos.polling import poll_after_ms
 from framegate.server.dialects.openai.videos.reading import read_fields
 from framegate.server.dialects.openai.videos.schemas import (
@@ -47,7 +47,7 @@ _PREFIX = "video_"
 Fields = TypeVar("Fields", bound=MakingFields)
 
 
-class Asked(Struct, frozen=True):
+class GenerationCommand(Struct, frozen=True):
     """A call that makes a video, read. ``since`` is when its reading began, by the monotonic clock."""
 
     call: str
@@ -96,7 +96,7 @@ class Studio:
             dialect=self._dialect,
             request=generation(fields, fields.model or source.model),
             remix_of=source.share_id,
-            like_source=True,
+            inherit_source_settings=True,
             labels={REMIXED_FROM: source.id},
         )
         return await self._submit(request, asked, submission, source_field="video_id")
@@ -135,11 +135,11 @@ class Studio:
 
     async def _read(
         self, request: HTTPRequest, call: str, model: type[Fields], *files: str
-    ) -> tuple[Fields, Asked]:
+    ) -> tuple[Fields, GenerationCommand]:
         since = time.monotonic()
         fields, files_read = await read_fields(request, model, files, rules)
         uploads = {name: await self.upload(upload, name) for name, upload in files_read.items()}
-        return fields, Asked(call, fields, uploads, since)
+        return fields, GenerationCommand(call, fields, uploads, since)
 
     async def upload(self, upload: UploadFile, field: str) -> bytes:
         """Raises:
@@ -147,7 +147,9 @@ class Studio:
         """
         return await upload_bytes(upload, field, self._max_input)
 
-    async def _from_video(self, request: HTTPRequest, asked: Asked, video_id: str) -> Response[Video]:
+    async def _from_video(
+        self, request: HTTPRequest, asked: GenerationCommand, video_id: str
+    ) -> Response[Video]:
         """A new video from one that is uploaded, or named by its id."""
         # Who names a video by its id through the Python SDK has to give an (empty) file as well.
         data = asked.uploads.get("video") or None
@@ -160,7 +162,7 @@ class Studio:
             request=generation(asked.fields, model),
             remix_of=source.share_id if source else "",
             remix_video=None if data is None else BytesSource(data),
-            like_source=True,
+            inherit_source_settings=True,
         )
         return await self._submit(request, asked, submission, source_field="video.id" if source else "video")
 
@@ -195,7 +197,7 @@ class Studio:
         return (*named, *mentions(fields.prompt))
 
     async def _submit(
-        self, request: HTTPRequest, asked: Asked, submission: Submission, *, source_field: str
+        self, request: HTTPRequest, asked: GenerationCommand, submission: Submission, *, source_field: str
     ) -> Response[Video]:
         """``source_field`` is where the request has its input."""
         served = self.service.model(submission.request.model)
@@ -207,7 +209,7 @@ class Studio:
             client=client_of(request.scope),
             job_id=f"{_PREFIX}{uuid.uuid4().hex}",
             request_id=request_id_of(request.scope),
-            once=once_of(request.headers, digest, age=time.monotonic() - asked.since),
+            idempotency=idempotency_key(request.headers, digest, age=time.monotonic() - asked.since),
             collection=COLLECTION,
             webhook_url=asked.fields.webhook_url or "",
         )

@@ -12,7 +12,7 @@ from framegate.server.dialects.openai.chat.schemas import ChatRequest
 from framegate.server.dialects.sora2api.prompts import take_share_id
 
 
-class Order(Struct, frozen=True, kw_only=True):
+class ParsedRequest(Struct, frozen=True, kw_only=True):
     """``image`` and ``video`` are base64, data URIs or URLs. A ``video`` is looked at from ``timestamps`` on
     for the character that it shows, which is then used in the new one."""
 
@@ -37,7 +37,7 @@ def require(value: str | None, field: str) -> None:
         raise InvalidRequest(f"{field} is required", param=field)
 
 
-def chat_order(body: ChatRequest, served: ServedModel) -> Order:
+def parsed_chat_request(body: ChatRequest, served: ServedModel) -> ParsedRequest:
     """What the last message of a chat asks for.
 
     Raises:
@@ -55,7 +55,7 @@ def chat_order(body: ChatRequest, served: ServedModel) -> Order:
     video = body.video or (parts.videos[-1] if parts.videos else None)
     if kind == MediaKind.IMAGE and (video is not None or remix is not None):
         raise InvalidRequest(f"Model {served.name} is not a video model", param="model")
-    return Order(
+    return ParsedRequest(
         task_type="chat",
         kind=kind,
         model=body.model,
