@@ -74,14 +74,16 @@ def test_every_wheel_ships_its_types(worker: Environment, server: Environment) -
 
 def test_a_worker_needs_no_http_server(worker: Environment, valkey: EmbeddedValkey, tmp_path: Path) -> None:
     assert worker.distributions().isdisjoint(HTTP)
+    config = tmp_path / "framegate.toml"
+    config.write_text(f'[queue]\nurl = "{valkey.url}"\n[models.wan22]\nsource = "{tmp_path}"\n')
     log = tmp_path / "worker.log"
     with log.open("w") as out:
         process = subprocess.Popen(
-            [*worker.framegate, "worker", "--data-dir", tmp_path / "data"],
+            [*worker.framegate, "worker", "--data-dir", tmp_path / "data", "--config", config],
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=out,
-            env=clean_environ({"FRAMEGATE_QUEUE__URL": valkey.url}),
+            env=clean_environ(),
         )
 
     def started() -> bool:
@@ -94,7 +96,17 @@ def test_a_worker_needs_no_http_server(worker: Environment, valkey: EmbeddedValk
         process.terminate()
         assert process.wait(30) == 0
     (line,) = (json.loads(line) for line in log.read_text().splitlines() if "worker_started" in line)
-    assert line["models"] == ["wan22", "wan22-i2v", "wan22-t2v"]
+    assert line["models"] == ["wan22"]
+
+
+def test_a_worker_without_a_configured_model_says_what_to_configure(
+    worker: Environment, valkey: EmbeddedValkey, tmp_path: Path
+) -> None:
+    config = tmp_path / "framegate.toml"
+    config.write_text(f'[queue]\nurl = "{valkey.url}"\n')
+    done = _run(worker, "worker", data_dir=tmp_path / "data", config=config)
+    assert done.returncode == 1
+    assert "wan22, wan22-i2v, wan22-t2v can be, once the config says where the weights are" in done.stderr
 
 
 def test_a_worker_alone_says_what_serve_needs(worker: Environment, tmp_path: Path) -> None:

@@ -114,12 +114,23 @@ def create_context(settings: Settings) -> AppContext:
         offered_now=plugins.models_now,
     )
     if not registry.specs:
-        raise ConfigError("No model is served: install a backend plugin, such as framegate-preview.")
+        raise ConfigError(f"No model is served: {_what_to_add(plugins)}.")
     styles = with_prompts(settings.styles)
     for served in registry.names.values():
         if (style := served.spec.defaults.style) and style not in styles:
             raise ConfigError(f"{served.name}: there is no style {style!r}; there are {', '.join(styles)}.")
     return AppContext(settings, plugins, registry, styles, make_policy(settings))
+
+
+def _what_to_add(plugins: Plugins) -> str:
+    """Return what would make a model available, for a message."""
+    unconfigured = sorted(spec.id for spec in plugins.models.values() if spec.needs_source)
+    if not unconfigured:
+        return "install a backend plugin, such as framegate-preview"
+    return (
+        f"{', '.join(unconfigured)} can be, once the config says where the weights are, as in "
+        f'[models.{unconfigured[0]}] source = "/models/{unconfigured[0]}" (a folder or a hub id)'
+    )
 
 
 class Services(Struct, frozen=True):
