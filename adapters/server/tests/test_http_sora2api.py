@@ -209,7 +209,7 @@ def test_each_error(stand: Stand, path: str, fields: dict[str, Any], param: str,
     error = refused(post(stand, path, **fields), 400, param, message)
     assert error["type"] == "invalid_request_error"
     assert not stand.jobs()
-    assert asyncio.run(stand.service.list_characters()) == []
+    assert asyncio.run(stand.services.characters.list()) == []
 
 
 CHATS: list[tuple[str, Any, dict[str, Any], str]] = [
@@ -309,7 +309,7 @@ def test_a_remix_of_what_was_cleaned_up(stand: Stand) -> None:
 
 def test_characters(stand: Stand) -> None:
     told = Told(post(stand, "characters/create", video=VIDEO, stream=True))
-    [character] = asyncio.run(stand.service.list_characters())
+    [character] = asyncio.run(stand.services.characters.list())
     assert told.content == f"角色创建成功，角色名@{character.username}"
     assert f"✨ 角色已识别: {character.display_name} (@{character.username})" in told.progress
     prompt = f"@{character.username} waves at you@example.com"
@@ -320,7 +320,7 @@ def test_characters(stand: Stand) -> None:
     assert again.startswith("角色创建成功，角色名@")
     parts = [{"type": "video_url", "video_url": {"url": VIDEO}}]
     Told(chat(stand, "sora2-landscape-10s", parts, stream=True))
-    assert len(asyncio.run(stand.service.list_characters())) == 3
+    assert len(asyncio.run(stand.services.characters.list())) == 3
 
 
 @pytest.mark.parametrize("failing", ["", "The lamp broke."])
@@ -336,7 +336,7 @@ def test_a_character_for_one_video(stand: Stand, failing: str) -> None:
         assert "✨ 角色已识别: " in told.progress
         assert bool(told.error) == bool(failing)
     assert {job.request.task for job in stand.jobs()} == {Task.IMAGE_TO_VIDEO}
-    assert asyncio.run(stand.service.list_characters()) == []
+    assert asyncio.run(stand.services.characters.list()) == []
 
 
 def test_a_character_whose_job_is_refused_is_removed(make_stand: StandMaker) -> None:
@@ -344,7 +344,7 @@ def test_a_character_whose_job_is_refused_is_removed(make_stand: StandMaker) -> 
     post(stand, "videos/generate", prompt="x", async_mode=True)
     answer = post(stand, "characters/generate", prompt="x", video=VIDEO, stream=True)
     assert answer.status_code == 503
-    assert asyncio.run(stand.service.list_characters()) == []
+    assert asyncio.run(stand.services.characters.list()) == []
 
 
 def key(name: str, **limits: Any) -> dict[str, Any]:

@@ -11,8 +11,8 @@ from litestar.types.asgi_types import LifeSpanReceive, LifeSpanScope, LifeSpanSe
 
 from framegate.cli.app_context import AppContext, open_services
 from framegate.core.dialect import DialectSpec
-from framegate.core.service import JobService
 from framegate.core.settings import Settings
+from framegate.core.wiring import CoreServices
 from framegate.server.auth.keys import KeyGuard, KeyRing
 from framegate.server.auth.loopback_guard import LoopbackOnly, cors_config
 from framegate.server.errors.renderer import ErrorRenderer
@@ -48,20 +48,20 @@ class FramegateApp(Litestar):
 
 def create_app(
     *,
-    service: JobService,
+    services: CoreServices,
     settings: Settings,
     dialects: Mapping[str, DialectSpec],
     lifespan: Lifespan = (),
 ) -> Litestar:
-    """The HTTP side of ``service``.
+    """The HTTP side of ``services``.
 
     Raises:
         ConfigError: the settings name an unknown dialect or option, two dialects clash, or a key is missing.
     """
     keys = KeyRing(settings.auth.keys)
-    mounted = mount(dialects, settings, service)
+    mounted = mount(dialects, settings, services)
     errors = ErrorRenderer(mounted)
-    own = [*health_routes(service), *docs_routes(mounted, has_keys=bool(keys))]
+    own = [*health_routes(services.jobs), *docs_routes(mounted, has_keys=bool(keys))]
     refuse_clashes([("framegate", own), *((entry.spec.name, entry.dialect.handlers) for entry in mounted)])
     app = FramegateApp(
         route_handlers=[*own, *(handler for entry in mounted for handler in entry.dialect.handlers)],
@@ -89,6 +89,6 @@ def check_config(context: AppContext) -> None:
 
     async def build() -> None:
         async with open_services(context) as services, open_delivery_worker(context):
-            create_app(service=services.service, settings=context.settings, dialects=context.plugins.dialects)
+            create_app(services=services, settings=context.settings, dialects=context.plugins.dialects)
 
     asyncio.run(build())

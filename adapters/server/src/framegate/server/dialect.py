@@ -18,7 +18,7 @@ from litestar.handlers import HTTPRouteHandler
 from msgspec import Struct
 
 from framegate.core.options import Options, parse_table
-from framegate.core.service import JobService
+from framegate.core.wiring import CoreServices
 from framegate.server.errors.error_info import ErrorInfo
 from framegate.server.requests.bodies import HTTPRequest
 
@@ -39,7 +39,7 @@ class DialectContext(Struct, frozen=True, kw_only=True):
     """
 
     name: str
-    service: JobService
+    services: CoreServices
     prefix: str = ""
     options: Mapping[str, Any] = {}
     public_url: str = ""

@@ -12,8 +12,8 @@ from framegate.core.dialect import DialectSpec
 from framegate.core.errors import ConfigError
 from framegate.core.options import parse_table
 from framegate.core.plugins import load_object
-from framegate.core.service import JobService
 from framegate.core.settings import Settings
+from framegate.core.wiring import CoreServices
 from framegate.server.auth.keys import DIALECT_OPT
 from framegate.server.dialect import Dialect, DialectContext
 
@@ -59,7 +59,7 @@ def paths_below(entry: Mounted, mounted: Iterable[Mounted]) -> tuple[str, ...]:
     return entry.path_prefixes if shared else (*entry.path_prefixes, entry.prefix)
 
 
-def mount(specs: Mapping[str, DialectSpec], settings: Settings, service: JobService) -> list[Mounted]:
+def mount(specs: Mapping[str, DialectSpec], settings: Settings, services: CoreServices) -> list[Mounted]:
     """Make every enabled dialect and put its handlers under its prefix.
 
     Raises:
@@ -74,13 +74,13 @@ def mount(specs: Mapping[str, DialectSpec], settings: Settings, service: JobServ
                 f"dialects: there is no dialect {name!r}; there are {', '.join(sorted(specs))}."
             )
     mounted = _with_shared_routes(
-        [_make(specs[name], tables.get(name, {}), settings, service) for name in dict.fromkeys(enabled)]
+        [_make(specs[name], tables.get(name, {}), settings, services) for name in dict.fromkeys(enabled)]
     )
     refuse_clashes((entry.spec.name, entry.dialect.handlers) for entry in mounted)
     return mounted
 
 
-def _make(spec: DialectSpec, table: Mapping[str, Any], settings: Settings, service: JobService) -> Mounted:
+def _make(spec: DialectSpec, table: Mapping[str, Any], settings: Settings, services: CoreServices) -> Mounted:
     where = f"dialects.{spec.name}"
     common_keys = CommonOptions.__struct_fields__
     common = parse_table(where, {key: table[key] for key in common_keys if key in table}, CommonOptions)
@@ -89,7 +89,7 @@ def _make(spec: DialectSpec, table: Mapping[str, Any], settings: Settings, servi
         raise ConfigError(f'{where}.prefix: {common.prefix!r} is no path such as "/v4/app".')
     context = DialectContext(
         name=spec.name,
-        service=service,
+        services=services,
         prefix=prefix,
         options={key: value for key, value in table.items() if key not in common_keys},
         public_url=settings.server.public_url.rstrip("/"),

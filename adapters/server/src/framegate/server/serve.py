@@ -81,7 +81,7 @@ async def _serve(
                 await supervisor.stop()
 
         app = create_app(
-            service=services.service,
+            services=services,
             settings=context.settings,
             dialects=context.plugins.dialects,
             lifespan=[lifespan],

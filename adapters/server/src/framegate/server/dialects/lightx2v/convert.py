@@ -9,6 +9,8 @@ from typing import Any, Literal, TypeAlias
 
 from msgspec import UnsetType
 
+from framegate.core.jobs import LOOKUP_LABEL
+from framegate.core.ports import MediaSource
 from framegate.core.types import GenerationRequest, MediaKind, Task
 from framegate.server.dialects.lightx2v.schemas import (
     CommonFields,
@@ -20,7 +22,7 @@ from framegate.server.dialects.lightx2v.schemas import (
 )
 from framegate.server.errors.field_errors import FieldError, shortened
 
-RESULT_NAME = "result_name"
+RESULT_NAME = LOOKUP_LABEL
 VOCABULARY = "vocabulary"
 
 Setting: TypeAlias = Literal["auto", "document", "server"]
@@ -111,7 +113,7 @@ def folder_of(kind: MediaKind) -> str:
 
 def video_request(
     model: str, fields: VideoFields | VideoForm, vocabulary: Vocabulary, task: Task
-) -> GenerationRequest:
+) -> GenerationRequest[MediaSource]:
     """The video that is asked for; its media are not in it yet."""
     frames = _set(fields.target_video_length)
     duration = _set(fields.video_duration)
@@ -142,7 +144,7 @@ def video_request(
     )
 
 
-def image_request(model: str, fields: ImageFields | ImageForm, task: Task) -> GenerationRequest:
+def image_request(model: str, fields: ImageFields | ImageForm, task: Task) -> GenerationRequest[MediaSource]:
     width, height = _size(fields)
     return GenerationRequest(
         model=model,

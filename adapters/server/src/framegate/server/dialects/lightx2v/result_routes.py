@@ -26,7 +26,7 @@ def result_routes(tasks: Tasks, *, output_root: str) -> list[HTTPRouteHandler]:
         job = await tasks.get(client_of(request.scope), task_id)
         if not job.artifacts:
             raise NotFound("Task not completed")
-        return await send_artifact(request, tasks.service, job.artifacts[0], name=saved_as(job))
+        return await send_artifact(request, tasks.services.results, job.artifacts[0], name=saved_as(job))
 
     @route(
         "/v1/files/download/{file_path:path}",
@@ -41,6 +41,6 @@ def result_routes(tasks: Tasks, *, output_root: str) -> list[HTTPRouteHandler]:
             raise PermissionDeniedException("Access to this file is not allowed") from None
         if job is None:
             raise NotFound("File not found")
-        return await send_artifact(request, tasks.service, job.artifacts[0], name=saved_as(job))
+        return await send_artifact(request, tasks.services.results, job.artifacts[0], name=saved_as(job))
 
     return [task_result, download]

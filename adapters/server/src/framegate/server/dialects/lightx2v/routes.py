@@ -31,7 +31,7 @@ def create(context: DialectContext) -> Dialect:
     options = context.parse_options(Options)
     folder = Path(options.input_dir).expanduser() if options.input_dir else context.data_path / "inputs"
     tasks = Tasks(
-        context.service,
+        context.services,
         dialect=context.name,
         models=Models(options.model, options.image_model),
         vocabulary=options.vocabulary,

@@ -15,7 +15,7 @@ _UNLIMITED = 2**31 - 1
 
 
 def state_routes(tasks: Tasks) -> list[HTTPRouteHandler]:
-    service = tasks.service
+    service = tasks.services.jobs
     queue_size = service.max_queued or _UNLIMITED
 
     @get("/v1/tasks/{task_id:str}/status", summary="State of a task")
@@ -75,7 +75,7 @@ def state_routes(tasks: Tasks) -> list[HTTPRouteHandler]:
 
     @get("/v1/service/metadata", summary="What is served")
     async def metadata() -> Metadata:
-        served = service.model(tasks.models.video)
+        served = service.registry.resolve(tasks.models.video)
         workers = [worker for worker in await service.workers() if served.spec.id in worker.models]
         return Metadata(nproc_per_node=len(workers), model_cls=served.spec.id, model_path=served.name)
 

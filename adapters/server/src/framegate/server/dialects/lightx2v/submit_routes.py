@@ -114,7 +114,7 @@ def submit_routes(tasks: Tasks) -> list[HTTPRouteHandler]:
         del poll_interval_seconds
         fields = await read_json(request, ImageFields, refused)
         job = await tasks.submit_image(request, fields, await tasks.json_media(fields))
-        job = await wait_for_job(request, tasks.service, job, timeout_seconds)
+        job = await wait_for_job(request, tasks.services.jobs, job, timeout_seconds)
         return await _send_image(request, tasks, job)
 
     return [submit_video, submit_video_alias, submit_video_form, submit_image, submit_image_form, image_sync]
@@ -128,4 +128,6 @@ async def _send_image(request: HTTPRequest, tasks: Tasks, job: Job) -> ASGIApp:
         raise JobCancelled("Task cancelled by user")
     if not job.artifacts:
         raise GenerationFailed(job.error.message if job.error else "Task failed")
-    return await send_artifact(request, tasks.service, job.artifacts[0], name=saved_as(job), inline=True)
+    return await send_artifact(
+        request, tasks.services.results, job.artifacts[0], name=saved_as(job), inline=True
+    )

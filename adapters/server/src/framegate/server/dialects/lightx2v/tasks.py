@@ -6,12 +6,14 @@ import structlog
 from litestar.datastructures import UploadFile
 from litestar.types import Scope
 from msgspec import Struct, UnsetType
+from msgspec.structs import replace
 
 from framegate.core.errors import JobNotFound
 from framegate.core.jobs import Job, JobState
 from framegate.core.ports import BytesSource, MediaSource
-from framegate.core.service import Client, JobService, Submission
+from framegate.core.submission import Client, Submission
 from framegate.core.types import GenerationRequest, Task
+from framegate.core.wiring import CoreServices
 from framegate.server.auth.keys import client_of
 from framegate.server.dialects.lightx2v.convert import (
     RESULT_NAME,
@@ -47,7 +49,7 @@ class Tasks:
 
     def __init__(
         self,
-        service: JobService,
+        services: CoreServices,
         *,
         dialect: str,
         models: Models,
@@ -55,7 +57,7 @@ class Tasks:
         inputs: InputFolder,
         max_input: int,
     ) -> None:
-        self.service = service
+        self.services = services
         self.models = models
         self._dialect = dialect
         self._vocabulary: Setting = vocabulary
@@ -76,36 +78,32 @@ class Tasks:
         elif "video" in media:
             task = Task.VIDEO_TO_VIDEO
         vocabulary = self._speaks(request.scope, server_path=server_path)
-        wanted = video_request(self.models.video, fields, vocabulary, task)
-        return await self._submit(request, fields, wanted, media, vocabulary)
+        wanted = replace(video_request(self.models.video, fields, vocabulary, task), **media)
+        return await self._submit(request, fields, wanted, vocabulary)
 
     async def submit_image(
         self, request: HTTPRequest, fields: ImageFields | ImageForm, media: Mapping[str, MediaSource]
     ) -> Job:
         task = Task.IMAGE_TO_IMAGE if "image" in media else Task.TEXT_TO_IMAGE
-        wanted = image_request(self.models.image, fields, task)
+        wanted = replace(image_request(self.models.image, fields, task), **media)
         # The document knows no images: whoever makes one speaks the real server's words.
-        return await self._submit(
-            request, fields, wanted, media, self._speaks(request.scope, server_path=True)
-        )
+        return await self._submit(request, fields, wanted, self._speaks(request.scope, server_path=True))
 
     async def _submit(
         self,
         request: HTTPRequest,
         fields: VideoFields | VideoForm | ImageFields | ImageForm,
-        wanted: GenerationRequest,
-        media: Mapping[str, MediaSource],
+        wanted: GenerationRequest[MediaSource],
         vocabulary: Vocabulary,
     ) -> Job:
         labels = {VOCABULARY: vocabulary.value}
         if fields.save_result_path:
             labels[RESULT_NAME] = result_name(fields.save_result_path, wanted.task.output)
-        job = await self.service.submit(
+        job = await self.services.jobs.submit(
             Submission(
                 dialect=self._dialect,
                 request=wanted,
                 client=client_of(request.scope),
-                media=media,
                 job_id="" if isinstance(fields.task_id, UnsetType) else fields.task_id,
                 request_id=request_id_of(request.scope),
                 labels=labels,
@@ -142,18 +140,18 @@ class Tasks:
         JobNotFound: there is none, or it is another client's or another dialect's.
         """
         structlog.contextvars.bind_contextvars(job_id=task_id)
-        job = await self.service.get(task_id, client.name)
+        job = await self.services.jobs.get(task_id, client.name)
         if job.dialect != self._dialect:
             raise JobNotFound(f"There is no task {task_id[:100]!r}.")
         return job
 
     async def all(self, client: Client) -> list[Job]:
         """Newest first."""
-        jobs = await self.service.list(owner=client.name, limit=MAX_LISTED)
+        jobs = await self.services.jobs.list(owner=client.name, limit=MAX_LISTED)
         return [job for job in jobs if job.dialect == self._dialect]
 
     async def active(self, client: Client) -> list[Job]:
-        jobs = await self.service.list(owner=client.name, states=ACTIVE, limit=MAX_LISTED)
+        jobs = await self.services.jobs.list(owner=client.name, states=ACTIVE, limit=MAX_LISTED)
         return [job for job in jobs if job.dialect == self._dialect]
 
     async def running_ids(self, client: Client) -> list[str]:
@@ -167,13 +165,13 @@ class Tasks:
             return False
         if job.state in (JobState.SUCCEEDED, JobState.FAILED):
             return False
-        job = await self.service.cancel(job.id, client.name)
+        job = await self.services.jobs.cancel(job.id, client.name)
         return state_of(job) == JobState.CANCELLED
 
     async def stop_all(self, client: Client) -> None:
         while jobs := [job for job in await self.active(client) if not job.cancel_requested]:
             for job in jobs:
-                await self.service.cancel(job.id, client.name)
+                await self.services.jobs.cancel(job.id, client.name)
 
     async def find_download(self, client: Client, path: str, output_root: str) -> Job | None:
         """The finished job that a download path names.
@@ -182,7 +180,7 @@ class Tasks:
             Forbidden: the path leads out of the output folder.
         """
         for name in download_names(path, output_root):
-            job = await self.service.find_result_name(client.name, name)
+            job = await self.services.jobs.find_by_lookup_label(client.name, name)
             if job is None and (task_id := named_job(name)):
                 job = await self._or_none(client, task_id)
                 if job is not None and not name.endswith(suffix_of(job_kind(job))):

@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from framegate.core.errors import InvalidRequest, ModelNotFound
 from framegate.core.jobs import Job
-from framegate.core.service import Submission
+from framegate.core.submission import Submission
 from framegate.server.auth.keys import client_of
 from framegate.server.dialect import PUBLIC, Dialect, DialectContext, SharedRoute
 from framegate.server.dialects.openai.chat.answers import answer
@@ -39,22 +39,21 @@ class Options(Struct, frozen=True, forbid_unknown_fields=True):
 def create(context: DialectContext) -> Dialect:
     options = context.parse_options(Options)
     files = ResultFiles(context)
-    service = context.service
+    service = context.services.jobs
 
     async def speak(request: HTTPRequest, body: ChatRequest) -> Response[Any]:
         try:
-            served = service.model(body.model)
+            served = service.registry.resolve(body.model)
         except ModelNotFound as error:
             raise ModelNotFound(f"The model {body.model[:100]!r} does not exist.", param="model") from error
         question = question_of(body)
-        wanted, media = generation(served, question, body.seed)
+        wanted = generation(served, question, body.seed)
         try:
             job = await service.submit(
                 Submission(
                     dialect=context.name,
                     request=wanted,
                     client=client_of(request.scope),
-                    media=media,
                     request_id=request_id_of(request.scope),
                     require_worker=True,
                 )
@@ -71,7 +70,7 @@ def create(context: DialectContext) -> Dialect:
         events = job_events(
             service,
             job,
-            opening=["The image was received.\n"] if media else [],
+            opening=["The image was received.\n"] if wanted.image else [],
             content=content,
             on_disconnect=options.on_disconnect,
         )

@@ -26,7 +26,7 @@ class Options(Struct, frozen=True, forbid_unknown_fields=True):
 def create(context: DialectContext) -> Dialect:
     options = context.parse_options(Options)
     studio = Studio(
-        context.service,
+        context.services,
         dialect=context.name,
         model=options.model,
         max_input=context.max_input,

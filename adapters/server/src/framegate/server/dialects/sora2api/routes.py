@@ -35,7 +35,7 @@ def create(context: DialectContext) -> Dialect:
     ConfigError: ``models`` names one that there is not.
     """
     options = context.parse_options(Options)
-    if unknown := [name for name in options.models if name not in context.service.registry.names]:
+    if unknown := [name for name in options.models if name not in context.services.jobs.registry.names]:
         raise ConfigError(f"dialects.{context.name}.models: there is no model {unknown[0]!r}.")
 
     def claims(served: ServedModel) -> bool:
@@ -43,7 +43,7 @@ def create(context: DialectContext) -> Dialect:
 
     files = ResultFiles(context)
     studio = Studio(
-        context.service,
+        context.services,
         dialect=context.name,
         files=files,
         claims=claims,
@@ -60,8 +60,8 @@ def create(context: DialectContext) -> Dialect:
         return await studio.make(request, parsed, stream=stream)
 
     return Dialect(
-        handlers=[*feature_routes(studio), *task_routes(context.service, context.name, studio, files)],
-        shared_routes=[SharedRoute(chat_routes, ChatHandler(context.service, speak, claims))],
+        handlers=[*feature_routes(studio), *task_routes(context.services.jobs, context.name, studio, files)],
+        shared_routes=[SharedRoute(chat_routes, ChatHandler(context.services.jobs, speak, claims))],
         error_response=error_response,
         path_prefixes=("/v1",),
         error_body=ErrorBody,

@@ -7,11 +7,12 @@ import structlog
 from litestar import Response
 
 from framegate.core.characters import Character
-from framegate.core.errors import InvalidRequest, ModelNotFound, NoWorker, PlanRequired
+from framegate.core.errors import InvalidRequest, ModelNotFound, NotFound, NoWorker, PlanRequired
 from framegate.core.jobs import Job
 from framegate.core.registry import ServedModel
-from framegate.core.service import JobService, Submission
+from framegate.core.submission import Submission
 from framegate.core.types import GenerationRequest, MediaKind, Task
+from framegate.core.wiring import CoreServices
 from framegate.server.auth.keys import client_of
 from framegate.server.dialects.openai.chat.answers import Events, Progress, Result, answer
 from framegate.server.dialects.openai.chat.job_events import BEGINS, OnDisconnect, job_events
@@ -31,14 +32,14 @@ class Studio:
 
     def __init__(
         self,
-        service: JobService,
+        services: CoreServices,
         *,
         dialect: str,
         files: ResultFiles,
         claims: Callable[[ServedModel], bool],
         on_disconnect: OnDisconnect,
     ) -> None:
-        self._service = service
+        self._services = services
         self._dialect = dialect
         self._files = files
         self._claims = claims
@@ -48,7 +49,7 @@ class Studio:
         """Raises:
         InvalidRequest: this dialect has no such model.
         """
-        served = self._service.registry.names.get(name)
+        served = self._services.jobs.registry.names.get(name)
         if served is None or not self._claims(served):
             raise _invalid_model(name)
         return served
@@ -58,7 +59,7 @@ class Studio:
         InvalidRequest: there is no such model, or it makes something else.
         """
         try:
-            served = self._service.model(name)
+            served = self._services.jobs.registry.resolve(name)
         except ModelNotFound:
             raise _invalid_model(name) from None
         if not served.makes(kind):
@@ -81,12 +82,12 @@ class Studio:
                 job = await self._submit(request, parsed, prompt, served, character)
             finally:
                 # The job has its own copy of the picture.
-                await self._service.delete_character(character.username)
+                await self._services.characters.delete(character.username)
         if async_mode:
             message = f"The task was accepted; ask GET /v1/tasks/{task_id(job)} for its result."
             return Response(Accepted(task_id=task_id(job), task_type=parsed.task_type, message=message))
         events = job_events(
-            self._service,
+            self._services.jobs,
             job,
             opening=_opening(parsed, prompt, character),
             content=lambda done: content_of(done, self.links(request, done)),
@@ -109,7 +110,7 @@ class Studio:
         """
         for field in ("prompt", "image", "video", "remix_target_id"):
             require(getattr(parsed, field), field)
-        prompt = read_prompt(parsed.prompt, self._service.styles, shots=parsed.kind == MediaKind.VIDEO)
+        prompt = read_prompt(parsed.prompt, self._services.jobs.styles, shots=parsed.kind == MediaKind.VIDEO)
         require(prompt.text, "prompt")
         if parsed.needs_storyboard and not prompt.storyboard:
             raise InvalidRequest(
@@ -122,8 +123,12 @@ class Studio:
     ) -> Character:
         require(video, "video")
         start, end = parse_timestamps(timestamps)
-        creation = self._service.create_character(
-            media_source(video), start=start, end=end, client=client_of(request.scope), temporary=temporary
+        creation = self._services.characters.create(
+            media_source(video),
+            start=start,
+            end=end,
+            owner=client_of(request.scope).name,
+            temporary=temporary,
         )
         try:
             return await while_connected(request.receive, creation)
@@ -153,16 +158,16 @@ class Studio:
                 seed=parsed.seed,
                 style=(parsed.style or "").lower() or prompt.style or None,
                 storyboard=prompt.storyboard,
+                image=media_source(parsed.image) if parsed.image else None,
             ),
             client=client_of(request.scope),
-            media={"image": media_source(parsed.image)} if parsed.image else {},
             request_id=request_id_of(request.scope),
             remix_of=find_share_id(remix) or remix if remix else "",
             characters=(*((character.username,) if character else ()), *prompt.mentions),
             require_worker=True,
         )
         try:
-            job = await self._service.submit(submission)
+            job = await self._services.jobs.submit(submission)
         except NoWorker as error:
             raise NoWorker(
                 f"No available tokens for {parsed.kind} generation. {error.message}",
@@ -172,6 +177,9 @@ class Studio:
             refusal = PlanRequired(f"No available Pro tokens. {error.message}", plan=error.plan)
             refusal.param = None
             raise refusal from error
+        except NotFound as error:
+            error.param = "remix_target_id" if error.param == "remix_of" else error.param
+            raise
         structlog.contextvars.bind_contextvars(job_id=job.id)
         return job
 

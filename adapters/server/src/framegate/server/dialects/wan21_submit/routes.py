@@ -12,10 +12,11 @@ from msgspec import Struct
 
 from framegate.core.errors import InvalidRequest, JobNotFound, ModelNotFound
 from framegate.core.jobs import Job, JobState
-from framegate.core.service import JobService, Submission
+from framegate.core.service import JobService
+from framegate.core.submission import Submission
 from framegate.server.auth.keys import client_of
 from framegate.server.dialect import AT_ROOT, PUBLIC, Dialect, DialectContext
-from framegate.server.dialects.wan21_submit.convert import answer, generation, media, status_of
+from framegate.server.dialects.wan21_submit.convert import answer, generation, status_of
 from framegate.server.dialects.wan21_submit.errors import error_response
 from framegate.server.dialects.wan21_submit.schemas import (
     Cancelled,
@@ -52,7 +53,7 @@ class Options(Struct, frozen=True, forbid_unknown_fields=True):
 def create(context: DialectContext) -> Dialect:
     options = context.parse_options(Options)
     files = ResultFiles(context, at_root=True)
-    service = context.service
+    service = context.services.jobs
     return Dialect(
         handlers=[
             _submit_route(service, context.name, options.model),
@@ -75,14 +76,13 @@ def _submit_route(service: JobService, dialect: str, model: str) -> HTTPRouteHan
     async def submit_request(request: HTTPRequest) -> RequestId:
         body = await read_json(request, SubmitRequest)
         try:
-            served = service.model(body.model or model)
+            served = service.registry.resolve(body.model or model)
         except ModelNotFound as error:
             raise InvalidRequest(f"model: {error.message}", param="model") from None
         submission = Submission(
             dialect=dialect,
             request=generation(served, body),
             client=client_of(request.scope),
-            media=media(body),
             request_id=request_id_of(request.scope),
         )
         # The picture's fetching takes a while; nobody could ask for the job of a client that has gone.

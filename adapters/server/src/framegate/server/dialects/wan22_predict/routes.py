@@ -14,10 +14,12 @@ from msgspec import Meta, Struct
 
 from framegate.core.errors import GenerationFailed, InvalidRequest, JobCancelled
 from framegate.core.jobs import Job, JobState
-from framegate.core.service import JobService, Submission
+from framegate.core.results import ResultAccess
+from framegate.core.submission import Submission
+from framegate.core.wiring import CoreServices
 from framegate.server.auth.keys import client_of
 from framegate.server.dialect import PUBLIC, Dialect, DialectContext
-from framegate.server.dialects.wan22_predict.convert import details, generation, media, rules
+from framegate.server.dialects.wan22_predict.convert import details, generation, rules
 from framegate.server.dialects.wan22_predict.schemas import ErrorBody, ErrorItem, Prediction, PredictRequest
 from framegate.server.errors.error_info import ErrorInfo
 from framegate.server.request_log import request_id_of
@@ -50,7 +52,7 @@ class Options(Struct, frozen=True, forbid_unknown_fields=True):
 def create(context: DialectContext) -> Dialect:
     options = context.parse_options(Options)
     return Dialect(
-        handlers=[_predict_route(context.service, context.name, options), *_page_routes(context.prefix)],
+        handlers=[_predict_route(context.services, context.name, options), *_page_routes(context.prefix)],
         error_response=error_response,
         path_prefixes=("/predict", "/predict-page"),
         error_body=ErrorBody,
@@ -74,7 +76,7 @@ def error_response(request: HTTPRequest, error_info: ErrorInfo) -> Response[Any]
     return Response(ErrorBody(error_info.message, items), status_code=status)
 
 
-def _predict_route(service: JobService, dialect: str, options: Options) -> HTTPRouteHandler:
+def _predict_route(services: CoreServices, dialect: str, options: Options) -> HTTPRouteHandler:
     @post(
         "/predict",
         status_code=200,
@@ -83,23 +85,22 @@ def _predict_route(service: JobService, dialect: str, options: Options) -> HTTPR
     )
     async def predict(request: HTTPRequest) -> Prediction:
         body = await read_json(request, PredictRequest, rules)
-        job = await service.submit(
+        job = await services.jobs.submit(
             Submission(
                 dialect=dialect,
                 request=generation(options.model, body),
                 client=client_of(request.scope),
-                media=media(body),
                 request_id=request_id_of(request.scope),
             )
         )
         structlog.contextvars.bind_contextvars(job_id=job.id)
-        job = await wait_for_job(request, service, job, options.timeout)
-        return Prediction(await _video(service, job), details(job))
+        job = await wait_for_job(request, services.jobs, job, options.timeout)
+        return Prediction(await _video(services.results, job), details(job))
 
     return predict
 
 
-async def _video(service: JobService, job: Job) -> str:
+async def _video(results: ResultAccess, job: Job) -> str:
     """Raises:
     JobCancelled, GenerationFailed: there is no video.
     """
@@ -107,7 +108,7 @@ async def _video(service: JobService, job: Job) -> str:
         raise JobCancelled
     if not job.artifacts:
         raise GenerationFailed(job.error.message if job.error else "The generation failed.")
-    path = await service.result_path(job.artifacts[0])
+    path = await results.path(job.artifacts[0])
     return await asyncio.to_thread(_encoded, path)
 
 

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from framegate.core.errors import InvalidRequest
+from framegate.core.ports import MediaSource
 from framegate.core.registry import ServedModel
 from framegate.core.types import GenerationRequest, MediaKind, Task
 from framegate.server.dialects.openai.images.schemas import (
@@ -39,7 +40,7 @@ def rules(values: Mapping[str, Any]) -> Iterable[FieldError]:
         yield FieldError(("output_compression",), "value_error", message, compression)
 
 
-def generation(served: ServedModel, fields: PictureFields) -> GenerationRequest:
+def generation(served: ServedModel, fields: PictureFields) -> GenerationRequest[MediaSource]:
     """The pictures that are asked for; their media are not in it yet.
 
     Raises:

@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from framegate.core.errors import GenerationFailed, JobCancelled
 from framegate.core.jobs import Job, JobState
-from framegate.core.service import JobService
+from framegate.core.wiring import CoreServices
 from framegate.media.images.reencode import reencoded
 from framegate.server.dialects.openai.errors import error_body, in_openai_terms
 from framegate.server.dialects.openai.images.files import PictureFiles, encoding_of
@@ -53,7 +53,7 @@ def require_pictures(job: Job) -> None:
 
 
 async def events(
-    service: JobService, files: PictureFiles, job: Job, *, call: Call, quality: Quality
+    services: CoreServices, files: PictureFiles, job: Job, *, call: Call, quality: Quality
 ) -> AsyncGenerator[Event, None]:
     """The job is cancelled if nobody listens any more.
 
@@ -64,10 +64,10 @@ async def events(
     size = f"{shot.width}x{shot.height}"
     done, shown = job, 0
     try:
-        async with aclosing(service.watch(job.id)) as states:
+        async with aclosing(services.jobs.watch(job.id)) as states:
             async for now in states:
                 done = now
-                while path := await service.partial_image_path(job, shown):
+                while path := await services.results.partial_image_path(job, shown):
                     try:
                         data = await asyncio.to_thread(reencoded, path, encoding.format, encoding.compression)
                     except FileNotFoundError:  # its worker has just died
@@ -84,7 +84,7 @@ async def events(
                     shown += 1
     finally:
         if not done.state.finished:
-            await asyncio.shield(cancel_job(service, job))
+            await asyncio.shield(cancel_job(services.jobs, job))
     require_pictures(done)
     for artifact in done.artifacts:
         yield CompletedEvent(

@@ -11,7 +11,6 @@ from litestar.exceptions import NotFoundException
 from msgspec import Struct
 
 from framegate.core.jobs import Job
-from framegate.core.service import JobService
 from framegate.core.types import Artifact, MediaKind
 from framegate.media.images.reencode import reencoded
 from framegate.server.dialect import DialectContext
@@ -44,7 +43,7 @@ class PictureFiles:
     """The links hold the job's id, which was drawn at random: whoever was given one needs no key."""
 
     def __init__(self, context: DialectContext) -> None:
-        self._service: JobService = context.service
+        self._services = context.services
         self._dialect = context.name
         self._base = context.public_url
         self._prefix = context.prefix
@@ -68,7 +67,7 @@ class PictureFiles:
         match = _NAME.fullmatch(name)
         if match is None:
             raise NotFoundException
-        job = await self._service.get(match["job"])
+        job = await self._services.jobs.get(match["job"])
         number = int(match["number"])
         if (
             job.dialect != self._dialect
@@ -81,6 +80,6 @@ class PictureFiles:
         return Response(data, media_type=f"image/{match['format']}", headers=_HEADERS)
 
     async def _data(self, job: Job, artifact: Artifact) -> bytes:
-        path = await self._service.result_path(artifact)
+        path = await self._services.results.path(artifact)
         encoding = encoding_of(job.labels)
         return await asyncio.to_thread(reencoded, path, encoding.format, encoding.compression)

@@ -36,7 +36,7 @@ _GENERATE: Mapping[str, Any] = {
 def image_routes(context: DialectContext, *, model: str, timeout: float) -> list[HTTPRouteHandler]:
     """``model`` serves who names none; a call takes at most ``timeout`` seconds."""
     files = PictureFiles(context)
-    studio = ImageStudio(context.service, files, dialect=context.name, model=model, timeout=timeout)
+    studio = ImageStudio(context.services, files, dialect=context.name, model=model, timeout=timeout)
 
     @post(
         "/v1/images/generations",

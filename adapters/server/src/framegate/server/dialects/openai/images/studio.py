@@ -7,11 +7,13 @@ from typing import Any
 
 import structlog
 from litestar import Response
+from msgspec.structs import replace
 
 from framegate.core.errors import InvalidMedia, InvalidRequest, ModelNotFound
 from framegate.core.jobs import Job
 from framegate.core.ports import BytesSource, MediaSource
-from framegate.core.service import JobService, Submission
+from framegate.core.submission import Submission
+from framegate.core.wiring import CoreServices
 from framegate.media.images.collage import make_collage
 from framegate.media.images.masks import mask_of
 from framegate.server.auth.keys import client_of
@@ -33,9 +35,9 @@ class ImageStudio:
     """``model`` serves who names none; a call takes at most ``timeout`` seconds."""
 
     def __init__(
-        self, service: JobService, files: PictureFiles, *, dialect: str, model: str, timeout: float
+        self, services: CoreServices, files: PictureFiles, *, dialect: str, model: str, timeout: float
     ) -> None:
-        self._service = service
+        self._services = services
         self._files = files
         self._dialect = dialect
         self._model = model
@@ -49,9 +51,9 @@ class ImageStudio:
         media = await self._media(uploads) if uploads else {}
         job = await self._submit(request, fields, media)
         if isinstance(fields, PromptFields) and fields.stream:
-            told = events(self._service, self._files, job, call=call, quality=fields.quality or "auto")
+            told = events(self._services, self._files, job, call=call, quality=fields.quality or "auto")
             return EventStream(frames(told))
-        done = await wait_for_job(request, self._service, job, self._timeout)
+        done = await wait_for_job(request, self._services.jobs, job, self._timeout)
         require_pictures(done)
         return Response(await self._answer(request, fields, done), status_code=200)
 
@@ -76,7 +78,7 @@ class ImageStudio:
     ) -> Job:
         name = fields.model or self._model
         try:
-            served = self._service.model(name)
+            served = self._services.jobs.registry.resolve(name)
         except ModelNotFound as error:
             raise ModelNotFound(f"The model {name[:100]!r} does not exist.", param="model") from error
         encoding = Encoding(
@@ -84,12 +86,11 @@ class ImageStudio:
             100 if fields.output_compression is None else fields.output_compression,
         )
         try:
-            job = await self._service.submit(
+            job = await self._services.jobs.submit(
                 Submission(
                     dialect=self._dialect,
-                    request=generation(served, fields),
+                    request=replace(generation(served, fields), **media),
                     client=client_of(request.scope),
-                    media=media,
                     request_id=request_id_of(request.scope),
                     labels=encoding.labels(),
                     require_worker=True,

@@ -27,11 +27,11 @@ def character_routes(studio: Studio) -> list[HTTPRouteHandler]:
     )
     async def create_character(request: HTTPRequest) -> CharacterObject:
         fields, files = await read_form(request, CharacterFields, _FILES)
-        creation = studio.service.create_character(
+        creation = studio.services.characters.create(
             BytesSource(await studio.upload(files["video"], "video")),
             start=0.0,
             end=_LOOKED_AT,
-            client=client_of(request.scope),
+            owner=client_of(request.scope).name,
             display_name=fields.name,
         )
         try:
@@ -43,7 +43,7 @@ def character_routes(studio: Studio) -> list[HTTPRouteHandler]:
     @get("/v1/videos/characters/{character_id:str}", summary="A character")
     async def get_character(request: HTTPRequest, character_id: FromPath[str]) -> CharacterObject:
         try:
-            character = await studio.service.get_character(character_id, client_of(request.scope).name)
+            character = await studio.services.characters.get(character_id, client_of(request.scope).name)
         except NotFound as error:
             error.param = "character_id"
             raise

@@ -7,6 +7,7 @@ from typing import Any
 from framegate.core.characters import Character
 from framegate.core.errors import InvalidRequest
 from framegate.core.jobs import Job, JobState
+from framegate.core.ports import MediaSource
 from framegate.core.types import GenerationRequest, Task
 from framegate.server.dialects.openai.videos.schemas import (
     CharacterObject,
@@ -63,7 +64,9 @@ def mentions(prompt: str) -> tuple[str, ...]:
     return tuple(names)[:MOST_MENTIONS]
 
 
-def generation(fields: MakingFields, model: str, task: Task = Task.TEXT_TO_VIDEO) -> GenerationRequest:
+def generation(
+    fields: MakingFields, model: str, task: Task = Task.TEXT_TO_VIDEO
+) -> GenerationRequest[MediaSource]:
     """The video that is asked for; its media are not in it yet."""
     width = height = seconds = fps = None
     if isinstance(fields, ShapeFields):

@@ -15,8 +15,9 @@ from msgspec.structs import replace
 from framegate.core.errors import InvalidRequest, JobNotFound, NotFound
 from framegate.core.jobs import Job, JobState
 from framegate.core.ports import Base64Source, BytesSource, MediaSource, UrlSource
-from framegate.core.service import JobService, Submission
+from framegate.core.submission import Submission
 from framegate.core.types import MediaKind, Task
+from framegate.core.wiring import CoreServices
 from framegate.media.file_type import kind_of
 from framegate.server.auth.keys import client_of
 from framegate.server.dialects.openai.videos.convert import (
@@ -60,9 +61,9 @@ class Studio:
     """``model`` serves who names none; ``retention`` is how many seconds results are kept."""
 
     def __init__(
-        self, service: JobService, *, dialect: str, model: str, max_input: int, retention: float
+        self, services: CoreServices, *, dialect: str, model: str, max_input: int, retention: float
     ) -> None:
-        self.service = service
+        self.services = services
         self._dialect = dialect
         self._model = model
         self._max_input = max_input
@@ -76,15 +77,15 @@ class Studio:
         address = picture_address(fields, uploaded=data is not None)
         where = "input_reference"
         if data is not None and kind_of(data) == MediaKind.VIDEO:
-            submission = replace(submission, remix_video=BytesSource(data))
+            submission = replace(
+                submission, request=replace(wanted, video=BytesSource(data)), remixes_video=True
+            )
         elif data is not None or address is not None:
             source: MediaSource = BytesSource(data or b"")
             if address is not None:
                 text, where = address
                 source = Base64Source(text) if text[:5].lower() == "data:" else UrlSource(text)
-            submission = replace(
-                submission, request=replace(wanted, task=Task.IMAGE_TO_VIDEO), media={"image": source}
-            )
+            submission = replace(submission, request=replace(wanted, task=Task.IMAGE_TO_VIDEO, image=source))
         else:
             submission = replace(submission, characters=await self._characters(request, fields))
         return await self._submit(request, asked, submission, source_field=where)
@@ -116,7 +117,7 @@ class Studio:
         structlog.contextvars.bind_contextvars(job_id=video_id[:100])
         missing = JobNotFound(f"There is no video {video_id[:100]!r}.", param="video_id")
         try:
-            job = await self.service.get(video_id, client_of(request.scope).name)
+            job = await self.services.jobs.get(video_id, client_of(request.scope).name)
         except JobNotFound:
             raise missing from None
         if job.dialect != self._dialect or job.collection != COLLECTION:
@@ -128,7 +129,7 @@ class Studio:
 
     async def answer(self, job: Job) -> Response[Video]:
         """The video as it is, with when to ask again."""
-        position = await self.service.queue_position(job) if job.state == JobState.QUEUED else None
+        position = await self.services.jobs.queue_position(job) if job.state == JobState.QUEUED else None
         pause = poll_after_ms(job, position=position, now=time.time())
         headers = {} if pause is None else {"openai-poll-after-ms": str(pause)}
         return Response(self.shown(job), status_code=200, headers=headers)
@@ -157,11 +158,12 @@ class Studio:
             raise InvalidRequest("Give video as a file, or as the id of a completed video.", param="video")
         source = await self._finished(request, video_id, "video.id") if video_id else None
         model = asked.fields.model or (source.model if source else self._model)
+        wanted = generation(asked.fields, model)
         submission = Submission(
             dialect=self._dialect,
-            request=generation(asked.fields, model),
+            request=wanted if data is None else replace(wanted, video=BytesSource(data)),
             remix_of=source.share_id if source else "",
-            remix_video=None if data is None else BytesSource(data),
+            remixes_video=data is not None,
             inherit_source_settings=True,
         )
         return await self._submit(request, asked, submission, source_field="video.id" if source else "video")
@@ -190,7 +192,7 @@ class Studio:
             raise InvalidRequest("At most one character can be in a video here.", param="characters")
         for name in named:
             try:
-                await self.service.get_character(name, client_of(request.scope).name)
+                await self.services.characters.get(name, client_of(request.scope).name)
             except NotFound as error:
                 error.param = "characters"
                 raise
@@ -200,7 +202,7 @@ class Studio:
         self, request: HTTPRequest, asked: GenerationCommand, submission: Submission, *, source_field: str
     ) -> Response[Video]:
         """``source_field`` is where the request has its input."""
-        served = self.service.model(submission.request.model)
+        served = self.services.jobs.registry.resolve(submission.request.model)
         if not served.makes(MediaKind.VIDEO):
             raise InvalidRequest(f"The model {served.name} does not make videos.", param="model")
         digest = await asyncio.to_thread(fingerprint, asked.call, asked.fields, asked.uploads)
@@ -214,7 +216,7 @@ class Studio:
             webhook_url=asked.fields.webhook_url or "",
         )
         try:
-            job = await self.service.submit(submission)
+            job = await self.services.jobs.submit(submission)
         except (InvalidRequest, NotFound) as error:
             error.param = _field(error.param, source_field)
             raise
@@ -230,6 +232,6 @@ def _field(param: str | None, source_field: str) -> str | None:
         "height": "size",
         "image": source_field,
         "video": source_field,
-        "remix_target_id": source_field,
+        "remix_of": source_field,
     }
     return names.get(param or "", param)

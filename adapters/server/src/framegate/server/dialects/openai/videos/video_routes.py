@@ -25,7 +25,7 @@ def video_routes(studio: Studio) -> list[HTTPRouteHandler]:
         order: FromQuery[Literal["asc", "desc"]] = "desc",
     ) -> VideoList:
         try:
-            page = await studio.service.page(
+            page = await studio.services.jobs.page(
                 COLLECTION,
                 owner=client_of(request.scope).name,
                 after=after,
@@ -49,7 +49,7 @@ def video_routes(studio: Studio) -> list[HTTPRouteHandler]:
     @delete("/v1/videos/{video_id:str}", status_code=200, summary="Remove a video, or what is being made")
     async def delete_video(request: HTTPRequest, video_id: FromPath[str]) -> VideoDeleted:
         job = await studio.find(request, video_id)
-        await studio.service.delete(job.id, client_of(request.scope).name)
+        await studio.services.jobs.delete(job.id, client_of(request.scope).name)
         return VideoDeleted(id=job.id)
 
     @route(
@@ -62,6 +62,6 @@ def video_routes(studio: Studio) -> list[HTTPRouteHandler]:
         request: HTTPRequest, video_id: FromPath[str], variant: FromQuery[Kind] = "video"
     ) -> ASGIApp:
         job = await studio.find(request, video_id)
-        return await send_content(request, studio.service, job, variant)
+        return await send_content(request, studio.services.results, job, variant)
 
     return [list_videos, retrieve_video, delete_video, video_content]
