@@ -16,13 +16,12 @@ def list_folder(folder: Path) -> Iterator[tuple[Path, os.stat_result]]:
     A folder that does not exist has no entries.
     """
     try:
-        names = os.listdir(folder)
+        paths = list(folder.iterdir())
     except OSError as error:
         if error.errno in _VANISHED:
             return
         raise
-    for name in names:
-        path = folder / name
+    for path in paths:
         try:
             status = path.stat()
         except OSError as error:
