@@ -14,6 +14,7 @@ from redis import Redis
 from framegate.core.errors import ConfigError
 from framegate.core.options import decode_value
 from framegate.core.settings import EMBEDDED_QUEUE, Settings
+from framegate.core.validation import ViolationKind, parse_violation
 
 ENV_PREFIX = "FRAMEGATE_"
 DEFAULT_FILE = Path("framegate.toml")
@@ -124,18 +125,19 @@ def _convert(tree: dict[str, Any]) -> Settings:
 
 def _explain(error: msgspec.ValidationError, tree: dict[str, Any]) -> tuple[_Path, str]:
     """Where in the config it went wrong, and why; with the value unless it may be a secret."""
-    message, _, where = str(error).partition(" - at `$")
+    violation = parse_violation(str(error))
     path: _Path = []
-    for name, index in re.findall(r"\.([^.\[`]+)|\[(\d+|\.\.\.)\]", where):
-        # For msgspec a table's free names are all [...].
-        path.append(name or (_refused_name(_shape(tree), path) if index == "..." else int(index)))
+    for step in violation.path:
+        path.append(_refused_name(_shape(tree), path) if step is ... else step)
     if path[:2] == ["dialects", "options"]:
         del path[1]
-    if unknown := re.search(r"unknown field `([^`]*)`", message):
-        return [*path, unknown[1]], "there is no such setting"
-    if missing := re.search(r"missing required field `([^`]+)`", message):
-        return path, f"the key {missing[1]} is missing"
-    message = message.replace(" | null", "").replace("`object`", "a table")
+    match violation.kind:
+        case ViolationKind.UNKNOWN_FIELD:
+            return [*path, violation.field], "there is no such setting"
+        case ViolationKind.MISSING_FIELD:
+            return path, f"the key {violation.field} is missing"
+        case _:
+            message = violation.message.replace(" | null", "").replace("`object`", "a table")
     value = _at(tree, path)
     if path[0] not in _SECRETIVE and isinstance(value, str | int | float):
         shown = _PASSWORD.sub("//…@", json.dumps(value, ensure_ascii=False))

@@ -4,7 +4,6 @@ msgspec stops at the first error. Only a request that failed pays for the full l
 again without a type, and every field is held against its own type.
 """
 
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
@@ -13,6 +12,7 @@ from msgspec import UNSET, Struct, inspect
 from msgspec.structs import FieldInfo, fields
 
 from framegate.core.errors import InvalidRequest
+from framegate.core.validation import Violation, ViolationKind, parse_violation
 
 MAX_INPUT = 200
 MAX_ITEMS = 20
@@ -118,19 +118,17 @@ def _field_error(name: str, info: FieldInfo, given: Mapping[str, Any], strict: b
 
 def parameter_error(name: str, source: str, message: str, annotation: Any = Any) -> FieldError:
     """For what Litestar says of a parameter of type ``annotation`` in the path, the query or a header."""
-    kind, text = _worded(message, "", _choices(annotation, ()))
+    kind, text = _worded(parse_violation(message), "", _choices(annotation, ()))
     return FieldError((name,), kind, text, source=source)
 
 
 def _translated(error: Exception, location: Location, value: Any, annotation: Any = Any) -> FieldError:
     """msgspec's sentence in pydantic's words; ``annotation`` is the type of the ``value`` at ``location``."""
-    steps: Location = ()
-    message, _, where = str(error).partition(" - at `$")
-    for index, attribute in re.findall(r"\[(\d+)\]|\.([^.\[`]+)", where):
-        step = int(index) if index else attribute
-        steps = (*steps, step)
+    violation = parse_violation(str(error))
+    steps: Location = tuple(step for step in violation.path if step is not ...)
+    for step in steps:
         value = _descend(value, step)
-    kind, text = _worded(message, value, _choices(annotation, steps))
+    kind, text = _worded(violation, value, _choices(annotation, steps))
     return FieldError((*location, *steps), kind, text, value if value is UNSET else shortened(value))
 
 
@@ -190,29 +188,25 @@ _NAMES = {
     "object": "object",
 }
 _PATTERNS = {r"\S": "Input should not be blank"}
-_EXPECTED = re.compile(r"Expected `(?P<wanted>[^`]+)`(?:, got `(?P<got>\w+)`)?(?P<rest>.*)", re.DOTALL)
 
 
-def _worded(message: str, value: Any, choices: Sequence[Any] = ()) -> tuple[str, str]:
-    match = _EXPECTED.fullmatch(message)
-    if match is None:
-        if message.startswith("Invalid enum value"):
+def _worded(violation: Violation, value: Any, choices: Sequence[Any] = ()) -> tuple[str, str]:
+    match violation.kind:
+        case ViolationKind.WRONG_TYPE if violation.got:
+            return _wrong_type(violation.expected.removesuffix(" | null"), value)
+        case ViolationKind.NOT_A_CHOICE:
             shown = [_shown(choice) for choice in choices] or ["one of the allowed values"]
             return "enum", f"Input should be {' or '.join(filter(None, (', '.join(shown[:-1]), shown[-1])))}"
-        return "value_error", message
-    wanted = match["wanted"].removesuffix(" | null")
-    if match["got"]:
-        return _wrong_type(wanted, value)
-    rest = match["rest"].strip()
-    if size := re.fullmatch(r"of length ([<>]=?) (\d+)", rest):
-        return _wrong_length(wanted, size[1], size[2])
-    if bound := re.fullmatch(r"([<>]=?) (\S+)", rest):
-        kind, words = _BOUNDS[bound[1]]
-        return kind, f"Input should be {words} {bound[2].removesuffix('.0')}"
-    if pattern := re.fullmatch(r"matching regex '(.*)'", rest, re.DOTALL):
-        regex = pattern[1].replace("\\\\", "\\")
-        return "string_pattern_mismatch", _PATTERNS.get(regex, f"Input should match {regex}")
-    return "value_error", message
+        case ViolationKind.WRONG_LENGTH:
+            return _wrong_length(violation.expected, violation.sign, violation.limit)
+        case ViolationKind.OUT_OF_BOUNDS:
+            kind, words = _BOUNDS[violation.sign]
+            return kind, f"Input should be {words} {violation.limit.removesuffix('.0')}"
+        case ViolationKind.PATTERN_MISMATCH:
+            regex = violation.pattern
+            return "string_pattern_mismatch", _PATTERNS.get(regex, f"Input should match {regex}")
+        case _:
+            return "value_error", violation.message
 
 
 def _wrong_type(wanted: str, value: Any) -> tuple[str, str]:

@@ -17,6 +17,7 @@ from msgspec import Struct
 from msgspec.structs import asdict, fields
 
 from framegate.core.errors import InvalidMedia
+from framegate.core.validation import parse_violation
 from framegate.server.errors.error_info import ClientGone, UnsupportedContentType
 from framegate.server.errors.field_errors import (
     FieldError,
@@ -169,7 +170,7 @@ def _takes_text(annotation: Any) -> bool:
     try:
         msgspec.convert("x", annotation)
     except msgspec.ValidationError as error:
-        return "got `str`" not in str(error)
+        return parse_violation(str(error)).got != "str"
     return True
 
 

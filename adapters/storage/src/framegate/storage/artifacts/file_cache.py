@@ -2,34 +2,39 @@
 
 import hashlib
 import time
-from contextlib import suppress
 from pathlib import Path
+
+from framegate.storage.artifacts.walking import list_folder
 
 
 class FileCache:
-    """Holds at most ``max_bytes``, but for the newest file; who was used longest ago goes first. A file that
-    is being read while it goes stays readable."""
+    """A folder of at most ``max_bytes``, not counting the newest file; the least recently used go first.
+
+    A file that is removed while it is being read stays readable for its reader.
+    """
 
     def __init__(self, folder: Path, *, max_bytes: int) -> None:
         self._folder = folder
         self._max_bytes = max_bytes
 
     def find(self, key: str) -> Path | None:
+        """Return the local copy of ``key``, or None."""
         path = self._locate(key)
         return path if path.is_file() else None
 
     def add(self, key: str, source: Path) -> Path:
-        """Move ``source`` in."""
+        """Move ``source`` into the cache as the copy of ``key``, and return its place there."""
         path = self._locate(key)
         self._make_room(source.stat().st_size)
         self._folder.mkdir(parents=True, exist_ok=True)
         return source.replace(path)
 
     def drop(self, key: str) -> None:
+        """Remove the copy of ``key`` if there is one."""
         self._locate(key).unlink(missing_ok=True)
 
     def clean_up(self, unused_for: float) -> None:
-        """Remove what nobody used for that many seconds."""
+        """Remove copies that nobody has used for ``unused_for`` seconds."""
         oldest = time.time() - unused_for
         for used_at, _, path in self._entries():
             if used_at < oldest:
@@ -45,19 +50,13 @@ class FileCache:
             surplus -= freed
 
     def _entries(self) -> list[tuple[float, int, Path]]:
-        """When each was used last, its bytes, and where it is."""
-        entries: list[tuple[float, int, Path]] = []
-        if self._folder.is_dir():
-            for path in self._folder.iterdir():
-                with suppress(FileNotFoundError):
-                    stat = path.stat()
-                    entries.append((stat.st_atime, stat.st_size, path))
-        return entries
+        """Return when each file was used last, its bytes, and where it is."""
+        return [(status.st_atime, status.st_size, path) for path, status in list_folder(self._folder)]
 
     def _locate(self, key: str) -> Path:
         return self._folder / local_name(key)
 
 
 def local_name(key: str) -> str:
-    """A file name of its own for each key."""
+    """Return the file name for the copy of ``key``: unique, with the suffix of ``key``."""
     return hashlib.sha256(key.encode()).hexdigest() + Path(key).suffix

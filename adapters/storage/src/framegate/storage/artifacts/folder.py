@@ -12,6 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from framegate.core.errors import NotFound, Unavailable
+from framegate.storage.artifacts.walking import walk
 from framegate.storage.artifacts.workdirs import clear_abandoned, fresh_folder
 
 _TRIES = 20
@@ -84,11 +85,9 @@ class FolderStore:
         return fresh_folder(self._work / name)
 
     def keys_before(self, moment: float) -> Iterator[str]:
-        for path in self._files.rglob("*"):
-            with suppress(FileNotFoundError):
-                found = path.stat()
-                if stat.S_ISREG(found.st_mode) and max(found.st_mtime, found.st_atime) < moment:
-                    yield path.relative_to(self._files).as_posix()
+        for path, status in walk(self._files):
+            if stat.S_ISREG(status.st_mode) and max(status.st_mtime, status.st_atime) < moment:
+                yield path.relative_to(self._files).as_posix()
 
     def clean_up(self, *, unused_for: float) -> None:
         clear_abandoned(self._work)

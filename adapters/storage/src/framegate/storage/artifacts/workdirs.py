@@ -2,15 +2,16 @@
 
 import shutil
 import time
-from contextlib import suppress
 from pathlib import Path
+
+from framegate.storage.artifacts.walking import list_folder, walk
 
 ABANDONED_AFTER = 24 * 3600.0
 """Seconds without a change after which whoever made a folder is dead: no step of a job takes that long."""
 
 
 def fresh_folder(path: Path) -> Path:
-    """An empty folder at ``path``, whatever was there."""
+    """Make an empty folder at ``path`` in place of whatever is there, and return it."""
     shutil.rmtree(path, ignore_errors=True)
     path.mkdir(parents=True)
     return path
@@ -18,16 +19,8 @@ def fresh_folder(path: Path) -> Path:
 
 def clear_abandoned(parent: Path) -> None:
     """Remove the folders in ``parent`` that a killed process left."""
-    if not parent.is_dir():
-        return
-    for folder in parent.iterdir():
-        if _changed_at(folder) < time.time() - ABANDONED_AFTER:
+    oldest = time.time() - ABANDONED_AFTER
+    for folder, status in list_folder(parent):
+        changed_at = max((status.st_mtime, *(inner.st_mtime for _, inner in walk(folder))))
+        if changed_at < oldest:
             shutil.rmtree(folder, ignore_errors=True)
-
-
-def _changed_at(folder: Path) -> float:
-    changed = 0.0
-    for path in (folder, *folder.rglob("*")):
-        with suppress(FileNotFoundError):
-            changed = max(changed, path.stat().st_mtime)
-    return changed

@@ -7,6 +7,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from framegate.core.errors import ConfigError
+from framegate.core.validation import parse_violation
 
 Positive = Annotated[int, Meta(ge=1)]
 Share = Annotated[float, Meta(gt=0.0, le=1.0)]
@@ -92,6 +93,5 @@ def read_options(raw: Mapping[str, Any], kind: type[Options] = Options) -> Optio
     try:
         return msgspec.convert(dict(raw), kind)
     except msgspec.ValidationError as error:
-        message, _, where = str(error).partition(" - at `$.")
-        named = f"options.{where.rstrip('`')}: " if where else "options: "
-        raise ConfigError(f"{named}{message}.") from None
+        violation = parse_violation(str(error))
+        raise ConfigError(f"options{violation.location}: {violation.message}.") from None
