@@ -31,7 +31,6 @@ class ConformedVideo:
         info = describe_video(path)
         self.path = path
         self.num_frames = max(1, round(info.duration * fps))
-        self.as_it_is = (info.width, info.height, info.fps) == (width, height, fps)
         self._size = width, height
         self._fps = fps
 
