@@ -12,7 +12,7 @@ from framegate.core.errors import GenerationFailed
 from framegate.core.jobs import Job
 from framegate.core.models import ModelSpec
 from framegate.core.types import Artifact, MediaKind, MediaRef, Shot, Task
-from framegate.media.video.audio import read_sound
+from framegate.media.video.audio import read_audio
 from framegate.media.video.encode import VideoEncoder
 from framegate.media.video.frames import read_frames
 from framegate.plugins.preview import PREVIEW
@@ -151,7 +151,7 @@ def test_sound(tmp_path: Path, backend: type[Backend], before: bool, after: bool
 
 def heard(stand: Stand, artifact: Artifact) -> list[bool] | None:
     """Is there sound in the source, and in what follows it? None: there is no track."""
-    sound = read_sound(stand.store.path(artifact.key) or Path())
+    sound = read_audio(stand.store.path(artifact.key) or Path())
     if sound is None:
         return None
     assert sound.samples.shape[1] / sound.sample_rate == pytest.approx(3.5, abs=0.05)

@@ -40,13 +40,13 @@ def moving_frames() -> Callable[..., Frames]:
 def make_clip(tmp_path: Path) -> MakeClip:
     """Encodes frames into an MP4 in the test's folder."""
 
-    def make(name: str, frames: Frames, fps: float = 24.0, sound: Audio | None = None) -> Path:
+    def make(name: str, frames: Frames, fps: float = 24.0, audio: Audio | None = None) -> Path:
         path = tmp_path / name
         height, width, _ = frames[0].shape
         with VideoEncoder(path, width=width, height=height, fps=fps) as encoder:
             for frame in frames:
                 encoder.write(frame)
-            encoder.finish(sound)
+            encoder.finish(audio)
         return path
 
     return make

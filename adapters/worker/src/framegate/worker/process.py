@@ -32,7 +32,7 @@ from framegate.worker.health_monitor import HealthMonitor
 from framegate.worker.heartbeat.client import ActiveJob, HeartbeatClient
 from framegate.worker.heartbeat.stop_signals import LEAVE_SECONDS, STOPPING
 from framegate.worker.model_cache import ModelCache
-from framegate.worker.running.context import HandBack
+from framegate.worker.running.context import JobRequeued
 from framegate.worker.running.job_runner import JobRunner
 
 log = structlog.get_logger(__name__)
@@ -158,7 +158,7 @@ class WorkerProcess:
                 active.report(0.0, f"loading {job.served_by}")
             with translate_disk_full():
                 artifacts = self._runner.run(active, self._models.get(job.served_by))
-        except HandBack:
+        except JobRequeued:
             outcome = self._reach(lambda: self._leases.hand_back(job.id, job.attempt))
         except JobCancelled:
             outcome = self._reach(lambda: self._leases.leave(job))

@@ -9,6 +9,7 @@ from PIL import Image, ImageOps
 
 from framegate.core.errors import InvalidMedia
 from framegate.media.images.decode import DecodedImage, opened, scaled
+from framegate.media.images.fitting import fit
 
 if TYPE_CHECKING:
     from framegate.core.backend import Frame
@@ -35,28 +36,23 @@ def mask_of(data: bytes) -> DecodedImage:
     return DecodedImage(buffer.getvalue(), mask.width, mask.height)
 
 
-class MaskedPicture:
-    """A picture with its mask, both as files of any size; white in the mask is made anew, black is kept."""
+class MaskedImage:
+    """An input image with its mask, files of any size: white parts are to be redrawn, black ones are kept."""
 
-    def __init__(self, picture: Path, mask: Path) -> None:
-        with Image.open(picture) as whole, Image.open(mask) as grey:
-            self._picture, self._mask = whole.convert("RGB"), grey.convert("L")
+    def __init__(self, image: Path, mask: Path) -> None:
+        with Image.open(image) as opened_image, Image.open(mask) as opened_mask:
+            self._image, self._mask = opened_image.convert("RGB"), opened_mask.convert("L")
 
-    def around(self, frame: "Frame") -> "Frame":
-        """``frame`` (uint8, height × width × 3) where the mask is white, the picture where it is black."""
-        return np.asarray(self._composed(Image.fromarray(frame)))
+    def composite(self, frame: "Frame") -> "Frame":
+        """Return ``frame`` (uint8, height × width × 3) where the mask is white, else the input image."""
+        return np.asarray(self._composite(Image.fromarray(frame)))
 
-    def around_file(self, path: Path) -> None:
-        """The same with a picture file, which is replaced."""
-        with Image.open(path) as made:
-            kind = made.format
-            composed = self._composed(made.convert("RGB"))
-        composed.save(path, kind)
+    def composite_file(self, path: Path) -> None:
+        """Replace an image file by its composite, in the same format."""
+        with Image.open(path) as redrawn:
+            file_format = redrawn.format
+            composite = self._composite(redrawn.convert("RGB"))
+        composite.save(path, file_format)
 
-    def _composed(self, made: Image.Image) -> Image.Image:
-        return Image.composite(made, _covering(self._picture, made.size), _covering(self._mask, made.size))
-
-
-def _covering(picture: Image.Image, size: tuple[int, int]) -> Image.Image:
-    """The middle of ``picture`` that has that shape, at that size."""
-    return picture if picture.size == size else ImageOps.fit(picture, size, Image.Resampling.LANCZOS)
+    def _composite(self, redrawn: Image.Image) -> Image.Image:
+        return Image.composite(redrawn, fit(self._image, *redrawn.size), fit(self._mask, *redrawn.size))

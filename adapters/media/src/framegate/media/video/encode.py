@@ -1,4 +1,4 @@
-"""Result files: MP4s that are encoded while their frames still arrive, and PNGs."""
+"""Encode result files: MP4s, while their frames still arrive, and PNGs."""
 
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 # PyAV's type stubs leave packets and keyword arguments without types.
@@ -25,8 +25,9 @@ from av.video.stream import VideoStream
 from PIL import Image
 
 from framegate.core.backend import Audio
-from framegate.media.video.audio import aac_packets, aac_rate, check_sound
+from framegate.media.video.audio import aac_packets, aac_rate, check_audio
 from framegate.media.video.color import to_yuv
+from framegate.media.video.probe import VideoInfo
 
 if TYPE_CHECKING:
     from framegate.core.backend import Frame
@@ -50,10 +51,11 @@ MIN_TIMESCALE = 10_000
 
 
 class VideoEncoder:
-    """Encodes one H.264 MP4 in a thread of its own, while its frames still arrive.
+    """Encode one H.264 MP4 in a thread of its own, while its frames still arrive.
 
-    The file is complete when `finish` returns. Used as a context manager, the encoder leaves nothing behind
-    unless `finish` was reached and the block ended well. Equal frames make equal files.
+    ``width`` and ``height`` are even, ``fps`` is 0.01–1000. The file is complete when `finish` returns. Used
+    as a context manager, the encoder leaves nothing behind unless `finish` was reached and the block ended
+    well. Equal frames make equal files.
     """
 
     def __init__(self, path: Path, *, width: int, height: int, fps: float) -> None:
@@ -62,7 +64,7 @@ class VideoEncoder:
         if not 0.01 <= fps <= 1000:
             raise ValueError(f"a video needs between 0.01 and 1000 frames a second, not {fps}")
         self._path = path
-        self._pictures = path.with_name(f"{path.name}.pictures")
+        self._silent = path.with_name(f"{path.name}.silent")
         self._shape = (height, width, 3)
         self._rate = exact_rate(fps)
         self._count = 0
@@ -82,46 +84,50 @@ class VideoEncoder:
             self.abort()
 
     def write(self, frame: "Frame") -> None:
-        """Take one frame; its array may be used again at once. Waits while the encoder is behind.
+        """Append one frame; its array may be reused at once. Block while the encoder is behind.
 
         Raises:
-            ValueError: the frame is not uint8 of the video's size.
-            Exception: what stopped the encoder, if it has stopped.
+            ValueError: The frame is not uint8 of shape (height, width, 3).
+            Exception: What stopped the encoder, if it has stopped.
         """
         if frame.shape != self._shape or frame.dtype != np.uint8:
             raise ValueError(
                 f"expected a uint8 frame of shape {self._shape}, got {frame.dtype} of shape {frame.shape}"
             )
         self._require_open()
-        picture = VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
-        picture.pts = self._count
-        picture.time_base = 1 / self._rate
-        self._queue.put(picture)
+        queued = VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
+        queued.pts = self._count
+        queued.time_base = 1 / self._rate
+        self._queue.put(queued)
         self._count += 1
 
-    def finish(self, sound: Audio | None = None) -> None:
-        """Encode what is left, add the sound, cut or padded to the length of the pictures, and sync the file.
+    def finish(self, audio: Audio | None = None) -> VideoInfo:
+        """Encode the rest, add ``audio``, padded or trimmed to the video's length, and sync the file.
+
+        Return what the file holds, as `describe_video` would find it.
 
         Raises:
-            ValueError: no frame was written, or the sound is not as `Sound` describes it.
-            Exception: what stopped the encoder.
+            ValueError: No frame was written, or the audio is not mono or stereo float32.
+            Exception: What stopped the encoder.
         """
         self._require_open()
         if not self._count:
             raise ValueError("a video needs at least one frame")
-        if sound is not None:
-            check_sound(sound)
+        if audio is not None:
+            check_audio(audio)
         self._stop()
         self._raise_failure()
-        self._mux(sound)
-        self._pictures.unlink()
+        self._mux(audio)
+        self._silent.unlink()
         sync(self._path)
         self._finished = True
+        height, width, _ = self._shape
+        return VideoInfo(width, height, self._count, float(self._rate), float(self._count / self._rate))
 
     def abort(self) -> None:
-        """Stop, and remove what was written."""
+        """Stop, and remove what was written so far."""
         self._stop()
-        for path in (self._pictures, self._path):
+        for path in (self._silent, self._path):
             path.unlink(missing_ok=True)
 
     def _require_open(self) -> None:
@@ -139,24 +145,22 @@ class VideoEncoder:
             self._thread.join()
 
     def _run(self) -> None:
-        pictures = iter(self._queue.get, None)
+        frames = iter(self._queue.get, None)
         try:
-            self._encode(pictures)
+            self._encode(frames)
         except Exception as error:
             self._failure = error
-            for _ in pictures:  # or `write` would wait for room in the queue for ever
+            for _ in frames:  # or `write` would wait for room in the queue forever
                 pass
 
     def _muxer_options(self) -> dict[str, str]:
-        """Time is counted in units that every frame begins with; the default, milliseconds, would round."""
+        """Count time in units in which every frame begins at a whole number; milliseconds would round."""
         unit = self._rate.numerator
         return {**MUXER_OPTIONS, "movie_timescale": str(unit * -(-MIN_TIMESCALE // unit))}
 
-    def _encode(self, pictures: Iterator[VideoFrame]) -> None:
+    def _encode(self, frames: Iterator[VideoFrame]) -> None:
         height, width, _ = self._shape
-        with av.open(
-            str(self._pictures), "w", format="mp4", container_options=self._muxer_options()
-        ) as target:
+        with av.open(str(self._silent), "w", format="mp4", container_options=self._muxer_options()) as target:
             stream = target.add_stream("libx264", rate=self._rate, options=X264_OPTIONS)
             stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
             context = stream.codec_context
@@ -169,29 +173,29 @@ class VideoEncoder:
             context.color_trc = ColorTrc.BT709
             target.start_encoding()
             nameless = BitStreamFilterContext(WITHOUT_ENCODER_NAME, stream)
-            for picture in pictures:
-                for packet in stream.encode(to_yuv(picture)):
+            for frame in frames:
+                for packet in stream.encode(to_yuv(frame)):
                     target.mux(nameless.filter(packet))
             for packet in stream.encode():
                 target.mux(nameless.filter(packet))
             target.mux(nameless.filter(None))
 
-    def _mux(self, sound: Audio | None) -> None:
+    def _mux(self, audio: Audio | None) -> None:
         with (
-            av.open(str(self._pictures), "r", format="mov") as source,
+            av.open(str(self._silent), "r", format="mov") as source,
             av.open(str(self._path), "w", format="mp4", container_options=self._muxer_options()) as target,
         ):
-            pictures = source.streams.video[0]
-            tracks = [_copied(source, pictures, target.add_stream_from_template(pictures))]
-            if sound is not None:
-                stream = target.add_stream("aac", rate=aac_rate(sound.sample_rate), options=AAC_OPTIONS)
-                tracks.append(aac_packets(stream, sound, self._count / self._rate))
+            video = source.streams.video[0]
+            tracks = [_copied(source, video, target.add_stream_from_template(video))]
+            if audio is not None:
+                stream = target.add_stream("aac", rate=aac_rate(audio.sample_rate), options=AAC_OPTIONS)
+                tracks.append(aac_packets(stream, audio, self._count / self._rate))
             for packet in heapq.merge(*tracks, key=_decoding_time):
                 target.mux(packet)
 
 
 def sync(path: Path) -> None:
-    """Wait until the file is on the disk."""
+    """Flush the file to the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -200,7 +204,7 @@ def sync(path: Path) -> None:
 
 
 def exact_rate(fps: float) -> Fraction:
-    """The frame rate that a file gets: 24 is 24, and 23.976023976 is 24000/1001."""
+    """Return the frame rate that a file gets: 24 for 24.0, and 24000/1001 for 23.976023976."""
     return Fraction(fps).limit_denominator(1001)
 
 
@@ -216,10 +220,10 @@ def _decoding_time(packet: "Packet[Any]") -> Fraction:
 
 
 def encode_png(frame: "Frame", path: Path) -> None:
-    """Write a picture as PNG, without any metadata.
+    """Write a frame as PNG, without any metadata.
 
     Raises:
-        ValueError: the frame is not uint8, height × width × 3.
+        ValueError: The frame is not uint8, height × width × 3.
     """
     if frame.ndim != 3 or frame.shape[2] != 3 or frame.dtype != np.uint8:
         raise ValueError(

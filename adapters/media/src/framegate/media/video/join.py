@@ -1,96 +1,119 @@
-"""One video out of several."""
+"""Join clips into one video."""
 
-from collections import deque
-from collections.abc import Iterator, Sequence
-from fractions import Fraction
-from itertools import islice, pairwise
+from collections.abc import Callable, Iterator
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
 
-import numpy as np
 from msgspec import Struct
 
 from framegate.core.backend import Audio
-from framegate.media.video.audio import RATE, fitted, read_sound
+from framegate.media.video.audio import read_audio, skip
 from framegate.media.video.encode import VideoEncoder, exact_rate
 from framegate.media.video.frames import read_frames
-from framegate.media.video.probe import describe_video
+from framegate.media.video.probe import VideoInfo, describe_video
+from framegate.media.video.soundtrack import Soundtrack
 
 if TYPE_CHECKING:
     from framegate.core.backend import Frame
 
 TOLERANCE = 0.01
-"""How far, relatively, a part's frame rate may be off (23.976 goes with 24)."""
+"""How far, relatively, a clip's frame rate may be off (23.976 goes with 24)."""
 
 
-class Part(Struct, frozen=True):
-    """What is kept of a video file: ``keep_frames`` frames (else all) after the first ``drop_first``."""
+class Clip(Struct, frozen=True):
+    """Frames to be joined with those of other clips, and their audio.
 
-    path: Path
-    drop_first: int = 0
-    keep_frames: int | None = None
+    ``frames`` (uint8, height × width × 3, RGB) are iterated once, and ``audio``, which starts with the first
+    of them, is called after the last. With ``resampled`` the audio is converted to that of the other clips.
+    """
 
-    def frames(self) -> "Iterator[Frame]":
-        """The kept frames."""
-        end = None if self.keep_frames is None else self.drop_first + self.keep_frames
-        return islice(read_frames(self.path), self.drop_first, end)
-
-    def last_frame(self) -> "Frame":
-        """The last of the kept frames.
-
-        Raises:
-            ValueError: no frame is kept.
-        """
-        last = deque(self.frames(), maxlen=1)
-        if not last:
-            raise ValueError("nothing is kept of a video")
-        return last.pop()
+    frames: "Iterator[Frame]"
+    audio: Callable[[], Audio | None]
+    width: int
+    height: int
+    fps: float
+    resampled: bool = False
 
 
-def join_videos(parts: Sequence[Part], path: Path, *, fps: float) -> None:
-    """Write the parts one after another as one MP4, with their sound; silence where a part has none.
+def open_clip(path: Path, *, drop_first: int = 0, keep_frames: int | None = None) -> Clip:
+    """Return the clip in a video file: ``keep_frames`` frames (else all) after the first ``drop_first``.
 
     Raises:
-        ValueError: there are no parts, nothing is kept of one, or their sizes or frame rates differ.
-        InvalidMedia: a part is no video, or damaged.
+        InvalidMedia: The file is not a valid video, or is damaged. Iterating the frames may find it, too.
     """
-    width, height = _common_size(parts, fps)
-    ends = [0]
-    with VideoEncoder(path, width=width, height=height, fps=fps) as encoder:
-        for part in parts:
-            count = 0
-            for frame in part.frames():
-                encoder.write(frame)
-                count += 1
-            if not count:
-                raise ValueError("nothing is kept of a video")
-            ends.append(ends[-1] + count)
-        encoder.finish(_joined_sound(parts, ends, exact_rate(fps)))
+    info = describe_video(path)
+
+    def audio() -> Audio | None:
+        whole = read_audio(path)
+        return skip(whole, drop_first / info.fps) if whole else None
+
+    end = None if keep_frames is None else drop_first + keep_frames
+    frames = islice(read_frames(path), drop_first, end)
+    return Clip(frames, audio, info.width, info.height, info.fps, resampled=True)
 
 
-def _common_size(parts: Sequence[Part], fps: float) -> tuple[int, int]:
-    if not parts:
-        raise ValueError("there are no videos to join")
-    infos = [describe_video(part.path) for part in parts]
-    sizes = {(info.width, info.height) for info in infos}
-    if len(sizes) > 1:
-        listed = ", ".join(f"{width}×{height}" for width, height in sorted(sizes))
-        raise ValueError(f"videos of different sizes can't be joined: {listed}")
-    for info in infos:
-        if abs(info.fps / fps - 1) > TOLERANCE:
-            raise ValueError(f"a video of {info.fps:g} frames a second can't be joined at {fps:g}")
-    return sizes.pop()
+class VideoJoiner:
+    """Encode clips one after another as one MP4, each while its frames still arrive.
 
+    Their audio follows, with silence where a clip has none. Used as a context manager, the joiner leaves
+    nothing behind unless `finish` was reached and the block ended well.
+    """
 
-def _joined_sound(parts: Sequence[Part], ends: Sequence[int], rate: Fraction) -> Audio | None:
-    """The parts' sound, each over its kept frames. ``ends`` are frame counts, from 0 on."""
-    sounds = [read_sound(part.path) for part in parts]
-    if not any(sounds):
-        return None
-    marks = [round(end / rate * RATE) for end in ends]
-    samples = np.zeros((2, marks[-1]), np.float32)
-    for part, sound, (start, end) in zip(parts, sounds, pairwise(marks), strict=True):
-        if sound is not None:
-            dropped = round(part.drop_first / rate * RATE)
-            samples[:, start:end] = fitted(sound.samples[:, dropped:], end - start)
-    return Audio(samples, RATE)
+    def __init__(self, path: Path, *, width: int, height: int, fps: float) -> None:
+        self._encoder = VideoEncoder(path, width=width, height=height, fps=fps)
+        self._size = width, height
+        self._fps = fps
+        self._soundtrack = Soundtrack()
+        self._last_frame: Frame | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._encoder.__exit__(kind, error, trace)
+
+    @property
+    def last_frame(self) -> "Frame":
+        """The last frame of the last clip (uint8, height × width × 3, RGB).
+
+        Raises:
+            ValueError: No clip was added.
+        """
+        if self._last_frame is None:
+            raise ValueError("no clip was added")
+        return self._last_frame
+
+    def add(self, clip: Clip) -> None:
+        """Encode the frames of ``clip`` and take its audio.
+
+        Raises:
+            ValueError: The clip has no frames, or another size or frame rate than the video.
+            InvalidMedia: The clip's file is damaged.
+        """
+        if (clip.width, clip.height) != self._size:
+            sizes = sorted([self._size, (clip.width, clip.height)])
+            listed = ", ".join(f"{width}×{height}" for width, height in sizes)
+            raise ValueError(f"videos of different sizes can't be joined: {listed}")
+        if abs(clip.fps / self._fps - 1) > TOLERANCE:
+            raise ValueError(f"a video of {clip.fps:g} frames a second can't be joined at {self._fps:g}")
+        count = 0
+        for frame in clip.frames:
+            self._encoder.write(frame)
+            self._last_frame = frame
+            count += 1
+        if not count:
+            raise ValueError("a clip without frames can't be joined")
+        self._soundtrack.add(clip.audio(), count / exact_rate(self._fps), resampled=clip.resampled)
+
+    def finish(self) -> VideoInfo:
+        """Write the rest of the video and its audio, and return what the file holds.
+
+        Raises:
+            ValueError: No clip was added, or the audio of one is neither mono nor stereo.
+            GenerationFailed: Clips that are not to be resampled differ in sample rate or channels.
+        """
+        return self._encoder.finish(self._soundtrack.join())

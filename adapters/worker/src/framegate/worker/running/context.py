@@ -1,4 +1,4 @@
-"""What a backend sees of its job."""
+"""Show a backend its job: inputs, cancellation, progress and partial images."""
 
 import threading
 import time
@@ -17,31 +17,33 @@ if TYPE_CHECKING:
 REPORT_SECONDS = 0.2
 
 
-class HandBack(JobCancelled):
-    """The worker shuts down and can't wait for this job."""
+class JobRequeued(JobCancelled):
+    """The worker shuts down before the job is done; the job goes back to its queue."""
 
 
-def raise_if_stopped(active: ActiveJob, abandon: threading.Event) -> None:
-    """Leave a job that is this worker's no more, or that it can't finish.
+def raise_if_stopped(active_job: ActiveJob, abandon: threading.Event) -> None:
+    """Leave a job that no longer belongs to this worker, or that it can't finish.
 
     Raises:
-        JobCancelled: it was cancelled, or another worker has taken it.
-        HandBack: the worker must stop.
+        JobCancelled: The job was cancelled, or another worker has taken it.
+        JobRequeued: The worker must stop.
     """
-    if active.status != LeaseStatus.OK:
+    if active_job.status != LeaseStatus.OK:
         raise JobCancelled
     if abandon.is_set():
-        raise HandBack("The worker is shutting down.")
+        raise JobRequeued("The worker is shutting down.")
 
 
 class JobContext:
-    """The `GenerationContext` of one shot. Reports reach the store at most every `REPORT_SECONDS`; progress
-    is over the frames of all shots."""
+    """Implement `GenerationContext` for one shot.
+
+    Reports reach the store at most every `REPORT_SECONDS`; progress counts the frames of all shots.
+    """
 
     def __init__(
         self,
         *,
-        active: ActiveJob,
+        active_job: ActiveJob,
         abandon: threading.Event,
         workdir: Path,
         shot_index: int,
@@ -51,8 +53,8 @@ class JobContext:
         partial_images: PartialImages | None = None,
     ) -> None:
         self._partial_images = partial_images
-        self.num_partial_images = partial_images.wanted if partial_images else 0
-        self._active = active
+        self.num_partial_images = partial_images.requested if partial_images else 0
+        self._active_job = active_job
         self._abandon = abandon
         self._shot = shot_index
         self._reported_at = 0.0
@@ -62,22 +64,37 @@ class JobContext:
         self.video = video
 
     def report(self, step: int, total: int, message: str = "") -> None:
+        """Report that ``step`` of ``total`` steps of this shot are done.
+
+        Raises:
+            JobCancelled: As for `raise_if_stopped`.
+        """
         self.check_cancelled()
         now = time.monotonic()
         if now - self._reported_at < REPORT_SECONDS:
             return
         self._reported_at = now
-        frames = [shot.num_frames for shot in self._active.job.shots]
+        frames = [shot.num_frames for shot in self._active_job.job.shots]
         done = sum(frames[: self._shot]) + frames[self._shot] * min(step, total) / max(total, 1)
         if len(frames) > 1:
             message = f"shot {self._shot + 1} of {len(frames)}: {message}".rstrip(": ")
-        # All done is said by the end of the job, not by its last step.
-        self._active.report(min(done / sum(frames), 0.99), message)
+        # The end of the job reports completion, not its last step.
+        self._active_job.report(min(done / sum(frames), 0.99), message)
 
     def report_partial_image(self, render: "Callable[[], Frame]") -> None:
+        """Store a partial image if a client is waiting for one; only then is ``render`` called.
+
+        Raises:
+            JobCancelled: As for `raise_if_stopped`.
+        """
         self.check_cancelled()
-        if self._partial_images is not None and self._partial_images.keep(render):
-            self._reported_at = 0.0  # the next report tells those who watch
+        if self._partial_images is not None and self._partial_images.store(render):
+            self._reported_at = 0.0  # the next report notifies the clients at once
 
     def check_cancelled(self) -> None:
-        raise_if_stopped(self._active, self._abandon)
+        """Leave the job if it was cancelled or lost, or if the worker must stop.
+
+        Raises:
+            JobCancelled: As for `raise_if_stopped`.
+        """
+        raise_if_stopped(self._active_job, self._abandon)

@@ -1,4 +1,4 @@
-"""PartialImages at unfinished pictures, kept where those who wait for the job find them."""
+"""Store the images of unfinished work that clients asked for."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class PartialImages:
-    """As many as the job wants."""
+    """The partial images of a job, at most as many as were requested."""
 
     def __init__(self, artifacts: ArtifactStore, job: Job, workdir: Path) -> None:
         self._artifacts = artifacts
@@ -23,19 +23,19 @@ class PartialImages:
         self._count = 0
 
     @property
-    def wanted(self) -> int:
-        """In all."""
+    def requested(self) -> int:
+        """How many partial images the job's client asked for."""
         return len(self._keys)
 
-    def keep(self, picture: "Callable[[], Frame]") -> bool:
-        """Was it wanted?"""
-        if self._count >= self.wanted:
+    def store(self, render: "Callable[[], Frame]") -> bool:
+        """Store the next image, and return whether one was still wanted and could be stored."""
+        if self._count >= self.requested:
             return False
-        path = self._workdir / f"look-{self._count}.png"
-        encode_png(picture(), path)
+        path = self._workdir / f"partial-{self._count}.png"
+        encode_png(render(), path)
         try:
             self._artifacts.put(path, self._keys[self._count])
-        except Unavailable:  # nothing waits for a look
+        except Unavailable:  # a job doesn't wait for the sake of a partial image
             return False
         self._count += 1
         return True

@@ -155,7 +155,7 @@ def test_disguised_playlists_are_no_videos(tmp_path: Path) -> None:
 
 
 def test_files_without_pictures(tmp_path: Path) -> None:
-    path = tmp_path / "sound.mp4"
+    path = tmp_path / "audio.mp4"
     with av.open(str(path), "w") as container:
         stream = container.add_stream("aac", rate=48_000)
         frame = av.AudioFrame.from_ndarray(np.zeros((1, 2048), np.float32), format="fltp", layout="mono")

@@ -18,6 +18,7 @@ from framegate.core.backend import Audio
 from framegate.media.video.color import to_yuv
 from framegate.media.video.encode import QUEUED_FRAMES, VideoEncoder, encode_png
 from framegate.media.video.frames import read_frames
+from framegate.media.video.probe import describe_video
 
 Frames = list[NDArray[np.uint8]]
 MakeFrames = Callable[..., Frames]
@@ -73,8 +74,20 @@ def test_the_file_is_what_was_asked_for(
     assert times == [n / rate for n in range(33)]
 
 
+@pytest.mark.parametrize("fps", [24, 24000 / 1001, 29.97, 12.5, 0.5, 1000])
+@pytest.mark.parametrize("audio", [None, tone(0.2)])
+def test_the_encoder_knows_what_it_wrote(
+    fps: float, audio: Audio | None, moving_frames: MakeFrames, tmp_path: Path
+) -> None:
+    path = tmp_path / "clip.mp4"
+    with VideoEncoder(path, width=64, height=48, fps=fps) as encoder:
+        for frame in moving_frames(7):
+            encoder.write(frame)
+        assert encoder.finish(audio) == describe_video(path)
+
+
 def test_the_index_comes_first_and_nobody_signs(moving_frames: MakeFrames, make_clip: MakeClip) -> None:
-    path = make_clip("clip.mp4", moving_frames(5), sound=tone(0.2))
+    path = make_clip("clip.mp4", moving_frames(5), audio=tone(0.2))
     content = path.read_bytes()
     order = boxes(content)
     assert order.index(b"moov") < order.index(b"mdat")
@@ -137,10 +150,10 @@ def test_pictures_survive(moving_frames: MakeFrames, make_clip: MakeClip) -> Non
 @pytest.mark.parametrize("rate", [48_000, 44_100, 24_000, 22_050, 11_111])
 @pytest.mark.parametrize("channels", [1, 2])
 @pytest.mark.parametrize("seconds", [0.0, 0.9, 2.0, 3.0])
-def test_sound_is_as_long_as_the_pictures(
+def test_audio_is_as_long_as_the_pictures(
     rate: int, channels: int, seconds: float, moving_frames: MakeFrames, make_clip: MakeClip
 ) -> None:
-    path = make_clip("clip.mp4", moving_frames(48), sound=tone(seconds, rate, channels))
+    path = make_clip("clip.mp4", moving_frames(48), audio=tone(seconds, rate, channels))
     with av.open(str(path)) as container:
         (track,) = container.streams.audio
         assert track.codec_context.name == "aac"
@@ -160,11 +173,11 @@ def test_sound_is_as_long_as_the_pictures(
         assert loud[:, int((seconds + 0.1) * step) :].max() < 0.02
 
 
-def test_sound_starts_with_the_pictures(moving_frames: MakeFrames, make_clip: MakeClip) -> None:
+def test_audio_starts_with_the_pictures(moving_frames: MakeFrames, make_clip: MakeClip) -> None:
     """A click at half a second is heard at half a second."""
     samples = np.zeros((1, 48_000), np.float32)
     samples[0, 24_000:24_020] = 0.9
-    path = make_clip("clip.mp4", moving_frames(24), sound=Audio(samples, 48_000))
+    path = make_clip("clip.mp4", moving_frames(24), audio=Audio(samples, 48_000))
     with av.open(str(path)) as container:
         heard = np.concatenate(
             [np.asarray(frame.to_ndarray(), np.float32)[0] for frame in container.decode(audio=0)]
@@ -175,14 +188,14 @@ def test_sound_starts_with_the_pictures(moving_frames: MakeFrames, make_clip: Ma
 def test_strange_samples_are_tamed(moving_frames: MakeFrames, make_clip: MakeClip) -> None:
     samples = np.full((2, 48_000), np.nan, np.float32)
     samples[1] = 7.0
-    path = make_clip("clip.mp4", moving_frames(24), sound=Audio(samples, 48_000))
+    path = make_clip("clip.mp4", moving_frames(24), audio=Audio(samples, 48_000))
     with av.open(str(path)) as container:
         heard = [np.asarray(frame.to_ndarray(), np.float32) for frame in container.decode(audio=0)]
     assert np.isfinite(np.concatenate(heard, axis=1)).all()
 
 
 @pytest.mark.parametrize(
-    "sound",
+    "audio",
     [
         Audio(np.zeros((3, 100), np.float32), 48_000),
         Audio(np.zeros(100, np.float32), 48_000),
@@ -191,11 +204,11 @@ def test_strange_samples_are_tamed(moving_frames: MakeFrames, make_clip: MakeCli
         Audio(np.zeros((2, 100), np.float32), 0),
     ],
 )
-def test_sound_of_another_shape_is_refused(
-    sound: Audio, moving_frames: MakeFrames, make_clip: MakeClip, tmp_path: Path
+def test_audio_of_another_shape_is_refused(
+    audio: Audio, moving_frames: MakeFrames, make_clip: MakeClip, tmp_path: Path
 ) -> None:
-    with pytest.raises(ValueError, match=r"sound must be|sample rate"):
-        make_clip("clip.mp4", moving_frames(2), sound=sound)
+    with pytest.raises(ValueError, match=r"audio must be|sample rate"):
+        make_clip("clip.mp4", moving_frames(2), audio=audio)
     assert not list(tmp_path.iterdir())
 
 

@@ -9,7 +9,7 @@ from PIL import Image
 
 from framegate.core.errors import InvalidMedia
 from framegate.media.images.collage import make_collage
-from framegate.media.images.masks import MaskedPicture, mask_of
+from framegate.media.images.masks import MaskedImage, mask_of
 from framegate.media.images.reencode import reencoded
 
 
@@ -73,18 +73,18 @@ def test_a_huge_mask_is_not_decoded() -> None:
 def test_only_white_parts_are_made_anew(tmp_path: Path) -> None:
     (tmp_path / "mask.png").write_bytes(mask_of(as_bytes(left_half())).png)
     Image.new("RGB", (40, 20), "blue").save(tmp_path / "picture.png")
-    masked = MaskedPicture(tmp_path / "picture.png", tmp_path / "mask.png")
+    masked = MaskedImage(tmp_path / "picture.png", tmp_path / "mask.png")
     frame = np.full((20, 40, 3), 200, np.uint8)
-    made = masked.around(frame)
+    made = masked.composite(frame)
     assert (made[:, :20] == 200).all()
     assert (made[:, 20:] == (0, 0, 255)).all()
     # A picture of twice the size: the same halves.
-    made = masked.around(np.full((40, 80, 3), 200, np.uint8))
+    made = masked.composite(np.full((40, 80, 3), 200, np.uint8))
     assert (made[:, :35] == 200).all()
     assert (made[:, 45:] == (0, 0, 255)).all()
     for name in ("file.png", "file.jpg"):
         Image.fromarray(frame).save(tmp_path / name)
-        masked.around_file(tmp_path / name)
+        masked.composite_file(tmp_path / name)
         with Image.open(tmp_path / name) as picture:
             left, right = picture.getpixel((5, 10)), picture.getpixel((35, 10))
         assert np.allclose(left or 0, 200, atol=3)

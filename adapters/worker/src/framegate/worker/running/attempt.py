@@ -1,0 +1,157 @@
+"""Give one attempt at a job its folder, its inputs, and a place for its results."""
+
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import structlog
+from msgspec import Struct
+
+from framegate.core.errors import GenerationFailed, Unavailable
+from framegate.core.jobs import Job
+from framegate.core.ports import ArtifactStore
+from framegate.core.types import Artifact, MediaKind, MediaRef
+from framegate.worker.heartbeat.client import ActiveJob
+from framegate.worker.running.context import JobContext, raise_if_stopped
+from framegate.worker.running.partial_images import PartialImages
+
+Answer = TypeVar("Answer")
+
+OUTAGE_SECONDS = 600.0
+"""How long a job waits for an artifact store that can't be reached."""
+CONTENT_TYPES = {
+    ".mp4": "video/mp4",
+    ".png": "image/png",
+    ".jpg": "image/jpeg",
+    ".jpeg": "image/jpeg",
+    ".webp": "image/webp",
+}
+log = structlog.get_logger(__name__)
+
+
+class ResultFile(Struct, frozen=True):
+    """A finished file in an attempt's folder. ``duration`` is in seconds; 0 for images."""
+
+    path: Path
+    kind: MediaKind
+    width: int
+    height: int
+    num_frames: int = 1
+    fps: float = 0.0
+    duration: float = 0.0
+
+
+class JobAttempt:
+    """One attempt at a job on this worker.
+
+    ``workdir`` is a folder of its own, ``abandon`` is set when the worker must stop before the job is done.
+    """
+
+    def __init__(
+        self, active_job: ActiveJob, artifacts: ArtifactStore, abandon: threading.Event, workdir: Path
+    ) -> None:
+        self.workdir = workdir
+        self._active_job = active_job
+        self._artifacts = artifacts
+        self._abandon = abandon
+
+    @property
+    def job(self) -> Job:
+        """The job, as it was claimed."""
+        return self._active_job.job
+
+    def check_cancelled(self) -> None:
+        """Leave the job if it was cancelled or lost, or if the worker must stop.
+
+        Raises:
+            JobCancelled: As for `raise_if_stopped`.
+        """
+        raise_if_stopped(self._active_job, self._abandon)
+
+    def partial_images(self) -> PartialImages:
+        """Return the store of the job's partial images."""
+        return PartialImages(self._artifacts, self.job, self.workdir)
+
+    def context(
+        self, shot_index: int, image: Path | None = None, partial_images: PartialImages | None = None
+    ) -> JobContext:
+        """Return what the backend sees while it makes a shot, which starts from ``image`` if given."""
+        request = self.job.request
+        is_last = shot_index == len(self.job.shots) - 1
+        # Each shot has a folder of its own: a backend may use the same names every time.
+        workdir = self.workdir / f"shot-{shot_index}"
+        workdir.mkdir(exist_ok=True)
+        return JobContext(
+            active_job=self._active_job,
+            abandon=self._abandon,
+            workdir=workdir,
+            shot_index=shot_index,
+            image=image or self.input(request.image),
+            last_image=self.input(request.last_image) if is_last else None,
+            video=None if request.extends_video else self.input(request.video),
+            partial_images=partial_images,
+        )
+
+    def input(self, ref: MediaRef | None) -> Path | None:
+        """Return the local path of an input; None if ``ref`` is None.
+
+        Raises:
+            GenerationFailed: The input was removed.
+            Unavailable: The store can't be reached for `OUTAGE_SECONDS`.
+            JobCancelled: The job was left meanwhile, as for `raise_if_stopped`.
+        """
+        if ref is None:
+            return None
+        path = self._wait_for_store(lambda: self._artifacts.fetch(ref.key, self.workdir))
+        if path is None:
+            raise GenerationFailed(f"The input {ref.kind} was removed before the job ran.")
+        return path
+
+    def publish(self, index: int, file: ResultFile) -> Artifact:
+        """Move the job's result number ``index`` into the store.
+
+        Raises:
+            Unavailable: The store can't be reached for `OUTAGE_SECONDS`.
+            JobCancelled: The job was left meanwhile, as for `raise_if_stopped`.
+        """
+        suffix = file.path.suffix
+        key = f"results/{self.job.id}/{attempt_name(self.job)}-{index}{suffix}"
+        size = self._wait_for_store(lambda: self._artifacts.put(file.path, key))
+        return Artifact(
+            kind=file.kind,
+            key=key,
+            content_type=CONTENT_TYPES.get(suffix.lower(), "application/octet-stream"),
+            size=size,
+            width=file.width,
+            height=file.height,
+            num_frames=file.num_frames,
+            fps=file.fps,
+            duration=file.duration,
+        )
+
+    def _wait_for_store(self, call: Callable[[], Answer]) -> Answer:
+        """Repeat a call until the store can be reached: making the result may have taken far longer."""
+        deadline, pause = time.monotonic() + OUTAGE_SECONDS, 0.5
+        while True:
+            try:
+                return call()
+            except Unavailable as error:
+                if time.monotonic() > deadline:
+                    raise
+                log.warning("storage_unreachable", reason=error.message)
+            pause = min(2 * pause, 10.0)
+            waited = time.monotonic() + pause
+            while time.monotonic() < waited:
+                self.check_cancelled()
+                time.sleep(0.1)
+
+
+def attempt_name(job: Job) -> str:
+    """Return a name that no other attempt at the job has.
+
+    A worker that lost its lease can't touch its successor's files. The number alone would not do: a Valkey
+    that lost its last second may hand it out again.
+    """
+    return f"{job.attempt}-{job.worker[:8]}"
