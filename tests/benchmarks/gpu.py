@@ -37,8 +37,8 @@ from framegate.core.types import Shot, Task
 from framegate.media.video.encode import VideoEncoder
 from framegate.plugins.diffusers import testing
 from framegate.plugins.diffusers.backend import DiffusersBackend
-from framegate.plugins.diffusers.caching import UNCACHED_STEPS
-from framegate.plugins.diffusers.loading import silence_logging
+from framegate.plugins.diffusers.loading.pipelines import silence_logging
+from framegate.plugins.diffusers.step_cache import UNCACHED_STEPS
 from framegate.plugins.diffusers.testing import full_size
 
 GIB = 2**30
@@ -302,8 +302,7 @@ class Bench:
     def _job(self, backend: DiffusersBackend, shot: Shot, left_after: int | None) -> Times:
         times = Times()
         context = Stopwatch(self.folder, self.image, times, left_after)
-        engine: Any = backend._running  # pyright: ignore[reportPrivateUsage] # to see its first forward pass
-        with _noting_first_forward(engine._loaded.pipeline.transformer, times):
+        with _noting_first_forward(backend.loaded_engine.pipeline.transformer, times):
             try:
                 self._encode(backend.generate(shot, context), shot)
             except JobCancelled:

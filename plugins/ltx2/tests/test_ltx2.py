@@ -61,8 +61,7 @@ def loaded(source: Path, **options: Any) -> Ltx2Backend:
 
 
 def pipeline_of(backend: Ltx2Backend) -> Any:
-    engine: Any = backend._running  # pyright: ignore[reportPrivateUsage] # where its forward passes are counted
-    return engine._loaded.pipeline
+    return backend.loaded_engine.pipeline
 
 
 def made(
@@ -215,12 +214,12 @@ def test_an_unreadable_picture_fails_with_a_sentence(ltx2: Ltx2Backend, tmp_path
 def test_tiles_are_those_of_diffusers(models: Path) -> None:
     from diffusers import AutoencoderKLLTX2Video
 
-    from framegate.plugins.ltx2.decoding import tiled
+    from framegate.plugins.ltx2.decoding import decode_tiled
 
     vae = AutoencoderKLLTX2Video.from_pretrained(models / "ltx2" / "vae")
     vae.enable_tiling(128, 128, tile_sample_stride_height=96, tile_sample_stride_width=96)
     latents = torch.randn((1, 4, 6, 6, 8), generator=torch.Generator().manual_seed(0))
-    frames = list(tiled(vae, latents))
+    frames = list(decode_tiled(vae, latents))
     vae.enable_tiling()
     vae.use_framewise_decoding = True
     with torch.no_grad():
@@ -233,12 +232,12 @@ def test_tiles_are_those_of_diffusers(models: Path) -> None:
 def test_no_tile_is_too_narrow_to_be_decoded(models: Path, side: int) -> None:
     from diffusers import AutoencoderKLLTX2Video
 
-    from framegate.plugins.ltx2.decoding import tiled
+    from framegate.plugins.ltx2.decoding import decode_tiled
 
     vae = AutoencoderKLLTX2Video.from_pretrained(models / "ltx2" / "vae")
     vae.enable_tiling(256, 256, tile_sample_stride_height=192, tile_sample_stride_width=192)
     for shape in ((1, 4, 2, 5, side), (1, 4, 2, side, 5)):
-        frames = list(tiled(vae, torch.zeros(shape)))
+        frames = list(decode_tiled(vae, torch.zeros(shape)))
         assert [frame.shape for frame in frames] == [(shape[3] * 32, shape[4] * 32, 3)] * 9
 
 

@@ -136,9 +136,9 @@ def test_a_remix_follows_its_video_and_its_strength(load: Load, tmp_path: Path) 
 def test_the_flow_shift_goes_with_the_size(load: Load, size: tuple[int, int], shift: float) -> None:
     from framegate.plugins.wan21.engine import Wan21Engine
 
-    engine = load("wan21_i2v")._running  # pyright: ignore[reportPrivateUsage] # it has no other way out
+    engine = load("wan21_i2v").loaded_engine
     assert isinstance(engine, Wan21Engine)
-    assert engine.shift_for(small_shot(Task.IMAGE_TO_VIDEO, width=size[0], height=size[1])) == shift
+    assert engine.flow_shift(small_shot(Task.IMAGE_TO_VIDEO, width=size[0], height=size[1])) == shift
 
 
 @pytest.mark.parametrize("spec", MODELS, ids=lambda spec: spec.id)

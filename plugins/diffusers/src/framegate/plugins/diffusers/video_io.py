@@ -1,55 +1,41 @@
-"""Input pictures and videos, cropped to the frame and never stretched."""
+"""Input images and videos, cropped to the frame and never stretched."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import av
 import av.error
-import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from framegate.core.errors import GenerationFailed
 
-if TYPE_CHECKING:
-    from framegate.core.backend import Frame
+
+def cover(image: Image.Image, width: int, height: int) -> Image.Image:
+    """Return the middle of ``image`` that has the frame's shape, at the frame's size."""
+    if image.size == (width, height):
+        return image
+    return ImageOps.fit(image, (width, height), Image.Resampling.LANCZOS)
 
 
-def cover(picture: Image.Image, width: int, height: int) -> Image.Image:
-    """The middle of ``picture`` that has the frame's shape, at the frame's size."""
-    if picture.size == (width, height):
-        return picture
-    return ImageOps.fit(picture, (width, height), Image.Resampling.LANCZOS)
-
-
-def frame_of(pixels: NDArray[np.floating], width: int, height: int) -> "Frame":
-    """``pixels`` (height × width × 3, in 0…1) at the frame's size: a few pipelines choose one near it."""
-    frame: Frame = (pixels * 255).round().astype(np.uint8)
-    if frame.shape[:2] == (height, width):
-        return frame
-    return np.asarray(cover(Image.fromarray(frame), width, height))
-
-
-def open_picture(path: Path | None, width: int, height: int) -> Image.Image:
-    """A conditioning picture, RGB, at the frame's size.
+def open_image(path: Path | None, width: int, height: int) -> Image.Image:
+    """Return a conditioning image, RGB, at the frame's size.
 
     Raises:
-        GenerationFailed: there is none, or it can't be read.
+        GenerationFailed: There is none, or it can't be read.
     """
     if path is None:
-        raise GenerationFailed("This task starts from a picture, but the job has none.")
+        raise GenerationFailed("This task starts from an image, but the job has none.")
     try:
-        with Image.open(path) as picture:
-            return cover(picture.convert("RGB"), width, height)
+        with Image.open(path) as image:
+            return cover(image.convert("RGB"), width, height)
     except (OSError, ValueError) as error:
-        raise GenerationFailed("The input picture can't be read.") from error
+        raise GenerationFailed("The input image can't be read.") from error
 
 
 def open_video(path: Path | None, width: int, height: int, count: int, fps: float) -> list[Image.Image]:
-    """``count`` frames of a video at ``fps``, RGB; one that is too short runs back and forth.
+    """Return ``count`` frames of a video at ``fps``, RGB; a video that is too short runs back and forth.
 
     Raises:
-        GenerationFailed: there is no video, or it can't be read.
+        GenerationFailed: There is no video, or it can't be read.
     """
     if path is None:
         raise GenerationFailed("This task starts from a video, but the job has none.")
@@ -64,7 +50,7 @@ def open_video(path: Path | None, width: int, height: int, count: int, fps: floa
 
 
 def _resampled(path: Path, width: int, height: int, count: int, fps: float) -> list[Image.Image]:
-    """At most ``count`` frames: at each moment the one that is shown then."""
+    """At most ``count`` frames, the one shown at each moment."""
     taken: list[Image.Image] = []
     with av.open(path) as container:
         if not container.streams.video:
@@ -75,7 +61,7 @@ def _resampled(path: Path, width: int, height: int, count: int, fps: float) -> l
         for number, frame in enumerate(container.decode(stream)):
             time = number / rate if frame.pts is None else frame.time
             start = time if start is None else start
-            # This frame is on until the next one comes.
+            # This frame is shown until the next one.
             until = (time - start + 1 / rate) * fps
             while len(taken) < count and len(taken) < until - 1e-6:
                 pixels = Image.fromarray(frame.to_ndarray(format="rgb24"))

@@ -14,34 +14,38 @@ NATIVE = "native"
 log = structlog.get_logger(__name__)
 
 
-def use_attention(models: Sequence[Any], asked: str, device: torch.device, dtype: torch.dtype) -> str:
-    """Set the backend ``asked`` for, or the fastest exact one; its name in diffusers' words.
+def set_attention_backend(
+    models: Sequence[Any], requested: str, device: torch.device, dtype: torch.dtype
+) -> str:
+    """Set the attention backend of ``models`` and return its name.
+
+    "auto" is the fastest exact one. Where the requested one can't run, it is PyTorch's own.
 
     Raises:
-        GenerationFailed: there is no such backend.
+        GenerationFailed: diffusers knows no backend of this name.
     """
-    if asked == "auto":
-        wished, why = fastest(device, dtype)
+    if requested == "auto":
+        chosen, why = fastest_backend(device, dtype)
     else:
-        wished, why = asked, "asked for"
+        chosen, why = requested, "requested"
     names = [name.value for name in AttentionBackendName]
-    if wished not in names:
-        raise GenerationFailed(f"There is no attention backend {wished!r}; there are {', '.join(names)}.")
-    if device.type != "cuda" and wished not in (NATIVE, "_native_math", "flex"):
-        wished, why = NATIVE, f"{wished} needs CUDA and the device is {device.type}"
+    if chosen not in names:
+        raise GenerationFailed(f"There is no attention backend {chosen!r}; choose from {', '.join(names)}.")
+    if device.type != "cuda" and chosen not in (NATIVE, "_native_math", "flex"):
+        chosen, why = NATIVE, f"{chosen} needs CUDA and the device is {device.type}"
     try:
-        _try(wished, device, dtype)
-        _set(models, wished)
+        _try(chosen, device, dtype)
+        _set(models, chosen)
     except (RuntimeError, ImportError, OSError, ValueError) as error:
-        log.warning("option_unused", option="attention", asked=wished, why=str(error))
-        wished, why = NATIVE, f"{wished} is not usable here"
-        _set(models, wished)
-    log.info("attention_chosen", backend=wished, why=why)
-    return wished
+        log.warning("option_unused", option="attention", asked=chosen, why=str(error))
+        chosen, why = NATIVE, f"{chosen} can't run here"
+        _set(models, chosen)
+    log.info("attention_chosen", backend=chosen, why=why)
+    return chosen
 
 
 def _try(name: str, device: torch.device, dtype: torch.dtype) -> None:
-    """A kernel that is installed may still not run on the card."""
+    """Run the kernel once: an installed one may still not run on this card."""
     tokens = torch.zeros((1, 256, 4, 128), device=device, dtype=dtype)
     with torch.no_grad():
         dispatch_attention_fn(tokens, tokens, tokens, backend=AttentionBackendName(name))
@@ -49,22 +53,22 @@ def _try(name: str, device: torch.device, dtype: torch.dtype) -> None:
         torch.cuda.synchronize(device)
 
 
-def fastest(device: torch.device, dtype: torch.dtype) -> tuple[str, str]:
-    """The fastest exact backend for a device, and why."""
+def fastest_backend(device: torch.device, dtype: torch.dtype) -> tuple[str, str]:
+    """Return the fastest exact backend for a device, and the reason."""
     if device.type != "cuda":
         return NATIVE, f"the device is {device.type}"
     if dtype not in (torch.bfloat16, torch.float16):
-        return NATIVE, f"{dtype} is computed by the native kernel alone"
+        return NATIVE, f"{dtype} is only computed by the native kernel"
     capability = torch.cuda.get_device_capability(device)
-    return fastest_on(
+    return fastest_cuda_backend(
         capability,
         cudnn=bool(torch.backends.cudnn.is_available()),  # type: ignore[no-untyped-call] # untyped in torch
         flash_3=find_spec("flash_attn_interface") is not None,
     )
 
 
-def fastest_on(capability: tuple[int, int], *, cudnn: bool, flash_3: bool) -> tuple[str, str]:
-    """As `fastest`, from what is known of a CUDA device."""
+def fastest_cuda_backend(capability: tuple[int, int], *, cudnn: bool, flash_3: bool) -> tuple[str, str]:
+    """Return the fastest exact backend for a CUDA card of compute ``capability``, and the reason."""
     if flash_3 and capability[0] == 9:
         return "_flash_3", "FlashAttention 3 is installed and the card is a Hopper"
     if cudnn and capability[0] >= 9:

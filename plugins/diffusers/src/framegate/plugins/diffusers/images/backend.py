@@ -1,4 +1,4 @@
-"""The light part of the picture models' backend."""
+"""The image models' backend. It imports nothing heavy."""
 
 from typing import ClassVar
 
@@ -7,7 +7,7 @@ from framegate.plugins.diffusers.requirements import install_command
 
 
 class ImagesBackend(DiffusersBackend):
-    """Runs what AutoPipeline finds in ``source``."""
+    """Runs whatever AutoPipeline finds in ``source``."""
 
-    engine: ClassVar[str] = "framegate.plugins.diffusers.images_engine:ImagesEngine"
+    engine: ClassVar[str] = "framegate.plugins.diffusers.images.engine:ImagesEngine"
     install: ClassVar[str] = install_command("diffusers")

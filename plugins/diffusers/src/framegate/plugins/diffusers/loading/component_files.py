@@ -1,4 +1,4 @@
-"""Components from single files, as other tools keep them."""
+"""Components from single files, as other tools store them."""
 
 from collections.abc import Mapping
 from importlib.util import find_spec
@@ -9,23 +9,25 @@ import diffusers
 import torch
 
 from framegate.core.errors import GenerationFailed
-from framegate.plugins.diffusers.checkpoints import index_of
+from framegate.plugins.diffusers.loading.checkpoints import read_index
 
 
-def from_files(folder: Path, files: Mapping[str, str], dtypes: Mapping[str, torch.dtype]) -> dict[str, Any]:
-    """The components that ``files`` name, each with the configuration that ``folder`` has for it.
+def load_component_files(
+    folder: Path, files: Mapping[str, str], dtypes: Mapping[str, torch.dtype]
+) -> dict[str, Any]:
+    """Return the components that ``files`` name, each with the configuration that ``folder`` has for it.
 
     Raises:
-        GenerationFailed: a file is missing, has the wrong kind, or is of another model.
+        GenerationFailed: A file is missing, has the wrong format, or is made for another model.
     """
-    index = index_of(folder)
+    index = read_index(folder)
     return {
-        component: _from_file(folder, index, component, Path(file).expanduser(), dtypes)
+        component: _load_file(folder, index, component, Path(file).expanduser(), dtypes)
         for component, file in files.items()
     }
 
 
-def _from_file(
+def _load_file(
     folder: Path, index: Mapping[str, Any], component: str, file: Path, dtypes: Mapping[str, torch.dtype]
 ) -> Any:
     library, class_name = index.get(component) or (None, None)
@@ -33,14 +35,16 @@ def _from_file(
         able = ", ".join(
             name for name, kind in index.items() if isinstance(kind, list) and kind[0] == "diffusers"
         )
-        raise GenerationFailed(f"options.weights: {component!r} can't come from a file; {able} can.")
+        raise GenerationFailed(f"options.weights: {component!r} can't be loaded from a file; {able} can.")
     if not file.is_file():
         raise GenerationFailed(f"options.weights: there is no file {file.name!r} on this worker.")
     dtype = dtypes.get(component, dtypes["default"])
     extra: dict[str, Any] = {}
     if file.suffix == ".gguf":
         if find_spec("gguf") is None:
-            raise GenerationFailed(f"{file.name} needs the package gguf on the worker: pip install gguf.")
+            raise GenerationFailed(
+                f"{file.name} needs the package gguf on this worker; install with: pip install gguf"
+            )
         extra["quantization_config"] = diffusers.GGUFQuantizationConfig(compute_dtype=dtype)
     elif file.suffix != ".safetensors":
         raise GenerationFailed(f"options.weights: {file.name} is neither .safetensors nor .gguf.")

@@ -1,4 +1,4 @@
-"""Weights in fewer bits."""
+"""Quantise weights."""
 
 from importlib.util import find_spec
 from typing import Any
@@ -13,11 +13,12 @@ log = structlog.get_logger(__name__)
 
 
 def quantize(model: Any, options: Options, device: torch.device, dtype: torch.dtype) -> None:
-    """Quantise the linear layers of a transformer's blocks in place, as ``options.quantize`` says. Everything
-    outside of the blocks (embeddings, the head) keeps its precision.
+    """Quantise the linear layers of a transformer's blocks in place, as ``options.quantize`` says.
+
+    Everything outside of the blocks (embeddings, the head) keeps its precision.
 
     Raises:
-        GenerationFailed: torchao is missing, or the card can't compute it.
+        GenerationFailed: torchao is missing.
     """
     kind: str = options.quantize
     if kind == "none":
@@ -29,7 +30,7 @@ def quantize(model: Any, options: Options, device: torch.device, dtype: torch.dt
         raise GenerationFailed(
             f"options.quantize = {kind!r} needs torchao on the worker: pip install torchao==0.18.0."
         )
-    if kind in ("fp8", "int8") and (reason := _unable(kind, device)):
+    if kind in ("fp8", "int8") and (reason := _why_unsupported(kind, device)):
         log.info("option_unused", option="quantize", asked=kind, why=reason)
         kind = f"{kind}-weights"
     from torchao.quantization import quantize_
@@ -37,7 +38,7 @@ def quantize(model: Any, options: Options, device: torch.device, dtype: torch.dt
     quantize_(model, _recipe(kind), filter_fn=_in_a_block, device=device)
 
 
-def _unable(kind: str, device: torch.device) -> str:
+def _why_unsupported(kind: str, device: torch.device) -> str:
     """Why a device can't multiply in ``kind``; empty where it can."""
     needed = (8, 9) if kind == "fp8" else (8, 0)
     if device.type != "cuda":

@@ -1,4 +1,4 @@
-"""Step caches: work that is skipped where a step hardly differs from the last. None is exact."""
+"""Step caches: skip work in steps that hardly differ from the last one. None of them is exact."""
 
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
@@ -10,17 +10,16 @@ from diffusers import FirstBlockCacheConfig, MagCacheConfig, TaylorSeerCacheConf
 from framegate.plugins.diffusers.options import Options
 
 UNCACHED_STEPS = 3
-"""How many steps a job makes before anything is predicted; the picture is laid out in them."""
-# A length that calibration does not reach, where diffusers would print the ratios and drop them.
+"""Steps of a job before any is predicted; they lay out the image."""
+# A number of steps that calibration never reaches, where diffusers would print the ratios and drop them.
 _ENDLESS = 10_000
 log = structlog.get_logger(__name__)
 
 
 class StepCache:
-    """The step cache of a model's transformers, set up anew for each job.
+    """The step cache of a model's transformers, enabled for each job.
 
-    "magcache" measures its ratios in the first job of each number of steps, which therefore takes its full
-    time.
+    "magcache" measures its ratios in the first job of each number of steps, which is therefore no faster.
     """
 
     def __init__(self, options: Options, transformers: Sequence[Any]) -> None:
@@ -29,8 +28,8 @@ class StepCache:
         self._ratios: dict[int, tuple[list[float], ...]] = {}
 
     @contextmanager
-    def during(self, steps: int) -> Generator[None]:
-        """For one job of ``steps`` denoising steps."""
+    def enabled(self, steps: int) -> Generator[None]:
+        """Enable the cache for one job of ``steps`` denoising steps."""
         if self._options.cache == "none":
             yield
             return
@@ -43,11 +42,11 @@ class StepCache:
             for transformer in self._transformers:
                 transformer.disable_cache()
 
-    def step_ended(self, index: int, steps: int) -> None:
-        """Keep what the last step of a measuring job knows; pipelines forget it when they return."""
+    def on_step_end(self, index: int, steps: int) -> None:
+        """Keep the ratios at the last step of a job that measures them; pipelines drop them on return."""
         if self._options.cache != "magcache" or steps in self._ratios or index + 1 < steps:
             return
-        self._ratios[steps] = tuple(_measured(transformer) for transformer in self._transformers)
+        self._ratios[steps] = tuple(_calibration_ratios(transformer) for transformer in self._transformers)
         log.info("step_cache_measured", steps=steps)
 
     def _config(self, steps: int, ratios: list[float] | None) -> Any:
@@ -68,8 +67,8 @@ class StepCache:
                 )
 
 
-def _measured(transformer: Any) -> list[float]:
-    """The ratios of the conditional forward passes."""
+def _calibration_ratios(transformer: Any) -> list[float]:
+    """Those of the conditional forward passes."""
     for module in transformer.modules():
         registry: Any = getattr(module, "_diffusers_hook", None)
         hook = None if registry is None else registry.get_hook("mag_cache_leader_block_hook")

@@ -1,4 +1,4 @@
-"""LoRAs, merged into the weights while these are still in full precision."""
+"""LoRAs, merged into the weights before those are quantised."""
 
 from pathlib import Path
 from typing import Any
@@ -15,27 +15,32 @@ def merge_loras(pipeline: Any, options: Options) -> None:
     """Merge every LoRA of ``options`` into the pipeline's transformers.
 
     Raises:
-        GenerationFailed: one can't be had, or does not belong to this model.
+        GenerationFailed: One can't be found, or is made for another model.
     """
     for number, lora in enumerate(options.loras):
         name = f"lora_{number}"
         load_lora(pipeline, lora, name, options)
-        # Only the component that has it: diffusers would complain of the others.
+        # Only the component that has it: diffusers would warn about the others.
         pipeline.fuse_lora(components=[lora.component], lora_scale=lora.strength, adapter_names=[name])
         pipeline.unload_lora_weights()
         log.info("lora_merged", lora=_label(lora), strength=lora.strength, component=lora.component)
 
 
 def load_lora(pipeline: Any, lora: Lora, name: str, options: Options) -> None:
+    """Load ``lora`` beside the weights, as the adapter ``name``.
+
+    Raises:
+        GenerationFailed: It can't be found, or is made for another model.
+    """
     extra: dict[str, Any] = {"local_files_only": True} if options.offline else {}
     if lora.component == "transformer_2":
         extra["load_into_transformer_2"] = True
     source = Path(lora.source).expanduser()
-    place = str(source) if source.exists() else lora.source
+    location = str(source) if source.exists() else lora.source
     if lora.weight_name:
         extra["weight_name"] = lora.weight_name
     try:
-        pipeline.load_lora_weights(place, adapter_name=name, **extra)
+        pipeline.load_lora_weights(location, adapter_name=name, **extra)
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise GenerationFailed(
             f"The LoRA {_label(lora)!r} can't be loaded: it is missing, or made for another model "
@@ -46,5 +51,5 @@ def load_lora(pipeline: Any, lora: Lora, name: str, options: Options) -> None:
 
 
 def _label(lora: Lora) -> str:
-    """Its name without the worker's folders."""
+    """Its file name, without the worker's folders."""
     return lora.weight_name or Path(lora.source).name

@@ -1,4 +1,4 @@
-"""Looks at a picture while it is being made."""
+"""Partial images: what an image would be if generation stopped now."""
 
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -11,56 +11,59 @@ from diffusers import EulerDiscreteScheduler, FlowMatchEulerDiscreteScheduler
 
 from framegate.core.backend import GenerationContext
 from framegate.core.types import Shot
-from framegate.plugins.diffusers.image_io import frame_of
-from framegate.plugins.diffusers.steps import StepCallback
+from framegate.plugins.diffusers.pixels import to_frame
+from framegate.plugins.diffusers.progress import StepCallback
 
 if TYPE_CHECKING:
     from framegate.core.backend import Frame
 
 
-class Unfinished:
-    """Shows ``context``, as often as it wants, the picture that ``pipeline`` makes of ``shot``: what it would
-    be, were what the model believes by then right.
+class PartialImages:
+    """Reports to ``context`` as many partial images of ``shot`` as it asks for, spread over the steps.
 
-    The first step alone says nothing yet, and the last makes the picture itself; so a run of two steps has
-    no look, one of four at most two.
+    The first step says nothing yet, and the last makes the image itself; so a run of two steps has no
+    partial image, and one of four at most two.
     """
 
     def __init__(self, pipeline: Any, shot: Shot, context: GenerationContext) -> None:
         self._pipeline = pipeline
         self._shot = shot
         self._context = context
-        looks = context.num_partial_images
-        self._shares = [look / (looks + 1) for look in range(1, looks + 1)]
+        count = context.num_partial_images
+        self._shares = [number / (count + 1) for number in range(1, count + 1)]
         self._before: torch.Tensor | None = None
 
-    def then(self, callback: StepCallback) -> StepCallback:
-        """``callback``, after a look where one is due. It needs
-        ``callback_on_step_end_tensor_inputs=["latents"]``."""
+    def before(self, callback: StepCallback) -> StepCallback:
+        """Return a callback that reports a partial image where one is due, then calls ``callback``.
 
-        def step_ended(pipeline: Any, index: int, timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
-            self._offer(index + 1, tensors["latents"])
+        It needs ``callback_on_step_end_tensor_inputs=["latents"]``.
+        """
+
+        def on_step_end(pipeline: Any, index: int, timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
+            self._report(index + 1, tensors["latents"])
             return callback(pipeline, index, timestep, tensors)
 
-        return step_ended
+        return on_step_end
 
-    def _offer(self, done: int, latents: torch.Tensor) -> None:
+    def _report(self, done: int, latents: torch.Tensor) -> None:
         before, self._before = self._before, latents
         steps = int(self._pipeline.num_timesteps)
         if before is None or done == steps or done not in [round(share * steps) for share in self._shares]:
             return
         if latents.ndim == 4 or _unpacks(self._pipeline):
-            self._context.report_partial_image(partial(self._picture, before, latents))
+            self._context.report_partial_image(partial(self._render, before, latents))
 
-    def _picture(self, before: torch.Tensor, latents: torch.Tensor) -> "Frame":
+    def _render(self, before: torch.Tensor, latents: torch.Tensor) -> "Frame":
         width, height = self._shot.width, self._shot.height
-        clean = estimate(self._pipeline.scheduler, before, latents)
-        return frame_of(decoded(self._pipeline, clean, width, height), width, height)
+        clean = estimate_clean(self._pipeline.scheduler, before, latents)
+        return to_frame(decode_latents(self._pipeline, clean, width, height), width, height)
 
 
-def has_looks(pipeline: Any) -> bool:
-    """Whether `decoded` may know what ``pipeline`` works on. A picture that a safety checker is to see first
-    is not shown."""
+def supports_partial_images(pipeline: Any) -> bool:
+    """Return whether `decode_latents` may know what ``pipeline`` works on.
+
+    An image that a safety checker has to see first is not shown.
+    """
     return (
         "latents" in getattr(pipeline, "_callback_tensor_inputs", ())
         and getattr(pipeline, "vae", None) is not None
@@ -69,36 +72,36 @@ def has_looks(pipeline: Any) -> bool:
     )
 
 
-def estimate(scheduler: Any, before: torch.Tensor, latents: torch.Tensor) -> torch.Tensor:
-    """The clean latents towards which the step from ``before`` to ``latents`` went.
+def estimate_clean(scheduler: Any, before: torch.Tensor, latents: torch.Tensor) -> torch.Tensor:
+    """Return the clean latents that the step from ``before`` to ``latents`` was heading for.
 
     Euler's method goes straight from one noise level to the next; this is where it would arrive at none.
-    After a step of another kind it is ``latents``, noise and all.
+    After a step of another kind it is ``latents``, noise included.
     """
     if not isinstance(scheduler, EulerDiscreteScheduler | FlowMatchEulerDiscreteScheduler):
         return latents
     if scheduler.config.get("stochastic_sampling"):
         return latents
-    # The scheduler has counted the step already.
+    # The scheduler has already counted the step.
     sigma_before, sigma = (float(scheduler.sigmas[scheduler.step_index - back]) for back in (1, 0))
     slope = (latents.float() - before.float()) / (sigma - sigma_before)
     return (latents.float() - sigma * slope).to(latents.dtype)
 
 
-def decoded(pipeline: Any, latents: torch.Tensor, width: int, height: int) -> Any:
-    """The picture of ``latents``, height × width × 3 of floats in 0…1, as ``pipeline`` decodes its last ones.
+def decode_latents(pipeline: Any, latents: torch.Tensor, width: int, height: int) -> Any:
+    """Return the image of ``latents`` (height × width × 3, in 0…1), decoded as ``pipeline`` decodes its last.
 
-    They are 1 × channels × height × width, or packed as `_unpacks` knows.
+    The latents are 1 × channels × height × width, or packed as `_unpacks` knows.
     """
     vae = pipeline.vae
     with _precise_enough(vae):
         latents = latents.to(vae.dtype)
         if latents.ndim == 4:
-            latents = _denormalized(pipeline, latents)
+            latents = _denormalize(pipeline, latents)
         elif hasattr(pipeline, "_unpack_latents"):
-            latents = _denormalized(pipeline, _unpacked(pipeline, latents, width, height))
+            latents = _denormalize(pipeline, _unpack(pipeline, latents, width, height))
         else:
-            latents = _unpatched(pipeline, latents, width, height)
+            latents = _unpatchify(pipeline, latents, width, height)
         pixels = vae.decode(latents, return_dict=False)[0]
     if pixels.ndim == 5:  # a video of one frame
         pixels = pixels[:, :, 0]
@@ -106,25 +109,24 @@ def decoded(pipeline: Any, latents: torch.Tensor, width: int, height: int) -> An
 
 
 def _unpacks(pipeline: Any) -> bool:
-    """Whether the sequences (1 × places × channels) that ``pipeline`` works on hold one picture, and it has a
-    method that lays them out."""
+    """Whether ``pipeline`` works on sequences (1 × places × channels) of one image and can lay them out."""
     if hasattr(pipeline, "_unpack_latents"):
         return "layers" not in signature(pipeline._unpack_latents).parameters
     return hasattr(pipeline, "_unpack_latents_with_ids")
 
 
-def _unpacked(pipeline: Any, latents: torch.Tensor, width: int, height: int) -> torch.Tensor:
+def _unpack(pipeline: Any, latents: torch.Tensor, width: int, height: int) -> torch.Tensor:
     known = {"width": width, "height": height, "vae_scale_factor": pipeline.vae_scale_factor}
-    takes = signature(pipeline._unpack_latents).parameters
-    if "patch_size" in takes:
+    accepted = signature(pipeline._unpack_latents).parameters
+    if "patch_size" in accepted:
         known["patch_size"] = pipeline.transformer.config.patch_size
     grid: torch.Tensor = pipeline._unpack_latents(
-        latents, **{name: value for name, value in known.items() if name in takes}
+        latents, **{name: value for name, value in known.items() if name in accepted}
     )
     return grid
 
 
-def _unpatched(pipeline: Any, latents: torch.Tensor, width: int, height: int) -> torch.Tensor:
+def _unpatchify(pipeline: Any, latents: torch.Tensor, width: int, height: int) -> torch.Tensor:
     """FLUX.2's: patches of two by two, row by row, normalised by what its VAE measured in training."""
     vae, patch = pipeline.vae, 2 * pipeline.vae_scale_factor
     rows = latents.transpose(1, 2).reshape(1, -1, height // patch, width // patch)
@@ -134,7 +136,7 @@ def _unpatched(pipeline: Any, latents: torch.Tensor, width: int, height: int) ->
     return grid
 
 
-def _denormalized(pipeline: Any, latents: torch.Tensor) -> torch.Tensor:
+def _denormalize(pipeline: Any, latents: torch.Tensor) -> torch.Tensor:
     config: Any = pipeline.vae.config
     scale: float = config.get("scaling_factor", 1.0)
     if config.get("latents_mean") is None or config.get("latents_std") is None:
@@ -149,7 +151,7 @@ def _denormalized(pipeline: Any, latents: torch.Tensor) -> torch.Tensor:
 
 @contextmanager
 def _precise_enough(vae: Any) -> Generator[None]:
-    """Some overflow in half precision; their pipelines, too, decode in full."""
+    """Some VAEs overflow in half precision; their pipelines, too, decode in full."""
     upcast = vae.dtype == torch.float16 and vae.config.get("force_upcast")
     if upcast:
         vae.to(torch.float32)

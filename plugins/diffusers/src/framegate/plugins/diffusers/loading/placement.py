@@ -1,4 +1,4 @@
-"""Where a model's weights lie while it works."""
+"""Where a model's weights are kept: on the device, in host memory, or in turn."""
 
 from collections.abc import Mapping
 from typing import Any, Literal, TypeAlias
@@ -12,25 +12,30 @@ from framegate.plugins.diffusers.memory import free_bytes
 from framegate.plugins.diffusers.options import Options
 
 Offload: TypeAlias = Literal["none", "model", "group"]
+"""``options.offload``, decided."""
 GIB = 2**30
+"""Bytes."""
 RESERVED = GIB
-"""What CUDA itself and fragmentation take."""
+"""Bytes for CUDA itself and for fragmentation."""
 log = structlog.get_logger(__name__)
 
 
 class Placement(Struct, frozen=True):
-    """``resident``: bytes of the device that the weights hold between jobs, ``peak`` during one, activations
-    included."""
+    """How weights are placed, and what that takes.
+
+    ``resident`` are the device's bytes that the weights hold between jobs, ``peak`` those during one,
+    activations included.
+    """
 
     offload: Offload
     resident: int
     peak: int
 
 
-def choose(asked: str, sizes: Mapping[str, int], *, capacity: int, headroom: int) -> Placement:
-    """The first of the ways that fits a device of ``capacity`` bytes, or the one that was asked for.
+def choose_placement(requested: str, sizes: Mapping[str, int], *, capacity: int, headroom: int) -> Placement:
+    """Return the placement ``requested``, or with "auto" the first that fits a device of ``capacity`` bytes.
 
-    ``sizes`` are the bytes of each component as it is kept, ``headroom`` what activations need.
+    ``sizes`` are the bytes of each component as it is kept, ``headroom`` those that activations need.
     """
     total, largest = sum(sizes.values()), max(sizes.values(), default=0)
     ways = {
@@ -39,24 +44,28 @@ def choose(asked: str, sizes: Mapping[str, int], *, capacity: int, headroom: int
         # Two blocks of some forty, and what is not part of a block.
         "group": Placement("group", 0, largest // 10 + headroom),
     }
-    if asked != "auto":
-        return ways[asked]
+    if requested != "auto":
+        return ways[requested]
     fitting = (way for way in ways.values() if way.peak <= capacity - RESERVED)
     return next(fitting, ways["group"])
 
 
-def placed(options: Options, sizes: Mapping[str, int], device: torch.device, headroom: int) -> Placement:
-    """What `choose` says of ``device``; the host's memory is not managed.
+def plan_placement(
+    options: Options, sizes: Mapping[str, int], device: torch.device, headroom: int
+) -> Placement:
+    """Return the placement on ``device``; the host's memory is not managed.
 
     Raises:
-        OutOfMemory: the device could hold it, but for what other models and programs hold now.
+        OutOfMemory: The device is large enough, but other models and programs hold too much of it now.
     """
     if device.type != "cuda":
         if options.offload not in ("auto", "none"):
             log.info("option_unused", option="offload", why=f"the device is {device.type}, not CUDA")
-        return choose("none", sizes, capacity=0, headroom=headroom)
+        return choose_placement("none", sizes, capacity=0, headroom=headroom)
     _, capacity = torch.cuda.mem_get_info(device)
-    placement = choose(options.offload, sizes, capacity=capacity, headroom=options.headroom or headroom)
+    placement = choose_placement(
+        options.offload, sizes, capacity=capacity, headroom=options.headroom or headroom
+    )
     if (free := free_bytes(device)) < placement.peak and capacity - RESERVED >= placement.peak:
         raise OutOfMemory(
             f"The model needs {placement.peak / GIB:.1f} GiB of the GPU; {free / GIB:.1f} GiB of "
@@ -67,8 +76,10 @@ def placed(options: Options, sizes: Mapping[str, int], device: torch.device, hea
 
 
 def place(pipeline: Any, placement: Placement, device: torch.device) -> None:
-    """Move ``pipeline`` as ``placement`` says. Another pipeline of the same components is placed again before
-    it is used."""
+    """Move ``pipeline`` as ``placement`` says.
+
+    Another pipeline over the same components has to be placed again before it is used.
+    """
     if placement.offload == "none":
         pipeline.to(device)
     elif placement.offload == "model":
@@ -83,13 +94,7 @@ def place(pipeline: Any, placement: Placement, device: torch.device) -> None:
 
 
 def onload(module: Any) -> None:
-    """Have ``module`` on its device although a part of it is called directly, past the hooks of "model"."""
+    """Move ``module`` to its device, for calling a part of it directly, past the hooks of model offload."""
     hook = getattr(module, "_hf_hook", None)
     if hook is not None:
         hook.pre_forward(module)
-
-
-def size_of(module: torch.nn.Module) -> int:
-    """The bytes of its parameters and buffers as they are now."""
-    tensors = (*module.parameters(), *module.buffers())
-    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)

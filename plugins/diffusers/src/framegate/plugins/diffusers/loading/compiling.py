@@ -1,4 +1,4 @@
-"""Compiling the blocks that transformers repeat, each once for all."""
+"""Compile the blocks that transformers repeat, each kind once."""
 
 import os
 from collections.abc import Callable
@@ -13,11 +13,12 @@ from torch import nn
 from framegate.plugins.diffusers.options import Options
 
 DEFAULT_CACHE = Path("~/.cache/framegate/compiled")
+"""Where compiled code is kept unless ``options.compile_cache`` names a folder."""
 log = structlog.get_logger(__name__)
 
 
-def compile_wanted(options: Options, device: torch.device, offload: str) -> bool:
-    """Whether the blocks are to be compiled; where they were to be and can't, the log says why."""
+def should_compile(options: Options, device: torch.device, offload: str) -> bool:
+    """Return whether to compile the blocks; where that was wanted but can't be done, log the reason."""
     if options.compile is False:
         return False
     if device.type != "cuda":
@@ -35,8 +36,8 @@ def compile_wanted(options: Options, device: torch.device, offload: str) -> bool
     return False
 
 
-def keep_compiled(options: Options) -> Path:
-    """Have PyTorch keep what it compiles across processes; the folder."""
+def set_compile_cache(options: Options) -> Path:
+    """Make PyTorch keep what it compiles across processes, and return the folder."""
     folder = Path(options.compile_cache or DEFAULT_CACHE).expanduser()
     folder.mkdir(parents=True, exist_ok=True)
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(folder))
@@ -47,10 +48,10 @@ def keep_compiled(options: Options) -> Path:
 
 
 def compile_blocks(model: Any, *, whole: bool = True, backend: str | Callable[..., Any] = "inductor") -> int:
-    """Compile the ``forward`` of every block that ``model`` repeats; how many there are.
+    """Compile the ``forward`` of every block that ``model`` repeats, and return how many there are.
 
     The forward and not the module: hooks (cancel points, step caches) stay outside of what is compiled.
-    ``whole`` demands one graph a block; layers with hooks of their own can't give that.
+    ``whole`` demands one graph per block, which layers with hooks of their own don't allow.
     """
     blocks = repeated_blocks(model)
     for block in blocks:
@@ -59,6 +60,6 @@ def compile_blocks(model: Any, *, whole: bool = True, backend: str | Callable[..
 
 
 def repeated_blocks(model: Any) -> list[nn.Module]:
-    """The modules of the classes that diffusers names as worth compiling."""
+    """Return the modules whose classes diffusers names as worth compiling."""
     names: list[str] = getattr(model, "_repeated_blocks", None) or []
     return [module for module in model.modules() if type(module).__name__ in names]
