@@ -16,8 +16,3 @@ def load_wan(tiny_model: TinyModel) -> Iterator[LoadTiny[AnyWanBackend]]:
 def load_images(tiny_model: TinyModel) -> Iterator[LoadTiny[ImagesBackend]]:
     with loading(ImagesBackend, tiny_model) as load:
         yield load
-
-
-@pytest.fixture(scope="module", params=["sdxl", "qwen_image"])
-def images_backend(load_images: LoadTiny[ImagesBackend], request: pytest.FixtureRequest) -> ImagesBackend:
-    return load_images(str(request.param))

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     pass
 
 
-def test_what_is_missing_is_told_with_what_brings_it() -> None:
+def test_what_is_missing_is_named_with_the_command_that_installs_it() -> None:
     with pytest.raises(
         GenerationFailed, match=r"lacks no_such_module.*pip install 'framegate-wan22\[torch\]'"
     ):

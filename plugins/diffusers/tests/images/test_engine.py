@@ -54,7 +54,7 @@ class TestQwenImage(BackendContract):
         return ImagesBackend(str(tiny_model("qwen_image")))
 
 
-def test_pictures_are_those_of_the_plain_pipeline(
+def test_images_equal_those_of_the_plain_pipeline(
     tiny_model: TinyModel, load_images: LoadTiny[ImagesBackend], tmp_path: Path
 ) -> None:
     from diffusers import AutoPipelineForText2Image
@@ -73,7 +73,7 @@ def test_pictures_are_those_of_the_plain_pipeline(
     )
 
 
-def test_several_pictures_use_the_seeds_that_follow(images_backend: ImagesBackend, tmp_path: Path) -> None:
+def test_several_images_use_the_seeds_that_follow(backend: ImagesBackend, tmp_path: Path) -> None:
     two = generate(backend, replace(IMAGE_SHOT, num_frames=2), RecordingContext(tmp_path))
     assert two.shape == (2, IMAGE_SHOT.height, IMAGE_SHOT.width, 3)
     alone = generate(backend, replace(IMAGE_SHOT, seed=IMAGE_SHOT.seed + 1), RecordingContext(tmp_path))
@@ -81,8 +81,8 @@ def test_several_pictures_use_the_seeds_that_follow(images_backend: ImagesBacken
 
 
 @pytest.mark.parametrize("shot", [IMAGE_SHOT, IMAGE_TO_IMAGE_SHOT], ids=lambda shot: shot.task)
-def test_prompt_negative_prompt_and_guidance_are_seen(
-    images_backend: ImagesBackend, tmp_path: Path, image: Path, shot: Shot
+def test_prompt_negative_prompt_and_guidance_count(
+    backend: ImagesBackend, tmp_path: Path, image: Path, shot: Shot
 ) -> None:
     context = RecordingContext(tmp_path, image=image)
     before = generate(backend, shot, context)
@@ -91,8 +91,8 @@ def test_prompt_negative_prompt_and_guidance_are_seen(
         assert not np.array_equal(before, generate(backend, replace(shot, **change), context)), change
 
 
-def test_the_source_picture_is_seen_as_far_as_strength_says(
-    images_backend: ImagesBackend, tmp_path: Path, image: Path, other_image: Path
+def test_the_source_image_counts_as_far_as_strength_says(
+    backend: ImagesBackend, tmp_path: Path, image: Path, other_image: Path
 ) -> None:
     context, other = (RecordingContext(tmp_path, image=path) for path in (image, other_image))
     assert not np.array_equal(
@@ -107,9 +107,7 @@ def test_the_source_picture_is_seen_as_far_as_strength_says(
     assert steps[1:] == [2, 4]
 
 
-def test_progress_is_told_for_every_step_of_every_picture(
-    images_backend: ImagesBackend, tmp_path: Path
-) -> None:
+def test_progress_is_reported_for_every_step_of_every_image(backend: ImagesBackend, tmp_path: Path) -> None:
     context = RecordingContext(tmp_path)
     generate(backend, replace(IMAGE_SHOT, num_frames=2), context)
     assert [message for _, _, message in context.reports] == [
@@ -120,7 +118,7 @@ def test_progress_is_told_for_every_step_of_every_picture(
     assert done == sorted(done)
 
 
-def test_a_prompt_is_encoded_once(images_backend: ImagesBackend, tmp_path: Path) -> None:
+def test_a_prompt_is_encoded_once(backend: ImagesBackend, tmp_path: Path) -> None:
     shot = replace(IMAGE_SHOT, prompt="a prompt of its own")
     first = generate(backend, shot, RecordingContext(tmp_path))
 
@@ -132,7 +130,7 @@ def test_a_prompt_is_encoded_once(images_backend: ImagesBackend, tmp_path: Path)
         assert np.array_equal(first, generate(backend, shot, RecordingContext(tmp_path)))
 
 
-def test_a_cancelled_job_is_left_between_two_blocks(images_backend: ImagesBackend, tmp_path: Path) -> None:
+def test_a_cancelled_job_stops_between_two_blocks(backend: ImagesBackend, tmp_path: Path) -> None:
     wanted = generate(backend, IMAGE_SHOT, RecordingContext(tmp_path))
 
     class Cancelled(RecordingContext):
@@ -196,14 +194,14 @@ def test_sizes_are_warmed_up(load_images: LoadTiny[ImagesBackend], tmp_path: Pat
     )
 
 
-def test_tiles_can_be_asked_for(load_images: LoadTiny[ImagesBackend]) -> None:
+def test_tiles_can_be_requested(load_images: LoadTiny[ImagesBackend]) -> None:
     assert load_images("sdxl", vae_tiling="on").loaded_engine.pipeline.vae.use_tiling
 
 
 def test_a_model_that_makes_videos_is_refused(tiny_model: TinyModel) -> None:
     backend = ImagesBackend(str(tiny_model("wan21_t2v")))
     with pytest.raises(GenerationFailed, match="WanPipeline"):
-        backend.load_images("cpu")
+        backend.load("cpu")
 
 
 def test_what_the_weights_are_not_for_is_refused(
@@ -216,7 +214,7 @@ def test_what_the_weights_are_not_for_is_refused(
 
 
 @pytest.mark.parametrize("size", [(96, 64), (64, 160)])
-def test_an_edited_picture_has_the_size_asked_for(
+def test_an_edited_image_has_the_requested_size(
     load_images: LoadTiny[ImagesBackend],
     tmp_path: Path,
     image: Path,
@@ -234,7 +232,7 @@ def test_an_edited_picture_has_the_size_asked_for(
     assert not np.array_equal(made_of, generate(backend, stronger, RecordingContext(tmp_path, image=image)))
 
 
-def test_a_picture_of_another_shape_is_cropped(load_images: LoadTiny[ImagesBackend], tmp_path: Path) -> None:
+def test_an_image_of_another_shape_is_cropped(load_images: LoadTiny[ImagesBackend], tmp_path: Path) -> None:
     tall = tmp_path / "tall.png"
     Image.new("RGB", (40, 200), (20, 120, 220)).save(tall)
     frames = generate(load_images("sdxl"), IMAGE_TO_IMAGE_SHOT, RecordingContext(tmp_path, image=tall))

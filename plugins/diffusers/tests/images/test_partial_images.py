@@ -44,7 +44,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
     ],
     ids=lambda value: value.task if isinstance(value, Shot) else value,
 )
-def test_looks_are_given_where_somebody_wants_them(
+def test_partial_images_are_made_where_they_are_wanted(
     load_images: LoadTiny[ImagesBackend],
     tmp_path: Path,
     image: Path,
@@ -76,14 +76,14 @@ def test_looks_are_given_where_somebody_wants_them(
     assert left == sorted(set(left), reverse=True)
 
 
-def test_looks_are_at_the_first_of_several_pictures(images_backend: ImagesBackend, tmp_path: Path) -> None:
+def test_partial_images_are_of_the_first_of_several_images(backend: ImagesBackend, tmp_path: Path) -> None:
     context, several = RecordingContext(tmp_path), RecordingContext(tmp_path)
     generate(backend, IMAGE_SHOT, context)
     generate(backend, replace(IMAGE_SHOT, num_frames=2), several)
     assert np.array_equal(several.shown, context.shown)
 
 
-def test_a_job_that_is_cancelled_while_a_look_is_decoded_is_left(
+def test_a_job_that_is_cancelled_while_a_partial_image_is_decoded_stops(
     load_images: LoadTiny[ImagesBackend], tmp_path: Path
 ) -> None:
     backend = load_images("sdxl")
@@ -106,7 +106,7 @@ def test_a_job_that_is_cancelled_while_a_look_is_decoded_is_left(
 
 
 @pytest.mark.parametrize("name", ["sdxl", "qwen_image", "flux_kontext"])
-def test_looks_are_decoded_as_the_picture_is(
+def test_partial_images_are_decoded_as_the_image_is(
     load_images: LoadTiny[ImagesBackend], image: Path, name: str
 ) -> None:
     pipeline = load_images(name).loaded_engine.pipeline
@@ -134,7 +134,7 @@ def test_looks_are_decoded_as_the_picture_is(
         assert np.array_equal(decode_latents(pipeline, last[0], 96, 64), made_of)
 
 
-def test_looks_of_flux_2() -> None:
+def test_partial_images_of_flux_2() -> None:
     """Its latents are patches, normalised by the statistics in its VAE."""
     from diffusers import AutoencoderKLFlux2, FlowMatchEulerDiscreteScheduler, Flux2KleinPipeline
 
@@ -160,7 +160,9 @@ def test_looks_of_flux_2() -> None:
     assert look == pytest.approx(wanted.clamp(0, 1).numpy(), abs=1e-5)
 
 
-def test_looks_of_a_vae_that_overflows_in_half_precision(load_images: LoadTiny[ImagesBackend]) -> None:
+def test_partial_images_of_a_vae_that_overflows_in_half_precision(
+    load_images: LoadTiny[ImagesBackend],
+) -> None:
     pipeline = load_images("sdxl").loaded_engine.pipeline
     latents = torch.randn(1, 4, 8, 12, generator=torch.Generator().manual_seed(0)).half()
     with torch.no_grad():
@@ -170,7 +172,7 @@ def test_looks_of_a_vae_that_overflows_in_half_precision(load_images: LoadTiny[I
     assert pipeline.vae.dtype == torch.float16
 
 
-def test_what_a_safety_checker_is_to_see_is_not_shown(load_images: LoadTiny[ImagesBackend]) -> None:
+def test_what_a_safety_checker_has_to_see_is_not_shown(load_images: LoadTiny[ImagesBackend]) -> None:
     pipeline = load_images("sdxl").loaded_engine.pipeline
     assert supports_partial_images(pipeline)
     pipeline.safety_checker = torch.nn.Identity()
@@ -178,7 +180,7 @@ def test_what_a_safety_checker_is_to_see_is_not_shown(load_images: LoadTiny[Imag
 
 
 @pytest.mark.parametrize("name", ["EulerDiscreteScheduler", "FlowMatchEulerDiscreteScheduler"])
-def test_looks_are_at_what_the_model_believes(name: str) -> None:
+def test_partial_images_are_what_the_step_was_heading_for(name: str) -> None:
     """Where it believes the same at every step, every look is at that."""
     import diffusers
 
@@ -196,7 +198,7 @@ def test_looks_are_at_what_the_model_believes(name: str) -> None:
         assert torch.allclose(estimate_clean(scheduler, before, latents), clean, atol=1e-3)
 
 
-def test_looks_after_steps_of_other_kinds_are_at_the_latents() -> None:
+def test_partial_images_after_other_kinds_of_steps_are_the_latents() -> None:
     from diffusers import DDIMScheduler
 
     before, latents = torch.randn(2, 1, 4, 8, 8)

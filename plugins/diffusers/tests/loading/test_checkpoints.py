@@ -63,7 +63,7 @@ def test_a_hub_id_that_was_never_fetched_needs_the_hub() -> None:
 def test_the_memory_that_a_model_needs_is_known_before(tiny_model: TinyModel) -> None:
     backend = AnyWanBackend(str(tiny_model("wan21_t2v")))
     needed = backend.memory_needed("cpu")
-    backend.load_wan("cpu")
+    backend.load("cpu")
     parts = backend.loaded_engine.pipeline
     held = sum(
         parameter.numel() * parameter.element_size()

@@ -5,9 +5,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 
-from framegate.plugins.diffusers.image_io import cover
+from framegate.media.images.fitting import fit_frame
 
 if TYPE_CHECKING:
     from framegate.core.backend import Frame
@@ -27,7 +26,4 @@ def to_frame(pixels: NDArray[np.floating], width: int, height: int) -> "Frame":
 
     A few pipelines choose a size near it.
     """
-    frame: Frame = (pixels * 255).round().astype(np.uint8)
-    if frame.shape[:2] == (height, width):
-        return frame
-    return np.asarray(cover(Image.fromarray(frame), width, height))
+    return fit_frame((pixels * 255).round().astype(np.uint8), width, height)

@@ -1,38 +1,19 @@
-"""Input images and videos, cropped to the frame and never stretched."""
+"""Read source videos."""
 
 from pathlib import Path
 
 import av
 import av.error
-from PIL import Image, ImageOps
+from PIL import Image
 
 from framegate.core.errors import GenerationFailed
-
-
-def cover(image: Image.Image, width: int, height: int) -> Image.Image:
-    """Return the middle of ``image`` that has the frame's shape, at the frame's size."""
-    if image.size == (width, height):
-        return image
-    return ImageOps.fit(image, (width, height), Image.Resampling.LANCZOS)
-
-
-def open_image(path: Path | None, width: int, height: int) -> Image.Image:
-    """Return a conditioning image, RGB, at the frame's size.
-
-    Raises:
-        GenerationFailed: There is none, or it can't be read.
-    """
-    if path is None:
-        raise GenerationFailed("This task starts from an image, but the job has none.")
-    try:
-        with Image.open(path) as image:
-            return cover(image.convert("RGB"), width, height)
-    except (OSError, ValueError) as error:
-        raise GenerationFailed("The input image can't be read.") from error
+from framegate.media.images.fitting import fit
 
 
 def open_video(path: Path | None, width: int, height: int, count: int, fps: float) -> list[Image.Image]:
-    """Return ``count`` frames of a video at ``fps``, RGB; a video that is too short runs back and forth.
+    """Return ``count`` frames of a video at ``fps``, RGB, cropped to ``width`` × ``height``.
+
+    A video that is too short runs back and forth.
 
     Raises:
         GenerationFailed: There is no video, or it can't be read.
@@ -40,7 +21,7 @@ def open_video(path: Path | None, width: int, height: int, count: int, fps: floa
     if path is None:
         raise GenerationFailed("This task starts from a video, but the job has none.")
     try:
-        frames = _resampled(path, width, height, count, fps)
+        frames = _resample(path, width, height, count, fps)
     except (av.error.FFmpegError, OSError) as error:
         raise GenerationFailed("The input video can't be read.") from error
     if not frames:
@@ -49,12 +30,12 @@ def open_video(path: Path | None, width: int, height: int, count: int, fps: floa
     return [there_and_back[index % len(there_and_back)] for index in range(count)]
 
 
-def _resampled(path: Path, width: int, height: int, count: int, fps: float) -> list[Image.Image]:
-    """At most ``count`` frames, the one shown at each moment."""
-    taken: list[Image.Image] = []
+def _resample(path: Path, width: int, height: int, count: int, fps: float) -> list[Image.Image]:
+    """Return at most ``count`` frames, the one shown at each moment."""
+    frames: list[Image.Image] = []
     with av.open(path) as container:
         if not container.streams.video:
-            return taken
+            return frames
         stream = container.streams.video[0]
         rate = float(stream.average_rate or fps)
         start: float | None = None
@@ -63,9 +44,9 @@ def _resampled(path: Path, width: int, height: int, count: int, fps: float) -> l
             start = time if start is None else start
             # This frame is shown until the next one.
             until = (time - start + 1 / rate) * fps
-            while len(taken) < count and len(taken) < until - 1e-6:
-                pixels = Image.fromarray(frame.to_ndarray(format="rgb24"))
-                taken.append(cover(pixels.rotate(frame.rotation, expand=True), width, height))
-            if len(taken) == count:
+            while len(frames) < count and len(frames) < until - 1e-6:
+                image = Image.fromarray(frame.to_ndarray(format="rgb24"))
+                frames.append(fit(image.rotate(frame.rotation, expand=True), width, height))
+            if len(frames) == count:
                 break
-    return taken
+    return frames

@@ -78,7 +78,7 @@ def _decode_spatial_tiles(vae: Any, latents: torch.Tensor) -> torch.Tensor:
 
 
 def _stride(usual: int, side: int, ratio: int) -> int:
-    """Pixels between two tiles along a side of ``side`` latents.
+    """Return the pixels between two tiles along a side of ``side`` latents.
 
     The last tile can't be a single latent wide: the decoder mirrors what is beside an edge.
     """
@@ -86,6 +86,6 @@ def _stride(usual: int, side: int, ratio: int) -> int:
 
 
 def _frames(pixels: torch.Tensor) -> "Iterator[Frame]":
-    """1 × 3 × time × height × width in -1…1, as uint8 frames."""
+    """Yield the frames of ``pixels`` (1 × 3 × time × height × width in -1…1)."""
     for start in range(0, pixels.shape[2], _AT_ONCE):
         yield from to_uint8(pixels[:, :, start : start + _AT_ONCE]).cpu().numpy()

@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from framegate.core.backend import Audio, GenerationContext
 from framegate.core.errors import GenerationFailed
 from framegate.core.types import Shot, Task
-from framegate.plugins.diffusers.image_io import open_image
+from framegate.media.images.fitting import open_image
 from framegate.plugins.diffusers.loading.checkpoints import fetch
 from framegate.plugins.diffusers.loading.loras import load_lora
 from framegate.plugins.diffusers.loading.pipelines import share_components
@@ -184,7 +184,7 @@ class Ltx2Engine(VideoEngine):
         )
 
     def _conditions(self, shot: Shot, context: GenerationContext) -> list[LTX2VideoCondition]:
-        """The images that the video begins and ends with."""
+        """Open the images that the video begins and ends with."""
         images: list[tuple[int, Any]] = []
         if shot.task == Task.IMAGE_TO_VIDEO:
             images.append((0, open_image(context.image, shot.width, shot.height)))

@@ -11,8 +11,8 @@ from diffusers import AutoPipelineForImage2Image, AutoPipelineForText2Image, Dif
 from framegate.core.backend import FrameStream, GenerationContext
 from framegate.core.errors import GenerationFailed
 from framegate.core.types import Shot, Task
+from framegate.media.images.fitting import open_image
 from framegate.plugins.diffusers.engine import Engine, effective_strength
-from framegate.plugins.diffusers.image_io import open_image
 from framegate.plugins.diffusers.images.partial_images import PartialImages, supports_partial_images
 from framegate.plugins.diffusers.images.prompt_caching import cache_prompts
 from framegate.plugins.diffusers.loading.checkpoints import fetch
@@ -94,7 +94,7 @@ class ImagesEngine(Engine):
 
 
 def _auto_pipelines(loaded: Any) -> dict[Task, Any]:
-    """What AutoPipeline can do with the components of ``loaded``."""
+    """Create the pipelines that AutoPipeline has for the components of ``loaded``."""
     pipelines: dict[Task, Any] = {}
     for task, auto in _AUTO.items():
         try:
@@ -110,7 +110,7 @@ def _auto_pipelines(loaded: Any) -> dict[Task, Any]:
 
 
 def _arguments(pipeline: Any, shot: Shot) -> dict[str, Any]:
-    """Those values of ``shot`` that this pipeline takes, by the names that it has for them."""
+    """Return those values of ``shot`` that this pipeline takes, by its names for them."""
     accepted = signature(pipeline.__call__).parameters
     arguments: dict[str, Any] = {"width": shot.width, "height": shot.height}
     if shot.strength is not None and shot.task != Task.TEXT_TO_IMAGE:
@@ -128,7 +128,7 @@ def _arguments(pipeline: Any, shot: Shot) -> dict[str, Any]:
 
 
 def _has_distilled_guidance(pipeline: Any) -> bool:
-    """Whether guidance was distilled into the weights, so that it is an input of the transformer."""
+    """Return whether guidance was distilled into the weights, and so is an input of the transformer."""
     config = getattr(getattr(pipeline, "transformer", None), "config", {})
     return bool(config.get("guidance_embeds"))
 

@@ -109,7 +109,7 @@ def decode_latents(pipeline: Any, latents: torch.Tensor, width: int, height: int
 
 
 def _unpacks(pipeline: Any) -> bool:
-    """Whether ``pipeline`` works on sequences (1 × places × channels) of one image and can lay them out."""
+    """Return whether ``pipeline`` can lay out the sequences (1 × places × channels) that it works on."""
     if hasattr(pipeline, "_unpack_latents"):
         return "layers" not in signature(pipeline._unpack_latents).parameters
     return hasattr(pipeline, "_unpack_latents_with_ids")
@@ -127,7 +127,7 @@ def _unpack(pipeline: Any, latents: torch.Tensor, width: int, height: int) -> to
 
 
 def _unpatchify(pipeline: Any, latents: torch.Tensor, width: int, height: int) -> torch.Tensor:
-    """FLUX.2's: patches of two by two, row by row, normalised by what its VAE measured in training."""
+    """Undo FLUX.2's packing: two-by-two patches, row by row, normalised by its VAE's statistics."""
     vae, patch = pipeline.vae, 2 * pipeline.vae_scale_factor
     rows = latents.transpose(1, 2).reshape(1, -1, height // patch, width // patch)
     mean = vae.bn.running_mean.view(1, -1, 1, 1).to(rows)
@@ -151,7 +151,7 @@ def _denormalize(pipeline: Any, latents: torch.Tensor) -> torch.Tensor:
 
 @contextmanager
 def _precise_enough(vae: Any) -> Generator[None]:
-    """Some VAEs overflow in half precision; their pipelines, too, decode in full."""
+    """Decode in full precision where half overflows, as those VAEs' pipelines do."""
     upcast = vae.dtype == torch.float16 and vae.config.get("force_upcast")
     if upcast:
         vae.to(torch.float32)

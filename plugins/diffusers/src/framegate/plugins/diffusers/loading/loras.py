@@ -51,5 +51,5 @@ def load_lora(pipeline: Any, lora: Lora, name: str, options: Options) -> None:
 
 
 def _label(lora: Lora) -> str:
-    """Its file name, without the worker's folders."""
+    """Return its file name, without the worker's folders."""
     return lora.weight_name or Path(lora.source).name

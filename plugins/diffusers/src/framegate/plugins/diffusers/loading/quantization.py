@@ -39,7 +39,7 @@ def quantize(model: Any, options: Options, device: torch.device, dtype: torch.dt
 
 
 def _why_unsupported(kind: str, device: torch.device) -> str:
-    """Why a device can't multiply in ``kind``; empty where it can."""
+    """Return why a device can't multiply in ``kind``, "" if it can."""
     needed = (8, 9) if kind == "fp8" else (8, 0)
     if device.type != "cuda":
         return f"the device is {device.type}; the weights alone are quantised"

@@ -50,7 +50,7 @@ def decode_tiled(vae: Any, latents: torch.Tensor) -> "Iterator[Frame]":
 
 
 def _chunks(vae: Any, latents: torch.Tensor) -> Iterator[torch.Tensor]:
-    """What `AutoencoderKLWan._decode` does, without keeping the chunks."""
+    """Decode as `AutoencoderKLWan._decode` does, without keeping the chunks."""
     vae.clear_cache()
     try:
         with torch.no_grad():

@@ -11,9 +11,9 @@ from diffusers import WanImageToVideoPipeline, WanPipeline, WanVideoToVideoPipel
 from framegate.core.backend import GenerationContext
 from framegate.core.errors import GenerationFailed
 from framegate.core.types import Shot, Task
+from framegate.media.images.fitting import open_image
 from framegate.plugins.diffusers.embedding_cache import Embeddings
 from framegate.plugins.diffusers.engine import effective_strength
-from framegate.plugins.diffusers.image_io import open_image, open_video
 from framegate.plugins.diffusers.loading.checkpoints import fetch
 from framegate.plugins.diffusers.loading.pipelines import share_components
 from framegate.plugins.diffusers.loading.placement import GIB, onload
@@ -21,6 +21,7 @@ from framegate.plugins.diffusers.progress import StepProgress
 from framegate.plugins.diffusers.task_pipelines import TaskPipelines
 from framegate.plugins.diffusers.tiling import decode_or_tile
 from framegate.plugins.diffusers.video_engine import Latents, VideoEngine
+from framegate.plugins.diffusers.video_io import open_video
 from framegate.plugins.diffusers.wan.conditions import cached_conditions
 from framegate.plugins.diffusers.wan.decoding import decode_streamed, decode_tiled, denormalize
 from framegate.plugins.diffusers.wan.options import WanOptions
@@ -110,7 +111,7 @@ class WanEngine(VideoEngine):
             )
 
     def _inputs(self, shot: Shot, context: GenerationContext) -> dict[str, Any]:
-        """What each task's pipeline takes beside what all take."""
+        """Return what the task's pipeline takes beside what all take."""
         if shot.task == Task.VIDEO_TO_VIDEO:
             strength = REMIX_STRENGTH if shot.strength is None else shot.strength
             return {
@@ -137,7 +138,7 @@ class WanEngine(VideoEngine):
         return {"guidance_scale_2": second}
 
     def _scheduler(self, scheduler: Any, shot: Shot) -> Any:
-        """A fresh one, so that nothing of the job before is left in it."""
+        """Return a fresh scheduler, with nothing left in it of the job before."""
         shift = self.options.flow_shift
         if shift is None:
             shift = self.flow_shift(shot)

@@ -1,13 +1,13 @@
-"""What somebody who asks LTX-2 for videos gets, on tiny random weights that the real code loads."""
+"""LTX-2 on tiny random weights, loaded and run by the code that runs the real ones."""
 
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import msgspec
 import numpy as np
 import pytest
 import torch
+from msgspec.structs import replace
 
 from framegate.core.backend import Audio, Backend, FrameStream
 from framegate.core.errors import ConfigError, GenerationFailed, JobCancelled, OutOfMemory
@@ -18,7 +18,6 @@ from framegate.plugins.diffusers import testing
 from framegate.plugins.ltx2 import LTX2, TWO_STAGE
 from framegate.plugins.ltx2.backend import Ltx2Backend
 from framegate.plugins.ltx2.guidance import OFF
-from tests.support.tiny_models import TinyModel
 
 if TYPE_CHECKING:
     from framegate.core.backend import Frame
@@ -36,25 +35,15 @@ FULL = Shot(
     num_inference_steps=2,
     guidance_scale=4.0,
 )
-FAST = msgspec.structs.replace(FULL, guidance_scale=1.0)
-
-
-@pytest.fixture(scope="session")
-def models(tiny_model: TinyModel) -> Path:
-    """The folder that holds those of LTX-2; the distilled one has an upsampler beside it."""
-    for name in ("ltx2", "ltx23"):
-        tiny_model(name)
-    distilled = tiny_model("ltx2_distilled")
-    testing.save("latent_upsampler", distilled / "latent_upsampler")
-    return distilled.parent
+FAST = replace(FULL, guidance_scale=1.0)
 
 
 @pytest.fixture(scope="session")
 def ltx2(models: Path) -> Ltx2Backend:
-    return loaded(models / "ltx2")
+    return load(models / "ltx2")
 
 
-def loaded(source: Path, **options: Any) -> Ltx2Backend:
+def load(source: Path, **options: Any) -> Ltx2Backend:
     backend = Ltx2Backend(str(source), options)
     backend.load("cpu")
     return backend
@@ -64,24 +53,24 @@ def pipeline_of(backend: Ltx2Backend) -> Any:
     return backend.loaded_engine.pipeline
 
 
-def made(
+def generate(
     backend: Backend, shot: Shot, folder: Path, image: Path | None = None, last_image: Path | None = None
 ) -> "tuple[list[Frame], Audio]":
     stream = backend.generate(shot, RecordingContext(folder, image=image, last_image=last_image))
     assert isinstance(stream, FrameStream)
     frames = list(stream.frames)
     assert stream.audio is not None
-    sound = stream.audio()
-    assert sound is not None
-    return frames, sound
+    audio = stream.audio()
+    assert audio is not None
+    return frames, audio
 
 
 def same(first: "list[Frame]", second: "list[Frame]") -> bool:
     return all(np.array_equal(one, other) for one, other in zip(first, second, strict=True))
 
 
-def from_picture(shot: Shot) -> Shot:
-    return msgspec.structs.replace(shot, task=Task.IMAGE_TO_VIDEO)
+def from_image(shot: Shot) -> Shot:
+    return replace(shot, task=Task.IMAGE_TO_VIDEO)
 
 
 class TestFull(BackendContract):
@@ -110,32 +99,32 @@ class TestDistilledTwoStage(BackendContract):
 
 
 @pytest.mark.parametrize(("name", "rate"), [("ltx2", 24_000), ("ltx23", 48_000)])
-def test_the_sound_lasts_as_long_as_the_pictures(models: Path, tmp_path: Path, name: str, rate: int) -> None:
-    frames, sound = made(loaded(models / name), FULL, tmp_path)
-    assert sound.sample_rate == rate
-    assert sound.samples.dtype == np.float32
-    assert sound.samples.shape[0] == 2
-    assert sound.samples.shape[1] / rate == pytest.approx(len(frames) / FULL.fps, abs=0.06)
-    assert float(np.abs(sound.samples).max()) > 0.01
+def test_the_audio_lasts_as_long_as_the_frames(models: Path, tmp_path: Path, name: str, rate: int) -> None:
+    frames, audio = generate(load(models / name), FULL, tmp_path)
+    assert audio.sample_rate == rate
+    assert audio.samples.dtype == np.float32
+    assert audio.samples.shape[0] == 2
+    assert audio.samples.shape[1] / rate == pytest.approx(len(frames) / FULL.fps, abs=0.06)
+    assert float(np.abs(audio.samples).max()) > 0.01
 
 
-def test_no_sound_is_there_before_the_frames_are(ltx2: Ltx2Backend, tmp_path: Path) -> None:
+def test_there_is_no_audio_before_the_frames(ltx2: Ltx2Backend, tmp_path: Path) -> None:
     stream = ltx2.generate(FAST, RecordingContext(tmp_path))
     assert stream.audio is not None
     assert stream.audio() is None
 
 
 @pytest.mark.parametrize("guidance_scale", [1.0, 4.0])
-def test_frames_and_sound_are_those_of_the_plain_pipeline(
+def test_frames_and_audio_equal_those_of_the_plain_pipeline(
     models: Path, ltx2: Ltx2Backend, tmp_path: Path, guidance_scale: float
 ) -> None:
     from diffusers import LTX2Pipeline
 
-    shot = msgspec.structs.replace(FULL, guidance_scale=guidance_scale, negative_prompt="blurred")
-    frames, sound = made(ltx2, shot, tmp_path)
+    shot = replace(FULL, guidance_scale=guidance_scale, negative_prompt="blurred")
+    frames, audio = generate(ltx2, shot, tmp_path)
     plain = LTX2Pipeline.from_pretrained(models / "ltx2", dtype=torch.float32)
     guided = OFF if guidance_scale == 1.0 else {"guidance_scale": 4.0, "spatio_temporal_guidance_blocks": [1]}
-    video, audio = plain(
+    plain_video, plain_audio = plain(
         prompt=shot.prompt,
         negative_prompt=shot.negative_prompt,
         width=shot.width,
@@ -148,9 +137,9 @@ def test_frames_and_sound_are_those_of_the_plain_pipeline(
         return_dict=False,
         **guided,
     )
-    wanted = (video[0] * 255).round().astype(np.uint8)
+    wanted = (plain_video[0] * 255).round().astype(np.uint8)
     assert np.abs(np.stack(frames).astype(int) - wanted).max() <= 1
-    assert np.allclose(sound.samples, audio[0].numpy(), atol=1e-5)
+    assert np.allclose(audio.samples, plain_audio[0].numpy(), atol=1e-5)
 
 
 @pytest.mark.parametrize(("guidance_scale", "passes"), [(1.0, 1), (4.0, 3)])
@@ -158,7 +147,7 @@ def test_frames_and_sound_are_those_of_the_plain_pipeline(
 def test_without_guidance_a_step_is_one_forward_pass(
     ltx2: Ltx2Backend, tmp_path: Path, task: Task, guidance_scale: float, passes: int
 ) -> None:
-    shot = msgspec.structs.replace(FULL, task=task, guidance_scale=guidance_scale)
+    shot = replace(FULL, task=task, guidance_scale=guidance_scale)
     assert forward_passes(ltx2, shot, tmp_path) == passes * shot.num_inference_steps
 
 
@@ -171,15 +160,15 @@ def forward_passes(backend: Ltx2Backend, shot: Shot, folder: Path) -> int:
 
     handle = pipeline_of(backend).transformer.register_forward_hook(counted)
     try:
-        made(backend, shot, folder, image=gradient_png(folder / "image.png"))
+        generate(backend, shot, folder, image=gradient_png(folder / "image.png"))
     finally:
         handle.remove()
     return count
 
 
 def test_two_stages_make_eight_steps_and_three(models: Path, tmp_path: Path) -> None:
-    backend = loaded(models / "ltx2_distilled", schedule="distilled", stages=2)
-    shot = msgspec.structs.replace(FAST, width=128, num_inference_steps=8)
+    backend = load(models / "ltx2_distilled", schedule="distilled", stages=2)
+    shot = replace(FAST, width=128, num_inference_steps=8)
     assert forward_passes(backend, shot, tmp_path) == 8 + 3
     context = RecordingContext(tmp_path)
     assert len(list(backend.generate(shot, context).frames)) == shot.num_frames
@@ -191,69 +180,41 @@ def test_two_stages_make_eight_steps_and_three(models: Path, tmp_path: Path) -> 
     assert context.reports[-1][0] == context.reports[-1][1]
 
 
-def test_the_first_and_the_last_picture_are_seen(ltx2: Ltx2Backend, tmp_path: Path) -> None:
+def test_the_first_and_the_last_image_count(ltx2: Ltx2Backend, tmp_path: Path) -> None:
     gradient, grey = gradient_png(tmp_path / "gradient.png"), tmp_path / "grey.png"
     gradient_png(grey, 1, 1)
-    shot = from_picture(FAST)
-    plain, _ = made(ltx2, shot, tmp_path, image=gradient)
-    assert not same(plain, made(ltx2, shot, tmp_path, image=grey)[0])
-    with_last, _ = made(ltx2, shot, tmp_path, image=gradient, last_image=grey)
+    shot = from_image(FAST)
+    plain, _ = generate(ltx2, shot, tmp_path, image=gradient)
+    assert not same(plain, generate(ltx2, shot, tmp_path, image=grey)[0])
+    with_last, _ = generate(ltx2, shot, tmp_path, image=gradient, last_image=grey)
     assert not same(plain, with_last)
-    assert not same(with_last, made(ltx2, shot, tmp_path, image=gradient, last_image=gradient)[0])
+    assert not same(with_last, generate(ltx2, shot, tmp_path, image=gradient, last_image=gradient)[0])
 
 
-def test_an_unreadable_picture_fails_with_a_sentence(ltx2: Ltx2Backend, tmp_path: Path) -> None:
+def test_an_unreadable_image_fails_with_a_sentence(ltx2: Ltx2Backend, tmp_path: Path) -> None:
     broken = tmp_path / "broken.png"
-    broken.write_bytes(b"no picture")
+    broken.write_bytes(b"not an image")
     with pytest.raises(GenerationFailed, match="can't be read"):
-        made(ltx2, from_picture(FAST), tmp_path, image=broken)
+        generate(ltx2, from_image(FAST), tmp_path, image=broken)
     with pytest.raises(GenerationFailed, match="has none"):
-        made(ltx2, from_picture(FAST), tmp_path)
-
-
-def test_tiles_are_those_of_diffusers(models: Path) -> None:
-    from diffusers import AutoencoderKLLTX2Video
-
-    from framegate.plugins.ltx2.decoding import decode_tiled
-
-    vae = AutoencoderKLLTX2Video.from_pretrained(models / "ltx2" / "vae")
-    vae.enable_tiling(128, 128, tile_sample_stride_height=96, tile_sample_stride_width=96)
-    latents = torch.randn((1, 4, 6, 6, 8), generator=torch.Generator().manual_seed(0))
-    frames = list(decode_tiled(vae, latents))
-    vae.enable_tiling()
-    vae.use_framewise_decoding = True
-    with torch.no_grad():
-        pixels = vae.decode(latents).sample[0]
-    wanted = ((pixels.clamp(-1, 1) / 2 + 0.5) * 255).round().to(torch.uint8).permute(1, 2, 3, 0).numpy()
-    assert np.array_equal(np.stack(frames), wanted)
-
-
-@pytest.mark.parametrize("side", [7, 13])
-def test_no_tile_is_too_narrow_to_be_decoded(models: Path, side: int) -> None:
-    from diffusers import AutoencoderKLLTX2Video
-
-    from framegate.plugins.ltx2.decoding import decode_tiled
-
-    vae = AutoencoderKLLTX2Video.from_pretrained(models / "ltx2" / "vae")
-    vae.enable_tiling(256, 256, tile_sample_stride_height=192, tile_sample_stride_width=192)
-    for shape in ((1, 4, 2, 5, side), (1, 4, 2, side, 5)):
-        frames = list(decode_tiled(vae, torch.zeros(shape)))
-        assert [frame.shape for frame in frames] == [(shape[3] * 32, shape[4] * 32, 3)] * 9
+        generate(ltx2, from_image(FAST), tmp_path)
 
 
 def test_a_prompt_is_encoded_once(models: Path, tmp_path: Path) -> None:
-    backend = loaded(models / "ltx2")
-    first, _ = made(backend, FULL, tmp_path)
+    backend = load(models / "ltx2")
+    first, _ = generate(backend, FULL, tmp_path)
 
     def encoded_again(*arguments: object, **named: object) -> None:
         raise AssertionError("the prompt was encoded again")
 
     pipeline_of(backend).text_encoder.forward = encoded_again
-    assert same(first, made(backend, FULL, tmp_path)[0])
+    assert same(first, generate(backend, FULL, tmp_path)[0])
 
 
-def test_a_cancelled_job_is_left_within_a_step_and_leaves_nothing(ltx2: Ltx2Backend, tmp_path: Path) -> None:
-    wanted, _ = made(ltx2, FULL, tmp_path)
+def test_a_cancelled_job_stops_within_a_step_and_leaves_nothing_behind(
+    ltx2: Ltx2Backend, tmp_path: Path
+) -> None:
+    wanted, _ = generate(ltx2, FULL, tmp_path)
 
     class Cancelled(RecordingContext):
         checks = 0
@@ -268,7 +229,7 @@ def test_a_cancelled_job_is_left_within_a_step_and_leaves_nothing(ltx2: Ltx2Back
         list(ltx2.generate(FULL, context).frames)
     assert len(context.reports) == 2  # encoding, and the first step
     assert context.checks > 6  # blocks of that step, beside the reports
-    assert same(wanted, made(ltx2, FULL, tmp_path)[0])
+    assert same(wanted, generate(ltx2, FULL, tmp_path)[0])
 
 
 @pytest.mark.parametrize(
@@ -280,12 +241,12 @@ def test_running_out_of_memory_fails_one_job_alone(
     def full(*arguments: object, **named: object) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    shot = msgspec.structs.replace(FAST, prompt=f"a prompt of its own for {part}")
+    shot = replace(FAST, prompt=f"a prompt of its own for {part}")
     with monkeypatch.context() as patch:
         patch.setattr(getattr(pipeline_of(ltx2), part), "forward", full)
         with pytest.raises(OutOfMemory, match=doing):
-            made(ltx2, shot, tmp_path)
-    assert len(made(ltx2, shot, tmp_path)[0]) == shot.num_frames
+            generate(ltx2, shot, tmp_path)
+    assert len(generate(ltx2, shot, tmp_path)[0]) == shot.num_frames
 
 
 def test_what_can_not_be_decoded_in_one_piece_is_decoded_in_tiles(
@@ -300,20 +261,22 @@ def test_what_can_not_be_decoded_in_one_piece_is_decoded_in_tiles(
         return decode(hidden, *arguments, **named)
 
     monkeypatch.setattr(vae.decoder, "forward", small_only)
-    shot = msgspec.structs.replace(FAST, num_frames=49)
-    assert len(made(ltx2, shot, tmp_path)[0]) == 49
+    shot = replace(FAST, num_frames=49)
+    assert len(generate(ltx2, shot, tmp_path)[0]) == 49
 
 
 def test_the_second_stage_has_a_lora_of_its_own(models: Path, tmp_path: Path) -> None:
     source = testing.save("ltx2", tmp_path / "model")
     testing.save("latent_upsampler", source / "latent_upsampler")
-    shot = msgspec.structs.replace(FAST, width=128)
+    shot = replace(FAST, width=128)
 
     def refined_by(strength: float) -> "list[Frame]":
         lora = testing.save_lora("ltx2", tmp_path / f"lora-{strength}", strength)
-        backend = loaded(source, stages=2, refine_lora={"source": str(lora)})
-        first, _ = made(backend, shot, tmp_path)
-        assert same(first, made(backend, shot, tmp_path)[0])  # nothing of it is left for the next first stage
+        backend = load(source, stages=2, refine_lora={"source": str(lora)})
+        first, _ = generate(backend, shot, tmp_path)
+        assert same(
+            first, generate(backend, shot, tmp_path)[0]
+        )  # nothing of it is left for the next first stage
         return first
 
     assert not same(refined_by(0.0), refined_by(5.0))
@@ -327,38 +290,38 @@ def test_the_second_stage_has_a_lora_of_its_own(models: Path, tmp_path: Path) ->
         ({"stages": 2, "schedule": "distilled"}, "options.upsampler"),
     ],
 )
-def test_what_does_not_go_together_is_told_at_load(
+def test_options_that_do_not_fit_together_are_refused_at_load(
     models: Path, options: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(GenerationFailed, match=message):
-        loaded(models / "ltx2", **options)
+        load(models / "ltx2", **options)
 
 
 def test_an_unknown_option_is_named(models: Path) -> None:
     with pytest.raises(ConfigError, match="stage"):
-        loaded(models / "ltx2", stage=2)
+        load(models / "ltx2", stage=2)
 
 
-def test_the_fewest_steps_that_can_be_asked_for_make_a_video(ltx2: Ltx2Backend, tmp_path: Path) -> None:
+def test_the_fewest_steps_make_a_video(ltx2: Ltx2Backend, tmp_path: Path) -> None:
     request = GenerationRequest(
         model="ltx2", task=Task.TEXT_TO_VIDEO, prompt="a ball", num_inference_steps=1, num_frames=16
     )
     fitted = fit(LTX2, request)
     assert (fitted.num_inference_steps, fitted.num_frames) == (2, 17)
-    shot = msgspec.structs.replace(FAST, num_inference_steps=fitted.num_inference_steps)
-    frames, _ = made(ltx2, shot, tmp_path)
-    assert np.stack(frames).std() > 1  # neither black nor grey, as what is not a number would be
+    shot = replace(FAST, num_inference_steps=fitted.num_inference_steps)
+    frames, _ = generate(ltx2, shot, tmp_path)
+    assert np.stack(frames).std() > 1  # neither black nor grey, as NaN would be
 
 
 def test_sizes_are_warmed_up(models: Path, ltx2: Ltx2Backend, tmp_path: Path) -> None:
-    warm = loaded(models / "ltx2", warm_up=["96x64x17"])
-    assert same(made(warm, FULL, tmp_path)[0], made(ltx2, FULL, tmp_path)[0])
+    warm = load(models / "ltx2", warm_up=["96x64x17"])
+    assert same(generate(warm, FULL, tmp_path)[0], generate(ltx2, FULL, tmp_path)[0])
 
 
 def test_predicted_steps_are_close_and_not_the_same(models: Path, ltx2: Ltx2Backend, tmp_path: Path) -> None:
-    shot = msgspec.structs.replace(FAST, num_inference_steps=8)
-    exact, _ = made(ltx2, shot, tmp_path)
-    backend = loaded(models / "ltx2", cache="taylorseer", cache_interval=3)
-    predicted, _ = made(backend, shot, tmp_path)
-    assert same(predicted, made(backend, shot, tmp_path)[0])
+    shot = replace(FAST, num_inference_steps=8)
+    exact, _ = generate(ltx2, shot, tmp_path)
+    backend = load(models / "ltx2", cache="taylorseer", cache_interval=3)
+    predicted, _ = generate(backend, shot, tmp_path)
+    assert same(predicted, generate(backend, shot, tmp_path)[0])
     assert not same(exact, predicted)

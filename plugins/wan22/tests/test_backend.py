@@ -1,6 +1,6 @@
-"""Wan2.2 in miniature, loaded and run by the code that runs the real one."""
+"""Tiny Wan2.2 models, loaded and run by the code that runs the real ones."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,26 +12,17 @@ from framegate.core.testing import BackendContract, RecordingContext
 from framegate.core.types import Task
 from framegate.plugins.wan22 import MODELS, TI2V_5B
 from framegate.plugins.wan22.backend import Wan22Backend
-from tests.support.tiny_models import TinyModel, made, small_shot
+from tests.support.tiny_models import LoadTiny, TinyModel, generate, loading, small_shot
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 SPECS = {spec.id: spec for spec in MODELS}
-Load = Callable[..., Wan22Backend]
+Load = LoadTiny[Wan22Backend]
 
 
 @pytest.fixture
 def load(tiny_model: TinyModel) -> Iterator[Load]:
-    loaded: list[Wan22Backend] = []
-
-    def start(name: str, **options: Any) -> Wan22Backend:
-        backend = Wan22Backend(str(tiny_model(name)), options)
-        backend.load("cpu")
-        loaded.append(backend)
-        return backend
-
-    yield start
-    for backend in loaded:
-        backend.unload()
+    with loading(Wan22Backend, tiny_model) as load:
+        yield load
 
 
 class TestTI2V(BackendContract):
@@ -59,23 +50,21 @@ class TestA14BTextToVideo(BackendContract):
 
 
 @pytest.mark.parametrize("name", ["wan22_ti2v", "wan22_a14b_i2v"])
-def test_the_picture_is_seen(
-    load: Load, name: str, tmp_path: Path, picture: Path, other_picture: Path
-) -> None:
+def test_the_image_counts(load: Load, name: str, tmp_path: Path, image: Path, other_image: Path) -> None:
     backend = load(name)
     shot = small_shot(Task.IMAGE_TO_VIDEO)
     one, other = (
-        made(backend, shot, RecordingContext(tmp_path, image=path)) for path in (picture, other_picture)
+        generate(backend, shot, RecordingContext(tmp_path, image=path)) for path in (image, other_image)
     )
     assert (one != other).any()
 
 
-def test_text_and_picture_take_turns_on_one_set_of_weights(load: Load, tmp_path: Path, picture: Path) -> None:
+def test_text_and_image_share_one_set_of_weights(load: Load, tmp_path: Path, image: Path) -> None:
     backend = load("wan22_ti2v")
-    context = RecordingContext(tmp_path, image=picture)
-    first = made(backend, small_shot(Task.TEXT_TO_VIDEO), context)
-    between = made(backend, small_shot(Task.IMAGE_TO_VIDEO), context)
-    again = made(backend, small_shot(Task.TEXT_TO_VIDEO), context)
+    context = RecordingContext(tmp_path, image=image)
+    first = generate(backend, small_shot(Task.TEXT_TO_VIDEO), context)
+    between = generate(backend, small_shot(Task.IMAGE_TO_VIDEO), context)
+    again = generate(backend, small_shot(Task.TEXT_TO_VIDEO), context)
     assert np.array_equal(first, again)
     assert (first != between).any()
 
@@ -83,8 +72,8 @@ def test_text_and_picture_take_turns_on_one_set_of_weights(load: Load, tmp_path:
 def test_both_transformers_and_the_second_guidance_count(load: Load, tmp_path: Path) -> None:
     shot = small_shot(Task.TEXT_TO_VIDEO, num_inference_steps=4)
     context = RecordingContext(tmp_path)
-    plain = made(load("wan22_a14b_t2v"), shot, context)
-    second = made(load("wan22_a14b_t2v", guidance_scale_2=8.0), shot, context)
+    plain = generate(load("wan22_a14b_t2v"), shot, context)
+    second = generate(load("wan22_a14b_t2v", guidance_scale_2=8.0), shot, context)
     assert (plain != second).any()
 
 

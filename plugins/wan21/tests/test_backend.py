@@ -1,11 +1,9 @@
-"""Wan2.1 in miniature, loaded and run by the code that runs the real one."""
+"""Tiny Wan2.1 models, loaded and run by the code that runs the real ones."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import av
-import numpy as np
 import pytest
 from PIL import Image
 
@@ -15,40 +13,20 @@ from framegate.core.testing import BackendContract, RecordingContext
 from framegate.core.types import Shot, Task
 from framegate.plugins.wan21 import MODELS
 from framegate.plugins.wan21.backend import Wan21Backend
-from tests.support.tiny_models import TinyModel, made, small_shot
+from tests.support.tiny_models import LoadTiny, TinyModel, generate, loading, small_shot, write_video
 
 if TYPE_CHECKING:
     from framegate.core.backend import Frame
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 SPECS = {spec.id: spec for spec in MODELS}
-Load = Callable[..., Wan21Backend]
+Load = LoadTiny[Wan21Backend]
 
 
 @pytest.fixture
 def load(tiny_model: TinyModel) -> Iterator[Load]:
-    loaded: list[Wan21Backend] = []
-
-    def start(name: str, **options: Any) -> Wan21Backend:
-        backend = Wan21Backend(str(tiny_model(name)), options)
-        backend.load("cpu")
-        loaded.append(backend)
-        return backend
-
-    yield start
-    for backend in loaded:
-        backend.unload()
-
-
-def film(path: Path, *, colour: int = 0, frames: int = 9) -> Path:
-    with av.open(path, "w") as container:
-        stream = container.add_stream("libx264", rate=16)
-        stream.width, stream.height, stream.pix_fmt = 96, 64, "yuv420p"
-        for index in range(frames):
-            pixels = np.full((64, 96, 3), (colour + index * 12) % 256, np.uint8)
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
-        container.mux(stream.encode())
-    return path
+    with loading(Wan21Backend, tiny_model) as load:
+        yield load
 
 
 class TestImageToVideo(BackendContract):
@@ -67,7 +45,7 @@ class TestTextAndVideoToVideo(BackendContract):
         return Wan21Backend(str(tiny_model("wan21_t2v")))
 
     def source_video(self, folder: Path) -> Path:
-        return film(folder / "film.mp4")
+        return write_video(folder / "film.mp4")
 
 
 class TestFirstAndLastFrame(BackendContract):
@@ -80,39 +58,41 @@ class TestFirstAndLastFrame(BackendContract):
     def frames(
         self, backend: Backend, shot: Shot, folder: Path, cancel_after: int | None = None
     ) -> "list[Frame]":
-        picture = folder / "picture.png"
-        Image.new("RGB", (80, 80), "navy").save(picture)
-        context = RecordingContext(folder, image=picture, last_image=picture, cancel_after=cancel_after)
-        return list(made(backend, shot, context))
+        image = folder / "image.png"
+        Image.new("RGB", (80, 80), "navy").save(image)
+        context = RecordingContext(folder, image=image, last_image=image, cancel_after=cancel_after)
+        return list(generate(backend, shot, context))
 
 
-def test_the_picture_is_seen(load: Load, tmp_path: Path, picture: Path, other_picture: Path) -> None:
+def test_the_image_counts(load: Load, tmp_path: Path, image: Path, other_image: Path) -> None:
     backend = load("wan21_i2v")
     shot = small_shot(Task.IMAGE_TO_VIDEO)
     one, other = (
-        made(backend, shot, RecordingContext(tmp_path, image=path)) for path in (picture, other_picture)
+        generate(backend, shot, RecordingContext(tmp_path, image=path)) for path in (image, other_image)
     )
     assert (one != other).any()
 
 
-def test_the_last_picture_is_seen(load: Load, tmp_path: Path, picture: Path, other_picture: Path) -> None:
+def test_the_last_image_counts(load: Load, tmp_path: Path, image: Path, other_image: Path) -> None:
     backend = load("wan21_flf2v")
     shot = small_shot(Task.IMAGE_TO_VIDEO)
     one, other = (
-        made(backend, shot, RecordingContext(tmp_path, image=picture, last_image=path))
-        for path in (picture, other_picture)
+        generate(backend, shot, RecordingContext(tmp_path, image=image, last_image=path))
+        for path in (image, other_image)
     )
     assert (one != other).any()
 
 
-def test_weights_for_two_pictures_ask_for_the_last_one(load: Load, tmp_path: Path, picture: Path) -> None:
+def test_weights_for_two_images_ask_for_the_last_one(load: Load, tmp_path: Path, image: Path) -> None:
     with pytest.raises(GenerationFailed, match="the job has no last one"):
-        made(load("wan21_flf2v"), small_shot(Task.IMAGE_TO_VIDEO), RecordingContext(tmp_path, image=picture))
+        generate(
+            load("wan21_flf2v"), small_shot(Task.IMAGE_TO_VIDEO), RecordingContext(tmp_path, image=image)
+        )
 
 
 def test_weights_say_what_they_are_for(load: Load, tmp_path: Path) -> None:
     with pytest.raises(GenerationFailed, match="are for image-to-video, not for text-to-video"):
-        made(load("wan21_i2v"), small_shot(Task.TEXT_TO_VIDEO), RecordingContext(tmp_path))
+        generate(load("wan21_i2v"), small_shot(Task.TEXT_TO_VIDEO), RecordingContext(tmp_path))
 
 
 def test_a_remix_follows_its_video_and_its_strength(load: Load, tmp_path: Path) -> None:
@@ -121,9 +101,9 @@ def test_a_remix_follows_its_video_and_its_strength(load: Load, tmp_path: Path) 
     def remix(source: Path, strength: float) -> tuple[Any, list[str]]:
         context = RecordingContext(tmp_path, video=source)
         shot = small_shot(Task.VIDEO_TO_VIDEO, num_inference_steps=4, strength=strength)
-        return made(backend, shot, context), [message for _, _, message in context.reports]
+        return generate(backend, shot, context), [message for _, _, message in context.reports]
 
-    dark, light = film(tmp_path / "dark.mp4"), film(tmp_path / "light.mp4", colour=120)
+    dark, light = write_video(tmp_path / "dark.mp4"), write_video(tmp_path / "light.mp4", first=90)
     half, told = remix(dark, 0.5)
     assert (half != remix(light, 0.5)[0]).any(), "another video, another remix"
     assert [message for message in told if message.startswith("step")] == ["step 1 of 2", "step 2 of 2"]
