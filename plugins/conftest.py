@@ -10,12 +10,12 @@ __all__ = ["one_thread", "tiny_model"]
 
 
 @pytest.fixture(scope="session")
-def picture(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return gradient_png(tmp_path_factory.mktemp("pictures") / "gradient.png")
+def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return gradient_png(tmp_path_factory.mktemp("images") / "gradient.png")
 
 
 @pytest.fixture(scope="session")
-def other_picture(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("pictures") / "red.png"
+def other_image(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("images") / "red.png"
     Image.new("RGB", (96, 64), (200, 30, 40)).save(path)
     return path

@@ -1,4 +1,4 @@
-"""LTX-2 and picture models in miniature behind a real server, through the dialects that ask for them."""
+"""Tiny LTX-2 and image models behind a real server, through the dialects that use them."""
 
 import base64
 import io
@@ -26,7 +26,7 @@ CONFIG = """
 [models.ltx2]
 source = "{ltx2}"
 
-# The recipe as it is, but for a LoRA that a test can't download.
+# The preset without its LoRA, which a test can't download.
 [models.quick]
 backend = "ltx2"
 source = "{distilled}"
@@ -44,11 +44,11 @@ sora2api = {{ image = "painter" }}
 
 [aliases.landscape]
 model = "ltx2_landscape"
-defaults = {{ num_frames = 17 }}
+defaults = {{ num_frames = 9 }}
 
 [aliases.portrait]
 model = "ltx2_portrait"
-defaults = {{ num_frames = 17 }}
+defaults = {{ num_frames = 9 }}
 
 [aliases.full]
 model = "ltx2"
@@ -85,8 +85,8 @@ def answered(server: RunningServer, body: dict[str, Any]) -> bytes:
     return requests.get(content.rpartition("Generated Video URL: ")[2], timeout=10).content
 
 
-def sound_in(video: bytes) -> tuple[str, int, float]:
-    """Codec, channels and seconds of its sound."""
+def audio_of(video: bytes) -> tuple[str, int, float]:
+    """Codec, channels and seconds of its audio."""
     with av.open(io.BytesIO(video), "r") as container:
         (track,) = container.streams.audio
         samples = sum(frame.samples for frame in container.decode(track))
@@ -98,17 +98,17 @@ def sound_in(video: bytes) -> tuple[str, int, float]:
 
 
 @pytest.mark.parametrize(("model", "size"), [("landscape", (1024, 576)), ("portrait", (576, 1024))])
-def test_chat_in_both_shapes_with_sound(
+def test_chat_in_both_shapes_with_audio(
     ltx2: RunningServer, photo: Path, model: str, size: tuple[int, int]
 ) -> None:
     video = answered(ltx2, chat(model, photo))
-    assert decoded(video) == (*size, 17, 24.0)
-    codec, channels, seconds = sound_in(video)
+    assert decoded(video) == (*size, 9, 24.0)
+    codec, channels, seconds = audio_of(video)
     assert (codec, channels) == ("aac", 2)
-    assert seconds == pytest.approx(17 / 24, abs=0.1)
+    assert seconds == pytest.approx(9 / 24, abs=0.1)
 
 
-def test_chat_sees_seed_and_picture(ltx2: RunningServer, photo: Path, tmp_path: Path) -> None:
+def test_chat_uses_seed_and_image(ltx2: RunningServer, photo: Path, tmp_path: Path) -> None:
     red = tmp_path / "red.png"
     Image.new("RGB", (60, 80), "red").save(red)
     first = answered(ltx2, chat("full"))
@@ -122,7 +122,7 @@ def test_chat_sees_seed_and_picture(ltx2: RunningServer, photo: Path, tmp_path: 
     assert len({first, *others}) == 4
 
 
-def test_chat_tells_the_steps(ltx2: RunningServer) -> None:
+def test_chat_reports_the_steps(ltx2: RunningServer) -> None:
     told = Told(
         requests.post(
             f"{ltx2.url}/v1/chat/completions",
@@ -132,41 +132,41 @@ def test_chat_tells_the_steps(ltx2: RunningServer) -> None:
         )
     )
     assert told.content.startswith("Successfully generated video")
-    # Steps this short are too many to tell of each.
+    # Steps this short are too many to report each.
     assert re.search(r"\d+% \((encoding the prompt|step [12] of 2|decoding)\)", told.progress)
 
 
-def pictured(server: RunningServer, **fields: Any) -> NDArray[np.uint8]:
+def image_from(server: RunningServer, **fields: Any) -> NDArray[np.uint8]:
     body = {"prompt": "a boat on a lake", "seed": 7, **fields}
     answer = requests.post(f"{server.url}/v1/tasks/image/sync?timeout_seconds=150", json=body, timeout=170)
     assert answer.status_code == 200, answer.text
     assert answer.headers["Content-Type"] == "image/png"
-    with Image.open(io.BytesIO(answer.content)) as picture:
-        return np.asarray(picture)
+    with Image.open(io.BytesIO(answer.content)) as image:
+        return np.asarray(image)
 
 
-def test_pictures_from_text_and_from_a_picture(ltx2: RunningServer, photo: Path) -> None:
+def test_images_from_text_and_from_an_image(ltx2: RunningServer, photo: Path) -> None:
     small = {"target_shape": [64, 96]}
-    first = pictured(ltx2, **small)
+    first = image_from(ltx2, **small)
     assert first.shape == (64, 96, 3)
-    assert np.array_equal(first, pictured(ltx2, **small))
-    assert not np.array_equal(first, pictured(ltx2, **{**small, "seed": 8}))
+    assert np.array_equal(first, image_from(ltx2, **small))
+    assert not np.array_equal(first, image_from(ltx2, **{**small, "seed": 8}))
     source = base64.b64encode(photo.read_bytes()).decode()
-    assert not np.array_equal(first, pictured(ltx2, **small, image_path=source))
+    assert not np.array_equal(first, image_from(ltx2, **small, image_path=source))
 
 
-def test_pictures_as_a_chat(ltx2: RunningServer) -> None:
+def test_images_from_a_chat(ltx2: RunningServer) -> None:
     body = {**chat("gpt-image-landscape"), "stream": False}
     answer = requests.post(f"{ltx2.url}/v1/chat/completions", json=body, timeout=170)
     assert answer.status_code == 200, answer.text
     content = answer.json()["choices"][0]["message"]["content"]
     link = content.partition("](")[2].partition(")")[0] or content.partition('src="')[2].partition('"')[0]
-    picture = Image.open(io.BytesIO(requests.get(link, timeout=10).content))
-    assert picture.size == (528, 352)  # 540×360, on the grid of such models
+    image = Image.open(io.BytesIO(requests.get(link, timeout=10).content))
+    assert image.size == (528, 352)  # 540×360, on the grid of such models
 
 
 @pytest.mark.parametrize("partial_images", [0, 2])
-def test_a_picture_is_seen_before_it_is_finished(ltx2: RunningServer, partial_images: int) -> None:
+def test_partial_images_come_before_the_image(ltx2: RunningServer, partial_images: int) -> None:
     size: Any = "96x64"
     with (
         OpenAI(base_url=f"{ltx2.url}/v1", api_key="x", max_retries=0, timeout=170) as client,
@@ -179,9 +179,12 @@ def test_a_picture_is_seen_before_it_is_finished(ltx2: RunningServer, partial_im
             extra_body={"seed": 7, "num_inference_steps": 8},
         ) as stream,
     ):
-        told = [(event.type, base64.b64decode(event.b64_json)) for event in stream]
-    kinds, looks = [kind for kind, _ in told], [np.asarray(Image.open(io.BytesIO(data))) for _, data in told]
+        events = [(event.type, base64.b64decode(event.b64_json)) for event in stream]
+    kinds, images = (
+        [kind for kind, _ in events],
+        [np.asarray(Image.open(io.BytesIO(data))) for _, data in events],
+    )
     assert kinds == ["image_generation.partial_image"] * partial_images + ["image_generation.completed"]
-    assert {look.shape for look in looks} == {(64, 96, 3)}
-    left = [np.abs(look.astype(float) - looks[-1]).mean() for look in looks]
+    assert {image.shape for image in images} == {(64, 96, 3)}
+    left = [np.abs(image.astype(float) - images[-1]).mean() for image in images]
     assert left == sorted(set(left), reverse=True)

@@ -4,8 +4,8 @@
     python tests/benchmarks/gpu.py --models wan22 --output table.md
 
 On a GPU it runs full-size architectures whose random weights are made there: nothing is downloaded, and
-speed does not depend on the values. Without one it runs the same with tiny models, to be tested itself. A run
-makes as many steps as it takes to time one, and the whole video's time is computed from that.
+speed does not depend on the values. Without one it runs the same with tiny models, as its test does. A run
+makes as many steps as it takes to time one, and computes the whole video's time from that.
 """
 
 import argparse
@@ -37,8 +37,8 @@ from framegate.core.types import Shot, Task
 from framegate.media.video.encode import VideoEncoder
 from framegate.plugins.diffusers import testing
 from framegate.plugins.diffusers.backend import DiffusersBackend
-from framegate.plugins.diffusers.caching import UNCACHED_STEPS
-from framegate.plugins.diffusers.loading import silence_logging
+from framegate.plugins.diffusers.loading.pipelines import silence_logging
+from framegate.plugins.diffusers.step_cache import UNCACHED_STEPS
 from framegate.plugins.diffusers.testing import full_size
 
 GIB = 2**30
@@ -64,7 +64,7 @@ NONE: dict[str, Any] = {"attention": "native", "compile": False}
 
 @dataclass(frozen=True)
 class Case:
-    """A model: its backend, its full-size and its tiny architecture, and the video that is asked of it."""
+    """A model: its backend, its architecture, and the video that is requested."""
 
     name: str
     title: str
@@ -121,7 +121,7 @@ CASES = [
     ),
     Case(
         "ltx2",
-        "LTX-2 19B, 1024×576, 121 frames with sound",
+        "LTX-2 19B, 1024×576, 121 frames with audio",
         "framegate.plugins.ltx2.backend:Ltx2Backend",
         LTX2Pipeline,
         full_size.ltx2,
@@ -135,7 +135,7 @@ TINY = {"wan22": "wan22_ti2v", "wan21": "wan21_i2v", "ltx2": "ltx2"}
 
 @dataclass
 class Times:
-    """Seconds since a job began; ``steps``: when each ended. ``whole`` is 0 where it was left after them."""
+    """Seconds since a job began; ``steps``: when each ended. ``whole`` is 0 if the job stopped after them."""
 
     began: float = field(default_factory=time.perf_counter)
     first_step: float = 0.0
@@ -147,7 +147,7 @@ class Times:
         return time.perf_counter() - self.began
 
     def step_seconds(self, steps: int, uncached: int = 0) -> float:
-        """The mean over a video of ``steps``, of which the first ``uncached`` can't be predicted."""
+        """Return the mean over a video of ``steps``, of which the first ``uncached`` can't be predicted."""
         taken = [later - earlier for earlier, later in pairwise(self.steps)]
         if not uncached:
             return statistics.mean(taken)
@@ -157,8 +157,11 @@ class Times:
 
 @dataclass(frozen=True)
 class Row:
-    """What one run showed. Seconds, but ``waits``, milliseconds before the first step of the first and of the
-    next job. ``rest``: what a video takes beside denoising; None where only steps were timed."""
+    """What one run showed, in seconds.
+
+    ``waits`` are the milliseconds before the first step of the first and of the next job, ``rest`` is what a
+    video takes beside denoising; None where only steps were timed.
+    """
 
     name: str
     steps: int
@@ -174,22 +177,22 @@ class Row:
 
 
 class Stopwatch:
-    """A job's context, which notes when steps end and, with ``left_after`` steps, leaves the job then."""
+    """A job's context, which notes when steps end and cancels the job after ``stop_after`` of them."""
 
-    def __init__(self, folder: Path, image: Path, times: Times, left_after: int | None = None) -> None:
+    def __init__(self, folder: Path, image: Path, times: Times, stop_after: int | None = None) -> None:
         self.workdir = folder
         self.image = image
         self.last_image: Path | None = None
         self.video: Path | None = None
         self._times = times
-        self._left_after = left_after
+        self._stop_after = stop_after
         self.num_partial_images = 0
 
     def report(self, step: int, total: int, message: str = "") -> None:
         if not message.startswith("step"):
             return
         self._times.steps.append(self._times.now())
-        if len(self._times.steps) == self._left_after:
+        if len(self._times.steps) == self._stop_after:
             raise JobCancelled
 
     def report_partial_image(self, render: Callable[[], Any]) -> None:
@@ -216,7 +219,7 @@ class Bench:
             self.source = testing.save(TINY[case.name], source)
 
     def plain(self) -> Row:
-        """As the documentation of diffusers does it."""
+        """Time what diffusers' documentation does."""
         dtypes = {"default": torch.bfloat16, **self.case.precise}
         if self.full:
             pipeline = full_size.on_device(self.case.full, self.device, dtypes)
@@ -284,7 +287,7 @@ class Bench:
             backend.unload()
 
     def ours(self, name: str, options: Mapping[str, Any], *, whole: bool = False) -> Row:
-        """A run with ``options``: two jobs, to their files if ``whole``, else left after their steps."""
+        """Time two jobs with ``options``, up to their files if ``whole``, else until their last step."""
         with self.loaded(options) as backend:
             return self.run(name, backend, self.shot, cached="cache" in options, whole=whole)
 
@@ -293,17 +296,16 @@ class Bench:
     ) -> Row:
         count = UNCACHED_STEPS + 2 * CACHE_INTERVAL if cached else 3
         uncached = UNCACHED_STEPS if cached else 0
-        first = self._job(backend, replace(shot, num_inference_steps=2), left_after=None if whole else 2)
+        first = self._job(backend, replace(shot, num_inference_steps=2), stop_after=None if whole else 2)
         following = self._job(
-            backend, replace(shot, num_inference_steps=count), left_after=None if whole else count
+            backend, replace(shot, num_inference_steps=count), stop_after=None if whole else count
         )
         return self._row(name, first, following, shot.num_inference_steps, uncached)
 
-    def _job(self, backend: DiffusersBackend, shot: Shot, left_after: int | None) -> Times:
+    def _job(self, backend: DiffusersBackend, shot: Shot, stop_after: int | None) -> Times:
         times = Times()
-        context = Stopwatch(self.folder, self.image, times, left_after)
-        engine: Any = backend._running  # pyright: ignore[reportPrivateUsage] # to see its first forward pass
-        with _noting_first_forward(engine._loaded.pipeline.transformer, times):
+        context = Stopwatch(self.folder, self.image, times, stop_after)
+        with _noting_first_forward(backend.loaded_engine.pipeline.transformer, times):
             try:
                 self._encode(backend.generate(shot, context), shot)
             except JobCancelled:
@@ -364,7 +366,7 @@ def _small(shot: Shot) -> Shot:
 
 
 def measure(case: Case, device: torch.device, seconds: float) -> tuple[list[Row], list[str]]:
-    """The rows of a model, and the names of those for which ``seconds`` were not enough."""
+    """Return the rows of a model, and the names of those for which ``seconds`` were not enough."""
     rows: list[Row] = []
     left_out: list[str] = []
     deadline, longest = time.monotonic() + seconds, 0.0
@@ -409,14 +411,14 @@ def measure(case: Case, device: torch.device, seconds: float) -> tuple[list[Row]
 
 
 def forget() -> None:
-    torch.compiler.reset()
     gc.collect()
     if torch.cuda.is_available():
+        torch.compiler.reset()
         torch.cuda.empty_cache()
 
 
 def table(rows: Sequence[Row]) -> str:
-    """Markdown. The first row is what the others are compared with."""
+    """Return them as Markdown; the first row is what the others are compared with."""
     plain = rows[0]
     lines = [
         f"| {' | '.join(COLUMNS)} |",
@@ -447,8 +449,10 @@ def table(rows: Sequence[Row]) -> str:
     return "\n".join(lines)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description="Framegate's diffusers backends beside plain diffusers.")
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        description="Compare Framegate's diffusers backends with plain diffusers."
+    )
     parser.add_argument(
         "--models", nargs="+", choices=[case.name for case in CASES], default=[case.name for case in CASES]
     )
@@ -457,15 +461,15 @@ def main() -> None:
         "--seconds", type=float, default=540.0, help="for all of it; what does not fit is left out"
     )
     parser.add_argument("--output", type=Path, help="a file that the tables are written to as well")
-    asked = parser.parse_args()
+    options = parser.parse_args(arguments)
     silence_logging()
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
-    device = torch.device(asked.device)
+    device = torch.device(options.device)
     where = torch.cuda.get_device_name(device) if device.type == "cuda" else "the CPU, with tiny models"
     parts = [f"torch {torch.__version__}, on {where}."]
     print(parts[0])
-    deadline = time.monotonic() + asked.seconds
-    cases = [case for case in CASES if case.name in asked.models]
+    deadline = time.monotonic() + options.seconds
+    cases = [case for case in CASES if case.name in options.models]
     for number, case in enumerate(cases):
         rows, left_out = measure(case, device, (deadline - time.monotonic()) / (len(cases) - number))
         part = f"### {case.title if device.type == 'cuda' else TINY[case.name] + ' in miniature'}\n\n"
@@ -474,8 +478,8 @@ def main() -> None:
             part += f"\n\nLeft out: {'; '.join(left_out)}."
         print(f"\n{part}", flush=True)
         parts.append(part)
-        if asked.output:
-            asked.output.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+        if options.output:
+            options.output.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,26 +1,32 @@
 """The benchmark runs; what it measures on a CPU says nothing."""
 
-import os
-import subprocess
-import sys
+from collections.abc import Iterator
 from pathlib import Path
 
-PROGRAM = Path(__file__).with_name("gpu.py")
+import pytest
+import structlog
+
+from tests.benchmarks import gpu
+from tests.support.tiny_models import one_thread
+
+__all__ = ["one_thread"]
 
 
-def test_every_run_gives_a_row(tmp_path: Path) -> None:
+@pytest.fixture
+def logging_restored() -> Iterator[None]:
+    before = structlog.get_config()
+    yield
+    structlog.configure(**before)
+
+
+@pytest.mark.usefixtures("one_thread", "logging_restored")
+def test_every_run_gives_a_row(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     output = tmp_path / "table.md"
-    done = subprocess.run(
-        [sys.executable, PROGRAM, "--device", "cpu", "--models", "ltx2", "--output", output],
-        env={**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"},
-        capture_output=True,
-        text=True,
-        timeout=170,
-    )
-    assert done.returncode == 0, done.stderr
+    gpu.main(["--device", "cpu", "--models", "ltx2", "--output", str(output)])
     text = output.read_text(encoding="utf-8")
-    assert text.strip() == done.stdout.replace("\n\n\n", "\n\n").strip()
-    assert "Left out" not in text, done.stderr
+    printed = capsys.readouterr()
+    assert text.strip() == printed.out.replace("\n\n\n", "\n\n").strip()
+    assert "Left out" not in text, printed.err
     rows = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("| ")][1:]
     assert [row[0] for row in rows] == [
         "plain diffusers",

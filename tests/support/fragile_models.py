@@ -31,8 +31,7 @@ class FragileBackend(Wan22Backend):
             raise torch.OutOfMemoryError("CUDA out of memory")
 
     def generate(self, shot: Shot, context: GenerationContext) -> FrameStream:
-        assert self._running is not None
-        parts: Any = vars(self._running)["_loaded"].pipeline
+        parts: Any = self.loaded_engine.pipeline
         failing = {"denoise": parts.transformer, "decode": parts.vae.decoder}.get(shot.prompt)
         if failing is not None:
             hook: Any = None

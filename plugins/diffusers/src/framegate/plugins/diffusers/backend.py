@@ -1,8 +1,6 @@
-"""The part of a backend that imports nothing heavy."""
+"""The backend that every diffusers model is based on. It imports nothing heavy before `load`."""
 
 from typing import TYPE_CHECKING, ClassVar
-
-import structlog
 
 from framegate.core.backend import Backend, FrameStream, GenerationContext
 from framegate.core.plugins import load_object
@@ -13,13 +11,11 @@ from framegate.plugins.diffusers.requirements import require
 if TYPE_CHECKING:
     from framegate.plugins.diffusers.engine import Engine
 
-log = structlog.get_logger(__name__)
-
 
 class DiffusersBackend(Backend):
     """Loads ``engine`` ("module:Class" of an `Engine`) and hands every shot to it.
 
-    A subclass sets ``engine``, ``install`` (the command that brings what is missing) and, where it has
+    A subclass sets ``engine``, ``install`` (the command that installs what is missing) and, where it has
     options of its own, ``options_kind``.
     """
 
@@ -27,36 +23,51 @@ class DiffusersBackend(Backend):
     install: ClassVar[str]
     options_kind: ClassVar[type[Options]] = Options
 
-    _running: "Engine | None" = None
+    _loaded_engine: "Engine | None" = None
+
+    @property
+    def loaded_engine(self) -> "Engine":
+        """The engine, between `load` and `unload`."""
+        assert self._loaded_engine is not None, "load comes first"
+        return self._loaded_engine
 
     def load(self, device: str) -> None:
-        require(self.install)
-        options = read_options(self.options, self.options_kind)
+        """Load the model and run its warm-up.
+
+        Raises:
+            ConfigError: An option doesn't exist or has a value that it can't have.
+            GenerationFailed: A package is missing, or the source or an option is wrong.
+            OutOfMemory: The device has no room for it.
+        """
+        engine = self._create_engine(device)
         from framegate.plugins.diffusers.memory import oom_as_job_error
 
-        engine_class: type[Engine] = load_object(self.engine)
-        engine = engine_class(self.source, options, device)
         engine.select_device()
         with oom_as_job_error("loading the model", engine.device):
             engine.load()
-        self._running = engine
+        self._loaded_engine = engine
 
     def memory_needed(self, device: str) -> int:
-        require(self.install)
-        options = read_options(self.options, self.options_kind)
-        engine_class: type[Engine] = load_object(self.engine)
-        return engine_class(self.source, options, device).memory_needed()
+        """Return the bytes that the weights will take on ``device``; 0 before a hub id is downloaded."""
+        return self._create_engine(device).memory_needed()
 
     def generate(self, shot: Shot, context: GenerationContext) -> FrameStream:
-        assert self._running is not None, "load comes first"
-        return self._running.generate(shot, context)
+        """Return the frames of ``shot``, and its audio where the model makes any."""
+        return self.loaded_engine.generate(shot, context)
 
     def unload(self) -> None:
-        if self._running is None:
+        """Drop the model and free the device's memory."""
+        if self._loaded_engine is None:
             return
         from framegate.plugins.diffusers.memory import release
 
-        device = self._running.device
-        self._running.close()
-        self._running = None
+        device = self._loaded_engine.device
+        self._loaded_engine.close()
+        self._loaded_engine = None
         release(device)
+
+    def _create_engine(self, device: str) -> "Engine":
+        require(self.install)
+        options = read_options(self.options, self.options_kind)
+        engine_class: type[Engine] = load_object(self.engine)
+        return engine_class(self.source, options, device)

@@ -1,4 +1,4 @@
-"""Places inside models where a cancelled job is left."""
+"""Points inside models at which a cancelled job stops."""
 
 from collections import deque
 from collections.abc import Callable, Generator
@@ -8,14 +8,14 @@ import torch
 from torch import nn
 
 BLOCKS_AHEAD = 2
-"""How many blocks may be queued on a CUDA device while one is running: enough to keep it busy."""
+"""Blocks that may be queued on a CUDA device while one is running: enough to keep it busy."""
 
 
 class CancelPoints:
-    """Calls the running job's check before every block of the models that it was installed in.
+    """Calls the running job's check before every block of the models in which it is installed.
 
-    A CUDA device runs behind the host, which could queue whole steps and notice a cancel seconds late;
-    so the host waits for the block before the last one.
+    A CUDA device runs behind the host, which could queue whole steps and notice a cancellation seconds too
+    late; so the host waits for the block before the last one.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -24,13 +24,14 @@ class CancelPoints:
         self._queued: deque[torch.cuda.Event] = deque()
 
     def install(self, *models: nn.Module) -> None:
+        """Add a cancel point before every block of ``models``."""
         for model in models:
             for block in blocks_of(model):
                 block.register_forward_pre_hook(self._enter)
 
     @contextmanager
-    def heed(self, check: Callable[[], None]) -> Generator[None]:
-        """``check`` raises to leave."""
+    def armed(self, check: Callable[[], None]) -> Generator[None]:
+        """Call ``check``, which raises if the job was cancelled, at every point."""
         self._check = check
         try:
             yield
@@ -51,7 +52,7 @@ class CancelPoints:
 
 
 def blocks_of(model: nn.Module) -> list[nn.Module]:
-    """The blocks that a model is stacked from: the members of its outermost module lists."""
+    """Return the blocks that ``model`` is stacked from: the members of its outermost module lists."""
     blocks: list[nn.Module] = []
     for child in model.children():
         if isinstance(child, nn.ModuleList):

@@ -1,58 +1,68 @@
-"""Prompt embeddings of pipelines that each have an ``encode_prompt`` of their own."""
+"""A cache of embeddings, so that a prompt or an image is encoded once."""
 
-from typing import Any, TypeGuard, cast
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from typing import TypeAlias
 
 import torch
 
-from framegate.plugins.diffusers.prompts import EmbeddingCache, Embeddings
-
-_NOTHING = torch.empty(0)
-"""Stands for None in the cache."""
+Embeddings: TypeAlias = tuple[torch.Tensor, ...]
+"""What one text or image was encoded to."""
 
 
-def remember_prompts(pipeline: Any, cache: EmbeddingCache) -> None:
-    """Have ``pipeline.encode_prompt`` ask ``cache`` first; nothing changes for calls that hold pictures or
-    tensors, nor where the answer holds anything but tensors."""
-    if not hasattr(pipeline, "encode_prompt"):
-        return
-    encode = pipeline.encode_prompt
-    name = type(pipeline).__name__
+class EmbeddingCache:
+    """Embeddings in host memory, at most ``max_bytes`` of them.
 
-    def remembered(*arguments: Any, **named: Any) -> Any:
-        if not all(_is_plain(value) for value in (*arguments, *named.values())):
-            return encode(*arguments, **named)
+    The least recently used ones are evicted first, those to keep last. ``pinned`` memory is copied to a CUDA
+    device in milliseconds.
+    """
 
-        def make() -> Embeddings:
-            return _as_tensors(encode(*arguments, **named))
+    def __init__(self, max_bytes: int, *, pinned: bool = False) -> None:
+        self.max_bytes = max_bytes
+        self._pinned = pinned
+        self._ordinary: OrderedDict[Hashable, Embeddings] = OrderedDict()
+        self._kept: OrderedDict[Hashable, Embeddings] = OrderedDict()
+        self.num_bytes = 0
+        self.hits = 0
+        self.misses = 0
 
-        try:
-            kept = cache.get(repr((name, arguments, named)), make)
-        except _OtherAnswer as other:
-            return other.answer
-        device = pipeline._execution_device
-        return tuple(tensor.to(device) if tensor.numel() else None for tensor in kept)
+    def get(self, key: Hashable, encode: Callable[[], Embeddings], *, keep: bool = False) -> Embeddings:
+        """Return what ``encode`` returns, or returned for ``key`` before, in host memory.
 
-    pipeline.encode_prompt = remembered
+        ``keep`` is for negative prompts, which are the same in most jobs.
+        """
+        entries = self._kept if keep else self._ordinary
+        found = entries.get(key)
+        if found is not None:
+            entries.move_to_end(key)
+            self.hits += 1
+            return found
+        self.misses += 1
+        encoded = tuple(self._to_host(tensor) for tensor in encode())
+        size = _size(encoded)
+        if size <= self.max_bytes:
+            entries[key] = encoded
+            self.num_bytes += size
+            self._evict(key)
+        return encoded
+
+    def clear(self) -> None:
+        """Drop all embeddings."""
+        self._ordinary.clear()
+        self._kept.clear()
+        self.num_bytes = 0
+
+    def _to_host(self, tensor: torch.Tensor) -> torch.Tensor:
+        host = tensor.detach().to("cpu").contiguous()
+        return host.pin_memory() if self._pinned else host
+
+    def _evict(self, newest: Hashable) -> None:
+        while self.num_bytes > self.max_bytes:
+            oldest = next((key for key in self._ordinary if key != newest), None)
+            entries = self._kept if oldest is None else self._ordinary
+            oldest = next(key for key in self._kept if key != newest) if oldest is None else oldest
+            self.num_bytes -= _size(entries.pop(oldest))
 
 
-class _OtherAnswer(Exception):
-    def __init__(self, answer: object) -> None:
-        self.answer = answer
-
-
-def _is_plain(value: Any) -> bool:
-    if isinstance(value, list):
-        return all(isinstance(part, str) for part in cast("list[object]", value))
-    return isinstance(value, str | int | float | torch.device | torch.dtype | None)
-
-
-def _as_tensors(answer: object) -> Embeddings:
-    if not _are_tensors(answer):
-        raise _OtherAnswer(answer)
-    return tuple(_NOTHING if part is None else part for part in answer)
-
-
-def _are_tensors(answer: object) -> TypeGuard[tuple[torch.Tensor | None, ...]]:
-    return isinstance(answer, tuple) and all(
-        isinstance(part, torch.Tensor | None) for part in cast("tuple[object, ...]", answer)
-    )
+def _size(embeddings: Embeddings) -> int:
+    return sum(tensor.numel() * tensor.element_size() for tensor in embeddings)

@@ -1,13 +1,13 @@
-"""A model that is loaded: what every family of pipelines shares. Imports torch; only `load` leads here."""
+"""The base of every loaded model. Imports torch, so only a backend's `load` may import it."""
 
 import os
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import structlog
 
@@ -20,13 +20,159 @@ from PIL import Image
 from framegate.core.backend import FrameStream, GenerationContext
 from framegate.core.types import Shot, Task
 from framegate.plugins.diffusers.cancellation import CancelPoints
+from framegate.plugins.diffusers.embedding_cache import EmbeddingCache
+from framegate.plugins.diffusers.loading.checkpoints import local_folder
+from framegate.plugins.diffusers.loading.pipelines import (
+    LoadedPipeline,
+    component_dtypes,
+    component_sizes,
+    load_pipeline,
+)
 from framegate.plugins.diffusers.options import Options
-from framegate.plugins.diffusers.prompts import EmbeddingCache
+
+if TYPE_CHECKING:
+    from framegate.core.backend import Frame
 
 log = structlog.get_logger(__name__)
 
 
-class _WarmUp:
+class Engine(ABC):
+    """One model on one device, running one job at a time.
+
+    A family sets ``headroom``, where it needs to ``precise``, and implements `load` and `generate`. In
+    `load` it calls `load_pipeline`, builds what its jobs need, and calls `warm_up`. `generate` runs a job's
+    frames through `stream`, with ``oom_as_job_error`` around each stage of the work.
+    """
+
+    headroom: ClassVar[int]
+    """Bytes of activations at the largest documented sizes, decoding included."""
+    precise: ClassVar[Mapping[str, str]] = {}
+    """The components that keep a dtype of their own on CUDA, such as ``{"vae": "float32"}``."""
+
+    loaded: LoadedPipeline
+    _stream: "Generator[Frame, None, None] | None" = None
+
+    def __init__(self, source: str, options: Options, device: str) -> None:
+        self.source = source
+        self.options = options
+        self.device = torch.device("cuda:0" if device == "cuda" else device)
+        self.embeddings = EmbeddingCache(options.prompt_cache, pinned=self.device.type == "cuda")
+        self.cancel_points = CancelPoints(self.device)
+
+    @abstractmethod
+    def load(self) -> None:
+        """Load the model and warm it up.
+
+        Raises:
+            GenerationFailed: The source or an option is wrong.
+            OutOfMemory: The device has no room; the message says how much is needed.
+        """
+
+    @abstractmethod
+    def generate(self, shot: Shot, context: GenerationContext) -> FrameStream:
+        """Return the frames of ``shot``, which are generated while they are iterated over."""
+
+    @property
+    def pipeline(self) -> Any:
+        """The pipeline that holds all components."""
+        return self.loaded.pipeline
+
+    def memory_needed(self) -> int:
+        """Return the bytes that the model will hold on a CUDA device, 0 if they can't be known yet."""
+        folder = local_folder(self.source)
+        if folder is None:
+            return 0
+        return sum(component_sizes(folder, self.options, self._dtypes()).values())
+
+    def load_pipeline(self, pipeline_class: type[Any], folder: Path) -> Any:
+        """Load ``folder`` as ``pipeline_class`` with everything that the options ask for, and return it."""
+        self.loaded = load_pipeline(
+            pipeline_class,
+            folder,
+            self.options,
+            self.device,
+            dtypes=self._dtypes(),
+            headroom=self.headroom,
+            cancel_points=self.cancel_points,
+        )
+        return self.loaded.pipeline
+
+    def close(self) -> None:
+        """Drop every reference to the model; the engine can't be used again."""
+        if self._stream is not None:
+            self._stream.close()
+        # Frames of an abandoned job may still refer to this object.
+        vars(self).clear()
+
+    def stream(
+        self, context: GenerationContext, frames: "Generator[Frame, None, None]"
+    ) -> "Generator[Frame, None, None]":
+        """Return ``frames`` as those of the job that runs now, after ending the one before."""
+        if self._stream is not None:
+            self._stream.close()  # its job was abandoned while its frames were being encoded
+        self._stream = self._within_job(context, frames)
+        return self._stream
+
+    def _within_job(
+        self, context: GenerationContext, frames: "Generator[Frame, None, None]"
+    ) -> "Generator[Frame, None, None]":
+        with self._job(context):
+            yield from frames
+
+    @contextmanager
+    def _job(self, context: GenerationContext) -> Generator[None]:
+        """Arm the cancel points for one job, and leave nothing of it in the models afterwards."""
+        self.select_device()
+        try:
+            with self.cancel_points.armed(context.check_cancelled):
+                yield
+        finally:
+            self.after_job()
+
+    def after_job(self) -> None:
+        """Bring the pipelines back into the state that they had before the job."""
+        self.pipeline.maybe_free_model_hooks()
+
+    def warm_up(self, task: Task) -> None:
+        """Generate every size in ``options.warm_up`` once, so that what is compiled for it exists."""
+        for size in self.options.warm_up:
+            width, height, num_frames = map(int, size.split("x"))
+            shot = Shot(
+                task=task,
+                prompt="",
+                width=width,
+                height=height,
+                num_frames=num_frames,
+                fps=16,
+                seed=0,
+                num_inference_steps=2,
+                guidance_scale=2.0,
+            )
+            started = time.monotonic()
+            with TemporaryDirectory(prefix="framegate-") as folder:
+                for _ in self.generate(shot, _WarmUpContext(Path(folder), task)).frames:
+                    pass
+            log.info("warmed_up", size=size, seconds=round(time.monotonic() - started, 1))
+
+    def select_device(self) -> None:
+        """Make this thread's CUDA streams and events those of the engine's device."""
+        if self.device.type == "cuda":
+            torch.cuda.set_device(self.device)
+
+    def generator(self, seed: int) -> torch.Generator:
+        """Return a fresh random generator, on the host so that every device draws the same noise."""
+        return torch.Generator("cpu").manual_seed(seed)
+
+    def _dtypes(self) -> dict[str, torch.dtype]:
+        return component_dtypes(self.options, self.device, self.precise)
+
+
+def effective_strength(strength: float, num_inference_steps: int) -> float:
+    """Return ``strength``, raised where it would leave an image or video without a single step."""
+    return max(strength, (1 + 1e-6) / num_inference_steps)
+
+
+class _WarmUpContext:
     """The context of a shot that nobody waits for."""
 
     def __init__(self, workdir: Path, task: Task) -> None:
@@ -45,80 +191,3 @@ class _WarmUp:
 
     def check_cancelled(self) -> None:
         return
-
-
-class Engine(ABC):
-    """One model on one device, for one job at a time.
-
-    A family implements `load`, `generate` and `close`. Around everything that runs for a job goes ``with
-    self.job(context):``, around each stage of it ``with oom_as_job_error("denoising", self.device, shot):``.
-    """
-
-    def __init__(self, source: str, options: Options, device: str) -> None:
-        self.source = source
-        self.options = options
-        self.device = torch.device("cuda:0" if device == "cuda" else device)
-        self.prompts = EmbeddingCache(options.prompt_cache, pinned=self.device.type == "cuda")
-        self.cancel_points = CancelPoints(self.device)
-
-    @abstractmethod
-    def load(self) -> None:
-        """Raises:
-        GenerationFailed: what is wrong with the source or the options.
-        OutOfMemory: there is no room; says what it needs.
-        """
-
-    @abstractmethod
-    def generate(self, shot: Shot, context: GenerationContext) -> FrameStream: ...
-
-    @abstractmethod
-    def memory_needed(self) -> int:
-        """Bytes that the model holds on a CUDA device while loaded, as far as can be told before; else 0."""
-
-    def close(self) -> None:
-        """Let go of everything; the object is not used again."""
-        self.prompts.clear()
-
-    @contextmanager
-    def job(self, context: GenerationContext) -> Generator[None]:
-        """Cancel points hold for this job, and nothing of it is left in the models afterwards."""
-        self.select_device()
-        try:
-            with self.cancel_points.heed(context.check_cancelled):
-                yield
-        finally:
-            self.after_job()
-
-    def warm_up(self, task: Task) -> None:
-        """Make every size of ``options.warm_up`` once, so that what is compiled for it is there."""
-        for size in self.options.warm_up:
-            width, height, num_frames = map(int, size.split("x"))
-            shot = Shot(
-                task=task,
-                prompt="",
-                width=width,
-                height=height,
-                num_frames=num_frames,
-                fps=16,
-                seed=0,
-                num_inference_steps=2,
-                guidance_scale=2.0,
-            )
-            started = time.monotonic()
-            with TemporaryDirectory(prefix="framegate-") as folder:
-                for _ in self.generate(shot, _WarmUp(Path(folder), task)).frames:
-                    pass
-            log.info("warmed_up", size=size, seconds=round(time.monotonic() - started, 1))
-
-    def select_device(self) -> None:
-        """Have this thread's streams and events be those of the device."""
-        if self.device.type == "cuda":
-            torch.cuda.set_device(self.device)
-
-    @abstractmethod
-    def after_job(self) -> None:
-        """Bring the pipelines back into the state that they had before a job."""
-
-    def generator(self, shot: Shot) -> torch.Generator:
-        """A fresh one for each shot, on the host, so that every device draws the same noise."""
-        return torch.Generator("cpu").manual_seed(shot.seed)

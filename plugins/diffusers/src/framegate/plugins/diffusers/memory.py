@@ -1,4 +1,4 @@
-"""What happens when a device's memory runs out."""
+"""What happens when a device runs out of memory."""
 
 import gc
 import traceback
@@ -14,19 +14,20 @@ log = structlog.get_logger(__name__)
 
 
 def release(device: torch.device) -> None:
-    """Give back what nobody holds any more."""
+    """Return unused memory to the device."""
     gc.collect()
     if device.type == "cuda":
         torch.cuda.empty_cache()
 
 
 def free_bytes(device: torch.device) -> int:
-    """What could be allocated on a CUDA device now, what the allocator keeps for reuse included."""
+    """Return the bytes that can be allocated on a CUDA device now, the allocator's own reserve included."""
     free, _ = torch.cuda.mem_get_info(device)
     return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
 
 
 def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether ``error`` says that the host or the device ran out of memory."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
     # The CPU's allocator and cuDNN have no class of their own for it.
@@ -37,9 +38,10 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 class oom_as_job_error:  # noqa: N801 # reads as a statement: with oom_as_job_error("denoising", device, shot)
-    """Turns running out of memory into the job's `OutOfMemory`, with what would fit, and frees what was made.
+    """Raise `OutOfMemory` with advice in place of an allocator's error, after freeing what the block holds.
 
-    ``doing`` is a phrase such as "denoising".
+    ``doing`` completes the sentence "ran out of memory while …", such as "denoising"; the size of ``shot``
+    follows it.
     """
 
     def __init__(self, doing: str, device: torch.device, shot: Shot | None = None) -> None:

@@ -1,4 +1,4 @@
-"""What `options` of a model of these backends may say."""
+"""The options that a model of these backends can have in the config."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
@@ -14,7 +14,7 @@ Share = Annotated[float, Meta(gt=0.0, le=1.0)]
 
 
 class Lora(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """One LoRA. ``source`` is a file, a folder or a hub id (``weight_name`` names the file in it).
+    """One LoRA: ``source`` is a file, a folder or a hub id (``weight_name`` names the file in it).
 
     ``component``: the transformer that takes it; the low-noise half of a two-transformer model is
     ``transformer_2``, and the Stable Diffusion family has a ``unet`` instead.
@@ -27,34 +27,34 @@ class Lora(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
 
 class Options(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Everything is exact by default: no option changes a pixel unless it says so here.
+    """Every model's options; none changes a pixel unless it says so here.
 
     Weights
-        ``revision``, ``variant``: of the hub's repository. ``offline``: never ask the hub.
+        ``revision``, ``variant``: of the hub's repository. ``offline``: never connect to the hub.
         ``dtype``: what transformers and text encoders compute in; auto is bfloat16 on CUDA, float32 on the
         CPU. ``vae_dtype``: likewise for the VAE; auto is what the family needs.
         ``weights``: a file for a component instead of the folder's own, ``.safetensors`` (one file, in the
         original or diffusers' names) or ``.gguf`` (quantised: smaller, a little less exact, slower).
-        ``loras``: merged into the weights when they are loaded, so they cost no time afterwards.
+        ``loras``: merged into the weights at load, so they take no time afterwards.
         ``flow_shift``: of the scheduler; None keeps the family's rule.
     Memory
         ``offload``: "none" keeps everything on the device; "model" moves whole models there in turn (a few
         seconds a job); "group" streams layer by layer (for cards that can't hold the transformer). auto is
         the first that fits.
         ``headroom``: bytes kept free for activations when auto decides; 0 is the family's own estimate.
-        ``vae_tiling``: decode in overlapping tiles (slight differences, less memory). auto tiles only when
-        decoding in one piece ran out of memory.
-        ``prompt_cache``: bytes of encoded prompts and pictures in host memory; 0 switches it off.
+        ``vae_tiling``: decode in overlapping tiles (slight differences, less memory). auto does so only where
+        decoding in one piece runs out of memory.
+        ``prompt_cache``: bytes of encoded prompts and images in host memory; 0 switches it off.
     Speed
-        ``attention``: "auto" is the fastest exact kernel that card and installed packages offer; or any name
-        of diffusers' attention backends ("sage" is faster yet and not exact).
+        ``attention``: "auto" is the fastest exact kernel that the card and the installed packages offer; or
+        any of diffusers' attention backends ("sage" is faster still and not exact).
         ``compile``: compile the repeated blocks; auto does so on CUDA where a compiler is present. The first
-        job of a new size waits for it. ``compile_cache``: folder that keeps what was compiled.
-        ``warm_up``: sizes ("1280x704x121": width, height, frames) that are made once when the model is
-        loaded, in two steps, so that no job waits for the compiler.
+        job of a new size waits for it. ``compile_cache``: the folder that keeps compiled code.
+        ``warm_up``: sizes ("1280x704x121": width, height, frames) that are generated once, in two steps,
+        when the model is loaded, so that no job waits for the compiler.
         ``cache``: skip work in steps that hardly differ from the last. Not exact. "first-block" compares the
-        first block's output (``cache_threshold``, larger is faster and further off), "taylorseer" predicts
-        every ``cache_interval`` steps, "magcache" uses ratios measured in the first full run.
+        first block's output (a larger ``cache_threshold`` is faster and less accurate), "taylorseer" predicts
+        all but every ``cache_interval``-th step, "magcache" uses ratios measured in the first full run.
         ``quantize``: "fp8" (weights and activations, for cards from compute capability 8.9), "int8"
         (likewise, from 8.0), "fp8-weights" and "int8-weights" (half the memory), "fp8-layerwise" (half the
         memory on any card, stored in fp8 and computed in the dtype). None is exact.
@@ -85,10 +85,10 @@ class Options(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
 
 def read_options(raw: Mapping[str, Any], kind: type[Options] = Options) -> Options:
-    """``raw`` as `Options`, or as a plugin's own ``kind`` of them.
+    """Return ``raw`` as `Options`, or as a plugin's own ``kind`` of them.
 
     Raises:
-        ConfigError: an option that does not exist, or a value that it can't have.
+        ConfigError: An option doesn't exist or has a value that it can't have.
     """
     try:
         return msgspec.convert(dict(raw), kind)

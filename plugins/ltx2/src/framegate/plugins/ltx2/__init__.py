@@ -1,4 +1,4 @@
-"""LTX-2 (2.0 and 2.3): videos with sound, from text or from a first and a last picture."""
+"""LTX-2 (2.0 and 2.3): videos with audio, from text or from a first and a last image."""
 
 from msgspec.structs import replace
 
@@ -8,7 +8,7 @@ from framegate.core.types import Task
 from framegate.plugins.diffusers.requirements import MODULES, install_command
 
 _DISTILLATION = {"source": "Lightricks/LTX-2", "weight_name": "ltx-2-19b-distilled-lora-384.safetensors"}
-"""The LoRA that makes the distilled weights of LTX-2.0 out of the full ones."""
+"""The LoRA that turns the full weights of LTX-2.0 into the distilled ones."""
 _MAX_SIDE, _MAX_PIXELS = 1920, 1920 * 1088
 
 
@@ -26,7 +26,7 @@ def _eight_steps(summary: str, **options: object) -> dict[str, ModelPreset]:
 
 LTX2 = ModelSpec(
     id="ltx2",
-    summary="LTX-2: videos with sound, from text or pictures.",
+    summary="LTX-2: videos with audio, from text or images.",
     backend="framegate.plugins.ltx2.backend:Ltx2Backend",
     needs_source=True,
     requires=MODULES,
@@ -46,7 +46,7 @@ LTX2 = ModelSpec(
 TWO_STAGE = replace(
     LTX2,
     id="ltx2-two-stage",
-    summary="LTX-2 at half the sides, then upsampled and refined in three steps.",
+    summary="LTX-2 at half the width and height, then upsampled and refined in three steps.",
     options={"stages": 2, "refine_lora": _DISTILLATION},
     presets=_eight_steps("The distillation LoRA in both stages: 8 and 3 steps.", refine_lora=None),
     sizes=SizeRule(multiple_of=64, min_side=128, max_side=_MAX_SIDE, max_pixels=_MAX_PIXELS),
@@ -56,4 +56,5 @@ TWO_STAGE = replace(
 
 @hookimpl
 def framegate_models() -> list[ModelSpec]:
+    """Offer LTX-2 in one and in two stages."""
     return [LTX2, TWO_STAGE]

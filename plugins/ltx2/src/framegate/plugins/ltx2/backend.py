@@ -1,4 +1,4 @@
-"""The light part of the LTX-2 backend."""
+"""LTX-2's backend. It imports nothing heavy."""
 
 from typing import ClassVar, Literal
 
@@ -8,14 +8,14 @@ from framegate.plugins.diffusers.requirements import install_command
 
 
 class Ltx2Options(Options, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Beside what all models of diffusers have:
+    """LTX-2's options, beside those of every diffusers model.
 
-    ``schedule``: "distilled" for the distilled weights, or a distillation LoRA in ``loras``: its own eight
-    noise levels, and one forward pass a step.
-    ``stages``: with 2, a video is made at half its sides, its latents are upsampled, and three more steps
-    refine them; much faster for large ones. ``upsampler`` is the upsampler's folder or hub id; "" is the
-    folder ``latent_upsampler`` of the source. ``refine_lora`` is the distillation LoRA that holds for the
-    second stage alone; weights that are not distilled need it.
+    ``schedule``: "distilled" is for the distilled weights, or a distillation LoRA in ``loras``: their own
+    eight noise levels, and one forward pass a step.
+    ``stages``: with 2, a video is made at half its width and height, its latents are upsampled, and three
+    more steps refine them; much faster for large videos. ``upsampler`` is the upsampler's folder or hub id;
+    "" is the folder ``latent_upsampler`` of the source. ``refine_lora`` is the distillation LoRA for the
+    second stage only; weights that are not distilled need it.
     """
 
     schedule: Literal["full", "distilled"] = "full"

@@ -1,4 +1,4 @@
-"""What pulls every step towards the prompt: up to three more forward passes beside the one that is needed."""
+"""Guidance: up to three more forward passes a step, which pull it towards the prompt."""
 
 from typing import Any
 
@@ -16,12 +16,14 @@ OFF: dict[str, Any] = {
 """One forward pass a step. ``guidance_scale=1`` alone would leave two of the others on."""
 
 _PERTURBED_BLOCK = {False: 29, True: 28}
-"""Of LTX-2.0, and of 2.3: the block that is perturbed, as the weights' authors recommend."""
+"""The block that is perturbed in LTX-2.0 and in 2.3, as the weights' authors recommend."""
 
 
 def guidance(scale: float, *, newer: bool, num_blocks: int) -> dict[str, Any]:
-    """The pipelines' arguments for ``guidance_scale=scale``; with 1 everything is off, else the guidances
-    beside it have the pipelines' defaults. ``newer``: LTX-2.3."""
+    """Return the pipelines' arguments for ``guidance_scale=scale``.
+
+    At 1 everything is off; above, the other guidances have the pipelines' defaults. ``newer`` is LTX-2.3.
+    """
     if scale <= 1.0:
         return OFF
     block = min(_PERTURBED_BLOCK[newer], num_blocks - 1)

@@ -14,21 +14,21 @@ _FOLDER = "latent_upsampler"
 
 
 def load_upsampler(source: str, options: Ltx2Options, vae: Any, dtype: torch.dtype) -> Any:
-    """A pipeline that doubles the sides of latents. ``source`` is the model's own folder or hub id.
+    """Return a pipeline that doubles the sides of latents. ``source`` is the model's folder or hub id.
 
     Raises:
-        GenerationFailed: there is no upsampler where it should be.
+        GenerationFailed: There is no upsampler where it should be.
     """
-    place = Path(options.upsampler or source).expanduser()
-    named = str(place) if place.is_dir() else (options.upsampler or source)
-    subfolder = None if (place / "config.json").is_file() else _FOLDER
+    folder = Path(options.upsampler or source).expanduser()
+    location = str(folder) if folder.is_dir() else (options.upsampler or source)
+    subfolder = None if (folder / "config.json").is_file() else _FOLDER
     try:
         model = LTX2LatentUpsamplerModel.from_pretrained(
-            named, subfolder=subfolder, dtype=dtype, local_files_only=options.offline or place.is_dir()
+            location, subfolder=subfolder, dtype=dtype, local_files_only=options.offline or folder.is_dir()
         )
     except (OSError, ValueError) as error:
         raise GenerationFailed(
-            f"There is no {_FOLDER} in {Path(named).name!r}; two stages need one: give its folder or hub id "
-            "as options.upsampler."
+            f"There is no {_FOLDER} in {Path(location).name!r}, and two stages need one: name its folder or "
+            "hub id as options.upsampler."
         ) from error
     return LTX2LatentUpsamplePipeline(vae=vae, latent_upsampler=model.eval())

@@ -1,12 +1,12 @@
-"""Wan2.1: videos from a picture, from text, from a video, and between two pictures."""
+"""Wan2.1: videos from an image, from text, from a video, and between two images."""
 
 from framegate.core.models import Defaults, FrameRule, ModelPreset, ModelSpec, Range, SizeRule
 from framegate.core.plugins import hookimpl
 from framegate.core.types import Task
 from framegate.plugins.diffusers.requirements import MODULES, install_command
 
-PIXELS_480P = 832 * 480
-PIXELS_720P = 1280 * 720
+_PIXELS_480P = 832 * 480
+_PIXELS_720P = 1280 * 720
 
 
 def _distilled(kind: str, file: str) -> dict[str, ModelPreset]:
@@ -28,7 +28,7 @@ def _distilled(kind: str, file: str) -> dict[str, ModelPreset]:
 def _spec(
     name: str, summary: str, tasks: set[Task], pixels: int, presets: dict[str, ModelPreset], *parameters: str
 ) -> ModelSpec:
-    large = pixels > PIXELS_480P
+    large = pixels > _PIXELS_480P
     return ModelSpec(
         id=name,
         summary=summary,
@@ -55,29 +55,29 @@ def _spec(
     )
 
 
-_FROM_PICTURE = _distilled("I2V-14B-480P", "Wan21_I2V_14B_lightx2v_cfg_step_distill_lora_rank64.safetensors")
+_FROM_IMAGE = _distilled("I2V-14B-480P", "Wan21_I2V_14B_lightx2v_cfg_step_distill_lora_rank64.safetensors")
 _FROM_TEXT = _distilled("T2V-14B", "Wan21_T2V_14B_lightx2v_cfg_step_distill_lora_rank64.safetensors")
 
 MODELS = [
     _spec(
         "wan21",
-        "Wan2.1-I2V-14B-480P: videos from a picture, up to 832×480.",
+        "Wan2.1-I2V-14B-480P: videos from an image, up to 832×480.",
         {Task.IMAGE_TO_VIDEO},
-        PIXELS_480P,
-        _FROM_PICTURE,
+        _PIXELS_480P,
+        _FROM_IMAGE,
     ),
     _spec(
         "wan21-720p",
-        "Wan2.1-I2V-14B-720P: videos from a picture, up to 1280×720.",
+        "Wan2.1-I2V-14B-720P: videos from an image, up to 1280×720.",
         {Task.IMAGE_TO_VIDEO},
-        PIXELS_720P,
-        _FROM_PICTURE,
+        _PIXELS_720P,
+        _FROM_IMAGE,
     ),
     _spec(
         "wan21-flf2v",
-        "Wan2.1-FLF2V-14B-720P: videos from a first picture to a last one.",
+        "Wan2.1-FLF2V-14B-720P: videos from a first image to a last one.",
         {Task.IMAGE_TO_VIDEO},
-        PIXELS_720P,
+        _PIXELS_720P,
         {},
         "last_image",
     ),
@@ -85,7 +85,7 @@ MODELS = [
         "wan21-t2v",
         "Wan2.1-T2V (1.3B or 14B): videos from text, and remixes of videos.",
         {Task.TEXT_TO_VIDEO, Task.VIDEO_TO_VIDEO},
-        PIXELS_720P,
+        _PIXELS_720P,
         _FROM_TEXT,
         "strength",
     ),
@@ -94,4 +94,5 @@ MODELS = [
 
 @hookimpl
 def framegate_models() -> list[ModelSpec]:
+    """Offer the Wan2.1 models."""
     return MODELS

@@ -1,4 +1,4 @@
-"""Wan2.2: TI2V-5B, from text and pictures on one set of weights, and the two A14B models."""
+"""Wan2.2: TI2V-5B, from text and images with one set of weights, and the two A14B models."""
 
 from framegate.core.models import Defaults, FrameRule, ModelPreset, ModelSpec, Range, SizeRule
 from framegate.core.plugins import hookimpl
@@ -38,7 +38,7 @@ def _lightning(folder: str) -> dict[str, ModelPreset]:
 
 TI2V_5B = ModelSpec(
     id="wan22",
-    summary="Wan2.2-TI2V-5B: videos from text or a picture, 1280×704 at 24 fps.",
+    summary="Wan2.2-TI2V-5B: videos from text or an image, 1280×704 at 24 fps.",
     backend=_BACKEND,
     tasks=frozenset({Task.TEXT_TO_VIDEO, Task.IMAGE_TO_VIDEO}),
     needs_source=True,
@@ -89,7 +89,7 @@ MODELS = [
     TI2V_5B,
     _a14b(
         "wan22-i2v",
-        "Wan2.2-I2V-A14B: videos from a picture, with two transformers.",
+        "Wan2.2-I2V-A14B: videos from an image, with two transformers.",
         Task.IMAGE_TO_VIDEO,
         3.5,
         _lightning("Wan2.2-I2V-A14B-4steps-lora-rank64-Seko-V1"),
@@ -106,4 +106,5 @@ MODELS = [
 
 @hookimpl
 def framegate_models() -> list[ModelSpec]:
+    """Offer the Wan2.2 models."""
     return MODELS

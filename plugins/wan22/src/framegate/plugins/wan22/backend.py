@@ -1,8 +1,10 @@
-"""Wan2.2's backend; torch comes with its engine, when a model is loaded."""
+"""Wan2.2's backend. It imports nothing heavy; its engine does, when a model is loaded."""
 
 from framegate.plugins.diffusers.requirements import install_command
 from framegate.plugins.diffusers.wan.backend import WanBackend
 
 
 class Wan22Backend(WanBackend):
+    """A Wan2.2 model on one device."""
+
     install = install_command("wan22")

@@ -1,12 +1,13 @@
-"""Every pipeline that Framegate runs, in miniature with random weights: tests need no download and no GPU.
+"""Tiny models with random weights for every pipeline that Framegate runs; no download, no GPU.
 
 The classes, the folder layout and the compression of sizes and frames are those of the real models, so the
-same code loads and runs them, in tenths of a second; what they draw is noise. `save` writes one to a folder::
+same code loads and runs them, in tenths of a second; what they generate is noise. `save` writes one to a
+folder::
 
     source = save("wan22_ti2v", tmp_path / "model")
     backend = Wan22Backend(str(source))
 
-torch and diffusers are imported only when one is built.
+torch and diffusers are only imported when one is built.
 """
 
 from collections.abc import Callable
@@ -33,21 +34,26 @@ TINY_MODELS = {
 
 
 def build(name: str) -> Any:
-    """A pipeline (or, of "latent_upsampler", a model) on the CPU, in float32; the same weights every time."""
+    """Return a pipeline (of "latent_upsampler", a model) on the CPU, in float32.
+
+    The weights are the same every time.
+    """
     module = import_module(f"{__name__}.{TINY_MODELS[name]}")
     builder: Callable[[], Any] = getattr(module, name)
     return builder()
 
 
 def save(name: str, folder: Path) -> Path:
-    """Write one in the hub's folder layout; gives ``folder``."""
+    """Write one in the hub's folder layout, and return ``folder``."""
     build(name).save_pretrained(folder)
     return folder
 
 
 def save_lora(name: str, folder: Path, strength: float) -> Path:
-    """Write a LoRA for the transformer (or the UNet) of the pipeline ``name``, as its training would; gives
-    its file. With ``strength`` 0 it changes nothing."""
+    """Write a LoRA for the transformer (or the U-Net) of the pipeline ``name``, and return its file.
+
+    With ``strength`` 0 it changes nothing.
+    """
     import torch
     from peft import LoraConfig
     from peft.utils import save_and_load

@@ -1,5 +1,7 @@
-"""The real models' architectures with random weights, made on the device: for measuring speed without a
-download, as it does not depend on what the weights are."""
+"""The real models' architectures with random weights, made on the device.
+
+They measure speed without a download, as it doesn't depend on the weights' values.
+"""
 
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
@@ -37,7 +39,7 @@ from framegate.plugins.diffusers.testing.tokenizers import gemma_tokenizer, t5_t
 
 
 def wan21_i2v() -> WanImageToVideoPipeline:
-    """Wan2.1-I2V-14B-480P."""
+    """Build Wan2.1-I2V-14B-480P."""
     return WanImageToVideoPipeline(
         tokenizer=t5_tokenizer(),
         text_encoder=_umt5_xxl(),
@@ -68,7 +70,7 @@ def wan21_i2v() -> WanImageToVideoPipeline:
 
 
 def wan22_ti2v() -> WanPipeline:
-    """Wan2.2-TI2V-5B."""
+    """Build Wan2.2-TI2V-5B."""
     return WanPipeline(
         tokenizer=t5_tokenizer(),
         text_encoder=_umt5_xxl(),
@@ -94,7 +96,7 @@ def wan22_ti2v() -> WanPipeline:
 
 
 def ltx2() -> LTX2Pipeline:
-    """LTX-2.0, 19 billion parameters."""
+    """Build LTX-2.0, 19 billion parameters."""
     text = {
         "vocab_size": 262_208,
         "hidden_size": 3840,
@@ -122,7 +124,7 @@ def ltx2() -> LTX2Pipeline:
 
 
 def save_configs(build: Callable[[], Any], folder: Path) -> Path:
-    """Write a model's folder in the hub's layout, with everything but the weights; gives ``folder``."""
+    """Write a model's folder in the hub's layout without the weights, and return ``folder``."""
     with torch.device("meta"):
         pipeline = build()
     pipeline.save_config(folder)
@@ -136,8 +138,10 @@ def save_configs(build: Callable[[], Any], folder: Path) -> Path:
 
 @contextmanager
 def random_weights(build: Callable[[], Any], device: torch.device) -> Generator[None]:
-    """Meanwhile ``from_pretrained`` of every pipeline gives what ``build`` makes on ``device``, in the dtypes
-    that it was asked for. Random in every run, and not what the models begin their training with."""
+    """Make every pipeline's ``from_pretrained`` return what ``build`` builds on ``device``, in its dtypes.
+
+    The weights are random in every run, and not those with which training begins.
+    """
 
     def made(
         pipeline_class: type[Any], folder: str, /, *, dtype: dict[str, torch.dtype], **named: object
@@ -152,7 +156,10 @@ def random_weights(build: Callable[[], Any], device: torch.device) -> Generator[
 
 
 def on_device(build: Callable[[], Any], device: torch.device, dtypes: dict[str, torch.dtype]) -> Any:
-    """What ``build`` makes, on ``device``, each component in its dtype ("default" for those not named)."""
+    """Return what ``build`` builds, on ``device``.
+
+    Each component has its dtype, those not named have that of "default".
+    """
     with torch.device(device):
         pipeline = build()
     for name, part in pipeline.components.items():
@@ -162,7 +169,7 @@ def on_device(build: Callable[[], Any], device: torch.device, dtypes: dict[str, 
 
 
 def _cast(model: Any, dtype: torch.dtype) -> None:
-    """As ``from_pretrained`` does: what a model keeps in float32 stays in it."""
+    """Cast as ``from_pretrained`` does: what a model keeps in float32 stays in it."""
     precise = set(getattr(model, "_keep_in_fp32_modules", None) or ())
     for name, parameter in model.named_parameters():
         if not precise & set(name.split(".")):
@@ -188,7 +195,7 @@ def _umt5_xxl() -> Any:
 
 
 def _in_bfloat16(model_class: type[Any], config: Any) -> Any:
-    """A text encoder, made in half the bytes: beside the transformer in float32 there would be no room."""
+    """Build a text encoder in half the bytes; in float32 it would not fit beside the transformer."""
     before = torch.get_default_dtype()
     torch.set_default_dtype(torch.bfloat16)
     try:

@@ -1,5 +1,4 @@
-"""Picture models in miniature: guided by ``guidance_scale``, by ``true_cfg_scale``, and by an input of the
-transformer."""
+"""Tiny image models, guided by ``guidance_scale``, ``true_cfg_scale``, and an input of the transformer."""
 
 from typing import Any
 
@@ -30,7 +29,7 @@ from framegate.plugins.diffusers.testing.tokenizers import clip_tokenizer, qwen_
 
 
 def sdxl() -> StableDiffusionXLPipeline:
-    """Stable Diffusion XL: a U-Net, two text encoders."""
+    """Build Stable Diffusion XL: a U-Net, two text encoders."""
     tokenizer = clip_tokenizer()
     text = _clip(tokenizer)
     torch.manual_seed(0)
@@ -71,7 +70,7 @@ def sdxl() -> StableDiffusionXLPipeline:
 
 
 def qwen_image() -> QwenImagePipeline:
-    """Qwen-Image: a diffusion transformer, a language model for the text."""
+    """Build Qwen-Image: a diffusion transformer, a language model for the text."""
     tokenizer = qwen_tokenizer()
     torch.manual_seed(0)
     text_encoder = Qwen2_5_VLForConditionalGeneration(
@@ -134,8 +133,7 @@ def qwen_image() -> QwenImagePipeline:
 
 
 def flux_kontext() -> FluxKontextPipeline:
-    """FLUX.1 Kontext: a diffusion transformer that takes its guidance as an input, and a picture's latents
-    beside the noise."""
+    """Build FLUX.1 Kontext: a diffusion transformer that takes guidance and an image's latents as inputs."""
     tokenizer, tokenizer_2 = clip_tokenizer(), t5_tokenizer()
     torch.manual_seed(0)
     text_encoder = CLIPTextModel(_clip(tokenizer)).eval()
@@ -184,7 +182,7 @@ def _clip(tokenizer: Any) -> CLIPTextConfig:
 
 
 def _vae(**changes: Any) -> AutoencoderKL:
-    """8 times smaller sides."""
+    """Build one that makes width and height 8 times smaller."""
     model = AutoencoderKL(
         block_out_channels=(8,) * 4,
         in_channels=3,

@@ -1,4 +1,4 @@
-"""LTX-2 in miniature: pictures and sound in one transformer, and the upsampler for a second stage."""
+"""Tiny LTX-2 models: video and audio in one transformer, and the upsampler for a second stage."""
 
 from typing import Any
 
@@ -17,32 +17,32 @@ from transformers import Gemma3Config, Gemma3ForConditionalGeneration
 
 from framegate.plugins.diffusers.testing.tokenizers import gemma_tokenizer
 
-SOUND_RATE = 24_000
-"""Samples a second of `ltx2`."""
-SOUND_RATE_23 = 48_000
-"""Samples a second of `ltx23`."""
+AUDIO_RATE = 24_000
+"""Samples per second of `ltx2`."""
+AUDIO_RATE_23 = 48_000
+"""Samples per second of `ltx23`."""
 _TEXT_WIDTH, _TEXT_LAYERS = 16, 2
-_WIDTH, _SOUND_WIDTH = 16, 8
+_WIDTH, _AUDIO_WIDTH = 16, 8
 _LATENT_CHANNELS = 4
 
 
 def ltx2() -> LTX2Pipeline:
-    """LTX-2.0: sound at 24 kHz."""
+    """Build LTX-2.0: audio at 24 kHz."""
     return _pipeline(newer=False, distilled=False)
 
 
 def ltx2_distilled() -> LTX2Pipeline:
-    """The same with the scheduler that the distilled weights come with."""
+    """Build LTX-2.0 with the scheduler that comes with the distilled weights."""
     return _pipeline(newer=False, distilled=True)
 
 
 def ltx23() -> LTX2Pipeline:
-    """LTX-2.3: gated attention, a projection for each of picture and sound, sound at 48 kHz."""
+    """Build LTX-2.3: gated attention, a projection each for video and audio, audio at 48 kHz."""
     return _pipeline(newer=True, distilled=False)
 
 
 def latent_upsampler() -> LTX2LatentUpsamplerModel:
-    """Doubles the sides of latents; the real repository has it in the folder ``latent_upsampler``."""
+    """Build the upsampler, which is in the folder ``latent_upsampler`` of the real repository."""
     torch.manual_seed(0)
     return LTX2LatentUpsamplerModel(
         in_channels=_LATENT_CHANNELS, mid_channels=32, num_blocks_per_stage=1, use_rational_resampler=True
@@ -121,7 +121,7 @@ def _connectors(*, newer: bool) -> LTX2TextConnectors:
         rope_type="split",
         per_modality_projections=newer,
         video_hidden_dim=_WIDTH,
-        audio_hidden_dim=_SOUND_WIDTH,
+        audio_hidden_dim=_AUDIO_WIDTH,
         proj_bias=newer,
     )
     return model.eval()
@@ -140,8 +140,8 @@ def _transformer(*, newer: bool) -> LTX2VideoTransformer3DModel:
         audio_in_channels=8,
         audio_out_channels=8,
         audio_num_attention_heads=2,
-        audio_attention_head_dim=_SOUND_WIDTH // 2,
-        audio_cross_attention_dim=_SOUND_WIDTH,
+        audio_attention_head_dim=_AUDIO_WIDTH // 2,
+        audio_cross_attention_dim=_AUDIO_WIDTH,
         num_layers=2,
         qk_norm="rms_norm_across_heads",
         caption_channels=_TEXT_WIDTH,
@@ -158,7 +158,7 @@ def _transformer(*, newer: bool) -> LTX2VideoTransformer3DModel:
 
 
 def _vae(*, newer: bool) -> AutoencoderKLLTX2Video:
-    """32 times smaller sides, 8 times fewer frames."""
+    """Build one that makes width and height 32 times smaller, frames 8 times fewer."""
     torch.manual_seed(0)
     narrow, middle, wide = 8, 16, 32
     decoder: dict[str, Any] = {
@@ -202,7 +202,10 @@ def _vae(*, newer: bool) -> AutoencoderKLLTX2Video:
 
 
 def _audio_vae() -> AutoencoderKLLTX2Audio:
-    """4 times fewer steps in time and pitch; ``base_channels`` has to be channels × pitches of a latent."""
+    """Build one with 4 times fewer steps in time and pitch.
+
+    ``base_channels`` has to be channels × pitches of a latent.
+    """
     torch.manual_seed(0)
     model = AutoencoderKLLTX2Audio(
         base_channels=8,
@@ -236,13 +239,13 @@ def _vocoder() -> LTX2Vocoder:
         upsample_factors=[6, 5, 2, 2, 2],
         resnet_kernel_sizes=[3],
         resnet_dilations=[[1, 3, 5]],
-        output_sampling_rate=SOUND_RATE,
+        output_sampling_rate=AUDIO_RATE,
     )
     return model.eval()
 
 
 def _vocoder_with_bandwidth_extension() -> LTX2VocoderWithBWE:
-    """16 kHz, brought to 48 by a second network."""
+    """Build one of 16 kHz, which a second network raises to 48."""
     torch.manual_seed(0)
     model = LTX2VocoderWithBWE(
         in_channels=32,
@@ -261,6 +264,6 @@ def _vocoder_with_bandwidth_extension() -> LTX2VocoderWithBWE:
         window_length=64,
         hop_length=80,
         num_mel_channels=16,
-        output_sampling_rate=SOUND_RATE_23,
+        output_sampling_rate=AUDIO_RATE_23,
     )
     return model.eval()

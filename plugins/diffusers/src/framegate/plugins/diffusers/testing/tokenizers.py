@@ -7,7 +7,7 @@ _SPACE = "\u2581"
 
 
 def t5_tokenizer() -> T5TokenizerFast:
-    """Letter by letter, with a few words of its own. For Wan."""
+    """Build Wan's: letter by letter, with a few words of its own."""
     vocabulary = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", -10.0), (_SPACE, -2.0)]
     vocabulary += [(letter, -3.0) for letter in _PRINTABLE]
     vocabulary += [(_SPACE + word, -2.5) for word in ("a", "the", "cat", "dog", "of", "in", "on", "red")]
@@ -15,7 +15,7 @@ def t5_tokenizer() -> T5TokenizerFast:
 
 
 def gemma_tokenizer() -> GemmaTokenizerFast:
-    """Byte by byte where it is not printable ASCII. For LTX-2."""
+    """Build LTX-2's: byte by byte where it is not printable ASCII."""
     special = ["<pad>", "<eos>", "<bos>", "<unk>", "<mask>", "<start_of_image>", "<end_of_image>"]
     special += ["<image_soft_token>", "<start_of_turn>", "<end_of_turn>"]
     pieces = special + [f"<0x{byte:02X}>" for byte in range(256)] + [_SPACE, *_PRINTABLE]
@@ -32,7 +32,7 @@ def gemma_tokenizer() -> GemmaTokenizerFast:
 
 
 def clip_tokenizer() -> CLIPTokenizer:
-    """Byte by byte. For the Stable Diffusion family."""
+    """Build the Stable Diffusion family's: byte by byte."""
     letters = _byte_letters()
     pieces = [*letters, *(letter + "</w>" for letter in letters), "<|startoftext|>", "<|endoftext|>"]
     return CLIPTokenizer(
@@ -41,18 +41,18 @@ def clip_tokenizer() -> CLIPTokenizer:
 
 
 def qwen_tokenizer() -> Qwen2Tokenizer:
-    """Byte by byte. For Qwen-Image."""
+    """Build Qwen-Image's: byte by byte."""
     pieces = [*_byte_letters(), "<|endoftext|>", "<|im_start|>", "<|im_end|>"]
     return Qwen2Tokenizer(
         vocab={piece: number for number, piece in enumerate(pieces)},
         merges=[],
-        pad_token="<|endoftext|>",  # noqa: S106 # no password
+        pad_token="<|endoftext|>",  # noqa: S106 # not a password
         additional_special_tokens=["<|im_start|>", "<|im_end|>"],
     )
 
 
 def _byte_letters() -> list[str]:
-    """The letter that byte-level tokenizers write for each byte: itself where it can be printed."""
+    """Return the letter that byte-level tokenizers write for each byte: itself where it is printable."""
     plain = {*range(33, 127), *range(161, 173), *range(174, 256)}
     others = iter(range(256, 512))
     return [chr(byte) if byte in plain else chr(next(others)) for byte in range(256)]

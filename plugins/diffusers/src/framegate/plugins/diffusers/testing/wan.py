@@ -1,4 +1,4 @@
-"""Wan in miniature: 2.1 (text, image, first and last picture) and 2.2 (TI2V-5B, A14B)."""
+"""Tiny Wan models: 2.1 (text, image, first and last image) and 2.2 (TI2V-5B, A14B)."""
 
 import torch
 from diffusers import (
@@ -21,26 +21,28 @@ from framegate.plugins.diffusers.testing.tokenizers import t5_tokenizer
 _TEXT_WIDTH = 32
 _IMAGE_WIDTH = 16
 _IMAGE_TOKENS = 17
-"""Of a 32×32 picture in patches of 8, and one for the whole."""
+"""Those of a 32×32 image in patches of 8, and one for the whole."""
 
 
 def wan21_t2v() -> WanPipeline:
+    """Build Wan2.1-T2V."""
     return WanPipeline(
         **_text(), vae=_vae_8x(), scheduler=_scheduler(3.0), transformer=_transformer(16, 16, seed=1)
     )
 
 
 def wan21_i2v() -> WanImageToVideoPipeline:
+    """Build Wan2.1-I2V, with its image encoder."""
     return _with_clip(None)
 
 
 def wan21_flf2v() -> WanImageToVideoPipeline:
-    """For a first and a last picture: its weights hold a place for the tokens of two."""
+    """Build Wan2.1-FLF2V, whose weights hold a place for the tokens of two images."""
     return _with_clip(2 * _IMAGE_TOKENS)
 
 
 def wan22_ti2v() -> WanPipeline:
-    """TI2V-5B, from text and from pictures; the real repository names WanPipeline, too."""
+    """Build Wan2.2-TI2V-5B; the real repository also names WanPipeline."""
     return WanPipeline(
         **_text(),
         vae=_vae_16x(),
@@ -51,6 +53,7 @@ def wan22_ti2v() -> WanPipeline:
 
 
 def wan22_a14b_t2v() -> WanPipeline:
+    """Build Wan2.2-T2V-A14B, with two transformers."""
     return WanPipeline(
         **_text(),
         vae=_vae_8x(),
@@ -62,6 +65,7 @@ def wan22_a14b_t2v() -> WanPipeline:
 
 
 def wan22_a14b_i2v() -> WanImageToVideoPipeline:
+    """Build Wan2.2-I2V-A14B, with two transformers."""
     return WanImageToVideoPipeline(
         **_text(),
         vae=_vae_8x(),
@@ -143,7 +147,7 @@ def _transformer(
 
 
 def _vae_8x() -> AutoencoderKLWan:
-    """Of Wan2.1 and A14B: 8 times smaller sides, 4 times fewer frames."""
+    """Build that of Wan2.1 and A14B: 8 times smaller width and height, 4 times fewer frames."""
     torch.manual_seed(0)
     model = AutoencoderKLWan(
         base_dim=3,
@@ -156,7 +160,7 @@ def _vae_8x() -> AutoencoderKLWan:
 
 
 def _vae_16x() -> AutoencoderKLWan:
-    """Of TI2V-5B: 16 times smaller sides, 4 times fewer frames."""
+    """Build that of TI2V-5B: 16 times smaller width and height, 4 times fewer frames."""
     torch.manual_seed(0)
     model = AutoencoderKLWan(
         base_dim=3,

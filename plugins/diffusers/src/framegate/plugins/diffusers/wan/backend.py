@@ -1,9 +1,11 @@
-"""The light half of the Wan backends."""
+"""The base of the Wan backends. It imports nothing heavy."""
 
 from framegate.plugins.diffusers.backend import DiffusersBackend
 from framegate.plugins.diffusers.wan.options import WanOptions
 
 
 class WanBackend(DiffusersBackend):
+    """Any Wan model on one device."""
+
     engine = "framegate.plugins.diffusers.wan.engine:WanEngine"
     options_kind = WanOptions

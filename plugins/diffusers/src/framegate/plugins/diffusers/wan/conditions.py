@@ -1,4 +1,4 @@
-"""What the pictures that a video starts from are encoded to, kept for the next job that starts from them."""
+"""A cache for what the images that a video starts from are encoded to."""
 
 import hashlib
 from collections.abc import Generator
@@ -11,29 +11,29 @@ import torch
 
 from framegate.core.backend import GenerationContext
 from framegate.core.types import Shot
-from framegate.plugins.diffusers.prompts import EmbeddingCache, Embeddings
+from framegate.plugins.diffusers.embedding_cache import EmbeddingCache, Embeddings
 
 
 @contextmanager
-def remembered(
+def cached_conditions(
     pipeline: Any, cache: EmbeddingCache, shot: Shot, context: GenerationContext
 ) -> Generator[None]:
-    """Meanwhile ``pipeline``, which is an image-to-video one, asks ``cache`` before it encodes a picture."""
+    """Make ``pipeline``, an image-to-video one, look in ``cache`` before it encodes an image."""
     vae, encode_image = pipeline.vae, pipeline.encode_image
     encode = vae.encode
-    pictures = _digest(context.image), _digest(context.last_image)
+    images = _digest(context.image), _digest(context.last_image)
     size = shot.width, shot.height, shot.num_frames
 
     def encode_once(video: torch.Tensor) -> SimpleNamespace:
-        def latents_of_video() -> Embeddings:
-            made: torch.Tensor = encode(video).latent_dist.mode()
-            return (made,)
+        def encode_video() -> Embeddings:
+            latents: torch.Tensor = encode(video).latent_dist.mode()
+            return (latents,)
 
-        (latents,) = cache.get(("latents", pictures, size), latents_of_video)
+        (latents,) = cache.get(("latents", images, size), encode_video)
         return SimpleNamespace(latents=latents.to(video.device))
 
     def encode_image_once(image: Any, device: torch.device) -> torch.Tensor:
-        (embedding,) = cache.get(("picture", pictures, size), lambda: (encode_image(image, device),))
+        (embedding,) = cache.get(("image", images, size), lambda: (encode_image(image, device),))
         return embedding.to(device)
 
     vae.encode, pipeline.encode_image = encode_once, encode_image_once
@@ -43,5 +43,5 @@ def remembered(
         del vae.encode, pipeline.encode_image
 
 
-def _digest(picture: Path | None) -> str:
-    return hashlib.sha256(picture.read_bytes()).hexdigest() if picture else ""
+def _digest(image: Path | None) -> str:
+    return hashlib.sha256(image.read_bytes()).hexdigest() if image else ""

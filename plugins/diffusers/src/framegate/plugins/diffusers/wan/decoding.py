@@ -1,4 +1,4 @@
-"""Decoding Wan's latents, frame by frame as they are made."""
+"""Decode Wan's latents, frame by frame as they are made."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -6,13 +6,15 @@ from typing import TYPE_CHECKING, Any
 import torch
 from diffusers.models.autoencoders.autoencoder_kl_wan import unpatchify
 
+from framegate.plugins.diffusers.pixels import to_uint8
+
 if TYPE_CHECKING:
     from framegate.core.backend import Frame
 
 
 @torch.no_grad()
-def denormalized(vae: Any, latents: torch.Tensor) -> torch.Tensor:
-    """``latents`` as the decoder wants them; the pipelines' own arithmetic to the bit."""
+def denormalize(vae: Any, latents: torch.Tensor) -> torch.Tensor:
+    """Return ``latents`` as the decoder takes them; the pipelines' own arithmetic to the bit."""
     latents = latents.to(vae.dtype)
     shape = (1, vae.config.z_dim, 1, 1, 1)
     mean = torch.tensor(vae.config.latents_mean).view(shape).to(latents.device, latents.dtype)
@@ -20,9 +22,10 @@ def denormalized(vae: Any, latents: torch.Tensor) -> torch.Tensor:
     return latents / scale + mean
 
 
-def streamed(vae: Any, latents: torch.Tensor) -> "Iterator[Frame]":
-    """The frames of ``latents`` (1 × channels × time × height × width), the same as ``vae.decode`` makes: one
-    for the first latent frame, then four at a time. On CUDA the next four are in the making meanwhile.
+def decode_streamed(vae: Any, latents: torch.Tensor) -> "Iterator[Frame]":
+    """Yield the frames of ``latents`` (1 × channels × time × height × width), equal to ``vae.decode``'s.
+
+    One comes for the first latent frame, then four at a time. CUDA decodes the next four meanwhile.
     """
     pending: _Chunk | None = None
     for pixels in _chunks(vae, latents):
@@ -35,8 +38,8 @@ def streamed(vae: Any, latents: torch.Tensor) -> "Iterator[Frame]":
 
 
 @torch.no_grad()
-def tiled(vae: Any, latents: torch.Tensor) -> "Iterator[Frame]":
-    """The frames decoded in overlapping tiles: less memory, all of them at the end."""
+def decode_tiled(vae: Any, latents: torch.Tensor) -> "Iterator[Frame]":
+    """Yield the frames decoded in overlapping tiles: less memory, but none before all are decoded."""
     vae.enable_tiling()
     try:
         pixels = vae.decode(latents, return_dict=False)[0]
@@ -47,13 +50,13 @@ def tiled(vae: Any, latents: torch.Tensor) -> "Iterator[Frame]":
 
 
 def _chunks(vae: Any, latents: torch.Tensor) -> Iterator[torch.Tensor]:
-    """As `AutoencoderKLWan._decode` does it, but that it keeps nothing."""
+    """Decode as `AutoencoderKLWan._decode` does, without keeping the chunks."""
     vae.clear_cache()
     try:
         with torch.no_grad():
             hidden = vae.post_quant_conv(latents)
         for index in range(hidden.shape[2]):
-            # Not around the yield: the switch would be the caller's, too.
+            # Not around the yield, where it would switch off the caller's gradients, too.
             with torch.no_grad():
                 vae._conv_idx = [0]
                 pixels = vae.decoder(
@@ -70,19 +73,18 @@ def _chunks(vae: Any, latents: torch.Tensor) -> Iterator[torch.Tensor]:
 
 
 class _Chunk:
-    """Some frames on their way to the host: 1 × 3 × time × height × width in -1…1, then uint8."""
+    """Some frames on their way to the host."""
 
     def __init__(self, pixels: torch.Tensor) -> None:
-        shown = (pixels[0].float().clamp(-1, 1) / 2 + 0.5).mul(255).round().to(torch.uint8)
-        shown = shown.permute(1, 2, 3, 0).contiguous()
+        frames = to_uint8(pixels)
         self._copied: torch.cuda.Event | None = None
-        if shown.is_cuda:
-            self._host = torch.empty(shown.shape, dtype=shown.dtype, pin_memory=True)
-            self._host.copy_(shown, non_blocking=True)
+        if frames.is_cuda:
+            self._host = torch.empty(frames.shape, dtype=frames.dtype, pin_memory=True)
+            self._host.copy_(frames, non_blocking=True)
             self._copied = torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call] # untyped in torch
             self._copied.record()
         else:
-            self._host = shown
+            self._host = frames
 
     def frames(self) -> "Iterator[Frame]":
         if self._copied is not None:

@@ -1,0 +1,1 @@
+"""Image models: whatever diffusers' AutoPipeline can run, from a folder or hub id that the config names."""

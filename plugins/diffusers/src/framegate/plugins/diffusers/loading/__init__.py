@@ -1,0 +1,1 @@
+"""From a source and its options to a pipeline that is ready to run."""

@@ -1,0 +1,106 @@
+"""A model's files: where they are, and how large."""
+
+import json
+import math
+import struct
+from pathlib import Path
+from typing import Any
+
+from diffusers import DiffusionPipeline
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+from framegate.core.errors import GenerationFailed
+from framegate.plugins.diffusers.options import Options
+
+INDEX = "model_index.json"
+"""The file that makes a folder a model in diffusers' layout."""
+MAX_HEADER = 100_000_000
+"""Bytes of a safetensors header; the format's own limit."""
+
+
+def fetch(source: str, options: Options) -> Path:
+    """Return the folder of ``source``, downloading it first if it is a hub id.
+
+    Raises:
+        GenerationFailed: It is neither a folder in diffusers' layout nor a repository that can be fetched.
+    """
+    folder = Path(source).expanduser()
+    if local_folder(source) is not None:
+        if not (folder / INDEX).is_file():
+            raise GenerationFailed(
+                f"The folder {folder.name!r} has no {INDEX}; the source has to be in diffusers' layout "
+                "(as repositories whose name ends in -Diffusers are)."
+            )
+        return folder
+    if folder.is_absolute() or source.startswith((".", "~")):
+        raise GenerationFailed(f"There is no folder {folder.name!r} on this worker.")
+    try:
+        return Path(
+            DiffusionPipeline.download(
+                source,
+                revision=options.revision or None,
+                variant=options.variant or None,
+                local_files_only=options.offline,
+            )
+        )
+    except LocalEntryNotFoundError as error:
+        raise GenerationFailed(
+            f"The model {source!r} is not on this worker, and the hub can't be reached (or options.offline "
+            "is set)."
+        ) from error
+    except (HfHubHTTPError, HFValidationError, OSError) as error:
+        raise GenerationFailed(
+            f"The model {source!r} can't be downloaded: its name is wrong, or it needs a login "
+            f"({type(error).__name__})."
+        ) from error
+
+
+def local_folder(source: str) -> Path | None:
+    """Return ``source`` as a path if it is a folder, else None."""
+    folder = Path(source).expanduser()
+    return folder if folder.is_dir() else None
+
+
+def read_index(folder: Path) -> dict[str, Any]:
+    """Return ``model_index.json``: the pipeline's class, its components and its configuration.
+
+    Raises:
+        GenerationFailed: The file can't be read.
+    """
+    try:
+        return dict(json.loads((folder / INDEX).read_text(encoding="utf-8")))
+    except (OSError, ValueError) as error:
+        raise GenerationFailed(f"The {INDEX} of the model can't be read.") from error
+
+
+def read_config(folder: Path, component: str) -> dict[str, Any]:
+    """Return the ``config.json`` of a component, empty if it has none."""
+    path = folder / component / "config.json"
+    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}
+
+
+def count_parameters(folder: Path, variant: str = "") -> dict[str, int]:
+    """Return how many parameters each component has, from the headers of its safetensors files."""
+    counts: dict[str, int] = {}
+    for file in folder.glob("*/*.safetensors"):
+        name, _, of_variant = file.stem.split("-0")[0].partition(".")  # without the shard's number
+        if name and of_variant == variant:
+            counts[file.parent.name] = counts.get(file.parent.name, 0) + count_file_parameters(file)
+    return counts
+
+
+def count_file_parameters(file: Path) -> int:
+    """Return how many parameters a safetensors file holds.
+
+    Raises:
+        GenerationFailed: It is not a complete safetensors file.
+    """
+    try:
+        with file.open("rb") as opened:
+            (length,) = struct.unpack("<Q", opened.read(8))
+            header: dict[str, Any] = json.loads(opened.read(min(length, MAX_HEADER)))
+    except (struct.error, ValueError, OSError) as error:
+        raise GenerationFailed(
+            f"The weights in {file.name} can't be read: the file is incomplete."
+        ) from error
+    return sum(math.prod(entry["shape"]) for name, entry in header.items() if name != "__metadata__")

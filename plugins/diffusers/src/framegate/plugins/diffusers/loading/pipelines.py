@@ -1,0 +1,155 @@
+"""From a folder of weights to a pipeline that is ready to run."""
+
+from collections.abc import Mapping
+from inspect import signature
+from pathlib import Path
+from typing import Any
+
+import diffusers
+import structlog
+import torch
+import transformers
+from msgspec import Struct
+
+from framegate.core.errors import GenerationFailed
+from framegate.plugins.diffusers.cancellation import CancelPoints
+from framegate.plugins.diffusers.loading.attention import set_attention_backend
+from framegate.plugins.diffusers.loading.checkpoints import count_file_parameters, count_parameters
+from framegate.plugins.diffusers.loading.compiling import compile_blocks, set_compile_cache, should_compile
+from framegate.plugins.diffusers.loading.component_files import load_component_files
+from framegate.plugins.diffusers.loading.loras import merge_loras
+from framegate.plugins.diffusers.loading.placement import Placement, place, plan_placement
+from framegate.plugins.diffusers.loading.quantization import quantize
+from framegate.plugins.diffusers.options import Options
+
+log = structlog.get_logger(__name__)
+
+DENOISERS = ("transformer", "transformer_2", "unet")
+"""The components that every step runs."""
+QUANTIZED_SHARE = 0.52
+"""The size of an eight-bit transformer beside the full one; some of it is not quantised."""
+
+
+class LoadedPipeline(Struct, frozen=True):
+    """A pipeline with all its components in place; ``dtype`` is what its transformers compute in."""
+
+    pipeline: Any
+    placement: Placement
+    attention: str
+    dtype: torch.dtype
+
+    @property
+    def denoisers(self) -> list[Any]:
+        """The transformers (or the U-Net) that every step runs."""
+        return [model for name in DENOISERS if (model := getattr(self.pipeline, name, None)) is not None]
+
+
+def component_dtypes(
+    options: Options, device: torch.device, precise: Mapping[str, str]
+) -> dict[str, torch.dtype]:
+    """Return the dtype of each component; "default" is that of the components not named.
+
+    ``precise`` names those that a family keeps in another dtype on CUDA, such as ``{"vae": "float32"}``. On
+    the CPU everything is float32 unless the options say otherwise.
+    """
+    on_cuda = device.type == "cuda"
+    if options.dtype != "auto":
+        default = getattr(torch, options.dtype)
+    else:
+        default = torch.bfloat16 if on_cuda else torch.float32
+    dtypes = {"default": default}
+    for component, name in precise.items():
+        dtypes[component] = getattr(torch, name) if on_cuda or options.dtype != "auto" else torch.float32
+    if options.vae_dtype != "auto":
+        dtypes["vae"] = getattr(torch, options.vae_dtype)
+    return dtypes
+
+
+def component_sizes(folder: Path, options: Options, dtypes: Mapping[str, torch.dtype]) -> dict[str, int]:
+    """Return the bytes of each component as it will be kept."""
+    sizes = {
+        component: count * dtypes.get(component, dtypes["default"]).itemsize
+        for component, count in count_parameters(folder, options.variant).items()
+    }
+    for component, name in options.weights.items():
+        file = Path(name).expanduser()
+        if file.suffix == ".gguf" and file.is_file():
+            sizes[component] = file.stat().st_size
+        elif file.suffix == ".safetensors" and file.is_file():
+            sizes[component] = count_file_parameters(file) * dtypes.get(component, dtypes["default"]).itemsize
+    if options.quantize != "none":
+        for component in sizes.keys() & set(DENOISERS):
+            sizes[component] = int(sizes[component] * QUANTIZED_SHARE)
+    return sizes
+
+
+def load_pipeline(
+    pipeline_class: type[Any],
+    folder: Path,
+    options: Options,
+    device: torch.device,
+    *,
+    dtypes: Mapping[str, torch.dtype],
+    headroom: int,
+    cancel_points: CancelPoints,
+) -> LoadedPipeline:
+    """Load ``folder`` as ``pipeline_class``, with everything that ``options`` ask for.
+
+    Raises:
+        GenerationFailed: The files or an option are wrong.
+        OutOfMemory: There is no room now; the message says how much is needed.
+    """
+    silence_logging()
+    sizes = component_sizes(folder, options, dtypes)
+    placement = plan_placement(options, sizes, device, headroom)
+    parts = load_component_files(folder, options.weights, dtypes)
+    log.info("weights_loading", pipeline=pipeline_class.__name__, bytes=sum(sizes.values()))
+    try:
+        pipeline = pipeline_class.from_pretrained(
+            str(folder),
+            dtype=dict(dtypes),
+            variant=options.variant or None,
+            local_files_only=True,
+            **parts,
+        )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise GenerationFailed(
+            f"The model {folder.name!r} can't be loaded as {pipeline_class.__name__}: its files are "
+            f"incomplete or of another kind ({type(error).__name__})."
+        ) from error
+    pipeline.set_progress_bar_config(disable=True)
+    merge_loras(pipeline, options)
+    default = dtypes["default"]
+    denoisers = LoadedPipeline(pipeline, placement, "", default).denoisers
+    for model in denoisers:
+        quantize(model, options, device, default)
+    place(pipeline, placement, device)
+    attention = set_attention_backend(denoisers, options.attention, device, default)
+    if should_compile(options, device, placement.offload):
+        set_compile_cache(options)
+        for model in denoisers:
+            compile_blocks(model, whole=options.quantize != "fp8-layerwise")
+    cancel_points.install(
+        *(model for model in pipeline.components.values() if isinstance(model, torch.nn.Module))
+    )
+    return LoadedPipeline(pipeline, placement, attention, default)
+
+
+def share_components(pipeline_class: type[Any], pipeline: Any, **changes: Any) -> Any:
+    """Return a pipeline of another class over the components of ``pipeline``.
+
+    ``changes`` replace some of them. What the class doesn't take is left out.
+    """
+    accepted = signature(pipeline_class).parameters.keys()
+    values = {**pipeline.components, **changes}
+    shared = pipeline_class(**{name: value for name, value in values.items() if name in accepted})
+    shared.set_progress_bar_config(disable=True)
+    return shared
+
+
+def silence_logging() -> None:
+    """Switch off progress bars and hints for authors of pipelines: the worker's log is JSON."""
+    diffusers.utils.logging.set_verbosity_error()
+    diffusers.utils.logging.disable_progress_bar()
+    transformers.utils.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()

@@ -1,0 +1,68 @@
+"""Quantise weights."""
+
+from importlib.util import find_spec
+from typing import Any
+
+import structlog
+import torch
+
+from framegate.core.errors import GenerationFailed
+from framegate.plugins.diffusers.options import Options
+
+log = structlog.get_logger(__name__)
+
+
+def quantize(model: Any, options: Options, device: torch.device, dtype: torch.dtype) -> None:
+    """Quantise the linear layers of a transformer's blocks in place, as ``options.quantize`` says.
+
+    Everything outside of the blocks (embeddings, the head) keeps its precision.
+
+    Raises:
+        GenerationFailed: torchao is missing.
+    """
+    kind: str = options.quantize
+    if kind == "none":
+        return
+    if kind == "fp8-layerwise":
+        model.enable_layerwise_casting(storage_dtype=torch.float8_e4m3fn, compute_dtype=dtype)
+        return
+    if find_spec("torchao") is None:
+        raise GenerationFailed(
+            f"options.quantize = {kind!r} needs torchao on the worker: pip install torchao==0.18.0."
+        )
+    if kind in ("fp8", "int8") and (reason := _why_unsupported(kind, device)):
+        log.info("option_unused", option="quantize", asked=kind, why=reason)
+        kind = f"{kind}-weights"
+    from torchao.quantization import quantize_
+
+    quantize_(model, _recipe(kind), filter_fn=_in_a_block, device=device)
+
+
+def _why_unsupported(kind: str, device: torch.device) -> str:
+    """Return why a device can't multiply in ``kind``, "" if it can."""
+    needed = (8, 9) if kind == "fp8" else (8, 0)
+    if device.type != "cuda":
+        return f"the device is {device.type}; the weights alone are quantised"
+    if torch.cuda.get_device_capability(device) < needed:
+        return (
+            f"the card is below compute capability {needed[0]}.{needed[1]}; the weights alone are quantised"
+        )
+    return ""
+
+
+def _recipe(kind: str) -> Any:
+    from torchao import quantization as recipes
+
+    match kind:
+        case "fp8":
+            return recipes.Float8DynamicActivationFloat8WeightConfig(granularity=recipes.PerRow())
+        case "int8":
+            return recipes.Int8DynamicActivationInt8WeightConfig()
+        case "fp8-weights":
+            return recipes.Float8WeightOnlyConfig()
+        case _:
+            return recipes.Int8WeightOnlyConfig()
+
+
+def _in_a_block(module: torch.nn.Module, name: str) -> bool:
+    return isinstance(module, torch.nn.Linear) and "blocks." in name

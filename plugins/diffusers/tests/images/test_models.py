@@ -1,0 +1,18 @@
+"""The specs of the image models."""
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from framegate.core.models import fit
+from framegate.core.types import GenerationRequest
+from framegate.plugins.diffusers.images.models import IMAGES
+
+if TYPE_CHECKING:
+    pass
+
+
+@pytest.mark.parametrize("spec", IMAGES, ids=lambda spec: spec.id)
+def test_defaults_are_within_the_limits(spec: Any) -> None:
+    request = GenerationRequest(model=spec.id, task=min(spec.tasks), prompt="a ball")
+    assert fit(spec, request).changes == ()
