@@ -58,6 +58,12 @@ def download(server: RunningServer, task: str) -> bytes:
     return answer.content
 
 
+def kept_files(server: RunningServer) -> list[Path]:
+    """Return all that is stored: inputs, results and characters, but for the mark of the installation."""
+    folder = server.data_dir / "files"
+    return [path for path in files_below(folder) if path.parent != folder]
+
+
 def results(server: RunningServer, task: str = "") -> list[Path]:
     """Return the files that were made for the task; for all of them if none is named."""
     return files_below(server.data_dir / "files" / "results" / task)
