@@ -63,7 +63,7 @@ def test_the_catalogue_s_shapes(small_server: RunningServer, pictures: str) -> N
         assert content.startswith(
             "Successfully generated video for: the boat leaves\n\nGenerated Video URL: "
         )
-        video = requests.get(link_in(content), timeout=10).content
+        video = requests.get(link_in(content), timeout=60).content
         assert decoded(video) == (*size, 121, 24.0)
 
 
@@ -77,9 +77,9 @@ def test_the_sdk(sdk: OpenAI, data_uri: str, pictures: str) -> None:
         assert completion.usage is not None
         assert completion.usage.total_tokens == 0
         link = link_in(completion.choices[0].message.content)
-        part = requests.get(link, headers={"Range": "bytes=0-3"}, timeout=10)
+        part = requests.get(link, headers={"Range": "bytes=0-3"}, timeout=60)
         assert (part.status_code, len(part.content)) == (206, 4)
-        videos.append(requests.get(link, timeout=10).content)
+        videos.append(requests.get(link, timeout=60).content)
     assert videos[0] == videos[1]
     assert decoded(videos[0])[:3] == (128, 96, 17)
 
@@ -98,7 +98,7 @@ def test_the_sdk_s_streams(sdk: OpenAI, data_uri: str, model: str) -> None:
     assert "The image was received." in progress
     assert reasons == {None, "stop"}
     link = link_in(content) if model == "small-chat" else content.split("'")[1]
-    assert decoded(requests.get(link, timeout=10).content)[:2] == (128, 96)
+    assert decoded(requests.get(link, timeout=60).content)[:2] == (128, 96)
 
 
 def test_the_sdk_s_models(sdk: OpenAI) -> None:
@@ -172,4 +172,4 @@ def test_where_the_link_goes(small_server: RunningServer) -> None:
     )
     link = link_in(answer.json()["choices"][0]["message"]["content"])
     assert link.startswith(f"http://{host}/view?filename=")
-    assert decoded(requests.get(link, timeout=10).content)[2] == 17
+    assert decoded(requests.get(link, timeout=60).content)[2] == 17
