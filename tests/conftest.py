@@ -15,6 +15,20 @@ settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCh
 settings.load_profile("busy")
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep the tests of a file together under ``--dist loadgroup``, as they share its servers.
+
+    Those that start servers of their own share none, and take longest: they go to whoever is free. They wait
+    for states, however busy the machine is, so their limit is only against those that would hang for ever.
+    """
+    for item in items:
+        if "start_server" not in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.xdist_group(item.location[0]))
+        elif item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(600))
+
+
 @pytest.fixture(scope="session")
 def photo() -> Path:
     """The photograph that the project ships."""
@@ -42,5 +56,7 @@ def start_server(tmp_path: Path) -> Iterator[StartServer]:
         return running if ready is None else running.wait_until_ready(ready)
 
     yield start
+    for running in started:
+        running.terminate()
     for running in started:
         running.stop()

@@ -8,28 +8,7 @@ from typing import Any
 import pytest
 
 from tests.support.running import RunningServer
-
-# Names of the catalogue, small enough to be made in no time.
-SMALL_MODELS = """
-[fetch]
-allow = ["127.0.0.1"]
-
-[aliases.small]
-model = "sora2-landscape-10s"
-defaults = { width = 128, height = 96, duration = 1.0 }
-
-[aliases.small-25s]
-model = "sora2-landscape-25s"
-defaults = { width = 128, height = 96 }
-
-[aliases.small-chat]
-model = "ltx2_landscape"
-defaults = { width = 128, height = 96, num_frames = 17 }
-
-[aliases.endless]
-model = "sora2-landscape-25s"
-defaults = { num_inference_steps = 1000 }
-"""
+from tests.support.small_models import FETCHING, KEYS, SMALL_MODELS
 
 
 class _Quiet(SimpleHTTPRequestHandler):
@@ -50,7 +29,33 @@ def pictures(photo: Path) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def small_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
-    """A server with small models: "small" and "small-25s" speak sora2api, "small-chat" openai-chat."""
+    """A server for tests of several files, with `SMALL_MODELS`."""
     running = RunningServer(tmp_path_factory.mktemp("small") / "data", config=SMALL_MODELS)
     yield running.wait_until_ready()
     assert running.stop() == 0, running.log_text()
+
+
+GUARDED = (
+    FETCHING
+    + """
+[dialects.wan21-submit]
+prefix = "/v1"
+[dialects.wan22-predict]
+prefix = "/v4/PROJECT/APP"
+"""
+    + "".join(f'[[auth.keys]]\nname = "{name}"\nkey = {{ env = "{name.upper()}_KEY" }}\n' for name in KEYS)
+)
+
+
+@pytest.fixture(scope="session")
+def guarded_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    """A server with `KEYS` and three workers, where two of the dialects have a prefix."""
+    running = RunningServer(
+        tmp_path_factory.mktemp("guarded") / "data",
+        config=GUARDED,
+        arguments=["--processes", "3"],
+        environ={f"{name.upper()}_KEY": key for name, key in KEYS.items()},
+    )
+    yield running.wait_until_ready()
+    assert running.stop() == 0, running.log_text()
+    assert not any(key in running.log_text() for key in KEYS.values())

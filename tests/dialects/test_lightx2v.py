@@ -2,7 +2,6 @@
 
 import http.client
 import io
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -27,7 +26,7 @@ Submit: TypeAlias = Callable[..., str]
 
 
 def state(server: RunningServer, task_id: str) -> dict[str, Any]:
-    answer = requests.get(f"{server.url}/v1/tasks/{task_id}/status", timeout=10)
+    answer = requests.get(f"{server.url}/v1/tasks/{task_id}/status", timeout=60)
     assert answer.status_code == 200, answer.text
     body: dict[str, Any] = answer.json()
     return body
@@ -38,13 +37,13 @@ def finished(server: RunningServer, task_id: str) -> dict[str, Any]:
         now = state(server, task_id)
         return now if now["end_time"] else None
 
-    return eventually(look, seconds=60, what=f"the end of {task_id}")
+    return eventually(look, what=f"the end of {task_id}")
 
 
 def result(server: RunningServer, task_id: str) -> bytes:
     done = finished(server, task_id)
     assert done["progress"] == 1.0, done
-    answer = requests.get(f"{server.url}/v1/tasks/{task_id}/result", timeout=10)
+    answer = requests.get(f"{server.url}/v1/tasks/{task_id}/result", timeout=60)
     assert (answer.status_code, answer.headers["Content-Type"]) == (200, "video/mp4")
     return answer.content
 
@@ -52,7 +51,7 @@ def result(server: RunningServer, task_id: str) -> bytes:
 @pytest.fixture
 def submit(server: RunningServer) -> Submit:
     def send(path: str = "/v1/tasks/video", **fields: Any) -> str:
-        answer = requests.post(server.url + path, json={**SMALL, **fields}, timeout=30)
+        answer = requests.post(server.url + path, json={**SMALL, **fields}, timeout=60)
         assert answer.status_code == 200, answer.text
         return str(answer.json()["task_id"])
 
@@ -63,7 +62,7 @@ def submit(server: RunningServer) -> Submit:
 def finished_task(server: RunningServer) -> str:
     """A task that has its file."""
     answer = requests.post(
-        f"{server.url}/v1/tasks/video", json={**SMALL, "target_video_length": 17}, timeout=30
+        f"{server.url}/v1/tasks/video", json={**SMALL, "target_video_length": 17}, timeout=60
     )
     task_id: str = answer.json()["task_id"]
     finished(server, task_id)
@@ -99,7 +98,7 @@ def test_image_to_video_by_form(server: RunningServer, photo: Path) -> None:
     fields = {name: str(value) for name, value in SMALL.items()} | {"target_video_length": "17"}
     with photo.open("rb") as file:
         url = f"{server.url}/v1/tasks/video/form"
-        answer = requests.post(url, data=fields, files={"image_file": file}, timeout=30)
+        answer = requests.post(url, data=fields, files={"image_file": file}, timeout=60)
     assert answer.status_code == 200, answer.text
     assert answer.json()["status"] == "submitted"
     assert decoded(result(server, answer.json()["task_id"]))[:3] == (128, 96, 17)
@@ -109,10 +108,10 @@ def test_an_image_that_is_none(server: RunningServer) -> None:
     for name, field in (("video", "image_path"), ("video/form", "image_file")):
         url = f"{server.url}/v1/tasks/{name}"
         if name == "video":
-            answer = requests.post(url, json={**SMALL, "image_path": "bm90IGEgcGljdHVyZQ=="}, timeout=30)
+            answer = requests.post(url, json={**SMALL, "image_path": "bm90IGEgcGljdHVyZQ=="}, timeout=60)
         else:
             answer = requests.post(
-                url, data={"prompt": "x"}, files={"image_file": ("a.png", b"not a picture")}, timeout=30
+                url, data={"prompt": "x"}, files={"image_file": ("a.png", b"not a picture")}, timeout=60
             )
         assert answer.status_code == 422
         assert answer.json()["detail"][0]["loc"] == ["body", field]
@@ -125,19 +124,21 @@ def test_the_same_seed_gives_the_same_video(server: RunningServer, submit: Submi
 
 
 def test_progress_grows(server: RunningServer, submit: Submit) -> None:
-    task_id = submit(infer_steps=40, target_video_length=81)
+    task_id = submit(width=640, height=480, infer_steps=100, target_video_length=400)
     seen: list[float] = []
     words: list[str] = []
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
+
+    def has_grown() -> bool:
         now = state(server, task_id)
         seen.append(now["progress"])
         words.append(now["status"])
-        if now["end_time"]:
-            break
+        return len(set(seen)) > 3 or bool(now["end_time"])
+
+    eventually(has_grown, what="progress")
+    requests.delete(f"{server.url}/v1/tasks/{task_id}", timeout=60)
     assert seen == sorted(seen)
-    assert len(set(seen)) > 2
-    assert list(dict.fromkeys(words)) in (["submitted", "running", "succeed"], ["running", "succeed"])
+    assert len(set(seen)) > 3
+    assert list(dict.fromkeys(words)) in (["submitted", "running"], ["running"])
 
 
 def test_fragments_keep_the_length(server: RunningServer, submit: Submit) -> None:
@@ -150,7 +151,7 @@ def test_the_trailing_slash_decides_on_the_words(server: RunningServer, submit: 
     real = finished(server, submit("/v1/tasks/video/", target_video_length=9))
     assert (document["status"], real["status"]) == ("succeed", "completed")
     assert document.keys() == real.keys()
-    listed = requests.get(f"{server.url}/v1/tasks/", timeout=10).json()
+    listed = requests.get(f"{server.url}/v1/tasks/", timeout=60).json()
     assert listed[real["task_id"]] == real
 
 
@@ -161,13 +162,13 @@ def test_result_names(server: RunningServer, submit: Submit) -> None:
     data = result(server, task_id)
     absolute = server.data_dir / "outputs" / "videos" / f"{task_id}.mp4"
     for name in ("trips/boat.mp4", f"outputs/videos/{task_id}.mp4", f"{task_id}.mp4", absolute):
-        answer = requests.get(f"{server.url}/v1/files/download/{name}", timeout=10)
+        answer = requests.get(f"{server.url}/v1/files/download/{name}", timeout=60)
         assert answer.content == data, name
 
 
 def test_images(server: RunningServer) -> None:
     fields = {"prompt": "a red ball", "target_shape": [96, 128], "infer_steps": 2}
-    answer = requests.post(f"{server.url}/v1/tasks/image/sync?timeout_seconds=60", json=fields, timeout=70)
+    answer = requests.post(f"{server.url}/v1/tasks/image/sync?timeout_seconds=60", json=fields, timeout=120)
     assert (answer.status_code, answer.headers["Content-Type"]) == (200, "image/png")
     with Image.open(io.BytesIO(answer.content)) as picture:
         assert (picture.format, picture.size) == ("PNG", (128, 96))
@@ -176,26 +177,26 @@ def test_images(server: RunningServer) -> None:
 def test_cancel(server: RunningServer, submit: Submit) -> None:
     task_id = submit(width=832, height=480, infer_steps=100, target_video_length=400)
     eventually(lambda: state(server, task_id)["status"] == "running", what="a running task")
-    stopped = requests.delete(f"{server.url}/v1/tasks/{task_id}", timeout=10)
+    stopped = requests.delete(f"{server.url}/v1/tasks/{task_id}", timeout=60)
     assert (stopped.status_code, stopped.json()["stop_status"]) == (200, "success")
     done = finished(server, task_id)
     assert (done["status"], done["message"]) == ("failed", "cancelled")
-    again = requests.delete(f"{server.url}/v1/tasks/unknown", timeout=10)
+    again = requests.delete(f"{server.url}/v1/tasks/unknown", timeout=60)
     assert (again.status_code, again.json()["stop_status"]) == (200, "do_nothing")
 
 
 def test_ranges(server: RunningServer, finished_task: str) -> None:
     url = f"{server.url}/v1/files/download/outputs/videos/{finished_task}.mp4"
-    whole = requests.get(url, timeout=10)
+    whole = requests.get(url, timeout=60)
     size = len(whole.content)
-    part = requests.get(url, headers={"Range": "bytes=10-19"}, timeout=10)
+    part = requests.get(url, headers={"Range": "bytes=10-19"}, timeout=60)
     assert (part.status_code, part.content) == (206, whole.content[10:20])
     assert part.headers["Content-Range"] == f"bytes 10-19/{size}"
-    assert requests.get(url, headers={"Range": f"bytes={size}-"}, timeout=10).status_code == 416
-    head = requests.head(url, timeout=10)
+    assert requests.get(url, headers={"Range": f"bytes={size}-"}, timeout=60).status_code == 416
+    head = requests.head(url, timeout=60)
     assert (head.status_code, int(head.headers["Content-Length"])) == (200, size)
     tag = whole.headers["ETag"]
-    assert requests.get(url, headers={"If-None-Match": tag}, timeout=10).status_code == 304
+    assert requests.get(url, headers={"If-None-Match": tag}, timeout=60).status_code == 304
 
 
 @pytest.mark.parametrize(
@@ -219,7 +220,7 @@ def test_ranges(server: RunningServer, finished_task: str) -> None:
 def test_no_download_leads_out(server: RunningServer, finished_task: str, path: str) -> None:
     path = path.format(task=finished_task, data=server.data_dir)
     parts = urlsplit(server.url)
-    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=10)
+    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=60)
     connection.putrequest("GET", f"/v1/files/download/{path}")
     connection.endheaders()
     answer = connection.getresponse()
@@ -279,7 +280,7 @@ LIMITS: list[tuple[str, Any]] = [
 
 @pytest.mark.parametrize(("field", "value"), LIMITS)
 def test_each_limit(server: RunningServer, field: str, value: Any) -> None:
-    answer = requests.post(f"{server.url}/v1/tasks/video", json={**SMALL, field: value}, timeout=30)
+    answer = requests.post(f"{server.url}/v1/tasks/video", json={**SMALL, field: value}, timeout=60)
     assert answer.status_code == 422, answer.text
     (item,) = answer.json()["detail"]
     assert item.keys() == {"type", "loc", "msg", "input"}

@@ -17,7 +17,9 @@ defaults = { width = 32, height = 32, duration = 0.2, fps = 10.0 }
 """
 
 
-def test_streams_hang_on_one_subscription_and_all_end(start_server: Callable[..., RunningServer]) -> None:
+async def test_streams_hang_on_one_subscription_and_all_end(
+    start_server: Callable[..., RunningServer],
+) -> None:
     server = start_server(config=CONFIG)
     endings: list[bytes] = []
     subscriptions: list[int] = []
@@ -35,12 +37,9 @@ def test_streams_hang_on_one_subscription_and_all_end(start_server: Callable[...
         subscriptions.append(len(client.client_list(_type="pubsub")))
         client.close()
 
-    async def use() -> None:
-        opened = [asyncio.Event() for _ in range(STREAMS)]
-        connector = aiohttp.TCPConnector(limit=0)
-        async with aiohttp.ClientSession(connector=connector) as session, asyncio.timeout(150):
-            await asyncio.gather(look(opened), *(follow(session, event) for event in opened))
-
-    asyncio.run(use())
+    opened = [asyncio.Event() for _ in range(STREAMS)]
+    connector, patience = aiohttp.TCPConnector(limit=0), aiohttp.ClientTimeout(total=500)
+    async with aiohttp.ClientSession(connector=connector, timeout=patience) as session:
+        await asyncio.gather(look(opened), *(follow(session, event) for event in opened))
     assert endings == [b"data: [DONE]"] * STREAMS
     assert subscriptions == [2], "one of the API's for all its streams, one of the worker's for cancels"

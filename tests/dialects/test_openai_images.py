@@ -1,6 +1,5 @@
 """OpenAI's images API against the real server, by the official SDK."""
 
-import asyncio
 import base64
 import io
 import re
@@ -19,6 +18,7 @@ from openai import AsyncOpenAI, OpenAI
 from openai.types import ImagesResponse
 from PIL import Image
 
+from tests.support.listing import files_below
 from tests.support.running import RunningServer, eventually
 
 SIZE: Any = "128x96"
@@ -100,13 +100,13 @@ def test_formats_and_links(client: OpenAI, server: RunningServer, kind: Any, nam
     )
     links = [item.url or "" for item in linked.data or []]
     assert all(link.startswith(f"{server.url}/v1/images/files/") for link in links)
-    first, second = (requests.get(link, timeout=10) for link in links)
+    first, second = (requests.get(link, timeout=60) for link in links)
     assert (first.content, first.headers["Content-Type"]) == (data, f"image/{kind}")
     assert second.content != data
-    assert int(requests.head(links[0], timeout=10).headers["Content-Length"]) == len(data)
+    assert int(requests.head(links[0], timeout=60).headers["Content-Length"]) == len(data)
     other = "webp" if kind == "png" else "png"
-    assert requests.get(links[0].replace(f".{kind}", f".{other}"), timeout=10).status_code == 404
-    assert requests.get(links[1].replace(f"_2.{kind}", f"_3.{kind}"), timeout=10).status_code == 404
+    assert requests.get(links[0].replace(f".{kind}", f".{other}"), timeout=60).status_code == 404
+    assert requests.get(links[1].replace(f"_2.{kind}", f"_3.{kind}"), timeout=60).status_code == 404
 
 
 def test_compression(client: OpenAI) -> None:
@@ -243,15 +243,13 @@ def test_variations(client: OpenAI, photo: Path) -> None:
     assert first != second
 
 
-def test_the_asynchronous_client(server: RunningServer, photo: Path) -> None:
-    async def use() -> list[str]:
-        async with AsyncOpenAI(base_url=f"{server.url}/v1", api_key="x", max_retries=0) as client:
-            await client.images.generate(prompt="a boat", size=SIZE)
-            await client.images.edit(prompt="a boat", image=photo, size=SIZE)
-            stream = await client.images.generate(prompt="a boat", size=SIZE, stream=True, partial_images=3)
-            return [event.type async for event in stream]
-
-    assert asyncio.run(use()) == [*["image_generation.partial_image"] * 3, "image_generation.completed"]
+async def test_the_asynchronous_client(server: RunningServer, photo: Path) -> None:
+    async with AsyncOpenAI(base_url=f"{server.url}/v1", api_key="x", max_retries=0) as client:
+        await client.images.generate(prompt="a boat", size=SIZE)
+        await client.images.edit(prompt="a boat", image=photo, size=SIZE)
+        stream = await client.images.generate(prompt="a boat", size=SIZE, stream=True, partial_images=3)
+        types = [event.type async for event in stream]
+    assert types == [*["image_generation.partial_image"] * 3, "image_generation.completed"]
 
 
 def test_extras(client: OpenAI, server: RunningServer) -> None:
@@ -305,9 +303,9 @@ def test_each_limit_of_forms(client: OpenAI, photo: Path, server: RunningServer)
         with pytest.raises(openai.BadRequestError) as refused:
             call(**{"prompt": "a boat", "image": photo, **fields})
         assert refused.value.param == param
-    answer = requests.post(f"{server.url}/v1/images/edits", data={"prompt": "x", "image": "y"}, timeout=10)
+    answer = requests.post(f"{server.url}/v1/images/edits", data={"prompt": "x", "image": "y"}, timeout=60)
     assert (answer.status_code, answer.json()["error"]["param"]) == (400, "image")
-    answer = requests.post(f"{server.url}/v1/images/edits", files={"prompt": (None, "x")}, timeout=10)
+    answer = requests.post(f"{server.url}/v1/images/edits", files={"prompt": (None, "x")}, timeout=60)
     assert (answer.status_code, answer.json()["error"]["param"]) == (400, "image")
 
 
@@ -357,6 +355,6 @@ def test_what_was_shown_on_the_way_goes_with_a_cancelled_job(client: OpenAI, ser
 
     job = eventually(left, what="the end of the job")
     eventually(
-        lambda: not [path for path in server.data_dir.rglob("look-*") if job["id"] in str(path)],
+        lambda: not [path for path in files_below(server.data_dir) if job["id"] in str(path)],
         what="the end of its files",
     )

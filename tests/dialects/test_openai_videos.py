@@ -3,13 +3,12 @@
 # pyright: reportDeprecated=false
 # The SDK calls this API deprecated, since OpenAI no longer hosts it.
 
-import asyncio
 import io
 import re
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import av
 import openai
@@ -22,35 +21,15 @@ from PIL import Image
 from framegate.core.testing import DialectContract
 from tests.support.decoding import decoded, difference
 from tests.support.running import RunningServer, eventually
+from tests.support.small_models import SMALL_MODELS
+from tests.support.tasks import results
 
 pytestmark = pytest.mark.filterwarnings("ignore:The Sora API is scheduled:DeprecationWarning")
 
-CONFIG = """
-[fetch]
-allow = ["127.0.0.1"]
-
-[aliases.sora-2]
-model = "sora-2"
-defaults = { width = 128, height = 96, duration = 1.0 }
-
-[aliases.endless]
-model = "sora-2"
-defaults = { width = 1280, height = 720, duration = 100.0 }
-"""
-Make: TypeAlias = Callable[..., Video]
-
 
 @pytest.fixture(scope="module")
-def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
-    """A server whose sora-2 makes a second of 128×96."""
-    running = RunningServer(tmp_path_factory.mktemp("videos") / "data", config=CONFIG)
-    yield running.wait_until_ready()
-    assert running.stop() == 0, running.log_text()
-
-
-@pytest.fixture(scope="module")
-def client(small: RunningServer) -> Iterator[OpenAI]:
-    with OpenAI(base_url=f"{small.url}/v1", api_key="none", timeout=60) as sdk:
+def client(small_server: RunningServer) -> Iterator[OpenAI]:
+    with OpenAI(base_url=f"{small_server.url}/v1", api_key="none", timeout=60) as sdk:
         yield sdk
 
 
@@ -77,8 +56,8 @@ class TestContract(DialectContract):
     unknown_path = "/v1/videos/characters/none/at/all"
 
     @pytest.fixture
-    def base_url(self, small: RunningServer) -> str:
-        return small.url
+    def base_url(self, small_server: RunningServer) -> str:
+        return small_server.url
 
     def is_error_body(self, body: Any) -> bool:
         return bool(body["error"].keys() == {"message", "type", "param", "code"})
@@ -109,12 +88,9 @@ def test_the_default_model(client: OpenAI) -> None:
     assert decoded(completed(client, video)) == (128, 96, 24, 24.0)
 
 
-def test_async_client(small: RunningServer) -> None:
-    async def make() -> Video:
-        async with AsyncOpenAI(base_url=f"{small.url}/v1", api_key="none", timeout=60) as sdk:
-            return await sdk.videos.create_and_poll(prompt="a boat")
-
-    assert asyncio.run(make()).status == "completed"
+async def test_async_client(small_server: RunningServer) -> None:
+    async with AsyncOpenAI(base_url=f"{small_server.url}/v1", api_key="none", timeout=60) as sdk:
+        assert (await sdk.videos.create_and_poll(prompt="a boat")).status == "completed"
 
 
 def test_polling_is_told_when_to_ask(client: OpenAI) -> None:
@@ -249,18 +225,18 @@ def test_content(client: OpenAI, boat: Video) -> None:
 
 
 @pytest.mark.parametrize("variant", ["video", "thumbnail", "spritesheet"])
-def test_content_is_known_again(small: RunningServer, boat: Video, variant: str) -> None:
-    url = f"{small.url}/v1/videos/{boat.id}/content?variant={variant}"
-    first, second = requests.get(url, timeout=10), requests.get(url, timeout=10)
+def test_content_is_known_again(small_server: RunningServer, boat: Video, variant: str) -> None:
+    url = f"{small_server.url}/v1/videos/{boat.id}/content?variant={variant}"
+    first, second = requests.get(url, timeout=60), requests.get(url, timeout=60)
     assert first.headers["ETag"] == second.headers["ETag"]
     assert first.content == second.content
-    unchanged = requests.get(url, headers={"If-None-Match": first.headers["ETag"]}, timeout=10)
+    unchanged = requests.get(url, headers={"If-None-Match": first.headers["ETag"]}, timeout=60)
     assert unchanged.status_code == 304
-    head = requests.head(url, timeout=10)
+    head = requests.head(url, timeout=60)
     assert head.headers["Content-Length"] == str(len(first.content))
 
 
-def test_content_that_is_not_ready(small: RunningServer, client: OpenAI) -> None:
+def test_content_that_is_not_ready(client: OpenAI) -> None:
     video = client.videos.create(prompt="a boat", model="endless")
     # The SDK does not ask again and again.
     with pytest.raises(openai.NotFoundError, match="not ready yet"):
@@ -272,10 +248,10 @@ def test_content_that_is_not_ready(small: RunningServer, client: OpenAI) -> None
         client.videos.retrieve(video.id)
 
 
-def test_a_cancelled_video_ends_its_poll(small: RunningServer, client: OpenAI) -> None:
+def test_a_cancelled_video_ends_its_poll(small_server: RunningServer, client: OpenAI) -> None:
     video = client.videos.create(prompt="a boat", model="endless")
     eventually(lambda: client.videos.retrieve(video.id).status == "in_progress")
-    assert small.run("jobs", "cancel", video.id).returncode == 0
+    assert small_server.run("jobs", "cancel", video.id).returncode == 0
     ended = client.videos.poll(video.id)
     assert ended.status == "cancelled"  # type: ignore[comparison-overlap]  # pyright: ignore[reportUnnecessaryComparison] # OpenAI has no such status
     assert ended.error is not None
@@ -309,7 +285,7 @@ def start_videos_server(start_server: Callable[..., RunningServer]) -> Iterator[
     clients: list[OpenAI] = []
 
     def start() -> OpenAI:
-        server = start_server(config=CONFIG)
+        server = start_server(config=SMALL_MODELS)
         clients.append(OpenAI(base_url=f"{server.url}/v1", api_key="none", timeout=60))
         return clients[-1]
 
@@ -404,7 +380,7 @@ def test_characters(client: OpenAI, boat: Video) -> None:
 
 
 def test_all_goes_when_its_time_is_over(start_server: Callable[..., RunningServer]) -> None:
-    config = CONFIG + '\n[storage]\nretention = "{}"\n'
+    config = SMALL_MODELS + '\n[storage]\nretention = "{}"\n'
     server = start_server(config=config.replace("{}", "1h"))
     with OpenAI(base_url=f"{server.url}/v1", api_key="none", timeout=60) as client:
         video = client.videos.create_and_poll(prompt="a boat")
@@ -413,11 +389,10 @@ def test_all_goes_when_its_time_is_over(start_server: Callable[..., RunningServe
         variants: list[Any] = ["video", "thumbnail", "spritesheet"]
         for variant in variants:
             assert content(client, video, variant)
-        results = server.data_dir / "files" / "results"
-        assert len([path for path in results.rglob("*") if path.is_file()]) == 3
+        assert len(results(server)) == 3
         server.stop()
         server.restart(config=config.replace("{}", "1s"))
-        eventually(lambda: not any(path.is_file() for path in results.rglob("*")))
+        eventually(lambda: not results(server), what="the end of its files")
         for variant in variants:
             with pytest.raises(openai.NotFoundError, match="retention time is over"):
                 client.videos.download_content(video.id, variant=variant)

@@ -3,10 +3,7 @@
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
-
-import pytest
 
 from tests.support.decoding import decoded
 from tests.support.running import RunningServer
@@ -16,26 +13,19 @@ PAGE = (DOCS / "dialects" / "openai-videos.md").read_text(encoding="utf-8")
 EXAMPLE = DOCS / "examples" / "openai_videos.py"
 
 
-@pytest.fixture(scope="module")
-def server_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    running = RunningServer(tmp_path_factory.mktemp("docs") / "data")
-    yield running.wait_until_ready().url
-    assert running.stop() == 0, running.log_text()
-
-
 def block(language: str, url: str) -> str:
     [found] = re.findall(rf"^```{language}\n(.*?)^```$", PAGE, flags=re.MULTILINE | re.DOTALL)
     return str(found).replace("http://localhost:8000", url).replace("localhost:8000", url)
 
 
-def test_the_python_of_the_page(server_url: str, tmp_path: Path) -> None:
-    command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", block("python", server_url)]
+def test_the_python_of_the_page(server: RunningServer, tmp_path: Path) -> None:
+    command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", block("python", server.url)]
     subprocess.run(command, cwd=tmp_path, check=True, timeout=120)
     assert decoded((tmp_path / "cat.mp4").read_bytes()) == (1280, 720, 96, 24.0)
 
 
-def test_the_commands_of_the_page(server_url: str, tmp_path: Path) -> None:
-    command = ["bash", "-euo", "pipefail", "-c", block("bash", server_url)]
+def test_the_commands_of_the_page(server: RunningServer, tmp_path: Path) -> None:
+    command = ["bash", "-euo", "pipefail", "-c", block("bash", server.url)]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     assert decoded((tmp_path / "cat.mp4").read_bytes()) == (832, 480, 48, 24.0)
@@ -54,9 +44,9 @@ def run_example(url: str, folder: Path, *arguments: str) -> "subprocess.Complete
     )
 
 
-def test_the_example(server_url: str, photo: Path, tmp_path: Path) -> None:
+def test_the_example(server: RunningServer, photo: Path, tmp_path: Path) -> None:
     small = ("--size", "128x96", "--seconds", "1", "--seed", "42")
-    first = run_example(server_url, tmp_path, "a boat", *small, "-o", "first.mp4")
+    first = run_example(server.url, tmp_path, "a boat", *small, "-o", "first.mp4")
     assert first.returncode == 0, first.stderr
     video_id = first.stderr.partition(":")[0]
     for arguments, frames in (
@@ -65,9 +55,9 @@ def test_the_example(server_url: str, photo: Path, tmp_path: Path) -> None:
         (["at night", "--remix", video_id], 24),
         (["it sails on", "--extend", "first.mp4", "--seconds", "2"], 72),
     ):
-        done = run_example(server_url, tmp_path, *arguments, "-o", "out.mp4")
+        done = run_example(server.url, tmp_path, *arguments, "-o", "out.mp4")
         assert done.returncode == 0, done.stderr
         assert decoded((tmp_path / "out.mp4").read_bytes()) == (128, 96, frames, 24.0)
-    failed = run_example(server_url, tmp_path, "a boat", "--size", "large")
+    failed = run_example(server.url, tmp_path, "a boat", "--size", "large")
     assert failed.returncode == 1
     assert "size" in failed.stderr

@@ -3,9 +3,7 @@
 # pyright: reportDeprecated=false
 # The SDK calls this API deprecated, since OpenAI no longer hosts it.
 
-import hashlib
 import threading
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -20,21 +18,17 @@ from openai import OpenAI
 from openai.types.video import Video
 
 from tests.support.running import RunningServer
+from tests.support.small_models import KEYS
 
 pytestmark = pytest.mark.filterwarnings("ignore:The Sora API is scheduled:DeprecationWarning")
 
 SMALL = {"size": "128x96", "seconds": "1", "prompt": "a boat"}
-CONFIG = "".join(
-    f'[[auth.keys]]\nname = "{name}"\nsha256 = "{hashlib.sha256(name.encode()).hexdigest()}"\n'
-    for name in ("alice", "bob")
-)
+ALICE, BOB = KEYS["alice"], KEYS["bob"]
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
-    running = RunningServer(tmp_path_factory.mktemp("retries") / "data", config=CONFIG)
-    yield running.wait_until_ready()
-    assert running.stop() == 0, running.log_text()
+def server(guarded_server: RunningServer) -> RunningServer:
+    return guarded_server
 
 
 @contextmanager
@@ -49,7 +43,7 @@ def losing_answers(server: RunningServer, losses: int) -> Iterator[tuple[str, li
             body = self.rfile.read(int(self.headers["Content-Length"]))
             seen.append(self.headers["x-stainless-retry-count"])
             headers = {name: value for name, value in self.headers.items() if name.lower() != "host"}
-            answer = requests.post(server.url + self.path, body, headers=headers, timeout=30)
+            answer = requests.post(server.url + self.path, body, headers=headers, timeout=60)
             if len(seen) <= losses:
                 self.close_connection = True
                 return
@@ -70,7 +64,7 @@ def losing_answers(server: RunningServer, losses: int) -> Iterator[tuple[str, li
         thread.join()
 
 
-def all_ids(server: RunningServer, key: str = "alice") -> list[str]:
+def all_ids(server: RunningServer, key: str = ALICE) -> list[str]:
     with OpenAI(base_url=f"{server.url}/v1", api_key=key) as client:
         return [video.id for video in client.videos.list()]
 
@@ -80,7 +74,7 @@ def test_a_retried_create_makes_one_job(server: RunningServer, photo: Path, loss
     before = all_ids(server)
     with (
         losing_answers(server, losses) as (url, seen),
-        OpenAI(base_url=f"{url}/v1", api_key="alice", timeout=60) as client,
+        OpenAI(base_url=f"{url}/v1", api_key=ALICE, timeout=60) as client,
     ):
         video = client.videos.create(
             prompt="a boat",
@@ -100,7 +94,7 @@ def test_a_retried_create_makes_one_job(server: RunningServer, photo: Path, loss
 
 
 def test_retried_remixes_and_edits(server: RunningServer) -> None:
-    with OpenAI(base_url=f"{server.url}/v1", api_key="alice") as direct:
+    with OpenAI(base_url=f"{server.url}/v1", api_key=ALICE) as direct:
         source = direct.videos.create_and_poll(prompt="a boat", extra_body=SMALL)
         data = direct.videos.download_content(source.id).read()
     calls: list[Callable[[OpenAI], Video]] = [
@@ -112,19 +106,19 @@ def test_retried_remixes_and_edits(server: RunningServer) -> None:
         before = all_ids(server)
         with (
             losing_answers(server, 1) as (url, _),
-            OpenAI(base_url=f"{url}/v1", api_key="alice", timeout=60) as client,
+            OpenAI(base_url=f"{url}/v1", api_key=ALICE, timeout=60) as client,
         ):
             video = call(client)
         assert all_ids(server) == [video.id, *before]
 
 
-def send(server: RunningServer, key: str = "alice", *, fields: dict[str, Any] = SMALL, **headers: str) -> str:
+def send(server: RunningServer, key: str = ALICE, *, fields: dict[str, Any] = SMALL, **headers: str) -> str:
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     answer = requests.post(
         f"{server.url}/v1/videos",
         json=fields,
         headers={"Authorization": f"Bearer {key}", **named},
-        timeout=30,
+        timeout=60,
     )
     assert answer.status_code == 200, answer.text
     return str(answer.json()["id"])
@@ -136,7 +130,7 @@ def test_who_says_nothing_of_retries_means_each(server: RunningServer) -> None:
 
 def test_retries_are_their_key_s_own(server: RunningServer) -> None:
     first = send(server, x_stainless_retry_count="0")
-    assert send(server, "bob", x_stainless_retry_count="1") != first
+    assert send(server, BOB, x_stainless_retry_count="1") != first
     assert send(server, x_stainless_retry_count="1") == first
     assert send(server, fields={**SMALL, "seed": 1}, x_stainless_retry_count="1") != first
 
@@ -152,18 +146,17 @@ def test_a_retry_that_overtakes(server: RunningServer) -> None:
             yield f'Content-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n--x'.encode()
             yield b"--\r\n" if name == "seed" else b"\r\n"
             if not retry:
-                time.sleep(0.2)
                 retry.append(send(server, fields=fields, x_stainless_retry_count="1"))
 
     answer = requests.post(
         f"{server.url}/v1/videos",
         data=slowly(),
         headers={
-            "Authorization": "Bearer alice",
+            "Authorization": f"Bearer {ALICE}",
             "Content-Type": "multipart/form-data; boundary=x",
             "x-stainless-retry-count": "0",
         },
-        timeout=30,
+        timeout=60,
     )
     assert answer.status_code == 200, answer.text
     assert answer.json()["id"] == retry[0]
@@ -179,16 +172,16 @@ def test_a_hundred_equal_keys_at_once(server: RunningServer) -> None:
 def test_idempotency_keys(server: RunningServer) -> None:
     first = send(server, idempotency_key="order-1")
     assert send(server, idempotency_key="order-1") == first
-    assert send(server, "bob", idempotency_key="order-1") != first
+    assert send(server, BOB, idempotency_key="order-1") != first
     assert send(server, idempotency_key="order-2") != first
     with (
-        OpenAI(base_url=f"{server.url}/v1", api_key="alice", max_retries=2) as client,
+        OpenAI(base_url=f"{server.url}/v1", api_key=ALICE, max_retries=2) as client,
         pytest.raises(openai.ConflictError) as other,
     ):
         client.videos.create(prompt="a house", extra_headers={"Idempotency-Key": "order-1"})
     assert other.value.response.headers["x-should-retry"] == "false"
     with (
-        OpenAI(base_url=f"{server.url}/v1", api_key="alice") as client,
+        OpenAI(base_url=f"{server.url}/v1", api_key=ALICE) as client,
         pytest.raises(openai.BadRequestError),
     ):
         client.videos.create(prompt="a house", extra_headers={"Idempotency-Key": "x" * 300})

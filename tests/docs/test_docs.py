@@ -11,6 +11,7 @@ import pytest
 from msgspec import Struct
 
 from framegate.core.styles import STYLES
+from tests.support.in_process import run_command
 from tests.support.running import RunningServer, clean_environ
 
 REPOSITORY = Path(__file__).parents[2]
@@ -107,13 +108,9 @@ def test_every_style_is_documented() -> None:
 
 
 def test_the_compose_files_config_is_right(tmp_path: Path) -> None:
-    done = subprocess.run(
-        [
-            *(sys.executable, "-m", "framegate.cli", "config", "check"),
-            *("--config", REPOSITORY / "docker" / "framegate.toml", "--data-dir", tmp_path),
-        ],
-        env=clean_environ({"FRAMEGATE_KEY": "secret"}),
-        capture_output=True,
-        text=True,
+    done = run_command(
+        ["config", "check", "--config", REPOSITORY / "docker" / "framegate.toml", "--data-dir", tmp_path],
+        environ=clean_environ({"FRAMEGATE_KEY": "secret"}),
+        cwd=tmp_path,
     )
     assert done.returncode == 0, done.stderr

@@ -17,12 +17,14 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+import redis
 import requests
 
 from framegate.storage.connections import connect
 from framegate.storage.embedded import socket_url
 from framegate.storage.jobs.records import DRAMATIQ_NAMESPACE, PREFIX
 from tests.support.running import RunningServer, eventually
+from tests.support.tasks import kept_files
 from tests.support.trouble import trouble_environ
 
 StartServer = Callable[..., RunningServer]
@@ -42,7 +44,7 @@ def memory(pid: int) -> int:
     return (int(fields[1]) - int(fields[2])) * os.sysconf("SC_PAGE_SIZE")
 
 
-@pytest.mark.timeout(120 + SUBMITS / 20)
+@pytest.mark.timeout(600 + SUBMITS / 5)
 def test_a_flood_against_the_cap(start_server: StartServer) -> None:
     config = f"[queue]\nmax_queued = {CAP}\n"
     server = start_server(config=config, arguments=["--no-worker"], ready="/health")
@@ -65,22 +67,28 @@ def test_a_flood_against_the_cap(start_server: StartServer) -> None:
     assert counted == {200: CAP, 503: SUBMITS - CAP}
     assert full <= warm * DRIFT, f"{warm:,} bytes after a quarter, {full:,} at the end"
 
-    times: list[float] = []
+    # Refused at once; on a busy machine nothing is quick, so it is held to an answer that asks nobody.
+    refusals, plain = [], []
     for _ in range(30):
-        started = time.perf_counter()
-        assert submit(0) == 503
-        times.append(time.perf_counter() - started)
-    assert statistics.median(times) < 0.05
+        refusals.append(_seconds(lambda: submit(0)))
+        plain.append(_seconds(lambda: local.session.get(f"{server.url}/health", timeout=60).status_code))
+    assert statistics.median(refusals) < 0.05 + 5 * statistics.median(plain)
 
 
-@pytest.mark.timeout(180 + 60 * MINUTES)
+def _seconds(call: Callable[[], int]) -> float:
+    started = time.perf_counter()
+    assert call() in (200, 503)
+    return time.perf_counter() - started
+
+
+@pytest.mark.timeout(600 + 60 * MINUTES)
 def test_a_soak_with_random_kills(start_server: StartServer, tmp_path: Path) -> None:
     config = (
         '[storage]\nretention = "2s"\nrecord_retention = "4s"\n[presets]\nlightx2v = { video = "trouble" }\n'
     )
     environ = trouble_environ(tmp_path / "plugin")
     server = start_server(config=config, environ=environ, arguments=["--processes", "2"])
-    spared = eventually(lambda: server.worker_pids() if len(server.worker_pids()) == 2 else None)[0]
+    spared = eventually(lambda: _two(server.worker_pids()), what="both workers")[0]
     draw = random.Random(SEED)
     warm_after = time.monotonic() + 60 * MINUTES / 4
     until = time.monotonic() + 60 * MINUTES
@@ -101,13 +109,17 @@ def test_a_soak_with_random_kills(start_server: StartServer, tmp_path: Path) -> 
         if not warm and time.monotonic() > warm_after:
             warm = {pid: memory(pid) for pid in (server.process.pid, spared)}
     assert submitted > 10
-    eventually(lambda: _left(server) == (set(), []), seconds=90, what="the end of all jobs and their files")
+    eventually(lambda: _left(server) == (set(), []), what="the end of all jobs and their files")
     for pid, before in warm.items():
         now = memory(pid)
         # A short run says little about growth; it is still no leak of its own size.
         assert now <= before * (DRIFT if MINUTES >= 10 else 1.3), (
             f"{before:,} bytes at first, {now:,} at last"
         )
+
+
+def _two(pids: list[int]) -> list[int] | None:
+    return pids if len(pids) == 2 else None
 
 
 def _left(server: RunningServer) -> tuple[set[str], list[Path]]:
@@ -125,11 +137,14 @@ def _left(server: RunningServer) -> tuple[set[str], list[Path]]:
         "workers",
         DRAMATIQ_NAMESPACE,
     )
-    keys = {str(key).removeprefix(PREFIX) for key in client.keys(f"{PREFIX}*")}
-    client.close()
-    files = [path for path in (server.data_dir / "files").glob("*/**/*") if path.is_file()]
+    try:
+        keys = {str(key).removeprefix(PREFIX) for key in client.keys(f"{PREFIX}*")}
+    except redis.RedisError:  # it was killed last
+        return {"unknown"}, []
+    finally:
+        client.close()
     return {
         key
         for key in keys
         if not f"{PREFIX}{key}".startswith(DRAMATIQ_NAMESPACE) and not key.startswith(kept)
-    }, files
+    }, kept_files(server)

@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 import requests
 
+from tests.support.listing import entries_of
 from tests.support.running import RunningServer, eventually
+from tests.support.tasks import results, submit
 
 StartServer = Callable[..., RunningServer]
 
@@ -20,10 +22,8 @@ def limit_files(pid: int, size: int) -> None:
     resource.prlimit(pid, resource.RLIMIT_FSIZE, (size if size >= 0 else hard, hard))
 
 
-def submit(server: RunningServer, **fields: object) -> str:
-    body = {"prompt": "a boat", "width": 256, "height": 256, "video_duration": 1, **fields}
-    answer = requests.post(f"{server.url}/v1/tasks/video", json=body, timeout=30)
-    return str(answer.json()["task_id"])
+def submit_large(server: RunningServer) -> str:
+    return submit(server, "a boat", width=256, height=256, video_duration=1)
 
 
 def ended(server: RunningServer, task: str) -> dict[str, Any]:
@@ -38,14 +38,13 @@ def test_a_job_without_room_fails_and_says_so(start_server: StartServer) -> None
     server = start_server()
     (worker,) = eventually(server.worker_pids, what="the worker")
     limit_files(worker, 2_000)
-    full = ended(server, submit(server))
+    full = ended(server, submit_large(server))
     assert (full["state"], full["error"]["code"]) == ("failed", "storage_full")
     assert "storage is full" in full["error"]["message"]
-    results = server.data_dir / "files" / "results"
-    assert not [path for path in results.rglob("*") if path.is_file()], "nothing half-written is served"
-    assert not list((server.data_dir / "work").iterdir()), "nothing half-written is kept"
+    assert not results(server), "nothing half-written is served"
+    eventually(lambda: not entries_of(server.data_dir / "work"), what="the end of what is half-written")
     limit_files(worker, -1)
-    assert ended(server, submit(server))["state"] == "succeeded", "the worker goes on"
+    assert ended(server, submit_large(server))["state"] == "succeeded", "the worker goes on"
     assert server.worker_pids() == [worker]
 
 
@@ -57,7 +56,7 @@ def test_an_input_without_room_is_refused(start_server: StartServer, photo: Path
             f"{server.url}/v1/tasks/video/form",
             data={"prompt": "waves"},
             files={"image_file": ("photo.jpg", file)},
-            timeout=30,
+            timeout=60,
         )
     limit_files(server.process.pid, -1)
     assert answer.status_code == 503

@@ -1,16 +1,13 @@
 """SIGTERM while calls wait for their answers, and while models can't be interrupted."""
 
-import subprocess
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
 import requests
 
-from tests.support.running import COMMAND, RunningServer, clean_environ, eventually
+from tests.support.running import RunningServer, clean_environ, eventually, running_worker
 from tests.support.trouble import trouble_environ
 
 StartServer = Callable[..., RunningServer]
@@ -27,17 +24,17 @@ defaults = { width = 832, height = 480 }
 
 def chat(server: RunningServer, model: str) -> requests.Response:
     body = {"model": model, "messages": [{"role": "user", "content": "a boat"}]}
-    return requests.post(f"{server.url}/v1/chat/completions", json=body, timeout=60)
+    return requests.post(f"{server.url}/v1/chat/completions", json=body, timeout=150)
 
 
 def predict(server: RunningServer) -> requests.Response:
     fields = {"prompt": "a boat", "width": 64, "height": 64, "num_frames": 25}
-    return requests.post(f"{server.url}/predict", json=fields, timeout=60)
+    return requests.post(f"{server.url}/predict", json=fields, timeout=150)
 
 
 def picture(server: RunningServer) -> requests.Response:
     body = {"prompt": "a boat", "size": "256x256"}
-    return requests.post(f"{server.url}/v1/images/generations", json=body, timeout=60)
+    return requests.post(f"{server.url}/v1/images/generations", json=body, timeout=150)
 
 
 def test_calls_that_can_not_be_finished_are_told_to_come_back(start_server: StartServer) -> None:
@@ -48,7 +45,7 @@ def test_calls_that_can_not_be_finished_are_told_to_come_back(start_server: Star
         eventually(lambda: server.json("jobs", "list", "--state", "running"), what="the running job")
         waiting += [pool.submit(predict, server), pool.submit(picture, server)]
         eventually(lambda: len(server.json("jobs", "list")) == 3, what="all jobs")
-        server.process.terminate()
+        server.terminate()
         answers = [call.result() for call in waiting]
     assert server.stop() == 0
     for answer in answers:
@@ -61,21 +58,20 @@ def test_calls_that_can_not_be_finished_are_told_to_come_back(start_server: Star
 
 
 def test_a_call_that_can_be_finished_is(start_server: StartServer) -> None:
-    server = start_server(config=f"{CONFIG}\n[server]\nshutdown_grace = 60\n")
+    """Nothing waits for the grace to be over: it is longer than this test may take."""
+    server = start_server(config=f"{CONFIG}\n[server]\nshutdown_grace = 3600\n")
     with ThreadPoolExecutor() as pool:
         call = pool.submit(chat, server, "short")
         eventually(lambda: server.json("jobs", "list", "--state", "running"), what="the running job")
-        began = time.monotonic()
-        server.process.terminate()
+        server.terminate()
         answer = call.result()
     assert answer.status_code == 200, answer.text
     assert server.stop() == 0
-    assert time.monotonic() - began < 50, "nothing waits for the grace to be over"
 
 
 def submit(server: RunningServer, prompt: str, model: str) -> None:
     body = {"model": model, "prompt": prompt, "async_mode": True}
-    answer = requests.post(f"{server.url}/v1/videos/generate", json=body, timeout=30)
+    answer = requests.post(f"{server.url}/v1/videos/generate", json=body, timeout=60)
     assert answer.status_code == 200, answer.text
 
 
@@ -97,9 +93,7 @@ def test_restarts_while_a_model_loads_cost_no_attempt(start_server: StartServer,
     submit(server, "a boat", "slow")
     for times in (1, 2, 3):
         eventually(partial(_loads, server, times), what=f"loading, time {times}")
-        began = time.monotonic()
         assert server.stop() == 0
-        assert time.monotonic() - began < 10
         server.restart()
     assert server.log_text().count("job_handed_back") == 3
     (tmp_path / "plugin" / "loadable").touch()
@@ -110,34 +104,25 @@ def test_restarts_while_a_model_loads_cost_no_attempt(start_server: StartServer,
 def test_a_worker_whose_model_keeps_the_gil_ends_in_time(
     start_server: StartServer, tmp_path: Path, queue_url: str
 ) -> None:
-    """Its own code doesn't even hear of the signal then."""
-    environ = {
-        **trouble_environ(tmp_path / "plugin"),
-        "FRAMEGATE_QUEUE__URL": queue_url,
-        "FRAMEGATE_SERVER__SHUTDOWN_GRACE": "1s",
-    }
+    """Its own code isn't even notified of the signal: the native call takes longer than this test may."""
+    environ = clean_environ(
+        {
+            **trouble_environ(tmp_path / "plugin"),
+            "FRAMEGATE_QUEUE__URL": queue_url,
+            "FRAMEGATE_SERVER__SHUTDOWN_GRACE": "1s",
+        }
+    )
     api = start_server(environ=environ, arguments=["--no-worker"], ready="/health")
     log = tmp_path / "worker.log"
-    with ExitStack() as running:
-
-        def start_worker() -> subprocess.Popen[bytes]:
-            command = [*COMMAND, "worker", "--data-dir", str(api.data_dir), "--models", "trouble"]
-            stderr = running.enter_context(log.open("ab"))
-            worker = subprocess.Popen(command, env=clean_environ(environ), stderr=stderr)
-            running.enter_context(worker)
-            running.callback(worker.kill)
-            return worker
-
-        worker = start_worker()
+    start_worker = partial(running_worker, api.data_dir, "--models", "trouble", environ=environ, log=log)
+    with start_worker() as worker:
         api.wait_until_ready()
-        submit(api, "active-once 20", "trouble")
+        submit(api, "hold-once 3600", "trouble")
         eventually((tmp_path / "plugin" / "held").exists, what="the native call")
-        began = time.monotonic()
         worker.terminate()
-        worker.wait(20)
-        assert time.monotonic() - began < 10
+        worker.wait(60)
         wait_for_job(api, "queued", attempt=0)
-        assert '"by": "process"' in log.read_text()
-        assert "worker_stopping" not in log.read_text()
-        start_worker()
+    assert '"by": "process"' in log.read_text()
+    assert "worker_stopping" not in log.read_text()
+    with start_worker():
         wait_for_job(api, "succeeded", attempt=1)

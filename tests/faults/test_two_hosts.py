@@ -1,7 +1,5 @@
 """API and worker on two hosts that share a queue and a bucket, and no folder."""
 
-import signal
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -10,7 +8,8 @@ import numpy as np
 import pytest
 import requests
 
-from tests.support.running import COMMAND, RunningServer, clean_environ, eventually
+from tests.support.listing import files_below
+from tests.support.running import RunningServer, clean_environ, eventually, running_worker
 from tests.support.s3_servers import S3Server, moto_server, rclone_server
 
 StartServer = Callable[..., RunningServer]
@@ -33,18 +32,11 @@ def worker_host(config: str, s3: S3Server, tmp_path: Path) -> Iterator[Path]:
     folder = tmp_path / "worker-host"
     folder.mkdir()
     (folder / "framegate.toml").write_text(config)
-    with subprocess.Popen(
-        [*COMMAND, "worker", "--data-dir", folder / "data", "--config", folder / "framegate.toml"],
-        env=clean_environ(s3.environ),
-        stderr=subprocess.DEVNULL,
-    ) as worker:
+    environ = clean_environ(s3.environ)
+    with running_worker(folder / "data", "--config", folder / "framegate.toml", environ=environ) as worker:
         yield folder / "data"
-        worker.send_signal(signal.SIGTERM)
-        assert worker.wait(30) == 0
-
-
-def files_below(folder: Path) -> list[Path]:
-    return [path for path in folder.rglob("*") if path.is_file()] if folder.is_dir() else []
+        worker.terminate()
+        assert worker.wait(60) == 0
 
 
 def make_video(api: RunningServer, photo: Path) -> str:
@@ -54,11 +46,11 @@ def make_video(api: RunningServer, photo: Path) -> str:
             f"{api.url}/v1/tasks/video/form",
             data={"prompt": "waves", "width": 128, "height": 96, "video_duration": 1, "seed": 7},
             files={"image_file": ("photo.jpg", file)},
-            timeout=30,
+            timeout=60,
         ).json()["task_id"]
 
     def ended() -> bool:
-        found = requests.get(f"{api.url}/v1/tasks/{task}/status", timeout=30).json()
+        found = requests.get(f"{api.url}/v1/tasks/{task}/status", timeout=60).json()
         assert found["status"] not in ("failed", "cancelled"), found
         return found["status"] in ("succeed", "completed")
 
@@ -73,18 +65,18 @@ def test_picture_goes_to_the_worker_and_video_comes_back(
         config=config, environ=s3.environ, arguments=["--no-worker"], ready="/health"
     ).wait_until_ready()
     url = make_video(api, photo)
-    whole = requests.get(url, timeout=30)
+    whole = requests.get(url, timeout=60)
     film = tmp_path / "film.mp4"
     film.write_bytes(whole.content)
     with av.open(film) as container:
         frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
     assert frames[0].shape == (96, 128, 3)
     assert np.abs(frames[0].astype(int) - frames[-1].astype(int)).mean() > 0.5, "it moves"
-    part = requests.get(url, headers={"Range": "bytes=100-199"}, timeout=30)
+    part = requests.get(url, headers={"Range": "bytes=100-199"}, timeout=60)
     assert (part.status_code, part.content) == (206, whole.content[100:200])
-    head = requests.head(url, timeout=30)
+    head = requests.head(url, timeout=60)
     assert (head.status_code, head.headers["Content-Length"]) == (200, str(len(whole.content)))
-    assert requests.get(url, headers={"If-None-Match": whole.headers["ETag"]}, timeout=30).status_code == 304
+    assert requests.get(url, headers={"If-None-Match": whole.headers["ETag"]}, timeout=60).status_code == 304
     assert not files_below(worker_host), "the worker keeps nothing"
 
 
@@ -98,12 +90,12 @@ def test_clients_are_sent_to_the_bucket(
         ready="/health",
     ).wait_until_ready()
     url = make_video(api, photo)
-    answer = requests.get(url, allow_redirects=False, timeout=30)
+    answer = requests.get(url, allow_redirects=False, timeout=60)
     assert answer.status_code == 307
     assert answer.headers["Location"].startswith(s3.endpoint)
-    film = requests.get(url, timeout=30)
+    film = requests.get(url, timeout=60)
     assert film.content[4:8] == b"ftyp"
-    assert requests.head(url, allow_redirects=True, timeout=30).headers["Content-Length"] == str(
+    assert requests.head(url, allow_redirects=True, timeout=60).headers["Content-Length"] == str(
         len(film.content)
     )
     assert not files_below(api.data_dir / "cache"), "nothing went through this host"
@@ -117,16 +109,16 @@ def test_retention_empties_the_bucket(
         config=config, environ=s3.environ, arguments=["--no-worker"], ready="/health"
     ).wait_until_ready()
     url = make_video(api, photo)
-    assert requests.get(url, timeout=30).ok
+    assert requests.get(url, timeout=60).ok
     api.stop()
     api.restart(config=config + 'retention = "1s"\n')
 
     def listed() -> int:
-        return requests.get(f"{s3.endpoint}/films", timeout=30).text.count("<Key>")
+        return requests.get(f"{s3.endpoint}/films", timeout=60).text.count("<Key>")
 
     eventually(lambda: listed() == 1, what="a bucket with nothing but its mark")
     eventually(lambda: not files_below(api.data_dir / "cache"), what="an empty cache")
-    assert requests.get(url, timeout=30).status_code in (404, 410)
+    assert requests.get(url, timeout=60).status_code in (404, 410)
 
 
 @pytest.mark.parametrize("s3", ["moto"], indirect=True)

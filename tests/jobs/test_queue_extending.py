@@ -17,8 +17,7 @@ from framegate.media.video.encode import VideoEncoder
 from framegate.media.video.frames import read_frames
 from framegate.plugins.preview import PREVIEW
 from framegate.plugins.preview.backend import PreviewBackend
-
-from .test_queue_shots import SHORT, SIZE, Frame, Stand, difference
+from tests.support.shots_stand import SHORT, SIZE, Frame, Stand, difference
 
 FPS = 8.0
 

@@ -1,78 +1,26 @@
 """Videos of several shots: what the preview backend draws, one file in the end."""
 
-import threading
 from collections.abc import Sequence
 from itertools import accumulate, pairwise
 from pathlib import Path
-from typing import Any, TypeAlias
 
 import numpy as np
 import pytest
-from msgspec.structs import replace
-from numpy.typing import NDArray
 
-from framegate.core import planning
 from framegate.core.backend import Backend, FrameStream, GenerationContext
-from framegate.core.jobs import Job
-from framegate.core.models import FrameRule, ModelSpec, fit
 from framegate.core.types import (
-    Artifact,
-    GenerationRequest,
     MediaKind,
     MediaRef,
     Shot,
     StoryboardShot,
-    Task,
 )
-from framegate.media.video.frames import read_frames
-from framegate.plugins.preview import PREVIEW
 from framegate.plugins.preview.backend import PreviewBackend
-from framegate.storage.artifacts.folder import FolderStore
-from framegate.worker.heartbeat.client import ActiveJob
-from framegate.worker.running.job_runner import JobRunner
-
-Frame: TypeAlias = NDArray[np.uint8]
-SHORT = replace(PREVIEW, frames=FrameRule(4, 1, 5, 81))
-"""The preview as a model that makes 81 frames at most."""
-SIZE = {"width": 160, "height": 96}
-
-
-class Stand:
-    def __init__(self, folder: Path, backend: Backend) -> None:
-        self.store = FolderStore(folder)
-        self.told: list[tuple[float, str]] = []
-        self.backend = backend
-
-    def make(self, spec: ModelSpec = PREVIEW, **values: Any) -> tuple[Job, Artifact, list[Frame]]:
-        task = Task.IMAGE_TO_VIDEO if "image" in values else Task.TEXT_TO_VIDEO
-        wanted: dict[str, Any] = {"model": "preview", "task": task, "prompt": "a boat", **SIZE, **values}
-        request = GenerationRequest(**wanted)
-        fitted = fit(spec, request)
-        job = Job(
-            id="j",
-            model="preview",
-            served_by="preview",
-            queue="q",
-            dialect="test",
-            request=fitted.request,
-            shots=planning.plan(spec, fitted, seed=5),
-            created_at=0.0,
-            attempt=1,
-        )
-        active = ActiveJob(job, lambda: self.told.append((active.sign.progress or 0.0, active.sign.message)))
-        (artifact,) = JobRunner(self.store, threading.Event()).run(active, self.backend)
-        path = self.store.path(artifact.key)
-        assert path is not None
-        return job, artifact, list(read_frames(path))
+from tests.support.shots_stand import SHORT, Frame, Stand, difference
 
 
 @pytest.fixture
 def stand(tmp_path: Path) -> Stand:
     return Stand(tmp_path, PreviewBackend())
-
-
-def difference(one: Frame, other: Frame) -> float:
-    return float(np.abs(one.astype(np.int16) - other).mean())
 
 
 def assert_seamless(frames: Sequence[Frame], shots: Sequence[Shot]) -> None:

@@ -2,9 +2,10 @@
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,23 +21,21 @@ from framegate.core.submission import Client, Submission
 from framegate.core.types import GenerationRequest, StoryboardShot, Task
 from framegate.media.video.encode import VideoEncoder
 from framegate.media.video.frames import first_frame, read_frames
-from tests.support.running import RunningServer, eventually
+from tests.support.listing import entries_of
+from tests.support.running import PATIENCE, RunningServer, eventually
+from tests.support.tasks import kept_files
 
-Result = TypeVar("Result")
 StartServer = Callable[..., RunningServer]
 ASTRONAUT = Path(__file__).parents[2] / "adapters" / "media" / "tests" / "astronaut.jpg"
 SIZE: dict[str, Any] = {"width": 128, "height": 96, "fps": 8.0}
 
 
-def beside(server: RunningServer, use: Callable[[Services], Awaitable[Result]]) -> Result:
-    """What ``use`` gives, in a process beside the server's with the same queue and files."""
-    parts = create_context(load_settings(environ={}, overrides={"server.data_dir": str(server.data_dir)}))
-
-    async def run() -> Result:
-        async with asyncio.timeout(90), open_services(parts) as services:
-            return await use(services)
-
-    return asyncio.run(run())
+@asynccontextmanager
+async def beside(server: RunningServer) -> AsyncGenerator[Services]:
+    """The services in this process, with the server's queue and files."""
+    context = create_context(load_settings(environ={}, overrides={"server.data_dir": str(server.data_dir)}))
+    async with asyncio.timeout(PATIENCE), open_services(context) as services:
+        yield services
 
 
 async def make(services: Services, prompt: str = "a boat", **values: Any) -> Job:
@@ -60,10 +59,9 @@ async def frames_of(services: Services, job: Job) -> list["np.typing.NDArray[np.
     return list(read_frames(await services.results.path(job.artifacts[0])))
 
 
-def test_a_remix_runs_though_its_source_was_cleaned_up(start_server: StartServer) -> None:
+async def test_a_remix_runs_though_its_source_was_cleaned_up(start_server: StartServer) -> None:
     server = start_server()
-
-    async def use(services: Services) -> str:
+    async with beside(server) as services:
         service = services.jobs
         source = await make(services, duration=2.0, seed=1)
         original = (await frames_of(services, source))[0]
@@ -79,26 +77,22 @@ def test_a_remix_runs_though_its_source_was_cleaned_up(start_server: StartServer
         assert (remix.request.task, remix.artifacts[0].num_frames) == (Task.VIDEO_TO_VIDEO, 16)
         changed = np.abs((await frames_of(services, remix))[0].astype(int) - original).mean()
         assert 2 < changed < 80, "the same scene in another light"
-        return remix.share_id
-
-    share_id = beside(server, use)
-    shown = server.run("jobs", "list", "--json").stdout
-    assert share_id in shown
+    shown = await asyncio.to_thread(server.run, "jobs", "list", "--json")
+    assert remix.share_id in shown.stdout
     server.kill()
-    server.restart()
-    found = beside(server, lambda services: services.results.find_shared(share_id))
-    assert found.share_id == share_id, "it survives a restart"
+    await asyncio.to_thread(server.restart)
+    async with beside(server) as services:
+        found = await services.results.find_shared(remix.share_id)
+    assert found.share_id == remix.share_id, "it survives a restart"
 
 
-def test_the_same_storyboard_and_seed_give_the_same_bytes(server: RunningServer) -> None:
-    async def use(services: Services) -> None:
+async def test_the_same_storyboard_and_seed_give_the_same_bytes(server: RunningServer) -> None:
+    async with beside(server) as services:
         board = tuple(StoryboardShot(f"scene {number}", 1.0) for number in range(3))
         jobs = [await make(services, storyboard=board, seed=3, style="comic") for _ in range(2)]
         one, other = [(await services.results.path(job.artifacts[0])).read_bytes() for job in jobs]
         assert one == other
         assert jobs[0].artifacts[0].duration == 3.0
-
-    beside(server, use)
 
 
 @pytest.fixture
@@ -115,56 +109,56 @@ def film(tmp_path: Path) -> BytesSource:
     return BytesSource(path.read_bytes())
 
 
-def test_a_character_from_a_video_to_a_video(server: RunningServer, film: BytesSource) -> None:
+async def test_a_character_from_a_video_to_a_video(server: RunningServer, film: BytesSource) -> None:
     files = server.data_dir / "files"
-
-    async def create(services: Services) -> Character:
-        return await services.characters.create(film, start=0.0, end=3.0, owner="", display_name="Eileen C.")
-
-    made = beside(server, create)
-    assert sorted(path.name for path in (files / made.avatar).parent.iterdir()) == [
-        "avatar.png",
-        "reference.png",
-    ]
-    listed = json.loads(server.run("characters", "list", "--json").stdout)
-    assert [entry["username"] for entry in listed] == [made.username]
-    assert f"@{made.username}" in server.run("characters", "list").stdout
-    shown = server.run("characters", "show", f"@{made.username}").stdout
-    assert "Eileen C." in shown
-    assert "320×240" in shown
-
-    async def use(services: Services) -> None:
+    async with beside(server) as services:
+        made = await services.characters.create(
+            film, start=0.0, end=3.0, owner="", display_name="Eileen C."
+        )
+        assert [path.name for path in entries_of((files / made.avatar).parent)] == [
+            "avatar.png",
+            "reference.png",
+        ]
         job = await make(services, "@x waves", characters=(made.username,), duration=1.0)
         assert job.request.image is not None
         first = first_frame(await services.results.path(job.artifacts[0]))
         with Image.open(files / made.reference.key) as reference:
             expected = np.asarray(reference.resize((128, 96)))
         assert np.abs(first.astype(int) - expected).mean() < 12, "it begins with the reference frame"
+    await asyncio.to_thread(assert_character_can_be_looked_at_and_deleted, server, made)
+    assert not (files / made.avatar).parent.exists()
 
-    beside(server, use)
+
+def assert_character_can_be_looked_at_and_deleted(server: RunningServer, made: Character) -> None:
+    listed = json.loads(server.run("characters", "list", "--json").stdout)
+    assert [entry["username"] for entry in listed] == [made.username]
+    assert f"@{made.username}" in server.run("characters", "list").stdout
+    shown = server.run("characters", "show", f"@{made.username}").stdout
+    assert "Eileen C." in shown
+    assert "320×240" in shown
     assert server.run("characters", "delete", made.username).returncode == 0
     assert server.run("characters", "list").stdout == "No characters.\n"
-    assert not (files / made.avatar).parent.exists()
     unknown = server.run("characters", "show", made.username)
     assert (unknown.returncode, f"There is no character @{made.username}" in unknown.stderr) == (1, True)
 
 
-def test_nothing_is_left_of_a_character_that_failed(server: RunningServer, film: BytesSource) -> None:
+async def test_nothing_is_left_of_a_character_that_failed(server: RunningServer, film: BytesSource) -> None:
     def kept() -> set[Path]:
-        return {path for path in (server.data_dir / "files").glob("*/**/*") if path.is_file()}
+        return set(kept_files(server))
 
-    async def use(services: Services) -> None:
+    async with beside(server) as services:
         before = kept()
         for source, start in ((film, 3.0), (film, -1.0), (BytesSource(b"no video"), 0.0)):
             with pytest.raises(InvalidMedia):
                 await services.characters.create(source, start=start, end=9.0, owner="")
-        creating = asyncio.create_task(services.characters.create(film, start=0.0, end=3.0, owner=""))
-        await asyncio.sleep(0.1)  # at whatever point that is
-        creating.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await creating
-        await asyncio.to_thread(eventually, lambda: kept() == before, what="the folder as it was")
+        for delay in (0.0, 0.02, 0.1, 0.3):  # each lets it come to another point, or to its end
+            creating = asyncio.create_task(
+                services.characters.create(film, start=0.0, end=3.0, owner="")
+            )
+            await asyncio.sleep(delay)
+            creating.cancel()
+            with suppress(asyncio.CancelledError):
+                await services.characters.delete((await creating).username)
+            await asyncio.to_thread(eventually, lambda: kept() == before, what="the folder as it was")
         with pytest.raises(NotFound):
             await services.characters.get("nobody123")
-
-    beside(server, use)

@@ -5,7 +5,7 @@ import json
 import shutil
 from asyncio.subprocess import DEVNULL
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ _FLAGS = (
 
 
 class Page:
-    """One open page. ``requests`` are the URLs that it fetched, ``problems`` what its console says."""
+    """One open page: ``requests`` are the URLs that it fetched, ``problems`` what its console says."""
 
     def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
         self._socket = socket
@@ -36,10 +36,11 @@ class Page:
         self.problems: list[str] = []
 
     async def call(self, method: str, **params: Any) -> Any:
+        """Call a method of the protocol; return its result."""
         self._calls += 1
         await self._socket.send_json({"id": self._calls, "method": method, "params": params})
         while True:
-            message = json.loads(await self._socket.receive_str(timeout=30))
+            message = json.loads(await self._socket.receive_str(timeout=60))
             match message.get("method"):
                 case "Network.requestWillBeSent":
                     self.requests.append(message["params"]["request"]["url"])
@@ -54,13 +55,13 @@ class Page:
                     pass
 
     async def evaluate(self, script: str) -> Any:
-        """The value of a JavaScript expression; promises are waited for."""
+        """Return the value of a JavaScript expression; promises are waited for."""
         result = await self.call("Runtime.evaluate", expression=script, awaitPromise=True, returnByValue=True)
         assert "exceptionDetails" not in result, result
         return result["result"].get("value")
 
-    async def until(self, script: str, seconds: float = 30) -> Any:
-        """The value of the expression once it is true."""
+    async def until(self, script: str, seconds: float = 120) -> Any:
+        """Return the value of the expression once it is true."""
         async with asyncio.timeout(seconds):
             # The state is the browser's: there is no event of ours to wait for.
             while not (value := await self.evaluate(script)):  # noqa: ASYNC110
@@ -68,16 +69,22 @@ class Page:
         return value
 
 
+def _read(file: Path) -> str:
+    return file.read_text() if file.exists() else ""
+
+
 @asynccontextmanager
 async def open_page(url: str, profile: Path) -> AsyncGenerator[Page]:
-    """``url`` in a Chromium of its own, whose profile is the empty folder ``profile``."""
+    """Open ``url`` in a Chromium of its own, whose profile is the empty folder ``profile``."""
     assert CHROMIUM is not None
     command = [CHROMIUM, *_FLAGS, f"--user-data-dir={profile}", "about:blank"]
     process = await asyncio.create_subprocess_exec(*command, stdout=DEVNULL, stderr=DEVNULL)
     try:
         port_file = profile / "DevToolsActivePort"
-        port = eventually(
-            lambda: port_file.exists() and port_file.read_text().partition("\n")[0], what="Chromium's start"
+        port = await asyncio.to_thread(
+            eventually,
+            lambda: "\n" in (text := _read(port_file)) and text.partition("\n")[0],
+            what="Chromium's start",
         )
         async with aiohttp.ClientSession() as session:
             async with session.get(f"http://127.0.0.1:{port}/json/list") as response:
@@ -92,5 +99,6 @@ async def open_page(url: str, profile: Path) -> AsyncGenerator[Page]:
                 )
                 yield page
     finally:
-        process.terminate()
+        with suppress(ProcessLookupError):  # it has ended by itself
+            process.terminate()
         await process.wait()

@@ -10,12 +10,16 @@ import openai
 from msgspec import Struct
 from openai.types.webhooks import UnwrapWebhookEvent
 
+from tests.support.ports import free_port
+
 # whsec_ and the base64 of 32 bytes.
 SECRET = "whsec_ZnJhbWVnYXRlLXRlc3RzLWtlZXAtbm8tc2VjcmV0cyE="
 OLD_SECRET = "whsec_YW5vdGhlci1vbmUtb2YtdGhpcnR5LXR3by1ieXRlcy4="
 
 
 class Received(Struct, frozen=True):
+    """A request, as it came."""
+
     path: str
     headers: Mapping[str, str]
     body: bytes
@@ -23,10 +27,11 @@ class Received(Struct, frozen=True):
 
     @property
     def id(self) -> str:
+        """The event's id, the same in each attempt."""
         return self.headers["webhook-id"]
 
     def unwrapped(self, secret: str = SECRET) -> UnwrapWebhookEvent:
-        """The event, as the SDK reads it after it has verified it."""
+        """Return the event, as the SDK reads it after it has verified it."""
         client = openai.OpenAI(api_key="none", webhook_secret=secret)
         return client.webhooks.unwrap(self.body, dict(self.headers))
 
@@ -35,6 +40,7 @@ Respond: TypeAlias = Callable[[Received], int | tuple[int, Mapping[str, str]]]
 
 
 def answering(status: int) -> Respond:
+    """Answer everything with this status."""
     return lambda _: status
 
 
@@ -45,16 +51,18 @@ class Receiver:
         self.respond = respond or answering(200)
         self.received: list[Received] = []
         self._host = host
-        self._port = 0
+        self._port = free_port()
         self._server: ThreadingHTTPServer | None = None
         self.start()
 
     @property
     def url(self) -> str:
+        """Its address, without a path."""
         return f"http://{self._host}:{self._port}"
 
     @property
     def port(self) -> int:
+        """Its port, the same after each start."""
         return self._port
 
     def start(self) -> None:
@@ -83,10 +91,10 @@ class Receiver:
                 return  # whoever was sending has hung up
 
         self._server = Server((self._host, self._port), Handler)
-        self._port = int(self._server.server_address[1])
         threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
 
     def stop(self) -> None:
+        """Stop listening; what it has received stays."""
         if self._server is not None:
             self._server.shutdown()
             self._server.server_close()
@@ -94,4 +102,6 @@ class Receiver:
 
 
 class StartReceiver(Protocol):
+    """What the fixture `start_receiver` gives."""
+
     def __call__(self, respond: Respond | None = None, *, host: str = ...) -> Receiver: ...

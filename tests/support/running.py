@@ -3,21 +3,30 @@
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
 import requests
 
+from tests.support.in_process import Done, run_command
+from tests.support.ports import free_port
+
 Found = TypeVar("Found")
 
+COMMAND = (sys.executable, "-m", "framegate.cli")
+PATIENCE = 120.0
+"""Seconds until a state that a quiet machine reaches at once counts as never reached."""
 
-def eventually(look: Callable[[], Found | None], *, seconds: float = 30.0, what: str = "the state") -> Found:
-    """What ``look`` finds, as soon as it finds something true."""
+
+def eventually(
+    look: Callable[[], Found | None], *, seconds: float = PATIENCE, what: str = "the state"
+) -> Found:
+    """Return what ``look`` finds, as soon as it finds something true."""
     deadline = time.monotonic() + seconds
     while True:
         found = look()
@@ -28,10 +37,10 @@ def eventually(look: Callable[[], Found | None], *, seconds: float = 30.0, what:
         time.sleep(0.02)
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def clean_environ(extra: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Return this process's environment without Framegate's own variables, and with ``extra``."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("FRAMEGATE_")}
+    return {**kept, **(extra or {})}
 
 
 def framegate(
@@ -40,27 +49,35 @@ def framegate(
     environ: Mapping[str, str] | None = None,
     cwd: Path | None = None,
 ) -> subprocess.CompletedProcess[str]:
-    """Run the command line to its end."""
+    """Run the command line to its end, in a process of its own."""
     return subprocess.run(
         [*COMMAND, *arguments, "--data-dir", data_dir],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=PATIENCE,
         env=clean_environ(environ),
         cwd=cwd or data_dir.parent,
     )
 
 
-COMMAND = (sys.executable, "-m", "framegate.cli")
-
-
-def clean_environ(extra: Mapping[str, str] | None = None) -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("FRAMEGATE_")}
-    return {**kept, **(extra or {})}
+@contextmanager
+def running_worker(
+    data_dir: Path, *arguments: str | os.PathLike[str], environ: Mapping[str, str], log: Path | None = None
+) -> Generator[subprocess.Popen[bytes]]:
+    """Run ``framegate worker`` beside a server; it is killed at the end if it still runs."""
+    log = log or data_dir.with_name(f"{data_dir.name}-worker.log")
+    with log.open("ab") as stderr:
+        command = [*COMMAND, "worker", "--data-dir", data_dir, *arguments]
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=stderr, env=environ)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
 
 
 class RunningServer:
-    """``framegate serve`` on a free loopback port. ``config`` is the text of its framegate.toml."""
+    """``framegate serve`` on a loopback port. ``config`` is the text of its framegate.toml."""
 
     def __init__(
         self,
@@ -69,18 +86,17 @@ class RunningServer:
         config: str = "",
         arguments: Sequence[str] = (),
         environ: Mapping[str, str] | None = None,
-        port: int | None = None,
         command: Sequence[str] = COMMAND,
     ) -> None:
         self.data_dir = data_dir
-        self.port = port or free_port()
+        self._command = command
+        self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.log = data_dir.with_suffix(".log")
-        self._config = data_dir.with_suffix(".toml")
-        self._config.write_text(config)
-        self._command = command
+        self.config = data_dir.with_suffix(".toml")
+        self.config.write_text(config)
         self._arguments = list(arguments)
-        self._environ = clean_environ(environ)
+        self.environ = clean_environ(environ)
         self.process = self._start()
 
     def _start(self) -> subprocess.Popen[bytes]:
@@ -94,77 +110,94 @@ class RunningServer:
                     "--data-dir",
                     str(self.data_dir),
                     "--config",
-                    str(self._config),
+                    str(self.config),
                     *self._arguments,
                 ],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                env=self._environ,
+                env=self.environ,
                 start_new_session=True,
             )
 
-    def wait_until_ready(self, path: str = "/ready", seconds: float = 30.0) -> "RunningServer":
+    def wait_until_ready(self, path: str = "/ready", seconds: float = PATIENCE) -> "RunningServer":
+        """Wait until ``path`` answers with 200."""
+
         def answers() -> bool:
             if self.process.poll() is not None:
                 raise AssertionError(f"the server ended with {self.process.returncode}:\n{self.log_text()}")
             try:
                 return requests.get(self.url + path, timeout=5).status_code == 200
-            except requests.ConnectionError:
+            except (requests.ConnectionError, requests.Timeout):
                 return False
 
         eventually(answers, seconds=seconds, what=f"{path} of the server")
         return self
 
     def kill(self) -> None:
-        """kill -9 of the server process alone."""
+        """Kill the server process alone, with -9."""
         self.process.kill()
         self.process.wait()
 
     def restart(self, *, config: str | None = None) -> "RunningServer":
         """Start it again, after `kill` or `stop`, with another config if one is given."""
         if config is not None:
-            self._config.write_text(config)
+            self.config.write_text(config)
         self.process = self._start()
         return self.wait_until_ready()
 
-    def stop(self, seconds: float = 30.0) -> int:
-        """SIGTERM, as a service manager would; its exit status."""
+    def terminate(self) -> None:
+        """Send SIGTERM, as a service manager would."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
+
+    def stop(self, seconds: float = PATIENCE) -> int:
+        """Terminate it, and return its exit status."""
+        self.terminate()
         return self.process.wait(seconds)
 
-    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """A command against this server's data folder, in its environment."""
-        return framegate(*arguments, "--config", self._config, data_dir=self.data_dir, environ=self._environ)
+    def run(self, *arguments: str) -> Done:
+        """Run a command against this server's data folder, in its environment."""
+        where = ("--config", self.config, "--data-dir", self.data_dir)
+        return run_command([*arguments, *where], environ=self.environ, cwd=self.data_dir.parent)
 
     def json(self, *arguments: str) -> Any:
-        """What a command prints with ``--json``."""
+        """Return what a command prints with ``--json``."""
         done = self.run(*arguments, "--json")
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
 
     def worker_pids(self) -> list[int]:
+        """Return the processes that have announced themselves as workers."""
         return [worker["pid"] for worker in self.json("workers")]
 
+    def pid_of(self, started: str) -> int:
+        """Return the process whose start is last in the log, as ``valkey_started``."""
+        return [int(line["pid"]) for line in self.log_lines() if line["event"] == started][-1]
+
     def kill_all(self, started: str, *, spare: int = 0) -> None:
-        """kill -9 of those whose start is in the log, as ``worker_started`` or ``valkey_started``, and that
+        """Kill with -9 those whose start is in the log, as ``worker_started`` or ``valkey_started``, and that
         still run."""
         for line in self.log_lines():
-            if line["event"] == started and line["pid"] != spare and _is_ours(line["pid"]):
-                os.kill(line["pid"], signal.SIGKILL)
+            if line["event"] == started and line["pid"] != spare and self._owns(line["pid"]):
+                with suppress(ProcessLookupError):  # it has just ended
+                    os.kill(line["pid"], signal.SIGKILL)
+
+    def _owns(self, pid: int) -> bool:
+        """Return whether it is still the process that the log speaks of, not another one with its number."""
+        process = Path(f"/proc/{pid}")
+        try:
+            command, folder = (process / "cmdline").read_bytes(), (process / "cwd").readlink()
+        except OSError:
+            return False
+        # Workers are given the data folder, Valkey works in it.
+        return os.fsencode(self.data_dir) in command or folder.is_relative_to(self.data_dir)
 
     def log_text(self) -> str:
+        """Return what server and workers have written so far."""
         return self.log.read_text(errors="replace") if self.log.exists() else ""
 
     def log_lines(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self.log_text().splitlines() if line.startswith("{")]
-
-
-def _is_ours(pid: int) -> bool:
-    """Is it still the process that the log speaks of, and not another one with its number?"""
-    try:
-        command = Path(f"/proc/{pid}/cmdline").read_bytes()
-    except OSError:
-        return False
-    return b"framegate" in command or b"valkey" in command
+        """Return the structured lines that are whole: one may just be written."""
+        whole = self.log_text().rpartition("\n")[0]
+        return [json.loads(line) for line in whole.splitlines() if line.startswith("{")]

@@ -10,7 +10,8 @@ from pathlib import Path
 import requests
 from msgspec import Struct
 
-from tests.support.running import eventually, free_port
+from tests.support.ports import free_port
+from tests.support.running import eventually
 
 KEY_ID, SECRET = "access", "hush-hush"
 
@@ -74,11 +75,11 @@ def _running(command: Sequence[str], port: int) -> Generator[None]:
             assert process.poll() is None, f"{command[0]} ended"
             try:
                 return requests.get(f"http://127.0.0.1:{port}/", timeout=5).status_code < 500
-            except requests.ConnectionError:
+            except (requests.ConnectionError, requests.Timeout):
                 return False
 
         try:
             eventually(answers, what=command[0])
             yield
         finally:
-            process.terminate()
+            process.kill()

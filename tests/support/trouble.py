@@ -1,10 +1,14 @@
-"""A plugin that makes trouble: its model does what the prompt says, and its worker dies where it is told. Its
-twins do the same and share a queue; `SLOW` loads until the file `loadable` is in the plugin's folder.
+"""A plugin that makes trouble: its model does what the prompt says, and its worker dies where it is told.
 
-`trouble_environ` installs it for the processes of a server. Prompts: ``draw 20`` (20 ms for each frame),
-``hold 12`` (a native call that keeps the GIL for so many seconds), ``hold-once 12`` (the first time only),
-``die`` (kill -9 of its own worker), ``fail``. With `DIE_AT` set to one of `POINTS`, the first worker that
-comes there is killed with -9, once.
+`trouble_environ` installs it for the processes of a server. With `DIE_AT` set to one of `POINTS`, the first
+worker that comes there is killed with -9, once. The model's twins share a queue, and `SLOW` loads until the
+file ``loadable`` is in the plugin's folder. Prompts:
+
+- ``draw 20`` takes 20 ms for each frame.
+- ``until go`` stands at the second frame until the file ``go`` is in the plugin's folder.
+- ``hold 12`` keeps the GIL in a native call of 12 seconds; ``hold-once 12`` does so the first time only.
+- ``die`` kills its own worker with -9.
+- ``fail`` raises an error.
 """
 
 import ctypes
@@ -54,14 +58,14 @@ class Trouble(Backend):
     def _frames(self, shot: Shot, context: GenerationContext) -> "Iterator[Frame]":
         import numpy as np
 
-        what, _, number = shot.prompt.partition(" ")
+        what, _, argument = shot.prompt.partition(" ")
         match what:
             case "hold":
-                _hold(int(number))
+                _hold(int(argument))
             case "hold-once":
                 with suppress(FileExistsError):
                     _mark("held")
-                    _hold(int(number))
+                    _hold(int(argument))
             case "die":
                 _die()
             case "fail":
@@ -71,7 +75,9 @@ class Trouble(Backend):
         for index in range(shot.num_frames):
             context.report(index, shot.num_frames)
             if what == "draw":
-                time.sleep(float(number) / 1000)
+                time.sleep(float(argument) / 1000)
+            if what == "until" and index == 1:
+                _wait_for(argument, context)
             yield np.full((shot.height, shot.width, 3), 10 * index % 256, np.uint8)
 
 
@@ -101,9 +107,17 @@ def _hold(seconds: int) -> None:
     ctypes.PyDLL(None).sleep(seconds)
 
 
+def _wait_for(name: str, context: GenerationContext) -> None:
+    while not (_folder() / name).exists():
+        context.check_cancelled()
+        time.sleep(0.02)
+
+
 def _mark(name: str) -> None:
-    """Raises:
-    FileExistsError: it was there already.
+    """Leave a file of that name.
+
+    Raises:
+        FileExistsError: It was there already.
     """
     (_folder() / name).touch(exist_ok=False)
 

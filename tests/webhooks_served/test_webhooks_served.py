@@ -2,9 +2,10 @@
 
 import os
 import signal
+import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,10 @@ import openai
 import pytest
 import requests
 
+from tests.support.listing import files_below
 from tests.support.receiving import SECRET, Received, Receiver, StartReceiver, answering
-from tests.support.running import RunningServer, eventually
+from tests.support.running import PATIENCE, RunningServer, eventually
+from tests.support.tasks import submit
 
 StartServer = Callable[..., RunningServer]
 
@@ -28,7 +31,7 @@ allow = ["127.0.0.0/8"]
 
 [webhooks]
 secret = {{ env = "WEBHOOK_SECRET" }}
-timeout = "2s"
+timeout = "10s"
 url = "{url}"
 
 [aliases.small]
@@ -61,18 +64,10 @@ def status(server: RunningServer, video_id: str) -> str:
         return client.videos.retrieve(video_id).status
 
 
-def submit(server: RunningServer) -> str:
-    """A video by another dialect; its id."""
-    body = {"prompt": "a boat", "width": 64, "height": 64, "video_duration": 0.5}
-    answer = requests.post(f"{server.url}/v1/tasks/video", json=body, timeout=30)
-    assert answer.status_code == 200, answer.text
-    return str(answer.json()["task_id"])
-
-
-def told(receiver: Receiver) -> dict[str, set[str]]:
+def told(receiver: Receiver, since: int = 0) -> dict[str, set[str]]:
     """The ids of jobs that the receiver was told of, by the event's type; every event verified."""
     events: dict[str, set[str]] = {}
-    for received in receiver.received:
+    for received in receiver.received[since:]:
         event = received.unwrapped().to_dict()
         assert event["id"] == received.id
         events.setdefault(str(event["type"]), set()).add(dict(event["data"])["id"])  # type: ignore[call-overload]  # `to_dict` says object
@@ -83,26 +78,47 @@ def lines(server: RunningServer, event: str) -> list[dict[str, Any]]:
     return [line for line in server.log_lines() if line["event"] == event]
 
 
-def test_per_request_and_per_config(start_server: StartServer, start_receiver: StartReceiver) -> None:
-    own, theirs = start_receiver(), start_receiver()
-    server = start_server(config=config(f"{own.url}/ops?token=hidden"), environ=ENVIRON)
-    asked = create(server, f"{theirs.url}/mine")
-    plain = submit(server)
-    eventually(lambda: len(own.received) >= 2 and theirs.received, what="the events")
-    assert told(own) == {"video.completed": {asked, plain}}
+@pytest.fixture(scope="module")
+def operators() -> Iterator[Receiver]:
+    """The operator's receiver, which hears of each job of `served`."""
+    receiver = Receiver()
+    yield receiver
+    receiver.stop()
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory, operators: Receiver) -> Iterator[RunningServer]:
+    """A server for the tests that leave it as it was, but for jobs that have ended."""
+    running = RunningServer(
+        tmp_path_factory.mktemp("webhooks") / "data",
+        config=config(f"{operators.url}/ops?token=hidden"),
+        environ=ENVIRON,
+    )
+    yield running.wait_until_ready()
+    assert running.stop() == 0, running.log_text()
+
+
+def test_per_request_and_per_config(
+    served: RunningServer, operators: Receiver, start_receiver: StartReceiver
+) -> None:
+    theirs, before = start_receiver(), len(operators.received)
+    delivered = len(lines(served, "webhook_delivered"))
+    asked = create(served, f"{theirs.url}/mine")
+    plain = submit(served, "a boat")
+    eventually(lambda: len(operators.received) >= before + 2 and theirs.received, what="the events")
+    assert told(operators, before) == {"video.completed": {asked, plain}}
     assert told(theirs) == {"video.completed": {asked}}
     assert [received.path for received in theirs.received] == ["/mine"]
-    assert status(server, asked) == "completed"
-    eventually(lambda: len(lines(server, "webhook_delivered")) == 3, what="the log")
-    assert "hidden" not in server.log_text()
+    assert status(served, asked) == "completed"
+    eventually(lambda: len(lines(served, "webhook_delivered")) == delivered + 3, what="the log")
+    assert "hidden" not in served.log_text()
 
 
 def test_a_delivered_event_replayed_after_300_s_is_refused(
-    start_server: StartServer, start_receiver: StartReceiver, monkeypatch: pytest.MonkeyPatch
+    served: RunningServer, start_receiver: StartReceiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     receiver = start_receiver()
-    server = start_server(config=config(), environ=ENVIRON)
-    create(server, receiver.url)
+    create(served, receiver.url)
     received = eventually(lambda: receiver.received[0] if receiver.received else None, what="the event")
     received.unwrapped()
     now = time.time()
@@ -118,17 +134,17 @@ def test_a_receiver_that_is_down_gets_each_event_once_it_is_back(
     receiver = start_receiver()
     receiver.stop()
     server = start_server(config=config(receiver.url), environ=ENVIRON)
-    tasks = {submit(server) for _ in range(4)}
+    tasks = {submit(server, "a boat") for _ in range(4)}
     tasks.add(create(server, model="long", num_frames=200, num_inference_steps=20))
     [worker] = server.worker_pids()
     os.kill(worker, signal.SIGKILL)
-    eventually(lambda: len(lines(server, "webhook_failed")) >= 4, seconds=60, what="failing attempts")
+    eventually(lambda: len(lines(server, "webhook_failed")) >= 4, what="failing attempts")
     failed = {line["webhook_id"] for line in lines(server, "webhook_failed")}
     server.kill()
     receiver.respond = answering(500)
     receiver.start()
     server.restart()
-    eventually(lambda: receiver.received, seconds=60, what="an attempt that gets a 500")
+    eventually(lambda: receiver.received, what="an attempt that gets a 500")
     taken: list[str] = []
 
     def take(received: Received) -> int:
@@ -136,8 +152,8 @@ def test_a_receiver_that_is_down_gets_each_event_once_it_is_back(
         return 200
 
     receiver.respond = take
-    eventually(lambda: told(receiver).get("video.completed") == tasks, seconds=90, what="every event")
-    eventually(lambda: len(lines(server, "webhook_delivered")) >= 5, seconds=60, what="the log")
+    eventually(lambda: told(receiver).get("video.completed") == tasks, what="every event")
+    eventually(lambda: len(lines(server, "webhook_delivered")) >= 5, what="the log")
     ids = {received.id for received in receiver.received}
     assert failed <= ids, "the same ids as before"
     assert len(ids) == len(tasks)
@@ -147,16 +163,19 @@ def test_a_receiver_that_is_down_gets_each_event_once_it_is_back(
 def test_a_server_killed_in_the_middle_of_an_attempt(
     start_server: StartServer, start_receiver: StartReceiver
 ) -> None:
+    killed = threading.Event()
+
     def hang_at_first(_: Received) -> int:
         if len(receiver.received) == 1:
-            time.sleep(4)
+            killed.wait(PATIENCE)
         return 200
 
     receiver = start_receiver(hang_at_first)
     server = start_server(config=config(receiver.url), environ=ENVIRON)
-    task = submit(server)
+    task = submit(server, "a boat")
     eventually(lambda: receiver.received, what="the first attempt")
     server.kill()
+    killed.set()
     server.restart()
     eventually(lambda: lines(server, "webhook_delivered"), what="the second attempt")
     first, second = receiver.received
@@ -164,26 +183,22 @@ def test_a_server_killed_in_the_middle_of_an_attempt(
     assert told(receiver) == {"video.completed": {task}}
 
 
-def test_failed_cancelled_and_deleted_jobs(
-    start_server: StartServer, start_receiver: StartReceiver, photo: Path
-) -> None:
-    receiver = start_receiver()
-    server = start_server(config=config(receiver.url), environ=ENVIRON)
-    running = create(server, model="long", num_frames=400)
-    with sdk(server) as client:
+def test_failed_cancelled_and_deleted_jobs(served: RunningServer, operators: Receiver, photo: Path) -> None:
+    before = len(operators.received)
+    running = create(served, model="long", num_frames=400)
+    with sdk(served) as client:
         failing = client.videos.create(prompt="a boat", model="small", input_reference=photo).id
-    cancelled = submit(server)
-    requests.delete(f"{server.url}/v1/tasks/{cancelled}", timeout=30)
-    for picture in (server.data_dir / "files" / "inputs").rglob("*"):
-        if picture.is_file():
-            picture.unlink()
-    with sdk(server) as client:
+    cancelled = submit(served, "a boat")
+    requests.delete(f"{served.url}/v1/tasks/{cancelled}", timeout=60)
+    for image in files_below(served.data_dir / "files" / "inputs"):
+        image.unlink()
+    with sdk(served) as client:
         client.videos.delete(running)
-    eventually(lambda: receiver.received, seconds=60, what="the event")
-    after = submit(server)
-    eventually(lambda: len(receiver.received) >= 2, seconds=60, what="the event of the next job")
-    assert told(receiver) == {"video.failed": {failing}, "video.completed": {after}}
-    assert status(server, failing) == "failed"
+    eventually(lambda: len(operators.received) > before, what="the event")
+    after = submit(served, "a boat")
+    eventually(lambda: len(operators.received) >= before + 2, what="the event of the next job")
+    assert told(operators, before) == {"video.failed": {failing}, "video.completed": {after}}
+    assert status(served, failing) == "failed"
 
 
 def test_two_servers_deliver_once(start_server: StartServer, start_receiver: StartReceiver) -> None:
@@ -192,8 +207,8 @@ def test_two_servers_deliver_once(start_server: StartServer, start_receiver: Sta
     socket = first.data_dir / "valkey" / "valkey.sock"
     shared = config(receiver.url) + f'\n[queue]\nurl = "unix://{socket}"\n'
     second = start_server("second", config=shared, environ=ENVIRON, arguments=["--no-worker"])
-    tasks = {submit(server) for server in (first, second) for _ in range(8)}
-    eventually(lambda: told(receiver).get("video.completed") == tasks, seconds=60, what="every event")
+    tasks = {submit(server, "a boat") for server in (first, second) for _ in range(8)}
+    eventually(lambda: told(receiver).get("video.completed") == tasks, what="every event")
     delivered = eventually(
         lambda: (
             found
@@ -211,11 +226,11 @@ def test_valkey_killed_while_a_receiver_is_down(
 ) -> None:
     receiver = start_receiver(lambda _: 503)
     server = start_server(config=config(receiver.url), environ=ENVIRON)
-    tasks = {submit(server) for _ in range(3)}
+    tasks = {submit(server, "a boat") for _ in range(3)}
     eventually(lambda: len({received.id for received in receiver.received}) == 3, what="three attempts")
-    os.kill(lines(server, "valkey_started")[-1]["pid"], signal.SIGKILL)
+    os.kill(server.pid_of("valkey_started"), signal.SIGKILL)
     receiver.respond = answering(200)
-    eventually(lambda: len(lines(server, "webhook_delivered")) == 3, seconds=60, what="every event")
+    eventually(lambda: len(lines(server, "webhook_delivered")) == 3, what="every event")
     assert told(receiver) == {"video.completed": tasks}
     assert len({received.id for received in receiver.received}) == 3
 
@@ -229,12 +244,16 @@ def test_valkey_killed_while_a_receiver_is_down(
     ],
 )
 def test_urls_that_a_request_may_not_name(served: RunningServer, url: str, complaint: str) -> None:
+    before = jobs(served)
     with pytest.raises(openai.BadRequestError) as refused:
         create(served, url)
     assert refused.value.param == "webhook_url"
     assert complaint in refused.value.message
-    with sdk(served) as client:
-        assert not client.videos.list().data
+    assert jobs(served) == before
+
+
+def jobs(server: RunningServer) -> list[str]:
+    return [job["id"] for job in server.json("jobs", "list")]
 
 
 def test_a_name_of_a_private_address_is_told_nothing(
@@ -270,16 +289,7 @@ def test_a_config_that_can_sign_nothing(
     start_server: StartServer, text: str, environ: dict[str, str], complaint: str
 ) -> None:
     server = start_server(ready=None, config=text, environ=environ)
-    assert server.process.wait(30) != 0
+    assert server.process.wait(PATIENCE) != 0
     assert complaint in server.log_text()
     assert "hunter2" not in server.log_text()
     assert "Traceback" not in server.log_text()
-
-
-@pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    running = RunningServer(
-        tmp_path_factory.mktemp("webhooks") / "data", config=config(), environ=ENVIRON
-    ).wait_until_ready()
-    yield running
-    assert running.stop() == 0, running.log_text()

@@ -16,7 +16,7 @@ from framegate.storage.connections import connect_async
 from framegate.storage.embedded import EmbeddedValkey
 from framegate.storage.jobs.store import ValkeyJobStore
 from framegate.storage.orphans import remove_orphans
-from tests.support.running import free_port
+from tests.support.ports import free_port
 from tests.support.s3_servers import KEY_ID, SECRET, S3Server, moto_server, rclone_server
 
 FILM = bytes(range(256)) * 50_000

@@ -11,7 +11,8 @@ import requests
 from msgspec import convert
 
 from tests.support.comfyui.fake_comfyui.controls import Asked, Held
-from tests.support.running import eventually, free_port
+from tests.support.ports import free_port
+from tests.support.running import eventually
 
 REPOSITORY = Path(__file__).parents[4]
 

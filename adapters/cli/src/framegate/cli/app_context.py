@@ -1,12 +1,15 @@
-"""Puts the parts together as the settings say."""
+"""Assembly of what the processes work with, as the settings say.
+
+Most commands only look at settings and plugins. What talks to the queue, the storage and the network is
+imported in `open_services`, so that those commands, and the workers, start without it.
+"""
 
 from collections.abc import AsyncGenerator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
 
-import structlog
 from msgspec import Struct
 
-from framegate.cli.webhook_policy import make_policy
 from framegate.core.errors import ConfigError, Unavailable
 from framegate.core.models import ModelSpec
 from framegate.core.options import EnvSecret
@@ -15,22 +18,17 @@ from framegate.core.ports import ArtifactStore
 from framegate.core.registry import Registry
 from framegate.core.settings import EMBEDDED_QUEUE, FILE_STORAGE, Settings
 from framegate.core.styles import Style, with_prompts
-from framegate.core.webhooks import WebhookPolicy
+from framegate.core.webhooks import NoWebhooks, WebhookPolicy
 from framegate.core.wiring import CoreServices, create_services
-from framegate.media.ingest import MediaIngest
-from framegate.media.network.fetch import UrlFetcher
 from framegate.storage import embedded
-from framegate.storage.artifacts.folder import FolderStore
-from framegate.storage.characters import ValkeyCharacterStore
-from framegate.storage.connections import connect_async
-from framegate.storage.jobs.store import ValkeyJobStore
-from framegate.storage.retention import Retention
 
-log = structlog.get_logger(__name__)
+if TYPE_CHECKING:
+    from framegate.storage.jobs.store import ValkeyJobStore
+    from framegate.storage.retention import Retention
 
 
 class AppContext(Struct, frozen=True):
-    """What every process needs to know, and none needs a connection for."""
+    """What every process knows without a connection: settings, plugins, models, styles, webhooks."""
 
     settings: Settings
     plugins: Plugins
@@ -40,31 +38,38 @@ class AppContext(Struct, frozen=True):
 
     @property
     def queue_url(self) -> str:
+        """The address of the job queue; the embedded one has a socket below the data folder's name."""
         url = self.settings.queue.url
         return embedded.socket_url(self.settings.server.data_path) if url == EMBEDDED_QUEUE else url
 
     @property
     def embedded(self) -> bool:
+        """Whether the server runs the queue itself."""
         return self.settings.queue.url == EMBEDDED_QUEUE
 
     def open_artifacts(self) -> ArtifactStore:
-        """Raises:
-        ConfigError: the storage is a bucket, and its settings can't be right.
+        """Return the storage of inputs and results: a folder, or a bucket with a cache in the data folder.
+
+        Raises:
+            ConfigError: The storage is a bucket, and obstore isn't installed or the settings can't be right.
         """
         storage, folder = self.settings.storage, self.settings.server.data_path
         if storage.url == FILE_STORAGE:
+            from framegate.storage.artifacts.folder import FolderStore
+
             return FolderStore(folder)
         try:
             from framegate.storage.artifacts.bucket import BucketAccess, BucketStore
         except ModuleNotFoundError:
             raise ConfigError(
-                "storage.url: a bucket needs the package obstore; install framegate[s3]."
+                f"storage.url: {storage.url} needs the package obstore, which is not installed. "
+                "Install framegate[s3]."
             ) from None
         access = BucketAccess(
             endpoint=storage.endpoint,
             region=storage.region,
-            access_key_id=_read(storage.access_key_id, "storage.access_key_id"),
-            secret_access_key=_read(storage.secret_access_key, "storage.secret_access_key"),
+            access_key_id=_reveal(storage.access_key_id, "storage.access_key_id"),
+            secret_access_key=_reveal(storage.secret_access_key, "storage.secret_access_key"),
         )
         return BucketStore(
             storage.url,
@@ -75,8 +80,10 @@ class AppContext(Struct, frozen=True):
         )
 
     def require_queue(self) -> None:
-        """Raises:
-        Unavailable: the queue is the embedded one, and no server runs with this data folder.
+        """Raise where there can't be a queue; a remote one is not asked.
+
+        Raises:
+            Unavailable: The queue is the embedded one, and no server runs with this data folder.
         """
         folder = self.settings.server.data_path
         if self.embedded and not embedded.is_running(folder):
@@ -86,11 +93,12 @@ class AppContext(Struct, frozen=True):
             )
 
     def models_for(self, names: Collection[str]) -> Callable[[], Mapping[str, ModelSpec]]:
-        """What gives the served models that a worker is to run, as they are when it is called; all of them
-        when none are named.
+        """Return a function that gives the specs of a worker's models, by id; of all models if none is named.
+
+        What it gives changes when a plugin's models do.
 
         Raises:
-            ConfigError: there is no such model.
+            ConfigError: A name is not the id of a served model.
         """
         specs = self.registry.specs
         if unknown := set(names) - specs.keys():
@@ -102,8 +110,10 @@ class AppContext(Struct, frozen=True):
 
 
 def create_context(settings: Settings) -> AppContext:
-    """Raises:
-    ConfigError: the plugins clash, or the config names what does not exist.
+    """Discover the plugins and bring them together with the settings.
+
+    Raises:
+        ConfigError: Plugins clash, or the config names a model, style or URL that can't be used.
     """
     plugins = discover(configs=settings.plugins)
     registry = Registry(
@@ -119,7 +129,7 @@ def create_context(settings: Settings) -> AppContext:
     for served in registry.names.values():
         if (style := served.spec.defaults.style) and style not in styles:
             raise ConfigError(f"{served.name}: there is no style {style!r}; there are {', '.join(styles)}.")
-    return AppContext(settings, plugins, registry, styles, make_policy(settings))
+    return AppContext(settings, plugins, registry, styles, _webhook_policy(settings))
 
 
 def _what_to_add(plugins: Plugins) -> str:
@@ -134,14 +144,26 @@ def _what_to_add(plugins: Plugins) -> str:
 
 
 class Services(CoreServices, frozen=True):
-    """The services, and what works behind them."""
+    """The services with their connections, and what the server runs beside them."""
 
-    store: ValkeyJobStore
-    retention: Retention
+    store: "ValkeyJobStore"
+    retention: "Retention"
 
 
 @asynccontextmanager
 async def open_services(context: AppContext) -> AsyncGenerator[Services]:
+    """Open the services; connections are made when they are first used and closed at the end.
+
+    Raises:
+        ConfigError: The storage's settings can't be right.
+    """
+    from framegate.media.ingest import MediaIngest
+    from framegate.media.network.fetch import UrlFetcher
+    from framegate.storage.characters import ValkeyCharacterStore
+    from framegate.storage.connections import connect_async
+    from framegate.storage.jobs.store import ValkeyJobStore
+    from framegate.storage.retention import Retention
+
     settings = context.settings
     store = ValkeyJobStore(connect_async(context.queue_url))
     characters = ValkeyCharacterStore(connect_async(context.queue_url))
@@ -173,5 +195,13 @@ async def open_services(context: AppContext) -> AsyncGenerator[Services]:
         await store.close()
 
 
-def _read(secret: EnvSecret | None, setting: str) -> str:
+def _webhook_policy(settings: Settings) -> WebhookPolicy:
+    if not settings.webhooks.secrets and not settings.webhooks.url:
+        return NoWebhooks()
+    from framegate.cli.webhook_policy import make_policy
+
+    return make_policy(settings)
+
+
+def _reveal(secret: EnvSecret | None, setting: str) -> str:
     return secret.reveal(setting) if secret else ""

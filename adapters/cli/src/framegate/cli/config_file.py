@@ -1,4 +1,4 @@
-"""Reading the config: `framegate.toml`, environment variables and overrides, as `Settings`."""
+"""The config, read from `framegate.toml`, environment variables and overrides into `Settings`."""
 
 import json
 import os
@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import msgspec
-from redis import Redis
 
 from framegate.core.errors import ConfigError
 from framegate.core.options import decode_value
@@ -29,16 +28,18 @@ def load_settings(
     environ: Mapping[str, str] | None = None,
     overrides: Mapping[str, Any] | None = None,
 ) -> Settings:
-    """The settings from ``file`` (else ``FRAMEGATE_CONFIG``, else ``framegate.toml`` if it is there), with
-    environment variables over it and ``overrides`` ({"server.port": 9000}) over both.
+    """Read the settings.
 
-    ``FRAMEGATE_SERVER__PORT`` sets ``server.port``: two underscores part the levels, case does not matter,
-    ``_`` stands for ``-`` in dialects' names and where the file has such a name; lists and tables are
+    The file is ``file``, else the one that ``FRAMEGATE_CONFIG`` names, else ``framegate.toml`` if it exists.
+    Environment variables override it, and ``overrides`` ({"server.port": 9000}) override both.
+
+    ``FRAMEGATE_SERVER__PORT`` sets ``server.port``: two underscores separate the levels, case doesn't matter,
+    and ``_`` stands for ``-`` in dialects' names and wherever the file has such a name. Lists and tables are
     written as TOML.
 
     Raises:
-        ConfigError: naming file, line and key, or the environment variable. Values are shown, but for
-            those below ``auth`` and ``webhooks``.
+        ConfigError: A setting is wrong; the message names file, line and key, or the environment variable.
+            It shows the value, unless that is below ``auth`` or ``webhooks``.
     """
     environ = os.environ if environ is None else environ
     file, text, tree = _read(file, environ)
@@ -58,6 +59,8 @@ def load_settings(
         where, message = _explain(error, tree)
         raise ConfigError(f"{_source(where, file, text, sources)}: {_dotted(where)}: {message}.") from None
     if settings.queue.url != EMBEDDED_QUEUE:
+        from redis import Redis
+
         try:
             Redis.from_url(settings.queue.url)  # reads it, and connects to nothing
         except ValueError:  # what it says may show a password
@@ -94,7 +97,7 @@ def _toml_value(raw: str) -> Any:
 
 
 def _set(tree: dict[str, Any], path: list[str], value: Any, source: str) -> str:
-    """Set a value by its path, matching existing names without regard to case and ``-``; the dotted key."""
+    """Set a value by its path and return the dotted key; existing names match without case and ``-``."""
     here: Any = tree
     taken: list[str] = []
     for depth, part in enumerate(path):
@@ -111,7 +114,7 @@ def _set(tree: dict[str, Any], path: list[str], value: Any, source: str) -> str:
 
 
 def _shape(tree: dict[str, Any]) -> dict[str, Any]:
-    """Gather the free-form tables ``[dialects.NAME]`` under one key."""
+    """Return the tree with the free-form tables ``[dialects.NAME]`` gathered under one key."""
     if not isinstance(tree.get("dialects"), dict):
         return tree
     dialects: dict[str, Any] = tree["dialects"]
@@ -124,7 +127,7 @@ def _convert(tree: dict[str, Any]) -> Settings:
 
 
 def _explain(error: msgspec.ValidationError, tree: dict[str, Any]) -> tuple[_Path, str]:
-    """Where in the config it went wrong, and why; with the value unless it may be a secret."""
+    """Return where in the config it went wrong, and why, with the value unless that may be a secret."""
     violation = parse_violation(str(error))
     path: _Path = []
     for step in violation.path:
@@ -146,7 +149,7 @@ def _explain(error: msgspec.ValidationError, tree: dict[str, Any]) -> tuple[_Pat
 
 
 def _refused_name(tree: dict[str, Any], path: _Path) -> str:
-    """The name in the table at ``path`` whose entry is refused: the one that is refused alone."""
+    """Return the name in the table at ``path`` whose entry is refused also when it is alone."""
     entries: dict[str, Any] = _at(tree, path)
     for name, entry in entries.items():
         alone: dict[Any, Any] = {name: entry}
@@ -170,7 +173,7 @@ def _dotted(path: _Path) -> str:
 
 
 def _source(path: _Path, file: Path | None, text: str, sources: Mapping[str, str]) -> str:
-    """What set the value at ``path``: a variable, the command line, or a line of the file."""
+    """Return what set the value at ``path``: a variable, the command line, or a line of the file."""
     key = ".".join(map(str, path))
     for name, source in sources.items():
         if f"{key}.".startswith(f"{name}.") or name.startswith(f"{key}."):
@@ -182,7 +185,7 @@ def _source(path: _Path, file: Path | None, text: str, sources: Mapping[str, str
 
 
 def _line_of(text: str, key: str) -> int | None:
-    """The line that sets ``key`` ("auth.keys.1.name"), or that opens the table it should be in."""
+    """Return the line that sets ``key`` ("auth.keys.1.name"), or that opens the table it should be in."""
     table: list[str] = []
     arrays: dict[str, int] = {}
     best: tuple[int, int] | None = None

@@ -1,4 +1,4 @@
-"""The command line. A command's module is imported when it is called, so that ``--help`` stays fast."""
+"""The command line: a command's module is imported when it is called, so that ``--help`` stays fast."""
 
 import importlib
 import sys
@@ -35,9 +35,15 @@ class LazyGroup(click.Group):
     """List commands by name and summary, and import one when it is called. Plugins may add more."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of all commands, the plugins' last."""
         return [*_COMMANDS, *discover_commands()]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a command; None if there is none of that name.
+
+        Raises:
+            ConfigError: It comes with a distribution of Framegate that is not installed.
+        """
         if cmd_name not in _COMMANDS:
             return _plugin_command(cmd_name)
         module, _, name = _COMMANDS[cmd_name][0].partition(":")
@@ -45,6 +51,7 @@ class LazyGroup(click.Group):
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the commands, those of other people's plugins in a section of their own."""
         added = {name: spec.summary for name, (spec, _) in discover_commands().items()}
         own = {name: added.pop(name) for name in _DISTRIBUTIONS if name in added}
         own |= {name: summary for name, (_, summary) in _COMMANDS.items()}
@@ -55,11 +62,7 @@ class LazyGroup(click.Group):
 
 
 def _plugin_command(name: str) -> click.Command | None:
-    """Return a plugin's command; it and its subcommands have the option that says where the config is.
-
-    Raises:
-        ConfigError: the command comes with a distribution of Framegate that is not installed.
-    """
+    """Return a plugin's command, with the option ``--config`` added to it and its subcommands."""
     from framegate.core.plugins import load_object
 
     found = discover_commands().get(name)
@@ -86,7 +89,10 @@ def cli() -> None:
 
 
 def main(arguments: list[str] | None = None) -> Any:
-    """Run the command line. An error that people can act on ends it with its message and status 1."""
+    """Run the command line, and end the process.
+
+    An error that its user can act on ends it with the error's message and status 1.
+    """
     try:
         return cli.main(args=arguments, prog_name="framegate")
     except Exception as error:

@@ -1,4 +1,4 @@
-"""Options that many commands share, and how they become settings."""
+"""Options that several commands share, and how they become settings."""
 
 import logging
 import os
@@ -18,7 +18,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 def config_options(command: Command) -> Command:
-    """``--config`` and ``--data-dir``."""
+    """Add ``--config`` and ``--data-dir``."""
     command = click.option(
         "--data-dir", type=click.Path(path_type=Path), help="Where jobs and files are kept."
     )(command)
@@ -31,10 +31,12 @@ def config_options(command: Command) -> Command:
 
 
 def json_option(command: Command) -> Command:
+    """Add ``--json``, which arrives as ``as_json``."""
     return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(command)
 
 
 def log_level_option(command: Command) -> Command:
+    """Add ``--log-level``, which arrives as a level of `logging`."""
     return click.option(
         "--log-level",
         type=click.Choice(["debug", "info", "warning", "error"]),
@@ -49,7 +51,7 @@ def _level(_context: click.Context, _option: click.Parameter, name: str) -> int:
 
 
 def settings_from(config_file: Path | None, data_dir: Path | None, **overrides: Any) -> Settings:
-    """The settings, with those ``overrides`` ("server__port") that are not None."""
+    """Read the settings, with those ``overrides`` ("server__port") that are not None."""
     values = {name.replace("__", "."): value for name, value in overrides.items() if value is not None}
     if data_dir is not None:
         values["server.data_dir"] = os.fspath(data_dir)
@@ -57,8 +59,10 @@ def settings_from(config_file: Path | None, data_dir: Path | None, **overrides: 
 
 
 def with_plugin_config(command: click.Command, plugin: str) -> click.Command:
-    """``command`` of a plugin, and all commands below it, with ``--config`` and, as the object that
-    ``click.pass_obj`` hands over, the plugin's own table of that config."""
+    """Add ``--config`` to a plugin's command and its subcommands, and return it.
+
+    The object that ``click.pass_obj`` passes to them is the plugin's own table of that config.
+    """
 
     def read(context: click.Context, _option: click.Parameter, file: Path | None) -> None:
         if not logging.getLogger().handlers:
@@ -81,13 +85,16 @@ def with_plugin_config(command: click.Command, plugin: str) -> click.Command:
 
 
 def forwarded_options(config_file: Path | None, data_dir: Path | None) -> list[str]:
-    """Return the options with which a worker sees the same settings."""
+    """Return the command-line options with which a worker reads the same settings."""
     options = {"--config": config_file, "--data-dir": data_dir}
     return [part for name, value in options.items() if value for part in (name, os.fspath(value))]
 
 
 def context_from(config_file: Path | None, data_dir: Path | None, **overrides: Any) -> AppContext:
-    """Settings, plugins and model names. Commands that only look or wait log nothing but trouble."""
+    """Read the settings and assemble the context.
+
+    Logging is configured to show warnings only, unless the command has configured it already.
+    """
     if not logging.getLogger().handlers:
         configure_logging(level=logging.WARNING)
     return create_context(settings_from(config_file, data_dir, **overrides))

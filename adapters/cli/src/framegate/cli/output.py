@@ -1,4 +1,4 @@
-"""What commands print: tables for people, JSON for programs."""
+"""Output of commands: tables for people, JSON for programs."""
 
 import datetime
 from collections.abc import Sequence
@@ -10,15 +10,16 @@ from rich.console import Console
 from rich.table import Table
 
 _UNFOLDED = 1000
-"""Columns of what is no terminal: nothing is folded for programs."""
+"""Columns where the output is not a terminal: nothing is folded for programs."""
 
 
 def print_json(value: Any) -> None:
+    """Print anything that msgspec encodes, indented."""
     click.echo(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, empty: str) -> None:
-    """``empty`` is said where there are no rows."""
+    """Print rows of cells under column titles, or the text ``empty`` if there are no rows."""
     if not rows:
         click.echo(empty)
         return
@@ -33,8 +34,8 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, emp
     console.print(table)
 
 
-def when(seconds: float | None) -> str:
-    """A moment, in local time."""
+def format_time(seconds: float | None) -> str:
+    """Return Unix time ``seconds`` as local date and time; an empty text for None."""
     if seconds is None:
         return ""
     moment = datetime.datetime.fromtimestamp(seconds).astimezone()

@@ -10,7 +10,10 @@ from framegate.core.jobs import Job
 
 
 class JobBar:
-    """Shown on standard error, so that standard output stays for what was asked."""
+    """A job's state, progress and message on one line of standard error; use it in a ``with`` block.
+
+    Standard output stays free for what the command was asked for.
+    """
 
     def __init__(self, *, hidden: bool = False) -> None:
         self._progress = Progress(
@@ -34,6 +37,7 @@ class JobBar:
         self._progress.stop()
 
     def show(self, job: Job) -> None:
+        """Redraw the line for the job as it is now."""
         self._progress.update(
             self._task, completed=job.progress, description=str(job.state), note=job.message, refresh=True
         )

@@ -1,4 +1,4 @@
-"""Keeps worker processes running beside the server."""
+"""Worker processes that are kept running beside the server."""
 
 import asyncio
 import sys
@@ -17,13 +17,15 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0
 _STABLE_SECONDS = 30.0
 _TRIES = 3
 _END_SECONDS = 5.0
-"""What a worker gets to end, once its job's grace is over. It has handed that back well before."""
+"""The time that a worker has to end once its job's grace is over; it hands the job back well before."""
 
 
 class WorkerSupervisor:
-    """Starts ``count`` workers, and each again when it ends; ``arguments`` go to ``framegate worker``.
+    """Starts ``count`` workers, and each again when it ends.
 
-    A worker holds one end of a pipe: however its server ends, it hears of it and ends too.
+    ``arguments`` go to ``framegate worker``; ``grace`` is the time in seconds that a running job gets to
+    finish when the workers are told to stop. A worker holds one end of a pipe: however its server ends, the
+    worker notices and ends too.
     """
 
     def __init__(self, arguments: Sequence[str], count: int, *, grace: float) -> None:
@@ -41,20 +43,24 @@ class WorkerSupervisor:
         self._tasks: list[asyncio.Task[None]] = []
         self._ends_at: float | None = None
         self.failing = asyncio.Event()
-        """Set when a worker ended so often so soon that trying on will hardly help."""
+        """Set when a worker has ended soon after its start so often that another try will hardly help."""
 
     def start(self) -> None:
+        """Start the workers; call it where an event loop runs."""
         self._tasks = [asyncio.create_task(self._keep_running()) for _ in range(self._count)]
 
     def wind_down(self) -> None:
-        """Let every worker finish or hand back its job, and take no more. May be called by a signal."""
+        """Tell every worker to finish or hand back its job, and to take no more.
+
+        It returns at once, and signal handlers may call it.
+        """
         if self._ends_at is None:
             self._ends_at = time.monotonic() + self._grace + _END_SECONDS
             for process in list(self._processes):
                 _terminate(process)
 
     async def stop(self) -> None:
-        """Wait until every worker has ended."""
+        """Wind down, and wait until every worker has ended; one that takes too long is killed."""
         self.wind_down()
         for task in self._tasks:
             task.cancel()
@@ -98,10 +104,10 @@ class WorkerSupervisor:
 
 
 def require_worker(otherwise: str) -> None:
-    """Raise where this host can't start a worker; ``otherwise`` is what else its user can do.
+    """Raise unless this host can start a worker; ``otherwise`` is what its user can do instead.
 
     Raises:
-        ConfigError: framegate-worker is not installed.
+        ConfigError: The distribution framegate-worker is not installed.
     """
     if find_spec("framegate.worker") is None:
         raise ConfigError(f"The package framegate-worker is not installed here: install it, or {otherwise}.")

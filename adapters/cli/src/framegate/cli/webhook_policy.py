@@ -1,4 +1,4 @@
-"""Which URLs events may go to."""
+"""The rules for the URLs that events are sent to."""
 
 from collections.abc import Sequence
 from ipaddress import ip_address
@@ -7,7 +7,7 @@ from yarl import URL
 
 from framegate.core.errors import ConfigError, InvalidRequest
 from framegate.core.settings import Settings
-from framegate.core.webhooks import NoWebhooks, WebhookPolicy
+from framegate.core.webhooks import WebhookPolicy
 from framegate.media.network.addresses import DialPolicy
 from framegate.media.network.fetch import REFUSALS, REMEDY, shown_url
 
@@ -15,8 +15,11 @@ MAX_URL = 2000
 
 
 class SignedWebhooks:
-    """Sends events to the operator's ``url`` ("": there is none), and to those that requests name on
-    ``allowed_hosts`` (none: on any host). Addresses are checked once more when one is dialled."""
+    """Sends events to the operator's URL, and to URLs that requests name.
+
+    ``url`` is the operator's ("" for none), ``allowed_hosts`` are those that requests may name (all if it is
+    empty), and ``dial`` decides on addresses. A host name's address is checked when it is dialled.
+    """
 
     def __init__(self, url: str, *, allowed_hosts: Sequence[str], dial: DialPolicy) -> None:
         self._own = (_checked(url),) if url else ()
@@ -24,6 +27,11 @@ class SignedWebhooks:
         self._dial = dial
 
     def addresses(self, requested: str) -> tuple[str, ...]:
+        """Return the URLs that a job's events go to; ``requested`` is its request's own ("" for none).
+
+        Raises:
+            InvalidRequest: Events are not sent to ``requested``.
+        """
         if not requested:
             return self._own
         try:
@@ -41,23 +49,23 @@ class SignedWebhooks:
         try:
             ip_address(host)
         except ValueError:
-            return  # a name, which means something else each time it is asked for
+            return  # a name, which may lead elsewhere each time it is looked up
         if refusal := self._dial.refusal(host, host, url.port or 0):
             raise ValueError(f"{shown_url(str(url))} leads to {REFUSALS[refusal]}. {REMEDY}")
 
 
 def make_policy(settings: Settings) -> WebhookPolicy:
-    """Raises:
-    ConfigError: the table ``[webhooks]`` contradicts itself, or its URL is none.
+    """Return the policy that ``[webhooks]`` describes.
+
+    Raises:
+        ConfigError: The URL is not valid, or there is no secret to sign events with.
     """
     webhooks = settings.webhooks
     if not webhooks.secrets:
-        if webhooks.url:
-            raise ConfigError(
-                "webhooks.url: events are signed, so this needs webhooks.secret too: the environment "
-                'variable that holds it, as in secret = { env = "WEBHOOK_SECRET" }.'
-            )
-        return NoWebhooks()
+        raise ConfigError(
+            "webhooks.url: events are signed, so this needs webhooks.secret too: the environment "
+            'variable that holds it, as in secret = { env = "WEBHOOK_SECRET" }.'
+        )
     dial = DialPolicy(settings.fetch.allow)
     try:
         return SignedWebhooks(webhooks.url, allowed_hosts=webhooks.allowed_hosts, dial=dial)
@@ -66,14 +74,14 @@ def make_policy(settings: Settings) -> WebhookPolicy:
 
 
 def _checked(text: str) -> str:
-    """The URL, as it will be dialled.
+    """Return the URL as it will be dialled.
 
     Raises:
-        ValueError: with what is wrong with it.
+        ValueError: It is not such a URL; the message says why.
     """
     shown = shown_url(text)
     if len(text) > MAX_URL:
-        raise ValueError(f"the URL has {len(text):,} characters; at most {MAX_URL:,} are taken.")
+        raise ValueError(f"the URL has {len(text):,} characters; at most {MAX_URL:,} are accepted.")
     try:
         url = URL(text.strip())
         port = url.port

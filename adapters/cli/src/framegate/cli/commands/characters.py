@@ -1,3 +1,5 @@
+"""``framegate characters``."""
+
 import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -7,7 +9,7 @@ import click
 
 from framegate.cli.app_context import open_services
 from framegate.cli.options import config_options, context_from, json_option
-from framegate.cli.output import print_json, print_table, when
+from framegate.cli.output import format_time, print_json, print_table
 from framegate.core.character_service import CharacterService
 
 Answer = TypeVar("Answer")
@@ -47,7 +49,7 @@ def list_characters(as_json: bool, config_file: Path | None, data_dir: Path | No
                 f"@{character.username}",
                 character.display_name,
                 character.owner or "-",
-                when(character.created_at),
+                format_time(character.created_at),
                 "yes" if character.temporary else "",
             )
             for character in found
@@ -61,7 +63,7 @@ def list_characters(as_json: bool, config_file: Path | None, data_dir: Path | No
 @json_option
 @config_options
 def show(username: str, as_json: bool, config_file: Path | None, data_dir: Path | None) -> None:
-    """Show one character whole."""
+    """Show everything about one character."""
     found = _ask(config_file, data_dir, lambda service: service.get(username.removeprefix("@")))
     if as_json:
         print_json(found)
@@ -73,7 +75,7 @@ def show(username: str, as_json: bool, config_file: Path | None, data_dir: Path 
             ("username", f"@{found.username}"),
             ("name", found.display_name),
             ("owner", found.owner or "-"),
-            ("created", when(found.created_at)),
+            ("created", format_time(found.created_at)),
             ("temporary", "yes" if found.temporary else "no"),
             ("avatar", found.avatar),
             ("reference", f"{frame.key}, {frame.width}×{frame.height}"),
@@ -87,7 +89,7 @@ def show(username: str, as_json: bool, config_file: Path | None, data_dir: Path 
 @json_option
 @config_options
 def delete(username: str, as_json: bool, config_file: Path | None, data_dir: Path | None) -> None:
-    """Delete a character and its pictures. Jobs that use it have their own copies."""
+    """Delete a character and its pictures. Jobs that use it keep their own copies."""
     name = username.removeprefix("@")
     _ask(config_file, data_dir, lambda service: service.delete(name))
     if as_json:

@@ -33,7 +33,7 @@ def config() -> None:
 @json_option
 @config_options
 def check(as_json: bool, config_file: Path | None, data_dir: Path | None) -> None:
-    """Read the config as the server would, and name file, line and key of what is wrong."""
+    """Read the config as the server does, and name file, line and key of an error."""
     context = context_from(config_file, data_dir)
     dialects = context.plugins.dialects
     for import_string in context.plugins.config_checks():

@@ -22,6 +22,8 @@ from framegate.storage import embedded
 
 
 class Finding(Struct, frozen=True):
+    """One line of the report."""
+
     subject: str
     ok: bool
     detail: str
@@ -31,7 +33,7 @@ class Finding(Struct, frozen=True):
 @json_option
 @config_options
 def doctor(as_json: bool, config_file: Path | None, data_dir: Path | None) -> None:
-    """Say what is installed, what works, and what to do about the rest. Fails if something is wrong."""
+    """Report what is installed, what works, and how to fix the rest. Fails if something is wrong."""
     context = context_from(config_file, data_dir)
     findings = [
         Finding(
@@ -42,7 +44,7 @@ def doctor(as_json: bool, config_file: Path | None, data_dir: Path | None) -> No
         _check("storage", lambda: _storage(context)),
         _check("queue", lambda: _queue(context)),
         *(_plugin(status.name, status.version, status.error) for status in context.plugins.statuses),
-        *(Finding("plugins", False, problem) for problem in context.plugins.health_findings(reach=True)),
+        *(Finding("plugins", False, finding) for finding in context.plugins.health_findings(reach=True)),
         *(_check(f"model {spec.id}", partial(_backend, spec)) for spec in context.registry.specs.values()),
     ]
     if as_json:

@@ -20,8 +20,8 @@ from framegate.core.submission import Submission
 from framegate.core.types import GenerationRequest, MediaKind, Task
 from framegate.storage import embedded
 
-_PICTURES = (".png",)
-_VIDEOS = (".mp4",)
+_IMAGE_SUFFIXES = (".png",)
+_VIDEO_SUFFIXES = (".mp4",)
 
 
 @click.command()
@@ -69,10 +69,10 @@ def generate(
     config_file: Path | None,
     data_dir: Path | None,
 ) -> None:
-    """Make one picture or video and save it.
+    """Make one image or video and save it.
 
-    Uses the server that runs with the same data folder or queue. If there is none, starts what is needed
-    for this one job.
+    Uses the server that runs with the same data folder or queue. If there is none, starts what this one job
+    needs.
     """
     context = context_from(config_file, data_dir)
     request: GenerationRequest[MediaSource] = GenerationRequest(
@@ -116,9 +116,9 @@ def generate(
 
 def _task(output: Path, image: str | None, video: str | None) -> Task:
     suffix = output.suffix.lower()
-    if suffix in _PICTURES and not video:
+    if suffix in _IMAGE_SUFFIXES and not video:
         return Task.IMAGE_TO_IMAGE if image else Task.TEXT_TO_IMAGE
-    if suffix not in _VIDEOS:
+    if suffix not in _VIDEO_SUFFIXES:
         raise InvalidRequest(f"-o: {output.name} must end in .mp4{'' if video else ' or .png'}.")
     if video:
         return Task.VIDEO_TO_VIDEO
@@ -158,7 +158,7 @@ async def _generate(
             await service.cancel(job.id)
             raise
         if supervisor is not None and supervisor.failing.is_set():
-            raise GenerationFailed("The worker ends as soon as it starts; what it says of it is above.")
+            raise GenerationFailed("The worker ends as soon as it starts; its own message is above.")
         if job.state != JobState.SUCCEEDED:
             raise GenerationFailed(job.error.message if job.error else f"The job was {job.state}.")
         shutil.copyfile(await services.results.path(job.artifacts[0]), output)

@@ -1,4 +1,4 @@
-"""Commands that only look."""
+"""Commands that list what there is."""
 
 import asyncio
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ import click
 
 from framegate.cli.app_context import AppContext, open_services
 from framegate.cli.options import config_options, context_from, json_option
-from framegate.cli.output import print_json, print_table, when
+from framegate.cli.output import format_time, print_json, print_table
 from framegate.core.ports import WorkerInfo
 
 
@@ -16,7 +16,7 @@ from framegate.core.ports import WorkerInfo
 @json_option
 @config_options
 def models(as_json: bool, config_file: Path | None, data_dir: Path | None) -> None:
-    """List the model names that requests may use, and which model really stands behind each."""
+    """List the model names that requests may use, and the model that serves each."""
     names = context_from(config_file, data_dir).registry.names
     rows = [
         {
@@ -56,7 +56,7 @@ def models(as_json: bool, config_file: Path | None, data_dir: Path | None) -> No
 @json_option
 @config_options
 def plugins(as_json: bool, config_file: Path | None, data_dir: Path | None) -> None:
-    """List the installed plugins, broken ones with their reason."""
+    """List the installed plugins, with the reason for each broken one."""
     statuses = context_from(config_file, data_dir).plugins.statuses
     if as_json:
         print_json(statuses)
@@ -112,7 +112,7 @@ def dialects(as_json: bool, config_file: Path | None, data_dir: Path | None) -> 
 @json_option
 @config_options
 def workers(as_json: bool, config_file: Path | None, data_dir: Path | None) -> None:
-    """List the living workers."""
+    """List the workers that are alive."""
     context = context_from(config_file, data_dir)
     context.require_queue()
     found = asyncio.run(_workers(context))
@@ -126,7 +126,7 @@ def workers(as_json: bool, config_file: Path | None, data_dir: Path | None) -> N
                 info.host,
                 info.pid,
                 info.device,
-                when(info.started_at),
+                format_time(info.started_at),
                 info.job or "idle",
                 ", ".join(info.models),
             )

@@ -10,7 +10,7 @@ import msgspec
 
 from framegate.cli.app_context import AppContext, open_services
 from framegate.cli.options import config_options, context_from, json_option
-from framegate.cli.output import print_json, print_table, when
+from framegate.cli.output import format_time, print_json, print_table
 from framegate.cli.progress import JobBar
 from framegate.core.jobs import Job, JobState
 
@@ -54,7 +54,7 @@ def list_jobs(
                 f"{job.progress:.0%}",
                 job.model,
                 job.dialect,
-                when(job.created_at),
+                format_time(job.created_at),
                 _short(job.request.prompt),
             )
             for job in found
@@ -68,7 +68,7 @@ def list_jobs(
 @json_option
 @config_options
 def show(job_id: str, as_json: bool, config_file: Path | None, data_dir: Path | None) -> None:
-    """Show one job whole."""
+    """Show everything about one job."""
     context = _running_context(config_file, data_dir)
 
     async def read() -> Job:
@@ -125,7 +125,7 @@ def cancel(job_id: str, as_json: bool, config_file: Path | None, data_dir: Path 
 
 
 def as_dict(job: Job) -> dict[str, Any]:
-    """The job for programs: every field, also those at their defaults, and what is derived from them."""
+    """Return the job for programs: every field, defaults included, and the seed that was used."""
     fields: dict[str, Any] = {name: getattr(job, name) for name in job.__struct_fields__}
     return {**fields, "seed": job.seed}
 
@@ -152,9 +152,9 @@ def _print_job(job: Job, as_json: bool) -> None:
         ("seed", job.seed),
         ("share id", job.share_id or "-"),
         ("attempt", job.attempt),
-        ("created", when(job.created_at)),
-        ("started", when(job.started_at)),
-        ("finished", when(job.finished_at)),
+        ("created", format_time(job.created_at)),
+        ("started", format_time(job.started_at)),
+        ("finished", format_time(job.finished_at)),
     ]
     rows += [("changed", f"{c.field}: {c.asked:g} → {c.used:g} ({c.why})") for c in job.changes]
     rows += [("result", f"{a.content_type}, {a.width}×{a.height}, {a.size:,} bytes") for a in job.artifacts]

@@ -1,6 +1,6 @@
 """What the config says about styles, keys and plans reaches the service."""
 
-import asyncio
+from pathlib import Path
 
 import pytest
 
@@ -9,15 +9,11 @@ from framegate.cli.config_file import load_settings
 from framegate.core.errors import ConfigError
 
 
-def test_an_operators_own_style(tmp_path_factory: pytest.TempPathFactory) -> None:
-    values = {"server.data_dir": str(tmp_path_factory.mktemp("data")), "styles.anime": "in ink"}
+async def test_an_operators_own_style(tmp_path: Path) -> None:
+    values = {"server.data_dir": str(tmp_path / "data"), "styles.anime": "in ink"}
     context = create_context(load_settings(environ={}, overrides=values))
-
-    async def style() -> str:
-        async with open_services(context) as services:
-            return services.jobs.styles["anime"].prompt
-
-    assert asyncio.run(style()) == "in ink"
+    async with open_services(context) as services:
+        assert services.jobs.styles["anime"].prompt == "in ink"
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,65 @@
+"""A Valkey that somebody else runs, as where several hosts share one."""
+
+import signal
+import subprocess
+from pathlib import Path
+
+import redis
+
+from framegate.storage.embedded import find_server
+from tests.support.listing import files_below
+from tests.support.ports import free_port
+from tests.support.running import eventually
+
+
+class ExternalValkey:
+    """Listens on loopback and keeps its data in ``folder``, which it makes."""
+
+    def __init__(self, folder: Path) -> None:
+        self.port = free_port()
+        self.folder = folder
+        folder.mkdir()
+        self.url = f"redis://127.0.0.1:{self.port}/0"
+        self.start()
+
+    def start(self) -> None:
+        """Start it, and wait until it answers."""
+        options = ["--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder)]
+        durable = ["--save", "", "--appendonly", "yes", "--appendfsync", "always"]
+        self._process = subprocess.Popen([find_server(), *options, *durable], stdout=subprocess.DEVNULL)
+        client = redis.Redis.from_url(self.url)
+        eventually(lambda: _answers(client), what="Valkey")
+        client.close()
+
+    def kill(self) -> None:
+        """Kill it with -9; also when it stands still, or has ended already."""
+        self._process.kill()
+        self._process.wait()
+
+    def suspend(self) -> None:
+        """Let it stand still: connections stay open and nothing answers."""
+        self._process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let it go on."""
+        self._process.send_signal(signal.SIGCONT)
+
+    def snapshot(self) -> dict[Path, bytes]:
+        """Return its files as they are now."""
+        return {path: path.read_bytes() for path in files_below(self.folder)}
+
+    def restart_from(self, files: dict[Path, bytes]) -> None:
+        """Start again as after a power cut: what was written since `snapshot` is lost."""
+        self.kill()
+        for path in files_below(self.folder):
+            path.unlink()
+        for path, data in files.items():
+            path.write_bytes(data)
+        self.start()
+
+
+def _answers(client: redis.Redis) -> bool:
+    try:
+        return bool(client.ping())
+    except redis.RedisError:  # it isn't there yet, or still loads
+        return False

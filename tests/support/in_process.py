@@ -1,0 +1,46 @@
+"""The command line within the test's own process: for tests of what it says, not of how it starts."""
+
+import io
+import os
+import sys
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import chdir, contextmanager, redirect_stderr, redirect_stdout
+from pathlib import Path
+from unittest.mock import patch
+
+from msgspec import Struct
+
+from framegate.cli.main import main
+
+
+class Done(Struct, frozen=True):
+    """A command that has ended."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def run_command(
+    arguments: Sequence[str | os.PathLike[str]], *, environ: Mapping[str, str], cwd: Path
+) -> Done:
+    """Run a command to its end, as `subprocess.run` with ``environ`` and ``cwd`` would.
+
+    Not for a thread beside others that print, nor where an event loop runs.
+    """
+    out, err = io.StringIO(), io.StringIO()
+    with _surroundings(environ, cwd), redirect_stdout(out), redirect_stderr(err):
+        try:
+            main([os.fspath(argument) for argument in arguments])
+            code = 0
+        except SystemExit as ended:
+            code = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
+    return Done(code, out.getvalue(), err.getvalue())
+
+
+@contextmanager
+def _surroundings(environ: Mapping[str, str], cwd: Path) -> Generator[None]:
+    folders = environ.get("PYTHONPATH", "").split(os.pathsep)
+    path = [*filter(None, folders), *sys.path]
+    with chdir(cwd), patch.dict(os.environ, environ, clear=True), patch.object(sys, "path", path):
+        yield

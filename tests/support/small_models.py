@@ -1,0 +1,38 @@
+"""Configs of servers whose jobs take no time."""
+
+FETCHING = """
+[fetch]
+allow = ["127.0.0.1"]
+"""
+
+SMALL_MODELS = (
+    FETCHING
+    + """
+[aliases.small]
+model = "sora2-landscape-10s"
+defaults = { width = 128, height = 96, duration = 1.0 }
+
+[aliases.small-25s]
+model = "sora2-landscape-25s"
+defaults = { width = 128, height = 96 }
+
+[aliases.small-chat]
+model = "ltx2_landscape"
+defaults = { width = 128, height = 96, num_frames = 17 }
+
+[aliases.sora-2]
+model = "sora-2"
+defaults = { width = 128, height = 96, duration = 1.0 }
+
+[aliases.endless]
+model = "sora2-landscape-25s"
+defaults = { num_inference_steps = 1000 }
+"""
+)
+"""Small ones for sora2api ("small", "small-25s"), openai-chat ("small-chat") and openai-videos ("sora-2").
+
+"endless" goes on until it is cancelled.
+"""
+
+KEYS = {"alice": "alice-s3cret", "bob": "bob-s3cret"}
+"""Names of API keys, each with the key."""
