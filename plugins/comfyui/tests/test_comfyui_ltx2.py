@@ -9,9 +9,9 @@ import av
 import pytest
 import requests
 
-from framegate.plugins.comfyui.capabilities import spec_of
-from framegate.plugins.comfyui.workflow import parse_workflow
-from framegate.plugins.comfyui.workflow_errors import WorkflowFault
+from framegate.plugins.comfyui.workflows.capabilities import spec_of
+from framegate.plugins.comfyui.workflows.errors import WorkflowFault
+from framegate.plugins.comfyui.workflows.workflow import parse_workflow
 from tests.support.comfyui.comfyui_client import ComfyUIClient
 from tests.support.comfyui.fake_comfyui.process import LTX2_FILES, FakeComfyUI
 from tests.support.comfyui.graphs import noisy_video
@@ -152,7 +152,9 @@ def test_a_server_that_lacks_the_models_is_passed_over(
 
 def test_sizes_that_a_file_gets_wrong() -> None:
     """LTX-2's rules are checked before anything runs."""
-    shipped = Path(__file__).parents[1] / "src/framegate/plugins/comfyui/workflows/ltx2_landscape.json"
+    shipped = (
+        Path(__file__).parents[1] / "src/framegate/plugins/comfyui/workflows/shipped/ltx2_landscape.json"
+    )
     graph = json.loads(shipped.read_text())
     for node in graph.values():
         if node["class_type"] == "ImageScale":

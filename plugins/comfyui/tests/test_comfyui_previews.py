@@ -22,10 +22,10 @@ from structlog.testing import capture_logs
 from framegate.core.errors import JobCancelled
 from framegate.core.testing.backends import RecordingContext
 from framegate.core.types import Shot, Task
-from framegate.plugins.comfyui import previews
-from framegate.plugins.comfyui.graph import read_graph
-from framegate.plugins.comfyui.previews import Previews
-from framegate.plugins.comfyui.progress import GraphProgress
+from framegate.plugins.comfyui.execution import previews
+from framegate.plugins.comfyui.execution.previews import Previews
+from framegate.plugins.comfyui.execution.progress import GraphProgress
+from framegate.plugins.comfyui.workflows.graph import read_graph
 from tests.support.comfyui.comfyui_client import ComfyUIClient
 from tests.support.comfyui.fake_comfyui.process import FakeComfyUI
 from tests.support.comfyui.serving import config

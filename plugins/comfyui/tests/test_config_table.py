@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 from framegate.core.errors import ConfigError
 from framegate.plugins.comfyui import framegate_health, framegate_models
 from framegate.plugins.comfyui.config import ComfyConfig, ServerConfig, read_config
-from framegate.plugins.comfyui.library import SHIPPED, Library
+from framegate.plugins.comfyui.workflows.library import SHIPPED, Library
 from tests.support.comfyui.graphs import noisy_video
 
 SERVER = {"url": "http://127.0.0.1:8188"}

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from framegate.plugins.comfyui.title_markers import Marker, parse_title
+from framegate.plugins.comfyui.workflows.title_markers import Marker, parse_title
 
 
 @pytest.mark.parametrize(

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from framegate.plugins.comfyui.schema import NodeSchema, read_schema
-from framegate.plugins.comfyui.vocabulary import Key
-from framegate.plugins.comfyui.workflow import Workflow, as_prompt, parse_workflow
-from framegate.plugins.comfyui.workflow_errors import WorkflowFault
+from framegate.plugins.comfyui.workflows.errors import WorkflowFault
+from framegate.plugins.comfyui.workflows.node_schema import NodeSchema, read_schema
+from framegate.plugins.comfyui.workflows.vocabulary import Key
+from framegate.plugins.comfyui.workflows.workflow import Workflow, as_prompt, parse_workflow
 from tests.support.comfyui.graphs import Graph, node, noisy_video, without
 
 

@@ -7,17 +7,17 @@ from typing import Any
 import pytest
 
 from framegate.core.errors import GenerationFailed, OutOfMemory
-from framegate.plugins.comfyui.api_errors import (
+from framegate.plugins.comfyui.execution.media_files import files_of
+from framegate.plugins.comfyui.execution.progress import GraphProgress
+from framegate.plugins.comfyui.servers.api_errors import (
     MissingFiles,
     MissingNodes,
     blocks_output,
     execution_error,
     refusal,
 )
-from framegate.plugins.comfyui.progress import GraphProgress
-from framegate.plugins.comfyui.results import files_of
-from framegate.plugins.comfyui.schema import read_schema
-from framegate.plugins.comfyui.workflow import Workflow, parse_workflow
+from framegate.plugins.comfyui.workflows.node_schema import read_schema
+from framegate.plugins.comfyui.workflows.workflow import Workflow, parse_workflow
 from tests.support.comfyui.graphs import node, noisy_video
 
 RECORDED = Path(__file__).parent / "recorded"

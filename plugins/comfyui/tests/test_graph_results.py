@@ -21,13 +21,13 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from framegate.core.errors import GenerationFailed, StorageFull
-from framegate.plugins.comfyui.client import ComfyClient, StoredFile
 from framegate.plugins.comfyui.config import ServerConfig
-from framegate.plugins.comfyui.graph import read_graph
-from framegate.plugins.comfyui.images import without_texts
-from framegate.plugins.comfyui.pruning import pruned
-from framegate.plugins.comfyui.results import as_video, with_sound, without_metadata
-from framegate.plugins.comfyui.schema import read_schema
+from framegate.plugins.comfyui.execution.image_metadata import without_texts
+from framegate.plugins.comfyui.execution.media_files import as_video, with_sound, without_metadata
+from framegate.plugins.comfyui.execution.pruning import pruned
+from framegate.plugins.comfyui.servers.client import ComfyClient, StoredFile
+from framegate.plugins.comfyui.workflows.graph import read_graph
+from framegate.plugins.comfyui.workflows.node_schema import read_schema
 from tests.support.comfyui.graphs import node
 
 SECRET = "nobody/should/read/this.safetensors"

@@ -9,10 +9,10 @@ import pytest
 
 from framegate.core.models import ModelSpec, Range, fit
 from framegate.core.types import GenerationRequest, MediaKind, MediaRef, Task
-from framegate.plugins.comfyui.capabilities import spec_of
-from framegate.plugins.comfyui.library import SHIPPED
-from framegate.plugins.comfyui.workflow import parse_workflow
-from framegate.plugins.comfyui.workflow_errors import WorkflowFault
+from framegate.plugins.comfyui.workflows.capabilities import spec_of
+from framegate.plugins.comfyui.workflows.errors import WorkflowFault
+from framegate.plugins.comfyui.workflows.library import SHIPPED
+from framegate.plugins.comfyui.workflows.workflow import parse_workflow
 from tests.support.comfyui.graphs import node, noisy_video
 
 

@@ -10,12 +10,12 @@ import structlog
 from framegate.core.backend import Backend, FinishedFile, GenerationContext
 from framegate.core.errors import ConfigError, GenerationFailed
 from framegate.core.types import Shot
-from framegate.plugins.comfyui.api_errors import MissingFiles, MissingNodes
 from framegate.plugins.comfyui.catalogue import library_of
 from framegate.plugins.comfyui.config import ComfyConfig, read_config
-from framegate.plugins.comfyui.pool import ServerPool, open_clients
-from framegate.plugins.comfyui.run import GraphRun, ServerLost
-from framegate.plugins.comfyui.workflow import Workflow
+from framegate.plugins.comfyui.execution.run import GraphRun, ServerLost
+from framegate.plugins.comfyui.servers.api_errors import MissingFiles, MissingNodes
+from framegate.plugins.comfyui.servers.pool import ServerPool, open_clients
+from framegate.plugins.comfyui.workflows.workflow import Workflow
 
 _CANCEL_SECONDS = 0.25
 log = structlog.get_logger(__name__)

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from framegate.core.models import ModelSpec
 from framegate.plugins.comfyui.config import WHERE, ComfyConfig, read_config
-from framegate.plugins.comfyui.library import SHIPPED, Library
+from framegate.plugins.comfyui.workflows.library import SHIPPED, Library
 
 
 def offered_models(table: Mapping[str, Any]) -> list[ModelSpec]:
@@ -33,7 +33,7 @@ def found_problems(table: Mapping[str, Any], *, reach: bool) -> list[str]:
         return []
     problems = found_faults(config)
     if reach:
-        from framegate.plugins.comfyui.compatibility import check_servers
+        from framegate.plugins.comfyui.workflows.compatibility import check_servers
 
         # Not every ComfyUI has the models of the workflows that are shipped, and need not.
         own = _library(config.folder) if config.folder else _library()

@@ -10,9 +10,9 @@ import msgspec
 from framegate.core.command import PluginConfig
 from framegate.core.errors import ConfigError
 from framegate.plugins.comfyui.catalogue import found_faults, library_of
-from framegate.plugins.comfyui.compatibility import check_servers
 from framegate.plugins.comfyui.config import read_config
-from framegate.plugins.comfyui.library import Entry, Library
+from framegate.plugins.comfyui.workflows.compatibility import check_servers
+from framegate.plugins.comfyui.workflows.library import Entry, Library
 
 _json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 

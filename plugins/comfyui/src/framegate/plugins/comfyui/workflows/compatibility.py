@@ -6,16 +6,16 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from framegate.core.errors import ConfigError
-from framegate.plugins.comfyui.bindings import find_parameters
-from framegate.plugins.comfyui.client import AccessRefused, ComfyClient, ServerDown, UnexpectedAnswer
 from framegate.plugins.comfyui.config import ComfyConfig
-from framegate.plugins.comfyui.graph import Node, is_link
-from framegate.plugins.comfyui.library import Library
-from framegate.plugins.comfyui.model_files import is_model_file, lacking
-from framegate.plugins.comfyui.pool import open_clients
-from framegate.plugins.comfyui.schema import InputSchema, NodeSchema
-from framegate.plugins.comfyui.workflow import Workflow
-from framegate.plugins.comfyui.workflow_errors import WorkflowFault
+from framegate.plugins.comfyui.servers.client import AccessRefused, ComfyClient, ServerDown, UnexpectedAnswer
+from framegate.plugins.comfyui.servers.pool import open_clients
+from framegate.plugins.comfyui.workflows.bindings import find_parameters
+from framegate.plugins.comfyui.workflows.errors import WorkflowFault
+from framegate.plugins.comfyui.workflows.graph import Node, is_link
+from framegate.plugins.comfyui.workflows.library import Library
+from framegate.plugins.comfyui.workflows.model_files import is_model_file, lacking
+from framegate.plugins.comfyui.workflows.node_schema import InputSchema, NodeSchema
+from framegate.plugins.comfyui.workflows.workflow import Workflow
 
 KEEP_SCHEMA_SECONDS = 60.0
 _AT_ONCE = 8

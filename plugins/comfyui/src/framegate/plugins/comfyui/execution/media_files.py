@@ -14,11 +14,11 @@ from PIL import Image
 
 from framegate.core.disk_full import translate_disk_full
 from framegate.core.errors import GenerationFailed
-from framegate.plugins.comfyui.animations import video_of
-from framegate.plugins.comfyui.client import StoredFile
-from framegate.plugins.comfyui.images import without_texts
+from framegate.plugins.comfyui.execution.animations import video_of
+from framegate.plugins.comfyui.execution.image_metadata import without_texts
 from framegate.plugins.comfyui.json_access import items, table
-from framegate.plugins.comfyui.workflow import Kind
+from framegate.plugins.comfyui.servers.client import StoredFile
+from framegate.plugins.comfyui.workflows.workflow import Kind
 
 _GROUPS = ("images", "gifs", "videos", "video", "audio")
 _VIDEOS = frozenset({".mp4", ".webm", ".mov", ".mkv", ".m4v", ".avi", ".gif"})

@@ -3,8 +3,8 @@
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from framegate.plugins.comfyui.graph import Graph, Node, is_link
 from framegate.plugins.comfyui.json_access import is_number, items, table
+from framegate.plugins.comfyui.workflows.graph import Graph, Node, is_link
 
 _DEFAULT_STEPS = 20
 

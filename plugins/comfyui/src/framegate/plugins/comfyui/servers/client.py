@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from framegate.plugins.comfyui.config import ServerConfig
 from framegate.plugins.comfyui.json_access import items, table
-from framegate.plugins.comfyui.schema import NodeSchema, read_schema
+from framegate.plugins.comfyui.workflows.node_schema import NodeSchema, read_schema
 
 DOWNLOAD_TRIES = 4
 _CHUNK = 1 << 18

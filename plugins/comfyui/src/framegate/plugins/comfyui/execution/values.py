@@ -9,11 +9,11 @@ from typing import Any
 from framegate.core.backend import GenerationContext
 from framegate.core.errors import GenerationFailed
 from framegate.core.types import MediaKind, Shot
-from framegate.plugins.comfyui.bindings import Parameter
-from framegate.plugins.comfyui.graph import Graph
-from framegate.plugins.comfyui.schema import InputSchema, NodeSchema
-from framegate.plugins.comfyui.vocabulary import MEDIA, Key
-from framegate.plugins.comfyui.workflow import Workflow
+from framegate.plugins.comfyui.workflows.bindings import Parameter
+from framegate.plugins.comfyui.workflows.graph import Graph
+from framegate.plugins.comfyui.workflows.node_schema import InputSchema, NodeSchema
+from framegate.plugins.comfyui.workflows.vocabulary import MEDIA, Key
+from framegate.plugins.comfyui.workflows.workflow import Workflow
 
 
 def shot_values(shot: Shot) -> dict[Key, Any]:

@@ -9,11 +9,11 @@ import structlog
 from msgspec import Struct
 
 from framegate.core.models import ModelSpec
-from framegate.plugins.comfyui.capabilities import spec_of
-from framegate.plugins.comfyui.workflow import Workflow, parse_workflow
-from framegate.plugins.comfyui.workflow_errors import WorkflowFault
+from framegate.plugins.comfyui.workflows.capabilities import spec_of
+from framegate.plugins.comfyui.workflows.errors import WorkflowFault
+from framegate.plugins.comfyui.workflows.workflow import Workflow, parse_workflow
 
-SHIPPED = Path(__file__).with_name("workflows")
+SHIPPED = Path(__file__).with_name("shipped")
 log = structlog.get_logger(__name__)
 
 _Stamp: TypeAlias = tuple[int, int, int]

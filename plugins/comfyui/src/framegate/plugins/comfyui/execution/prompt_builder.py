@@ -8,15 +8,15 @@ from typing import Any
 from framegate.core.backend import GenerationContext
 from framegate.core.errors import GenerationFailed
 from framegate.core.types import Shot
-from framegate.plugins.comfyui.bindings import find_parameters
-from framegate.plugins.comfyui.client import ComfyClient, UnexpectedAnswer
-from framegate.plugins.comfyui.graph import Graph
-from framegate.plugins.comfyui.pruning import pruned
-from framegate.plugins.comfyui.schema import NodeSchema
-from framegate.plugins.comfyui.values import bind_values, content_name, media_files, shot_values
-from framegate.plugins.comfyui.vocabulary import Key
-from framegate.plugins.comfyui.workflow import Workflow, as_prompt
-from framegate.plugins.comfyui.workflow_errors import WorkflowFault
+from framegate.plugins.comfyui.execution.pruning import pruned
+from framegate.plugins.comfyui.execution.values import bind_values, content_name, media_files, shot_values
+from framegate.plugins.comfyui.servers.client import ComfyClient, UnexpectedAnswer
+from framegate.plugins.comfyui.workflows.bindings import find_parameters
+from framegate.plugins.comfyui.workflows.errors import WorkflowFault
+from framegate.plugins.comfyui.workflows.graph import Graph
+from framegate.plugins.comfyui.workflows.node_schema import NodeSchema
+from framegate.plugins.comfyui.workflows.vocabulary import Key
+from framegate.plugins.comfyui.workflows.workflow import Workflow, as_prompt
 
 SUBFOLDER = "framegate"
 """Where our files are, among ComfyUI's inputs and outputs."""

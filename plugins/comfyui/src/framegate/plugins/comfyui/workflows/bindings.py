@@ -5,11 +5,11 @@ from typing import Any
 
 from msgspec import Struct
 
-from framegate.plugins.comfyui.graph import Graph, Node, is_link
-from framegate.plugins.comfyui.schema import NodeSchema
-from framegate.plugins.comfyui.title_markers import Marker, parse_title
-from framegate.plugins.comfyui.vocabulary import MEDIA, Key, closest_key, inputs_for, key_of
-from framegate.plugins.comfyui.workflow_errors import WorkflowFault
+from framegate.plugins.comfyui.workflows.errors import WorkflowFault
+from framegate.plugins.comfyui.workflows.graph import Graph, Node, is_link
+from framegate.plugins.comfyui.workflows.node_schema import NodeSchema
+from framegate.plugins.comfyui.workflows.title_markers import Marker, parse_title
+from framegate.plugins.comfyui.workflows.vocabulary import MEDIA, Key, closest_key, inputs_for, key_of
 
 
 class Parameter(Struct, frozen=True):

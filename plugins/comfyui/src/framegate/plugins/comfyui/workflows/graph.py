@@ -7,7 +7,7 @@ from typing import Any, TypeAlias, TypeGuard
 from msgspec import Struct
 
 from framegate.plugins.comfyui.json_access import is_array, is_object, items, table
-from framegate.plugins.comfyui.workflow_errors import WorkflowFault
+from framegate.plugins.comfyui.workflows.errors import WorkflowFault
 
 Link: TypeAlias = "list[Any]"
 """``[node id, index of its output]``, as the value of an input."""

@@ -5,12 +5,12 @@ from typing import Any, Literal, TypeAlias
 
 from msgspec import Struct
 
-from framegate.plugins.comfyui.bindings import Parameter, find_parameters, markers_of
-from framegate.plugins.comfyui.graph import Graph, Node, read_graph
-from framegate.plugins.comfyui.schema import NodeSchema
-from framegate.plugins.comfyui.title_markers import Marker
-from framegate.plugins.comfyui.vocabulary import Key, closest
-from framegate.plugins.comfyui.workflow_errors import WorkflowFault
+from framegate.plugins.comfyui.workflows.bindings import Parameter, find_parameters, markers_of
+from framegate.plugins.comfyui.workflows.errors import WorkflowFault
+from framegate.plugins.comfyui.workflows.graph import Graph, Node, read_graph
+from framegate.plugins.comfyui.workflows.node_schema import NodeSchema
+from framegate.plugins.comfyui.workflows.title_markers import Marker
+from framegate.plugins.comfyui.workflows.vocabulary import Key, closest
 
 Kind: TypeAlias = Literal["video", "image", "audio"]
 

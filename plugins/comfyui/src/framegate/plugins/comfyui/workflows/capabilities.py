@@ -7,11 +7,11 @@ from msgspec import Struct
 
 from framegate.core.models import Defaults, FrameRule, ModelSpec, Range, SizeRule
 from framegate.core.types import Task
-from framegate.plugins.comfyui.graph import Graph, Node, is_link, upstream
 from framegate.plugins.comfyui.json_access import is_number
-from framegate.plugins.comfyui.vocabulary import Key
-from framegate.plugins.comfyui.workflow import Workflow
-from framegate.plugins.comfyui.workflow_errors import WorkflowFault
+from framegate.plugins.comfyui.workflows.errors import WorkflowFault
+from framegate.plugins.comfyui.workflows.graph import Graph, Node, is_link, upstream
+from framegate.plugins.comfyui.workflows.vocabulary import Key
+from framegate.plugins.comfyui.workflows.workflow import Workflow
 
 BACKEND = "framegate.plugins.comfyui.backend:ComfyBackend"
 QUEUE_GROUP = "comfyui"

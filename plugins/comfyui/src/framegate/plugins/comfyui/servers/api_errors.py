@@ -8,8 +8,8 @@ from msgspec import Struct
 
 from framegate.core.errors import GenerationError, GenerationFailed, OutOfMemory
 from framegate.plugins.comfyui.json_access import items, table
-from framegate.plugins.comfyui.model_files import is_model_file, lacking
-from framegate.plugins.comfyui.workflow import Workflow
+from framegate.plugins.comfyui.workflows.model_files import is_model_file, lacking
+from framegate.plugins.comfyui.workflows.workflow import Workflow
 
 _ABSOLUTE_PATH = re.compile(r"(?<![\w.:/])(?:[A-Za-z]:)?[\\/](?:[^\\/\s'\"]+[\\/])+(?P<name>[^\\/\s'\",)]*)")
 _MEMORY = re.compile(r"OutOfMemory|out of memory|Allocation on device|not enough memory", re.IGNORECASE)

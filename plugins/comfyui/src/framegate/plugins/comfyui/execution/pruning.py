@@ -4,8 +4,8 @@ from collections.abc import Collection, Mapping
 
 from msgspec.structs import replace
 
-from framegate.plugins.comfyui.graph import Graph
-from framegate.plugins.comfyui.schema import NodeSchema
+from framegate.plugins.comfyui.workflows.graph import Graph
+from framegate.plugins.comfyui.workflows.node_schema import NodeSchema
 
 
 def pruned(graph: Graph, dropped: Collection[str], schema: Mapping[str, NodeSchema]) -> Graph:

@@ -9,8 +9,14 @@ import aiohttp
 import structlog
 
 from framegate.core.errors import GenerationFailed
-from framegate.plugins.comfyui.client import AccessRefused, ComfyClient, Load, ServerDown, UnexpectedAnswer
 from framegate.plugins.comfyui.config import ComfyConfig
+from framegate.plugins.comfyui.servers.client import (
+    AccessRefused,
+    ComfyClient,
+    Load,
+    ServerDown,
+    UnexpectedAnswer,
+)
 
 _LOOK_SECONDS = 1.0
 log = structlog.get_logger(__name__)

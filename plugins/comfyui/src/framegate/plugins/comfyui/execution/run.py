@@ -14,21 +14,27 @@ import structlog
 from framegate.core.backend import FinishedFile, GenerationContext
 from framegate.core.errors import GenerationFailed
 from framegate.core.types import MediaKind, Shot
-from framegate.plugins.comfyui.api_errors import blocks_output, execution_error, refusal
-from framegate.plugins.comfyui.client import (
+from framegate.plugins.comfyui.config import ComfyConfig
+from framegate.plugins.comfyui.execution.media_files import (
+    as_video,
+    files_of,
+    suffix_of,
+    with_sound,
+    without_metadata,
+)
+from framegate.plugins.comfyui.execution.previews import CLIENT_FEATURES, Previews
+from framegate.plugins.comfyui.execution.progress import GraphProgress
+from framegate.plugins.comfyui.execution.prompt_builder import SUBFOLDER, build_prompt
+from framegate.plugins.comfyui.json_access import items, table
+from framegate.plugins.comfyui.servers.api_errors import blocks_output, execution_error, refusal
+from framegate.plugins.comfyui.servers.client import (
     AccessRefused,
     ComfyClient,
     ServerDown,
     StoredFile,
     UnexpectedAnswer,
 )
-from framegate.plugins.comfyui.config import ComfyConfig
-from framegate.plugins.comfyui.json_access import items, table
-from framegate.plugins.comfyui.previews import CLIENT_FEATURES, Previews
-from framegate.plugins.comfyui.progress import GraphProgress
-from framegate.plugins.comfyui.prompt_builder import SUBFOLDER, build_prompt
-from framegate.plugins.comfyui.results import as_video, files_of, suffix_of, with_sound, without_metadata
-from framegate.plugins.comfyui.workflow import Workflow
+from framegate.plugins.comfyui.workflows.workflow import Workflow
 
 _TOTAL = 1000
 _LOOK_SECONDS = 1.0

@@ -1,0 +1,1 @@
+"""Talk to ComfyUI servers over their HTTP and websocket API."""

@@ -1,0 +1,1 @@
+"""Read workflow files: what their nodes' titles bind, and what they can make."""
