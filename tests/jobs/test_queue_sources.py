@@ -112,9 +112,7 @@ def film(tmp_path: Path) -> BytesSource:
 async def test_a_character_from_a_video_to_a_video(server: RunningServer, film: BytesSource) -> None:
     files = server.data_dir / "files"
     async with beside(server) as services:
-        made = await services.characters.create(
-            film, start=0.0, end=3.0, owner="", display_name="Eileen C."
-        )
+        made = await services.characters.create(film, start=0.0, end=3.0, owner="", display_name="Eileen C.")
         assert [path.name for path in entries_of((files / made.avatar).parent)] == [
             "avatar.png",
             "reference.png",
@@ -152,9 +150,7 @@ async def test_nothing_is_left_of_a_character_that_failed(server: RunningServer,
             with pytest.raises(InvalidMedia):
                 await services.characters.create(source, start=start, end=9.0, owner="")
         for delay in (0.0, 0.02, 0.1, 0.3):  # each lets it come to another point, or to its end
-            creating = asyncio.create_task(
-                services.characters.create(film, start=0.0, end=3.0, owner="")
-            )
+            creating = asyncio.create_task(services.characters.create(film, start=0.0, end=3.0, owner=""))
             await asyncio.sleep(delay)
             creating.cancel()
             with suppress(asyncio.CancelledError):
