@@ -41,7 +41,7 @@ def vocabulary_of(setting: Setting, *, server_path: bool) -> Vocabulary:
 
 
 # What holds where a request says nothing. The document's length and steps (5 s at 16 fps, 4 steps) are the
-# defaults of this dialect's preset; its size holds for input pictures of any ratio, the real server's adapts.
+# catalogue's defaults; its size holds for input pictures of any ratio, the real server's adapts.
 _DOCUMENT_SIZE = 832, 480
 _SERVER_FRAMES = 81
 _SERVER_FPS = 16.0

@@ -19,7 +19,7 @@ from framegate.server.dialects.sora2api.task_routes import task_routes
 from framegate.server.requests.bodies import HTTPRequest
 from framegate.server.responses.result_files import ResultFiles
 
-_PRESET = "sora2api"
+_CATALOGUE = "sora2api"
 
 
 class Options(Struct, frozen=True, forbid_unknown_fields=True):
@@ -39,7 +39,7 @@ def create(context: DialectContext) -> Dialect:
         raise ConfigError(f"dialects.{context.name}.models: there is no model {unknown[0]!r}.")
 
     def claims(served: ServedModel) -> bool:
-        return served.preset == _PRESET or served.name in options.models
+        return served.catalogue == _CATALOGUE or served.name in options.models
 
     files = ResultFiles(context)
     studio = Studio(
