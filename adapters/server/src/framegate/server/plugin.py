@@ -13,32 +13,32 @@ def framegate_dialects() -> Sequence[DialectSpec]:
         DialectSpec(
             name="lightx2v",
             summary="Task API of LightX2V: submit, ask for the state, fetch the file",
-            factory="framegate.server.dialects.lightx2v.routes:create",
+            factory="framegate.server.dialects.lightx2v.dialect:create",
         ),
         DialectSpec(
             name="wan22-predict",
             summary="One call of a Wan2.2 TI2V deployment that answers with the video, and its web page",
-            factory="framegate.server.dialects.wan22_predict.routes:create",
+            factory="framegate.server.dialects.wan22_predict.dialect:create",
         ),
         DialectSpec(
             name="openai-videos",
             summary="OpenAI's videos and images: create, poll, remix, edit, extend; their SDKs run unchanged",
-            factory="framegate.server.dialects.openai_videos.routes:create",
+            factory="framegate.server.dialects.openai_videos.dialect:create",
         ),
         DialectSpec(
             name="wan21-submit",
             summary="Image to video by request id, as a Wan2.1 I2V service offers it: submit, status, cancel",
-            factory="framegate.server.dialects.wan21_submit.routes:create",
+            factory="framegate.server.dialects.wan21_submit.dialect:create",
         ),
         DialectSpec(
             name="sora2api",
             summary="One endpoint per feature: images, videos, remixes, storyboards, characters; tasks, chat",
-            factory="framegate.server.dialects.sora2api.routes:create",
+            factory="framegate.server.dialects.sora2api.dialect:create",
         ),
         DialectSpec(
             name="openai-chat",
             summary="Image (or text) to video as an OpenAI chat completion",
-            factory="framegate.server.dialects.openai_chat.routes:create",
+            factory="framegate.server.dialects.openai_chat.dialect:create",
         ),
     ]
 

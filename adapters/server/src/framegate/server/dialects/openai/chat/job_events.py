@@ -5,10 +5,10 @@ from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from typing import Literal, TypeAlias
 
-from framegate.core.errors import GenerationFailed, JobCancelled
 from framegate.core.jobs import Job, JobState
 from framegate.core.service import JobService
 from framegate.server.dialects.openai.chat.answers import Events, Progress, Result
+from framegate.server.requests.jobs import require_result
 from framegate.server.responses.waiting import cancel_job
 
 OnDisconnect: TypeAlias = Literal["cancel", "keep"]
@@ -44,10 +44,7 @@ async def job_events(
     finally:
         if not done.state.finished and on_disconnect == "cancel":
             await asyncio.shield(cancel_job(service, job))
-    if done.state == JobState.CANCELLED:
-        raise JobCancelled
-    if not done.artifacts:
-        raise GenerationFailed(done.error.message if done.error else "The generation failed.")
+    require_result(done)
     if done.share_id:
         yield Progress(f"**Generation Completed**\n\nRemix id: {done.share_id}\n")
     yield Result(content(done))

@@ -1,4 +1,4 @@
-"""From a job to the stream of an images call: looks at the unfinished picture, then the pictures."""
+"""Turn a job into the stream of an images call: partial images, then the images."""
 
 import asyncio
 import base64
@@ -11,14 +11,14 @@ import msgspec
 import structlog
 from msgspec import Struct
 
-from framegate.core.errors import GenerationFailed, JobCancelled
-from framegate.core.jobs import Job, JobState
+from framegate.core.jobs import Job
 from framegate.core.service import JobService
 from framegate.media.images.reencode import reencoded
 from framegate.server.dialects.openai.errors import error_body, in_openai_terms
-from framegate.server.dialects.openai.images.files import PictureFiles, encoding_of
+from framegate.server.dialects.openai.images.files import ImageFiles, encoding_of
 from framegate.server.dialects.openai.images.schemas import CompletedEvent, PartialEvent, Quality
 from framegate.server.errors.error_info import ServerStopping, error_info_of
+from framegate.server.requests.jobs import require_result
 from framegate.server.responses.sse import with_pauses
 from framegate.server.responses.waiting import cancel_job
 
@@ -42,23 +42,13 @@ _WORDS: dict[Call, _Words] = {
 }
 
 
-def require_pictures(job: Job) -> None:
-    """Raises:
-    JobCancelled, GenerationFailed: there are none.
-    """
-    if job.state == JobState.CANCELLED:
-        raise JobCancelled
-    if not job.artifacts:
-        raise GenerationFailed(job.error.message if job.error else "The generation failed.")
-
-
 async def events(
-    service: JobService, files: PictureFiles, job: Job, *, call: Call, quality: Quality
+    service: JobService, files: ImageFiles, job: Job, *, call: Call, quality: Quality
 ) -> AsyncGenerator[Event, None]:
-    """The job is cancelled if nobody listens any more.
+    """Yield a job's partial images as they come, then its images; closing the generator cancels the job.
 
     Raises:
-        JobCancelled, GenerationFailed: there is no result.
+        JobCancelled, GenerationFailed: There are no images.
     """
     words, encoding, shot = _WORDS[call], encoding_of(job.labels), job.shots[0]
     size = f"{shot.width}x{shot.height}"
@@ -85,7 +75,7 @@ async def events(
     finally:
         if not done.state.finished:
             await asyncio.shield(cancel_job(service, job))
-    require_pictures(done)
+    require_result(done)
     for artifact in done.artifacts:
         yield CompletedEvent(
             type=words.completed,
@@ -101,7 +91,7 @@ async def events(
 async def frames(
     told: AsyncGenerator[Event, None], pause: float = PAUSE_SECONDS
 ) -> AsyncGenerator[bytes, None]:
-    """The events as they are sent. A failure is the last of them."""
+    """Yield the events as they are sent; a failure is the last of them."""
     async with aclosing(with_pauses(told, pause)) as paused:
         try:
             yield _COMMENT

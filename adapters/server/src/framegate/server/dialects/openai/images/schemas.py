@@ -14,7 +14,7 @@ Quality: TypeAlias = Literal["low", "medium", "high", "xhigh", "max", "auto", "s
 Steps: TypeAlias = Annotated[int, Meta(ge=1, le=1000, description="Denoising steps")]
 
 
-class PictureFields(Struct, forbid_unknown_fields=True, kw_only=True):
+class ImageFields(Struct, forbid_unknown_fields=True, kw_only=True):
     """What all three calls have."""
 
     model: str | None = None
@@ -34,7 +34,7 @@ class PictureFields(Struct, forbid_unknown_fields=True, kw_only=True):
     )
 
 
-class PromptFields(PictureFields, kw_only=True):
+class PromptFields(ImageFields, kw_only=True):
     """``quality``, ``moderation`` and the like are taken and change nothing."""
 
     prompt: Annotated[str, Meta(min_length=1, pattern=r"\S", description="What to show")]
@@ -54,7 +54,7 @@ class EditFields(PromptFields, kw_only=True):
     strength: Annotated[float, Meta(ge=0, le=1, description="How far to leave the picture")] | None = None
 
 
-class VariationFields(PictureFields, kw_only=True):
+class VariationFields(ImageFields, kw_only=True):
     strength: Annotated[float, Meta(ge=0, le=1, description="How far to leave the picture")] | None = None
 
 
@@ -72,16 +72,16 @@ class Usage(Struct, frozen=True):
     total_tokens: int = 0
 
 
-class Picture(Struct, omit_defaults=True):
+class Image(Struct, omit_defaults=True):
     b64_json: str | None = None
     url: str | None = None
 
 
-class Pictures(Struct, kw_only=True):
+class Images(Struct, kw_only=True):
     """``size`` is what was really made, ``seed`` the first picture's; each further one has the next."""
 
     created: int
-    data: list[Picture]
+    data: list[Image]
     background: Literal["opaque"] = "opaque"
     output_format: Format
     size: str

@@ -1,4 +1,4 @@
-"""Input pictures and videos as lightx2v's clients give them."""
+"""Input images and videos as lightx2v's clients give them."""
 
 import asyncio
 import os
@@ -10,17 +10,19 @@ from framegate.core.ports import Base64Source, BytesSource, MediaSource, UrlSour
 
 
 class InputFolder:
-    """The one folder of the server from which requests may name files."""
+    """The one folder of the server below which requests may name files."""
 
     def __init__(self, folder: Path, *, max_bytes: int) -> None:
         self._folder = folder
         self._max_bytes = max_bytes
 
     async def source(self, text: str, field: str) -> MediaSource:
-        """A URL, base64, a data URI, or a path below the folder: base64 has no dot, so what has one is that.
+        """Return the source that ``text`` names: a URL, a data URI, base64, or a path below the folder.
+
+        Base64 has no dot, so a text with one is a path.
 
         Raises:
-            InvalidMedia: no such file may be read, or the scheme is another one.
+            InvalidMedia: There is no such file, or the URL's scheme is not http or https.
         """
         lowered = text[:8].lower()
         if lowered.startswith(("http://", "https://")):
@@ -40,7 +42,7 @@ class InputFolder:
             path = (folder / text).resolve(strict=True)
             if not path.is_relative_to(folder):
                 raise missing
-            # Without blocking on a pipe; links were followed above, the last part must not be one any more.
+            # Don't block on a pipe. Links were followed above; the last part must no longer be one.
             descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
         except (OSError, ValueError, RuntimeError):
             raise missing from None

@@ -1,8 +1,6 @@
-"""Between lightx2v's wire and the core. Pure."""
+"""Turn lightx2v's bodies into generation requests. Pure."""
 
 import math
-import posixpath
-import re
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from typing import Any, Literal, TypeAlias
@@ -10,6 +8,7 @@ from typing import Any, Literal, TypeAlias
 from msgspec import UnsetType
 
 from framegate.core.types import GenerationRequest, MediaKind, Task
+from framegate.server.dialects.lightx2v.result_names import result_name
 from framegate.server.dialects.lightx2v.schemas import (
     CommonFields,
     FormFields,
@@ -20,31 +19,35 @@ from framegate.server.dialects.lightx2v.schemas import (
 )
 from framegate.server.errors.field_errors import FieldError, shortened
 
-RESULT_NAME = "result_name"
 VOCABULARY = "vocabulary"
 
-Setting: TypeAlias = Literal["auto", "document", "server"]
+VocabularySetting: TypeAlias = Literal["auto", "document", "server"]
 
 
 class Vocabulary(StrEnum):
+    """Whose words a task's state is told in: the document's, or the real server's."""
+
     DOCUMENT = "document"
     SERVER = "server"
 
 
-def vocabulary_of(setting: Setting, *, server_path: bool) -> Vocabulary:
-    """``server_path``: the request came by a path that only the real server has."""
+def vocabulary_of(setting: VocabularySetting, *, server_path: bool) -> Vocabulary:
+    """Return the vocabulary of a task.
+
+    ``server_path`` tells whether the request came by a path that only the real server has.
+    """
     if setting == "auto":
         return Vocabulary.SERVER if server_path else Vocabulary.DOCUMENT
     return Vocabulary(setting)
 
 
-# What holds where a request says nothing. The document's length and steps (5 s at 16 fps, 4 steps) are the
-# defaults of this dialect's preset; its size holds for input pictures of any ratio, the real server's adapts.
+# What applies where a request says nothing. The document's length and steps (5 s at 16 fps, 4 steps) are the
+# defaults of this dialect's models; its size applies to input images of any ratio, the real server's adapts.
 _DOCUMENT_SIZE = 832, 480
 _SERVER_FRAMES = 81
 _SERVER_FPS = 16.0
 
-# Fields for which no served model has a use, with what clients send when they don't mean them.
+# Fields that no served model can honour, with the values that clients send by default.
 _UNUSED: Mapping[str, tuple[object, ...]] = {
     "use_prompt_enhancer": (False,),
     "image_mask_path": ("", None),
@@ -64,7 +67,7 @@ _UNUSED: Mapping[str, tuple[object, ...]] = {
 
 
 def refused(values: Mapping[str, Any]) -> Iterable[FieldError]:
-    """What a field's own type can't say: fields without a use, and fields that don't go together."""
+    """Yield what is wrong with fields together, and fields that no served model can honour."""
     for unused, harmless in _UNUSED.items():
         if unused in values and values[unused] not in harmless:
             message = f"No served model can honour this field; leave it at {harmless[0]!r}"
@@ -84,35 +87,10 @@ def refused(values: Mapping[str, Any]) -> Iterable[FieldError]:
             yield FieldError(("save_result_path",), "value_error", str(error), shortened(name))
 
 
-def result_name(wanted: str, kind: MediaKind) -> str:
-    """The name under which a result is found again: relative, normalised, with the suffix of its kind.
-
-    Raises:
-        ValueError: it leads out of the output folder, or is no name.
-    """
-    if not wanted.isprintable() or "\\" in wanted or "%" in wanted:
-        raise ValueError("A result's name should have no control characters, backslashes or percent signs")
-    if wanted.startswith(("/", "~")) or ":" in wanted.split("/", 1)[0] or ".." in wanted.split("/"):
-        raise ValueError("A result's name should be relative and stay in the output folder")
-    name = posixpath.normpath(wanted)
-    if name == ".":
-        raise ValueError("A result's name should name a file")
-    suffix = suffix_of(kind)
-    return name if name.lower().endswith(suffix) else name + suffix
-
-
-def suffix_of(kind: MediaKind) -> str:
-    return ".mp4" if kind == MediaKind.VIDEO else ".png"
-
-
-def folder_of(kind: MediaKind) -> str:
-    return "outputs/videos" if kind == MediaKind.VIDEO else "outputs/images"
-
-
 def video_request(
     model: str, fields: VideoFields | VideoForm, vocabulary: Vocabulary, task: Task
 ) -> GenerationRequest:
-    """The video that is asked for; its media are not in it yet."""
+    """Return the request for a video, without media."""
     frames = _set(fields.target_video_length)
     duration = _set(fields.video_duration)
     fps = _set(fields.target_fps)
@@ -143,6 +121,7 @@ def video_request(
 
 
 def image_request(model: str, fields: ImageFields | ImageForm, task: Task) -> GenerationRequest:
+    """Return the request for an image, without media."""
     width, height = _size(fields)
     return GenerationRequest(
         model=model,
@@ -166,8 +145,11 @@ _IMAGE_AREA = 1664 * 928
 
 
 def _size(fields: CommonFields | FormFields) -> tuple[int | None, int | None]:
-    """Width and height: ``target_shape`` first, then ``width`` and ``height``, then the ratio at the
-    default's area. The default ratio says nothing: the model's own size or an input picture's ratio holds."""
+    """Return width and height.
+
+    They come from ``target_shape``, else from ``width`` and ``height``, else from the ratio, at the default's
+    area. The default ratio decides nothing: then the model's own size or the ratio of an input image applies.
+    """
     shape: list[int] | None = getattr(fields, "target_shape", None)
     if shape:
         return shape[1], shape[0]
@@ -183,34 +165,3 @@ def _size(fields: CommonFields | FormFields) -> tuple[int | None, int | None]:
 
 def _side(area: float) -> int:
     return max(32, min(4096, round(math.sqrt(area) / 16) * 16))
-
-
-class Forbidden(Exception):
-    """A download path that leads out of the output folder."""
-
-
-_ESCAPES = re.compile(r"[\\%\x00-\x1f\x7f]")
-
-
-def download_names(path: str, output_root: str) -> list[str]:
-    """The result names that a download path may mean, likeliest first. ``path`` is the decoded rest of the
-    URL; ``output_root`` the absolute path under which clients may know the output folder. No file is
-    looked up by it.
-
-    Raises:
-        Forbidden: it has parts that lead elsewhere.
-    """
-    if _ESCAPES.search(path) or ".." in path.split("/"):
-        raise Forbidden
-    name = posixpath.normpath("/" + path.lstrip("/")).lstrip("/")
-    inside = name.removeprefix(f"{output_root.strip('/')}/")
-    if inside != name:
-        name = f"outputs/{inside}"
-    folders = (f"{folder_of(kind)}/" for kind in MediaKind)
-    return [name, *(name.removeprefix(folder) for folder in folders if name.startswith(folder))]
-
-
-def named_job(name: str) -> str | None:
-    """The id in a default name ("ID.mp4")."""
-    stem, dot, suffix = name.rpartition(".")
-    return stem if dot and f".{suffix.lower()}" in (".mp4", ".png") and "/" not in name else None

@@ -1,52 +1,61 @@
-"""What sora2api's routes do, between wire and service."""
+"""What sora2api's endpoints do, between wire and service."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import structlog
 from litestar import Response
 
 from framegate.core.characters import Character
 from framegate.core.errors import InvalidRequest, ModelNotFound, NoWorker, PlanRequired
 from framegate.core.jobs import Job
 from framegate.core.registry import ServedModel
-from framegate.core.service import JobService, Submission
 from framegate.core.types import GenerationRequest, MediaKind, Task
 from framegate.server.auth.keys import client_of
+from framegate.server.dialect import DialectContext
 from framegate.server.dialects.openai.chat.answers import Events, Progress, Result, answer
 from framegate.server.dialects.openai.chat.job_events import BEGINS, OnDisconnect, job_events
 from framegate.server.dialects.openai.chat.parts import media_source
+from framegate.server.dialects.openai.chat.schemas import ChatRequest
 from framegate.server.dialects.sora2api.prompts import Prompt, find_share_id, read_prompt
-from framegate.server.dialects.sora2api.requests import ParsedRequest, parse_timestamps, require
-from framegate.server.dialects.sora2api.schemas import Accepted
+from framegate.server.dialects.sora2api.requests import (
+    ParsedRequest,
+    parse_timestamps,
+    parsed_chat_request,
+    parsed_feature_request,
+    require,
+)
+from framegate.server.dialects.sora2api.schemas import Accepted, ImageGenerate, VideoGenerate
 from framegate.server.dialects.sora2api.tasks import content_of, task_id
-from framegate.server.request_log import request_id_of
 from framegate.server.requests.bodies import HTTPRequest
 from framegate.server.responses.result_files import ResultFiles
 from framegate.server.responses.waiting import while_connected
 
 
-class Studio:
-    """``claims`` tells the models that chat answers for."""
+class FeatureHandlers:
+    """What the endpoints of features and the chat do.
+
+    ``claims`` tells which models the chat answers for.
+    """
 
     def __init__(
         self,
-        service: JobService,
+        context: DialectContext,
         *,
-        dialect: str,
         files: ResultFiles,
         claims: Callable[[ServedModel], bool],
         on_disconnect: OnDisconnect,
     ) -> None:
-        self._service = service
-        self._dialect = dialect
+        self._context = context
+        self._service = context.service
         self._files = files
         self._claims = claims
         self._on_disconnect: OnDisconnect = on_disconnect
 
     def chat_model(self, name: str) -> ServedModel:
-        """Raises:
-        InvalidRequest: this dialect has no such model.
+        """Return a model that the chat answers for.
+
+        Raises:
+            InvalidRequest: This dialect has no such model.
         """
         served = self._service.registry.names.get(name)
         if served is None or not self._claims(served):
@@ -54,8 +63,10 @@ class Studio:
         return served
 
     def model_for(self, name: str, kind: MediaKind) -> ServedModel:
-        """Raises:
-        InvalidRequest: there is no such model, or it makes something else.
+        """Return a model that makes results of this kind.
+
+        Raises:
+            InvalidRequest: There is no such model, or it makes something else.
         """
         try:
             served = self._service.model(name)
@@ -66,10 +77,29 @@ class Studio:
             raise InvalidRequest(f"Model {name} is not {article} {kind} model", param="model")
         return served
 
-    async def make(
+    async def run(
+        self, request: HTTPRequest, task_type: str, fields: ImageGenerate | VideoGenerate
+    ) -> Response[Any]:
+        """Submit what a feature endpoint asks for, and answer."""
+        parsed = parsed_feature_request(task_type, fields)
+        return await self.generate(
+            request, parsed, stream=bool(fields.stream), async_mode=bool(fields.async_mode)
+        )
+
+    async def chat(self, request: HTTPRequest, body: ChatRequest) -> Response[Any]:
+        """Submit what a chat asks for, and answer; a video without a prompt asks for a character."""
+        parsed = parsed_chat_request(body, self.chat_model(body.model))
+        stream = bool(body.stream)
+        if parsed.video is not None and not parsed.prompt.strip():
+            return await self.create_character(
+                request, parsed.video, parsed.timestamps, model=parsed.model, stream=stream
+            )
+        return await self.generate(request, parsed, stream=stream)
+
+    async def generate(
         self, request: HTTPRequest, parsed: ParsedRequest, *, stream: bool, async_mode: bool = False
     ) -> Response[Any]:
-        """Submit the parsed and answer in one of the three ways."""
+        """Submit a job and answer with its task, with a stream, or with one completion."""
         served = self.model_for(parsed.model, parsed.kind)
         prompt = self._read(parsed)
         character: Character | None = None
@@ -80,7 +110,7 @@ class Studio:
             try:
                 job = await self._submit(request, parsed, prompt, served, character)
             finally:
-                # The job has its own copy of the picture.
+                # The job has its own copy of the character's image.
                 await self._service.delete_character(character.username)
         if async_mode:
             message = f"The task was accepted; ask GET /v1/tasks/{task_id(job)} for its result."
@@ -94,19 +124,19 @@ class Studio:
         )
         return await answer(request, parsed.model, events, stream=stream)
 
-    async def make_character(
+    async def create_character(
         self, request: HTTPRequest, video: str, timestamps: str, *, model: str, stream: bool
     ) -> Response[Any]:
+        """Create a character from a video, and answer with its name."""
         character = await self._create(request, video, timestamps, temporary=False)
         return await answer(request, model, _introduced(character), stream=stream)
 
     def links(self, request: HTTPRequest, job: Job) -> list[str]:
+        """Return links to a job's files; empty while there are none."""
         return [self._files.absolute(request, f"/v1/files/{name}") for name in self._files.names(job)]
 
     def _read(self, parsed: ParsedRequest) -> Prompt:
-        """Raises:
-        InvalidRequest: something is blank, or no storyboard where there should be one.
-        """
+        """Read the prompt, and refuse blank fields and a storyboard without shots."""
         for field in ("prompt", "image", "video", "remix_target_id"):
             require(getattr(parsed, field), field)
         prompt = read_prompt(parsed.prompt, self._service.styles, shots=parsed.kind == MediaKind.VIDEO)
@@ -142,27 +172,24 @@ class Studio:
         # The name promises its size, whatever an input's; the length is the name's by default.
         defaults = served.spec.defaults
         remix = parsed.remix_target_id
-        submission = Submission(
-            dialect=self._dialect,
-            request=GenerationRequest(
-                model=parsed.model,
-                task=_task(parsed),
-                prompt=prompt.text,
-                width=defaults.width,
-                height=defaults.height,
-                seed=parsed.seed,
-                style=(parsed.style or "").lower() or prompt.style or None,
-                storyboard=prompt.storyboard,
-            ),
-            client=client_of(request.scope),
-            media={"image": media_source(parsed.image)} if parsed.image else {},
-            request_id=request_id_of(request.scope),
-            remix_of=find_share_id(remix) or remix if remix else "",
-            characters=(*((character.username,) if character else ()), *prompt.mentions),
-            require_worker=True,
+        wanted = GenerationRequest(
+            model=parsed.model,
+            task=_task(parsed),
+            prompt=prompt.text,
+            width=defaults.width,
+            height=defaults.height,
+            seed=parsed.seed,
+            style=(parsed.style or "").lower() or prompt.style or None,
+            storyboard=prompt.storyboard,
         )
         try:
-            job = await self._service.submit(submission)
+            return await self._context.client_jobs(request).submit(
+                wanted,
+                media={"image": media_source(parsed.image)} if parsed.image else {},
+                remix_of=find_share_id(remix) or remix if remix else "",
+                characters=(*((character.username,) if character else ()), *prompt.mentions),
+                require_worker=True,
+            )
         except NoWorker as error:
             raise NoWorker(
                 f"No available tokens for {parsed.kind} generation. {error.message}",
@@ -172,8 +199,6 @@ class Studio:
             refusal = PlanRequired(f"No available Pro tokens. {error.message}", plan=error.plan)
             refusal.param = None
             raise refusal from error
-        structlog.contextvars.bind_contextvars(job_id=job.id)
-        return job
 
 
 def _invalid_model(name: str) -> InvalidRequest:

@@ -1,41 +1,38 @@
-"""Between OpenAI's videos API and the core. Pure."""
+"""Turn the bodies of OpenAI's videos API into generation requests."""
 
 import re
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any, TypeVar
 
-from framegate.core.characters import Character
+import msgspec
+from litestar.datastructures import UploadFile
+from msgspec import Struct
+
 from framegate.core.errors import InvalidRequest
-from framegate.core.jobs import Job, JobState
 from framegate.core.types import GenerationRequest, Task
 from framegate.server.dialects.openai.videos.schemas import (
-    CharacterObject,
     CreateFields,
     ExtendFields,
     MakingFields,
     ShapeFields,
-    Video,
-    VideoError,
 )
-from framegate.server.errors.field_errors import FieldError, shortened
+from framegate.server.errors.field_errors import FieldError, InvalidFields, Rules, shortened, value_errors
+from framegate.server.requests.bodies import FORMS, HTTPRequest, read_form_values, read_json
+from framegate.server.requests.form_nesting import nest
 
 REMIXED_FROM = "remixed_from"
-MOST_MENTIONS = 20
+"""The label of a remix that holds the id of its source."""
+MAX_MENTIONS = 20
 
 _SECONDS = re.compile(r"\d{1,4}(\.\d{1,3})?", re.ASCII)
 _SIZE = re.compile(r"([1-9]\d{1,4})x([1-9]\d{1,4})", re.ASCII)
 _MENTION = re.compile(r"(?<![\w@.])@(\w{1,64})", re.ASCII)
-_STATUS: Mapping[JobState, Any] = {
-    JobState.QUEUED: "queued",
-    JobState.RUNNING: "in_progress",
-    JobState.SUCCEEDED: "completed",
-    JobState.FAILED: "failed",
-    JobState.CANCELLED: "cancelled",
-}
+
+Model = TypeVar("Model", bound=Struct)
 
 
 def rules(values: Mapping[str, Any]) -> Iterable[FieldError]:
-    """What a field's own type can't say."""
+    """Yield what is wrong with fields together, or beyond their types."""
     seconds = values.get("seconds")
     if seconds is not None and not _is_length(seconds):
         message = 'Input should be seconds such as "4"'
@@ -58,13 +55,13 @@ def _plain(seconds: str | float) -> str:
 
 
 def mentions(prompt: str) -> tuple[str, ...]:
-    """The characters that a prompt calls by ``@id``."""
+    """Return the characters that a prompt mentions as ``@id``."""
     names = dict.fromkeys(name.lower() for name in _MENTION.findall(prompt))
-    return tuple(names)[:MOST_MENTIONS]
+    return tuple(names)[:MAX_MENTIONS]
 
 
 def generation(fields: MakingFields, model: str, task: Task = Task.TEXT_TO_VIDEO) -> GenerationRequest:
-    """The video that is asked for; its media are not in it yet."""
+    """Return the request for these fields, without media."""
     width = height = seconds = fps = None
     if isinstance(fields, ShapeFields):
         fps, seconds = fields.fps, fields.seconds
@@ -89,11 +86,13 @@ def generation(fields: MakingFields, model: str, task: Task = Task.TEXT_TO_VIDEO
     )
 
 
-def picture_address(fields: CreateFields, *, uploaded: bool) -> tuple[str, str] | None:
-    """The URL of a picture to start from, and the field that it is in. ``uploaded``: there is a file, too.
+def image_address(fields: CreateFields, *, uploaded: bool) -> tuple[str, str] | None:
+    """Return the URL of the image to start from and the field that holds it; None if there is no URL.
+
+    ``uploaded`` tells whether there is a file as well.
 
     Raises:
-        InvalidRequest: a video can't start from what is given.
+        InvalidRequest: A video can't start from what is given.
     """
     reference = fields.input_reference
     if reference and (reference.file_id or not reference.image_url):
@@ -110,60 +109,47 @@ def picture_address(fields: CreateFields, *, uploaded: bool) -> tuple[str, str] 
         if text
     ]
     if len(addresses) + uploaded > 1:
-        raise InvalidRequest("A video starts from one picture; several are given.", param=addresses[0][1])
+        raise InvalidRequest("A video starts from one image; several are given.", param=addresses[0][1])
     if fields.characters and (addresses or uploaded):
         raise InvalidRequest(
-            "A video starts from a picture or from a character, not from both.", param="characters"
+            "A video starts from an image or from a character, not from both.", param="characters"
         )
     return addresses[0] if addresses else None
 
 
-def video_object(job: Job, retention: float) -> Video:
-    """``retention``: seconds for which a result is kept."""
-    done = job.state == JobState.SUCCEEDED
-    shot = job.shots[0]
-    made = job.artifacts[0] if job.artifacts else shot
-    ended = job.finished_at
-    return Video(
-        id=job.id,
-        model=job.model,
-        status=_STATUS[job.state],
-        progress=100 if done else int(job.progress * 100),
-        created_at=int(job.created_at),
-        completed_at=int(ended) if ended is not None and done else None,
-        expires_at=int(ended + retention) if ended is not None and done else None,
-        prompt=job.request.prompt,
-        size=f"{made.width}x{made.height}",
-        seconds=f"{round(_length(job), 2):g}",
-        seed=job.seed,
-        remixed_from_video_id=job.labels.get(REMIXED_FROM),
-        error=_error(job),
-    )
+async def read_fields(
+    request: HTTPRequest, model: type[Model], files: Collection[str], rules: Rules
+) -> tuple[Model, dict[str, UploadFile]]:
+    """Read JSON, or a form with brackets in its names: the body as ``model``, and uploads by their name.
 
+    An upload and a value may be given for the same field. An empty text means that its field was left out.
 
-def _length(job: Job) -> float:
-    """Seconds, of the whole video where one is extended."""
-    if job.artifacts:
-        return job.artifacts[0].duration
-    fps = job.shots[0].fps
-    source = job.request.video if job.request.extends_video else None
-    before = max(1, round(source.duration * fps)) if source else 0
-    return (before + sum(shot.frames_kept for shot in job.shots)) / fps
-
-
-def _error(job: Job) -> VideoError | None:
-    match job.state:
-        case JobState.FAILED:
-            error = job.error
-            return VideoError(
-                error.code if error else "generation_failed",
-                error.message if error else "The generation failed.",
-            )
-        case JobState.CANCELLED:
-            return VideoError("cancelled", "The video was cancelled.")
-        case _:
-            return None
-
-
-def character_object(character: Character) -> CharacterObject:
-    return CharacterObject(character.username, character.display_name, int(character.created_at))
+    Raises:
+        InvalidFields: Fields or files are wrong; all of them are named.
+        InvalidRequest: The names of a form's fields contradict each other.
+        UnsupportedContentType: The body is neither JSON nor a form.
+    """
+    if request.content_type[0] not in FORMS:
+        return await read_json(request, model, rules), {}
+    form = await read_form_values(request)
+    texts: list[tuple[str, Any]] = []
+    uploads: dict[str, UploadFile] = {}
+    found: list[FieldError] = []
+    for name, value in form.items():
+        if not isinstance(value, UploadFile):
+            texts += [(name, value)] if value else []
+        elif name not in files:
+            found.append(FieldError((name,), "extra_forbidden", "There is no such file field"))
+        elif name in uploads:
+            found.append(FieldError((name,), "value_error", "This file is given more than once"))
+        else:
+            uploads[name] = value
+    values = nest(texts)
+    wrong = {error.location[0] for error in found}
+    errors = value_errors(values, model, rules, strict=False)
+    found += [error for error in errors if error.location[0] not in wrong]
+    if found:
+        raise InvalidFields(found)
+    body = msgspec.convert(values, model, strict=False)
+    request.state.body = body
+    return body, uploads
