@@ -1,4 +1,4 @@
-"""The Litestar app: dialects, keys, errors, docs, health."""
+"""Build the Litestar app from dialects, keys, errors, docs and health."""
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence

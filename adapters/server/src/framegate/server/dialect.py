@@ -2,8 +2,8 @@
 
 A plugin names its dialect with a `framegate.core.dialect.DialectSpec` whose ``factory`` is the import string
 of a function ``create(context: DialectContext) -> Dialect``. It is called once, at start. The dialect returns
-Litestar controllers, routers or plain route handlers; the app mounts them below the dialect's prefix, checks
-API keys before bodies are read, and renders every error below the dialect's paths with its ``error_response``.
+Litestar controllers, routers or plain handlers; the app mounts them below the dialect's prefix, checks API
+keys before bodies are read, and renders every error below the dialect's paths with its ``error_response``.
 
 Handlers can ask for two dependencies by name: ``service``, the `JobService`, and ``jobs``, the
 `framegate.server.requests.jobs.ClientJobs` of the request. A dialect's own ``dependencies`` come on top.

@@ -74,7 +74,7 @@ def mount(specs: Mapping[str, DialectSpec], settings: Settings, service: JobServ
     """Create every enabled dialect and put its handlers below its prefix.
 
     Raises:
-        ConfigError: An unknown dialect is named, an option is wrong, or two dialects claim one path and method.
+        ConfigError: A dialect is unknown, an option is wrong, or two dialects claim one path and method.
         PluginError: A dialect can't be imported.
     """
     tables = settings.dialects.options

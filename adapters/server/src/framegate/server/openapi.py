@@ -45,9 +45,9 @@ def openapi_config(mounted: Sequence[MountedDialect], *, has_keys: bool) -> Open
 
 
 def openapi_document(app: Litestar, mounted: dict[str, MountedDialect], *, has_keys: bool) -> dict[str, Any]:
-    """Return Litestar's document with the bodies that handlers read themselves and the dialects' error bodies.
+    """Return Litestar's document, completed with request bodies and the dialects' error bodies.
 
-    Neither is known to Litestar: see `framegate.server.requests.bodies.documents` and `Dialect.error_body`.
+    Litestar knows neither: see `framegate.server.requests.bodies.documents` and `Dialect.error_body`.
     """
     document = app.openapi_schema.to_schema()
     schemas: dict[str, Any] = document.setdefault("components", {}).setdefault("schemas", {})

@@ -1,4 +1,4 @@
-"""What this distribution adds to Framegate, as data: its dialects and the command ``framegate serve``."""
+"""Contribute this distribution's dialects and the command ``framegate serve`` to Framegate."""
 
 from collections.abc import Sequence
 
@@ -9,6 +9,7 @@ from framegate.core.plugins import hookimpl
 
 @hookimpl
 def framegate_dialects() -> Sequence[DialectSpec]:
+    """Contribute the six dialects."""
     return [
         DialectSpec(
             name="lightx2v",
@@ -45,6 +46,7 @@ def framegate_dialects() -> Sequence[DialectSpec]:
 
 @hookimpl
 def framegate_commands() -> Sequence[CommandSpec]:
+    """Contribute ``serve``."""
     return [
         CommandSpec(
             name="serve",
@@ -56,4 +58,5 @@ def framegate_commands() -> Sequence[CommandSpec]:
 
 @hookimpl
 def framegate_config_checks() -> Sequence[str]:
+    """Contribute the check that builds the app."""
     return ["framegate.server.app:check_config"]

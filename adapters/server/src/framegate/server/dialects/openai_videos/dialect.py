@@ -61,6 +61,6 @@ def error_response(request: HTTPRequest, error_info: ErrorInfo) -> Response[Any]
     """Return OpenAI's error response, which also tells its SDKs not to retry in vain."""
     response = errors.error_response(request, error_info)
     if error_info.status == 409 or isinstance(error_info.error, GenerationError | JobCancelled):
-        # The SDKs take 409 for a lock that is soon released; here it stays. A failed job has used its attempts.
+        # The SDKs take 409 for a lock that is soon released; here it stays. A failed job has had its attempts.
         response.headers["x-should-retry"] = "false"
     return response

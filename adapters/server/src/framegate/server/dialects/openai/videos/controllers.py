@@ -117,7 +117,7 @@ class VideoController(Controller):
                 newest_first=order == "desc",
             )
         except NotFound as error:
-            raise NotFound(f"There is no video {after[:100]!r} to continue after.", param="after") from error
+            raise NotFound(f"There is no video {after[:100]!r} to go on after.", param="after") from error
         shown = [videos.shown(job) for job in page.jobs[:limit]]
         return VideoList(
             data=shown,

@@ -165,7 +165,7 @@ class VideoHandlers:
         return job
 
     async def _characters(self, jobs: ClientJobs, fields: CreateFields) -> tuple[str, ...]:
-        """Return the characters that are named by id, which must exist, then those that the prompt mentions."""
+        """Return the characters that are named by id, which must exist, and those that the prompt mentions."""
         named = [reference.id for reference in fields.characters or ()]
         if len(named) > 1:
             raise InvalidRequest("At most one character can be in a video here.", param="characters")

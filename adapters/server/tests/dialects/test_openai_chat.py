@@ -221,12 +221,12 @@ def test_a_failed_generation(stand: Stand) -> None:
     assert told.error == wanted
 
 
-def test_a_cancelled_job(stand: Stand) -> None:
+async def test_a_cancelled_job(stand: Stand) -> None:
     answers: list[requests.Response] = []
     thread = threading.Thread(target=lambda: answers.append(ask(stand)))
     thread.start()
     job = stand.wait_claim()
-    asyncio.run(stand.store.cancel(job.id))
+    await stand.store.cancel(job.id)
     stand.store.leave(job.id)
     thread.join()
     assert answers[0].status_code == 500
@@ -351,32 +351,38 @@ def test_links_begin_with_the_public_url(make_stand: StandMaker) -> None:
     assert "src='https://video.example.com/v1/files/" in sora
 
 
-def frames_of(events: Events, pause: float) -> list[dict[str, Any]]:
-    async def read() -> list[bytes]:
-        return [frame async for frame in chunks("m", events, pause)]
-
-    *frames, done = asyncio.run(read())
+async def frames_of(events: Events, pause: float) -> list[dict[str, Any]]:
+    *frames, done = [frame async for frame in chunks("m", events, pause)]
     assert done == b"data: [DONE]\n\n"
     return [json.loads(frame.removeprefix(b"data: ")) for frame in frames]
 
 
-def test_heartbeats() -> None:
+async def test_heartbeats() -> None:
+    waited = asyncio.Event()
+
     async def slow() -> AsyncGenerator[Progress | Result, None]:
         yield Progress("begin")
-        await asyncio.sleep(0.35)
+        await waited.wait()
         yield Result("done")
 
-    frames = frames_of(slow(), 0.1)
-    said = [frame["choices"][0]["delta"]["reasoning_content"] for frame in frames]
-    assert said == ["begin", *["Still working...\n"] * 3, None]
+    said: list[str | None] = []
+    async for frame in chunks("m", slow(), 0.02):
+        if frame != b"data: [DONE]\n\n":
+            delta = json.loads(frame.removeprefix(b"data: "))["choices"][0]["delta"]
+            said.append(delta["reasoning_content"])
+        if said.count("Still working...\n") == 3:
+            waited.set()
+    assert said[0] == "begin"
+    assert set(said[1:-1]) == {"Still working...\n"}
+    assert said[-1] is None
 
 
-def test_a_fault_within_a_stream() -> None:
+async def test_a_fault_within_a_stream() -> None:
     async def faulty() -> AsyncGenerator[Progress | Result, None]:
         yield Progress("begin")
         raise RuntimeError("/etc/secret")
 
-    [_, failure] = frames_of(faulty(), 1.0)
+    [_, failure] = await frames_of(faulty(), 1.0)
     assert failure == {
         "error": {"message": "Internal error.", "type": "server_error", "param": None, "code": None}
     }

@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 import schemathesis
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import given
 
+from tests.support.fuzzing import bounded
 from tests.support.http_stand import Stand
 
 OPERATIONS = [
@@ -25,14 +26,6 @@ OPERATIONS = [
     ("GET", "/v1/models/{model_id}"),
     ("GET", "/view"),
 ]
-bounded = settings(
-    max_examples=40,
-    deadline=None,
-    derandomize=True,
-    database=None,
-    phases=[Phase.explicit, Phase.generate],
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large],
-)
 
 
 @pytest.fixture(scope="module")

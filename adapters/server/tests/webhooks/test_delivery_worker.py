@@ -3,9 +3,9 @@
 import asyncio
 import time
 from collections import Counter
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import TypeVar, cast
+from typing import cast
 
 import pytest
 import redis
@@ -17,7 +17,7 @@ from framegate.core.jobs import MAX_ATTEMPTS, JobError, JobState
 from framegate.core.options import EnvSecret
 from framegate.core.ports import Limits
 from framegate.media.network.addresses import DialPolicy
-from framegate.server.webhooks import delivery_worker as courier_module
+from framegate.server.webhooks import delivery_worker as delivery_worker_module
 from framegate.server.webhooks.delivery_worker import BACKOFF, WebhookDeliveryWorker
 from framegate.server.webhooks.events import Signer, event_body
 from framegate.server.webhooks.sender import WebhookSender
@@ -30,8 +30,6 @@ from framegate.storage.webhook_deliveries import Delivery, ValkeyDeliveryStore
 from tests.support.receiving import SECRET, Received, Receiver, StartReceiver
 from tests.support.sample_jobs import make_job
 
-Result = TypeVar("Result")
-
 BROKE = JobError("generation_failed", "It broke.")
 
 
@@ -43,18 +41,15 @@ class Stand:
         self.client = client
         self.worker = WorkerStore(client, "w1")
 
-    def submit(self, *job_ids: str, urls: Sequence[str]) -> None:
-        async def run() -> None:
-            store = ValkeyJobStore(connect_async(self.url))
+    async def submit(self, *job_ids: str, urls: Sequence[str]) -> None:
+        """Submit jobs with these webhooks."""
+        async with self.job_store() as store:
             for job_id in job_ids:
                 await store.submit(replace(make_job(job_id), webhooks=tuple(urls)), limits=Limits())
-            await store.close()
 
-        asyncio.run(run())
-
-    def end(self, *job_ids: str, urls: Sequence[str], failing: bool = False) -> None:
-        """Jobs with these webhooks come to their end."""
-        self.submit(*job_ids, urls=urls)
+    async def end(self, *job_ids: str, urls: Sequence[str], failing: bool = False) -> None:
+        """Submit jobs with these webhooks, and let them succeed or fail."""
+        await self.submit(*job_ids, urls=urls)
         for _ in job_ids:
             job = self.worker.claim("q-test", ["test"])
             assert job is not None
@@ -79,32 +74,36 @@ class Stand:
     def members(self, key: str) -> list[str]:
         return cast("list[str]", self.client.zrange(key, 0, -1))
 
-    def with_store(self, use: Callable[[ValkeyDeliveryStore], Awaitable[Result]]) -> Result:
-        async def run() -> Result:
-            store = ValkeyDeliveryStore(connect_async(self.url))
-            try:
-                return await use(store)
-            finally:
-                await store.close()
-
-        return asyncio.run(run())
-
-    def deliver_until(
-        self, done: Callable[[], bool], *, couriers: int = 1, patience: float = 5.0, delay: float = 0.05
-    ) -> None:
-        """Run couriers until it is ``done``. They give an attempt ``patience`` seconds, and wait ``delay``
-        after one that failed."""
-
-        async def run() -> None:
-            async with asyncio.timeout(30), self.courier(couriers, patience, delay):
-                while not done():  # noqa: ASYNC110 # the state is another process's
-                    await asyncio.sleep(0.01)
-
-        asyncio.run(run())
+    @asynccontextmanager
+    async def job_store(self) -> AsyncGenerator[ValkeyJobStore]:
+        store = ValkeyJobStore(connect_async(self.url))
+        try:
+            yield store
+        finally:
+            await store.close()
 
     @asynccontextmanager
-    async def courier(self, couriers: int, patience: float, delay: float) -> AsyncGenerator[None]:
-        stores = [ValkeyDeliveryStore(connect_async(self.url)) for _ in range(couriers)]
+    async def delivery_store(self) -> AsyncGenerator[ValkeyDeliveryStore]:
+        store = ValkeyDeliveryStore(connect_async(self.url))
+        try:
+            yield store
+        finally:
+            await store.close()
+
+    async def deliver_until(
+        self, done: Callable[[], bool], *, workers: int = 1, patience: float = 5.0, delay: float = 0.05
+    ) -> None:
+        """Run delivery workers until it is ``done``.
+
+        They give an attempt ``patience`` seconds, and wait ``delay`` seconds after one that failed.
+        """
+        async with asyncio.timeout(30), self.delivering(workers, patience, delay):
+            while not done():  # noqa: ASYNC110 # the state is another process's
+                await asyncio.sleep(0.01)
+
+    @asynccontextmanager
+    async def delivering(self, workers: int, patience: float, delay: float) -> AsyncGenerator[None]:
+        stores = [ValkeyDeliveryStore(connect_async(self.url)) for _ in range(workers)]
         running = [
             asyncio.create_task(
                 WebhookDeliveryWorker(
@@ -120,7 +119,7 @@ class Stand:
             yield
         finally:
             for task in running:
-                assert not task.done(), "a courier has ended"
+                assert not task.done(), "a delivery worker has ended"
                 task.cancel()
             await asyncio.gather(*running, return_exceptions=True)
             for store in stores:
@@ -130,7 +129,7 @@ class Stand:
 @pytest.fixture
 def stand(valkey: EmbeddedValkey, client: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> Stand:
     monkeypatch.setenv("WEBHOOK_SECRET", SECRET)
-    monkeypatch.setattr(courier_module, "LOOK_SECONDS", 0.05)
+    monkeypatch.setattr(delivery_worker_module, "LOOK_SECONDS", 0.05)
     return Stand(valkey, client)
 
 
@@ -141,15 +140,12 @@ async def take(store: ValkeyDeliveryStore, *passing_over: str) -> Delivery | Non
 # What is owed, and to whom.
 
 
-def test_the_end_of_a_job_is_owed_to_each_of_its_webhooks(stand: Stand) -> None:
+async def test_the_end_of_a_job_is_owed_to_each_of_its_webhooks(stand: Stand) -> None:
     started = time.time()
-    stand.end("a", urls=["https://one.example:8443/x?y=1", "http://two.example"])
+    await stand.end("a", urls=["https://one.example:8443/x?y=1", "http://two.example"])
     assert sorted(stand.owed().values()) == ["one.example:8443", "two.example"]
-
-    async def both(store: ValkeyDeliveryStore) -> list[Delivery | None]:
-        return [await take(store) for _ in range(3)]
-
-    one, two, none = stand.with_store(both)
+    async with stand.delivery_store() as store:
+        one, two, none = [await take(store) for _ in range(3)]
     assert one is not None
     assert two is not None
     assert none is None
@@ -160,81 +156,71 @@ def test_the_end_of_a_job_is_owed_to_each_of_its_webhooks(stand: Stand) -> None:
     assert int(started) <= one.created_at <= time.time()
 
 
-def test_what_owes_nothing(stand: Stand) -> None:
-    stand.end("no-webhooks", urls=[])
-    stand.submit("waiting", "running", urls=["http://a.example"])
+async def test_what_owes_nothing(stand: Stand) -> None:
+    await stand.end("no-webhooks", urls=[])
+    await stand.submit("waiting", "running", urls=["http://a.example"])
     running = stand.worker.claim("q-test", ["test"])
     assert running is not None
-
-    async def cancel() -> None:
-        store = ValkeyJobStore(connect_async(stand.url))
+    async with stand.job_store() as store:
         for job_id in ("waiting", "running"):
             await store.cancel(job_id)
-        await store.close()
-
-    asyncio.run(cancel())
     assert stand.worker.leave(running) == JobState.CANCELLED
     assert stand.owed() == {}
 
 
-def test_a_job_whose_worker_died_for_the_last_time_is_told_of(
+async def test_a_job_whose_worker_died_for_the_last_time_is_told_of(
     stand: Stand, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(leases, "LEASE_SECONDS", -1.0)
-    stand.submit("a", urls=["http://a.example"])
+    await stand.submit("a", urls=["http://a.example"])
     for attempt in range(1, MAX_ATTEMPTS + 1):
         worker = WorkerStore(stand.client, f"w{attempt}")
         assert worker.claim("q-test", ["test"]) is not None
         assert stand.owed() == {}
         worker.sweep()
-    delivery = stand.with_store(take)
+    async with stand.delivery_store() as store:
+        delivery = await take(store)
     assert delivery is not None
     assert delivery.outcome == JobState.FAILED
 
 
-def test_a_worker_that_lost_its_job_owes_nothing(stand: Stand) -> None:
-    stand.end("a", urls=["http://a.example"])
+async def test_a_worker_that_lost_its_job_owes_nothing(stand: Stand) -> None:
+    await stand.end("a", urls=["http://a.example"])
     job = make_job("a")
     assert stand.worker.succeed(replace(job, attempt=1), ()) == JobState.SUCCEEDED, "said twice"
     assert WorkerStore(stand.client, "w2").succeed(replace(job, attempt=1), ()) is None
     assert len(stand.owed()) == 1
 
 
-def test_a_delivery_outlives_its_job(stand: Stand, start_receiver: StartReceiver) -> None:
+async def test_a_delivery_outlives_its_job(stand: Stand, start_receiver: StartReceiver) -> None:
     receiver: Receiver = start_receiver()
-    stand.end("a", urls=[receiver.url])
-
-    async def forget() -> None:
-        store = ValkeyJobStore(connect_async(stand.url))
+    await stand.end("a", urls=[receiver.url])
+    async with stand.job_store() as store:
         job = await store.get("a")
         assert job is not None
         await store.files_removed(job)
         await store.forget(job)
         assert await store.get("a") is None
-        await store.close()
-
-    asyncio.run(forget())
-    stand.deliver_until(lambda: not stand.owed())
+    await stand.deliver_until(lambda: not stand.owed())
     assert receiver.received[0].unwrapped().data.to_dict() == {"id": "a"}
 
 
-def test_an_id_used_again_is_another_event(stand: Stand, start_receiver: StartReceiver) -> None:
+async def test_an_id_used_again_is_another_event(stand: Stand, start_receiver: StartReceiver) -> None:
     receiver: Receiver = start_receiver()
-    stand.end("a", urls=[receiver.url])
-    stand.deliver_until(lambda: not stand.owed())
+    await stand.end("a", urls=[receiver.url])
+    await stand.deliver_until(lambda: not stand.owed())
     stand.client.flushall()
-    stand.end("a", urls=[receiver.url])
-    stand.deliver_until(lambda: not stand.owed())
+    await stand.end("a", urls=[receiver.url])
+    await stand.deliver_until(lambda: not stand.owed())
     assert len({received.id for received in receiver.received}) == 2
 
 
 # Leases.
 
 
-def test_a_lease_that_ran_out_gives_the_delivery_to_another(stand: Stand) -> None:
-    stand.end("a", urls=["http://a.example"])
-
-    async def run(store: ValkeyDeliveryStore) -> None:
+async def test_a_lease_that_ran_out_gives_the_delivery_to_another(stand: Stand) -> None:
+    await stand.end("a", urls=["http://a.example"])
+    async with stand.delivery_store() as store:
         first = await store.claim(lease=0.2)
         assert first is not None
         assert await store.claim(lease=60) is None
@@ -251,20 +237,15 @@ def test_a_lease_that_ran_out_gives_the_delivery_to_another(stand: Stand) -> Non
         assert await store.claim(lease=0) is None, "it arrived, whichever attempt it was"
         await store.postpone(third, 0.0)
         await store.finish(third)
-
-    stand.with_store(run)
     assert stand.owed() == {}
 
 
-def test_receivers_that_are_passed_over_hold_nobody_up(stand: Stand) -> None:
-    stand.end("a", "b", urls=["http://slow.example"])
-    stand.end("c", urls=["http://quick.example"])
-
-    async def run(store: ValkeyDeliveryStore) -> list[Delivery | None]:
+async def test_receivers_that_are_passed_over_hold_nobody_up(stand: Stand) -> None:
+    await stand.end("a", "b", urls=["http://slow.example"])
+    await stand.end("c", urls=["http://quick.example"])
+    async with stand.delivery_store() as store:
         passed = ("slow.example", "unknown.example")
-        return [await take(store, *passed), await take(store, *passed), await take(store)]
-
-    first, second, third = stand.with_store(run)
+        first, second, third = await take(store, *passed), await take(store, *passed), await take(store)
     assert first is not None
     assert third is not None
     assert (first.job_id, second, third.job_id) == ("c", None, "a")
@@ -273,11 +254,11 @@ def test_receivers_that_are_passed_over_hold_nobody_up(stand: Stand) -> None:
 # The way there.
 
 
-def test_events_arrive_signed(stand: Stand, start_receiver: StartReceiver) -> None:
+async def test_events_arrive_signed(stand: Stand, start_receiver: StartReceiver) -> None:
     receiver: Receiver = start_receiver()
-    stand.end("a", urls=[f"{receiver.url}/hooks?k=v"])
-    stand.end("b", urls=[f"{receiver.url}/hooks?k=v"], failing=True)
-    stand.deliver_until(lambda: not stand.owed())
+    await stand.end("a", urls=[f"{receiver.url}/hooks?k=v"])
+    await stand.end("b", urls=[f"{receiver.url}/hooks?k=v"], failing=True)
+    await stand.deliver_until(lambda: not stand.owed())
     events = [received.unwrapped().to_dict() for received in receiver.received]
     assert {(str(event["type"]), str(event["data"])) for event in events} == {
         ("video.completed", "{'id': 'a'}"),
@@ -288,55 +269,57 @@ def test_events_arrive_signed(stand: Stand, start_receiver: StartReceiver) -> No
 
 
 @pytest.mark.parametrize("status", [301, 400, 404, 408, 429, 500, 503])
-def test_it_is_tried_until_it_is_taken(stand: Stand, start_receiver: StartReceiver, status: int) -> None:
+async def test_it_is_tried_until_it_is_taken(
+    stand: Stand, start_receiver: StartReceiver, status: int
+) -> None:
     receiver: Receiver = start_receiver(lambda _: status if len(receiver.received) < 4 else 204)
-    stand.end("a", urls=[receiver.url])
-    stand.deliver_until(lambda: not stand.owed())
+    await stand.end("a", urls=[receiver.url])
+    await stand.deliver_until(lambda: not stand.owed())
     assert len(receiver.received) == 4
     assert len({received.id for received in receiver.received}) == 1
     assert len({received.body for received in receiver.received}) == 1
 
 
-def test_each_attempt_is_signed_for_its_own_time(stand: Stand, start_receiver: StartReceiver) -> None:
+async def test_each_attempt_is_signed_for_its_own_time(stand: Stand, start_receiver: StartReceiver) -> None:
     receiver: Receiver = start_receiver(lambda _: 500 if len(receiver.received) < 2 else 200)
-    stand.end("a", urls=[receiver.url])
-    stand.deliver_until(lambda: not stand.owed(), delay=1.1)
+    await stand.end("a", urls=[receiver.url])
+    await stand.deliver_until(lambda: not stand.owed(), delay=1.1)
     first, second = receiver.received
     assert int(second.headers["webhook-timestamp"]) > int(first.headers["webhook-timestamp"])
     second.unwrapped()
 
 
-def test_410_is_the_end_of_it(stand: Stand, start_receiver: StartReceiver) -> None:
+async def test_410_is_the_end_of_it(stand: Stand, start_receiver: StartReceiver) -> None:
     receiver: Receiver = start_receiver(lambda _: 410)
-    stand.end("a", urls=[receiver.url])
+    await stand.end("a", urls=[receiver.url])
     with structlog.testing.capture_logs() as logs:
-        stand.deliver_until(lambda: not stand.owed())
+        await stand.deliver_until(lambda: not stand.owed())
     assert len(receiver.received) == 1
     [line] = [line for line in logs if line["event"] == "webhook_given_up"]
     assert (line["job_id"], line["attempt"]) == ("a", 1)
     assert "410" in line["reason"]
 
 
-def test_a_day_after_the_event_it_is_given_up(stand: Stand, start_receiver: StartReceiver) -> None:
+async def test_a_day_after_the_event_it_is_given_up(stand: Stand, start_receiver: StartReceiver) -> None:
     receiver: Receiver = start_receiver(lambda _: 500)
-    stand.end("a", urls=[f"{receiver.url}/?token=secret"])
+    await stand.end("a", urls=[f"{receiver.url}/?token=secret"])
     [key] = stand.owed()
     with structlog.testing.capture_logs() as logs:
         stand.client.hset(key, "created_at", int(time.time()) - 86_400 + 60)
-        stand.deliver_until(lambda: len(receiver.received) > 2)
+        await stand.deliver_until(lambda: len(receiver.received) > 2)
         assert stand.owed()
         stand.client.hset(key, "created_at", int(time.time()) - 86_400)
-        stand.deliver_until(lambda: not stand.owed())
+        await stand.deliver_until(lambda: not stand.owed())
     told = [line["event"] for line in logs]
     assert told == ["webhook_failed"] * (len(told) - 1) + ["webhook_given_up"]
     assert logs[0]["reason"] == "HTTP 500"
     assert "secret" not in str(logs)
 
 
-def test_retry_after_is_honoured_within_reason(
+async def test_retry_after_is_honoured_within_reason(
     stand: Stand, start_receiver: StartReceiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(courier_module, "LONGEST_DELAY", 2.0)
+    monkeypatch.setattr(delivery_worker_module, "LONGEST_DELAY", 2.0)
     receiver: Receiver = start_receiver(
         lambda _: (
             (503, {"Retry-After": ["1", "86400"][len(receiver.received) - 1]})
@@ -344,8 +327,8 @@ def test_retry_after_is_honoured_within_reason(
             else 200
         )
     )
-    stand.end("a", urls=[receiver.url])
-    stand.deliver_until(lambda: not stand.owed(), delay=0.0)
+    await stand.end("a", urls=[receiver.url])
+    await stand.deliver_until(lambda: not stand.owed(), delay=0.0)
     first, second, third = (received.at for received in receiver.received)
     assert 1.0 <= second - first < 2.0
     assert 2.0 <= third - second < 4.0
@@ -359,36 +342,36 @@ def test_delays_grow_with_jitter_up_to_an_hour() -> None:
         assert max(delays) <= longest
 
 
-def test_a_slow_receiver_holds_nobody_up(stand: Stand, start_receiver: StartReceiver) -> None:
+async def test_a_slow_receiver_holds_nobody_up(stand: Stand, start_receiver: StartReceiver) -> None:
     def dawdle(_: Received) -> int:
         time.sleep(6)
         return 200
 
     slow, quick = start_receiver(dawdle), start_receiver()
-    stand.end(*(f"s{number}" for number in range(100)), urls=[slow.url])
-    stand.end(*(f"q{number}" for number in range(20)), urls=[quick.url])
+    await stand.end(*(f"s{number}" for number in range(100)), urls=[slow.url])
+    await stand.end(*(f"q{number}" for number in range(20)), urls=[quick.url])
     started = time.monotonic()
-    stand.deliver_until(lambda: len(quick.received) == 20)
+    await stand.deliver_until(lambda: len(quick.received) == 20)
     assert time.monotonic() - started < 5
-    assert len(slow.received) <= courier_module.AT_ONCE_TO_ONE_RECEIVER
+    assert len(slow.received) <= delivery_worker_module.AT_ONCE_TO_ONE_RECEIVER
 
 
-def test_several_processes_deliver_once(stand: Stand, start_receiver: StartReceiver) -> None:
+async def test_several_processes_deliver_once(stand: Stand, start_receiver: StartReceiver) -> None:
     receivers = [start_receiver() for _ in range(3)]
     for number, receiver in enumerate(receivers):
-        stand.end(*(f"{number}-{job}" for job in range(40)), urls=[receiver.url])
-    stand.deliver_until(lambda: not stand.owed(), couriers=4)
+        await stand.end(*(f"{number}-{job}" for job in range(40)), urls=[receiver.url])
+    await stand.deliver_until(lambda: not stand.owed(), workers=4)
     for receiver in receivers:
         counts = Counter(received.id for received in receiver.received)
         assert len(counts) == 40
         assert set(counts.values()) == {1}
 
 
-def test_an_attempt_that_was_cut_off_is_made_again(
+async def test_an_attempt_that_was_cut_off_is_made_again(
     stand: Stand, start_receiver: StartReceiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The process ends while the receiver takes its time; another one delivers after the lease."""
-    monkeypatch.setattr(courier_module, "LEASE_MARGIN", 0.5)
+    monkeypatch.setattr(delivery_worker_module, "LEASE_MARGIN", 0.5)
 
     def respond(_: Received) -> int:
         if len(receiver.received) == 1:
@@ -396,19 +379,19 @@ def test_an_attempt_that_was_cut_off_is_made_again(
         return 200
 
     receiver: Receiver = start_receiver(respond)
-    stand.end("a", urls=[receiver.url])
-    stand.deliver_until(lambda: len(receiver.received) == 1, patience=1.0)
+    await stand.end("a", urls=[receiver.url])
+    await stand.deliver_until(lambda: len(receiver.received) == 1, patience=1.0)
     assert len(stand.owed()) == 1
-    stand.deliver_until(lambda: not stand.owed(), patience=1.0)
+    await stand.deliver_until(lambda: not stand.owed(), patience=1.0)
     first, second = receiver.received
     assert first.id == second.id
 
 
-def test_a_mistake_in_one_delivery_ends_no_other(
+async def test_a_mistake_in_one_delivery_ends_no_other(
     stand: Stand, start_receiver: StartReceiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     receiver: Receiver = start_receiver()
-    stand.end("bad", "good", urls=[receiver.url])
+    await stand.end("bad", "good", urls=[receiver.url])
 
     def trip(delivery: Delivery) -> bytes:
         if delivery.job_id == "bad":
@@ -417,6 +400,6 @@ def test_a_mistake_in_one_delivery_ends_no_other(
 
     monkeypatch.setattr("framegate.server.webhooks.delivery_worker.event_body", trip)
     with structlog.testing.capture_logs() as logs:
-        stand.deliver_until(lambda: len(stand.owed()) == 1)
+        await stand.deliver_until(lambda: len(stand.owed()) == 1)
     assert [received.unwrapped().data.to_dict() for received in receiver.received] == [{"id": "good"}]
     assert "webhook_broke" in [line["event"] for line in logs]

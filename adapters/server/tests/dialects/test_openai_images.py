@@ -18,9 +18,8 @@ from openai import OpenAI
 from framegate.core.jobs import JobState
 from framegate.core.testing import DialectContract, gradient_png
 from framegate.core.types import MediaKind
+from tests.support.fuzzing import bounded
 from tests.support.http_stand import CONTENT, Stand, StandMaker
-
-from .test_http_chat_schema import bounded
 
 POSTS = ("/v1/images/generations", "/v1/images/edits", "/v1/images/variations")
 

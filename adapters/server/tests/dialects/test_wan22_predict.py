@@ -143,8 +143,7 @@ def test_images(stand: Stand) -> None:
         ):
             assert predict(stand, **image).status_code == 200
     assert stand.media.taken == [UrlSource("https://example.com/a.png"), Base64Source("AAAA")]
-    jobs = stand.store._jobs.values()  # pyright: ignore[reportPrivateUsage] # in the order of their submission
-    assert [job.request.task for job in jobs] == [
+    assert [job.request.task for job in stand.jobs()] == [
         Task.IMAGE_TO_VIDEO,
         Task.IMAGE_TO_VIDEO,
         Task.TEXT_TO_VIDEO,
@@ -165,7 +164,7 @@ def test_the_limit(make_stand: StandMaker) -> None:
     answer = predict(stand)
     assert answer.status_code == 504
     assert set(answer.json()) == {"error"}
-    (job,) = stand.store._jobs.values()  # pyright: ignore[reportPrivateUsage] # whatever its id is
+    (job,) = stand.jobs()
     assert job.state == JobState.CANCELLED
 
 

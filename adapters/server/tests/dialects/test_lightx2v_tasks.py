@@ -275,6 +275,6 @@ def test_a_cancelled_sync_image(stand: Stand) -> None:
 def test_paths_without_the_dialect_s_jobs(stand: Stand, tmp_path: Path) -> None:
     with stand.working():
         requests.post(f"{stand.url}/predict", json={"prompt": "x"}, timeout=10)
-    (foreign,) = stand.store._jobs  # pyright: ignore[reportPrivateUsage] # whatever its id is
+    (foreign,) = (job.id for job in stand.jobs())
     assert requests.get(f"{stand.url}/v1/tasks/{foreign}/status", timeout=10).status_code == 404
     assert requests.get(f"{stand.url}/v1/tasks/", timeout=10).json() == {}

@@ -8,7 +8,12 @@ import requests
 
 from framegate.core.ports import Base64Source, BytesSource, UrlSource
 from framegate.core.types import MediaKind, Task
-from framegate.server.dialects.lightx2v.convert import Forbidden, download_names, named_job, result_name
+from framegate.server.dialects.lightx2v.result_names import (
+    ForbiddenPath,
+    download_names,
+    job_id_in,
+    result_name,
+)
 from tests.support.http_stand import BROKEN, CONTENT, Stand, StandMaker
 from tests.support.lightx2v_client import refusal, submit
 
@@ -60,11 +65,11 @@ def test_download_names() -> None:
     assert download_names("/outputs/videos/ID.mp4", "/data/outputs") == ["outputs/videos/ID.mp4", "ID.mp4"]
     assert download_names("/data/outputs/videos/ID.mp4", "/data/outputs")[1] == "ID.mp4"
     assert download_names("/outputs/images/a/b.png", "/data/outputs")[1] == "a/b.png"
-    assert named_job("ID.mp4") == "ID"
-    assert named_job("a/ID.mp4") is None
-    assert named_job("ID.txt") is None
+    assert job_id_in("ID.mp4") == "ID"
+    assert job_id_in("a/ID.mp4") is None
+    assert job_id_in("ID.txt") is None
     for path in ("../x", "a/../b", "a\\b", "%2e%2e/x", "a\0b"):
-        with pytest.raises(Forbidden):
+        with pytest.raises(ForbiddenPath):
             download_names(path, "/data/outputs")
 
 

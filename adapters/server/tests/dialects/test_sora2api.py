@@ -1,6 +1,5 @@
 """sora2api, part by part."""
 
-import asyncio
 import hashlib
 from typing import Any
 
@@ -133,12 +132,16 @@ def test_tasks(stand: Stand) -> None:
     assert state["completed_at"] > state["created_at"]
 
 
-def test_tasks_that_fail(stand: Stand) -> None:
+def state_at(url: str) -> Any:
+    return requests.get(url, timeout=10).json()
+
+
+async def test_tasks_that_fail(stand: Stand) -> None:
     tasks = [post(stand, "videos/generate", prompt="x", async_mode=True).json() for _ in range(2)]
     urls = [f"{stand.url}/v1/tasks/{task['task_id']}" for task in tasks]
     stand.fail(stand.claim(), "The lamp broke.")
-    asyncio.run(stand.store.cancel(stand.jobs()[1].id))
-    states = [requests.get(url, timeout=10).json() for url in urls]
+    await stand.store.cancel(stand.jobs()[1].id)
+    states = [state_at(url) for url in urls]
     assert [(state["status"], state["error_message"]) for state in states] == [
         ("failed", "The lamp broke."),
         ("failed", "The job was cancelled."),
@@ -205,11 +208,11 @@ REQUESTS: list[tuple[str, dict[str, Any], str, str]] = [
 
 
 @pytest.mark.parametrize(("path", "fields", "param", "message"), REQUESTS)
-def test_each_error(stand: Stand, path: str, fields: dict[str, Any], param: str, message: str) -> None:
+async def test_each_error(stand: Stand, path: str, fields: dict[str, Any], param: str, message: str) -> None:
     error = refused(post(stand, path, **fields), 400, param, message)
     assert error["type"] == "invalid_request_error"
     assert not stand.jobs()
-    assert asyncio.run(stand.service.list_characters()) == []
+    assert await stand.service.list_characters() == []
 
 
 CHATS: list[tuple[str, Any, dict[str, Any], str]] = [
@@ -307,9 +310,9 @@ def test_a_remix_of_what_was_cleaned_up(stand: Stand) -> None:
     refused(answer, 404, "remix_target_id", "cleaned up")
 
 
-def test_characters(stand: Stand) -> None:
+async def test_characters(stand: Stand) -> None:
     told = Told(post(stand, "characters/create", video=VIDEO, stream=True))
-    [character] = asyncio.run(stand.service.list_characters())
+    [character] = await stand.service.list_characters()
     assert told.content == f"角色创建成功，角色名@{character.username}"
     assert f"✨ 角色已识别: {character.display_name} (@{character.username})" in told.progress
     prompt = f"@{character.username} waves at you@example.com"
@@ -320,11 +323,11 @@ def test_characters(stand: Stand) -> None:
     assert again.startswith("角色创建成功，角色名@")
     parts = [{"type": "video_url", "video_url": {"url": VIDEO}}]
     Told(chat(stand, "sora2-landscape-10s", parts, stream=True))
-    assert len(asyncio.run(stand.service.list_characters())) == 3
+    assert len(await stand.service.list_characters()) == 3
 
 
 @pytest.mark.parametrize("failing", ["", "The lamp broke."])
-def test_a_character_for_one_video(stand: Stand, failing: str) -> None:
+async def test_a_character_for_one_video(stand: Stand, failing: str) -> None:
     with stand.working(failing=failing):
         feature = Told(post(stand, "characters/generate", prompt="they wave", video=VIDEO, stream=True))
         parts = [
@@ -336,15 +339,15 @@ def test_a_character_for_one_video(stand: Stand, failing: str) -> None:
         assert "✨ 角色已识别: " in told.progress
         assert bool(told.error) == bool(failing)
     assert {job.request.task for job in stand.jobs()} == {Task.IMAGE_TO_VIDEO}
-    assert asyncio.run(stand.service.list_characters()) == []
+    assert await stand.service.list_characters() == []
 
 
-def test_a_character_whose_job_is_refused_is_removed(make_stand: StandMaker) -> None:
+async def test_a_character_whose_job_is_refused_is_removed(make_stand: StandMaker) -> None:
     stand = make_stand(max_queued=1)
     post(stand, "videos/generate", prompt="x", async_mode=True)
     answer = post(stand, "characters/generate", prompt="x", video=VIDEO, stream=True)
     assert answer.status_code == 503
-    assert asyncio.run(stand.service.list_characters()) == []
+    assert await stand.service.list_characters() == []
 
 
 def key(name: str, **limits: Any) -> dict[str, Any]:

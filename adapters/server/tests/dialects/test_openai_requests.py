@@ -8,10 +8,10 @@ from msgspec.structs import replace
 from framegate.core.errors import InvalidRequest
 from framegate.core.jobs import Job, JobState
 from framegate.core.types import GenerationRequest, Task
-from framegate.server.dialects.openai.images.convert import rules as image_rules
-from framegate.server.dialects.openai.videos.convert import rules as video_rules
+from framegate.server.dialects.openai.images.requests import rules as image_rules
+from framegate.server.dialects.openai.videos.answers import LATEST_MS, SOONEST_MS, UNKNOWN_MS, poll_after_ms
 from framegate.server.dialects.openai.videos.idempotency import fingerprint, idempotency_key
-from framegate.server.dialects.openai.videos.polling import LATEST_MS, SOONEST_MS, UNKNOWN_MS, poll_after_ms
+from framegate.server.dialects.openai.videos.requests import rules as video_rules
 from framegate.server.dialects.openai.videos.schemas import CreateFields, RemixFields
 
 JOB = Job(

@@ -21,15 +21,14 @@ from framegate.core.jobs import JobState
 from framegate.core.ports import UrlSource
 from framegate.core.testing import DialectContract
 from framegate.core.types import MediaKind, MediaRef, Task
+from tests.support.fuzzing import bounded
 from tests.support.http_stand import BROKEN, CONTENT, Stand, StandMaker
-
-from .test_http_chat_schema import bounded
 
 PROMPT = "a boat on a lake"
 IMAGE = "https://example.com/a.png"
 PATHS = ("/video/submit", "/video/status", "/video/cancel")
 UNKNOWN = "0" * 32
-EXAMPLE = Path(__file__).parents[3] / "docs" / "examples" / "wan21_submit.py"
+EXAMPLE = Path(__file__).parents[4] / "docs" / "examples" / "wan21_submit.py"
 
 
 def call(stand: Stand, path: str, prefix: str = "", **fields: Any) -> requests.Response:
