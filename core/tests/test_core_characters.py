@@ -23,8 +23,8 @@ def stand(tmp_path: Path) -> ServiceStand:
 
 
 async def create(stand: ServiceStand, name: str = "", **values: bool) -> Character:
-    return await stand.service.create_character(
-        PICTURE, start=0.0, end=1.5, client=ALICE, display_name=name, **values
+    return await stand.services.characters.create(
+        PICTURE, start=0.0, end=1.5, owner=ALICE.name, display_name=name, **values
     )
 
 
@@ -34,12 +34,12 @@ def test_a_character_is_named_kept_and_found(stand: ServiceStand) -> None:
         assert (made.display_name, made.owner, made.temporary) == ("Zoë von Bülow", "alice", False)
         assert re.fullmatch(r"zoe_von_bulow[0-9]{3}", made.username)
         assert stand.files() == set(made.files), "the video itself is not kept"
-        service = stand.service
-        assert await service.get_character(made.username, "alice") == made
-        assert await service.get_character(made.username) == made, "the operator's"
+        characters = stand.services.characters
+        assert await characters.get(made.username, "alice") == made
+        assert await characters.get(made.username) == made, "the operator's"
         other = await create(stand)
-        assert list(await service.list_characters("alice")) == [other, made]
-        assert list(await service.list_characters("bob")) == []
+        assert list(await characters.list("alice")) == [other, made]
+        assert list(await characters.list("bob")) == []
         assert other.username.startswith("character")
 
     run(test)
@@ -48,7 +48,7 @@ def test_a_character_is_named_kept_and_found(stand: ServiceStand) -> None:
 def test_another_keys_character_is_not_found(stand: ServiceStand) -> None:
     async def test() -> None:
         made = await create(stand)
-        for call in (stand.service.get_character, stand.service.delete_character):
+        for call in (stand.services.characters.get, stand.services.characters.delete):
             with pytest.raises(NotFound, match=f"no character @{made.username}"):
                 await call(made.username, "bob")
         job = await stand.submit(characters=(made.username,), client=BOB)
@@ -60,10 +60,10 @@ def test_another_keys_character_is_not_found(stand: ServiceStand) -> None:
 def test_deleting_removes_the_pictures(stand: ServiceStand) -> None:
     async def test() -> None:
         made = await create(stand)
-        await stand.service.delete_character(made.username, "alice")
+        await stand.services.characters.delete(made.username, "alice")
         assert stand.files() == set()
         with pytest.raises(NotFound):
-            await stand.service.get_character(made.username)
+            await stand.services.characters.get(made.username)
 
     run(test)
 
@@ -76,7 +76,7 @@ def test_a_job_has_its_own_copy_of_its_first_character(stand: ServiceStand) -> N
         assert image is not None
         assert job.request.task == Task.IMAGE_TO_VIDEO
         assert (image.width, image.height) == (first.reference.width, first.reference.height)
-        await stand.service.delete_character(first.username)
+        await stand.services.characters.delete(first.username)
         assert stand.artifacts.path(image.key) is not None
         picture = await stand.submit(Task.TEXT_TO_IMAGE, characters=(second.username,))
         assert picture.request.task == Task.IMAGE_TO_IMAGE
@@ -87,7 +87,7 @@ def test_a_job_has_its_own_copy_of_its_first_character(stand: ServiceStand) -> N
 def test_a_given_picture_wins_over_a_character(stand: ServiceStand) -> None:
     async def test() -> None:
         made = await create(stand)
-        job = await stand.submit(Task.IMAGE_TO_VIDEO, characters=(made.username,), media={"image": PICTURE})
+        job = await stand.submit(Task.IMAGE_TO_VIDEO, characters=(made.username,), image=PICTURE)
         assert job.request.image is not None
         assert (job.request.image.width, job.request.image.height) == (1000, 500)
         assert len(stand.files()) == 2, "the character's own"
@@ -98,9 +98,9 @@ def test_a_given_picture_wins_over_a_character(stand: ServiceStand) -> None:
 def test_nothing_is_left_of_what_failed(stand: ServiceStand, monkeypatch: pytest.MonkeyPatch) -> None:
     async def test() -> None:
         with pytest.raises(InvalidMedia):
-            await stand.service.create_character(BROKEN, start=0, end=3, client=ALICE)
+            await stand.services.characters.create(BROKEN, start=0, end=3, owner=ALICE.name)
         with pytest.raises(InvalidMedia, match="2 s long") as caught:
-            await stand.service.create_character(PICTURE, start=2, end=3, client=ALICE)
+            await stand.services.characters.create(PICTURE, start=2, end=3, owner=ALICE.name)
         assert caught.value.param == "timestamps"
 
         add = stand.characters.add
@@ -112,7 +112,7 @@ def test_nothing_is_left_of_what_failed(stand: ServiceStand, monkeypatch: pytest
         monkeypatch.setattr(stand.characters, "add", lost)
         with pytest.raises(Unavailable):
             await create(stand)
-        assert list(await stand.service.list_characters()) == []
+        assert list(await stand.services.characters.list()) == []
         assert len(stand.media.discarded) == len(stand.media.taken)
         assert stand.files() == set()
 
@@ -153,7 +153,7 @@ def test_usernames_are_unique_though_names_are_not(
             await create(stand, "Bob")
         with pytest.raises(Busy):
             await create(stand, "Bob")
-        assert len(stand.files()) == 2 * len(await stand.service.list_characters())
+        assert len(stand.files()) == 2 * len(await stand.services.characters.list())
 
     run(test)
 

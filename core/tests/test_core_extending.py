@@ -12,8 +12,8 @@ from framegate.core.errors import ArtifactGone, InvalidMedia, InvalidRequest, Qu
 from framegate.core.jobs import Job
 from framegate.core.models import MAX_EXTENDED, Defaults, FrameRule, ModelSpec, fit
 from framegate.core.planning import plan
-from framegate.core.ports import BytesSource, UrlSource
-from framegate.core.service import Submission
+from framegate.core.ports import BytesSource, MediaSource, UrlSource
+from framegate.core.submission import Submission
 from framegate.core.types import GenerationRequest, MediaKind, MediaRef, Task, Variant
 from tests.support.service_stand import ALICE, PREVIEW, ServiceStand, run
 
@@ -75,11 +75,20 @@ def test_a_model_that_starts_from_no_picture_extends_nothing() -> None:
 
 
 async def submit(stand: ServiceStand, **values: Any) -> Job:
-    """A job from a source video, like it in what is left open."""
-    own = {name: values.pop(name) for name in ("remix_of", "remix_video") if name in values}
-    request = GenerationRequest(model="preview", task=Task.TEXT_TO_VIDEO, prompt="a boat", **values)
-    return await stand.service.submit(
-        Submission(dialect="test", request=request, client=ALICE, inherit_source_settings=True, **own)
+    """Submit a job from a source video that inherits the settings it leaves open."""
+    remix_of = values.pop("remix_of", "")
+    request: GenerationRequest[MediaSource] = GenerationRequest(
+        model="preview", task=Task.TEXT_TO_VIDEO, prompt="a boat", **values
+    )
+    return await stand.services.jobs.submit(
+        Submission(
+            dialect="test",
+            request=request,
+            client=ALICE,
+            remix_of=remix_of,
+            remixes_video=request.video is not None,
+            inherit_source_settings=True,
+        )
     )
 
 
@@ -109,13 +118,13 @@ def test_an_extension_keeps_a_copy_of_its_source(stand: ServiceStand) -> None:
 
 def test_a_video_that_is_sent(stand: ServiceStand) -> None:
     async def test() -> None:
-        like = await submit(stand, remix_video=FILM)
+        like = await submit(stand, video=FILM)
         assert like.request.task == Task.VIDEO_TO_VIDEO
         shot = like.shots[0]
         assert (shot.width, shot.height, shot.fps, shot.num_frames) == (992, 496, 24.0, 49)
-        other = await submit(stand, remix_video=FILM, width=160, fps=12.0, duration=1.0)
+        other = await submit(stand, video=FILM, width=160, fps=12.0, duration=1.0)
         assert (other.shots[0].width, other.shots[0].fps, other.shots[0].num_frames) == (160, 12.0, 13)
-        longer = await submit(stand, remix_video=FILM, extends_video=True, num_frames=7)
+        longer = await submit(stand, video=FILM, extends_video=True, num_frames=7)
         assert longer.request.task == Task.IMAGE_TO_VIDEO
         assert longer.request.video is not None
         assert sum(part.frames_kept for part in longer.shots) == 7
@@ -126,7 +135,7 @@ def test_a_video_that_is_sent(stand: ServiceStand) -> None:
 def test_a_model_without_video_to_video_gets_the_first_frame(tmp_path: Path) -> None:
     async def test() -> None:
         stand = ServiceStand(tmp_path, spec=replace(PREVIEW, tasks=PICTURES_ONLY))
-        job = await submit(stand, remix_video=FILM)
+        job = await submit(stand, video=FILM)
         assert (job.request.task, job.request.video) == (Task.IMAGE_TO_VIDEO, None)
         assert job.request.image is not None
         [left] = stand.media.discarded
@@ -140,13 +149,13 @@ def test_nothing_of_a_refused_one_stays(tmp_path: Path) -> None:
         stand = ServiceStand(tmp_path, max_queued=1)
         await stand.submit()
         with pytest.raises(QueueFull):
-            await submit(stand, remix_video=FILM)
+            await submit(stand, video=FILM)
         stand = ServiceStand(tmp_path)
         with pytest.raises(InvalidMedia) as broken:
-            await submit(stand, remix_video=UrlSource("https://example.com/broken.png"))
+            await submit(stand, video=UrlSource("https://example.com/broken.png"))
         assert broken.value.param == "video"
         with pytest.raises(InvalidRequest):
-            await submit(stand, remix_video=FILM, extends_video=True, duration=1e6)
+            await submit(stand, video=FILM, extends_video=True, duration=1e6)
         assert len(stand.media.discarded) == len(stand.media.taken)
 
     run(test)
@@ -163,13 +172,13 @@ def test_pictures_of_a_result_are_made_once(stand: ServiceStand) -> None:
             picture.write_bytes(b"picture")
 
         for _ in range(2):
-            path = await stand.service.variant_path(video, Variant.THUMBNAIL, make)
+            path = await stand.services.results.variant_path(video, Variant.THUMBNAIL, make)
             assert path.read_bytes() == b"picture"
         assert len(made) == 1
         assert video.variant_key(Variant.THUMBNAIL) in job.files
         stand.artifacts.delete(video.key)
         with pytest.raises(ArtifactGone):
-            await stand.service.variant_path(video, Variant.THUMBNAIL, make)
+            await stand.services.results.variant_path(video, Variant.THUMBNAIL, make)
 
         def make_too_late(source: Path, picture: Path) -> None:
             source.unlink()  # as retention does meanwhile
@@ -177,7 +186,7 @@ def test_pictures_of_a_result_are_made_once(stand: ServiceStand) -> None:
 
         other = (await stand.made()).artifacts[0]
         with pytest.raises(ArtifactGone):
-            await stand.service.variant_path(other, Variant.SPRITESHEET, make_too_late)
+            await stand.services.results.variant_path(other, Variant.SPRITESHEET, make_too_late)
         assert stand.artifacts.path(other.variant_key(Variant.SPRITESHEET)) is None
 
     run(test)

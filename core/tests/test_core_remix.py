@@ -27,7 +27,7 @@ def test_every_video_has_a_share_id_of_its_own(stand: ServiceStand) -> None:
         ids = {job.share_id for job in jobs}
         assert len(ids) == 3
         assert all(re.fullmatch(r"s_[0-9a-f]{32}", share_id) for share_id in ids)
-        assert await stand.service.find_shared(jobs[1].share_id) == jobs[1]
+        assert await stand.services.results.find_shared(jobs[1].share_id) == jobs[1]
         assert (await stand.submit(Task.TEXT_TO_IMAGE)).share_id == ""
 
     run(test)
@@ -92,8 +92,8 @@ def test_a_model_that_can_neither(tmp_path: Path) -> None:
 def test_an_unknown_share_id(stand: ServiceStand, share_id: str) -> None:
     async def test() -> None:
         with pytest.raises(NotFound) as caught:
-            await stand.service.find_shared(share_id)
-        assert caught.value.param == "remix_target_id"
+            await stand.services.results.find_shared(share_id)
+        assert caught.value.param == "remix_of"
         assert not isinstance(caught.value, ArtifactGone)
 
     run(test)
@@ -103,12 +103,12 @@ def test_what_is_not_made_yet_or_was_removed_cant_be_remixed(stand: ServiceStand
     async def test() -> None:
         waiting = await stand.submit()
         error = await stand.refused(NotFound, remix_of=waiting.share_id)
-        assert (error.param, "queued" in error.message) == ("remix_target_id", True)
-        await stand.service.cancel(waiting.id)
+        assert (error.param, "queued" in error.message) == ("remix_of", True)
+        await stand.services.jobs.cancel(waiting.id)
         source = await stand.made()
         stand.artifacts.delete(source.artifacts[0].key)
         error = await stand.refused(ArtifactGone, remix_of=source.share_id)
-        assert error.param == "remix_target_id"
+        assert error.param == "remix_of"
         assert "source video was cleaned up" in error.message
 
     run(test)
@@ -132,9 +132,9 @@ def _gone(key: str, new_key: str) -> None:
 def test_an_owner_can_be_asked_for(stand: ServiceStand) -> None:
     async def test() -> None:
         source = await stand.made(client=ALICE)
-        assert await stand.service.find_shared(source.share_id, "alice") == source
+        assert await stand.services.results.find_shared(source.share_id, "alice") == source
         with pytest.raises(NotFound):
-            await stand.service.find_shared(source.share_id, "bob")
+            await stand.services.results.find_shared(source.share_id, "bob")
 
     run(test)
 
@@ -145,7 +145,7 @@ def test_a_remix_that_is_refused_keeps_no_copy(tmp_path: Path) -> None:
         source = await stand.made()
         await stand.submit()
         with pytest.raises(QueueFull):
-            await stand.submit(remix_of=source.share_id, media={"image": PICTURE})
+            await stand.submit(remix_of=source.share_id, image=PICTURE)
         assert stand.files() == set()
 
     run(test)

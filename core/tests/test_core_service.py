@@ -25,7 +25,7 @@ from framegate.core.errors import (
 from framegate.core.jobs import Job, JobError, JobState
 from framegate.core.ports import IdempotencyKey, MediaSource, QueueCounts, WorkerInfo
 from framegate.core.registry import ModelConfig
-from framegate.core.service import Client, Submission
+from framegate.core.submission import Client, Submission
 from framegate.core.types import Artifact, GenerationRequest, MediaKind, MediaRef, StoryboardShot, Task
 from tests.support.service_stand import ALICE, BOB, BROKEN, PICTURE, ServiceStand, run
 
@@ -38,13 +38,13 @@ def stand(tmp_path: Path) -> ServiceStand:
 def test_a_submitted_job_is_fitted_planned_and_kept(stand: ServiceStand) -> None:
     async def test() -> None:
         job = await stand.submit(num_frames=100, width=650, seed=5, num_outputs=1)
-        assert await stand.service.get(job.id) == job
+        assert await stand.services.jobs.get(job.id) == job
         assert (job.state, job.owner, job.dialect, job.request_id) == (JobState.QUEUED, "alice", "test", "r1")
         assert (job.model, job.served_by, job.queue, job.seed) == ("preview", "preview", "q-preview", 5)
         assert [shot.frames_kept for shot in job.shots] == [50, 50]
         assert [shot.width for shot in job.shots] == [640, 640]
         assert [change.field for change in job.changes] == ["width"]
-        assert await stand.service.queue_position(job) == 1
+        assert await stand.services.jobs.queue_position(job) == 1
 
     run(test)
 
@@ -63,17 +63,17 @@ def test_a_preset_name_runs_on_the_model_behind_it(stand: ServiceStand) -> None:
         job = await stand.submit(model="sora-2")
         assert (job.model, job.served_by) == ("sora-2", "preview")
         assert sum(shot.frames_kept for shot in job.shots) == 96
-        assert stand.service.model("sora-2").spec.id == "preview"
+        assert stand.services.jobs.registry.resolve("sora-2").spec.id == "preview"
 
     run(test)
 
 
 def test_inputs_are_stored_and_give_the_size(stand: ServiceStand) -> None:
     async def test() -> None:
-        job = await stand.submit(Task.IMAGE_TO_VIDEO, media={"image": PICTURE})
+        job = await stand.submit(Task.IMAGE_TO_VIDEO, image=PICTURE)
         assert job.inputs == (MediaRef(MediaKind.IMAGE, "inputs/1", 1000, 500),)
         assert (job.shots[0].width, job.shots[0].height) == (768, 384)
-        film = await stand.submit(Task.VIDEO_TO_VIDEO, media={"video": PICTURE})
+        film = await stand.submit(Task.VIDEO_TO_VIDEO, video=PICTURE)
         assert film.request.video is not None
         assert film.request.video.kind == MediaKind.VIDEO
         assert not stand.media.discarded
@@ -83,9 +83,8 @@ def test_inputs_are_stored_and_give_the_size(stand: ServiceStand) -> None:
 
 def test_a_bad_input_is_named_and_leaves_nothing_behind(stand: ServiceStand) -> None:
     async def test() -> None:
-        media = {"video": PICTURE, "image": BROKEN}
-        error = await stand.refused(InvalidMedia, task=Task.IMAGE_TO_VIDEO, media=media)
-        assert error.param == "image"
+        error = await stand.refused(InvalidMedia, task=Task.IMAGE_TO_VIDEO, image=PICTURE, video=BROKEN)
+        assert error.param == "video"
         assert [ref.key for ref in stand.media.discarded] == ["inputs/1"]
 
     run(test)
@@ -104,9 +103,7 @@ def test_a_client_that_leaves_meanwhile_leaves_nothing_behind(
             return await take(source, kind)
 
         monkeypatch.setattr(stand.media, "take", slow)
-        submitting = asyncio.create_task(
-            stand.submit(Task.IMAGE_TO_VIDEO, media={"image": PICTURE, "last_image": BROKEN})
-        )
+        submitting = asyncio.create_task(stand.submit(Task.IMAGE_TO_VIDEO, image=PICTURE, last_image=BROKEN))
         await fetching.wait()
         submitting.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -151,12 +148,12 @@ def test_what_only_the_inputs_show_leaves_none_behind(stand: ServiceStand) -> No
         too_long: dict[str, Any] = {
             "task": Task.VIDEO_TO_VIDEO,
             "num_frames": 82,
-            "media": {"video": PICTURE},
+            "video": PICTURE,
         }
         error = await stand.refused(InvalidRequest, **too_long)
         assert error.param == "num_frames"
         ending = {"image": PICTURE, "last_image": PICTURE}
-        error = await stand.refused(InvalidRequest, task=Task.IMAGE_TO_VIDEO, media=ending)
+        error = await stand.refused(InvalidRequest, task=Task.IMAGE_TO_VIDEO, **ending)
         assert (error.param, len(stand.media.taken)) == ("last_image", 3)
 
     run(test)
@@ -167,7 +164,7 @@ def test_a_clients_own_job_id(stand: ServiceStand) -> None:
         job = await stand.submit(job_id="mine", prompt="first")
         error = await stand.refused(JobExists, job_id="mine", prompt="second", client=BOB)
         assert (job.id, error.param) == ("mine", "job_id")
-        assert (await stand.service.get("mine")).request.prompt == "first"
+        assert (await stand.services.jobs.get("mine")).request.prompt == "first"
 
     run(test)
 
@@ -177,7 +174,7 @@ def test_a_full_queue_keeps_no_inputs(tmp_path: Path) -> None:
         stand = ServiceStand(tmp_path, max_queued=2)
         await stand.submit()
         await stand.submit()
-        error = await stand.refused(QueueFull, task=Task.IMAGE_TO_VIDEO, media={"image": PICTURE})
+        error = await stand.refused(QueueFull, task=Task.IMAGE_TO_VIDEO, image=PICTURE)
         assert (error.limit, len(stand.media.taken)) == (2, 0), "it is said before an input is fetched"
         assert stand.store.claim_next("w1")
         await stand.submit()
@@ -198,7 +195,7 @@ def test_a_queue_that_fills_up_while_inputs_are_fetched(
 
         monkeypatch.setattr(stand.media, "take", slow)
         with pytest.raises(QueueFull):
-            await stand.submit(Task.IMAGE_TO_VIDEO, media={"image": PICTURE})
+            await stand.submit(Task.IMAGE_TO_VIDEO, image=PICTURE)
         assert (len(stand.media.taken), len(stand.media.discarded)) == (1, 1)
 
     run(test)
@@ -207,13 +204,12 @@ def test_a_queue_that_fills_up_while_inputs_are_fetched(
 def test_a_repeat_is_given_the_first_job_and_fetches_nothing(stand: ServiceStand) -> None:
     async def test() -> None:
         once = IdempotencyKey(key="k", fingerprint="boat")
-        first = await stand.submit(Task.IMAGE_TO_VIDEO, media={"image": PICTURE}, idempotency=once)
-        again = await stand.submit(Task.IMAGE_TO_VIDEO, media={"image": PICTURE}, idempotency=once)
+        first = await stand.submit(Task.IMAGE_TO_VIDEO, image=PICTURE, idempotency=once)
+        again = await stand.submit(Task.IMAGE_TO_VIDEO, image=PICTURE, idempotency=once)
         assert (again, len(stand.media.taken)) == (first, 1)
-        media = {"image": PICTURE}
         other = IdempotencyKey(key="k", fingerprint="tree")
         with pytest.raises(IdempotencyMismatch):
-            await stand.submit(Task.IMAGE_TO_VIDEO, media=media, idempotency=other)
+            await stand.submit(Task.IMAGE_TO_VIDEO, image=PICTURE, idempotency=other)
         bobs = await stand.submit(idempotency=once, client=BOB)
         assert bobs.id != first.id
 
@@ -233,9 +229,7 @@ def test_equal_submissions_at_once_make_one_job_and_keep_one_input(
         monkeypatch.setattr(stand.media, "take", together)
         jobs = await asyncio.gather(
             *(
-                stand.submit(
-                    Task.IMAGE_TO_VIDEO, media={"image": PICTURE}, idempotency=IdempotencyKey(key="k")
-                )
+                stand.submit(Task.IMAGE_TO_VIDEO, image=PICTURE, idempotency=IdempotencyKey(key="k"))
                 for _ in range(5)
             )
         )
@@ -253,8 +247,7 @@ def test_limits_and_priority_of_key_model_and_name(tmp_path: Path) -> None:
         stand = ServiceStand(tmp_path, models={"preview": ModelConfig(max_running=3)})
         job = await stand.submit(client=Client("carol", max_running=2, priority=5))
         assert (job.running_limits, job.priority) == ({"key:carol": 2, "model:preview": 3}, 5)
-        media = {"image": PICTURE}
-        wan = await stand.submit(Task.IMAGE_TO_VIDEO, model="Wan2.1-I2V-14B-480P", media=media)
+        wan = await stand.submit(Task.IMAGE_TO_VIDEO, model="Wan2.1-I2V-14B-480P", image=PICTURE)
         assert wan.running_limits == {"model:preview": 3, "name:Wan2.1-I2V-14B-480P": 2}
         assert wan.priority == 0
 
@@ -265,12 +258,12 @@ def test_pages_of_a_collection(stand: ServiceStand) -> None:
     async def test() -> None:
         made = [await stand.submit(collection="videos") for _ in range(3)]
         await stand.submit(collection="videos", client=BOB)
-        page = await stand.service.page("videos", owner="alice", limit=2)
+        page = await stand.services.jobs.page("videos", owner="alice", limit=2)
         assert ([job.id for job in page.jobs], page.has_more) == ([made[2].id, made[1].id], True)
-        page = await stand.service.page("videos", owner="alice", limit=2, after=made[1].id)
+        page = await stand.services.jobs.page("videos", owner="alice", limit=2, after=made[1].id)
         assert ([job.id for job in page.jobs], page.has_more) == ([made[0].id], False)
         with pytest.raises(NotFound) as caught:
-            await stand.service.page("videos", owner="bob", after=made[1].id)
+            await stand.services.jobs.page("videos", owner="bob", after=made[1].id)
         assert caught.value.param == "after"
 
     run(test)
@@ -280,19 +273,19 @@ def test_deleting_a_job_removes_its_files(stand: ServiceStand) -> None:
     async def test() -> None:
         done = await stand.made()
         with pytest.raises(JobNotFound):
-            await stand.service.delete(done.id, "bob")
-        await stand.service.delete(done.id, "alice")
+            await stand.services.jobs.delete(done.id, "bob")
+        await stand.services.jobs.delete(done.id, "alice")
         with pytest.raises(JobNotFound):
-            await stand.service.get(done.id)
+            await stand.services.jobs.get(done.id)
         assert stand.artifacts.path(done.artifacts[0].key) is None
         with pytest.raises(JobNotFound):
-            await stand.service.delete(done.id)
+            await stand.services.jobs.delete(done.id)
         running = await stand.submit()
         claimed = stand.store.claim_next("w1")
         assert claimed is not None
-        await stand.service.delete(running.id, "alice")
+        await stand.services.jobs.delete(running.id, "alice")
         assert stand.store.succeed(running.id).state == JobState.CANCELLED
-        assert (await stand.service.counts()).active == 0
+        assert (await stand.services.jobs.counts()).active == 0
 
     run(test)
 
@@ -301,8 +294,7 @@ def test_a_keys_own_limit(stand: ServiceStand) -> None:
     async def test() -> None:
         limited = Client("carol", max_queued=1)
         await stand.submit(client=limited)
-        media = {"image": PICTURE}
-        await stand.refused(KeyLimitReached, client=limited, task=Task.IMAGE_TO_VIDEO, media=media)
+        await stand.refused(KeyLimitReached, client=limited, task=Task.IMAGE_TO_VIDEO, image=PICTURE)
         await stand.submit(client=BOB)
 
     run(test)
@@ -316,7 +308,7 @@ def test_a_keys_limit_of_jobs_at_once(stand: ServiceStand) -> None:
         running = await stand.submit(client=limited)
         error = await stand.refused(KeyLimitReached, client=limited)
         assert error.retry_after > 0
-        await stand.service.cancel(running.id)
+        await stand.services.jobs.cancel(running.id)
         await stand.submit(client=limited)
 
     run(test)
@@ -339,8 +331,7 @@ def test_a_job_that_no_living_worker_could_run(stand: ServiceStand) -> None:
         job = await stand.submit()
         assert job.state == JobState.QUEUED, "jobs wait for workers unless the dialect says otherwise"
         stand.store.living.append(WorkerInfo("w1", "here", 1, "cpu", "0", ("other",), 0.0))
-        media = {"image": PICTURE}
-        await stand.refused(NoWorker, require_worker=True, task=Task.IMAGE_TO_VIDEO, media=media)
+        await stand.refused(NoWorker, require_worker=True, task=Task.IMAGE_TO_VIDEO, image=PICTURE)
         assert not stand.media.taken
         stand.store.living.append(WorkerInfo("w2", "here", 2, "cpu", "0", ("preview",), 0.0))
         await stand.submit(require_worker=True)
@@ -375,7 +366,7 @@ def test_a_storyboard_becomes_shots(stand: ServiceStand) -> None:
 def test_another_keys_job_is_not_found(stand: ServiceStand) -> None:
     async def test() -> None:
         job = await stand.submit(client=ALICE)
-        service = stand.service
+        service = stand.services.jobs
         for call in (service.get, service.wait, service.cancel):
             with pytest.raises(JobNotFound, match=f"There is no job '{job.id}'"):
                 await call(job.id, "bob")
@@ -397,13 +388,13 @@ def test_lists_are_by_key_state_and_age(stand: ServiceStand) -> None:
         stand.store.claim_next("w1")
 
         async def ids(**values: Any) -> list[str]:
-            return [job.id for job in await stand.service.list(**values)]
+            return [job.id for job in await stand.services.jobs.list(**values)]
 
         assert await ids() == [other.id, second.id, first.id]
         assert await ids(limit=1) == [other.id]
         assert await ids(owner="alice") == [second.id, first.id]
         assert await ids(owner="alice", states=[JobState.RUNNING]) == [first.id]
-        counts = await stand.service.counts()
+        counts = await stand.services.jobs.counts()
         assert (counts, counts.active) == (QueueCounts(2, 1, 0, 0, 0), 3)
 
     run(test)
@@ -413,7 +404,7 @@ def test_a_watcher_sees_a_job_to_its_end(stand: ServiceStand) -> None:
     async def test() -> None:
         job = await stand.submit()
         seen: list[tuple[JobState, float]] = []
-        async with aclosing(stand.service.watch(job.id, "alice")) as states:
+        async with aclosing(stand.services.jobs.watch(job.id, "alice")) as states:
             async for state in states:
                 seen.append((state.state, state.progress))
                 match len(seen):
@@ -439,8 +430,8 @@ def test_a_watcher_sees_a_job_to_its_end(stand: ServiceStand) -> None:
 def test_a_watcher_of_a_finished_job_gets_it_once(stand: ServiceStand) -> None:
     async def test() -> None:
         job = await stand.submit()
-        await stand.service.cancel(job.id)
-        states = [state.state async for state in stand.service.watch(job.id)]
+        await stand.services.jobs.cancel(job.id)
+        states = [state.state async for state in stand.services.jobs.watch(job.id)]
         assert states == [JobState.CANCELLED]
 
     run(test)
@@ -449,9 +440,9 @@ def test_a_watcher_of_a_finished_job_gets_it_once(stand: ServiceStand) -> None:
 def test_a_watcher_of_a_deleted_job_is_told(stand: ServiceStand) -> None:
     async def test() -> None:
         job = await stand.submit()
-        states: AsyncGenerator[Job, None] = stand.service.watch(job.id)
+        states: AsyncGenerator[Job, None] = stand.services.jobs.watch(job.id)
         assert (await anext(states)).state == JobState.QUEUED
-        await stand.service.delete(job.id)
+        await stand.services.jobs.delete(job.id)
         with pytest.raises(JobNotFound):
             await anext(states)
 
@@ -461,7 +452,7 @@ def test_a_watcher_of_a_deleted_job_is_told(stand: ServiceStand) -> None:
 def test_waiting_for_a_job(stand: ServiceStand) -> None:
     async def test() -> None:
         job = await stand.submit()
-        waiting = [asyncio.create_task(stand.service.wait(job.id)) for _ in range(3)]
+        waiting = [asyncio.create_task(stand.services.jobs.wait(job.id)) for _ in range(3)]
         await asyncio.sleep(0.01)
         stand.store.claim_next("w1")
         await asyncio.sleep(0.01)
@@ -470,7 +461,7 @@ def test_waiting_for_a_job(stand: ServiceStand) -> None:
             assert done.error == JobError("out_of_memory", "It needs 12 GB.")
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.01):
-                await stand.service.wait((await stand.submit()).id)
+                await stand.services.jobs.wait((await stand.submit()).id)
 
     run(test)
 
@@ -478,15 +469,15 @@ def test_waiting_for_a_job(stand: ServiceStand) -> None:
 def test_cancelling(stand: ServiceStand) -> None:
     async def test() -> None:
         queued, running = await stand.submit(), await stand.submit()
-        assert (await stand.service.cancel(queued.id, "alice")).state == JobState.CANCELLED
+        assert (await stand.services.jobs.cancel(queued.id, "alice")).state == JobState.CANCELLED
         stand.store.claim_next("w1")
-        asked = await stand.service.cancel(running.id)
+        asked = await stand.services.jobs.cancel(running.id)
         assert (asked.state, asked.cancel_requested) == (JobState.RUNNING, True)
         done = stand.store.succeed(running.id)
         assert done.state == JobState.CANCELLED, "an acknowledged cancel wins"
-        assert await stand.service.cancel(running.id) == done
+        assert await stand.services.jobs.cancel(running.id) == done
         with pytest.raises(JobNotFound):
-            await stand.service.cancel("nothing")
+            await stand.services.jobs.cancel("nothing")
 
     run(test)
 
@@ -495,10 +486,10 @@ def test_a_result_and_its_removal(stand: ServiceStand) -> None:
     async def test() -> None:
         artifact = Artifact(MediaKind.VIDEO, "results/a.mp4", "video/mp4", 4, 64, 64)
         with pytest.raises(ArtifactGone, match="its retention time is over"):
-            await stand.service.result_path(artifact)
+            await stand.services.results.path(artifact)
         (stand.folder / "results").mkdir()
         (stand.folder / artifact.key).write_bytes(b"film")
-        assert (await stand.service.result_path(artifact)).read_bytes() == b"film"
+        assert (await stand.services.results.path(artifact)).read_bytes() == b"film"
 
     run(test)
 
@@ -506,7 +497,7 @@ def test_a_result_and_its_removal(stand: ServiceStand) -> None:
 def test_a_result_by_the_name_that_its_client_gave(stand: ServiceStand) -> None:
     async def test() -> None:
         for prompt in ("first", "second"):
-            await stand.service.submit(
+            await stand.services.jobs.submit(
                 Submission(
                     dialect="test",
                     request=GenerationRequest("preview", Task.TEXT_TO_VIDEO, prompt),
@@ -514,10 +505,10 @@ def test_a_result_by_the_name_that_its_client_gave(stand: ServiceStand) -> None:
                     labels={"result_name": "boat.mp4"},
                 )
             )
-        newest = await stand.service.find_result_name("alice", "boat.mp4")
+        newest = await stand.services.jobs.find_by_lookup_label("alice", "boat.mp4")
         assert newest is not None
         assert newest.request.prompt == "second"
-        assert await stand.service.find_result_name("bob", "boat.mp4") is None
+        assert await stand.services.jobs.find_by_lookup_label("bob", "boat.mp4") is None
 
     run(test)
 
@@ -525,4 +516,4 @@ def test_a_result_by_the_name_that_its_client_gave(stand: ServiceStand) -> None:
 def test_workers(stand: ServiceStand) -> None:
     worker = WorkerInfo("w1", "here", 1, "cpu", "0", ("preview",), 0.0)
     stand.store.living.append(worker)
-    assert list(run(stand.service.workers)) == [worker]
+    assert list(run(stand.services.jobs.workers)) == [worker]

@@ -34,7 +34,7 @@ def test_a_change_is_read_once_however_many_watch(tmp_path: Path) -> None:
 
         async def watch(job: Job) -> JobState:
             last = job
-            async with aclosing(stand.service.watch(job.id)) as states:
+            async with aclosing(stand.services.jobs.watch(job.id)) as states:
                 first = await anext(states)
                 assert first.state == JobState.RUNNING
                 await started.wait()
@@ -64,7 +64,7 @@ def test_a_watcher_that_leaves_takes_no_answer_from_the_others(tmp_path: Path) -
         store = CountingStore()
         stand = ServiceStand(tmp_path, store=store)
         job = await stand.submit()
-        asking = [asyncio.create_task(stand.service.get(job.id)) for _ in range(3)]
+        asking = [asyncio.create_task(stand.services.jobs.get(job.id)) for _ in range(3)]
         await asyncio.sleep(0)
         asking[0].cancel()
         answers = await asyncio.gather(*asking, return_exceptions=True)
@@ -79,10 +79,10 @@ def test_who_asks_after_a_change_never_gets_what_was_before(tmp_path: Path) -> N
         store = CountingStore()
         stand = ServiceStand(tmp_path, store=store)
         job = await stand.submit()
-        early = asyncio.create_task(stand.service.get(job.id))
+        early = asyncio.create_task(stand.services.jobs.get(job.id))
         await asyncio.sleep(0.0005)
         store.claim_next("w1")
-        assert (await stand.service.get(job.id)).state == JobState.RUNNING
+        assert (await stand.services.jobs.get(job.id)).state == JobState.RUNNING
         await early
 
     run(test)

@@ -316,7 +316,7 @@ class Bench:
         with VideoEncoder(path, width=shot.width, height=shot.height, fps=shot.fps) as encoder:
             for frame in stream.frames:
                 encoder.write(frame)
-            encoder.finish(stream.sound() if stream.sound else None)
+            encoder.finish(stream.audio() if stream.audio else None)
 
     def _row(self, name: str, first: Times, following: Times, steps: int, uncached: int = 0) -> Row:
         step = following.step_seconds(steps, uncached)

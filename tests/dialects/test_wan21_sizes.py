@@ -23,7 +23,7 @@ def auto_size(width: int, height: int, spec: ModelSpec = PREVIEW) -> tuple[int, 
     served = Registry({"preview": spec}).resolve(NAME)
     body = SubmitRequest(prompt="a boat on a lake", image_url="https://example.com/a.png")
     picture = MediaRef(MediaKind.IMAGE, "key", width, height)
-    fitted = fit(served.spec, replace(generation(served, body), image=picture))
+    fitted = fit(served.spec, replace(generation(served, body).without_media(), image=picture))
     assert fitted.changes == ()
     return fitted.width, fitted.height
 
@@ -92,7 +92,7 @@ def test_sizes_as_they_are_said() -> None:
     )
     for said, size in sizes:
         body = SubmitRequest(prompt="a boat on a lake", image_url="https://e.com/a.png", image_size=said)
-        fitted = fit(served.spec, replace(generation(served, body), image=picture))
+        fitted = fit(served.spec, replace(generation(served, body).without_media(), image=picture))
         assert (fitted.width, fitted.height) == size
 
 
@@ -102,4 +102,4 @@ def test_sizes_as_they_are_said() -> None:
 def test_frames(asked: int, made: int) -> None:
     served = Registry({"preview": PREVIEW}).resolve(NAME)
     body = SubmitRequest(prompt="a boat on a lake", image_url="https://e.com/a.png", num_frames=asked)
-    assert fit(served.spec, generation(served, body)).num_frames == made
+    assert fit(served.spec, generation(served, body).without_media()).num_frames == made

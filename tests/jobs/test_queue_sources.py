@@ -16,7 +16,7 @@ from framegate.core.characters import Character
 from framegate.core.errors import ArtifactGone, InvalidMedia, NotFound
 from framegate.core.jobs import Job, JobState
 from framegate.core.ports import BytesSource
-from framegate.core.service import Client, Submission
+from framegate.core.submission import Client, Submission
 from framegate.core.types import GenerationRequest, StoryboardShot, Task
 from framegate.media.video.encode import VideoEncoder
 from framegate.media.video.frames import first_frame, read_frames
@@ -50,30 +50,30 @@ async def make(services: Services, prompt: str = "a boat", **values: Any) -> Job
         **request,
     }
     submission = Submission(dialect="test", request=GenerationRequest(**wanted), **values)
-    submitted = await services.service.submit(submission)
-    job = await services.service.wait(submitted.id)
+    submitted = await services.jobs.submit(submission)
+    job = await services.jobs.wait(submitted.id)
     assert job.state == JobState.SUCCEEDED, job.error
     return job
 
 
 async def frames_of(services: Services, job: Job) -> list["np.typing.NDArray[np.uint8]"]:
-    return list(read_frames(await services.service.result_path(job.artifacts[0])))
+    return list(read_frames(await services.results.path(job.artifacts[0])))
 
 
 def test_a_remix_runs_though_its_source_was_cleaned_up(start_server: StartServer) -> None:
     server = start_server()
 
     async def use(services: Services) -> str:
-        service = services.service
+        service = services.jobs
         source = await make(services, duration=2.0, seed=1)
         original = (await frames_of(services, source))[0]
         request = GenerationRequest("preview", Task.TEXT_TO_VIDEO, "at night", duration=2.0, seed=2, **SIZE)
         waiting = await service.submit(
             Submission(dialect="test", request=request, remix_of=source.share_id, client=Client("bob"))
         )
-        (await service.result_path(source.artifacts[0])).unlink()
+        (await services.results.path(source.artifacts[0])).unlink()
         with pytest.raises(ArtifactGone, match="source video was cleaned up"):
-            await service.find_shared(source.share_id)
+            await services.results.find_shared(source.share_id)
         remix = await service.wait(waiting.id)
         assert remix.state == JobState.SUCCEEDED, remix.error
         assert (remix.request.task, remix.artifacts[0].num_frames) == (Task.VIDEO_TO_VIDEO, 16)
@@ -86,7 +86,7 @@ def test_a_remix_runs_though_its_source_was_cleaned_up(start_server: StartServer
     assert share_id in shown
     server.kill()
     server.restart()
-    found = beside(server, lambda services: services.service.find_shared(share_id))
+    found = beside(server, lambda services: services.results.find_shared(share_id))
     assert found.share_id == share_id, "it survives a restart"
 
 
@@ -94,7 +94,7 @@ def test_the_same_storyboard_and_seed_give_the_same_bytes(server: RunningServer)
     async def use(services: Services) -> None:
         board = tuple(StoryboardShot(f"scene {number}", 1.0) for number in range(3))
         jobs = [await make(services, storyboard=board, seed=3, style="comic") for _ in range(2)]
-        one, other = [(await services.service.result_path(job.artifacts[0])).read_bytes() for job in jobs]
+        one, other = [(await services.results.path(job.artifacts[0])).read_bytes() for job in jobs]
         assert one == other
         assert jobs[0].artifacts[0].duration == 3.0
 
@@ -119,9 +119,7 @@ def test_a_character_from_a_video_to_a_video(server: RunningServer, film: BytesS
     files = server.data_dir / "files"
 
     async def create(services: Services) -> Character:
-        return await services.service.create_character(
-            film, start=0.0, end=3.0, client=Client(), display_name="Eileen C."
-        )
+        return await services.characters.create(film, start=0.0, end=3.0, owner="", display_name="Eileen C.")
 
     made = beside(server, create)
     assert sorted(path.name for path in (files / made.avatar).parent.iterdir()) == [
@@ -138,7 +136,7 @@ def test_a_character_from_a_video_to_a_video(server: RunningServer, film: BytesS
     async def use(services: Services) -> None:
         job = await make(services, "@x waves", characters=(made.username,), duration=1.0)
         assert job.request.image is not None
-        first = first_frame(await services.service.result_path(job.artifacts[0]))
+        first = first_frame(await services.results.path(job.artifacts[0]))
         with Image.open(files / made.reference.key) as reference:
             expected = np.asarray(reference.resize((128, 96)))
         assert np.abs(first.astype(int) - expected).mean() < 12, "it begins with the reference frame"
@@ -159,16 +157,14 @@ def test_nothing_is_left_of_a_character_that_failed(server: RunningServer, film:
         before = kept()
         for source, start in ((film, 3.0), (film, -1.0), (BytesSource(b"no video"), 0.0)):
             with pytest.raises(InvalidMedia):
-                await services.service.create_character(source, start=start, end=9.0, client=Client())
-        creating = asyncio.create_task(
-            services.service.create_character(film, start=0.0, end=3.0, client=Client())
-        )
+                await services.characters.create(source, start=start, end=9.0, owner="")
+        creating = asyncio.create_task(services.characters.create(film, start=0.0, end=3.0, owner=""))
         await asyncio.sleep(0.1)  # at whatever point that is
         creating.cancel()
         with pytest.raises(asyncio.CancelledError):
             await creating
         await asyncio.to_thread(eventually, lambda: kept() == before, what="the folder as it was")
         with pytest.raises(NotFound):
-            await services.service.get_character("nobody123")
+            await services.characters.get("nobody123")
 
     beside(server, use)

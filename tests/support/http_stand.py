@@ -15,7 +15,6 @@ from framegate.core.jobs import Job, JobError
 from framegate.core.models import ModelSpec
 from framegate.core.ports import WorkerInfo
 from framegate.core.registry import Registry
-from framegate.core.service import JobService
 from framegate.core.settings import DialectsSettings, Settings
 from framegate.core.testing import (
     InMemoryArtifactStore,
@@ -24,6 +23,7 @@ from framegate.core.testing import (
     StaticMediaFetcher,
 )
 from framegate.core.types import Artifact, MediaKind, Task
+from framegate.core.wiring import create_services
 from framegate.server.app import create_app
 from framegate.server.plugin import framegate_dialects
 
@@ -43,7 +43,7 @@ BROKEN = "https://example.com/broken.png"
 
 
 class Stand:
-    """The app's service and what is behind it, with the worker in the test's own hands."""
+    """The app's services and what is behind it, with the worker in the test's own hands."""
 
     def __init__(self, folder: Path, max_queued: int) -> None:
         self.folder = folder
@@ -52,7 +52,7 @@ class Stand:
         self.artifacts = InMemoryArtifactStore(folder)
         self.media = StaticMediaFetcher(640, 640, broken=[BROKEN], artifacts=self.artifacts)
         self.characters = InMemoryCharacterStore()
-        self.service = JobService(
+        self.services = create_services(
             registry=Registry({"preview": MODEL}),
             store=self.store,
             artifacts=self.artifacts,
@@ -152,7 +152,7 @@ def start_stand(
 ) -> Stand:
     stand = Stand(folder, max_queued)
     app = create_app(
-        service=stand.service,
+        services=stand.services,
         settings=make_settings(folder, options, **tables),
         dialects=own_dialects() if dialects is None else dialects,
     )

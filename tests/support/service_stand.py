@@ -11,7 +11,7 @@ from framegate.core.jobs import Job
 from framegate.core.models import Defaults, FrameRule, ModelSpec, SizeRule
 from framegate.core.ports import BytesSource, IdempotencyKey, MediaSource, UrlSource
 from framegate.core.registry import ModelConfig, Registry
-from framegate.core.service import Client, JobService, Submission
+from framegate.core.submission import Client, Submission
 from framegate.core.testing import (
     InMemoryArtifactStore,
     InMemoryCharacterStore,
@@ -19,6 +19,7 @@ from framegate.core.testing import (
     StaticMediaFetcher,
 )
 from framegate.core.types import Artifact, GenerationRequest, MediaKind, Task
+from framegate.core.wiring import create_services
 
 Result = TypeVar("Result")
 PREVIEW = ModelSpec(
@@ -52,7 +53,7 @@ class ServiceStand:
         self.media = StaticMediaFetcher(1000, 500, broken=[BROKEN.url], artifacts=self.artifacts)
         self.folder = folder
         self.characters = InMemoryCharacterStore()
-        self.service = JobService(
+        self.services = create_services(
             registry=Registry({"preview": spec}, models=models),
             store=self.store,
             artifacts=self.artifacts,
@@ -72,18 +73,18 @@ class ServiceStand:
         require_worker: bool = False,
         idempotency: IdempotencyKey | None = None,
         collection: str = "",
-        media: Mapping[str, MediaSource] | None = None,
         model: str = "preview",
         prompt: str = "a boat",
         **values: Any,
     ) -> Job:
-        request = GenerationRequest(model=model, task=task, prompt=prompt, **values)
-        return await self.service.submit(
+        request: GenerationRequest[MediaSource] = GenerationRequest(
+            model=model, task=task, prompt=prompt, **values
+        )
+        return await self.services.jobs.submit(
             Submission(
                 dialect="test",
                 request=request,
                 client=client,
-                media=media or {},
                 job_id=job_id,
                 request_id="r1",
                 remix_of=remix_of,
@@ -96,10 +97,10 @@ class ServiceStand:
 
     async def refused(self, error: type[Exception], **values: Any) -> Any:
         """Submit what must be refused and leave nothing behind; the error."""
-        before = await self.service.counts()
+        before = await self.services.jobs.counts()
         with pytest.raises(error) as caught:
             await self.submit(**values)
-        assert await self.service.counts() == before
+        assert await self.services.jobs.counts() == before
         assert len(self.media.discarded) == len(self.media.taken)
         return caught.value
 

@@ -15,7 +15,7 @@ def test_an_operators_own_style(tmp_path_factory: pytest.TempPathFactory) -> Non
 
     async def style() -> str:
         async with open_services(context) as services:
-            return services.service.styles["anime"].prompt
+            return services.jobs.styles["anime"].prompt
 
     assert asyncio.run(style()) == "in ink"
 

@@ -185,12 +185,12 @@ def test_retention_removes_files_then_records(
         assert await files_due.sweep() == 1
         assert artifacts.path(artifact.key) is None
         assert await store.get("old") is not None
-        assert await store.find_result_name("alice", "boat.mp4") == "old"
+        assert await store.find_by_lookup_label("alice", "boat.mp4") == "old"
         assert await store.find_shared(job.share_id) == "old", "so that it can be told what happened to it"
 
         await Retention(store, characters, artifacts, files_for=0, records_for=0).sweep()
         assert await store.get("old") is None
-        assert await store.find_result_name("alice", "boat.mp4") is None
+        assert await store.find_by_lookup_label("alice", "boat.mp4") is None
         assert await store.find_shared(job.share_id) is None
         await characters.close()
 

@@ -310,7 +310,7 @@ def test_a_deleted_job_is_gone_at_once(stand: Stand) -> None:
     stand.run(tell_watcher())
     assert stand.run(store.get("gone")) is None
     assert stand.run(store.list(owner=None, states=(), limit=10)) == []
-    assert stand.run(store.find_result_name("alice", "boat.mp4")) is None
+    assert stand.run(store.find_by_lookup_label("alice", "boat.mp4")) is None
     assert stand.run(store.find_shared(job.share_id)) is None
     assert stand.run(store.cancel("gone")) is None
     assert stand.run(store.delete("gone")) is None

@@ -11,8 +11,8 @@ import redis
 from framegate.core.jobs import JobState
 from framegate.core.ports import Limits
 from framegate.core.registry import Registry
-from framegate.core.service import JobService
 from framegate.core.testing import InMemoryArtifactStore, InMemoryCharacterStore, StaticMediaFetcher
+from framegate.core.wiring import create_services
 from framegate.storage.connections import connect_async
 from framegate.storage.embedded import EmbeddedValkey
 from framegate.storage.jobs.store import ValkeyJobStore
@@ -43,14 +43,14 @@ def test_watchers_share_what_is_read(
 ) -> None:
     async def test() -> None:
         store = ValkeyJobStore(connect_async(valkey.url))
-        service = JobService(
+        service = create_services(
             registry=Registry({}),
             store=store,
             artifacts=InMemoryArtifactStore(tmp_path_factory.mktemp("files")),
             media=StaticMediaFetcher(),
             characters=InMemoryCharacterStore(),
             max_queued=0,
-        )
+        ).jobs
         for number in range(JOBS):
             await store.submit(make_job(f"j{number}"), limits=Limits())
         workers = [WorkerStore(client, f"w{number}") for number in range(JOBS)]

@@ -94,7 +94,7 @@ class Sounding(Brightening):
         rate = 16_000
         time = np.arange(round(rate * shot.num_frames / shot.fps)) / rate
         tone = np.sin(2 * np.pi * 440 * time, dtype=np.float32)[None]
-        return FrameStream(self.frames(shot, context), sound=lambda: Audio(tone, rate))
+        return FrameStream(self.frames(shot, context), audio=lambda: Audio(tone, rate))
 
 
 @pytest.mark.parametrize("backend", [Brightening(), Filing()], ids=["frames", "files"])

@@ -71,8 +71,8 @@ def made(
     stream = backend.generate(shot, RecordingContext(folder, image=image, last_image=last_image))
     assert isinstance(stream, FrameStream)
     frames = list(stream.frames)
-    assert stream.sound is not None
-    sound = stream.sound()
+    assert stream.audio is not None
+    sound = stream.audio()
     assert sound is not None
     return frames, sound
 
@@ -122,8 +122,8 @@ def test_the_sound_lasts_as_long_as_the_pictures(models: Path, tmp_path: Path, n
 
 def test_no_sound_is_there_before_the_frames_are(ltx2: Ltx2Backend, tmp_path: Path) -> None:
     stream = ltx2.generate(FAST, RecordingContext(tmp_path))
-    assert stream.sound is not None
-    assert stream.sound() is None
+    assert stream.audio is not None
+    assert stream.audio() is None
 
 
 @pytest.mark.parametrize("guidance_scale", [1.0, 4.0])

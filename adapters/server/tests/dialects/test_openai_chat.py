@@ -207,8 +207,8 @@ def test_a_model_that_needs_an_image() -> None:
     with pytest.raises(InvalidRequest, match="needs an image") as refused:
         generation(served, Question("a boat", ""), None)
     assert refused.value.param == "messages"
-    request, media = generation(served, Question("a boat", BROKEN), 5)
-    assert (request.task, request.seed, media) == (Task.IMAGE_TO_VIDEO, 5, {"image": UrlSource(BROKEN)})
+    request = generation(served, Question("a boat", BROKEN), 5)
+    assert (request.task, request.seed, request.image) == (Task.IMAGE_TO_VIDEO, 5, UrlSource(BROKEN))
 
 
 def test_a_failed_generation(stand: Stand) -> None:

@@ -79,12 +79,13 @@ def test_deleting_while_it_runs(stand: Stand, client: OpenAI) -> None:
         client.videos.delete(video.id)
 
 
-def test_a_sources_pictures_go_with_it(stand: Stand, client: OpenAI) -> None:
+def test_a_sources_pictures_go_with_it(make_stand: StandMaker) -> None:
     """Inputs of a refused request don't stay behind."""
-    stand.service.max_queued = 1
-    client.videos.create(prompt="a boat")
-    with pytest.raises(openai.InternalServerError) as full:
-        client.videos.create(prompt="x", extra_body={"image_url": "https://example.com/cat.png"})
+    stand = make_stand(max_queued=1)
+    with sdk(stand) as client:
+        client.videos.create(prompt="a boat")
+        with pytest.raises(openai.InternalServerError) as full:
+            client.videos.create(prompt="x", extra_body={"image_url": "https://example.com/cat.png"})
     assert full.value.status_code == 503
     assert int(full.value.response.headers["Retry-After"]) > 0
     assert len(stand.media.discarded) == len(stand.media.taken)

@@ -212,7 +212,7 @@ async def test_each_error(stand: Stand, path: str, fields: dict[str, Any], param
     error = refused(post(stand, path, **fields), 400, param, message)
     assert error["type"] == "invalid_request_error"
     assert not stand.jobs()
-    assert await stand.service.list_characters() == []
+    assert await stand.services.characters.list() == []
 
 
 CHATS: list[tuple[str, Any, dict[str, Any], str]] = [
@@ -312,7 +312,7 @@ def test_a_remix_of_what_was_cleaned_up(stand: Stand) -> None:
 
 async def test_characters(stand: Stand) -> None:
     told = Told(post(stand, "characters/create", video=VIDEO, stream=True))
-    [character] = await stand.service.list_characters()
+    [character] = await stand.services.characters.list()
     assert told.content == f"角色创建成功，角色名@{character.username}"
     assert f"✨ 角色已识别: {character.display_name} (@{character.username})" in told.progress
     prompt = f"@{character.username} waves at you@example.com"
@@ -323,7 +323,7 @@ async def test_characters(stand: Stand) -> None:
     assert again.startswith("角色创建成功，角色名@")
     parts = [{"type": "video_url", "video_url": {"url": VIDEO}}]
     Told(chat(stand, "sora2-landscape-10s", parts, stream=True))
-    assert len(await stand.service.list_characters()) == 3
+    assert len(await stand.services.characters.list()) == 3
 
 
 @pytest.mark.parametrize("failing", ["", "The lamp broke."])
@@ -339,7 +339,7 @@ async def test_a_character_for_one_video(stand: Stand, failing: str) -> None:
         assert "✨ 角色已识别: " in told.progress
         assert bool(told.error) == bool(failing)
     assert {job.request.task for job in stand.jobs()} == {Task.IMAGE_TO_VIDEO}
-    assert await stand.service.list_characters() == []
+    assert await stand.services.characters.list() == []
 
 
 async def test_a_character_whose_job_is_refused_is_removed(make_stand: StandMaker) -> None:
@@ -347,7 +347,7 @@ async def test_a_character_whose_job_is_refused_is_removed(make_stand: StandMake
     post(stand, "videos/generate", prompt="x", async_mode=True)
     answer = post(stand, "characters/generate", prompt="x", video=VIDEO, stream=True)
     assert answer.status_code == 503
-    assert await stand.service.list_characters() == []
+    assert await stand.services.characters.list() == []
 
 
 def key(name: str, **limits: Any) -> dict[str, Any]:

@@ -27,12 +27,12 @@ class Audio(Struct, frozen=True):
 class FrameStream(Struct, frozen=True):
     """Frames as they come; they are encoded while the next ones are made.
 
-    Exactly ``shot.num_frames`` frames for a video, one per picture for images. ``sound``, if given, is
+    Exactly ``shot.num_frames`` frames for a video, one per picture for images. ``audio``, if given, is
     filled in by the backend before the iterator ends: the encoder asks for it after the last frame.
     """
 
     frames: "Iterator[Frame]"
-    sound: "AudioSource | None" = None
+    audio: "AudioSource | None" = None
 
 
 class FinishedFile(Struct, frozen=True):

@@ -18,6 +18,8 @@ from framegate.core.models import Change
 from framegate.core.types import Artifact, GenerationRequest, MediaRef, Shot
 
 MAX_ATTEMPTS = 3
+LOOKUP_LABEL = "result_name"
+"""The label by whose value `JobService.find_by_lookup_label` finds an owner's newest job."""
 
 
 def new_share_id() -> str:
@@ -60,7 +62,7 @@ class Job(Struct, frozen=True, kw_only=True, omit_defaults=True):
     served_by: str
     queue: str
     dialect: str
-    request: GenerationRequest
+    request: GenerationRequest[MediaRef]
     shots: tuple[Shot, ...]
     created_at: float
     owner: str = ""
@@ -90,9 +92,7 @@ class Job(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     @property
     def inputs(self) -> tuple[MediaRef, ...]:
-        request = self.request
-        given = (request.image, request.mask, request.last_image, request.video)
-        return tuple(ref for ref in given if ref)
+        return tuple(self.request.media.values())
 
     @property
     def files(self) -> tuple[str, ...]:

@@ -271,10 +271,14 @@ class ModelSpec(Struct, frozen=True, kw_only=True):
         )
 
 
-class Fitted(Struct, frozen=True):
-    """A request in the model's own terms. ``num_frames`` is the length of the whole video, which planning
-    may yet split into shots."""
+class FittedRequest(Struct, frozen=True):
+    """A request in the model's own terms.
 
+    ``asked`` is the request as it came, ``request`` the same with the defaults for its text, style and
+    strength. ``num_frames`` is the length of the whole video, which planning may split into shots.
+    """
+
+    asked: GenerationRequest
     request: GenerationRequest
     width: int
     height: int
@@ -295,7 +299,7 @@ MAX_EXTENDED = 600.0
 """Seconds that an extended video may have in all: no longer one is taken as an input."""
 
 
-def fit(spec: ModelSpec, request: GenerationRequest) -> Fitted:
+def fit(spec: ModelSpec, request: GenerationRequest) -> FittedRequest:
     """Fit ``request`` to ``spec``; every deviation from what was asked is in ``changes``.
 
     Raises:
@@ -353,7 +357,8 @@ def fit(spec: ModelSpec, request: GenerationRequest) -> Fitted:
         strength=strength,
         style=request.style if request.style is not None else defaults.style,
     )
-    return Fitted(
+    return FittedRequest(
+        asked=request,
         request=filled,
         width=width,
         height=height,

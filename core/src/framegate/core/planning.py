@@ -10,7 +10,7 @@ from itertools import accumulate, pairwise
 from msgspec import Struct
 
 from framegate.core.errors import InvalidRequest
-from framegate.core.models import Fitted, ModelSpec
+from framegate.core.models import FittedRequest, ModelSpec
 from framegate.core.types import Shot, Task
 
 MAX_SHOTS = 64
@@ -24,7 +24,7 @@ class _Scene(Struct, frozen=True):
     pieces: int = 1
 
 
-def plan(spec: ModelSpec, fitted: Fitted, seed: int, *, style_prompt: str = "") -> tuple[Shot, ...]:
+def plan(spec: ModelSpec, fitted: FittedRequest, seed: int, *, style_prompt: str = "") -> tuple[Shot, ...]:
     """The shots of ``fitted``, their kept frames adding up to ``fitted.num_frames``. ``style_prompt`` is told
     to the model after each prompt.
 
@@ -62,7 +62,7 @@ def plan(spec: ModelSpec, fitted: Fitted, seed: int, *, style_prompt: str = "") 
     )
 
 
-def _scenes(fitted: Fitted) -> list[_Scene]:
+def _scenes(fitted: FittedRequest) -> list[_Scene]:
     request = fitted.request
     if not request.storyboard:
         return [_Scene(request.prompt, fitted.num_frames, request.num_fragments)]
@@ -77,7 +77,7 @@ def _scenes(fitted: Fitted) -> list[_Scene]:
     return [_Scene(shot.prompt, n) for shot, n in zip(request.storyboard, lengths, strict=True)]
 
 
-def _split(spec: ModelSpec, fitted: Fitted, scene: _Scene, *, continues: bool) -> list[int]:
+def _split(spec: ModelSpec, fitted: FittedRequest, scene: _Scene, *, continues: bool) -> list[int]:
     """How many frames each shot adds to the video: nearly equal parts, none over the model's maximum."""
     total = scene.num_frames
     if not 1 <= scene.pieces <= min(MAX_SHOTS, total):
@@ -96,7 +96,7 @@ def _split(spec: ModelSpec, fitted: Fitted, scene: _Scene, *, continues: bool) -
     raise _too_many(spec, fitted)
 
 
-def _too_many(spec: ModelSpec, fitted: Fitted) -> InvalidRequest:
+def _too_many(spec: ModelSpec, fitted: FittedRequest) -> InvalidRequest:
     request = fitted.request
     return InvalidRequest(
         f"{fitted.num_frames} frames would need more than {MAX_SHOTS} shots of {request.model}, which makes "
@@ -106,7 +106,7 @@ def _too_many(spec: ModelSpec, fitted: Fitted) -> InvalidRequest:
 
 
 def _shot(
-    fitted: Fitted,
+    fitted: FittedRequest,
     prompt: str,
     style_prompt: str,
     *,

@@ -88,7 +88,8 @@ class JobStore(Protocol):
 
     async def submit(self, job: Job, *, limits: Limits, idempotency: IdempotencyKey | None = None) -> Job:
         """Write ``job`` and its ticket in one step, and return it; or return the earlier job that
-        ``idempotency`` names. With the label ``result_name`` set, `find_result_name` finds the job by it.
+        ``idempotency`` names. `find_by_lookup_label` finds the job by its label
+        `framegate.core.jobs.LOOKUP_LABEL`, if it has one.
 
         Raises:
             JobExists, IdempotencyMismatch, QueueFull, KeyLimitReached: nothing was written.
@@ -97,8 +98,8 @@ class JobStore(Protocol):
 
     async def get(self, job_id: str) -> Job | None: ...
 
-    async def find_result_name(self, owner: str, name: str) -> str | None:
-        """The id of the newest job of ``owner`` whose label ``result_name`` is ``name``."""
+    async def find_by_lookup_label(self, owner: str, value: str) -> str | None:
+        """The id of the newest job of ``owner`` whose label `LOOKUP_LABEL` is ``value``."""
         ...
 
     async def find_shared(self, share_id: str) -> str | None:

@@ -1,8 +1,12 @@
 """The vocabulary that dialects, service, workers and backends share. Names are those of diffusers."""
 
+from collections.abc import Mapping
 from enum import StrEnum
+from types import MappingProxyType
+from typing import Generic
 
 from msgspec import Struct, field
+from typing_extensions import TypeVar
 
 
 class Task(StrEnum):
@@ -49,7 +53,20 @@ class StoryboardShot(Struct, frozen=True):
     duration: float
 
 
-class GenerationRequest(Struct, frozen=True, omit_defaults=True):
+MEDIA_KINDS: Mapping[str, MediaKind] = MappingProxyType(
+    {
+        "image": MediaKind.IMAGE,
+        "mask": MediaKind.IMAGE,
+        "last_image": MediaKind.IMAGE,
+        "video": MediaKind.VIDEO,
+    }
+)
+"""The fields of a `GenerationRequest` that hold media."""
+
+Media = TypeVar("Media", default=MediaRef)
+
+
+class GenerationRequest(Struct, Generic[Media], frozen=True, omit_defaults=True):
     """What is to be made. ``None`` means: not asked for, the model's default holds.
 
     ``width`` and ``height`` are pixels, ``duration`` seconds (``num_frames`` wins over it),
@@ -84,11 +101,21 @@ class GenerationRequest(Struct, frozen=True, omit_defaults=True):
     num_fragments: int = 1
     storyboard: tuple[StoryboardShot, ...] = ()
     num_partial_images: int = field(default=0, name="num_looks")
-    image: MediaRef | None = None
-    mask: MediaRef | None = None
-    last_image: MediaRef | None = None
-    video: MediaRef | None = None
+    image: Media | None = None
+    mask: Media | None = None
+    last_image: Media | None = None
+    video: Media | None = None
     extends_video: bool = False
+
+    @property
+    def media(self) -> dict[str, Media]:
+        """The media that are given, by field."""
+        return {name: media for name in MEDIA_KINDS if (media := getattr(self, name)) is not None}
+
+    def without_media(self) -> "GenerationRequest":
+        """Return the request with no media, to be filled with stored ones."""
+        values = {name: getattr(self, name) for name in self.__struct_fields__ if name not in MEDIA_KINDS}
+        return GenerationRequest(**values)
 
     @property
     def length_param(self) -> str:

@@ -13,10 +13,10 @@ from framegate.core.options import EnvSecret
 from framegate.core.plugins import Plugins, discover
 from framegate.core.ports import ArtifactStore
 from framegate.core.registry import Registry
-from framegate.core.service import JobService
 from framegate.core.settings import EMBEDDED_QUEUE, FILE_STORAGE, Settings
 from framegate.core.styles import Style, with_prompts
 from framegate.core.webhooks import WebhookPolicy
+from framegate.core.wiring import CoreServices, create_services
 from framegate.media.ingest import MediaIngest
 from framegate.media.network.fetch import UrlFetcher
 from framegate.storage import embedded
@@ -122,10 +122,9 @@ def create_context(settings: Settings) -> AppContext:
     return AppContext(settings, plugins, registry, styles, make_policy(settings))
 
 
-class Services(Struct, frozen=True):
-    """The service, and what works behind it."""
+class Services(CoreServices, frozen=True):
+    """The services, and what works behind them."""
 
-    service: JobService
     store: ValkeyJobStore
     retention: Retention
 
@@ -139,7 +138,7 @@ async def open_services(context: AppContext) -> AsyncGenerator[Services]:
     fetcher = UrlFetcher(
         settings.fetch.allow, max_bytes=settings.fetch.max_bytes, timeout=settings.fetch.timeout
     )
-    service = JobService(
+    core = create_services(
         registry=context.registry,
         store=store,
         artifacts=artifacts,
@@ -157,7 +156,7 @@ async def open_services(context: AppContext) -> AsyncGenerator[Services]:
         records_for=settings.storage.record_retention,
     )
     try:
-        yield Services(service, store, retention)
+        yield Services(core.jobs, core.characters, core.results, store, retention)
     finally:
         await characters.close()
         await store.close()

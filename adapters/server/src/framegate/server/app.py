@@ -11,8 +11,8 @@ from litestar.types.asgi_types import LifeSpanReceive, LifeSpanScope, LifeSpanSe
 
 from framegate.cli.app_context import AppContext, open_services
 from framegate.core.dialect import DialectSpec
-from framegate.core.service import JobService
 from framegate.core.settings import Settings
+from framegate.core.wiring import CoreServices
 from framegate.server.auth.keys import KeyGuard, KeyRing
 from framegate.server.auth.loopback_guard import LoopbackOnly, cors_config
 from framegate.server.dialect import provide_instance
@@ -50,24 +50,24 @@ class FramegateApp(Litestar):
 
 def create_app(
     *,
-    service: JobService,
+    services: CoreServices,
     settings: Settings,
     dialects: Mapping[str, DialectSpec],
     lifespan: Lifespan = (),
 ) -> Litestar:
-    """Return the app that serves ``service`` over HTTP.
+    """Return the app that serves ``services`` over HTTP.
 
     Raises:
         ConfigError: The settings name an unknown dialect or option, two dialects clash, or a key is missing.
     """
     keys = KeyRing(settings.auth.keys)
-    mounted = mount(dialects, settings, service)
+    mounted = mount(dialects, settings, services)
     errors = ErrorRenderer(mounted)
     own = Router(
         "/",
         route_handlers=[HealthController, ReadinessController, DocsController],
         dependencies={
-            "service": provide_instance(service),
+            "services": provide_instance(services),
             "api_docs": provide_instance(ApiDocs(mounted, has_keys=bool(keys))),
         },
         tags=["server"],
@@ -100,6 +100,6 @@ def check_config(context: AppContext) -> None:
 
     async def build() -> None:
         async with open_services(context) as services, open_delivery_worker(context):
-            create_app(service=services.service, settings=context.settings, dialects=context.plugins.dialects)
+            create_app(services=services, settings=context.settings, dialects=context.plugins.dialects)
 
     asyncio.run(build())

@@ -5,7 +5,7 @@ of a function ``create(context: DialectContext) -> Dialect``. It is called once,
 Litestar controllers, routers or plain handlers; the app mounts them below the dialect's prefix, checks API
 keys before bodies are read, and renders every error below the dialect's paths with its ``error_response``.
 
-Handlers can ask for two dependencies by name: ``service``, the `JobService`, and ``jobs``, the
+Handlers can ask for two dependencies by name: ``services``, the `CoreServices`, and ``client_jobs``, the
 `framegate.server.requests.jobs.ClientJobs` of the request. A dialect's own ``dependencies`` come on top.
 
 Handlers of several dialects may share a path as long as their methods differ. Where they share path and
@@ -22,7 +22,7 @@ from litestar.types import ControllerRouterHandler
 from msgspec import Struct
 
 from framegate.core.options import Options, parse_table
-from framegate.core.service import JobService
+from framegate.core.wiring import CoreServices
 from framegate.server.errors.error_info import ErrorInfo
 from framegate.server.requests.bodies import HTTPRequest
 from framegate.server.requests.jobs import ClientJobs
@@ -46,7 +46,7 @@ class DialectContext(Struct, frozen=True, kw_only=True):
     """
 
     name: str
-    service: JobService
+    services: CoreServices
     prefix: str = ""
     options: Mapping[str, Any] = {}
     public_url: str = ""
@@ -64,7 +64,7 @@ class DialectContext(Struct, frozen=True, kw_only=True):
 
     def client_jobs(self, request: HTTPRequest) -> ClientJobs:
         """Return the jobs of the client behind ``request``, within this dialect."""
-        return ClientJobs(request, self.service, self.name)
+        return ClientJobs(request, self.services.jobs, self.name)
 
 
 class SharedRoute(Struct, frozen=True):

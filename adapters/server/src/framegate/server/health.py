@@ -7,7 +7,7 @@ from litestar.di import NamedDependency
 from msgspec import Struct, to_builtins
 
 from framegate.core.errors import FramegateError
-from framegate.core.service import JobService
+from framegate.core.wiring import CoreServices
 from framegate.server.dialect import PUBLIC
 
 _RETRY = {"Retry-After": "5"}
@@ -45,10 +45,10 @@ class ReadinessController(Controller):
     """Readiness."""
 
     @get("/ready", summary="Is the queue reachable, and is a worker alive?")
-    async def ready(self, service: NamedDependency[JobService]) -> Response[Readiness]:
+    async def ready(self, services: NamedDependency[CoreServices]) -> Response[Readiness]:
         """Answer 503 while the queue can't be reached or no worker is alive."""
         try:
-            counts, workers = await service.counts(), await service.workers()
+            counts, workers = await services.jobs.counts(), await services.jobs.workers()
         except FramegateError:
             return Response(Readiness("unavailable", {}, 0), status_code=503, headers=_RETRY)
         queue: dict[str, int] = to_builtins(counts)

@@ -15,8 +15,8 @@ from framegate.core.dialect import DialectSpec
 from framegate.core.errors import ConfigError
 from framegate.core.options import parse_table
 from framegate.core.plugins import load_object
-from framegate.core.service import JobService
 from framegate.core.settings import Settings
+from framegate.core.wiring import CoreServices
 from framegate.server.auth.keys import DIALECT_OPT
 from framegate.server.dialect import Dialect, DialectContext, provide_instance
 from framegate.server.requests.bodies import HTTPRequest
@@ -70,7 +70,9 @@ def paths_below(entry: MountedDialect, mounted: Iterable[MountedDialect]) -> tup
     return entry.path_prefixes if shared else (*entry.path_prefixes, prefix)
 
 
-def mount(specs: Mapping[str, DialectSpec], settings: Settings, service: JobService) -> list[MountedDialect]:
+def mount(
+    specs: Mapping[str, DialectSpec], settings: Settings, services: CoreServices
+) -> list[MountedDialect]:
     """Create every enabled dialect and put its handlers below its prefix.
 
     Raises:
@@ -85,14 +87,14 @@ def mount(specs: Mapping[str, DialectSpec], settings: Settings, service: JobServ
                 f"dialects: there is no dialect {name!r}; there are {', '.join(sorted(specs))}."
             )
     mounted = _with_shared_routes(
-        [_create(specs[name], tables.get(name, {}), settings, service) for name in dict.fromkeys(enabled)]
+        [_create(specs[name], tables.get(name, {}), settings, services) for name in dict.fromkeys(enabled)]
     )
     refuse_clashes((entry.spec.name, entry.routers) for entry in mounted)
     return mounted
 
 
 def _create(
-    spec: DialectSpec, table: Mapping[str, Any], settings: Settings, service: JobService
+    spec: DialectSpec, table: Mapping[str, Any], settings: Settings, services: CoreServices
 ) -> MountedDialect:
     where = f"dialects.{spec.name}"
     common_keys = CommonOptions.__struct_fields__
@@ -102,7 +104,7 @@ def _create(
         raise ConfigError(f'{where}.prefix: {common.prefix!r} is not a path; write one such as "/v4/app".')
     context = DialectContext(
         name=spec.name,
-        service=service,
+        services=services,
         prefix=prefix,
         options={key: value for key, value in table.items() if key not in common_keys},
         public_url=settings.server.public_url.rstrip("/"),
@@ -123,15 +125,15 @@ def _router(
     context: DialectContext,
     dependencies: Mapping[str, Provide],
 ) -> Router:
-    def provide_jobs(request: HTTPRequest) -> ClientJobs:
+    def provide_client_jobs(request: HTTPRequest) -> ClientJobs:
         return context.client_jobs(request)
 
     router = Router(
         prefix or "/",
         route_handlers=handlers,
         dependencies={
-            "service": provide_instance(context.service),
-            "jobs": Provide(provide_jobs, sync_to_thread=False),
+            "services": provide_instance(context.services),
+            "client_jobs": Provide(provide_client_jobs, sync_to_thread=False),
             **dependencies,
         },
         opt={DIALECT_OPT: context.name},

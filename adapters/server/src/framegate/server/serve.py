@@ -81,7 +81,7 @@ async def _serve(
                 await supervisor.stop()
 
         app = create_app(
-            service=services.service,
+            services=services,
             settings=context.settings,
             dialects=context.plugins.dialects,
             lifespan=[lifespan],
@@ -102,7 +102,7 @@ async def _serve(
 
         def end(*_: object) -> None:
             uvicorn_server.should_exit = True
-            supervisor.wind_down()  # running jobs may finish while the calls that wait for them are still open
+            supervisor.wind_down()  # running jobs may finish while calls still wait for them
 
         # After it has shut down, uvicorn raises the signals that it received for the previous handlers: with
         # the default ones this process would die before Valkey and the workers are stopped.

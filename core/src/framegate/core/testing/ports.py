@@ -18,7 +18,7 @@ from framegate.core.errors import (
     NotFound,
     QueueFull,
 )
-from framegate.core.jobs import Job, JobError, JobState
+from framegate.core.jobs import LOOKUP_LABEL, Job, JobError, JobState
 from framegate.core.ports import (
     ArtifactStore,
     Base64Source,
@@ -101,10 +101,10 @@ class InMemoryJobStore:
         with self._lock:
             return self._jobs.get(job_id)
 
-    async def find_result_name(self, owner: str, name: str) -> str | None:
+    async def find_by_lookup_label(self, owner: str, value: str) -> str | None:
         with self._lock:
             for job in reversed(self._jobs.values()):
-                if job.owner == owner and job.labels.get("result_name") == name:
+                if job.owner == owner and job.labels.get(LOOKUP_LABEL) == value:
                     return job.id
         return None
 

@@ -8,7 +8,7 @@ import click
 from framegate.cli.app_context import open_services
 from framegate.cli.options import config_options, context_from, json_option
 from framegate.cli.output import print_json, print_table, when
-from framegate.core.service import JobService
+from framegate.core.character_service import CharacterService
 
 Answer = TypeVar("Answer")
 
@@ -19,14 +19,14 @@ def characters() -> None:
 
 
 def _ask(
-    config_file: Path | None, data_dir: Path | None, question: Callable[[JobService], Awaitable[Answer]]
+    config_file: Path | None, data_dir: Path | None, question: Callable[[CharacterService], Awaitable[Answer]]
 ) -> Answer:
     context = context_from(config_file, data_dir)
     context.require_queue()
 
     async def asked() -> Answer:
         async with open_services(context) as services:
-            return await question(services.service)
+            return await question(services.characters)
 
     return asyncio.run(asked())
 
@@ -36,7 +36,7 @@ def _ask(
 @config_options
 def list_characters(as_json: bool, config_file: Path | None, data_dir: Path | None) -> None:
     """List characters, newest first."""
-    found = _ask(config_file, data_dir, lambda service: service.list_characters())
+    found = _ask(config_file, data_dir, lambda service: service.list())
     if as_json:
         print_json(found)
         return
@@ -62,7 +62,7 @@ def list_characters(as_json: bool, config_file: Path | None, data_dir: Path | No
 @config_options
 def show(username: str, as_json: bool, config_file: Path | None, data_dir: Path | None) -> None:
     """Show one character whole."""
-    found = _ask(config_file, data_dir, lambda service: service.get_character(username.removeprefix("@")))
+    found = _ask(config_file, data_dir, lambda service: service.get(username.removeprefix("@")))
     if as_json:
         print_json(found)
         return
@@ -89,7 +89,7 @@ def show(username: str, as_json: bool, config_file: Path | None, data_dir: Path 
 def delete(username: str, as_json: bool, config_file: Path | None, data_dir: Path | None) -> None:
     """Delete a character and its pictures. Jobs that use it have their own copies."""
     name = username.removeprefix("@")
-    _ask(config_file, data_dir, lambda service: service.delete_character(name))
+    _ask(config_file, data_dir, lambda service: service.delete(name))
     if as_json:
         print_json({"deleted": name})
     else:

@@ -92,8 +92,8 @@ def _queue(context: AppContext) -> str:
 
     async def look() -> str:
         async with open_services(context) as services:
-            counts = await services.service.counts()
-            workers = await services.service.workers()
+            counts = await services.jobs.counts()
+            workers = await services.jobs.workers()
         return f"reachable; {counts.queued} queued, {counts.running} running, {len(workers)} worker(s) alive"
 
     return asyncio.run(look())

@@ -15,7 +15,8 @@ from framegate.cli.supervisor import WorkerSupervisor, require_worker
 from framegate.core.errors import GenerationFailed, InvalidRequest
 from framegate.core.jobs import Job, JobState
 from framegate.core.ports import BytesSource, MediaSource, UrlSource
-from framegate.core.service import JobService, Submission
+from framegate.core.service import JobService
+from framegate.core.submission import Submission
 from framegate.core.types import GenerationRequest, MediaKind, Task
 from framegate.storage import embedded
 
@@ -74,7 +75,7 @@ def generate(
     for this one job.
     """
     context = context_from(config_file, data_dir)
-    request = GenerationRequest(
+    request: GenerationRequest[MediaSource] = GenerationRequest(
         model=model,
         task=_task(output, image, video),
         prompt=prompt,
@@ -88,9 +89,9 @@ def generate(
         guidance_scale=guidance_scale,
         seed=seed,
         style=style,
+        image=_source("image", image) if image else None,
+        video=_source("video", video) if video else None,
     )
-    given = {"image": image, "video": video}
-    media = {name: _source(name, text) for name, text in given.items() if text}
     if not output.parent.is_dir():
         raise InvalidRequest(f"-o: there is no folder {output.parent}.")
     with ExitStack() as stack:
@@ -103,7 +104,7 @@ def generate(
             valkey.start()
             stack.callback(valkey.stop)
         arguments = [*forwarded_options(config_file, data_dir), "--log-level", "warning"] if alone else None
-        submission = Submission(dialect="cli", request=request, media=media)
+        submission = Submission(dialect="cli", request=request)
         job = asyncio.run(_generate(context, submission, output, arguments, quiet=as_json))
     if as_json:
         print_json({"job_id": job.id, "output": str(output), "seed": job.seed, "artifacts": job.artifacts})
@@ -143,7 +144,7 @@ async def _generate(
 ) -> Job:
     async with AsyncExitStack() as stack:
         services = await stack.enter_async_context(open_services(context))
-        service = services.service
+        service = services.jobs
         job = await service.submit(submission)
         supervisor = None
         if worker_arguments is not None:
@@ -160,7 +161,7 @@ async def _generate(
             raise GenerationFailed("The worker ends as soon as it starts; what it says of it is above.")
         if job.state != JobState.SUCCEEDED:
             raise GenerationFailed(job.error.message if job.error else f"The job was {job.state}.")
-        shutil.copyfile(await service.result_path(job.artifacts[0]), output)
+        shutil.copyfile(await services.results.path(job.artifacts[0]), output)
         return job
 
 

@@ -11,8 +11,8 @@ from litestar.handlers import BaseRouteHandler
 from litestar.types import Scope
 
 from framegate.core.errors import Unauthorized
-from framegate.core.service import Client
 from framegate.core.settings import KeyConfig
+from framegate.core.submission import Client
 
 ANONYMOUS = Client()
 DIALECT_OPT = "dialect"

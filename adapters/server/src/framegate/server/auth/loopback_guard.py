@@ -83,7 +83,7 @@ class LoopbackOnly:
 
 
 def cors_config(*, any_origin: bool) -> CORSConfig:
-    """Return which web pages may call: any where keys are checked (``any_origin``), otherwise only local ones."""
+    """Let any web page call if ``any_origin``, because keys are checked; otherwise only local ones."""
     return CORSConfig(
         allow_origins=["*"] if any_origin else [],
         allow_origin_regex=None if any_origin else LOOPBACK_ORIGIN,

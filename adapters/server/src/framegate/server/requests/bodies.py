@@ -1,8 +1,8 @@
 """Read a request's body into a dialect's own type, and list every error in it.
 
-JSON is read strictly: a number is not a string, ``5.0`` is not an integer, and an unknown field is an error if
-the type says so. Litestar's own parsing is lax and stops at the first error, so handlers take the request and
-call `read_json` or `read_form`; `documents` tells the API docs what they read.
+JSON is read strictly: a number is not a string, ``5.0`` is not an integer, and an unknown field is an error
+if the type says so. Litestar's own parsing is lax and stops at the first error, so handlers take the request
+and call `read_json` or `read_form`; `documents` tells the API docs what they read.
 """
 
 from collections.abc import Mapping

@@ -1,4 +1,6 @@
-"""Nest form fields by the brackets in their names: ``a[b]=1`` is ``{"a": {"b": 1}}``, ``a[]=1`` ``{"a": [1]}``.
+"""Nest form fields by the brackets in their names.
+
+``a[b]=1`` is ``{"a": {"b": 1}}``, ``a[]=1`` is ``{"a": [1]}``.
 
 In a list of objects, ``a[][b]=1&a[][c]=2``, the first field of a name belongs to the first object, the second
 one to the second: clients send such lists by object or by name.

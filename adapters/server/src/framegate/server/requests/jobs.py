@@ -8,7 +8,8 @@ import structlog
 from framegate.core.errors import GenerationFailed, JobCancelled, JobNotFound
 from framegate.core.jobs import Job, JobState
 from framegate.core.ports import IdempotencyKey, MediaSource
-from framegate.core.service import JobService, Submission
+from framegate.core.service import JobService
+from framegate.core.submission import Submission
 from framegate.core.types import Artifact, GenerationRequest
 from framegate.server.auth.keys import client_of
 from framegate.server.request_log import request_id_of
@@ -19,13 +20,12 @@ MAX_LISTED = 1000
 
 
 class SubmissionDetails(TypedDict, total=False):
-    """What a dialect can say about a job beside its request; see `framegate.core.service.Submission`."""
+    """What a dialect can say about a job beside its request; see `framegate.core.submission.Submission`."""
 
-    media: Mapping[str, MediaSource]
     job_id: str
     labels: Mapping[str, str]
     remix_of: str
-    remix_video: MediaSource | None
+    remixes_video: bool
     inherit_source_settings: bool
     characters: tuple[str, ...]
     require_worker: bool
@@ -37,7 +37,7 @@ class SubmissionDetails(TypedDict, total=False):
 class ClientJobs:
     """The jobs that the client behind a request has within one dialect.
 
-    Handlers get it as the dependency ``jobs``. Jobs of other clients or dialects do not exist here.
+    Handlers get it as the dependency ``client_jobs``. Jobs of other clients or dialects do not exist here.
     """
 
     def __init__(self, request: HTTPRequest, service: JobService, dialect: str) -> None:
@@ -48,7 +48,7 @@ class ClientJobs:
 
     async def submit(
         self,
-        request: GenerationRequest,
+        request: GenerationRequest[MediaSource],
         *,
         cancel_on_disconnect: bool = False,
         **details: Unpack[SubmissionDetails],

@@ -9,7 +9,7 @@ from litestar.types import ASGIApp
 from starlette.responses import FileResponse, RedirectResponse, Response
 
 from framegate.core.errors import ArtifactGone
-from framegate.core.service import JobService
+from framegate.core.results import ResultAccess
 from framegate.core.types import Artifact
 from framegate.server.requests.bodies import HTTPRequest
 
@@ -26,16 +26,16 @@ def sends_files(*content_types: str) -> dict[str, Any]:
 
 
 async def send_artifact(
-    request: HTTPRequest, service: JobService, artifact: Artifact, *, name: str, inline: bool = False
+    request: HTTPRequest, results: ResultAccess, artifact: Artifact, *, name: str, inline: bool = False
 ) -> ASGIApp:
     """Return the response to a GET or HEAD of a result; browsers save it as ``name``.
 
     Raises:
         ArtifactGone: It was removed after its retention.
     """
-    if link := await service.result_link(artifact, method=request.method):
+    if link := await results.link(artifact, method=request.method):
         return cast(ASGIApp, RedirectResponse(link, headers={"Cache-Control": "no-store"}))
-    path = await service.result_path(artifact)
+    path = await results.path(artifact)
     return await send_file(request, path, artifact.content_type, name=name, inline=inline)
 
 

@@ -25,7 +25,7 @@ class ResultFiles:
     """
 
     def __init__(self, context: DialectContext, *, at_root: bool = False) -> None:
-        self._service = context.service
+        self._services = context.services
         self._dialect = context.name
         self._base = context.public_url
         self._prefix = "" if at_root else context.prefix
@@ -48,18 +48,18 @@ class ResultFiles:
         match = _NAME.fullmatch(name)
         if match is None:
             raise NotFoundException
-        job = await self._service.get(match["job"])
+        job = await self._services.jobs.get(match["job"])
         number = int(match["number"])
         if job.dialect != self._dialect or number > len(job.artifacts):
             raise NotFoundException
         artifact = job.artifacts[number - 1]
         if name != _name(job, number, artifact):
             raise NotFoundException
-        return await send_artifact(request, self._service, artifact, name=name, inline=True)
+        return await send_artifact(request, self._services.results, artifact, name=name, inline=True)
 
 
 def own_host(request: HTTPRequest) -> str:
-    """Return scheme and host as the client wrote them, with the path below which a proxy mounts this server."""
+    """Return scheme and host as the client wrote them, and the path at which a proxy mounts this server."""
     scope = request.scope
     host = request.headers.get("host", "")
     if not _AUTHORITY.fullmatch(host):

@@ -87,7 +87,7 @@ class WebhookDeliveryWorker:
         except Unavailable:
             log.warning("webhook_not_settled", **_described(delivery))
         except Exception:
-            # A delivery that fails by a fault of ours is tried again after its lease, and stops none of the others.
+            # A fault of ours: this delivery is tried again after its lease, and stops none of the others.
             log.exception("webhook_broke", **_described(delivery))
         finally:
             self._under_way[delivery.receiver] -= 1
@@ -114,7 +114,7 @@ class WebhookDeliveryWorker:
             await self._failed(delivery, f"HTTP {answer.status}", requested=answer.retry_after)
 
     async def _failed(self, delivery: Delivery, reason: str, requested: float = 0.0) -> None:
-        """Postpone the delivery; ``requested`` is the delay that the receiver asks for, in seconds."""
+        """Postpone the delivery; the receiver asks for a delay of ``requested`` seconds."""
         left = delivery.created_at + GIVE_UP_AFTER - time.time()
         delay = max(self._backoff.compute(delivery.attempt), min(requested, LONGEST_DELAY))
         if delay > left:

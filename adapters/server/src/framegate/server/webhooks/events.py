@@ -14,7 +14,7 @@ from framegate.core.jobs import JobState
 from framegate.core.options import EnvSecret
 from framegate.storage.webhook_deliveries import Delivery
 
-SECRET_PREFIX = "whsec_"
+PREFIX = "whsec_"
 KEY_BYTES = range(24, 65)
 
 _TYPES = {JobState.SUCCEEDED: "video.completed", JobState.FAILED: "video.failed"}
@@ -70,13 +70,13 @@ def _read_secret(variable: str) -> bytes:
     if not text:
         raise ConfigError(f"webhooks.secret: the environment variable {variable} is not set.")
     try:
-        key = base64.b64decode(text.removeprefix(SECRET_PREFIX), validate=True)
+        key = base64.b64decode(text.removeprefix(PREFIX), validate=True)
     except ValueError:
         key = b""
-    if not text.startswith(SECRET_PREFIX) or len(key) not in KEY_BYTES:
+    if not text.startswith(PREFIX) or len(key) not in KEY_BYTES:
         raise ConfigError(
-            f"webhooks.secret: the environment variable {variable} does not hold {SECRET_PREFIX} and the base64 "
+            f"webhooks.secret: the environment variable {variable} does not hold {PREFIX} and the base64 "
             f"of {KEY_BYTES[0]} to {KEY_BYTES[-1]} bytes, as "
-            f'`echo "{SECRET_PREFIX}$(openssl rand -base64 32)"` makes one.'
+            f'`echo "{PREFIX}$(openssl rand -base64 32)"` makes one.'
         )
     return key

@@ -17,7 +17,7 @@ HEADERS = {"Content-Type": "application/json", "User-Agent": "Framegate"}
 
 
 class Answer(Struct, frozen=True):
-    """A receiver's answer; ``retry_after`` is the delay in seconds that it asks for, 0 if it asks for none."""
+    """A receiver's answer; ``retry_after`` is the delay in seconds that it asks for, 0 for none."""
 
     status: int
     retry_after: float = 0.0

@@ -66,9 +66,9 @@ class ValkeyJobStore:
             fields = cast("dict[str, str]", await self._client.hgetall(_job_key(job_id)))
         return decode_job(fields) if is_shown(fields) else None
 
-    async def find_result_name(self, owner: str, name: str) -> str | None:
+    async def find_by_lookup_label(self, owner: str, value: str) -> str | None:
         with outages_as_unavailable():
-            return cast("str | None", await self._client.get(f"{PREFIX}result:{owner}:{name}"))
+            return cast("str | None", await self._client.get(f"{PREFIX}result:{owner}:{value}"))
 
     async def find_shared(self, share_id: str) -> str | None:
         with outages_as_unavailable():

@@ -214,7 +214,7 @@ class JobRunner:
                     if shot.drop_first <= number < shot.drop_first + shot.frames_kept:
                         encoder.write(frame)
                         last = frame
-                soundtrack.add(output.sound() if output.sound else None, shot)
+                soundtrack.add(output.audio() if output.audio else None, shot)
                 if index + 1 < len(shots):
                     assert last is not None
                     image = workdir / f"continue-{index}.png"

@@ -107,7 +107,7 @@ class Ltx2Engine(Engine):
             self._made.close()  # of a job that was left while its frames were being encoded
         sounds: list[Audio] = []
         self._made = self._frames(shot, context, sounds)
-        return FrameStream(self._made, sound=lambda: sounds[0] if sounds else None)
+        return FrameStream(self._made, audio=lambda: sounds[0] if sounds else None)
 
     def close(self) -> None:
         super().close()

@@ -45,8 +45,8 @@ def create(context: DialectContext) -> Dialect:
         max_input=context.max_input,
     )
 
-    def provide_submitter(request: HTTPRequest, jobs: NamedDependency[ClientJobs]) -> TaskSubmitter:
-        return TaskSubmitter(request, jobs, settings)
+    def provide_submitter(request: HTTPRequest, client_jobs: NamedDependency[ClientJobs]) -> TaskSubmitter:
+        return TaskSubmitter(request, client_jobs, settings)
 
     handlers: list[ControllerRouterHandler] = [
         SubmissionController,

@@ -7,6 +7,7 @@ from typing import Any, Literal, TypeAlias
 
 from msgspec import UnsetType
 
+from framegate.core.ports import MediaSource
 from framegate.core.types import GenerationRequest, MediaKind, Task
 from framegate.server.dialects.lightx2v.result_names import result_name
 from framegate.server.dialects.lightx2v.schemas import (
@@ -89,7 +90,7 @@ def refused(values: Mapping[str, Any]) -> Iterable[FieldError]:
 
 def video_request(
     model: str, fields: VideoFields | VideoForm, vocabulary: Vocabulary, task: Task
-) -> GenerationRequest:
+) -> GenerationRequest[MediaSource]:
     """Return the request for a video, without media."""
     frames = _set(fields.target_video_length)
     duration = _set(fields.video_duration)
@@ -120,7 +121,7 @@ def video_request(
     )
 
 
-def image_request(model: str, fields: ImageFields | ImageForm, task: Task) -> GenerationRequest:
+def image_request(model: str, fields: ImageFields | ImageForm, task: Task) -> GenerationRequest[MediaSource]:
     """Return the request for an image, without media."""
     width, height = _size(fields)
     return GenerationRequest(

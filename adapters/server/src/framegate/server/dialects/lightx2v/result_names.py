@@ -3,9 +3,10 @@
 import posixpath
 import re
 
+from framegate.core.jobs import LOOKUP_LABEL
 from framegate.core.types import MediaKind
 
-RESULT_NAME = "result_name"
+RESULT_NAME = LOOKUP_LABEL
 """The label of a job whose client has chosen its result's name."""
 
 

@@ -4,7 +4,7 @@ from litestar import Controller, get
 from litestar.di import NamedDependency
 
 from framegate.core.jobs import JobState
-from framegate.core.service import JobService
+from framegate.core.wiring import CoreServices
 from framegate.server.dialects.lightx2v.schemas import Metadata, QueueState, ServiceState
 from framegate.server.dialects.lightx2v.submission import SubmissionSettings
 from framegate.server.requests.jobs import ClientJobs
@@ -19,12 +19,12 @@ class ServiceController(Controller):
 
     @get("/tasks/queue/status", summary="State of the queue")
     async def queue_status(
-        self, jobs: NamedDependency[ClientJobs], service: NamedDependency[JobService]
+        self, client_jobs: NamedDependency[ClientJobs], services: NamedDependency[CoreServices]
     ) -> QueueState:
         """Return how full the queue is."""
-        counts = await service.counts()
-        running = await _running_ids(jobs)
-        queue_size = _queue_size(service)
+        counts = await services.jobs.counts()
+        running = await _running_ids(client_jobs)
+        queue_size = _queue_size(services)
         return QueueState(
             is_processing=counts.running > 0,
             current_task=running[-1] if running else None,
@@ -36,17 +36,17 @@ class ServiceController(Controller):
 
     @get("/service/status", summary="State of the service")
     async def service_status(
-        self, jobs: NamedDependency[ClientJobs], service: NamedDependency[JobService]
+        self, client_jobs: NamedDependency[ClientJobs], services: NamedDependency[CoreServices]
     ) -> ServiceState:
         """Return what the service is doing."""
-        counts = await service.counts()
-        running = await _running_ids(jobs)
+        counts = await services.jobs.counts()
+        running = await _running_ids(client_jobs)
         return ServiceState(
             service_status="busy" if counts.running else "idle",
             current_task=running[-1] if running else None,
             active_tasks=running,
             pending_tasks=counts.queued,
-            queue_size=_queue_size(service),
+            queue_size=_queue_size(services),
             total_tasks=counts.active + counts.succeeded + counts.failed + counts.cancelled,
             completed_tasks=counts.succeeded,
             failed_tasks=counts.failed,
@@ -54,17 +54,17 @@ class ServiceController(Controller):
 
     @get("/service/metadata", summary="What is served")
     async def metadata(
-        self, service: NamedDependency[JobService], settings: NamedDependency[SubmissionSettings]
+        self, services: NamedDependency[CoreServices], settings: NamedDependency[SubmissionSettings]
     ) -> Metadata:
         """Return the model of videos, and how many workers can run it."""
-        served = service.model(settings.model)
-        workers = [worker for worker in await service.workers() if served.spec.id in worker.models]
+        served = services.jobs.registry.resolve(settings.model)
+        workers = [worker for worker in await services.jobs.workers() if served.spec.id in worker.models]
         return Metadata(nproc_per_node=len(workers), model_cls=served.spec.id, model_path=served.name)
 
 
-def _queue_size(service: JobService) -> int:
-    return service.max_queued or _UNLIMITED
+def _queue_size(services: CoreServices) -> int:
+    return services.jobs.max_queued or _UNLIMITED
 
 
-async def _running_ids(jobs: ClientJobs) -> list[str]:
-    return [job.id for job in await jobs.list(states=(JobState.RUNNING,))]
+async def _running_ids(client_jobs: ClientJobs) -> list[str]:
+    return [job.id for job in await client_jobs.list(states=(JobState.RUNNING,))]

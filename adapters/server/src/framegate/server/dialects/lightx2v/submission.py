@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from litestar.datastructures import UploadFile
 from msgspec import Struct, UnsetType
+from msgspec.structs import replace
 
 from framegate.core.jobs import Job
 from framegate.core.ports import BytesSource, MediaSource
@@ -56,29 +57,28 @@ class TaskSubmitter:
         elif "video" in media:
             task = Task.VIDEO_TO_VIDEO
         vocabulary = vocabulary_of(self._settings.vocabulary, server_path=server_path or self._slash)
-        wanted = video_request(self._settings.model, fields, vocabulary, task)
-        return await self._submit(fields, wanted, media, vocabulary)
+        wanted = replace(video_request(self._settings.model, fields, vocabulary, task), **media)
+        return await self._submit(fields, wanted, vocabulary)
 
     async def submit_image(self, fields: ImageFields | ImageForm, media: Mapping[str, MediaSource]) -> Job:
         """Submit an image."""
         task = Task.IMAGE_TO_IMAGE if "image" in media else Task.TEXT_TO_IMAGE
-        wanted = image_request(self._settings.image_model, fields, task)
+        wanted = replace(image_request(self._settings.image_model, fields, task), **media)
         # The document knows no images: they are always told of in the real server's words.
         vocabulary = vocabulary_of(self._settings.vocabulary, server_path=True)
-        return await self._submit(fields, wanted, media, vocabulary)
+        return await self._submit(fields, wanted, vocabulary)
 
     async def _submit(
         self,
         fields: VideoFields | VideoForm | ImageFields | ImageForm,
-        wanted: GenerationRequest,
-        media: Mapping[str, MediaSource],
+        wanted: GenerationRequest[MediaSource],
         vocabulary: Vocabulary,
     ) -> Job:
         labels = {VOCABULARY: vocabulary.value}
         if fields.save_result_path:
             labels[RESULT_NAME] = result_name(fields.save_result_path, wanted.task.output)
         job_id = "" if isinstance(fields.task_id, UnsetType) else fields.task_id
-        return await self._jobs.submit(wanted, media=media, job_id=job_id, labels=labels)
+        return await self._jobs.submit(wanted, job_id=job_id, labels=labels)
 
     async def json_media(self, fields: VideoFields | ImageFields) -> dict[str, MediaSource]:
         """Return the inputs that a JSON body names.

@@ -8,7 +8,7 @@ from litestar.di import NamedDependency
 from litestar.params import QueryParameter
 from litestar.types import ASGIApp
 
-from framegate.core.service import JobService
+from framegate.core.wiring import CoreServices
 from framegate.server.dialects.lightx2v.requests import refused
 from framegate.server.dialects.lightx2v.schemas import (
     ImageFields,
@@ -116,7 +116,7 @@ class SubmissionController(Controller):
         self,
         request: HTTPRequest,
         submitter: NamedDependency[TaskSubmitter],
-        service: NamedDependency[JobService],
+        services: NamedDependency[CoreServices],
         timeout_seconds: Annotated[float, QueryParameter(gt=0, le=86400)] = 600,
         poll_interval_seconds: Annotated[float, QueryParameter(gt=0)] = 0.5,
     ) -> ASGIApp:
@@ -125,5 +125,7 @@ class SubmissionController(Controller):
         del poll_interval_seconds
         fields = await read_json(request, ImageFields, refused)
         job = await submitter.submit_image(fields, await submitter.json_media(fields))
-        job = await wait_for_job(request, service, job, timeout_seconds)
-        return await send_artifact(request, service, require_result(job), name=saved_as(job), inline=True)
+        job = await wait_for_job(request, services.jobs, job, timeout_seconds)
+        return await send_artifact(
+            request, services.results, require_result(job), name=saved_as(job), inline=True
+        )

@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from framegate.core.errors import FramegateError, JobNotFound, NotFound
 from framegate.core.jobs import Job, JobState
-from framegate.core.service import JobService
+from framegate.core.wiring import CoreServices
 from framegate.server.dialects.lightx2v.result_names import (
     ForbiddenPath,
     download_names,
@@ -37,22 +37,27 @@ class TaskController(Controller):
     path = "/v1/tasks"
 
     @get("/{task_id:str}/status", summary="State of a task")
-    async def task_status(self, jobs: NamedDependency[ClientJobs], task_id: FromPath[str]) -> TaskState:
+    async def task_status(
+        self, client_jobs: NamedDependency[ClientJobs], task_id: FromPath[str]
+    ) -> TaskState:
         """Return the state of a task."""
-        return task_state(await jobs.find_own_job(task_id, noun="task"))
+        return task_state(await client_jobs.find_own_job(task_id, noun="task"))
 
     @get("/", summary="All of the caller's tasks, by id")
-    async def list_tasks(self, jobs: NamedDependency[ClientJobs]) -> dict[str, TaskState]:
+    async def list_tasks(self, client_jobs: NamedDependency[ClientJobs]) -> dict[str, TaskState]:
         """Return the states of the client's tasks, the oldest first."""
-        return {job.id: task_state(job) for job in reversed(await jobs.list())}
+        return {job.id: task_state(job) for job in reversed(await client_jobs.list())}
 
     @delete("/{task_id:str}", status_code=200, summary="Stop a task")
     async def stop_task(
-        self, jobs: NamedDependency[ClientJobs], service: NamedDependency[JobService], task_id: FromPath[str]
+        self,
+        client_jobs: NamedDependency[ClientJobs],
+        services: NamedDependency[CoreServices],
+        task_id: FromPath[str],
     ) -> Stopped:
         """Stop a task; one that does not exist or has ended is no error."""
         try:
-            stopped = await _stop(jobs, service, task_id)
+            stopped = await _stop(client_jobs, services, task_id)
         except FramegateError as error:
             return Stopped("error", error.message)
         if stopped:
@@ -61,13 +66,15 @@ class TaskController(Controller):
 
     @delete("/all/running", status_code=200, summary="Stop all of the caller's tasks")
     async def stop_all(
-        self, jobs: NamedDependency[ClientJobs], service: NamedDependency[JobService]
+        self, client_jobs: NamedDependency[ClientJobs], services: NamedDependency[CoreServices]
     ) -> Stopped:
         """Stop all of the client's tasks that have not ended."""
         try:
-            while pending := [job for job in await jobs.list(states=ACTIVE) if not job.cancel_requested]:
+            while pending := [
+                job for job in await client_jobs.list(states=ACTIVE) if not job.cancel_requested
+            ]:
                 for job in pending:
-                    await service.cancel(job.id, jobs.client.name)
+                    await services.jobs.cancel(job.id, client_jobs.client.name)
         except FramegateError as error:
             return Stopped("error", error.message)
         return Stopped("success", "All tasks stopped successfully.")
@@ -81,29 +88,29 @@ class TaskController(Controller):
     async def task_result(
         self,
         request: HTTPRequest,
-        jobs: NamedDependency[ClientJobs],
-        service: NamedDependency[JobService],
+        client_jobs: NamedDependency[ClientJobs],
+        services: NamedDependency[CoreServices],
         task_id: FromPath[str],
     ) -> ASGIApp:
         """Send a task's file."""
-        job = await jobs.find_own_job(task_id, noun="task")
+        job = await client_jobs.find_own_job(task_id, noun="task")
         if not job.artifacts:
             raise NotFound("Task not completed")
-        return await send_artifact(request, service, job.artifacts[0], name=saved_as(job))
+        return await send_artifact(request, services.results, job.artifacts[0], name=saved_as(job))
 
 
-async def _stop(jobs: ClientJobs, service: JobService, task_id: str) -> bool:
+async def _stop(client_jobs: ClientJobs, services: CoreServices, task_id: str) -> bool:
     """Stop a task, and return whether there was something to stop."""
-    job = await _find_or_none(jobs, task_id)
+    job = await _find_or_none(client_jobs, task_id)
     if job is None or job.state in (JobState.SUCCEEDED, JobState.FAILED):
         return False
-    job = await service.cancel(job.id, jobs.client.name)
+    job = await services.jobs.cancel(job.id, client_jobs.client.name)
     return state_of(job) == JobState.CANCELLED
 
 
-async def _find_or_none(jobs: ClientJobs, task_id: str) -> Job | None:
+async def _find_or_none(client_jobs: ClientJobs, task_id: str) -> Job | None:
     try:
-        return await jobs.find_own_job(task_id)
+        return await client_jobs.find_own_job(task_id)
     except JobNotFound:
         return None
 
@@ -122,8 +129,8 @@ class FileController(Controller):
     async def download(
         self,
         request: HTTPRequest,
-        jobs: NamedDependency[ClientJobs],
-        service: NamedDependency[JobService],
+        client_jobs: NamedDependency[ClientJobs],
+        services: NamedDependency[CoreServices],
         outputs: NamedDependency[OutputFolder],
         file_path: FromPath[str],
     ) -> ASGIApp:
@@ -133,16 +140,16 @@ class FileController(Controller):
         except ForbiddenPath:
             raise PermissionDeniedException("Access to this file is not allowed") from None
         for name in names:
-            if job := await _find_by_name(jobs, service, name):
-                return await send_artifact(request, service, job.artifacts[0], name=saved_as(job))
+            if job := await _find_by_name(client_jobs, services, name):
+                return await send_artifact(request, services.results, job.artifacts[0], name=saved_as(job))
         raise NotFound("File not found")
 
 
-async def _find_by_name(jobs: ClientJobs, service: JobService, name: str) -> Job | None:
+async def _find_by_name(client_jobs: ClientJobs, services: CoreServices, name: str) -> Job | None:
     """Return the job whose result has this name: one that the client chose, or else the default one."""
-    job = await service.find_result_name(jobs.client.name, name)
+    job = await services.jobs.find_by_lookup_label(client_jobs.client.name, name)
     if job is not None:
-        return job if job.artifacts and jobs.owns(job) else None
+        return job if job.artifacts and client_jobs.owns(job) else None
     task_id = job_id_in(name)
-    job = await _find_or_none(jobs, task_id) if task_id else None
+    job = await _find_or_none(client_jobs, task_id) if task_id else None
     return job if job and job.artifacts and name.endswith(suffix_of(job_kind(job))) else None

@@ -35,10 +35,8 @@ def question_of(body: ChatRequest) -> Question:
     return Question(parts.text, parts.images[-1] if parts.images else "")
 
 
-def generation(
-    served: ServedModel, question: Question, seed: int | None
-) -> tuple[GenerationRequest, dict[str, MediaSource]]:
-    """The job and its inputs.
+def generation(served: ServedModel, question: Question, seed: int | None) -> GenerationRequest[MediaSource]:
+    """The video that is asked for.
 
     Raises:
         InvalidRequest: the model makes no videos, or needs an image.
@@ -54,12 +52,12 @@ def generation(
         )
     # A name of a preset promises its size, whatever the picture's, and whatever model has the name.
     defaults = served.spec.defaults if served.preset or served.name in _PROMISED else None
-    request = GenerationRequest(
+    return GenerationRequest(
         model=served.name,
         task=task,
         prompt=question.text,
         width=defaults.width if defaults else None,
         height=defaults.height if defaults else None,
         seed=seed,
+        image=media_source(question.image) if question.image else None,
     )
-    return request, {"image": media_source(question.image)} if question.image else {}

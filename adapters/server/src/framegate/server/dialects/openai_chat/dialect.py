@@ -61,17 +61,17 @@ def create(context: DialectContext) -> Dialect:
     """Return the dialect as the config describes it."""
     options = context.parse_options(Options)
     files = ResultFiles(context)
-    service = context.service
+    service = context.services.jobs
 
     async def answer_chat(request: HTTPRequest, body: ChatRequest) -> Response[Any]:
         try:
-            served = service.model(body.model)
+            served = service.registry.resolve(body.model)
         except ModelNotFound as error:
             raise ModelNotFound(f"The model {body.model[:100]!r} does not exist.", param="model") from error
         question = question_of(body)
-        wanted, media = generation(served, question, body.seed)
+        wanted = generation(served, question, body.seed)
         try:
-            job = await context.client_jobs(request).submit(wanted, media=media, require_worker=True)
+            job = await context.client_jobs(request).submit(wanted, require_worker=True)
         except InvalidRequest as error:
             error.param = _FIELDS.get(error.param or "", error.param)
             raise
@@ -83,13 +83,13 @@ def create(context: DialectContext) -> Dialect:
         events = job_events(
             service,
             job,
-            opening=["The image was received.\n"] if media else [],
+            opening=["The image was received.\n"] if wanted.image else [],
             content=content,
             on_disconnect=options.on_disconnect,
         )
         return await answer(request, body.model, events, stream=bool(body.stream))
 
-    handler = ChatHandler(service, answer_chat, claims=lambda _: True, any_model=True)
+    handler = ChatHandler(service.registry, answer_chat, claims=lambda _: True, any_model=True)
     return Dialect(
         handlers=[ViewController],
         dependencies={"files": provide_instance(files)},

@@ -34,11 +34,11 @@ def create(context: DialectContext) -> Dialect:
     """Return the dialect as the config describes it."""
     options = context.parse_options(Options)
     videos = VideoHandlers(
-        context.service, model=options.model, max_input=context.max_input, retention=context.retention
+        context.services, model=options.model, max_input=context.max_input, retention=context.retention
     )
     image_files = ImageFiles(context)
     images = ImageHandlers(
-        context.service,
+        context.services,
         image_files,
         model=options.image_model,
         timeout=options.image_timeout,
@@ -61,6 +61,6 @@ def error_response(request: HTTPRequest, error_info: ErrorInfo) -> Response[Any]
     """Return OpenAI's error response, which also tells its SDKs not to retry in vain."""
     response = errors.error_response(request, error_info)
     if error_info.status == 409 or isinstance(error_info.error, GenerationError | JobCancelled):
-        # The SDKs take 409 for a lock that is soon released; here it stays. A failed job has had its attempts.
+        # The SDKs take 409 for a lock that is soon released; here it stays. A failed job won't do better.
         response.headers["x-should-retry"] = "false"
     return response

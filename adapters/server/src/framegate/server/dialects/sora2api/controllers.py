@@ -202,12 +202,12 @@ class TaskController(Controller):
     async def task(
         self,
         request: HTTPRequest,
-        jobs: NamedDependency[ClientJobs],
+        client_jobs: NamedDependency[ClientJobs],
         features: NamedDependency[FeatureHandlers],
         task_id: FromPath[str],
     ) -> TaskState:
         """Return the state of a task, with links to its result."""
-        job = await jobs.find_own_job(job_id(task_id), noun="task", param="task_id")
+        job = await client_jobs.find_own_job(job_id(task_id), noun="task", param="task_id")
         return task_state(job, features.links(request, job))
 
 

@@ -40,7 +40,7 @@ def create(context: DialectContext) -> Dialect:
         ConfigError: ``models`` names a model that does not exist.
     """
     options = context.parse_options(Options)
-    if unknown := [name for name in options.models if name not in context.service.registry.names]:
+    if unknown := [name for name in options.models if name not in context.services.jobs.registry.names]:
         raise ConfigError(f"dialects.{context.name}.models: there is no model {unknown[0]!r}.")
 
     def claims(served: ServedModel) -> bool:
@@ -51,7 +51,9 @@ def create(context: DialectContext) -> Dialect:
     return Dialect(
         handlers=[ImageController, VideoController, CharacterController, TaskController, FileController],
         dependencies={"features": provide_instance(features), "files": provide_instance(files)},
-        shared_routes=[SharedRoute(compose_chat, ChatHandler(context.service, features.chat, claims))],
+        shared_routes=[
+            SharedRoute(compose_chat, ChatHandler(context.services.jobs.registry, features.chat, claims))
+        ],
         error_response=error_response,
         path_prefixes=("/v1",),
         error_body=ErrorBody,

@@ -6,7 +6,7 @@ from typing import Any
 from litestar import Response
 
 from framegate.core.characters import Character
-from framegate.core.errors import InvalidRequest, ModelNotFound, NoWorker, PlanRequired
+from framegate.core.errors import InvalidRequest, ModelNotFound, NotFound, NoWorker, PlanRequired
 from framegate.core.jobs import Job
 from framegate.core.registry import ServedModel
 from framegate.core.types import GenerationRequest, MediaKind, Task
@@ -46,7 +46,7 @@ class FeatureHandlers:
         on_disconnect: OnDisconnect,
     ) -> None:
         self._context = context
-        self._service = context.service
+        self._services = context.services
         self._files = files
         self._claims = claims
         self._on_disconnect: OnDisconnect = on_disconnect
@@ -57,7 +57,7 @@ class FeatureHandlers:
         Raises:
             InvalidRequest: This dialect has no such model.
         """
-        served = self._service.registry.names.get(name)
+        served = self._services.jobs.registry.names.get(name)
         if served is None or not self._claims(served):
             raise _invalid_model(name)
         return served
@@ -69,7 +69,7 @@ class FeatureHandlers:
             InvalidRequest: There is no such model, or it makes something else.
         """
         try:
-            served = self._service.model(name)
+            served = self._services.jobs.registry.resolve(name)
         except ModelNotFound:
             raise _invalid_model(name) from None
         if not served.makes(kind):
@@ -111,12 +111,12 @@ class FeatureHandlers:
                 job = await self._submit(request, parsed, prompt, served, character)
             finally:
                 # The job has its own copy of the character's image.
-                await self._service.delete_character(character.username)
+                await self._services.characters.delete(character.username)
         if async_mode:
             message = f"The task was accepted; ask GET /v1/tasks/{task_id(job)} for its result."
             return Response(Accepted(task_id=task_id(job), task_type=parsed.task_type, message=message))
         events = job_events(
-            self._service,
+            self._services.jobs,
             job,
             opening=_opening(parsed, prompt, character),
             content=lambda done: content_of(done, self.links(request, done)),
@@ -139,7 +139,7 @@ class FeatureHandlers:
         """Read the prompt, and refuse blank fields and a storyboard without shots."""
         for field in ("prompt", "image", "video", "remix_target_id"):
             require(getattr(parsed, field), field)
-        prompt = read_prompt(parsed.prompt, self._service.styles, shots=parsed.kind == MediaKind.VIDEO)
+        prompt = read_prompt(parsed.prompt, self._services.jobs.styles, shots=parsed.kind == MediaKind.VIDEO)
         require(prompt.text, "prompt")
         if parsed.needs_storyboard and not prompt.storyboard:
             raise InvalidRequest(
@@ -152,8 +152,12 @@ class FeatureHandlers:
     ) -> Character:
         require(video, "video")
         start, end = parse_timestamps(timestamps)
-        creation = self._service.create_character(
-            media_source(video), start=start, end=end, client=client_of(request.scope), temporary=temporary
+        creation = self._services.characters.create(
+            media_source(video),
+            start=start,
+            end=end,
+            owner=client_of(request.scope).name,
+            temporary=temporary,
         )
         try:
             return await while_connected(request.receive, creation)
@@ -181,11 +185,11 @@ class FeatureHandlers:
             seed=parsed.seed,
             style=(parsed.style or "").lower() or prompt.style or None,
             storyboard=prompt.storyboard,
+            image=media_source(parsed.image) if parsed.image else None,
         )
         try:
             return await self._context.client_jobs(request).submit(
                 wanted,
-                media={"image": media_source(parsed.image)} if parsed.image else {},
                 remix_of=find_share_id(remix) or remix if remix else "",
                 characters=(*((character.username,) if character else ()), *prompt.mentions),
                 require_worker=True,
@@ -199,6 +203,9 @@ class FeatureHandlers:
             refusal = PlanRequired(f"No available Pro tokens. {error.message}", plan=error.plan)
             refusal.param = None
             raise refusal from error
+        except NotFound as error:
+            error.param = "remix_target_id" if error.param == "remix_of" else error.param
+            raise
 
 
 def _invalid_model(name: str) -> InvalidRequest:

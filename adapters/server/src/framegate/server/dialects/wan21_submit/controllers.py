@@ -11,9 +11,9 @@ from msgspec import Struct
 
 from framegate.core.errors import InvalidRequest, ModelNotFound
 from framegate.core.jobs import Job, JobState
-from framegate.core.service import JobService
+from framegate.core.wiring import CoreServices
 from framegate.server.dialect import PUBLIC
-from framegate.server.dialects.wan21_submit.convert import answer, generation, media, status_of
+from framegate.server.dialects.wan21_submit.convert import answer, generation, status_of
 from framegate.server.dialects.wan21_submit.schemas import (
     Cancelled,
     RequestId,
@@ -53,18 +53,18 @@ class RequestController(Controller):
     async def submit_request(
         self,
         request: HTTPRequest,
-        jobs: NamedDependency[ClientJobs],
-        service: NamedDependency[JobService],
+        client_jobs: NamedDependency[ClientJobs],
+        services: NamedDependency[CoreServices],
         options: NamedDependency[Options],
     ) -> RequestId:
         """Submit a job and return its id."""
         body = await read_json(request, SubmitRequest)
         try:
-            served = service.model(body.model or options.model)
+            served = services.jobs.registry.resolve(body.model or options.model)
         except ModelNotFound as error:
             raise InvalidRequest(f"model: {error.message}", param="model") from None
         # Fetching the image takes a while; nobody could poll the job of a client that has hung up.
-        job = await jobs.submit(generation(served, body), media=media(body), cancel_on_disconnect=True)
+        job = await client_jobs.submit(generation(served, body), cancel_on_disconnect=True)
         return RequestId(job.id)
 
     @post(
@@ -76,16 +76,16 @@ class RequestController(Controller):
     async def request_status(
         self,
         request: HTTPRequest,
-        jobs: NamedDependency[ClientJobs],
-        service: NamedDependency[JobService],
+        client_jobs: NamedDependency[ClientJobs],
+        services: NamedDependency[CoreServices],
         files: NamedDependency[ResultFiles],
     ) -> StatusAnswer:
         """Return the state of a job, its place in the queue, and links to its files."""
         request_id = (await read_json(request, RequestId)).request_id
-        job = await _find(jobs, request_id)
-        position = await service.queue_position(job) if job.state == JobState.QUEUED else None
+        job = await _find(client_jobs, request_id)
+        position = await services.jobs.queue_position(job) if job.state == JobState.QUEUED else None
         if job.state == JobState.QUEUED and position is None:
-            job = await _find(jobs, request_id)  # it has just left the queue
+            job = await _find(client_jobs, request_id)  # it has just left the queue
         links = [files.absolute(request, f"/videos/{name}") for name in files.names(job)]
         return answer(job, queue_position=position, links=links)
 
@@ -96,11 +96,14 @@ class RequestController(Controller):
         opt=documents(RequestId, _ID),
     )
     async def cancel_request(
-        self, request: HTTPRequest, jobs: NamedDependency[ClientJobs], service: NamedDependency[JobService]
+        self,
+        request: HTTPRequest,
+        client_jobs: NamedDependency[ClientJobs],
+        services: NamedDependency[CoreServices],
     ) -> Cancelled:
         """Cancel a job that has not ended."""
-        job = await _find(jobs, (await read_json(request, RequestId)).request_id)
-        status = status_of(await service.cancel(job.id))
+        job = await _find(client_jobs, (await read_json(request, RequestId)).request_id)
+        status = status_of(await services.jobs.cancel(job.id))
         if status != Status.CANCELLED:
             raise InvalidRequest(
                 f"The request ended before it could be cancelled; its status is {status}.", param="requestId"
@@ -108,8 +111,8 @@ class RequestController(Controller):
         return Cancelled()
 
 
-async def _find(jobs: ClientJobs, request_id: str) -> Job:
-    return await jobs.find_own_job(request_id, noun="request", param="requestId")
+async def _find(client_jobs: ClientJobs, request_id: str) -> Job:
+    return await client_jobs.find_own_job(request_id, noun="request", param="requestId")
 
 
 class FileController(Controller):

@@ -28,7 +28,7 @@ _WORDS = {
 }
 
 
-def generation(served: ServedModel, body: SubmitRequest) -> GenerationRequest:
+def generation(served: ServedModel, body: SubmitRequest) -> GenerationRequest[MediaSource]:
     """Raises:
     InvalidFields: the model needs a picture.
     """
@@ -51,11 +51,8 @@ def generation(served: ServedModel, body: SubmitRequest) -> GenerationRequest:
         num_inference_steps=body.infer_steps,
         guidance_scale=body.guidance_scale,
         seed=body.seed,
+        image=UrlSource(body.image_url) if body.image_url else None,
     )
-
-
-def media(body: SubmitRequest) -> dict[str, MediaSource]:
-    return {"image": UrlSource(body.image_url)} if body.image_url else {}
 
 
 def status_of(job: Job) -> Status:

@@ -11,9 +11,9 @@ from litestar.params import FromPath
 from litestar.response import Redirect
 from msgspec import Meta, Struct
 
-from framegate.core.service import JobService
+from framegate.core.wiring import CoreServices
 from framegate.server.dialect import PUBLIC, DialectContext
-from framegate.server.dialects.wan22_predict.convert import details, generation, media, rules
+from framegate.server.dialects.wan22_predict.convert import details, generation, rules
 from framegate.server.dialects.wan22_predict.schemas import Prediction, PredictRequest
 from framegate.server.requests.bodies import HTTPRequest, documents, read_json
 from framegate.server.requests.jobs import ClientJobs, require_result
@@ -53,15 +53,15 @@ class PredictController(Controller):
     async def predict(
         self,
         request: HTTPRequest,
-        jobs: NamedDependency[ClientJobs],
-        service: NamedDependency[JobService],
+        client_jobs: NamedDependency[ClientJobs],
+        services: NamedDependency[CoreServices],
         options: NamedDependency[Options],
     ) -> Prediction:
         """Submit a job, wait for it, and return its video as base64."""
         body = await read_json(request, PredictRequest, rules)
-        job = await jobs.submit(generation(options.model, body), media=media(body))
-        job = await wait_for_job(request, service, job, options.timeout)
-        path = await service.result_path(require_result(job))
+        job = await client_jobs.submit(generation(options.model, body))
+        job = await wait_for_job(request, services.jobs, job, options.timeout)
+        path = await services.results.path(require_result(job))
         return Prediction(await asyncio.to_thread(_encoded, path), details(job))
 
 

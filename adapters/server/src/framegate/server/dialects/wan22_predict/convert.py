@@ -21,11 +21,11 @@ def rules(values: Mapping[str, Any]) -> Iterable[FieldError]:
         )
 
 
-def generation(model: str, body: PredictRequest) -> GenerationRequest:
-    with_image = body.image_url is not None or body.image_base64 is not None
+def generation(model: str, body: PredictRequest) -> GenerationRequest[MediaSource]:
+    image = _image(body)
     return GenerationRequest(
         model=model,
-        task=Task.IMAGE_TO_VIDEO if with_image else Task.TEXT_TO_VIDEO,
+        task=Task.IMAGE_TO_VIDEO if image else Task.TEXT_TO_VIDEO,
         prompt=body.prompt,
         negative_prompt=body.negative_prompt,
         width=body.width,
@@ -35,15 +35,14 @@ def generation(model: str, body: PredictRequest) -> GenerationRequest:
         num_inference_steps=body.num_inference_steps,
         guidance_scale=body.guidance_scale,
         seed=body.seed,
+        image=image,
     )
 
 
-def media(body: PredictRequest) -> dict[str, MediaSource]:
+def _image(body: PredictRequest) -> MediaSource | None:
     if body.image_url is not None:
-        return {"image": UrlSource(body.image_url)}
-    if body.image_base64 is not None:
-        return {"image": Base64Source(body.image_base64)}
-    return {}
+        return UrlSource(body.image_url)
+    return None if body.image_base64 is None else Base64Source(body.image_base64)
 
 
 def details(job: Job) -> Details:

@@ -10,8 +10,7 @@ from litestar.types import ControllerRouterHandler
 from msgspec import Struct
 
 from framegate.core.errors import ModelNotFound
-from framegate.core.registry import ServedModel
-from framegate.core.service import JobService
+from framegate.core.registry import Registry, ServedModel
 from framegate.core.types import MediaKind
 from framegate.server.dialect import provide_instance
 from framegate.server.dialects.openai.chat.schemas import ChatRequest, Completion, ModelItem, ModelList
@@ -47,7 +46,7 @@ class ChatHandler(Struct, frozen=True):
     dialect claims, and unknown ones.
     """
 
-    service: JobService
+    registry: Registry
     answer: Callable[[HTTPRequest, ChatRequest], Awaitable[Response[Any]]]
     claims: Callable[[ServedModel], bool]
     any_model: bool = False
@@ -58,7 +57,7 @@ class ChatHandlers:
 
     def __init__(self, handlers: Sequence[ChatHandler]) -> None:
         self._handlers = sorted(handlers, key=lambda handler: handler.any_model)
-        self._names = handlers[0].service.registry.names
+        self._names = handlers[0].registry.names
 
     def handler_for(self, model: str) -> ChatHandler:
         """Return the handler that claims ``model``, or the one that takes any."""

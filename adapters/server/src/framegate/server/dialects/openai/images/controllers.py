@@ -47,12 +47,12 @@ class ImageController(Controller):
     async def generate_images(
         self,
         request: HTTPRequest,
-        jobs: NamedDependency[ClientJobs],
+        client_jobs: NamedDependency[ClientJobs],
         images: NamedDependency[ImageHandlers],
     ) -> Response[Images]:
         """Make images from a prompt."""
         fields = await read_json(request, GenerateFields, rules)
-        return await images.generate(request, jobs, fields, "image_generation")
+        return await images.generate(request, client_jobs, fields, "image_generation")
 
     @post(
         "/edits",
@@ -66,12 +66,12 @@ class ImageController(Controller):
     async def edit_images(
         self,
         request: HTTPRequest,
-        jobs: NamedDependency[ClientJobs],
+        client_jobs: NamedDependency[ClientJobs],
         images: NamedDependency[ImageHandlers],
     ) -> Response[Images]:
         """Make images from a prompt and images."""
         fields, uploads = await read_form(request, EditFields, images.max_input, several=True)
-        return await images.generate(request, jobs, fields, "image_edit", uploads)
+        return await images.generate(request, client_jobs, fields, "image_edit", uploads)
 
     @post(
         "/variations",
@@ -82,12 +82,12 @@ class ImageController(Controller):
     async def vary_image(
         self,
         request: HTTPRequest,
-        jobs: NamedDependency[ClientJobs],
+        client_jobs: NamedDependency[ClientJobs],
         images: NamedDependency[ImageHandlers],
     ) -> Response[Images]:
         """Make images from an image alone."""
         fields, uploads = await read_form(request, VariationFields, images.max_input, several=False)
-        return await images.generate(request, jobs, fields, "image_edit", uploads)
+        return await images.generate(request, client_jobs, fields, "image_edit", uploads)
 
     @route(
         f"{FILES}/{{name:str}}",

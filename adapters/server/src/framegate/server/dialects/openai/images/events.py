@@ -12,7 +12,7 @@ import structlog
 from msgspec import Struct
 
 from framegate.core.jobs import Job
-from framegate.core.service import JobService
+from framegate.core.wiring import CoreServices
 from framegate.media.images.reencode import reencoded
 from framegate.server.dialects.openai.errors import error_body, in_openai_terms
 from framegate.server.dialects.openai.images.files import ImageFiles, encoding_of
@@ -43,7 +43,7 @@ _WORDS: dict[Call, _Words] = {
 
 
 async def events(
-    service: JobService, files: ImageFiles, job: Job, *, call: Call, quality: Quality
+    services: CoreServices, files: ImageFiles, job: Job, *, call: Call, quality: Quality
 ) -> AsyncGenerator[Event, None]:
     """Yield a job's partial images as they come, then its images; closing the generator cancels the job.
 
@@ -54,10 +54,10 @@ async def events(
     size = f"{shot.width}x{shot.height}"
     done, shown = job, 0
     try:
-        async with aclosing(service.watch(job.id)) as states:
+        async with aclosing(services.jobs.watch(job.id)) as states:
             async for now in states:
                 done = now
-                while path := await service.partial_image_path(job, shown):
+                while path := await services.results.partial_image_path(job, shown):
                     try:
                         data = await asyncio.to_thread(reencoded, path, encoding.format, encoding.compression)
                     except FileNotFoundError:  # its worker has just died
@@ -74,7 +74,7 @@ async def events(
                     shown += 1
     finally:
         if not done.state.finished:
-            await asyncio.shield(cancel_job(service, job))
+            await asyncio.shield(cancel_job(services.jobs, job))
     require_result(done)
     for artifact in done.artifacts:
         yield CompletedEvent(

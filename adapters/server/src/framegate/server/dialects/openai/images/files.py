@@ -11,7 +11,6 @@ from litestar.exceptions import NotFoundException
 from msgspec import Struct
 
 from framegate.core.jobs import Job
-from framegate.core.service import JobService
 from framegate.core.types import Artifact, MediaKind
 from framegate.media.images.reencode import reencoded
 from framegate.server.dialect import DialectContext
@@ -54,7 +53,7 @@ class ImageFiles:
     """
 
     def __init__(self, context: DialectContext) -> None:
-        self._service: JobService = context.service
+        self._services = context.services
         self._dialect = context.name
         self._base = context.public_url
         self._prefix = context.prefix
@@ -83,7 +82,7 @@ class ImageFiles:
         match = _NAME.fullmatch(name)
         if match is None:
             raise NotFoundException
-        job = await self._service.get(match["job"])
+        job = await self._services.jobs.get(match["job"])
         number = int(match["number"])
         if (
             job.dialect != self._dialect
@@ -96,6 +95,6 @@ class ImageFiles:
         return Response(data, media_type=f"image/{match['format']}", headers=_HEADERS)
 
     async def _data(self, job: Job, artifact: Artifact) -> bytes:
-        path = await self._service.result_path(artifact)
+        path = await self._services.results.path(artifact)
         encoding = encoding_of(job.labels)
         return await asyncio.to_thread(reencoded, path, encoding.format, encoding.compression)

@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from litestar import Response
+from msgspec.structs import replace
 
 from framegate.core.errors import InvalidMedia, InvalidRequest, ModelNotFound
 from framegate.core.jobs import Job
 from framegate.core.ports import BytesSource, MediaSource
-from framegate.core.service import JobService
+from framegate.core.wiring import CoreServices
 from framegate.media.images.collage import make_collage
 from framegate.media.images.masks import mask_of
 from framegate.server.dialects.openai.images.events import Call, events, frames
@@ -33,10 +34,10 @@ class ImageHandlers:
     """
 
     def __init__(
-        self, service: JobService, files: ImageFiles, *, model: str, timeout: float, max_input: int
+        self, services: CoreServices, files: ImageFiles, *, model: str, timeout: float, max_input: int
     ) -> None:
         self.max_input = max_input
-        self._service = service
+        self._services = services
         self._files = files
         self._model = model
         self._timeout = timeout
@@ -59,9 +60,9 @@ class ImageHandlers:
         media = await self._media(uploads) if uploads else {}
         job = await self._submit(jobs, fields, media)
         if isinstance(fields, PromptFields) and fields.stream:
-            told = events(self._service, self._files, job, call=call, quality=fields.quality or "auto")
+            told = events(self._services, self._files, job, call=call, quality=fields.quality or "auto")
             return EventStream(frames(told))
-        done = await wait_for_job(request, self._service, job, self._timeout)
+        done = await wait_for_job(request, self._services.jobs, job, self._timeout)
         require_result(done)
         return Response(await self._answer(request, fields, done), status_code=200)
 
@@ -84,7 +85,7 @@ class ImageHandlers:
     async def _submit(self, jobs: ClientJobs, fields: ImageFields, media: Mapping[str, MediaSource]) -> Job:
         name = fields.model or self._model
         try:
-            served = self._service.model(name)
+            served = self._services.jobs.registry.resolve(name)
         except ModelNotFound as error:
             raise ModelNotFound(f"The model {name[:100]!r} does not exist.", param="model") from error
         encoding = Encoding(
@@ -93,7 +94,7 @@ class ImageHandlers:
         )
         try:
             return await jobs.submit(
-                generation(served, fields), media=media, labels=encoding.labels(), require_worker=True
+                replace(generation(served, fields), **media), labels=encoding.labels(), require_worker=True
             )
         except InvalidRequest as error:
             error.param = PARAMS.get(error.param or "", error.param)

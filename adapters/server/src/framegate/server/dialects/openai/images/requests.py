@@ -12,6 +12,7 @@ from litestar.datastructures import UploadFile
 from msgspec import Struct
 
 from framegate.core.errors import InvalidRequest
+from framegate.core.ports import MediaSource
 from framegate.core.registry import ServedModel
 from framegate.core.types import GenerationRequest, MediaKind, Task
 from framegate.server.dialects.openai.images.schemas import (
@@ -51,7 +52,7 @@ def rules(values: Mapping[str, Any]) -> Iterable[FieldError]:
         yield FieldError(("output_compression",), "value_error", message, compression)
 
 
-def generation(served: ServedModel, fields: ImageFields) -> GenerationRequest:
+def generation(served: ServedModel, fields: ImageFields) -> GenerationRequest[MediaSource]:
     """Return the request for these fields, without media.
 
     Raises:

@@ -8,7 +8,7 @@ from litestar.types import ASGIApp
 
 from framegate.core.errors import ArtifactGone, GenerationFailed, InvalidMedia, NotFound
 from framegate.core.jobs import Job, JobState
-from framegate.core.service import JobService
+from framegate.core.results import ResultAccess
 from framegate.core.types import Variant
 from framegate.media.video.thumbnails import make_spritesheet, make_thumbnail
 from framegate.server.requests.bodies import HTTPRequest
@@ -23,7 +23,7 @@ _VARIANTS: Mapping[ContentKind, tuple[Variant, Callable[[Path, Path], None], str
 }
 
 
-async def send_content(request: HTTPRequest, service: JobService, job: Job, kind: ContentKind) -> ASGIApp:
+async def send_content(request: HTTPRequest, results: ResultAccess, job: Job, kind: ContentKind) -> ASGIApp:
     """Return the response with a video's file, or with a picture of it.
 
     Raises:
@@ -36,9 +36,9 @@ async def send_content(request: HTTPRequest, service: JobService, job: Job, kind
     video = job.artifacts[0]
     try:
         if kind == "video":
-            return await send_artifact(request, service, video, name=f"{job.id}.mp4")
+            return await send_artifact(request, results, video, name=f"{job.id}.mp4")
         variant, make, content_type = _VARIANTS[kind]
-        path = await service.variant_path(video, variant, make)
+        path = await results.variant_path(video, variant, make)
         return await send_file(request, path, content_type, name=f"{job.id}-{variant}")
     except ArtifactGone as error:
         error.param = "video_id"

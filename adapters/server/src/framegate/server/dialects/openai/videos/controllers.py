@@ -10,7 +10,7 @@ from litestar.types import ASGIApp
 
 from framegate.core.errors import InvalidMedia, NotFound
 from framegate.core.ports import BytesSource
-from framegate.core.service import JobService
+from framegate.core.wiring import CoreServices
 from framegate.server.dialects.openai.videos.answers import character_object
 from framegate.server.dialects.openai.videos.content import ContentKind, send_content
 from framegate.server.dialects.openai.videos.handlers import COLLECTION, VideoHandlers, find_video
@@ -52,10 +52,13 @@ class VideoController(Controller):
         ),
     )
     async def create_video(
-        self, request: HTTPRequest, jobs: NamedDependency[ClientJobs], videos: NamedDependency[VideoHandlers]
+        self,
+        request: HTTPRequest,
+        client_jobs: NamedDependency[ClientJobs],
+        videos: NamedDependency[VideoHandlers],
     ) -> Response[Video]:
         """Make a video."""
-        return await videos.create(request, jobs)
+        return await videos.create(request, client_jobs)
 
     @post(
         "/{video_id:str}/remix",
@@ -66,12 +69,12 @@ class VideoController(Controller):
     async def remix_video(
         self,
         request: HTTPRequest,
-        jobs: NamedDependency[ClientJobs],
+        client_jobs: NamedDependency[ClientJobs],
         videos: NamedDependency[VideoHandlers],
         video_id: FromPath[str],
     ) -> Response[Video]:
         """Make a video from a completed one."""
-        return await videos.remix(request, jobs, video_id)
+        return await videos.remix(request, client_jobs, video_id)
 
     @post(
         "/edits",
@@ -80,10 +83,13 @@ class VideoController(Controller):
         opt=documents(EditFields, content_type=MULTIPART, files={"video": False}, or_json=True),
     )
     async def edit_video(
-        self, request: HTTPRequest, jobs: NamedDependency[ClientJobs], videos: NamedDependency[VideoHandlers]
+        self,
+        request: HTTPRequest,
+        client_jobs: NamedDependency[ClientJobs],
+        videos: NamedDependency[VideoHandlers],
     ) -> Response[Video]:
         """Make a video from an uploaded or a completed one."""
-        return await videos.edit(request, jobs)
+        return await videos.edit(request, client_jobs)
 
     @post(
         "/extensions",
@@ -92,16 +98,19 @@ class VideoController(Controller):
         opt=documents(ExtendFields, content_type=MULTIPART, files={"video": False}, or_json=True),
     )
     async def extend_video(
-        self, request: HTTPRequest, jobs: NamedDependency[ClientJobs], videos: NamedDependency[VideoHandlers]
+        self,
+        request: HTTPRequest,
+        client_jobs: NamedDependency[ClientJobs],
+        videos: NamedDependency[VideoHandlers],
     ) -> Response[Video]:
         """Continue an uploaded or a completed video."""
-        return await videos.extend(request, jobs)
+        return await videos.extend(request, client_jobs)
 
     @get("/", summary="The caller's videos, page by page")
     async def list_videos(
         self,
-        jobs: NamedDependency[ClientJobs],
-        service: NamedDependency[JobService],
+        client_jobs: NamedDependency[ClientJobs],
+        services: NamedDependency[CoreServices],
         videos: NamedDependency[VideoHandlers],
         after: FromQuery[str] = "",
         limit: Annotated[int, QueryParameter(ge=0, le=100)] = 20,
@@ -109,9 +118,9 @@ class VideoController(Controller):
     ) -> VideoList:
         """Return one page of the client's videos."""
         try:
-            page = await service.page(
+            page = await services.jobs.page(
                 COLLECTION,
-                owner=jobs.client.name,
+                owner=client_jobs.client.name,
                 after=after,
                 limit=max(limit, 1),
                 newest_first=order == "desc",
@@ -129,20 +138,23 @@ class VideoController(Controller):
     @get("/{video_id:str}", summary="A video as it is now")
     async def retrieve_video(
         self,
-        jobs: NamedDependency[ClientJobs],
+        client_jobs: NamedDependency[ClientJobs],
         videos: NamedDependency[VideoHandlers],
         video_id: FromPath[str],
     ) -> Response[Video]:
         """Return the state of a video."""
-        return await videos.answer(await find_video(jobs, video_id))
+        return await videos.answer(await find_video(client_jobs, video_id))
 
     @delete("/{video_id:str}", status_code=200, summary="Remove a video, or cancel its making")
     async def delete_video(
-        self, jobs: NamedDependency[ClientJobs], service: NamedDependency[JobService], video_id: FromPath[str]
+        self,
+        client_jobs: NamedDependency[ClientJobs],
+        services: NamedDependency[CoreServices],
+        video_id: FromPath[str],
     ) -> VideoDeleted:
         """Remove a video with its files."""
-        job = await find_video(jobs, video_id)
-        await service.delete(job.id, jobs.client.name)
+        job = await find_video(client_jobs, video_id)
+        await services.jobs.delete(job.id, client_jobs.client.name)
         return VideoDeleted(id=job.id)
 
     @route(
@@ -154,13 +166,13 @@ class VideoController(Controller):
     async def video_content(
         self,
         request: HTTPRequest,
-        jobs: NamedDependency[ClientJobs],
-        service: NamedDependency[JobService],
+        client_jobs: NamedDependency[ClientJobs],
+        services: NamedDependency[CoreServices],
         video_id: FromPath[str],
         variant: FromQuery[ContentKind] = "video",
     ) -> ASGIApp:
         """Send a video or a picture of it."""
-        return await send_content(request, service, await find_video(jobs, video_id), variant)
+        return await send_content(request, services.results, await find_video(client_jobs, video_id), variant)
 
 
 class CharacterController(Controller):
@@ -177,17 +189,17 @@ class CharacterController(Controller):
     async def create_character(
         self,
         request: HTTPRequest,
-        jobs: NamedDependency[ClientJobs],
-        service: NamedDependency[JobService],
+        client_jobs: NamedDependency[ClientJobs],
+        services: NamedDependency[CoreServices],
         videos: NamedDependency[VideoHandlers],
     ) -> CharacterObject:
         """Create a character from an uploaded video."""
         fields, files = await read_form(request, CharacterFields, _CHARACTER_FILES)
-        creation = service.create_character(
+        creation = services.characters.create(
             BytesSource(await videos.upload(files["video"], "video")),
             start=0.0,
             end=_CHARACTER_SECONDS,
-            client=jobs.client,
+            owner=client_jobs.client.name,
             display_name=fields.name,
         )
         try:
@@ -199,13 +211,13 @@ class CharacterController(Controller):
     @get("/{character_id:str}", summary="A character")
     async def get_character(
         self,
-        jobs: NamedDependency[ClientJobs],
-        service: NamedDependency[JobService],
+        client_jobs: NamedDependency[ClientJobs],
+        services: NamedDependency[CoreServices],
         character_id: FromPath[str],
     ) -> CharacterObject:
         """Return a character of the client."""
         try:
-            character = await service.get_character(character_id, jobs.client.name)
+            character = await services.characters.get(character_id, client_jobs.client.name)
         except NotFound as error:
             error.param = "character_id"
             raise

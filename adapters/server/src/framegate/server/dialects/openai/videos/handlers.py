@@ -14,8 +14,8 @@ from msgspec.structs import replace
 from framegate.core.errors import InvalidRequest, NotFound
 from framegate.core.jobs import Job, JobState
 from framegate.core.ports import Base64Source, BytesSource, MediaSource, UrlSource
-from framegate.core.service import JobService
 from framegate.core.types import GenerationRequest, MediaKind, Task
+from framegate.core.wiring import CoreServices
 from framegate.media.file_type import kind_of
 from framegate.server.dialects.openai.videos.answers import poll_after_ms, video_object
 from framegate.server.dialects.openai.videos.idempotency import fingerprint, idempotency_key
@@ -62,8 +62,8 @@ class VideoHandlers:
     ``model`` serves requests that name none; results are kept for ``retention`` seconds.
     """
 
-    def __init__(self, service: JobService, *, model: str, max_input: int, retention: float) -> None:
-        self._service = service
+    def __init__(self, services: CoreServices, *, model: str, max_input: int, retention: float) -> None:
+        self._services = services
         self._model = model
         self._max_input = max_input
         self._retention = retention
@@ -77,14 +77,14 @@ class VideoHandlers:
         where = "input_reference"
         details: SubmissionDetails = {}
         if data is not None and kind_of(data) == MediaKind.VIDEO:
-            details = {"remix_video": BytesSource(data)}
+            wanted = replace(wanted, video=BytesSource(data))
+            details = {"remixes_video": True}
         elif data is not None or address is not None:
             source: MediaSource = BytesSource(data or b"")
             if address is not None:
                 text, where = address
                 source = Base64Source(text) if text[:5].lower() == "data:" else UrlSource(text)
-            wanted = replace(wanted, task=Task.IMAGE_TO_VIDEO)
-            details = {"media": {"image": source}}
+            wanted = replace(wanted, task=Task.IMAGE_TO_VIDEO, image=source)
         else:
             details = {"characters": await self._characters(jobs, fields)}
         return await self._submit(request, jobs, command, wanted, details, source_field=where)
@@ -117,7 +117,7 @@ class VideoHandlers:
 
     async def answer(self, job: Job) -> Response[Video]:
         """Return the response with a job, and with the time after which to poll again."""
-        position = await self._service.queue_position(job) if job.state == JobState.QUEUED else None
+        position = await self._services.jobs.queue_position(job) if job.state == JobState.QUEUED else None
         pause = poll_after_ms(job, position=position, now=time.time())
         headers = {} if pause is None else {"openai-poll-after-ms": str(pause)}
         return Response(self.shown(job), status_code=200, headers=headers)
@@ -147,11 +147,12 @@ class VideoHandlers:
             raise InvalidRequest("Give video as a file, or as the id of a completed video.", param="video")
         source = await self._find_completed(jobs, video_id, "video.id") if video_id else None
         details: SubmissionDetails = {"inherit_source_settings": True}
+        wanted = generation(command.fields, command.fields.model or (source.model if source else self._model))
         if source:
             details["remix_of"] = source.share_id
         elif data:
-            details["remix_video"] = BytesSource(data)
-        wanted = generation(command.fields, command.fields.model or (source.model if source else self._model))
+            wanted = replace(wanted, video=BytesSource(data))
+            details["remixes_video"] = True
         source_field = "video.id" if source else "video"
         return await self._submit(request, jobs, command, wanted, details, source_field=source_field)
 
@@ -165,13 +166,13 @@ class VideoHandlers:
         return job
 
     async def _characters(self, jobs: ClientJobs, fields: CreateFields) -> tuple[str, ...]:
-        """Return the characters that are named by id, which must exist, and those that the prompt mentions."""
+        """Return characters that are named by id, which must exist, and those that the prompt mentions."""
         named = [reference.id for reference in fields.characters or ()]
         if len(named) > 1:
             raise InvalidRequest("At most one character can be in a video here.", param="characters")
         for name in named:
             try:
-                await self._service.get_character(name, jobs.client.name)
+                await self._services.characters.get(name, jobs.client.name)
             except NotFound as error:
                 error.param = "characters"
                 raise
@@ -182,13 +183,13 @@ class VideoHandlers:
         request: HTTPRequest,
         jobs: ClientJobs,
         command: GenerationCommand,
-        wanted: GenerationRequest,
+        wanted: GenerationRequest[MediaSource],
         details: SubmissionDetails,
         *,
         source_field: str,
     ) -> Response[Video]:
         """Submit the job and answer with it; ``source_field`` is the field that holds its input."""
-        served = self._service.model(wanted.model)
+        served = self._services.jobs.registry.resolve(wanted.model)
         if not served.makes(MediaKind.VIDEO):
             raise InvalidRequest(f"The model {served.name} does not make videos.", param="model")
         digest = await asyncio.to_thread(fingerprint, command.call, command.fields, command.uploads)
@@ -223,6 +224,6 @@ def _field(param: str | None, source_field: str) -> str | None:
         "height": "size",
         "image": source_field,
         "video": source_field,
-        "remix_target_id": source_field,
+        "remix_of": source_field,
     }
     return names.get(param or "", param)

@@ -9,6 +9,7 @@ from litestar.datastructures import UploadFile
 from msgspec import Struct
 
 from framegate.core.errors import InvalidRequest
+from framegate.core.ports import MediaSource
 from framegate.core.types import GenerationRequest, Task
 from framegate.server.dialects.openai.videos.schemas import (
     CreateFields,
@@ -60,7 +61,9 @@ def mentions(prompt: str) -> tuple[str, ...]:
     return tuple(names)[:MAX_MENTIONS]
 
 
-def generation(fields: MakingFields, model: str, task: Task = Task.TEXT_TO_VIDEO) -> GenerationRequest:
+def generation(
+    fields: MakingFields, model: str, task: Task = Task.TEXT_TO_VIDEO
+) -> GenerationRequest[MediaSource]:
     """Return the request for these fields, without media."""
     width = height = seconds = fps = None
     if isinstance(fields, ShapeFields):

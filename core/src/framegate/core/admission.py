@@ -1,0 +1,142 @@
+"""The first step of a submission: everything that can be decided before its inputs are fetched."""
+
+from collections.abc import Mapping
+
+from msgspec import Struct
+
+from framegate.core.character_service import CharacterService
+from framegate.core.characters import Character
+from framegate.core.errors import InvalidRequest, NoWorker, PlanRequired
+from framegate.core.jobs import Job
+from framegate.core.models import FittedRequest, fit
+from framegate.core.ports import JobStore, Limits, MediaSource
+from framegate.core.registry import Registry, ServedModel
+from framegate.core.remixing import fit_remix, inherit_from, result_video, start_from_image
+from framegate.core.results import ResultAccess
+from framegate.core.styles import Style, find_style
+from framegate.core.submission import Client, Submission
+from framegate.core.types import GenerationRequest
+from framegate.core.webhooks import WebhookPolicy
+
+MAX_PROMPT = 100_000
+"""Characters of a prompt."""
+
+
+class AdmittedSubmission(Struct, frozen=True, kw_only=True):
+    """A submission that may become a job.
+
+    ``fitted`` is its request without the media, which are not stored yet. Besides them the job may start from
+    the video that the job ``remixed`` made, or from the image of ``character``.
+    """
+
+    submission: Submission
+    served: ServedModel
+    fitted: FittedRequest
+    style: Style | None
+    limits: Limits
+    webhooks: tuple[str, ...]
+    remixed: Job | None
+    character: Character | None
+
+
+class Admission:
+    """Decides which submissions are admitted. ``max_queued`` is how many jobs may wait (0: any number)."""
+
+    def __init__(
+        self,
+        *,
+        registry: Registry,
+        store: JobStore,
+        characters: CharacterService,
+        results: ResultAccess,
+        styles: Mapping[str, Style],
+        webhooks: WebhookPolicy,
+        max_queued: int,
+    ) -> None:
+        self._registry = registry
+        self._store = store
+        self._characters = characters
+        self._results = results
+        self._styles = styles
+        self._webhooks = webhooks
+        self._max_queued = max_queued
+
+    async def admit(self, submission: Submission) -> AdmittedSubmission | Job:
+        """Check everything that needs no input; return the earlier job if this is a repeated submission.
+
+        Raises:
+            ModelNotFound, PlanRequired, InvalidRequest, NoWorker: The request can't be served.
+            NotFound, ArtifactGone: There is no such video to remix, or it was removed.
+            JobExists, IdempotencyMismatch, QueueFull, KeyLimitReached: As `JobStore.check_admission` says.
+        """
+        client = submission.client
+        served = self._registry.resolve(submission.request.model)
+        if not client.may_use(served):
+            raise PlanRequired(f"The model {served.name} needs the plan {served.plan}.", plan=served.plan)
+        _check_texts(submission.request)
+        webhooks = self._webhooks.addresses(submission.webhook_url)
+        limits = self._limits(client)
+        # A full queue and a repeat are answered at once; only `JobStore.submit` says it for sure.
+        earlier = await self._store.check_admission(
+            submission.job_id, client.name, limits=limits, idempotency=submission.idempotency
+        )
+        if earlier:
+            return earlier
+        remixed = await self._results.find_shared(submission.remix_of) if submission.remix_of else None
+        character = await self._find_character(submission)
+        fitted = _fit(submission, served, remixed, character)
+        style = find_style(self._styles, fitted.request.style)
+        if submission.require_worker:
+            await self._require_worker(served)
+        return AdmittedSubmission(
+            submission=submission,
+            served=served,
+            fitted=fitted,
+            style=style,
+            limits=limits,
+            webhooks=webhooks,
+            remixed=remixed,
+            character=character,
+        )
+
+    def _limits(self, client: Client) -> Limits:
+        return Limits(
+            max_queued=self._max_queued,
+            owner_max_queued=client.max_queued,
+            owner_max_active=client.max_active,
+        )
+
+    async def _find_character(self, submission: Submission) -> Character | None:
+        if submission.remix_of or submission.request.media:
+            return None
+        return await self._characters.first_of(submission.characters, submission.client.name)
+
+    async def _require_worker(self, served: ServedModel) -> None:
+        if not any(served.spec.id in worker.models for worker in await self._store.workers()):
+            raise NoWorker(f"No worker that runs the model {served.name} is alive; try again shortly.")
+
+
+def _fit(
+    submission: Submission, served: ServedModel, remixed: Job | None, character: Character | None
+) -> FittedRequest:
+    request = submission.request.without_media()
+    if remixed and submission.inherit_source_settings:
+        request = inherit_from(result_video(remixed), request)
+    if remixed or submission.remixes_video:
+        return fit_remix(served.spec, request)
+    return fit(served.spec, start_from_image(request) if character else request)
+
+
+def _check_texts(request: GenerationRequest[MediaSource]) -> None:
+    if not request.prompt.strip():
+        raise InvalidRequest("The prompt is empty; say what is to be shown.", param="prompt")
+    if not all(shot.prompt.strip() for shot in request.storyboard):
+        raise InvalidRequest("A shot of the storyboard says nothing of what it shows.", param="prompt")
+    for name in ("prompt", "negative_prompt"):
+        length = len(getattr(request, name))
+        if length > MAX_PROMPT:
+            raise InvalidRequest(
+                f"The {name} has {length:,} characters; at most {MAX_PROMPT:,} are taken.", param=name
+            )
+    if request.seed is not None and not 0 <= request.seed < 2**63:
+        raise InvalidRequest(f"The seed {request.seed} is not within 0 … 2^63-1.", param="seed")

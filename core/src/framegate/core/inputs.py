@@ -1,0 +1,121 @@
+"""The second step of a submission: its inputs are fetched, checked and stored."""
+
+import asyncio
+import uuid
+
+from msgspec.structs import replace
+
+from framegate.core.admission import AdmittedSubmission
+from framegate.core.characters import Character
+from framegate.core.errors import ArtifactGone, InvalidRequest, NotFound
+from framegate.core.jobs import Job
+from framegate.core.models import FittedRequest, ModelSpec, fit
+from framegate.core.ports import ArtifactStore, MediaIngest, MediaSource
+from framegate.core.remixing import fit_remix, inherit_from, result_video
+from framegate.core.results import SOURCE_GONE
+from framegate.core.threads import in_thread
+from framegate.core.types import MEDIA_KINDS, GenerationRequest, MediaRef, Task
+
+
+class JobInputs:
+    """The inputs of one job while it is submitted, stored one by one.
+
+    Each is a file of the job's own, which nobody else removes. `discard` them if no job comes to use them.
+    """
+
+    def __init__(self, media: MediaIngest, artifacts: ArtifactStore) -> None:
+        self._media = media
+        self._artifacts = artifacts
+        self._stored: dict[str, MediaRef] = {}  # by the request's fields
+
+    async def collect(self, admitted: AdmittedSubmission) -> FittedRequest:
+        """Store every input, and return the request with all of them, fitted again if there are any.
+
+        Raises:
+            InvalidMedia: An input can't be fetched or read; ``param`` is its field.
+            InvalidRequest: An input is missing, or the request does not fit the model with its inputs.
+            NotFound, ArtifactGone: The video to be remixed or the character was removed a moment ago.
+        """
+        submission, spec = admitted.submission, admitted.served.spec
+        request = admitted.fitted.asked
+        for field, source in submission.request.media.items():
+            await self._take(field, source)
+        if admitted.remixed:
+            await self._take_remixed(admitted.remixed, request)
+        if admitted.character:
+            await self._take_character(admitted.character)
+        if submission.remixes_video and "video" in self._stored:
+            request = await self._remix_video(
+                spec, request, inherit_settings=submission.inherit_source_settings
+            )
+        request = replace(request, **self._stored)
+        _check_inputs(request)
+        return admitted.fitted if request == admitted.fitted.asked else fit(spec, request)
+
+    async def discard(self) -> None:
+        """Remove what was stored: no job came to use it."""
+        await asyncio.shield(asyncio.to_thread(self._discard_all))
+
+    async def _take(self, field: str, source: MediaSource) -> None:
+        try:
+            self._stored[field] = await self._media.take(source, MEDIA_KINDS[field])
+        except InvalidRequest as error:
+            error.param = error.param or field
+            raise
+
+    async def _take_remixed(self, source: Job, request: GenerationRequest) -> None:
+        """Copy the video of ``source``, or take its first frame where ``request`` starts from an image."""
+        video = result_video(source)
+        try:
+            if request.extends_video or request.task == Task.VIDEO_TO_VIDEO:
+                self._stored["video"] = await self._copy(video)
+            elif "image" not in self._stored:
+                self._stored["image"] = await self._media.take_frame(video, 0.0)
+        except NotFound:
+            raise ArtifactGone(SOURCE_GONE, param="remix_of") from None
+
+    async def _take_character(self, character: Character) -> None:
+        self._stored["image"] = await self._copy(character.reference)
+
+    async def _remix_video(
+        self, spec: ModelSpec, request: GenerationRequest, *, inherit_settings: bool
+    ) -> GenerationRequest:
+        """Adapt the request to the client's video, and keep only its first frame where that is enough."""
+        video = self._stored["video"]
+        if inherit_settings:
+            request = inherit_from(video, request)
+        request = fit_remix(spec, request).asked
+        if request.task == Task.IMAGE_TO_VIDEO and not request.extends_video:
+            self._stored["image"] = await self._media.take_frame(video, 0.0)
+            del self._stored["video"]
+            self._media.discard(video)
+        return request
+
+    async def _copy(self, ref: MediaRef) -> MediaRef:
+        """Copy a stored file to a key of this job's own."""
+        copy = replace(ref, key=f"inputs/{uuid.uuid4().hex}")
+
+        def make() -> MediaRef:
+            self._artifacts.copy(ref.key, copy.key)
+            return copy
+
+        return await in_thread(make, self._media.discard)
+
+    def _discard_all(self) -> None:
+        for ref in self._stored.values():
+            self._media.discard(ref)
+
+
+def _check_inputs(request: GenerationRequest) -> None:
+    if (request.task == Task.VIDEO_TO_VIDEO or request.extends_video) and request.video is None:
+        raise InvalidRequest(f"{request.task} needs an input video.", param="video")
+    starts_from_image = request.task in (Task.IMAGE_TO_IMAGE, Task.IMAGE_TO_VIDEO)
+    if starts_from_image and not request.extends_video and request.image is None:
+        raise InvalidRequest(f"{request.task} needs an input picture.", param="image")
+    image, mask = request.image, request.mask
+    if mask and image and (mask.width, mask.height) != (image.width, image.height):
+        raise InvalidRequest(
+            f"The mask has {mask.width}×{mask.height} pixels, the picture {image.width}×{image.height}; "
+            "they should be of one size.",
+            param="mask",
+        )

@@ -1,0 +1,49 @@
+"""The services over one set of ports."""
+
+from collections.abc import Mapping
+
+from msgspec import Struct
+
+from framegate.core.character_service import CharacterService
+from framegate.core.ports import ArtifactStore, CharacterStore, JobStore, MediaIngest
+from framegate.core.registry import Registry
+from framegate.core.results import ResultAccess
+from framegate.core.service import JobService
+from framegate.core.styles import STYLES, Style
+from framegate.core.webhooks import WebhookPolicy
+
+
+class CoreServices(Struct, frozen=True):
+    """What a dialect and the command line may call."""
+
+    jobs: JobService
+    characters: CharacterService
+    results: ResultAccess
+
+
+def create_services(
+    *,
+    registry: Registry,
+    store: JobStore,
+    artifacts: ArtifactStore,
+    media: MediaIngest,
+    characters: CharacterStore,
+    max_queued: int,
+    styles: Mapping[str, Style] = STYLES,
+    webhooks: WebhookPolicy | None = None,
+) -> CoreServices:
+    """Build the services over these ports; see `JobService` for the rest."""
+    character_service = CharacterService(characters, artifacts, media)
+    results = ResultAccess(store, artifacts)
+    jobs = JobService(
+        registry=registry,
+        store=store,
+        artifacts=artifacts,
+        media=media,
+        characters=character_service,
+        results=results,
+        max_queued=max_queued,
+        styles=styles,
+        webhooks=webhooks,
+    )
+    return CoreServices(jobs, character_service, results)
