@@ -38,6 +38,7 @@ class FramegateApp(Litestar):
         receive: Receive | LifeSpanReceive,
         send: Send | LifeSpanSend,
     ) -> None:
+        """Pass a connection through the middleware."""
         await self._layers(scope, receive, send)
 
     def wrap(self, *layers: Callable[[Any], Any]) -> None:

@@ -26,7 +26,7 @@ VocabularySetting: TypeAlias = Literal["auto", "document", "server"]
 
 
 class Vocabulary(StrEnum):
-    """Whose words a task's state is told in: the document's, or the real server's."""
+    """The words for a task's states: the document's, or the real server's."""
 
     DOCUMENT = "document"
     SERVER = "server"

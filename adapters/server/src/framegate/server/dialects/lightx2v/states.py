@@ -28,7 +28,7 @@ _CREATED = "Task created successfully"
 
 
 def job_vocabulary(job: Job) -> Vocabulary:
-    """Return whose words the job's states are told in."""
+    """Return the vocabulary of a job's states."""
     return Vocabulary(job.labels.get(VOCABULARY, Vocabulary.DOCUMENT))
 
 

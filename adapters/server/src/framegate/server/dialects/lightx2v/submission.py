@@ -64,7 +64,7 @@ class TaskSubmitter:
         """Submit an image."""
         task = Task.IMAGE_TO_IMAGE if "image" in media else Task.TEXT_TO_IMAGE
         wanted = replace(image_request(self._settings.image_model, fields, task), **media)
-        # The document knows no images: they are always told of in the real server's words.
+        # The document has no images, so they always use the real server's words.
         vocabulary = vocabulary_of(self._settings.vocabulary, server_path=True)
         return await self._submit(fields, wanted, vocabulary)
 

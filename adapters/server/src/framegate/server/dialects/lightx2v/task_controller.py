@@ -55,7 +55,7 @@ class TaskController(Controller):
         services: NamedDependency[CoreServices],
         task_id: FromPath[str],
     ) -> Stopped:
-        """Stop a task; one that does not exist or has ended is no error."""
+        """Stop a task; it is not an error if there is none, or if it has ended."""
         try:
             stopped = await _stop(client_jobs, services, task_id)
         except FramegateError as error:

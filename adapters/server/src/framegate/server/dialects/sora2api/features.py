@@ -219,16 +219,16 @@ def _task(parsed: ParsedRequest) -> Task:
 
 
 def _opening(parsed: ParsedRequest, prompt: Prompt, character: Character | None) -> Sequence[str]:
-    said: list[str] = []
+    texts: list[str] = []
     if parsed.image:
-        said.append("The image was received.\n")
+        texts.append("The image was received.\n")
     if character:
-        said.append(_recognised(character))
+        texts.append(_recognised(character))
     if parsed.remix_target_id:
-        said.append("The video to be remixed was found.\n")
+        texts.append("The video to be remixed was found.\n")
     if prompt.storyboard:
-        said.append(f"A storyboard of {len(prompt.storyboard)} shots was detected.\n")
-    return said
+        texts.append(f"A storyboard of {len(prompt.storyboard)} shots was detected.\n")
+    return texts
 
 
 def _recognised(character: Character) -> str:

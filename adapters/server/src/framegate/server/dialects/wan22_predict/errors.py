@@ -21,7 +21,7 @@ def error_response(request: HTTPRequest, error_info: ErrorInfo) -> Response[Any]
         field = _field(request, error_info.param)
         items = [ErrorItem(field, "value_error", error_info.message)]
         return Response(ErrorBody(f"{field}: {error_info.message}", items), status_code=error_info.status)
-    # The API knows no 409: a job that someone else has cancelled is a server error to this client.
+    # The API has no 409: a job that someone else has cancelled is a server error to this client.
     status = 500 if isinstance(error_info.error, JobCancelled) else error_info.status
     return Response(ErrorBody(error_info.message, items), status_code=status)
 

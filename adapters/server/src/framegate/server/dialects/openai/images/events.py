@@ -89,10 +89,10 @@ async def events(
 
 
 async def frames(
-    told: AsyncGenerator[Event, None], pause: float = PAUSE_SECONDS
+    stream: AsyncGenerator[Event, None], pause: float = PAUSE_SECONDS
 ) -> AsyncGenerator[bytes, None]:
     """Yield the events as they are sent; a failure is the last of them."""
-    async with aclosing(with_pauses(told, pause)) as paused:
+    async with aclosing(with_pauses(stream, pause)) as paused:
         try:
             yield _COMMENT
             async for event in paused:
@@ -100,7 +100,7 @@ async def frames(
         except asyncio.CancelledError:
             # The server stops (or the client has gone, and nobody reads this).
             yield _failure(ServerStopping())
-        except Exception as error:  # told to the client, as every error before the stream is
+        except Exception as error:  # sent to the client, as errors before the stream are
             yield _failure(error)
 
 

@@ -60,8 +60,8 @@ class ImageHandlers:
         media = await self._media(uploads) if uploads else {}
         job = await self._submit(jobs, fields, media)
         if isinstance(fields, PromptFields) and fields.stream:
-            told = events(self._services, self._files, job, call=call, quality=fields.quality or "auto")
-            return EventStream(frames(told))
+            stream = events(self._services, self._files, job, call=call, quality=fields.quality or "auto")
+            return EventStream(frames(stream))
         done = await wait_for_job(request, self._services.jobs, job, self._timeout)
         require_result(done)
         return Response(await self._answer(request, fields, done), status_code=200)
