@@ -12,7 +12,7 @@ import pytest
 import requests
 from openai import OpenAI
 
-from framegate.core.testing import DialectContract
+from framegate.server.testing import DialectContract
 from tests.support.decoding import decoded
 from tests.support.event_stream import Told
 from tests.support.running import RunningServer

@@ -19,7 +19,7 @@ from openai import AsyncOpenAI, OpenAI
 from openai.types.video import Video
 from PIL import Image
 
-from framegate.core.testing import DialectContract
+from framegate.server.testing import DialectContract
 from tests.support.decoding import decoded, difference
 from tests.support.running import RunningServer, eventually
 

@@ -13,7 +13,7 @@ import pytest
 import requests
 from PIL import Image
 
-from framegate.core.testing import DialectContract
+from framegate.server.testing import DialectContract
 from tests.support.decoding import decoded, difference
 from tests.support.event_stream import Told
 from tests.support.running import RunningServer, eventually

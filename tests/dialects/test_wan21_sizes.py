@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from framegate.core.models import ModelSpec, SizeRule, fit
 from framegate.core.registry import Registry
 from framegate.core.types import MediaKind, MediaRef, Task
+from framegate.server.dialects.wan21_submit.catalogue import CATALOGUE
 from framegate.server.dialects.wan21_submit.convert import AUTO_PIXELS, generation
 from framegate.server.dialects.wan21_submit.schemas import SubmitRequest
 
@@ -20,7 +21,7 @@ NAME = "Wan2.1-I2V-14B-480P"
 
 def auto_size(width: int, height: int, spec: ModelSpec = PREVIEW) -> tuple[int, int]:
     """What a picture of this size makes of a request, from its body on."""
-    served = Registry({"preview": spec}).resolve(NAME)
+    served = Registry({"preview": spec}, catalogues={"wan21-submit": CATALOGUE}).resolve(NAME)
     body = SubmitRequest(prompt="a boat on a lake", image_url="https://example.com/a.png")
     picture = MediaRef(MediaKind.IMAGE, "key", width, height)
     fitted = fit(served.spec, replace(generation(served, body).without_media(), image=picture))
@@ -84,7 +85,7 @@ def test_a_model_s_own_grid(width: int, height: int) -> None:
 
 
 def test_sizes_as_they_are_said() -> None:
-    served = Registry({"preview": PREVIEW}).resolve(NAME)
+    served = Registry({"preview": PREVIEW}, catalogues={"wan21-submit": CATALOGUE}).resolve(NAME)
     picture = MediaRef(MediaKind.IMAGE, "key", 1000, 1000)
     sizes: tuple[tuple[Literal["480x832", "832x480"], tuple[int, int]], ...] = (
         ("480x832", (480, 832)),
@@ -100,6 +101,6 @@ def test_sizes_as_they_are_said() -> None:
     ("asked", "made"), [(24, 25), (25, 25), (26, 25), (27, 29), (81, 81), (82, 81), (84, 85), (120, 121)]
 )
 def test_frames(asked: int, made: int) -> None:
-    served = Registry({"preview": PREVIEW}).resolve(NAME)
+    served = Registry({"preview": PREVIEW}, catalogues={"wan21-submit": CATALOGUE}).resolve(NAME)
     body = SubmitRequest(prompt="a boat on a lake", image_url="https://e.com/a.png", num_frames=asked)
     assert fit(served.spec, generation(served, body).without_media()).num_frames == made

@@ -14,7 +14,7 @@ import pytest
 import requests
 from PIL import Image, ImageOps
 
-from framegate.core.testing import DialectContract
+from framegate.server.testing import DialectContract
 from tests.support.decoding import decoded
 from tests.support.running import RunningServer, eventually
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import requests
 
-from framegate.core.testing import DialectContract
+from framegate.server.testing import DialectContract
 from tests.support.decoding import decoded
 from tests.support.running import RunningServer
 

@@ -20,7 +20,7 @@ from framegate.core.testing import (
     InMemoryArtifactStore,
     InMemoryCharacterStore,
     InMemoryJobStore,
-    StaticMediaFetcher,
+    StaticMediaIngest,
 )
 from framegate.core.types import Artifact, MediaKind, Task
 from framegate.core.wiring import create_services
@@ -50,10 +50,13 @@ class Stand:
         self.store = InMemoryJobStore()
         self.store.living.append(WORKER)
         self.artifacts = InMemoryArtifactStore(folder)
-        self.media = StaticMediaFetcher(640, 640, broken=[BROKEN], artifacts=self.artifacts)
+        self.media = StaticMediaIngest(640, 640, broken=[BROKEN], artifacts=self.artifacts)
         self.characters = InMemoryCharacterStore()
         self.services = create_services(
-            registry=Registry({"preview": MODEL}),
+            registry=Registry(
+                {"preview": MODEL},
+                catalogues={name: spec.catalogue for name, spec in own_dialects().items()},
+            ),
             store=self.store,
             artifacts=self.artifacts,
             media=self.media,
@@ -63,14 +66,14 @@ class Stand:
         self.url = ""
 
     def has(self, job_id: str) -> bool:
-        return job_id in self.store._jobs  # pyright: ignore[reportPrivateUsage] # the test looks behind the scenes
+        return any(job.id == job_id for job in self.store.jobs)
 
     def job(self, job_id: str) -> Job:
-        return self.store._jobs[job_id]  # pyright: ignore[reportPrivateUsage] # the test looks behind the scenes
+        return next(job for job in self.store.jobs if job.id == job_id)
 
     def jobs(self) -> list[Job]:
         """In the order of their submission."""
-        return list(self.store._jobs.values())  # pyright: ignore[reportPrivateUsage] # the test looks behind the scenes
+        return list(self.store.jobs)
 
     def claim(self) -> Job:
         job = self.store.claim_next("w1")

@@ -1,12 +1,12 @@
 """A `JobService` over ports in memory, for tests of what the service promises."""
 
-import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import pytest
 
+from framegate.core.dialect import CatalogueName
 from framegate.core.jobs import Job
 from framegate.core.models import Defaults, FrameRule, ModelSpec, SizeRule
 from framegate.core.ports import BytesSource, IdempotencyKey, MediaSource, UrlSource
@@ -16,12 +16,11 @@ from framegate.core.testing import (
     InMemoryArtifactStore,
     InMemoryCharacterStore,
     InMemoryJobStore,
-    StaticMediaFetcher,
+    StaticMediaIngest,
 )
 from framegate.core.types import Artifact, GenerationRequest, MediaKind, Task
 from framegate.core.wiring import create_services
 
-Result = TypeVar("Result")
 PREVIEW = ModelSpec(
     id="preview",
     summary="",
@@ -34,10 +33,23 @@ PREVIEW = ModelSpec(
 BROKEN = UrlSource("https://example.com/broken.png")
 PICTURE = BytesSource(b"a picture")
 ALICE, BOB = Client("alice"), Client("bob")
+CATALOGUE = (
+    CatalogueName("api-video", MediaKind.VIDEO, Defaults(width=720, height=1280, fps=24.0, duration=4.0)),
+    CatalogueName(
+        "api-video-10s",
+        MediaKind.VIDEO,
+        Defaults(width=720, height=1280, fps=30.0, duration=10.0),
+        max_duration=10.0,
+    ),
+    CatalogueName("api-video-pro", MediaKind.VIDEO, Defaults(), plan="gold"),
+    CatalogueName(
+        "api-from-image", MediaKind.VIDEO, Defaults(), tasks=frozenset({Task.IMAGE_TO_VIDEO}), max_running=2
+    ),
+)
 
 
 class ServiceStand:
-    """Serves ``spec`` under all the names of the presets."""
+    """Serves ``spec`` by its own name and those of `CATALOGUE`."""
 
     def __init__(
         self,
@@ -50,11 +62,11 @@ class ServiceStand:
     ) -> None:
         self.store: InMemoryJobStore = store or InMemoryJobStore()
         self.artifacts = InMemoryArtifactStore(folder)
-        self.media = StaticMediaFetcher(1000, 500, broken=[BROKEN.url], artifacts=self.artifacts)
+        self.media = StaticMediaIngest(1000, 500, broken=[BROKEN.url], artifacts=self.artifacts)
         self.folder = folder
         self.characters = InMemoryCharacterStore()
         self.services = create_services(
-            registry=Registry({"preview": spec}, models=models),
+            registry=Registry({"preview": spec}, models=models, catalogues={"api": CATALOGUE}),
             store=self.store,
             artifacts=self.artifacts,
             media=self.media,
@@ -123,11 +135,3 @@ class ServiceStand:
             for path in self.folder.rglob("*")
             if path.is_file() and not path.is_relative_to(self.folder / "results")
         }
-
-
-def run(test: Callable[[], Awaitable[Result]]) -> Result:
-    async def bounded() -> Result:
-        async with asyncio.timeout(20):
-            return await test()
-
-    return asyncio.run(bounded())

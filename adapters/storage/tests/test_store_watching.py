@@ -11,7 +11,7 @@ import redis
 from framegate.core.jobs import JobState
 from framegate.core.ports import Limits
 from framegate.core.registry import Registry
-from framegate.core.testing import InMemoryArtifactStore, InMemoryCharacterStore, StaticMediaFetcher
+from framegate.core.testing import InMemoryArtifactStore, InMemoryCharacterStore, StaticMediaIngest
 from framegate.core.wiring import create_services
 from framegate.storage.connections import connect_async
 from framegate.storage.embedded import EmbeddedValkey
@@ -47,7 +47,7 @@ def test_watchers_share_what_is_read(
             registry=Registry({}),
             store=store,
             artifacts=InMemoryArtifactStore(tmp_path_factory.mktemp("files")),
-            media=StaticMediaFetcher(),
+            media=StaticMediaIngest(),
             characters=InMemoryCharacterStore(),
             max_queued=0,
         ).jobs

@@ -12,8 +12,8 @@ import requests
 from framegate.core.errors import ConfigError, Unauthorized
 from framegate.core.options import EnvSecret
 from framegate.core.settings import KeyConfig
-from framegate.core.testing import DialectContract
 from framegate.server.auth.keys import KeyRing
+from framegate.server.testing import DialectContract
 from tests.support.http_stand import Stand, StandMaker
 
 

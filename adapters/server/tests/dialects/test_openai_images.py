@@ -16,8 +16,9 @@ from hypothesis import given
 from openai import OpenAI
 
 from framegate.core.jobs import JobState
-from framegate.core.testing import DialectContract, gradient_png
+from framegate.core.testing import gradient_png
 from framegate.core.types import MediaKind
+from framegate.server.testing import DialectContract
 from tests.support.fuzzing import bounded
 from tests.support.http_stand import CONTENT, Stand, StandMaker
 

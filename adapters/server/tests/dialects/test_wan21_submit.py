@@ -19,8 +19,8 @@ from hypothesis import given
 
 from framegate.core.jobs import JobState
 from framegate.core.ports import UrlSource
-from framegate.core.testing import DialectContract
 from framegate.core.types import MediaKind, MediaRef, Task
+from framegate.server.testing import DialectContract
 from tests.support.fuzzing import bounded
 from tests.support.http_stand import BROKEN, CONTENT, Stand, StandMaker
 

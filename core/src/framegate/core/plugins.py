@@ -11,7 +11,7 @@ from msgspec import Struct, field
 
 from framegate.core import hookspecs
 from framegate.core.command import CommandSpec
-from framegate.core.dialect import DialectSpec
+from framegate.core.dialect import CatalogueName, DialectSpec
 from framegate.core.errors import ConfigError, PluginError
 from framegate.core.models import ModelSpec
 
@@ -73,6 +73,11 @@ class Plugins(Struct, frozen=True):
     dialects: dict[str, DialectSpec]
     statuses: tuple[PluginStatus, ...]
     loaded: tuple[LoadedPlugin, ...] = ()
+
+    @property
+    def catalogues(self) -> dict[str, tuple[CatalogueName, ...]]:
+        """The model names that the dialects' APIs document, by dialect."""
+        return {name: spec.catalogue for name, spec in self.dialects.items() if spec.catalogue}
 
     def models_now(self) -> dict[str, ModelSpec]:
         """What the plugins offer when they are asked again.

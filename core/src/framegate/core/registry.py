@@ -1,30 +1,39 @@
-"""Model names: the served models, and the aliases onto them."""
+"""Model names: the served models, the names of the dialects' catalogues, and the aliases onto them."""
 
 import difflib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, TypeAlias
 
 import structlog
 from msgspec import Meta, Struct, field
 from msgspec.structs import replace
 
+from framegate.core.dialect import CatalogueName
 from framegate.core.errors import ConfigError, ModelNotFound
 from framegate.core.models import Defaults, ModelSpec
-from framegate.core.presets import FALLBACK_MODEL, PRESETS
 from framegate.core.types import MediaKind
 
-ASK_AGAIN_SECONDS = 1.0
+REFRESH_SECONDS = 1.0
+"""How long the plugins' answer about their models holds."""
+FALLBACK_MODEL = "preview"
+"""What stands behind the names of a catalogue until the config says otherwise."""
 log = structlog.get_logger(__name__)
 
 _MaxRunning: TypeAlias = Annotated[int, Meta(ge=0)]
+_Catalogues: TypeAlias = Mapping[str, Sequence[CatalogueName]]
 
 
 class ModelConfig(Struct, frozen=True, forbid_unknown_fields=True):
-    """``[models.NAME]``: serve the model ``backend`` of a plugin (its own name if left out) as NAME, by one
-    of its presets if one is named.
+    """``[models.NAME]``: serve a plugin's model as NAME.
 
-    ``max_running``: how many of its jobs may run at once, by whatever name they ask for it; 0 for any number.
+    Attributes:
+        backend: The plugin's own id of the model; NAME if left out.
+        source: A folder or hub id, instead of the model's own.
+        preset: One of the model's presets.
+        options: Added to the preset's and the model's own.
+        defaults: Over the preset's and the model's own.
+        max_running: How many of its jobs run at once, by whatever name they ask for it; 0 for any number.
     """
 
     backend: str | None = None
@@ -36,10 +45,10 @@ class ModelConfig(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class AliasConfig(Struct, frozen=True, forbid_unknown_fields=True):
-    """``[aliases.NAME]``: NAME means ``model`` with ``defaults``; ``plan`` is what a key needs to use it.
+    """``[aliases.NAME]``: NAME means ``model`` with ``defaults``.
 
-    ``max_running``: how many jobs of this name may run at once, within what ``model`` allows; 0 for any
-    number.
+    ``plan`` is what a key needs to use it. ``max_running`` is how many jobs of this name run at once, within
+    what ``model`` allows; 0 for any number.
     """
 
     model: str
@@ -48,37 +57,50 @@ class AliasConfig(Struct, frozen=True, forbid_unknown_fields=True):
     max_running: _MaxRunning | None = None
 
 
-class PresetConfig(Struct, frozen=True, forbid_unknown_fields=True):
-    """``[presets] NAME = {video = …, image = …}``: which served model stands behind a preset's names; the
-    preview model, if there is one, where nothing is said."""
+class CatalogueConfig(Struct, frozen=True, forbid_unknown_fields=True):
+    """``[presets] NAME = {video = …, image = …}``: the served models behind the names of a catalogue.
+
+    NAME is the catalogue's dialect. Where nothing is said it is the preview model, if that is installed.
+    """
 
     video: str | None = None
     image: str | None = None
 
 
 class ServedModel(Struct, frozen=True):
-    """A name that requests may use. ``spec.id`` tells which model really runs, ``kind`` what the name is
-    for, where a preset says so. ``running_limits`` are the groups that its jobs count in while they run, each
-    with the most that may run at once."""
+    """A name that requests may use.
+
+    Attributes:
+        name: The name.
+        spec: What the model can do under it; ``spec.id`` is the model that really runs.
+        plan: The plan that a key needs to use it; empty for none.
+        catalogue: The dialect whose catalogue has the name; empty for none.
+        kind: What the name is for, where its catalogue says so.
+        running_limits: The groups that its jobs count in while they run, each with the most that may run at
+            once.
+    """
 
     name: str
     spec: ModelSpec
     plan: str = ""
-    preset: str = ""
+    catalogue: str = ""
     kind: MediaKind | None = None
     running_limits: Mapping[str, int] = {}
 
     def makes(self, kind: MediaKind) -> bool:
-        """Is this a name for pictures, or for videos?"""
+        """Return whether this is a name for images, or for videos."""
         return self.kind in (None, kind) and any(task.output == kind for task in self.spec.tasks)
 
 
 class Registry:
-    """Every model name of this server. ``offered_now`` is asked, at most every `ASK_AGAIN_SECONDS`, whether
-    the plugins offer other models by now; if they do, all names are made anew.
+    """Every model name of this server.
+
+    ``catalogues`` are those of the installed dialects, by the dialects' names. Without any, as on a host that
+    only runs workers, the config about their names is left out of account. ``offered_now`` is asked at most
+    every `REFRESH_SECONDS` whether the plugins offer other models by now; if so, all names are made again.
 
     Raises:
-        ConfigError: a config names a model, backend or preset that does not exist.
+        ConfigError: The config names a model, backend, preset or catalogue that does not exist.
     """
 
     def __init__(
@@ -87,15 +109,16 @@ class Registry:
         *,
         models: Mapping[str, ModelConfig] | None = None,
         aliases: Mapping[str, AliasConfig] | None = None,
-        presets: Mapping[str, PresetConfig] | None = None,
+        presets: Mapping[str, CatalogueConfig] | None = None,
+        catalogues: _Catalogues | None = None,
         offered_now: Callable[[], Mapping[str, ModelSpec]] | None = None,
     ) -> None:
-        self._config = models or {}, aliases or {}, presets or {}
+        self._config = models or {}, aliases or {}, presets or {}, catalogues or {}
         self._offered_now = offered_now
         self._asked_at = time.monotonic()
-        self._trouble = ""
+        self._last_failure = ""
         self._offered = offered
-        self._catalogue = _Catalogue(offered, *self._config)
+        self._table = _NameTable(offered, *self._config)
 
     @property
     def specs(self) -> Mapping[str, ModelSpec]:
@@ -104,11 +127,14 @@ class Registry:
 
     @property
     def names(self) -> Mapping[str, ServedModel]:
+        """What requests may name, by name."""
         return self._current().names
 
     def resolve(self, name: str) -> ServedModel:
-        """Raises:
-        ModelNotFound: no such name; tells the nearest ones.
+        """Return what ``name`` stands for.
+
+        Raises:
+            ModelNotFound: There is no such name; the message suggests the nearest ones.
         """
         names = self.names
         try:
@@ -118,25 +144,25 @@ class Registry:
             hint = f" Did you mean {' or '.join(near)}?" if near else ""
             raise ModelNotFound(f"There is no model {name[:100]!r}.{hint}", param="model") from None
 
-    def _current(self) -> "_Catalogue":
+    def _current(self) -> "_NameTable":
         now = time.monotonic()
-        if self._offered_now is not None and now - self._asked_at >= ASK_AGAIN_SECONDS:
+        if self._offered_now is not None and now - self._asked_at >= REFRESH_SECONDS:
             self._asked_at = now
             try:
                 offered = self._offered_now()
                 if offered != self._offered:
-                    self._catalogue, self._offered = _Catalogue(offered, *self._config), offered
-                    log.info("models_changed", models=sorted(self._catalogue.specs))
-                self._trouble = ""
+                    self._table, self._offered = _NameTable(offered, *self._config), offered
+                    log.info("models_changed", models=sorted(self._table.specs))
+                self._last_failure = ""
             except Exception as error:  # what was served goes on being served
                 reason = f"{type(error).__name__}: {error}"
-                if reason != self._trouble:
+                if reason != self._last_failure:
                     log.warning("models_not_reloaded", reason=reason)
-                self._trouble = reason
-        return self._catalogue
+                self._last_failure = reason
+        return self._table
 
 
-class _Catalogue:
+class _NameTable:
     """The names that follow from what plugins offer and from the config."""
 
     def __init__(
@@ -144,7 +170,8 @@ class _Catalogue:
         offered: Mapping[str, ModelSpec],
         models: Mapping[str, ModelConfig],
         aliases: Mapping[str, AliasConfig],
-        presets: Mapping[str, PresetConfig],
+        presets: Mapping[str, CatalogueConfig],
+        catalogues: _Catalogues,
     ) -> None:
         self.specs = self._serve(offered, models)
         limits = {name: config.max_running for name, config in models.items()}
@@ -152,7 +179,9 @@ class _Catalogue:
             name: ServedModel(name, spec, running_limits=_limited({}, f"model:{name}", limits.get(name)))
             for name, spec in self.specs.items()
         }
-        self._add_presets(presets)
+        self._has_catalogues = bool(catalogues)
+        if catalogues:
+            self._add_catalogues(catalogues, presets)
         self._add_aliases(aliases)
 
     @staticmethod
@@ -187,32 +216,34 @@ class _Catalogue:
                 )
         return served
 
-    def _add_presets(self, configured: Mapping[str, PresetConfig]) -> None:
-        if unknown := configured.keys() - PRESETS.keys():
+    def _add_catalogues(self, catalogues: _Catalogues, configured: Mapping[str, CatalogueConfig]) -> None:
+        if unknown := configured.keys() - catalogues.keys():
             raise ConfigError(
-                f"presets: there is no preset {min(unknown)!r}; there are {', '.join(PRESETS)}."
+                f"presets: there is no preset {min(unknown)!r}; there are {', '.join(catalogues)}."
             )
-        for preset, names in PRESETS.items():
-            config = configured.get(preset, PresetConfig())
-            for entry in names:
-                if entry.name in self.names:
-                    continue  # a model has this very name
-                asked = config.video if entry.kind == MediaKind.VIDEO else config.image
-                target = asked or FALLBACK_MODEL
-                if target not in self.specs:
-                    if asked is None:
-                        continue  # a server without the preview plugin has only what it was configured for
-                    raise ConfigError(f"presets.{preset}: there is no served model {target!r}.")
-                spec = self.specs[target].narrowed(
-                    entry.sizes, entry.frames, entry.defaults, entry.max_duration, entry.tasks
-                )
-                limits = _limited(self.names[target].running_limits, f"name:{entry.name}", entry.max_running)
-                self.names[entry.name] = ServedModel(entry.name, spec, entry.plan, preset, entry.kind, limits)
+        for catalogue, entries in catalogues.items():
+            config = configured.get(catalogue, CatalogueConfig())
+            for entry in entries:
+                if entry.name not in self.names:  # else a model has this very name
+                    self._add_catalogue_name(catalogue, entry, config)
+
+    def _add_catalogue_name(self, catalogue: str, entry: CatalogueName, config: CatalogueConfig) -> None:
+        asked = config.video if entry.kind == MediaKind.VIDEO else config.image
+        target = asked or FALLBACK_MODEL
+        if target not in self.specs:
+            if asked is None:
+                return  # a server without the preview plugin has only what it was configured for
+            raise ConfigError(f"presets.{catalogue}: there is no served model {target!r}.")
+        spec = self.specs[target].narrowed(
+            entry.sizes, entry.frames, entry.defaults, entry.max_duration, entry.tasks
+        )
+        limits = _limited(self.names[target].running_limits, f"name:{entry.name}", entry.max_running)
+        self.names[entry.name] = ServedModel(entry.name, spec, entry.plan, catalogue, entry.kind, limits)
 
     def _add_aliases(self, configured: Mapping[str, AliasConfig]) -> None:
         waiting = dict(configured)
         while waiting:
-            # An alias of an alias may stand before it in the file, and one may redefine a preset's name.
+            # An alias of an alias may stand before it in the file, and one may redefine a catalogue's name.
             ready = {
                 name: alias
                 for name, alias in waiting.items()
@@ -229,16 +260,18 @@ class _Catalogue:
             raise ConfigError(f"aliases.{name}: a served model has this name already.")
         target = self.names.get(alias.model)
         if target is None:
-            raise ConfigError(f"aliases.{name}: there is no model {alias.model!r}.")
+            if self._has_catalogues:
+                raise ConfigError(f"aliases.{name}: there is no model {alias.model!r}.")
+            return  # it may be a name of a dialect that other hosts have
         spec = target.spec.narrowed(None, None, alias.defaults)
         limits = _limited(target.running_limits, f"name:{name}", alias.max_running)
         self.names[name] = ServedModel(
-            name, spec, alias.plan or target.plan, target.preset, target.kind, limits
+            name, spec, alias.plan or target.plan, target.catalogue, target.kind, limits
         )
 
 
 def _limited(limits: Mapping[str, int], group: str, most: int | None) -> Mapping[str, int]:
-    """``limits`` with the one of ``group`` set to ``most``, where that is said; 0 takes it away."""
+    """Return ``limits`` with that of ``group`` set to ``most``, where given; 0 removes it."""
     if most is None:
         return limits
     others = {name: limit for name, limit in limits.items() if name != group}

@@ -9,7 +9,7 @@ from msgspec import Meta, Struct, field
 
 from framegate.core.errors import ConfigError
 from framegate.core.options import Duration, EnvSecret
-from framegate.core.registry import AliasConfig, ModelConfig, PresetConfig
+from framegate.core.registry import AliasConfig, CatalogueConfig, ModelConfig
 
 PositiveInt = Annotated[int, Meta(ge=1)]
 
@@ -130,6 +130,6 @@ class Settings(_Settings, frozen=True):
     worker: WorkerSettings = field(default_factory=WorkerSettings)
     models: dict[str, ModelConfig] = {}
     aliases: dict[str, AliasConfig] = {}
-    presets: dict[str, PresetConfig] = {}
+    presets: dict[str, CatalogueConfig] = {}
     styles: dict[str, str] = {}
     plugins: dict[str, dict[str, Any]] = {}

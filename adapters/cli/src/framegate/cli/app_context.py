@@ -111,6 +111,7 @@ def create_context(settings: Settings) -> AppContext:
         models=settings.models,
         aliases=settings.aliases,
         presets=settings.presets,
+        catalogues=plugins.catalogues,
         offered_now=plugins.models_now,
     )
     if not registry.specs:

@@ -5,6 +5,12 @@ from collections.abc import Sequence
 from framegate.core.command import CommandSpec
 from framegate.core.dialect import DialectSpec
 from framegate.core.plugins import hookimpl
+from framegate.server.dialects.lightx2v import catalogue as lightx2v
+from framegate.server.dialects.openai_chat import catalogue as openai_chat
+from framegate.server.dialects.openai_videos import catalogue as openai_videos
+from framegate.server.dialects.sora2api import catalogue as sora2api
+from framegate.server.dialects.wan21_submit import catalogue as wan21_submit
+from framegate.server.dialects.wan22_predict import catalogue as wan22_predict
 
 
 @hookimpl
@@ -15,31 +21,37 @@ def framegate_dialects() -> Sequence[DialectSpec]:
             name="lightx2v",
             summary="Task API of LightX2V: submit, ask for the state, fetch the file",
             factory="framegate.server.dialects.lightx2v.dialect:create",
+            catalogue=lightx2v.CATALOGUE,
         ),
         DialectSpec(
             name="wan22-predict",
             summary="One call of a Wan2.2 TI2V deployment that answers with the video, and its web page",
             factory="framegate.server.dialects.wan22_predict.dialect:create",
-        ),
-        DialectSpec(
-            name="openai-videos",
-            summary="OpenAI's videos and images: create, poll, remix, edit, extend; their SDKs run unchanged",
-            factory="framegate.server.dialects.openai_videos.dialect:create",
+            catalogue=wan22_predict.CATALOGUE,
         ),
         DialectSpec(
             name="wan21-submit",
             summary="Image to video by request id, as a Wan2.1 I2V service offers it: submit, status, cancel",
             factory="framegate.server.dialects.wan21_submit.dialect:create",
-        ),
-        DialectSpec(
-            name="sora2api",
-            summary="One endpoint per feature: images, videos, remixes, storyboards, characters; tasks, chat",
-            factory="framegate.server.dialects.sora2api.dialect:create",
+            catalogue=wan21_submit.CATALOGUE,
         ),
         DialectSpec(
             name="openai-chat",
             summary="Image (or text) to video as an OpenAI chat completion",
             factory="framegate.server.dialects.openai_chat.dialect:create",
+            catalogue=openai_chat.CATALOGUE,
+        ),
+        DialectSpec(
+            name="openai-videos",
+            summary="OpenAI's videos and images: create, poll, remix, edit, extend; their SDKs run unchanged",
+            factory="framegate.server.dialects.openai_videos.dialect:create",
+            catalogue=openai_videos.CATALOGUE,
+        ),
+        DialectSpec(
+            name="sora2api",
+            summary="One endpoint per feature: images, videos, remixes, storyboards, characters; tasks, chat",
+            factory="framegate.server.dialects.sora2api.dialect:create",
+            catalogue=sora2api.CATALOGUE,
         ),
     ]
 

@@ -1,5 +1,5 @@
-"""For tests of plugins and of Framegate itself: ports in memory, and the contracts that every backend and
-every dialect inherits as a class of tests.
+"""For tests of plugins and of Framegate itself: ports in memory, and the contract of every backend as a class
+of tests to inherit. That of every dialect is `framegate.server.testing.DialectContract`.
 
 A backend's tests::
 
@@ -13,21 +13,19 @@ numpy and pytest are imported where they are used, so that importing this module
 """
 
 from framegate.core.testing.backends import BackendContract, RecordingContext, gradient_png
-from framegate.core.testing.dialects import DialectContract
 from framegate.core.testing.ports import (
     InMemoryArtifactStore,
     InMemoryCharacterStore,
     InMemoryJobStore,
-    StaticMediaFetcher,
+    StaticMediaIngest,
 )
 
 __all__ = [
     "BackendContract",
-    "DialectContract",
     "InMemoryArtifactStore",
     "InMemoryCharacterStore",
     "InMemoryJobStore",
     "RecordingContext",
-    "StaticMediaFetcher",
+    "StaticMediaIngest",
     "gradient_png",
 ]

@@ -54,6 +54,12 @@ class InMemoryJobStore:
         self._watchers: dict[str, set[tuple[asyncio.AbstractEventLoop, asyncio.Event]]] = {}
         self._lock = threading.RLock()
 
+    @property
+    def jobs(self) -> tuple[Job, ...]:
+        """All jobs that can be found, in the order of their submission."""
+        with self._lock:
+            return tuple(self._jobs.values())
+
     async def check_admission(
         self, job_id: str, owner: str, *, limits: Limits, idempotency: IdempotencyKey | None
     ) -> Job | None:
@@ -332,7 +338,7 @@ class InMemoryCharacterStore:
         self._characters.pop(username, None)
 
 
-class StaticMediaFetcher:
+class StaticMediaIngest:
     """A `MediaIngest` that looks at nothing: every source becomes a picture or video of the given size, but
     for those in ``broken`` (URLs or texts). Pictures that it takes out of videos are empty files in
     ``artifacts``, if it is given."""

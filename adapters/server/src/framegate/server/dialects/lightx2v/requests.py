@@ -43,7 +43,7 @@ def vocabulary_of(setting: VocabularySetting, *, server_path: bool) -> Vocabular
 
 
 # What applies where a request says nothing. The document's length and steps (5 s at 16 fps, 4 steps) are the
-# defaults of this dialect's models; its size applies to input images of any ratio, the real server's adapts.
+# defaults of the catalogue; its size applies to input images of any ratio, the real server's adapts.
 _DOCUMENT_SIZE = 832, 480
 _SERVER_FRAMES = 81
 _SERVER_FPS = 16.0

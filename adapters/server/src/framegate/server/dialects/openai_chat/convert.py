@@ -4,13 +4,13 @@ from msgspec import Struct
 
 from framegate.core.errors import InvalidRequest
 from framegate.core.ports import MediaSource
-from framegate.core.presets import PRESETS
 from framegate.core.registry import ServedModel
 from framegate.core.types import GenerationRequest, MediaKind, Task
 from framegate.server.dialects.openai.chat.parts import last_message, media_source, parts_of
 from framegate.server.dialects.openai.chat.schemas import ChatRequest
+from framegate.server.dialects.openai_chat.catalogue import CATALOGUE
 
-_PROMISED = frozenset(entry.name for entry in PRESETS["openai-chat"])
+_PROMISED = frozenset(entry.name for entry in CATALOGUE)
 
 
 class Question(Struct, frozen=True):
@@ -52,8 +52,8 @@ def generation(served: ServedModel, question: Question, seed: int | None) -> Gen
             "message.",
             param="messages",
         )
-    # A name of the catalogue promises its size, whatever the image's, and whatever model has the name.
-    defaults = served.spec.defaults if served.preset or served.name in _PROMISED else None
+    # A catalogue's name promises its size, whatever the image's, and whatever model has the name.
+    defaults = served.spec.defaults if served.catalogue or served.name in _PROMISED else None
     return GenerationRequest(
         model=served.name,
         task=task,

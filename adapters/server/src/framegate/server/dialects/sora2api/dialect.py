@@ -19,7 +19,7 @@ from framegate.server.dialects.sora2api.controllers import (
 from framegate.server.dialects.sora2api.features import FeatureHandlers
 from framegate.server.responses.result_files import ResultFiles
 
-_PRESET = "sora2api"
+_CATALOGUE = "sora2api"
 
 
 class Options(Struct, frozen=True, forbid_unknown_fields=True):
@@ -44,7 +44,7 @@ def create(context: DialectContext) -> Dialect:
         raise ConfigError(f"dialects.{context.name}.models: there is no model {unknown[0]!r}.")
 
     def claims(served: ServedModel) -> bool:
-        return served.preset == _PRESET or served.name in options.models
+        return served.catalogue == _CATALOGUE or served.name in options.models
 
     files = ResultFiles(context)
     features = FeatureHandlers(context, files=files, claims=claims, on_disconnect=options.on_disconnect)

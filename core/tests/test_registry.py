@@ -1,13 +1,15 @@
 """Which model stands behind a name."""
 
+from typing import Any
+
 import pytest
 from msgspec.structs import replace
 from structlog.testing import capture_logs
 
+from framegate.core.dialect import CatalogueName
 from framegate.core.errors import ConfigError, ModelNotFound
 from framegate.core.models import Defaults, FrameRule, ModelPreset, ModelSpec, Range, SizeRule, fit
-from framegate.core.presets import PRESETS
-from framegate.core.registry import ASK_AGAIN_SECONDS, AliasConfig, ModelConfig, PresetConfig, Registry
+from framegate.core.registry import REFRESH_SECONDS, AliasConfig, CatalogueConfig, ModelConfig, Registry
 from framegate.core.types import GenerationRequest, MediaKind, Task
 
 
@@ -27,48 +29,64 @@ def model(name: str, *, needs_source: bool = False, source: str = "") -> ModelSp
 PREVIEW, WAN = model("preview"), model("wan22", needs_source=True)
 OFFERED = {"preview": PREVIEW, "wan22": WAN}
 ONLY_PREVIEW = {"preview": PREVIEW}
-SORA2API = {
-    *(f"sora2-{shape}-{seconds}s" for shape in ("landscape", "portrait") for seconds in (10, 15, 25)),
-    *(f"sora2pro-{shape}-{seconds}s" for shape in ("landscape", "portrait") for seconds in (10, 15, 25)),
-    *(f"sora2pro-hd-{shape}-{seconds}s" for shape in ("landscape", "portrait") for seconds in (10, 15)),
-    *("gpt-image", "gpt-image-landscape", "gpt-image-portrait"),
+CATALOGUES = {
+    "sora": (
+        CatalogueName("clip", MediaKind.VIDEO, Defaults(width=720, height=1280, fps=24.0, duration=4.0)),
+        CatalogueName("clip-pro", MediaKind.VIDEO, Defaults(duration=10.0), plan="gold"),
+        CatalogueName("still", MediaKind.IMAGE, Defaults(width=360, height=360)),
+    ),
+    "wan": (
+        CatalogueName(
+            "WAN-5B",
+            MediaKind.VIDEO,
+            Defaults(width=1280, height=704, fps=24.0, num_frames=121),
+            sizes=SizeRule(multiple_of=32, min_side=32, max_side=2048, max_pixels=2048 * 2048),
+            frames=FrameRule(4, 1, 25, 121),
+        ),
+        CatalogueName(
+            "WAN-I2V", MediaKind.VIDEO, Defaults(), tasks=frozenset({Task.IMAGE_TO_VIDEO}), max_running=2
+        ),
+    ),
 }
 
 
-def test_the_documented_names_exist_with_only_the_preview_model() -> None:
-    registry = Registry(ONLY_PREVIEW)
-    assert set(registry.names) == SORA2API | {
-        *("preview", "lightx2v", "lightx2v-image", "ltx2_landscape", "ltx2_portrait"),
-        *("Wan2.1-I2V-14B-480P", "Wan2.2-TI2V-5B"),
-        *(entry.name for entry in PRESETS["openai-videos"]),
-    }
+def registry_of(offered: dict[str, ModelSpec], **config: Any) -> Registry:
+    return Registry(offered, catalogues=CATALOGUES, **config)
+
+
+def test_catalogues_and_models_with_only_the_preview_model() -> None:
+    registry = registry_of(ONLY_PREVIEW)
+    assert list(registry.names) == ["preview", "clip", "clip-pro", "still", "WAN-5B", "WAN-I2V"]
     assert {served.spec.id for served in registry.names.values()} == {"preview"}
+    assert [name for name, served in registry.names.items() if served.makes(MediaKind.IMAGE)] == [
+        "preview",
+        "still",
+    ]
 
 
-def test_every_name_can_make_what_it_stands_for() -> None:
-    registry = Registry(ONLY_PREVIEW)
-    for preset in PRESETS.values():
-        for entry in preset:
-            spec = registry.resolve(entry.name).spec
-            usual = Task.TEXT_TO_IMAGE if entry.kind == MediaKind.IMAGE else Task.TEXT_TO_VIDEO
-            task = usual if usual in spec.tasks else Task.IMAGE_TO_VIDEO
-            fitted = fit(spec, GenerationRequest(entry.name, task, "a boat"))
-            assert (fitted.width, fitted.height) == (entry.defaults.width, entry.defaults.height), entry.name
-            if task.output == MediaKind.VIDEO:
-                seconds = entry.defaults.duration
-                wanted = entry.defaults.num_frames if seconds is None else seconds * fitted.fps
-                assert fitted.num_frames == wanted, entry.name
+def test_a_host_without_dialects_knows_no_names_of_theirs() -> None:
+    """A worker's host may share its config with the servers, whose dialects it does not have."""
+    registry = Registry(
+        ONLY_PREVIEW,
+        presets={"sora": CatalogueConfig(video="elsewhere")},
+        aliases={
+            "mine": AliasConfig("clip"),
+            "mine-too": AliasConfig("mine"),
+            "quick": AliasConfig("preview"),
+        },
+    )
+    assert set(registry.names) == {"preview", "quick"}
 
 
 def test_a_model_that_needs_a_source_is_served_once_it_has_one() -> None:
-    assert set(Registry(OFFERED).specs) == {"preview"}
-    registry = Registry(OFFERED, models={"wan22": ModelConfig(source="/models/wan")})
+    assert set(registry_of(OFFERED).specs) == {"preview"}
+    registry = registry_of(OFFERED, models={"wan22": ModelConfig(source="/models/wan")})
     assert registry.resolve("wan22").spec.source == "/models/wan"
     assert set(Registry({"wan22": model("wan22", needs_source=True, source="hub/wan")}).specs) == {"wan22"}
     with pytest.raises(
         ConfigError, match=r"^models\.fast: give the backend 'wan22' a source, a folder or a hub id"
     ):
-        Registry(OFFERED, models={"fast": ModelConfig(backend="wan22")})
+        registry_of(OFFERED, models={"fast": ModelConfig(backend="wan22")})
 
 
 def test_a_model_under_another_name() -> None:
@@ -78,66 +96,66 @@ def test_a_model_under_another_name() -> None:
         options={"compile": True},
         defaults=Defaults(width=832, duration=5.0),
     )
-    spec = Registry(OFFERED, models={"fast": config}).resolve("fast").spec
+    spec = registry_of(OFFERED, models={"fast": config}).resolve("fast").spec
     assert (spec.id, spec.backend, spec.queue) == ("fast", "wan22:Backend", "q-fast")
     assert spec.options == {"compile": True, "offload": "none"}
     assert spec.defaults == Defaults(width=832, height=360, fps=24.0, duration=5.0)
     assert WAN.options["compile"] is False, "what the plugin offers stays as it is"
 
 
-def test_a_real_model_wins_over_a_presets_name() -> None:
+def test_a_real_model_wins_over_a_catalogues_name() -> None:
     config = ModelConfig(backend="wan22", source="/models/wan")
-    served = Registry(OFFERED, models={"Wan2.2-TI2V-5B": config}).resolve("Wan2.2-TI2V-5B")
-    assert (served.spec.id, served.spec.source, served.preset) == ("Wan2.2-TI2V-5B", "/models/wan", "")
+    served = registry_of(OFFERED, models={"WAN-5B": config}).resolve("WAN-5B")
+    assert (served.spec.id, served.spec.source, served.catalogue) == ("WAN-5B", "/models/wan", "")
 
 
-def test_a_preset_pointed_at_a_model() -> None:
-    registry = Registry(
+def test_a_catalogue_pointed_at_a_model() -> None:
+    registry = registry_of(
         OFFERED,
         models={"wan22": ModelConfig(source="/models/wan")},
-        presets={"sora2api": PresetConfig(video="wan22")},
+        presets={"sora": CatalogueConfig(video="wan22")},
     )
-    assert registry.resolve("sora2-landscape-10s").spec.id == "wan22"
-    assert registry.resolve("gpt-image").spec.id == "preview"
-    assert registry.resolve("sora-2").spec.id == "preview", "another preset"
-    pro = registry.resolve("sora2pro-landscape-10s")
-    assert (pro.name, pro.plan, pro.preset) == ("sora2pro-landscape-10s", "chatgpt_pro", "sora2api")
+    assert registry.resolve("clip").spec.id == "wan22"
+    assert registry.resolve("still").spec.id == "preview"
+    assert registry.resolve("WAN-5B").spec.id == "preview", "another catalogue"
+    pro = registry.resolve("clip-pro")
+    assert (pro.name, pro.plan, pro.catalogue) == ("clip-pro", "gold", "sora")
 
 
-def test_a_presets_name_keeps_its_documents_rules() -> None:
-    spec = Registry(ONLY_PREVIEW).resolve("Wan2.2-TI2V-5B").spec
+def test_a_catalogues_name_keeps_its_documents_rules() -> None:
+    spec = registry_of(ONLY_PREVIEW).resolve("WAN-5B").spec
     assert spec.frames == FrameRule(4, 1, 25, 121)
     assert spec.sizes == SizeRule(multiple_of=32, min_side=32, max_side=2048, max_pixels=2048 * 2048)
     assert (spec.defaults.width, spec.defaults.height, spec.defaults.num_frames) == (1280, 704, 121)
-    asked = GenerationRequest("Wan2.2-TI2V-5B", Task.TEXT_TO_VIDEO, "a boat", width=1280, height=720)
+    asked = GenerationRequest("WAN-5B", Task.TEXT_TO_VIDEO, "a boat", width=1280, height=720)
     fitted = fit(spec, asked)
     assert (fitted.width, fitted.height) == (1280, 704)
 
 
 def test_without_preview_there_is_what_was_configured() -> None:
-    registry = Registry({"wan22": WAN}, models={"wan22": ModelConfig(source="/models/wan")})
+    registry = registry_of({"wan22": WAN}, models={"wan22": ModelConfig(source="/models/wan")})
     assert set(registry.names) == {"wan22"}
 
 
 def test_an_alias_narrows_defaults() -> None:
-    registry = Registry(
+    registry = registry_of(
         ONLY_PREVIEW,
         aliases={
             "short": AliasConfig(model="preview", defaults=Defaults(duration=1.0)),
             "tiny": AliasConfig(model="short", defaults=Defaults(width=64, height=64), plan="gold"),
-            "cinema": AliasConfig(model="sora2pro-landscape-10s"),
+            "cinema": AliasConfig(model="clip-pro"),
         },
     )
     tiny = registry.resolve("tiny")
     assert (tiny.spec.id, tiny.plan) == ("preview", "gold")
     assert tiny.spec.defaults == Defaults(width=64, height=64, fps=24.0, duration=1.0)
     cinema = registry.resolve("cinema")
-    assert (cinema.plan, cinema.preset) == ("chatgpt_pro", "sora2api"), "an alias opens no plan"
+    assert (cinema.plan, cinema.catalogue) == ("gold", "sora"), "an alias opens no plan"
 
 
-def test_an_alias_may_redefine_a_presets_name() -> None:
-    aliases = {"sora-2": AliasConfig(model="sora-2", defaults=Defaults(num_inference_steps=2))}
-    spec = Registry(ONLY_PREVIEW, aliases=aliases).resolve("sora-2").spec
+def test_an_alias_may_redefine_a_catalogues_name() -> None:
+    aliases = {"clip": AliasConfig(model="clip", defaults=Defaults(num_inference_steps=2))}
+    spec = registry_of(ONLY_PREVIEW, aliases=aliases).resolve("clip").spec
     assert (spec.defaults.num_inference_steps, spec.defaults.duration) == (2, 4.0)
 
 
@@ -146,22 +164,22 @@ def test_aliases_of_aliases_in_any_order() -> None:
         "quickest": AliasConfig("quick", Defaults(num_inference_steps=1)),
         "quick": AliasConfig("preview", Defaults(width=320)),
     }
-    defaults = Registry(ONLY_PREVIEW, aliases=aliases).resolve("quickest").spec.defaults
+    defaults = registry_of(ONLY_PREVIEW, aliases=aliases).resolve("quickest").spec.defaults
     assert (defaults.width, defaults.num_inference_steps) == (320, 1)
     circle = {"a": AliasConfig("b"), "b": AliasConfig("a")}
     with pytest.raises(ConfigError, match="a and b mean each other"):
-        Registry(ONLY_PREVIEW, aliases=circle)
+        registry_of(ONLY_PREVIEW, aliases=circle)
 
 
-def test_a_preset_without_preview_needs_only_what_it_names() -> None:
+def test_a_catalogue_without_preview_needs_only_what_it_names() -> None:
     models = {"wan22": ModelConfig(source="/models/wan")}
-    registry = Registry({"wan22": WAN}, models=models, presets={"sora2api": PresetConfig(video="wan22")})
-    assert registry.resolve("sora2-landscape-10s").spec.id == "wan22"
-    assert "gpt-image" not in registry.names
+    registry = registry_of({"wan22": WAN}, models=models, presets={"sora": CatalogueConfig(video="wan22")})
+    assert registry.resolve("clip").spec.id == "wan22"
+    assert "still" not in registry.names
 
 
 def test_an_unknown_model_names_the_nearest() -> None:
-    registry = Registry(ONLY_PREVIEW)
+    registry = registry_of(ONLY_PREVIEW)
     with pytest.raises(
         ModelNotFound, match=r"^There is no model 'prevew'\. Did you mean preview\?$"
     ) as caught:
@@ -183,40 +201,37 @@ def test_an_unknown_model_names_the_nearest() -> None:
             ),
         ),
         (
-            {"presets": {"sora": PresetConfig()}},
-            (
-                "presets: there is no preset 'sora'; there are lightx2v, wan22-predict, wan21-submit, "
-                "openai-chat, openai-videos, sora2api."
-            ),
+            {"presets": {"sara": CatalogueConfig()}},
+            "presets: there is no preset 'sara'; there are sora, wan.",
         ),
         (
-            {"presets": {"openai-videos": PresetConfig(video="wan22")}},
-            "presets.openai-videos: there is no served model 'wan22'.",
+            {"presets": {"wan": CatalogueConfig(video="wan22")}},
+            "presets.wan: there is no served model 'wan22'.",
         ),
         ({"aliases": {"mine": AliasConfig(model="wan22")}}, "aliases.mine: there is no model 'wan22'."),
         (
-            {"aliases": {"preview": AliasConfig(model="sora-2")}},
+            {"aliases": {"preview": AliasConfig(model="clip")}},
             "aliases.preview: a served model has this name already.",
         ),
     ],
 )
 def test_a_wrong_config_is_refused_with_its_key(
-    config: dict[str, dict[str, ModelConfig | AliasConfig | PresetConfig]], message: str
+    config: dict[str, dict[str, ModelConfig | AliasConfig | CatalogueConfig]], message: str
 ) -> None:
     with pytest.raises(ConfigError) as caught:
-        Registry(OFFERED, **config)  # type: ignore[arg-type]  # each table of its own kind
+        registry_of(OFFERED, **config)
     assert caught.value.message == message
 
 
 def test_limits_on_running_jobs_of_models_and_names() -> None:
-    registry = Registry(
+    registry = registry_of(
         ONLY_PREVIEW,
         models={"preview": ModelConfig(max_running=4)},
         aliases={
             "plain": AliasConfig("preview"),
             "one": AliasConfig("plain", max_running=1),
-            "wan": AliasConfig("Wan2.1-I2V-14B-480P"),
-            "sora-2": AliasConfig("sora-2", max_running=3),
+            "wan": AliasConfig("WAN-I2V"),
+            "clip": AliasConfig("clip", max_running=3),
         },
     )
 
@@ -224,42 +239,42 @@ def test_limits_on_running_jobs_of_models_and_names() -> None:
         return dict(registry.resolve(name).running_limits)
 
     model = {"model:preview": 4}
-    wan = {"name:Wan2.1-I2V-14B-480P": 2}
-    assert limits("preview") == limits("plain") == limits("sora-2-pro") == model
+    wan = {"name:WAN-I2V": 2}
+    assert limits("preview") == limits("plain") == limits("still") == model
     assert limits("one") == {**model, "name:one": 1}
-    assert limits("wan") == limits("Wan2.1-I2V-14B-480P") == {**model, **wan}, "an alias is no way around it"
-    assert limits("sora-2") == {**model, "name:sora-2": 3}
-    freed = Registry(
-        ONLY_PREVIEW, aliases={"Wan2.1-I2V-14B-480P": AliasConfig("Wan2.1-I2V-14B-480P", max_running=0)}
-    )
-    assert dict(freed.resolve("Wan2.1-I2V-14B-480P").running_limits) == {}
+    assert limits("wan") == limits("WAN-I2V") == {**model, **wan}, "an alias is no way around it"
+    assert limits("clip") == {**model, "name:clip": 3}
+    freed = registry_of(ONLY_PREVIEW, aliases={"WAN-I2V": AliasConfig("WAN-I2V", max_running=0)})
+    assert dict(freed.resolve("WAN-I2V").running_limits) == {}
 
 
 def test_what_plugins_offer_later_is_served_too(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 0.0
     monkeypatch.setattr("framegate.core.registry.time.monotonic", lambda: now)
     offered = dict(ONLY_PREVIEW)
-    registry = Registry(
+    registry = registry_of(
         ONLY_PREVIEW, aliases={"mine": AliasConfig(model="preview")}, offered_now=lambda: dict(offered)
     )
-    offered["ltx2_portrait"] = model("ltx2_portrait")
-    assert registry.resolve("ltx2_portrait").spec.id == "preview", "it is not asked for every request"
-    now += ASK_AGAIN_SECONDS
-    assert registry.resolve("ltx2_portrait").spec.id == "ltx2_portrait"
-    assert {"mine", "sora-2"} < set(registry.names)
-    del offered["ltx2_portrait"]
-    now += ASK_AGAIN_SECONDS
-    assert registry.resolve("ltx2_portrait").spec.id == "preview"
+    offered["WAN-5B"] = model("WAN-5B")
+    assert registry.resolve("WAN-5B").spec.id == "preview", "it is not asked for every request"
+    now += REFRESH_SECONDS
+    assert registry.resolve("WAN-5B").spec.id == "WAN-5B"
+    assert {"mine", "clip"} < set(registry.names)
+    del offered["WAN-5B"]
+    now += REFRESH_SECONDS
+    assert registry.resolve("WAN-5B").spec.id == "preview"
 
 
 def test_what_was_served_goes_on_being_served_when_asking_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 0.0
     monkeypatch.setattr("framegate.core.registry.time.monotonic", lambda: now)
     offered = {"ltx": model("ltx"), **ONLY_PREVIEW}
-    registry = Registry(offered, aliases={"mine": AliasConfig(model="ltx")}, offered_now=lambda: ONLY_PREVIEW)
+    registry = registry_of(
+        offered, aliases={"mine": AliasConfig(model="ltx")}, offered_now=lambda: ONLY_PREVIEW
+    )
     with capture_logs() as lines:
         for _ in range(3):
-            now += ASK_AGAIN_SECONDS
+            now += REFRESH_SECONDS
             assert registry.resolve("mine").spec.id == "ltx"
     [line] = lines
     assert line["event"] == "models_not_reloaded"

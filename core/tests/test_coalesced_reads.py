@@ -1,0 +1,79 @@
+"""Many who watch few jobs."""
+
+import asyncio
+from contextlib import aclosing
+from pathlib import Path
+
+from framegate.core.jobs import Job, JobState
+from framegate.core.testing import InMemoryJobStore
+from tests.support.service_stand import ServiceStand
+
+WATCHERS, JOBS, CHANGES = 500, 5, 20
+
+
+class CountingStore(InMemoryJobStore):
+    def __init__(self) -> None:
+        super().__init__()
+        self.reads = 0
+
+    async def get(self, job_id: str) -> Job | None:
+        self.reads += 1
+        await asyncio.sleep(0.001)  # as long as a server takes to answer
+        return await super().get(job_id)
+
+
+async def test_a_change_is_read_once_however_many_watch(tmp_path: Path) -> None:
+    store = CountingStore()
+    stand = ServiceStand(tmp_path, store=store)
+    jobs = [await stand.submit() for _ in range(JOBS)]
+    for number in range(JOBS):
+        store.claim_next(f"w{number}")
+    started = asyncio.Barrier(WATCHERS + 1)
+    seen: list[float] = []
+
+    async def watch(job: Job) -> JobState:
+        last = job
+        async with aclosing(stand.services.jobs.watch(job.id)) as states:
+            first = await anext(states)
+            assert first.state == JobState.RUNNING
+            await started.wait()
+            async for last in states:
+                seen.append(last.progress)
+        return last.state
+
+    watching = [asyncio.create_task(watch(jobs[number % JOBS])) for number in range(WATCHERS)]
+    await started.wait()
+    store.reads = 0
+    for change in range(1, CHANGES):
+        for job in jobs:
+            store.advance(job.id, change / CHANGES)
+        await asyncio.sleep(0.02)
+    for job in jobs:
+        store.succeed(job.id)
+    assert set(await asyncio.gather(*watching)) == {JobState.SUCCEEDED}
+    assert store.reads <= JOBS * CHANGES * 1.2, "one read for each change, and no polling"
+    assert seen.count(1.0) == WATCHERS
+    assert len(seen) > WATCHERS * CHANGES / 2, "all of them saw it go on"
+
+
+async def test_a_watcher_that_leaves_takes_no_answer_from_the_others(tmp_path: Path) -> None:
+    store = CountingStore()
+    stand = ServiceStand(tmp_path, store=store)
+    job = await stand.submit()
+    asking = [asyncio.create_task(stand.services.jobs.get(job.id)) for _ in range(3)]
+    await asyncio.sleep(0)
+    asking[0].cancel()
+    answers = await asyncio.gather(*asking, return_exceptions=True)
+    assert [type(answer) for answer in answers] == [asyncio.CancelledError, Job, Job]
+    assert store.reads == 1
+
+
+async def test_who_asks_after_a_change_never_gets_what_was_before(tmp_path: Path) -> None:
+    store = CountingStore()
+    stand = ServiceStand(tmp_path, store=store)
+    job = await stand.submit()
+    early = asyncio.create_task(stand.services.jobs.get(job.id))
+    await asyncio.sleep(0.0005)
+    store.claim_next("w1")
+    assert (await stand.services.jobs.get(job.id)).state == JobState.RUNNING
+    await early

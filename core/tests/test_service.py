@@ -1,0 +1,420 @@
+"""What a dialect may call, over ports in memory."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from framegate.core.errors import (
+    IdempotencyMismatch,
+    InvalidMedia,
+    InvalidRequest,
+    JobExists,
+    JobNotFound,
+    KeyLimitReached,
+    ModelNotFound,
+    NotFound,
+    NoWorker,
+    PlanRequired,
+    QueueFull,
+)
+from framegate.core.jobs import Job, JobError, JobState
+from framegate.core.ports import IdempotencyKey, MediaSource, QueueCounts, WorkerInfo
+from framegate.core.registry import ModelConfig
+from framegate.core.submission import Client, Submission
+from framegate.core.types import GenerationRequest, MediaKind, MediaRef, StoryboardShot, Task
+from tests.support.service_stand import ALICE, BOB, BROKEN, PICTURE, ServiceStand
+
+
+@pytest.fixture
+def stand(tmp_path: Path) -> ServiceStand:
+    return ServiceStand(tmp_path)
+
+
+async def test_a_submitted_job_is_fitted_planned_and_kept(stand: ServiceStand) -> None:
+    job = await stand.submit(num_frames=100, width=650, seed=5, num_outputs=1)
+    assert await stand.services.jobs.get(job.id) == job
+    assert (job.state, job.owner, job.dialect, job.request_id) == (JobState.QUEUED, "alice", "test", "r1")
+    assert (job.model, job.served_by, job.queue, job.seed) == ("preview", "preview", "q-preview", 5)
+    assert [shot.frames_kept for shot in job.shots] == [50, 50]
+    assert [shot.width for shot in job.shots] == [640, 640]
+    assert [change.field for change in job.changes] == ["width"]
+    assert await stand.services.jobs.queue_position(job) == 1
+
+
+async def test_without_a_seed_each_job_has_its_own(stand: ServiceStand) -> None:
+    seeds = {(await stand.submit()).seed for _ in range(10)}
+    assert len(seeds) == 10
+    assert (await stand.submit(seed=0)).seed == 0
+
+
+async def test_a_catalogues_name_runs_on_the_model_behind_it(stand: ServiceStand) -> None:
+    job = await stand.submit(model="api-video")
+    assert (job.model, job.served_by) == ("api-video", "preview")
+    assert sum(shot.frames_kept for shot in job.shots) == 96
+    assert stand.services.jobs.registry.resolve("api-video").spec.id == "preview"
+
+
+async def test_inputs_are_stored_and_give_the_size(stand: ServiceStand) -> None:
+    job = await stand.submit(Task.IMAGE_TO_VIDEO, image=PICTURE)
+    assert job.inputs == (MediaRef(MediaKind.IMAGE, "inputs/1", 1000, 500),)
+    assert (job.shots[0].width, job.shots[0].height) == (768, 384)
+    film = await stand.submit(Task.VIDEO_TO_VIDEO, video=PICTURE)
+    assert film.request.video is not None
+    assert film.request.video.kind == MediaKind.VIDEO
+    assert not stand.media.discarded
+
+
+async def test_a_bad_input_is_named_and_leaves_nothing_behind(stand: ServiceStand) -> None:
+    error = await stand.refused(InvalidMedia, task=Task.IMAGE_TO_VIDEO, image=PICTURE, video=BROKEN)
+    assert error.param == "video"
+    assert [ref.key for ref in stand.media.discarded] == ["inputs/1"]
+
+
+async def test_a_client_that_leaves_meanwhile_leaves_nothing_behind(
+    stand: ServiceStand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    take, fetching = stand.media.take, asyncio.Event()
+
+    async def slow(source: MediaSource, kind: MediaKind) -> MediaRef:
+        if source == BROKEN:
+            fetching.set()
+            await asyncio.Event().wait()
+        return await take(source, kind)
+
+    monkeypatch.setattr(stand.media, "take", slow)
+    submitting = asyncio.create_task(stand.submit(Task.IMAGE_TO_VIDEO, image=PICTURE, last_image=BROKEN))
+    await fetching.wait()
+    submitting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await submitting
+    assert [ref.key for ref in stand.media.discarded] == ["inputs/1"]
+
+
+@pytest.mark.parametrize(
+    ("values", "error", "param"),
+    [
+        ({"model": "nothing"}, ModelNotFound, "model"),
+        ({"prompt": " \n"}, InvalidRequest, "prompt"),
+        ({"prompt": "x" * 100_001}, InvalidRequest, "prompt"),
+        ({"negative_prompt": "x" * 100_001}, InvalidRequest, "negative_prompt"),
+        ({"seed": -1}, InvalidRequest, "seed"),
+        ({"seed": 2**63}, InvalidRequest, "seed"),
+        ({"duration": 1000.0}, InvalidRequest, "duration"),
+        ({"style": "noir"}, InvalidRequest, "style"),
+        ({"storyboard": (StoryboardShot(" ", 1.0),)}, InvalidRequest, "prompt"),
+        ({"storyboard": (StoryboardShot("a", float("nan")),)}, InvalidRequest, "prompt"),
+        (
+            {"task": Task.TEXT_TO_IMAGE, "storyboard": (StoryboardShot("a", 1.0),)},
+            InvalidRequest,
+            "prompt",
+        ),
+        ({"task": Task.IMAGE_TO_VIDEO}, InvalidRequest, "image"),
+        ({"task": Task.IMAGE_TO_IMAGE}, InvalidRequest, "image"),
+        ({"task": Task.VIDEO_TO_VIDEO}, InvalidRequest, "video"),
+    ],
+)
+async def test_what_is_refused_before_anything_is_fetched(
+    stand: ServiceStand, values: dict[str, Any], error: type[Exception], param: str
+) -> None:
+    refused = await stand.refused(error, **values)
+    assert refused.param == param
+    assert not stand.media.taken
+
+
+async def test_what_only_the_inputs_show_leaves_none_behind(stand: ServiceStand) -> None:
+    too_long: dict[str, Any] = {
+        "task": Task.VIDEO_TO_VIDEO,
+        "num_frames": 82,
+        "video": PICTURE,
+    }
+    error = await stand.refused(InvalidRequest, **too_long)
+    assert error.param == "num_frames"
+    ending = {"image": PICTURE, "last_image": PICTURE}
+    error = await stand.refused(InvalidRequest, task=Task.IMAGE_TO_VIDEO, **ending)
+    assert (error.param, len(stand.media.taken)) == ("last_image", 3)
+
+
+async def test_a_clients_own_job_id(stand: ServiceStand) -> None:
+    job = await stand.submit(job_id="mine", prompt="first")
+    error = await stand.refused(JobExists, job_id="mine", prompt="second", client=BOB)
+    assert (job.id, error.param) == ("mine", "job_id")
+    assert (await stand.services.jobs.get("mine")).request.prompt == "first"
+
+
+async def test_a_full_queue_keeps_no_inputs(tmp_path: Path) -> None:
+    stand = ServiceStand(tmp_path, max_queued=2)
+    await stand.submit()
+    await stand.submit()
+    error = await stand.refused(QueueFull, task=Task.IMAGE_TO_VIDEO, image=PICTURE)
+    assert (error.limit, len(stand.media.taken)) == (2, 0), "it is said before an input is fetched"
+    assert stand.store.claim_next("w1")
+    await stand.submit()
+
+
+async def test_a_queue_that_fills_up_while_inputs_are_fetched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stand = ServiceStand(tmp_path, max_queued=1)
+    take = stand.media.take
+
+    async def slow(source: MediaSource, kind: MediaKind) -> MediaRef:
+        await stand.submit(client=BOB)
+        return await take(source, kind)
+
+    monkeypatch.setattr(stand.media, "take", slow)
+    with pytest.raises(QueueFull):
+        await stand.submit(Task.IMAGE_TO_VIDEO, image=PICTURE)
+    assert (len(stand.media.taken), len(stand.media.discarded)) == (1, 1)
+
+
+async def test_a_repeat_is_given_the_first_job_and_fetches_nothing(stand: ServiceStand) -> None:
+    once = IdempotencyKey(key="k", fingerprint="boat")
+    first = await stand.submit(Task.IMAGE_TO_VIDEO, image=PICTURE, idempotency=once)
+    again = await stand.submit(Task.IMAGE_TO_VIDEO, image=PICTURE, idempotency=once)
+    assert (again, len(stand.media.taken)) == (first, 1)
+    other = IdempotencyKey(key="k", fingerprint="tree")
+    with pytest.raises(IdempotencyMismatch):
+        await stand.submit(Task.IMAGE_TO_VIDEO, image=PICTURE, idempotency=other)
+    bobs = await stand.submit(idempotency=once, client=BOB)
+    assert bobs.id != first.id
+
+
+async def test_equal_submissions_at_once_make_one_job_and_keep_one_input(
+    stand: ServiceStand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    take, all_here = stand.media.take, asyncio.Barrier(5)
+
+    async def together(source: MediaSource, kind: MediaKind) -> MediaRef:
+        await all_here.wait()
+        return await take(source, kind)
+
+    monkeypatch.setattr(stand.media, "take", together)
+    jobs = await asyncio.gather(
+        *(
+            stand.submit(Task.IMAGE_TO_VIDEO, image=PICTURE, idempotency=IdempotencyKey(key="k"))
+            for _ in range(5)
+        )
+    )
+    assert len({job.id for job in jobs}) == 1
+    assert len(stand.media.taken) == 5
+    kept = {ref.key for job in jobs for ref in job.inputs}
+    assert kept.isdisjoint(ref.key for ref in stand.media.discarded)
+    assert len(stand.media.discarded) == 4
+
+
+async def test_limits_and_priority_of_key_model_and_name(tmp_path: Path) -> None:
+    stand = ServiceStand(tmp_path, models={"preview": ModelConfig(max_running=3)})
+    job = await stand.submit(client=Client("carol", max_running=2, priority=5))
+    assert (job.running_limits, job.priority) == ({"key:carol": 2, "model:preview": 3}, 5)
+    wan = await stand.submit(Task.IMAGE_TO_VIDEO, model="api-from-image", image=PICTURE)
+    assert wan.running_limits == {"model:preview": 3, "name:api-from-image": 2}
+    assert wan.priority == 0
+
+
+async def test_pages_of_a_collection(stand: ServiceStand) -> None:
+    made = [await stand.submit(collection="videos") for _ in range(3)]
+    await stand.submit(collection="videos", client=BOB)
+    page = await stand.services.jobs.page("videos", owner="alice", limit=2)
+    assert ([job.id for job in page.jobs], page.has_more) == ([made[2].id, made[1].id], True)
+    page = await stand.services.jobs.page("videos", owner="alice", limit=2, after=made[1].id)
+    assert ([job.id for job in page.jobs], page.has_more) == ([made[0].id], False)
+    with pytest.raises(NotFound) as caught:
+        await stand.services.jobs.page("videos", owner="bob", after=made[1].id)
+    assert caught.value.param == "after"
+
+
+async def test_deleting_a_job_removes_its_files(stand: ServiceStand) -> None:
+    done = await stand.made()
+    with pytest.raises(JobNotFound):
+        await stand.services.jobs.delete(done.id, "bob")
+    await stand.services.jobs.delete(done.id, "alice")
+    with pytest.raises(JobNotFound):
+        await stand.services.jobs.get(done.id)
+    assert stand.artifacts.path(done.artifacts[0].key) is None
+    with pytest.raises(JobNotFound):
+        await stand.services.jobs.delete(done.id)
+    running = await stand.submit()
+    claimed = stand.store.claim_next("w1")
+    assert claimed is not None
+    await stand.services.jobs.delete(running.id, "alice")
+    assert stand.store.succeed(running.id).state == JobState.CANCELLED
+    assert (await stand.services.jobs.counts()).active == 0
+
+
+async def test_a_keys_own_limit(stand: ServiceStand) -> None:
+    limited = Client("carol", max_queued=1)
+    await stand.submit(client=limited)
+    await stand.refused(KeyLimitReached, client=limited, task=Task.IMAGE_TO_VIDEO, image=PICTURE)
+    await stand.submit(client=BOB)
+
+
+async def test_a_keys_limit_of_jobs_at_once(stand: ServiceStand) -> None:
+    limited = Client("carol", max_active=2)
+    await stand.submit(client=limited)
+    stand.store.claim_next("w1")
+    running = await stand.submit(client=limited)
+    error = await stand.refused(KeyLimitReached, client=limited)
+    assert error.retry_after > 0
+    await stand.services.jobs.cancel(running.id)
+    await stand.submit(client=limited)
+
+
+async def test_a_model_that_needs_a_plan(stand: ServiceStand) -> None:
+    model = "api-video-pro"
+    for plan in ("", "other"):
+        error = await stand.refused(PlanRequired, model=model, client=Client("carol", plan))
+        assert (error.plan, error.param) == ("gold", "model")
+    await stand.submit(model=model, client=Client("carol", "gold"))
+    await stand.submit(model=model, client=Client())  # no keys are configured: everything is everybody's
+
+
+async def test_a_job_that_no_living_worker_could_run(stand: ServiceStand) -> None:
+    job = await stand.submit()
+    assert job.state == JobState.QUEUED, "jobs wait for workers unless the dialect says otherwise"
+    stand.store.living.append(WorkerInfo("w1", "here", 1, "cpu", "0", ("other",), 0.0))
+    await stand.refused(NoWorker, require_worker=True, task=Task.IMAGE_TO_VIDEO, image=PICTURE)
+    assert not stand.media.taken
+    stand.store.living.append(WorkerInfo("w2", "here", 2, "cpu", "0", ("preview",), 0.0))
+    await stand.submit(require_worker=True)
+
+
+async def test_a_style_is_told_to_the_model_and_not_shown(stand: ServiceStand) -> None:
+    [shot] = (await stand.submit(style="nostalgic")).shots
+    assert shot.prompt.startswith("a boat\nvintage 8 mm")
+    assert (shot.own_words, shot.style) == ("a boat", "nostalgic")
+    [plain] = (await stand.submit()).shots
+    assert (plain.prompt, plain.own_words, plain.style) == ("a boat", "a boat", None)
+
+
+async def test_a_storyboard_becomes_shots(stand: ServiceStand) -> None:
+    scenes = tuple(StoryboardShot(f"scene {index}", 5.0) for index in range(2))
+    job = await stand.submit(storyboard=scenes, style="anime", model="api-video-10s")
+    assert [shot.own_words for shot in job.shots] == ["scene 0"] * 2 + ["scene 1"] * 2
+    assert sum(shot.frames_kept for shot in job.shots) == 300
+    await stand.refused(
+        InvalidRequest, storyboard=(*scenes, StoryboardShot("one more", 0.1)), model="api-video-10s"
+    )
+
+
+async def test_another_keys_job_is_not_found(stand: ServiceStand) -> None:
+    job = await stand.submit(client=ALICE)
+    service = stand.services.jobs
+    for call in (service.get, service.wait, service.cancel):
+        with pytest.raises(JobNotFound, match=f"There is no job '{job.id}'"):
+            await call(job.id, "bob")
+    with pytest.raises(JobNotFound):
+        await anext(service.watch(job.id, "bob"))
+    assert (await service.get(job.id)).state == JobState.QUEUED
+    assert await service.get(job.id, "alice") == job, "its own key's"
+    assert await service.get(job.id, None) == job, "the operator's"
+    with pytest.raises(JobNotFound):
+        await service.get("nothing")
+
+
+async def test_lists_are_by_key_state_and_age(stand: ServiceStand) -> None:
+    first, second = await stand.submit(), await stand.submit()
+    other = await stand.submit(client=BOB)
+    stand.store.claim_next("w1")
+
+    async def ids(**values: Any) -> list[str]:
+        return [job.id for job in await stand.services.jobs.list(**values)]
+
+    assert await ids() == [other.id, second.id, first.id]
+    assert await ids(limit=1) == [other.id]
+    assert await ids(owner="alice") == [second.id, first.id]
+    assert await ids(owner="alice", states=[JobState.RUNNING]) == [first.id]
+    counts = await stand.services.jobs.counts()
+    assert (counts, counts.active) == (QueueCounts(2, 1, 0, 0, 0), 3)
+
+
+async def test_a_watcher_sees_a_job_to_its_end(stand: ServiceStand) -> None:
+    job = await stand.submit()
+    seen: list[tuple[JobState, float]] = []
+    async with aclosing(stand.services.jobs.watch(job.id, "alice")) as states:
+        async for state in states:
+            seen.append((state.state, state.progress))
+            match len(seen):
+                case 1:
+                    stand.store.claim_next("w1")
+                case 2 | 3:
+                    stand.store.advance(job.id, len(seen) / 4)
+                case 4:
+                    stand.store.succeed(job.id)
+                case _:
+                    assert state.state.finished
+    assert seen == [
+        (JobState.QUEUED, 0.0),
+        (JobState.RUNNING, 0.0),
+        (JobState.RUNNING, 0.5),
+        (JobState.RUNNING, 0.75),
+        (JobState.SUCCEEDED, 1.0),
+    ]
+
+
+async def test_a_watcher_of_a_finished_job_gets_it_once(stand: ServiceStand) -> None:
+    job = await stand.submit()
+    await stand.services.jobs.cancel(job.id)
+    states = [state.state async for state in stand.services.jobs.watch(job.id)]
+    assert states == [JobState.CANCELLED]
+
+
+async def test_a_watcher_of_a_deleted_job_is_told(stand: ServiceStand) -> None:
+    job = await stand.submit()
+    states: AsyncGenerator[Job, None] = stand.services.jobs.watch(job.id)
+    assert (await anext(states)).state == JobState.QUEUED
+    await stand.services.jobs.delete(job.id)
+    with pytest.raises(JobNotFound):
+        await anext(states)
+
+
+async def test_waiting_for_a_job(stand: ServiceStand) -> None:
+    job = await stand.submit()
+    waiting = [asyncio.create_task(stand.services.jobs.wait(job.id)) for _ in range(3)]
+    await asyncio.sleep(0.01)
+    stand.store.claim_next("w1")
+    await asyncio.sleep(0.01)
+    stand.store.fail(job.id, JobError("out_of_memory", "It needs 12 GB."))
+    for done in await asyncio.gather(*waiting):
+        assert done.error == JobError("out_of_memory", "It needs 12 GB.")
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.01):
+            await stand.services.jobs.wait((await stand.submit()).id)
+
+
+async def test_cancelling(stand: ServiceStand) -> None:
+    queued, running = await stand.submit(), await stand.submit()
+    assert (await stand.services.jobs.cancel(queued.id, "alice")).state == JobState.CANCELLED
+    stand.store.claim_next("w1")
+    asked = await stand.services.jobs.cancel(running.id)
+    assert (asked.state, asked.cancel_requested) == (JobState.RUNNING, True)
+    done = stand.store.succeed(running.id)
+    assert done.state == JobState.CANCELLED, "an acknowledged cancel wins"
+    assert await stand.services.jobs.cancel(running.id) == done
+    with pytest.raises(JobNotFound):
+        await stand.services.jobs.cancel("nothing")
+
+
+async def test_a_result_by_the_name_that_its_client_gave(stand: ServiceStand) -> None:
+    for prompt in ("first", "second"):
+        await stand.services.jobs.submit(
+            Submission(
+                dialect="test",
+                request=GenerationRequest("preview", Task.TEXT_TO_VIDEO, prompt),
+                client=ALICE,
+                labels={"result_name": "boat.mp4"},
+            )
+        )
+    newest = await stand.services.jobs.find_by_lookup_label("alice", "boat.mp4")
+    assert newest is not None
+    assert newest.request.prompt == "second"
+    assert await stand.services.jobs.find_by_lookup_label("bob", "boat.mp4") is None
+
+
+async def test_workers(stand: ServiceStand) -> None:
+    worker = WorkerInfo("w1", "here", 1, "cpu", "0", ("preview",), 0.0)
+    stand.store.living.append(worker)
+    assert list(await stand.services.jobs.workers()) == [worker]
