@@ -1,4 +1,4 @@
-"""The app: mounting, errors nobody expected, health, logs, docs."""
+"""The app: mounting, unexpected errors, health, logs, docs."""
 
 import re
 from collections.abc import Mapping, MutableMapping
@@ -7,15 +7,19 @@ from typing import Any
 import pytest
 import requests
 import structlog
-from litestar import Response, get
+from litestar import Controller, Response, get, post
+from litestar.di import NamedDependency
 from litestar.params import FromPath
 
 from framegate.core.dialect import DialectSpec
 from framegate.core.errors import ConfigError
+from framegate.core.types import GenerationRequest, Task
+from framegate.core.wiring import CoreServices
 from framegate.server.app import create_app
-from framegate.server.dialect import Dialect, DialectContext
+from framegate.server.dialect import Dialect, DialectContext, provide_instance
 from framegate.server.errors.error_info import ErrorInfo
 from framegate.server.requests.bodies import HTTPRequest
+from framegate.server.requests.jobs import ClientJobs
 from tests.support.http_stand import Stand, StandMaker, make_settings, own_dialects
 from tests.support.running import eventually
 
@@ -25,7 +29,7 @@ def rendered(request: HTTPRequest, error_info: ErrorInfo) -> Response[Any]:
 
 
 def shares_a_path(context: DialectContext) -> Dialect:
-    """Reads tasks by id, as another dialect deletes them."""
+    """Read tasks by id at the path where another dialect deletes them."""
 
     @get("/v1/tasks/{task_id:str}")
     async def show(task_id: FromPath[str]) -> dict[str, str]:
@@ -34,6 +38,42 @@ def shares_a_path(context: DialectContext) -> Dialect:
         return {"shown": task_id}
 
     return Dialect(handlers=[show], error_response=rendered, path_prefixes=("/v1/shared",))
+
+
+class NoteController(Controller):
+    path = "/notes"
+
+    @post("/", status_code=200)
+    async def submit(self, client_jobs: NamedDependency[ClientJobs]) -> dict[str, str]:
+        job = await client_jobs.submit(GenerationRequest("preview", Task.TEXT_TO_VIDEO, "a boat"))
+        return {"id": job.id}
+
+    @get("/{note_id:str}")
+    async def show(
+        self,
+        client_jobs: NamedDependency[ClientJobs],
+        services: NamedDependency[CoreServices],
+        greeting: NamedDependency[str],
+        note_id: FromPath[str],
+    ) -> dict[str, str]:
+        job = await client_jobs.find_own_job(note_id, noun="note")
+        return {"greeting": greeting, "served_by": services.jobs.registry.resolve(job.model).spec.id}
+
+
+class RootController(Controller):
+    @get("/notes-at-the-root")
+    async def show(self, greeting: NamedDependency[str]) -> str:
+        return greeting
+
+
+def has_controllers(context: DialectContext) -> Dialect:
+    return Dialect(
+        handlers=[NoteController],
+        root_handlers=[RootController],
+        dependencies={"greeting": provide_instance("hello")},
+        error_response=rendered,
+        path_prefixes=("/notes",),
+    )
 
 
 def clashes(context: DialectContext) -> Dialect:
@@ -59,6 +99,28 @@ def test_dialects_share_a_path(make_stand: StandMaker) -> None:
     assert set(re.findall("[A-Z]+", wrong.headers["Allow"])) >= {"GET", "DELETE"}
     paths = requests.get(f"{stand.url}/openapi.json", timeout=10).json()["paths"]
     assert {"get", "delete"} <= paths["/v1/tasks/{task_id}"].keys()
+
+
+def test_controllers_get_their_dependencies(make_stand: StandMaker) -> None:
+    dialects = {"lightx2v": own_dialects()["lightx2v"], **other("has-controllers")}
+    stand = make_stand({"has-controllers": {"prefix": "/deep"}}, dialects=dialects)
+    note = requests.post(f"{stand.url}/deep/notes", timeout=10).json()["id"]
+    assert stand.job(note).dialect == "has-controllers"
+    shown = requests.get(f"{stand.url}/deep/notes/{note}", timeout=10)
+    assert shown.json() == {"greeting": "hello", "served_by": "preview"}
+    assert requests.get(f"{stand.url}/notes-at-the-root", timeout=10).text == "hello"
+    assert requests.get(f"{stand.url}/deep/notes-at-the-root", timeout=10).status_code == 404
+    requests.post(f"{stand.url}/v1/tasks/video", json={"prompt": "x", "task_id": "t1"}, timeout=10)
+    for missing in ("t1", "none"):
+        answer = requests.get(f"{stand.url}/deep/notes/{missing}", timeout=10)
+        assert (answer.status_code, answer.json()) == (404, {"oops": f"There is no note {missing!r}."})
+
+
+def test_options_need_no_key(make_stand: StandMaker) -> None:
+    stand = make_stand(auth={"keys": [{"name": "a", "sha256": "0" * 64}]})
+    answer = requests.options(f"{stand.url}/v1/tasks/video", timeout=10)
+    assert (answer.status_code, answer.headers["Allow"]) == (204, "OPTIONS, POST")
+    assert requests.post(f"{stand.url}/v1/tasks/video", timeout=10).status_code == 401
 
 
 def test_a_fault_is_not_shown_but_logged(make_stand: StandMaker) -> None:

@@ -1,4 +1,4 @@
-"""`auth`: keys, who path_prefixes what, and when a body is read."""
+"""Keys: who owns which job, and when a body is read."""
 
 import hashlib
 import hmac

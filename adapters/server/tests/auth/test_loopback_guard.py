@@ -1,4 +1,4 @@
-"""`origin`: what counts as this machine, and who is let in."""
+"""The loopback guard: what counts as this machine, and which requests are let in."""
 
 import re
 

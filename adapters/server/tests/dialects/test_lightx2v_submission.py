@@ -1,4 +1,4 @@
-"""lightx2v's submissions: names, lengths, media, forms, what is refused."""
+"""lightx2v's submissions: names, lengths, media, forms, refusals."""
 
 import os
 from typing import Any

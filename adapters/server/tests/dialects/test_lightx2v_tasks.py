@@ -1,4 +1,4 @@
-"""lightx2v after the submission: states, words, results, downloads."""
+"""lightx2v's tasks: states, vocabularies, results, downloads."""
 
 import http.client
 import threading
@@ -147,7 +147,7 @@ def test_results_that_are_not_there(stand: Stand) -> None:
 
 
 def raw(stand: Stand, path: str, method: str = "GET") -> tuple[int, bytes]:
-    """A request whose path nobody tidies up."""
+    """Send a request whose path is not normalised."""
     parts = urlsplit(stand.url)
     connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=10)
     try:

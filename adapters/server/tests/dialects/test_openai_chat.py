@@ -1,4 +1,4 @@
-"""The chat routes, which two dialects share: who answers, how streams end, who may leave."""
+"""The chat endpoints that two dialects share: who answers, how streams end, what a hang-up does."""
 
 import asyncio
 import json
@@ -292,7 +292,7 @@ def test_a_job_may_be_kept(make_stand: StandMaker, stream: bool) -> None:
 
 
 def leave(stand: Stand, *, stream: bool, model: str, after: threading.Thread | None = None) -> None:
-    """Ask, and hang up once the job is there and the thread ``after`` has ended."""
+    """Send a chat, and hang up once its job exists and the thread ``after`` has ended."""
     before = len(stand.jobs())
     body = {"model": model, "stream": stream, "messages": [{"role": "user", "content": "a boat"}]}
     url = f"{stand.url}/v1/chat/completions"

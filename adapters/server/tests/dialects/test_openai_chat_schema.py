@@ -1,4 +1,4 @@
-"""Schemathesis on the OpenAPI of the chat dialects: no 5xx, and no error but in their own shape."""
+"""Schemathesis on the OpenAPI of the chat dialects: no 5xx, and every error in their own format."""
 
 from collections.abc import Iterator
 from typing import Any

@@ -27,7 +27,7 @@ POSTS = ("/v1/images/generations", "/v1/images/edits", "/v1/images/variations")
 
 @pytest.fixture(autouse=True, scope="module")
 def _real_pictures(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Results that can be turned into other formats."""
+    """Let results be images that can be converted to other formats."""
     with pytest.MonkeyPatch.context() as patch:
         path = gradient_png(tmp_path_factory.mktemp("pictures") / "result.png")
         patch.setitem(CONTENT, MediaKind.IMAGE, path.read_bytes())
@@ -130,7 +130,7 @@ def test_links_behind_a_prefix(make_stand: StandMaker) -> None:
 
 
 def test_all_files_of_a_job_are_known(stand: Stand) -> None:
-    """So that they are removed with it."""
+    """They are removed with the job."""
     with stand.working(), sdk(stand) as client:
         list(client.images.generate(prompt="a boat", stream=True, partial_images=2))
     (job,) = stand.jobs()

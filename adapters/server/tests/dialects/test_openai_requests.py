@@ -1,4 +1,4 @@
-"""openai-videos: when to ask again, and how a repeat is known."""
+"""openai-videos: poll intervals, idempotency keys, and rules for fields."""
 
 import pytest
 from hypothesis import given

@@ -1,4 +1,4 @@
-"""openai-videos on ports in memory: what its objects say, and to whom."""
+"""openai-videos on in-memory ports: its objects, and who can see them."""
 
 # pyright: reportDeprecated=false
 # The SDK calls this API deprecated, since OpenAI no longer hosts it.
@@ -80,7 +80,7 @@ def test_deleting_while_it_runs(stand: Stand, client: OpenAI) -> None:
 
 
 def test_a_sources_pictures_go_with_it(make_stand: StandMaker) -> None:
-    """Inputs of a refused request don't stay behind."""
+    """The inputs of a refused request are removed."""
     stand = make_stand(max_queued=1)
     with sdk(stand) as client:
         client.videos.create(prompt="a boat")
@@ -103,7 +103,7 @@ def test_inputs(stand: Stand, client: OpenAI) -> None:
 
 
 def test_an_edit_keeps_its_source_s_shape(stand: Stand, client: OpenAI) -> None:
-    """The stand's videos are 640×640, 48 frames at 24 a second."""
+    """The stand's videos are 640×640, with 48 frames at 24 fps."""
     edit = client.videos.edit(prompt="x", video=b"video")
     assert (edit.size, edit.seconds) == ("640x640", "2")
     other = client.videos.edit(prompt="x", video=b"video", extra_body={"size": "320x240", "seconds": "3"})
@@ -185,7 +185,7 @@ def test_under_a_prefix(make_stand: StandMaker) -> None:
 
 
 def test_one_picture_for_all_who_ask_at_once(stand: Stand, client: OpenAI) -> None:
-    """What is no real video can't be drawn: the error is the same for everybody, and nothing stays behind."""
+    """A file that is not a video has no pictures: everybody gets the same error, and no file stays behind."""
     video = client.videos.create(prompt="a boat")
     job = stand.run_next()
     statuses: list[int] = []
@@ -205,7 +205,7 @@ def test_one_picture_for_all_who_ask_at_once(stand: Stand, client: OpenAI) -> No
 
 @pytest.mark.parametrize("moved", sorted(own_dialects()))
 def test_beside_every_other_dialect(make_stand: StandMaker, moved: str) -> None:
-    """All of them at the root, but for one that is mounted where another's paths begin."""
+    """All dialects are at the root, except one that is mounted where another's paths begin."""
     stand = make_stand(options={moved: {"prefix": "/v1"}})
     with sdk(stand, prefix="/v1" if moved == "openai-videos" else "") as client:
         video = client.videos.create(prompt="a boat")

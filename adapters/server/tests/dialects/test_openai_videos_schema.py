@@ -1,4 +1,4 @@
-"""Schemathesis on the OpenAPI of openai-videos: no 5xx, and no error but in its own shape."""
+"""Schemathesis on the OpenAPI of openai-videos: no 5xx, and every error in its own format."""
 
 from collections.abc import Iterator
 from typing import Any

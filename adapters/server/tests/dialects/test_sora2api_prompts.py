@@ -1,4 +1,4 @@
-"""What sora2api reads from a prompt, under whatever comes."""
+"""What sora2api reads from any prompt."""
 
 import pytest
 from hypothesis import given

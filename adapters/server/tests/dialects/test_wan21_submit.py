@@ -360,7 +360,7 @@ def test_a_full_queue(make_stand: StandMaker) -> None:
 
 
 def test_behind_a_prefix(make_stand: StandMaker) -> None:
-    """Beside all the other dialects, some of which have ``/v1/videos/…`` too."""
+    """It is mounted beside all other dialects, some of which also have ``/v1/videos/…``."""
     stand = make_stand(
         {"wan21-submit": {"prefix": "/v1"}}, server={"public_url": "https://video.example.com"}
     )

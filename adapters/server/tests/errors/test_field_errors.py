@@ -1,4 +1,4 @@
-"""`field_errors`: every wrong field, in pydantic's words."""
+"""Field errors: every wrong field is named, in pydantic's words."""
 
 from enum import StrEnum
 from typing import Annotated, Any, Literal

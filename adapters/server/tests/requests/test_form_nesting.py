@@ -1,4 +1,4 @@
-"""Form fields with structure in their names."""
+"""Form fields with brackets in their names."""
 
 from typing import Any
 
@@ -38,7 +38,7 @@ def test_what_the_sdk_flattens_comes_back(tree: dict[str, Any]) -> None:
 
 @given(TREES)
 def test_fields_of_one_name_may_stand_together(tree: dict[str, Any]) -> None:
-    """As the SDK sends the objects of a list in forms."""
+    """Return the fields by which the SDK sends a list of objects in a form."""
     grouped: dict[str, list[str]] = {}
     for name, value in sent(tree):
         grouped.setdefault(name, []).append(value)
@@ -47,7 +47,7 @@ def test_fields_of_one_name_may_stand_together(tree: dict[str, Any]) -> None:
 
 @given(st.lists(st.tuples(st.text("a[]b", max_size=12), TEXTS), max_size=12))
 def test_any_names(fields: list[tuple[str, str]]) -> None:
-    """A structure, or an error that names a field; no value is lost or made up."""
+    """Any form becomes a structure with all of its values, or an error that names a field."""
     try:
         found = nest(fields)
     except InvalidRequest as error:

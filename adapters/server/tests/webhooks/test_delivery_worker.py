@@ -1,4 +1,4 @@
-"""Deliveries from a job's end to a receiver that has got them: real Valkey, real sockets."""
+"""Deliveries from a job's end to their arrival, with a real Valkey and real sockets."""
 
 import asyncio
 import time
@@ -23,7 +23,7 @@ from framegate.server.webhooks.events import Signer, event_body
 from framegate.server.webhooks.sender import WebhookSender
 from framegate.storage.connections import connect_async
 from framegate.storage.embedded import EmbeddedValkey
-from framegate.storage.jobs import worker_store as leases
+from framegate.storage.jobs import worker_store
 from framegate.storage.jobs.store import ValkeyJobStore
 from framegate.storage.jobs.worker_store import WorkerStore
 from framegate.storage.webhook_deliveries import Delivery, ValkeyDeliveryStore
@@ -34,7 +34,7 @@ BROKE = JobError("generation_failed", "It broke.")
 
 
 class Stand:
-    """Ends jobs, and looks at what is owed for them."""
+    """Ends jobs, and inspects their deliveries."""
 
     def __init__(self, valkey: EmbeddedValkey, client: redis.Redis) -> None:
         self.url = valkey.url
@@ -56,8 +56,8 @@ class Stand:
             state = self.worker.fail(job, BROKE) if failing else self.worker.succeed(job, ())
             assert state == (JobState.FAILED if failing else JobState.SUCCEEDED)
 
-    def owed(self) -> dict[str, str]:
-        """Who is still to be told, by the delivery's key; all indexes agree on that."""
+    def pending(self) -> dict[str, str]:
+        """Return the receivers of pending deliveries by their keys, and check that all indexes agree."""
         deliveries = {key: self.client.hget(key, "receiver") for key in self.keys("fg:delivery:*")}
         indexed = {
             f"fg:delivery:{member}": waiting.removeprefix("fg:deliveries:")
@@ -137,13 +137,13 @@ async def take(store: ValkeyDeliveryStore, *passing_over: str) -> Delivery | Non
     return await store.claim(lease=60, passing_over=passing_over)
 
 
-# What is owed, and to whom.
+# Which deliveries there are.
 
 
-async def test_the_end_of_a_job_is_owed_to_each_of_its_webhooks(stand: Stand) -> None:
+async def test_the_end_of_a_job_is_delivered_to_each_of_its_webhooks(stand: Stand) -> None:
     started = time.time()
     await stand.end("a", urls=["https://one.example:8443/x?y=1", "http://two.example"])
-    assert sorted(stand.owed().values()) == ["one.example:8443", "two.example"]
+    assert sorted(stand.pending().values()) == ["one.example:8443", "two.example"]
     async with stand.delivery_store() as store:
         one, two, none = [await take(store) for _ in range(3)]
     assert one is not None
@@ -156,7 +156,7 @@ async def test_the_end_of_a_job_is_owed_to_each_of_its_webhooks(stand: Stand) ->
     assert int(started) <= one.created_at <= time.time()
 
 
-async def test_what_owes_nothing(stand: Stand) -> None:
+async def test_jobs_without_deliveries(stand: Stand) -> None:
     await stand.end("no-webhooks", urls=[])
     await stand.submit("waiting", "running", urls=["http://a.example"])
     running = stand.worker.claim("q-test", ["test"])
@@ -165,18 +165,18 @@ async def test_what_owes_nothing(stand: Stand) -> None:
         for job_id in ("waiting", "running"):
             await store.cancel(job_id)
     assert stand.worker.leave(running) == JobState.CANCELLED
-    assert stand.owed() == {}
+    assert stand.pending() == {}
 
 
-async def test_a_job_whose_worker_died_for_the_last_time_is_told_of(
+async def test_a_job_whose_last_worker_died_is_delivered(
     stand: Stand, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(leases, "LEASE_SECONDS", -1.0)
+    monkeypatch.setattr(worker_store, "LEASE_SECONDS", -1.0)
     await stand.submit("a", urls=["http://a.example"])
     for attempt in range(1, MAX_ATTEMPTS + 1):
         worker = WorkerStore(stand.client, f"w{attempt}")
         assert worker.claim("q-test", ["test"]) is not None
-        assert stand.owed() == {}
+        assert stand.pending() == {}
         worker.sweep()
     async with stand.delivery_store() as store:
         delivery = await take(store)
@@ -184,12 +184,12 @@ async def test_a_job_whose_worker_died_for_the_last_time_is_told_of(
     assert delivery.outcome == JobState.FAILED
 
 
-async def test_a_worker_that_lost_its_job_owes_nothing(stand: Stand) -> None:
+async def test_a_worker_that_lost_its_job_adds_no_delivery(stand: Stand) -> None:
     await stand.end("a", urls=["http://a.example"])
     job = make_job("a")
     assert stand.worker.succeed(replace(job, attempt=1), ()) == JobState.SUCCEEDED, "said twice"
     assert WorkerStore(stand.client, "w2").succeed(replace(job, attempt=1), ()) is None
-    assert len(stand.owed()) == 1
+    assert len(stand.pending()) == 1
 
 
 async def test_a_delivery_outlives_its_job(stand: Stand, start_receiver: StartReceiver) -> None:
@@ -201,17 +201,17 @@ async def test_a_delivery_outlives_its_job(stand: Stand, start_receiver: StartRe
         await store.files_removed(job)
         await store.forget(job)
         assert await store.get("a") is None
-    await stand.deliver_until(lambda: not stand.owed())
+    await stand.deliver_until(lambda: not stand.pending())
     assert receiver.received[0].unwrapped().data.to_dict() == {"id": "a"}
 
 
 async def test_an_id_used_again_is_another_event(stand: Stand, start_receiver: StartReceiver) -> None:
     receiver: Receiver = start_receiver()
     await stand.end("a", urls=[receiver.url])
-    await stand.deliver_until(lambda: not stand.owed())
+    await stand.deliver_until(lambda: not stand.pending())
     stand.client.flushall()
     await stand.end("a", urls=[receiver.url])
-    await stand.deliver_until(lambda: not stand.owed())
+    await stand.deliver_until(lambda: not stand.pending())
     assert len({received.id for received in receiver.received}) == 2
 
 
@@ -237,7 +237,7 @@ async def test_a_lease_that_ran_out_gives_the_delivery_to_another(stand: Stand) 
         assert await store.claim(lease=0) is None, "it arrived, whichever attempt it was"
         await store.postpone(third, 0.0)
         await store.finish(third)
-    assert stand.owed() == {}
+    assert stand.pending() == {}
 
 
 async def test_receivers_that_are_passed_over_hold_nobody_up(stand: Stand) -> None:
@@ -251,14 +251,14 @@ async def test_receivers_that_are_passed_over_hold_nobody_up(stand: Stand) -> No
     assert (first.job_id, second, third.job_id) == ("c", None, "a")
 
 
-# The way there.
+# Delivery.
 
 
 async def test_events_arrive_signed(stand: Stand, start_receiver: StartReceiver) -> None:
     receiver: Receiver = start_receiver()
     await stand.end("a", urls=[f"{receiver.url}/hooks?k=v"])
     await stand.end("b", urls=[f"{receiver.url}/hooks?k=v"], failing=True)
-    await stand.deliver_until(lambda: not stand.owed())
+    await stand.deliver_until(lambda: not stand.pending())
     events = [received.unwrapped().to_dict() for received in receiver.received]
     assert {(str(event["type"]), str(event["data"])) for event in events} == {
         ("video.completed", "{'id': 'a'}"),
@@ -274,7 +274,7 @@ async def test_it_is_tried_until_it_is_taken(
 ) -> None:
     receiver: Receiver = start_receiver(lambda _: status if len(receiver.received) < 4 else 204)
     await stand.end("a", urls=[receiver.url])
-    await stand.deliver_until(lambda: not stand.owed())
+    await stand.deliver_until(lambda: not stand.pending())
     assert len(receiver.received) == 4
     assert len({received.id for received in receiver.received}) == 1
     assert len({received.body for received in receiver.received}) == 1
@@ -283,7 +283,7 @@ async def test_it_is_tried_until_it_is_taken(
 async def test_each_attempt_is_signed_for_its_own_time(stand: Stand, start_receiver: StartReceiver) -> None:
     receiver: Receiver = start_receiver(lambda _: 500 if len(receiver.received) < 2 else 200)
     await stand.end("a", urls=[receiver.url])
-    await stand.deliver_until(lambda: not stand.owed(), delay=1.1)
+    await stand.deliver_until(lambda: not stand.pending(), delay=1.1)
     first, second = receiver.received
     assert int(second.headers["webhook-timestamp"]) > int(first.headers["webhook-timestamp"])
     second.unwrapped()
@@ -293,7 +293,7 @@ async def test_410_is_the_end_of_it(stand: Stand, start_receiver: StartReceiver)
     receiver: Receiver = start_receiver(lambda _: 410)
     await stand.end("a", urls=[receiver.url])
     with structlog.testing.capture_logs() as logs:
-        await stand.deliver_until(lambda: not stand.owed())
+        await stand.deliver_until(lambda: not stand.pending())
     assert len(receiver.received) == 1
     [line] = [line for line in logs if line["event"] == "webhook_given_up"]
     assert (line["job_id"], line["attempt"]) == ("a", 1)
@@ -303,13 +303,13 @@ async def test_410_is_the_end_of_it(stand: Stand, start_receiver: StartReceiver)
 async def test_a_day_after_the_event_it_is_given_up(stand: Stand, start_receiver: StartReceiver) -> None:
     receiver: Receiver = start_receiver(lambda _: 500)
     await stand.end("a", urls=[f"{receiver.url}/?token=secret"])
-    [key] = stand.owed()
+    [key] = stand.pending()
     with structlog.testing.capture_logs() as logs:
         stand.client.hset(key, "created_at", int(time.time()) - 86_400 + 60)
         await stand.deliver_until(lambda: len(receiver.received) > 2)
-        assert stand.owed()
+        assert stand.pending()
         stand.client.hset(key, "created_at", int(time.time()) - 86_400)
-        await stand.deliver_until(lambda: not stand.owed())
+        await stand.deliver_until(lambda: not stand.pending())
     told = [line["event"] for line in logs]
     assert told == ["webhook_failed"] * (len(told) - 1) + ["webhook_given_up"]
     assert logs[0]["reason"] == "HTTP 500"
@@ -328,7 +328,7 @@ async def test_retry_after_is_honoured_within_reason(
         )
     )
     await stand.end("a", urls=[receiver.url])
-    await stand.deliver_until(lambda: not stand.owed(), delay=0.0)
+    await stand.deliver_until(lambda: not stand.pending(), delay=0.0)
     first, second, third = (received.at for received in receiver.received)
     assert 1.0 <= second - first < 2.0
     assert 2.0 <= third - second < 4.0
@@ -360,7 +360,7 @@ async def test_several_processes_deliver_once(stand: Stand, start_receiver: Star
     receivers = [start_receiver() for _ in range(3)]
     for number, receiver in enumerate(receivers):
         await stand.end(*(f"{number}-{job}" for job in range(40)), urls=[receiver.url])
-    await stand.deliver_until(lambda: not stand.owed(), workers=4)
+    await stand.deliver_until(lambda: not stand.pending(), workers=4)
     for receiver in receivers:
         counts = Counter(received.id for received in receiver.received)
         assert len(counts) == 40
@@ -370,7 +370,7 @@ async def test_several_processes_deliver_once(stand: Stand, start_receiver: Star
 async def test_an_attempt_that_was_cut_off_is_made_again(
     stand: Stand, start_receiver: StartReceiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The process ends while the receiver takes its time; another one delivers after the lease."""
+    """The process ends while a slow receiver has not answered; another one delivers after the lease."""
     monkeypatch.setattr(delivery_worker_module, "LEASE_MARGIN", 0.5)
 
     def respond(_: Received) -> int:
@@ -381,8 +381,8 @@ async def test_an_attempt_that_was_cut_off_is_made_again(
     receiver: Receiver = start_receiver(respond)
     await stand.end("a", urls=[receiver.url])
     await stand.deliver_until(lambda: len(receiver.received) == 1, patience=1.0)
-    assert len(stand.owed()) == 1
-    await stand.deliver_until(lambda: not stand.owed(), patience=1.0)
+    assert len(stand.pending()) == 1
+    await stand.deliver_until(lambda: not stand.pending(), patience=1.0)
     first, second = receiver.received
     assert first.id == second.id
 
@@ -400,6 +400,6 @@ async def test_a_mistake_in_one_delivery_ends_no_other(
 
     monkeypatch.setattr("framegate.server.webhooks.delivery_worker.event_body", trip)
     with structlog.testing.capture_logs() as logs:
-        await stand.deliver_until(lambda: len(stand.owed()) == 1)
+        await stand.deliver_until(lambda: len(stand.pending()) == 1)
     assert [received.unwrapped().data.to_dict() for received in receiver.received] == [{"id": "good"}]
     assert "webhook_broke" in [line["event"] for line in logs]

@@ -1,4 +1,4 @@
-"""What receivers are sent, and that the SDK takes it for what it is."""
+"""Events and their signatures, checked by OpenAI's SDK."""
 
 import base64
 import json

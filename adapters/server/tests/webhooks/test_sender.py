@@ -1,4 +1,4 @@
-"""One attempt, and what a hostile URL or receiver can make of it."""
+"""One attempt at a delivery, also to hostile URLs and receivers."""
 
 import asyncio
 import socket
@@ -47,7 +47,7 @@ async def send_to_socket(answer: bytes, *, endless: bool = False) -> Answer:
 
 
 def resolve_to(monkeypatch: pytest.MonkeyPatch, *answers: Sequence[str]) -> None:
-    """Let the name server give one answer after the other, the last one for ever."""
+    """Let the name server give these answers one after the other, and repeat the last."""
     left = list(answers)
 
     def getaddrinfo(host: str, port: int, *args: Any, **kwargs: Any) -> list[tuple[Any, ...]]:
@@ -97,7 +97,7 @@ async def test_private_addresses_are_told_nothing(url: str, start_receiver: Star
 async def test_a_name_is_checked_when_it_is_dialled(
     start_receiver: StartReceiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It meant an open address when it was asked for first, and a closed one later."""
+    """The name resolves to an allowed address first, and to a forbidden one later."""
     receiver, other = start_receiver(), start_receiver(host="127.0.0.2")
     resolve_to(monkeypatch, ["127.0.0.1"], ["127.0.0.2"])
     assert (await send(f"http://rebinding.example:{receiver.port}/")).status == 200
