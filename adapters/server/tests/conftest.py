@@ -1,4 +1,4 @@
-"""The HTTP app on ports in memory, behind a real socket."""
+"""Fixtures with the HTTP app on in-memory ports, behind a real socket."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -19,7 +19,7 @@ def make_stand(tmp_path: Path) -> Iterator[StandMaker]:
 
 @pytest.fixture(scope="module")
 def shared_stand(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
-    """One for all tests of a module that don't mind each other."""
+    """Return one stand for all tests of a module that don't disturb each other."""
     with ExitStack() as running:
         yield start_stand(running, tmp_path_factory.mktemp("shared"))
 

@@ -1,11 +1,11 @@
-"""The Litestar app: dialects, keys, errors, docs, health."""
+"""Build the Litestar app from dialects, keys, errors, docs and health."""
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, TypeAlias
 
-from litestar import Litestar
+from litestar import Litestar, Router
 from litestar.types import Receive, Scope, Send
 from litestar.types.asgi_types import LifeSpanReceive, LifeSpanScope, LifeSpanSend
 
@@ -15,10 +15,12 @@ from framegate.core.settings import Settings
 from framegate.core.wiring import CoreServices
 from framegate.server.auth.keys import KeyGuard, KeyRing
 from framegate.server.auth.loopback_guard import LoopbackOnly, cors_config
+from framegate.server.dialect import provide_instance
+from framegate.server.docs_pages import ApiDocs, DocsController
 from framegate.server.errors.renderer import ErrorRenderer
-from framegate.server.health import health_routes
-from framegate.server.mounting import mount, refuse_clashes
-from framegate.server.openapi import docs_routes, openapi_config
+from framegate.server.health import HealthController, ReadinessController
+from framegate.server.mounting import drop_options_handlers, mount, refuse_clashes
+from framegate.server.openapi import openapi_config
 from framegate.server.request_log import RequestLog
 from framegate.server.webhooks.delivery_worker import open_delivery_worker
 
@@ -26,7 +28,7 @@ Lifespan: TypeAlias = Sequence[Callable[[Litestar], AbstractAsyncContextManager[
 
 
 class FramegateApp(Litestar):
-    """A Litestar app whose outermost layers also see what no route matches."""
+    """A Litestar app whose outermost middleware also sees requests that no route matches."""
 
     _layers: Any
 
@@ -36,10 +38,11 @@ class FramegateApp(Litestar):
         receive: Receive | LifeSpanReceive,
         send: Send | LifeSpanSend,
     ) -> None:
+        """Pass a connection through the middleware."""
         await self._layers(scope, receive, send)
 
     def wrap(self, *layers: Callable[[Any], Any]) -> None:
-        """Put ASGI middleware around the app, the innermost first."""
+        """Wrap the app in ASGI middleware, the innermost first."""
         app: Any = super().__call__
         for layer in layers:
             app = layer(app)
@@ -53,18 +56,27 @@ def create_app(
     dialects: Mapping[str, DialectSpec],
     lifespan: Lifespan = (),
 ) -> Litestar:
-    """The HTTP side of ``services``.
+    """Return the app that serves ``services`` over HTTP.
 
     Raises:
-        ConfigError: the settings name an unknown dialect or option, two dialects clash, or a key is missing.
+        ConfigError: The settings name an unknown dialect or option, two dialects clash, or a key is missing.
     """
     keys = KeyRing(settings.auth.keys)
     mounted = mount(dialects, settings, services)
     errors = ErrorRenderer(mounted)
-    own = [*health_routes(services.jobs), *docs_routes(mounted, has_keys=bool(keys))]
-    refuse_clashes([("framegate", own), *((entry.spec.name, entry.dialect.handlers) for entry in mounted)])
+    own = Router(
+        "/",
+        route_handlers=[HealthController, ReadinessController, DocsController],
+        dependencies={
+            "services": provide_instance(services),
+            "api_docs": provide_instance(ApiDocs(mounted, has_keys=bool(keys))),
+        },
+        tags=["server"],
+    )
+    drop_options_handlers(own)
+    refuse_clashes([("framegate", [own]), *((entry.spec.name, entry.routers) for entry in mounted)])
     app = FramegateApp(
-        route_handlers=[*own, *(handler for entry in mounted for handler in entry.dialect.handlers)],
+        route_handlers=[own, *(router for entry in mounted for router in entry.routers)],
         guards=[KeyGuard(keys, frozenset(entry.spec.name for entry in mounted if not entry.auth))],
         exception_handlers={Exception: errors},
         cors_config=cors_config(any_origin=bool(keys)),
@@ -84,7 +96,7 @@ def check_config(context: AppContext) -> None:
     """Build the app as ``framegate serve`` would, up to the point where it would listen.
 
     Raises:
-        ConfigError: the settings are wrong; see `create_app`.
+        ConfigError: The settings are wrong; see `create_app`.
     """
 
     async def build() -> None:

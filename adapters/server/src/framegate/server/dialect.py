@@ -1,12 +1,15 @@
 """The contract between the HTTP app and a dialect.
 
 A plugin names its dialect with a `framegate.core.dialect.DialectSpec` whose ``factory`` is the import string
-of a function ``create(context: DialectContext) -> Dialect``. It is called once at start. The dialect answers
-with plain Litestar route handlers; the app puts them under the dialect's prefix, checks keys before their
-bodies are read, and renders every error below the dialect's paths with its ``error_response``.
+of a function ``create(context: DialectContext) -> Dialect``. It is called once, at start. The dialect returns
+Litestar controllers, routers or plain handlers; the app mounts them below the dialect's prefix, checks API
+keys before bodies are read, and renders every error below the dialect's paths with its ``error_response``.
+
+Handlers can ask for two dependencies by name: ``services``, the `CoreServices`, and ``client_jobs``, the
+`framegate.server.requests.jobs.ClientJobs` of the request. A dialect's own ``dependencies`` come on top.
 
 Handlers of several dialects may share a path as long as their methods differ. Where they share path and
-method too, each gives its part as a `SharedRoute`, and one handler is composed of the parts.
+method too, each contributes its part as a `SharedRoute`, and one set of handlers is composed of the parts.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -14,28 +17,32 @@ from pathlib import Path
 from typing import Any
 
 from litestar import Response
-from litestar.handlers import HTTPRouteHandler
+from litestar.di import Provide
+from litestar.types import ControllerRouterHandler
 from msgspec import Struct
 
 from framegate.core.options import Options, parse_table
 from framegate.core.wiring import CoreServices
 from framegate.server.errors.error_info import ErrorInfo
 from framegate.server.requests.bodies import HTTPRequest
+from framegate.server.requests.jobs import ClientJobs
 
 PUBLIC: Mapping[str, Any] = {"public": True}
-"""The ``opt`` of a handler that answers without a key (a page, its assets)."""
+"""The ``opt`` of a handler that answers without an API key (a page, its assets)."""
 
-AT_ROOT: Mapping[str, Any] = {"at_root": True}
-"""The ``opt`` of a handler whose path is the same wherever the dialect is mounted."""
+
+def provide_instance(instance: object) -> Provide:
+    """Return a dependency that is the same object for every request."""
+    return Provide(lambda: instance, sync_to_thread=False)
 
 
 class DialectContext(Struct, frozen=True, kw_only=True):
-    """What a dialect's factory is handed.
+    """The arguments of a dialect's factory.
 
-    ``prefix`` is where it is mounted ("" or "/v4/app"); handlers are written without it. ``options`` is the
-    config's table ``[dialects.NAME]`` but for the keys that the app itself knows (``prefix``, ``auth``).
-    ``public_url`` is what links begin with, empty for the request's own host. ``max_input`` is the largest
-    input file in bytes, ``retention`` how many seconds a result is kept.
+    ``prefix`` is the path below which the dialect is mounted ("" or "/v4/app"); handlers are written without
+    it. ``options`` is the config's table ``[dialects.NAME]`` without the keys that the app itself handles
+    (``prefix``, ``auth``). ``public_url`` is what links begin with, empty for the request's own host.
+    ``max_input`` is the largest input file in bytes, ``retention`` the seconds for which results are kept.
     """
 
     name: str
@@ -48,30 +55,41 @@ class DialectContext(Struct, frozen=True, kw_only=True):
     retention: float = 3600.0
 
     def parse_options(self, model: type[Options]) -> Options:
-        """The options as ``model``, which should be declared with ``forbid_unknown_fields``.
+        """Return the options as ``model``, which should be declared with ``forbid_unknown_fields``.
 
         Raises:
-            ConfigError: naming ``dialects.NAME.KEY``.
+            ConfigError: An option is unknown or has a wrong value; the message names ``dialects.NAME.KEY``.
         """
         return parse_table(f"dialects.{self.name}", self.options, model)
 
+    def client_jobs(self, request: HTTPRequest) -> ClientJobs:
+        """Return the jobs of the client behind ``request``, within this dialect."""
+        return ClientJobs(request, self.services.jobs, self.name)
+
 
 class SharedRoute(Struct, frozen=True):
-    """Routes that several dialects answer together. ``compose`` is called once with the ``part`` of every
-    dialect that is mounted at the same prefix and names this same function."""
+    """A dialect's part in routes that several dialects answer together.
 
-    compose: Callable[[Sequence[Any]], Sequence[HTTPRouteHandler]]
+    ``compose`` is called once, with the ``part`` of every dialect that is mounted at the same prefix and
+    names the same function.
+    """
+
+    compose: Callable[[Sequence[Any]], Sequence[ControllerRouterHandler]]
     part: Any
 
 
 class Dialect(Struct, frozen=True, kw_only=True):
-    """What a factory gives.
+    """What a factory returns.
 
-    ``path_prefixes`` are the paths (without the mount prefix) below which unknown paths and methods answer in
-    this dialect's body. ``error_body`` is the type of that body, for the API docs.
+    ``handlers`` are mounted below the dialect's prefix, ``root_handlers`` at the root whatever the prefix is;
+    both can use ``dependencies``. ``path_prefixes`` are the paths (without the prefix) below which unknown
+    paths and methods are answered with this dialect's error body. ``error_body`` is the type of that body,
+    for the API docs.
     """
 
-    handlers: Sequence[HTTPRouteHandler]
+    handlers: Sequence[ControllerRouterHandler]
+    root_handlers: Sequence[ControllerRouterHandler] = ()
+    dependencies: Mapping[str, Provide] = {}
     error_response: Callable[[HTTPRequest, ErrorInfo], Response[Any]]
     path_prefixes: tuple[str, ...]
     shared_routes: Sequence[SharedRoute] = ()

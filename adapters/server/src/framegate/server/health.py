@@ -1,23 +1,30 @@
-"""Is the server up, and can it work?"""
+"""Whether the server is up, and whether it can work."""
 
 from typing import Literal
 
-from litestar import Response, get
-from litestar.handlers import HTTPRouteHandler
+from litestar import Controller, Response, get
+from litestar.di import NamedDependency
 from msgspec import Struct, to_builtins
 
 from framegate.core.errors import FramegateError
-from framegate.core.service import JobService
+from framegate.core.wiring import CoreServices
 from framegate.server.dialect import PUBLIC
+
+_RETRY = {"Retry-After": "5"}
 
 
 class Health(Struct, frozen=True):
+    """The body of ``/health``."""
+
     status: Literal["ok"] = "ok"
 
 
 class Readiness(Struct, frozen=True):
-    """``queue`` counts jobs by their state; ``workers`` are those alive; ``problems`` say what keeps some of
-    their models from running now (jobs are taken all the same)."""
+    """The body of ``/ready``.
+
+    ``queue`` counts jobs by their state; ``workers`` counts those alive; ``problems`` say what keeps some of
+    their models from running at the moment (their jobs are accepted nevertheless).
+    """
 
     status: Literal["ready", "degraded", "unavailable", "no workers"]
     queue: dict[str, int]
@@ -25,25 +32,27 @@ class Readiness(Struct, frozen=True):
     problems: tuple[str, ...] = ()
 
 
-def health_route() -> HTTPRouteHandler:
-    @get("/health", tags=["server"], summary="Does the server take requests?", opt=dict(PUBLIC))
-    async def health() -> Health:
+class HealthController(Controller):
+    """Liveness."""
+
+    @get("/health", summary="Does the server take requests?", opt=dict(PUBLIC))
+    async def health(self) -> Health:
+        """Answer as soon as requests are taken."""
         return Health()
 
-    return health
 
+class ReadinessController(Controller):
+    """Readiness."""
 
-def health_routes(service: JobService) -> list[HTTPRouteHandler]:
-    @get("/ready", tags=["server"], summary="Is the queue reachable, and is a worker alive?")
-    async def ready() -> Response[Readiness]:
+    @get("/ready", summary="Is the queue reachable, and is a worker alive?")
+    async def ready(self, services: NamedDependency[CoreServices]) -> Response[Readiness]:
+        """Answer 503 while the queue can't be reached or no worker is alive."""
         try:
-            counts, workers = await service.counts(), await service.workers()
+            counts, workers = await services.jobs.counts(), await services.jobs.workers()
         except FramegateError:
-            return Response(Readiness("unavailable", {}, 0), status_code=503, headers={"Retry-After": "5"})
+            return Response(Readiness("unavailable", {}, 0), status_code=503, headers=_RETRY)
         queue: dict[str, int] = to_builtins(counts)
         if not workers:
-            return Response(Readiness("no workers", queue, 0), status_code=503, headers={"Retry-After": "5"})
+            return Response(Readiness("no workers", queue, 0), status_code=503, headers=_RETRY)
         problems = tuple(sorted({problem for worker in workers for problem in worker.health_findings}))
         return Response(Readiness("degraded" if problems else "ready", queue, len(workers), problems))
-
-    return [health_route(), ready]

@@ -1,4 +1,4 @@
-"""The socket that requests come in by."""
+"""The socket that the server listens on."""
 
 import socket
 
@@ -6,13 +6,13 @@ from framegate.core.errors import ConfigError
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A listening TCP socket; port 0 takes any free one.
+    """Return a listening TCP socket; port 0 takes any free one.
 
-    Its protocol is given explicitly: asyncio turns Nagle's algorithm off only for sockets that name TCP, and
-    with it on every answer on a connection that is kept open takes 40 ms longer.
+    Its protocol is given explicitly: asyncio disables Nagle's algorithm only for sockets that name TCP, and
+    with it every answer on a connection that is kept open takes 40 ms longer.
 
     Raises:
-        ConfigError: there is no such address, or it is taken.
+        ConfigError: The address does not exist, or is in use.
     """
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]

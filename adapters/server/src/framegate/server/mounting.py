@@ -1,10 +1,13 @@
-"""Putting several dialects into one app."""
+"""Mount several dialects in one app."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from litestar.handlers import HTTPRouteHandler
+from litestar import Router
+from litestar.di import Provide
+from litestar.routes import HTTPRoute
+from litestar.types import ControllerRouterHandler
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -15,56 +18,66 @@ from framegate.core.plugins import load_object
 from framegate.core.settings import Settings
 from framegate.core.wiring import CoreServices
 from framegate.server.auth.keys import DIALECT_OPT
-from framegate.server.dialect import Dialect, DialectContext
+from framegate.server.dialect import Dialect, DialectContext, provide_instance
+from framegate.server.requests.bodies import HTTPRequest
+from framegate.server.requests.jobs import ClientJobs
 
 _PREFIX = re.compile(r"(?:/[A-Za-z0-9._~-]+)*")
 _PARAMETER = re.compile(r"\{[^}]*\}")
 
 
 class CommonOptions(Struct, frozen=True, forbid_unknown_fields=True):
-    """The keys of every ``[dialects.NAME]``. ``auth`` false lets anyone in although keys are configured."""
+    """The keys that every ``[dialects.NAME]`` has.
+
+    ``auth`` false lets clients in without a key even though keys are configured.
+    """
 
     prefix: str = ""
     auth: bool = True
 
 
-class Mounted(Struct, frozen=True):
-    """A dialect in its place."""
+class MountedDialect(Struct, frozen=True):
+    """A dialect with the routers that hold its handlers at their final paths."""
 
     spec: DialectSpec
+    context: DialectContext
     dialect: Dialect
-    prefix: str
     auth: bool
+    routers: tuple[Router, ...] = ()
 
     @property
     def path_prefixes(self) -> tuple[str, ...]:
-        """What it says itself, below its prefix."""
-        return tuple(self.prefix + path for path in self.dialect.path_prefixes)
+        """The dialect's own path prefixes, below the prefix where it is mounted."""
+        return tuple(self.context.prefix + path for path in self.dialect.path_prefixes)
 
 
-def paths_below(entry: Mounted, mounted: Iterable[Mounted]) -> tuple[str, ...]:
-    """The paths below which unknown ones answer as ``entry`` does: all of its prefix, unless another of
-    ``mounted`` is there too."""
-    below = entry.prefix + "/"
+def paths_below(entry: MountedDialect, mounted: Iterable[MountedDialect]) -> tuple[str, ...]:
+    """Return the paths below which unknown ones are answered with ``entry``'s error body.
+
+    Its whole prefix is among them, unless another of ``mounted`` has paths there too.
+    """
+    prefix = entry.context.prefix
     taken = (
         path
         for other in mounted
         if other is not entry
         for path in (
             *other.path_prefixes,
-            *(path for handler in other.dialect.handlers for path in handler.paths),
+            *(route.path for router in other.routers for route in router.routes),
         )
     )
-    shared = not entry.prefix or any((path + "/").startswith(below) for path in taken)
-    return entry.path_prefixes if shared else (*entry.path_prefixes, entry.prefix)
+    shared = not prefix or any((path + "/").startswith(prefix + "/") for path in taken)
+    return entry.path_prefixes if shared else (*entry.path_prefixes, prefix)
 
 
-def mount(specs: Mapping[str, DialectSpec], settings: Settings, services: CoreServices) -> list[Mounted]:
-    """Make every enabled dialect and put its handlers under its prefix.
+def mount(
+    specs: Mapping[str, DialectSpec], settings: Settings, services: CoreServices
+) -> list[MountedDialect]:
+    """Create every enabled dialect and put its handlers below its prefix.
 
     Raises:
-        ConfigError: an unknown dialect is named, an option is wrong, or two claim one path and method.
-        PluginError: a dialect can't be imported.
+        ConfigError: A dialect is unknown, an option is wrong, or two dialects claim one path and method.
+        PluginError: A dialect can't be imported.
     """
     tables = settings.dialects.options
     enabled = tuple(specs) if settings.dialects.enabled is None else settings.dialects.enabled
@@ -74,19 +87,21 @@ def mount(specs: Mapping[str, DialectSpec], settings: Settings, services: CoreSe
                 f"dialects: there is no dialect {name!r}; there are {', '.join(sorted(specs))}."
             )
     mounted = _with_shared_routes(
-        [_make(specs[name], tables.get(name, {}), settings, services) for name in dict.fromkeys(enabled)]
+        [_create(specs[name], tables.get(name, {}), settings, services) for name in dict.fromkeys(enabled)]
     )
-    refuse_clashes((entry.spec.name, entry.dialect.handlers) for entry in mounted)
+    refuse_clashes((entry.spec.name, entry.routers) for entry in mounted)
     return mounted
 
 
-def _make(spec: DialectSpec, table: Mapping[str, Any], settings: Settings, services: CoreServices) -> Mounted:
+def _create(
+    spec: DialectSpec, table: Mapping[str, Any], settings: Settings, services: CoreServices
+) -> MountedDialect:
     where = f"dialects.{spec.name}"
     common_keys = CommonOptions.__struct_fields__
     common = parse_table(where, {key: table[key] for key in common_keys if key in table}, CommonOptions)
     prefix = common.prefix.rstrip("/")
     if not _PREFIX.fullmatch(prefix):
-        raise ConfigError(f'{where}.prefix: {common.prefix!r} is no path such as "/v4/app".')
+        raise ConfigError(f'{where}.prefix: {common.prefix!r} is not a path; write one such as "/v4/app".')
     context = DialectContext(
         name=spec.name,
         services=services,
@@ -98,58 +113,86 @@ def _make(spec: DialectSpec, table: Mapping[str, Any], settings: Settings, servi
         retention=settings.storage.retention,
     )
     dialect: Dialect = load_object(spec.factory)(context)
-    mounted = Mounted(spec, dialect, prefix, common.auth)
-    _place(dialect.handlers, mounted)
-    return mounted
+    routers = [_router(prefix, dialect.handlers, context, dialect.dependencies)]
+    if dialect.root_handlers:
+        routers.append(_router("", dialect.root_handlers, context, dialect.dependencies))
+    return MountedDialect(spec, context, dialect, common.auth, tuple(routers))
 
 
-def _place(handlers: Iterable[HTTPRouteHandler], owner: Mounted) -> None:
-    for handler in handlers:
-        prefix = "" if handler.opt.get("at_root") else owner.prefix
-        handler.paths = {(prefix + path).rstrip("/") or "/" for path in handler.paths}
-        handler.opt[DIALECT_OPT] = owner.spec.name
-        handler.tags = [owner.spec.name]
+def _router(
+    prefix: str,
+    handlers: Sequence[ControllerRouterHandler],
+    context: DialectContext,
+    dependencies: Mapping[str, Provide],
+) -> Router:
+    def provide_client_jobs(request: HTTPRequest) -> ClientJobs:
+        return context.client_jobs(request)
+
+    router = Router(
+        prefix or "/",
+        route_handlers=handlers,
+        dependencies={
+            "services": provide_instance(context.services),
+            "client_jobs": Provide(provide_client_jobs, sync_to_thread=False),
+            **dependencies,
+        },
+        opt={DIALECT_OPT: context.name},
+        tags=[context.name],
+    )
+    drop_options_handlers(router)
+    return router
 
 
-def _with_shared_routes(mounted: Sequence[Mounted]) -> list[Mounted]:
-    """Compose each group of shared routes and give it to one of its dialects: to one that requires a key, if
-    any does."""
-    groups: dict[tuple[str, Any], list[tuple[Mounted, Any]]] = {}
+def drop_options_handlers(router: Router) -> None:
+    """Remove what Litestar has added to ``router`` to answer OPTIONS.
+
+    The app adds it again for each path, and would refuse two routers that both bring it for the same path.
+    """
+    for route in router.routes:
+        if isinstance(route, HTTPRoute):
+            route.route_handlers = [
+                handler for handler in route.route_handlers if handler.fn.__module__ != HTTPRoute.__module__
+            ]
+
+
+def _with_shared_routes(mounted: Sequence[MountedDialect]) -> list[MountedDialect]:
+    """Compose each group of shared routes and give them to one of its dialects.
+
+    It is the last that requires a key, or else the last: its key rule and its section in the docs apply.
+    """
+    groups: dict[tuple[str, Any], list[tuple[MountedDialect, Any]]] = {}
     for entry in mounted:
-        for shared_routes in entry.dialect.shared_routes:
-            groups.setdefault((entry.prefix, shared_routes.compose), []).append((entry, shared_routes.part))
-    composed: dict[str, list[HTTPRouteHandler]] = {entry.spec.name: [] for entry in mounted}
-    for (_, compose), members in groups.items():
-        owner = next((entry for entry, _ in members if entry.auth), members[0][0])
+        for shared in entry.dialect.shared_routes:
+            groups.setdefault((entry.context.prefix, shared.compose), []).append((entry, shared.part))
+    composed: dict[str, list[Router]] = {entry.spec.name: [] for entry in mounted}
+    for (prefix, compose), members in groups.items():
+        owner = next((entry for entry, _ in reversed(members) if entry.auth), members[-1][0])
         handlers = compose([part for _, part in members])
-        _place(handlers, owner)
-        composed[owner.spec.name].extend(handlers)
-    return [
-        replace(
-            entry,
-            dialect=replace(
-                entry.dialect,
-                handlers=[*entry.dialect.handlers, *composed[entry.spec.name]],
-                shared_routes=(),
-            ),
-        )
-        for entry in mounted
-    ]
+        composed[owner.spec.name].append(_router(prefix, handlers, owner.context, {}))
+    return [replace(entry, routers=(*entry.routers, *composed[entry.spec.name])) for entry in mounted]
 
 
-def refuse_clashes(handlers: Iterable[tuple[str, Iterable[HTTPRouteHandler]]]) -> None:
-    """Raises:
-    ConfigError: two of them answer the same method of the same path; names both.
+def refuse_clashes(routers: Iterable[tuple[str, Sequence[Router]]]) -> None:
+    """Refuse handlers of different owners that answer the same method of the same path.
+
+    Raises:
+        ConfigError: There are such handlers; the message names both owners.
     """
     taken: dict[tuple[str, str], str] = {}
-    for name, own in handlers:
-        for handler in own:
-            for path in handler.paths:
-                for method in handler.http_methods:
-                    key = (method, _PARAMETER.sub("{}", path))
-                    if key in taken and taken[key] != name:
-                        raise ConfigError(
-                            f"The dialects {taken[key]} and {name} both answer {method} {path}; mount one "
-                            f'elsewhere ([dialects.{name}] prefix = "/{name}") or enable only one.'
-                        )
-                    taken[key] = name
+    for name, own in routers:
+        for path, method in _endpoints(own):
+            key = (method, _PARAMETER.sub("{}", path))
+            if taken.setdefault(key, name) != name:
+                raise ConfigError(
+                    f"The dialects {taken[key]} and {name} both answer {method} {path}; mount one "
+                    f'elsewhere ([dialects.{name}] prefix = "/{name}") or enable only one.'
+                )
+
+
+def _endpoints(routers: Sequence[Router]) -> Iterable[tuple[str, str]]:
+    for router in routers:
+        for route in router.routes:
+            if isinstance(route, HTTPRoute):
+                for handler in route.route_handlers:
+                    for method in handler.http_methods:
+                        yield route.path, method

@@ -1,63 +1,29 @@
-"""``/docs`` and ``/openapi.json``, without a single link to the outside."""
+"""The OpenAPI document: Litestar's own, completed with what handlers declare in their ``opt``."""
 
 from collections.abc import Sequence
-from functools import cache
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Any
 
 import msgspec
-from litestar import Litestar, Response, get
+from litestar import Litestar
 from litestar.handlers import HTTPRouteHandler
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.openapi.spec import Components, SecurityScheme, Tag
-from litestar.params import FromPath
-from litestar.response import Redirect
 from litestar.routes import HTTPRoute
 
 from framegate.server.auth.keys import DIALECT_OPT
-from framegate.server.mounting import Mounted
-from framegate.server.requests.bodies import JSON, HTTPRequest, RequestBody, documented
-from framegate.server.requests.paths import has_trailing_slash
+from framegate.server.mounting import MountedDialect
+from framegate.server.requests.bodies import JSON, RequestBody, documented
 from framegate.server.responses.files import FILES_OPT
 from framegate.server.responses.sse import STREAM_OPT
-from framegate.server.responses.static_files import load_assets, send_asset
 
-_STATIC = Path(__file__).parent / "static"
-# Swagger UI sets style attributes and draws its icons from data: URLs.
-_POLICY = "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; frame-ancestors 'none'"
 _REF = "#/components/schemas/{name}"
 _SCHEME = "bearer"
 
 
-def docs_routes(mounted: Sequence[Mounted], *, has_keys: bool) -> list[HTTPRouteHandler]:
-    assets = {**load_assets(_STATIC), **load_assets(_STATIC / "swagger-ui")}
-    by_name = {entry.spec.name: entry for entry in mounted}
-
-    @cache
-    def document(app: Litestar) -> bytes:
-        return msgspec.json.encode(openapi_document(app, by_name, has_keys=has_keys))
-
-    @get("/docs", include_in_schema=False)
-    async def docs(request: HTTPRequest) -> Response[bytes] | Redirect:
-        if has_trailing_slash(request.scope):
-            # The page's links are relative, so that it works below a proxy's prefix.
-            return Redirect("../docs")
-        return send_asset(request, assets, "docs.html", policy=_POLICY)
-
-    @get("/docs/{name:str}", include_in_schema=False)
-    async def docs_asset(request: HTTPRequest, name: FromPath[str]) -> Response[bytes]:
-        return send_asset(request, assets, name, policy=_POLICY)
-
-    @get("/openapi.json", include_in_schema=False)
-    async def openapi(request: HTTPRequest) -> Response[bytes]:
-        return Response(document(request.app), media_type="application/json")
-
-    return [docs, docs_asset, openapi]
-
-
-def openapi_config(mounted: Sequence[Mounted], *, has_keys: bool) -> OpenAPIConfig:
+def openapi_config(mounted: Sequence[MountedDialect], *, has_keys: bool) -> OpenAPIConfig:
+    """Return the document's head: title, version, one tag for each dialect, and how keys are sent."""
     try:
         own_version = version("framegate-server")
     except PackageNotFoundError:
@@ -72,14 +38,17 @@ def openapi_config(mounted: Sequence[Mounted], *, has_keys: bool) -> OpenAPIConf
             Tag(name="server", description="The server itself"),
         ],
         components=Components(security_schemes={_SCHEME: scheme} if has_keys else None),
-        # Litestar's own pages load their scripts from elsewhere; of them only this one is served.
+        # Litestar's own pages load their scripts from other hosts; only its JSON document is served.
         path="/docs/schema",
         render_plugins=[JsonRenderPlugin()],
     )
 
 
-def openapi_document(app: Litestar, mounted: dict[str, Mounted], *, has_keys: bool) -> dict[str, Any]:
-    """Litestar's document, with the bodies that handlers read themselves and each dialect's error body."""
+def openapi_document(app: Litestar, mounted: dict[str, MountedDialect], *, has_keys: bool) -> dict[str, Any]:
+    """Return Litestar's document, completed with request bodies and the dialects' error bodies.
+
+    Litestar knows neither: see `framegate.server.requests.bodies.documents` and `Dialect.error_body`.
+    """
     document = app.openapi_schema.to_schema()
     schemas: dict[str, Any] = document.setdefault("components", {}).setdefault("schemas", {})
     for route in app.routes:
@@ -92,7 +61,7 @@ def openapi_document(app: Litestar, mounted: dict[str, Mounted], *, has_keys: bo
                     _complete(operation, handler, mounted, schemas, has_keys=has_keys)
     for operations in document["paths"].values():
         if "get" in operations:
-            # The same once more, without its body.
+            # It differs from GET only in having no body.
             operations.pop("head", None)
     return document
 
@@ -100,12 +69,12 @@ def openapi_document(app: Litestar, mounted: dict[str, Mounted], *, has_keys: bo
 def _complete(
     operation: dict[str, Any],
     handler: HTTPRouteHandler,
-    mounted: dict[str, Mounted],
+    mounted: dict[str, MountedDialect],
     schemas: dict[str, Any],
     *,
     has_keys: bool,
 ) -> None:
-    # Litestar promises its own body for bad parameters; the dialect's is what is sent.
+    # Litestar documents its own body for bad parameters, but the dialect's is sent.
     operation["responses"].pop("400", None)
     if types := handler.opt.get(FILES_OPT):
         binary = {"schema": {"type": "string", "format": "binary"}}

@@ -1,4 +1,4 @@
-"""What this distribution adds to Framegate, as data: its dialects and the command ``framegate serve``."""
+"""Contribute this distribution's dialects and the command ``framegate serve`` to Framegate."""
 
 from collections.abc import Sequence
 
@@ -15,41 +15,42 @@ from framegate.server.dialects.wan22_predict import catalogue as wan22_predict
 
 @hookimpl
 def framegate_dialects() -> Sequence[DialectSpec]:
+    """Contribute the six dialects."""
     return [
         DialectSpec(
             name="lightx2v",
             summary="Task API of LightX2V: submit, ask for the state, fetch the file",
-            factory="framegate.server.dialects.lightx2v.routes:create",
+            factory="framegate.server.dialects.lightx2v.dialect:create",
             catalogue=lightx2v.CATALOGUE,
         ),
         DialectSpec(
             name="wan22-predict",
             summary="One call of a Wan2.2 TI2V deployment that answers with the video, and its web page",
-            factory="framegate.server.dialects.wan22_predict.routes:create",
+            factory="framegate.server.dialects.wan22_predict.dialect:create",
             catalogue=wan22_predict.CATALOGUE,
         ),
         DialectSpec(
             name="wan21-submit",
             summary="Image to video by request id, as a Wan2.1 I2V service offers it: submit, status, cancel",
-            factory="framegate.server.dialects.wan21_submit.routes:create",
+            factory="framegate.server.dialects.wan21_submit.dialect:create",
             catalogue=wan21_submit.CATALOGUE,
         ),
         DialectSpec(
             name="openai-chat",
             summary="Image (or text) to video as an OpenAI chat completion",
-            factory="framegate.server.dialects.openai_chat.routes:create",
+            factory="framegate.server.dialects.openai_chat.dialect:create",
             catalogue=openai_chat.CATALOGUE,
         ),
         DialectSpec(
             name="openai-videos",
             summary="OpenAI's videos and images: create, poll, remix, edit, extend; their SDKs run unchanged",
-            factory="framegate.server.dialects.openai_videos.routes:create",
+            factory="framegate.server.dialects.openai_videos.dialect:create",
             catalogue=openai_videos.CATALOGUE,
         ),
         DialectSpec(
             name="sora2api",
             summary="One endpoint per feature: images, videos, remixes, storyboards, characters; tasks, chat",
-            factory="framegate.server.dialects.sora2api.routes:create",
+            factory="framegate.server.dialects.sora2api.dialect:create",
             catalogue=sora2api.CATALOGUE,
         ),
     ]
@@ -57,6 +58,7 @@ def framegate_dialects() -> Sequence[DialectSpec]:
 
 @hookimpl
 def framegate_commands() -> Sequence[CommandSpec]:
+    """Contribute ``serve``."""
     return [
         CommandSpec(
             name="serve",
@@ -68,4 +70,5 @@ def framegate_commands() -> Sequence[CommandSpec]:
 
 @hookimpl
 def framegate_config_checks() -> Sequence[str]:
+    """Contribute the check that builds the app."""
     return ["framegate.server.app:check_config"]

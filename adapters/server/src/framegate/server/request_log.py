@@ -1,4 +1,4 @@
-"""A request id for every request, and one line in the log when it is done."""
+"""Give every request an id, and write one log line when it is done."""
 
 import re
 import time
@@ -11,18 +11,22 @@ from litestar.types import ASGIApp, Message, Receive, Scope, Send
 log = structlog.get_logger(__name__)
 
 _HEADER = b"x-request-id"
-_SANE = re.compile(rb"[A-Za-z0-9._-]{1,64}")
+_VALID_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 _STATE = "request_id"
 
 
 class RequestLog:
-    """ASGI middleware. What handlers bind to structlog's context variables (``job_id``, ``client``) is on
-    the line; query values, headers and bodies never are."""
+    """ASGI middleware that identifies and logs requests.
+
+    What handlers bind to structlog's context variables (``job_id``, ``client``) is on the line; query values,
+    headers and bodies never are.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on, and log it."""
         if scope["type"] != ScopeType.HTTP:
             await self._app(scope, receive, send)
             return
@@ -52,8 +56,9 @@ class RequestLog:
 
 def _incoming_id(scope: Scope) -> str | None:
     given = next((value for name, value in scope["headers"] if name == _HEADER), b"")
-    return given.decode() if _SANE.fullmatch(given) else None
+    return given.decode() if _VALID_ID.fullmatch(given) else None
 
 
 def request_id_of(scope: Scope) -> str:
+    """Return the request's id."""
     return str(scope["state"].get(_STATE, ""))

@@ -1,4 +1,4 @@
-"""`framegate serve`: the API, and unless told otherwise Valkey and workers beside it."""
+"""Run ``framegate serve``: the API, and by default Valkey and workers beside it."""
 
 import asyncio
 import signal
@@ -30,10 +30,10 @@ _PAUSE_AFTER_ERROR = 5.0
 
 
 def serve(context: AppContext, *, workers: int, worker_arguments: list[str]) -> None:
-    """Run until SIGTERM or SIGINT; call it from the main thread.
+    """Run until SIGTERM or SIGINT. Call it from the main thread.
 
     Raises:
-        ConfigError, Unavailable: it can't start.
+        ConfigError, Unavailable: The server can't start.
     """
     server = context.settings.server
     if not context.settings.auth.keys and not is_loopback_host(server.host):
@@ -60,7 +60,7 @@ async def _serve(
     settings = context.settings.server
     async with AsyncExitStack() as stack:
         services = await stack.enter_async_context(open_services(context))
-        courier = await stack.enter_async_context(open_delivery_worker(context))
+        deliveries = await stack.enter_async_context(open_delivery_worker(context))
         supervisor = WorkerSupervisor(worker_arguments, workers, grace=settings.shutdown_grace)
 
         @asynccontextmanager
@@ -69,8 +69,8 @@ async def _serve(
             running = [services.retention.run]
             if workers:
                 running.append(partial(_sweep, services.store))
-            if courier is not None:
-                running.append(courier.run)
+            if deliveries is not None:
+                running.append(deliveries.run)
             if valkey is not None:
                 running.append(partial(_keep_running, valkey))
             tasks = [asyncio.create_task(_repeat(run)) for run in running]
@@ -102,10 +102,10 @@ async def _serve(
 
         def end(*_: object) -> None:
             uvicorn_server.should_exit = True
-            supervisor.wind_down()  # what runs may end while the answers that wait for it are still open
+            supervisor.wind_down()  # running jobs may finish while calls still wait for them
 
-        # uvicorn raises the signals that ended it once more, for the handlers that were there before:
-        # with the default ones this process would die before Valkey and the workers are stopped.
+        # After it has shut down, uvicorn raises the signals that it received for the previous handlers: with
+        # the default ones this process would die before Valkey and the workers are stopped.
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, end)
         await uvicorn_server.serve(sockets=[listener])
@@ -116,12 +116,12 @@ async def _end(tasks: Iterable[asyncio.Task[None]]) -> None:
     while pending:
         for task in pending:
             task.cancel()
-        # Once more for who was in a call of redis-py just then: it may swallow a cancel.
+        # Repeated for tasks that were in a call of redis-py, which may swallow a cancellation.
         _, pending = await asyncio.wait(pending, timeout=1.0)
 
 
 async def _repeat(run: Callable[[], Awaitable[None]]) -> None:
-    """Run what never ends by itself, again after an error that it didn't check_admission."""
+    """Run what never ends by itself, and restart it after an unexpected error."""
     while True:
         try:
             await run()
@@ -131,7 +131,7 @@ async def _repeat(run: Callable[[], Awaitable[None]]) -> None:
 
 
 async def _sweep(store: ValkeyJobStore) -> None:
-    """Look after dead workers as every worker does, for the time in which the only one is started again."""
+    """Requeue the jobs of dead workers, as every worker does, also while the only worker is restarting."""
     while True:
         with suppress(Unavailable):
             if lost := await store.sweep():
@@ -140,7 +140,7 @@ async def _sweep(store: ValkeyJobStore) -> None:
 
 
 async def _keep_running(valkey: EmbeddedValkey) -> None:
-    """Start Valkey again should it end. Meanwhile callers are told to come back, and workers wait."""
+    """Restart Valkey if it ends; meanwhile clients get 503, and workers wait."""
     pause, started = 0.0, time.monotonic()
     while True:
         await asyncio.sleep(0.5)
@@ -154,7 +154,7 @@ async def _keep_running(valkey: EmbeddedValkey) -> None:
         started = time.monotonic()
         try:
             valkey.launch()
-            while not valkey.is_up():  # noqa: ASYNC110  # nothing but its answer tells of it
+            while not valkey.is_up():  # noqa: ASYNC110  # only its answer shows that it is up
                 await asyncio.sleep(0.05)
         except FramegateError as error:
             log.error("valkey_start_failed", reason=error.message)

@@ -1,4 +1,4 @@
-"""Who asks: bearer keys, checked before a body is read."""
+"""Bearer keys: who sends a request, checked before its body is read."""
 
 import hashlib
 import hmac
@@ -23,7 +23,7 @@ class KeyRing:
     """The configured keys, kept as SHA-256 digests.
 
     Raises:
-        ConfigError: a key is not given, or its environment variable is not set.
+        ConfigError: A key is missing, or its environment variable is not set.
     """
 
     def __init__(self, keys: Sequence[KeyConfig]) -> None:
@@ -46,7 +46,7 @@ class KeyRing:
         return bool(self._clients)
 
     def find(self, key: bytes) -> Client | None:
-        """Takes the same time whichever key it is, and whether or not there is one."""
+        """Return the owner of ``key``, or None; it takes the same time for every key, known or not."""
         digest = hashlib.sha256(key).digest()
         found = None
         for known, client in self._clients:
@@ -55,10 +55,10 @@ class KeyRing:
         return found
 
     def authenticate(self, authorization: str | None) -> Client:
-        """The owner of the key in an Authorization header.
+        """Return the owner of the key in an Authorization header.
 
         Raises:
-            Unauthorized: there is no key, or an unknown one.
+            Unauthorized: The header has no key, or an unknown one.
         """
         scheme, _, key = (authorization or "").partition(" ")
         if scheme.lower() != "bearer" or not key.strip():
@@ -70,16 +70,26 @@ class KeyRing:
 
 
 class KeyGuard:
-    """Litestar's guard for every handler: those of dialects in ``open_dialects``, those marked public and
-    those that belong to no dialect need no key."""
+    """Litestar's guard for every handler.
+
+    Handlers of the dialects in ``open_dialects``, those marked public, those that belong to no dialect and
+    those that answer OPTIONS need no key.
+    """
 
     def __init__(self, keys: KeyRing, open_dialects: frozenset[str]) -> None:
         self._keys = keys
         self._open = open_dialects
 
     def __call__(self, connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
+        """Authenticate the request and keep its client in the connection's state.
+
+        Raises:
+            Unauthorized: The handler needs a key, and the request has none or an unknown one.
+        """
         dialect = handler.opt.get(DIALECT_OPT)
         if not self._keys or dialect is None or dialect in self._open or handler.opt.get("public"):
+            return
+        if connection.scope.get("method") == "OPTIONS":
             return
         client = self._keys.authenticate(connection.headers.get("authorization"))
         connection.scope["state"][_STATE] = client
@@ -87,6 +97,6 @@ class KeyGuard:
 
 
 def client_of(scope: Scope) -> Client:
-    """The client that the guard found; the anonymous one where no key is asked for."""
+    """Return the client that the guard has authenticated, or the anonymous one where no key is needed."""
     client: Client = scope["state"].get(_STATE, ANONYMOUS)
     return client

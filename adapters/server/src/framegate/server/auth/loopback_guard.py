@@ -1,4 +1,4 @@
-"""Without keys, only this machine may use the server, and no web page of somewhere else."""
+"""Refuse requests from other machines, and from other sites' web pages, while no keys are configured."""
 
 import ipaddress
 import re
@@ -28,10 +28,10 @@ Refuse: TypeAlias = Callable[[Scope, Receive, Send, ForeignOrigin], Awaitable[No
 
 
 def is_loopback_host(host: str) -> bool:
-    """Is ``host`` (a name or an address, no port) this machine and nothing else?
+    """Return whether ``host``, a name or an address without a port, always is this machine.
 
-    ``localhost`` and every name below it are, as browsers resolve them without asking anyone; so are
-    127.0.0.0/8 and ::1.
+    That is true of 127.0.0.0/8, of ::1, and of ``localhost`` and every name below it, which browsers resolve
+    without asking a name server.
     """
     name = host.lower().removesuffix(".").removeprefix("[").removesuffix("]")
     if name == "localhost" or name.endswith(".localhost"):
@@ -46,13 +46,13 @@ def is_loopback_host(host: str) -> bool:
 
 
 def is_loopback_authority(authority: str) -> bool:
-    """The same for a Host header's value, with or without a port."""
+    """Return the same for a Host header's value, with or without a port."""
     match = _HOST.fullmatch(authority)
     return match is not None and is_loopback_host(match["host"])
 
 
 def is_loopback_origin(origin: str) -> bool:
-    """The same for an Origin header's value; ``null`` (a file, a sandboxed frame) is foreign."""
+    """Return the same for an Origin header's value; ``null`` (a file, a sandboxed frame) is foreign."""
     try:
         parts = urlsplit(origin)
     except ValueError:
@@ -61,13 +61,14 @@ def is_loopback_origin(origin: str) -> bool:
 
 
 class LoopbackOnly:
-    """ASGI middleware: refuses requests whose Host or Origin is not this machine."""
+    """ASGI middleware that refuses requests whose Host or Origin is not this machine."""
 
     def __init__(self, app: ASGIApp, refuse: Refuse) -> None:
         self._app = app
         self._refuse = refuse
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Refuse the request, or pass it on."""
         if scope["type"] == ScopeType.HTTP:
             for name, value in scope["headers"]:
                 text = value.decode("latin-1")
@@ -82,7 +83,7 @@ class LoopbackOnly:
 
 
 def cors_config(*, any_origin: bool) -> CORSConfig:
-    """Any page may call where a key decides; only local ones may where none does."""
+    """Let any web page call if ``any_origin``, because keys are checked; otherwise only local ones."""
     return CORSConfig(
         allow_origins=["*"] if any_origin else [],
         allow_origin_regex=None if any_origin else LOOPBACK_ORIGIN,

@@ -1,5 +1,7 @@
-"""From any exception to what a dialect has to tell its client. The one place with HTTP status codes for
-errors of the core."""
+"""Turn any exception into what a dialect tells its client.
+
+This is the only place where the core's errors are given HTTP status codes.
+"""
 
 from collections.abc import Mapping
 from http import HTTPStatus
@@ -16,9 +18,9 @@ from framegate.server.errors.field_errors import FieldError, InvalidFields, para
 class ErrorInfo(Struct, frozen=True, kw_only=True):
     """An error, ready to be rendered in a dialect's own body.
 
-    ``code`` is stable (`framegate.core.errors`), ``param`` names a request field in Framegate's vocabulary,
-    ``retry_after`` is seconds. ``headers`` belong on the response whatever its body looks like.
-    ``error`` is the exception itself where it is one of the core's.
+    ``code`` is stable (`framegate.core.errors`), ``param`` is the core's name of a request field,
+    ``retry_after`` is in seconds. ``headers`` belong on the response whatever its body looks like. ``error``
+    is the exception itself, if it is one of the core's.
     """
 
     status: int
@@ -32,29 +34,31 @@ class ErrorInfo(Struct, frozen=True, kw_only=True):
 
 
 class UnsupportedContentType(errors.InvalidRequest):
+    """The body is of a type that the endpoint does not read."""
+
     code = "unsupported_content_type"
 
 
 class ForeignOrigin(errors.PermissionDenied):
-    """A web page of somewhere else, or a name that was rebound to this host."""
+    """The request comes from another site's web page, or by a name that was rebound to this host."""
 
     code = "foreign_origin"
 
 
 class TimedOut(errors.FramegateError):
-    """A waiting call has waited long enough; its job was cancelled."""
+    """A waiting call has reached its time limit; its job was cancelled."""
 
     code = "timed_out"
 
 
 class ClientGone(errors.FramegateError):
-    """A waiting call's client has hung up; its job was cancelled, and nobody reads the answer."""
+    """The client of a waiting call has hung up; its job was cancelled, and nobody reads the answer."""
 
     code = "client_gone"
 
 
 class ServerStopping(errors.Unavailable):
-    """A waiting call is still open when the server's time to finish is over."""
+    """The server shuts down while a waiting call is still open."""
 
     def __init__(self) -> None:
         super().__init__("The server is shutting down; try again shortly.")
@@ -86,8 +90,10 @@ _HTTP_CODES = {
 
 
 def error_info_of(exc: Exception, parameters: Mapping[str, Any] | None = None) -> ErrorInfo:
-    """Every exception has one; what is not ours is an internal error without details. ``parameters`` are the
-    types of the handler's, by name."""
+    """Return what to tell a client about ``exc``; unknown exceptions are internal errors without details.
+
+    ``parameters`` are the types of the handler's parameters, by name.
+    """
     match exc:
         case errors.ConfigError() | errors.FramegateError(code="internal_error"):
             return _INTERNAL

@@ -1,4 +1,4 @@
-"""Every error in the words of the dialect whose path it happened at."""
+"""Render every error in the body format of the dialect below whose path it happened."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from framegate.server.auth.keys import DIALECT_OPT
 from framegate.server.errors.error_info import ErrorInfo, ForeignOrigin, error_info_of
-from framegate.server.mounting import Mounted, paths_below
+from framegate.server.mounting import MountedDialect, paths_below
 from framegate.server.request_log import request_id_of
 from framegate.server.requests.bodies import HTTPRequest
 
@@ -19,7 +19,7 @@ log = structlog.get_logger(__name__)
 
 
 class NeutralError(Struct, frozen=True):
-    """What answers where no dialect does."""
+    """The error body outside of all dialects."""
 
     detail: str
     code: str
@@ -28,7 +28,7 @@ class NeutralError(Struct, frozen=True):
 class ErrorRenderer:
     """Litestar's exception handler for the whole app."""
 
-    def __init__(self, mounted: Sequence[Mounted]) -> None:
+    def __init__(self, mounted: Sequence[MountedDialect]) -> None:
         self._by_name = {entry.spec.name: entry for entry in mounted}
         self._owned = sorted(
             ((path, entry) for entry in mounted for path in paths_below(entry, mounted)),
@@ -36,6 +36,7 @@ class ErrorRenderer:
         )
 
     def __call__(self, request: Request[Any, Any, Any], exc: Exception) -> Response[Any]:
+        """Return the response for an exception, and log it if it is a fault of the server."""
         error_info = error_info_of(exc, _parameter_types(request.scope))
         if error_info.status == 500 and error_info.error is None:
             log.error("request_failed", exc_info=exc)
@@ -45,7 +46,7 @@ class ErrorRenderer:
         return self._render(request, error_info)
 
     async def refuse(self, scope: Scope, receive: Receive, send: Send, error: ForeignOrigin) -> None:
-        """Answer for a middleware that lets a request not through."""
+        """Send ``error`` in place of a middleware that refuses a request."""
         request: HTTPRequest = Request(scope, receive, send)
         response: Any = self._render(request, error_info_of(error))
         await response.to_asgi_response(app=None, request=request)(scope, receive, send)
@@ -61,7 +62,7 @@ class ErrorRenderer:
             response.headers.setdefault(name, value)
         return response
 
-    def _dialect_of(self, scope: Scope) -> Mounted | None:
+    def _dialect_of(self, scope: Scope) -> MountedDialect | None:
         if "route_handler" in scope and (name := scope["route_handler"].opt.get(DIALECT_OPT)):
             return self._by_name[name]
         path = scope["path"].rstrip("/") + "/"

@@ -1,8 +1,8 @@
-"""Reading a request's body into a dialect's own type, with every error listed.
+"""Read a request's body into a dialect's own type, and list every error in it.
 
-Strict where the body is JSON: a number is no string, ``5.0`` is no integer, an unknown field is an error
-if the type says so. Litestar's own parsing is lax and stops at the first error, so handlers take the
-request and call `read_json` or `read_form`; `documents` tells the API docs what they read.
+JSON is read strictly: a number is not a string, ``5.0`` is not an integer, and an unknown field is an error
+if the type says so. Litestar's own parsing is lax and stops at the first error, so handlers take the request
+and call `read_json` or `read_form`; `documents` tells the API docs what they read.
 """
 
 from collections.abc import Mapping
@@ -38,8 +38,11 @@ _OPT = "request_body"
 
 
 class RequestBody(Struct, frozen=True):
-    """What a handler reads, for the API docs. ``files`` are a form's uploads: name → is it required. With
-    ``or_json`` the form may as well be JSON, without files."""
+    """What a handler reads, for the API docs.
+
+    ``files`` are a form's uploads: by name, whether each is required. With ``or_json`` the body may also be
+    JSON, without files.
+    """
 
     model: type[Struct]
     content_type: str
@@ -56,20 +59,24 @@ def documents(
     files: Mapping[str, bool] | None = None,
     or_json: bool = False,
 ) -> dict[str, Any]:
-    """The ``opt`` of a handler that reads ``model``; ``examples`` are bodies by their title."""
+    """Return the ``opt`` of a handler that reads ``model``; ``examples`` are bodies by their title."""
     return {_OPT: RequestBody(model, content_type, examples or {}, files or {}, or_json)}
 
 
 def documented(opt: Mapping[str, Any]) -> RequestBody | None:
+    """Return what `documents` has put into ``opt``."""
     return opt.get(_OPT)
 
 
 async def read_json(request: HTTPRequest, model: type[Model], rules: Rules | None = None) -> Model:
-    """The body as ``model``. It is kept as ``request.state.body`` for error messages.
+    """Read a JSON body as ``model``, and keep it as ``request.state.body`` for error messages.
+
+    ``rules`` check what the type can't express.
 
     Raises:
-        InvalidFields: with all that is wrong.
-        UnsupportedContentType: the header says it is something else than JSON.
+        InvalidFields: The body is not JSON, or fields are wrong; all of them are named.
+        UnsupportedContentType: The header names a content type other than JSON.
+        ClientGone: The client hung up before the body was complete.
     """
     kind = request.content_type[0]
     if kind and kind != JSON and not (kind.startswith("application/") and kind.endswith("+json")):
@@ -77,7 +84,7 @@ async def read_json(request: HTTPRequest, model: type[Model], rules: Rules | Non
     try:
         raw = await request.body()
     except InternalServerException as error:
-        raise ClientGone("The client has gone before its request was whole.") from error  # says Litestar
+        raise ClientGone("The client hung up before its request was complete.") from error  # says Litestar
     try:
         body = cast(Model, _decoder(model).decode(raw))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -94,10 +101,12 @@ def _decoder(model: type[Struct]) -> msgspec.json.Decoder[Struct]:
 
 
 async def read_form_values(request: HTTPRequest) -> FormMultiDict:
-    """A form's texts and uploads as they came.
+    """Read a form, and return its texts and uploads as they came.
 
     Raises:
-        InvalidFields, UnsupportedContentType: as for `read_json`.
+        InvalidFields: The form could not be parsed, or has too many fields.
+        UnsupportedContentType: The header names a content type other than those of forms.
+        ClientGone: The client hung up before the body was complete.
     """
     kind = request.content_type[0]
     if kind not in FORMS:
@@ -107,11 +116,11 @@ async def read_form_values(request: HTTPRequest) -> FormMultiDict:
     try:
         return await request.form()
     except InternalServerException as error:
-        raise ClientGone("The client has gone before its request was whole.") from error  # says Litestar
+        raise ClientGone("The client hung up before its request was complete.") from error  # says Litestar
     except (ClientException, UnicodeDecodeError, LookupError, ValueError) as error:
         if isinstance(error, ClientException) and error.status_code != 400:
             raise
-        what = "The body is no valid form"
+        what = "The body could not be parsed as a form"
         if "segment count" in str(error.__context__):  # Litestar hides what its parser says
             what = f"The form has more than {request.app.multipart_form_part_limit} fields"
         raise InvalidFields([FieldError((), "form_invalid", what)]) from None
@@ -123,11 +132,14 @@ async def read_form(
     files: Mapping[str, bool],
     rules: Rules | None = None,
 ) -> tuple[Model, dict[str, UploadFile]]:
-    """A form's fields as ``model`` and its uploads by name. An empty text for a field that is no text
-    means that the field was left out, as browsers send it.
+    """Read a form, and return its fields as ``model`` and its uploads by name.
+
+    ``files`` are the uploads that it can have: by name, whether each is required. An empty text for a field
+    that is not a text means that the field was left out, as browsers do it.
 
     Raises:
-        InvalidFields, UnsupportedContentType: as for `read_json`.
+        InvalidFields: Fields or files are missing or wrong; all of them are named.
+        UnsupportedContentType, ClientGone: As for `read_form_values`.
     """
     form = await read_form_values(request)
     texts: dict[str, Any] = {}
@@ -175,10 +187,10 @@ def _takes_text(annotation: Any) -> bool:
 
 
 async def upload_bytes(upload: UploadFile, field: str, max_bytes: int) -> bytes:
-    """The content of an upload.
+    """Return the content of an upload.
 
     Raises:
-        InvalidMedia: it is larger than ``max_bytes``.
+        InvalidMedia: It is larger than ``max_bytes``.
     """
     data = await upload.read(max_bytes + 1)
     if len(data) > max_bytes:

@@ -1,4 +1,6 @@
-"""Form fields with structure in their names: ``a[b]=1`` is ``{"a": {"b": 1}}``, ``a[]=1`` is ``{"a": [1]}``.
+"""Nest form fields by the brackets in their names.
+
+``a[b]=1`` is ``{"a": {"b": 1}}``, ``a[]=1`` is ``{"a": [1]}``.
 
 In a list of objects, ``a[][b]=1&a[][c]=2``, the first field of a name belongs to the first object, the second
 one to the second: clients send such lists by object or by name.
@@ -21,11 +23,11 @@ _ITEM = ""
 
 
 def nest(fields: Iterable[tuple[str, Any]]) -> dict[str, Any]:
-    """The values of ``fields`` in the structure that their names describe.
+    """Return the values of ``fields`` in the structure that their names describe.
 
     Raises:
-        InvalidRequest: a name's brackets make no sense, two names contradict each other, or a field that is
-            no list is given twice; with the name as its ``param``.
+        InvalidRequest: A name's brackets make no sense, two names contradict each other, or a field that is
+            not a list is given twice; the name is its ``param``.
     """
     root: dict[str, Any] = {}
     seen: Counter[str] = Counter()

@@ -1,4 +1,4 @@
-"""Results as downloads: Range (single, suffix, several), HEAD, ETag, If-None-Match, If-Range."""
+"""Send results as downloads: with Range (single, suffix, several), HEAD, ETag, If-None-Match, If-Range."""
 
 import asyncio
 import re
@@ -21,17 +21,17 @@ _HEADERS = {"X-Content-Type-Options": "nosniff", "Cache-Control": "private"}
 
 
 def sends_files(*content_types: str) -> dict[str, Any]:
-    """The ``opt`` of a handler that answers with files of these types, for the API docs."""
+    """Return the ``opt`` of a handler that answers with files of these types, for the API docs."""
     return {FILES_OPT: content_types}
 
 
 async def send_artifact(
     request: HTTPRequest, results: ResultAccess, artifact: Artifact, *, name: str, inline: bool = False
 ) -> ASGIApp:
-    """The answer to a GET or HEAD of a result; ``name`` is what a browser saves it as.
+    """Return the response to a GET or HEAD of a result; browsers save it as ``name``.
 
     Raises:
-        ArtifactGone: it was removed after its retention.
+        ArtifactGone: It was removed after its retention.
     """
     if link := await results.link(artifact, method=request.method):
         return cast(ASGIApp, RedirectResponse(link, headers={"Cache-Control": "no-store"}))
@@ -42,6 +42,11 @@ async def send_artifact(
 async def send_file(
     request: HTTPRequest, path: Path, content_type: str, *, name: str, inline: bool = False
 ) -> ASGIApp:
+    """Return the response to a GET or HEAD of a file; browsers save it as ``name``.
+
+    Raises:
+        ArtifactGone: It was removed after its retention.
+    """
     try:
         stat = await asyncio.to_thread(path.stat)
     except FileNotFoundError:
@@ -59,18 +64,18 @@ async def send_file(
         kept = {name: response.headers[name] for name in ("etag", "last-modified", "cache-control")}
         return cast(ASGIApp, Response(status_code=304, headers=kept))
     if not _is_range(request.headers.get("range", "")):
-        # RFC 9110, 14.2: as if there were none, where Starlette refuses.
+        # RFC 9110, 14.2: the header is to be ignored, where Starlette refuses the request.
         request.scope["headers"] = [pair for pair in request.scope["headers"] if pair[0] != b"range"]
     return cast(ASGIApp, response)  # one protocol, typed by two frameworks
 
 
 def safe_name(name: str) -> str:
-    """The last part of ``name``, without what a header or a file system could trip over."""
+    """Return the last part of ``name`` with only characters that are safe in headers and file systems."""
     return _UNSAFE.sub("_", name.rpartition("/")[2]).strip(". ")[-150:] or "result"
 
 
 def _is_range(header: str) -> bool:
-    """Is it a well-formed range of bytes, by RFC 9110, 14.1.2?"""
+    """Return whether ``header`` is a well-formed range of bytes, by RFC 9110, 14.1.2."""
     bounds = re.findall(r"(\d+)-(\d+)", header) if _RANGES.fullmatch(header) else None
     return bounds is not None and all(int(first) <= int(last) for first, last in bounds)
 

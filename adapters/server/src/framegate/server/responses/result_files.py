@@ -1,4 +1,4 @@
-"""Result files by names that nobody guesses, and links to them."""
+"""Result files by names that can't be guessed, and links to them."""
 
 import re
 from collections.abc import Sequence
@@ -18,9 +18,11 @@ _SUFFIXES = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp", "vid
 
 
 class ResultFiles:
-    """The results of one dialect. Their names hold the job's id, which was drawn at random: whoever was given
-    one may fetch the file without a key, as the ``src`` of a page's ``<video>`` must. ``at_root``: their
-    paths have no prefix."""
+    """The results of one dialect.
+
+    Their names hold the job's id, which is random: whoever has been given a name may fetch the file without a
+    key, as the ``src`` of a page's ``<video>`` must. ``at_root`` tells that their paths have no prefix.
+    """
 
     def __init__(self, context: DialectContext, *, at_root: bool = False) -> None:
         self._services = context.services
@@ -29,18 +31,19 @@ class ResultFiles:
         self._prefix = "" if at_root else context.prefix
 
     def names(self, job: Job) -> Sequence[str]:
+        """Return the names of a job's files; empty while there are none."""
         return [_name(job, number, made) for number, made in enumerate(job.artifacts, start=1)]
 
     def absolute(self, request: HTTPRequest, path: str) -> str:
-        """A link that works from where the request came from."""
+        """Return a link to ``path`` that works from where the request came from."""
         return f"{self._base or own_host(request)}{self._prefix}{path}"
 
     async def send(self, request: HTTPRequest, name: str) -> ASGIApp:
-        """The answer to a GET or HEAD of the file. The name is looked up, never joined into a path.
+        """Return the response to a GET or HEAD of a file. The name is looked up, never joined into a path.
 
         Raises:
-            NotFoundException: there is no such file.
-            ArtifactGone: it was removed after its retention.
+            NotFoundException: There is no such file.
+            ArtifactGone: It was removed after its retention.
         """
         match = _NAME.fullmatch(name)
         if match is None:
@@ -56,7 +59,7 @@ class ResultFiles:
 
 
 def own_host(request: HTTPRequest) -> str:
-    """Scheme and host as the client wrote them, with the path below which a proxy mounts this server."""
+    """Return scheme and host as the client wrote them, and the path at which a proxy mounts this server."""
     scope = request.scope
     host = request.headers.get("host", "")
     if not _AUTHORITY.fullmatch(host):

@@ -25,14 +25,18 @@ _HEADERS = [
 
 
 class EventStream(Response[None]):
-    """Sends frames as they come. When the client hangs up the generator of frames is closed, within what it
-    is waiting for; when the server stops it is cancelled and may still yield last words."""
+    """A response that sends frames as they come.
+
+    When the client hangs up, the generator of frames is closed, whatever it is waiting for; when the server
+    stops, it is cancelled and may still yield a last frame.
+    """
 
     def __init__(self, frames: AsyncGenerator[bytes, None]) -> None:
         super().__init__(None)
         self._frames = frames
 
     def to_asgi_response(self, app: Any, request: Request[Any, Any, Any], **_: Any) -> "_Sender":
+        """Return the ASGI app that sends the frames."""
         return _Sender(self._frames)
 
 
@@ -44,13 +48,13 @@ class _Sender(ASGIResponse):
         self._frames = frames
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        # A server that stops cancels this task; the frames have had their last words, and it ends here.
+        # A server that stops cancels this task; the last frame has been sent, and the stream ends here.
         with suppress(ClientGone, ServerStopping):
             await while_connected(receive, self._send_all(send))
 
     async def _send_all(self, send: Send) -> None:
         async with aclosing(self._frames) as frames:
-            # From its first frame on the generator can clean up: no sooner is anything sent.
+            # The generator can clean up only from its first frame on; nothing is sent before.
             frame = await anext(frames)
             await send({"type": "http.response.start", "status": 200, "headers": list(_HEADERS)})
             await send({"type": "http.response.body", "body": frame, "more_body": True})
@@ -60,7 +64,7 @@ class _Sender(ASGIResponse):
 
 
 async def with_pauses(items: AsyncGenerator[Item, None], seconds: float) -> AsyncGenerator[Item | None, None]:
-    """The items, and None whenever none came for that long."""
+    """Yield the items, and None whenever none has come for that many seconds."""
     async with aclosing(items):
         while True:
             coming = asyncio.ensure_future(anext(items, _END))

@@ -19,13 +19,15 @@ _TYPES = {
 
 
 class Asset(Struct, frozen=True):
+    """A file in memory."""
+
     content: bytes
     content_type: str
     etag: str
 
 
 def load_assets(folder: Path) -> dict[str, Asset]:
-    """The files of ``folder`` by their name, read once at start."""
+    """Return the files of ``folder`` by their name; call it once, at start."""
     return {
         path.name: make_asset(path.read_bytes(), _TYPES[path.suffix])
         for path in sorted(folder.iterdir())
@@ -34,16 +36,19 @@ def load_assets(folder: Path) -> dict[str, Asset]:
 
 
 def make_asset(content: bytes, content_type: str) -> Asset:
+    """Return an asset whose ETag is a digest of its content."""
     return Asset(content, content_type, f'"{hashlib.sha256(content).hexdigest()[:32]}"')
 
 
 def send_asset(
     request: HTTPRequest, assets: Mapping[str, Asset], name: str, *, policy: str = "default-src 'self'"
 ) -> Response[bytes]:
-    """The file, or 304 where the browser has it. ``policy`` is the Content-Security-Policy.
+    """Return the response with the file, or 304 if the browser has it.
+
+    ``policy`` is the Content-Security-Policy.
 
     Raises:
-        NotFoundException: there is no such file.
+        NotFoundException: There is no such file.
     """
     asset = assets.get(name)
     if asset is None:

@@ -17,11 +17,13 @@ Made = TypeVar("Made")
 
 
 async def wait_for_job(request: HTTPRequest, service: JobService, job: Job, seconds: float) -> Job:
-    """The finished ``job``. It is cancelled when ``seconds`` are over, when the client hangs up, and
-    when the server stops. The request's body must have been read.
+    """Wait until the job has finished, and return it.
+
+    The job is cancelled after ``seconds``, when the client hangs up, and when the server stops. The request's
+    body must have been read.
 
     Raises:
-        TimedOut, ClientGone, ServerStopping: the job was cancelled.
+        TimedOut, ClientGone, ServerStopping: The job was cancelled.
     """
 
     async def finished() -> Job:
@@ -39,11 +41,11 @@ async def wait_for_job(request: HTTPRequest, service: JobService, job: Job, seco
 
 
 async def while_connected(receive: Receive, work: Coroutine[Any, Any, Made]) -> Made:
-    """What ``work`` makes; it is cancelled, and has ended, when this raises.
+    """Return the result of ``work``. When this raises, ``work`` has been cancelled and has ended.
 
     Raises:
-        ClientGone: the client has hung up.
-        ServerStopping: the server cancels its open calls.
+        ClientGone: The client has hung up.
+        ServerStopping: The server cancels its open calls.
     """
     worker = asyncio.create_task(work)
     watcher = asyncio.create_task(_disconnected(receive))
@@ -52,11 +54,11 @@ async def while_connected(receive: Receive, work: Coroutine[Any, Any, Made]) -> 
             done, _ = await asyncio.wait({worker, watcher}, return_when=asyncio.FIRST_COMPLETED)
         except asyncio.CancelledError:
             if task := asyncio.current_task():
-                task.uncancel()  # the client is to get an answer
+                task.uncancel()  # so that the client still gets an answer
             raise ServerStopping from None
         if worker in done:
             return worker.result()
-        raise ClientGone("The client has gone.")
+        raise ClientGone("The client has hung up.")
     finally:
         for task in (worker, watcher):
             task.cancel()
@@ -65,6 +67,7 @@ async def while_connected(receive: Receive, work: Coroutine[Any, Any, Made]) -> 
 
 
 async def cancel_job(service: JobService, job: Job) -> None:
+    """Cancel a job, which may have been deleted meanwhile."""
     with contextlib.suppress(JobNotFound):
         await service.cancel(job.id)
 

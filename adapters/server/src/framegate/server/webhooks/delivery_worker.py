@@ -1,4 +1,4 @@
-"""Takes events to their receivers, again and again until they have them."""
+"""Deliver events to their receivers, and retry until they have arrived."""
 
 import asyncio
 import contextlib
@@ -34,9 +34,11 @@ BACKOFF = EqualJitterBackoff(cap=LONGEST_DELAY, base=2)
 
 
 class WebhookDeliveryWorker:
-    """Runs in every API process; they share the work. A delivery is leased for one attempt at a time, so
-    that one whose process dies is taken up by another. What is written down at last is what the receiver
-    answered: should that get lost, it is sent the same event once more, with the same id."""
+    """Deliver events in an API process; the workers of all processes share the work.
+
+    A delivery is leased for one attempt at a time, so that another process takes it up if this one dies. The
+    receiver's answer is recorded last: if the record is lost, the same event is sent again, with the same id.
+    """
 
     def __init__(
         self,
@@ -54,11 +56,12 @@ class WebhookDeliveryWorker:
         self._ended = asyncio.Event()
 
     async def run(self) -> None:
+        """Deliver until the task is cancelled."""
         this = asyncio.current_task()
         assert this is not None
         async with asyncio.TaskGroup() as attempts:
             while True:
-                # redis-py loses a cancel that comes while it tests a connection.
+                # redis-py loses a cancellation that arrives while it tests a connection.
                 if this.cancelling():
                     raise asyncio.CancelledError
                 self._ended.clear()
@@ -84,11 +87,11 @@ class WebhookDeliveryWorker:
         except Unavailable:
             log.warning("webhook_not_settled", **_described(delivery))
         except Exception:
-            # One that trips over a mistake of ours comes again after its lease, and ends none of the others.
+            # A fault of ours: this delivery is tried again after its lease, and stops none of the others.
             log.exception("webhook_broke", **_described(delivery))
         finally:
             self._under_way[delivery.receiver] -= 1
-            self._under_way += Counter()  # drops those that have come down to 0
+            self._under_way += Counter()  # drop entries that are 0
             self._ended.set()
 
     async def _attempt(self, delivery: Delivery) -> None:
@@ -106,14 +109,14 @@ class WebhookDeliveryWorker:
             await self._store.finish(delivery)
             log.info("webhook_delivered", **_described(delivery), status=answer.status)
         elif answer.status == GONE:
-            await self._give_up(delivery, "HTTP 410: the receiver wants no more of them")
+            await self._give_up(delivery, "HTTP 410: the receiver wants no more events")
         else:
-            await self._failed(delivery, f"HTTP {answer.status}", wished=answer.retry_after)
+            await self._failed(delivery, f"HTTP {answer.status}", requested=answer.retry_after)
 
-    async def _failed(self, delivery: Delivery, reason: str, wished: float = 0.0) -> None:
-        """``wished``: the delay that the receiver asks for, in seconds."""
+    async def _failed(self, delivery: Delivery, reason: str, requested: float = 0.0) -> None:
+        """Postpone the delivery; the receiver asks for a delay of ``requested`` seconds."""
         left = delivery.created_at + GIVE_UP_AFTER - time.time()
-        delay = max(self._backoff.compute(delivery.attempt), min(wished, LONGEST_DELAY))
+        delay = max(self._backoff.compute(delivery.attempt), min(requested, LONGEST_DELAY))
         if delay > left:
             await self._give_up(delivery, reason)
         else:
@@ -127,10 +130,10 @@ class WebhookDeliveryWorker:
 
 @asynccontextmanager
 async def open_delivery_worker(context: AppContext) -> AsyncGenerator[WebhookDeliveryWorker | None]:
-    """What takes events to webhooks; None where no secret is configured to sign them with.
+    """Open a delivery worker, or None where no secret is configured to sign events with.
 
     Raises:
-        ConfigError: a secret's variable is not set, or holds something else.
+        ConfigError: A secret's variable is not set, or holds something else.
     """
     webhooks = context.settings.webhooks
     if not webhooks.secrets:

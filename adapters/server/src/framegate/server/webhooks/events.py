@@ -1,4 +1,4 @@
-"""What receivers are sent: events as the OpenAI SDK knows them, signed as Standard Webhooks says."""
+"""Events in the format of OpenAI's SDK, signed as Standard Webhooks specifies."""
 
 import base64
 import hashlib
@@ -14,7 +14,7 @@ from framegate.core.jobs import JobState
 from framegate.core.options import EnvSecret
 from framegate.storage.webhook_deliveries import Delivery
 
-MARK = "whsec_"
+PREFIX = "whsec_"
 KEY_BYTES = range(24, 65)
 
 _TYPES = {JobState.SUCCEEDED: "video.completed", JobState.FAILED: "video.failed"}
@@ -33,6 +33,7 @@ class _Event(Struct, frozen=True, kw_only=True):
 
 
 def event_body(delivery: Delivery) -> bytes:
+    """Return the event of a delivery as JSON."""
     return msgspec.json.encode(
         _Event(
             id=delivery.event,
@@ -44,17 +45,17 @@ def event_body(delivery: Delivery) -> bytes:
 
 
 class Signer:
-    """Signs with every one of ``secrets``, so that receivers can change over in their own time.
+    """Sign events with all of ``secrets``, so that receivers can change to a new one in their own time.
 
     Raises:
-        ConfigError: a variable is not set, or holds something else than a secret.
+        ConfigError: A variable is not set, or holds something other than a secret.
     """
 
     def __init__(self, secrets: Sequence[EnvSecret]) -> None:
         self._keys = [_read_secret(secret.env) for secret in secrets]
 
     def headers(self, message_id: str, timestamp: int, body: bytes) -> Mapping[str, str]:
-        """``timestamp``: when this attempt is made, in seconds since the epoch."""
+        """Return the headers of an attempt made at ``timestamp``, in seconds since the epoch."""
         signed = b"%b.%d.%b" % (message_id.encode(), timestamp, body)
         signatures = [hmac.digest(key, signed, hashlib.sha256) for key in self._keys]
         return {
@@ -69,13 +70,13 @@ def _read_secret(variable: str) -> bytes:
     if not text:
         raise ConfigError(f"webhooks.secret: the environment variable {variable} is not set.")
     try:
-        key = base64.b64decode(text.removeprefix(MARK), validate=True)
+        key = base64.b64decode(text.removeprefix(PREFIX), validate=True)
     except ValueError:
         key = b""
-    if not text.startswith(MARK) or len(key) not in KEY_BYTES:
+    if not text.startswith(PREFIX) or len(key) not in KEY_BYTES:
         raise ConfigError(
-            f"webhooks.secret: the environment variable {variable} does not hold {MARK} and the base64 "
+            f"webhooks.secret: the environment variable {variable} does not hold {PREFIX} and the base64 "
             f"of {KEY_BYTES[0]} to {KEY_BYTES[-1]} bytes, as "
-            f'`echo "{MARK}$(openssl rand -base64 32)"` makes one.'
+            f'`echo "{PREFIX}$(openssl rand -base64 32)"` makes one.'
         )
     return key

@@ -1,4 +1,4 @@
-"""One attempt at a delivery. The receiver is a stranger: where it is and what it answers may be hostile."""
+"""Make one attempt at a delivery. The receiver is untrusted: its address and its answers may be hostile."""
 
 import asyncio
 import time
@@ -17,28 +17,30 @@ HEADERS = {"Content-Type": "application/json", "User-Agent": "Framegate"}
 
 
 class Answer(Struct, frozen=True):
-    """``retry_after``: in how many seconds the receiver wants to be asked again; 0 if it does not say."""
+    """A receiver's answer; ``retry_after`` is the delay in seconds that it asks for, 0 for none."""
 
     status: int
     retry_after: float = 0.0
 
 
 class Unanswered(Exception):
-    """There was no answer; the text says why, without addresses."""
+    """The receiver did not answer; the text says why, without addresses."""
 
 
 class WebhookSender:
-    """Dials what ``policy`` lets it dial, and gives an attempt ``timeout`` seconds."""
+    """Send events to addresses that ``policy`` allows; an attempt may take ``timeout`` seconds."""
 
     def __init__(self, policy: DialPolicy, *, timeout: float) -> None:
         self.timeout = timeout
         self._policy = policy
 
     async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Answer:
-        """The answer's head. Its body is not read, and redirects are answers like others.
+        """Send an event, and return the head of the answer.
+
+        The answer's body is not read, and redirects are not followed.
 
         Raises:
-            Unanswered: there was none in time.
+            Unanswered: There was no answer in time.
         """
         target = URL(url, encoded=True)
         guard = self._policy.guard(target.raw_host or "")
@@ -54,12 +56,12 @@ class WebhookSender:
         except TimeoutError:
             raise Unanswered(f"no answer within {self.timeout:g} s") from None
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            # ValueError: host names and headers that aiohttp and its parsers trip over.
+            # ValueError: host names and headers that aiohttp and its parsers reject.
             raise Unanswered(_reason(error, guard)) from None
 
 
 def _retry_after(text: str) -> float:
-    """Seconds from a Retry-After header, which holds a number of them or a date; 0 if it holds neither."""
+    """Return the delay that a Retry-After header names, by a number of seconds or a date; 0 for neither."""
     try:
         seconds = int(text) if text.isdecimal() else parsedate_to_datetime(text).timestamp() - time.time()
         return max(0.0, float(seconds))

@@ -12,7 +12,7 @@ from framegate.server.errors.error_info import ErrorInfo
 from framegate.server.errors.field_errors import FieldError, shortened
 from framegate.server.requests.bodies import HTTPRequest
 
-# Framegate's field names in the dialect's words; the others are the same.
+# The API's names of the core's request fields, where they differ.
 _FIELDS: Mapping[str, str] = {
     "image": "image_path",
     "last_image": "last_frame_path",
@@ -27,6 +27,7 @@ _FIELDS: Mapping[str, str] = {
 
 
 def error_response(request: HTTPRequest, error_info: ErrorInfo) -> Response[Any]:
+    """Return the response for an error below this dialect's paths."""
     status, detail = error_info.status, _detail(request, error_info)
     if isinstance(detail, list):
         status = 422
@@ -40,6 +41,8 @@ def _detail(request: HTTPRequest, error_info: ErrorInfo) -> str | list[DetailIte
     match error:
         case errors.JobNotFound():
             return "Task not found"
+        case errors.JobCancelled():
+            return "Task cancelled by user"
         case errors.ArtifactGone():
             return "Task result file does not exist"
         case errors.QueueFull():
@@ -62,7 +65,7 @@ def _of_core(request: HTTPRequest, error_info: ErrorInfo) -> DetailItem:
         return DetailItem("value_error", ["body"], error_info.message)
     field = _FIELDS.get(error_info.param, error_info.param)
     if not hasattr(body, field) and hasattr(body, "seed"):
-        # A form has its media as files.
+        # Forms have their media as files.
         field = {"image_path": "image_file", "last_frame_path": "last_frame_file"}.get(field, field)
     value = getattr(body, field, None)
     shown = None if isinstance(value, UnsetType) else shortened(value)

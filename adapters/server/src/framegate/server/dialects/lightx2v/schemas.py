@@ -1,7 +1,7 @@
-"""The wire of lightx2v: what it takes and what it answers.
+"""The bodies of lightx2v's requests and answers.
 
-The document's fields and the real server's are one type per medium. Fields whose place no served model
-can fill are accepted at the default that clients send, and refused otherwise (`convert.refused`).
+The fields of the document and of the real server are one type for each medium. Fields that no served model
+can honour are accepted with the default that clients send, and refused otherwise (`requests.refused`).
 """
 
 from typing import Annotated, Any, Literal, TypeAlias
@@ -51,9 +51,9 @@ class CommonFields(Struct, forbid_unknown_fields=True, kw_only=True):
     ) = ""
 
     use_prompt_enhancer: bool = False
-    last_frame_path: (
-        Annotated[str, Meta(description="The picture to end with, given as image_path")] | None
-    ) = ""
+    last_frame_path: Annotated[str, Meta(description="The image to end with, given as image_path")] | None = (
+        ""
+    )
     image_mask_path: str | None = ""
     presigned_url: str | None = ""
     reuse: bool = False
@@ -66,6 +66,8 @@ class CommonFields(Struct, forbid_unknown_fields=True, kw_only=True):
 
 
 class VideoFields(CommonFields, forbid_unknown_fields=True, kw_only=True):
+    """The JSON body of a video."""
+
     num_fragments: Fragments = 1
     video_duration: Seconds | UnsetType = UNSET
     target_video_length: Frames | UnsetType = UNSET
@@ -80,6 +82,8 @@ class VideoFields(CommonFields, forbid_unknown_fields=True, kw_only=True):
 
 
 class ImageFields(CommonFields, forbid_unknown_fields=True, kw_only=True):
+    """The JSON body of an image."""
+
     aspect_ratio: Ratio = "16:9"
     i2i_denoise_strength: Strength | None = None
 
@@ -114,7 +118,10 @@ class ImageForm(FormFields, forbid_unknown_fields=True, kw_only=True):
 
 
 class Submitted(Struct, kw_only=True):
-    """``status``, ``message`` are the document's, ``task_status``, ``save_result_path`` the real server's."""
+    """The answer to a submission.
+
+    ``status`` and ``message`` are the document's, ``task_status`` and ``save_result_path`` the real server's.
+    """
 
     task_id: str
     status: str
@@ -125,8 +132,11 @@ class Submitted(Struct, kw_only=True):
 
 
 class TaskState(Struct, kw_only=True):
-    """The keys of both vocabularies. ``progress`` is 0.0–1.0, times are ISO 8601 in UTC; ``file_path`` is
-    set once there is a file, ``error`` once the task has failed or was cancelled."""
+    """The state of a task, with the keys of both vocabularies.
+
+    ``progress`` is 0.0–1.0, times are ISO 8601 in UTC; ``file_path`` is set once there is a file, ``error``
+    once the task has failed or was cancelled.
+    """
 
     task_id: str
     status: str
@@ -142,12 +152,14 @@ class TaskState(Struct, kw_only=True):
 
 
 class Stopped(Struct):
+    """The answer to stopping tasks."""
+
     stop_status: Literal["success", "do_nothing", "error"]
     reason: str
 
 
 class QueueState(Struct, kw_only=True):
-    """Task ids are the caller's own; counts are the whole server's."""
+    """The state of the queue: task ids are the caller's own, counts the whole server's."""
 
     is_processing: bool
     current_task: str | None
@@ -158,7 +170,7 @@ class QueueState(Struct, kw_only=True):
 
 
 class ServiceState(Struct, kw_only=True):
-    """As `QueueState`."""
+    """The state of the service: task ids are the caller's own, counts the whole server's."""
 
     service_status: Literal["idle", "busy"]
     current_task: str | None
@@ -171,6 +183,8 @@ class ServiceState(Struct, kw_only=True):
 
 
 class Metadata(Struct):
+    """What is served, and by how many workers."""
+
     nproc_per_node: int
     model_cls: str
     model_path: str
@@ -186,4 +200,6 @@ class DetailItem(Struct):
 
 
 class ErrorBody(Struct):
+    """The body of every error: a message, or the fields that are wrong."""
+
     detail: str | list[DetailItem]

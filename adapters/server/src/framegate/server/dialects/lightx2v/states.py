@@ -1,4 +1,4 @@
-"""From a job to what lightx2v says of it, in either vocabulary. Pure."""
+"""Turn jobs into lightx2v's states of tasks, in either vocabulary. Pure."""
 
 from datetime import UTC, datetime
 
@@ -6,14 +6,10 @@ from msgspec import Struct
 
 from framegate.core.jobs import Job, JobState
 from framegate.core.types import MediaKind
-from framegate.server.dialects.lightx2v.convert import (
-    RESULT_NAME,
-    VOCABULARY,
-    Vocabulary,
-    folder_of,
-    suffix_of,
-)
+from framegate.server.dialects.lightx2v.requests import VOCABULARY, Vocabulary
+from framegate.server.dialects.lightx2v.result_names import RESULT_NAME, folder_of, suffix_of
 from framegate.server.dialects.lightx2v.schemas import Submitted, TaskState
+from framegate.server.requests.jobs import failure_message
 
 
 class _Words(Struct, frozen=True):
@@ -32,28 +28,32 @@ _CREATED = "Task created successfully"
 
 
 def job_vocabulary(job: Job) -> Vocabulary:
+    """Return the vocabulary of a job's states."""
     return Vocabulary(job.labels.get(VOCABULARY, Vocabulary.DOCUMENT))
 
 
 def job_kind(job: Job) -> MediaKind:
+    """Return whether the job makes a video or an image."""
     return job.request.task.output
 
 
 def default_name(job: Job) -> str:
+    """Return the name of a job's result, if its client has chosen none."""
     return job.id + suffix_of(job_kind(job))
 
 
 def saved_as(job: Job) -> str:
-    """What ``save_result_path`` says, and ``/v1/files/download/`` takes."""
+    """Return the name of a job's result: ``save_result_path``, which ``/v1/files/download/`` takes."""
     return job.labels.get(RESULT_NAME) or default_name(job)
 
 
 def state_of(job: Job) -> JobState:
-    """A cancel that was acknowledged always wins, so it is told at once."""
+    """Return the state to show: an acknowledged cancel always wins, so it is shown at once."""
     return JobState.CANCELLED if job.cancel_requested and not job.state.finished else job.state
 
 
 def submitted(job: Job) -> Submitted:
+    """Return the answer to a submission."""
     word = _WORDS[job_vocabulary(job)].queued
     return Submitted(
         task_id=job.id, status=word, task_status=word, message=_CREATED, save_result_path=saved_as(job)
@@ -61,9 +61,10 @@ def submitted(job: Job) -> Submitted:
 
 
 def task_state(job: Job) -> TaskState:
+    """Return the state of a task."""
     state = state_of(job)
     word: str = getattr(_WORDS[job_vocabulary(job)], state.value)
-    message, error, error_type = _told(job, state)
+    message, error, error_type = _details(job, state)
     done = state == JobState.SUCCEEDED
     return TaskState(
         task_id=job.id,
@@ -80,8 +81,8 @@ def task_state(job: Job) -> TaskState:
     )
 
 
-def _told(job: Job, state: JobState) -> tuple[str, str | None, str]:
-    """Message, error and error type."""
+def _details(job: Job, state: JobState) -> tuple[str, str | None, str]:
+    """Return message, error and error type."""
     match state:
         case JobState.QUEUED:
             return _CREATED, None, ""
@@ -92,7 +93,7 @@ def _told(job: Job, state: JobState) -> tuple[str, str | None, str]:
         case JobState.CANCELLED:
             return "cancelled", "Task cancelled by user", "cancelled"
         case JobState.FAILED:
-            message = job.error.message if job.error else "Task failed"
+            message = failure_message(job)
             return message, message, job.error.code if job.error else ""
 
 

@@ -13,19 +13,21 @@ from framegate.server.errors.field_errors import FieldError
 from framegate.server.requests.bodies import HTTPRequest
 
 _TYPES: Mapping[int, str] = {401: "authentication_error", 429: "rate_limit_error"}
-# The codes that OpenAI's own API has; anything else is null there, too.
+# The codes that OpenAI's own API uses; elsewhere its code is null.
 _CODES: Mapping[int, str] = {401: "invalid_api_key", 429: "rate_limit_exceeded"}
 
 
 def error_response(request: HTTPRequest, error_info: ErrorInfo) -> Response[Any]:
+    """Return OpenAI's response for an error."""
     del request
     error_info = in_openai_terms(error_info)
     return Response(error_body(error_info), status_code=error_info.status)
 
 
 def in_openai_terms(error_info: ErrorInfo) -> ErrorInfo:
+    """Return the error with OpenAI's status and message."""
     if isinstance(error_info.error, errors.JobCancelled):
-        # OpenAI's API has no such thing: to this client something went wrong on the server.
+        # OpenAI's API has no such error: to this client it is a fault of the server.
         return replace(error_info, status=500)
     if error_info.status == 401:
         return replace(error_info, message="Invalid API key")
@@ -33,6 +35,7 @@ def in_openai_terms(error_info: ErrorInfo) -> ErrorInfo:
 
 
 def error_body(error_info: ErrorInfo) -> ErrorBody:
+    """Return the body of an error that is in OpenAI's terms."""
     kind = _TYPES.get(
         error_info.status, "invalid_request_error" if error_info.status < 500 else "server_error"
     )

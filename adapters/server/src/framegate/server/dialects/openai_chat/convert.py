@@ -1,4 +1,4 @@
-"""Between openai-chat's wire and the core. Pure."""
+"""Turn openai-chat's bodies into generation requests. Pure."""
 
 from msgspec import Struct
 
@@ -14,15 +14,17 @@ _PROMISED = frozenset(entry.name for entry in CATALOGUE)
 
 
 class Question(Struct, frozen=True):
+    """What a chat asks for: a text, and an image as a URL or base64 (empty: none)."""
+
     text: str
     image: str
 
 
 def question_of(body: ChatRequest) -> Question:
-    """What the last user message asks for; of several images the last wins.
+    """Return what the last user message asks for; of several images the last is used.
 
     Raises:
-        InvalidRequest: there is none, or it has no text.
+        InvalidRequest: There is no user message, or it has no text.
     """
     message = last_message(body.messages, role="user")
     if message is None:
@@ -36,10 +38,10 @@ def question_of(body: ChatRequest) -> Question:
 
 
 def generation(served: ServedModel, question: Question, seed: int | None) -> GenerationRequest[MediaSource]:
-    """The video that is asked for.
+    """Return the request for the video that a chat asks for.
 
     Raises:
-        InvalidRequest: the model makes no videos, or needs an image.
+        InvalidRequest: The model does not make videos, or needs an image.
     """
     if not served.makes(MediaKind.VIDEO):
         raise InvalidRequest(f"The model {served.name} is not a video model.", param="model")
@@ -50,7 +52,7 @@ def generation(served: ServedModel, question: Question, seed: int | None) -> Gen
             "message.",
             param="messages",
         )
-    # A name of a catalogue promises its size, whatever the picture's, and whatever model has the name.
+    # A catalogue's name promises its size, whatever the image's, and whatever model has the name.
     defaults = served.spec.defaults if served.catalogue or served.name in _PROMISED else None
     return GenerationRequest(
         model=served.name,

@@ -1,4 +1,4 @@
-"""What a prompt says beside its words: ``{style}``, ``@character``, ``[5.0s]`` shots, a remix id. Pure."""
+"""Read what a prompt holds beside its text: ``{style}``, ``@character``, ``[5.0s]``, a remix id. Pure."""
 
 import re
 from collections.abc import Collection
@@ -7,7 +7,7 @@ from msgspec import Struct
 
 from framegate.core.types import StoryboardShot
 
-MOST_MENTIONS = 20
+MAX_MENTIONS = 20
 
 _SHARE_ID = re.compile(r"(?<![0-9A-Za-z_])s_[0-9A-Fa-f]{32}(?![0-9A-Za-z_])")
 _LINK_BEFORE = re.compile(r"https?://\S*$", re.IGNORECASE)
@@ -19,7 +19,7 @@ _FENCE = re.compile(r"```[\w-]*[ \t]*\n|```", re.ASCII)
 
 
 class Prompt(Struct, frozen=True):
-    """``text`` is without what was read from it; ``storyboard`` is empty where there is none."""
+    """A prompt's ``text`` without its style, and what was read from it."""
 
     text: str
     style: str = ""
@@ -28,18 +28,18 @@ class Prompt(Struct, frozen=True):
 
 
 def read_prompt(text: str, styles: Collection[str], *, shots: bool) -> Prompt:
-    """``shots``: is it for a video, where ``[5.0s]`` means something?"""
+    """Read a prompt; ``shots`` tells whether it is for a video, where ``[5.0s]`` begins a shot."""
     style, text = take_style(text, styles)
     storyboard: tuple[StoryboardShot, ...] = ()
     if shots and _SHOT.search(text):
         text = _FENCE.sub("", text).strip()
         storyboard = parse_storyboard(text)
     names = dict.fromkeys(name.lower() for name in _MENTION.findall(text))
-    return Prompt(text, style, storyboard, tuple(names)[:MOST_MENTIONS])
+    return Prompt(text, style, storyboard, tuple(names)[:MAX_MENTIONS])
 
 
 def take_style(text: str, styles: Collection[str]) -> tuple[str, str]:
-    """The style named first, empty if none is, and the text without the groups that name one."""
+    """Return the style that is named first (empty: none), and the text without the groups that name one."""
     named: list[str] = []
 
     def take(group: re.Match[str]) -> str:
@@ -54,7 +54,7 @@ def take_style(text: str, styles: Collection[str]) -> tuple[str, str]:
 
 
 def parse_storyboard(text: str) -> tuple[StoryboardShot, ...]:
-    """The shots of ``[5.0s]first [5.0s]second``, each with the text before the first as its instruction."""
+    """Return the shots of ``[5.0s]first [5.0s]second``; a text before the first applies to each of them."""
     common, *pieces = _SHOT.split(text)
     shots = zip(pieces[::2], pieces[1::2], strict=True)
     return tuple(
@@ -64,13 +64,13 @@ def parse_storyboard(text: str) -> tuple[StoryboardShot, ...]:
 
 
 def find_share_id(text: str) -> str:
-    """The first share id in a text or a link, empty if there is none."""
+    """Return the first share id in a text or a link, empty if there is none."""
     match = _SHARE_ID.search(text)
     return match[0].lower() if match else ""
 
 
 def take_share_id(text: str) -> tuple[str, str]:
-    """The first share id, and the text without it or the link that it is in."""
+    """Return the first share id, and the text without it and without the link that holds it."""
     match = _SHARE_ID.search(text)
     if match is None:
         return "", text

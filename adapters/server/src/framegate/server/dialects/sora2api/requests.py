@@ -1,4 +1,4 @@
-"""What is asked for, whichever endpoint it came by. Pure."""
+"""Turn the bodies of all endpoints into one type. Pure."""
 
 import math
 
@@ -10,11 +10,23 @@ from framegate.core.types import MediaKind
 from framegate.server.dialects.openai.chat.parts import last_message, parts_of
 from framegate.server.dialects.openai.chat.schemas import ChatRequest
 from framegate.server.dialects.sora2api.prompts import take_share_id
+from framegate.server.dialects.sora2api.schemas import (
+    CharacterGenerate,
+    ImageGenerate,
+    ImageTransform,
+    VideoGenerate,
+    VideoRemix,
+    VideoStoryboard,
+    VideoTransform,
+)
 
 
 class ParsedRequest(Struct, frozen=True, kw_only=True):
-    """``image`` and ``video`` are base64, data URIs or URLs. A ``video`` is looked at from ``timestamps`` on
-    for the character that it shows, which is then used in the new one."""
+    """A request for an image or a video, whichever endpoint it came by.
+
+    ``image`` and ``video`` are base64, data URIs or URLs. ``video`` shows a character, within the seconds of
+    ``timestamps``, that the new video is to have.
+    """
 
     task_type: str
     kind: MediaKind
@@ -30,18 +42,48 @@ class ParsedRequest(Struct, frozen=True, kw_only=True):
 
 
 def require(value: str | None, field: str) -> None:
-    """Raises:
-    InvalidRequest: the field is given, and blank.
+    """Refuse a field that is given but blank.
+
+    Raises:
+        InvalidRequest: The field is blank.
     """
     if value is not None and not value.strip():
         raise InvalidRequest(f"{field} is required", param=field)
 
 
+def parsed_feature_request(task_type: str, fields: ImageGenerate | VideoGenerate) -> ParsedRequest:
+    """Return what a feature endpoint asks for."""
+    return ParsedRequest(
+        task_type=task_type,
+        kind=MediaKind.IMAGE if isinstance(fields, ImageGenerate) else MediaKind.VIDEO,
+        model=fields.model,
+        prompt=fields.prompt,
+        image=fields.image if isinstance(fields, ImageTransform | VideoTransform) else None,
+        remix_target_id=fields.remix_target_id if isinstance(fields, VideoRemix) else None,
+        style=fields.style if isinstance(fields, VideoGenerate) else None,
+        seed=fields.seed,
+        needs_storyboard=isinstance(fields, VideoStoryboard),
+    )
+
+
+def parsed_character_request(fields: CharacterGenerate) -> ParsedRequest:
+    """Return what a call for a video with another video's character asks for."""
+    return ParsedRequest(
+        task_type="character_generate",
+        kind=MediaKind.VIDEO,
+        model=fields.model,
+        prompt=fields.prompt,
+        video=fields.video,
+        timestamps=fields.timestamps,
+        seed=fields.seed,
+    )
+
+
 def parsed_chat_request(body: ChatRequest, served: ServedModel) -> ParsedRequest:
-    """What the last message of a chat asks for.
+    """Return what the last message of a chat asks for.
 
     Raises:
-        InvalidRequest: it asks a model for pictures to make something of a video.
+        InvalidRequest: An image model is asked to use a video.
     """
     message = last_message(body.messages)
     assert message is not None
@@ -70,10 +112,10 @@ def parsed_chat_request(body: ChatRequest, served: ServedModel) -> ParsedRequest
 
 
 def parse_timestamps(text: str) -> tuple[float, float]:
-    """Start and end in seconds.
+    """Return start and end, in seconds.
 
     Raises:
-        InvalidRequest: it is something else.
+        InvalidRequest: ``text`` is not two rising numbers.
     """
     parts = text.split(",")
     try:

@@ -1,4 +1,4 @@
-"""The wire of sora2api's feature endpoints and tasks. Unknown fields are ignored, as its origin does."""
+"""The bodies of sora2api's feature endpoints and tasks; unknown fields are ignored, as in the original."""
 
 from typing import Annotated, Literal, TypeAlias
 
@@ -7,7 +7,7 @@ from msgspec import Meta, Struct
 from framegate.server.dialects.openai.chat.schemas import Media, Seed
 
 Prompt: TypeAlias = Annotated[str, Meta(description="What to show; may hold {style} and @character")]
-Timestamps: TypeAlias = Annotated[str, Meta(description="The seconds of the video to look at")]
+Timestamps: TypeAlias = Annotated[str, Meta(description="The seconds of the video that show the character")]
 
 IMAGE_MODEL = "gpt-image"
 VIDEO_MODEL = "sora2-landscape-10s"
@@ -15,6 +15,8 @@ TIMESTAMPS = "0,3"
 
 
 class ImageGenerate(Struct, kw_only=True):
+    """The body of a call for an image."""
+
     prompt: Prompt
     model: str = IMAGE_MODEL
     stream: bool | None = False
@@ -23,10 +25,14 @@ class ImageGenerate(Struct, kw_only=True):
 
 
 class ImageTransform(ImageGenerate, kw_only=True):
+    """The body of a call for an image from an image."""
+
     image: Media
 
 
 class VideoGenerate(Struct, kw_only=True):
+    """The body of a call for a video."""
+
     prompt: Prompt
     model: str = VIDEO_MODEL
     style: str | None = None
@@ -36,24 +42,32 @@ class VideoGenerate(Struct, kw_only=True):
 
 
 class VideoTransform(VideoGenerate, kw_only=True):
+    """The body of a call for a video from an image."""
+
     image: Media
 
 
 class VideoRemix(VideoGenerate, kw_only=True):
+    """The body of a call for a video from a finished one."""
+
     remix_target_id: Annotated[str, Meta(description="s_ and 32 hex digits, or a link with it")]
 
 
 class VideoStoryboard(VideoGenerate, kw_only=True):
-    """``prompt`` is such as ``[5.0s]first shot [5.0s]second shot``."""
+    """The body of a call for a video of several shots: ``[5.0s]first shot [5.0s]second shot``."""
 
 
 class CharacterCreate(Struct, kw_only=True):
+    """The body of a new character."""
+
     video: Media
     timestamps: Timestamps = TIMESTAMPS
     stream: bool | None = False
 
 
 class CharacterGenerate(Struct, kw_only=True):
+    """The body of a call for a video with another's character."""
+
     prompt: Prompt
     video: Media
     model: str = VIDEO_MODEL
@@ -72,7 +86,10 @@ class Accepted(Struct, kw_only=True):
 
 
 class TaskState(Struct, kw_only=True):
-    """``progress`` is 0.0–100.0, times are ISO 8601 in UTC. ``remix_target_id`` is a finished video's own."""
+    """The state of a task.
+
+    ``progress`` is 0.0–100.0, times are ISO 8601 in UTC; ``remix_target_id`` is a finished video's share id.
+    """
 
     task_id: str
     status: Literal["processing", "completed", "failed"]

@@ -1,4 +1,4 @@
-"""From a job to what sora2api says of it. Pure."""
+"""Turn jobs into sora2api's tasks and answers. Pure."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -6,27 +6,30 @@ from datetime import UTC, datetime
 from framegate.core.jobs import Job, JobState
 from framegate.core.types import MediaKind
 from framegate.server.dialects.sora2api.schemas import TaskState
+from framegate.server.requests.jobs import failure_message
 
 _PREFIX = "task_"
 
 
 def task_id(job: Job) -> str:
+    """Return the id of a job's task."""
     return _PREFIX + job.id
 
 
 def job_id(task: str) -> str:
-    """Empty for what is no task's id."""
+    """Return the id of a task's job, empty if ``task`` is not a task's id."""
     return task.removeprefix(_PREFIX) if task.startswith(_PREFIX) else ""
 
 
 def content_of(job: Job, links: Sequence[str]) -> str:
-    """What a chat shows of the result."""
+    """Return what a chat shows of the result."""
     if job.request.task.output == MediaKind.IMAGE:
         return "\n".join(f"![Generated Image]({link})" for link in links)
     return f"```html\n<video src='{links[0]}' controls></video>\n```"
 
 
 def task_state(job: Job, links: Sequence[str]) -> TaskState:
+    """Return the state of a job's task, with links to its result."""
     done = job.state == JobState.SUCCEEDED
     return TaskState(
         task_id=task_id(job),
@@ -45,7 +48,7 @@ def task_state(job: Job, links: Sequence[str]) -> TaskState:
 def _error(job: Job) -> str | None:
     match job.state:
         case JobState.FAILED:
-            return job.error.message if job.error else "The generation failed."
+            return failure_message(job)
         case JobState.CANCELLED:
             return "The job was cancelled."
         case _:

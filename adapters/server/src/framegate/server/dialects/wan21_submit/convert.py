@@ -1,4 +1,4 @@
-"""Between wan21-submit's wire and the core. Pure."""
+"""Translate between wan21-submit's bodies and the core. Pure."""
 
 from collections.abc import Sequence
 
@@ -16,6 +16,7 @@ from framegate.server.dialects.wan21_submit.schemas import (
     Video,
 )
 from framegate.server.errors.field_errors import FieldError, InvalidFields
+from framegate.server.requests.jobs import failure_message
 
 AUTO_PIXELS = 480 * 832
 FRAMES = FrameRule(step=4, offset=1, min=25, max=121)
@@ -29,8 +30,10 @@ _WORDS = {
 
 
 def generation(served: ServedModel, body: SubmitRequest) -> GenerationRequest[MediaSource]:
-    """Raises:
-    InvalidFields: the model needs a picture.
+    """Return the request for the video that a body asks for.
+
+    Raises:
+        InvalidFields: The model needs an image, and there is none.
     """
     task = Task.IMAGE_TO_VIDEO if body.image_url else Task.TEXT_TO_VIDEO
     if task == Task.TEXT_TO_VIDEO and task not in served.spec.tasks:
@@ -56,19 +59,19 @@ def generation(served: ServedModel, body: SubmitRequest) -> GenerationRequest[Me
 
 
 def status_of(job: Job) -> Status:
-    """A cancel that was acknowledged always wins, so it is told at once."""
+    """Return the status to show: an acknowledged cancel always wins, so it is shown at once."""
     return _WORDS[JobState.CANCELLED if job.cancel_requested and not job.state.finished else job.state]
 
 
 def answer(job: Job, *, queue_position: int | None, links: Sequence[str]) -> StatusAnswer:
+    """Return the answer to a status call."""
     status = status_of(job)
     match status:
         case Status.SUCCEED:
             results = Results([Video(link) for link in links], Timings(_seconds(job)), job.seed)
             return StatusAnswer(status=status, results=results)
         case Status.FAILED:
-            reason = job.error.message if job.error else "The generation failed."
-            return StatusAnswer(status=status, reason=reason)
+            return StatusAnswer(status=status, reason=failure_message(job))
         case Status.CANCELLED:
             return StatusAnswer(status=status, reason="The request was cancelled.")
         case _:
@@ -76,7 +79,7 @@ def answer(job: Job, *, queue_position: int | None, links: Sequence[str]) -> Sta
 
 
 def _seconds(job: Job) -> float:
-    """How long the attempt that succeeded took."""
+    """Return how long the successful attempt took."""
     if job.started_at is None or job.finished_at is None:
         return 0.0
     return round(job.finished_at - job.started_at, 3)

@@ -11,6 +11,7 @@ from framegate.server.requests.bodies import HTTPRequest
 
 
 def error_response(request: HTTPRequest, error_info: ErrorInfo) -> Response[Any]:
+    """Return the response for an error below this dialect's paths."""
     del request
     if error_info.field_errors:
         return Response(ErrorBody([_item(error) for error in error_info.field_errors]), status_code=422)

@@ -1,4 +1,4 @@
-"""The wire of wan21-submit. Unknown fields are ignored, as its origin does."""
+"""The bodies of wan21-submit; unknown fields are ignored, as in the original."""
 
 from enum import StrEnum
 from typing import Annotated, Any, Literal
@@ -7,6 +7,8 @@ from msgspec import Meta, Struct
 
 
 class Status(StrEnum):
+    """The states of a request."""
+
     IN_QUEUE = "InQueue"
     IN_PROGRESS = "InProgress"
     SUCCEED = "Succeed"
@@ -15,44 +17,55 @@ class Status(StrEnum):
 
 
 class SubmitRequest(Struct, kw_only=True):
+    """The body of a submission."""
+
     model: Annotated[str, Meta(description="A served model; the dialect's own if left out")] | None = None
     prompt: Annotated[str, Meta(min_length=10, max_length=500, pattern=r"\S", description="What to show")]
     negative_prompt: Annotated[str, Meta(max_length=500, description="What to avoid")] | None = None
     image_url: (
-        Annotated[str, Meta(description="http or https; only text-to-video models do without")] | None
+        Annotated[str, Meta(description="http or https; only text-to-video models need none")] | None
     ) = None
     image_size: Annotated[
         Literal["480x832", "832x480", "auto"],
-        Meta(description="Width x height; auto fits the picture's aspect ratio"),
+        Meta(description="Width x height; auto fits the image's aspect ratio"),
     ] = "auto"
-    num_frames: Annotated[int, Meta(ge=24, le=120, description="Brought to the nearest 4n+1")] = 81
+    num_frames: Annotated[int, Meta(ge=24, le=120, description="Rounded to the nearest 4n+1")] = 81
     guidance_scale: Annotated[float, Meta(ge=1, le=20, description="Classifier-free guidance")] = 3.0
     infer_steps: Annotated[int, Meta(ge=20, le=100, description="Denoising steps")] = 30
     seed: Annotated[int, Meta(ge=0, le=2**31 - 1, description="Drawn if left out")] | None = None
 
 
 class RequestId(Struct, rename="camel"):
+    """The id of a request."""
+
     request_id: Annotated[str, Meta(description="32 hexadecimal digits")]
 
 
 class Video(Struct):
+    """A video, by its link."""
+
     url: str
 
 
 class Timings(Struct):
-    """In seconds."""
+    """Durations in seconds."""
 
     inference: float
 
 
 class Results(Struct):
+    """What a request has made."""
+
     videos: list[Video]
     timings: Timings
     seed: int
 
 
 class StatusAnswer(Struct, kw_only=True):
-    """``reason`` is why a request failed, ``queue_position`` counts from 1 while it waits."""
+    """The state of a request.
+
+    ``reason`` tells why it failed; ``queue_position`` counts from 1 while it waits.
+    """
 
     status: Status
     reason: str | None = None
@@ -61,10 +74,14 @@ class StatusAnswer(Struct, kw_only=True):
 
 
 class Cancelled(Struct):
+    """The answer to a cancelled request."""
+
     status: Literal["Succeed"] = "Succeed"
 
 
 class Failure(Struct, kw_only=True):
+    """Why a call failed."""
+
     status: Literal["Failed"] = "Failed"
     reason: str
 
@@ -79,4 +96,6 @@ class DetailItem(Struct):
 
 
 class ErrorBody(Struct):
+    """The body of every error: a reason, or the fields that are wrong."""
+
     detail: Failure | list[DetailItem]

@@ -1,4 +1,4 @@
-"""Between wan22-predict's wire and the core. Pure."""
+"""Translate between wan22-predict's bodies and the core. Pure."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -11,7 +11,7 @@ from framegate.server.errors.field_errors import FieldError
 
 
 def rules(values: Mapping[str, Any]) -> Iterable[FieldError]:
-    """What a field's own type can't say."""
+    """Yield what is wrong with fields together, or beyond their types."""
     frames = values.get("num_frames")
     if frames is not None and frames % 4 != 1:
         yield FieldError(("num_frames",), "multiple_of", "Input should be 4n+1 (25, 29, 33, …, 121)", frames)
@@ -22,6 +22,7 @@ def rules(values: Mapping[str, Any]) -> Iterable[FieldError]:
 
 
 def generation(model: str, body: PredictRequest) -> GenerationRequest[MediaSource]:
+    """Return the request for the video that a body asks for."""
     image = _image(body)
     return GenerationRequest(
         model=model,
@@ -46,7 +47,7 @@ def _image(body: PredictRequest) -> MediaSource | None:
 
 
 def details(job: Job) -> Details:
-    """From the shots that ran, after everything was fitted to the model."""
+    """Return the settings of the shots that ran, after everything was fitted to the model."""
     shot = job.shots[0]
     return Details(
         prompt=shot.prompt,

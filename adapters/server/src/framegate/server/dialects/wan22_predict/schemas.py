@@ -1,4 +1,4 @@
-"""The wire of wan22-predict."""
+"""The bodies of wan22-predict."""
 
 from typing import Annotated, Any, TypeAlias
 
@@ -8,6 +8,8 @@ Side: TypeAlias = Annotated[int, Meta(ge=32, le=2048, description="Pixels; round
 
 
 class PredictRequest(Struct, forbid_unknown_fields=True, kw_only=True):
+    """The body of the call."""
+
     prompt: Annotated[str, Meta(min_length=1, max_length=100_000, pattern=r"\S", description="What to show")]
     negative_prompt: Annotated[str, Meta(max_length=100_000, description="What to avoid")] = ""
     height: Side = 704
@@ -32,7 +34,7 @@ class PredictRequest(Struct, forbid_unknown_fields=True, kw_only=True):
 
 
 class Details(Struct, kw_only=True):
-    """What was really used."""
+    """The settings that the video was made with."""
 
     prompt: str
     negative_prompt: str
@@ -46,13 +48,15 @@ class Details(Struct, kw_only=True):
 
 
 class Prediction(Struct):
-    """``video_base64`` is an MP4."""
+    """The answer; ``video_base64`` is an MP4."""
 
     video_base64: str
     details: Details
 
 
 class ErrorItem(Struct):
+    """One wrong field."""
+
     field: str
     type: str
     message: str
@@ -60,7 +64,7 @@ class ErrorItem(Struct):
 
 
 class ErrorBody(Struct, omit_defaults=True):
-    """``error`` is a sentence for people, ``errors`` lists what is wrong in the request by field."""
+    """The body of every error: a sentence for people, and the fields of the request that are wrong."""
 
     error: str
     errors: list[ErrorItem] = []

@@ -1,4 +1,4 @@
-"""From what happens to what a chat client is told: a stream of chunks, or one completion."""
+"""Turn events into the answer of a chat: a stream of chunks, or one completion."""
 
 import asyncio
 import time
@@ -36,7 +36,7 @@ _DONE = b"data: [DONE]\n\n"
 
 
 class Progress(Struct, frozen=True):
-    """What is told while the work goes on."""
+    """A text to show during the generation."""
 
     text: str
 
@@ -51,8 +51,10 @@ Events = AsyncGenerator[Progress | Result, None]
 
 
 async def answer(request: HTTPRequest, model: str, events: Events, *, stream: bool) -> Response[Any]:
-    """Raises:
-    ClientGone: nobody waits any more; ``events`` were closed.
+    """Return the response with the events, as a stream or as one completion.
+
+    Raises:
+        ClientGone: The client has hung up; ``events`` were closed.
     """
     if stream:
         return EventStream(chunks(model, events))
@@ -74,11 +76,11 @@ async def _content(events: Events) -> str:
         async for event in events:
             if isinstance(event, Result):
                 return event.content
-    raise GenerationFailed("The work ended without a result.")
+    raise GenerationFailed("The generation ended without a result.")
 
 
 async def chunks(model: str, events: Events, pause: float = HEARTBEAT_SECONDS) -> AsyncGenerator[bytes, None]:
-    """The frames of a stream. Whatever happens, the last is ``[DONE]``."""
+    """Yield the frames of a stream. Whatever happens, the last is ``[DONE]``."""
     frames = _Frames(model)
     async with aclosing(with_pauses(events, pause)) as paused:
         try:
@@ -87,7 +89,7 @@ async def chunks(model: str, events: Events, pause: float = HEARTBEAT_SECONDS) -
         except asyncio.CancelledError:
             # The server stops (or the client has gone, and nobody reads this).
             yield _failure(ServerStopping())
-        except Exception as error:  # told to the client, as every error before the stream is
+        except Exception as error:  # sent to the client, as errors before the stream are
             yield _failure(error)
         yield _DONE
 

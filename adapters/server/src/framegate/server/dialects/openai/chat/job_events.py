@@ -1,18 +1,18 @@
-"""From a job to what a chat client is told of it."""
+"""Turn a job into the events of a chat."""
 
 import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from typing import Literal, TypeAlias
 
-from framegate.core.errors import GenerationFailed, JobCancelled
 from framegate.core.jobs import Job, JobState
 from framegate.core.service import JobService
 from framegate.server.dialects.openai.chat.answers import Events, Progress, Result
+from framegate.server.requests.jobs import require_result
 from framegate.server.responses.waiting import cancel_job
 
 OnDisconnect: TypeAlias = Literal["cancel", "keep"]
-"""Whether a job lives on when the client that waits for it leaves."""
+"""What happens to a job when the client that waits for it hangs up."""
 BEGINS = "**Generation Process Begins**\n\nInitializing generation request...\n"
 
 
@@ -24,42 +24,41 @@ async def job_events(
     content: Callable[[Job], str],
     on_disconnect: OnDisconnect,
 ) -> Events:
-    """``opening`` is said at the start; ``content`` makes the answer from the finished job.
+    """Yield a job's progress, then its result; closing the generator may cancel the job.
+
+    ``opening`` are texts to begin with; ``content`` returns the answer for the finished job.
 
     Raises:
-        JobCancelled, GenerationFailed: there is no result.
+        JobCancelled, GenerationFailed: There is no result.
     """
     done = job
     try:
         for text in (BEGINS, *opening):
             yield Progress(text)
         async with aclosing(service.watch(job.id)) as states:
-            said = ""
+            shown = ""
             async for now in states:
                 done = now
                 text = _words(now)
-                if text and text != said:
-                    said = text
+                if text and text != shown:
+                    shown = text
                     yield Progress(text)
     finally:
         if not done.state.finished and on_disconnect == "cancel":
             await asyncio.shield(cancel_job(service, job))
-    if done.state == JobState.CANCELLED:
-        raise JobCancelled
-    if not done.artifacts:
-        raise GenerationFailed(done.error.message if done.error else "The generation failed.")
+    require_result(done)
     if done.share_id:
         yield Progress(f"**Generation Completed**\n\nRemix id: {done.share_id}\n")
     yield Result(content(done))
 
 
 def _words(job: Job) -> str:
-    """The state for people, in steps of a tenth; empty when nothing is to be said."""
+    """Return the state for people, in steps of a tenth; empty if there is nothing to say."""
     match job.state:
         case JobState.QUEUED:
             return "Waiting for a worker...\n"
         case JobState.RUNNING:
-            # A worker's message about a shot counts its steps, too; that goes too far.
+            # A worker's message about a shot also counts its steps, which would make too many frames.
             words = job.message.partition(":")[0] if job.message.startswith("shot ") else job.message
             detail = f" ({words})" if words else ""
             return f"**Generation Progress**: {int(job.progress * 10) * 10}%{detail}\n"

@@ -1,4 +1,4 @@
-"""What a chat message holds. Pure."""
+"""Read the parts of a chat message. Pure."""
 
 from collections.abc import Sequence
 
@@ -12,7 +12,10 @@ _KNOWN = ("text", "image_url", "video_url")
 
 
 class MessageParts(Struct, frozen=True):
-    """``text`` is that of all text parts, joined by newlines; images and videos are URLs or base64."""
+    """What a message holds: the text of all text parts, joined by newlines, and images and videos.
+
+    Images and videos are URLs, data URIs or base64.
+    """
 
     text: str
     images: tuple[str, ...] = ()
@@ -20,13 +23,15 @@ class MessageParts(Struct, frozen=True):
 
 
 def last_message(messages: Sequence[ChatMessage], role: str = "") -> ChatMessage | None:
-    """The last one, of that ``role`` if one is given."""
+    """Return the last message, or the last with that ``role`` if one is given."""
     return next((message for message in reversed(messages) if role in ("", message.role)), None)
 
 
 def parts_of(message: ChatMessage) -> MessageParts:
-    """Raises:
-    InvalidRequest: a part has an unknown type, or not what its type says.
+    """Return what a message holds.
+
+    Raises:
+        InvalidRequest: A part has an unknown type, or lacks what its type names.
     """
     content = message.content
     if not isinstance(content, list):
@@ -35,7 +40,7 @@ def parts_of(message: ChatMessage) -> MessageParts:
     for part in content:
         if part.type not in found:
             raise InvalidRequest(
-                f"messages: parts of the type {part.type[:50]!r} are not taken, only {', '.join(_KNOWN)}.",
+                f"messages: a part has the type {part.type[:50]!r}; use one of {', '.join(_KNOWN)}.",
                 param="messages",
             )
         found[part.type].append(_value(part))
@@ -51,6 +56,6 @@ def _value(part: Part) -> str:
 
 
 def media_source(text: str) -> MediaSource:
-    """A URL, a data URI or raw base64."""
+    """Return the source that ``text`` names: a URL, a data URI or base64."""
     is_url = text[:8].lower().startswith(("http://", "https://"))
     return UrlSource(text) if is_url else Base64Source(text)

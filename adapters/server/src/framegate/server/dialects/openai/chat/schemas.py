@@ -1,4 +1,4 @@
-"""The wire of chat completions, as far as it serves generation. Fields that it has no use for are ignored."""
+"""The bodies of chat completions, as far as generation needs them; other fields are ignored."""
 
 from typing import Annotated, Literal, TypeAlias
 
@@ -9,11 +9,13 @@ Media: TypeAlias = Annotated[str, Meta(description="Base64, a data URI, or an ht
 
 
 class MediaUrl(Struct):
+    """An image or video in a message."""
+
     url: str
 
 
 class Part(Struct):
-    """``type`` tells which of the others is meant: ``text``, ``image_url``, ``video_url``."""
+    """A part of a message; ``type`` names the field that holds it: ``text``, ``image_url``, ``video_url``."""
 
     type: str
     text: str | None = None
@@ -22,12 +24,14 @@ class Part(Struct):
 
 
 class ChatMessage(Struct):
+    """A message, as text or in parts."""
+
     role: str
     content: str | list[Part] | None = None
 
 
 class ChatRequest(Struct, kw_only=True):
-    """Beside OpenAI's: the fields with which models of the sora2api catalogue take their inputs."""
+    """A request for a completion: OpenAI's fields, and those by which sora2api's models take their inputs."""
 
     model: Annotated[str, Meta(description="A name of /v1/models")]
     messages: list[ChatMessage]
@@ -37,27 +41,35 @@ class ChatRequest(Struct, kw_only=True):
     video: Media | None = None
     remix_target_id: Annotated[str, Meta(description="s_ and 32 hex digits, or a link with it")] | None = None
     style: str | None = None
-    timestamps: Annotated[str, Meta(description="Seconds of the video to look at")] = "0,3"
+    timestamps: Annotated[str, Meta(description="The seconds of the video that show the character")] = "0,3"
 
 
 class Usage(Struct):
+    """Token counts; nothing is counted in tokens here."""
+
     prompt_tokens: int = 0
     completion_tokens: int = 0
     total_tokens: int = 0
 
 
 class Message(Struct):
+    """The assistant's message."""
+
     role: Literal["assistant"]
     content: str
 
 
 class Choice(Struct):
+    """The only choice of a completion."""
+
     index: int
     finish_reason: Literal["stop"]
     message: Message
 
 
 class Completion(Struct, kw_only=True):
+    """An answer in one piece."""
+
     id: str
     object: Literal["chat.completion"] = "chat.completion"
     created: int
@@ -67,7 +79,7 @@ class Completion(Struct, kw_only=True):
 
 
 class Delta(Struct):
-    """After the first frame there is no ``role``."""
+    """What a later frame of a stream adds; it has no ``role``."""
 
     content: str | None = None
     reasoning_content: str | None = None
@@ -75,6 +87,8 @@ class Delta(Struct):
 
 
 class FirstDelta(Struct, kw_only=True):
+    """What the first frame of a stream adds."""
+
     role: Literal["assistant"] = "assistant"
     content: str | None = None
     reasoning_content: str | None = None
@@ -82,6 +96,8 @@ class FirstDelta(Struct, kw_only=True):
 
 
 class ChunkChoice(Struct):
+    """The only choice of a frame."""
+
     index: int
     delta: Delta | FirstDelta
     finish_reason: Literal["stop"] | None = None
@@ -89,7 +105,7 @@ class ChunkChoice(Struct):
 
 
 class Chunk(Struct, kw_only=True):
-    """``usage`` has all three counts in the last frame only."""
+    """A frame of a stream; only the last one's ``usage`` has all three counts."""
 
     id: str
     object: Literal["chat.completion.chunk"] = "chat.completion.chunk"
@@ -100,6 +116,8 @@ class Chunk(Struct, kw_only=True):
 
 
 class ModelItem(Struct, kw_only=True):
+    """A model."""
+
     id: str
     object: Literal["model"] = "model"
     created: int = 0
@@ -108,11 +126,15 @@ class ModelItem(Struct, kw_only=True):
 
 
 class ModelList(Struct, kw_only=True):
+    """All models."""
+
     object: Literal["list"] = "list"
     data: list[ModelItem]
 
 
 class ErrorItem(Struct):
+    """What went wrong."""
+
     message: str
     type: str
     param: str | None
@@ -120,4 +142,6 @@ class ErrorItem(Struct):
 
 
 class ErrorBody(Struct):
+    """The body of every error."""
+
     error: ErrorItem

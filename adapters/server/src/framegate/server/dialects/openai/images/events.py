@@ -1,4 +1,4 @@
-"""From a job to the stream of an images call: looks at the unfinished picture, then the pictures."""
+"""Turn a job into the stream of an images call: partial images, then the images."""
 
 import asyncio
 import base64
@@ -11,14 +11,14 @@ import msgspec
 import structlog
 from msgspec import Struct
 
-from framegate.core.errors import GenerationFailed, JobCancelled
-from framegate.core.jobs import Job, JobState
+from framegate.core.jobs import Job
 from framegate.core.wiring import CoreServices
 from framegate.media.images.reencode import reencoded
 from framegate.server.dialects.openai.errors import error_body, in_openai_terms
-from framegate.server.dialects.openai.images.files import PictureFiles, encoding_of
+from framegate.server.dialects.openai.images.files import ImageFiles, encoding_of
 from framegate.server.dialects.openai.images.schemas import CompletedEvent, PartialEvent, Quality
 from framegate.server.errors.error_info import ServerStopping, error_info_of
+from framegate.server.requests.jobs import require_result
 from framegate.server.responses.sse import with_pauses
 from framegate.server.responses.waiting import cancel_job
 
@@ -42,23 +42,13 @@ _WORDS: dict[Call, _Words] = {
 }
 
 
-def require_pictures(job: Job) -> None:
-    """Raises:
-    JobCancelled, GenerationFailed: there are none.
-    """
-    if job.state == JobState.CANCELLED:
-        raise JobCancelled
-    if not job.artifacts:
-        raise GenerationFailed(job.error.message if job.error else "The generation failed.")
-
-
 async def events(
-    services: CoreServices, files: PictureFiles, job: Job, *, call: Call, quality: Quality
+    services: CoreServices, files: ImageFiles, job: Job, *, call: Call, quality: Quality
 ) -> AsyncGenerator[Event, None]:
-    """The job is cancelled if nobody listens any more.
+    """Yield a job's partial images as they come, then its images; closing the generator cancels the job.
 
     Raises:
-        JobCancelled, GenerationFailed: there is no result.
+        JobCancelled, GenerationFailed: There are no images.
     """
     words, encoding, shot = _WORDS[call], encoding_of(job.labels), job.shots[0]
     size = f"{shot.width}x{shot.height}"
@@ -85,7 +75,7 @@ async def events(
     finally:
         if not done.state.finished:
             await asyncio.shield(cancel_job(services.jobs, job))
-    require_pictures(done)
+    require_result(done)
     for artifact in done.artifacts:
         yield CompletedEvent(
             type=words.completed,
@@ -99,10 +89,10 @@ async def events(
 
 
 async def frames(
-    told: AsyncGenerator[Event, None], pause: float = PAUSE_SECONDS
+    stream: AsyncGenerator[Event, None], pause: float = PAUSE_SECONDS
 ) -> AsyncGenerator[bytes, None]:
-    """The events as they are sent. A failure is the last of them."""
-    async with aclosing(with_pauses(told, pause)) as paused:
+    """Yield the events as they are sent; a failure is the last of them."""
+    async with aclosing(with_pauses(stream, pause)) as paused:
         try:
             yield _COMMENT
             async for event in paused:
@@ -110,7 +100,7 @@ async def frames(
         except asyncio.CancelledError:
             # The server stops (or the client has gone, and nobody reads this).
             yield _failure(ServerStopping())
-        except Exception as error:  # told to the client, as every error before the stream is
+        except Exception as error:  # sent to the client, as errors before the stream are
             yield _failure(error)
 
 

@@ -1,4 +1,4 @@
-"""Result pictures in the format that was asked for, as base64 or by a link that nobody guesses."""
+"""Result images in the requested format, as base64 or by a link that can't be guessed."""
 
 import asyncio
 import base64
@@ -18,29 +18,39 @@ from framegate.server.dialects.openai.images.schemas import Format
 from framegate.server.requests.bodies import HTTPRequest
 from framegate.server.responses.result_files import own_host
 
-PATH: Final = "/v1/images/files"
+PATH: Final = "/v1/images"
+FILES: Final = "/files"
+"""Below ``PATH``."""
 
 _NAME = re.compile(r"(?P<job>[0-9a-f]{32})_(?P<number>[1-9]\d?)\.(?P<format>png|jpeg|webp)")
 _HEADERS = {"X-Content-Type-Options": "nosniff", "Cache-Control": "private", "Content-Disposition": "inline"}
 
 
 class Encoding(Struct, frozen=True):
-    """Kept as the job's labels. ``compression`` is 0–100, the less the smaller."""
+    """A file format and its quality, kept as the job's labels.
+
+    ``compression`` is 0–100: the lower, the smaller the file.
+    """
 
     format: Format = "png"
     compression: int = 100
 
     def labels(self) -> dict[str, str]:
+        """Return what `encoding_of` reads."""
         return {"output_format": self.format, "output_compression": str(self.compression)}
 
 
 def encoding_of(labels: Mapping[str, str]) -> Encoding:
+    """Return the encoding that a job's labels hold."""
     formats: Mapping[str, Format] = {"png": "png", "jpeg": "jpeg", "webp": "webp"}
     return Encoding(formats[labels["output_format"]], int(labels["output_compression"]))
 
 
-class PictureFiles:
-    """The links hold the job's id, which was drawn at random: whoever was given one needs no key."""
+class ImageFiles:
+    """The images of one dialect, and links to them.
+
+    A link holds the job's id, which is random: whoever has been given a link needs no key.
+    """
 
     def __init__(self, context: DialectContext) -> None:
         self._services = context.services
@@ -49,20 +59,25 @@ class PictureFiles:
         self._prefix = context.prefix
 
     def links(self, request: HTTPRequest, job: Job) -> list[str]:
-        start = f"{self._base or own_host(request)}{self._prefix}{PATH}/{job.id}"
+        """Return a link to each of a job's images."""
+        start = f"{self._base or own_host(request)}{self._prefix}{PATH}{FILES}/{job.id}"
         suffix = encoding_of(job.labels).format
         return [f"{start}_{number}.{suffix}" for number in range(1, len(job.artifacts) + 1)]
 
     async def base64(self, job: Job, artifact: Artifact) -> str:
-        """Raises:
-        ArtifactGone: it was removed after its retention.
+        """Return an image as base64.
+
+        Raises:
+            ArtifactGone: It was removed after its retention.
         """
         return base64.b64encode(await self._data(job, artifact)).decode()
 
     async def send(self, name: str) -> Response[bytes]:
-        """Raises:
-        NotFoundException: there is no such file.
-        JobNotFound, ArtifactGone: it is gone.
+        """Return the response with the image that a link names.
+
+        Raises:
+            NotFoundException: There is no such file.
+            JobNotFound, ArtifactGone: It was removed.
         """
         match = _NAME.fullmatch(name)
         if match is None:

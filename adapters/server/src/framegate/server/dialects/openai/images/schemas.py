@@ -1,6 +1,6 @@
-"""The wire of OpenAI's images API, and what it takes beside it: ``seed``, ``negative_prompt``, …
+"""The bodies of OpenAI's images API, with fields of Framegate's own such as ``seed``.
 
-Every body has ``model`` and ``size`` None for "as the model has it".
+In every body, ``model`` and ``size`` None stand for the default.
 """
 
 from typing import Annotated, Literal, TypeAlias
@@ -14,11 +14,11 @@ Quality: TypeAlias = Literal["low", "medium", "high", "xhigh", "max", "auto", "s
 Steps: TypeAlias = Annotated[int, Meta(ge=1, le=1000, description="Denoising steps")]
 
 
-class PictureFields(Struct, forbid_unknown_fields=True, kw_only=True):
-    """What all three calls have."""
+class ImageFields(Struct, forbid_unknown_fields=True, kw_only=True):
+    """What all three calls share."""
 
     model: str | None = None
-    n: Annotated[int, Meta(ge=1, le=10, description="How many pictures")] | None = None
+    n: Annotated[int, Meta(ge=1, le=10, description="How many images")] | None = None
     size: Annotated[str, Meta(description="WIDTHxHEIGHT or auto")] | None = None
     response_format: Literal["b64_json", "url"] | None = None
     user: str | None = None
@@ -34,37 +34,47 @@ class PictureFields(Struct, forbid_unknown_fields=True, kw_only=True):
     )
 
 
-class PromptFields(PictureFields, kw_only=True):
-    """``quality``, ``moderation`` and the like are taken and change nothing."""
+class PromptFields(ImageFields, kw_only=True):
+    """What calls with a prompt share; ``quality``, ``moderation`` and the like have no effect."""
 
     prompt: Annotated[str, Meta(min_length=1, pattern=r"\S", description="What to show")]
     background: Literal["opaque", "auto"] | None = None
     quality: Quality | None = None
     moderation: Literal["low", "auto"] | None = None
     stream: bool | None = None
-    partial_images: Annotated[int, Meta(ge=0, le=3, description="Pictures of the way there")] | None = None
+    partial_images: Annotated[int, Meta(ge=0, le=3, description="How many partial images to send")] | None = (
+        None
+    )
 
 
 class GenerateFields(PromptFields, kw_only=True):
+    """The body of a call for images from a prompt."""
+
     style: Literal["vivid", "natural"] | None = None
 
 
 class EditFields(PromptFields, kw_only=True):
+    """The form of a call for images from images."""
+
     input_fidelity: Literal["high", "low"] | None = None
     strength: Annotated[float, Meta(ge=0, le=1, description="How far to leave the picture")] | None = None
 
 
-class VariationFields(PictureFields, kw_only=True):
+class VariationFields(ImageFields, kw_only=True):
+    """The form of a call for images from an image alone."""
+
     strength: Annotated[float, Meta(ge=0, le=1, description="How far to leave the picture")] | None = None
 
 
 class InputTokens(Struct, frozen=True):
+    """The kinds of input tokens."""
+
     image_tokens: int = 0
     text_tokens: int = 0
 
 
 class Usage(Struct, frozen=True):
-    """Nothing is counted in tokens here."""
+    """Token counts; nothing is counted in tokens here."""
 
     input_tokens: int = 0
     input_tokens_details: InputTokens = InputTokens()
@@ -72,16 +82,21 @@ class Usage(Struct, frozen=True):
     total_tokens: int = 0
 
 
-class Picture(Struct, omit_defaults=True):
+class Image(Struct, omit_defaults=True):
+    """An image, as base64 or as a link."""
+
     b64_json: str | None = None
     url: str | None = None
 
 
-class Pictures(Struct, kw_only=True):
-    """``size`` is what was really made, ``seed`` the first picture's; each further one has the next."""
+class Images(Struct, kw_only=True):
+    """The finished images.
+
+    ``size`` is their real size, ``seed`` that of the first; each further image has the next seed.
+    """
 
     created: int
-    data: list[Picture]
+    data: list[Image]
     background: Literal["opaque"] = "opaque"
     output_format: Format
     size: str
@@ -90,6 +105,8 @@ class Pictures(Struct, kw_only=True):
 
 
 class PartialEvent(Struct, kw_only=True):
+    """A partial image."""
+
     type: Literal["image_generation.partial_image", "image_edit.partial_image"]
     b64_json: str
     partial_image_index: int
@@ -101,6 +118,8 @@ class PartialEvent(Struct, kw_only=True):
 
 
 class CompletedEvent(Struct, kw_only=True):
+    """A finished image."""
+
     type: Literal["image_generation.completed", "image_edit.completed"]
     b64_json: str
     background: Literal["opaque"] = "opaque"

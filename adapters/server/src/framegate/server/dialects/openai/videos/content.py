@@ -12,21 +12,24 @@ from framegate.core.results import ResultAccess
 from framegate.core.types import Variant
 from framegate.media.video.thumbnails import make_spritesheet, make_thumbnail
 from framegate.server.requests.bodies import HTTPRequest
+from framegate.server.requests.jobs import failure_message
 from framegate.server.responses.files import send_artifact, send_file
 
-Kind: TypeAlias = Literal["video", "thumbnail", "spritesheet"]
+ContentKind: TypeAlias = Literal["video", "thumbnail", "spritesheet"]
 
-_PICTURES: Mapping[Kind, tuple[Variant, Callable[[Path, Path], None], str]] = {
+_VARIANTS: Mapping[ContentKind, tuple[Variant, Callable[[Path, Path], None], str]] = {
     "thumbnail": (Variant.THUMBNAIL, make_thumbnail, "image/webp"),
     "spritesheet": (Variant.SPRITESHEET, make_spritesheet, "image/jpeg"),
 }
 
 
-async def send_content(request: HTTPRequest, results: ResultAccess, job: Job, kind: Kind) -> ASGIApp:
-    """Raises:
-    NotFound: the video is not completed.
-    ArtifactGone: it was removed after its retention.
-    GenerationFailed: there is no picture to be had of it.
+async def send_content(request: HTTPRequest, results: ResultAccess, job: Job, kind: ContentKind) -> ASGIApp:
+    """Return the response with a video's file, or with a picture of it.
+
+    Raises:
+        NotFound: The video is not completed.
+        ArtifactGone: It was removed after its retention.
+        GenerationFailed: No picture can be made of it.
     """
     if job.state != JobState.SUCCEEDED:
         raise NotFound(_not_ready(job), param="video_id")
@@ -34,7 +37,7 @@ async def send_content(request: HTTPRequest, results: ResultAccess, job: Job, ki
     try:
         if kind == "video":
             return await send_artifact(request, results, video, name=f"{job.id}.mp4")
-        variant, make, content_type = _PICTURES[kind]
+        variant, make, content_type = _VARIANTS[kind]
         path = await results.variant_path(video, variant, make)
         return await send_file(request, path, content_type, name=f"{job.id}-{variant}")
     except ArtifactGone as error:
@@ -47,8 +50,7 @@ async def send_content(request: HTTPRequest, results: ResultAccess, job: Job, ki
 def _not_ready(job: Job) -> str:
     match job.state:
         case JobState.FAILED:
-            why = job.error.message if job.error else "The generation failed."
-            return f"The video {job.id} has failed and has no content: {why}"
+            return f"The video {job.id} has failed and has no content: {failure_message(job)}"
         case JobState.CANCELLED:
             return f"The video {job.id} was cancelled and has no content."
         case _:

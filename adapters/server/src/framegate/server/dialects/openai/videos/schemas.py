@@ -1,4 +1,4 @@
-"""The wire of OpenAI's videos API, with the fields of Framegate's own that come through ``extra_body``."""
+"""The bodies of OpenAI's videos API, with fields of Framegate's own that SDKs send by ``extra_body``."""
 
 from typing import Annotated, Literal, TypeAlias
 
@@ -15,16 +15,20 @@ Frames: TypeAlias = Annotated[int, Meta(ge=1, le=7200, description="Length in fr
 
 
 class InputReference(Struct, forbid_unknown_fields=True):
+    """The image to start from."""
+
     image_url: Annotated[str, Meta(description="An http(s) URL or a data URI")] | None = None
     file_id: str | None = None
 
 
 class Reference(Struct, forbid_unknown_fields=True):
+    """A character or video, by its id."""
+
     id: str
 
 
 class MakingFields(Struct, forbid_unknown_fields=True, kw_only=True):
-    """What all calls that make a video share; but for the prompt, none of it is OpenAI's."""
+    """What all calls that make a video share; apart from the prompt, the fields are Framegate's own."""
 
     prompt: Prompt
     model: Annotated[str, Meta(description="A name of /v1/models")] | None = None
@@ -34,47 +38,63 @@ class MakingFields(Struct, forbid_unknown_fields=True, kw_only=True):
     num_inference_steps: Steps | None = None
     steps: Annotated[Steps, Meta(description="The same as num_inference_steps")] | None = None
     guidance_scale: Annotated[float, Meta(ge=0, le=100)] | None = None
-    webhook_url: Annotated[str, Meta(description="Is told of the video's end")] | None = None
+    webhook_url: Annotated[str, Meta(description="A URL to notify when the video has ended")] | None = None
 
 
 class ShapeFields(MakingFields, forbid_unknown_fields=True, kw_only=True):
+    """What calls that decide the video's shape share."""
+
     seconds: Seconds | None = None
     size: Size | None = None
     fps: Annotated[float, Meta(gt=0, le=240)] | None = None
 
 
 class CreateFields(ShapeFields, forbid_unknown_fields=True, kw_only=True):
+    """The body of a call for a video."""
+
     input_reference: InputReference | None = None
     image_url: Annotated[str, Meta(description="The same as input_reference's")] | None = None
     characters: list[Reference] | None = None
 
 
 class RemixFields(ShapeFields, forbid_unknown_fields=True, kw_only=True):
-    pass
+    """The body of a remix."""
 
 
 class EditFields(ShapeFields, forbid_unknown_fields=True, kw_only=True):
+    """The body of an edit."""
+
     video: Reference | None = None
 
 
 class ExtendFields(MakingFields, forbid_unknown_fields=True, kw_only=True):
-    """``seconds`` is the length of what is added; size and frame rate are the video's."""
+    """The body of an extension.
+
+    ``seconds`` is the length of what is added; size and frame rate are those of the video.
+    """
 
     seconds: Seconds
     video: Reference | None = None
 
 
 class CharacterFields(Struct, forbid_unknown_fields=True, kw_only=True):
+    """The form of a new character."""
+
     name: Annotated[str, Meta(min_length=1, max_length=80, pattern=r"\S")]
 
 
 class VideoError(Struct):
+    """Why there is no video."""
+
     code: str
     message: str
 
 
 class Video(Struct, kw_only=True):
-    """``size``, ``seconds`` and ``seed`` are what is really made; times are seconds since the epoch."""
+    """A video.
+
+    ``size``, ``seconds`` and ``seed`` are those of the file; times are in seconds since the epoch.
+    """
 
     id: str
     object: Literal["video"] = "video"
@@ -93,6 +113,8 @@ class Video(Struct, kw_only=True):
 
 
 class VideoList(Struct, kw_only=True):
+    """One page of videos."""
+
     object: Literal["list"] = "list"
     data: list[Video]
     first_id: str | None
@@ -101,13 +123,15 @@ class VideoList(Struct, kw_only=True):
 
 
 class VideoDeleted(Struct, kw_only=True):
+    """The answer to removing a video."""
+
     id: str
     deleted: Literal[True] = True
     object: Literal["video.deleted"] = "video.deleted"
 
 
 class CharacterObject(Struct):
-    """A prompt calls the character by ``@id``."""
+    """A character, which prompts mention as ``@id``."""
 
     id: str
     name: str

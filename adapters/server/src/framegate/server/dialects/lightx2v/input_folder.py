@@ -1,0 +1,60 @@
+"""Input images and videos as lightx2v's clients give them."""
+
+import asyncio
+import os
+import stat
+from pathlib import Path
+
+from framegate.core.errors import InvalidMedia
+from framegate.core.ports import Base64Source, BytesSource, MediaSource, UrlSource
+
+
+class InputFolder:
+    """The one folder of the server below which requests may name files."""
+
+    def __init__(self, folder: Path, *, max_bytes: int) -> None:
+        self._folder = folder
+        self._max_bytes = max_bytes
+
+    async def source(self, text: str, field: str) -> MediaSource:
+        """Return the source that ``text`` names: a URL, a data URI, base64, or a path below the folder.
+
+        Base64 has no dot, so a text with one is a path.
+
+        Raises:
+            InvalidMedia: There is no such file, or the URL's scheme is not http or https.
+        """
+        lowered = text[:8].lower()
+        if lowered.startswith(("http://", "https://")):
+            return UrlSource(text)
+        if lowered.startswith("data:"):
+            return Base64Source(text)
+        if "://" in text[:32]:
+            raise InvalidMedia(f"{field}: only http and https URLs are fetched.", param=field)
+        if "." in text or text.startswith("~"):
+            return BytesSource(await asyncio.to_thread(self._read, text, field))
+        return Base64Source(text)
+
+    def _read(self, text: str, field: str) -> bytes:
+        missing = InvalidMedia(f"{field}: there is no such file in the server's input folder.", param=field)
+        try:
+            folder = self._folder.resolve()
+            path = (folder / text).resolve(strict=True)
+            if not path.is_relative_to(folder):
+                raise missing
+            # Don't block on a pipe. Links were followed above; the last part must no longer be one.
+            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        except (OSError, ValueError, RuntimeError):
+            raise missing from None
+        try:
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode):
+                raise missing
+            if status.st_size > self._max_bytes:
+                raise InvalidMedia(
+                    f"{field}: the file is larger than {self._max_bytes:,} bytes.", param=field
+                )
+            with os.fdopen(descriptor, "rb", closefd=False) as file:
+                return file.read(self._max_bytes)
+        finally:
+            os.close(descriptor)

@@ -1,0 +1,138 @@
+"""``/v1/chat/completions`` and ``/v1/models``, shared by all dialects that answer there."""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
+
+from litestar import Controller, Response, Router, get, post
+from litestar.di import NamedDependency
+from litestar.params import FromPath
+from litestar.types import ControllerRouterHandler
+from msgspec import Struct
+
+from framegate.core.errors import ModelNotFound
+from framegate.core.registry import Registry, ServedModel
+from framegate.core.types import MediaKind
+from framegate.server.dialect import provide_instance
+from framegate.server.dialects.openai.chat.schemas import ChatRequest, Completion, ModelItem, ModelList
+from framegate.server.errors.field_errors import FieldError, InvalidFields
+from framegate.server.requests.bodies import HTTPRequest, documents, read_json
+from framegate.server.responses.sse import STREAMS
+
+_EXAMPLES: Mapping[str, Any] = {
+    "Text to video": {
+        "model": "ltx2_landscape",
+        "messages": [{"role": "user", "content": "A white cat on a surfboard"}],
+    },
+    "Image to video": {
+        "model": "sora2-landscape-10s",
+        "stream": True,
+        "messages": [
+            {
+                "role": "user",
+                "content": [
+                    {"type": "text", "text": "The cat turns its head"},
+                    {"type": "image_url", "image_url": {"url": "https://example.com/cat.png"}},
+                ],
+            }
+        ],
+    },
+}
+
+
+class ChatHandler(Struct, frozen=True):
+    """One dialect's part in the chat endpoints.
+
+    ``claims`` tells whether it answers for a model. With ``any_model`` it also takes the models that no other
+    dialect claims, and unknown ones.
+    """
+
+    registry: Registry
+    answer: Callable[[HTTPRequest, ChatRequest], Awaitable[Response[Any]]]
+    claims: Callable[[ServedModel], bool]
+    any_model: bool = False
+
+
+class ChatHandlers:
+    """The parts of all dialects that answer at one place; each model is answered by one of them."""
+
+    def __init__(self, handlers: Sequence[ChatHandler]) -> None:
+        self._handlers = sorted(handlers, key=lambda handler: handler.any_model)
+        self._names = handlers[0].registry.names
+
+    def handler_for(self, model: str) -> ChatHandler:
+        """Return the handler that claims ``model``, or the one that takes any."""
+        served = self._names.get(model)
+        claiming = (handler for handler in self._handlers if served is not None and handler.claims(served))
+        return next(claiming, self._handlers[-1])
+
+    def models(self) -> list[ServedModel]:
+        """Return the models that some handler claims."""
+        return [
+            served
+            for served in self._names.values()
+            if any(handler.claims(served) for handler in self._handlers)
+        ]
+
+
+class ChatController(Controller):
+    """Chat completions."""
+
+    @post(
+        "/v1/chat/completions",
+        status_code=200,
+        summary="Generate what the last message asks for",
+        opt={**documents(ChatRequest, _EXAMPLES), **STREAMS},
+    )
+    async def chat_completions(
+        self, request: HTTPRequest, chat_handlers: NamedDependency[ChatHandlers]
+    ) -> Response[Completion]:
+        """Let the dialect that claims the model answer."""
+        body = await read_json(request, ChatRequest)
+        if not body.messages:
+            raise InvalidFields([FieldError(("messages",), "missing", "This field is required")])
+        return await chat_handlers.handler_for(body.model).answer(request, body)
+
+
+class ModelController(Controller):
+    """The models of the chat endpoint."""
+
+    path = "/v1/models"
+
+    @get("/", summary="The models that requests can name")
+    async def list_models(self, chat_handlers: NamedDependency[ChatHandlers]) -> ModelList:
+        """Return all models."""
+        return ModelList(data=[_item(served) for served in chat_handlers.models()])
+
+    @get("/{model_id:path}", summary="One model")
+    async def get_model(
+        self, chat_handlers: NamedDependency[ChatHandlers], model_id: FromPath[str]
+    ) -> ModelItem:
+        """Return one model."""
+        name = model_id.lstrip("/")
+        for served in chat_handlers.models():
+            if served.name == name:
+                return _item(served)
+        raise ModelNotFound(f"The model {name[:100]!r} does not exist.", param="model")
+
+
+def compose_chat(handlers: Sequence[ChatHandler]) -> list[ControllerRouterHandler]:
+    """Return the chat endpoints for the dialects that share them."""
+    return [
+        Router(
+            "/",
+            route_handlers=[ChatController, ModelController],
+            dependencies={"chat_handlers": provide_instance(ChatHandlers(handlers))},
+        )
+    ]
+
+
+def _item(served: ServedModel) -> ModelItem:
+    defaults = served.spec.defaults
+    size = f" {defaults.width}×{defaults.height}" if defaults.width and defaults.height else ""
+    if not served.makes(MediaKind.VIDEO):
+        description = f"Image{size}"
+    else:
+        length = f", {defaults.duration:g} s" if defaults.duration else ""
+        description = f"Video{size}{length}"
+    plan = f", needs the plan {served.plan}" if served.plan else ""
+    return ModelItem(id=served.name, description=description + plan)

@@ -1,0 +1,158 @@
+"""Turn the bodies of OpenAI's videos API into generation requests."""
+
+import re
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any, TypeVar
+
+import msgspec
+from litestar.datastructures import UploadFile
+from msgspec import Struct
+
+from framegate.core.errors import InvalidRequest
+from framegate.core.ports import MediaSource
+from framegate.core.types import GenerationRequest, Task
+from framegate.server.dialects.openai.videos.schemas import (
+    CreateFields,
+    ExtendFields,
+    MakingFields,
+    ShapeFields,
+)
+from framegate.server.errors.field_errors import FieldError, InvalidFields, Rules, shortened, value_errors
+from framegate.server.requests.bodies import FORMS, HTTPRequest, read_form_values, read_json
+from framegate.server.requests.form_nesting import nest
+
+REMIXED_FROM = "remixed_from"
+"""The label of a remix that holds the id of its source."""
+MAX_MENTIONS = 20
+
+_SECONDS = re.compile(r"\d{1,4}(\.\d{1,3})?", re.ASCII)
+_SIZE = re.compile(r"([1-9]\d{1,4})x([1-9]\d{1,4})", re.ASCII)
+_MENTION = re.compile(r"(?<![\w@.])@(\w{1,64})", re.ASCII)
+
+Model = TypeVar("Model", bound=Struct)
+
+
+def rules(values: Mapping[str, Any]) -> Iterable[FieldError]:
+    """Yield what is wrong with fields together, or beyond their types."""
+    seconds = values.get("seconds")
+    if seconds is not None and not _is_length(seconds):
+        message = 'Input should be seconds such as "4"'
+        yield FieldError(("seconds",), "value_error", message, shortened(seconds))
+    size = values.get("size")
+    if size is not None and not _SIZE.fullmatch(size):
+        message = 'Input should be pixels such as "1280x720"'
+        yield FieldError(("size",), "value_error", message, shortened(size))
+    steps = values.get("steps"), values.get("num_inference_steps")
+    if None not in steps and steps[0] != steps[1]:
+        yield FieldError(("steps",), "value_error", "This is num_inference_steps; give one of them", steps[0])
+
+
+def _is_length(seconds: Any) -> bool:
+    return bool(_SECONDS.fullmatch(_plain(seconds))) and float(seconds) > 0
+
+
+def _plain(seconds: str | float) -> str:
+    return seconds if isinstance(seconds, str) else f"{seconds:g}"
+
+
+def mentions(prompt: str) -> tuple[str, ...]:
+    """Return the characters that a prompt mentions as ``@id``."""
+    names = dict.fromkeys(name.lower() for name in _MENTION.findall(prompt))
+    return tuple(names)[:MAX_MENTIONS]
+
+
+def generation(
+    fields: MakingFields, model: str, task: Task = Task.TEXT_TO_VIDEO
+) -> GenerationRequest[MediaSource]:
+    """Return the request for these fields, without media."""
+    width = height = seconds = fps = None
+    if isinstance(fields, ShapeFields):
+        fps, seconds = fields.fps, fields.seconds
+        if fields.size is not None:
+            width, height = (int(side) for side in fields.size.split("x"))
+    if isinstance(fields, ExtendFields):
+        seconds = fields.seconds
+    return GenerationRequest(
+        model=model,
+        task=task,
+        prompt=fields.prompt,
+        negative_prompt=fields.negative_prompt or "",
+        width=width,
+        height=height,
+        num_frames=fields.num_frames,
+        duration=None if seconds is None or fields.num_frames is not None else float(seconds),
+        fps=fps,
+        num_inference_steps=fields.num_inference_steps or fields.steps,
+        guidance_scale=fields.guidance_scale,
+        seed=fields.seed,
+        extends_video=isinstance(fields, ExtendFields),
+    )
+
+
+def image_address(fields: CreateFields, *, uploaded: bool) -> tuple[str, str] | None:
+    """Return the URL of the image to start from and the field that holds it; None if there is no URL.
+
+    ``uploaded`` tells whether there is a file as well.
+
+    Raises:
+        InvalidRequest: A video can't start from what is given.
+    """
+    reference = fields.input_reference
+    if reference and (reference.file_id or not reference.image_url):
+        raise InvalidRequest(
+            "This server keeps no uploaded files: give input_reference as a file, or as image_url.",
+            param="input_reference.file_id" if reference.file_id else "input_reference",
+        )
+    addresses = [
+        (text, name)
+        for name, text in (
+            ("image_url", fields.image_url),
+            ("input_reference.image_url", reference.image_url if reference else None),
+        )
+        if text
+    ]
+    if len(addresses) + uploaded > 1:
+        raise InvalidRequest("A video starts from one image; several are given.", param=addresses[0][1])
+    if fields.characters and (addresses or uploaded):
+        raise InvalidRequest(
+            "A video starts from an image or from a character, not from both.", param="characters"
+        )
+    return addresses[0] if addresses else None
+
+
+async def read_fields(
+    request: HTTPRequest, model: type[Model], files: Collection[str], rules: Rules
+) -> tuple[Model, dict[str, UploadFile]]:
+    """Read JSON, or a form with brackets in its names: the body as ``model``, and uploads by their name.
+
+    An upload and a value may be given for the same field. An empty text means that its field was left out.
+
+    Raises:
+        InvalidFields: Fields or files are wrong; all of them are named.
+        InvalidRequest: The names of a form's fields contradict each other.
+        UnsupportedContentType: The body is neither JSON nor a form.
+    """
+    if request.content_type[0] not in FORMS:
+        return await read_json(request, model, rules), {}
+    form = await read_form_values(request)
+    texts: list[tuple[str, Any]] = []
+    uploads: dict[str, UploadFile] = {}
+    found: list[FieldError] = []
+    for name, value in form.items():
+        if not isinstance(value, UploadFile):
+            texts += [(name, value)] if value else []
+        elif name not in files:
+            found.append(FieldError((name,), "extra_forbidden", "There is no such file field"))
+        elif name in uploads:
+            found.append(FieldError((name,), "value_error", "This file is given more than once"))
+        else:
+            uploads[name] = value
+    values = nest(texts)
+    wrong = {error.location[0] for error in found}
+    errors = value_errors(values, model, rules, strict=False)
+    found += [error for error in errors if error.location[0] not in wrong]
+    if found:
+        raise InvalidFields(found)
+    body = msgspec.convert(values, model, strict=False)
+    request.state.body = body
+    return body, uploads

@@ -1,0 +1,100 @@
+"""The dialect openai-chat: image (or text) to video as a chat completion, and ComfyUI's ``/view``."""
+
+from typing import Any
+
+from litestar import Controller, Response, route
+from litestar.di import NamedDependency
+from litestar.exceptions import NotFoundException
+from litestar.params import FromQuery
+from litestar.types import ASGIApp
+from msgspec import Struct
+
+from framegate.core.errors import InvalidRequest, ModelNotFound
+from framegate.core.jobs import Job
+from framegate.server.dialect import PUBLIC, Dialect, DialectContext, SharedRoute, provide_instance
+from framegate.server.dialects.openai.chat.answers import answer
+from framegate.server.dialects.openai.chat.controllers import ChatHandler, compose_chat
+from framegate.server.dialects.openai.chat.job_events import OnDisconnect, job_events
+from framegate.server.dialects.openai.chat.schemas import ChatRequest, ErrorBody
+from framegate.server.dialects.openai.errors import error_response
+from framegate.server.dialects.openai_chat.convert import generation, question_of
+from framegate.server.requests.bodies import HTTPRequest
+from framegate.server.responses.files import sends_files
+from framegate.server.responses.result_files import ResultFiles
+
+# The request field that holds what the core names in its errors.
+_FIELDS = {"prompt": "messages", "image": "messages"}
+
+
+class Options(Struct, frozen=True, forbid_unknown_fields=True):
+    """The table ``[dialects.openai-chat]``.
+
+    With ``on_disconnect`` "keep" a job runs to its end although its client has hung up.
+    """
+
+    on_disconnect: OnDisconnect = "cancel"
+
+
+class ViewController(Controller):
+    """Result files, where ComfyUI has them."""
+
+    @route(
+        "/view",
+        http_method=["GET", "HEAD"],
+        opt={**PUBLIC, **sends_files("video/mp4")},
+        summary="A result by the name in its link",
+    )
+    async def view(
+        self,
+        request: HTTPRequest,
+        files: NamedDependency[ResultFiles],
+        filename: FromQuery[str],
+        type: FromQuery[str] = "output",  # noqa: A002 # ComfyUI's name for it
+    ) -> ASGIApp:
+        """Send a result file."""
+        if type != "output":
+            raise NotFoundException
+        return await files.send(request, filename)
+
+
+def create(context: DialectContext) -> Dialect:
+    """Return the dialect as the config describes it."""
+    options = context.parse_options(Options)
+    files = ResultFiles(context)
+    service = context.services.jobs
+
+    async def answer_chat(request: HTTPRequest, body: ChatRequest) -> Response[Any]:
+        try:
+            served = service.registry.resolve(body.model)
+        except ModelNotFound as error:
+            raise ModelNotFound(f"The model {body.model[:100]!r} does not exist.", param="model") from error
+        question = question_of(body)
+        wanted = generation(served, question, body.seed)
+        try:
+            job = await context.client_jobs(request).submit(wanted, require_worker=True)
+        except InvalidRequest as error:
+            error.param = _FIELDS.get(error.param or "", error.param)
+            raise
+
+        def content(done: Job) -> str:
+            link = files.absolute(request, f"/view?filename={files.names(done)[0]}&type=output")
+            return f"Successfully generated video for: {question.text}\n\nGenerated Video URL: {link}"
+
+        events = job_events(
+            service,
+            job,
+            opening=["The image was received.\n"] if wanted.image else [],
+            content=content,
+            on_disconnect=options.on_disconnect,
+        )
+        return await answer(request, body.model, events, stream=bool(body.stream))
+
+    handler = ChatHandler(service.registry, answer_chat, claims=lambda _: True, any_model=True)
+    return Dialect(
+        handlers=[ViewController],
+        dependencies={"files": provide_instance(files)},
+        shared_routes=[SharedRoute(compose_chat, handler)],
+        error_response=error_response,
+        path_prefixes=("/v1", "/view"),
+        error_body=ErrorBody,
+    )

@@ -1,0 +1,60 @@
+"""The dialect sora2api, put together."""
+
+from msgspec import Struct
+
+from framegate.core.errors import ConfigError
+from framegate.core.registry import ServedModel
+from framegate.server.dialect import Dialect, DialectContext, SharedRoute, provide_instance
+from framegate.server.dialects.openai.chat.controllers import ChatHandler, compose_chat
+from framegate.server.dialects.openai.chat.job_events import OnDisconnect
+from framegate.server.dialects.openai.chat.schemas import ErrorBody
+from framegate.server.dialects.openai.errors import error_response
+from framegate.server.dialects.sora2api.controllers import (
+    CharacterController,
+    FileController,
+    ImageController,
+    TaskController,
+    VideoController,
+)
+from framegate.server.dialects.sora2api.features import FeatureHandlers
+from framegate.server.responses.result_files import ResultFiles
+
+_CATALOGUE = "sora2api"
+
+
+class Options(Struct, frozen=True, forbid_unknown_fields=True):
+    """The table ``[dialects.sora2api]``.
+
+    ``models`` are names beside the catalogue's that the chat answers in this dialect's style. With
+    ``on_disconnect`` "keep" a job runs to its end although its client has hung up.
+    """
+
+    models: tuple[str, ...] = ()
+    on_disconnect: OnDisconnect = "cancel"
+
+
+def create(context: DialectContext) -> Dialect:
+    """Return the dialect as the config describes it.
+
+    Raises:
+        ConfigError: ``models`` names a model that does not exist.
+    """
+    options = context.parse_options(Options)
+    if unknown := [name for name in options.models if name not in context.services.jobs.registry.names]:
+        raise ConfigError(f"dialects.{context.name}.models: there is no model {unknown[0]!r}.")
+
+    def claims(served: ServedModel) -> bool:
+        return served.catalogue == _CATALOGUE or served.name in options.models
+
+    files = ResultFiles(context)
+    features = FeatureHandlers(context, files=files, claims=claims, on_disconnect=options.on_disconnect)
+    return Dialect(
+        handlers=[ImageController, VideoController, CharacterController, TaskController, FileController],
+        dependencies={"features": provide_instance(features), "files": provide_instance(files)},
+        shared_routes=[
+            SharedRoute(compose_chat, ChatHandler(context.services.jobs.registry, features.chat, claims))
+        ],
+        error_response=error_response,
+        path_prefixes=("/v1",),
+        error_body=ErrorBody,
+    )

@@ -1,0 +1,241 @@
+"""What sora2api's endpoints do, between wire and service."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from litestar import Response
+
+from framegate.core.characters import Character
+from framegate.core.errors import InvalidRequest, ModelNotFound, NotFound, NoWorker, PlanRequired
+from framegate.core.jobs import Job
+from framegate.core.registry import ServedModel
+from framegate.core.types import GenerationRequest, MediaKind, Task
+from framegate.server.auth.keys import client_of
+from framegate.server.dialect import DialectContext
+from framegate.server.dialects.openai.chat.answers import Events, Progress, Result, answer
+from framegate.server.dialects.openai.chat.job_events import BEGINS, OnDisconnect, job_events
+from framegate.server.dialects.openai.chat.parts import media_source
+from framegate.server.dialects.openai.chat.schemas import ChatRequest
+from framegate.server.dialects.sora2api.prompts import Prompt, find_share_id, read_prompt
+from framegate.server.dialects.sora2api.requests import (
+    ParsedRequest,
+    parse_timestamps,
+    parsed_chat_request,
+    parsed_feature_request,
+    require,
+)
+from framegate.server.dialects.sora2api.schemas import Accepted, ImageGenerate, VideoGenerate
+from framegate.server.dialects.sora2api.tasks import content_of, task_id
+from framegate.server.requests.bodies import HTTPRequest
+from framegate.server.responses.result_files import ResultFiles
+from framegate.server.responses.waiting import while_connected
+
+
+class FeatureHandlers:
+    """What the endpoints of features and the chat do.
+
+    ``claims`` tells which models the chat answers for.
+    """
+
+    def __init__(
+        self,
+        context: DialectContext,
+        *,
+        files: ResultFiles,
+        claims: Callable[[ServedModel], bool],
+        on_disconnect: OnDisconnect,
+    ) -> None:
+        self._context = context
+        self._services = context.services
+        self._files = files
+        self._claims = claims
+        self._on_disconnect: OnDisconnect = on_disconnect
+
+    def chat_model(self, name: str) -> ServedModel:
+        """Return a model that the chat answers for.
+
+        Raises:
+            InvalidRequest: This dialect has no such model.
+        """
+        served = self._services.jobs.registry.names.get(name)
+        if served is None or not self._claims(served):
+            raise _invalid_model(name)
+        return served
+
+    def model_for(self, name: str, kind: MediaKind) -> ServedModel:
+        """Return a model that makes results of this kind.
+
+        Raises:
+            InvalidRequest: There is no such model, or it makes something else.
+        """
+        try:
+            served = self._services.jobs.registry.resolve(name)
+        except ModelNotFound:
+            raise _invalid_model(name) from None
+        if not served.makes(kind):
+            article = "an" if kind == MediaKind.IMAGE else "a"
+            raise InvalidRequest(f"Model {name} is not {article} {kind} model", param="model")
+        return served
+
+    async def run(
+        self, request: HTTPRequest, task_type: str, fields: ImageGenerate | VideoGenerate
+    ) -> Response[Any]:
+        """Submit what a feature endpoint asks for, and answer."""
+        parsed = parsed_feature_request(task_type, fields)
+        return await self.generate(
+            request, parsed, stream=bool(fields.stream), async_mode=bool(fields.async_mode)
+        )
+
+    async def chat(self, request: HTTPRequest, body: ChatRequest) -> Response[Any]:
+        """Submit what a chat asks for, and answer; a video without a prompt asks for a character."""
+        parsed = parsed_chat_request(body, self.chat_model(body.model))
+        stream = bool(body.stream)
+        if parsed.video is not None and not parsed.prompt.strip():
+            return await self.create_character(
+                request, parsed.video, parsed.timestamps, model=parsed.model, stream=stream
+            )
+        return await self.generate(request, parsed, stream=stream)
+
+    async def generate(
+        self, request: HTTPRequest, parsed: ParsedRequest, *, stream: bool, async_mode: bool = False
+    ) -> Response[Any]:
+        """Submit a job and answer with its task, with a stream, or with one completion."""
+        served = self.model_for(parsed.model, parsed.kind)
+        prompt = self._read(parsed)
+        character: Character | None = None
+        if parsed.video is None:
+            job = await self._submit(request, parsed, prompt, served)
+        else:
+            character = await self._create(request, parsed.video, parsed.timestamps, temporary=True)
+            try:
+                job = await self._submit(request, parsed, prompt, served, character)
+            finally:
+                # The job has its own copy of the character's image.
+                await self._services.characters.delete(character.username)
+        if async_mode:
+            message = f"The task was accepted; ask GET /v1/tasks/{task_id(job)} for its result."
+            return Response(Accepted(task_id=task_id(job), task_type=parsed.task_type, message=message))
+        events = job_events(
+            self._services.jobs,
+            job,
+            opening=_opening(parsed, prompt, character),
+            content=lambda done: content_of(done, self.links(request, done)),
+            on_disconnect=self._on_disconnect,
+        )
+        return await answer(request, parsed.model, events, stream=stream)
+
+    async def create_character(
+        self, request: HTTPRequest, video: str, timestamps: str, *, model: str, stream: bool
+    ) -> Response[Any]:
+        """Create a character from a video, and answer with its name."""
+        character = await self._create(request, video, timestamps, temporary=False)
+        return await answer(request, model, _introduced(character), stream=stream)
+
+    def links(self, request: HTTPRequest, job: Job) -> list[str]:
+        """Return links to a job's files; empty while there are none."""
+        return [self._files.absolute(request, f"/v1/files/{name}") for name in self._files.names(job)]
+
+    def _read(self, parsed: ParsedRequest) -> Prompt:
+        """Read the prompt, and refuse blank fields and a storyboard without shots."""
+        for field in ("prompt", "image", "video", "remix_target_id"):
+            require(getattr(parsed, field), field)
+        prompt = read_prompt(parsed.prompt, self._services.jobs.styles, shots=parsed.kind == MediaKind.VIDEO)
+        require(prompt.text, "prompt")
+        if parsed.needs_storyboard and not prompt.storyboard:
+            raise InvalidRequest(
+                "prompt holds no shots; write it as [5.0s]first shot [5.0s]second shot.", param="prompt"
+            )
+        return prompt
+
+    async def _create(
+        self, request: HTTPRequest, video: str, timestamps: str, *, temporary: bool
+    ) -> Character:
+        require(video, "video")
+        start, end = parse_timestamps(timestamps)
+        creation = self._services.characters.create(
+            media_source(video),
+            start=start,
+            end=end,
+            owner=client_of(request.scope).name,
+            temporary=temporary,
+        )
+        try:
+            return await while_connected(request.receive, creation)
+        except InvalidRequest as error:
+            error.param = error.param or "video"
+            raise
+
+    async def _submit(
+        self,
+        request: HTTPRequest,
+        parsed: ParsedRequest,
+        prompt: Prompt,
+        served: ServedModel,
+        character: Character | None = None,
+    ) -> Job:
+        # The name promises its size, whatever an input's; the length is the name's by default.
+        defaults = served.spec.defaults
+        remix = parsed.remix_target_id
+        wanted = GenerationRequest(
+            model=parsed.model,
+            task=_task(parsed),
+            prompt=prompt.text,
+            width=defaults.width,
+            height=defaults.height,
+            seed=parsed.seed,
+            style=(parsed.style or "").lower() or prompt.style or None,
+            storyboard=prompt.storyboard,
+            image=media_source(parsed.image) if parsed.image else None,
+        )
+        try:
+            return await self._context.client_jobs(request).submit(
+                wanted,
+                remix_of=find_share_id(remix) or remix if remix else "",
+                characters=(*((character.username,) if character else ()), *prompt.mentions),
+                require_worker=True,
+            )
+        except NoWorker as error:
+            raise NoWorker(
+                f"No available tokens for {parsed.kind} generation. {error.message}",
+                retry_after=error.retry_after,
+            ) from error
+        except PlanRequired as error:
+            refusal = PlanRequired(f"No available Pro tokens. {error.message}", plan=error.plan)
+            refusal.param = None
+            raise refusal from error
+        except NotFound as error:
+            error.param = "remix_target_id" if error.param == "remix_of" else error.param
+            raise
+
+
+def _invalid_model(name: str) -> InvalidRequest:
+    return InvalidRequest(f"Invalid model: {name[:100]}", param="model")
+
+
+def _task(parsed: ParsedRequest) -> Task:
+    if parsed.kind == MediaKind.IMAGE:
+        return Task.IMAGE_TO_IMAGE if parsed.image else Task.TEXT_TO_IMAGE
+    return Task.IMAGE_TO_VIDEO if parsed.image else Task.TEXT_TO_VIDEO
+
+
+def _opening(parsed: ParsedRequest, prompt: Prompt, character: Character | None) -> Sequence[str]:
+    texts: list[str] = []
+    if parsed.image:
+        texts.append("The image was received.\n")
+    if character:
+        texts.append(_recognised(character))
+    if parsed.remix_target_id:
+        texts.append("The video to be remixed was found.\n")
+    if prompt.storyboard:
+        texts.append(f"A storyboard of {len(prompt.storyboard)} shots was detected.\n")
+    return texts
+
+
+def _recognised(character: Character) -> str:
+    return f"✨ 角色已识别: {character.display_name} (@{character.username})\n"
+
+
+async def _introduced(character: Character) -> Events:
+    yield Progress(BEGINS)
+    yield Progress(_recognised(character))
+    yield Result(f"角色创建成功，角色名@{character.username}")  # the document's own comma

@@ -1,0 +1,65 @@
+"""The page ``/docs`` with its assets, and ``/openapi.json``, without a single link to other hosts."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import msgspec
+from litestar import Controller, Litestar, Response, get
+from litestar.di import NamedDependency
+from litestar.params import FromPath
+from litestar.response import Redirect
+
+from framegate.server.mounting import MountedDialect
+from framegate.server.openapi import openapi_document
+from framegate.server.requests.bodies import HTTPRequest
+from framegate.server.requests.paths import has_trailing_slash
+from framegate.server.responses.static_files import Asset, load_assets, send_asset
+
+_STATIC = Path(__file__).parent / "static"
+# Swagger UI sets style attributes and draws its icons from data: URLs.
+_POLICY = "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; frame-ancestors 'none'"
+
+
+class ApiDocs:
+    """The assets of the page, and the OpenAPI document, which is made when it is first requested."""
+
+    def __init__(self, mounted: Sequence[MountedDialect], *, has_keys: bool) -> None:
+        self.assets: Mapping[str, Asset] = {**load_assets(_STATIC), **load_assets(_STATIC / "swagger-ui")}
+        self._mounted = {entry.spec.name: entry for entry in mounted}
+        self._has_keys = has_keys
+        self._document = b""
+
+    def document(self, app: Litestar) -> bytes:
+        """Return the OpenAPI document of ``app`` as JSON."""
+        if not self._document:
+            document = openapi_document(app, self._mounted, has_keys=self._has_keys)
+            self._document = msgspec.json.encode(document)
+        return self._document
+
+
+class DocsController(Controller):
+    """The API docs."""
+
+    include_in_schema = False
+
+    @get("/docs")
+    async def docs(
+        self, request: HTTPRequest, api_docs: NamedDependency[ApiDocs]
+    ) -> Response[bytes] | Redirect:
+        """Send the page."""
+        if has_trailing_slash(request.scope):
+            # The page's links are relative, so that it works below a proxy's prefix.
+            return Redirect("../docs")
+        return send_asset(request, api_docs.assets, "docs.html", policy=_POLICY)
+
+    @get("/docs/{name:str}")
+    async def docs_asset(
+        self, request: HTTPRequest, api_docs: NamedDependency[ApiDocs], name: FromPath[str]
+    ) -> Response[bytes]:
+        """Send one of the page's scripts or styles."""
+        return send_asset(request, api_docs.assets, name, policy=_POLICY)
+
+    @get("/openapi.json")
+    async def openapi(self, request: HTTPRequest, api_docs: NamedDependency[ApiDocs]) -> Response[bytes]:
+        """Send the OpenAPI document."""
+        return Response(api_docs.document(request.app), media_type="application/json")

@@ -1,0 +1,151 @@
+"""The loopback guard: what counts as this machine, and which requests are let in."""
+
+import re
+
+import pytest
+import requests
+
+from framegate.server.auth.loopback_guard import (
+    LOOPBACK_ORIGIN,
+    is_loopback_authority,
+    is_loopback_host,
+    is_loopback_origin,
+)
+from tests.support.http_stand import Stand, StandMaker
+
+LOCAL_HOSTS = [
+    "localhost",
+    "LOCALHOST",
+    "localhost.",
+    "app.localhost",
+    "127.0.0.1",
+    "127.9.8.7",
+    "::1",
+    "[::1]",
+]
+FOREIGN_HOSTS = [
+    "example.com",
+    "localhost.example.com",
+    "notlocalhost",
+    "127.0.0.1.example.com",
+    "10.0.0.1",
+    "0.0.0.0",
+    "192.168.1.1",
+    "::2",
+    "2130706433",
+    "127.1",
+    "",
+]
+
+
+@pytest.mark.parametrize("host", LOCAL_HOSTS)
+def test_loopback_hosts(host: str) -> None:
+    assert is_loopback_host(host)
+
+
+@pytest.mark.parametrize("host", FOREIGN_HOSTS)
+def test_foreign_hosts(host: str) -> None:
+    assert not is_loopback_host(host)
+
+
+@pytest.mark.parametrize("authority", ["localhost:8000", "127.0.0.1", "[::1]:8000", "[::1]"])
+def test_loopback_authorities(authority: str) -> None:
+    assert is_loopback_authority(authority)
+
+
+@pytest.mark.parametrize(
+    "authority",
+    [
+        "evil.com:8000",
+        "localhost@evil.com",
+        "localhost:80:80",
+        "localhost:x",
+        "localhost/evil.com",
+        "::1:8000",
+    ],
+)
+def test_foreign_authorities(authority: str) -> None:
+    assert not is_loopback_authority(authority)
+
+
+@pytest.mark.parametrize(
+    ("origin", "local"),
+    [
+        ("http://localhost:3000", True),
+        ("https://127.0.0.1", True),
+        ("http://[::1]:8000", True),
+        ("http://app.localhost", True),
+        ("null", False),
+        ("", False),
+        ("http://evil.com", False),
+        ("http://localhost.evil.com", False),
+        ("http://localhost@evil.com", False),
+        ("chrome-extension://localhost", False),
+        ("http://[::1", False),
+    ],
+)
+def test_origins(origin: str, local: bool) -> None:
+    assert is_loopback_origin(origin) == local
+    assert (re.fullmatch(LOOPBACK_ORIGIN, origin) is not None) == local
+
+
+@pytest.mark.parametrize("path", ["/health", "/predict", "/v1/tasks/", "/docs", "/no/such/path"])
+@pytest.mark.parametrize(
+    "header", [{"Host": "evil.example"}, {"Origin": "https://evil.example"}, {"Origin": "null"}]
+)
+def test_foreign_requests_are_refused(shared_stand: Stand, path: str, header: dict[str, str]) -> None:
+    answer = requests.get(shared_stand.url + path, headers=header, timeout=10)
+    assert answer.status_code == 403
+    assert "X-Request-ID" in answer.headers
+    assert "evil" not in answer.text
+
+
+def test_refusals_are_in_the_dialect_s_body(shared_stand: Stand) -> None:
+    bodies = {
+        path: requests.post(shared_stand.url + path, headers={"Origin": "null"}, timeout=10).json()
+        for path in ("/predict", "/v1/tasks/video", "/elsewhere")
+    }
+    assert set(bodies["/predict"]) == {"error"}
+    assert set(bodies["/v1/tasks/video"]) == {"detail"}
+    assert set(bodies["/elsewhere"]) == {"detail", "code"}
+
+
+def preflight(url: str, origin: str) -> requests.Response:
+    headers = {
+        "Origin": origin,
+        "Access-Control-Request-Method": "POST",
+        "Access-Control-Request-Headers": "authorization, content-type",
+    }
+    return requests.options(url, headers=headers, timeout=10)
+
+
+PATHS = ["/predict", "/v1/tasks/video", "/v1/tasks/x", "/v1/files/download/a/b.mp4"]
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_preflight_without_keys(shared_stand: Stand, path: str) -> None:
+    answer = preflight(shared_stand.url + path, "http://localhost:3000")
+    assert answer.ok
+    assert answer.headers["Access-Control-Allow-Origin"] == "http://localhost:3000"
+    allowed = answer.headers["Access-Control-Allow-Headers"].lower()
+    assert "authorization" in allowed
+    assert "content-type" in allowed
+    assert "POST" in answer.headers["Access-Control-Allow-Methods"]
+    assert preflight(shared_stand.url + path, "https://evil.example").status_code == 403
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_preflight_with_keys(make_stand: StandMaker, path: str) -> None:
+    stand = make_stand(auth={"keys": [{"name": "alice", "sha256": "0" * 64}]})
+    answer = preflight(stand.url + path, "https://anywhere.example")
+    assert answer.ok
+    assert answer.headers["Access-Control-Allow-Origin"] == "*"
+    assert "Access-Control-Allow-Credentials" not in answer.headers
+
+
+def test_a_page_may_read_answers_and_errors(make_stand: StandMaker) -> None:
+    stand = make_stand(auth={"keys": [{"name": "alice", "sha256": "0" * 64}]})
+    answer = requests.post(f"{stand.url}/predict", headers={"Origin": "https://a.example"}, timeout=10)
+    assert answer.status_code == 401
+    assert answer.headers["Access-Control-Allow-Origin"] == "*"
+    assert "Content-Disposition" in answer.headers["Access-Control-Expose-Headers"]

@@ -1,0 +1,58 @@
+"""Schemathesis on the OpenAPI of the chat dialects: no 5xx, and every error in their own format."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import schemathesis
+from hypothesis import given
+
+from tests.support.fuzzing import bounded
+from tests.support.http_stand import Stand
+
+OPERATIONS = [
+    ("POST", "/v1/images/generate"),
+    ("POST", "/v1/images/transform"),
+    ("POST", "/v1/videos/generate"),
+    ("POST", "/v1/videos/transform"),
+    ("POST", "/v1/videos/remix"),
+    ("POST", "/v1/videos/storyboard"),
+    ("POST", "/v1/characters/create"),
+    ("POST", "/v1/characters/generate"),
+    ("POST", "/v1/chat/completions"),
+    ("GET", "/v1/tasks/{task_id}"),
+    ("GET", "/v1/files/{name}"),
+    ("GET", "/v1/models"),
+    ("GET", "/v1/models/{model_id}"),
+    ("GET", "/view"),
+]
+
+
+@pytest.fixture(scope="module")
+def api(shared_stand: Stand) -> Iterator[Any]:
+    schema = schemathesis.openapi.from_url(f"{shared_stand.url}/openapi.json")
+    with shared_stand.working():
+        yield schema
+
+
+def test_every_operation_is_here(api: Any) -> None:
+    found: list[tuple[str, str]] = []
+    for result in api.include(tag=["sora2api", "openai-chat"]).get_all_operations():
+        operation = result.ok()
+        found.append((operation.method.upper(), operation.path))
+    assert sorted(found) == sorted(OPERATIONS)
+
+
+@pytest.mark.parametrize(("method", "path"), OPERATIONS)
+def test_any_request(api: Any, method: str, path: str) -> None:
+    @bounded
+    @given(case=api[path][method].as_strategy())
+    def send(case: Any) -> None:
+        answer = case.call(timeout=10)
+        assert answer.status_code < 500, answer.text
+        if answer.status_code >= 400:
+            body = answer.json()
+            assert body.keys() == {"error"}, body
+            assert body["error"].keys() == {"message", "type", "param", "code"}, body
+
+    send()

@@ -1,0 +1,55 @@
+"""Schemathesis on the OpenAPI of openai-videos: no 5xx, and every error in its own format."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import schemathesis
+from hypothesis import given
+
+from tests.support.fuzzing import bounded
+from tests.support.http_stand import Stand
+
+OPERATIONS = [
+    ("POST", "/v1/videos"),
+    ("GET", "/v1/videos"),
+    ("GET", "/v1/videos/{video_id}"),
+    ("DELETE", "/v1/videos/{video_id}"),
+    ("GET", "/v1/videos/{video_id}/content"),
+    ("POST", "/v1/videos/{video_id}/remix"),
+    ("POST", "/v1/videos/edits"),
+    ("POST", "/v1/videos/extensions"),
+    ("POST", "/v1/videos/characters"),
+    ("GET", "/v1/videos/characters/{character_id}"),
+]
+
+
+@pytest.fixture(scope="module")
+def api(shared_stand: Stand) -> Iterator[Any]:
+    schema = schemathesis.openapi.from_url(f"{shared_stand.url}/openapi.json")
+    with shared_stand.working():
+        yield schema
+
+
+def test_every_operation_is_here(api: Any) -> None:
+    found: list[tuple[str, str]] = []
+    for result in api.include(tag="openai-videos").get_all_operations():
+        operation = result.ok()
+        if "/videos" in operation.path:
+            found.append((operation.method.upper(), operation.path))
+    assert sorted(found) == sorted(OPERATIONS)
+
+
+@pytest.mark.parametrize(("method", "path"), OPERATIONS)
+def test_any_request(api: Any, method: str, path: str) -> None:
+    @bounded
+    @given(case=api[path][method].as_strategy())
+    def send(case: Any) -> None:
+        answer = case.call(timeout=10)
+        assert answer.status_code < 500, answer.text
+        if answer.status_code >= 400:
+            body = answer.json()
+            assert body.keys() == {"error"}, body
+            assert body["error"].keys() == {"message", "type", "param", "code"}, body
+
+    send()

@@ -1,0 +1,416 @@
+"""sora2api, part by part."""
+
+import hashlib
+from typing import Any
+
+import pytest
+import requests
+
+from framegate.core.jobs import JobState
+from framegate.core.ports import Base64Source, UrlSource
+from framegate.core.types import MediaKind, StoryboardShot, Task
+from tests.support.event_stream import Told
+from tests.support.http_stand import BROKEN, CONTENT, Stand, StandMaker
+
+PICTURE = "https://example.com/cat.png"
+VIDEO = "https://example.com/cat.mp4"
+UNKNOWN = "s_" + "0" * 32
+
+
+def post(stand: Stand, path: str, key: str = "", **fields: Any) -> requests.Response:
+    headers = {"Authorization": f"Bearer {key}"} if key else {}
+    return requests.post(f"{stand.url}/v1/{path}", json=fields, headers=headers, timeout=20, stream=True)
+
+
+def chat(stand: Stand, model: str, content: Any, **fields: Any) -> requests.Response:
+    messages = [{"role": "user", "content": content}]
+    return post(stand, "chat/completions", model=model, messages=messages, **fields)
+
+
+def content_of(answer: requests.Response) -> str:
+    assert answer.status_code == 200, answer.text
+    [choice] = answer.json()["choices"]
+    return str(choice["message"]["content"])
+
+
+def refused(answer: requests.Response, status: int, param: str | None, message: str = "") -> dict[str, Any]:
+    body = answer.json()
+    assert body.keys() == {"error"}
+    error: dict[str, Any] = body["error"]
+    assert error.keys() == {"message", "type", "param", "code"}
+    assert (answer.status_code, error["param"]) == (status, param), error
+    assert message in error["message"]
+    return error
+
+
+FEATURES: list[tuple[str, dict[str, Any], Task]] = [
+    ("images/generate", {"model": "gpt-image-portrait"}, Task.TEXT_TO_IMAGE),
+    ("images/transform", {"model": "gpt-image-portrait", "image": PICTURE}, Task.IMAGE_TO_IMAGE),
+    ("videos/generate", {"model": "sora2-portrait-15s"}, Task.TEXT_TO_VIDEO),
+    ("videos/transform", {"model": "sora2-portrait-15s", "image": PICTURE}, Task.IMAGE_TO_VIDEO),
+]
+
+
+@pytest.mark.parametrize(("path", "fields", "task"), FEATURES)
+def test_features(stand: Stand, path: str, fields: dict[str, Any], task: Task) -> None:
+    image = path.startswith("images")
+    with stand.working():
+        content = content_of(post(stand, path, prompt="a cat", seed=5, **fields))
+        told = Told(post(stand, path, prompt="a cat", seed=5, stream=True, **fields))
+        again = chat(stand, fields["model"], "a cat", seed=5, image=fields.get("image"))
+        assert again.status_code == 200
+    for text in (content, told.content):
+        if image:
+            assert text.startswith(f"![Generated Image]({stand.url}/v1/files/")
+            link = text.split("(")[1].removesuffix(")")
+        else:
+            link = text.removeprefix("```html\n<video src='").removesuffix("' controls></video>\n```")
+        answer = requests.get(link, timeout=10)
+        assert answer.content == CONTENT[MediaKind.IMAGE if image else MediaKind.VIDEO]
+    if "image" in fields:
+        assert "The image was received." in told.progress
+    first, *others = stand.jobs()
+    assert first.request.task == task
+    assert len(others) == 2
+    for job in others:
+        assert list(job.shots) == list(first.shots)
+    shot = first.shots[0]
+    assert (shot.width, shot.height) == ((360, 540) if image else (720, 1280))
+    if not image:
+        assert (shot.num_frames, shot.fps) == (450, 30.0)
+
+
+def test_defaults(stand: Stand) -> None:
+    post(stand, "images/generate", prompt="a cat", async_mode=True)
+    post(stand, "videos/generate", prompt="a cat", async_mode=True)
+    assert [job.model for job in stand.jobs()] == ["gpt-image", "sora2-landscape-10s"]
+
+
+def test_images_are_base64_or_links(stand: Stand) -> None:
+    for image in (PICTURE, "AAAA", "data:image/png;base64,AAAA"):
+        assert post(stand, "videos/transform", prompt="x", image=image, async_mode=True).ok
+    assert stand.media.taken == [
+        UrlSource(PICTURE),
+        Base64Source("AAAA"),
+        Base64Source("data:image/png;base64,AAAA"),
+    ]
+
+
+def test_tasks(stand: Stand) -> None:
+    accepted = post(stand, "videos/generate", prompt="a cat", async_mode=True, stream=True)
+    assert accepted.headers["Content-Type"] == "application/json"
+    body = accepted.json()
+    assert body.keys() == {"task_id", "task_type", "status", "message"}
+    assert (body["status"], body["task_type"]) == ("processing", "video_generate")
+    url = f"{stand.url}/v1/tasks/{body['task_id']}"
+    assert body["task_id"].startswith("task_")
+    state = requests.get(url, timeout=10).json()
+    assert state.pop("created_at").endswith("+00:00")
+    assert state == {
+        "task_id": body["task_id"],
+        "status": "processing",
+        "progress": 0.0,
+        "model": "sora2-landscape-10s",
+        "prompt": "a cat",
+        "result_urls": None,
+        "error_message": None,
+        "completed_at": None,
+        "remix_target_id": None,
+    }
+    job = stand.claim()
+    stand.store.advance(job.id, 0.425)
+    assert requests.get(url, timeout=10).json()["progress"] == 42.5
+    stand.finish(job)
+    state = requests.get(url, timeout=10).json()
+    assert (state["status"], state["progress"], state["remix_target_id"]) == (
+        "completed",
+        100.0,
+        job.share_id,
+    )
+    [link] = state["result_urls"]
+    assert requests.get(link, timeout=10).content == CONTENT[MediaKind.VIDEO]
+    assert state["completed_at"] > state["created_at"]
+
+
+def state_at(url: str) -> Any:
+    return requests.get(url, timeout=10).json()
+
+
+async def test_tasks_that_fail(stand: Stand) -> None:
+    tasks = [post(stand, "videos/generate", prompt="x", async_mode=True).json() for _ in range(2)]
+    urls = [f"{stand.url}/v1/tasks/{task['task_id']}" for task in tasks]
+    stand.fail(stand.claim(), "The lamp broke.")
+    await stand.store.cancel(stand.jobs()[1].id)
+    states = [state_at(url) for url in urls]
+    assert [(state["status"], state["error_message"]) for state in states] == [
+        ("failed", "The lamp broke."),
+        ("failed", "The job was cancelled."),
+    ]
+
+
+def test_unknown_tasks(stand: Stand) -> None:
+    requests.post(f"{stand.url}/v1/tasks/video", json={"prompt": "x", "task_id": "mine"}, timeout=10)
+    for name in ("task_mine", "mine", "task_", "task_" + "0" * 32):
+        answer = requests.get(f"{stand.url}/v1/tasks/{name}", timeout=10)
+        error = refused(answer, 404, "task_id")
+        assert error["type"] == "invalid_request_error"
+
+
+REQUESTS: list[tuple[str, dict[str, Any], str, str]] = [
+    ("images/generate", {}, "prompt", "prompt is required"),
+    ("videos/generate", {"model": "nope"}, "prompt", "prompt is required"),
+    ("videos/generate", {"prompt": ""}, "prompt", "prompt is required"),
+    ("videos/generate", {"prompt": " \n"}, "prompt", "prompt is required"),
+    ("videos/generate", {"prompt": 5}, "prompt", "string"),
+    ("videos/generate", {"prompt": "x", "stream": "true"}, "stream", "boolean"),
+    ("videos/generate", {"prompt": "x", "seed": -1}, "seed", "0"),
+    ("videos/generate", {"prompt": "", "model": "nope"}, "model", "Invalid model: nope"),
+    (
+        "videos/generate",
+        {"prompt": "", "model": "gpt-image"},
+        "model",
+        "Model gpt-image is not a video model",
+    ),
+    (
+        "images/generate",
+        {"prompt": "", "model": "sora2-landscape-10s"},
+        "model",
+        "Model sora2-landscape-10s is not an image model",
+    ),
+    ("videos/generate", {"prompt": "x", "style": "baroque"}, "style", "baroque"),
+    ("images/transform", {"prompt": "x"}, "image", "image is required"),
+    ("videos/transform", {"prompt": "x"}, "image", "image is required"),
+    ("videos/transform", {"prompt": "x", "image": ""}, "image", "image is required"),
+    ("videos/transform", {"prompt": "x", "image": BROKEN}, "image", "can't be read"),
+    ("videos/remix", {"prompt": "x"}, "remix_target_id", "remix_target_id is required"),
+    ("videos/remix", {"prompt": "x", "remix_target_id": " "}, "remix_target_id", "is required"),
+    ("videos/storyboard", {}, "prompt", "prompt is required"),
+    ("videos/storyboard", {"prompt": "no shots"}, "prompt", "[5.0s]"),
+    ("videos/storyboard", {"prompt": "[5s]a [5]b [s]c [5.1s]d"}, "prompt", "10"),
+    ("videos/storyboard", {"prompt": "[0s]a"}, "prompt", "Shot 1"),
+    ("videos/storyboard", {"prompt": "[5s][5s]b"}, "prompt", "storyboard"),
+    ("videos/storyboard", {"prompt": f"[{'9' * 400}s]a"}, "prompt", "inf"),
+    ("characters/create", {"stream": True}, "video", "video is required"),
+    ("characters/create", {"stream": True, "video": ""}, "video", "video is required"),
+    ("characters/create", {"video": VIDEO}, "stream", "stream"),
+    ("characters/create", {"video": VIDEO, "stream": False}, "stream", "stream"),
+    ("characters/create", {"video": BROKEN, "stream": True}, "video", "can't be read"),
+    ("characters/create", {"video": VIDEO, "stream": True, "timestamps": "3,1"}, "timestamps", "0,3"),
+    ("characters/create", {"video": VIDEO, "stream": True, "timestamps": "a"}, "timestamps", "0,3"),
+    ("characters/create", {"video": VIDEO, "stream": True, "timestamps": "90,95"}, "timestamps", "2"),
+    ("characters/generate", {"video": VIDEO}, "prompt", "prompt is required"),
+    ("characters/generate", {"prompt": "x"}, "video", "video is required"),
+    ("characters/generate", {"prompt": "x", "video": VIDEO}, "stream", "stream"),
+    ("characters/generate", {"prompt": "x", "video": VIDEO, "model": "nope"}, "model", "Invalid model: nope"),
+    ("characters/generate", {"prompt": " ", "video": VIDEO, "stream": True}, "prompt", "prompt is required"),
+    ("characters/generate", {"prompt": "x", "video": BROKEN, "stream": True}, "video", "can't be read"),
+]
+
+
+@pytest.mark.parametrize(("path", "fields", "param", "message"), REQUESTS)
+async def test_each_error(stand: Stand, path: str, fields: dict[str, Any], param: str, message: str) -> None:
+    error = refused(post(stand, path, **fields), 400, param, message)
+    assert error["type"] == "invalid_request_error"
+    assert not stand.jobs()
+    assert await stand.services.characters.list() == []
+
+
+CHATS: list[tuple[str, Any, dict[str, Any], str]] = [
+    ("sora2-landscape-10s", "", {}, "prompt"),
+    ("sora2-landscape-10s", "{anime}", {}, "prompt"),
+    ("sora2-landscape-10s", [{"type": "image_url", "image_url": {"url": PICTURE}}], {}, "prompt"),
+    ("sora2-landscape-10s", "x", {"style": "baroque"}, "style"),
+    ("sora2-landscape-10s", "x", {"image": BROKEN}, "image"),
+    ("sora2-landscape-10s", "x", {"video": BROKEN}, "video"),
+    ("sora2-landscape-10s", "[9s]a [9s]b", {}, "prompt"),
+    ("gpt-image", "x", {"video": VIDEO}, "model"),
+    ("gpt-image", "x", {"remix_target_id": UNKNOWN}, "model"),
+]
+
+
+@pytest.mark.parametrize(("model", "content", "fields", "param"), CHATS)
+def test_each_error_in_chat(
+    stand: Stand, model: str, content: Any, fields: dict[str, Any], param: str
+) -> None:
+    refused(chat(stand, model, content, **fields), 400, param)
+    assert not stand.jobs()
+
+
+def test_paths_that_are_not_there(shared_stand: Stand) -> None:
+    for path in ("", "/nope", "/videos/nope/nope", "/videos/generate/more", "/files/nope", "/images"):
+        refused(requests.get(f"{shared_stand.url}/v1{path}", timeout=10), 404, None)
+
+
+def test_styles(stand: Stand) -> None:
+    post(stand, "videos/generate", prompt="a cat", style="anime", async_mode=True)
+    post(stand, "videos/generate", prompt="a {Anime} cat", async_mode=True)
+    post(stand, "videos/generate", prompt="a cat {retro} {boat} {a b}", style="comic", async_mode=True)
+    first, second, third = (job.request for job in stand.jobs())
+    assert (first.style, first.prompt) == (second.style, second.prompt) == ("anime", "a cat")
+    assert (third.style, third.prompt) == ("comic", "a cat {boat} {a b}")
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        "[5.0s]a cat [3.0s]a dog [2s]a cow",
+        "[5.0s]a cat\n[3.0s]a dog\n[2s]a cow",
+        "```\n[5.0s]a cat\n[3.0s]a dog\n[2s]a cow\n```",
+    ],
+)
+def test_storyboards(stand: Stand, prompt: str) -> None:
+    model = "sora2-landscape-10s"
+    post(stand, "videos/storyboard", prompt=prompt, seed=1, async_mode=True)
+    with stand.working():
+        told = Told(chat(stand, model, prompt, seed=1, stream=True))
+    assert "A storyboard of 3 shots was detected." in told.progress
+    first, second = stand.jobs()
+    assert first.request.storyboard == (
+        StoryboardShot("a cat", 5.0),
+        StoryboardShot("a dog", 3.0),
+        StoryboardShot("a cow", 2.0),
+    )
+    assert first.shots == second.shots
+    assert sum(shot.frames_kept for shot in first.shots) == 300
+
+
+def test_remixes(stand: Stand) -> None:
+    with stand.working():
+        told = Told(post(stand, "videos/generate", prompt="a cat", stream=True))
+        [source] = stand.jobs()
+        share = source.share_id
+        assert share in told.progress
+        link = f"https://video.example.com/p/{share}?from=app"
+        model = "sora2-landscape-10s"
+        for target in (share, link):
+            assert post(stand, "videos/remix", prompt="at night", remix_target_id=target, seed=3).ok
+            assert chat(stand, model, "at night", remix_target_id=target, seed=3).ok
+            assert chat(stand, model, f"{target} at night", seed=3).ok
+            assert chat(stand, model, f"at night {target}", seed=3).ok
+    requests_made = [job.request for job in stand.jobs()[1:]]
+    assert len(requests_made) == 8
+    assert {request.prompt for request in requests_made} == {"at night"}
+    assert {request.task for request in requests_made} == {Task.VIDEO_TO_VIDEO}
+    assert all(request.video for request in requests_made)
+
+
+def test_remixes_of_nothing(stand: Stand) -> None:
+    for target in (UNKNOWN, "s_nope", "https://example.com/p/"):
+        answer = post(stand, "videos/remix", prompt="x", remix_target_id=target)
+        error = refused(answer, 404, "remix_target_id")
+        assert error["type"] == "invalid_request_error"
+    refused(chat(stand, "sora2-landscape-10s", f"x {UNKNOWN}"), 404, "remix_target_id")
+
+
+def test_a_remix_of_what_was_cleaned_up(stand: Stand) -> None:
+    post(stand, "videos/generate", prompt="x", async_mode=True)
+    done = stand.run_next()
+    stand.artifacts.delete(done.artifacts[0].key)
+    answer = post(stand, "videos/remix", prompt="x", remix_target_id=done.share_id)
+    refused(answer, 404, "remix_target_id", "cleaned up")
+
+
+async def test_characters(stand: Stand) -> None:
+    told = Told(post(stand, "characters/create", video=VIDEO, stream=True))
+    [character] = await stand.services.characters.list()
+    assert told.content == f"角色创建成功，角色名@{character.username}"
+    assert f"✨ 角色已识别: {character.display_name} (@{character.username})" in told.progress
+    prompt = f"@{character.username} waves at you@example.com"
+    post(stand, "videos/generate", prompt=prompt, async_mode=True)
+    [job] = stand.jobs()
+    assert (job.request.task, job.request.prompt) == (Task.IMAGE_TO_VIDEO, prompt)
+    again = content_of(chat(stand, "sora2-landscape-10s", "", video=VIDEO))
+    assert again.startswith("角色创建成功，角色名@")
+    parts = [{"type": "video_url", "video_url": {"url": VIDEO}}]
+    Told(chat(stand, "sora2-landscape-10s", parts, stream=True))
+    assert len(await stand.services.characters.list()) == 3
+
+
+@pytest.mark.parametrize("failing", ["", "The lamp broke."])
+async def test_a_character_for_one_video(stand: Stand, failing: str) -> None:
+    with stand.working(failing=failing):
+        feature = Told(post(stand, "characters/generate", prompt="they wave", video=VIDEO, stream=True))
+        parts = [
+            {"type": "text", "text": "they wave"},
+            {"type": "video_url", "video_url": {"url": VIDEO}},
+        ]
+        chatted = Told(chat(stand, "sora2-landscape-10s", parts, stream=True))
+    for told in (feature, chatted):
+        assert "✨ 角色已识别: " in told.progress
+        assert bool(told.error) == bool(failing)
+    assert {job.request.task for job in stand.jobs()} == {Task.IMAGE_TO_VIDEO}
+    assert await stand.services.characters.list() == []
+
+
+async def test_a_character_whose_job_is_refused_is_removed(make_stand: StandMaker) -> None:
+    stand = make_stand(max_queued=1)
+    post(stand, "videos/generate", prompt="x", async_mode=True)
+    answer = post(stand, "characters/generate", prompt="x", video=VIDEO, stream=True)
+    assert answer.status_code == 503
+    assert await stand.services.characters.list() == []
+
+
+def key(name: str, **limits: Any) -> dict[str, Any]:
+    return {"name": name, "sha256": hashlib.sha256(name.encode()).hexdigest(), **limits}
+
+
+def test_plans_and_keys(make_stand: StandMaker) -> None:
+    stand = make_stand(auth={"keys": [key("basic"), key("pro", plan="chatgpt_pro")]})
+    fields = {"prompt": "x", "model": "sora2pro-landscape-10s", "async_mode": True}
+    for wrong in ("", "nobody"):
+        for body in ({}, fields):
+            error = refused(post(stand, "videos/generate", key=wrong, **body), 401, None, "Invalid API key")
+            assert error["type"] == "authentication_error"
+    error = refused(post(stand, "videos/generate", key="basic", **fields), 403, None)
+    assert error["message"].startswith("No available Pro tokens. ")
+    assert (error["type"], error["code"]) == ("server_error", None)
+    accepted = post(stand, "videos/generate", key="pro", **fields).json()
+    task = f"{stand.url}/v1/tasks/{accepted['task_id']}"
+    stand.run_next()
+    refused(requests.get(task, timeout=10), 401, None)
+    refused(requests.get(task, headers={"Authorization": "Bearer basic"}, timeout=10), 404, "task_id")
+    state = requests.get(task, headers={"Authorization": "Bearer pro"}, timeout=10).json()
+    assert requests.get(state["result_urls"][0], timeout=10).status_code == 200
+
+
+def test_a_key_s_limit(make_stand: StandMaker) -> None:
+    stand = make_stand(auth={"keys": [key("alice", max_active=1), key("bob")]})
+    assert post(stand, "videos/generate", key="alice", prompt="x", async_mode=True).ok
+    answer = post(stand, "videos/generate", key="alice", prompt="x", stream=True)
+    error = refused(answer, 429, None)
+    assert error["type"] == "rate_limit_error"
+    assert int(answer.headers["Retry-After"]) > 0
+    assert post(stand, "videos/generate", key="bob", prompt="x", async_mode=True).ok
+
+
+def test_no_worker(stand: Stand) -> None:
+    stand.store.living.clear()
+    ways: list[dict[str, Any]] = [{"stream": True}, {"async_mode": True}, {}]
+    for way in ways:
+        answer = post(stand, "videos/generate", prompt="x", **way)
+        error = refused(answer, 503, None, "No available tokens for video generation. ")
+        assert error["type"] == "server_error"
+        assert int(answer.headers["Retry-After"]) > 0
+
+
+def test_files(stand: Stand) -> None:
+    with stand.working():
+        link = content_of(post(stand, "images/generate", prompt="x")).split("(")[1].removesuffix(")")
+    assert requests.head(link, timeout=10).headers["Content-Type"] == "image/png"
+    part = requests.get(link, headers={"Range": "bytes=-4"}, timeout=10)
+    assert (part.status_code, part.content) == (206, b"pppp")
+    [job] = stand.jobs()
+    stand.artifacts.delete(job.artifacts[0].key)
+    refused(requests.get(link, timeout=10), 404, None, "removed")
+
+
+def test_a_chat_s_last_message_counts(stand: Stand) -> None:
+    messages = [
+        {"role": "user", "content": "a house"},
+        {"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "boat"}]},
+    ]
+    with stand.working():
+        answer = post(stand, "chat/completions", model="gpt-image", messages=messages)
+    assert answer.status_code == 200
+    [job] = stand.jobs()
+    assert (job.request.prompt, job.state) == ("a\nboat", JobState.SUCCEEDED)

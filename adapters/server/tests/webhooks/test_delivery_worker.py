@@ -1,0 +1,405 @@
+"""Deliveries from a job's end to their arrival, with a real Valkey and real sockets."""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import cast
+
+import pytest
+import redis
+import structlog
+from msgspec.structs import replace
+from redis.backoff import ConstantBackoff
+
+from framegate.core.jobs import MAX_ATTEMPTS, JobError, JobState
+from framegate.core.options import EnvSecret
+from framegate.core.ports import Limits
+from framegate.media.network.addresses import DialPolicy
+from framegate.server.webhooks import delivery_worker as delivery_worker_module
+from framegate.server.webhooks.delivery_worker import BACKOFF, WebhookDeliveryWorker
+from framegate.server.webhooks.events import Signer, event_body
+from framegate.server.webhooks.sender import WebhookSender
+from framegate.storage.connections import connect_async
+from framegate.storage.embedded import EmbeddedValkey
+from framegate.storage.jobs import worker_store
+from framegate.storage.jobs.store import ValkeyJobStore
+from framegate.storage.jobs.worker_store import WorkerStore
+from framegate.storage.webhook_deliveries import Delivery, ValkeyDeliveryStore
+from tests.support.receiving import SECRET, Received, Receiver, StartReceiver
+from tests.support.sample_jobs import make_job
+
+BROKE = JobError("generation_failed", "It broke.")
+
+
+class Stand:
+    """Ends jobs, and inspects their deliveries."""
+
+    def __init__(self, valkey: EmbeddedValkey, client: redis.Redis) -> None:
+        self.url = valkey.url
+        self.client = client
+        self.worker = WorkerStore(client, "w1")
+
+    async def submit(self, *job_ids: str, urls: Sequence[str]) -> None:
+        """Submit jobs with these webhooks."""
+        async with self.job_store() as store:
+            for job_id in job_ids:
+                await store.submit(replace(make_job(job_id), webhooks=tuple(urls)), limits=Limits())
+
+    async def end(self, *job_ids: str, urls: Sequence[str], failing: bool = False) -> None:
+        """Submit jobs with these webhooks, and let them succeed or fail."""
+        await self.submit(*job_ids, urls=urls)
+        for _ in job_ids:
+            job = self.worker.claim("q-test", ["test"])
+            assert job is not None
+            state = self.worker.fail(job, BROKE) if failing else self.worker.succeed(job, ())
+            assert state == (JobState.FAILED if failing else JobState.SUCCEEDED)
+
+    def pending(self) -> dict[str, str]:
+        """Return the receivers of pending deliveries by their keys, and check that all indexes agree."""
+        deliveries = {key: self.client.hget(key, "receiver") for key in self.keys("fg:delivery:*")}
+        indexed = {
+            f"fg:delivery:{member}": waiting.removeprefix("fg:deliveries:")
+            for waiting in self.keys("fg:deliveries:*")
+            for member in self.members(waiting)
+        }
+        assert deliveries == indexed
+        assert set(self.members("fg:deliveries")) == set(indexed.values())
+        return indexed
+
+    def keys(self, pattern: str) -> list[str]:
+        return cast("list[str]", self.client.keys(pattern))
+
+    def members(self, key: str) -> list[str]:
+        return cast("list[str]", self.client.zrange(key, 0, -1))
+
+    @asynccontextmanager
+    async def job_store(self) -> AsyncGenerator[ValkeyJobStore]:
+        store = ValkeyJobStore(connect_async(self.url))
+        try:
+            yield store
+        finally:
+            await store.close()
+
+    @asynccontextmanager
+    async def delivery_store(self) -> AsyncGenerator[ValkeyDeliveryStore]:
+        store = ValkeyDeliveryStore(connect_async(self.url))
+        try:
+            yield store
+        finally:
+            await store.close()
+
+    async def deliver_until(
+        self, done: Callable[[], bool], *, workers: int = 1, patience: float = 5.0, delay: float = 0.05
+    ) -> None:
+        """Run delivery workers until it is ``done``.
+
+        They give an attempt ``patience`` seconds, and wait ``delay`` seconds after one that failed.
+        """
+        async with asyncio.timeout(30), self.delivering(workers, patience, delay):
+            while not done():  # noqa: ASYNC110 # the state is another process's
+                await asyncio.sleep(0.01)
+
+    @asynccontextmanager
+    async def delivering(self, workers: int, patience: float, delay: float) -> AsyncGenerator[None]:
+        stores = [ValkeyDeliveryStore(connect_async(self.url)) for _ in range(workers)]
+        running = [
+            asyncio.create_task(
+                WebhookDeliveryWorker(
+                    store,
+                    WebhookSender(DialPolicy(["127.0.0.0/8"]), timeout=patience),
+                    Signer([EnvSecret("WEBHOOK_SECRET")]),
+                    backoff=ConstantBackoff(delay),
+                ).run()
+            )
+            for store in stores
+        ]
+        try:
+            yield
+        finally:
+            for task in running:
+                assert not task.done(), "a delivery worker has ended"
+                task.cancel()
+            await asyncio.gather(*running, return_exceptions=True)
+            for store in stores:
+                await store.close()
+
+
+@pytest.fixture
+def stand(valkey: EmbeddedValkey, client: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> Stand:
+    monkeypatch.setenv("WEBHOOK_SECRET", SECRET)
+    monkeypatch.setattr(delivery_worker_module, "LOOK_SECONDS", 0.05)
+    return Stand(valkey, client)
+
+
+async def take(store: ValkeyDeliveryStore, *passing_over: str) -> Delivery | None:
+    return await store.claim(lease=60, passing_over=passing_over)
+
+
+# Which deliveries there are.
+
+
+async def test_the_end_of_a_job_is_delivered_to_each_of_its_webhooks(stand: Stand) -> None:
+    started = time.time()
+    await stand.end("a", urls=["https://one.example:8443/x?y=1", "http://two.example"])
+    assert sorted(stand.pending().values()) == ["one.example:8443", "two.example"]
+    async with stand.delivery_store() as store:
+        one, two, none = [await take(store) for _ in range(3)]
+    assert one is not None
+    assert two is not None
+    assert none is None
+    assert {one.url, two.url} == {"https://one.example:8443/x?y=1", "http://two.example"}
+    assert one.event == two.event
+    assert one.event.startswith("evt_")
+    assert (one.job_id, one.outcome, one.attempt) == ("a", JobState.SUCCEEDED, 1)
+    assert int(started) <= one.created_at <= time.time()
+
+
+async def test_jobs_without_deliveries(stand: Stand) -> None:
+    await stand.end("no-webhooks", urls=[])
+    await stand.submit("waiting", "running", urls=["http://a.example"])
+    running = stand.worker.claim("q-test", ["test"])
+    assert running is not None
+    async with stand.job_store() as store:
+        for job_id in ("waiting", "running"):
+            await store.cancel(job_id)
+    assert stand.worker.leave(running) == JobState.CANCELLED
+    assert stand.pending() == {}
+
+
+async def test_a_job_whose_last_worker_died_is_delivered(
+    stand: Stand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker_store, "LEASE_SECONDS", -1.0)
+    await stand.submit("a", urls=["http://a.example"])
+    for attempt in range(1, MAX_ATTEMPTS + 1):
+        worker = WorkerStore(stand.client, f"w{attempt}")
+        assert worker.claim("q-test", ["test"]) is not None
+        assert stand.pending() == {}
+        worker.sweep()
+    async with stand.delivery_store() as store:
+        delivery = await take(store)
+    assert delivery is not None
+    assert delivery.outcome == JobState.FAILED
+
+
+async def test_a_worker_that_lost_its_job_adds_no_delivery(stand: Stand) -> None:
+    await stand.end("a", urls=["http://a.example"])
+    job = make_job("a")
+    assert stand.worker.succeed(replace(job, attempt=1), ()) == JobState.SUCCEEDED, "said twice"
+    assert WorkerStore(stand.client, "w2").succeed(replace(job, attempt=1), ()) is None
+    assert len(stand.pending()) == 1
+
+
+async def test_a_delivery_outlives_its_job(stand: Stand, start_receiver: StartReceiver) -> None:
+    receiver: Receiver = start_receiver()
+    await stand.end("a", urls=[receiver.url])
+    async with stand.job_store() as store:
+        job = await store.get("a")
+        assert job is not None
+        await store.files_removed(job)
+        await store.forget(job)
+        assert await store.get("a") is None
+    await stand.deliver_until(lambda: not stand.pending())
+    assert receiver.received[0].unwrapped().data.to_dict() == {"id": "a"}
+
+
+async def test_an_id_used_again_is_another_event(stand: Stand, start_receiver: StartReceiver) -> None:
+    receiver: Receiver = start_receiver()
+    await stand.end("a", urls=[receiver.url])
+    await stand.deliver_until(lambda: not stand.pending())
+    stand.client.flushall()
+    await stand.end("a", urls=[receiver.url])
+    await stand.deliver_until(lambda: not stand.pending())
+    assert len({received.id for received in receiver.received}) == 2
+
+
+# Leases.
+
+
+async def test_a_lease_that_ran_out_gives_the_delivery_to_another(stand: Stand) -> None:
+    await stand.end("a", urls=["http://a.example"])
+    async with stand.delivery_store() as store:
+        first = await store.claim(lease=0.2)
+        assert first is not None
+        assert await store.claim(lease=60) is None
+        await asyncio.sleep(0.25)
+        second = await store.claim(lease=60)
+        assert second is not None
+        assert (second.event, second.attempt) == (first.event, 2)
+        await store.postpone(first, 0.0)
+        assert await store.claim(lease=60) is None, "the second attempt decides"
+        await store.postpone(second, 0.0)
+        third = await store.claim(lease=60)
+        assert third is not None
+        await store.finish(first)
+        assert await store.claim(lease=0) is None, "it arrived, whichever attempt it was"
+        await store.postpone(third, 0.0)
+        await store.finish(third)
+    assert stand.pending() == {}
+
+
+async def test_receivers_that_are_passed_over_hold_nobody_up(stand: Stand) -> None:
+    await stand.end("a", "b", urls=["http://slow.example"])
+    await stand.end("c", urls=["http://quick.example"])
+    async with stand.delivery_store() as store:
+        passed = ("slow.example", "unknown.example")
+        first, second, third = await take(store, *passed), await take(store, *passed), await take(store)
+    assert first is not None
+    assert third is not None
+    assert (first.job_id, second, third.job_id) == ("c", None, "a")
+
+
+# Delivery.
+
+
+async def test_events_arrive_signed(stand: Stand, start_receiver: StartReceiver) -> None:
+    receiver: Receiver = start_receiver()
+    await stand.end("a", urls=[f"{receiver.url}/hooks?k=v"])
+    await stand.end("b", urls=[f"{receiver.url}/hooks?k=v"], failing=True)
+    await stand.deliver_until(lambda: not stand.pending())
+    events = [received.unwrapped().to_dict() for received in receiver.received]
+    assert {(str(event["type"]), str(event["data"])) for event in events} == {
+        ("video.completed", "{'id': 'a'}"),
+        ("video.failed", "{'id': 'b'}"),
+    }
+    assert [event["id"] for event in events] == [received.id for received in receiver.received]
+    assert {received.path for received in receiver.received} == {"/hooks?k=v"}
+
+
+@pytest.mark.parametrize("status", [301, 400, 404, 408, 429, 500, 503])
+async def test_it_is_tried_until_it_is_taken(
+    stand: Stand, start_receiver: StartReceiver, status: int
+) -> None:
+    receiver: Receiver = start_receiver(lambda _: status if len(receiver.received) < 4 else 204)
+    await stand.end("a", urls=[receiver.url])
+    await stand.deliver_until(lambda: not stand.pending())
+    assert len(receiver.received) == 4
+    assert len({received.id for received in receiver.received}) == 1
+    assert len({received.body for received in receiver.received}) == 1
+
+
+async def test_each_attempt_is_signed_for_its_own_time(stand: Stand, start_receiver: StartReceiver) -> None:
+    receiver: Receiver = start_receiver(lambda _: 500 if len(receiver.received) < 2 else 200)
+    await stand.end("a", urls=[receiver.url])
+    await stand.deliver_until(lambda: not stand.pending(), delay=1.1)
+    first, second = receiver.received
+    assert int(second.headers["webhook-timestamp"]) > int(first.headers["webhook-timestamp"])
+    second.unwrapped()
+
+
+async def test_410_is_the_end_of_it(stand: Stand, start_receiver: StartReceiver) -> None:
+    receiver: Receiver = start_receiver(lambda _: 410)
+    await stand.end("a", urls=[receiver.url])
+    with structlog.testing.capture_logs() as logs:
+        await stand.deliver_until(lambda: not stand.pending())
+    assert len(receiver.received) == 1
+    [line] = [line for line in logs if line["event"] == "webhook_given_up"]
+    assert (line["job_id"], line["attempt"]) == ("a", 1)
+    assert "410" in line["reason"]
+
+
+async def test_a_day_after_the_event_it_is_given_up(stand: Stand, start_receiver: StartReceiver) -> None:
+    receiver: Receiver = start_receiver(lambda _: 500)
+    await stand.end("a", urls=[f"{receiver.url}/?token=secret"])
+    [key] = stand.pending()
+    with structlog.testing.capture_logs() as logs:
+        stand.client.hset(key, "created_at", int(time.time()) - 86_400 + 60)
+        await stand.deliver_until(lambda: len(receiver.received) > 2)
+        assert stand.pending()
+        stand.client.hset(key, "created_at", int(time.time()) - 86_400)
+        await stand.deliver_until(lambda: not stand.pending())
+    told = [line["event"] for line in logs]
+    assert told == ["webhook_failed"] * (len(told) - 1) + ["webhook_given_up"]
+    assert logs[0]["reason"] == "HTTP 500"
+    assert "secret" not in str(logs)
+
+
+async def test_retry_after_is_honoured_within_reason(
+    stand: Stand, start_receiver: StartReceiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(delivery_worker_module, "LONGEST_DELAY", 2.0)
+    receiver: Receiver = start_receiver(
+        lambda _: (
+            (503, {"Retry-After": ["1", "86400"][len(receiver.received) - 1]})
+            if len(receiver.received) < 3
+            else 200
+        )
+    )
+    await stand.end("a", urls=[receiver.url])
+    await stand.deliver_until(lambda: not stand.pending(), delay=0.0)
+    first, second, third = (received.at for received in receiver.received)
+    assert 1.0 <= second - first < 2.0
+    assert 2.0 <= third - second < 4.0
+
+
+def test_delays_grow_with_jitter_up_to_an_hour() -> None:
+    for attempt, longest in ((1, 4), (2, 8), (5, 64), (20, 3600), (1000, 3600)):
+        delays = {BACKOFF.compute(attempt) for _ in range(50)}
+        assert len(delays) > 10
+        assert longest / 2 <= min(delays)
+        assert max(delays) <= longest
+
+
+async def test_a_slow_receiver_holds_nobody_up(stand: Stand, start_receiver: StartReceiver) -> None:
+    def dawdle(_: Received) -> int:
+        time.sleep(6)
+        return 200
+
+    slow, quick = start_receiver(dawdle), start_receiver()
+    await stand.end(*(f"s{number}" for number in range(100)), urls=[slow.url])
+    await stand.end(*(f"q{number}" for number in range(20)), urls=[quick.url])
+    started = time.monotonic()
+    await stand.deliver_until(lambda: len(quick.received) == 20)
+    assert time.monotonic() - started < 5
+    assert len(slow.received) <= delivery_worker_module.AT_ONCE_TO_ONE_RECEIVER
+
+
+async def test_several_processes_deliver_once(stand: Stand, start_receiver: StartReceiver) -> None:
+    receivers = [start_receiver() for _ in range(3)]
+    for number, receiver in enumerate(receivers):
+        await stand.end(*(f"{number}-{job}" for job in range(40)), urls=[receiver.url])
+    await stand.deliver_until(lambda: not stand.pending(), workers=4)
+    for receiver in receivers:
+        counts = Counter(received.id for received in receiver.received)
+        assert len(counts) == 40
+        assert set(counts.values()) == {1}
+
+
+async def test_an_attempt_that_was_cut_off_is_made_again(
+    stand: Stand, start_receiver: StartReceiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The process ends while a slow receiver has not answered; another one delivers after the lease."""
+    monkeypatch.setattr(delivery_worker_module, "LEASE_MARGIN", 0.5)
+
+    def respond(_: Received) -> int:
+        if len(receiver.received) == 1:
+            time.sleep(5)
+        return 200
+
+    receiver: Receiver = start_receiver(respond)
+    await stand.end("a", urls=[receiver.url])
+    await stand.deliver_until(lambda: len(receiver.received) == 1, patience=1.0)
+    assert len(stand.pending()) == 1
+    await stand.deliver_until(lambda: not stand.pending(), patience=1.0)
+    first, second = receiver.received
+    assert first.id == second.id
+
+
+async def test_a_mistake_in_one_delivery_ends_no_other(
+    stand: Stand, start_receiver: StartReceiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    receiver: Receiver = start_receiver()
+    await stand.end("bad", "good", urls=[receiver.url])
+
+    def trip(delivery: Delivery) -> bytes:
+        if delivery.job_id == "bad":
+            raise RuntimeError("a mistake of ours")
+        return event_body(delivery)
+
+    monkeypatch.setattr("framegate.server.webhooks.delivery_worker.event_body", trip)
+    with structlog.testing.capture_logs() as logs:
+        await stand.deliver_until(lambda: len(stand.pending()) == 1)
+    assert [received.unwrapped().data.to_dict() for received in receiver.received] == [{"id": "good"}]
+    assert "webhook_broke" in [line["event"] for line in logs]
