@@ -10,10 +10,12 @@ from framegate.core.characters import Character
 from framegate.storage import scripts
 from framegate.storage.connections import outages_as_unavailable
 from framegate.storage.jobs.records import PREFIX
+from framegate.storage.schema import Layout, Stamp, decode_readable, own_stamp, unchanged
 
 _ALL = f"{PREFIX}characters"
 _TEMPORARY = f"{PREFIX}characters:temporary"
-_decoder = msgspec.json.Decoder(Character)
+_layout = Layout(Character, unchanged)
+_stamp = msgspec.json.Decoder(Stamp)
 
 
 class ValkeyCharacterStore:
@@ -29,7 +31,7 @@ class ValkeyCharacterStore:
     async def add(self, character: Character) -> bool:
         arguments: list[str | bytes | float] = [
             character.username,
-            msgspec.json.encode(character),
+            msgspec.json.encode(msgspec.to_builtins(own_stamp()) | msgspec.to_builtins(character)),
             character.created_at,
             "1" if character.temporary else "",
         ]
@@ -39,13 +41,23 @@ class ValkeyCharacterStore:
     async def get(self, username: str) -> Character | None:
         with outages_as_unavailable():
             text = cast("str | None", await self._client.get(_key(username)))
-        return _decoder.decode(text) if text else None
+        return _decode(text) if text else None
 
     async def list(self, *, owner: str | None) -> Sequence[Character]:
         with outages_as_unavailable():
             names = cast("list[str]", await self._client.zrange(_ALL, 0, -1, desc=True))
-            found = await self._get_many(names)
+            found = decode_readable(_decode, await self._texts(names))
         return [character for character in found if owner is None or character.owner == owner]
+
+    async def each(self) -> Sequence[Character]:
+        """Return every character.
+
+        Raises:
+            NewerRecord: A later version wrote one of them.
+        """
+        with outages_as_unavailable():
+            names = cast("list[str]", await self._client.zrange(_ALL, 0, -1))
+            return [_decode(text) for text in await self._texts(names)]
 
     async def delete(self, username: str) -> None:
         with outages_as_unavailable():
@@ -59,11 +71,17 @@ class ValkeyCharacterStore:
         """The temporary ones that were made before ``created`` (seconds since the epoch)."""
         with outages_as_unavailable():
             names = await self._client.zrange(_TEMPORARY, "-inf", created, byscore=True, offset=0, num=200)
-            return await self._get_many(cast("list[str]", names))
+            return decode_readable(_decode, await self._texts(cast("list[str]", names)))
 
-    async def _get_many(self, names: Sequence[str]) -> Sequence[Character]:
-        texts = await self._client.mget([_key(name) for name in names]) if names else []
-        return [_decoder.decode(text) for text in texts if text]
+    async def _texts(self, names: Sequence[str]) -> Sequence[str]:
+        if not names:
+            return []
+        texts = cast("list[str | None]", await self._client.mget([_key(name) for name in names]))
+        return [text for text in texts if text]
+
+
+def _decode(text: str) -> Character:
+    return _layout.decode(text, _stamp.decode(text))
 
 
 def _key(username: str) -> str:

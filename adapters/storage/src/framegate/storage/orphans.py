@@ -16,6 +16,7 @@ import structlog
 from framegate.core.ports import ArtifactStore
 from framegate.storage.characters import ValkeyCharacterStore
 from framegate.storage.jobs.store import ValkeyJobStore
+from framegate.storage.schema import NewerRecord
 
 log = structlog.get_logger(__name__)
 
@@ -48,9 +49,13 @@ async def remove_orphans(
     old = [key for key in keys if _OURS.fullmatch(key)]
     if not old:
         return 0
-    known = {key for character in await characters.list(owner=None) for key in character.files}
-    async for job in store.each():
-        known.update(job.files)
+    try:
+        known = {key for character in await characters.each() for key in character.files}
+        async for job in store.each():
+            known.update(job.files)
+    except NewerRecord as error:
+        log.warning("orphans_left", reason=error.message)
+        return 0
     orphans = [key for key in old if key not in known]
     removed = [key for key in orphans if await asyncio.to_thread(remove_file, artifacts, key)]
     if removed:

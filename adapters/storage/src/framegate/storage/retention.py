@@ -49,8 +49,8 @@ class Retention:
                 if time.monotonic() >= orphans_at:
                     await remove_orphans(self._store, self._characters, self._artifacts)
                     orphans_at = time.monotonic() + ORPHANS_SECONDS
-            except Unavailable:
-                log.warning("retention_postponed")
+            except Unavailable as error:
+                log.warning("retention_postponed", reason=error.message)
             except OSError as error:
                 log.warning("retention_failed", error=error.strerror)
             await asyncio.sleep(min(INTERVAL_SECONDS, max(self._files_for, 1.0)))

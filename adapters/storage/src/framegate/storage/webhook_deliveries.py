@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 
-import msgspec
 import redis.asyncio
 from msgspec import Struct
 
@@ -10,6 +9,7 @@ from framegate.core.jobs import JobState
 from framegate.storage import scripts
 from framegate.storage.connections import outages_as_unavailable
 from framegate.storage.jobs.records import PREFIX
+from framegate.storage.schema import SCHEMA, Layout, read_stamp, unchanged
 
 
 class Delivery(Struct, frozen=True, kw_only=True):
@@ -24,6 +24,9 @@ class Delivery(Struct, frozen=True, kw_only=True):
     url: str
     receiver: str
     attempt: int
+
+
+_layout = Layout(Delivery, unchanged)
 
 
 class ValkeyDeliveryStore:
@@ -44,9 +47,9 @@ class ValkeyDeliveryStore:
         """The delivery that has been due for longest, but for those to the receivers ``passing_over``. It is
         this caller's for ``lease`` seconds, then due again. None: there is nothing to do now."""
         with outages_as_unavailable():
-            found = await self._claim(keys=[PREFIX], args=[lease, *passing_over])
+            found = await self._claim(keys=[PREFIX], args=[lease, SCHEMA, *passing_over])
         fields = dict(zip(found[::2], found[1::2], strict=True))
-        return msgspec.convert(fields, Delivery, strict=False) if fields else None
+        return _layout.convert(fields, read_stamp(fields)) if fields else None
 
     async def finish(self, delivery: Delivery) -> None:
         """It has arrived, or is not to be tried any more."""

@@ -7,32 +7,39 @@ from msgspec.structs import replace
 
 from framegate.core.jobs import Job, JobError, JobState
 from framegate.core.types import Artifact
+from framegate.storage.schema import Layout, read_stamp, unchanged
 
 PREFIX = "fg:"
 DRAMATIQ_NAMESPACE = f"{PREFIX}dq"
 CHANGED_CHANNEL = f"{PREFIX}changed"
 CANCEL_CHANNEL = f"{PREFIX}cancel"
 
-_artifacts = msgspec.json.Decoder(tuple[Artifact, ...])
-_job = msgspec.json.Decoder(Job)
-_error = msgspec.json.Decoder(JobError)
+_job = Layout(Job, unchanged)
+_artifacts = Layout(tuple[Artifact, ...], unchanged)
+_error = Layout(JobError, unchanged)
 
 
 def encode_job(job: Job) -> bytes:
+    """Return the part of a job's record that never changes, as JSON."""
     return msgspec.json.encode(job)
 
 
 def is_shown(fields: Mapping[str, str]) -> bool:
-    """Is this the record of a job that has not been deleted?"""
+    """Return whether this is the record of a job that has not been deleted."""
     return bool(fields) and "deleted" not in fields
 
 
 def decode_job(fields: Mapping[str, str]) -> Job:
-    """The job as its hash says it is now."""
+    """Return the job as its hash says it is now.
+
+    Raises:
+        NewerRecord: A later version submitted or finished it, in a layout of its own.
+    """
+    stamp, result_stamp = read_stamp(fields), read_stamp(fields, "result_")
     started, finished = fields.get("started_at"), fields.get("finished_at")
     artifacts, error = fields.get("artifacts"), fields.get("error")
     return replace(
-        _job.decode(fields["job"]),
+        _job.decode(fields["job"], stamp),
         state=JobState(fields["state"]),
         attempt=int(fields["attempt"]),
         worker=fields["worker"],
@@ -41,6 +48,6 @@ def decode_job(fields: Mapping[str, str]) -> Job:
         message=fields["message"],
         started_at=float(started) if started else None,
         finished_at=float(finished) if finished else None,
-        artifacts=_artifacts.decode(artifacts) if artifacts else (),
-        error=_error.decode(error) if error else None,
+        artifacts=_artifacts.decode(artifacts, result_stamp) if artifacts else (),
+        error=_error.decode(error, result_stamp) if error else None,
     )

@@ -17,6 +17,7 @@ from framegate.storage.jobs.change_feed import ChangeFeed
 from framegate.storage.jobs.records import PREFIX, decode_job, encode_job, is_shown
 from framegate.storage.jobs.submissions import admission_check, entry
 from framegate.storage.jobs.worker_store import sweep_arguments
+from framegate.storage.schema import decode_readable, own_stamp
 
 _PAGE = 200
 
@@ -50,7 +51,11 @@ class ValkeyJobStore:
         return await self.get(found) if outcome == "earlier" else None
 
     async def submit(self, job: Job, *, limits: Limits, idempotency: IdempotencyKey | None = None) -> Job:
-        arguments = [msgspec.json.encode(entry(job, limits, idempotency)), encode_job(job)]
+        arguments = [
+            msgspec.json.encode(entry(job, limits, idempotency)),
+            encode_job(job),
+            *own_stamp().arguments,
+        ]
         while True:
             with outages_as_unavailable():
                 outcome, found = await self._submit(keys=[PREFIX], args=arguments)
@@ -93,12 +98,14 @@ class ValkeyJobStore:
             start += _PAGE
         return jobs[:limit]
 
-    async def _get_many(self, ids: Sequence[str], *, deleted: bool = False) -> Sequence[Job]:
+    async def _get_many(self, ids: Sequence[str]) -> Sequence[Job]:
+        return decode_readable(decode_job, filter(is_shown, await self._records(ids)))
+
+    async def _records(self, ids: Sequence[str]) -> Sequence[Mapping[str, str]]:
         pipeline = self._client.pipeline(transaction=False)
         for job_id in ids:
             pipeline.hgetall(_job_key(job_id))
-        records: list[Mapping[str, str]] = await pipeline.execute() if ids else []
-        return [decode_job(fields) for fields in records if is_shown(fields) or (deleted and fields)]
+        return await pipeline.execute() if ids else []
 
     async def page(
         self, collection: str, *, owner: str, after: str, limit: int, newest_first: bool
@@ -134,12 +141,16 @@ class ValkeyJobStore:
             return cast("str", await self._client.get(key))
 
     async def each(self) -> AsyncGenerator[Job]:
-        """Every job that has a record; one that comes or goes meanwhile may be among them or not."""
+        """Yield every job that has a record; one that comes or goes meanwhile may be among them or not.
+
+        Raises:
+            NewerRecord: A later version wrote one of them.
+        """
         with outages_as_unavailable():
             ids = cast("list[str]", await self._client.zrange(f"{PREFIX}jobs", 0, -1))
             for start in range(0, len(ids), _PAGE):
-                for job in await self._get_many(ids[start : start + _PAGE]):
-                    yield job
+                for fields in filter(is_shown, await self._records(ids[start : start + _PAGE])):
+                    yield decode_job(fields)
 
     async def queue_position(self, job: Job) -> int | None:
         with outages_as_unavailable():
@@ -198,9 +209,17 @@ class ValkeyJobStore:
         return int(lost)
 
     async def _ended(self, index: str, ended: float, limit: int) -> Sequence[Job]:
-        with outages_as_unavailable():
-            ids = await self._client.zrange(index, "-inf", ended, byscore=True, offset=0, num=limit)
-            return await self._get_many(cast("list[str]", ids), deleted=True)
+        start = 0
+        while True:
+            with outages_as_unavailable():
+                ids = cast(
+                    "list[str]",
+                    await self._client.zrange(index, "-inf", ended, byscore=True, offset=start, num=limit),
+                )
+                jobs = decode_readable(decode_job, filter(None, await self._records(ids)))
+            if jobs or len(ids) < limit:
+                return jobs
+            start += limit  # a later version wrote all of these
 
 
 def _refuse(outcome: str, found: str, limits: Limits) -> None:

@@ -12,6 +12,7 @@ from framegate.core.ports import WorkerInfo
 from framegate.core.types import Artifact
 from framegate.storage import scripts
 from framegate.storage.jobs.records import PREFIX, decode_job
+from framegate.storage.schema import SCHEMA, own_stamp
 
 LEASE_SECONDS = 6.0
 """How long a worker may stay silent before its job is given to another."""
@@ -35,7 +36,8 @@ class LeaseStatus(StrEnum):
 def sweep_arguments() -> list[str | float | bytes]:
     """What the script that sweeps is told."""
     lost = msgspec.json.encode(_WORKER_LOST)
-    return [MAX_ATTEMPTS, lost, _MOST_TICKETS_AT_ONCE, SILENCE_SECONDS, LEASE_SECONDS]
+    limits = [MAX_ATTEMPTS, lost, _MOST_TICKETS_AT_ONCE, SILENCE_SECONDS, LEASE_SECONDS]
+    return [*limits, *own_stamp().arguments]
 
 
 class WorkerStore:
@@ -54,7 +56,7 @@ class WorkerStore:
         """The next job of ``queue`` for one of ``models`` that the limits allow, now running here; None if
         there is none."""
         arguments: list[str | float | bytes] = [queue, self._worker, LEASE_SECONDS]
-        arguments.append(msgspec.json.encode(list(models)))
+        arguments += [msgspec.json.encode(list(models)), SCHEMA]
         found = self._claim(keys=[PREFIX], args=arguments)
         fields = dict(zip(found[::2], found[1::2], strict=True))
         return decode_job(fields) if fields else None
@@ -84,7 +86,8 @@ class WorkerStore:
         return self._close(job_id, attempt, "handed_back", b"")
 
     def _close(self, job_id: str, attempt: int, outcome: str, payload: bytes) -> JobState | None:
-        state = self._finish(keys=[PREFIX], args=[job_id, self._worker, attempt, outcome, payload])
+        arguments = [job_id, self._worker, attempt, outcome, payload, *own_stamp().arguments]
+        state = self._finish(keys=[PREFIX], args=arguments)
         return None if state == "lost" else JobState(state)
 
     def sweep(self) -> tuple[int, int]:

@@ -1,5 +1,6 @@
--- queue, worker, lease in seconds, the worker's models as JSON → the job's hash with its id, or nothing
-local queue, worker, lease, models = ARGV[1], ARGV[2], tonumber(ARGV[3]), {}
+-- queue, worker, lease in seconds, the worker's models as JSON, the latest schema that it can read
+-- → the job's hash with its id, or nothing
+local queue, worker, lease, models, schema = ARGV[1], ARGV[2], tonumber(ARGV[3]), {}, tonumber(ARGV[5])
 for _, model in ipairs(cjson.decode(ARGV[4])) do models[model] = true end
 local function answer(id)
   local fields = redis.call('HGETALL', P .. 'job:' .. id)
@@ -15,7 +16,7 @@ if held then
     return answer(held)  -- the answer to an earlier claim was lost
   end
 end
-local id = next_in(queue, models)
+local id = next_in(queue, models, schema)
 if not id then return {} end
 local job = load(id)
 leave_lane(id, job)

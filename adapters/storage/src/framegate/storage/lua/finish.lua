@@ -1,6 +1,7 @@
--- id, worker, attempt, outcome (succeeded | failed | cancelled | handed_back), artifacts or error as JSON
--- → the job's state, or 'lost'
+-- id, worker, attempt, outcome (succeeded | failed | cancelled | handed_back), artifacts or error as JSON, its
+-- schema, the version that writes it → the job's state, or 'lost'
 local id, worker, attempt, outcome, payload = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
+local stamp = {schema = ARGV[6], written_by = ARGV[7]}
 local job = load(id)
 if not job or job.worker ~= worker or job.attempt ~= attempt then return 'lost' end
 if job.state ~= 'running' then return job.state end  -- said before; that answer was lost
@@ -11,7 +12,10 @@ if outcome == 'handed_back' then
   requeue(id, job)
   return 'queued'
 end
-if outcome == 'succeeded' then redis.call('HSET', key, 'artifacts', payload, 'progress', 1) end
-if outcome == 'failed' then redis.call('HSET', key, 'error', payload) end
-close(id, job, outcome)
+if outcome == 'succeeded' then
+  set_result(id, 'artifacts', payload, stamp)
+  redis.call('HSET', key, 'progress', 1)
+end
+if outcome == 'failed' then set_result(id, 'error', payload, stamp) end
+close(id, job, outcome, stamp)
 return outcome

@@ -73,13 +73,19 @@ local function leave_worker(id, job)
   if leave_groups(id, job) then replace_tickets(job.queue, 1) end
 end
 
-local function close(id, job, to)
+local function set_result(id, name, payload, stamp)
+  redis.call('HSET', P .. 'job:' .. id, name, payload, 'result_schema', stamp.schema,
+    'result_written_by', stamp.written_by)
+end
+
+-- ``stamp`` is that of the webhook deliveries; a job that is cancelled has none.
+local function close(id, job, to, stamp)
   local ended = job.deleted == '' and NOW or 0
   if job.state == 'queued' then leave_lane(id, job) else leave_worker(id, job) end
   redis.call('HSET', P .. 'job:' .. id, 'finished_at', ended, 'message', '')
   redis.call('ZADD', P .. 'finished', ended, id)
   set_state(id, job, job.state, to)
-  if job.deleted == '' then owe_webhooks(id, job, to) end
+  if job.deleted == '' then enqueue_webhooks(id, job, to, stamp) end
 end
 
 local function requeue(id, job)

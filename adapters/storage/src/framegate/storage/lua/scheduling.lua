@@ -78,21 +78,28 @@ local function is_open(lane, models)
   return true
 end
 
-local function next_of(owner, level, models)
+-- Whether a worker can read a job's record: one of a later version is left to a worker of that version.
+local function is_readable(id, schema)
+  return tonumber(redis.call('HGET', P .. 'job:' .. id, 'schema') or 1) <= schema
+end
+
+local function next_of(owner, level, models, schema)
   local first, first_seq
   for _, lane in ipairs(redis.call('SMEMBERS', P .. 'lanes:' .. owner .. ':' .. level)) do
     local head = redis.call('ZRANGE', P .. 'lane:' .. lane, 0, 0, 'WITHSCORES')
     local seq = tonumber(head[2])
-    if (not first or seq < first_seq) and is_open(lane, models) then first, first_seq = head[1], seq end
+    if (not first or seq < first_seq) and is_open(lane, models) and is_readable(head[1], schema) then
+      first, first_seq = head[1], seq
+    end
   end
   return first
 end
 
-local function next_in(queue, models)
+local function next_in(queue, models, schema)
   for _, priority in ipairs(redis.call('ZREVRANGE', P .. 'levels:' .. queue, 0, -1)) do
     local level = priority .. ':' .. queue
     for _, owner in ipairs(redis.call('ZRANGE', P .. 'turns:' .. level, 0, -1)) do
-      local id = next_of(owner, level, models)
+      local id = next_of(owner, level, models, schema)
       if id then return id end
     end
   end

@@ -1,12 +1,13 @@
--- the same with all that the keys need, the job's own JSON → {outcome, id of the job in question}
-local new, json = cjson.decode(ARGV[1]), ARGV[2]
+-- a JobSubmission as JSON, the job's own JSON, its schema, the version that writes it
+-- → {outcome, id of the job in question}
+local new, json, schema, written_by = cjson.decode(ARGV[1]), ARGV[2], ARGV[3], ARGV[4]
 local id, owner, key = new.id, new.owner, P .. 'job:' .. new.id
 -- The same text again is a repeat by the client library whose first answer was lost.
 if redis.call('HGET', key, 'job') == json then return {'new', id} end
 local against = objection(new)
 if against then return against end
 local seq = redis.call('INCR', P .. 'seq')
-redis.call('HSET', key, 'job', json, 'state', 'queued', 'owner', owner, 'queue', new.queue, 'lane', new.lane,
+redis.call('HSET', key, 'job', json, 'schema', schema, 'written_by', written_by, 'state', 'queued', 'owner', owner, 'queue', new.queue, 'lane', new.lane,
   'seq', seq, 'collection', new.collection, 'result_name', new.result_name,
   'share_id', new.share_id, 'attempt', 0, 'worker', '', 'progress', 0, 'message', '')
 redis.call('ZADD', P .. 'jobs', seq, id)

@@ -1,5 +1,7 @@
 -- max attempts, error JSON, most tickets to add at once per queue, seconds without a sweep after which workers
--- get another lease, lease in seconds → {jobs whose worker died, tickets added}
+-- get another lease, lease in seconds, schema of the error, the version that writes it
+-- → {jobs whose worker died, tickets added}
+local stamp = {schema = ARGV[6], written_by = ARGV[7]}
 local last = tonumber(redis.call('GET', P .. 'swept') or 0)
 redis.call('SET', P .. 'swept', NOW)
 if NOW - last > tonumber(ARGV[4]) then
@@ -17,8 +19,8 @@ for _, id in ipairs(lost) do
   elseif job.cancel ~= '' then
     close(id, job, 'cancelled')
   elseif tonumber(job.attempt) >= tonumber(ARGV[1]) then
-    redis.call('HSET', P .. 'job:' .. id, 'error', ARGV[2])
-    close(id, job, 'failed')
+    set_result(id, 'error', ARGV[2], stamp)
+    close(id, job, 'failed', stamp)
   else
     requeue(id, job)
   end

@@ -1,7 +1,7 @@
--- Webhook deliveries begin in the step that ends a job; delivery.lua describes their keys.
+-- Webhook deliveries begin in the step that ends a job, and are kept apart from its record, which they may
+-- outlive. ``deliveries.lua`` describes their keys.
 
--- In the step that ends a job, and kept apart from its record: who is to be told.
-local function owe_webhooks(id, job, outcome)
+local function enqueue_webhooks(id, job, outcome, stamp)
   if outcome == 'cancelled' then return end
   local urls = cjson.decode(redis.call('HGET', P .. 'job:' .. id, 'job')).webhooks or {}
   -- The number makes it another event when the same id is used once more after its record is gone.
@@ -9,7 +9,8 @@ local function owe_webhooks(id, job, outcome)
   for number, url in ipairs(urls) do
     local delivery, receiver = event .. ':' .. number, string.match(url, '^%a+://([^/?#]*)')
     redis.call('HSET', P .. 'delivery:' .. delivery, 'event', event, 'outcome', outcome, 'job_id', id,
-      'created_at', math.floor(NOW), 'url', url, 'receiver', receiver, 'attempt', 0)
+      'created_at', math.floor(NOW), 'url', url, 'receiver', receiver, 'attempt', 0,
+      'schema', stamp.schema, 'written_by', stamp.written_by)
     redis.call('ZADD', P .. 'deliveries:' .. receiver, NOW, delivery)
     redis.call('ZADD', P .. 'deliveries', 'LT', NOW, receiver)
   end

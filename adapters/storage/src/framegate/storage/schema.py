@@ -1,0 +1,121 @@
+"""The version of the layout in which records are stored, and the way from earlier layouts to this one.
+
+While hosts are updated one by one, processes of two versions share one Valkey. What the Lua scripts read and
+write (names of keys, fields of hashes, lanes, tickets, a job's ``webhooks``) is therefore the same in all
+versions. What only Python reads may change: the JSON of jobs, artifacts, errors and characters, and the
+fields of webhook deliveries. Each of these records says by its `Stamp` how it is laid out and who wrote it.
+Readers ignore members that they don't know, so what an earlier version would misread needs a new `SCHEMA`.
+
+A record of a later schema is left to a host that can read it. `Layout` raises `NewerRecord`; lists, retention
+and a worker's claim pass over the record; the search for orphans removes nothing meanwhile, as it can't know
+which files the record names.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from functools import cache
+from importlib.metadata import version
+from typing import Any, Generic, TypeAlias, TypeVar
+
+import msgspec
+import structlog
+from msgspec import Struct
+
+from framegate.core.errors import Unavailable
+
+log = structlog.get_logger(__name__)
+
+SCHEMA = 2
+"""1: as 0.1 wrote it, without a stamp. 2: the same, with a stamp."""
+
+Record = TypeVar("Record")
+Stored = TypeVar("Stored")
+Migration: TypeAlias = Callable[[Any], Any]
+"""Turns a record as plain JSON values from one schema into the next."""
+
+
+class NewerRecord(Unavailable):
+    """A record was written by a later version, in a layout that this one can't read."""
+
+
+class Stamp(Struct, frozen=True):
+    """What a record says of its own layout; the defaults are those of a record without a stamp."""
+
+    schema: int = 1
+    written_by: str = "0.1"
+
+    @property
+    def arguments(self) -> list[int | str]:
+        """The stamp as the scripts take it."""
+        return [self.schema, self.written_by]
+
+
+@cache
+def own_stamp() -> Stamp:
+    """Return the stamp of what this process writes."""
+    return Stamp(SCHEMA, version("framegate-storage"))
+
+
+def read_stamp(fields: Mapping[str, str], prefix: str = "") -> Stamp:
+    """Return the stamp in the fields of a hash whose names begin with ``prefix``."""
+    schema = fields.get(f"{prefix}schema")
+    return Stamp(int(schema), fields.get(f"{prefix}written_by", "")) if schema else Stamp()
+
+
+def unchanged(record: Any) -> Any:
+    """Migrate a record to a schema that changed nothing in its kind."""
+    return record
+
+
+def decode_readable(decode: Callable[[Stored], Record], stored: Iterable[Stored]) -> list[Record]:
+    """Decode what is stored, leaving out what later versions wrote, which is noted in the log."""
+    found: list[Record] = []
+    left_out: list[NewerRecord] = []
+    for each in stored:
+        try:
+            found.append(decode(each))
+        except NewerRecord as error:
+            left_out.append(error)
+    if left_out:
+        log.warning("newer_records_left_out", records=len(left_out), reason=left_out[0].message)
+    return found
+
+
+class Layout(Generic[Record]):
+    """How one kind of record is read, whichever version wrote it.
+
+    ``migrations`` lead from schema 1 to 2, from 2 to 3 and so on, up to `SCHEMA`.
+    """
+
+    def __init__(self, kind: type[Record], *migrations: Migration) -> None:
+        assert len(migrations) == SCHEMA - 1
+        self._kind = kind
+        self._migrations = migrations
+        self._decoder = msgspec.json.Decoder(kind)
+
+    def decode(self, text: str, stamp: Stamp) -> Record:
+        """Return the record whose JSON is ``text``.
+
+        Raises:
+            NewerRecord: A later version wrote it in a layout of its own.
+        """
+        if stamp.schema == SCHEMA:
+            return self._decoder.decode(text)
+        return msgspec.convert(self._migrate(msgspec.json.decode(text), stamp), self._kind)
+
+    def convert(self, fields: Mapping[str, str], stamp: Stamp) -> Record:
+        """Return the record whose fields are those of a hash: texts that may stand for numbers.
+
+        Raises:
+            NewerRecord: A later version wrote it in a layout of its own.
+        """
+        return msgspec.convert(self._migrate(fields, stamp), self._kind, strict=False)
+
+    def _migrate(self, record: Any, stamp: Stamp) -> Any:
+        if stamp.schema > SCHEMA:
+            raise NewerRecord(
+                f"This was stored by Framegate {stamp.written_by}; this host runs {own_stamp().written_by}, "
+                "which can't read it. Update Framegate on this host."
+            )
+        for migrate in self._migrations[stamp.schema - 1 :]:
+            record = migrate(record)
+        return record
