@@ -136,7 +136,7 @@ def test_a_worker_starts_another_pacemaker(start_server: StartServer, tmp_path: 
     eventually(lambda: set(_children(worker)) - {process}, what="another process")
     assert ended(server, task)["status"] == "succeed"
     assert job(server, task)["attempt"] == 1
-    assert "pacemaker_ended" in server.log_text()
+    assert "heartbeat_process_ended" in server.log_text()
 
 
 def _children(pid: int) -> list[int]:

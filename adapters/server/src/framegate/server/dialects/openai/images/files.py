@@ -13,7 +13,7 @@ from msgspec import Struct
 from framegate.core.jobs import Job
 from framegate.core.service import JobService
 from framegate.core.types import Artifact, MediaKind
-from framegate.media.images.reencode import reencoded
+from framegate.media.images.reencode import reencode
 from framegate.server.dialect import DialectContext
 from framegate.server.dialects.openai.images.schemas import Format
 from framegate.server.requests.bodies import HTTPRequest
@@ -83,4 +83,4 @@ class PictureFiles:
     async def _data(self, job: Job, artifact: Artifact) -> bytes:
         path = await self._service.result_path(artifact)
         encoding = encoding_of(job.labels)
-        return await asyncio.to_thread(reencoded, path, encoding.format, encoding.compression)
+        return await asyncio.to_thread(reencode, path, encoding.format, encoding.compression)

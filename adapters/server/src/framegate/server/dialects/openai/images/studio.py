@@ -13,7 +13,7 @@ from framegate.core.jobs import Job
 from framegate.core.ports import BytesSource, MediaSource
 from framegate.core.service import JobService, Submission
 from framegate.media.images.collage import make_collage
-from framegate.media.images.masks import mask_of
+from framegate.media.images.masks import mask_from_alpha
 from framegate.server.auth.keys import client_of
 from framegate.server.dialects.openai.images.convert import PARAMS, generation
 from framegate.server.dialects.openai.images.events import Call, events, frames, require_pictures
@@ -61,7 +61,7 @@ class ImageStudio:
             async with self._decoding:
                 if len(images) > 1:
                     collage = await asyncio.to_thread(make_collage, images, mask)
-                    picture, mask = collage.picture, collage.mask
+                    picture, mask = collage.image, collage.mask
                 else:
                     picture = images[0]
                     mask = (await asyncio.to_thread(_mask, mask)) if mask is not None else None
@@ -118,7 +118,7 @@ class ImageStudio:
 
 def _mask(data: bytes) -> bytes:
     try:
-        return mask_of(data).png
+        return mask_from_alpha(data).data
     except InvalidMedia as error:
         error.param = "mask"
         raise

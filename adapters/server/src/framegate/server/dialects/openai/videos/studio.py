@@ -17,7 +17,7 @@ from framegate.core.jobs import Job, JobState
 from framegate.core.ports import Base64Source, BytesSource, MediaSource, UrlSource
 from framegate.core.service import JobService, Submission
 from framegate.core.types import MediaKind, Task
-from framegate.media.file_type import kind_of
+from framegate.media.file_type import detect_kind
 from framegate.server.auth.keys import client_of
 from framegate.server.dialects.openai.videos.convert import (
     REMIXED_FROM,
@@ -75,7 +75,7 @@ class Studio:
         data = asked.uploads.get("input_reference")
         address = picture_address(fields, uploaded=data is not None)
         where = "input_reference"
-        if data is not None and kind_of(data) == MediaKind.VIDEO:
+        if data is not None and detect_kind(data) == MediaKind.VIDEO:
             submission = replace(submission, remix_video=BytesSource(data))
         elif data is not None or address is not None:
             source: MediaSource = BytesSource(data or b"")
