@@ -95,7 +95,7 @@ def test_restarts_while_a_model_loads_cost_no_attempt(start_server: StartServer,
         eventually(partial(_loads, server, times), what=f"loading, time {times}")
         assert server.stop() == 0
         server.restart()
-    assert server.log_text().count("job_handed_back") == 3
+    assert server.log_text().count("job_requeued") == 3
     (tmp_path / "plugin" / "loadable").touch()
     wait_for_job(server, "succeeded", attempt=1)
     assert "jobs_of_dead_workers_taken" not in server.log_text()

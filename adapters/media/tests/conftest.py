@@ -7,6 +7,7 @@ from typing import TypeAlias
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from PIL import Image
 
 from framegate.core.backend import Audio
 from framegate.media.video.encode import VideoEncoder
@@ -50,3 +51,10 @@ def make_clip(tmp_path: Path) -> MakeClip:
         return path
 
     return make
+
+
+@pytest.fixture
+def astronaut() -> Image.Image:
+    """Eileen Collins, photographed for NASA: public domain (scikit-image's ``astronaut``, cropped)."""
+    with Image.open(Path(__file__).with_name("astronaut.jpg")) as picture:
+        return picture.convert("RGB").resize((200, 200))

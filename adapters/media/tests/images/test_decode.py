@@ -39,7 +39,7 @@ def saved(image: Image.Image, file_format: str, **options: Any) -> bytes:
 def pixels(content: bytes) -> NDArray[np.int16]:
     """What `decode_image` made of a file, after a look at the file it made."""
     decoded = decode_image(content)
-    with Image.open(BytesIO(decoded.png)) as image:
+    with Image.open(BytesIO(decoded.data)) as image:
         assert image.format == "PNG"
         assert image.mode == "RGB"
         assert image.size == (decoded.width, decoded.height)
@@ -243,8 +243,8 @@ def test_metadata_is_left_out() -> None:
     text.add_text("Comment", "secret place")
     content = saved(picture(), "PNG", pnginfo=text, dpi=(300, 300))
     assert b"secret" in content
-    assert b"secret" not in decode_image(content).png
-    assert b"pHYs" not in decode_image(content).png
+    assert b"secret" not in decode_image(content).data
+    assert b"pHYs" not in decode_image(content).data
 
 
 @pytest.mark.parametrize("file_format", ["JPEG", "PNG"])

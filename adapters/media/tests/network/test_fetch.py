@@ -22,36 +22,33 @@ async def give_body(request: web.Request) -> web.StreamResponse:
     return web.Response(body=BODY)
 
 
-def fetch_from(
+async def fetch_from(
     handler: Handler,
     url: str = "http://127.0.0.1:{port}/a.png",
     *,
     allow: Sequence[str] = LOOPBACK,
     max_bytes: int = 1000,
-    timeout: float = 20.0,
+    seconds: float = 20.0,
     hosts: Sequence[str] = LOOPBACK,
 ) -> bytes:
     """Serve ``handler`` on loopback and fetch ``url`` from it."""
 
-    async def run() -> bytes:
-        app = web.Application()
-        app.router.add_get("/{path:.*}", handler)
-        runner = web.AppRunner(app, handler_cancellation=True)
-        await runner.setup()
-        port = 0
-        try:
-            for host in hosts:
-                await web.TCPSite(runner, host, port).start()
-                port = runner.addresses[0][1]
-            fetcher = UrlFetcher(allow, max_bytes=max_bytes, timeout=timeout)
-            return await fetcher.fetch(url.format(port=port))
-        finally:
-            await runner.cleanup()
-
-    return asyncio.run(run())
+    app = web.Application()
+    app.router.add_get("/{path:.*}", handler)
+    runner = web.AppRunner(app, handler_cancellation=True)
+    await runner.setup()
+    port = 0
+    try:
+        for host in hosts:
+            await web.TCPSite(runner, host, port).start()
+            port = runner.addresses[0][1]
+        fetcher = UrlFetcher(allow, max_bytes=max_bytes, timeout=seconds)
+        return await fetcher.fetch(url.format(port=port))
+    finally:
+        await runner.cleanup()
 
 
-def fetch_from_socket(answer: bytes) -> bytes:
+async def fetch_from_socket(answer: bytes) -> bytes:
     """Fetch from a server that writes ``answer``, whatever it is asked, and hangs up."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -61,13 +58,10 @@ def fetch_from_socket(answer: bytes) -> bytes:
             await writer.drain()
         writer.close()
 
-    async def run() -> bytes:
-        server = await asyncio.start_server(serve, "127.0.0.1", 0)
-        async with server:
-            port = server.sockets[0].getsockname()[1]
-            return await UrlFetcher(LOOPBACK, max_bytes=1000).fetch(f"http://127.0.0.1:{port}/")
-
-    return asyncio.run(run())
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        return await UrlFetcher(LOOPBACK, max_bytes=1000).fetch(f"http://127.0.0.1:{port}/")
 
 
 def resolve_to(monkeypatch: pytest.MonkeyPatch, *answers: Sequence[str]) -> None:
@@ -81,12 +75,12 @@ def resolve_to(monkeypatch: pytest.MonkeyPatch, *answers: Sequence[str]) -> None
     monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
 
 
-def test_an_allowed_address_is_fetched() -> None:
-    assert fetch_from(give_body) == BODY
-    assert fetch_from(give_body, allow=["127.0.0.0/8"]) == BODY
+async def test_an_allowed_address_is_fetched() -> None:
+    assert await fetch_from(give_body) == BODY
+    assert await fetch_from(give_body, allow=["127.0.0.0/8"]) == BODY
 
 
-def test_a_failure_after_the_check_is_told_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_failure_after_the_check_is_told_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     """One address was refused, the other one answered; the refusal is not what went wrong."""
 
     async def break_off(request: web.Request) -> web.StreamResponse:
@@ -99,12 +93,12 @@ def test_a_failure_after_the_check_is_told_as_it_is(monkeypatch: pytest.MonkeyPa
 
     resolve_to(monkeypatch, ["127.0.0.2", "127.0.0.1"])
     with pytest.raises(InvalidMedia, match="broke off"):
-        fetch_from(break_off, "http://several.example:{port}/")
+        await fetch_from(break_off, "http://several.example:{port}/")
 
 
-def test_an_allowed_host_is_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_allowed_host_is_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
     resolve_to(monkeypatch, ["127.0.0.1"])
-    assert fetch_from(give_body, "http://images.internal:{port}/", allow=["images.internal"]) == BODY
+    assert await fetch_from(give_body, "http://images.internal:{port}/", allow=["images.internal"]) == BODY
 
 
 @pytest.mark.parametrize(
@@ -163,7 +157,7 @@ def test_an_allowed_host_is_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
         "",
     ],
 )
-def test_attacks_never_reach_the_server(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_attacks_never_reach_the_server(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     requests = 0
     real = socket.getaddrinfo
 
@@ -179,31 +173,31 @@ def test_attacks_never_reach_the_server(url: str, monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr(socket, "getaddrinfo", offline)
     with pytest.raises(InvalidMedia) as refused:
-        fetch_from(count, url, allow=[])
+        await fetch_from(count, url, allow=[])
     assert requests == 0
     assert "secret" not in refused.value.message
 
 
-def test_a_closed_address_is_named_with_its_remedy() -> None:
+async def test_a_closed_address_is_named_with_its_remedy() -> None:
     with pytest.raises(InvalidMedia, match=r"not public.*`\[fetch\] allow`"):
-        fetch_from(give_body, allow=[])
+        await fetch_from(give_body, allow=[])
 
 
-def test_a_closed_port_is_named_with_its_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_closed_port_is_named_with_its_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
     resolve_to(monkeypatch, ["93.184.216.34"])
     with pytest.raises(InvalidMedia, match=r"port other than 80 and 443.*`\[fetch\] allow`"):
-        asyncio.run(UrlFetcher(max_bytes=1).fetch("http://public.example:6379/"))
+        await UrlFetcher(max_bytes=1).fetch("http://public.example:6379/")
 
 
-def test_addresses_from_the_name_server_stay_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_addresses_from_the_name_server_stay_secret(monkeypatch: pytest.MonkeyPatch) -> None:
     resolve_to(monkeypatch, ["10.11.12.13", "192.168.7.7"])
     with pytest.raises(InvalidMedia, match="not public") as refused:
-        asyncio.run(UrlFetcher(max_bytes=1).fetch("http://intranet.example/"))
+        await UrlFetcher(max_bytes=1).fetch("http://intranet.example/")
     assert "10.11" not in str(refused.value)
     assert "192.168" not in str(refused.value)
 
 
-def test_every_hop_is_checked_on_the_address_it_dials(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_every_hop_is_checked_on_the_address_it_dials(monkeypatch: pytest.MonkeyPatch) -> None:
     """The name means an allowed address first and, asked again for the redirect, a forbidden one."""
     resolve_to(monkeypatch, ["127.0.0.1"], ["127.0.0.2"])
     paths: list[str] = []
@@ -213,41 +207,41 @@ def test_every_hop_is_checked_on_the_address_it_dials(monkeypatch: pytest.Monkey
         raise web.HTTPFound("/second")
 
     with pytest.raises(InvalidMedia, match="not public"):
-        fetch_from(redirect, "http://rebinding.example:{port}/", hosts=["127.0.0.1", "127.0.0.2"])
+        await fetch_from(redirect, "http://rebinding.example:{port}/", hosts=["127.0.0.1", "127.0.0.2"])
     assert paths == ["/"]
 
 
-def test_of_several_addresses_only_open_ones_are_dialled(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_of_several_addresses_only_open_ones_are_dialled(monkeypatch: pytest.MonkeyPatch) -> None:
     resolve_to(monkeypatch, ["127.0.0.2", "127.0.0.1", "127.0.0.3"])
-    assert fetch_from(give_body, "http://several.example:{port}/") == BODY
+    assert await fetch_from(give_body, "http://several.example:{port}/") == BODY
     with pytest.raises(InvalidMedia, match="not public"):
-        fetch_from(give_body, "http://several.example:{port}/", allow=[])
+        await fetch_from(give_body, "http://several.example:{port}/", allow=[])
 
 
 @pytest.mark.parametrize(
     "target",
     ["http://127.0.0.2:{port}/", "http://[::1]:{port}/", "http://localhost:1/", "http://169.254.169.254/"],
 )
-def test_redirects_to_closed_addresses_are_refused(target: str) -> None:
+async def test_redirects_to_closed_addresses_are_refused(target: str) -> None:
     async def redirect(request: web.Request) -> web.StreamResponse:
         raise web.HTTPFound(target.format(port=request.url.port))
 
     with pytest.raises(InvalidMedia, match=r"not public|can't be reached"):
-        fetch_from(redirect)
+        await fetch_from(redirect)
 
 
 @pytest.mark.parametrize(
     "target", ["file:///etc/passwd", "http://u:p@127.0.0.1/", "http://[", "ftp://a/", ""]
 )
-def test_redirects_to_other_things_are_refused(target: str) -> None:
+async def test_redirects_to_other_things_are_refused(target: str) -> None:
     async def redirect(request: web.Request) -> web.StreamResponse:
         return web.Response(status=302, headers={"Location": target} if target else {})
 
     with pytest.raises(InvalidMedia, match="redirects"):
-        fetch_from(redirect, max_bytes=10)
+        await fetch_from(redirect, max_bytes=10)
 
 
-def test_redirects_are_followed_three_times_without_cookies() -> None:
+async def test_redirects_are_followed_three_times_without_cookies() -> None:
     seen: list[dict[str, str]] = []
 
     async def count_down(request: web.Request) -> web.StreamResponse:
@@ -259,40 +253,40 @@ def test_redirects_are_followed_three_times_without_cookies() -> None:
         response.set_cookie("session", "1")
         return response
 
-    assert fetch_from(count_down, "http://127.0.0.1:{port}/3") == BODY
+    assert await fetch_from(count_down, "http://127.0.0.1:{port}/3") == BODY
     assert len(seen) == 4
     assert not any("Cookie" in headers for headers in seen)
     assert {headers["Accept-Encoding"] for headers in seen} == {"identity"}
     with pytest.raises(InvalidMedia, match="too many redirects; at most 3"):
-        fetch_from(count_down, "http://127.0.0.1:{port}/4")
+        await fetch_from(count_down, "http://127.0.0.1:{port}/4")
 
 
-def test_proxies_of_the_environment_are_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_proxies_of_the_environment_are_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:1")
-    assert fetch_from(give_body) == BODY
+    assert await fetch_from(give_body) == BODY
 
 
-def test_unknown_hosts(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_unknown_hosts(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*args: Any, **kwargs: Any) -> None:
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
     monkeypatch.setattr(socket, "getaddrinfo", fail)
     with pytest.raises(InvalidMedia, match=r"host of 'http://nowhere\.example/a' could not be resolved"):
-        asyncio.run(UrlFetcher(max_bytes=1).fetch("http://nowhere.example/a?token=1"))
+        await UrlFetcher(max_bytes=1).fetch("http://nowhere.example/a?token=1")
 
 
 @pytest.mark.parametrize("status", [204, 206, 401, 404, 500])
-def test_other_statuses_are_named_and_bodies_are_not(status: int) -> None:
+async def test_other_statuses_are_named_and_bodies_are_not(status: int) -> None:
     async def fail(request: web.Request) -> web.StreamResponse:
         return web.Response(status=status, body=b"internals" if status != 204 else None)
 
     with pytest.raises(InvalidMedia, match=f"HTTP {status}") as failed:
-        fetch_from(fail)
+        await fetch_from(fail)
     assert "internals" not in str(failed.value)
 
 
-def test_files_above_the_limit_are_refused_by_their_header() -> None:
+async def test_files_above_the_limit_are_refused_by_their_header() -> None:
     async def claim(request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Length": str(10**12)})
         await response.prepare(request)
@@ -300,10 +294,10 @@ def test_files_above_the_limit_are_refused_by_their_header() -> None:
         return response
 
     with pytest.raises(InvalidMedia, match="too large; at most 2 MB"):
-        fetch_from(claim, max_bytes=2 << 20)
+        await fetch_from(claim, max_bytes=2 << 20)
 
 
-def test_endless_bodies_end_at_the_limit() -> None:
+async def test_endless_bodies_end_at_the_limit() -> None:
     sent = 0
 
     async def pour(request: web.Request) -> web.StreamResponse:
@@ -317,26 +311,26 @@ def test_endless_bodies_end_at_the_limit() -> None:
         return response
 
     with pytest.raises(InvalidMedia, match="too large; at most 100000 bytes"):
-        fetch_from(pour, max_bytes=100_000)
+        await fetch_from(pour, max_bytes=100_000)
     assert sent < 20_000_000
 
 
-def test_the_limit_itself_is_taken() -> None:
-    assert fetch_from(give_body, max_bytes=len(BODY)) == BODY
+async def test_the_limit_itself_is_taken() -> None:
+    assert await fetch_from(give_body, max_bytes=len(BODY)) == BODY
     with pytest.raises(InvalidMedia, match="too large"):
-        fetch_from(give_body, max_bytes=len(BODY) - 1)
+        await fetch_from(give_body, max_bytes=len(BODY) - 1)
 
 
-def test_compressed_bodies_are_not_unpacked() -> None:
+async def test_compressed_bodies_are_not_unpacked() -> None:
     async def bomb(request: web.Request) -> web.StreamResponse:
         return web.Response(body=gzip.compress(bytes(10_000_000)), headers={"Content-Encoding": "gzip"})
 
     with pytest.raises(InvalidMedia, match="compressed"):
-        fetch_from(bomb, max_bytes=100_000)
+        await fetch_from(bomb, max_bytes=100_000)
 
 
 @pytest.mark.parametrize("headers_first", [False, True])
-def test_slow_servers_time_out(headers_first: bool) -> None:
+async def test_slow_servers_time_out(headers_first: bool) -> None:
     async def dawdle(request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse()
         if headers_first:
@@ -349,30 +343,30 @@ def test_slow_servers_time_out(headers_first: bool) -> None:
 
     started = time.monotonic()
     with pytest.raises(InvalidMedia, match=r"timed out after 0\.4 s"):
-        fetch_from(dawdle, timeout=0.4)
+        await fetch_from(dawdle, seconds=0.4)
     assert time.monotonic() - started < 5
 
 
-def test_slow_redirects_time_out_together() -> None:
+async def test_slow_redirects_time_out_together() -> None:
     async def dawdle(request: web.Request) -> web.StreamResponse:
         await asyncio.sleep(0.3)
         raise web.HTTPFound("/next")
 
     with pytest.raises(InvalidMedia, match="timed out"):
-        fetch_from(dawdle, timeout=0.7)
+        await fetch_from(dawdle, seconds=0.7)
 
 
-def test_nobody_listens() -> None:
+async def test_nobody_listens() -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         port = unused.getsockname()[1]
         with pytest.raises(InvalidMedia, match="can't be reached"):
-            asyncio.run(UrlFetcher(LOOPBACK, max_bytes=1).fetch(f"http://127.0.0.1:{port}/"))
+            await UrlFetcher(LOOPBACK, max_bytes=1).fetch(f"http://127.0.0.1:{port}/")
 
 
-def test_a_plain_server_behind_https() -> None:
+async def test_a_plain_server_behind_https() -> None:
     with pytest.raises(InvalidMedia, match="could not be fetched"):
-        fetch_from(give_body, "https://127.0.0.1:{port}/")
+        await fetch_from(give_body, "https://127.0.0.1:{port}/")
 
 
 @pytest.mark.parametrize(
@@ -387,9 +381,9 @@ def test_a_plain_server_behind_https() -> None:
         (b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", "empty"),
     ],
 )
-def test_broken_answers(answer: bytes, complaint: str) -> None:
+async def test_broken_answers(answer: bytes, complaint: str) -> None:
     with pytest.raises(InvalidMedia, match=complaint):
-        fetch_from_socket(answer)
+        await fetch_from_socket(answer)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Thumbnails and sheets of videos; what kind of file an upload is."""
+"""Thumbnails and sheets of videos."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -9,8 +9,6 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from framegate.core.errors import InvalidMedia
-from framegate.core.types import MediaKind
-from framegate.media.file_type import kind_of
 from framegate.media.video.frames import read_frames
 from framegate.media.video.thumbnails import make_spritesheet, make_thumbnail
 
@@ -63,22 +61,3 @@ def test_no_video(tmp_path: Path) -> None:
     for make in (make_thumbnail, make_spritesheet):
         with pytest.raises(InvalidMedia):
             make(tmp_path / "x.mp4", tmp_path / "picture")
-
-
-@pytest.mark.parametrize(
-    ("data", "kind"),
-    [
-        (b"\0\0\0\x20ftypisom", MediaKind.VIDEO),
-        (b"\0\0\0\x14ftypqt  ", MediaKind.VIDEO),
-        (b"\0\0\0\x08free\0\0\0\0mdat", MediaKind.VIDEO),
-        (b"\x1a\x45\xdf\xa3....webm", MediaKind.VIDEO),
-        (b"\0\0\0\x1cftypavif", MediaKind.IMAGE),
-        (b"\x89PNG\r\n\x1a\n....", MediaKind.IMAGE),
-        (b"\xff\xd8\xff\xe0", MediaKind.IMAGE),
-        (b"RIFF\0\0\0\0WEBPVP8 ", MediaKind.IMAGE),
-        (b"GIF89a", MediaKind.IMAGE),
-        (b"", MediaKind.IMAGE),
-    ],
-)
-def test_what_a_file_is(data: bytes, kind: MediaKind) -> None:
-    assert kind_of(data) == kind

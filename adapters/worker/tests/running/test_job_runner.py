@@ -188,7 +188,7 @@ def test_a_job_that_waits_for_the_store_can_be_cancelled(tmp_path: Path) -> None
     class Cancelling(Brightening):
         def frames(self, shot: Shot, context: GenerationContext) -> "Iterator[Frame]":
             yield from super().frames(shot, context)
-            threading.Timer(0.5, active.told, [LeaseStatus.CANCEL]).start()
+            threading.Timer(0.5, active.update_status, [LeaseStatus.CANCEL]).start()
 
     with pytest.raises(JobCancelled):
         JobRunner(store, threading.Event()).run(active, Cancelling())

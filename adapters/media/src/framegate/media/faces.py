@@ -1,6 +1,6 @@
-"""Whom or what images show best: a face, or without any the sharpest frame.
+"""Choose the frame that shows somebody, or something, best.
 
-Faces are found with OpenCV. Where it is not installed (the extra ``faces``), the sharpest frame is taken.
+Faces are found with OpenCV. Where it is not installed (the extra ``faces``), the sharpest frame is chosen.
 """
 
 from collections.abc import Iterable
@@ -18,25 +18,28 @@ if TYPE_CHECKING:
 
     Gray = NDArray[np.uint8]
 
-_LOOKED_AT = 640
-"""Pixels of the longer side of what the detector sees: larger finds no more faces and takes longer."""
+_DETECTION_SIDE = 640
+"""Pixels of the longer side that the detector sees: larger images take longer and reveal no more faces."""
 _SMALLEST_SHARE = 12
-"""A face is at least this part of the shorter side; smaller ones make no character."""
-_AROUND_FACE = 1.9
-"""How much of what is around a face an avatar shows."""
+"""A face has at least this fraction (1/12) of the shorter side; smaller ones make no character."""
+_AVATAR_SCALE = 1.9
+"""The side of an avatar, relative to the face in it."""
 
 
 class Square(Struct, frozen=True):
+    """A square part of an image, in pixels."""
+
     left: int
     top: int
     side: int
 
-    def cut(self, picture: "NDArray[np.uint8]") -> "NDArray[np.uint8]":
-        return picture[self.top : self.top + self.side, self.left : self.left + self.side]
+    def crop(self, image: "NDArray[np.uint8]") -> "NDArray[np.uint8]":
+        """Return this part of ``image`` (height × width, with or without channels), as a view."""
+        return image[self.top : self.top + self.side, self.left : self.left + self.side]
 
 
 class View(Struct, frozen=True):
-    """``avatar`` is the part of ``frame`` to show for it, ``face`` the face in it, if there is one."""
+    """A frame, the part of it that makes an avatar, and the face in it, if there is one."""
 
     frame: "Frame"
     avatar: Square
@@ -44,14 +47,14 @@ class View(Struct, frozen=True):
 
 
 def best_view(frames: "Iterable[Frame]") -> View | None:
-    """The frame with the largest and sharpest face, else the sharpest of them; None if there are none."""
+    """Return the frame with the largest and sharpest face, else the sharpest; None if there are no frames."""
     best: View | None = None
     best_rank = (False, -1.0)
     for frame in frames:
         gray = _gray(frame)
         face = find_face(gray)
-        seen = face.cut(gray) if face else gray
-        rank = (face is not None, sharpness(seen) * (face.side if face else 1))
+        subject = face.crop(gray) if face else gray
+        rank = (face is not None, sharpness(subject) * (face.side if face else 1))
         if rank > best_rank:
             best_rank = rank
             best = View(frame, _avatar(gray.shape[1], gray.shape[0], face), face)
@@ -65,14 +68,14 @@ def find_face(gray: "Gray") -> Square | None:
     import cv2
 
     height, width = gray.shape
-    scale = min(1.0, _LOOKED_AT / max(width, height))
+    scale = min(1.0, _DETECTION_SIDE / max(width, height))
     size = max(1, round(width * scale)), max(1, round(height * scale))
     small = cv2.resize(gray, size, interpolation=cv2.INTER_AREA) if scale < 1 else gray
-    least = max(20, min(size) // _SMALLEST_SHARE)
-    found = _detector().detectMultiScale(small, 1.1, 6, minSize=(least, least))
-    if not len(found):
+    smallest = max(20, min(size) // _SMALLEST_SHARE)
+    faces = _detector().detectMultiScale(small, 1.1, 6, minSize=(smallest, smallest))
+    if not len(faces):
         return None
-    left, top, side = (int(value / scale) for value in max(found, key=lambda box: int(box[2]))[:3])
+    left, top, side = (int(value / scale) for value in max(faces, key=lambda box: int(box[2]))[:3])
     return Square(left, top, min(side, width - left, height - top))
 
 
@@ -86,7 +89,7 @@ def _detector() -> Any:
 
 
 def sharpness(gray: "Gray") -> float:
-    """The variance of the picture's Laplacian: low where it is blurred or empty."""
+    """Return the variance of the image's Laplacian: low where it is blurred or empty."""
     if min(gray.shape) < 3:
         return 0.0
     g = gray.astype(np.int16)
@@ -100,11 +103,11 @@ def _gray(frame: "Frame") -> "Gray":
 
 
 def _avatar(width: int, height: int, face: Square | None) -> Square:
-    """The face and what is around it, within the picture; its middle where there is no face."""
-    most = min(width, height)
+    """Return the face and its surroundings within the image; the centre of the image without a face."""
+    largest = min(width, height)
     if face is None:
-        return Square((width - most) // 2, (height - most) // 2, most)
-    side = min(most, round(face.side * _AROUND_FACE))
+        return Square((width - largest) // 2, (height - largest) // 2, largest)
+    side = min(largest, round(face.side * _AVATAR_SCALE))
 
     def start(middle: float, length: int) -> int:
         return min(max(0, round(middle - side / 2)), length - side)

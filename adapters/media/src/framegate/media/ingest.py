@@ -1,5 +1,4 @@
-"""Takes the inputs of a request: fetched, checked, decoded and stored before the job is accepted. Also cuts
-pictures out of stored videos."""
+"""Fetch, check, decode and store the inputs of a request, before its job is accepted."""
 
 import asyncio
 import shutil
@@ -22,11 +21,11 @@ from framegate.media.video.frames import frame_at
 from framegate.media.video.probe import probe_video
 
 _DECODERS = 2
-"""Pictures that are decoded at once: each may need a few hundred megabytes."""
+"""How many inputs are decoded at a time: each may need a few hundred megabytes."""
 
 
 class MediaIngest:
-    """The `MediaIngest` of production. ``max_bytes`` bounds an input file, however it comes."""
+    """Implement the port `MediaIngest`. An input file may have ``max_bytes``, however it arrives."""
 
     def __init__(self, fetcher: UrlFetcher, artifacts: ArtifactStore, *, max_bytes: int) -> None:
         self._fetcher = fetcher
@@ -35,6 +34,11 @@ class MediaIngest:
         self._decoding = asyncio.Semaphore(_DECODERS)
 
     async def take(self, source: MediaSource, kind: MediaKind) -> MediaRef:
+        """Fetch, check and store an input.
+
+        Raises:
+            InvalidMedia: It can't be fetched or decoded, or exceeds a limit.
+        """
         match source:
             case UrlSource(url):
                 data = await self._fetcher.fetch(url)
@@ -54,14 +58,26 @@ class MediaIngest:
             return await in_thread(lambda: store(data), self.discard)
 
     async def take_frame(self, video: MediaRef, seconds: float) -> MediaRef:
+        """Store the frame at ``seconds`` of a stored video as an input image of its own.
+
+        Raises:
+            NotFound: The video was removed.
+        """
         async with self._decoding:
             return await in_thread(lambda: self._store_frame(video, seconds), self.discard)
 
     async def portray(self, video: MediaRef, *, start: float, end: float) -> Portrait:
+        """Find whom (or what) the seconds ``start`` to ``end`` of a stored video show, and store images.
+
+        Raises:
+            NotFound: The video was removed.
+            InvalidMedia: The video has no such seconds.
+        """
         async with self._decoding:
             return await in_thread(lambda: self._store_portrait(video, start, end), self._discard_portrait)
 
     def discard(self, ref: MediaRef) -> None:
+        """Remove an input that no job came to use. May block."""
         self._artifacts.delete(ref.key)
 
     def _discard_portrait(self, portrait: Portrait) -> None:
@@ -72,7 +88,7 @@ class MediaIngest:
         image = decode_image(data)
         with self._scratch() as (name, folder):
             path = folder / "image.png"
-            path.write_bytes(image.png)
+            path.write_bytes(image.data)
             key = f"inputs/{name}.png"
             self._artifacts.put(path, key)
         return MediaRef(MediaKind.IMAGE, key, image.width, image.height)
@@ -120,7 +136,7 @@ class MediaIngest:
 
     @contextmanager
     def _scratch(self) -> Generator[tuple[str, Path]]:
-        """A new name, and a folder of that name while its file is being made."""
+        """Give a new name, and a scratch folder while the file of that name is being made."""
         name = uuid.uuid4().hex
         with translate_disk_full():
             folder = self._artifacts.workdir(f"input-{name}")

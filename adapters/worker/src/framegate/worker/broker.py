@@ -1,9 +1,9 @@
-"""Dramatiq, cut to what it is used for here: carrying tickets.
+"""Dramatiq, reduced to what it does here: deliver tickets.
 
-A ticket says that some job waits in a queue; which one a worker gets for it is the store's decision when
-it claims. Tickets are pushed by the store's scripts, in the same step that queues the job, so nothing in
-Framegate enqueues through Dramatiq, and a lost or doubled ticket does no harm: the sweep replaces the one,
-the other finds no job.
+A ticket says that some job waits in a queue; which job a worker gets for it is the store's decision at claim
+time. Tickets are pushed by the store's scripts, in the same step that queues the job, so nothing in Framegate
+enqueues through Dramatiq. A lost or duplicate ticket does no harm: the sweep replaces the former, and the
+latter finds no job.
 """
 
 import os
@@ -24,12 +24,12 @@ POLL_MS = 100
 
 
 def make_broker(client: redis.Redis) -> RedisBroker:
-    """A broker without middleware: retries, time limits and ages are the store's business."""
+    """Return a broker without middleware: retries, time limits and ages are the store's business."""
     return RedisBroker(  # type: ignore[no-untyped-call]  # Dramatiq leaves its constructor untyped
         client=client, middleware=[], namespace=DRAMATIQ_NAMESPACE, heartbeat_timeout=15_000
     )
 
 
 def make_worker(broker: RedisBroker, queues: set[str]) -> dramatiq.Worker:
-    """One thread, so one job at a time; an idle worker partial_images every `POLL_MS` milliseconds."""
+    """Return a worker with one thread, for one job at a time; an idle one polls every `POLL_MS` ms."""
     return dramatiq.Worker(broker, queues=queues, worker_threads=1, worker_timeout=POLL_MS)

@@ -1,4 +1,4 @@
-"""``framegate worker``."""
+"""The command ``framegate worker``."""
 
 import importlib.metadata
 from functools import partial
@@ -48,7 +48,7 @@ def worker(
     ).run()
 
 
-def _device(asked: str) -> str:
-    if asked != "auto":
-        return asked
+def _device(requested: str) -> str:
+    if requested != "auto":
+        return requested
     return "cuda:0" if Path("/dev/nvidia0").exists() else "cpu"

@@ -1,4 +1,4 @@
-"""The models that this worker process holds."""
+"""The models that this worker process keeps loaded."""
 
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
@@ -21,11 +21,10 @@ class _Loaded(NamedTuple):
 
 
 class ModelCache:
-    """Backends by model id, loaded at their first job and kept while their specs stay the same. ``specs``
-    gives the models as they are when it is called.
+    """Backends by model id, loaded for their first job and kept while their specs stay the same.
 
-    The least recently used make room: for a model that would take all of them beyond ``budget`` bytes (0 for
-    no limit), and for one that finds no memory.
+    ``specs`` returns the models as configured at that moment. The least recently used models are unloaded for
+    one that would exceed the ``budget`` in bytes (0 for no limit), and for one that finds no memory.
     """
 
     def __init__(self, specs: Callable[[], Mapping[str, ModelSpec]], device: str, *, budget: int = 0) -> None:
@@ -36,17 +35,21 @@ class ModelCache:
 
     @property
     def specs(self) -> Mapping[str, ModelSpec]:
+        """The models that this worker can run, by id."""
         return self._specs()
 
-    def holds(self, model_id: str) -> bool:
+    def is_loaded(self, model_id: str) -> bool:
+        """Return whether the model is loaded."""
         return model_id in self._loaded
 
     def get(self, model_id: str) -> Backend:
-        """Raises:
-        GenerationError: the model can't be loaded; the message says why.
+        """Return the model's backend, loaded.
+
+        Raises:
+            GenerationError: The model can't be loaded; the message says why.
         """
         spec = self.specs.get(model_id)
-        if spec is None:  # it went since the job was claimed
+        if spec is None:  # it was removed since the job was claimed
             raise GenerationFailed(f"The model {model_id} is not configured on this worker.")
         known = self._loaded.get(model_id)
         if known is None or known.spec != spec:
@@ -57,11 +60,12 @@ class ModelCache:
         return self._loaded[model_id].backend
 
     def unload_others(self, model_id: str) -> None:
-        """Leave the device's memory to this model."""
+        """Unload all models but one, to leave it the device's memory."""
         for other in [name for name in self._loaded if name != model_id]:
             self._unload(other)
 
     def unload_all(self) -> None:
+        """Unload all models."""
         while self._loaded:
             self._unload(next(iter(self._loaded)))
 
@@ -71,7 +75,7 @@ class ModelCache:
         except PluginError as error:
             raise GenerationFailed(error.message) from error
         size = backend.memory_needed(self.device) if self._budget else 0
-        while self._loaded and self._held() + size > self._budget > 0:
+        while self._loaded and self._loaded_bytes() + size > self._budget > 0:
             self._unload_oldest(f"{spec.id} does not fit into the budget beside it")
         log.info("model_loading", model=spec.id, device=self.device)
         while True:
@@ -84,7 +88,7 @@ class ModelCache:
                 self._unload_oldest(error.message)
         self._loaded[spec.id] = _Loaded(spec, backend, size)
 
-    def _held(self) -> int:
+    def _loaded_bytes(self) -> int:
         return sum(loaded.size for loaded in self._loaded.values())
 
     def _unload_oldest(self, why: str) -> None:

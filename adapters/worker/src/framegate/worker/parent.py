@@ -1,4 +1,4 @@
-"""A worker that a server started ends with that server."""
+"""End a worker together with the server that started it."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""What this distribution adds to Framegate, as data: the command ``framegate worker``."""
+"""Add the command ``framegate worker``."""
 
 from collections.abc import Sequence
 
@@ -8,6 +8,7 @@ from framegate.core.plugins import hookimpl
 
 @hookimpl
 def framegate_commands() -> Sequence[CommandSpec]:
+    """Return the command ``framegate worker``."""
     return [
         CommandSpec(
             name="worker",

@@ -1,4 +1,4 @@
-"""The worker process: takes tickets, claims jobs, runs them, closes them."""
+"""The worker process: take tickets, claim jobs, run them, and record how they ended."""
 
 import os
 import signal
@@ -30,7 +30,7 @@ from framegate.storage.jobs.worker_store import WorkerStore
 from framegate.worker.broker import ACTOR_NAME, make_broker, make_worker
 from framegate.worker.health_monitor import HealthMonitor
 from framegate.worker.heartbeat.client import ActiveJob, HeartbeatClient
-from framegate.worker.heartbeat.stop_signals import LEAVE_SECONDS, STOPPING
+from framegate.worker.heartbeat.stop_signals import LEAVE_SECONDS, STOP_SIGNALS
 from framegate.worker.model_cache import ModelCache
 from framegate.worker.running.context import JobRequeued
 from framegate.worker.running.job_runner import JobRunner
@@ -38,17 +38,18 @@ from framegate.worker.running.job_runner import JobRunner
 log = structlog.get_logger(__name__)
 Answer = TypeVar("Answer")
 
-REPORT_FOR_SECONDS = 600.0
-"""How long a worker tries to tell how a job ended while Valkey can't be reached."""
+RECORD_FOR_SECONDS = 600.0
+"""How long a worker tries to record how a job ended while Valkey can't be reached."""
 RETRY_SECONDS = 0.5
-EMPTY_SECONDS = 0.05
+NO_JOB_SECONDS = 0.05
+"""How long a worker pauses after a ticket for which it found no job."""
 
 
 class WorkerProcess:
-    """One worker on one device, running one job at a time.
+    """Run jobs on one device, one at a time.
 
-    ``shutdown_grace``: seconds that a running job gets to finish once the worker is told to stop; then it
-    is handed back to the queue, at the latest `LEAVE_SECONDS` later.
+    ``shutdown_grace`` is how many seconds a running job may go on once the worker is told to stop. Then it is
+    requeued, at most `LEAVE_SECONDS` later.
     """
 
     def __init__(
@@ -70,16 +71,20 @@ class WorkerProcess:
         self._grace = shutdown_grace
         self._health = health
         self._started_at = time.time()
-        self._leases = WorkerStore(self._client, self.id)
+        self._store = WorkerStore(self._client, self.id)
         self._abandon = threading.Event()
         self._stop = threading.Event()
         self._runner = JobRunner(artifacts, self._abandon)
-        self._heartbeat = HeartbeatClient(queue_url, self._leases, self._describe, grace=shutdown_grace)
+        self._heartbeat = HeartbeatClient(queue_url, self._store, self._describe, grace=shutdown_grace)
 
     def run(self) -> None:
-        """Work until SIGTERM or SIGINT; call it from the main thread."""
-        for number in STOPPING:
-            signal.signal(number, self._end)
+        """Work until SIGTERM or SIGINT. Call it from the main thread.
+
+        Raises:
+            ConfigError: The queue's server will never do.
+        """
+        for number in STOP_SIGNALS:
+            signal.signal(number, self._on_stop_signal)
         queues = {spec.queue for spec in self._models.specs.values()}
         tickets = connect_for_tickets(self._queue_url)
         broker = make_broker(tickets)
@@ -94,7 +99,7 @@ class WorkerProcess:
             options={},
         )
         self._artifacts.clean_up(unused_for=0.0)
-        if not self._connected():
+        if not self._wait_for_valkey():
             return
         self._health.start()
         self._heartbeat.start()
@@ -113,85 +118,85 @@ class WorkerProcess:
         grace.start()
         consumer.stop(timeout=int((self._grace + LEAVE_SECONDS) * 1000))
         grace.cancel()
-        if (late := self._heartbeat.held) is not None:
-            self._hand_back_for(late)
+        if (late_job := self._heartbeat.active_job) is not None:
+            self._requeue_for(late_job)
         self._health.stop()
         self._heartbeat.stop()
-        if late is not None:
+        if late_job is not None:
             os._exit(0)  # nothing else ends the native code that its thread is in
         self._models.unload_all()
         for client in (tickets, self._client):
             client.close()
 
-    def _end(self, *_: object) -> None:
+    def _on_stop_signal(self, *_: object) -> None:
         self._stop.set()
 
-    def _hand_back_for(self, late: ActiveJob) -> None:
-        """What the job's own thread says of it afterwards is of no effect."""
-        job = late.job
-        if self._reach(lambda: self._leases.hand_back(job.id, job.attempt)) == JobState.QUEUED:
-            log.warning("job_handed_back", job_id=job.id, by="worker")
+    def _requeue_for(self, late_job: ActiveJob) -> None:
+        """Requeue a job whose own thread can't leave it; what that thread records later has no effect."""
+        job = late_job.job
+        if self._record(lambda: self._store.hand_back(job.id, job.attempt)) == JobState.QUEUED:
+            log.warning("job_requeued", job_id=job.id, by="worker")
 
     def run_next_job(self, queue: str) -> None:
-        """What a ticket buys: the job that the store picks, if there is one."""
+        """Run the job that the store picks for a ticket of ``queue``, if there is one."""
         if self._stop.is_set():
             return
         job = self._claim(queue)
         if job is None:
-            # Those that wait may be for workers with other models: leave them the next tickets.
-            self._stop.wait(EMPTY_SECONDS)
+            # The jobs that wait may be for workers with other models: leave the next tickets to those.
+            self._stop.wait(NO_JOB_SECONDS)
             return
         with structlog.contextvars.bound_contextvars(job_id=job.id, request_id=job.request_id):
-            active = self._heartbeat.active(job)
+            active_job = self._heartbeat.start_job(job)
             try:
-                self._work_on(active)
+                self._run_job(active_job)
             finally:
-                self._heartbeat.release()
+                self._heartbeat.end_job()
 
-    def _work_on(self, active: ActiveJob) -> None:
-        job = active.job
+    def _run_job(self, active_job: ActiveJob) -> None:
+        job = active_job.job
         log.info("job_started", model=job.model, served_by=job.served_by, attempt=job.attempt)
         started = time.monotonic()
         artifacts: tuple[Artifact, ...] = ()
         try:
-            if not self._models.holds(job.served_by):
-                active.report(0.0, f"loading {job.served_by}")
+            if not self._models.is_loaded(job.served_by):
+                active_job.report(0.0, f"loading {job.served_by}")
             with translate_disk_full():
-                artifacts = self._runner.run(active, self._models.get(job.served_by))
+                artifacts = self._runner.run(active_job, self._models.get(job.served_by))
         except JobRequeued:
-            outcome = self._reach(lambda: self._leases.hand_back(job.id, job.attempt))
+            outcome = self._record(lambda: self._store.hand_back(job.id, job.attempt))
         except JobCancelled:
-            outcome = self._reach(lambda: self._leases.leave(job))
+            outcome = self._record(lambda: self._store.leave(job))
         except Exception as error:
             if isinstance(error, OutOfMemory):
                 self._models.unload_others(job.served_by)
             reason = _reason(error)
-            outcome = self._reach(lambda: self._leases.fail(job, reason))
+            outcome = self._record(lambda: self._store.fail(job, reason))
         else:
-            outcome = self._reach(lambda: self._leases.succeed(job, artifacts))
+            outcome = self._record(lambda: self._store.succeed(job, artifacts))
         if outcome != JobState.SUCCEEDED:
-            self._remove(*job.partial_image_keys, *(artifact.key for artifact in artifacts))
+            self._delete(*job.partial_image_keys, *(artifact.key for artifact in artifacts))
         log.info("job_ended", state=outcome or "lost", seconds=round(time.monotonic() - started, 3))
 
-    def _remove(self, *keys: str) -> None:
-        """What can't be removed now is an orphan, and goes with those."""
+    def _delete(self, *keys: str) -> None:
+        """Delete files; those that can't be deleted now are orphans, and are swept with the others."""
         for key in keys:
             with suppress(Unavailable):
                 self._artifacts.delete(key)
 
-    def _connected(self) -> bool:
-        """Wait until Valkey takes writes; False if the worker is told to end before.
+    def _wait_for_valkey(self) -> bool:
+        """Wait until Valkey takes writes; return False if the worker is told to stop before.
 
         Raises:
-            ConfigError: it never will.
+            ConfigError: It never will.
         """
         while not self._stop.is_set():
             try:
-                self._leases.announce(self._describe())
+                self._store.announce(self._describe())
             except redis.RedisError as error:
                 if not is_passing(error):
                     raise misconfigured(error) from None
-                _tell_of(error)
+                _log_outage(error)
                 self._stop.wait(RETRY_SECONDS)
             else:
                 return True
@@ -200,24 +205,24 @@ class WorkerProcess:
     def _claim(self, queue: str) -> Job | None:
         while not self._stop.is_set():
             try:
-                return self._leases.claim(queue, self._models.specs)
+                return self._store.claim(queue, self._models.specs)
             except redis.RedisError as error:
                 if not is_passing(error):
                     raise
-                _tell_of(error)
+                _log_outage(error)
                 self._stop.wait(RETRY_SECONDS)
         return None
 
-    def _reach(self, call: Callable[[], Answer]) -> Answer:
-        """The answer of Valkey, however long it takes to come back, up to `REPORT_FOR_SECONDS`."""
-        deadline = time.monotonic() + REPORT_FOR_SECONDS
+    def _record(self, call: Callable[[], Answer]) -> Answer:
+        """Record a job's end, trying again for up to `RECORD_FOR_SECONDS` while Valkey can't be reached."""
+        deadline = time.monotonic() + RECORD_FOR_SECONDS
         while True:
             try:
                 return call()
             except redis.RedisError as error:
                 if not is_passing(error) or time.monotonic() > deadline:
                     raise
-                _tell_of(error)
+                _log_outage(error)
                 time.sleep(RETRY_SECONDS)
 
     def _describe(self) -> WorkerInfo:
@@ -229,11 +234,11 @@ class WorkerProcess:
             version=self._version,
             models=tuple(sorted(self._models.specs)),
             started_at=self._started_at,
-            health_findings=self._health.found,
+            health_findings=self._health.findings,
         )
 
 
-def _tell_of(error: redis.RedisError) -> None:
+def _log_outage(error: redis.RedisError) -> None:
     if is_refusal(error):
         log.warning("valkey_refuses", reason=str(error))
     else:
@@ -241,7 +246,7 @@ def _tell_of(error: redis.RedisError) -> None:
 
 
 def _reason(error: Exception) -> JobError:
-    """What the job's owner is told; the traceback goes to the log alone."""
+    """Return the error that the job's owner sees; the traceback goes to the log alone."""
     if isinstance(error, FramegateError):
         log.warning("job_failed", code=error.code, reason=error.message)
         return JobError(error.code, error.message)

@@ -1,4 +1,4 @@
-"""What strangers send: base64 unpacked, pictures made into plain PNGs."""
+"""Decode untrusted inputs: base64, and images, which become plain PNGs."""
 
 import re
 import warnings
@@ -42,19 +42,19 @@ Image.MAX_IMAGE_PIXELS = MAX_PIXELS
 warnings.simplefilter("error", Image.DecompressionBombWarning)
 
 
-class DecodedImage(Struct, frozen=True):
-    """An upright RGB picture. ``png`` holds nothing but its pixels."""
+class PngImage(Struct, frozen=True):
+    """An upright image as a PNG file that holds nothing but its pixels."""
 
-    png: bytes
+    data: bytes
     width: int
     height: int
 
 
 def decode_base64(text: str) -> bytes:
-    """The bytes of a data URI, or of base64: either alphabet, padded or not, with any white space.
+    """Decode a data URI, or base64 in either alphabet, padded or not, with any white space.
 
     Raises:
-        InvalidMedia: ``text`` is neither, or empty.
+        InvalidMedia: ``text`` is neither, or holds no data.
     """
     if not text.isascii():
         raise InvalidMedia("This is neither base64 nor a data URI: it holds characters other than ASCII.")
@@ -71,24 +71,34 @@ def decode_base64(text: str) -> bytes:
     return data
 
 
-def decode_image(data: bytes) -> DecodedImage:
-    """The picture in ``data``, upright, on white, in sRGB, at most 4096 pixels a side.
+def decode_image(data: bytes) -> PngImage:
+    """Decode an image: upright, on white, in sRGB, with at most `MAX_SIDE` pixels a side.
 
-    Of an animation it is the first frame.
+    Of an animation, the first frame is decoded.
 
     Raises:
-        InvalidMedia: it is no picture, damaged, too small, or too large to be decoded safely.
+        InvalidMedia: The data is not a valid image, or is damaged, too small, or too large to decode safely.
     """
-    with opened(data) as image:
-        picture = _plain_rgb(image)
-        buffer = BytesIO()
-        picture.save(buffer, "PNG", compress_level=1)
-    return DecodedImage(buffer.getvalue(), picture.width, picture.height)
+    with open_untrusted(data) as image:
+        rgb = _plain_rgb(image)
+        png = encode_plain_png(rgb)
+    return PngImage(png, rgb.width, rgb.height)
+
+
+def encode_plain_png(image: Image.Image) -> bytes:
+    """Encode an image as PNG, quickly."""
+    buffer = BytesIO()
+    image.save(buffer, "PNG", compress_level=1)
+    return buffer.getvalue()
 
 
 @contextmanager
-def opened(data: bytes) -> Generator[Image.Image]:
-    """The picture in ``data``, not decoded yet; whatever goes wrong with it meanwhile is `InvalidMedia`."""
+def open_untrusted(data: bytes) -> Generator[Image.Image]:
+    """Open an image without decoding it, and translate whatever goes wrong with it in the block.
+
+    Raises:
+        InvalidMedia: The data is not a valid image, or is damaged, or has more than `MAX_PIXELS` pixels.
+    """
     try:
         with Image.open(BytesIO(data), formats=FORMATS) as image:
             yield image
@@ -119,11 +129,11 @@ def _plain_rgb(image: Image.Image) -> Image.Image:
         image.draft(image.mode, size)
     image.load()
     transpose = orientation(image)
-    picture = scaled(to_srgb(image), size)
+    rgb = scale(to_srgb(image), size)
     if transpose is not None:
-        picture = picture.transpose(transpose)
-    picture.info.clear()
-    return picture
+        rgb = rgb.transpose(transpose)
+    rgb.info.clear()
+    return rgb
 
 
 def orientation(image: Image.Image) -> Image.Transpose | None:
@@ -134,14 +144,14 @@ def orientation(image: Image.Image) -> Image.Transpose | None:
         return None
 
 
-def scaled(image: Image.Image, size: tuple[int, int] | None = None) -> Image.Image:
-    """At that size, or where none is given at the one that pictures of its size are decoded to."""
+def scale(image: Image.Image, size: tuple[int, int] | None = None) -> Image.Image:
+    """Resize the image to ``size``, by default the size to which images of its size are decoded."""
     size = size or _fitted(*image.size)
     return image if image.size == size else image.resize(size, Image.Resampling.LANCZOS, reducing_gap=3.0)
 
 
 def _fitted(width: int, height: int) -> tuple[int, int]:
-    """The size to decode to: no side above the limit."""
+    """Return the size to decode to, with no side above `MAX_SIDE`."""
     if width * height > MAX_PIXELS:
         _refuse_pixels(width * height)
     scale = min(1.0, MAX_SIDE / max(width, height))

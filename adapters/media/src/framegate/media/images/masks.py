@@ -1,6 +1,5 @@
-"""Masks: which part of a picture is to be made anew, and what that means where the model makes it whole."""
+"""Masks say which part of an image is to be redrawn, and keep the rest where a model redraws all of it."""
 
-from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -8,40 +7,38 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from framegate.core.errors import InvalidMedia
-from framegate.media.images.decode import DecodedImage, opened, scaled
+from framegate.media.images.decode import PngImage, encode_plain_png, open_untrusted, scale
 from framegate.media.images.fitting import fit
 
 if TYPE_CHECKING:
     from framegate.core.backend import Frame
 
-KEPT, ANEW = 0, 255
+KEPT, REDRAWN = 0, 255
 
 
-def mask_of(data: bytes) -> DecodedImage:
-    """The mask in the transparency of a picture: a greyscale one, white where that is transparent, black
-    where it is not.
+def mask_from_alpha(data: bytes) -> PngImage:
+    """Return a greyscale mask that is white where an image is transparent, and black where it is opaque.
 
     Raises:
-        InvalidMedia: it is no picture, or has nothing transparent.
+        InvalidMedia: The data is not a valid image, or nothing of it is transparent.
     """
-    with opened(data) as image:
+    with open_untrusted(data) as image:
         if not image.has_transparency_data:
             raise InvalidMedia("The mask has no transparency: what is transparent in it is to be edited.")
         image.load()
-        mask = ImageOps.invert(scaled(image.convert("RGBA").getchannel("A")))
+        mask = ImageOps.invert(scale(image.convert("RGBA").getchannel("A")))
         if mask.getextrema() == (KEPT, KEPT):
             raise InvalidMedia("Nothing of the mask is transparent: there is nothing to be edited.")
-        buffer = BytesIO()
-        mask.save(buffer, "PNG", compress_level=1)
-    return DecodedImage(buffer.getvalue(), mask.width, mask.height)
+        png = encode_plain_png(mask)
+    return PngImage(png, mask.width, mask.height)
 
 
 class MaskedImage:
     """An input image with its mask, files of any size: white parts are to be redrawn, black ones are kept."""
 
     def __init__(self, image: Path, mask: Path) -> None:
-        with Image.open(image) as opened_image, Image.open(mask) as opened_mask:
-            self._image, self._mask = opened_image.convert("RGB"), opened_mask.convert("L")
+        with Image.open(image) as color, Image.open(mask) as grey:
+            self._image, self._mask = color.convert("RGB"), grey.convert("L")
 
     def composite(self, frame: "Frame") -> "Frame":
         """Return ``frame`` (uint8, height × width × 3) where the mask is white, else the input image."""

@@ -1,4 +1,4 @@
-"""Result pictures in the format that a client wants."""
+"""Encode result images in the format that a client wants."""
 
 from io import BytesIO
 from pathlib import Path
@@ -9,14 +9,14 @@ from PIL import Image
 Format: TypeAlias = Literal["png", "jpeg", "webp"]
 
 
-def reencoded(path: Path, wanted: Format, quality: int = 100) -> bytes:
-    """The picture as a file of that format; ``quality`` is 0–100, for those that lose something."""
-    with Image.open(path) as picture:
-        if wanted == "png" and picture.format == "PNG":
+def reencode(path: Path, file_format: Format, quality: int = 100) -> bytes:
+    """Return the image as a file of that format; ``quality`` (0–100) applies to JPEG and WebP."""
+    with Image.open(path) as image:
+        if file_format == "png" and image.format == "PNG":
             return path.read_bytes()
         buffer = BytesIO()
-        rgb = picture.convert("RGB")
-    match wanted:
+        rgb = image.convert("RGB")
+    match file_format:
         case "png":
             rgb.save(buffer, "PNG", compress_level=6)
         case "jpeg":

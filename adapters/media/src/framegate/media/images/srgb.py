@@ -1,4 +1,4 @@
-"""Pictures of any mode as 8-bit RGB in sRGB."""
+"""Convert images of any mode to 8-bit sRGB."""
 
 # pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false
 # Pillow has no types for the profiles that ImageCms makes.
@@ -10,7 +10,7 @@ from PIL import Image, ImageCms
 
 
 def to_srgb(image: Image.Image) -> Image.Image:
-    """8-bit RGB in sRGB, whatever the mode; what is transparent becomes white."""
+    """Convert an image of any mode to 8-bit RGB in sRGB; what is transparent becomes white."""
     profile = image.info.get("icc_profile")
     image = _eight_bit(image)
     if image.has_transparency_data:
@@ -23,12 +23,12 @@ def to_srgb(image: Image.Image) -> Image.Image:
         try:
             return _transformed(image, ImageCms.ImageCmsProfile(BytesIO(profile)))
         except (ImageCms.PyCMSError, OSError, ValueError):
-            pass  # a profile that is broken, or made for another kind of picture: as if there were none
+            pass  # a profile that is broken, or made for another mode, is ignored
     return image.convert("RGB")
 
 
 def _eight_bit(image: Image.Image) -> Image.Image:
-    """Greyscale of 16 or 32 bits, or of floats, brought to 8 bits; Pillow itself would clip it."""
+    """Convert greyscale of 16 or 32 bits, or of floats, to 8 bits; Pillow itself would clip it."""
     if not (image.mode == "F" or image.mode.startswith("I")):
         return image
     values = np.nan_to_num(np.asarray(image).astype(np.float32), posinf=0.0, neginf=0.0)
@@ -47,7 +47,7 @@ def _transformed(image: Image.Image, profile: ImageCms.ImageCmsProfile) -> Image
     if mode == "RGB":
         image = image.convert("RGB")
     elif mode != image.mode:
-        raise ValueError("the profile is for pictures of another mode")
+        raise ValueError("the profile is for images of another mode")
     transform = ImageCms.buildTransform(
         profile,
         ImageCms.createProfile("sRGB"),
@@ -58,5 +58,5 @@ def _transformed(image: Image.Image, profile: ImageCms.ImageCmsProfile) -> Image
     )
     converted = ImageCms.applyTransform(image, transform)
     if converted is None:
-        raise ValueError("the picture can't be converted")
+        raise ValueError("the image can't be converted")
     return converted

@@ -1,1 +1,1 @@
-"""Connect to URLs that somebody else chose."""
+"""Connect to URLs that a client chose."""

@@ -1,8 +1,8 @@
-"""Which addresses the server may dial when somebody else chose the URL.
+"""Restrict the addresses that the server may dial for a URL that a client chose.
 
-A check of the host name alone is worth nothing: names resolve differently from one moment to the next, and
-an address has many spellings. So the check sits where the socket is made and sees the address that is
-about to be dialled. Anything public on ports 80 and 443 may be dialled; the operator's ``[fetch] allow``
+Checking the host name alone is worth nothing: names resolve differently from one moment to the next, and an
+address has many spellings. So the check is made where the socket is made, and sees the address that is about
+to be dialled. Anything public on ports 80 and 443 may be dialled; the operator's ``[fetch] allow``
 opens more.
 """
 
@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 from framegate.core.errors import ConfigError
 
 AddressInfo: TypeAlias = tuple[int, int, int, str, tuple[Any, ...]]
-"""What `socket.getaddrinfo` gives: family, kind, protocol, canonical name, (address, port, …)."""
+"""What `socket.getaddrinfo` returns: family, type, protocol, canonical name, (address, port, …)."""
 
 PUBLIC_PORTS = frozenset({80, 443})
 
@@ -76,7 +76,13 @@ class DialRefused(OSError):
 
 
 class DialPolicy:
-    """What may be dialled. ``allow`` holds networks, addresses and host names that are open at any port."""
+    """Decide what may be dialled: public addresses at ports 80 and 443, and what ``allow`` opens.
+
+    ``allow`` holds networks, addresses and host names, which may be dialled at any port.
+
+    Raises:
+        ConfigError: An entry of ``allow`` is none of these.
+    """
 
     def __init__(self, allow: Sequence[str] = ()) -> None:
         self._networks: list[IPv4Network | IPv6Network] = []
@@ -88,7 +94,7 @@ class DialPolicy:
                 self._hosts.add(_host_name(entry))
 
     def refusal(self, host: str, address: str, port: int) -> Refusal | None:
-        """Why ``address``, which ``host`` resolved to, may not be dialled; ``None`` if it may."""
+        """Return why ``address``, to which ``host`` resolved, may not be dialled; None if it may."""
         target = _plain(ip_address(address))
         if _normalized(host) in self._hosts or any(target in network for network in self._networks):
             return None
@@ -97,15 +103,15 @@ class DialPolicy:
         return None if port in PUBLIC_PORTS else Refusal.PORT
 
     def guard(self, host: str) -> "Guard":
-        """A socket factory for connections to ``host``."""
+        """Return a socket factory for connections to ``host``."""
         return Guard(self, host)
 
 
 class Guard:
-    """Makes sockets for one host's addresses, after the check: the ``socket_factory`` of a connector.
+    """Check one host's addresses and make sockets for them: the ``socket_factory`` of a connector.
 
-    ``refusal`` tells afterwards why a connection came to nothing; the client's own error is vague where a
-    name has several addresses.
+    Afterwards ``refusal`` says why no connection was made; the client's own error is vague where a name has
+    several addresses.
     """
 
     def __init__(self, policy: DialPolicy, host: str) -> None:
@@ -114,6 +120,11 @@ class Guard:
         self.refusal: Refusal | None = None
 
     def __call__(self, info: AddressInfo) -> socket.socket:
+        """Return a socket for an address.
+
+        Raises:
+            DialRefused: The address may not be dialled.
+        """
         family, kind, protocol, _, (address, port, *_) = info
         refusal = self._policy.refusal(self._host, address, port)
         if refusal is not None:
@@ -123,7 +134,7 @@ class Guard:
 
 
 def is_public(address: IPv4Address | IPv6Address) -> bool:
-    """Whether the address belongs to the internet at large."""
+    """Return whether the address belongs to the public internet."""
     target = _plain(address)
     if isinstance(target, IPv4Address):
         return not any(target in network for network in NOT_PUBLIC_V4)
@@ -131,7 +142,7 @@ def is_public(address: IPv4Address | IPv6Address) -> bool:
 
 
 def _plain(address: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:
-    """The IPv4 address where an IPv6 one only wraps it on the way to the same host."""
+    """Return the IPv4 address that an IPv6 address merely wraps, else the address itself."""
     if isinstance(address, IPv4Address):
         return address
     if address.ipv4_mapped is not None:

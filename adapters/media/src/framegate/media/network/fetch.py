@@ -1,4 +1,4 @@
-"""Fetching the pictures and videos that requests name by URL. Everything about such a URL is hostile."""
+"""Fetch the images and videos that requests name by URL. Everything about such a URL is hostile."""
 
 import asyncio
 import re
@@ -30,10 +30,10 @@ REMEDY = "The server's operator can open hosts and networks with `[fetch] allow`
 
 
 class UrlFetcher:
-    """Fetches http(s) URLs of strangers, from public addresses and from what ``allow`` opens.
+    """Fetch untrusted http(s) URLs, from public addresses and from what ``allow`` opens.
 
-    ``allow`` holds networks and host names as `DialPolicy` takes them, ``max_bytes`` limits one file,
-    ``timeout`` is in seconds and covers the whole fetch, redirects included.
+    ``allow`` holds networks and host names as in `DialPolicy`, ``max_bytes`` limits a file, and ``timeout``
+    covers the whole fetch in seconds, redirects included.
     """
 
     def __init__(self, allow: Sequence[str] = (), *, max_bytes: int, timeout: float = 20.0) -> None:
@@ -42,10 +42,10 @@ class UrlFetcher:
         self._timeout = timeout
 
     async def fetch(self, url: str) -> bytes:
-        """The file behind ``url``.
+        """Return the content of the file at ``url``.
 
         Raises:
-            InvalidMedia: with what was wrong, for the person who sent the URL.
+            InvalidMedia: It can't be fetched; the message tells the person who sent the URL why.
         """
         shown = repr(shown_url(url))
         try:
@@ -56,14 +56,14 @@ class UrlFetcher:
 
     async def _follow(self, url: URL, shown: str) -> bytes:
         for _ in range(MAX_REDIRECTS + 1):
-            answer = await self._get(url, shown)
-            if isinstance(answer, bytes):
-                return answer
-            url = answer
+            found = await self._get(url, shown)
+            if isinstance(found, bytes):
+                return found
+            url = found
         raise InvalidMedia(f"{shown} has too many redirects; at most {MAX_REDIRECTS} are followed.")
 
     async def _get(self, url: URL, shown: str) -> bytes | URL:
-        """The body, or where the answer redirects to."""
+        """Return the body, or the URL to which the response redirects."""
         guard = self._policy.guard(url.raw_host or "")
         try:
             async with (
@@ -100,7 +100,7 @@ class UrlFetcher:
 
 
 def shown_url(url: str) -> str:
-    """The URL for messages: printable, without user name, password and query, at most 200 characters."""
+    """Return the URL as messages show it: printable, without credentials or query, of limited length."""
     text = re.split(r"[?#]", url.strip(), maxsplit=1)[0]
     text = re.sub(r"^([A-Za-z][A-Za-z0-9+.-]*:)?([\\/]*)[^\\/]*@", r"\1\2", text)
     text = "".join(letter if letter.isprintable() else "?" for letter in text)

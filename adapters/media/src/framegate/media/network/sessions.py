@@ -1,4 +1,4 @@
-"""HTTP sessions for URLs that somebody else chose."""
+"""Open HTTP sessions for URLs that a client chose."""
 
 from collections.abc import Mapping
 
@@ -9,8 +9,10 @@ from framegate.media.network.addresses import Guard
 
 
 def guarded_session(guard: Guard, headers: Mapping[str, str]) -> aiohttp.ClientSession:
-    """A session for one request: it dials what ``guard`` lets it dial, past any proxy, and keeps no cookies.
-    Whoever uses it follows no redirects unless each hop has a guard of its own, and bounds its time."""
+    """Return a session for one request, which dials what ``guard`` allows, past any proxy, without cookies.
+
+    Its user follows no redirects, unless each hop gets a guard of its own, and limits the time it takes.
+    """
     connector = aiohttp.TCPConnector(
         socket_factory=guard, resolver=ThreadedResolver(), use_dns_cache=False, force_close=True
     )

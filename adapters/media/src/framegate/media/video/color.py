@@ -1,4 +1,4 @@
-"""RGB to YUV and back, so that a picture survives the round trip through a video with its colours."""
+"""Convert RGB to YUV and back, so that images keep their colours on the way through a video."""
 
 from typing import TYPE_CHECKING
 
@@ -20,7 +20,7 @@ UNTAGGED = 2
 
 
 def to_yuv(frame: VideoFrame) -> VideoFrame:
-    """An RGB frame as yuv420p, BT.709, limited range, and tagged so."""
+    """Convert an RGB frame to yuv420p, BT.709, limited range, and tag it so."""
     converted = frame.reformat(
         format="yuv420p",
         src_color_range=ColorRange.JPEG,
@@ -34,7 +34,7 @@ def to_yuv(frame: VideoFrame) -> VideoFrame:
 
 
 def to_rgb(frame: VideoFrame) -> "Frame":
-    """The pixels of a decoded frame, upright, by the colour matrix that it is tagged with."""
+    """Return the upright pixels of a decoded frame, by the colour matrix that it is tagged with."""
     matrix = None
     if frame.colorspace == UNTAGGED and not frame.format.is_rgb:
         high_definition = frame.width >= 1280 or frame.height > 576
@@ -46,5 +46,5 @@ def to_rgb(frame: VideoFrame) -> "Frame":
 
 
 def quarter_turns(frame: VideoFrame) -> int:
-    """How often a frame must be turned counterclockwise by 90° to stand upright."""
+    """Return how many times a frame must be turned counterclockwise by 90° to be upright."""
     return round(frame.rotation / 90) % 4

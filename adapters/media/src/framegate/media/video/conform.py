@@ -1,4 +1,4 @@
-"""A stranger's video in the size and at the rate of another."""
+"""Convert a video to the size and frame rate of another."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,15 +16,14 @@ if TYPE_CHECKING:
     from framegate.core.backend import Frame
 
 EARLY = 0.25
-"""The part of a frame's time that it may come too late by: files round their times."""
+"""The fraction of a frame's duration by which it may be late: files round their times."""
 
 
 class ConformedVideo:
-    """A video file as it would be with ``width``×``height`` pixels, cropped and never stretched, and ``fps``
-    frames a second.
+    """A video file with ``width`` × ``height`` pixels, cropped and never stretched, at ``fps``.
 
     Raises:
-        InvalidMedia: it is no video, or damaged.
+        InvalidMedia: The file is not a valid video, or is damaged.
     """
 
     def __init__(self, path: Path, *, width: int, height: int, fps: float) -> None:
@@ -35,22 +34,22 @@ class ConformedVideo:
         self._fps = fps
 
     def frames(self) -> "Iterator[Frame]":
-        """Exactly ``num_frames``."""
+        """Yield exactly ``num_frames`` frames."""
         with open_video(self.path) as (container, stream):
             timeline = _timeline(container.decode(stream))
             shown = next(timeline)[1]
             following = next(timeline, None)
-            picture = self._fitted(to_rgb(shown))
+            frame = self._fitted(to_rgb(shown))
             for number in range(self.num_frames):
                 fresh = False
                 while following is not None and following[0] <= (number + EARLY) / self._fps:
                     shown, fresh = following[1], True
                     following = next(timeline, None)
-                picture = self._fitted(to_rgb(shown)) if fresh else picture
-                yield picture
+                frame = self._fitted(to_rgb(shown)) if fresh else frame
+                yield frame
 
     def last_frame(self) -> "Frame":
-        """The last of `frames`."""
+        """Return the last of `frames`, without decoding the others."""
         return self._fitted(frame_at(self.path, (self.num_frames - 1 + EARLY) / self._fps))
 
     def _fitted(self, frame: "Frame") -> "Frame":
@@ -58,7 +57,7 @@ class ConformedVideo:
 
 
 def _timeline(frames: Iterator[VideoFrame]) -> Iterator[tuple[float, VideoFrame]]:
-    """Frames with their seconds after the first one."""
+    """Yield frames with their time, in seconds after the first one."""
     start: float | None = None
     for frame in frames:
         if frame.pts is not None:

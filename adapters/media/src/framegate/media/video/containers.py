@@ -1,4 +1,4 @@
-"""Opening videos, those of strangers included."""
+"""Open video files, untrusted ones included."""
 
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -15,7 +15,7 @@ MAX_PIXELS = 40_000_000
 """A frame of more pixels is not decoded, whatever the file's header says."""
 
 THREADS = 4
-"""Each holds frames of its own."""
+"""Few, for each holds frames of its own."""
 
 CODECS = (
     "h264,hevc,libdav1d,av1,vp8,vp9,libvpx,libvpx-vp9,mpeg4,mjpeg,prores,gif,"
@@ -28,15 +28,15 @@ DAMAGED = "This video is damaged or incomplete."
 
 @contextmanager
 def open_video(path: Path) -> Generator[tuple[InputContainer, VideoStream]]:
-    """The file and its first video stream. Errors of FFmpeg while it is open mean that the file is damaged.
+    """Open a file and its first video stream. FFmpeg's errors while it is open mean that it is damaged.
 
-    The container is chosen here, by the file's first bytes, so that FFmpeg's playlist, concat and network
+    The container format is chosen by the file's first bytes, so that FFmpeg's playlist, concat and network
     formats are out of reach.
 
     Raises:
-        InvalidMedia: it is no video, of a kind that isn't taken, or damaged.
+        InvalidMedia: The file is not a valid video, has an unsupported codec, or is damaged.
     """
-    container_format = _sniff(path)
+    container_format = _container_format(path)
     if container_format is None:
         raise InvalidMedia(NOT_A_VIDEO)
     options = {"protocol_whitelist": "file", "codec_whitelist": CODECS, "max_pixels": str(MAX_PIXELS)}
@@ -59,7 +59,7 @@ def open_video(path: Path) -> Generator[tuple[InputContainer, VideoStream]]:
         raise InvalidMedia(DAMAGED) from error
 
 
-def _sniff(path: Path) -> str | None:
+def _container_format(path: Path) -> str | None:
     with path.open("rb") as file:
         head = file.read(12)
     if head[4:8] in (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip"):

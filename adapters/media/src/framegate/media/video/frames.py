@@ -1,4 +1,4 @@
-"""Single frames out of videos."""
+"""Read frames of videos."""
 
 import math
 from collections.abc import Iterator
@@ -22,10 +22,10 @@ ROUNDING = 1e-6
 
 
 def read_frames(path: Path) -> "Iterator[Frame]":
-    """Every frame, upright, RGB.
+    """Yield every frame, upright, RGB.
 
     Raises:
-        InvalidMedia: it is no video, or damaged.
+        InvalidMedia: The file is not a valid video, or is damaged.
     """
     with open_video(path) as (container, stream):
         for frame in container.decode(stream):
@@ -33,43 +33,43 @@ def read_frames(path: Path) -> "Iterator[Frame]":
 
 
 def first_frame(path: Path) -> "Frame":
-    """`frame_at` the start."""
+    """Return the first frame, as `frame_at` does."""
     return frame_at(path, 0.0)
 
 
 def last_frame(path: Path) -> "Frame":
-    """`frame_at` the end."""
+    """Return the last frame, as `frame_at` does."""
     return frame_at(path, math.inf)
 
 
 def frame_at(path: Path, seconds: float) -> "Frame":
-    """The frame on show ``seconds`` after the first one appears; the last one at any later time.
+    """Return the frame shown ``seconds`` after the first one appears; the last one at any later time.
 
     Raises:
         ValueError: ``seconds`` is negative.
-        InvalidMedia: it is no video, or damaged.
+        InvalidMedia: The file is not a valid video, or is damaged.
     """
     if not seconds >= 0:
         raise ValueError(f"a time in a video can't be {seconds} s")
     with open_video(path) as (container, stream):
         _seek(container, stream, seconds)
-        frame = _on_show(container.decode(stream), _start(stream) + seconds)
+        frame = _frame_shown_at(container.decode(stream), _start(stream) + seconds)
         if frame is not None:
             return to_rgb(frame)
-    with open_video(path) as (container, stream):  # there was nothing to decode where its index led
-        frame = _on_show(container.decode(stream), _start(stream) + seconds)
+    with open_video(path) as (container, stream):  # its index led to where nothing could be decoded
+        frame = _frame_shown_at(container.decode(stream), _start(stream) + seconds)
         if frame is None:
             raise InvalidMedia(DAMAGED)
         return to_rgb(frame)
 
 
-def frames_between(path: Path, start: float, end: float, *, most: int) -> "Iterator[Frame]":
-    """About ``most`` frames that appear within a stretch of seconds, evenly spread; fewer if it has fewer.
+def frames_between(path: Path, start: float, end: float, *, count: int) -> "Iterator[Frame]":
+    """Yield about ``count`` frames, evenly spread over the seconds ``start`` to ``end``, if it has that many.
 
     Raises:
-        InvalidMedia: it is no video, or damaged.
+        InvalidMedia: The file is not a valid video, or is damaged.
     """
-    pause = (end - start) / most
+    pause = (end - start) / count
     with open_video(path) as (container, stream):
         _seek(container, stream, start)
         due = start
@@ -89,7 +89,7 @@ def _start(stream: VideoStream) -> float:
 
 
 def _seek(container: InputContainer, stream: VideoStream, seconds: float) -> None:
-    """Go to the last key frame before a time, to decode less; where that fails, stay at the start."""
+    """Seek the last key frame before a time, to decode less; stay at the start if that fails."""
     length = (container.duration or 0) / 1e6
     target = min(seconds, length) + _start(stream)
     if seconds > 0 and stream.time_base:
@@ -97,7 +97,7 @@ def _seek(container: InputContainer, stream: VideoStream, seconds: float) -> Non
             container.seek(int(target / stream.time_base), stream=stream)
 
 
-def _on_show(frames: Iterator[VideoFrame], time: float) -> VideoFrame | None:
+def _frame_shown_at(frames: Iterator[VideoFrame], time: float) -> VideoFrame | None:
     shown = None
     for frame in frames:
         if shown is not None and frame.pts is not None and frame.time > time + ROUNDING:

@@ -1,4 +1,4 @@
-"""What a video file holds."""
+"""Find out what a video file holds."""
 
 from pathlib import Path
 
@@ -18,7 +18,7 @@ MAX_FPS = 240
 
 
 class VideoInfo(Struct, frozen=True):
-    """``width`` and ``height`` are pixels of the upright picture, ``duration`` is seconds."""
+    """What a video file holds: ``width`` and ``height`` in pixels, upright, and ``duration`` in seconds."""
 
     width: int
     height: int
@@ -28,20 +28,20 @@ class VideoInfo(Struct, frozen=True):
 
 
 def describe_video(path: Path) -> VideoInfo:
-    """What the file really holds: its frames are counted and the first is decoded.
+    """Count the file's frames and decode the first, whatever its header says.
 
     Raises:
-        InvalidMedia: it is no video, or damaged.
+        InvalidMedia: The file is not a valid video, or is damaged.
     """
     with open_video(path) as (container, stream):
         return _describe(container, stream)
 
 
 def probe_video(path: Path) -> VideoInfo:
-    """What a stranger's video holds: at most 4096 pixels a side, 10 minutes, and 240 frames a second.
+    """Describe an untrusted video, and hold it to 4096 pixels a side, 10 minutes and 240 frames a second.
 
     Raises:
-        InvalidMedia: it is no video, damaged, or beyond a limit.
+        InvalidMedia: The file is not a valid video, is damaged, or exceeds a limit.
     """
     with open_video(path) as (container, stream):
         _check_video(stream.width, stream.height, float((stream.duration or 0) * (stream.time_base or 0)))

@@ -1,4 +1,4 @@
-"""Pictures that stand for a whole video: a thumbnail, and a sheet of frames."""
+"""Make images that represent a whole video: a thumbnail, and a sheet of frames."""
 
 import math
 from collections.abc import Collection, Iterator
@@ -17,31 +17,32 @@ if TYPE_CHECKING:
 THUMBNAIL_SIDE = 1024
 CELL_SIDE = 320
 COLUMNS = 4
-MOST_CELLS = 16
+MAX_CELLS = 16
 
 
-def make_thumbnail(video: Path, picture: Path) -> None:
-    """Write the frame in the middle of ``video`` as a WebP, no side above `THUMBNAIL_SIDE`.
+def make_thumbnail(video: Path, image_path: Path) -> None:
+    """Write the frame in the middle of ``video`` as a WebP, with no side above `THUMBNAIL_SIDE`.
 
     Raises:
-        InvalidMedia: it is no video, or damaged.
+        InvalidMedia: The file is not a valid video, or is damaged.
     """
     count = describe_video(video).num_frames
     for frame in _frames_numbered(video, {count // 2}):
         image = Image.fromarray(frame)
         image.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE), Image.Resampling.LANCZOS)
-        image.save(picture, "WEBP", quality=85)
+        image.save(image_path, "WEBP", quality=85)
 
 
-def make_spritesheet(video: Path, picture: Path) -> None:
-    """Write frames of ``video``, evenly spread from the first to the last, as one JPEG: row by row, up to
-    `MOST_CELLS`, each with no side above `CELL_SIDE`. One of them is in memory at a time.
+def make_spritesheet(video: Path, image_path: Path) -> None:
+    """Write frames of ``video``, evenly spread from the first to the last, row by row as one JPEG.
+
+    There are up to `MAX_CELLS`, each with no side above `CELL_SIDE`. One of them is in memory at a time.
 
     Raises:
-        InvalidMedia: it is no video, or damaged.
+        InvalidMedia: The file is not a valid video, or is damaged.
     """
     info = describe_video(video)
-    cells = min(MOST_CELLS, info.num_frames)
+    cells = min(MAX_CELLS, info.num_frames)
     columns = min(COLUMNS, cells)
     scale = min(1.0, CELL_SIDE / max(info.width, info.height))
     width, height = max(1, round(info.width * scale)), max(1, round(info.height * scale))
@@ -51,7 +52,7 @@ def make_spritesheet(video: Path, picture: Path) -> None:
         image = Image.fromarray(frame).resize((width, height), Image.Resampling.LANCZOS, reducing_gap=3.0)
         row, column = divmod(cell, columns)
         sheet.paste(image, (column * width, row * height))
-    sheet.save(picture, "JPEG", quality=85)
+    sheet.save(image_path, "JPEG", quality=85)
 
 
 def _frames_numbered(path: Path, numbers: Collection[int]) -> "Iterator[Frame]":

@@ -1,1 +1,1 @@
-"""Keep the lease of the running job."""
+"""Keep a worker's lease while its model runs, from a process of its own."""

@@ -1,9 +1,9 @@
-"""The process: a small process beside each worker that keeps the lease of the job which the worker runs.
+"""The heartbeat process: a small process beside each worker that keeps the lease of the worker's job.
 
 A model's native code may hold the worker's GIL for longer than a lease lasts; nothing holds this process's.
-It also announces the worker, receives cancels, and sweeps: each one looks after the jobs of dead workers. A
-worker that was told to stop and can't is ended by it, and its job requeued. The two exchange lines of JSON
-over this process's standard input and output; it ends with its worker.
+It also announces the worker, receives cancellations, and sweeps: every worker looks after the jobs of dead
+ones. When a worker was told to stop and can't, this process requeues its job and kills it. Worker and
+heartbeat process exchange lines of JSON over the latter's standard input and output; it ends with its worker.
 """
 
 import os
@@ -28,30 +28,37 @@ from framegate.storage.jobs.records import CANCEL_CHANNEL
 from framegate.storage.jobs.worker_store import LeaseStatus, WorkerStore
 from framegate.worker.heartbeat.stop_signals import LAST_RESORT_SECONDS, wait_for_stop
 
-BEAT_SECONDS = 1.0
-LOOK_SECONDS = 0.1
+HEARTBEAT_SECONDS = 1.0
+POLL_SECONDS = 0.1
 """How soon progress is passed on."""
 STALLED_SECONDS = 600.0
-"""How long a worker may give no sign before it counts as hung and is killed, so that its job can go on."""
-HAND_BACK_SECONDS = 1.0
+"""How long a worker may send no heartbeat before it counts as hung and is killed to free its job."""
+REQUEUE_SECONDS = 1.0
 """How long a worker that has to end is spared while Valkey doesn't answer."""
+RETRY_SECONDS = 0.5
 
 log = structlog.get_logger(__name__)
 
 
 class HeartbeatStart(Struct, frozen=True):
-    """The first line that a process is told. ``grace`` is what a job gets to finish when the worker is told
-    to stop, which is heard at the file descriptor ``signals``."""
+    """The first line that a heartbeat process receives.
+
+    ``grace`` is how many seconds a job may go on when the worker is told to stop, which ``signal_socket``, a
+    file descriptor, reports.
+    """
 
     queue_url: str
     worker: WorkerInfo
     grace: float
-    signals: int
+    signal_socket: int
 
 
 class Heartbeat(Struct, frozen=True, omit_defaults=True):
-    """The worker's sign of life, every `BEAT_SECONDS` and whenever something changes: what it runs, and how
-    far that is. ``worker`` is the worker itself where that has changed: models and problems come and go."""
+    """A worker's sign of life, every `HEARTBEAT_SECONDS` and whenever something changes.
+
+    It says which attempt at which job runs, and its progress (0.0–1.0). ``worker`` describes the worker
+    itself if that has changed: models and health findings come and go.
+    """
 
     job: str = ""
     attempt: int = 0
@@ -61,7 +68,7 @@ class Heartbeat(Struct, frozen=True, omit_defaults=True):
 
 
 class HeartbeatReply(Struct, frozen=True):
-    """What a beat for an attempt at a job was answered."""
+    """The status of an attempt's lease after it was renewed."""
 
     job: str
     attempt: int
@@ -69,20 +76,24 @@ class HeartbeatReply(Struct, frozen=True):
 
 
 class HeartbeatProcess:
-    def __init__(self, begin: HeartbeatStart, out: TextIO) -> None:
-        self._worker = begin.worker
-        self._grace = begin.grace
-        self._client = connect(begin.queue_url)
-        self._leases = WorkerStore(self._client, begin.worker.id)
-        self._out = out
-        self._sign = self._beaten = Heartbeat()
-        self._signed_at = time.monotonic()
+    """Renew leases in Valkey for the worker that `receive` hears from, and reply on ``output``."""
 
-    def take(self, sign: Heartbeat) -> None:
-        self._worker = sign.worker or self._worker
-        self._sign, self._signed_at = sign, time.monotonic()
+    def __init__(self, start: HeartbeatStart, output: TextIO) -> None:
+        self._worker = start.worker
+        self._grace = start.grace
+        self._client = connect(start.queue_url)
+        self._store = WorkerStore(self._client, start.worker.id)
+        self._output = output
+        self._heartbeat = self._passed_on = Heartbeat()
+        self._received_at = time.monotonic()
+
+    def receive(self, heartbeat: Heartbeat) -> None:
+        """Take a heartbeat of the worker; it is passed on by the thread in `run`."""
+        self._worker = heartbeat.worker or self._worker
+        self._heartbeat, self._received_at = heartbeat, time.monotonic()
 
     def run(self) -> None:
+        """Pass heartbeats on to Valkey until the worker has ended, which ends this process."""
         while True:
             try:
                 with self._client.pubsub(  # type: ignore[no-untyped-call]  # untyped in redis-py
@@ -90,87 +101,90 @@ class HeartbeatProcess:
                 ) as subscription:
                     subscription.subscribe(CANCEL_CHANNEL)
                     while True:
-                        self._beat()
+                        self._pass_on()
                         self._wait(subscription)
             except redis.RedisError as error:
                 log.warning("valkey_unreachable", worker=self._worker.id, error=type(error).__name__)
-                self._look_after_worker()
-                time.sleep(0.5)
+                self._check_worker()
+                time.sleep(RETRY_SECONDS)
 
-    def _beat(self) -> None:
-        sign = self._sign
-        if sign.job:
-            progress = None if sign == self._beaten else sign.progress
-            self._tell(sign, self._leases.beat(sign.job, sign.attempt, progress, sign.message))
-        self._beaten = sign
-        self._leases.announce(replace(self._worker, job=sign.job))
-        lost, _ = self._leases.sweep()
+    def _pass_on(self) -> None:
+        heartbeat = self._heartbeat
+        if heartbeat.job:
+            progress = None if heartbeat == self._passed_on else heartbeat.progress
+            status = self._store.beat(heartbeat.job, heartbeat.attempt, progress, heartbeat.message)
+            self._reply(HeartbeatReply(heartbeat.job, heartbeat.attempt, status))
+        self._passed_on = heartbeat
+        self._store.announce(replace(self._worker, job=heartbeat.job))
+        lost, _ = self._store.sweep()
         if lost:
             log.warning("jobs_of_dead_workers_taken", count=lost)
 
-    def _tell(self, sign: Heartbeat, status: LeaseStatus) -> None:
-        told = HeartbeatReply(sign.job, sign.attempt, status)
-        self._out.write(msgspec.json.encode(told).decode() + "\n")
-        self._out.flush()
+    def _reply(self, reply: HeartbeatReply) -> None:
+        self._output.write(msgspec.json.encode(reply).decode() + "\n")
+        self._output.flush()
 
     def _wait(self, subscription: PubSub) -> None:
-        """Until the next beat is due, or there is progress, or the job at hand is cancelled."""
-        due = time.monotonic() + BEAT_SECONDS
+        """Wait until the next renewal is due, there is progress, or the active job is cancelled."""
+        due = time.monotonic() + HEARTBEAT_SECONDS
         while (left := due - time.monotonic()) > 0:
-            self._look_after_worker()
-            message = cast("dict[str, str] | None", subscription.get_message(timeout=min(left, LOOK_SECONDS)))
-            sign = self._sign
-            if message is not None and message["data"] == sign.job:
+            self._check_worker()
+            message = cast("dict[str, str] | None", subscription.get_message(timeout=min(left, POLL_SECONDS)))
+            heartbeat = self._heartbeat
+            if message is not None and message["data"] == heartbeat.job:
                 return
-            if sign != self._beaten and sign.job:
+            if heartbeat != self._passed_on and heartbeat.job:
                 return
 
-    def _look_after_worker(self) -> None:
+    def _check_worker(self) -> None:
+        """End with the worker, and kill it if it hangs."""
         if os.getppid() != self._worker.pid:
             os._exit(0)  # a process that the worker forked may still hold the pipe open
-        if time.monotonic() - self._signed_at > STALLED_SECONDS:
-            log.error("worker_stalled", worker=self._worker.id, job_id=self._sign.job)
+        if time.monotonic() - self._received_at > STALLED_SECONDS:
+            log.error("worker_stalled", worker=self._worker.id, job_id=self._heartbeat.job)
             os.kill(self._worker.pid, signal.SIGKILL)
 
-    def end_late_worker(self, signals: int) -> None:
-        """The last resort for a worker that can neither leave its job nor hand it back when told to stop."""
-        if not wait_for_stop(signals):
+    def kill_late_worker(self, signal_socket: int) -> None:
+        """Kill a worker that was told to stop and can neither leave its job nor requeue it."""
+        if not wait_for_stop(signal_socket):
             return
         time.sleep(self._grace + LAST_RESORT_SECONDS)
-        handing_back = threading.Thread(target=self._hand_back, name="hand-back", daemon=True)
-        handing_back.start()
-        handing_back.join(HAND_BACK_SECONDS)
-        self._look_after_worker()
-        log.error("worker_late", worker=self._worker.id, job_id=self._sign.job)
+        requeueing = threading.Thread(target=self._requeue, name="requeue", daemon=True)
+        requeueing.start()
+        requeueing.join(REQUEUE_SECONDS)
+        self._check_worker()
+        log.error("worker_late", worker=self._worker.id, job_id=self._heartbeat.job)
         os.kill(self._worker.pid, signal.SIGKILL)
 
-    def _hand_back(self) -> None:
-        sign = self._sign
+    def _requeue(self) -> None:
+        heartbeat = self._heartbeat
         try:
-            if sign.job and self._leases.hand_back(sign.job, sign.attempt) == JobState.QUEUED:
-                log.warning("job_handed_back", job_id=sign.job, by="process")
+            if heartbeat.job and self._store.hand_back(heartbeat.job, heartbeat.attempt) == JobState.QUEUED:
+                log.warning("job_requeued", job_id=heartbeat.job, by="heartbeat process")
         except redis.RedisError as error:
             log.warning("valkey_unreachable", worker=self._worker.id, error=type(error).__name__)
 
 
 def main() -> None:
-    # Signals for the whole group (Ctrl-C) are the worker's; the process beats until the worker has ended.
+    """Run a heartbeat process for the worker at the other end of standard input and output."""
+    # Signals for the whole group (Ctrl-C) are the worker's; its lease is kept until it has ended.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     configure_logging()
-    signs = sys.stdin
-    begin = msgspec.json.decode(signs.readline(), type=HeartbeatStart)
-    process = HeartbeatProcess(begin, sys.stdout)
-    stop = threading.Thread(target=process.end_late_worker, args=(begin.signals,), name="stop", daemon=True)
-    stop.start()
+    lines = sys.stdin
+    start = msgspec.json.decode(lines.readline(), type=HeartbeatStart)
+    process = HeartbeatProcess(start, sys.stdout)
+    threading.Thread(
+        target=process.kill_late_worker, args=(start.signal_socket,), name="stop", daemon=True
+    ).start()
 
     def listen() -> None:
-        for line in signs:
-            process.take(msgspec.json.decode(line, type=Heartbeat))
+        for line in lines:
+            process.receive(msgspec.json.decode(line, type=Heartbeat))
         os._exit(0)
 
-    threading.Thread(target=listen, name="signs", daemon=True).start()
-    print(flush=True)  # noqa: T201  # an empty line: from here on it beats
+    threading.Thread(target=listen, name="heartbeats", daemon=True).start()
+    print(flush=True)  # noqa: T201  # an empty line: from here on the lease is kept
     process.run()
 
 

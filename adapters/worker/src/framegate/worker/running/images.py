@@ -39,7 +39,7 @@ def make_images(attempt: JobAttempt, backend: Backend) -> list[ResultFile]:
 
 
 def _masked(attempt: JobAttempt) -> MaskedImage | None:
-    """The input image, of which the masked part stays: models redraw all of it."""
+    """Return the input image and its mask, if there are both: models redraw all of the image."""
     request = attempt.job.request
     image, mask = attempt.input(request.image), attempt.input(request.mask)
     return MaskedImage(image, mask) if image and mask else None

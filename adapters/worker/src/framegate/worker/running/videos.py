@@ -65,7 +65,7 @@ def _source_video(attempt: JobAttempt) -> SourceVideo | None:
 
 
 def _whole_video(output: Output, shot: Shot) -> Path | None:
-    """The backend's own MP4 of a job's only shot, if all of it is kept, whatever its length."""
+    """Return the backend's own MP4 of a job's only shot if all of it is kept, whatever its length."""
     if isinstance(output, FrameStream) or shot.frames_kept != shot.num_frames:
         return None
     path = _only_file(output)
@@ -73,7 +73,7 @@ def _whole_video(output: Output, shot: Shot) -> Path | None:
 
 
 def _clip(output: Output, shot: Shot) -> Clip:
-    """What is kept of a shot."""
+    """Return what is kept of a shot."""
     if not isinstance(output, FrameStream):
         return open_clip(_only_file(output), drop_first=shot.drop_first, keep_frames=shot.frames_kept)
 

@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from framegate.core.jobs import Job
 from framegate.core.wiring import CoreServices
-from framegate.media.images.reencode import reencoded
+from framegate.media.images.reencode import reencode
 from framegate.server.dialects.openai.errors import error_body, in_openai_terms
 from framegate.server.dialects.openai.images.files import ImageFiles, encoding_of
 from framegate.server.dialects.openai.images.schemas import CompletedEvent, PartialEvent, Quality
@@ -59,7 +59,7 @@ async def events(
                 done = now
                 while path := await services.results.partial_image_path(job, shown):
                     try:
-                        data = await asyncio.to_thread(reencoded, path, encoding.format, encoding.compression)
+                        data = await asyncio.to_thread(reencode, path, encoding.format, encoding.compression)
                     except FileNotFoundError:  # its worker has just died
                         break
                     yield PartialEvent(

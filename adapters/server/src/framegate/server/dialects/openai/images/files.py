@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from framegate.core.jobs import Job
 from framegate.core.types import Artifact, MediaKind
-from framegate.media.images.reencode import reencoded
+from framegate.media.images.reencode import reencode
 from framegate.server.dialect import DialectContext
 from framegate.server.dialects.openai.images.schemas import Format
 from framegate.server.requests.bodies import HTTPRequest
@@ -97,4 +97,4 @@ class ImageFiles:
     async def _data(self, job: Job, artifact: Artifact) -> bytes:
         path = await self._services.results.path(artifact)
         encoding = encoding_of(job.labels)
-        return await asyncio.to_thread(reencoded, path, encoding.format, encoding.compression)
+        return await asyncio.to_thread(reencode, path, encoding.format, encoding.compression)

@@ -13,7 +13,7 @@ from framegate.core.jobs import Job
 from framegate.core.ports import BytesSource, MediaSource
 from framegate.core.wiring import CoreServices
 from framegate.media.images.collage import make_collage
-from framegate.media.images.masks import mask_of
+from framegate.media.images.masks import mask_from_alpha
 from framegate.server.dialects.openai.images.events import Call, events, frames
 from framegate.server.dialects.openai.images.files import Encoding, ImageFiles
 from framegate.server.dialects.openai.images.requests import PARAMS, Uploads, generation
@@ -72,7 +72,7 @@ class ImageHandlers:
             async with self._decoding:
                 if len(images) > 1:
                     collage = await asyncio.to_thread(make_collage, images, mask)
-                    image, mask = collage.picture, collage.mask
+                    image, mask = collage.image, collage.mask
                 else:
                     image = images[0]
                     mask = (await asyncio.to_thread(_mask, mask)) if mask is not None else None
@@ -117,7 +117,7 @@ class ImageHandlers:
 
 def _mask(data: bytes) -> bytes:
     try:
-        return mask_of(data).png
+        return mask_from_alpha(data).png
     except InvalidMedia as error:
         error.param = "mask"
         raise

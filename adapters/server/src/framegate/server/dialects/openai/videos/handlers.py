@@ -16,7 +16,7 @@ from framegate.core.jobs import Job, JobState
 from framegate.core.ports import Base64Source, BytesSource, MediaSource, UrlSource
 from framegate.core.types import GenerationRequest, MediaKind, Task
 from framegate.core.wiring import CoreServices
-from framegate.media.file_type import kind_of
+from framegate.media.file_type import detect_kind
 from framegate.server.dialects.openai.videos.answers import poll_after_ms, video_object
 from framegate.server.dialects.openai.videos.idempotency import fingerprint, idempotency_key
 from framegate.server.dialects.openai.videos.requests import (
@@ -76,7 +76,7 @@ class VideoHandlers:
         address = image_address(fields, uploaded=data is not None)
         where = "input_reference"
         details: SubmissionDetails = {}
-        if data is not None and kind_of(data) == MediaKind.VIDEO:
+        if data is not None and detect_kind(data) == MediaKind.VIDEO:
             wanted = replace(wanted, video=BytesSource(data))
             details = {"remixes_video": True}
         elif data is not None or address is not None:
