@@ -1,56 +1,89 @@
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
+from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
+from framegate.core.types import Shot
+from tests.support.comfyui.backend_jobs import VIDEO_SHOT, BackendJob
 from tests.support.comfyui.comfyui_client import ComfyUIClient
-from tests.support.comfyui.fake_comfyui.process import FakeComfyUI
-from tests.support.comfyui.serving import config
-from tests.support.comfyui.workflows import KIT, PICTURE, REDONE, write
+from tests.support.comfyui.fake_comfyui.process import LTX2_FILES, FakeComfyUI
+from tests.support.comfyui.serving import REAL_URL, StartComfyUI, StartJob, config
+from tests.support.comfyui.workflows import OPERATOR_WORKFLOWS, STILL_CHECKPOINT, UI_FORMAT, write
 from tests.support.running import RunningServer
 
+numbers = count()
+
 REPOSITORY = Path(__file__).parents[3]
-
-REAL_URL = os.environ.get("COMFYUI_URL", "").rstrip("/")
-
-StartServer = Callable[..., RunningServer]
-StartComfyUI = Callable[..., FakeComfyUI]
 
 
 @pytest.fixture(scope="session")
 def photo() -> Path:
-    """The photograph that the project ships."""
+    """The photograph in the documentation."""
     return REPOSITORY / "docs" / "images" / "photo.jpg"
 
 
 @pytest.fixture(scope="session")
-def comfyui(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ComfyUIClient]:
-    """The ComfyUI at ``COMFYUI_URL``, or else the fake; for tests that leave it as it was."""
+def possible_fake(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FakeComfyUI | None]:
+    """A fake that has all model files, or None for a real ComfyUI."""
     if REAL_URL:
-        yield ComfyUIClient(REAL_URL)
+        yield None
         return
     fake = FakeComfyUI(tmp_path_factory.mktemp("comfyui"))
-    yield ComfyUIClient(fake.url)
+    fake.install(LTX2_FILES)
+    fake.install(STILL_CHECKPOINT)
+    yield fake
     fake.stop()
 
 
 @pytest.fixture(scope="session")
-def framegate(comfyui: ComfyUIClient, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
-    """Framegate before that ComfyUI, with a few workflows of the operator's own."""
-    folder = tmp_path_factory.mktemp("framegate")
-    workflows = write(folder / "workflows", kit=KIT, picture=PICTURE, redone=REDONE)
-    presets = '[presets]\nlightx2v = { video = "weight_free", image = "picture" }\n'
-    running = RunningServer(folder / "data", config=config(comfyui.url, workflows=workflows, more=presets))
+def comfyui(possible_fake: FakeComfyUI | None) -> ComfyUIClient:
+    """The ComfyUI at ``COMFYUI_URL``, or the fake; for tests that leave it as it was."""
+    return ComfyUIClient(possible_fake.url if possible_fake else REAL_URL)
+
+
+@pytest.fixture
+def fake(possible_fake: FakeComfyUI | None) -> Iterator[FakeComfyUI]:
+    """The fake behind ``framegate``, for tests that leave it alive."""
+    if possible_fake is None:
+        pytest.skip("the test needs what only the fake has")
+    yield possible_fake
+    possible_fake.release()
+
+
+@pytest.fixture(scope="session")
+def workflows(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the operator's own workflows; ``broken`` was broken from the start."""
+    return write(tmp_path_factory.mktemp("operator") / "workflows", broken=UI_FORMAT, **OPERATOR_WORKFLOWS)
+
+
+@pytest.fixture(scope="session")
+def framegate(
+    comfyui: ComfyUIClient, workflows: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[RunningServer]:
+    """Framegate in front of that ComfyUI."""
+    more = """
+[presets]
+lightx2v = { video = "weight_free", image = "text_to_image" }
+[aliases.odd_ltx2]
+model = "ltx2_landscape"
+defaults = { width = 300, height = 200, num_frames = 20 }
+"""
+    running = RunningServer(
+        tmp_path_factory.mktemp("framegate") / "data",
+        config=config(comfyui.url, workflows=workflows, more=more),
+    )
     yield running.wait_until_ready()
     assert running.stop() == 0, running.log_text()
 
 
 @pytest.fixture
 def start_comfyui(tmp_path: Path) -> Iterator[StartComfyUI]:
-    """Start fakes of one's own, to be broken."""
+    """Start fakes for the test alone, which it may break."""
     if REAL_URL:
-        pytest.skip("it breaks the ComfyUI that it talks to")
+        pytest.skip("the test would break the real ComfyUI")
     started: list[FakeComfyUI] = []
 
     def start(name: str = "comfyui", **options: object) -> FakeComfyUI:
@@ -64,20 +97,31 @@ def start_comfyui(tmp_path: Path) -> Iterator[StartComfyUI]:
 
 
 @pytest.fixture
-def fake(start_comfyui: StartComfyUI) -> FakeComfyUI:
-    return start_comfyui()
+def start_job(photo: Path, tmp_path: Path) -> Iterator[StartJob]:
+    """Start jobs of the backend in this process; they are stopped at the test's end."""
+    started: list[BackendJob] = []
 
-
-@pytest.fixture
-def start_server(tmp_path: Path) -> Iterator[StartServer]:
-    """Start Framegate servers of one's own; they are stopped at the end."""
-    started: list[RunningServer] = []
-
-    def start(name: str = "data", *, ready: str | None = "/ready", **options: object) -> RunningServer:
-        running = RunningServer(tmp_path / name, **options)  # type: ignore[arg-type]  # options pass through
-        started.append(running)
-        return running if ready is None else running.wait_until_ready(ready)
+    def start(
+        *fakes: FakeComfyUI,
+        workflow: str = "weight_free",
+        shot: Shot | None = None,
+        server: dict[str, Any] | None = None,
+        inputs: dict[str, Any] | None = None,
+        **table: object,
+    ) -> BackendJob:
+        servers = [{"url": fake.url, **(server or {})} for fake in fakes]
+        number = next(numbers)  # for a seed, so that nothing is answered from the cache
+        started.append(
+            BackendJob(
+                tmp_path / f"job-{number}",
+                {"servers": servers, **table},
+                workflow,
+                shot or replace(VIDEO_SHOT, seed=number),
+                **({"image": photo} if inputs is None else inputs),
+            )
+        )
+        return started[-1]
 
     yield start
-    for running in started:
-        running.stop()
+    for job in started:
+        job.close()

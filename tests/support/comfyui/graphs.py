@@ -1,7 +1,11 @@
-"""Graphs in API format for tests."""
+"""Graphs in API format."""
 
+import json
 from collections.abc import Mapping
 from typing import Any
+
+from framegate.plugins.comfyui.workflows.node_schema import NodeSchema
+from framegate.plugins.comfyui.workflows.workflow import Workflow, parse_workflow
 
 Graph = dict[str, dict[str, Any]]
 
@@ -20,7 +24,7 @@ def noisy_video(
     seed: int = 1,
     codec: str = "h264",
 ) -> Graph:
-    """The weight-free workflow: a picture that stands still under noise, and its prompt's echo."""
+    """The weight-free workflow: a still image under noise, and the prompt echoed."""
     return {
         "1": node("LoadImage", "$param.image", image=image),
         "2": node(
@@ -45,3 +49,13 @@ def noisy_video(
 
 def without(graph: Mapping[str, dict[str, Any]], *node_ids: str) -> Graph:
     return {node_id: dict(each) for node_id, each in graph.items() if node_id not in node_ids}
+
+
+def with_inputs(graph: Mapping[str, dict[str, Any]], node_id: str, **inputs: object) -> Graph:
+    changed = {**graph[node_id], "inputs": {**graph[node_id]["inputs"], **inputs}}
+    return {**graph, node_id: changed}
+
+
+def parsed(graph: Mapping[str, Any], schema: Mapping[str, NodeSchema] | None = None) -> Workflow:
+    """The workflow ``flow`` that holds this graph."""
+    return parse_workflow("flow", json.dumps(graph).encode(), schema)

@@ -1,7 +1,9 @@
-"""Framegate before a ComfyUI: configs, calls, and what comes out."""
+"""Framegate in front of a ComfyUI: configs, calls, and what comes out."""
 
 import base64
 import io
+import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,19 @@ import requests
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
+from tests.support.comfyui.backend_jobs import BackendJob
+from tests.support.comfyui.comfyui_client import ComfyUIClient
+from tests.support.comfyui.fake_comfyui.process import FakeComfyUI
+from tests.support.comfyui.graphs import noisy_video
 from tests.support.running import RunningServer, eventually
+
+REAL_URL = os.environ.get("COMFYUI_URL", "").rstrip("/")
+"""A real ComfyUI to test against instead of the fake."""
+
+FOREIGN_CLIENT = "somebody-else"
+
+StartComfyUI = Callable[..., FakeComfyUI]
+StartJob = Callable[..., BackendJob]
 
 SMALL = """
 [aliases.small]
@@ -21,8 +35,11 @@ defaults = { width = 128, height = 96, num_frames = 9 }
 
 
 def config(*urls: str, workflows: Path | None = None, token: str = "", more: str = "", **options: str) -> str:
-    """A framegate.toml. ``token`` names a variable, ``options`` go into the plugin's table as they are,
-    ``more`` is further text."""
+    """Return a framegate.toml.
+
+    ``token`` names an environment variable, ``options`` are TOML values for the plugin's table, ``more`` is
+    further text.
+    """
     lines = ['[fetch]\nallow = ["127.0.0.1"]\n', "[plugins.comfyui]"]
     if workflows is not None:
         lines.append(f'workflows = "{workflows}"')
@@ -38,10 +55,10 @@ def data_uri(file: Path) -> str:
     return f"data:image/jpeg;base64,{base64.b64encode(file.read_bytes()).decode()}"
 
 
-def ask(
+def chat(
     server: RunningServer, model: str, text: str, image: str = "", *, timeout: float = 120, **fields: object
 ) -> requests.Response:
-    """The call of the openai-chat document."""
+    """Request a chat completion of the openai-chat dialect."""
     content: list[dict[str, Any]] = [{"type": "text", "text": text}]
     if image:
         content.append({"type": "image_url", "image_url": {"url": image}})
@@ -49,45 +66,47 @@ def ask(
     return requests.post(f"{server.url}/v1/chat/completions", json=body, timeout=timeout)
 
 
-def linked(answer: requests.Response) -> bytes:
-    """The file that an answer of openai-chat links to."""
-    assert answer.status_code == 200, answer.text
-    content: str = answer.json()["choices"][0]["message"]["content"]
+def download_linked(response: requests.Response) -> bytes:
+    """Download the file that a chat completion links to."""
+    assert response.status_code == 200, response.text
+    content: str = response.json()["choices"][0]["message"]["content"]
     return requests.get(content.rpartition("Generated Video URL: ")[2], timeout=30).content
 
 
-def refusal(answer: requests.Response) -> str:
-    """Why a job failed."""
-    assert answer.status_code == 500, answer.text
-    message: str = answer.json()["error"]["message"]
+def failure_message(response: requests.Response) -> str:
+    """Return why a job failed."""
+    assert response.status_code == 500, response.text
+    message: str = response.json()["error"]["message"]
     return message
 
 
 def submit(server: RunningServer, model: str, text: str, image: str = "", **fields: object) -> str:
-    """A task of sora2api, which goes on by itself."""
+    """Submit a task of the sora2api dialect, which runs in the background."""
     path = "videos/transform" if image else "videos/generate"
     body = {"model": model, "prompt": text, "async_mode": True, **fields}
     if image:
         body["image"] = image
-    answer = requests.post(f"{server.url}/v1/{path}", json=body, timeout=30)
-    assert answer.status_code == 200, answer.text
-    task_id: str = answer.json()["task_id"]
+    response = requests.post(f"{server.url}/v1/{path}", json=body, timeout=30)
+    assert response.status_code == 200, response.text
+    task_id: str = response.json()["task_id"]
     return task_id
 
 
-def state(server: RunningServer, task_id: str) -> dict[str, Any]:
-    answer = requests.get(f"{server.url}/v1/tasks/{task_id}", timeout=10)
-    assert answer.status_code == 200, answer.text
-    body: dict[str, Any] = answer.json()
+def task_state(server: RunningServer, task_id: str) -> dict[str, Any]:
+    response = requests.get(f"{server.url}/v1/tasks/{task_id}", timeout=10)
+    assert response.status_code == 200, response.text
+    body: dict[str, Any] = response.json()
     return body
 
 
-def ended(server: RunningServer, task_id: str, seconds: float = 90) -> dict[str, Any]:
-    def look() -> dict[str, Any] | None:
-        now = state(server, task_id)
-        return None if now["status"] == "processing" else now
+def wait_for_task(server: RunningServer, task_id: str, seconds: float = 90) -> dict[str, Any]:
+    """Return a task's state once it has ended."""
 
-    return eventually(look, seconds=seconds, what=f"the end of {task_id}")
+    def ended() -> dict[str, Any] | None:
+        state = task_state(server, task_id)
+        return None if state["status"] == "processing" else state
+
+    return eventually(ended, seconds=seconds, what=f"the end of {task_id}")
 
 
 def cancel(server: RunningServer, task_id: str) -> None:
@@ -95,34 +114,40 @@ def cancel(server: RunningServer, task_id: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def job(server: RunningServer, task_id: str) -> dict[str, Any]:
-    """A task's job, as the operator sees it."""
-    shown: dict[str, Any] = server.json("jobs", "show", task_id.removeprefix("task_"))
-    return shown
+def show_job(server: RunningServer, task_id: str) -> dict[str, Any]:
+    """Return a task's job, as the operator sees it."""
+    job: dict[str, Any] = server.json("jobs", "show", task_id.removeprefix("task_"))
+    return job
 
 
-def ready(server: RunningServer) -> tuple[str, str]:
-    """What ``/ready`` says: its status, and all problems."""
-    answer: dict[str, Any] = requests.get(f"{server.url}/ready", timeout=10).json()
-    return answer["status"], "; ".join(answer["problems"])
+def readiness(server: RunningServer) -> tuple[str, str]:
+    """Return the status that ``/ready`` gives, and all its problems."""
+    body: dict[str, Any] = requests.get(f"{server.url}/ready", timeout=10).json()
+    return body["status"], "; ".join(body["problems"])
 
 
 def frames_of(data: bytes) -> NDArray[np.uint8]:
-    """Frames × height × width × RGB."""
+    """Decode a video to frames × height × width × RGB."""
     with av.open(io.BytesIO(data), "r") as container:
         frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
     return np.stack(frames).astype(np.uint8)
 
 
-def differs(frames: NDArray[np.uint8], picture: Path | Image.Image) -> float:
-    """How far the mean of ``frames`` is from the middle of a picture, 0 … 255."""
+def difference(frames: NDArray[np.uint8], image: Path | Image.Image) -> float:
+    """Return how far the mean of ``frames`` is from the centre of an image, 0…255."""
     size = frames.shape[2], frames.shape[1]
-    with Image.open(picture) if isinstance(picture, Path) else picture as opened:
-        cut = ImageOps.fit(ImageOps.exif_transpose(opened).convert("RGB"), size, Image.Resampling.LANCZOS)
+    with Image.open(image) if isinstance(image, Path) else image as opened:
+        cropped = ImageOps.fit(ImageOps.exif_transpose(opened).convert("RGB"), size, Image.Resampling.LANCZOS)
     mean: NDArray[np.float64] = frames.mean(axis=0)
-    return float(np.abs(mean - np.asarray(cut, np.float64)).mean())
+    return float(np.abs(mean - np.asarray(cropped, np.float64)).mean())
 
 
 def mirrored(file: Path) -> Image.Image:
-    with Image.open(file) as picture:
-        return ImageOps.mirror(picture)
+    with Image.open(file) as image:
+        return ImageOps.mirror(image)
+
+
+def submit_foreign_prompts(client: ComfyUIClient, photo: Path, count: int) -> list[str]:
+    """Submit prompts that are not Framegate's, and return their ids."""
+    client.upload(photo, name="foreign.jpg")
+    return [client.submit(noisy_video("foreign.jpg", seed=seed), FOREIGN_CLIENT) for seed in range(count)]

@@ -1,13 +1,13 @@
-"""Workflow files as users have them: what their titles say, in every way that titles can say it."""
+"""Workflow files as users write them, with markers of every form in their titles."""
 
 import json
 from pathlib import Path
 
 from tests.support.comfyui.graphs import Graph, node
 
-# As ComfyKit's own examples are written: a field behind each name, "!" where it is required, "~" for files.
+# In the style of ComfyKit's own examples: a field after each name, "!" if it is required, "~" for files.
 KIT: Graph = {
-    "10": node("LoadImage", "$image.~image!:The picture to begin with", image="example.png"),
+    "10": node("LoadImage", "$image.~image!:The first frame", image="example.png"),
     "11": node(
         "ImageScale",
         "Size, $width.width, $height.height",
@@ -27,19 +27,19 @@ KIT: Graph = {
     "17": node("PreviewAny", "$output.echo", source=["16", 0]),
 }
 
-# A picture from words alone: its colour can't be asked for, so the graph's own holds.
-PICTURE: Graph = {
+# An image from text alone: no request can set its colour, so the graph's own is used.
+TEXT_TO_IMAGE: Graph = {
     "1": node(
         "EmptyImage", "$param.width, $param.height", width=160, height=96, batch_size=1, color=0x3366CC
     ),
     "2": node("ImageAddNoise", "$param.seed", image=["1", 0], seed=0, strength=0.1),
-    "3": node("SaveImage", "$output.image", images=["2", 0], filename_prefix="picture"),
+    "3": node("SaveImage", "$output.image", images=["2", 0], filename_prefix="image"),
     "4": node("PrimitiveString", "$param.text", value=""),
     "5": node("PreviewAny", "Echo", source=["4", 0]),
 }
 
-# A picture from words, as most make it: ComfyUI's own example.
-STILL: Graph = {
+# An image from text with a sampler, as most do it: ComfyUI's own example.
+SAMPLED_IMAGE: Graph = {
     "3": node(
         "KSampler",
         "$param.seed, $param.steps",
@@ -62,8 +62,8 @@ STILL: Graph = {
     "9": node("SaveImage", "$output.image", images=["8", 0], filename_prefix="ComfyUI"),
 }
 
-# A video in, the same video with noise out.
-REDONE: Graph = {
+# The input video, with noise.
+VIDEO_TO_VIDEO: Graph = {
     "1": node("LoadVideo", "$param.video", file="none.mp4"),
     "2": node("GetVideoComponents", "Frames", video=["1", 0]),
     "3": node("ImageAddNoise", "$param.seed", image=["2", 0], seed=0, strength=0.02),
@@ -71,7 +71,7 @@ REDONE: Graph = {
     "5": node("SaveVideo", "$output.video", video=["4", 0], filename_prefix="v", format="auto", codec="auto"),
 }
 
-# What nodes of other makers, and of newer versions, do otherwise: files under another key, dots in names.
+# What third-party and newer nodes do differently: files under another key, dots in names.
 VHS: Graph = {
     **{node_id: each for node_id, each in KIT.items() if node_id not in {"14", "15"}},
     "11": node(
@@ -113,8 +113,8 @@ ANIMATED: Graph = {
         method="default",
     ),
 }
-PICTURES: Graph = {
-    **PICTURE,
+SEVERAL_IMAGES: Graph = {
+    **TEXT_TO_IMAGE,
     "1": node(
         "EmptyImage",
         "$param.width, $param.height, $param.num_outputs",
@@ -133,9 +133,21 @@ UI_FORMAT = {
     "version": 0.4,
 }
 
+OPERATOR_WORKFLOWS = {
+    "kit": KIT,
+    "text_to_image": TEXT_TO_IMAGE,
+    "several_images": SEVERAL_IMAGES,
+    "still": SAMPLED_IMAGE,
+    "vhs": VHS,
+    "webm": WEBM,
+    "animated": ANIMATED,
+}
+
+STILL_CHECKPOINT = {"checkpoints": "still.safetensors"}
+
 
 def write(folder: Path, **workflows: object) -> Path:
-    """A folder of workflow files."""
+    """Write a folder of workflow files."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, graph in workflows.items():
         (folder / f"{name}.json").write_text(json.dumps(graph, indent=2))

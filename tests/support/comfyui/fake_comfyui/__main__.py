@@ -14,9 +14,12 @@ parser.add_argument("--token", default="")
 parser.add_argument("--newer", action="store_true")
 parser.add_argument("--older", action="store_true")
 parser.add_argument("--preview-method", default="")
+parser.add_argument("--hold", default="")
 given = parser.parse_args()
 web.run_app(
-    Server(Settings(given.base, given.token, given.newer, given.older, given.preview_method)).app(),
+    Server(
+        Settings(given.base, given.token, given.newer, given.older, given.preview_method, given.hold)
+    ).app(),
     host="127.0.0.1",
     port=given.port,
     shutdown_timeout=1,

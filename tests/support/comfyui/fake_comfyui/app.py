@@ -37,13 +37,15 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 class Settings(Struct, frozen=True):
     """``token``: what a bearer has to show. ``newer``: with what ComfyUI has learnt after 0.24; ``older``:
-    without what it has learnt since 0.3.40 of previews. ``preview_method``: what it is started with."""
+    without what it has learnt since 0.3.40 of previews. ``preview_method``: what it is started with.
+    ``hold``: the node class before which it holds prompts from the start."""
 
     base: Path
     token: str = ""
     newer: bool = False
     older: bool = False
     preview_method: str = ""
+    hold: str = ""
 
     @property
     def version(self) -> str:
@@ -62,6 +64,8 @@ class Server:
         self._settings = settings
         self._folders = Folders(settings.base)
         self._controls = Controls()
+        if settings.hold:
+            self._controls.hold(settings.hold)
         self._number = 0
 
     def app(self) -> web.Application:
@@ -92,6 +96,7 @@ class Server:
         if self._settings.newer:
             app.router.add_post("/api/jobs/{prompt_id}/cancel", self._cancel_job)
         app.router.add_get("/fake/state", self._fake_state)
+        app.router.add_get("/fake/requests", self._fake_requests)
         app.router.add_post("/fake/{action}", self._fake)
         app.router.add_get("/{path:.*}", self._page)
         app.cleanup_ctx.append(self._running)
@@ -118,6 +123,9 @@ class Server:
             return await handler(request)
         self._controls.asked.append(await _asked(request))
         fault = self._controls.fault_at(request.path)
+        if fault is not None and fault.delay:
+            await asyncio.sleep(fault.delay)
+            fault = None
         if fault is not None and not fault.after:
             return _broken(request, fault)
         wanted = f"Bearer {self._settings.token}"
@@ -326,8 +334,16 @@ class Server:
     async def _fake_state(self, request: web.Request) -> web.Response:
         controls = self._controls
         features = list(self._sockets.features.values())
-        held, asked = to_builtins(controls.held), to_builtins(controls.asked)
-        return web.json_response({"held": held, "asked": asked, "features": features})
+        return web.json_response({"held": to_builtins(controls.held), "features": features})
+
+    async def _fake_requests(self, request: web.Request) -> web.Response:
+        path, method = request.query["path"], request.query["method"]
+        found = [
+            each
+            for each in self._controls.asked
+            if each.path.removeprefix("/api").startswith(path) and method in {"", each.method}
+        ]
+        return web.json_response(to_builtins(found))
 
     async def _fake(self, request: web.Request) -> web.Response:
         body = await request.json()

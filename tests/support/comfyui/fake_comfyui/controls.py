@@ -16,12 +16,15 @@ class NodeFailure(Struct, frozen=True):
 
 class HttpFault(Struct):
     """The next ``times`` requests to a path that begins so get ``status``; 0 breaks the connection.
-    ``after``: the request is heeded first."""
+
+    ``after``: the request is handled first. ``delay``: it is handled as usual, after so many seconds.
+    """
 
     path: str
     status: int
     times: int = 1
     after: bool = False
+    delay: float = 0.0
 
 
 class Asked(Struct, frozen=True):

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import requests
+import requests as http
 from msgspec import convert
 
 from tests.support.comfyui.fake_comfyui.controls import Asked, Held
@@ -50,10 +50,18 @@ class FakeComfyUI:
             self._arguments += ["--preview-method", preview_method]
         self.start()
 
-    def start(self) -> None:
+    def start(self, *, hold: str = "") -> None:
+        """Start the server, holding prompts before nodes of class ``hold``."""
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "tests.support.comfyui.fake_comfyui", *self._arguments],
+                [
+                    sys.executable,
+                    "-m",
+                    "tests.support.comfyui.fake_comfyui",
+                    *self._arguments,
+                    "--hold",
+                    hold,
+                ],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -64,8 +72,8 @@ class FakeComfyUI:
     def _answers(self) -> bool:
         assert self._process.poll() is None, self.log.read_text()
         try:
-            return requests.get(f"{self.url}/fake/state", timeout=5).ok
-        except requests.ConnectionError:
+            return http.get(f"{self.url}/fake/state", timeout=5).ok
+        except http.ConnectionError:
             return False
 
     def kill(self) -> None:
@@ -78,7 +86,7 @@ class FakeComfyUI:
         self._process.wait(10)
 
     def _do(self, action: str, **values: object) -> None:
-        requests.post(f"{self.url}/fake/{action}", json=values, timeout=5).raise_for_status()
+        http.post(f"{self.url}/fake/{action}", json=values, timeout=5).raise_for_status()
 
     def hold(self, class_type: str = "*") -> None:
         """Stop before nodes of this class until released (or interrupted)."""
@@ -112,6 +120,10 @@ class FakeComfyUI:
         """The next requests to ``path`` get this status, or no answer; ``after`` having been heeded."""
         self._do("fault", path=path, status=status, times=times, after=after)
 
+    def delay_requests(self, path: str, *, seconds: float) -> None:
+        """Handle the next request to ``path`` only after a while."""
+        self._do("fault", path=path, status=0, delay=seconds)
+
     def drop_sockets(self, *, refuse: bool = False) -> None:
         """Break every websocket; ``refuse`` new ones too."""
         self._do("sockets", refuse=refuse, drop=True)
@@ -120,20 +132,16 @@ class FakeComfyUI:
         self._do("sockets", refuse=False, drop=False)
 
     def _state(self) -> Any:
-        return requests.get(f"{self.url}/fake/state", timeout=5).json()
+        return http.get(f"{self.url}/fake/state", timeout=5).json()
 
-    def asked(self, path: str = "/", method: str = "") -> list[Asked]:
+    def requests(self, path: str = "/", method: str = "") -> list[Asked]:
         """The requests so far, to paths that begin so (``/api`` left out)."""
-        everything = convert(self._state()["asked"], list[Asked])
-        return [
-            each
-            for each in everything
-            if each.path.removeprefix("/api").startswith(path) and method in {"", each.method}
-        ]
+        found = http.get(f"{self.url}/fake/requests", params={"path": path, "method": method}, timeout=5)
+        return convert(found.json(), list[Asked])
 
     def prompts(self) -> list[Mapping[str, Any]]:
         """The graphs that were posted."""
-        return [each.body["prompt"] for each in self.asked("/prompt", "POST")]
+        return [each.body["prompt"] for each in self.requests("/prompt", "POST")]
 
     def install(self, files: Mapping[str, str]) -> None:
         """Put model files where the loaders look: kind of model → name."""

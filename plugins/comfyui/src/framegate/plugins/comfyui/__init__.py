@@ -1,4 +1,4 @@
-"""Runs ComfyUI workflows: one model per workflow file, on one or several ComfyUI servers."""
+"""Run ComfyUI workflows: one model per workflow file, on one or several ComfyUI servers."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,20 +10,23 @@ from framegate.core.plugins import hookimpl
 
 @hookimpl
 def framegate_models(config: Mapping[str, Any]) -> list[ModelSpec]:
-    from framegate.plugins.comfyui.catalogue import offered_models
+    """Offer a model for each workflow file."""
+    from framegate.plugins.comfyui.catalogue import list_models
 
-    return offered_models(config)
+    return list_models(config)
 
 
 @hookimpl
 def framegate_health(config: Mapping[str, Any], reach: bool) -> list[str]:
-    from framegate.plugins.comfyui.catalogue import found_problems
+    """Find broken workflow files and, with ``reach``, servers that are down or lack something."""
+    from framegate.plugins.comfyui.catalogue import find_health_findings
 
-    return found_problems(config, reach=reach)
+    return find_health_findings(config, reach=reach)
 
 
 @hookimpl
 def framegate_commands() -> list[CommandSpec]:
+    """Add ``framegate comfyui``."""
     return [
         CommandSpec(
             "comfyui",

@@ -1,4 +1,4 @@
-"""What the plugin offers, from its config and its files."""
+"""The models that the plugin offers, from its config and its workflow files."""
 
 import asyncio
 from collections.abc import Mapping
@@ -9,51 +9,61 @@ from typing import Any
 from msgspec.structs import replace
 
 from framegate.core.models import ModelSpec
-from framegate.plugins.comfyui.config import WHERE, ComfyConfig, read_config
-from framegate.plugins.comfyui.workflows.library import SHIPPED, Library
+from framegate.plugins.comfyui.config import TABLE, ComfyConfig, read_config
+from framegate.plugins.comfyui.workflows.library import SHIPPED_FOLDER, WorkflowLibrary
 
 
-def offered_models(table: Mapping[str, Any]) -> list[ModelSpec]:
-    """A model for each workflow file; none while no server is configured.
+def list_models(table: Mapping[str, Any]) -> list[ModelSpec]:
+    """Return a model for each workflow file, or none while no server is configured.
 
     Raises:
-        ConfigError: the table is wrong.
+        ConfigError: The table is wrong.
     """
     config = read_config(table)
     if not config.servers:
         return []
     options = config.as_options()
-    return [replace(entry.spec, options=options) for entry in library_of(config).entries().values()]
+    return [replace(model.spec, options=options) for model in get_library(config).models().values()]
 
 
-def found_problems(table: Mapping[str, Any], *, reach: bool) -> list[str]:
-    """Broken files; with ``reach`` also servers that don't answer, and files that don't fit those that do."""
+def find_health_findings(table: Mapping[str, Any], *, reach: bool) -> list[str]:
+    """Return a sentence for each broken file.
+
+    With ``reach``, also ask the servers: which don't respond, and which files don't fit those that do.
+
+    Raises:
+        ConfigError: The table is wrong.
+    """
     config = read_config(table)
     if not config.servers:
         return []
-    problems = found_faults(config)
+    findings = find_file_findings(config)
     if reach:
-        from framegate.plugins.comfyui.workflows.compatibility import check_servers
+        from framegate.plugins.comfyui.servers.health import check_servers
 
-        # Not every ComfyUI has the models of the workflows that are shipped, and need not.
-        own = _library(config.folder) if config.folder else _library()
-        problems += asyncio.run(check_servers(config, own))
-    return problems
+        # Not every ComfyUI has the models of the shipped workflows, and it need not have them.
+        own_library = _load_library(config.folder) if config.folder else _load_library()
+        findings += asyncio.run(check_servers(config, own_library))
+    return findings
 
 
-def found_faults(config: ComfyConfig) -> list[str]:
-    """What is wrong with the workflow files."""
+def find_file_findings(config: ComfyConfig) -> list[str]:
+    """Return a sentence for each workflow file that is broken, and for a missing folder."""
     folder = config.folder
-    missing = [] if folder is None or folder.is_dir() else [f"{WHERE}.workflows: there is no such folder."]
-    return missing + library_of(config).faults()
+    missing = (
+        []
+        if folder is None or folder.is_dir()
+        else [f"{TABLE}.workflows: the folder does not exist."]
+    )
+    return missing + get_library(config).errors()
 
 
-def library_of(config: ComfyConfig) -> Library:
-    """The shipped workflows, and the operator's over them."""
-    return _library(SHIPPED, config.folder) if config.folder else _library(SHIPPED)
+def get_library(config: ComfyConfig) -> WorkflowLibrary:
+    """Return the shipped workflows, overridden by the operator's own."""
+    return _load_library(SHIPPED_FOLDER, config.folder) if config.folder else _load_library(SHIPPED_FOLDER)
 
 
 @lru_cache(maxsize=8)
-def _library(*folders: Path) -> Library:
-    """One for all who ask, so that a file is read once."""
-    return Library(*folders)
+def _load_library(*folders: Path) -> WorkflowLibrary:
+    """Share one library among all callers, so that each file is read once."""
+    return WorkflowLibrary(*folders)

@@ -1,4 +1,4 @@
-"""``framegate comfyui``."""
+"""The command ``framegate comfyui``."""
 
 import asyncio
 from pathlib import Path
@@ -9,12 +9,12 @@ import msgspec
 
 from framegate.core.command import PluginConfig
 from framegate.core.errors import ConfigError
-from framegate.plugins.comfyui.catalogue import found_faults, library_of
+from framegate.plugins.comfyui.catalogue import find_file_findings, get_library
 from framegate.plugins.comfyui.config import read_config
-from framegate.plugins.comfyui.workflows.compatibility import check_servers
-from framegate.plugins.comfyui.workflows.library import Entry, Library
+from framegate.plugins.comfyui.servers.health import check_servers
+from framegate.plugins.comfyui.workflows.library import WorkflowLibrary, WorkflowModel
 
-_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
 @click.group()
@@ -24,85 +24,84 @@ def comfyui() -> None:
 
 @comfyui.command("check")
 @click.argument("files", nargs=-1, type=click.Path(path_type=Path, exists=True, dir_okay=False))
-@_json
+@_json_option
 @click.pass_obj
 def check(plugin: PluginConfig, files: tuple[Path, ...], as_json: bool) -> None:
-    """Check FILES, or else all workflows that are served: their titles, and their nodes against the servers.
+    """Check FILES, or all served workflows: their titles, and their nodes against the servers.
 
-    Fails if something is wrong.
+    Exits with status 1 if something is wrong.
     """
     config = read_config(plugin.table)
-    library = Library(*files) if files else library_of(config)
-    faults = library.faults() if files else found_faults(config)
-    problems = faults + asyncio.run(check_servers(config, library))
+    library = WorkflowLibrary(*files) if files else get_library(config)
+    file_findings = library.errors() if files else find_file_findings(config)
+    findings = file_findings + asyncio.run(check_servers(config, library))
     if as_json:
-        _print_json({"workflows": sorted(library.entries()), "problems": problems})
+        _print_json({"workflows": sorted(library.models()), "problems": findings})
     else:
-        for problem in problems:
-            click.echo(problem)
+        for finding in findings:
+            click.echo(finding)
         if not config.servers:
             click.echo("Only the files were checked: [[plugins.comfyui.servers]] names no server.", err=True)
-        if not problems:
-            click.echo(f"All is well with {', '.join(sorted(library.entries())) or 'no workflow'}.")
-    if problems:
+        if not findings:
+            click.echo(f"No problems found in {', '.join(sorted(library.models())) or 'no workflow'}.")
+    if findings:
         raise SystemExit(1)
 
 
 @comfyui.command("list")
-@_json
+@_json_option
 @click.pass_obj
 def list_workflows(plugin: PluginConfig, as_json: bool) -> None:
     """List the workflows and what each makes."""
-    entries = library_of(read_config(plugin.table)).entries()
+    models = get_library(read_config(plugin.table)).models()
     if as_json:
-        _print_json([_described(name, entry) for name, entry in entries.items()])
+        _print_json([_describe(name, model) for name, model in models.items()])
         return
-    width = max((len(name) for name in entries), default=0)
-    for name, entry in entries.items():
-        keys = dict.fromkeys(each.key.value for each in entry.workflow.parameters if each.key)
-        click.echo(f"{name:{width}}  {', '.join(sorted(entry.spec.tasks))}  ({', '.join(keys)})")
+    width = max((len(name) for name in models), default=0)
+    for name, model in models.items():
+        keys = dict.fromkeys(each.key.value for each in model.workflow.parameters if each.key)
+        click.echo(f"{name:{width}}  {', '.join(sorted(model.spec.tasks))}  ({', '.join(keys)})")
 
 
 @comfyui.command("describe")
 @click.argument("name")
-@_json
+@_json_option
 @click.pass_obj
 def describe(plugin: PluginConfig, name: str, as_json: bool) -> None:
     """Show what the workflow NAME takes, where it puts it, and what it makes."""
-    entries = library_of(read_config(plugin.table)).entries()
-    if name not in entries:
-        raise ConfigError(f"There is no workflow {name!r}; there are {', '.join(entries) or 'none'}.")
-    entry = entries[name]
+    models = get_library(read_config(plugin.table)).models()
+    if name not in models:
+        raise ConfigError(f"There is no workflow {name!r}; there are {', '.join(models) or 'none'}.")
+    model = models[name]
     if as_json:
-        _print_json(_described(name, entry))
+        _print_json(_describe(name, model))
         return
-    graph, spec = entry.workflow.graph, entry.spec
-    click.echo(
-        f"{name}: {', '.join(sorted(spec.tasks))}; the result is of {graph[entry.workflow.output].label}"
-    )
+    workflow, spec = model.workflow, model.spec
+    output = workflow.graph[workflow.output].label
+    click.echo(f"{name}: {', '.join(sorted(spec.tasks))}; the result comes from {output}")
     defaults = spec.defaults
-    size = f"{defaults.width}×{defaults.height}" if defaults.width else "as the input's"
-    click.echo(
-        f"size {size} ({spec.sizes}), frames {defaults.num_frames or 'as the graph makes'} ({spec.frames})"
-    )
-    for each in entry.workflow.parameters:
+    size = f"{defaults.width}×{defaults.height}" if defaults.width else "that of the input"
+    frames = defaults.num_frames or "as many as the graph makes"
+    click.echo(f"size: {size} ({spec.sizes}); frames: {frames} ({spec.frames})")
+    for each in workflow.parameters:
         source = each.key.value if each.key else "no request can set it"
-        shown = f" = {each.default!r}" if each.default not in ("", None) else ""
-        about = f"  {each.description}" if each.description else ""
-        click.echo(f"  ${each.name} ({source}) → {graph[each.node].label}, {each.input}{shown[:80]}{about}")
+        default = f" = {each.default!r}" if each.default not in ("", None) else ""
+        description = f"  {each.description}" if each.description else ""
+        node = workflow.graph[each.node].label
+        click.echo(f"  ${each.name} ({source}) → {node}, {each.input}{default[:80]}{description}")
 
 
-def _described(name: str, entry: Entry) -> dict[str, Any]:
-    spec = entry.spec
+def _describe(name: str, model: WorkflowModel) -> dict[str, Any]:
+    spec = model.spec
     return {
         "name": name,
         "tasks": sorted(spec.tasks),
-        "output": {"node": entry.workflow.output, "kind": entry.workflow.kind},
+        "output": {"node": model.workflow.output, "kind": model.workflow.kind},
         "sizes": spec.sizes,
         "frames": spec.frames,
         "fps": spec.fps,
         "defaults": spec.defaults,
-        "parameters": entry.workflow.parameters,
+        "parameters": model.workflow.parameters,
     }
 
 

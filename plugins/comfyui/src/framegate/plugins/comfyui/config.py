@@ -10,11 +10,14 @@ from msgspec import Meta, Struct, to_builtins
 from framegate.core.errors import ConfigError
 from framegate.core.options import Duration, EnvSecret, parse_table
 
-WHERE = "plugins.comfyui"
+TABLE = "plugins.comfyui"
 
 
 class ServerConfig(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """One ComfyUI. ``token`` is sent as a bearer token; ``headers`` and ``query`` go with every request."""
+    """One ComfyUI server.
+
+    ``token`` is sent as a bearer token; ``headers`` and ``query`` are added to every request.
+    """
 
     url: str
     token: EnvSecret | None = None
@@ -23,30 +26,42 @@ class ServerConfig(Struct, frozen=True, forbid_unknown_fields=True, omit_default
 
     @property
     def name(self) -> str:
-        """Host and port: what people are told."""
+        """Host and port, which is how messages call the server."""
         return urlsplit(self.url).netloc.rpartition("@")[2]
 
     def secret_headers(self) -> dict[str, str]:
-        """Raises:
-        ConfigError: a variable is not set.
+        """Read the headers for every request from the environment.
+
+        Raises:
+            ConfigError: A variable is not set.
         """
-        where = f"{WHERE}: the server {self.name}"
-        headers = {name: secret.reveal(where) for name, secret in self.headers.items()}
+        headers = self._reveal(self.headers)
         if self.token is not None:
-            headers["Authorization"] = f"Bearer {self.token.reveal(where)}"
+            headers["Authorization"] = f"Bearer {self.token.reveal(self._where)}"
         return headers
 
     def secret_query(self) -> dict[str, str]:
-        """Raises:
-        ConfigError: a variable is not set.
+        """Read the query values for every request from the environment.
+
+        Raises:
+            ConfigError: A variable is not set.
         """
-        where = f"{WHERE}: the server {self.name}"
-        return {name: secret.reveal(where) for name, secret in self.query.items()}
+        return self._reveal(self.query)
+
+    @property
+    def _where(self) -> str:
+        return f"{TABLE}: the server {self.name}"
+
+    def _reveal(self, secrets: Mapping[str, EnvSecret]) -> dict[str, str]:
+        return {name: secret.reveal(self._where) for name, secret in secrets.items()}
 
 
 class ComfyConfig(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """``when_down``: what a job does while no server answers. ``connect_timeout`` is how long one may take to
-    answer at all, ``run_timeout`` how long a graph may run once ComfyUI has begun it."""
+    """The whole table.
+
+    ``when_down`` says what a job does while no server responds. ``connect_timeout`` limits how long a server
+    may take to respond at all, ``run_timeout`` how long a graph may run once ComfyUI has started it.
+    """
 
     workflows: Path | None = None
     servers: tuple[ServerConfig, ...] = ()
@@ -57,36 +72,39 @@ class ComfyConfig(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults
 
     @property
     def folder(self) -> Path | None:
-        """The operator's own workflows."""
+        """The folder of the operator's own workflows."""
         return self.workflows.expanduser().absolute() if self.workflows else None
 
     def as_options(self) -> dict[str, Any]:
-        """For a model's spec, whose options are plain data; secrets stay names of variables."""
-        options: dict[str, Any] = to_builtins(self, enc_hook=_plain)
+        """Return plain data for a model's options; secrets stay names of variables."""
+        options: dict[str, Any] = to_builtins(self, enc_hook=_to_plain)
         return options
 
 
 def read_config(table: Mapping[str, Any]) -> ComfyConfig:
-    """Raises:
-    ConfigError: naming the key.
+    """Parse the table.
+
+    Raises:
+        ConfigError: A value is wrong; the message names its key.
     """
-    config = parse_table(WHERE, table, ComfyConfig)
+    config = parse_table(TABLE, table, ComfyConfig)
     for index, server in enumerate(config.servers):
         parts = urlsplit(server.url)
+        key = f"{TABLE}.servers[{index}].url"
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
             raise ConfigError(
-                f"{WHERE}.servers[{index}].url: this is no address of a ComfyUI server, such as "
+                f"{key}: this is not the URL of a ComfyUI server; write one without a query, such as "
                 '"http://127.0.0.1:8188".'
             )
         if parts.username or parts.password:
             raise ConfigError(
-                f"{WHERE}.servers[{index}].url: a password does not belong into the file; use "
-                'headers = { Authorization = { env = "…" } }.'
+                f"{key}: the URL holds a user name or a password, which does not belong in the file; use "
+                'headers = { Authorization = { env = "VARIABLE" } }.'
             )
     return config
 
 
-def _plain(value: Any) -> Any:
+def _to_plain(value: Any) -> Any:
     if isinstance(value, Path):
         return str(value)
     if isinstance(value, Duration):

@@ -1,101 +1,105 @@
-"""Pictures without what is written beside their pixels: texts, EXIF, XMP, comments.
+"""Strip images of everything beside their pixels: texts, EXIF, XMP, comments.
 
-Whole parts of the files are left out, and nothing is encoded again. What is kept is named, for those who save
-pictures make up chunks of their own. Sources: PNG 3 (chunks), ISO 10918-1 annex B (JPEG's markers), RFC 9649
-(WebP).
+Whole chunks of a file are left out, and nothing is encoded again. The chunks to keep are listed, not those
+to drop, because programs that save images invent chunks of their own. Sources: PNG 3 (chunks), ISO 10918-1
+annex B (JPEG's markers), RFC 9649 (WebP).
 """
 
 from collections.abc import Iterator
 
-_PNG = b"\x89PNG\r\n\x1a\n"
-_PNG_KEPT = frozenset(
+_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_PNG_KEPT_CHUNKS = frozenset(
     b"IHDR PLTE IDAT IEND tRNS cHRM gAMA iCCP sBIT sRGB cICP mDCV cLLI bKGD pHYs".split(),
 )
-_JPEG = b"\xff\xd8"
+_JPEG_START = b"\xff\xd8"
 _JPEG_END, _JPEG_SCAN, _JPEG_COMMENT = 0xD9, 0xDA, 0xFE
 _JPEG_APPLICATION = range(0xE0, 0xF0)
-_JPEG_KEPT = {0xE0: b"JFIF\0", 0xE2: b"ICC_PROFILE\0", 0xEE: b"Adobe"}
-_WEBP_KEPT = frozenset({b"VP8 ", b"VP8L", b"VP8X", b"ALPH", b"ANIM", b"ANMF", b"ICCP"})
-_WEBP_TELLS = 0x0C
-"""In the flags of VP8X: there is EXIF, there is XMP."""
+_JPEG_KEPT_APPLICATION = {0xE0: b"JFIF\0", 0xE2: b"ICC_PROFILE\0", 0xEE: b"Adobe"}
+_WEBP_KEPT_CHUNKS = frozenset({b"VP8 ", b"VP8L", b"VP8X", b"ALPH", b"ANIM", b"ANMF", b"ICCP"})
+_WEBP_METADATA_FLAGS = 0x0C
+"""The flags of VP8X that announce EXIF and XMP."""
 
 
-def without_texts(data: bytes) -> bytes:
-    """Raises:
-    ValueError: it is no PNG, JPEG or WebP, or one that is cut off.
+def strip_image_metadata(data: bytes) -> bytes:
+    """Return the image file without its metadata; colour profiles are kept.
+
+    Raises:
+        ValueError: The data is not a PNG, JPEG or WebP, or is truncated.
     """
-    if data.startswith(_PNG):
-        return _PNG + b"".join(_png_chunks(data))
-    if data.startswith(_JPEG):
-        return _JPEG + b"".join(_jpeg_segments(data))
+    if data.startswith(_PNG_SIGNATURE):
+        return _PNG_SIGNATURE + b"".join(_png_chunks(data))
+    if data.startswith(_JPEG_START):
+        return _JPEG_START + b"".join(_jpeg_segments(data))
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         body = b"WEBP" + b"".join(_webp_chunks(data))
         return b"RIFF" + len(body).to_bytes(4, "little") + body
-    raise ValueError("neither a PNG nor a JPEG nor a WebP")
+    raise ValueError("the data is not a PNG, JPEG or WebP")
 
 
 def _png_chunks(data: bytes) -> Iterator[bytes]:
-    at, kind = len(_PNG), b""
+    start, kind = len(_PNG_SIGNATURE), b""
     while kind != b"IEND":
-        kind, end = data[at + 4 : at + 8], at + 12 + int.from_bytes(data[at : at + 4], "big")
-        _check(end, data)
-        if kind in _PNG_KEPT:
-            yield data[at:end]
-        at = end
+        kind = data[start + 4 : start + 8]
+        end = start + 12 + int.from_bytes(data[start : start + 4], "big")
+        _check_length(data, end)
+        if kind in _PNG_KEPT_CHUNKS:
+            yield data[start:end]
+        start = end
 
 
 def _jpeg_segments(data: bytes) -> Iterator[bytes]:
-    at, marker = len(_JPEG), 0
+    start, marker = len(_JPEG_START), 0
     while marker != _JPEG_END:
-        _check(at + 2, data)
-        if data[at] != 0xFF:
-            raise ValueError("a JPEG's marker is missing")
-        marker = data[at + 1]
-        if marker == 0xFF:  # they may be filled up
-            at += 1
+        _check_length(data, start + 2)
+        if data[start] != 0xFF:
+            raise ValueError("a JPEG marker is missing")
+        marker = data[start + 1]
+        if marker == 0xFF:  # a fill byte before a marker
+            start += 1
             continue
         if marker == _JPEG_END:
-            end = at + 2
+            end = start + 2
         else:
-            end = at + 2 + int.from_bytes(data[at + 2 : at + 4], "big")
-            _check(max(end, at + 4), data)
+            end = start + 2 + int.from_bytes(data[start + 2 : start + 4], "big")
+            _check_length(data, max(end, start + 4))
         if marker == _JPEG_SCAN:
             end = _scan_end(data, end)
-        if _is_kept(marker, data[at + 4 : end]):
-            yield data[at:end]
-        at = end
+        if _is_kept(marker, data[start + 4 : end]):
+            yield data[start:end]
+        start = end
 
 
 def _is_kept(marker: int, content: bytes) -> bool:
     if marker in _JPEG_APPLICATION:
-        return marker in _JPEG_KEPT and content.startswith(_JPEG_KEPT[marker])
+        return marker in _JPEG_KEPT_APPLICATION and content.startswith(_JPEG_KEPT_APPLICATION[marker])
     return marker != _JPEG_COMMENT
 
 
 def _scan_end(data: bytes, start: int) -> int:
-    """Where the next marker is that is none of the pixels' own."""
+    """Return where the next marker is that does not belong to the pixels (an escaped byte or a restart)."""
     at = data.find(b"\xff", start)
     while 0 <= at < len(data) - 1 and (data[at + 1] == 0 or 0xD0 <= data[at + 1] <= 0xD7):
         at = data.find(b"\xff", at + 2)
     if not 0 <= at < len(data) - 1:
-        raise ValueError("the file is cut off")
+        raise ValueError("the file is truncated")
     return at
 
 
 def _webp_chunks(data: bytes) -> Iterator[bytes]:
-    at, whole = 12, 8 + int.from_bytes(data[4:8], "little")
-    _check(whole, data)
-    while at < whole:
-        kind, size = data[at : at + 4], int.from_bytes(data[at + 4 : at + 8], "little")
-        end = at + 8 + size + size % 2
-        _check(end, data)
+    start, total = 12, 8 + int.from_bytes(data[4:8], "little")
+    _check_length(data, total)
+    while start < total:
+        kind, size = data[start : start + 4], int.from_bytes(data[start + 4 : start + 8], "little")
+        end = start + 8 + size + size % 2
+        _check_length(data, end)
         if kind == b"VP8X":
-            yield data[at : at + 8] + bytes([data[at + 8] & ~_WEBP_TELLS]) + data[at + 9 : end]
-        elif kind in _WEBP_KEPT:
-            yield data[at:end]
-        at = end
+            flags = data[start + 8] & ~_WEBP_METADATA_FLAGS
+            yield data[start : start + 8] + bytes([flags]) + data[start + 9 : end]
+        elif kind in _WEBP_KEPT_CHUNKS:
+            yield data[start:end]
+        start = end
 
 
-def _check(end: int, data: bytes) -> None:
+def _check_length(data: bytes, end: int) -> None:
     if end > len(data):
-        raise ValueError("the file is cut off")
+        raise ValueError("the file is truncated")

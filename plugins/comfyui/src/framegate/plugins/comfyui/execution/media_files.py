@@ -1,163 +1,162 @@
-"""The files that a graph made."""
+"""Turn the files that ComfyUI made into results: without metadata, as videos, with audio."""
 
-from collections.abc import Iterator, Mapping
+# pyright: reportUnknownArgumentType=false
+# PyAV's type stubs leave `VideoFrame.from_image` without types.
+
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from fractions import Fraction
 from itertools import chain, takewhile
-from pathlib import Path, PurePosixPath
-from typing import Any
+from pathlib import Path
 
 import av
 from av.audio.frame import AudioFrame
 from av.audio.stream import AudioStream
 from av.error import FFmpegError
+from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
-from PIL import Image
+from PIL import Image, ImageSequence
 
 from framegate.core.disk_full import translate_disk_full
 from framegate.core.errors import GenerationFailed
-from framegate.plugins.comfyui.execution.animations import video_of
-from framegate.plugins.comfyui.execution.image_metadata import without_texts
-from framegate.plugins.comfyui.json_access import items, table
-from framegate.plugins.comfyui.servers.client import StoredFile
-from framegate.plugins.comfyui.workflows.workflow import Kind
+from framegate.plugins.comfyui.execution.image_metadata import strip_image_metadata
+from framegate.plugins.comfyui.execution.outputs import ANIMATION_SUFFIXES, IMAGE_SUFFIXES
 
-_GROUPS = ("images", "gifs", "videos", "video", "audio")
-_VIDEOS = frozenset({".mp4", ".webm", ".mov", ".mkv", ".m4v", ".avi", ".gif"})
-_PICTURES = frozenset({".png", ".jpg", ".jpeg", ".webp"})
-_ANIMATIONS = frozenset({".png", ".webp"})
-_SOUNDS = frozenset({".flac", ".mp3", ".opus", ".wav", ".ogg", ".m4a", ".aac"})
-_SUFFIXES: Mapping[Kind, frozenset[str]] = {"video": _VIDEOS, "image": _PICTURES, "audio": _SOUNDS}
-_MOVING = frozenset({"animated", "gifs"})  # what the savers of animations say, and those of pictures don't
-_RATE = 48_000
+_AUDIO_RATE = 48_000
 _FAST_START = {"movflags": "faststart"}
 
 
-def files_of(output: Any, kind: Kind) -> list[StoredFile]:
-    """The files of ``kind`` in a node's output; previews only where there is nothing else. Animated pictures
-    are videos where no other video is."""
-    groups = (table(output).get(name) for name in _GROUPS)
-    listed = [item for group in groups for item in (items(group) or [group])]
-    found = [file for item in listed if (file := _file(item))]
-    files = [file for file in found if _kind(file) == kind]
-    if not files and kind == "video" and table(output).keys() & _MOVING:
-        files = [file for file in found if suffix_of(file) in _ANIMATIONS]
-    return [file for file in files if file.type != "temp"] or files
+def strip_metadata(path: Path) -> Path:
+    """Remove what ComfyUI writes beside pixels and audio: the whole graph, with the names of its files.
 
-
-def _file(item: Any) -> StoredFile | None:
-    said = table(item)
-    filename, subfolder, kind, format_ = (
-        str(said.get(name) or "") for name in ("filename", "subfolder", "type", "format")
-    )
-    return StoredFile(filename, subfolder, kind or "output", format_) if filename else None
-
-
-def suffix_of(file: StoredFile) -> str:
-    """The extension, which is all that is taken over of the file's name."""
-    suffix = PurePosixPath(file.filename).suffix.lower()
-    return suffix if any(suffix in suffixes for suffixes in _SUFFIXES.values()) else ""
-
-
-def _kind(file: StoredFile) -> Kind | None:
-    suffix = suffix_of(file)
-    for kind, suffixes in _SUFFIXES.items():
-        if suffix in suffixes or (not suffix and file.format.startswith(f"{kind}/")):
-            return kind
-    return None
-
-
-def without_metadata(path: Path) -> Path:
-    """The same pictures and sound without what ComfyUI writes beside them: the whole graph with the names of
-    its files. Nothing is encoded again.
+    Nothing is encoded again. The source is removed.
 
     Raises:
-        GenerationFailed: the file can't be read.
-        StorageFull: there is no room for the new one.
+        GenerationFailed: The file can't be read.
+        StorageFull: There is no room for the new file.
     """
-    try:
-        with translate_disk_full():
-            return _plain_picture(path) if path.suffix in _PICTURES else _plain_video(path)
-    except (FFmpegError, OSError, ValueError) as error:
-        raise GenerationFailed("ComfyUI made a file that can't be read.") from error
+    with _translate_errors("a file"):
+        return _strip_image(path) if path.suffix in IMAGE_SUFFIXES else _strip_video(path)
 
 
-def as_video(path: Path, fps: float) -> Path:
-    """An animated picture as a video; any other file as it is.
+def animation_to_video(path: Path, fps: float) -> Path:
+    """Convert an animated PNG or WebP to a lossless Matroska file; return any other file as it is.
+
+    FFmpeg can't read animated WebP; a Matroska file is made into an MP4 like any other video. The source is
+    removed.
 
     Raises:
-        GenerationFailed: the file can't be read.
-        StorageFull: there is no room for the new one.
+        GenerationFailed: The file can't be read.
+        StorageFull: There is no room for the new file.
     """
-    if path.suffix not in _ANIMATIONS:
+    if path.suffix not in ANIMATION_SUFFIXES:
         return path
-    try:
-        with translate_disk_full():
-            return video_of(path, fps)
-    except (FFmpegError, OSError, ValueError) as error:
-        raise GenerationFailed("ComfyUI made an animation that can't be read.") from error
+    target = path.with_name(f"{path.stem}-frames.mkv")
+    with (
+        _translate_errors("an animation"),
+        Image.open(path) as animation,
+        av.open(target, "w") as container,
+    ):
+        rate = Fraction(fps).limit_denominator(1001)
+        stream = container.add_stream("libx264rgb", rate=rate, options={"qp": "0", "preset": "ultrafast"})
+        stream.width, stream.height = (side - side % 2 for side in animation.size)  # as H.264 wants them
+        stream.pix_fmt = "rgb24"
+        for index, image in enumerate(_resample(animation, fps)):
+            cropped = image.crop((0, 0, stream.width, stream.height))
+            frame: VideoFrame = VideoFrame.from_image(cropped)  # type: ignore[no-untyped-call]  # PyAV's stub
+            frame.pts, frame.time_base = index, 1 / rate
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    path.unlink()
+    return target
 
 
-def with_sound(video: Path, sound: Path) -> Path:
-    """``video`` with ``sound`` as its sound, cut to its length; ``video`` itself if it has one already.
+def add_audio(video: Path, audio: Path) -> Path:
+    """Add an audio file to a silent video, cut to the video's length.
+
+    A video that has audio already, or that is neither MP4 nor Matroska, is returned as it is.
 
     Raises:
-        GenerationFailed: a file can't be read.
-        StorageFull: there is no room for the new one.
+        GenerationFailed: A file can't be read.
+        StorageFull: There is no room for the new file.
     """
-    target = _beside(video, "sounding")
+    target = _sibling(video, "audio")
     options = _FAST_START if video.suffix == ".mp4" else {}
-    try:
-        with translate_disk_full(), av.open(video) as source, av.open(sound) as heard:
-            if source.streams.audio or video.suffix not in (".mp4", ".mkv"):
-                return video
-            picture = source.streams.video[0]
-            with av.open(target, "w", options=options) as made:
-                copied = made.add_stream_from_template(picture)
-                spoken = made.add_stream("aac", rate=_RATE, layout="stereo")
-                end = 0.0
-                for packet in source.demux(picture):
-                    if packet.pts is not None and picture.time_base:
-                        end = max(end, float((packet.pts + (packet.duration or 0)) * picture.time_base))
-                        packet.stream = copied
-                        made.mux(packet)
-                resampler = av.AudioResampler(format="fltp", layout="stereo", rate=_RATE)
-                for frame in chain.from_iterable(map(resampler.resample, _until(heard.decode(audio=0), end))):
-                    made.mux(spoken.encode(frame))
-                made.mux(spoken.encode(None))
-    except (FFmpegError, OSError, ValueError, IndexError) as error:
-        raise GenerationFailed("ComfyUI made a sound that can't be read.") from error
+    with _translate_errors("an audio file"), av.open(video) as source, av.open(audio) as audio_source:
+        if source.streams.audio or video.suffix not in (".mp4", ".mkv"):
+            return video
+        video_stream = source.streams.video[0]
+        with av.open(target, "w", options=options) as container:
+            video_copy = container.add_stream_from_template(video_stream)
+            audio_stream = container.add_stream("aac", rate=_AUDIO_RATE, layout="stereo")
+            end = 0.0
+            for packet in source.demux(video_stream):
+                if packet.pts is not None and video_stream.time_base:
+                    end = max(end, float((packet.pts + (packet.duration or 0)) * video_stream.time_base))
+                    packet.stream = video_copy
+                    container.mux(packet)
+            resampler = av.AudioResampler(format="fltp", layout="stereo", rate=_AUDIO_RATE)
+            frames = _until(audio_source.decode(audio=0), end)
+            for frame in chain.from_iterable(map(resampler.resample, frames)):
+                container.mux(audio_stream.encode(frame))
+            container.mux(audio_stream.encode(None))
     return target
+
+
+@contextmanager
+def _translate_errors(what: str) -> Generator[None]:
+    try:
+        with translate_disk_full():
+            yield
+    except (FFmpegError, OSError, ValueError, IndexError) as error:
+        raise GenerationFailed(f"ComfyUI made {what} that can't be read.") from error
+
+
+def _resample(animation: Image.Image, fps: float) -> Iterator[Image.Image]:
+    """Yield the animation's images at ``fps``, repeating those that are shown longer.
+
+    Savers merge equal images into one of a longer duration, and ComfyUI rounds durations down to whole
+    milliseconds.
+    """
+    frame_ms, shown_ms, num_frames = int(1000 / fps), 0.0, 0
+    for image in ImageSequence.Iterator(animation):
+        rgb = image.convert("RGB")
+        shown_ms += image.info.get("duration") or frame_ms
+        while num_frames < max(1, round(shown_ms / frame_ms)):
+            yield rgb
+            num_frames += 1
 
 
 def _until(frames: Iterator[AudioFrame], end: float) -> Iterator[AudioFrame]:
     return takewhile(lambda frame: frame.time is None or frame.time < end, frames)
 
 
-def _plain_picture(path: Path) -> Path:
-    target = _beside(path, "plain")
-    target.write_bytes(without_texts(path.read_bytes()))
+def _sibling(path: Path, label: str) -> Path:
+    return path.with_name(f"{path.stem}-{label}{path.suffix}")
+
+
+def _strip_image(path: Path) -> Path:
+    target = _sibling(path, "plain")
+    target.write_bytes(strip_image_metadata(path.read_bytes()))
     with Image.open(target) as image:
-        image.load()  # or a broken one would be noticed by its receiver only
+        image.load()  # or only the client would notice that it is damaged
     path.unlink()
     return target
 
 
-def _beside(path: Path, what: str) -> Path:
-    return path.with_name(f"{path.stem}-{what}{path.suffix}")
-
-
-def _plain_video(path: Path) -> Path:
+def _strip_video(path: Path) -> Path:
     if path.suffix not in (".mp4", ".mov", ".m4v"):
-        return path  # made into an MP4 later on anyway
-    target = _beside(path, "plain").with_suffix(".mp4")
-    with av.open(path) as source, av.open(target, "w", options=_FAST_START) as made:
-        streams = {
-            stream.index: made.add_stream_from_template(stream)
+        return path  # it is made into an MP4 later on anyway
+    target = _sibling(path, "plain").with_suffix(".mp4")
+    with av.open(path) as source, av.open(target, "w", options=_FAST_START) as container:
+        copies = {
+            stream.index: container.add_stream_from_template(stream)
             for stream in source.streams
             if isinstance(stream, VideoStream | AudioStream)
         }
-        for packet in source.demux(*(source.streams[index] for index in streams)):
+        for packet in source.demux(*(source.streams[index] for index in copies)):
             if packet.dts is not None:
-                packet.stream = streams[packet.stream.index]
-                made.mux(packet)
+                packet.stream = copies[packet.stream.index]
+                container.mux(packet)
     path.unlink()
     return target

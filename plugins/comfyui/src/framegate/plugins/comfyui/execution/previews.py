@@ -1,7 +1,7 @@
-"""Looks at a picture that is still being sampled, from what ComfyUI sends beside the news of its websocket.
+"""Partial images: ComfyUI's previews, which it sends as binary messages over the websocket.
 
-Source: ComfyUI's ``protocol.py`` (the kinds of binary messages) and ``server.py`` (what is in them). All
-numbers are big-endian, of four bytes.
+Source: ComfyUI's ``protocol.py`` (the types of binary messages) and ``server.py`` (their contents). All
+numbers are big-endian and four bytes long.
 """
 
 import io
@@ -21,16 +21,16 @@ if TYPE_CHECKING:
     from framegate.core.backend import Frame
 
 CLIENT_FEATURES = {"supports_preview_metadata": True}
-"""Said on connecting: previews then tell whose they are, where the server knows how to."""
+"""What a client announces for previews that name their prompt, from servers that can do so."""
 
 MAX_BYTES = 16 * 2**20
 MAX_PIXELS = 4096 * 4096
-_PREVIEW, _PREVIEW_WITH_METADATA = 1, 4
+_PREVIEW_IMAGE, _PREVIEW_IMAGE_WITH_METADATA = 1, 4
 log = structlog.get_logger(__name__)
 
 
-class _Broken(Exception):
-    """It is no picture, or one that no preview is."""
+class _InvalidPreview(Exception):
+    """The data is not an image, or not one that a preview could be."""
 
 
 class _Metadata(Struct, frozen=True):
@@ -38,69 +38,71 @@ class _Metadata(Struct, frozen=True):
 
 
 class Previews:
-    """Of the previews of one prompt those that are worth a look: ``count``, spread over its sampling."""
+    """The previews of one prompt that are reported: ``num_partial_images``, spread over its sampling."""
 
-    def __init__(self, shot: Shot, count: int) -> None:
+    def __init__(self, shot: Shot, num_partial_images: int) -> None:
         self._size = shot.width, shot.height
-        self._points = [number / (count + 1) for number in range(1, count + 1)]
-        self._waiting: list[bytes] = []
-        self.after_progress = False
-        """Was the last of the news the progress of this prompt? That is all that says whose a preview without
-        metadata is: those of a prompt that has no client are sent to everybody."""
+        self._thresholds = [number / (num_partial_images + 1) for number in range(1, num_partial_images + 1)]
+        self._pending: list[bytes] = []
+        self._follows_progress = False
 
-    def take(self, message: bytes, prompt_id: str, sampled: float) -> None:
-        """A binary message that came when ``sampled`` of all the sampling was done."""
-        passed = sum(point <= sampled for point in self._points)
-        if passed and (picture := self._picture_in(message, prompt_id)):
-            del self._points[:passed]
-            if len(picture) <= MAX_BYTES:
-                self._waiting.append(picture)
+    def handle_event(self, event_type: str, *, is_ours: bool) -> None:
+        """Note the last event before a preview.
+
+        A preview without metadata belongs to this prompt if it follows the prompt's own progress: previews of
+        prompts that have no client are sent to every client.
+        """
+        self._follows_progress = is_ours and event_type == "progress"
+
+    def handle_message(self, message: bytes, prompt_id: str, sampled: float) -> None:
+        """Keep a binary message's image if it is due, where ``sampled`` of all steps (0…1) are done."""
+        num_due = sum(threshold <= sampled for threshold in self._thresholds)
+        if num_due and (image := self._extract_image(message, prompt_id)):
+            del self._thresholds[:num_due]
+            if len(image) <= MAX_BYTES:
+                self._pending.append(image)
             else:
-                log.warning("comfyui_preview", reason=f"it has {len(picture)} bytes")
+                log.warning("comfyui_preview", reason=f"it has {len(image)} bytes")
 
-    def show(self, context: GenerationContext) -> None:
-        """Show what has come since.
+    def report(self, context: GenerationContext) -> None:
+        """Report the images that have arrived since the last call.
 
         Raises:
-            JobCancelled: as the context does.
+            JobCancelled: Passed through from the context.
         """
-        pictures, self._waiting = self._waiting, []
-        for picture in pictures:
+        images, self._pending = self._pending, []
+        for image in images:
             try:
-                context.report_partial_image(partial(_frame, picture, self._size))
-            except _Broken as error:
+                context.report_partial_image(partial(_decode_preview, image, self._size))
+            except _InvalidPreview as error:
                 log.warning("comfyui_preview", reason=str(error))
 
-    def _picture_in(self, message: bytes, prompt_id: str) -> bytes:
-        """Empty if it is no preview of this prompt."""
+    def _extract_image(self, message: bytes, prompt_id: str) -> bytes:
+        """Return the message's image, or no bytes if it is not a preview of this prompt."""
         kind, second = (int.from_bytes(message[at : at + 4], "big") for at in (0, 4))
-        if kind == _PREVIEW and self.after_progress:
+        if kind == _PREVIEW_IMAGE and self._follows_progress:
             return message[8:]
-        if kind == _PREVIEW_WITH_METADATA and _named_in(message[8 : 8 + second]) == prompt_id:
+        if kind == _PREVIEW_IMAGE_WITH_METADATA and _read_prompt_id(message[8 : 8 + second]) == prompt_id:
             return message[8 + second :]
         return b""
 
 
-def _named_in(metadata: bytes) -> str:
+def _read_prompt_id(metadata: bytes) -> str:
     try:
         return msgspec.json.decode(metadata, type=_Metadata).prompt_id
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return ""
 
 
-def _frame(data: bytes, size: tuple[int, int]) -> "Frame":
-    """The preview in the size of the picture that it foretells, which is several times larger.
-
-    Raises:
-        _Broken: it is none.
-    """
+def _decode_preview(data: bytes, size: tuple[int, int]) -> "Frame":
+    """Return the preview enlarged to the finished image's size, which is several times its own."""
     try:
         with Image.open(io.BytesIO(data), formats=("JPEG", "PNG")) as image:
             if image.width * image.height > MAX_PIXELS:
-                raise _Broken(f"it is {image.width}×{image.height}")
-            picture = ImageOps.fit(image.convert("RGB"), size, Image.Resampling.LANCZOS)
-    except _Broken:
+                raise _InvalidPreview(f"it is {image.width}×{image.height}")
+            frame = ImageOps.fit(image.convert("RGB"), size, Image.Resampling.LANCZOS)
+    except _InvalidPreview:
         raise
     except Exception as error:  # Pillow's decoders raise whatever a damaged file leads them into
-        raise _Broken(type(error).__name__) from error
-    return np.array(picture, dtype=np.uint8)
+        raise _InvalidPreview(type(error).__name__) from error
+    return np.array(frame, dtype=np.uint8)

@@ -1,11 +1,10 @@
-"""One graph on one server, from its upload to its result."""
+"""Run one prompt on one server, from its upload to its result."""
 
 import asyncio
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -13,42 +12,42 @@ import structlog
 
 from framegate.core.backend import FinishedFile, GenerationContext
 from framegate.core.errors import GenerationFailed
-from framegate.core.types import MediaKind, Shot
+from framegate.core.types import Shot
 from framegate.plugins.comfyui.config import ComfyConfig
-from framegate.plugins.comfyui.execution.media_files import (
-    as_video,
-    files_of,
-    suffix_of,
-    with_sound,
-    without_metadata,
-)
 from framegate.plugins.comfyui.execution.previews import CLIENT_FEATURES, Previews
 from framegate.plugins.comfyui.execution.progress import GraphProgress
 from framegate.plugins.comfyui.execution.prompt_builder import SUBFOLDER, build_prompt
+from framegate.plugins.comfyui.execution.results import collect_results
 from framegate.plugins.comfyui.json_access import items, table
-from framegate.plugins.comfyui.servers.api_errors import blocks_output, execution_error, refusal
+from framegate.plugins.comfyui.servers.api_errors import blocks_output, prompt_error
 from framegate.plugins.comfyui.servers.client import (
-    AccessRefused,
+    ACCESS_DENIED,
+    AccessDenied,
     ComfyClient,
-    ServerDown,
-    StoredFile,
-    UnexpectedAnswer,
+    ServerUnavailable,
+    UnexpectedResponse,
 )
 from framegate.plugins.comfyui.workflows.workflow import Workflow
 
-_TOTAL = 1000
-_LOOK_SECONDS = 1.0
-_LOOK_SECONDS_LIVE = 5.0
-_WITHDRAW_SECONDS = 10.0
+_TOTAL_STEPS = 1000
+_POLL_SECONDS = 1.0
+_POLL_SECONDS_WITH_WEBSOCKET = 5.0
+_REPORT_SECONDS = 0.25
+_RECONNECT_SECONDS = 1.0
+_CLEAN_UP_SECONDS = 10.0
+_END_EVENTS = frozenset({"execution_success", "execution_error", "execution_interrupted"})
 log = structlog.get_logger(__name__)
 
 
 class ServerLost(Exception):
-    """The server stopped answering, or came back without this prompt: it can be tried again."""
+    """The server stopped responding, or came back without this prompt; the job can be tried again."""
 
 
-class GraphRun:
-    """Runs ``workflow`` for ``shot``. The history is the truth; the websocket only tells progress."""
+class PromptRun:
+    """Run ``workflow`` for ``shot``.
+
+    The server's history is authoritative; the websocket only brings progress and previews.
+    """
 
     def __init__(
         self,
@@ -66,16 +65,18 @@ class GraphRun:
         self._client_id = uuid.uuid4().hex
         self._prompt_id = str(uuid.uuid4())
         self._progress = GraphProgress(workflow.graph)
-        watched = workflow.kind == "image" and context.num_partial_images > 0
-        self._previews = Previews(shot, context.num_partial_images) if watched else None
-        self._live = False
-        self._news = asyncio.Event()
+        wants_previews = workflow.kind == "image" and context.num_partial_images > 0
+        self._previews = Previews(shot, context.num_partial_images) if wants_previews else None
+        self._is_connected = False
+        self._poll_now = asyncio.Event()
 
     async def run(self) -> list[FinishedFile]:
-        """Raises:
-        ServerLost: it may be tried again, here or elsewhere.
-        GenerationError: the graph can't be run, or failed.
-        JobCancelled: passed through; the prompt is withdrawn.
+        """Return the result's files, which lie in the context's ``workdir``.
+
+        Raises:
+            ServerLost: The job may be tried again, here or elsewhere.
+            GenerationError: The graph can't be run, or failed.
+            JobCancelled: Passed through from the context; the prompt is cancelled.
         """
         try:
             prompt = await build_prompt(
@@ -83,197 +84,174 @@ class GraphRun:
                 self._workflow,
                 self._shot,
                 self._context,
-                prefix=f"{SUBFOLDER}/{self._prompt_id}",
+                filename_prefix=f"{SUBFOLDER}/{self._prompt_id}",
             )
-            listening = asyncio.create_task(self._listen())
+            listener = asyncio.create_task(self._listen())
             try:
                 await self._submit(prompt)
                 return await self._finish()
             finally:
-                listening.cancel()
-                await asyncio.gather(listening, return_exceptions=True)
-        except ServerDown as error:
+                listener.cancel()
+                await asyncio.gather(listener, return_exceptions=True)
+        except ServerUnavailable as error:
             raise ServerLost(str(error)) from error
-        except AccessRefused as error:
-            raise GenerationFailed(
-                "ComfyUI refuses access; its token in the server's config is wrong."
-            ) from error
-        except UnexpectedAnswer as error:
-            log.warning("comfyui_strange", status=error.status, body=str(error.body)[:500])
-            raise GenerationFailed(f"ComfyUI gave an unexpected answer (status {error.status}).") from error
+        except AccessDenied as error:
+            raise GenerationFailed(ACCESS_DENIED) from error
+        except UnexpectedResponse as error:
+            log.warning("comfyui_unexpected", status=error.status, body=str(error.body)[:500])
+            raise GenerationFailed(f"ComfyUI sent an unexpected response (status {error.status}).") from error
 
     async def _submit(self, prompt: Mapping[str, Any]) -> None:
         preview_method = None if self._previews is None else await self._preview_method()
-        self._say("sent to ComfyUI")
+        self._report("sent to ComfyUI")
         try:
-            answer = await self._client.submit(
+            response = await self._client.submit(
                 prompt,
                 client_id=self._client_id,
                 prompt_id=self._prompt_id,
                 preview_method=preview_method,
             )
-        except UnexpectedAnswer as error:
+        except UnexpectedResponse as error:
             if error.status != 400:
                 raise
-            raise refusal(self._workflow, error.body) from error
-        except (ServerDown, asyncio.CancelledError):
-            await self._withdraw()  # it may have arrived all the same
+            raise prompt_error(self._workflow, error.body) from error
+        except (ServerUnavailable, asyncio.CancelledError):
+            await self._cancel()  # the prompt may have arrived nevertheless
             raise
         # An old server chooses the id itself.
-        self._prompt_id = str(table(answer).get("prompt_id") or self._prompt_id)
+        self._prompt_id = str(table(response).get("prompt_id") or self._prompt_id)
         log.info("comfyui_prompt", server=self._client.server.name, prompt_id=self._prompt_id)
-        if blocks_output(self._workflow, answer):
-            await self._withdraw()
-            raise refusal(self._workflow, answer)
+        if blocks_output(self._workflow, response):
+            await self._cancel()
+            raise prompt_error(self._workflow, response)
 
     async def _preview_method(self) -> str | None:
-        """What to ask for: a server that was not started with ``--preview-method`` makes no previews else.
-        What it was started with holds. Servers from before the end of 2025 don't heed what is asked for."""
+        """Return the method to request, or None for a server that was started with one of its own.
+
+        A server started without ``--preview-method`` makes no previews unless a prompt asks for them. Servers
+        from before the end of 2025 ignore what a prompt asks for.
+        """
         try:
-            system = table(table(await self._client.stats()).get("system"))
-        except (AccessRefused, UnexpectedAnswer):  # it may be hidden
+            system = table(table(await self._client.system_stats()).get("system"))
+        except (AccessDenied, UnexpectedResponse):  # a proxy may hide it
             return "auto"
-        chosen = any(str(argument).startswith("--preview-method") for argument in items(system.get("argv")))
-        return None if chosen else "auto"
+        arguments = items(system.get("argv"))
+        has_own = any(str(argument).startswith("--preview-method") for argument in arguments)
+        return None if has_own else "auto"
 
     async def _finish(self) -> list[FinishedFile]:
         try:
-            entry = await self._wait()
+            entry = await self._wait_for_history()
         except ServerLost:
             raise
         except BaseException:
-            await self._withdraw()
+            await self._cancel()
             raise
         try:
-            return await self._take(entry)
+            if self._previews is not None:
+                self._previews.report(self._context)
+            return await collect_results(self._client, self._context, self._workflow, self._shot, entry)
         finally:
-            with suppress(ServerDown, AccessRefused, UnexpectedAnswer, TimeoutError):
-                async with asyncio.timeout(_WITHDRAW_SECONDS):
-                    await self._client.forget(self._prompt_id)
+            await _clean_up(self._client.delete_history(self._prompt_id))
 
-    async def _wait(self) -> Mapping[str, Any]:
-        """The prompt's entry in the history, once it has ended."""
-        answered = time.monotonic()
+    async def _wait_for_history(self) -> Mapping[str, Any]:
+        """Return the prompt's entry in the history, once it has ended."""
+        last_response = time.monotonic()
         started: float | None = None
-        missing = 0
+        num_missing = 0
         while True:
             try:
                 entry = await self._client.history(self._prompt_id)
                 if entry is not None:
                     return entry
-                load = await self._client.load()
-            except ServerDown as error:
-                if time.monotonic() - answered > self._config.connect_timeout:
+                queue = await self._client.queue()
+            except ServerUnavailable as error:
+                if time.monotonic() - last_response > self._config.connect_timeout:
                     raise ServerLost(str(error)) from error
             else:
-                answered = time.monotonic()
-                if self._prompt_id in load.running:
-                    missing, started = 0, started or answered
-                elif self._prompt_id in load.pending:
-                    missing = 0
-                    self._say(f"waiting in ComfyUI's queue, {load.pending.index(self._prompt_id) + 1}.")
+                last_response = time.monotonic()
+                if self._prompt_id in queue.running:
+                    num_missing, started = 0, started or last_response
+                elif self._prompt_id in queue.pending:
+                    num_missing = 0
+                    position = queue.pending.index(self._prompt_id) + 1
+                    self._report(f"waiting in ComfyUI's queue at position {position}")
                 else:
-                    # It may have ended between the two questions; twice is certain.
-                    missing += 1
-                    if missing > 1:
-                        raise ServerLost("it does not know the prompt any more")
+                    # It may have ended between the two requests; twice in a row is certain.
+                    num_missing += 1
+                    if num_missing > 1:
+                        raise ServerLost("it no longer knows the prompt")
             if self._progress.started:
                 started = started or time.monotonic()
             if started and time.monotonic() - started > self._config.run_timeout:
                 raise GenerationFailed(
-                    f"ComfyUI did not finish within {self._config.run_timeout:g} s; its prompt was "
-                    f"{self._prompt_id}."
+                    f"ComfyUI did not finish the prompt {self._prompt_id} within "
+                    f"{self._config.run_timeout:g} s; allow more with plugins.comfyui.run_timeout."
                 )
-            await self._pause(_LOOK_SECONDS_LIVE if self._live and not missing else _LOOK_SECONDS)
+            relaxed = self._is_connected and not num_missing
+            await self._pause(_POLL_SECONDS_WITH_WEBSOCKET if relaxed else _POLL_SECONDS)
 
     async def _pause(self, seconds: float) -> None:
-        """Until it is worth looking again. Progress is told meanwhile."""
-        until = time.monotonic() + seconds
-        while (left := until - time.monotonic()) > 0 and not self._news.is_set():
+        """Report progress until it is time to poll again."""
+        deadline = time.monotonic() + seconds
+        while (remaining := deadline - time.monotonic()) > 0 and not self._poll_now.is_set():
             if self._previews is not None:
-                self._previews.show(self._context)
+                self._previews.report(self._context)
             if self._progress.started:
-                self._say(self._progress.message)
+                self._report(self._progress.message)
             with suppress(TimeoutError):
-                async with asyncio.timeout(min(left, 0.25)):
-                    await self._news.wait()
-        self._news.clear()
+                async with asyncio.timeout(min(remaining, _REPORT_SECONDS)):
+                    await self._poll_now.wait()
+        self._poll_now.clear()
 
-    def _say(self, message: str) -> None:
-        self._context.report(int(self._progress.fraction * _TOTAL), _TOTAL, message)
+    def _report(self, message: str) -> None:
+        self._context.report(int(self._progress.fraction * _TOTAL_STEPS), _TOTAL_STEPS, message)
 
     async def _listen(self) -> None:
-        """Follow the websocket, again and again if it drops."""
+        """Follow the websocket, reconnecting whenever it drops."""
         while True:
-            with suppress(ServerDown, aiohttp.ClientError, OSError):
-                async with self._client.events(self._client_id, CLIENT_FEATURES) as socket:
-                    self._live = True
+            with suppress(ServerUnavailable, aiohttp.ClientError, OSError):
+                async with self._client.websocket(self._client_id, CLIENT_FEATURES) as socket:
+                    self._is_connected = True
                     async for message in socket:
-                        if message.type == aiohttp.WSMsgType.TEXT:
-                            with suppress(ValueError, RecursionError):
-                                self._heed(message.json())
-                        elif message.type == aiohttp.WSMsgType.BINARY and self._previews is not None:
-                            self._previews.take(message.data, self._prompt_id, self._progress.sampled)
-            if self._live:
-                self._live = False
-                self._news.set()  # it may have ended: look at once
-            await asyncio.sleep(1)
+                        self._handle_message(message)
+            if self._is_connected:
+                self._is_connected = False
+                self._poll_now.set()  # the prompt may have ended meanwhile
+            await asyncio.sleep(_RECONNECT_SECONDS)
 
-    def _heed(self, event: Any) -> None:
-        kind, data = table(event).get("type"), table(table(event).get("data"))
+    def _handle_message(self, message: aiohttp.WSMessage) -> None:
+        if message.type == aiohttp.WSMsgType.TEXT:
+            with suppress(ValueError, RecursionError):
+                self._handle_event(message.json())
+        elif message.type == aiohttp.WSMsgType.BINARY and self._previews is not None:
+            self._previews.handle_message(message.data, self._prompt_id, self._progress.sampled)
+
+    def _handle_event(self, event: Any) -> None:
+        event_type, data = str(table(event).get("type")), table(table(event).get("data"))
         is_ours = data.get("prompt_id") == self._prompt_id
         if self._previews is not None:
-            self._previews.after_progress = is_ours and kind == "progress"
-        if isinstance(kind, str) and is_ours:
-            self._progress.take(kind, data)
-            ended = kind in ("execution_success", "execution_error", "execution_interrupted")
-            if ended or (kind == "executing" and data.get("node") is None):
-                self._news.set()
+            self._previews.handle_event(event_type, is_ours=is_ours)
+        if is_ours:
+            self._progress.handle_event(event_type, data)
+            if event_type in _END_EVENTS or (event_type == "executing" and data.get("node") is None):
+                self._poll_now.set()
 
-    async def _take(self, entry: Mapping[str, Any]) -> list[FinishedFile]:
-        if self._previews is not None:
-            self._previews.show(self._context)
-        workflow = self._workflow
-        status = table(entry.get("status"))
-        for kind, data in _messages(status):
-            if kind == "execution_error":
-                raise execution_error(workflow, data)
-            if kind == "execution_interrupted":
-                raise GenerationFailed("The graph was interrupted on the ComfyUI server.")
-        if status.get("status_str") == "error":
-            raise GenerationFailed("ComfyUI failed and does not say why.")
-        made = files_of(table(entry.get("outputs")).get(workflow.output), workflow.kind)
-        if not made:
-            label = workflow.graph[workflow.output].label
-            raise GenerationFailed(f"ComfyUI finished, but {label} made no {workflow.kind}.")
-        wanted = 1 if workflow.kind == "video" else self._shot.num_frames
-        files: list[FinishedFile] = []
-        for index, file in enumerate(made[:wanted]):
-            self._context.check_cancelled()
-            path = await self._fetch(file, f"result-{index}")
-            if workflow.kind == "video":
-                path = await asyncio.to_thread(as_video, path, self._shot.fps)
-            path = await asyncio.to_thread(without_metadata, path)
-            files.append(FinishedFile(path, MediaKind(workflow.kind)))
-        if workflow.sound and workflow.kind == "video":
-            sounds = files_of(table(entry.get("outputs")).get(workflow.sound), "audio")
-            if sounds:
-                sound = await self._fetch(sounds[0], "sound")
-                path = await asyncio.to_thread(with_sound, files[0].path, sound)
-                files[0] = FinishedFile(path, MediaKind.VIDEO)
-        return files
-
-    async def _fetch(self, file: StoredFile, name: str) -> Path:
-        target = self._context.workdir / f"{name}{suffix_of(file) or '.bin'}"
-        await self._client.download(file, target)
-        return target
-
-    async def _withdraw(self) -> None:
-        with suppress(ServerDown, AccessRefused, UnexpectedAnswer, TimeoutError):
-            async with asyncio.timeout(_WITHDRAW_SECONDS):
-                await self._client.withdraw(self._prompt_id)
+    async def _cancel(self) -> None:
+        await _clean_up(self._client.cancel(self._prompt_id))
 
 
-def _messages(status: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
-    messages = [items(message) for message in items(status.get("messages"))]
-    return [(str(message[0]), table(message[1])) for message in messages if len(message) == 2]
+async def _clean_up(request: Coroutine[Any, Any, None]) -> None:
+    """Await a last request, also if the job is cancelled meanwhile; if it fails, nothing can be done."""
+    task = asyncio.create_task(_ignore_failure(request))
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await task
+        raise
+
+
+async def _ignore_failure(request: Coroutine[Any, Any, None]) -> None:
+    with suppress(ServerUnavailable, AccessDenied, UnexpectedResponse, TimeoutError):
+        async with asyncio.timeout(_CLEAN_UP_SECONDS):
+            await request

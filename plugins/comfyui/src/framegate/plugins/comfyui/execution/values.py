@@ -1,4 +1,4 @@
-"""What of a shot goes into a graph."""
+"""The values that a shot puts into a graph."""
 
 import hashlib
 import math
@@ -12,54 +12,60 @@ from framegate.core.types import MediaKind, Shot
 from framegate.plugins.comfyui.workflows.bindings import Parameter
 from framegate.plugins.comfyui.workflows.graph import Graph
 from framegate.plugins.comfyui.workflows.node_schema import InputSchema, NodeSchema
-from framegate.plugins.comfyui.workflows.vocabulary import MEDIA, Key
+from framegate.plugins.comfyui.workflows.vocabulary import MEDIA_KEYS, ParameterKey
 from framegate.plugins.comfyui.workflows.workflow import Workflow
 
+_MAX_OPTIONS = 20
 
-def shot_values(shot: Shot) -> dict[Key, Any]:
-    """What ``shot`` says; keys of which it says nothing are left out."""
-    values: dict[Key, Any] = {
-        Key.TEXT: shot.prompt,
-        Key.NEGATIVE_TEXT: shot.negative_prompt,
-        Key.WIDTH: shot.width,
-        Key.HEIGHT: shot.height,
-        Key.STEPS: shot.num_inference_steps,
-        Key.CFG: shot.guidance_scale,
-        Key.SEED: shot.seed,
+
+def shot_values(shot: Shot) -> dict[ParameterKey, Any]:
+    """Return the values that ``shot`` sets, leaving out the keys that it doesn't."""
+    values: dict[ParameterKey, Any] = {
+        ParameterKey.TEXT: shot.prompt,
+        ParameterKey.NEGATIVE_TEXT: shot.negative_prompt,
+        ParameterKey.WIDTH: shot.width,
+        ParameterKey.HEIGHT: shot.height,
+        ParameterKey.STEPS: shot.num_inference_steps,
+        ParameterKey.CFG: shot.guidance_scale,
+        ParameterKey.SEED: shot.seed,
     }
     if shot.strength is not None:
-        values[Key.STRENGTH] = shot.strength
+        values[ParameterKey.STRENGTH] = shot.strength
     if shot.task.output == MediaKind.VIDEO:
-        values[Key.NUM_FRAMES] = shot.num_frames
-        values[Key.FPS] = shot.fps
-        values[Key.DURATION] = shot.num_frames / shot.fps
+        values[ParameterKey.NUM_FRAMES] = shot.num_frames
+        values[ParameterKey.FPS] = shot.fps
+        values[ParameterKey.DURATION] = shot.num_frames / shot.fps
     else:
-        values[Key.NUM_OUTPUTS] = shot.num_frames
+        values[ParameterKey.NUM_OUTPUTS] = shot.num_frames
     return values
 
 
-def media_files(workflow: Workflow, context: GenerationContext) -> dict[Key, Path | None]:
-    """The input files that the workflow takes; None where none was given."""
-    given = {Key.IMAGE: context.image, Key.LAST_IMAGE: context.last_image, Key.VIDEO: context.video}
-    return {key: path for key, path in given.items() if workflow.bound(key)}
+def media_files(workflow: Workflow, context: GenerationContext) -> dict[ParameterKey, Path | None]:
+    """Return the input files that the workflow takes, each None if the job has none."""
+    files = {
+        ParameterKey.IMAGE: context.image,
+        ParameterKey.LAST_IMAGE: context.last_image,
+        ParameterKey.VIDEO: context.video,
+    }
+    return {key: path for key, path in files.items() if workflow.parameters_of(key)}
 
 
 def content_name(path: Path) -> str:
-    """A name that only this content has; nothing of the client's is in it."""
+    """Return a file name derived from the content alone, so that a client's names never reach ComfyUI."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()[:40] + path.suffix.lower()
 
 
 def bind_values(
     parameters: Sequence[Parameter],
-    values: Mapping[Key, Any],
+    values: Mapping[ParameterKey, Any],
     schema: Mapping[str, NodeSchema],
     graph: Graph,
 ) -> dict[tuple[str, str], Any]:
-    """``values`` by node and input, as the types of the inputs want them.
+    """Return ``values`` by node and input, converted to the types of the inputs.
 
     Raises:
-        GenerationFailed: a value does not fit its input.
+        GenerationFailed: A value does not fit its input.
     """
     bound: dict[tuple[str, str], Any] = {}
     for parameter in parameters:
@@ -67,49 +73,49 @@ def bind_values(
             declared = schema.get(graph[parameter.node].class_type)
             spec = declared.inputs.get(parameter.input) if declared else None
             value = values[parameter.key]
-            if parameter.key not in MEDIA:
-                value = _converted(parameter, value, spec)
+            if parameter.key not in MEDIA_KEYS:
+                value = _convert(parameter, value, spec)
             bound[parameter.node, parameter.input] = value
     return bound
 
 
-def _converted(parameter: Parameter, value: Any, spec: InputSchema | None) -> Any:
-    kind = spec.type if spec else _kind_of(parameter.default)
-    if kind == "INT" and isinstance(value, int | float):
+def _convert(parameter: Parameter, value: Any, spec: InputSchema | None) -> Any:
+    input_type = spec.type if spec else _infer_type(parameter.default)
+    if input_type == "INT" and isinstance(value, int | float):
         whole = round(value)
-        if parameter.key == Key.SEED and spec and spec.max is not None:
+        if parameter.key == ParameterKey.SEED and spec and spec.max is not None:
             whole %= int(spec.max) + 1  # every seed is as good as another
         return whole
-    if kind == "FLOAT" and isinstance(value, int | float):
+    if input_type == "FLOAT" and isinstance(value, int | float):
         return float(value)
-    if kind == "STRING":
+    if input_type == "STRING":
         return value if isinstance(value, str) else f"{value:g}"
-    if kind == "COMBO" and spec and spec.options:
-        return _choice(parameter, value, spec.options)
+    if input_type == "COMBO" and spec and spec.options:
+        return _choose_option(parameter, value, spec.options)
     return value
 
 
-def _choice(parameter: Parameter, value: Any, options: Sequence[Any]) -> Any:
+def _choose_option(parameter: Parameter, value: Any, options: Sequence[Any]) -> Any:
     for option in options:
         if option == value or str(option) == str(value):
             return option
-        if isinstance(value, int | float) and _equals(option, value):
+        if isinstance(value, int | float) and _is_equal(option, value):
             return option
-    shown = ", ".join(str(option) for option in options[:20])
+    listed = ", ".join(str(option) for option in options[:_MAX_OPTIONS])
     raise GenerationFailed(
-        f"The workflow takes for {parameter.name} one of {shown}; not {str(value)[:100]!r}."
+        f"{parameter.name} can't be {str(value)[:100]!r}; the workflow takes one of {listed}."
     )
 
 
-def _equals(option: Any, value: float) -> bool:
+def _is_equal(option: Any, value: float) -> bool:
     try:
         return math.isclose(float(option), value)
     except (TypeError, ValueError):
         return False
 
 
-def _kind_of(default: Any) -> str:
-    """The type of an input of which no server tells, by the value that the file has there."""
+def _infer_type(default: Any) -> str:
+    """Return the type of an input that no server describes, from the value that the file has there."""
     match default:
         case bool():
             return "BOOLEAN"

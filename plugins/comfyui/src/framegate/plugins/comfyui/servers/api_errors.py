@@ -1,4 +1,4 @@
-"""ComfyUI's errors as ours, with the titles of the nodes."""
+"""Translate ComfyUI's errors into messages that name nodes by their titles."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -8,127 +8,139 @@ from msgspec import Struct
 
 from framegate.core.errors import GenerationError, GenerationFailed, OutOfMemory
 from framegate.plugins.comfyui.json_access import items, table
-from framegate.plugins.comfyui.workflows.model_files import is_model_file, lacking
+from framegate.plugins.comfyui.workflows.compatibility import (
+    describe_missing_files,
+    is_model_file,
+    list_options,
+)
 from framegate.plugins.comfyui.workflows.workflow import Workflow
 
 _ABSOLUTE_PATH = re.compile(r"(?<![\w.:/])(?:[A-Za-z]:)?[\\/](?:[^\\/\s'\"]+[\\/])+(?P<name>[^\\/\s'\",)]*)")
-_MEMORY = re.compile(r"OutOfMemory|out of memory|Allocation on device|not enough memory", re.IGNORECASE)
+_OUT_OF_MEMORY = re.compile(
+    r"OutOfMemory|out of memory|Allocation on device|not enough memory", re.IGNORECASE
+)
 _MAX_LENGTH = 500
-_MAX_OPTIONS = 12
+_MAX_MESSAGE_LENGTH = 2000
 
 
-class MissingFiles(GenerationFailed):
-    """The server lacks files of models; another server may have them."""
+class MissingModelFiles(GenerationFailed):
+    """The server lacks model files; another server may have them."""
 
 
-class MissingNodes(GenerationFailed):
-    """The server lacks a class of nodes; another server may have it."""
+class MissingNodeClass(GenerationFailed):
+    """The server lacks a node class; another server may have it."""
 
 
-class _Complaint(Struct, frozen=True):
-    node: str
+class _NodeError(Struct, frozen=True):
+    """One of the ``node_errors`` in a response of ``POST /prompt``."""
+
+    node_id: str
     type: str
     message: str
     details: str
-    input: str
-    received: Any
+    input_name: str
+    received_value: Any
     options: tuple[Any, ...]
 
 
-def refusal(workflow: Workflow, body: Any) -> GenerationError:
-    """What a 400 of ``POST /prompt`` means, or the node errors of a 200."""
-    complaints = list(_complaints(table(body).get("node_errors")))
+def prompt_error(workflow: Workflow, body: Any) -> GenerationError:
+    """Translate a 400 of ``POST /prompt``, or the node errors of a 200."""
+    errors = list(_node_errors(table(body).get("node_errors")))
     missing: dict[str, list[str]] = {}
-    for item in complaints:
-        if item.type == "value_not_in_list" and is_model_file(item.received):
-            missing.setdefault(item.received, []).append(_label(workflow, item.node))
+    for error in errors:
+        if error.type == "value_not_in_list" and is_model_file(error.received_value):
+            missing.setdefault(error.received_value, []).append(_label(workflow, error.node_id))
     if missing:
-        return MissingFiles(lacking("ComfyUI", workflow.name, missing))
-    if complaints:
-        said = "; ".join(dict.fromkeys(_sentence(workflow, item) for item in complaints))
-        return GenerationFailed(f"ComfyUI refuses the workflow {workflow.name}: {said}."[:2000])
-    return _general(workflow, table(table(body).get("error")))
+        return MissingModelFiles(describe_missing_files("ComfyUI", workflow.name, missing))
+    if errors:
+        reasons = "; ".join(dict.fromkeys(_describe_node_error(workflow, error) for error in errors))
+        return GenerationFailed(
+            f"ComfyUI rejected the workflow {workflow.name}: {reasons}."[:_MAX_MESSAGE_LENGTH]
+        )
+    return _describe_error(workflow, table(table(body).get("error")))
 
 
 def blocks_output(workflow: Workflow, body: Any) -> bool:
-    """Is the result among what a partly accepted prompt leaves out?"""
+    """Return whether a partly accepted prompt leaves out the workflow's result."""
     errors = table(table(body).get("node_errors")).values()
     return any(workflow.output in items(table(error).get("dependent_outputs")) for error in errors)
 
 
 def execution_error(workflow: Workflow, data: Mapping[str, Any]) -> GenerationError:
-    """What an ``execution_error`` event means."""
+    """Translate an ``execution_error`` event."""
     kind, message = str(data.get("exception_type", "")), str(data.get("exception_message", ""))
-    where = _label(workflow, str(data.get("node_id", "")))
-    if _MEMORY.search(kind) or _MEMORY.search(message):
+    label = _label(workflow, str(data.get("node_id", "")))
+    if _OUT_OF_MEMORY.search(kind) or _OUT_OF_MEMORY.search(message):
         return OutOfMemory(
-            f"ComfyUI ran out of memory in {where}; ask for a smaller size, fewer frames or fewer steps."
+            f"ComfyUI ran out of memory in {label}; request a smaller size, fewer frames or fewer steps."
         )
-    return GenerationFailed(f"ComfyUI failed in {where}: {_clean(message) or kind or 'it does not say why'}.")
+    reason = _sanitize(message) or kind or "it gave no reason"
+    return GenerationFailed(f"ComfyUI failed in {label}: {reason}.")
 
 
-def _general(workflow: Workflow, error: Mapping[str, Any]) -> GenerationError:
+def _describe_error(workflow: Workflow, error: Mapping[str, Any]) -> GenerationError:
+    """Translate the ``error`` of a response that has no node errors."""
     if not error:
-        return GenerationFailed(f"ComfyUI refuses the workflow {workflow.name}, and does not say why.")
+        return GenerationFailed(f"ComfyUI rejected the workflow {workflow.name} without giving a reason.")
     extra = table(error.get("extra_info"))
-    message = _clean(str(error.get("message", "")))
-    details = _clean(str(error.get("details", "")))
-    # Older servers call it invalid_prompt and name the node in the details alone: "Node ID '#5'".
-    named = str(extra.get("node_id") or "") or _quoted_id(details)
-    if error.get("type") in ("missing_node_type", "invalid_prompt") and named in workflow.graph:
-        node = workflow.graph[named]
-        return MissingNodes(
-            f"ComfyUI does not know the class {node.class_type} of {node.label} in the workflow "
-            f"{workflow.name}: install the custom nodes that it is from, or a newer ComfyUI."
+    message = _sanitize(str(error.get("message", "")))
+    details = _sanitize(str(error.get("details", "")))
+    # Older servers call it invalid_prompt and name the node only in the details: "Node ID '#5'".
+    node_id = str(extra.get("node_id") or "") or _quoted_node_id(details)
+    if error.get("type") in ("missing_node_type", "invalid_prompt") and node_id in workflow.graph:
+        node = workflow.graph[node_id]
+        return MissingNodeClass(
+            f"ComfyUI lacks the class {node.class_type} of {node.label} in the workflow {workflow.name}: "
+            "install the custom nodes that provide it, or a newer ComfyUI."
         )
     return GenerationFailed(
-        f"ComfyUI refuses the workflow {workflow.name}: {message}{f' ({details})' if details else ''}."
+        f"ComfyUI rejected the workflow {workflow.name}: {message}{f' ({details})' if details else ''}."
     )
 
 
-def _quoted_id(details: str) -> str:
+def _quoted_node_id(details: str) -> str:
     match = re.search(r"Node ID '#([^']+)'", details)
     return match[1] if match else ""
 
 
-def _complaints(node_errors: Any) -> Iterator[_Complaint]:
+def _node_errors(node_errors: Any) -> Iterator[_NodeError]:
     for node_id, entry in table(node_errors).items():
         for error in map(table, items(table(entry).get("errors"))):
             extra = table(error.get("extra_info"))
-            yield _Complaint(
-                node=node_id,
+            yield _NodeError(
+                node_id=node_id,
                 type=str(error.get("type", "")),
                 message=str(error.get("message", "")),
                 details=str(error.get("details", "")),
-                input=str(extra.get("input_name", "")),
-                received=extra.get("received_value"),
+                input_name=str(extra.get("input_name", "")),
+                received_value=extra.get("received_value"),
                 options=_options(items(extra.get("input_config"))),
             )
 
 
 def _options(config: Sequence[Any]) -> tuple[Any, ...]:
-    """The choices of a list, written as `/object_info` writes them."""
+    """Return a list's choices, in either form that ``/object_info`` has for them."""
     choices = (items(each) or items(table(each).get("options")) for each in config[:2])
     return tuple(next((found for found in choices if found), ()))
 
 
-def _sentence(workflow: Workflow, item: _Complaint) -> str:
-    where = _label(workflow, item.node)
-    if item.type == "value_not_in_list" and item.input:
-        shown = ", ".join(str(option) for option in item.options[:_MAX_OPTIONS])
-        more = f" and {len(item.options) - _MAX_OPTIONS} more" if len(item.options) > _MAX_OPTIONS else ""
-        fits = f"; it has {shown}{more}" if shown else ""
-        return f"{where}: {item.input} can't be {str(item.received)[:100]!r}{fits}"
-    return f"{where}: {item.message.rstrip('.')}{f': {_clean(item.details)}' if item.details else ''}"
+def _describe_node_error(workflow: Workflow, error: _NodeError) -> str:
+    label = _label(workflow, error.node_id)
+    if error.type == "value_not_in_list" and error.input_name:
+        received = str(error.received_value)[:100]
+        hint = f"; it takes {list_options(error.options)}" if error.options else ""
+        return f"{label}: {error.input_name} can't be {received!r}{hint}"
+    details = f": {_sanitize(error.details)}" if error.details else ""
+    return f"{label}: {error.message.rstrip('.')}{details}"
 
 
 def _label(workflow: Workflow, node_id: str) -> str:
-    # A node of an expanded subgraph is named after the one that it came from.
+    # A node of an expanded subgraph is named after the node that it came from.
     node = workflow.graph.get(node_id) or workflow.graph.get(node_id.partition(".")[0])
     return node.label if node else f"node {node_id or '?'}"
 
 
-def _clean(text: str) -> str:
-    """One line, without the paths of the host that ComfyUI runs on."""
+def _sanitize(text: str) -> str:
+    """Return the text on one line, without the paths of ComfyUI's host."""
     line = " ".join(text.split())
     return _ABSOLUTE_PATH.sub(r"\g<name>", line)[:_MAX_LENGTH].rstrip(". ")

@@ -1,4 +1,4 @@
-"""Which of the servers a graph goes to."""
+"""Choose the server that a graph is sent to."""
 
 import asyncio
 import random
@@ -11,69 +11,76 @@ import structlog
 from framegate.core.errors import GenerationFailed
 from framegate.plugins.comfyui.config import ComfyConfig
 from framegate.plugins.comfyui.servers.client import (
-    AccessRefused,
+    ACCESS_DENIED,
+    AccessDenied,
     ComfyClient,
-    Load,
-    ServerDown,
-    UnexpectedAnswer,
+    QueueState,
+    ServerUnavailable,
+    UnexpectedResponse,
 )
 
-_LOOK_SECONDS = 1.0
+_POLL_SECONDS = 1.0
 log = structlog.get_logger(__name__)
 
 
 @asynccontextmanager
 async def open_clients(config: ComfyConfig) -> AsyncGenerator[list[ComfyClient]]:
+    """Open a client for each configured server; they share one session.
+
+    Raises:
+        ConfigError: A secret's environment variable is not set.
+    """
     timeout = aiohttp.ClientTimeout(sock_connect=config.connect_timeout)
     async with aiohttp.ClientSession(timeout=timeout) as session:
         yield [ComfyClient(session, server) for server in config.servers]
 
 
 class ServerPool:
-    """The least loaded of the servers that answer."""
+    """The servers, of which the least loaded one that responds is chosen."""
 
     def __init__(self, clients: Sequence[ComfyClient], config: ComfyConfig) -> None:
         self._clients = clients
         self._config = config
-        self._told: dict[str, str] = {}
+        self._logged_reasons: dict[str, str] = {}
 
     async def choose(
-        self, waiting: Callable[[], None], without: Collection[ComfyClient] = ()
+        self, *, exclude: Collection[ComfyClient] = (), on_wait: Callable[[], None]
     ) -> ComfyClient | None:
-        """``waiting`` is called again and again while no server answers; None if all that are left are
-        ``without``.
+        """Return the server with the shortest queue, or None if ``exclude`` leaves none.
+
+        ``on_wait`` is called about once a second while no server responds.
 
         Raises:
-            GenerationFailed: none answers and the config says not to wait, or all refuse us.
+            GenerationFailed: No server responds and the config says not to wait, or all deny access.
         """
-        candidates = [client for client in self._clients if client not in without]
+        candidates = [client for client in self._clients if client not in exclude]
         if not candidates:
             return None
         while True:
-            answers = await asyncio.gather(*(self._load(client) for client in candidates))
+            states = await asyncio.gather(*(self._queue_state(client) for client in candidates))
             loads = [
-                (answer.size, random.random(), client)  # noqa: S311 # any of the equally loaded
-                for client, answer in zip(candidates, answers, strict=True)
-                if isinstance(answer, Load)
+                (state.size, random.random(), client)  # noqa: S311 # any of the equally loaded
+                for client, state in zip(candidates, states, strict=True)
+                if isinstance(state, QueueState)
             ]
             if loads:
                 return min(loads, key=lambda load: load[:2])[2]
-            if all(answer == "refused" for answer in answers):
-                raise GenerationFailed("ComfyUI refuses access; its token in the server's config is wrong.")
+            if all(state == "denied" for state in states):
+                raise GenerationFailed(ACCESS_DENIED)
             if self._config.when_down == "fail":
-                raise GenerationFailed("No ComfyUI server answers; try again later.")
-            waiting()
-            await asyncio.sleep(_LOOK_SECONDS)
+                raise GenerationFailed("No ComfyUI server responds; try again later.")
+            on_wait()
+            await asyncio.sleep(_POLL_SECONDS)
 
-    async def _load(self, client: ComfyClient) -> Load | str:
+    async def _queue_state(self, client: ComfyClient) -> QueueState | str:
         try:
             async with asyncio.timeout(self._config.connect_timeout):
-                return await client.load()
-        except AccessRefused as error:
-            trouble, reason = "refused", str(error)
-        except (ServerDown, UnexpectedAnswer, TimeoutError) as error:
-            trouble, reason = "down", str(error) or "no answer in time"
-        if self._told.get(client.server.url) != reason:
-            self._told[client.server.url] = reason
-            log.warning("comfyui_unusable", server=client.server.name, trouble=trouble, reason=reason)
-        return trouble
+                return await client.queue()
+        except AccessDenied as error:
+            state, reason = "denied", str(error)
+        except (ServerUnavailable, UnexpectedResponse, TimeoutError) as error:
+            state, reason = "unavailable", str(error) or "no response in time"
+        if self._logged_reasons.get(client.server.url) != reason:
+            self._logged_reasons[client.server.url] = reason
+            log.warning("comfyui_unusable", server=client.server.name, state=state, reason=reason)
+        return state

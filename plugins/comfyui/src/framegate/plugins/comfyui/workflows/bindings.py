@@ -1,23 +1,34 @@
-"""Which inputs of which nodes a workflow's titles bind."""
+"""Which inputs of which nodes the markers in a workflow's titles bind."""
 
 from collections.abc import Mapping
 from typing import Any
 
 from msgspec import Struct
 
-from framegate.plugins.comfyui.workflows.errors import WorkflowFault
+from framegate.plugins.comfyui.workflows.errors import WorkflowError
 from framegate.plugins.comfyui.workflows.graph import Graph, Node, is_link
 from framegate.plugins.comfyui.workflows.node_schema import NodeSchema
 from framegate.plugins.comfyui.workflows.title_markers import Marker, parse_title
-from framegate.plugins.comfyui.workflows.vocabulary import MEDIA, Key, closest_key, inputs_for, key_of
+from framegate.plugins.comfyui.workflows.vocabulary import (
+    MEDIA_KEYS,
+    ParameterKey,
+    candidate_inputs,
+    match_key,
+    suggest_key,
+)
+
+_LOADERS = ("loadimage", "loadvideo", "loadaudio")
 
 
 class Parameter(Struct, frozen=True):
-    """An input that a marker binds. ``key`` is what of a request goes there: nothing (None) where no request
-    can set it, and the graph's own value, ``default``, holds."""
+    """An input that a marker binds.
+
+    ``key`` is the request parameter that goes there, or None if no request can set it: ``default``, the
+    graph's own value, is used then.
+    """
 
     name: str
-    key: Key | None
+    key: ParameterKey | None
     node: str
     input: str
     default: Any
@@ -25,59 +36,63 @@ class Parameter(Struct, frozen=True):
     description: str = ""
 
 
-def find_parameters(graph: Graph, schema: Mapping[str, NodeSchema]) -> list[Parameter]:
-    """``schema`` knows the classes that a server was asked about; it may be empty.
+def bind_parameters(graph: Graph, schema: Mapping[str, NodeSchema]) -> list[Parameter]:
+    """Return the parameters that the graph's titles bind.
+
+    ``schema`` holds the node classes that a server was asked about; it may be empty.
 
     Raises:
-        WorkflowFault: a marker binds nothing, or can't be honoured.
+        WorkflowError: A marker binds nothing, or something that can't be set.
     """
     parameters: list[Parameter] = []
     for node in graph.values():
         declared = schema.get(node.class_type)
-        parameters += [_bind(node, marker, declared) for marker in markers_of(node) if not marker.is_output]
-    taken: dict[tuple[str, str], str] = {}
+        parameters += [_bind(node, marker, declared) for marker in read_markers(node) if not marker.is_output]
+    bound: dict[tuple[str, str], str] = {}
     for parameter in parameters:
         place = parameter.node, parameter.input
-        if other := taken.get(place):
-            raise WorkflowFault(
+        if other := bound.get(place):
+            raise WorkflowError(
                 f"{graph[parameter.node].label}: ${other} and ${parameter.name} both set its input "
-                f"{parameter.input}"
+                f"{parameter.input}; remove one of them"
             )
-        taken[place] = parameter.name
+        bound[place] = parameter.name
     return parameters
 
 
-def markers_of(node: Node) -> list[Marker]:
-    """Raises:
-    WorkflowFault: the title has a broken one.
+def read_markers(node: Node) -> list[Marker]:
+    """Return the markers in a node's title.
+
+    Raises:
+        WorkflowError: One of them is malformed.
     """
     try:
         return parse_title(node.title)
     except ValueError as error:
-        raise WorkflowFault(f"{node.label}: {error}") from None
+        raise WorkflowError(f"{node.label}: {error}") from None
 
 
 def _bind(node: Node, marker: Marker, declared: NodeSchema | None) -> Parameter:
-    key = key_of(marker.name, node.class_type)
+    key = match_key(marker.name, node.class_type)
     wanted = marker.field or marker.name
     known = {*node.inputs, *(declared.inputs if declared else ())}
-    files = [name for name in _file_inputs(node, declared) if name in known]
+    file_inputs = [name for name in _file_inputs(node, declared) if name in known]
     if marker.is_param and key is None and not marker.upload and marker.name not in known:
-        raise WorkflowFault(_unknown_key(node, marker))
-    unfamiliar = key is None and (wanted in files or not (marker.field or wanted in known))
-    if marker.upload or (files and unfamiliar):
-        key = key if key in MEDIA else _media_key(node, files, declared)
-    target = _target(node, marker, key, known, files, declared)
+        raise WorkflowError(_describe_unknown_key(node, marker))
+    is_unfamiliar = key is None and (wanted in file_inputs or not (marker.field or wanted in known))
+    if marker.upload or (file_inputs and is_unfamiliar):
+        key = key if key in MEDIA_KEYS else _media_key(node, file_inputs, declared)
+    target = _target_input(node, marker, key, known, file_inputs, declared)
     if is_link(node.inputs.get(target)):
         source = node.inputs[target][0]
-        raise WorkflowFault(
-            f"{node.label}: {marker.text} would set its input {target}, which is wired to node {source}; put "
-            "the marker on that node"
+        raise WorkflowError(
+            f"{node.label}: {marker.text} would set its input {target}, which is linked to node {source}; "
+            "put the marker on that node"
         )
     if key is None and marker.required:
-        raise WorkflowFault(
-            f"{node.label}: {marker.text} is required, but no request can say it; without the ! the value in "
-            f"the file holds. Requests can say {', '.join(Key)}"
+        raise WorkflowError(
+            f"{node.label}: {marker.text} is required, but requests have no such parameter; remove the ! to "
+            f"use the value in the file. Requests have {', '.join(ParameterKey)}"
         )
     return Parameter(
         name=marker.name,
@@ -90,61 +105,58 @@ def _bind(node: Node, marker: Marker, declared: NodeSchema | None) -> Parameter:
     )
 
 
-def _unknown_key(node: Node, marker: Marker) -> str:
-    meant = closest_key(marker.name)
-    hint = f"; did you mean $param.{meant}?" if meant else "."
+def _describe_unknown_key(node: Node, marker: Marker) -> str:
+    suggestion = suggest_key(marker.name)
+    hint = f"; did you mean $param.{suggestion}?" if suggestion else "."
     return (
-        f"{node.label}: {marker.text} binds nothing, for requests have no {marker.name}{hint} They have "
-        f"{', '.join(Key)}. Inputs that can be set: {_settable(node)}"
+        f"{node.label}: {marker.text} binds nothing, because requests have no {marker.name}{hint} They have "
+        f"{', '.join(ParameterKey)}. Inputs that can be set: {_settable_inputs(node)}"
     )
 
 
-def _target(
+def _target_input(
     node: Node,
     marker: Marker,
-    key: Key | None,
+    key: ParameterKey | None,
     known: set[str],
-    files: list[str],
+    file_inputs: list[str],
     declared: NodeSchema | None,
 ) -> str:
     wanted = marker.field or marker.name
     if wanted in known:
         return wanted
     candidates: list[str] = []
-    if marker.upload or key in MEDIA:
-        candidates += files
-    if not marker.field or key in MEDIA:
-        candidates += [name for name in inputs_for(wanted, key) if name in known]
-    if declared is None and (marker.upload or key in MEDIA):
-        # A loader that is not known until a server tells of it.
+    if marker.upload or key in MEDIA_KEYS:
+        candidates += file_inputs
+    if not marker.field or key in MEDIA_KEYS:
+        candidates += [name for name in candidate_inputs(wanted, key) if name in known]
+    if declared is None and (marker.upload or key in MEDIA_KEYS):
+        # A loader of an unknown class, until a server describes it.
         candidates += [name for name, value in node.inputs.items() if isinstance(value, str)]
     if candidates:
-        free = (name for name in candidates if not is_link(node.inputs.get(name)))
-        return next(free, candidates[0])
-    raise WorkflowFault(
-        f"{node.label}: {marker.text} binds nothing. Inputs that can be set: {_settable(node)}"
+        unlinked = (name for name in candidates if not is_link(node.inputs.get(name)))
+        return next(unlinked, candidates[0])
+    raise WorkflowError(
+        f"{node.label}: {marker.text} binds nothing. Inputs that can be set: {_settable_inputs(node)}"
     )
 
 
-def _settable(node: Node) -> str:
+def _settable_inputs(node: Node) -> str:
     return ", ".join(name for name, value in node.inputs.items() if not is_link(value)) or "none"
 
 
-_LOADERS = ("loadimage", "loadvideo", "loadaudio")
-
-
 def _file_inputs(node: Node, declared: NodeSchema | None) -> list[str]:
-    """The inputs that take an uploaded file: by the server's word, else by what loaders are called."""
+    """Return the inputs that take an uploaded file, as the server declares them or else by usual names."""
     if declared is not None:
         return [name for name, spec in declared.inputs.items() if spec.upload]
     is_loader = any(loader in node.class_type.lower() for loader in _LOADERS)
     return ["image", "video", "audio", "file"] if is_loader else []
 
 
-def _media_key(node: Node, files: list[str], declared: NodeSchema | None) -> Key | None:
-    """What an upload of an unfamiliar name is: the input video or picture. Requests have no sound."""
+def _media_key(node: Node, file_inputs: list[str], declared: NodeSchema | None) -> ParameterKey | None:
+    """Return whether an upload of an unfamiliar name is the input image or video; requests have no audio."""
     name = node.class_type.lower()
-    kinds = {declared.inputs[file].upload for file in files} if declared else set[str | None]()
-    if "audio" in kinds or "audio" in name:
+    uploads = {declared.inputs[each].upload for each in file_inputs} if declared else set[str | None]()
+    if "audio" in uploads or "audio" in name:
         return None
-    return Key.VIDEO if "video" in kinds or "video" in name else Key.IMAGE
+    return ParameterKey.VIDEO if "video" in uploads or "video" in name else ParameterKey.IMAGE

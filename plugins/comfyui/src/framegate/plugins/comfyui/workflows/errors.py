@@ -1,8 +1,11 @@
-"""What is wrong with a workflow file."""
+"""The error of a workflow file that can't be used."""
 
 
-class WorkflowFault(Exception):
-    """``reason`` is a phrase for the operator; it goes behind the file's name."""
+class WorkflowError(Exception):
+    """A workflow file can't be used.
+
+    ``reason`` is a phrase for the operator, without a full stop; it follows the file's name.
+    """
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)

@@ -9,83 +9,86 @@ import structlog
 from msgspec import Struct
 
 from framegate.core.models import ModelSpec
-from framegate.plugins.comfyui.workflows.capabilities import spec_of
-from framegate.plugins.comfyui.workflows.errors import WorkflowFault
+from framegate.plugins.comfyui.workflows.capabilities import build_model_spec
+from framegate.plugins.comfyui.workflows.errors import WorkflowError
 from framegate.plugins.comfyui.workflows.workflow import Workflow, parse_workflow
 
-SHIPPED = Path(__file__).with_name("shipped")
+SHIPPED_FOLDER = Path(__file__).with_name("shipped")
 log = structlog.get_logger(__name__)
 
-_Stamp: TypeAlias = tuple[int, int, int]
+_FileVersion: TypeAlias = tuple[int, int, int]
 
 
-class Entry(Struct, frozen=True):
-    """A workflow, and the model that it is."""
+class WorkflowModel(Struct, frozen=True):
+    """A workflow, and the model that it offers."""
 
     workflow: Workflow
     spec: ModelSpec
 
 
-class _File(Struct, frozen=True):
-    stamp: _Stamp
-    entry: Entry | None
-    fault: str = ""
+class _WorkflowFile(Struct, frozen=True):
+    """A file as it was last read; ``model`` is its last good version, if there was one."""
+
+    version: _FileVersion
+    model: WorkflowModel | None
+    error: str = ""
 
 
-class Library:
-    """The workflows in ``places``, folders or files, by their names, the files' stems; a later one's win.
+class WorkflowLibrary:
+    """The workflows in ``places``, each a folder or a file.
 
-    Of a file that is broken the last good version is kept, if there was one, until the file is right or gone.
+    A workflow is named after its file's stem; later places override earlier ones. If a file breaks, its last
+    good version is kept until the file is repaired or removed.
     """
 
     def __init__(self, *places: Path) -> None:
         self._places = places
-        self._files: dict[Path, _File] = {}
+        self._files: dict[Path, _WorkflowFile] = {}
         self._lock = Lock()
 
-    def entries(self) -> Mapping[str, Entry]:
-        """As the files are now."""
-        return {path.stem: file.entry for path, file in self._current().items() if file.entry is not None}
+    def models(self) -> Mapping[str, WorkflowModel]:
+        """Return the usable workflows by name, as the files are now."""
+        return {path.stem: file.model for path, file in self._refresh().items() if file.model is not None}
 
-    def faults(self) -> list[str]:
-        """What is wrong with files, a sentence each."""
+    def errors(self) -> list[str]:
+        """Return a sentence for each file that is broken now."""
         return [
-            f"The workflow {path.name} can't be served: {file.fault}."
-            + (" The version before it still is." if file.entry else "")
-            for path, file in self._current().items()
-            if file.fault
+            f"The workflow {path.name} can't be served: {file.error}."
+            + (" Its previous version still is." if file.model else "")
+            for path, file in self._refresh().items()
+            if file.error
         ]
 
-    def _current(self) -> dict[Path, _File]:
+    def _refresh(self) -> dict[Path, _WorkflowFile]:
         with self._lock:
             known, self._files = self._files, {}
             for place in self._places:
                 for path in sorted(place.glob("[!.]*.json")) if place.is_dir() else [place]:
-                    if (file := _read(path, known.get(path))) is not None:
+                    if (file := _read_file(path, known.get(path))) is not None:
                         self._files[path] = file
             return self._files
 
 
-def _read(path: Path, known: _File | None) -> _File | None:
-    """What the file holds now; None if it is gone."""
-    before = known.entry if known else None
+def _read_file(path: Path, known: _WorkflowFile | None) -> _WorkflowFile | None:
+    """Return the file's current content, or None if it is gone."""
+    last_good = known.model if known else None
     try:
         status = path.stat()
-        stamp = (status.st_mtime_ns, status.st_size, status.st_ino)
-        if known is not None and known.stamp == stamp:
+        version = (status.st_mtime_ns, status.st_size, status.st_ino)
+        if known is not None and known.version == version:
             return known
         data = path.read_bytes()
     except FileNotFoundError:
         return None
     except OSError as error:
-        return _File((0, 0, 0), before, f"it can't be read: {error.strerror}")
+        return _WorkflowFile((0, 0, 0), last_good, f"it can't be read: {error.strerror}")
     try:
         workflow = parse_workflow(path.stem, data)
-        entry = Entry(workflow, spec_of(workflow))
-    except WorkflowFault as fault:
-        # Commands say it in their own words, and log from warnings on.
-        log.info("workflow_broken", file=path.name, reason=fault.reason)
-        return _File(stamp, before, fault.reason)
+        model = WorkflowModel(workflow, build_model_spec(workflow))
+    except WorkflowError as error:
+        # Not a warning: commands log warnings too, and print this in their own words.
+        log.info("workflow_broken", file=path.name, reason=error.reason)
+        return _WorkflowFile(version, last_good, error.reason)
     if known is not None:
         log.info("workflow_reloaded", file=path.name)
-    return _File(stamp, entry)
+    return _WorkflowFile(version, model)

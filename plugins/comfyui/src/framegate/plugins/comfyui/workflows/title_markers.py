@@ -1,4 +1,4 @@
-"""What a node's title says: the markers that bind parameters and name the result.
+"""The markers in nodes' titles, which bind parameters and name the result.
 
 ``$param.KEY`` binds the request parameter KEY, ``$output.NAME`` marks a result; every other name follows the
 ComfyKit grammar ``$[~]name[.[~]field][!][:description]``.
@@ -16,8 +16,11 @@ _MARKER = re.compile(
 
 
 class Marker(Struct, frozen=True):
-    """One marker. ``field`` is the input that it names, if it names one; ``upload`` that the value is a file
-    to be uploaded; ``is_param`` that the name is meant to be one of a request's parameters."""
+    """One marker.
+
+    ``field`` is the input that it names, if any. ``upload``: the value is a file to be uploaded.
+    ``is_param``: the name must be one of a request's parameters. ``is_output``: it marks a result.
+    """
 
     text: str
     name: str
@@ -30,21 +33,21 @@ class Marker(Struct, frozen=True):
 
 
 def parse_title(title: str) -> list[Marker]:
-    """The markers of ``title``; text that does not begin with ``$`` is there for people.
+    """Return the markers of ``title``, ignoring text that does not begin with ``$``.
 
     Raises:
-        ValueError: a part begins with ``$`` and is no marker.
+        ValueError: A part begins with ``$`` but is not a marker.
     """
     parts = (part.strip() for part in title.split(","))
-    return [_parse(part) for part in parts if part.startswith("$")]
+    return [_parse_marker(part) for part in parts if part.startswith("$")]
 
 
-def _parse(text: str) -> Marker:
+def _parse_marker(text: str) -> Marker:
     match = _MARKER.fullmatch(text)
     if match is None:
         raise ValueError(
-            f"{text!r} is no marker; one reads $param.NAME, $output.video, or $name.field with ! where it is "
-            "required"
+            f"{text!r} is not a marker; write $param.NAME, $output.video, or $name.field, with a ! at the "
+            "end if it is required"
         )
     name, field = match["name"], match["field"] or ""
     marker = Marker(

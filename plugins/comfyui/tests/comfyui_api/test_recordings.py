@@ -12,23 +12,17 @@ import pytest
 import requests
 from aiohttp import ClientSession, ClientWebSocketResponse
 
+from framegate.plugins.comfyui.json_access import is_array, is_object
 from tests.support.comfyui.comfyui_client import ComfyUIClient
 from tests.support.comfyui.fake_comfyui.process import FakeComfyUI
 from tests.support.comfyui.graphs import Graph, noisy_video, without
-from tests.support.comfyui.plain_json import is_array, is_object
-
-from .conftest import StartComfyUI
-
-RECORDED = Path(__file__).parent / "recorded"
+from tests.support.comfyui.recordings import read_recording
+from tests.support.comfyui.serving import StartComfyUI
 
 CLOCK = {"timestamp", "create_time", "execution_start_time", "execution_end_time"}
 SETS = {"executed", "current_outputs", "nodes"}
 WORDS = {"tooltip", "dynamicPrompts", "display", "description", "display_name", "search_aliases", "category"}
 PLACES = {"python_module", "essentials_category", "output_tooltips", "display_name"}
-
-
-def recorded(name: str) -> Any:
-    return json.loads((RECORDED / f"{name}.json").read_text())
 
 
 def settled(value: object, key: str = "") -> Any:
@@ -76,30 +70,30 @@ class Session:
         return messages
 
     async def check(self, name: str, graph: Graph, meanwhile: Callable[[str], None] | None = None) -> None:
-        prompt_id = recorded(f"prompt_{name}")["body"]["prompt_id"]
+        prompt_id = read_recording(f"prompt_{name}")["body"]["prompt_id"]
         body = {"prompt": graph, "client_id": CLIENT_ID, "prompt_id": prompt_id}
         runs = name not in {"success_fully_cached", "partial_node_errors_200"}
         if runs:
             self._fake.hold()
         async with self._session.post("/prompt", json=body) as answer:
-            assert settled(await answer.json()) == settled(recorded(f"prompt_{name}")["body"])
+            assert settled(await answer.json()) == settled(read_recording(f"prompt_{name}")["body"])
         if runs:
             self._fake.wait_until_held()
             queue = await self.get("/queue")
-            assert settled(queue) == settled(recorded(f"queue_during_{name}")["body"])
+            assert settled(queue) == settled(read_recording(f"queue_during_{name}")["body"])
             assert await self.get(f"/history/{prompt_id}") == {}
             if meanwhile is None:
                 self._fake.release()
             else:
                 meanwhile(prompt_id)
-        assert settled(await self.told()) == settled(recorded(f"ws_{name}"))
+        assert settled(await self.told()) == settled(read_recording(f"ws_{name}"))
         history = await self.get(f"/history/{prompt_id}")
-        assert settled(history) == settled(recorded(f"history_{name}")["body"])
+        assert settled(history) == settled(read_recording(f"history_{name}")["body"])
         job = await self.get(f"/api/jobs/{prompt_id}")
-        assert settled(job) == settled(recorded(f"job_{name}")["body"])
+        assert settled(job) == settled(read_recording(f"job_{name}")["body"])
 
 
-CLIENT_ID = recorded("ws_success")[0]["data"]["sid"]
+CLIENT_ID = read_recording("ws_success")[0]["data"]["sid"]
 
 
 @asynccontextmanager
@@ -113,14 +107,14 @@ async def connected(fake: FakeComfyUI) -> AsyncGenerator[Session]:
 
 def test_prompts(fake: FakeComfyUI, photo: Path) -> None:
     upload = ComfyUIClient(fake.url).upload(photo, name="fx.png", subfolder="lx")
-    assert upload == recorded("upload_image")["body"]
+    assert upload == read_recording("upload_image")["body"]
 
     def interrupt_at_create_video(prompt_id: str) -> None:
         fake.release()
         fake.hold("CreateVideo")
         assert fake.wait_until_held().class_type == "CreateVideo"
         answer = requests.post(f"{fake.url}/interrupt", json={"prompt_id": prompt_id}, timeout=5)
-        assert (answer.status_code, answer.text) == (200, recorded("interrupt")["body"])
+        assert (answer.status_code, answer.text) == (200, read_recording("interrupt")["body"])
         fake.release()
 
     async def run() -> None:
@@ -156,7 +150,7 @@ def refusals() -> Mapping[str, Any]:
 
 @pytest.mark.parametrize("name", refusals())
 def test_refused_prompts(recorded_fake: ComfyUIClient, name: str) -> None:
-    expected = recorded(name)
+    expected = read_recording(name)
     answer = recorded_fake.post("/prompt", refusals()[name])
     assert (answer.status_code, answer.headers["Content-Type"]) == (400, expected["content_type"])
     body = json.loads(json.dumps(expected["body"]).replace("VHS_VideoCombine", "NotInstalled"))
@@ -165,7 +159,7 @@ def test_refused_prompts(recorded_fake: ComfyUIClient, name: str) -> None:
 
 @pytest.mark.parametrize("body", [b"{", b'{"prompt": [1]}', b'{"prompt": {"last_node_id": 9, "nodes": []}}'])
 def test_what_is_no_graph(recorded_fake: ComfyUIClient, body: bytes) -> None:
-    expected = recorded("prompt_500_bad_json")
+    expected = read_recording("prompt_500_bad_json")
     answer = requests.post(f"{recorded_fake.url}/prompt", data=body, timeout=5)
     assert (answer.status_code, answer.headers["Content-Type"]) == (500, expected["content_type"])
     assert answer.text == expected["body"]
@@ -173,7 +167,7 @@ def test_what_is_no_graph(recorded_fake: ComfyUIClient, body: bytes) -> None:
 
 @pytest.mark.parametrize("name", ["history_unknown", "job_unknown"])
 def test_unknown_prompts(recorded_fake: ComfyUIClient, name: str) -> None:
-    expected = recorded(name)
+    expected = read_recording(name)
     answer = recorded_fake.get(expected["request"]["path"])
     assert (answer.status_code, answer.json()) == (expected["status"], expected["body"])
 
@@ -187,7 +181,7 @@ def test_about_the_server(recorded_fake: ComfyUIClient, name: str) -> None:
             return [kinds(value[0])] if value else []
         return type(value)
 
-    assert kinds(recorded_fake.get(f"/{name}").json()) == kinds(recorded(name)["body"])
+    assert kinds(recorded_fake.get(f"/{name}").json()) == kinds(read_recording(name)["body"])
 
 
 @pytest.mark.parametrize(
@@ -199,7 +193,7 @@ def test_object_info(recorded_fake: ComfyUIClient, class_type: str) -> None:
             return {key: bare(each) for key, each in value.items() if key not in WORDS | PLACES}
         return [bare(each) for each in value] if is_array(value) else value
 
-    expected = recorded(f"object_info_{class_type}")["body"]
+    expected = read_recording(f"object_info_{class_type}")["body"]
     if class_type == "LoadImage":
         expected["LoadImage"]["input"]["required"]["image"][0] = []  # the files that were there
     assert bare(recorded_fake.get(f"/object_info/{class_type}").json()) == bare(expected)

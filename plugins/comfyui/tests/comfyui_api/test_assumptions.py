@@ -1,4 +1,4 @@
-"""What the plugin relies on, asked of the ComfyUI at hand: the fake, or the one at COMFYUI_URL."""
+"""What the plugin assumes of ComfyUI, checked on the fake or on the server at COMFYUI_URL."""
 
 import hashlib
 import io
@@ -7,52 +7,46 @@ import uuid
 from pathlib import Path
 from typing import Any
 
-import anyio
 import av
 import pytest
 from PIL import Image
 
 from tests.support.comfyui.comfyui_client import ComfyUIClient
-from tests.support.comfyui.graphs import Graph, node, noisy_video, without
+from tests.support.comfyui.graphs import Graph, node, noisy_video, with_inputs, without
 
 
 @pytest.fixture(scope="module")
 def image(comfyui: ComfyUIClient, photo: Path) -> str:
-    told = comfyui.upload(photo, name="photo.jpg", subfolder="framegate-tests")
-    return f"{told['subfolder']}/{told['name']}"
+    stored = comfyui.upload(photo, name="photo.jpg", subfolder="framegate-tests")
+    return f"{stored['subfolder']}/{stored['name']}"
 
 
-def a_seed() -> int:
+def new_seed() -> int:
     return uuid.uuid4().int % 2**64
 
 
 def bare(graph: Graph) -> dict[str, Any]:
-    """Older versions note in a graph which files have changed."""
+    """Older versions record in a graph which files have changed."""
     return {node_id: (each["class_type"], each["inputs"]) for node_id, each in graph.items()}
 
 
-def errors_in(answer: Any) -> list[tuple[str, str]]:
+def errors_in(response: Any) -> list[tuple[str, str]]:
     """Node and type of each error."""
-    found = answer.json()["node_errors"]
+    found = response.json()["node_errors"]
     return [(node_id, error["type"]) for node_id, each in found.items() for error in each["errors"]]
 
 
-def with_input(graph: Graph, node_id: str, **inputs: object) -> Graph:
-    changed = {**graph[node_id], "inputs": {**graph[node_id]["inputs"], **inputs}}
-    return {**graph, node_id: changed}
-
-
 def test_a_video_comes_out(comfyui: ComfyUIClient, image: str) -> None:
-    graph = noisy_video(image, seed=a_seed())
+    graph = noisy_video(image, seed=new_seed())
     entry = comfyui.run(graph)
     assert entry["status"]["completed"] is True
-    [told] = entry["outputs"]["6"]["images"]
+    [stored] = entry["outputs"]["6"]["images"]
     assert entry["outputs"]["6"]["animated"] == [True]
-    answer = comfyui.file(told)
-    assert answer.headers["Content-Type"] == "video/mp4"
-    part = comfyui.file(told, Range="bytes=4-7")
+    response = comfyui.file(stored)
+    assert response.headers["Content-Type"] == "video/mp4"
+    part = comfyui.file(stored, Range="bytes=4-7")
     assert (part.status_code, part.content) == (206, b"ftyp")
-    with av.open(io.BytesIO(answer.content), "r") as container:
+    with av.open(io.BytesIO(response.content), "r") as container:
         assert bare(json.loads(container.metadata["prompt"])) == bare(graph)
         stream = container.streams.video[0]
         frames = list(container.decode(stream))
@@ -60,30 +54,30 @@ def test_a_video_comes_out(comfyui: ComfyUIClient, image: str) -> None:
 
 
 def test_the_same_again_is_cached(comfyui: ComfyUIClient, image: str) -> None:
-    graph = noisy_video(image, seed=a_seed())
+    graph = noisy_video(image, seed=new_seed())
     first, again, other = (
         comfyui.run(each)["outputs"]["6"]["images"][0]["filename"]
-        for each in (graph, graph, noisy_video(image, seed=a_seed()))
+        for each in (graph, graph, noisy_video(image, seed=new_seed()))
     )
     assert first == again != other
 
 
 def test_without_a_client_id_what_is_cached_is_missing(comfyui: ComfyUIClient, image: str) -> None:
-    graph = noisy_video(image, seed=a_seed())
+    graph = noisy_video(image, seed=new_seed())
     assert set(comfyui.run(graph)["outputs"]) == {"6", "8"}
     assert set(comfyui.run(graph)["outputs"]) == {"6", "8"}
     if comfyui.get("/system_stats").json()["system"]["comfyui_version"].startswith("0.3."):
-        pytest.skip("older ones tell them all the same")
+        pytest.skip("older versions list them nevertheless")
     assert comfyui.run(graph, client_id=None)["outputs"] == {}
 
 
 def test_an_output_that_fails_is_left_out(comfyui: ComfyUIClient, image: str) -> None:
-    graph = with_input(noisy_video(image), "2", upscale_method="magic")
-    answer = comfyui.post("/prompt", {"prompt": graph, "client_id": "tests"})
-    assert answer.status_code == 200
-    assert errors_in(answer) == [("2", "value_not_in_list")]
-    assert answer.json()["node_errors"]["2"]["dependent_outputs"] == ["6"]
-    assert set(comfyui.entry(answer.json()["prompt_id"])["outputs"]) == {"8"}
+    graph = with_inputs(noisy_video(image), "2", upscale_method="magic")
+    response = comfyui.post("/prompt", {"prompt": graph, "client_id": "tests"})
+    assert response.status_code == 200
+    assert errors_in(response) == [("2", "value_not_in_list")]
+    assert response.json()["node_errors"]["2"]["dependent_outputs"] == ["6"]
+    assert set(comfyui.entry(response.json()["prompt_id"])["outputs"]) == {"8"}
 
 
 @pytest.mark.parametrize(
@@ -99,44 +93,44 @@ def test_an_output_that_fails_is_left_out(comfyui: ComfyUIClient, image: str) ->
         ("5", {"fps": ["8", 0]}, "exception_during_validation"),
     ],
 )
-def test_what_a_node_does_not_take(
+def test_values_that_a_node_rejects(
     comfyui: ComfyUIClient, image: str, node_id: str, inputs: dict[str, object], error: str
 ) -> None:
-    graph = without(with_input(noisy_video(image), node_id, **inputs), "7")
+    graph = without(with_inputs(noisy_video(image), node_id, **inputs), "7")
     if error != "exception_during_validation":
         graph = without(graph, "8")
-    answer = comfyui.post("/prompt", {"prompt": graph})
-    assert answer.status_code == 400
-    body = answer.json()
+    response = comfyui.post("/prompt", {"prompt": graph})
+    assert response.status_code == 400
+    body = response.json()
     assert body["error"]["type"] == "prompt_outputs_failed_validation"
     if error == "exception_during_validation":
-        assert {kind for _, kind in errors_in(answer)} <= {error, "exception_during_inner_validation"}
+        assert {kind for _, kind in errors_in(response)} <= {error, "exception_during_inner_validation"}
     else:
-        assert errors_in(answer) == [(node_id, error)]
+        assert errors_in(response) == [(node_id, error)]
         assert body["node_errors"][node_id]["dependent_outputs"] == ["6"]
-        [told] = body["node_errors"][node_id]["errors"]
-        assert told["extra_info"]["input_name"] in inputs
+        [error_entry] = body["node_errors"][node_id]["errors"]
+        assert error_entry["extra_info"]["input_name"] in inputs
 
 
 def test_a_missing_input(comfyui: ComfyUIClient, image: str) -> None:
     graph = without(noisy_video(image), "7", "8")
     del graph["4"]["inputs"]["seed"]
-    answer = comfyui.post("/prompt", {"prompt": graph})
-    assert errors_in(answer) == [("4", "required_input_missing")]
+    response = comfyui.post("/prompt", {"prompt": graph})
+    assert errors_in(response) == [("4", "required_input_missing")]
 
 
-def test_numbers_are_taken_as_text_too(comfyui: ComfyUIClient, image: str) -> None:
-    seed = a_seed()
-    entry = comfyui.run(with_input(noisy_video(image), "4", seed=str(seed)))
+def test_numbers_may_be_strings(comfyui: ComfyUIClient, image: str) -> None:
+    seed = new_seed()
+    entry = comfyui.run(with_inputs(noisy_video(image), "4", seed=str(seed)))
     assert entry["prompt"][2]["4"]["inputs"]["seed"] == seed
 
 
-def test_any_file_may_be_named(comfyui: ComfyUIClient) -> None:
-    """So a client's name must never reach a node."""
+def test_a_loader_accepts_any_path(comfyui: ComfyUIClient) -> None:
+    """So the name of a client's file must never reach a node."""
     graph = without(noisy_video("../../../../../../../../etc/hostname"), "8")
-    answer = comfyui.post("/prompt", {"prompt": graph})
-    assert answer.status_code == 200
-    entry = comfyui.entry(answer.json()["prompt_id"])
+    response = comfyui.post("/prompt", {"prompt": graph})
+    assert response.status_code == 200
+    entry = comfyui.entry(response.json()["prompt_id"])
     assert entry["status"]["messages"][-1][0] == "execution_error"
 
 
@@ -162,9 +156,9 @@ def test_uploads(comfyui: ComfyUIClient, photo: Path, tmp_path: Path) -> None:
 
 def test_the_queue_and_interrupting(comfyui: ComfyUIClient, image: str) -> None:
     """A deleted prompt leaves no trace; interrupting one that waits does nothing to the one that runs."""
-    long = noisy_video(image, width=640, height=352, amount=120, seed=a_seed())
+    long = noisy_video(image, width=640, height=352, amount=120, seed=new_seed())
     running, waiting, last = (
-        comfyui.submit(each) for each in (long, noisy_video(image, seed=a_seed()), noisy_video(image))
+        comfyui.submit(each) for each in (long, noisy_video(image, seed=new_seed()), noisy_video(image))
     )
     comfyui.post("/interrupt", {"prompt_id": waiting})
     comfyui.post("/queue", {"delete": [waiting]})
@@ -174,20 +168,20 @@ def test_the_queue_and_interrupting(comfyui: ComfyUIClient, image: str) -> None:
     assert comfyui.get(f"/history/{waiting}").json() == {}
 
 
-def test_the_websocket(comfyui: ComfyUIClient, image: str) -> None:
-    told = anyio.run(comfyui.watch, noisy_video(image, seed=a_seed()))
-    kinds = [message["type"] for message in told]
+async def test_the_websocket(comfyui: ComfyUIClient, image: str) -> None:
+    messages = await comfyui.watch(noisy_video(image, seed=new_seed()))
+    kinds = [message["type"] for message in messages]
     assert kinds[0] == "status"
     assert {"execution_start", "execution_cached", "progress_state", "executing", "executed"} < set(kinds)
     assert kinds[-3:] == ["execution_success", "status", "executing"] or "execution_success" in kinds
-    states = [message["data"]["nodes"] for message in told if message["type"] == "progress_state"]
+    states = [message["data"]["nodes"] for message in messages if message["type"] == "progress_state"]
     assert states[-1]["6"]["state"] == "finished"
 
 
-def test_saved_pictures(comfyui: ComfyUIClient, image: str) -> None:
+def test_saved_images(comfyui: ComfyUIClient, image: str) -> None:
     graph = {
         "1": node("LoadImage", image=image),
-        "92:3": node("ImageAddNoise", image=["1", 0], seed=a_seed(), strength=0.1),
+        "92:3": node("ImageAddNoise", image=["1", 0], seed=new_seed(), strength=0.1),
         "save": node("SaveImage", images=["92:3", 0], filename_prefix="framegate-tests/a b"),
         "look": node("PreviewImage", images=["92:3", 0]),
     }
@@ -196,5 +190,5 @@ def test_saved_pictures(comfyui: ComfyUIClient, image: str) -> None:
     assert (saved["subfolder"], saved["type"]) == ("framegate-tests", "output")
     assert saved["filename"].startswith("a b_")
     assert outputs["look"]["images"][0]["type"] == "temp"
-    with Image.open(io.BytesIO(comfyui.file(saved).content)) as picture:
-        assert bare(json.loads(picture.info["prompt"])) == bare(graph)
+    with Image.open(io.BytesIO(comfyui.file(saved).content)) as saved_image:
+        assert bare(json.loads(saved_image.info["prompt"])) == bare(graph)

@@ -9,27 +9,27 @@ import pytest
 
 from framegate.core.models import ModelSpec, Range, fit
 from framegate.core.types import GenerationRequest, MediaKind, MediaRef, Task
-from framegate.plugins.comfyui.workflows.capabilities import spec_of
-from framegate.plugins.comfyui.workflows.errors import WorkflowFault
-from framegate.plugins.comfyui.workflows.library import SHIPPED
+from framegate.plugins.comfyui.workflows.capabilities import build_model_spec
+from framegate.plugins.comfyui.workflows.errors import WorkflowError
+from framegate.plugins.comfyui.workflows.library import SHIPPED_FOLDER
 from framegate.plugins.comfyui.workflows.workflow import parse_workflow
-from tests.support.comfyui.graphs import node, noisy_video
+from tests.support.comfyui.graphs import node, noisy_video, parsed
 
 
 def spec(graph: Mapping[str, Any]) -> ModelSpec:
-    return spec_of(parse_workflow("flow", json.dumps(graph).encode()))
+    return build_model_spec(parsed(graph))
 
 
 def shipped(name: str) -> ModelSpec:
-    return spec_of(parse_workflow(name, (SHIPPED / f"{name}.json").read_bytes()))
+    return build_model_spec(parse_workflow(name, (SHIPPED_FOLDER / f"{name}.json").read_bytes()))
 
 
-PICTURE = MediaRef(MediaKind.IMAGE, "key", 600, 400)
+IMAGE = MediaRef(MediaKind.IMAGE, "key", 600, 400)
 
 
 def fitted_size(model: ModelSpec, **asked: Any) -> tuple[int, int, int]:
     request = GenerationRequest(
-        model=model.id, task=Task.IMAGE_TO_VIDEO, prompt="a cat", image=PICTURE, **asked
+        model=model.id, task=Task.IMAGE_TO_VIDEO, prompt="a cat", image=IMAGE, **asked
     )
     fitted = fit(model, request)
     return fitted.width, fitted.height, fitted.num_frames
@@ -86,11 +86,11 @@ def fitted_size_of_text(model: ModelSpec, **asked: Any) -> tuple[int, int, int]:
     [
         (
             {"width": 750, "height": 480, "length": 97},
-            "size 750×480 is wrong: LTX-2 takes multiples of 32 here; 736×480",
+            "size 750×480 does not fit: LTX-2 takes multiples of 32 here; write 736×480",
         ),
         (
             {"width": 736, "height": 480, "length": 100},
-            "100 frames are wrong: LTX-2 makes 8n+1; 97 would fit",
+            "100 frames do not fit: LTX-2 makes 8n+1; write 97",
         ),
     ],
 )
@@ -99,7 +99,7 @@ def test_a_fixed_size_or_length_that_ltx2_does_not_take(inputs: dict[str, int], 
         "1": node("EmptyLTXVLatentVideo", "Latent", **inputs),
         "2": node("SaveVideo", "$output.video", video=["1", 0]),
     }
-    with pytest.raises(WorkflowFault) as caught:
+    with pytest.raises(WorkflowError) as caught:
         spec(graph)
     assert message in caught.value.reason
     assert 'node 1 "Latent"' in caught.value.reason
@@ -138,6 +138,18 @@ def test_the_size_nearest_to_the_result_counts() -> None:
 
 
 def test_every_shipped_workflow_is_one() -> None:
-    names = {path.stem for path in Path(SHIPPED).glob("*.json")}
+    names = {path.stem for path in Path(SHIPPED_FOLDER).glob("*.json")}
     assert names == {"ltx2_landscape", "ltx2_portrait", "weight_free"}
     assert all(Task.IMAGE_TO_VIDEO in shipped(name).tasks for name in names)
+
+
+def test_a_shipped_workflow_of_a_wrong_size() -> None:
+    """LTX-2's rules are checked before anything runs."""
+    graph = json.loads((SHIPPED_FOLDER / "ltx2_landscape.json").read_text())
+    for each in graph.values():
+        if each["class_type"] == "ImageScale":
+            each["_meta"]["title"] = "Size"
+            each["inputs"]["width"] = 1000
+    with pytest.raises(WorkflowError, match="1000×576 does not fit") as caught:
+        spec(graph)
+    assert "write 1024×576" in caught.value.reason
