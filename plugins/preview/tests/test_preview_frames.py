@@ -19,7 +19,7 @@ from framegate.core import styles as core_styles
 from framegate.core.errors import GenerationFailed, JobCancelled
 from framegate.core.types import Shot, Task
 from framegate.plugins.preview.backend import PreviewBackend
-from framegate.plugins.preview.source import cover
+from PIL import ImageOps
 from framegate.plugins.preview.styles import STYLES
 
 Frame = NDArray[np.uint8]
@@ -187,7 +187,7 @@ def test_videos_move_gently_in_every_frame(make: Make, task: Task) -> None:
 
 def test_a_photo_begins_as_itself_and_moves_off_from_rest(make: Make) -> None:
     frames = make(Task.IMAGE_TO_VIDEO, num_frames=40)
-    cropped = np.asarray(cover(a_photo(), WIDTH, HEIGHT))
+    cropped = np.asarray(ImageOps.fit(a_photo(), (WIDTH, HEIGHT), Image.Resampling.LANCZOS))
     assert np.array_equal(without_mark(frames[0]), without_mark(cropped))
     way = [difference(frames[0], frame) for frame in frames]
     assert way[2] < 0.15 * way[20]
@@ -197,7 +197,7 @@ def test_a_photo_begins_as_itself_and_moves_off_from_rest(make: Make) -> None:
 
 def test_a_photo_never_shows_borders_while_the_camera_moves(make: Make) -> None:
     last = make(Task.IMAGE_TO_VIDEO, num_frames=10, fps=1.0)[-1]
-    cropped = np.asarray(cover(a_photo(), WIDTH, HEIGHT))
+    cropped = np.asarray(ImageOps.fit(a_photo(), (WIDTH, HEIGHT), Image.Resampling.LANCZOS))
     for edge, inside in (
         (np.s_[0, :60], np.s_[:20, :80]),
         (np.s_[-1, :], np.s_[-20:, :]),
@@ -233,7 +233,10 @@ def test_a_video_ends_with_the_last_picture_where_one_is_given(make: Make, job: 
     job.last_image = tmp_path / "last.png"
     frames = make(Task.IMAGE_TO_VIDEO, num_frames=12)
     mirrored = a_photo().transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-    assert np.array_equal(without_mark(frames[-1]), without_mark(np.asarray(cover(mirrored, WIDTH, HEIGHT))))
+    assert np.array_equal(
+        without_mark(frames[-1]),
+        without_mark(np.asarray(ImageOps.fit(mirrored, (WIDTH, HEIGHT), Image.Resampling.LANCZOS))),
+    )
 
 
 @pytest.mark.parametrize("style", list(STYLES))
@@ -287,7 +290,7 @@ def test_any_prompt_can_be_drawn(make: Make, prompt: str) -> None:
 
 
 def test_a_source_picture_is_changed_as_far_as_strength_says(make: Make) -> None:
-    photo = np.asarray(cover(a_photo(), WIDTH, HEIGHT))
+    photo = np.asarray(ImageOps.fit(a_photo(), (WIDTH, HEIGHT), Image.Resampling.LANCZOS))
     none, little, default, much = (
         difference(without_mark(photo), without_mark(make(Task.IMAGE_TO_IMAGE, strength=strength)[0]))
         for strength in (0.0, 0.3, None, 1.0)

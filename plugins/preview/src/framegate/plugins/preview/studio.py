@@ -1,6 +1,6 @@
-"""From a shot to its frames: source, style, caption and mark, task by task."""
+"""From a shot to its frames: source, style and mark, task by task."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -9,145 +9,91 @@ from PIL import Image, ImageFilter
 
 from framegate.core.backend import GenerationContext
 from framegate.core.types import Shot, Task
-from framegate.plugins.preview.camera import Camera, choose_move
-from framegate.plugins.preview.caption import Caption
-from framegate.plugins.preview.grading import mood_of
-from framegate.plugins.preview.mark import Mark
-from framegate.plugins.preview.motion import Moment, ease, moment, still
-from framegate.plugins.preview.scene import scene_for
-from framegate.plugins.preview.seeding import random_for
-from framegate.plugins.preview.source import open_picture, resampled
-from framegate.plugins.preview.styles import Style, Subject, style_for
+from framegate.plugins.preview.lettering import Mark
+from framegate.plugins.preview.motion import Camera, Moment, ease
+from framegate.plugins.preview.pixels import random_for
+from framegate.plugins.preview.scenes import scene_for
+from framegate.plugins.preview.source import open_image, resampled
+from framegate.plugins.preview.styles import STYLES, Look, Style, mood_for
 
 if TYPE_CHECKING:
     from framegate.core.backend import Frame
 
-DEFAULT_STRENGTH = 0.6
+_STRENGTH = 0.6
 _BLUR = 0.08
-"""Of a picture that is not begun, as a share of its shorter side."""
-
-View = tuple[Image.Image, Moment]
+"""Of an image that is not begun, as a share of its shorter side."""
 
 
 def frames_of(shot: Shot, context: GenerationContext) -> "Iterator[Frame]":
-    """The shot's frames, made one at a time as they are asked for."""
+    """Yield the shot's frames, each made when it is asked for."""
     mark = Mark(shot.width, shot.height)
-    for index, picture in enumerate(_finished(shot, context, mark)):
-        canvas = picture.copy()
-        mark.draw(canvas)
+    images = _video(shot, context, mark) if shot.task.output == "video" else _images(shot, context)
+    for index, image in enumerate(images):
+        mark.draw(image)
         context.report(index + 1, shot.num_frames, "Drawing frames")
-        yield np.array(canvas, dtype=np.uint8)
+        yield np.array(image, dtype=np.uint8)
 
 
-def _finished(shot: Shot, context: GenerationContext, mark: Mark) -> Iterator[Image.Image]:
-    """Everything but the mark."""
-    match shot.task:
-        case Task.TEXT_TO_IMAGE:
-            for number in range(shot.num_frames):
-                yield _shown(_drawn_picture(shot, shot.seed + number), context)
-        case Task.IMAGE_TO_IMAGE:
-            picture = open_picture(context.image, shot.width, shot.height)
-            for number in range(shot.num_frames):
-                yield _shown(_redone(shot, picture, shot.seed + number), context)
-        case Task.TEXT_TO_VIDEO:
-            yield from _dressed(shot, _scenery(shot), captioned=True)
-        case Task.IMAGE_TO_VIDEO:
-            yield from _dressed(shot, _camera_views(shot, context, mark), captioned=shot.continues)
-        case Task.VIDEO_TO_VIDEO:
-            yield from _dressed(shot, _regraded(shot, context), captioned=False)
-
-
-def _shown(picture: Image.Image, context: GenerationContext) -> Image.Image:
-    """The picture, after looks at how it clears up, as a model's would step by step."""
-    for look in range(context.num_partial_images):
-        left = 1 - (look + 1) / (context.num_partial_images + 1)
-        context.report_partial_image(partial(_blurred, picture, min(picture.size) * _BLUR * left))
-    return picture
-
-
-def _blurred(picture: Image.Image, radius: float) -> "Frame":
-    return np.array(picture.filter(ImageFilter.GaussianBlur(radius)), dtype=np.uint8)
-
-
-def _style(shot: Shot, seed: int) -> Style:
-    return style_for(shot.style, Subject(shot.width, shot.height, shot.own_words, seed))
-
-
-def _moments(shot: Shot) -> Iterator[Moment]:
-    for index in range(shot.num_frames):
-        yield moment(index, shot.num_frames, shot.fps, from_nothing=shot.continues)
-
-
-def _dressed(shot: Shot, views: Iterator[View], *, captioned: bool) -> Iterator[Image.Image]:
-    style = _style(shot, shot.seed)
-    caption = Caption(shot.own_words if captioned and not style.shows_prompt else "", shot.width, shot.height)
-    for picture, now in views:
-        canvas = style.dress(picture, now).copy()
-        caption.draw(canvas, now.presence)
-        yield canvas
-
-
-def _drawn_picture(shot: Shot, seed: int) -> Image.Image:
-    now, style = still(), _style(shot, seed)
-    scene = scene_for(shot.own_words, seed, shot.width, shot.height, duration=5.0)
-    canvas = style.dress(style.grade(scene.draw(now)), now).copy()
-    if not style.shows_prompt:
-        Caption(shot.own_words, shot.width, shot.height).draw(canvas)
-    return canvas
-
-
-def _scenery(shot: Shot) -> Iterator[View]:
-    style = _style(shot, shot.seed)
-    scene = scene_for(
-        shot.own_words, shot.seed, shot.width, shot.height, shot.num_frames / (shot.fps or 24.0)
-    )
-    for now in _moments(shot):
-        yield style.grade(scene.draw(now)), now
-
-
-def _redone(shot: Shot, picture: Image.Image, seed: int) -> Image.Image:
-    style = _style(shot, seed)
-    changed = style.dress(style.grade_still(mood_of(shot.own_words, seed)(picture)), still())
-    return Image.blend(picture, changed, _strength(shot))
-
-
-def _strength(shot: Shot) -> float:
-    return DEFAULT_STRENGTH if shot.strength is None else shot.strength
-
-
-def _camera_views(shot: Shot, context: GenerationContext, mark: Mark) -> Iterator[View]:
-    """A move from the picture; where there is a last picture, a dissolve into a move that ends with it.
-
-    A shot that continues another starts from a frame that already has the style's colours and the mark.
-    """
-    size = shot.width, shot.height
-    style = _style(shot, shot.seed)
-    start = open_picture(context.image, *size)
-    start = mark.removed_from(start) if shot.continues else style.grade_still(start)
-    seconds = shot.num_frames / (shot.fps or 24.0)
-    camera = Camera(start, choose_move(random_for("camera", shot.own_words, shot.seed), seconds))
-    arrival: Camera | None = None
-    if context.last_image is not None:
-        end = style.grade_still(open_picture(context.last_image, *size))
-        arrival = Camera(end, choose_move(random_for("arrival", shot.own_words, shot.seed), seconds))
-    for now in _moments(shot):
-        if arrival is None:
-            yield camera.view(now.progress), now
-            continue
-        share = ease((now.progress - 0.3) / 0.4)
-        if share <= 0.0:
-            yield camera.view(now.progress), now
-        elif share >= 1.0:
-            yield arrival.view(1.0 - now.progress), now
+def _images(shot: Shot, context: GenerationContext) -> Iterator[Image.Image]:
+    """Yield an image for each of the seeds that follow, after partial images that clear up step by step."""
+    size, words, moment = (shot.width, shot.height), shot.own_words, Moment()
+    source = open_image(context.image, *size) if shot.task == Task.IMAGE_TO_IMAGE else None
+    for seed in range(shot.seed, shot.seed + shot.num_frames):
+        look = Look(STYLES.get(shot.style or "", Style()), seed, size, words, captioned=source is None)
+        if source is None:
+            image = look.dress(look.grade(scene_for(words, seed, *size, seconds=5.0).draw(moment)), moment)
         else:
-            both = camera.view(now.progress), arrival.view(1.0 - now.progress)
-            yield Image.blend(*both, share), now
+            image = look.dress(look.grade(Look(mood_for(words, seed), seed, size).grade(source)), moment)
+            image = Image.blend(source, image, _STRENGTH if shot.strength is None else shot.strength)
+        for number in range(context.num_partial_images):
+            left = 1.0 - (number + 1) / (context.num_partial_images + 1)
+            context.report_partial_image(partial(_blurred, image, min(size) * _BLUR * left))
+        yield image
 
 
-def _regraded(shot: Shot, context: GenerationContext) -> Iterator[View]:
-    style = _style(shot, shot.seed)
-    mood = mood_of(shot.own_words, shot.seed)
-    strength = _strength(shot)
-    pictures = resampled(context.video, shot.width, shot.height, shot.num_frames, shot.fps or 24.0)
-    for picture, now in zip(pictures, _moments(shot), strict=True):
-        yield Image.blend(picture, style.grade(mood(picture)), strength), now
+def _blurred(image: Image.Image, radius: float) -> "Frame":
+    return np.array(image.filter(ImageFilter.GaussianBlur(radius)), dtype=np.uint8)
+
+
+def _video(shot: Shot, context: GenerationContext, mark: Mark) -> Iterator[Image.Image]:
+    """Yield new images of a video, complete but for the mark."""
+    captioned = shot.task == Task.TEXT_TO_VIDEO or (shot.task == Task.IMAGE_TO_VIDEO and shot.continues)
+    size = shot.width, shot.height
+    look = Look(STYLES.get(shot.style or "", Style()), shot.seed, size, shot.own_words, captioned=captioned)
+    view = _view(shot, context, look, mark)
+    for index in range(shot.num_frames):
+        moment = Moment.of(index, shot.num_frames, shot.fps, continues=shot.continues)
+        yield look.dress(view(moment), moment)
+
+
+def _view(shot: Shot, context: GenerationContext, look: Look, mark: Mark) -> Callable[[Moment], Image.Image]:
+    """Return what shows the scene, image or video of a shot at one moment after the other."""
+    words, seed, size = shot.own_words, shot.seed, (shot.width, shot.height)
+    seconds = shot.num_frames / shot.fps
+    if shot.task == Task.TEXT_TO_VIDEO:
+        scene = scene_for(words, seed, *size, seconds)
+        return lambda moment: look.grade(scene.draw(moment))
+    if shot.task == Task.VIDEO_TO_VIDEO:
+        mood, strength = Look(mood_for(words, seed), seed, size), shot.strength
+        strength = _STRENGTH if strength is None else strength
+        images = resampled(context.video, *size, shot.num_frames, shot.fps)
+        return lambda _: Image.blend(image := next(images), look.grade(mood.grade(image)), strength)
+
+    # A shot that continues another starts from a frame that already has the style's colours and the mark.
+    start = open_image(context.image, *size)
+    start = mark.removed_from(start) if shot.continues else look.grade(start)
+    camera = Camera(start, random_for("camera", words, seed), seconds)
+    if context.last_image is None:
+        return lambda moment: camera.view(moment.progress)
+    end = look.grade(open_image(context.last_image, *size))
+    arrival = Camera(end, random_for("arrival", words, seed), seconds)
+    return partial(_crossing, camera, arrival)
+
+
+def _crossing(camera: Camera, arrival: Camera, moment: Moment) -> Image.Image:
+    """Return a view of one move that dissolves into the end of another, run backwards."""
+    share = ease((moment.progress - 0.3) / 0.4)
+    if share <= 0.0:
+        return camera.view(moment.progress)
+    end = arrival.view(1.0 - moment.progress)
+    return end if share >= 1.0 else Image.blend(camera.view(moment.progress), end, share)

@@ -1,241 +1,192 @@
-"""The ten styles: what each does to the colours, and what it lays over the picture."""
+"""The styles: what each does to the colours, and what it lays over the frames."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import math
+from typing import NamedTuple
 
-from PIL import Image
+import numpy as np
+from PIL import Image, ImageChops, ImageDraw, ImageFilter
 
-from framegate.plugins.preview.colours import hexed
-from framegate.plugins.preview.grading import (
-    Grade,
-    Step,
-    bloom,
-    flattened,
-    halftone,
-    inked,
-    smoothed,
-    vignette,
-)
-from framegate.plugins.preview.motion import Moment
-from framegate.plugins.preview.news import NewsBar
-from framegate.plugins.preview.particles import Particles, Swarm
-from framegate.plugins.preview.seeding import random_for
-from framegate.plugins.preview.shake import Shake
-from framegate.plugins.preview.stickers import Border, Confetti, Stickers, Viewfinder
-from framegate.plugins.preview.texture import Flicker, Grain, LightLeak, Scanlines, SplitColours
+from framegate.plugins.preview.lettering import font_of, write_caption
+from framegate.plugins.preview.motion import Moment, Particles, Swarm
+from framegate.plugins.preview.pixels import hexed, random_for, to_mask
 
-Dressing = Callable[[Image.Image, Moment], Image.Image]
+_SPARE = 48
+"""How much larger than the frame the grain is, so that each frame can take another part of it."""
+_SMALLEST = 96
+"""Frames whose shorter side is below this have no room for signs and captions."""
+_INK, _PAPER, _RED, _NAVY = (16, 12, 22), (246, 240, 224), (206, 26, 38), (14, 26, 58)
+_PACES = 2 * math.pi * np.array([0.63, 1.37, 2.9, 5.3])
+_SWAYS = np.array([0.5, 0.28, 0.14, 0.08])
 
 
-@dataclass(frozen=True, slots=True)
-class Subject:
-    """What a style is made for."""
+class Style(NamedTuple):
+    """How strong each filter is; 0 is not at all, but 1 for ``contrast`` and ``saturation``.
 
-    width: int
-    height: int
-    prompt: str
-    seed: int
-
-
-@dataclass(frozen=True, slots=True)
-class Style:
-    """``grades`` change a picture's look for good; ``dressings`` are laid over each frame and come and go.
-
-    ``retouch`` comes before the grades and is too slow for anything but a single picture.
-    ``shows_prompt``: one of the dressings does, so that no caption is needed.
+    ``tint`` draws shadows and highlights to the two colours of ``tones``, ``fade`` greys both, ``levels`` is
+    the number of tones left. ``grain`` and ``lines`` (of a screen) are in tones; ``split`` (of colours),
+    ``shake`` and ``border`` are shares of the frame. ``sign`` is written in the upper left corner.
     """
 
-    retouch: tuple[Step, ...] = ()
-    grades: tuple[Step, ...] = ()
-    dressings: tuple[Dressing, ...] = ()
-    shows_prompt: bool = False
-
-    def grade(self, picture: Image.Image) -> Image.Image:
-        for step in self.grades:
-            picture = step(picture)
-        return picture
-
-    def grade_still(self, picture: Image.Image) -> Image.Image:
-        for step in self.retouch:
-            picture = step(picture)
-        return self.grade(picture)
-
-    def dress(self, picture: Image.Image, moment: Moment) -> Image.Image:
-        for dressing in self.dressings:
-            picture = dressing(picture, moment)
-        return picture
+    tones: str = "808080 808080"
+    tint: float = 0.0
+    contrast: float = 1.0
+    saturation: float = 1.0
+    fade: float = 0.0
+    levels: int = 0
+    bloom: float = 0.0
+    ink: float = 0.0
+    grain: float = 0.0
+    lines: float = 0.0
+    split: float = 0.0
+    shake: float = 0.0
+    border: float = 0.0
+    sign: str = ""
+    swarms: tuple[Swarm, ...] = ()
 
 
-class Floating:
-    """A swarm as a dressing."""
+_LIGHTS = Swarm("ffd27a ff8a8a 8affc8 ffb0e8", 26, 0.07, (0.008, 0.01), soft=0.2, opacity=0.5, twinkle=0.7)
+_CONFETTI = Swarm("ff4d6d ffd166 06d6a0 4cc9f0 c77dff fff3b0", 90, 0.014, (0.02, 0.2), soft=0.1, opacity=0.95)
+_NEON = Swarm("ff2bd6 00f0ff faff00 39ff14", 40, 0.05, (0.5, -0.35), soft=0.1, opacity=0.8, twinkle=1.0)
+_GOLD = Swarm("fff0c0 ffd890", 34, 0.035, (0.014, -0.018), soft=0.7, opacity=0.6, twinkle=0.7)
+_PETALS = Swarm("ffd0de ffe6ee ffb6cc", 34, 0.02, (0.09, 0.07), soft=0.35, opacity=0.95)
 
-    def __init__(self, subject: Subject, purpose: str, swarm: Swarm) -> None:
-        rng = random_for(purpose, subject.seed)
-        self._particles = Particles(rng, subject.width, subject.height, swarm)
+STYLES = {
+    "festive": Style("7a5868 d8a888", 0.45, 1.02, 1.08, bloom=0.5, swarms=(_LIGHTS, _CONFETTI)),
+    "kakalaka": Style("3a30c0 d8f05a", 0.75, 1.15, 1.3, levels=6, split=0.008, shake=0.08, swarms=(_NEON,)),
+    "news": Style("6a7c98 a8b8d0", 0.45, 1.12, 0.84, sign="LIVE"),
+    "selfie": Style("a08a90 e8b8a8", 0.4, 0.94, 1.1, fade=0.15, bloom=0.6, shake=0.035),
+    "handheld": Style("6a7a80 b0a898", 0.4, 1.08, 0.86, grain=7, shake=0.06, sign="REC"),
+    "golden": Style("9a5a30 ffc05a", 0.6, 1.0, 0.75, bloom=0.75, swarms=(_GOLD,)),
+    "anime": Style("5a74b8 f8b8c8", 0.45, 1.06, 1.2, levels=8, bloom=0.45, ink=0.6, swarms=(_PETALS,)),
+    "retro": Style("6a3ab0 ff9ac0", 0.6, 1.06, 1.0, fade=0.3, grain=13, lines=40, split=0.003),
+    "nostalgic": Style("8a6a48 e8c48a", 0.6, 0.94, 0.22, fade=0.5, grain=12, border=0.028),
+    "comic": Style("305090 f0c890", 0.3, 1.15, 1.5, levels=6, ink=1.0, border=0.02),
+}
+_MOODS = (
+    "3f6f96 e0a05c",
+    "3a5f86 a8c4e8",
+    "7a5468 f0a878",
+    "4a7a5c d0c878",
+    "6a4a9a f08aa8",
+    "5a6478 e8d8b8",
+)
 
-    def __call__(self, picture: Image.Image, moment: Moment) -> Image.Image:
-        result = picture.copy()
-        self._particles.draw(result, moment.seconds, moment.presence)
+
+def mood_for(prompt: str, seed: int) -> Style:
+    """Return the light that a prompt puts an existing image into, another one for every seed."""
+    rng = random_for("mood", prompt, seed)
+    return Style(str(rng.choice(_MOODS)), *rng.uniform((0.45, 1.0), (0.75, 1.2)).tolist())
+
+
+class Look:
+    """A style made ready for frames of one size, which may carry the prompt as a caption.
+
+    `grade` changes an image for good; what `dress` lays over each frame comes and goes with the moment.
+    """
+
+    def __init__(
+        self, style: Style, seed: int, size: tuple[int, int], prompt: str = "", *, captioned: bool = False
+    ) -> None:
+        rng, (width, height) = random_for("look", seed), size
+        self._style, self._seed = style, seed
+        self._turns = rng.uniform(0.0, 2 * math.pi, (2, 4))
+        self._table = _tone_table(style)
+        self._pitch = max(2, round(height / 200))
+        if style.grain:
+            grain = 128.0 + style.grain * rng.standard_normal((height + _SPARE, width + _SPARE))
+            grain[:: self._pitch] -= style.lines
+            self._grain = to_mask(grain / 255.0).convert("RGB")
+        self._swarms = [Particles(rng, width, height, swarm) for swarm in style.swarms]
+        self._overlay = _overlay(style, size, prompt, captioned)
+
+    def grade(self, image: Image.Image) -> Image.Image:
+        """Return an image in the style's colours."""
+        style = self._style
+        if style == Style():
+            return image
+        source, weights, keep = image, (0.299, 0.587, 0.114, 0.0), style.saturation
+        if keep != 1.0:
+            mixing = [
+                keep * (row == column) + (1.0 - keep) * weights[column]
+                for row in range(3)
+                for column in range(4)
+            ]
+            image = image.convert("RGB", tuple(mixing))
+        image = image.point(self._table)
+        if style.ink:
+            grey = source.convert("L")
+            near, far = (grey.filter(ImageFilter.GaussianBlur(radius)) for radius in (0.8, 2.5))
+            edges = ImageChops.subtract(far, near).point(
+                [max(0, 12 * tone - 48) * style.ink for tone in range(256)]
+            )
+            image.paste(_INK, mask=edges)
+        if style.bloom:
+            light = image.reduce(4).point(
+                [max(0.0, tone - 110) * 1.5 * style.bloom for tone in range(256)] * 3
+            )
+            light = light.filter(ImageFilter.GaussianBlur(max(1.0, min(light.size) * 0.04)))
+            image = ImageChops.screen(image, light.resize(image.size, Image.Resampling.BILINEAR))
+        return image
+
+    def dress(self, image: Image.Image, moment: Moment) -> Image.Image:
+        """Return a new image of a frame with what the style lays over it at that moment."""
+        result = self._shaken(image, moment)
+        if self._style.grain:
+            rng = random_for("grain", self._seed, moment.frame)
+            left, top = (rng.integers(_SPARE // self._pitch, size=2) * self._pitch).tolist()
+            grain = self._grain.crop((left, top, left + image.width, top + image.height))
+            result = Image.blend(result, ImageChops.add(result, grain, 1.0, -128), moment.presence)
+        for swarm in self._swarms:
+            swarm.draw(result, moment.seconds, moment.presence)
+        if self._overlay:
+            shown = self._overlay.getchannel("A").point([tone * moment.presence for tone in range(256)])
+            result.paste(self._overlay.convert("RGB"), mask=shown)
         return result
 
-
-def _festive(subject: Subject) -> Style:
-    lights = Swarm(
-        (hexed("ffd27a"), hexed("ff8a8a"), hexed("8affc8"), hexed("ffb0e8")),
-        count=26,
-        smallest=0.012,
-        largest=0.07,
-        velocity=(0.008, 0.01),
-        softness=0.2,
-        opacity=0.5,
-        twinkle=0.7,
-    )
-    return Style(
-        grades=(Grade(hexed("7a5868"), hexed("d8a888"), 0.45, 1.02, 1.08, lift=4).step(), bloom(0.5)),
-        dressings=(
-            Floating(subject, "party lights", lights),
-            Confetti(subject.width, subject.height, subject.seed),
-        ),
-    )
+    def _shaken(self, image: Image.Image, moment: Moment) -> Image.Image:
+        """Look at a little less than the whole image, at less of each colour, so that no border shows."""
+        reach, split = self._style.shake * moment.presence, self._style.split * moment.presence
+        if not reach and not split:
+            return image.copy()
+        swing = np.sin(self._turns + _PACES * moment.seconds) @ _SWAYS
+        left, top = (reach * (0.5 + 0.5 * swing)).tolist()
+        (width, height), bands = image.size, list(image.split()) if split else [image]
+        for number, band in enumerate(bands):
+            start, end = split * number, 1.0 - reach - split * number
+            box = (width * (left + start), height * (top + start), width * (left + end), height * (top + end))
+            bands[number] = band.resize(image.size, Image.Resampling.BILINEAR, box=box)
+        return Image.merge("RGB", bands) if split else bands[0]
 
 
-def _kakalaka(subject: Subject) -> Style:
-    return Style(
-        grades=(Grade(hexed("3a30c0"), hexed("d8f05a"), 0.75, 1.15, 1.3).step(),),
-        dressings=(
-            Shake(subject.seed, 0.05, pace=2.2, beat=2.5),
-            SplitColours(subject.width, 0.007),
-            Stickers(subject.width, subject.height, subject.seed),
-        ),
-    )
+def _tone_table(style: Style) -> list[int]:
+    """Return what every tone of red, green and blue becomes."""
+    tones = np.arange(256.0)[:, None]
+    shadows, highlights = (np.array(hexed(code)) for code in style.tones.split())
+    tinted = (shadows + (highlights - shadows) * tones / 255.0 - 128.0) * style.tint
+    curved = (tones - 128.0) * style.contrast + 128.0 + tinted
+    curved = np.clip(curved * (1.0 - 0.3 * style.fade) + 38.0 * style.fade, 0.0, 255.0)
+    if style.levels:
+        steps = curved / 255.0 * (style.levels - 1)
+        steps = np.floor(steps) + np.clip((steps % 1.0 - 0.5) / 0.35 + 0.5, 0.0, 1.0)
+        curved = steps * 255.0 / (style.levels - 1)
+    table: list[int] = np.round(curved).astype(int).T.ravel().tolist()
+    return table
 
 
-def _news(subject: Subject) -> Style:
-    return Style(
-        grades=(Grade(hexed("6a7c98"), hexed("a8b8d0"), 0.45, 1.12, 0.84, lift=4).step(),),
-        dressings=(NewsBar(subject.prompt, subject.width, subject.height),),
-        shows_prompt=True,
-    )
-
-
-def _selfie(subject: Subject) -> Style:
-    return Style(
-        grades=(Grade(hexed("a08a90"), hexed("e8b8a8"), 0.4, 0.94, 1.1, lift=16).step(), bloom(0.6, 0.035)),
-        dressings=(
-            Shake(subject.seed, 0.035, pace=0.7),
-            Viewfinder(subject.width, subject.height, recording=False),
-        ),
-    )
-
-
-def _handheld(subject: Subject) -> Style:
-    return Style(
-        grades=(Grade(hexed("6a7a80"), hexed("b0a898"), 0.4, 1.08, 0.86).step(),),
-        dressings=(
-            Shake(subject.seed, 0.06, pace=1.1),
-            Grain(subject.width, subject.height, subject.seed, strength=7),
-            Viewfinder(subject.width, subject.height, recording=True),
-        ),
-    )
-
-
-def _golden(subject: Subject) -> Style:
-    dust = Swarm(
-        (hexed("fff0c0"), hexed("ffd890")),
-        count=34,
-        smallest=0.004,
-        largest=0.035,
-        velocity=(0.014, -0.018),
-        sway=0.03,
-        softness=0.7,
-        opacity=0.6,
-        twinkle=0.7,
-    )
-    return Style(
-        grades=(Grade(hexed("9a5a30"), hexed("ffc05a"), 0.6, 1.0, 0.75, lift=2).step(), bloom(0.55, 0.03)),
-        dressings=(
-            LightLeak(subject.width, subject.height, subject.seed, hexed("ffb648"), 0.6),
-            Floating(subject, "golden dust", dust),
-        ),
-    )
-
-
-def _anime(subject: Subject) -> Style:
-    petals = Swarm(
-        (hexed("ffd0de"), hexed("ffe6ee"), hexed("ffb6cc")),
-        count=30,
-        smallest=0.006,
-        largest=0.02,
-        velocity=(0.09, 0.07),
-        sway=0.05,
-        softness=0.35,
-        opacity=0.95,
-    )
-    return Style(
-        retouch=(smoothed(5),),
-        grades=(
-            Grade(hexed("5a74b8"), hexed("f8b8c8"), 0.45, 1.06, 1.2, lift=14).step(),
-            inked(0.6),
-            flattened(7, 0.45),
-            bloom(0.45, 0.03),
-        ),
-        dressings=(Floating(subject, "petals", petals),),
-    )
-
-
-def _retro(subject: Subject) -> Style:
-    return Style(
-        grades=(Grade(hexed("6a3ab0"), hexed("ff9ac0"), 0.6, 1.06, 1.0, fade=0.3).step(),),
-        dressings=(
-            SplitColours(subject.width, 0.0035),
-            Grain(subject.width, subject.height, subject.seed, strength=13, size=1.6),
-            Scanlines(subject.width, subject.height, subject.seed),
-        ),
-    )
-
-
-def _nostalgic(subject: Subject) -> Style:
-    return Style(
-        grades=(
-            Grade(hexed("8a6a48"), hexed("e8c48a"), 0.6, 0.94, 0.22, fade=0.5).step(),
-            vignette(subject.width, subject.height, 0.75),
-        ),
-        dressings=(
-            Grain(subject.width, subject.height, subject.seed, strength=12, size=1.3),
-            Flicker(subject.seed),
-            Border(subject.width, subject.height, hexed("efe6d2"), 0.028, radius=0.03),
-        ),
-    )
-
-
-def _comic(subject: Subject) -> Style:
-    return Style(
-        retouch=(smoothed(3),),
-        grades=(
-            Grade(contrast=1.15, saturation=1.25, lift=14).step(),
-            inked(1.0),
-            halftone(subject.width, subject.height, 0.24),
-            flattened(5, 0.2),
-        ),
-        dressings=(Border(subject.width, subject.height, (250, 248, 240), 0.03, line=0.006),),
-    )
-
-
-STYLES: dict[str, Callable[[Subject], Style]] = {
-    "festive": _festive,
-    "kakalaka": _kakalaka,
-    "news": _news,
-    "selfie": _selfie,
-    "handheld": _handheld,
-    "golden": _golden,
-    "anime": _anime,
-    "retro": _retro,
-    "nostalgic": _nostalgic,
-    "comic": _comic,
-}
-
-
-def style_for(name: str | None, subject: Subject) -> Style:
-    """The style of that name; names that this backend doesn't know, and none, change nothing."""
-    make = STYLES.get((name or "").lower())
-    return make(subject) if make else Style()
+def _overlay(style: Style, size: tuple[int, int], prompt: str, captioned: bool) -> Image.Image | None:
+    """Return the style's sign and border, and the caption, which news have in any case."""
+    (width, height), news = size, style.sign == "LIVE"
+    if min(size) < _SMALLEST or not (style.border or style.sign or captioned):
+        return None
+    overlay = Image.new("RGBA", size, (255, 255, 255, 0))
+    if captioned or news:
+        write_caption(overlay, prompt, _NAVY if news else None)
+    draw, letter = ImageDraw.Draw(overlay), max(9, round(min(size) * 0.042))
+    for color, share in ((_INK, 1.3), (_PAPER, 1.0)) if style.border else ():
+        thick = round(min(size) * style.border * share)
+        draw.rectangle((0, 0, width - 1, height - 1), outline=color, width=thick)
+    if style.sign:
+        draw.ellipse((0.8 * letter, 0.8 * letter, 1.6 * letter, 1.6 * letter), fill=_RED)
+        place, font = (2.0 * letter, 1.2 * letter), font_of(letter)
+        draw.text(place, style.sign, fill="white", font=font, anchor="lm")
+    return overlay
