@@ -50,7 +50,9 @@ class Stand:
             created_at=0.0,
             attempt=1,
         )
-        active = ActiveJob(job, lambda: self.told.append((active.heartbeat.progress or 0.0, active.heartbeat.message)))
+        active = ActiveJob(
+            job, lambda: self.told.append((active.heartbeat.progress or 0.0, active.heartbeat.message))
+        )
         (artifact,) = JobRunner(self.store, threading.Event()).run(active, self.backend)
         path = self.store.path(artifact.key)
         assert path is not None

@@ -13,13 +13,12 @@ import msgspec
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageOps
 
 from framegate.core import styles as core_styles
 from framegate.core.errors import GenerationFailed, JobCancelled
 from framegate.core.types import Shot, Task
 from framegate.plugins.preview.backend import PreviewBackend
-from PIL import ImageOps
 from framegate.plugins.preview.styles import STYLES
 
 Frame = NDArray[np.uint8]
