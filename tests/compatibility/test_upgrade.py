@@ -43,7 +43,7 @@ def result(server: RunningServer, task_id: str) -> bytes:
 
 
 def num_frames(video: bytes) -> int:
-    with av.open(io.BytesIO(video)) as container:
+    with av.open(io.BytesIO(video), "r") as container:
         return sum(1 for _ in container.decode(video=0))
 
 

@@ -22,7 +22,16 @@ def projects() -> list[Path]:
 def build_wheels(sources: Sequence[Path], folder: Path) -> Path:
     """Build the distributions in ``sources`` into ``folder`` with this environment's build tools."""
     for source in sources:
-        command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", folder, source]
+        command: list[str | Path] = [
+            sys.executable,
+            "-m",
+            "build",
+            "--wheel",
+            "--no-isolation",
+            "--outdir",
+            folder,
+            source,
+        ]
         _run(command)
     return folder
 

@@ -36,7 +36,13 @@ class LeaseStatus(StrEnum):
 def sweep_arguments() -> list[str | float | bytes]:
     """What the script that sweeps is told."""
     lost = msgspec.json.encode(_WORKER_LOST)
-    limits = [MAX_ATTEMPTS, lost, _MOST_TICKETS_AT_ONCE, SILENCE_SECONDS, LEASE_SECONDS]
+    limits: list[str | float | bytes] = [
+        MAX_ATTEMPTS,
+        lost,
+        _MOST_TICKETS_AT_ONCE,
+        SILENCE_SECONDS,
+        LEASE_SECONDS,
+    ]
     return [*limits, *own_stamp().arguments]
 
 

@@ -78,7 +78,7 @@ def _clip(output: Output, shot: Shot) -> Clip:
         return open_clip(_only_file(output), drop_first=shot.drop_first, keep_frames=shot.frames_kept)
 
     def audio() -> "Audio | None":
-        whole = output.sound() if output.sound else None
+        whole = output.audio() if output.audio else None
         return skip(whole, shot.drop_first / shot.fps) if whole else None
 
     return Clip(_kept_frames(output.frames, shot), audio, shot.width, shot.height, shot.fps)

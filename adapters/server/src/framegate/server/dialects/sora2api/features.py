@@ -8,6 +8,7 @@ from litestar import Response
 from framegate.core.characters import Character
 from framegate.core.errors import InvalidRequest, ModelNotFound, NotFound, NoWorker, PlanRequired
 from framegate.core.jobs import Job
+from framegate.core.ports import MediaSource
 from framegate.core.registry import ServedModel
 from framegate.core.types import GenerationRequest, MediaKind, Task
 from framegate.server.auth.keys import client_of
@@ -176,7 +177,7 @@ class FeatureHandlers:
         # The name promises its size, whatever an input's; the length is the name's by default.
         defaults = served.spec.defaults
         remix = parsed.remix_target_id
-        wanted = GenerationRequest(
+        wanted = GenerationRequest[MediaSource](
             model=parsed.model,
             task=_task(parsed),
             prompt=prompt.text,

@@ -117,7 +117,7 @@ class ImageHandlers:
 
 def _mask(data: bytes) -> bytes:
     try:
-        return mask_from_alpha(data).png
+        return mask_from_alpha(data).data
     except InvalidMedia as error:
         error.param = "mask"
         raise
