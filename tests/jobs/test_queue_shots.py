@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from framegate.core import planning
 from framegate.core.backend import Backend, FrameStream, GenerationContext
+from framegate.core.fitting import fit
 from framegate.core.jobs import Job
-from framegate.core.models import FrameRule, ModelSpec, fit
+from framegate.core.models import FrameRule, ModelSpec
 from framegate.core.types import (
     Artifact,
     GenerationRequest,

@@ -89,11 +89,11 @@ def test_they_are_spread_over_the_sampling(
     shown_at: list[int] = []
     for step in range(1, steps + 1):
         found.take(named(encoded()), OURS, step / steps)
-        before = len(context.shown)
+        before = len(context.partial_images)
         found.show(context)
-        shown_at += [step] * (len(context.shown) - before)
+        shown_at += [step] * (len(context.partial_images) - before)
     assert shown_at == at
-    assert {frame.shape for frame in context.shown} == {(384, 640, 3)}
+    assert {frame.shape for frame in context.partial_images} == {(384, 640, 3)}
 
 
 def test_two_samplers_count_as_one() -> None:
@@ -119,7 +119,7 @@ def test_pictures_of_every_kind(context: RecordingContext, picture: bytes) -> No
     found = Previews(SHOT, 3)
     found.take(named(picture), OURS, 0.5)
     found.show(context)
-    [frame] = context.shown
+    [frame] = context.partial_images
     assert frame.shape == (384, 640, 3)
     assert frame.dtype == np.uint8
     wanted = np.asarray(Image.linear_gradient("L").resize((640, 384)), float)
@@ -131,7 +131,7 @@ def shown_of(context: RecordingContext, message: bytes, *, after_progress: bool 
     found.after_progress = after_progress
     found.take(message, OURS, 0.5)
     found.show(context)
-    return len(context.shown)
+    return len(context.partial_images)
 
 
 def test_whose_they_are(context: RecordingContext) -> None:
@@ -187,7 +187,7 @@ def test_a_broken_one_does_not_stop_the_others(context: RecordingContext) -> Non
     for sampled, picture in ((0.25, b"broken"), (0.5, encoded()), (0.75, encoded())):
         found.take(named(picture), OURS, sampled)
     found.show(context)
-    assert len(context.shown) == 2
+    assert len(context.partial_images) == 2
 
 
 @given(st.binary(max_size=200), st.sampled_from([b"", struct.pack(">I", 1), struct.pack(">I", 4)]))

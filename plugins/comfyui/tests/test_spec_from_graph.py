@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from framegate.core.models import ModelSpec, Range, fit
+from framegate.core.fitting import fit
+from framegate.core.models import ModelSpec, Range
 from framegate.core.types import GenerationRequest, MediaKind, MediaRef, Task
 from framegate.plugins.comfyui.capabilities import spec_of
 from framegate.plugins.comfyui.library import SHIPPED

@@ -12,7 +12,7 @@ from PIL import Image
 
 from framegate.core.backend import Backend
 from framegate.core.errors import GenerationFailed, JobCancelled, OutOfMemory
-from framegate.core.models import fit
+from framegate.core.fitting import fit
 from framegate.core.testing import BackendContract, RecordingContext
 from framegate.core.types import GenerationRequest, Shot, Task
 from framegate.plugins.diffusers import testing
@@ -293,8 +293,8 @@ def test_looks_are_given_where_somebody_wants_them(
     context = RecordingContext(tmp_path, image=picture)
     assert np.array_equal(made(backend, shot, context), unwatched)
     assert len(decoded) == 2 + looks
-    assert len(context.shown) == looks
-    pictures = [*context.shown, unwatched[0]]
+    assert len(context.partial_images) == looks
+    pictures = [*context.partial_images, unwatched[0]]
     for look in pictures:
         assert (look.shape, look.dtype) == ((shot.height, shot.width, 3), np.uint8)
     # Each is nearer to the picture than the one before.
@@ -306,7 +306,7 @@ def test_looks_are_at_the_first_of_several_pictures(backend: ImagesBackend, tmp_
     context, several = RecordingContext(tmp_path), RecordingContext(tmp_path)
     made(backend, SHOT, context)
     made(backend, replace(SHOT, num_frames=2), several)
-    assert np.array_equal(several.shown, context.shown)
+    assert np.array_equal(several.partial_images, context.partial_images)
 
 
 def test_a_job_that_is_cancelled_while_a_look_is_decoded_is_left(load: Load, tmp_path: Path) -> None:
@@ -326,7 +326,7 @@ def test_a_job_that_is_cancelled_while_a_look_is_decoded_is_left(load: Load, tmp
     context = Cancelled(tmp_path)
     with pytest.raises(JobCancelled):
         made(backend, SHOT, context)
-    assert not context.shown
+    assert not context.partial_images
 
 
 @pytest.mark.parametrize("name", ["sdxl", "qwen_image", "flux_kontext"])

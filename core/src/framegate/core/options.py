@@ -1,4 +1,4 @@
-"""Tables of the config that belong to a dialect or a plugin, and the values that all tables share."""
+"""Config tables that belong to a dialect or a plugin, and the value types that all tables share."""
 
 import math
 import os
@@ -28,8 +28,10 @@ class EnvSecret(Struct, frozen=True, forbid_unknown_fields=True):
     env: str
 
     def reveal(self, where: str) -> str:
-        """Raises:
-        ConfigError: naming ``where`` it is asked for; the variable is not set.
+        """Return the secret.
+
+        Raises:
+            ConfigError: The variable is not set; the message says ``where`` it is needed.
         """
         secret = os.environ.get(self.env)
         if not secret:
@@ -38,7 +40,7 @@ class EnvSecret(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def decode_value(kind: type[Any], value: Any) -> Any:
-    """The ``dec_hook`` for `Duration` and `Path`."""
+    """Decode a `Duration` or a `Path`; msgspec's ``dec_hook``."""
     if kind is Duration:
         if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf:
             return Duration(value)
@@ -53,10 +55,10 @@ def decode_value(kind: type[Any], value: Any) -> Any:
 
 
 def parse_table(where: str, table: Mapping[str, Any], model: type[Options]) -> Options:
-    """``table`` as ``model``, which should be declared with ``forbid_unknown_fields``.
+    """Convert ``table`` to ``model``, which should be declared with ``forbid_unknown_fields``.
 
     Raises:
-        ConfigError: naming the key below ``where``.
+        ConfigError: A value is wrong; the message names its key below ``where``.
     """
     try:
         return msgspec.convert(table, model, dec_hook=decode_value)

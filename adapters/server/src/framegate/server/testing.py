@@ -1,4 +1,4 @@
-"""What every dialect's tests inherit."""
+"""The contract of every dialect, as tests to inherit."""
 
 import http.client
 import itertools
@@ -10,8 +10,11 @@ from urllib.parse import urlsplit
 
 
 class DialectContract(ABC):
-    """What every dialect promises about bad requests. A subclass gives a fixture ``base_url`` (its prefix
-    included), says what its error bodies look like, and names its requests."""
+    """What every dialect promises about bad requests.
+
+    A subclass has a fixture ``base_url`` (its prefix included), says what its error bodies look like, and
+    names its requests.
+    """
 
     posts: ClassVar[Sequence[str]]
     """Paths that take a JSON body by POST."""
@@ -22,16 +25,19 @@ class DialectContract(ABC):
 
     @abstractmethod
     def is_error_body(self, body: Any) -> bool:
-        """Is it what the dialect answers errors with?"""
+        """Return whether this is the dialect's error body."""
 
     def test_unknown_path(self, base_url: str) -> None:
+        """Check that an unknown path is answered with 404."""
         self.refused(base_url, "GET", self.unknown_path, statuses=(404,))
 
     def test_wrong_method(self, base_url: str) -> None:
+        """Check that a wrong method is answered with 405."""
         for path in self.posts:
             self.refused(base_url, "PUT", path, b"{}", statuses=(405,))
 
     def test_malformed_bodies(self, base_url: str) -> None:
+        """Check that bodies that are not a JSON object are refused."""
         bodies = [
             b"",
             b"{",
@@ -45,6 +51,7 @@ class DialectContract(ABC):
             self.refused(base_url, "POST", path, body)
 
     def test_deep_nesting(self, base_url: str) -> None:
+        """Check that a body that is nested 10,000 levels deep is refused."""
         for path in self.posts:
             for body in (
                 b"[" * 10_000 + b"]" * 10_000,
@@ -53,6 +60,7 @@ class DialectContract(ABC):
                 self.refused(base_url, "POST", path, body)
 
     def test_keys(self, base_url: str) -> None:
+        """Check that missing and wrong keys are answered with 401, if the server has keys."""
         if not self.api_key:
             return
         for path, key in itertools.product(
@@ -70,8 +78,7 @@ class DialectContract(ABC):
         statuses: Collection[int] = range(400, 500),
         authorization: str | None = None,
     ) -> Any:
-        """Send a request that must be refused with one of ``statuses`` and in the dialect's own body, which
-        is returned."""
+        """Send a request that must be refused with one of ``statuses``; return the dialect's error body."""
         parts = urlsplit(base_url)
         connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=30)
         headers = {"Content-Type": "application/json"}
