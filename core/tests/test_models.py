@@ -8,7 +8,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from framegate.core.errors import InvalidRequest, UnsupportedParameter
-from framegate.core.models import Defaults, FrameRule, ModelSpec, Range, SizeRule, fit
+from framegate.core.fitting import fit
+from framegate.core.models import Defaults, FrameRule, ModelSpec, Range, SizeRule
 from framegate.core.types import GenerationRequest, MediaKind, MediaRef, Task
 
 quick = settings(max_examples=150, deadline=None)

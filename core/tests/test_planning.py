@@ -7,7 +7,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from framegate.core.errors import InvalidRequest
-from framegate.core.models import Defaults, FrameRule, ModelSpec, fit
+from framegate.core.fitting import fit
+from framegate.core.models import Defaults, FrameRule, ModelSpec
 from framegate.core.planning import MAX_SHOTS, plan
 from framegate.core.types import GenerationRequest, MediaKind, MediaRef, Shot, StoryboardShot, Task
 

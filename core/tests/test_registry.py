@@ -8,7 +8,8 @@ from structlog.testing import capture_logs
 
 from framegate.core.dialect import CatalogueName
 from framegate.core.errors import ConfigError, ModelNotFound
-from framegate.core.models import Defaults, FrameRule, ModelPreset, ModelSpec, Range, SizeRule, fit
+from framegate.core.fitting import fit
+from framegate.core.models import Defaults, FrameRule, ModelPreset, ModelSpec, Range, SizeRule
 from framegate.core.registry import REFRESH_SECONDS, AliasConfig, CatalogueConfig, ModelConfig, Registry
 from framegate.core.types import GenerationRequest, MediaKind, Task
 

@@ -21,7 +21,9 @@ from framegate.core.errors import (
     PlanRequired,
     QueueFull,
 )
+from framegate.core.fitting import FittedRequest, fit
 from framegate.core.jobs import Job, JobError, JobState
+from framegate.core.models import ModelSpec
 from framegate.core.ports import IdempotencyKey, MediaSource, QueueCounts, WorkerInfo
 from framegate.core.registry import ModelConfig
 from framegate.core.submission import Client, Submission
@@ -66,6 +68,24 @@ async def test_inputs_are_stored_and_give_the_size(stand: ServiceStand) -> None:
     assert film.request.video is not None
     assert film.request.video.kind == MediaKind.VIDEO
     assert not stand.media.discarded
+
+
+async def test_a_request_is_fitted_again_only_if_inputs_changed_it(
+    stand: ServiceStand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fitted: list[GenerationRequest] = []
+
+    def counting(spec: ModelSpec, request: GenerationRequest) -> FittedRequest:
+        fitted.append(request)
+        return fit(spec, request)
+
+    for module in ("admission", "inputs", "remixing"):
+        monkeypatch.setattr(f"framegate.core.{module}.fit", counting)
+    await stand.submit()
+    assert [request.image for request in fitted] == [None]
+    fitted.clear()
+    job = await stand.submit(Task.IMAGE_TO_VIDEO, image=PICTURE)
+    assert [request.image for request in fitted] == [None, job.request.image]
 
 
 async def test_a_bad_input_is_named_and_leaves_nothing_behind(stand: ServiceStand) -> None:

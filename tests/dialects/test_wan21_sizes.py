@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from framegate.core.models import ModelSpec, SizeRule, fit
+from framegate.core.fitting import fit
+from framegate.core.models import ModelSpec, SizeRule
 from framegate.core.registry import Registry
 from framegate.core.types import MediaKind, MediaRef, Task
 from framegate.server.dialects.wan21_submit.catalogue import CATALOGUE

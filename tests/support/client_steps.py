@@ -24,7 +24,7 @@ BROKEN = JobError("generation_failed", "no")
 
 Answer: TypeAlias = object
 Looks: TypeAlias = tuple[str, JobState, int, str, bool]
-Seen: TypeAlias = tuple[list[Looks], dict[scheduling.Turn, int]]
+Seen: TypeAlias = tuple[list[Looks], dict[scheduling.SchedulingKey, int]]
 """The jobs in the order of their submission, and who was served when."""
 
 
@@ -62,7 +62,7 @@ class World:
     deleted: frozenset[str] = frozenset()
     lapsed: frozenset[str] = frozenset()
     marks: dict[tuple[str, str], str] = field(default_factory=dict[tuple[str, str], str])
-    served: dict[scheduling.Turn, int] = field(default_factory=dict[scheduling.Turn, int])
+    served: dict[scheduling.SchedulingKey, int] = field(default_factory=dict[scheduling.SchedulingKey, int])
     held: dict[str, Job] = field(default_factory=dict[str, Job])
 
     def copy(self) -> "World":

@@ -66,7 +66,7 @@ def test_a_server_started_with_a_method_of_its_own(
     fake.wait_until_followed()
     fake.release()
     job.result()
-    assert len(job.context.shown) == count
+    assert len(job.context.partial_images) == count
     assert preview_methods(fake) == [None]
 
 
@@ -76,7 +76,7 @@ def test_an_older_server(older: FakeComfyUI, start_job: StartJob, workflows: str
     older.wait_until_followed()
     older.release()
     [file] = job.result()
-    early, late = (frame.astype(np.float64) for frame in job.context.shown)
+    early, late = (frame.astype(np.float64) for frame in job.context.partial_images)
     finished = pixels(file.path)
     assert early.shape == late.shape == finished.shape == (384, 640, 3)
     assert np.abs(early - finished).mean() > np.abs(late - finished).mean() + 5
@@ -100,11 +100,11 @@ def test_previews_of_other_prompts_are_ignored(
     assert older.wait_until_held("SaveImage").prompt_id == foreign_prompt
     older.release()
     [file] = job.result()
-    assert len(job.context.shown) == 3
+    assert len(job.context.partial_images) == 3
     [stored] = client.entry(foreign_prompt)["outputs"]["9"]["images"]
     foreign_file = tmp_path / "foreign.png"
     foreign_file.write_bytes(client.file(stored).content)
     own, foreign = (pixels(path).mean(axis=(0, 1)) for path in (file.path, foreign_file))
-    shown: list[Any] = [frame.mean(axis=(0, 1)) for frame in job.context.shown]
+    shown: list[Any] = [frame.mean(axis=(0, 1)) for frame in job.context.partial_images]
     for colour in shown:
         assert np.abs(colour - own).sum() < np.abs(colour - foreign).sum()

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from framegate.core.backend import Audio, Backend, FrameStream
 from framegate.core.errors import ConfigError, GenerationFailed, JobCancelled, OutOfMemory
-from framegate.core.models import fit
+from framegate.core.fitting import fit
 from framegate.core.testing import BackendContract, RecordingContext, gradient_png
 from framegate.core.types import GenerationRequest, Shot, Task
 from framegate.plugins.diffusers import testing

@@ -3,7 +3,8 @@
 import pytest
 
 from framegate.core.errors import ConfigError
-from framegate.core.models import FrameRule, ModelSpec, SizeRule, fit
+from framegate.core.fitting import fit
+from framegate.core.models import FrameRule, ModelSpec, SizeRule
 from framegate.core.registry import AliasConfig, CatalogueConfig, Registry
 from framegate.core.types import GenerationRequest, MediaKind, Task
 from framegate.server.plugin import framegate_dialects

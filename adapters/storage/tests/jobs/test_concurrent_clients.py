@@ -151,7 +151,7 @@ class ClientsMachine(RuleBasedStateMachine):
     def found(self) -> Seen:
         """What the store holds, as `World.seen` tells it."""
         records = sorted(self.hashes("job:*").values(), key=lambda fields: int(fields["seq"]))
-        served: dict[scheduling.Turn, int] = {}
+        served: dict[scheduling.SchedulingKey, int] = {}
         for key, owners in self.hashes("served:*").items():
             _, priority, queue = key.split(":")
             served |= {(queue, int(priority), owner): int(turn) for owner, turn in owners.items()}

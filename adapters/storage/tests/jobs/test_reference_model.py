@@ -53,7 +53,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.places: dict[str, tuple[int, str]] = {}  # in all that was ever submitted, and its owner
         self.deleted: dict[str, Job] = {}  # of those, the ones that their workers have not left yet
         self.marks: dict[tuple[str, str], tuple[IdempotencyKey, str]] = {}
-        self.served: dict[scheduling.Turn, int] = {}
+        self.served: dict[scheduling.SchedulingKey, int] = {}
         self.claims = 0
         self.names = 0
         self.submitted = 0

@@ -1,0 +1,1 @@
+"""Framegate's contracts and rules: what a backend plugin or a dialect is written against."""

@@ -7,8 +7,8 @@ from msgspec import Struct
 from framegate.core.character_service import CharacterService
 from framegate.core.characters import Character
 from framegate.core.errors import InvalidRequest, NoWorker, PlanRequired
+from framegate.core.fitting import FittedRequest, fit
 from framegate.core.jobs import Job
-from framegate.core.models import FittedRequest, fit
 from framegate.core.ports import JobStore, Limits, MediaSource
 from framegate.core.registry import Registry, ServedModel
 from framegate.core.remixing import fit_remix, inherit_from, result_video, start_from_image

@@ -1,4 +1,4 @@
-"""What a backend plugin implements, and what it is handed while it works."""
+"""What a backend plugin implements, and what it is given while it works."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,21 +14,23 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Frame: TypeAlias = NDArray[np.uint8]
-    """One picture: uint8, height × width × 3, RGB."""
+    """One image: uint8, height × width × 3, RGB."""
     Samples: TypeAlias = NDArray[np.float32]
     """Audio: float32 in -1…1, channels × samples."""
 
 
 class Audio(Struct, frozen=True):
+    """A piece of audio; ``sample_rate`` is in Hz."""
+
     samples: "Samples"
     sample_rate: int
 
 
 class FrameStream(Struct, frozen=True):
-    """Frames as they come; they are encoded while the next ones are made.
+    """Frames as they are made; each is encoded while the backend makes the next.
 
-    Exactly ``shot.num_frames`` frames for a video, one per picture for images. ``audio``, if given, is
-    filled in by the backend before the iterator ends: the encoder asks for it after the last frame.
+    ``frames`` yields exactly ``shot.num_frames`` frames: those of the video, or one for each image.
+    ``audio``, if given, is called once, after the last frame.
     """
 
     frames: "Iterator[Frame]"
@@ -36,22 +38,28 @@ class FrameStream(Struct, frozen=True):
 
 
 class FinishedFile(Struct, frozen=True):
-    """A file in ``context.workdir`` that the backend made itself (a ComfyUI graph's result, say). An MP4 that
-    is the only shot of its job is served as it is."""
+    """A file in ``context.workdir`` that the backend made itself, for example the result of a ComfyUI graph.
+
+    An MP4 that is the only shot of its job is served unchanged.
+    """
 
     path: Path
     kind: MediaKind
 
 
 class AudioSource(Protocol):
-    def __call__(self) -> Audio | None: ...
+    """Gives the audio of a shot once its frames are made."""
+
+    def __call__(self) -> Audio | None:
+        """Return the audio; None for silence."""
+        ...
 
 
 Output: TypeAlias = FrameStream | Sequence[FinishedFile]
 
 
 class GenerationContext(Protocol):
-    """A running job, seen from its backend."""
+    """A running job, as its backend sees it."""
 
     @property
     def workdir(self) -> Path:
@@ -60,12 +68,12 @@ class GenerationContext(Protocol):
 
     @property
     def image(self) -> Path | None:
-        """The conditioning picture (PNG or JPEG, RGB, upright), of any size."""
+        """The conditioning image (PNG or JPEG, RGB, upright), of any size."""
         ...
 
     @property
     def last_image(self) -> Path | None:
-        """The picture that the video should end with."""
+        """The image that the video should end with."""
         ...
 
     @property
@@ -75,40 +83,40 @@ class GenerationContext(Protocol):
 
     @property
     def num_partial_images(self) -> int:
-        """How many looks at the unfinished picture somebody wants, spread over its making; `show` gives
-        them."""
+        """How many partial images the client asked for; spread them over the steps."""
         ...
 
     def report(self, step: int, total: int, message: str = "") -> None:
-        """Say that ``step`` of ``total`` is done. Also a point at which a cancelled job is left.
+        """Report that ``step`` of ``total`` is done. A cancelled job is also left here.
 
         Raises:
-            JobCancelled: the job was cancelled, or another worker has taken it.
+            JobCancelled: The job was cancelled, or another worker has taken it over.
         """
         ...
 
     def report_partial_image(self, render: "Callable[[], Frame]") -> None:
-        """Give a look at an unfinished picture. It is made only as long as looks are wanted.
+        """Offer a partial image. ``render`` is called only if a client is waiting for one.
 
         Raises:
-            JobCancelled: as for `report`.
+            JobCancelled: As for `report`.
         """
         ...
 
     def check_cancelled(self) -> None:
-        """Leave a cancelled job; call it wherever stopping is cheap.
+        """Leave the job if it was cancelled; call this wherever stopping is cheap.
 
         Raises:
-            JobCancelled: as for `report`.
+            JobCancelled: As for `report`.
         """
         ...
 
 
 class Backend(ABC):
-    """Runs one model on one device. Made in a worker process; used by one thread, one job at a time.
+    """Runs one model on one device.
 
-    ``source`` is a folder or hub id (empty where the model needs none); ``options`` are the model's
-    ``options`` from the config. Heavy imports (torch, diffusers, …) belong into `load`.
+    It is created in a worker process and used by one thread, for one job at a time. ``source`` is a folder or
+    hub id (empty where the model needs none); ``options`` are the model's ``options`` from the config. Heavy
+    imports (torch, diffusers, …) belong in `load`.
     """
 
     def __init__(self, source: str = "", options: Mapping[str, Any] | None = None) -> None:
@@ -116,27 +124,30 @@ class Backend(ABC):
         self.options = dict(options or {})
 
     def load(self, device: str) -> None:
-        """Make the model ready on ``device`` ("cpu", "cuda:0", …).
+        """Load the model onto ``device`` ("cpu", "cuda:0", …).
 
         Raises:
-            GenerationFailed: with what is missing and what to do about it.
-            OutOfMemory: with what would fit.
+            GenerationFailed: Something is missing; the message says what to do about it.
+            OutOfMemory: The message says what would fit.
         """
         return
 
     def memory_needed(self, device: str) -> int:
-        """Bytes of ``device``'s memory that the model will hold once loaded, as far as can be told before
-        `load`; 0 where it can't, or is next to nothing. By it, models make room for each other."""
+        """Estimate how many bytes of ``device``'s memory the loaded model will hold.
+
+        It is called before `load`, to unload other models that are in the way. Return 0 where the amount is
+        unknown or negligible.
+        """
         return 0
 
     @abstractmethod
     def generate(self, shot: Shot, context: GenerationContext) -> Output:
-        """Make what ``shot`` describes.
+        """Generate what ``shot`` describes.
 
         Raises:
-            JobCancelled: passed through from the context.
-            OutOfMemory: the job fails with this message; the worker goes on.
-            GenerationError: the job fails with this message.
+            JobCancelled: Passed through from ``context``.
+            OutOfMemory: The job fails with this message; the worker carries on.
+            GenerationError: The job fails with this message.
         """
 
     def unload(self) -> None:

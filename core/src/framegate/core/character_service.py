@@ -1,4 +1,4 @@
-"""Makes characters, keeps them, and finds those that a prompt calls."""
+"""Characters as dialects and the command line see them."""
 
 import asyncio
 import re
@@ -22,7 +22,10 @@ _TRIES = 20
 
 
 class CharacterService:
-    """As for jobs, ``owner`` None means the operator; every other owner finds only their own characters."""
+    """Creates, finds, lists and deletes characters.
+
+    An ``owner`` of None is the operator, who sees everybody's; every other owner finds only their own.
+    """
 
     def __init__(self, store: CharacterStore, artifacts: ArtifactStore, media: MediaIngest) -> None:
         self._store = store
@@ -39,8 +42,13 @@ class CharacterService:
         display_name: str = "",
         temporary: bool = False,
     ) -> Character:
-        """Raises:
-        InvalidMedia: the video can't be had or read, or has no such seconds; nothing is kept.
+        """Create a character from what a video shows between ``start`` and ``end`` (seconds).
+
+        A ``temporary`` one is removed by retention, even if nobody deletes it.
+
+        Raises:
+            InvalidMedia: The video can't be fetched or read, or has no such seconds; nothing is kept.
+            Busy: No free username was found.
         """
         video = await self._media.take(source, MediaKind.VIDEO)
         try:
@@ -64,8 +72,10 @@ class CharacterService:
             raise
 
     async def get(self, username: str, owner: str | None = None) -> Character:
-        """Raises:
-        NotFound: there is none, or it is another key's.
+        """Return the character.
+
+        Raises:
+            NotFound: There is none, or it belongs to another key.
         """
         character = await self._store.get(username)
         if character is None or (owner is not None and character.owner != owner):
@@ -73,21 +83,21 @@ class CharacterService:
         return character
 
     async def list(self, owner: str | None = None) -> Sequence[Character]:
-        """Newest first."""
+        """Return the characters of ``owner``, newest first."""
         return await self._store.list(owner=owner)
 
     async def delete(self, username: str, owner: str | None = None) -> None:
-        """Remove the character and its pictures; jobs that use it have their own copies.
+        """Remove the character and its images; jobs that use it have their own copies.
 
         Raises:
-            NotFound: as for `get`.
+            NotFound: As for `get`.
         """
         character = await self.get(username, owner)
         await self._store.delete(username)
         await self._remove_files(character)
 
     async def first_of(self, usernames: Sequence[str], owner: str) -> Character | None:
-        """The first of the names that a character of ``owner`` has; other @names are plain text."""
+        """Return the first of these that is a character of ``owner``, or None."""
         for username in usernames:
             character = await self._store.get(username)
             if character is not None and character.owner == owner:
@@ -95,16 +105,16 @@ class CharacterService:
         return None
 
     async def _add(self, character: Character) -> Character:
-        """Keep it under a username of its own."""
+        """Store it under a unique username."""
         slug = slug_of(character.display_name)
         for attempt in range(_TRIES):
-            # A name that hundreds have already has few numbers left: it grows.
+            # Where hundreds share a name, few numbers are left: letters are added to it.
             stem = slug + "".join(secrets.choice("abcdefghjkmnpqrstuvwxyz") for _ in range(attempt // 3))
             named = replace(character, username=f"{stem}{secrets.randbelow(1000):03}")
             try:
                 if await self._store.add(named):
                     return named
-            except BaseException:  # it may have been added all the same
+            except BaseException:  # it may have been added nevertheless
                 await asyncio.shield(self._undo(named))
                 raise
         raise Busy("No free username was found for the character; try again.")
@@ -124,6 +134,6 @@ class CharacterService:
 
 
 def slug_of(name: str) -> str:
-    """``name`` in the letters of a username."""
+    """Return ``name`` in the characters that a username may have."""
     plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower()
     return re.sub(r"[^a-z0-9]+", "_", plain).strip("_")[:24].strip("_") or DEFAULT_NAME.lower()

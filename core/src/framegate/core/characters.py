@@ -1,4 +1,4 @@
-"""Characters: people (or things) of a video that later prompts call by their ``@username``."""
+"""Characters: people (or things) from a video that later prompts mention by their ``@username``."""
 
 from msgspec import Struct
 
@@ -6,9 +6,17 @@ from framegate.core.types import MediaRef
 
 
 class Character(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """``username`` is unique on this server: [a-z0-9_], ending in three digits. ``avatar`` is the key of a
-    square PNG in the artifact store, ``reference`` the frame that conditions what the character is in.
-    ``temporary``: made for one job, removed with it.
+    """A stored character.
+
+    Attributes:
+        id: Its id.
+        username: Unique on this server: [a-z0-9_], ending in three digits.
+        display_name: Its name for people.
+        owner: The name of the key that created it.
+        avatar: The key of a square PNG in the artifact store.
+        reference: The frame that conditions what the character appears in.
+        created_at: Seconds since the epoch.
+        temporary: Whether it was made for one job, and is removed with it.
     """
 
     id: str
@@ -22,12 +30,12 @@ class Character(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     @property
     def files(self) -> tuple[str, ...]:
-        """The keys of its pictures."""
+        """The keys of its images."""
         return self.avatar, self.reference.key
 
 
 class Portrait(Struct, frozen=True):
-    """What a character is made of; see `Character`."""
+    """The images of a new character; see `Character`."""
 
     avatar: str
     reference: MediaRef

@@ -1,4 +1,4 @@
-"""How a plugin names its commands."""
+"""How a plugin introduces its commands."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,8 +7,11 @@ from msgspec import Struct
 
 
 class CommandSpec(Struct, frozen=True):
-    """A command ``framegate NAME``, as data. ``command`` is the import string ``module:object`` of a click
-    command or group; `PluginConfig` is the object that ``click.pass_obj`` hands to it."""
+    """A command ``framegate NAME``, as data.
+
+    ``command`` is the import string ``module:object`` of a click command or group. ``click.pass_obj`` gives
+    it a `PluginConfig`.
+    """
 
     name: str
     summary: str
@@ -16,6 +19,6 @@ class CommandSpec(Struct, frozen=True):
 
 
 class PluginConfig(Struct, frozen=True):
-    """``table`` is the plugin's own table of the config, ``[plugins.NAME]``."""
+    """The plugin's own table of the config, ``[plugins.NAME]``."""
 
     table: Mapping[str, Any]

@@ -1,4 +1,4 @@
-"""What a full disk is called by those who may read it."""
+"""A full disk as an error of the core's own."""
 
 import errno
 from collections.abc import Generator
@@ -11,8 +11,10 @@ _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 @contextmanager
 def translate_disk_full() -> Generator[None]:
-    """Raises:
-    StorageFull: instead of the OSError of a disk, or a quota on it, that has no room left.
+    """Translate the OSError of a full disk, or of an exhausted quota.
+
+    Raises:
+        StorageFull: The disk has no room left.
     """
     try:
         yield

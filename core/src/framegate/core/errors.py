@@ -1,8 +1,8 @@
-"""What can go wrong, as a tree. HTTP status codes appear only at the edge.
+"""Everything that can go wrong, as a tree. HTTP status codes appear only at the edge.
 
 FramegateError
-├── InvalidRequest           the caller's request can't be served as it is
-│   ├── InvalidMedia         an input picture, video or sound can't be had or read
+├── InvalidRequest           the request can't be served as it is
+│   ├── InvalidMedia         an input image, video or audio can't be fetched or read
 │   └── UnsupportedParameter the model has no such parameter
 ├── NotFound
 │   ├── ModelNotFound
@@ -51,51 +51,73 @@ class FramegateError(Exception):
 
 
 class InvalidRequest(FramegateError):
+    """The request can't be served as it is."""
+
     code = "invalid_request"
 
 
 class InvalidMedia(InvalidRequest):
+    """An input image, video or audio can't be fetched or read."""
+
     code = "invalid_media"
 
 
 class UnsupportedParameter(InvalidRequest):
+    """The model has no such parameter."""
+
     code = "unsupported_parameter"
 
 
 class NotFound(FramegateError):
+    """There is nothing by this name, or not for this caller."""
+
     code = "not_found"
 
 
 class ModelNotFound(NotFound):
+    """No served model, catalogue or alias has this name."""
+
     code = "model_not_found"
 
 
 class JobNotFound(NotFound):
+    """No job has this id, or it belongs to another key."""
+
     code = "job_not_found"
 
 
 class ArtifactGone(NotFound):
+    """The result existed and was removed."""
+
     code = "artifact_gone"
 
 
 class JobExists(FramegateError):
+    """The caller's own job id is taken."""
+
     code = "job_exists"
 
 
 class IdempotencyMismatch(FramegateError):
+    """The caller's idempotency key was used for another request."""
+
     code = "idempotency_mismatch"
 
 
 class Unauthorized(FramegateError):
+    """The request has no key, or a wrong one."""
+
     code = "unauthorized"
 
 
 class PermissionDenied(FramegateError):
+    """The key may not do this."""
+
     code = "permission_denied"
 
 
 class PlanRequired(PermissionDenied):
-    """``plan``: the one that is needed."""
+    """The model needs a plan that the key does not have; ``plan`` is its name."""
 
     code = "plan_required"
 
@@ -105,7 +127,7 @@ class PlanRequired(PermissionDenied):
 
 
 class Busy(FramegateError):
-    """``retry_after``: seconds after which another try makes sense."""
+    """The server can't do it now; ``retry_after`` is how many seconds to wait before trying again."""
 
     code = "busy"
 
@@ -115,7 +137,7 @@ class Busy(FramegateError):
 
 
 class QueueFull(Busy):
-    """``limit``: how many jobs the queue takes."""
+    """No more jobs may wait; ``limit`` is how many the queue takes."""
 
     code = "queue_full"
 
@@ -125,38 +147,56 @@ class QueueFull(Busy):
 
 
 class KeyLimitReached(Busy):
+    """The key has as many jobs as it may have."""
+
     code = "key_limit_reached"
 
 
 class Unavailable(Busy):
+    """The queue or the storage can't be reached."""
+
     code = "unavailable"
 
 
 class NoWorker(Unavailable):
+    """No living worker serves the model."""
+
     code = "no_worker"
 
 
 class StorageFull(Unavailable):
+    """The storage has no room left."""
+
     code = "storage_full"
 
 
 class GenerationError(FramegateError):
+    """A job ended without a result."""
+
     code = "generation_error"
 
 
 class GenerationFailed(GenerationError):
+    """The model or its backend failed."""
+
     code = "generation_failed"
 
 
 class OutOfMemory(GenerationError):
+    """The job does not fit into the device's memory."""
+
     code = "out_of_memory"
 
 
 class WorkerLost(GenerationError):
+    """The job's worker died too many times."""
+
     code = "worker_lost"
 
 
 class JobCancelled(FramegateError):
+    """Raised inside a worker to leave a cancelled job."""
+
     code = "cancelled"
 
     def __init__(self, message: str = "The job was cancelled.") -> None:
@@ -164,8 +204,12 @@ class JobCancelled(FramegateError):
 
 
 class ConfigError(FramegateError):
+    """The operator's files or plugins are wrong."""
+
     code = "config_error"
 
 
 class PluginError(ConfigError):
+    """Two plugins clash, or one can't be imported."""
+
     code = "plugin_error"

@@ -20,31 +20,39 @@ hookspec = pluggy.HookspecMarker("framegate")
 
 @hookspec
 def framegate_models(config: Mapping[str, Any]) -> Sequence[ModelSpec]:
-    """The models that this plugin can run, as data. Asked again every second or so while the server runs: a
-    plugin whose models lie in files may answer differently each time, and has to be quick.
+    """Return the models that this plugin can run, as data.
+
+    It is called again about every second while the server runs, so it must be quick. A plugin whose models
+    are files may give another answer each time.
 
     Raises:
-        ConfigError: the config is wrong.
+        ConfigError: The config is wrong.
     """
 
 
 @hookspec
 def framegate_dialects() -> Sequence[DialectSpec]:
-    """The API dialects that this plugin can speak, as data."""
+    """Return the API dialects that this plugin offers, as data."""
 
 
 @hookspec
 def framegate_commands() -> Sequence[CommandSpec]:
-    """The commands that this plugin adds to ``framegate``, as data."""
+    """Return the commands that this plugin adds to ``framegate``, as data."""
 
 
 @hookspec
 def framegate_config_checks() -> Sequence[str]:
-    """Import strings of functions that ``framegate config check`` calls, each with the config's
-    `framegate.cli.app_context.AppContext`. A function raises `ConfigError` for what is wrong."""
+    """Return the import strings of functions for ``framegate config check`` to call.
+
+    Each is given the config's `framegate.cli.app_context.AppContext`, and raises `ConfigError` if something
+    is wrong.
+    """
 
 
 @hookspec
 def framegate_health(config: Mapping[str, Any], reach: bool) -> Sequence[str]:
-    """What is wrong now with what this plugin offers, a sentence each. With ``reach`` also what takes the
-    network and up to some seconds to find out; workers then ask again and again, and ``/ready`` tells."""
+    """Return what currently keeps this plugin's models or dialects from working, one sentence per finding.
+
+    With ``reach``, also check what needs the network and may take some seconds. Workers repeat that check and
+    ``/ready`` shows its findings.
+    """

@@ -6,8 +6,8 @@ import uuid
 
 from framegate.core import planning
 from framegate.core.admission import AdmittedSubmission
+from framegate.core.fitting import FittedRequest
 from framegate.core.jobs import Job, new_share_id
-from framegate.core.models import FittedRequest
 from framegate.core.registry import ServedModel
 from framegate.core.submission import Client
 from framegate.core.types import MediaKind

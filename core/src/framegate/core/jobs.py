@@ -5,7 +5,7 @@ queued ──claim──▶ running ──succeed──▶ succeeded
   │ └──requeue───────┘ └────cancel───▶ cancelled
   └──cancel──▶ cancelled
 
-The steps themselves are Lua scripts in `framegate.storage`; `framegate.core.testing.transitions` is their
+The transitions are Lua scripts in `framegate.storage`; `framegate.core.testing.transitions` is their
 reference model.
 """
 
@@ -14,7 +14,7 @@ from enum import StrEnum
 
 from msgspec import Struct
 
-from framegate.core.models import Change
+from framegate.core.fitting import Change
 from framegate.core.types import Artifact, GenerationRequest, MediaRef, Shot
 
 MAX_ATTEMPTS = 3
@@ -23,10 +23,13 @@ LOOKUP_LABEL = "result_name"
 
 
 def new_share_id() -> str:
+    """Return a random share id, which nobody can guess."""
     return f"s_{secrets.token_hex(16)}"
 
 
 class JobState(StrEnum):
+    """Where a job stands; see the module's drawing."""
+
     QUEUED = "queued"
     RUNNING = "running"
     SUCCEEDED = "succeeded"
@@ -35,6 +38,7 @@ class JobState(StrEnum):
 
     @property
     def finished(self) -> bool:
+        """Whether the job's state changes no more."""
         return self in (JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED)
 
 
@@ -46,15 +50,37 @@ class JobError(Struct, frozen=True):
 
 
 class Job(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A generation, from its acceptance on. Times are seconds since the epoch.
+    """A submitted generation. Times are seconds since the epoch.
 
-    ``model`` is the name that was asked for, ``served_by`` the id of the ModelSpec behind it. ``owner``
-    is the name of the key that submitted it. ``labels`` are the dialect's own notes on it. Every video has
-    a ``share_id``: whoever is given it may make new videos from this one. A ``collection`` is what its owner
-    finds it in, page by page. ``webhooks`` are the URLs that are told of its end.
-
-    A higher ``priority`` is served first. ``running_limits`` are the groups that the job counts in while it
-    runs, each with the most that may run at once; no other job of such a group starts beyond it.
+    Attributes:
+        id: Its id.
+        model: The name that was asked for.
+        served_by: The id of the `ModelSpec` behind that name.
+        queue: The queue in which it waits.
+        dialect: The dialect that submitted it.
+        request: What to generate, with its stored inputs.
+        shots: The calls of the backend that make it.
+        created_at: When it was submitted.
+        owner: The name of the key that submitted it.
+        priority: Higher ones are served first.
+        running_limits: The groups that it counts in while it runs, each with the most jobs that may run at
+            once.
+        changes: Values of the request that the model can't take, and what was used instead.
+        request_id: The id of the HTTP request, for the logs.
+        labels: The dialect's own notes.
+        share_id: The id by which others may make new videos from this one; videos have one.
+        collection: The list in which its owner finds it, page by page.
+        webhooks: The URLs to notify of its end.
+        state: Where it stands.
+        attempt: How many workers have started it.
+        worker: The id of the worker that runs it.
+        cancel_requested: Whether its worker was asked to stop.
+        progress: 0.0–1.0 over the whole job.
+        message: What it is doing, for people.
+        started_at: When the last attempt began.
+        finished_at: When it finished.
+        artifacts: Its results.
+        error: Why it failed.
     """
 
     id: str
@@ -88,21 +114,23 @@ class Job(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     @property
     def seed(self) -> int:
+        """The seed of its first shot."""
         return self.shots[0].seed
 
     @property
     def inputs(self) -> tuple[MediaRef, ...]:
+        """The stored inputs of its request."""
         return tuple(self.request.media.values())
 
     @property
     def files(self) -> tuple[str, ...]:
-        """The keys of all that may be stored for it: results and inputs."""
+        """The keys of all files that may be stored for it: results, partial images and inputs."""
         results = (key for artifact in self.artifacts for key in artifact.files)
         return (*results, *self.partial_image_keys, *(ref.key for ref in self.inputs))
 
     @property
     def partial_image_keys(self) -> tuple[str, ...]:
-        """The keys of the looks at its unfinished work, in the order in which they come."""
+        """The keys of its partial images, in the order in which they come."""
         return tuple(
             f"results/{self.id}/look-{number}.png" for number in range(self.request.num_partial_images)
         )

@@ -1,4 +1,4 @@
-"""Tables of the config that belong to a dialect or a plugin, and the values that all tables share."""
+"""Config tables that belong to a dialect or a plugin, and the value types that all tables share."""
 
 import math
 import os
@@ -11,7 +11,6 @@ import msgspec
 from msgspec import Struct
 
 from framegate.core.errors import ConfigError
-from framegate.core.validation import ViolationKind, parse_violation
 
 Options = TypeVar("Options", bound=Struct)
 
@@ -29,8 +28,10 @@ class EnvSecret(Struct, frozen=True, forbid_unknown_fields=True):
     env: str
 
     def reveal(self, where: str) -> str:
-        """Raises:
-        ConfigError: naming ``where`` it is asked for; the variable is not set.
+        """Return the secret.
+
+        Raises:
+            ConfigError: The variable is not set; the message says ``where`` it is needed.
         """
         secret = os.environ.get(self.env)
         if not secret:
@@ -39,7 +40,7 @@ class EnvSecret(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def decode_value(kind: type[Any], value: Any) -> Any:
-    """The ``dec_hook`` for `Duration` and `Path`."""
+    """Decode a `Duration` or a `Path`; msgspec's ``dec_hook``."""
     if kind is Duration:
         if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf:
             return Duration(value)
@@ -54,18 +55,18 @@ def decode_value(kind: type[Any], value: Any) -> Any:
 
 
 def parse_table(where: str, table: Mapping[str, Any], model: type[Options]) -> Options:
-    """Read ``table`` as ``model``, which should be declared with ``forbid_unknown_fields``.
+    """Convert ``table`` to ``model``, which should be declared with ``forbid_unknown_fields``.
 
     Raises:
-        ConfigError: A value does not fit; the message names its key below ``where``.
+        ConfigError: A value is wrong; the message names its key below ``where``.
     """
     try:
         return msgspec.convert(table, model, dec_hook=decode_value)
     except msgspec.ValidationError as error:
-        violation = parse_violation(str(error))
-        key = f"{where}{violation.location}"
-        if violation.kind == ViolationKind.UNKNOWN_FIELD:
-            known = "" if violation.path else f"; there are: {', '.join(model.__struct_fields__) or 'none'}"
-            raise ConfigError(f"{key}.{violation.field}: there is no such option{known}.") from None
-        subject = f"{key}: a key" if violation.of_key else key
-        raise ConfigError(f"{subject}: {violation.message}.") from None
+        message, _, path = str(error).partition(" - at `$")
+        key = f"{where}{path.rstrip('`')}"
+        if "unknown field" in message:
+            name = message.split("`")[1]
+            known = "" if path else f"; there are: {', '.join(model.__struct_fields__) or 'none'}"
+            raise ConfigError(f"{key}.{name}: there is no such option{known}.") from None
+        raise ConfigError(f"{key}: {message}.") from None

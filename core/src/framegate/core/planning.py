@@ -1,8 +1,8 @@
 """From a fitted request to the shots that make it. Pure.
 
-A shot that goes on from the one before (the first one: from the video that is extended) is conditioned on
-that one's last frame, makes it once more as its own first frame and drops it, so that a seam neither repeats
-a frame nor skips one.
+A shot that continues the previous one (or the first one, if it continues the video that is extended) is
+conditioned on its last frame. It makes that frame again as its own first one and drops it, so that no frame
+is repeated or skipped at a seam.
 """
 
 from itertools import accumulate, pairwise
@@ -10,14 +10,15 @@ from itertools import accumulate, pairwise
 from msgspec import Struct
 
 from framegate.core.errors import InvalidRequest
-from framegate.core.models import FittedRequest, ModelSpec
+from framegate.core.fitting import FittedRequest
+from framegate.core.models import ModelSpec
 from framegate.core.types import Shot, Task
 
 MAX_SHOTS = 64
 
 
 class _Scene(Struct, frozen=True):
-    """A stretch of the video with one prompt, made in at least ``pieces`` shots."""
+    """A part of the video with one prompt, made in at least ``pieces`` shots."""
 
     prompt: str
     num_frames: int
@@ -25,11 +26,13 @@ class _Scene(Struct, frozen=True):
 
 
 def plan(spec: ModelSpec, fitted: FittedRequest, seed: int, *, style_prompt: str = "") -> tuple[Shot, ...]:
-    """The shots of ``fitted``, their kept frames adding up to ``fitted.num_frames``. ``style_prompt`` is told
-    to the model after each prompt.
+    """Return the shots of ``fitted``, whose kept frames add up to ``fitted.num_frames``.
+
+    ``style_prompt`` is appended to each shot's prompt.
 
     Raises:
-        InvalidRequest: more pieces than frames or than `MAX_SHOTS`, or the model can't continue a video.
+        InvalidRequest: There would be more pieces than frames or than `MAX_SHOTS`, or the model can't
+            continue a video.
     """
     request = fitted.request
     if request.task.output == "image":
@@ -78,7 +81,7 @@ def _scenes(fitted: FittedRequest) -> list[_Scene]:
 
 
 def _split(spec: ModelSpec, fitted: FittedRequest, scene: _Scene, *, continues: bool) -> list[int]:
-    """How many frames each shot adds to the video: nearly equal parts, none over the model's maximum."""
+    """Split the scene's frames into nearly equal parts, none over the model's maximum."""
     total = scene.num_frames
     if not 1 <= scene.pieces <= min(MAX_SHOTS, total):
         raise InvalidRequest(

@@ -1,4 +1,4 @@
-"""Discovery of plugins through the entry-point group ``framegate``."""
+"""Discovery of plugins by the entry-point group ``framegate``."""
 
 import importlib
 from collections.abc import Iterable, Mapping
@@ -21,9 +21,18 @@ Spec = TypeVar("Spec")
 
 
 class PluginStatus(Struct, frozen=True):
-    """One discovered plugin; ``error`` says why it does not take part, or is empty. ``health_findings`` say
-    what is wrong with a part of what it offers. ``missing`` says what this host lacks to run its models, or
-    is empty.
+    """A discovered plugin, as ``framegate plugins`` shows it.
+
+    Attributes:
+        name: The name of its entry point.
+        distribution: The distribution that it came with.
+        version: That distribution's version.
+        models: The ids of its models.
+        dialects: The names of its dialects.
+        error: Why it does not take part; empty if it does.
+        health_findings: What is wrong with a part of what it offers.
+        commands: The names of its commands.
+        missing: What this host lacks to run its models; empty if nothing.
     """
 
     name: str
@@ -38,7 +47,7 @@ class PluginStatus(Struct, frozen=True):
 
 
 class LoadedPlugin(Struct, frozen=True):
-    """A plugin that can be asked. Its hooks' errors are the caller's to catch."""
+    """A plugin whose hooks can be called. Errors in them are for the caller to catch."""
 
     name: str
     title: str
@@ -46,22 +55,27 @@ class LoadedPlugin(Struct, frozen=True):
     config: Mapping[str, Any] = {}
 
     def models(self) -> list[ModelSpec]:
+        """Return its models."""
         found = self.manager.hook.framegate_models(config=self.config)
         return _checked("models", [spec for specs in found for spec in specs], ModelSpec)
 
     def dialects(self) -> list[DialectSpec]:
+        """Return its dialects."""
         found = self.manager.hook.framegate_dialects()
         return _checked("dialects", [spec for specs in found for spec in specs], DialectSpec)
 
     def commands(self) -> list[CommandSpec]:
+        """Return its commands."""
         found = self.manager.hook.framegate_commands()
         return _checked("commands", [spec for specs in found for spec in specs], CommandSpec)
 
     def config_checks(self) -> list[str]:
+        """Return the import strings of its checks of a config."""
         found = self.manager.hook.framegate_config_checks()
         return [check for checks in found for check in checks]
 
     def health_findings(self, *, reach: bool) -> list[str]:
+        """Return what currently keeps its models or dialects from working."""
         found = self.manager.hook.framegate_health(config=self.config, reach=reach)
         return [finding for findings in found for finding in findings]
 
@@ -80,11 +94,11 @@ class Plugins(Struct, frozen=True):
         return {name: spec.catalogue for name, spec in self.dialects.items() if spec.catalogue}
 
     def models_now(self) -> dict[str, ModelSpec]:
-        """What the plugins offer when they are asked again.
+        """Ask the plugins again for their models.
 
         Raises:
-            PluginError: two of them offer a model of the same name.
-            Exception: whatever a plugin's hook raises.
+            PluginError: Two of them offer a model of the same name.
+            Exception: Whatever a plugin's hook raises.
         """
         models: dict[str, tuple[ModelSpec, str]] = {}
         for plugin in self.loaded:
@@ -93,11 +107,11 @@ class Plugins(Struct, frozen=True):
         return {name: spec for name, (spec, _) in models.items()}
 
     def config_checks(self) -> list[str]:
-        """Import strings of what checks a config whole; see the hook of that name."""
+        """Return the import strings of all checks of a config."""
         return [check for plugin in self.loaded for check in plugin.config_checks()]
 
     def health_findings(self, *, reach: bool) -> list[str]:
-        """What is wrong now with what the plugins offer, a sentence each; see the hook of that name."""
+        """Return what currently keeps models or dialects from working, one sentence per finding."""
         findings: list[str] = []
         for plugin in self.loaded:
             try:
@@ -111,12 +125,13 @@ class Plugins(Struct, frozen=True):
 def discover(
     points: Iterable[EntryPoint] | None = None, configs: Mapping[str, Mapping[str, Any]] | None = None
 ) -> Plugins:
-    """Load every installed plugin and hand it its table of ``configs``. A broken one is logged with its
-    traceback and listed with its error; the others load.
+    """Load every installed plugin and give it its table of ``configs``.
+
+    A broken plugin is logged with its traceback and listed with its error; the others load.
 
     Raises:
-        PluginError: two plugins offer a model or a dialect of the same name.
-        ConfigError: a plugin finds its config wrong, or there is one for a plugin that is not installed.
+        PluginError: Two plugins offer a model or a dialect of the same name.
+        ConfigError: A plugin's config is wrong, or there is one for a plugin that is not installed.
     """
     configs = configs or {}
     models: dict[str, tuple[ModelSpec, str]] = {}
@@ -169,8 +184,10 @@ def discover(
 
 
 def missing_for(spec: ModelSpec) -> str:
-    """Which modules a worker here lacks for a model, and what brings them; empty if none. Nothing is
-    imported."""
+    """Return which modules a worker here lacks for a model, and what installs them; empty if none.
+
+    Nothing is imported.
+    """
     lacking = sorted(module for module in spec.requires if find_spec(module) is None)
     if not lacking:
         return ""
@@ -179,8 +196,10 @@ def missing_for(spec: ModelSpec) -> str:
 
 
 def discover_commands() -> dict[str, tuple[CommandSpec, str]]:
-    """The commands that plugins add, by name, each with its plugin's name. Plugins that can't be asked are
-    left out: `discover` tells of them."""
+    """Return the commands that plugins add, by name, each with its plugin's name.
+
+    Broken plugins are left out: `discover` reports them.
+    """
     commands: dict[str, tuple[CommandSpec, str]] = {}
     for point in sorted(entry_points(group=GROUP), key=lambda point: point.name):
         try:
@@ -208,7 +227,7 @@ def _load(point: EntryPoint, title: str, config: Mapping[str, Any]) -> LoadedPlu
 
 def _checked(kind: str, offered: list[Any], expected: type[Spec]) -> list[Spec]:
     if strangers := [spec for spec in offered if not isinstance(spec, expected)]:
-        raise TypeError(f"framegate_{kind} gave {strangers[0]!r}, which is no {expected.__name__}")
+        raise TypeError(f"framegate_{kind} returned {strangers[0]!r}, which is not a {expected.__name__}")
     names = [spec.id if isinstance(spec, ModelSpec) else spec.name for spec in offered]
     for name in names:
         if names.count(name) > 1:
@@ -226,11 +245,10 @@ def _claim(kind: str, taken: dict[str, tuple[Spec, str]], name: str, spec: Spec,
 
 
 def load_object(import_string: str) -> Any:
-    """The object behind ``module:name``.
+    """Import the object ``module:name``.
 
     Raises:
-        PluginError: the module can't be imported, or has no such name; says which package is missing if
-            one is.
+        PluginError: The module can't be imported, or has no such name; the message names a missing package.
     """
     module_name, _, name = import_string.partition(":")
     try:

@@ -1,4 +1,4 @@
-"""What the service needs from the outside, as protocols. Adapters implement them."""
+"""What the services need from outside, as protocols that adapters implement."""
 
 from collections.abc import AsyncGenerator, Collection, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -13,8 +13,11 @@ from framegate.core.types import MediaKind, MediaRef
 
 
 class WorkerInfo(Struct, frozen=True):
-    """A living worker process, as it announces itself. ``started_at`` is seconds since the epoch;
-    ``health_findings`` say, a sentence each, what keeps some of its models from running now."""
+    """A living worker process, as it announces itself.
+
+    ``started_at`` is seconds since the epoch; ``health_findings`` are sentences that say what currently keeps
+    some of its models from running.
+    """
 
     id: str
     host: str
@@ -28,6 +31,8 @@ class WorkerInfo(Struct, frozen=True):
 
 
 class QueueCounts(Struct, frozen=True):
+    """How many jobs there are of each state."""
+
     queued: int
     running: int
     succeeded: int
@@ -36,12 +41,18 @@ class QueueCounts(Struct, frozen=True):
 
     @property
     def active(self) -> int:
+        """How many are queued or running."""
         return self.queued + self.running
 
 
 class Limits(Struct, frozen=True):
-    """How many jobs there may be with a new one: waiting in all, waiting of its owner, and of its owner
-    waiting or running. 0 means no limit."""
+    """How many jobs there may be, the new one included. 0 means no limit.
+
+    Attributes:
+        max_queued: Waiting in all.
+        owner_max_queued: Waiting of the new job's owner.
+        owner_max_active: Waiting or running of the new job's owner.
+    """
 
     max_queued: int = 0
     owner_max_queued: int = 0
@@ -49,14 +60,18 @@ class Limits(Struct, frozen=True):
 
 
 class IdempotencyKey(Struct, frozen=True, kw_only=True):
-    """How a submission is known again, so that it makes one job however often it is sent.
+    """How a repeated submission is recognised, so that it makes one job however often it is sent.
 
-    ``key`` names it among its owner's, ``fingerprint`` is a digest of what was asked. It is remembered for
-    ``seconds``, and as long as the job's record is there.
+    Some clients mark only the repetitions as such. Their first submission has ``repeat`` False: it makes a
+    new job and is remembered for the repetitions. The exception is a repetition that overtook it: if that has
+    made the job within the last ``age`` seconds, the first submission is given the same job.
 
-    Some clients say only in their second sending that it is one. For them the first has ``repeat`` False: it
-    makes a job of its own and leaves its mark for the repeats, but for one case: a repeat that was sent while
-    the first was still being read made the job within the last ``age`` seconds.
+    Attributes:
+        key: Its name among its owner's keys.
+        fingerprint: A digest of the request.
+        seconds: How long it is remembered; no longer than the job's record exists.
+        repeat: Whether this submission may be a repetition.
+        age: How many seconds ago the reading of this submission began.
     """
 
     key: str
@@ -67,14 +82,14 @@ class IdempotencyKey(Struct, frozen=True, kw_only=True):
 
 
 class Page(Struct, frozen=True):
-    """A part of a list, and whether it goes on."""
+    """A part of a list, and whether more follows."""
 
     jobs: Sequence[Job]
     has_more: bool
 
 
 class JobStore(Protocol):
-    """The truth about jobs, seen from the API.
+    """The records of jobs, as the API needs them.
 
     Every method raises `Unavailable` when the store can't be reached.
     """
@@ -82,56 +97,70 @@ class JobStore(Protocol):
     async def check_admission(
         self, job_id: str, owner: str, *, limits: Limits, idempotency: IdempotencyKey | None
     ) -> Job | None:
-        """What `submit` would say now to a job with this id ("": a new one): it raises the same errors, and
-        returns the earlier job that ``idempotency`` names, if there is one. Nothing is written."""
-        ...
+        """Check whether `submit` would currently accept a job with this id ("" for a new one).
 
-    async def submit(self, job: Job, *, limits: Limits, idempotency: IdempotencyKey | None = None) -> Job:
-        """Write ``job`` and its ticket in one step, and return it; or return the earlier job that
-        ``idempotency`` names. `find_by_lookup_label` finds the job by its label
-        `framegate.core.jobs.LOOKUP_LABEL`, if it has one.
-
-        Raises:
-            JobExists, IdempotencyMismatch, QueueFull, KeyLimitReached: nothing was written.
+        It raises the same errors, and returns the earlier job that ``idempotency`` names, if there is one.
+        Nothing is written.
         """
         ...
 
-    async def get(self, job_id: str) -> Job | None: ...
+    async def submit(self, job: Job, *, limits: Limits, idempotency: IdempotencyKey | None = None) -> Job:
+        """Write ``job`` and its ticket in one step, and return it.
+
+        If ``idempotency`` names an earlier job, that is returned instead. `find_by_lookup_label` finds the
+        job by its label `framegate.core.jobs.LOOKUP_LABEL`, if it has one.
+
+        Raises:
+            JobExists, IdempotencyMismatch, QueueFull, KeyLimitReached: Nothing was written.
+        """
+        ...
+
+    async def get(self, job_id: str) -> Job | None:
+        """Return the job, or None if there is none."""
+        ...
 
     async def find_by_lookup_label(self, owner: str, value: str) -> str | None:
-        """The id of the newest job of ``owner`` whose label `LOOKUP_LABEL` is ``value``."""
+        """Return the id of the owner's newest job whose label `LOOKUP_LABEL` is ``value``."""
         ...
 
     async def find_shared(self, share_id: str) -> str | None:
-        """The id of the job with that share id."""
+        """Return the id of the job with this share id."""
         ...
 
     async def list(self, *, owner: str | None, states: Collection[JobState], limit: int) -> Sequence[Job]:
-        """Newest first. ``owner`` None: everybody's; no ``states``: all."""
+        """Return jobs, newest first. No ``owner`` means everybody's, no ``states`` means any state."""
         ...
 
     async def page(
         self, collection: str, *, owner: str, after: str, limit: int, newest_first: bool
     ) -> Page | None:
-        """At most ``limit`` jobs of the owner's ``collection``, in the order of their submission, from the
-        one that follows the job ``after`` ("": from the first), which may have been removed within the
-        last day. None: ``after`` was not in it."""
+        """Return at most ``limit`` jobs of the owner's ``collection``, in the order of their submission.
+
+        They begin with the one that follows the job ``after`` ("" for the first), which may have been removed
+        within the last day. None means that ``after`` was never in the collection.
+        """
         ...
 
     async def queue_position(self, job: Job) -> int | None:
-        """How many jobs of its queue will be served before it, plus one; None when it is not queued. No more
-        jobs may come, and limits on running jobs are left out of the account."""
+        """Return how many jobs of its queue will be served before it, plus one; None if it is not queued.
+
+        Jobs that are yet to come and limits on running jobs are not taken into account.
+        """
         ...
 
-    async def counts(self) -> QueueCounts: ...
+    async def counts(self) -> QueueCounts:
+        """Count the jobs of every state."""
+        ...
 
     async def cancel(self, job_id: str) -> Job | None:
-        """Cancel, or ask the job's worker to stop; the job as it is then."""
+        """Cancel the job, or ask its worker to stop; return it as it is then."""
         ...
 
     async def delete(self, job_id: str) -> Job | None:
-        """Cancel the job if it has not ended, and take it out of everybody's sight; as it was before. What
-        is left of it is removed by `forget`, or else by retention."""
+        """Hide the job from everybody, and cancel it if it has not ended; return it as it was before.
+
+        What is left of it is removed by `forget`, or else by retention.
+        """
         ...
 
     async def forget(self, job: Job) -> None:
@@ -139,51 +168,59 @@ class JobStore(Protocol):
         ...
 
     def changes(self, job_id: str) -> AbstractAsyncContextManager[AsyncGenerator[None, None]]:
-        """Ticks whenever the job may have changed since the last tick."""
+        """Yield a tick whenever the job may have changed since the last one."""
         ...
 
-    async def workers(self) -> Sequence[WorkerInfo]: ...
+    async def workers(self) -> Sequence[WorkerInfo]:
+        """Return the living workers."""
+        ...
 
 
 class ArtifactStore(Protocol):
-    """Files by key ("results/abc.mp4"). A file is there whole or not at all.
+    """Files by key ("results/abc.mp4"). A file is stored whole or not at all.
 
     Every method may block, and raises `Unavailable` when the store can't be reached.
     """
 
     def check(self) -> None:
-        """Raises:
-        Unavailable: files can't be written and read.
+        """Check that files can be written and read.
+
+        Raises:
+            Unavailable: They can't.
         """
         ...
 
     def put(self, source: Path, key: str) -> int:
-        """Move the finished file ``source`` to ``key`` durably; its size in bytes."""
+        """Move the finished file ``source`` to ``key`` durably; return its size in bytes."""
         ...
 
     def path(self, key: str) -> Path | None:
-        """A local path from which the file can be read, or None if there is no such file."""
+        """Return a local path from which the file can be read, or None if there is no such file."""
         ...
 
     def fetch(self, key: str, folder: Path) -> Path | None:
-        """As `path`, for who needs the file for a while: one that has to be brought here comes into
-        ``folder``, whose owner removes it."""
+        """Return a local path at which the file stays readable for as long as the caller needs it.
+
+        A file that has to be downloaded is put into ``folder``, which the caller removes. None if there is no
+        such file.
+        """
         ...
 
     def link(self, key: str, *, method: str, seconds: float) -> str | None:
-        """A URL at which anybody may ``method`` (GET or HEAD) the file for that long, if the store gives
-        files out itself.
+        """Return a URL at which anybody may ``method`` (GET or HEAD) the file for that long.
+
+        None if the store does not serve files itself.
 
         Raises:
-            NotFound: it does, and there is no such file.
+            NotFound: The store serves files, and there is no such file.
         """
         ...
 
     def copy(self, key: str, new_key: str) -> None:
-        """Make the file ``key`` one by the name ``new_key`` as well: removing one leaves the other.
+        """Copy the file ``key`` to ``new_key``; removing one leaves the other.
 
         Raises:
-            NotFound: there is no such file.
+            NotFound: There is no such file.
         """
         ...
 
@@ -192,31 +229,31 @@ class ArtifactStore(Protocol):
         ...
 
     def workdir(self, name: str) -> Path:
-        """A private scratch folder on this host, from which `put` takes files; whoever asked for it removes
-        it."""
+        """Create a private scratch folder on this host, whose files `put` accepts. The caller removes it."""
         ...
 
     def keys_before(self, moment: float) -> Iterator[str]:
-        """The keys of all files that were last written before ``moment`` (seconds since the epoch)."""
+        """Yield the keys of all files that were last written before ``moment`` (seconds since the epoch)."""
         ...
 
     def clean_up(self, *, unused_for: float) -> None:
-        """Remove what is left on this host of processes that were killed, and copies of files that nobody
-        used for that many seconds."""
+        """Remove what killed processes left on this host, and copies unused for that many seconds."""
         ...
 
 
 class CharacterStore(Protocol):
-    """The truth about characters. Every method raises `Unavailable` when the store can't be reached."""
+    """The records of characters. Every method raises `Unavailable` when the store can't be reached."""
 
     async def add(self, character: Character) -> bool:
-        """Write it; False, and nothing written, if its username is taken."""
+        """Write the character; return False, with nothing written, if its username is taken."""
         ...
 
-    async def get(self, username: str) -> Character | None: ...
+    async def get(self, username: str) -> Character | None:
+        """Return the character, or None if there is none."""
+        ...
 
     async def list(self, *, owner: str | None) -> Sequence[Character]:
-        """Newest first. ``owner`` None: everybody's."""
+        """Return characters, newest first; everybody's if ``owner`` is None."""
         ...
 
     async def delete(self, username: str) -> None:
@@ -225,6 +262,8 @@ class CharacterStore(Protocol):
 
 
 class UrlSource(Struct, frozen=True):
+    """An http or https URL."""
+
     url: str
 
 
@@ -235,6 +274,8 @@ class Base64Source(Struct, frozen=True):
 
 
 class BytesSource(Struct, frozen=True):
+    """The file's own bytes."""
+
     data: bytes
 
 
@@ -243,30 +284,32 @@ MediaSource: TypeAlias = UrlSource | Base64Source | BytesSource
 
 
 class MediaIngest(Protocol):
+    """Turns media as clients give them into stored inputs."""
+
     async def take(self, source: MediaSource, kind: MediaKind) -> MediaRef:
         """Fetch, check and store an input.
 
         Raises:
-            InvalidMedia: with what is wrong with it.
+            InvalidMedia: It can't be fetched or read; the message says why.
         """
         ...
 
     async def take_frame(self, video: MediaRef, seconds: float) -> MediaRef:
-        """Store the frame on show at that time of a stored video as an input picture of its own.
+        """Store the frame that a stored video shows at that time as an input image of its own.
 
         Raises:
-            NotFound: the video is gone.
+            NotFound: The video is gone.
         """
         ...
 
     async def portray(self, video: MediaRef, *, start: float, end: float) -> Portrait:
-        """Find who (or what) the given seconds of a stored video show, and store their pictures.
+        """Find who (or what) a stored video shows between two times, and store their images.
 
         Raises:
-            InvalidMedia: the video has no such seconds.
+            InvalidMedia: The video has no such seconds.
         """
         ...
 
     def discard(self, ref: MediaRef) -> None:
-        """Remove an input that no job came to use. May block."""
+        """Remove an input that no job uses. May block."""
         ...

@@ -2,8 +2,9 @@
 
 from msgspec.structs import replace
 
+from framegate.core.fitting import FittedRequest, fit
 from framegate.core.jobs import Job
-from framegate.core.models import FittedRequest, ModelSpec, fit
+from framegate.core.models import ModelSpec
 from framegate.core.types import GenerationRequest, MediaKind, MediaRef, Task
 
 _TASK_FROM_IMAGE = {Task.TEXT_TO_IMAGE: Task.IMAGE_TO_IMAGE, Task.TEXT_TO_VIDEO: Task.IMAGE_TO_VIDEO}

@@ -22,6 +22,8 @@ class _Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
 
 class ServerSettings(_Settings, frozen=True):
+    """``[server]``. ``max_body`` is in bytes, ``shutdown_grace`` in seconds."""
+
     host: str = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65535)] = 8000
     public_url: str = ""
@@ -31,18 +33,19 @@ class ServerSettings(_Settings, frozen=True):
 
     @property
     def data_path(self) -> Path:
+        """The data folder as an absolute path."""
         return self.data_dir.expanduser().resolve()
 
 
 class DialectsSettings(Struct, frozen=True):
-    """``enabled`` None means every installed dialect; ``options`` are the tables ``[dialects.NAME]``."""
+    """``[dialects]``. ``enabled`` None means all installed ones; ``options`` are the tables of each."""
 
     enabled: tuple[str, ...] | None = None
     options: Mapping[str, Mapping[str, Any]] = {}
 
 
 class KeyConfig(_Settings, frozen=True):
-    """``[[auth.keys]]``: the key itself is given as an environment variable or as its SHA-256."""
+    """``[[auth.keys]]``. The key itself is given as an environment variable or as its SHA-256."""
 
     name: Annotated[str, Meta(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
     key: EnvSecret | None = None
@@ -54,10 +57,10 @@ class KeyConfig(_Settings, frozen=True):
     priority: int = 0
 
     def digest(self) -> bytes:
-        """The SHA-256 of the key.
+        """Return the SHA-256 of the key.
 
         Raises:
-            ConfigError: neither or both ways of giving it are used, or the variable is not set.
+            ConfigError: Neither or both ways of giving it are used, or the variable is not set.
         """
         if (self.key is None) == (self.sha256 is None):
             raise ConfigError(f"auth.keys {self.name!r}: give either key = {{ env = … }} or sha256 = …")
@@ -68,17 +71,25 @@ class KeyConfig(_Settings, frozen=True):
 
 
 class AuthSettings(_Settings, frozen=True):
+    """``[auth]``."""
+
     keys: tuple[KeyConfig, ...] = ()
 
 
 class QueueSettings(_Settings, frozen=True):
+    """``[queue]``. ``max_queued`` is how many jobs may wait; 0 for any number."""
+
     url: Annotated[str, Meta(pattern=r"^(embedded|rediss?://.+|unix://.+)$")] = "embedded"
     max_queued: Annotated[int, Meta(ge=0)] = 10_000
 
 
 class StorageSettings(_Settings, frozen=True):
-    """``url`` is "file" (the data folder) or a bucket; the rest is for a bucket, and what is left out there
-    comes from the ``AWS_…`` variables. ``downloads`` "redirect" sends clients to the bucket itself."""
+    """``[storage]``. ``url`` is "file" (the data folder) or a bucket.
+
+    What is left out for a bucket comes from the ``AWS_…`` variables. ``downloads`` "redirect" sends clients
+    to the bucket itself. ``retention`` and ``record_retention`` are seconds for which files and records are
+    kept.
+    """
 
     url: Annotated[str, Meta(pattern=r"^(file|s3://[^/]+(/.*)?)$")] = "file"
     endpoint: Annotated[str, Meta(pattern=r"^(|https?://.+)$")] = ""
@@ -92,13 +103,13 @@ class StorageSettings(_Settings, frozen=True):
 
 
 class WorkerSettings(_Settings, frozen=True):
-    """``memory``: bytes that loaded models may hold together on a worker's device; 0 for what there is."""
+    """``[worker]``. ``memory`` is how many bytes loaded models may use on the device; 0 for all there is."""
 
     memory: Annotated[int, Meta(ge=0)] = 0
 
 
 class FetchSettings(_Settings, frozen=True):
-    """``allow`` opens networks ("10.0.0.0/8") and hosts ("images.internal") for URLs that clients give."""
+    """``[fetch]``. ``allow`` opens networks ("10.0.0.0/8") and hosts ("images.internal") to clients' URLs."""
 
     allow: tuple[str, ...] = ()
     max_bytes: PositiveInt = 50 * 2**20
@@ -106,8 +117,11 @@ class FetchSettings(_Settings, frozen=True):
 
 
 class WebhookSettings(_Settings, frozen=True):
-    """``url`` is told of every video's end; requests may name hosts of ``allowed_hosts`` (none: any host).
-    With several secrets each event is signed with all of them."""
+    """``[webhooks]``. ``url`` is notified when a video ends.
+
+    Requests may name further URLs on ``allowed_hosts`` (any host, if empty). With several secrets each event
+    is signed with all of them.
+    """
 
     url: str = ""
     secret: EnvSecret | tuple[EnvSecret, ...] = ()
@@ -116,10 +130,13 @@ class WebhookSettings(_Settings, frozen=True):
 
     @property
     def secrets(self) -> tuple[EnvSecret, ...]:
+        """The secrets, however many were given."""
         return (self.secret,) if isinstance(self.secret, EnvSecret) else self.secret
 
 
 class Settings(_Settings, frozen=True):
+    """The whole config."""
+
     server: ServerSettings = field(default_factory=ServerSettings)
     dialects: DialectsSettings = field(default_factory=DialectsSettings)
     auth: AuthSettings = field(default_factory=AuthSettings)

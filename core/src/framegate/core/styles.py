@@ -1,4 +1,4 @@
-"""The styles that a request may name, and what each adds to what the model is told."""
+"""The styles that a request may name, and what each adds to the prompt."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -10,7 +10,7 @@ from framegate.core.errors import ConfigError, InvalidRequest
 
 
 class Style(Struct, frozen=True):
-    """``label`` is its name for people, ``prompt`` what is added to the prompt."""
+    """A style: ``label`` is its name for people, ``prompt`` what is appended to the prompt."""
 
     name: str
     label: str
@@ -76,10 +76,10 @@ STYLES: Mapping[str, Style] = MappingProxyType({style.name: style for style in _
 
 
 def with_prompts(prompts: Mapping[str, str]) -> Mapping[str, Style]:
-    """The styles with an operator's own prompts for some of them.
+    """Return the styles with an operator's own prompts for some of them.
 
     Raises:
-        ConfigError: there is no such style.
+        ConfigError: There is no such style.
     """
     if unknown := prompts.keys() - STYLES.keys():
         raise ConfigError(f"styles: there is no style {min(unknown)!r}; there are {', '.join(STYLES)}.")
@@ -87,10 +87,10 @@ def with_prompts(prompts: Mapping[str, str]) -> Mapping[str, Style]:
 
 
 def find_style(styles: Mapping[str, Style], name: str | None) -> Style | None:
-    """The style of that name; None where none is asked for.
+    """Return the style of that name, or None if no style is asked for.
 
     Raises:
-        InvalidRequest: there is no such style; names those that there are.
+        InvalidRequest: There is no such style; the message lists those that exist.
     """
     if name is None or name in styles:
         return styles[name] if name else None

@@ -1,4 +1,4 @@
-"""The vocabulary that dialects, service, workers and backends share. Names are those of diffusers."""
+"""The vocabulary that dialects, services, workers and backends share. Names are those of diffusers."""
 
 from collections.abc import Mapping
 from enum import StrEnum
@@ -10,6 +10,8 @@ from typing_extensions import TypeVar
 
 
 class Task(StrEnum):
+    """What a model makes from what."""
+
     TEXT_TO_IMAGE = "text-to-image"
     IMAGE_TO_IMAGE = "image-to-image"
     TEXT_TO_VIDEO = "text-to-video"
@@ -18,10 +20,13 @@ class Task(StrEnum):
 
     @property
     def output(self) -> "MediaKind":
+        """What the task makes."""
         return MediaKind.IMAGE if self.value.endswith("image") else MediaKind.VIDEO
 
 
 class MediaKind(StrEnum):
+    """Images or videos."""
+
     IMAGE = "image"
     VIDEO = "video"
 
@@ -29,7 +34,7 @@ class MediaKind(StrEnum):
 class MediaRef(Struct, frozen=True, omit_defaults=True):
     """An input file that was fetched, checked and stored.
 
-    ``key`` is its place in the artifact store; sizes are pixels of the upright picture;
+    ``key`` is its place in the artifact store; ``width`` and ``height`` are pixels of the upright image;
     ``num_frames`` and ``fps`` are set for videos.
     """
 
@@ -42,12 +47,12 @@ class MediaRef(Struct, frozen=True, omit_defaults=True):
 
     @property
     def duration(self) -> float:
-        """Seconds; 0 for pictures."""
+        """Seconds; 0 for images."""
         return self.num_frames / self.fps if self.fps else 0.0
 
 
 class StoryboardShot(Struct, frozen=True):
-    """One shot of a storyboard: what it shows, for how many seconds."""
+    """One shot of a storyboard: what it shows, and for how many seconds."""
 
     prompt: str
     duration: float
@@ -67,19 +72,39 @@ Media = TypeVar("Media", default=MediaRef)
 
 
 class GenerationRequest(Struct, Generic[Media], frozen=True, omit_defaults=True):
-    """What is to be made. ``None`` means: not asked for, the model's default holds.
+    """What to generate. None means that the request leaves a value to the model.
 
-    ``width`` and ``height`` are pixels, ``duration`` seconds (``num_frames`` wins over it),
-    ``strength`` 0–1 how far image-to-image and video-to-video may leave their source.
-    ``num_fragments`` makes a video in that many pieces, each going on from the last frame of the one
-    before; its length stays the same. A ``storyboard`` says it all for a video of several shots, made one
-    after the other, each going on from the last frame of the one before; ``prompt`` is then its whole text,
-    and ``duration``, ``num_frames`` and ``num_fragments`` don't count. With ``extends_video`` the result is
-    ``video``, followed by what the request asks for, which goes on from its last frame.
+    Dialects build it with media as clients give them (`GenerationRequest[MediaSource]`); once these are
+    stored it holds references to them (`GenerationRequest[MediaRef]`, or just `GenerationRequest`).
 
-    ``max_pixels``, where no size is asked for: the one of the input's ratio that fills so many. A ``mask`` as
-    large as ``image`` is white where that is to be made anew; black parts stay as they are.
-    ``num_partial_images``: at most that many pictures of the unfinished work are wanted.
+    Attributes:
+        model: A name of the registry.
+        task: What to make from what.
+        prompt: What to show.
+        negative_prompt: What not to show.
+        width: Pixels.
+        height: Pixels.
+        max_pixels: Where neither side is given: choose the size with the input's aspect ratio that fills at
+            most this many.
+        num_frames: The video's length in frames.
+        duration: The video's length in seconds, where ``num_frames`` is not given.
+        fps: Frames per second.
+        num_inference_steps: Denoising steps.
+        guidance_scale: How strongly the prompt guides.
+        strength: 0–1, how far image-to-image and video-to-video may depart from their source.
+        seed: Of the random numbers; drawn if not given.
+        style: The name of a style.
+        num_outputs: How many images to make.
+        num_fragments: Make the video in this many pieces, each continuing from the last frame of the previous
+            one. Its length stays the same.
+        storyboard: The shots of a video, each continuing from the last frame of the previous one. ``prompt``
+            is then the whole text, and ``duration``, ``num_frames`` and ``num_fragments`` are ignored.
+        num_partial_images: How many partial images the client wants to see, at most.
+        image: The image to start from.
+        mask: As large as ``image``: white where that is to be repainted, black where it stays.
+        last_image: The image to end with.
+        video: The video to start from.
+        extends_video: Make a continuation of ``video``; the result is ``video`` followed by it.
     """
 
     model: str
@@ -128,12 +153,24 @@ class GenerationRequest(Struct, Generic[Media], frozen=True, omit_defaults=True)
 class Shot(Struct, frozen=True, omit_defaults=True):
     """One call of a backend: every value is decided and within the model's limits.
 
-    Pictures are ``height``×``width``; a video has exactly ``num_frames`` of them at ``fps``, for images
-    ``num_frames`` is how many pictures are wanted (``fps`` is 0). ``continues`` says that the
-    conditioning image is the last frame of the shot before, or of the video that is extended. Where
-    ``prompt`` holds more than the user's own words (a style's), those are in ``caption``. Of the frames made,
-    the first ``drop_first`` (they repeat that frame) and all beyond ``keep_frames`` more are left out of the
-    file.
+    Attributes:
+        task: What to make from what.
+        prompt: What the model is told, a style's words included.
+        width: Pixels of every frame.
+        height: Pixels of every frame.
+        num_frames: How many frames the backend makes: of a video, or one for each image.
+        fps: Frames per second; 0 for images.
+        seed: Of the random numbers.
+        num_inference_steps: Denoising steps.
+        guidance_scale: How strongly the prompt guides.
+        negative_prompt: What not to show.
+        strength: 0–1, how far the result may depart from its source.
+        style: The name of the style, if any.
+        caption: The user's own part of the prompt, where ``prompt`` holds more.
+        continues: The conditioning image is the last frame of the previous shot, or of the video that is
+            extended.
+        drop_first: How many of the first frames are left out of the file, because they repeat that frame.
+        keep_frames: How many frames are kept after those; None for all.
     """
 
     task: Task
@@ -155,17 +192,18 @@ class Shot(Struct, frozen=True, omit_defaults=True):
 
     @property
     def own_words(self) -> str:
-        """The user's part of the prompt, to be shown to people."""
+        """The user's own part of the prompt, as it is shown to people."""
         return self.caption or self.prompt
 
     @property
     def frames_kept(self) -> int:
+        """How many of its frames are in the file."""
         made = self.num_frames - self.drop_first
         return made if self.keep_frames is None else min(made, self.keep_frames)
 
 
 class Variant(StrEnum):
-    """A picture of a result video, made when somebody asks for it; the value ends its key."""
+    """An image of a result video, made on first use. Its value is the end of its key."""
 
     THUMBNAIL = "thumbnail.webp"
     SPRITESHEET = "spritesheet.jpg"
@@ -185,18 +223,19 @@ class Artifact(Struct, frozen=True, omit_defaults=True):
     duration: float = 0.0
 
     def variant_key(self, variant: Variant) -> str:
+        """Return the key of one of the video's variants."""
         return f"{self.key}.{variant}"
 
     @property
     def files(self) -> tuple[str, ...]:
-        """The keys of all files that there may be of it."""
+        """The keys of all files that may be stored for it."""
         if self.kind == MediaKind.IMAGE:
             return (self.key,)
         return (self.key, *(self.variant_key(variant) for variant in Variant))
 
 
 class Progress(Struct, frozen=True, omit_defaults=True):
-    """``fraction`` is 0.0–1.0 over the whole job; ``message`` a short phrase for people."""
+    """How far a job is: ``fraction`` is 0.0–1.0 of the whole job, ``message`` a short phrase for people."""
 
     fraction: float = 0.0
     message: str = ""

@@ -1,4 +1,4 @@
-"""Who is told of a video's end, as the service asks for it."""
+"""Where the events of a job may be sent."""
 
 from typing import Protocol
 
@@ -6,12 +6,13 @@ from framegate.core.errors import InvalidRequest
 
 
 class WebhookPolicy(Protocol):
+    """Decides which URLs are notified when a video ends."""
+
     def addresses(self, requested: str) -> tuple[str, ...]:
-        """The URLs that are told of a video's end: the one that the request names, if any, and the
-        operator's own.
+        """Return the URLs to notify: the operator's own, and the one that the request names, if any.
 
         Raises:
-            InvalidRequest: events can't go to the ``requested`` one; with what is wrong with it.
+            InvalidRequest: Events can't be sent to the ``requested`` URL.
         """
         ...
 
@@ -20,6 +21,11 @@ class NoWebhooks:
     """The `WebhookPolicy` of a server that can't sign events, and so sends none."""
 
     def addresses(self, requested: str) -> tuple[str, ...]:
+        """Return none.
+
+        Raises:
+            InvalidRequest: The request names a URL.
+        """
         if requested:
             raise InvalidRequest(
                 "This server sends no webhooks: its operator has configured no secret to sign them with "

@@ -80,11 +80,11 @@ def test_previews_are_spread_over_the_sampling(
     reported_at: list[int] = []
     for step in range(1, steps + 1):
         previews.handle_message(with_metadata(encoded()), OURS, step / steps)
-        before = len(context.shown)
+        before = len(context.partial_images)
         previews.report(context)
-        reported_at += [step] * (len(context.shown) - before)
+        reported_at += [step] * (len(context.partial_images) - before)
     assert reported_at == at
-    assert {frame.shape for frame in context.shown} == {(384, 640, 3)}
+    assert {frame.shape for frame in context.partial_images} == {(384, 640, 3)}
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,7 @@ def test_images_of_every_mode(context: RecordingContext, image: bytes) -> None:
     previews = Previews(SHOT, 3)
     previews.handle_message(with_metadata(image), OURS, 0.5)
     previews.report(context)
-    [frame] = context.shown
+    [frame] = context.partial_images
     assert frame.shape == (384, 640, 3)
     assert frame.dtype == np.uint8
     expected = np.asarray(Image.linear_gradient("L").resize((640, 384)), float)
@@ -108,7 +108,7 @@ def count_reported(context: RecordingContext, message: bytes, *, after_progress:
         previews.handle_event("progress", is_ours=True)
     previews.handle_message(message, OURS, 0.5)
     previews.report(context)
-    return len(context.shown)
+    return len(context.partial_images)
 
 
 def test_only_our_previews_are_reported(context: RecordingContext) -> None:
@@ -164,7 +164,7 @@ def test_an_invalid_preview_does_not_stop_the_others(context: RecordingContext) 
     for sampled, image in ((0.25, b"broken"), (0.5, encoded()), (0.75, encoded())):
         previews.handle_message(with_metadata(image), OURS, sampled)
     previews.report(context)
-    assert len(context.shown) == 2
+    assert len(context.partial_images) == 2
 
 
 @given(st.binary(max_size=200), st.sampled_from([b"", struct.pack(">I", 1), struct.pack(">I", 4)]))

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from framegate.core.models import ModelSpec, Range, fit
+from framegate.core.fitting import fit
+from framegate.core.models import ModelSpec, Range
 from framegate.core.types import GenerationRequest, MediaKind, MediaRef, Task
 from framegate.plugins.comfyui.workflows.capabilities import build_model_spec
 from framegate.plugins.comfyui.workflows.errors import WorkflowError

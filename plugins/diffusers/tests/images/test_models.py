@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from framegate.core.models import fit
+from framegate.core.fitting import fit
 from framegate.core.types import GenerationRequest
 from framegate.plugins.diffusers.images.models import IMAGES
 

@@ -67,8 +67,8 @@ def test_partial_images_are_made_where_they_are_wanted(
     context = RecordingContext(tmp_path, image=image)
     assert np.array_equal(generate(backend, shot, context), unwatched)
     assert len(decoded) == 2 + looks
-    assert len(context.shown) == looks
-    pictures = [*context.shown, unwatched[0]]
+    assert len(context.partial_images) == looks
+    pictures = [*context.partial_images, unwatched[0]]
     for look in pictures:
         assert (look.shape, look.dtype) == ((shot.height, shot.width, 3), np.uint8)
     # Each is nearer to the picture than the one before.
@@ -80,7 +80,7 @@ def test_partial_images_are_of_the_first_of_several_images(backend: ImagesBacken
     context, several = RecordingContext(tmp_path), RecordingContext(tmp_path)
     generate(backend, IMAGE_SHOT, context)
     generate(backend, replace(IMAGE_SHOT, num_frames=2), several)
-    assert np.array_equal(several.shown, context.shown)
+    assert np.array_equal(several.partial_images, context.partial_images)
 
 
 def test_a_job_that_is_cancelled_while_a_partial_image_is_decoded_stops(
@@ -102,7 +102,7 @@ def test_a_job_that_is_cancelled_while_a_partial_image_is_decoded_stops(
     context = Cancelled(tmp_path)
     with pytest.raises(JobCancelled):
         generate(backend, IMAGE_SHOT, context)
-    assert not context.shown
+    assert not context.partial_images
 
 
 @pytest.mark.parametrize("name", ["sdxl", "qwen_image", "flux_kontext"])

@@ -1,5 +1,8 @@
-"""For tests of plugins and of Framegate itself: ports in memory, and the contract of every backend as a class
-of tests to inherit. That of every dialect is `framegate.server.testing.DialectContract`.
+"""Support for tests of plugins and of Framegate itself.
+
+It has the contract of every backend, as a class of tests to inherit (that of every dialect is
+`framegate.server.testing.DialectContract`), in-memory ports, and the reference model of what Lua scripts do
+in production: `scheduling` and `transitions`.
 
 A backend's tests::
 
@@ -13,12 +16,8 @@ numpy and pytest are imported where they are used, so that importing this module
 """
 
 from framegate.core.testing.backends import BackendContract, RecordingContext, gradient_png
-from framegate.core.testing.ports import (
-    InMemoryArtifactStore,
-    InMemoryCharacterStore,
-    InMemoryJobStore,
-    StaticMediaIngest,
-)
+from framegate.core.testing.job_store import InMemoryJobStore
+from framegate.core.testing.ports import InMemoryArtifactStore, InMemoryCharacterStore, StaticMediaIngest
 
 __all__ = [
     "BackendContract",

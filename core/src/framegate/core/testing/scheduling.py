@@ -1,11 +1,12 @@
-"""Who is next: the order in which waiting jobs are served, as pure functions.
+"""Reference model of scheduling: the order in which waiting jobs are served, as pure functions.
 
-A higher priority goes first. Within a priority the keys take turns, and the one that was served longest ago
-is next, so that a thousand jobs of one key don't hold up another's only one. A key's own jobs are served in
-the order of their submission. A job whose running limits are reached lets others pass, and so does one whose
-model a worker does not have.
+In production Lua scripts in `framegate.storage` do this. Only tests and the in-memory stores execute these
+functions: state machine tests hold the scripts to them.
 
-The store in Valkey does the same as Lua scripts; a state machine test holds the two together.
+Jobs of a higher priority are served first. Keys of equal priority are served round-robin, the one that was
+served longest ago first, so that one key's thousand jobs don't delay another key's single job. A key's own
+jobs are served in the order of their submission. A job is skipped while its running limits are reached, or if
+the worker does not have its model.
 """
 
 from collections import Counter
@@ -13,23 +14,27 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from framegate.core.jobs import Job
 
-Turn = tuple[str, int, str]
-"""A queue, a priority, and the owner whose turn it is there."""
+SchedulingKey = tuple[str, int, str]
+"""The queue, the priority and the owner that jobs are served by in rotation."""
 
 
-def scheduling_key(job: Job) -> Turn:
+def scheduling_key(job: Job) -> SchedulingKey:
+    """Return what the job is served by in rotation."""
     return job.queue, job.priority, job.owner
 
 
 def next_job(
     waiting: Iterable[Job],
     running: Iterable[Job],
-    served: Mapping[Turn, int],
+    served: Mapping[SchedulingKey, int],
     queue: str,
     models: Collection[str],
 ) -> Job | None:
-    """The job that is served next in ``queue`` by a worker that has these ``models``; ``waiting`` are in the
-    order of their submission. ``served`` says when each owner was served last, as a number that grows."""
+    """Return the job of ``queue`` that a worker with these ``models`` is given next, or None.
+
+    ``waiting`` jobs are in the order of their submission. ``served`` says when each key was served last, as a
+    growing number.
+    """
     counts = Counter(group for job in running for group in job.running_limits)
     allowed = [
         job
@@ -43,8 +48,8 @@ def next_job(
     )
 
 
-def position(job: Job, waiting: Sequence[Job], served: Mapping[Turn, int]) -> int:
-    """How many of ``waiting`` are served before ``job``, plus one, if no limit holds any up."""
+def position(job: Job, waiting: Sequence[Job], served: Mapping[SchedulingKey, int]) -> int:
+    """Return how many of ``waiting`` are served before ``job``, plus one, leaving limits out of account."""
     ahead = sum(other.queue == job.queue and other.priority > job.priority for other in waiting)
     level = Counter(
         other.owner for other in waiting if (other.queue, other.priority) == (job.queue, job.priority)

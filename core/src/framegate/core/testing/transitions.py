@@ -1,7 +1,7 @@
 """Reference model of a job's transitions: every step between its states as a pure function.
 
-In production the steps are Lua scripts in `framegate.storage`. Only tests execute these functions: they hold
-the scripts, and the stores in memory, to them.
+In production Lua scripts in `framegate.storage` do this. Only tests and the in-memory stores execute these
+functions: state machine tests hold the scripts to them.
 """
 
 from msgspec.structs import replace
@@ -26,7 +26,7 @@ def _require_attempt(job: Job, attempt: int) -> None:
 
 
 def claim(job: Job, worker: str, now: float) -> Job:
-    """A worker takes a queued job."""
+    """Give a queued job to a worker."""
     _require(job, JobState.QUEUED)
     return replace(
         job,
@@ -40,13 +40,13 @@ def claim(job: Job, worker: str, now: float) -> Job:
 
 
 def advance(job: Job, attempt: int, progress: float, message: str) -> Job:
-    """The worker tells how far it is. Progress never goes back within an attempt."""
+    """Record how far the worker is. Progress never goes back within an attempt."""
     _require_attempt(job, attempt)
     return replace(job, progress=max(job.progress, min(1.0, progress)), message=message)
 
 
 def succeed(job: Job, attempt: int, artifacts: tuple[Artifact, ...], now: float) -> Job:
-    """The worker closes its job. A cancel that was acknowledged before wins."""
+    """Close the job with its results. A cancel that was acknowledged before wins."""
     _require_attempt(job, attempt)
     if job.cancel_requested:
         return _cancelled(job, now)
@@ -56,6 +56,7 @@ def succeed(job: Job, attempt: int, artifacts: tuple[Artifact, ...], now: float)
 
 
 def fail(job: Job, attempt: int, error: JobError, now: float) -> Job:
+    """Close the job with an error. A cancel that was acknowledged before wins."""
     _require_attempt(job, attempt)
     if job.cancel_requested:
         return _cancelled(job, now)
@@ -63,7 +64,7 @@ def fail(job: Job, attempt: int, error: JobError, now: float) -> Job:
 
 
 def request_cancel(job: Job, now: float) -> Job:
-    """Queued: cancelled at once. Running: marked, and its worker leaves it. Finished: nothing."""
+    """Cancel a queued job at once, ask a running one to stop, leave a finished one as it is."""
     match job.state:
         case JobState.QUEUED:
             return _cancelled(job, now)
@@ -74,7 +75,7 @@ def request_cancel(job: Job, now: float) -> Job:
 
 
 def leave(job: Job, attempt: int, now: float) -> Job:
-    """The worker has stopped working on a job whose cancel was asked for."""
+    """Close a job that its worker has stopped as asked."""
     _require_attempt(job, attempt)
     if not job.cancel_requested:
         raise IllegalTransition(f"job {job.id} was not asked to stop")
@@ -82,7 +83,7 @@ def leave(job: Job, attempt: int, now: float) -> Job:
 
 
 def hand_back(job: Job, attempt: int, now: float) -> Job:
-    """A worker that shuts down gives its job back unfinished; that attempt does not count."""
+    """Requeue the job of a worker that shuts down; the attempt does not count."""
     _require_attempt(job, attempt)
     if job.cancel_requested:
         return _cancelled(job, now)
@@ -90,7 +91,7 @@ def hand_back(job: Job, attempt: int, now: float) -> Job:
 
 
 def expire(job: Job, now: float) -> Job:
-    """The lease of the job's worker ran out: another may take it, but not for ever."""
+    """Requeue a job whose worker's lease ran out, or fail it after `MAX_ATTEMPTS`."""
     _require(job, JobState.RUNNING)
     if job.cancel_requested:
         return _cancelled(job, now)

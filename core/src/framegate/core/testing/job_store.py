@@ -1,0 +1,270 @@
+"""The job store in memory, on the reference model of scheduling and transitions."""
+
+import asyncio
+import itertools
+import threading
+import time
+from collections.abc import AsyncGenerator, Collection, Sequence
+from contextlib import asynccontextmanager
+
+from framegate.core.errors import IdempotencyMismatch, JobExists, KeyLimitReached, QueueFull
+from framegate.core.jobs import LOOKUP_LABEL, Job, JobError, JobState
+from framegate.core.ports import IdempotencyKey, Limits, Page, QueueCounts, WorkerInfo
+from framegate.core.testing import scheduling, transitions
+from framegate.core.types import Artifact
+
+CURSOR_SECONDS = 86_400
+"""How long a page can begin after a job that was removed."""
+
+
+class InMemoryJobStore:
+    """A `JobStore` in memory. The worker's side may be called from any thread.
+
+    ``living`` are the workers that are alive.
+    """
+
+    def __init__(self) -> None:
+        self.living: list[WorkerInfo] = []
+        self._jobs: dict[str, Job] = {}
+        self._deleted: dict[str, Job] = {}  # those that a worker still runs
+        self._idempotency: dict[tuple[str, str], tuple[IdempotencyKey, str, float]] = {}
+        self._numbers_of: dict[str, int] = {}
+        self._removed: dict[str, tuple[Job, float]] = {}
+        self._served: dict[scheduling.SchedulingKey, int] = {}
+        self._turns = itertools.count(1)
+        self._numbers = itertools.count(1)
+        self._watchers: dict[str, set[tuple[asyncio.AbstractEventLoop, asyncio.Event]]] = {}
+        self._lock = threading.RLock()
+
+    @property
+    def jobs(self) -> tuple[Job, ...]:
+        """All jobs that can be found, in the order of their submission."""
+        with self._lock:
+            return tuple(self._jobs.values())
+
+    async def check_admission(
+        self, job_id: str, owner: str, *, limits: Limits, idempotency: IdempotencyKey | None
+    ) -> Job | None:
+        """Check as `JobStore.check_admission` does."""
+        with self._lock:
+            if job_id in self._jobs or job_id in self._deleted:
+                raise JobExists(f"There is a job with the id {job_id} already.", param="job_id")
+            if idempotency and (earlier := self._find_earlier(owner, idempotency)):
+                return earlier
+            waiting = self._queued()
+            most = limits.max_queued
+            if most and len(waiting) >= most:
+                raise QueueFull(f"The queue is full ({most} jobs).", limit=most)
+            own = sum(job.owner == owner for job in waiting)
+            if limits.owner_max_queued and own >= limits.owner_max_queued:
+                raise KeyLimitReached(f"This key has {limits.owner_max_queued} jobs waiting.")
+            active = own + sum(job.owner == owner for job in self._running())
+            if limits.owner_max_active and active >= limits.owner_max_active:
+                raise KeyLimitReached(f"This key has {limits.owner_max_active} jobs at once.")
+            return None
+
+    def _find_earlier(self, owner: str, idempotency: IdempotencyKey) -> Job | None:
+        record, job_id, made_at = self._idempotency.get((owner, idempotency.key), (None, "", 0.0))
+        age = time.time() - made_at
+        if record is None or age > record.seconds or job_id not in self._jobs:
+            return None
+        if not idempotency.repeat and not (record.repeat and age <= idempotency.age):
+            return None
+        if record.fingerprint != idempotency.fingerprint:
+            raise IdempotencyMismatch("This idempotency key was used for another request.")
+        return self._jobs[job_id]
+
+    async def submit(self, job: Job, *, limits: Limits, idempotency: IdempotencyKey | None = None) -> Job:
+        """Store the job, or return the earlier one."""
+        with self._lock:
+            if earlier := await self.check_admission(
+                job.id, job.owner, limits=limits, idempotency=idempotency
+            ):
+                return earlier
+            if idempotency:
+                self._idempotency[job.owner, idempotency.key] = idempotency, job.id, time.time()
+            self._jobs[job.id] = job
+            self._numbers_of[job.id] = next(self._numbers)
+            return job
+
+    async def get(self, job_id: str) -> Job | None:
+        """Return the job, or None."""
+        with self._lock:
+            return self._jobs.get(job_id)
+
+    async def find_by_lookup_label(self, owner: str, value: str) -> str | None:
+        """Return the id of the newest job with that label."""
+        with self._lock:
+            for job in reversed(self._jobs.values()):
+                if job.owner == owner and job.labels.get(LOOKUP_LABEL) == value:
+                    return job.id
+        return None
+
+    async def find_shared(self, share_id: str) -> str | None:
+        """Return the id of the job with that share id."""
+        with self._lock:
+            return next((job.id for job in self._jobs.values() if job.share_id == share_id), None)
+
+    async def list(self, *, owner: str | None, states: Collection[JobState], limit: int) -> Sequence[Job]:
+        """Return jobs, newest first."""
+        with self._lock:
+            found = [
+                job
+                for job in reversed(self._jobs.values())
+                if (owner is None or job.owner == owner) and (not states or job.state in states)
+            ]
+        return found[:limit]
+
+    async def page(
+        self, collection: str, *, owner: str, after: str, limit: int, newest_first: bool
+    ) -> Page | None:
+        """Return a part of a collection."""
+        with self._lock:
+            found = [o for o in self._jobs.values() if (o.owner, o.collection) == (owner, collection)]
+            if newest_first:
+                found.reverse()
+            if after:
+                cursor = self._cursor(after)
+                if cursor is None or (cursor.owner, cursor.collection) != (owner, collection):
+                    return None
+                number = self._numbers_of[after]
+                found = [
+                    job
+                    for job in found
+                    if job.id != after and (self._numbers_of[job.id] < number) == newest_first
+                ]
+        return Page(found[:limit], len(found) > limit)
+
+    def _cursor(self, job_id: str) -> Job | None:
+        if job := self._jobs.get(job_id):
+            return job
+        removed, at = self._removed.get(job_id, (None, 0.0))
+        return removed if time.time() - at < CURSOR_SECONDS else None
+
+    async def queue_position(self, job: Job) -> int | None:
+        """Return the job's place in its queue, from 1."""
+        with self._lock:
+            waiting = self._queued()
+            if job.id not in [other.id for other in waiting]:
+                return None
+            return scheduling.position(job, waiting, self._served)
+
+    async def counts(self) -> QueueCounts:
+        """Count the jobs of every state."""
+        with self._lock:
+            states = [job.state for job in self._jobs.values()]
+        return QueueCounts(*(states.count(state) for state in JobState))
+
+    async def cancel(self, job_id: str) -> Job | None:
+        """Cancel the job, or ask its worker to stop."""
+        with self._lock:
+            if job_id not in self._jobs:
+                return None
+            return self._change(transitions.request_cancel(self._jobs[job_id], time.time()))
+
+    async def delete(self, job_id: str) -> Job | None:
+        """Hide the job, and cancel it if a worker runs it."""
+        with self._lock:
+            job = self._remove(job_id)
+            if job is not None and job.state == JobState.RUNNING:
+                self._deleted[job_id] = transitions.request_cancel(job, time.time())
+            self._tick(job_id)
+            return job
+
+    async def forget(self, job: Job) -> None:
+        """Remove the job's record."""
+        with self._lock:
+            self._remove(job.id)
+            self._tick(job.id)
+
+    def _remove(self, job_id: str) -> Job | None:
+        job = self._jobs.pop(job_id, None)
+        if job is not None:
+            self._removed[job_id] = job, time.time()
+        return job
+
+    @asynccontextmanager
+    async def changes(self, job_id: str) -> "AsyncGenerator[AsyncGenerator[None, None]]":
+        """Yield a tick whenever the job may have changed."""
+        watcher = asyncio.get_running_loop(), asyncio.Event()
+        with self._lock:
+            self._watchers.setdefault(job_id, set()).add(watcher)
+
+        async def ticks() -> AsyncGenerator[None, None]:
+            while True:
+                await watcher[1].wait()
+                watcher[1].clear()
+                yield
+
+        ticking = ticks()
+        try:
+            yield ticking
+        finally:
+            await ticking.aclose()
+            with self._lock:
+                self._watchers[job_id].discard(watcher)
+
+    async def workers(self) -> Sequence[WorkerInfo]:
+        """Return the workers of ``living``."""
+        return list(self.living)
+
+    # The worker's side.
+
+    def claim_next(self, worker: str) -> Job | None:
+        """Claim the next job of the first queue in which one may run; None if there is none."""
+        with self._lock:
+            waiting = self._queued()
+            models = {job.served_by for job in waiting}
+            for queue in dict.fromkeys(job.queue for job in waiting):
+                job = scheduling.next_job(waiting, self._running(), self._served, queue, models)
+                if job is not None:
+                    self._served[scheduling.scheduling_key(job)] = next(self._turns)
+                    return self._change(transitions.claim(job, worker, time.time()))
+        return None
+
+    def advance(self, job_id: str, progress: float, message: str = "") -> Job:
+        """Record how far the job is."""
+        with self._lock:
+            job = self._known(job_id)
+            return self._change(transitions.advance(job, job.attempt, progress, message))
+
+    def succeed(self, job_id: str, *artifacts: Artifact) -> Job:
+        """Close the job with its results."""
+        with self._lock:
+            job = self._known(job_id)
+            return self._change(transitions.succeed(job, job.attempt, artifacts, time.time()))
+
+    def fail(self, job_id: str, error: JobError) -> Job:
+        """Close the job with an error."""
+        with self._lock:
+            job = self._known(job_id)
+            return self._change(transitions.fail(job, job.attempt, error, time.time()))
+
+    def leave(self, job_id: str) -> Job:
+        """Close a job whose cancellation was requested."""
+        with self._lock:
+            job = self._known(job_id)
+            return self._change(transitions.leave(job, job.attempt, time.time()))
+
+    def _queued(self) -> Sequence[Job]:
+        return [job for job in self._jobs.values() if job.state == JobState.QUEUED]
+
+    def _running(self) -> Sequence[Job]:
+        known = (*self._jobs.values(), *self._deleted.values())
+        return [job for job in known if job.state == JobState.RUNNING]
+
+    def _known(self, job_id: str) -> Job:
+        return self._deleted[job_id] if job_id in self._deleted else self._jobs[job_id]
+
+    def _change(self, job: Job) -> Job:
+        kept = self._deleted if job.id in self._deleted else self._jobs
+        kept[job.id] = job
+        if job.state.finished:
+            self._deleted.pop(job.id, None)
+        self._tick(job.id)
+        return job
+
+    def _tick(self, job_id: str) -> None:
+        for loop, event in self._watchers.get(job_id, ()):
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(event.set)
