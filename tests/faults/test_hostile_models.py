@@ -59,7 +59,7 @@ def job(server: RunningServer, task_id: str) -> dict[str, Any]:
 def test_a_native_call_that_keeps_the_gil_keeps_its_job(start_server: StartServer, tmp_path: Path) -> None:
     server = start(start_server, tmp_path, arguments=["--processes", "2"])
     held = LEASE_SECONDS + 4
-    task = submit(server, f"active {held:.0f}")
+    task = submit(server, f"hold {held:.0f}")
     started = time.monotonic()
     assert ended(server, task)["status"] == "succeed"
     assert time.monotonic() - started >= held, "the GIL was really kept"

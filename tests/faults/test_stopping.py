@@ -130,7 +130,7 @@ def test_a_worker_whose_model_keeps_the_gil_ends_in_time(
 
         worker = start_worker()
         api.wait_until_ready()
-        submit(api, "active-once 20", "trouble")
+        submit(api, "hold-once 20", "trouble")
         eventually((tmp_path / "plugin" / "held").exists, what="the native call")
         began = time.monotonic()
         worker.terminate()
