@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from framegate.core import planning
 from framegate.core.backend import Backend
-from framegate.core.jobs import Job
 from framegate.core.fitting import fit
+from framegate.core.jobs import Job
 from framegate.core.models import FrameRule, ModelSpec
 from framegate.core.types import Artifact, GenerationRequest, Task
 from framegate.media.video.frames import read_frames
