@@ -36,6 +36,7 @@ options = {{ loras = [] }}
 [models.painter]
 backend = "diffusers-image"
 source = "{sdxl}"
+defaults = {{ num_inference_steps = 4 }}
 
 [presets]
 openai-chat = {{ video = "quick" }}

@@ -1,4 +1,4 @@
-# torchao has no types; mypy and pyright take what comes from it as Any.
+# torchao has no types. What comes from it is Any.
 from typing import Any
 
 def __getattr__(name: str) -> Any: ...
