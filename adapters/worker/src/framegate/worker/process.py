@@ -129,7 +129,7 @@ class WorkerProcess:
     def _hand_back_for(self, late: ActiveJob) -> None:
         """What the job's own thread says of it afterwards is of no effect."""
         job = late.job
-        if self._reach(lambda: self._leases.hand_back(job.id, job.attempt)) == JobState.QUEUED:
+        if self._reach(lambda: self._leases.requeue(job.id, job.attempt)) == JobState.QUEUED:
             log.warning("job_handed_back", job_id=job.id, by="worker")
 
     def run_next_job(self, queue: str) -> None:
@@ -159,7 +159,7 @@ class WorkerProcess:
             with translate_disk_full():
                 artifacts = self._runner.run(active, self._models.get(job.served_by))
         except HandBack:
-            outcome = self._reach(lambda: self._leases.hand_back(job.id, job.attempt))
+            outcome = self._reach(lambda: self._leases.requeue(job.id, job.attempt))
         except JobCancelled:
             outcome = self._reach(lambda: self._leases.leave(job))
         except Exception as error:

@@ -101,7 +101,7 @@ class HeartbeatProcess:
         sign = self._sign
         if sign.job:
             progress = None if sign == self._beaten else sign.progress
-            self._tell(sign, self._leases.beat(sign.job, sign.attempt, progress, sign.message))
+            self._tell(sign, self._leases.heartbeat(sign.job, sign.attempt, progress, sign.message))
         self._beaten = sign
         self._leases.announce(replace(self._worker, job=sign.job))
         lost, _ = self._leases.sweep()
@@ -147,7 +147,7 @@ class HeartbeatProcess:
     def _hand_back(self) -> None:
         sign = self._sign
         try:
-            if sign.job and self._leases.hand_back(sign.job, sign.attempt) == JobState.QUEUED:
+            if sign.job and self._leases.requeue(sign.job, sign.attempt) == JobState.QUEUED:
                 log.warning("job_handed_back", job_id=sign.job, by="process")
         except redis.RedisError as error:
             log.warning("valkey_unreachable", worker=self._worker.id, error=type(error).__name__)
