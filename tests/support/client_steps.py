@@ -176,7 +176,7 @@ class Claim(Step):
 @dataclass(frozen=True)
 class Beat(Step):
     def ask(self, client: StoreClient) -> Answer:
-        return client.held and client.leases.beat(client.held.id, client.held.attempt, 0.5)
+        return client.held and client.leases.heartbeat(client.held.id, client.held.attempt, 0.5)
 
     def foretell(self, world: World, worker: str) -> Answer:
         if worker not in world.held:
@@ -202,7 +202,7 @@ class Close(Step):
             case _, "fail":
                 return client.leases.fail(held, BROKEN)
             case _:
-                return client.leases.hand_back(held.id, held.attempt)
+                return client.leases.requeue(held.id, held.attempt)
 
     def foretell(self, world: World, worker: str) -> Answer:
         job, held = world.current(worker), world.held.pop(worker, None)

@@ -127,7 +127,7 @@ async def act(store: ValkeyJobStore, characters: ValkeyCharacterStore, client: r
         worker = WorkerStore(client, f"worker-{name}")
         job = worker.claim("q-test", ["test"])
         assert job is not None
-        worker.beat(name, 1, 0.5, "sampling")
+        worker.heartbeat(name, 1, 0.5, "sampling")
         if name == "succeeded":
             worker.succeed(job, (VIDEO,))
         if name == "failed":

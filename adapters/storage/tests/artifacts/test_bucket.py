@@ -1,6 +1,5 @@
 """Files in a bucket of a real S3 server."""
 
-import asyncio
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,8 +11,6 @@ import requests
 from framegate.core.errors import NotFound, Unavailable
 from framegate.storage.artifacts.bucket import BucketAccess, BucketStore
 from framegate.storage.characters import ValkeyCharacterStore
-from framegate.storage.connections import connect_async
-from framegate.storage.embedded import EmbeddedValkey
 from framegate.storage.jobs.store import ValkeyJobStore
 from framegate.storage.orphans import remove_orphans
 from tests.support.ports import free_port
@@ -41,19 +38,19 @@ def open_bucket(
 
 
 @pytest.fixture
-def store(s3: S3Server, tmp_path: Path) -> BucketStore:
+def bucket(s3: S3Server, tmp_path: Path) -> BucketStore:
     return open_bucket(s3, tmp_path / "host")
 
 
-def put(store: BucketStore, key: str, data: bytes = FILM) -> None:
-    source = store.workdir("making") / "film.mp4"
+def put(bucket: BucketStore, key: str, data: bytes = FILM) -> None:
+    source = bucket.workdir("making") / "film.mp4"
     source.write_bytes(data)
-    assert store.put(source, key) == len(data)
+    assert bucket.put(source, key) == len(data)
     assert not source.exists()
 
 
-def test_what_one_host_puts_another_finds(store: BucketStore, s3: S3Server, tmp_path: Path) -> None:
-    put(store, "results/a/1-0.mp4")
+def test_what_one_host_puts_another_finds(bucket: BucketStore, s3: S3Server, tmp_path: Path) -> None:
+    put(bucket, "results/a/1-0.mp4")
     other = open_bucket(s3, tmp_path / "other")
     path = other.path("results/a/1-0.mp4")
     assert path is not None
@@ -65,38 +62,38 @@ def test_what_one_host_puts_another_finds(store: BucketStore, s3: S3Server, tmp_
     assert (fetched.read_bytes(), fetched.parent) == (FILM, folder)
 
 
-def test_every_host_gives_a_file_the_same_time(store: BucketStore, s3: S3Server, tmp_path: Path) -> None:
-    put(store, "results/b/1-0.mp4", b"film")
+def test_every_host_gives_a_file_the_same_time(bucket: BucketStore, s3: S3Server, tmp_path: Path) -> None:
+    put(bucket, "results/b/1-0.mp4", b"film")
     paths = [open_bucket(s3, tmp_path / name).path("results/b/1-0.mp4") for name in ("one", "two")]
     first, second = (path.stat().st_mtime_ns if path else None for path in paths)
     assert first == second is not None
 
 
-def test_what_is_removed_is_gone_on_every_host(store: BucketStore, s3: S3Server, tmp_path: Path) -> None:
-    put(store, "results/c/1-0.mp4", b"film")
+def test_what_is_removed_is_gone_on_every_host(bucket: BucketStore, s3: S3Server, tmp_path: Path) -> None:
+    put(bucket, "results/c/1-0.mp4", b"film")
     other = open_bucket(s3, tmp_path / "other")
     assert other.path("results/c/1-0.mp4") is not None
-    store.delete("results/c/1-0.mp4")
+    bucket.delete("results/c/1-0.mp4")
     assert other.path("results/c/1-0.mp4") is None
     assert other.fetch("results/c/1-0.mp4", tmp_path) is None
-    store.delete("results/c/1-0.mp4")
+    bucket.delete("results/c/1-0.mp4")
     assert not list((tmp_path / "other" / "cache").iterdir()), "no copy is left"
 
 
-def test_a_copy_stays_when_its_source_goes(store: BucketStore) -> None:
-    put(store, "results/d/1-0.mp4", b"film")
-    store.copy("results/d/1-0.mp4", "inputs/copy")
-    store.delete("results/d/1-0.mp4")
-    path = store.path("inputs/copy")
+def test_a_copy_stays_when_its_source_goes(bucket: BucketStore) -> None:
+    put(bucket, "results/d/1-0.mp4", b"film")
+    bucket.copy("results/d/1-0.mp4", "inputs/copy")
+    bucket.delete("results/d/1-0.mp4")
+    path = bucket.path("inputs/copy")
     assert path is not None
     assert path.read_bytes() == b"film"
     with pytest.raises(NotFound):
-        store.copy("results/nothing", "inputs/other")
+        bucket.copy("results/nothing", "inputs/other")
 
 
-def test_a_signed_link_needs_no_key(store: BucketStore, s3: S3Server, tmp_path: Path) -> None:
-    put(store, "results/e/1-0.mp4", FILM)
-    assert store.link("results/e/1-0.mp4", method="GET", seconds=60) is None
+def test_a_signed_link_needs_no_key(bucket: BucketStore, s3: S3Server, tmp_path: Path) -> None:
+    put(bucket, "results/e/1-0.mp4", FILM)
+    assert bucket.link("results/e/1-0.mp4", method="GET", seconds=60) is None
     redirecting = open_bucket(s3, tmp_path / "r", redirect=True)
     link = redirecting.link("results/e/1-0.mp4", method="GET", seconds=60)
     assert link is not None
@@ -113,53 +110,45 @@ def test_a_signed_link_needs_no_key(store: BucketStore, s3: S3Server, tmp_path: 
 
 
 def test_copies_on_this_host_have_their_bounds(s3: S3Server, tmp_path: Path) -> None:
-    store = open_bucket(s3, tmp_path / "small", cache_bytes=250)
+    bucket = open_bucket(s3, tmp_path / "small", cache_bytes=250)
     cache = tmp_path / "small" / "cache"
     for name in "abc":
-        put(store, f"results/{name}.png", name.encode() * 100)
+        put(bucket, f"results/{name}.png", name.encode() * 100)
     for name in "abc":
-        assert store.path(f"results/{name}.png") is not None
+        assert bucket.path(f"results/{name}.png") is not None
     assert sum(path.stat().st_size for path in cache.iterdir()) == 200
-    store.clean_up(unused_for=60)
+    bucket.clean_up(unused_for=60)
     assert len(list(cache.iterdir())) == 2
-    store.clean_up(unused_for=-1)
+    bucket.clean_up(unused_for=-1)
     assert not list(cache.iterdir())
-    assert store.path("results/a.png") is not None, "what was dropped is brought again"
+    assert bucket.path("results/a.png") is not None, "what was dropped is brought again"
 
 
-def test_old_files_are_listed(store: BucketStore) -> None:
-    put(store, "inputs/old.png", b"old")
-    assert "inputs/old.png" in set(store.keys_before(time.time() + 60))
-    assert "inputs/old.png" not in set(store.keys_before(time.time() - 60))
+def test_old_files_are_listed(bucket: BucketStore) -> None:
+    put(bucket, "inputs/old.png", b"old")
+    assert "inputs/old.png" in set(bucket.keys_before(time.time() + 60))
+    assert "inputs/old.png" not in set(bucket.keys_before(time.time() - 60))
 
 
-def test_only_our_own_files_are_removed(
-    store: BucketStore, valkey: EmbeddedValkey, client: redis.Redis
+async def test_only_our_own_files_are_removed(
+    bucket: BucketStore, store: ValkeyJobStore, characters: ValkeyCharacterStore, client: redis.Redis
 ) -> None:
     orphan, foreign = f"inputs/{'0a' * 16}.png", "family/wedding.mp4"
     for key in (orphan, foreign):
-        put(store, key, b"old")
+        put(bucket, key, b"old")
 
     async def sweep() -> int:
-        jobs, characters = (
-            ValkeyJobStore(connect_async(valkey.url)),
-            ValkeyCharacterStore(connect_async(valkey.url)),
-        )
-        try:
-            return await remove_orphans(jobs, characters, store, unknown_for=-60)
-        finally:
-            await jobs.close()
-            await characters.close()
+        return await remove_orphans(store, characters, bucket, unknown_for=-60)
 
-    assert asyncio.run(sweep()) == 1
-    left = set(store.keys_before(time.time() + 60))
+    assert await sweep() == 1
+    left = set(bucket.keys_before(time.time() + 60))
     assert orphan not in left
     assert foreign in left
-    put(store, orphan, b"old")
+    put(bucket, orphan, b"old")
     client.flushall()
-    assert asyncio.run(sweep()) == 0, "a Valkey that has forgotten everything knows nothing of these files"
-    store.delete("installation")
-    assert asyncio.run(sweep()) == 1
+    assert await sweep() == 0, "a Valkey that has forgotten everything knows nothing of these files"
+    bucket.delete("installation")
+    assert await sweep() == 1
 
 
 def test_who_may_not_and_what_is_not_there_is_said(s3: S3Server, tmp_path: Path) -> None:

@@ -1,18 +1,20 @@
-"""500 who watch on one process: one subscription, one read for each change, no polling."""
+"""Watching jobs: no change is missed; 500 watchers share one subscription, and one read for each change."""
 
 import asyncio
 import time
 from contextlib import aclosing
+from pathlib import Path
 from typing import cast
 
 import pytest
 import redis
 
+from framegate.core.errors import Unavailable
 from framegate.core.jobs import JobState
 from framegate.core.ports import Limits
 from framegate.core.registry import Registry
+from framegate.core.service import JobService
 from framegate.core.testing import InMemoryArtifactStore, InMemoryCharacterStore, StaticMediaIngest
-from framegate.core.wiring import create_services
 from framegate.storage.connections import connect_async
 from framegate.storage.embedded import EmbeddedValkey
 from framegate.storage.jobs.store import ValkeyJobStore
@@ -38,51 +40,88 @@ def at_rest(client: redis.Redis) -> int:
         before = now
 
 
-def test_watchers_share_what_is_read(
-    valkey: EmbeddedValkey, client: redis.Redis, tmp_path_factory: pytest.TempPathFactory
+async def test_watchers_see_every_state(store: ValkeyJobStore, client: redis.Redis) -> None:
+    await store.submit(make_job("seen"), limits=Limits())
+    worker = WorkerStore(client, "w")
+    seen: list[str] = []
+    async with store.changes("seen") as ticks, aclosing(ticks):
+
+        async def next_state() -> None:
+            await asyncio.wait_for(anext(ticks), 5)
+            job = await store.get("seen")
+            assert job is not None
+            seen.append(f"{job.state} {job.progress:.0%}")
+
+        job = await asyncio.to_thread(worker.claim, "q-test", ["test"])
+        assert job is not None
+        await next_state()
+        await asyncio.to_thread(worker.heartbeat, job.id, job.attempt, 0.5, "half")
+        await next_state()
+        await asyncio.to_thread(worker.succeed, job, ())
+        await next_state()
+    assert seen[-1] == "succeeded 100%"
+
+
+async def test_watchers_survive_a_restart_of_valkey(data_dir: Path) -> None:
+    valkey = EmbeddedValkey(data_dir)
+    valkey.start()
+    store = ValkeyJobStore(connect_async(valkey.url))
+    try:
+        await store.submit(make_job("a"), limits=Limits())
+        async with store.changes("a") as ticks:
+            valkey.stop()
+            with pytest.raises(Unavailable):
+                await store.get("a")
+            valkey.start()
+            await asyncio.wait_for(anext(ticks), 60)
+            job = await store.get("a")
+    finally:
+        await store.close()
+        valkey.stop()
+    assert job is not None
+    assert job.state == JobState.QUEUED
+
+
+async def test_watchers_share_what_is_read(
+    store: ValkeyJobStore, client: redis.Redis, tmp_path: Path
 ) -> None:
-    async def test() -> None:
-        store = ValkeyJobStore(connect_async(valkey.url))
-        service = create_services(
-            registry=Registry({}),
-            store=store,
-            artifacts=InMemoryArtifactStore(tmp_path_factory.mktemp("files")),
-            media=StaticMediaIngest(),
-            characters=InMemoryCharacterStore(),
-            max_queued=0,
-        ).jobs
-        for number in range(JOBS):
-            await store.submit(make_job(f"j{number}"), limits=Limits())
-        workers = [WorkerStore(client, f"w{number}") for number in range(JOBS)]
-        running = [worker.claim("q-test", ["test"]) for worker in workers]
-        started = asyncio.Barrier(WATCHERS + 1)
+    service = JobService(
+        registry=Registry({}),
+        store=store,
+        artifacts=InMemoryArtifactStore(tmp_path),
+        media=StaticMediaIngest(),
+        characters=InMemoryCharacterStore(),
+        max_queued=0,
+    )
+    for number in range(JOBS):
+        await store.submit(make_job(f"j{number}"), limits=Limits())
+    workers = [WorkerStore(client, f"w{number}") for number in range(JOBS)]
+    running = [worker.claim("q-test", ["test"]) for worker in workers]
+    started = asyncio.Barrier(WATCHERS + 1)
 
-        async def watch(job_id: str) -> tuple[JobState, int]:
-            seen = 0
-            async with aclosing(service.watch(job_id)) as states:
-                state = (await anext(states)).state
-                await started.wait()
-                async for job in states:
-                    seen, state = seen + 1, job.state
-            return state, seen
+    async def watch(job_id: str) -> tuple[JobState, int]:
+        seen = 0
+        async with aclosing(service.watch(job_id)) as states:
+            state = (await anext(states)).state
+            await started.wait()
+            async for job in states:
+                seen, state = seen + 1, job.state
+        return state, seen
 
-        watching = [asyncio.create_task(watch(f"j{number % JOBS}")) for number in range(WATCHERS)]
-        await started.wait()
-        assert client.pubsub_numsub("fg:changed") == [("fg:changed", 1)]
-        before = await asyncio.to_thread(at_rest, client)
-        for beat in range(1, BEATS):
-            for worker, job in zip(workers, running, strict=True):
-                assert job is not None
-                await asyncio.to_thread(worker.beat, job.id, job.attempt, beat / BEATS)
-            await asyncio.sleep(0.02)
+    watching = [asyncio.create_task(watch(f"j{number % JOBS}")) for number in range(WATCHERS)]
+    await started.wait()
+    assert client.pubsub_numsub("fg:changed") == [("fg:changed", 1)]
+    before = await asyncio.to_thread(at_rest, client)
+    for beat in range(1, BEATS):
         for worker, job in zip(workers, running, strict=True):
             assert job is not None
-            await asyncio.to_thread(worker.succeed, job, ())
-        ends = await asyncio.gather(*watching)
-        assert {state for state, _ in ends} == {JobState.SUCCEEDED}
-        assert min(seen for _, seen in ends) >= BEATS / 2
-        # A change is read by the script that makes it (once or twice), and once for all who watch.
-        assert reads(client) - before <= 4 * JOBS * (BEATS + 1)
-        await store.close()
-
-    asyncio.run(test())
+            await asyncio.to_thread(worker.heartbeat, job.id, job.attempt, beat / BEATS)
+        await asyncio.sleep(0.02)
+    for worker, job in zip(workers, running, strict=True):
+        assert job is not None
+        await asyncio.to_thread(worker.succeed, job, ())
+    ends = await asyncio.gather(*watching)
+    assert {state for state, _ in ends} == {JobState.SUCCEEDED}
+    assert min(seen for _, seen in ends) >= BEATS / 2
+    # A change is read by the script that makes it (once or twice), and once for all who watch.
+    assert reads(client) - before <= 4 * JOBS * (BEATS + 1)

@@ -5,7 +5,7 @@ Each round gives every client one step, and lets all take theirs at the same mom
 in the store, so there must be an order of the eight in which a plain dictionary of jobs gives the same
 answers and ends in the same state; that order is searched for.
 
-For longer: ``FAULT_EXAMPLES=2000 python -m pytest adapters/storage/tests/test_store_clients.py``.
+For longer: ``FAULT_EXAMPLES=2000 python -m pytest adapters/storage/tests/jobs/test_concurrent_clients.py``.
 """
 
 import os

@@ -187,7 +187,7 @@ class StoreMachine(RuleBasedStateMachine):
         held = self.held.get(worker)
         if held is None:
             return
-        status = self.leases[worker].beat(held.id, held.attempt, progress, "drawing")
+        status = self.leases[worker].heartbeat(held.id, held.attempt, progress, "drawing")
         if not self.is_current(worker):
             assert status == LeaseStatus.LOST
             return
@@ -208,7 +208,7 @@ class StoreMachine(RuleBasedStateMachine):
             "succeed": lambda: leases.succeed(held, ()),
             "fail": lambda: leases.fail(held, error),
             "leave": lambda: leases.leave(held),
-            "hand_back": lambda: leases.hand_back(held.id, held.attempt),
+            "hand_back": lambda: leases.requeue(held.id, held.attempt),
         }
         state = closing[end]()
         if not current:
@@ -279,7 +279,7 @@ class StoreMachine(RuleBasedStateMachine):
         (self.deleted if job.id in self.deleted else self.jobs).pop(job.id)
         for worker in held_by:
             held = self.held.pop(worker)
-            assert self.leases[worker].beat(held.id, held.attempt) == LeaseStatus.LOST
+            assert self.leases[worker].heartbeat(held.id, held.attempt) == LeaseStatus.LOST
 
     @rule()
     def forget_too_early(self) -> None:

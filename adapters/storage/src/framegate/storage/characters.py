@@ -1,4 +1,4 @@
-"""Characters in Valkey. They stay until somebody removes them; temporary ones are swept as well."""
+"""Characters in Valkey. They stay until they are deleted; temporary ones are removed by retention too."""
 
 from collections.abc import Sequence
 from typing import cast
@@ -19,16 +19,22 @@ _stamp = msgspec.json.Decoder(Stamp)
 
 
 class ValkeyCharacterStore:
-    """The `CharacterStore` of production."""
+    """The `CharacterStore` of production.
+
+    Every method raises `Unavailable` when Valkey can't be reached. `get` raises `NewerRecord` if a later
+    version wrote the character; lists leave such characters out and say so in the log.
+    """
 
     def __init__(self, client: redis.asyncio.Redis) -> None:
         self._client = client
         self._add = client.register_script(scripts.ADD_CHARACTER)
 
     async def close(self) -> None:
+        """Close the connections."""
         await self._client.aclose()
 
     async def add(self, character: Character) -> bool:
+        """Store the character; return False if its username is taken."""
         arguments: list[str | bytes | float] = [
             character.username,
             msgspec.json.encode(msgspec.to_builtins(own_stamp()) | msgspec.to_builtins(character)),
@@ -39,11 +45,13 @@ class ValkeyCharacterStore:
             return bool(await self._add(keys=[PREFIX], args=arguments))
 
     async def get(self, username: str) -> Character | None:
+        """Return the character, or None."""
         with outages_as_unavailable():
             text = cast("str | None", await self._client.get(_key(username)))
         return _decode(text) if text else None
 
     async def list(self, *, owner: str | None) -> Sequence[Character]:
+        """Return the owner's characters, or everybody's, newest first."""
         with outages_as_unavailable():
             names = cast("list[str]", await self._client.zrange(_ALL, 0, -1, desc=True))
             found = decode_readable(_decode, await self._texts(names))
@@ -60,6 +68,7 @@ class ValkeyCharacterStore:
             return [_decode(text) for text in await self._texts(names)]
 
     async def delete(self, username: str) -> None:
+        """Remove the character's record if it is there."""
         with outages_as_unavailable():
             pipeline = self._client.pipeline(transaction=True)
             pipeline.delete(_key(username))
@@ -68,7 +77,7 @@ class ValkeyCharacterStore:
             await pipeline.execute()
 
     async def temporary_before(self, created: float) -> Sequence[Character]:
-        """The temporary ones that were made before ``created`` (seconds since the epoch)."""
+        """Return the temporary characters made before ``created`` (seconds since the epoch)."""
         with outages_as_unavailable():
             names = await self._client.zrange(_TEMPORARY, "-inf", created, byscore=True, offset=0, num=200)
             return decode_readable(_decode, await self._texts(cast("list[str]", names)))

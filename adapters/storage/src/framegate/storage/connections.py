@@ -1,4 +1,4 @@
-"""Clients for Valkey or Redis, with the time-outs and retries that their use asks for."""
+"""Clients for Valkey or Redis, with time-outs and retries for each use."""
 
 import re
 from collections.abc import Generator
@@ -35,22 +35,22 @@ _REFUSED = re.compile(r"(^|: )(BUSY|MISCONF|NOREPLICAS) ")
 
 
 def is_passing(error: redis.RedisError) -> bool:
-    """Whether the same call may work later: the server can't be reached, or can't do it now.
+    """Return whether the same call may work later: the server can't be reached, or can't do it now.
 
-    What is left is a mistake in the call.
+    Other errors are mistakes in the call.
     """
     return isinstance(error, _UNREACHABLE) or is_refusal(error)
 
 
 def is_refusal(error: redis.RedisError) -> bool:
-    """Whether a server that answers takes no writes now: its memory is full, or it is a replica, say."""
+    """Return whether a server that answers takes no writes now, for example because its memory is full."""
     return isinstance(error, _REFUSALS) or bool(_REFUSED.search(str(error)))
 
 
 def connect(url: str) -> redis.Redis:
-    """A client for a worker, which tries again what failed.
+    """Return a client for a worker, which retries failed calls.
 
-    It never waits long for an answer: what comes too late finds that another has the job.
+    It never waits long for an answer: after its lease another worker has the job.
     """
     return redis.Redis.from_url(
         url,
@@ -62,8 +62,10 @@ def connect(url: str) -> redis.Redis:
 
 
 def connect_for_tickets(url: str) -> redis.Redis:
-    """A client for Dramatiq: it answers with bytes, and calls all that passes a lost connection, which is
-    what Dramatiq waits out."""
+    """Return a client for Dramatiq, which replies with bytes.
+
+    It reports every passing error as a lost connection, because that is what Dramatiq waits out.
+    """
     return _TicketClient.from_url(
         url,
         socket_timeout=3,
@@ -83,7 +85,7 @@ class _TicketClient(redis.Redis):
 
 
 def connect_async(url: str) -> redis.asyncio.Redis:
-    """A client for the API: many requests share few connections, and none waits long for a dead server."""
+    """Return a client for the API: many requests share few connections, without long waits."""
     pool = redis.asyncio.BlockingConnectionPool.from_url(
         url,
         decode_responses=True,
@@ -97,10 +99,10 @@ def connect_async(url: str) -> redis.asyncio.Redis:
 
 
 def require_usable(url: str) -> None:
-    """Ask the server once. If it can't be reached that is no error: it may start later than who needs it.
+    """Call the server once; one that can't be reached is not an error, as it may start later.
 
     Raises:
-        ConfigError: it will never do, as there is no such database, say.
+        ConfigError: It can never be used, for example because there is no such database.
     """
     client = redis.Redis.from_url(url, socket_timeout=2, socket_connect_timeout=2, retry=None)
     try:
@@ -113,13 +115,13 @@ def require_usable(url: str) -> None:
 
 
 def misconfigured(error: redis.RedisError) -> ConfigError:
-    """What to tell about a server that answers a first call with what doesn't pass."""
+    """Return the error for a server that answers a first call with an error that doesn't pass."""
     return ConfigError(f"queue.url: the server refuses it: {error}.")
 
 
 @contextmanager
 def outages_as_unavailable() -> Generator[None]:
-    """Turn what passes into the error that callers may see."""
+    """Turn passing errors of Valkey into `Unavailable`."""
     try:
         yield
     except redis.RedisError as error:

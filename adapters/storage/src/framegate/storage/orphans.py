@@ -1,8 +1,8 @@
-"""Finds the files that no record knows: what was stored for a job that was never accepted, or by a process
-that was killed before it could say so.
+"""Removal of files that no record names.
 
-What others keep in the same folder or bucket is not touched, nor are the files of another queue's jobs: whose
-they are says the mark that the first one sets.
+They were stored for a job that was never accepted, or by a process that was killed before it wrote the
+record. Other files in the same folder or bucket are not touched, nor are those of another queue's jobs: the
+first queue that uses the place leaves its mark there.
 """
 
 import asyncio
@@ -23,8 +23,8 @@ log = structlog.get_logger(__name__)
 MARK = "installation"
 """The key of the mark."""
 UNKNOWN_FOR = 3600.0
-"""Seconds that a file may be there before a record has to name it: far longer than a request is read, or a
-worker tries to report its result."""
+"""Seconds for which a file needs no record: far longer than it takes to read a request, or than a worker
+tries to report its result."""
 _OURS = re.compile(
     r"inputs/[0-9a-f]{32}(\.png)?"
     r"|results/[^/]+/(\d+-[0-9a-z]{1,8}-\d+|look-\d+)\.[\w.]+"
@@ -39,7 +39,11 @@ async def remove_orphans(
     *,
     unknown_for: float = UNKNOWN_FOR,
 ) -> int:
-    """The number of files that were removed."""
+    """Remove our files that are older than ``unknown_for`` seconds and not named by any record.
+
+    Returns the number of files removed: 0 if the files belong to another queue's jobs, or if a later version
+    wrote one of the records.
+    """
     installation = await store.installation()
     if await asyncio.to_thread(_mark, artifacts, installation) != installation:
         log.warning("orphans_left", reason=f"another queue's jobs have set the mark {MARK!r} among the files")
@@ -64,7 +68,7 @@ async def remove_orphans(
 
 
 def remove_file(artifacts: ArtifactStore, key: str) -> bool:
-    """False, and a line in the log, where the file system does not let it go."""
+    """Remove the file if it is there; return False, and log why, if the file system refuses."""
     try:
         artifacts.delete(key)
     except OSError as error:
@@ -74,7 +78,7 @@ def remove_file(artifacts: ArtifactStore, key: str) -> bool:
 
 
 def _mark(artifacts: ArtifactStore, installation: str) -> str:
-    """Whose the files are: ``installation``'s, unless it is written there already."""
+    """Return the name of the installation that owns the files; mark them as ours if nobody does."""
     folder = artifacts.workdir(f"mark-{uuid.uuid4().hex}")
     try:
         mark = artifacts.fetch(MARK, folder)

@@ -1,6 +1,6 @@
-"""Removes files and records whose time is over.
+"""Removal of files and records that have been kept long enough.
 
-What is due is written in the store, so a restart forgets nothing.
+What is due stands in the store, so nothing is forgotten over a restart.
 """
 
 import asyncio
@@ -22,9 +22,12 @@ ORPHANS_SECONDS = 3600.0
 
 
 class Retention:
-    """``files_for`` and ``records_for``: seconds that a finished job keeps its files (inputs and results),
-    and its record (at least as long as the files). Temporary characters that nobody removed live as long as
-    files do; the others are kept."""
+    """Removes what finished jobs leave behind.
+
+    ``files_for`` and ``records_for`` are the seconds for which a finished job keeps its files (inputs and
+    results) and its record (at least as long as the files). Temporary characters are kept as long as files,
+    other characters until they are deleted.
+    """
 
     def __init__(
         self,
@@ -42,6 +45,7 @@ class Retention:
         self._records_for = max(records_for, files_for)
 
     async def run(self) -> None:
+        """Sweep every few seconds, and look for orphans every hour, until cancelled."""
         orphans_at = time.monotonic()
         while True:
             try:
@@ -56,7 +60,7 @@ class Retention:
             await asyncio.sleep(min(INTERVAL_SECONDS, max(self._files_for, 1.0)))
 
     async def sweep(self) -> int:
-        """Remove what is due now; the number of jobs whose files went."""
+        """Remove what is due now; return the number of jobs whose files were removed."""
         now = time.time()
         removed = 0
         while jobs := await self._store.finished_before(now - self._files_for):
@@ -76,6 +80,6 @@ class Retention:
         return removed
 
     def _delete(self, keys: Iterable[str]) -> None:
-        """A file that can't be removed now is an orphan once its record is gone, and is tried again then."""
+        """Remove files; one that can't be removed now becomes an orphan later, and is tried again then."""
         for key in keys:
             remove_file(self._artifacts, key)

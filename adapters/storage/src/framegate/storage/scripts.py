@@ -1,7 +1,8 @@
 """The Lua scripts, each an atomic change of what Valkey holds, read once from ``lua/``.
 
+A store registers those that it needs with its client when it is made; redis-py then calls them by digest.
 `framegate.core.testing.transitions` and `framegate.core.testing.scheduling` are the reference model of what
-they do to jobs. They touch keys of many hash slots, so Redis Cluster can't run them.
+the scripts do to jobs.
 """
 
 from collections.abc import Sequence

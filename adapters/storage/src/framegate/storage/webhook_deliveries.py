@@ -1,4 +1,4 @@
-"""Webhook deliveries in Valkey. They begin in the step that ends a job, and outlive its record."""
+"""Webhook deliveries in Valkey. They begin in the step that ends a job, and may outlive its record."""
 
 from collections.abc import Iterable
 
@@ -13,8 +13,11 @@ from framegate.storage.schema import SCHEMA, Layout, read_stamp, unchanged
 
 
 class Delivery(Struct, frozen=True, kw_only=True):
-    """One event on its way to one URL. ``created_at`` is when the job ended, in whole seconds since the
-    epoch, ``receiver`` the URL's host and port, ``attempt`` the number of the attempt that was claimed."""
+    """One event on its way to one URL.
+
+    ``created_at`` is when the job ended, in whole seconds since the epoch, ``receiver`` the URL's host and
+    port, ``attempt`` the number of the attempt that was claimed, from 1.
+    """
 
     id: str
     event: str
@@ -30,9 +33,9 @@ _layout = Layout(Delivery, unchanged)
 
 
 class ValkeyDeliveryStore:
-    """What is owed to webhooks; any number of processes may share the work.
+    """The deliveries that have not been made yet; any number of processes may share them.
 
-    Every method raises `Unavailable` when the store can't be reached.
+    Every method raises `Unavailable` when Valkey can't be reached.
     """
 
     def __init__(self, client: redis.asyncio.Redis) -> None:
@@ -41,22 +44,26 @@ class ValkeyDeliveryStore:
         self._settle = client.register_script(scripts.SETTLE_DELIVERY)
 
     async def close(self) -> None:
+        """Close the connections."""
         await self._client.aclose()
 
     async def claim(self, *, lease: float, passing_over: Iterable[str] = ()) -> Delivery | None:
-        """The delivery that has been due for longest, but for those to the receivers ``passing_over``. It is
-        this caller's for ``lease`` seconds, then due again. None: there is nothing to do now."""
+        """Claim the delivery that has been due for longest, or return None.
+
+        It is the caller's for ``lease`` seconds, then due again. Deliveries to the receivers ``passing_over``
+        and those of later versions are left alone.
+        """
         with outages_as_unavailable():
             found = await self._claim(keys=[PREFIX], args=[lease, SCHEMA, *passing_over])
         fields = dict(zip(found[::2], found[1::2], strict=True))
         return _layout.convert(fields, read_stamp(fields)) if fields else None
 
     async def finish(self, delivery: Delivery) -> None:
-        """It has arrived, or is not to be tried any more."""
+        """Remove the delivery: it has arrived, or is given up."""
         with outages_as_unavailable():
             await self._settle(keys=[PREFIX], args=[delivery.id, delivery.attempt, ""])
 
     async def postpone(self, delivery: Delivery, seconds: float) -> None:
-        """Try it again after so many seconds, unless another attempt has begun since."""
+        """Try the delivery again after ``seconds``, unless another attempt has begun meanwhile."""
         with outages_as_unavailable():
             await self._settle(keys=[PREFIX], args=[delivery.id, delivery.attempt, seconds])

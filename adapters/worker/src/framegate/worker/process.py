@@ -134,7 +134,7 @@ class WorkerProcess:
     def _requeue_for(self, late_job: ActiveJob) -> None:
         """Requeue a job whose own thread can't leave it; what that thread records later has no effect."""
         job = late_job.job
-        if self._record(lambda: self._store.hand_back(job.id, job.attempt)) == JobState.QUEUED:
+        if self._record(lambda: self._store.requeue(job.id, job.attempt)) == JobState.QUEUED:
             log.warning("job_requeued", job_id=job.id, by="worker")
 
     def run_next_job(self, queue: str) -> None:
@@ -164,7 +164,7 @@ class WorkerProcess:
             with translate_disk_full():
                 artifacts = self._runner.run(active_job, self._models.get(job.served_by))
         except JobRequeued:
-            outcome = self._record(lambda: self._store.hand_back(job.id, job.attempt))
+            outcome = self._record(lambda: self._store.requeue(job.id, job.attempt))
         except JobCancelled:
             outcome = self._record(lambda: self._store.leave(job))
         except Exception as error:

@@ -29,8 +29,11 @@ _TIMEOUT = 60 * _SECONDS
 
 
 class BucketAccess(Struct, frozen=True):
-    """How a bucket is reached; what is empty comes from the usual ``AWS_…`` variables, or from the role of
-    the machine. ``endpoint`` is the URL of an S3 server other than Amazon's."""
+    """How a bucket is reached.
+
+    What is empty comes from the usual ``AWS_…`` variables, or from the role of the machine. ``endpoint`` is
+    the URL of an S3 server other than Amazon's.
+    """
 
     endpoint: str = ""
     region: str = ""
@@ -41,9 +44,9 @@ class BucketAccess(Struct, frozen=True):
 class BucketStore:
     """The `ArtifactStore` in the bucket and below the prefix of ``url`` ("s3://bucket/prefix").
 
-    An object appears when its upload is complete, so nobody sees half of one. ``folder`` holds what is being
-    made, and copies of what is being downloaded, at most ``cache_bytes`` of them. With ``redirect`` clients
-    download from the bucket itself, by signed URLs.
+    An object appears when its upload is complete, so nobody sees half of one. ``folder`` holds files that are
+    being made and at most ``cache_bytes`` of downloaded copies. With ``redirect`` clients download from the
+    bucket itself, by signed URLs.
 
     Methods raise `Unavailable` when the bucket can't be reached or refuses the access.
     """
@@ -73,9 +76,7 @@ class BucketStore:
             raise ConfigError(f"storage: the bucket {url} can't be used: {_first_line(error)}.") from None
 
     def check(self) -> None:
-        """Raises:
-        Unavailable: files can't be written and read.
-        """
+        """Raise `Unavailable` if files can't be written and read."""
         key = f"probes/{uuid.uuid4().hex}"
         with _reached():
             obstore.put(self._bucket, key, b"")
@@ -83,6 +84,7 @@ class BucketStore:
             obstore.delete(self._bucket, key)
 
     def put(self, source: Path, key: str) -> int:
+        """Move the finished file ``source`` to ``key``; return its size in bytes."""
         size = source.stat().st_size
         with _reached():
             obstore.put(self._bucket, key, source, attributes={"Content-Type": _content_type(key)})
@@ -90,6 +92,7 @@ class BucketStore:
         return size
 
     def path(self, key: str) -> Path | None:
+        """Return the path of a cached copy, downloading it if needed, or None if there is no such file."""
         with _reached():
             try:
                 found = obstore.head(self._bucket, key)
@@ -100,18 +103,19 @@ class BucketStore:
         if path is None:
             scratch = self.workdir(f"download-{uuid.uuid4().hex}")
             try:
-                made = self.fetch(key, scratch)
-                if made is None:
+                fetched = self.fetch(key, scratch)
+                if fetched is None:
                     return None
-                path = self._cache.add(key, made)
+                path = self._cache.add(key, fetched)
             finally:
                 shutil.rmtree(scratch, ignore_errors=True)
-        # With the object's own time every host gives a file the same ETag.
+        # With the object's own time every host computes the same ETag.
         with suppress(FileNotFoundError):
             os.utime(path, (time.time(), found["last_modified"].timestamp()))
         return path
 
     def fetch(self, key: str, folder: Path) -> Path | None:
+        """Download the file into ``folder`` and return its path, or None if there is no such file."""
         path = folder / local_name(key)
         if path.is_file():
             return path
@@ -127,6 +131,11 @@ class BucketStore:
         return part.replace(path)
 
     def link(self, key: str, *, method: str, seconds: float) -> str | None:
+        """Return a signed URL for ``method`` (GET or HEAD), or None without ``redirect``.
+
+        Raises:
+            NotFound: There is no such file.
+        """
         if not self._redirect:
             return None
         with _reached():
@@ -137,6 +146,11 @@ class BucketStore:
             return obstore.sign(self._bucket, "HEAD" if method == "HEAD" else "GET", key, seconds * _SECONDS)
 
     def copy(self, key: str, new_key: str) -> None:
+        """Copy the file ``key`` to ``new_key`` within the bucket.
+
+        Raises:
+            NotFound: There is no such file.
+        """
         with _reached():
             try:
                 obstore.copy(self._bucket, key, new_key)
@@ -144,14 +158,17 @@ class BucketStore:
                 raise NotFound("There is no such file.") from None
 
     def delete(self, key: str) -> None:
+        """Remove the file, and this host's copy of it, if it is there."""
         self._cache.drop(key)
         with _reached(), suppress(FileNotFoundError):
             obstore.delete(self._bucket, key)
 
     def workdir(self, name: str) -> Path:
+        """Return an empty scratch folder on this host; the caller removes it."""
         return fresh_folder(self._work / name)
 
     def keys_before(self, moment: float) -> Iterator[str]:
+        """Yield the keys of files last written before ``moment`` (seconds since the epoch)."""
         with _reached():
             for page in obstore.list(self._bucket, chunk_size=1000):
                 for entry in page:
@@ -159,6 +176,7 @@ class BucketStore:
                         yield entry["path"]
 
     def clean_up(self, *, unused_for: float) -> None:
+        """Remove copies unused for that many seconds, and scratch folders of processes that were killed."""
         self._cache.clean_up(unused_for)
         clear_abandoned(self._work)
 
@@ -167,7 +185,7 @@ class BucketStore:
 def _reached() -> Generator[None]:
     try:
         yield
-    except FileNotFoundError as error:  # who asks for a file has caught that it is missing
+    except FileNotFoundError as error:  # a missing object was caught above
         raise Unavailable("The storage has no such bucket.") from error
     except BaseError as error:
         raise Unavailable(_explain(error)) from error

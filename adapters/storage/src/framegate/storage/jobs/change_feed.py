@@ -1,4 +1,4 @@
-"""One subscription per process tells every watcher when its job has changed."""
+"""One subscription per process, which notifies every watcher when its job has changed."""
 
 import asyncio
 import contextlib
@@ -17,7 +17,10 @@ log = structlog.get_logger(__name__)
 
 
 class ChangeFeed:
-    """Wakes those who wait for a job. A tick means "look again": after a lost connection all are woken."""
+    """Notify those who wait for a job's changes.
+
+    A tick means "read it again": after a lost connection every watcher gets one.
+    """
 
     def __init__(self, client: redis.asyncio.Redis) -> None:
         self._client = client
@@ -26,6 +29,7 @@ class ChangeFeed:
         self._task: asyncio.Task[None] | None = None
 
     async def close(self) -> None:
+        """End the subscription."""
         if self._task is not None:
             self._task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -33,7 +37,7 @@ class ChangeFeed:
 
     @asynccontextmanager
     async def watch(self, job_id: str) -> AsyncGenerator[AsyncGenerator[None, None]]:
-        """Ticks from the moment of entering: a change in between two of them is never missed."""
+        """Yield ticks from the moment of entering on; a change between two of them is never missed."""
         event = asyncio.Event()
         self._waiting[job_id].add(event)
         if self._task is None or self._task.done():

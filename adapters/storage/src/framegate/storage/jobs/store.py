@@ -1,4 +1,4 @@
-"""Jobs in Valkey, as the API sees them."""
+"""Jobs in Valkey, as the API uses them."""
 
 import uuid
 from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
@@ -15,7 +15,7 @@ from framegate.storage import scripts
 from framegate.storage.connections import outages_as_unavailable
 from framegate.storage.jobs.change_feed import ChangeFeed
 from framegate.storage.jobs.records import PREFIX, decode_job, encode_job, is_shown
-from framegate.storage.jobs.submissions import admission_check, entry
+from framegate.storage.jobs.submissions import admission_check, job_submission
 from framegate.storage.jobs.worker_store import sweep_arguments
 from framegate.storage.schema import decode_readable, own_stamp
 
@@ -23,12 +23,16 @@ _PAGE = 200
 
 
 class ValkeyJobStore:
-    """The `JobStore` of production."""
+    """The `JobStore` of production.
+
+    Every method raises `Unavailable` when Valkey can't be reached or takes no writes; methods that return one
+    job raise `NewerRecord` if a later version wrote it. Lists leave such jobs out and say so in the log.
+    """
 
     def __init__(self, client: redis.asyncio.Redis) -> None:
         self._client = client
         self._feed = ChangeFeed(client)
-        self._foresee = client.register_script(scripts.CHECK_ADMISSION)
+        self._check_admission = client.register_script(scripts.CHECK_ADMISSION)
         self._submit = client.register_script(scripts.SUBMIT)
         self._cancel = client.register_script(scripts.CANCEL)
         self._delete = client.register_script(scripts.DELETE)
@@ -38,21 +42,24 @@ class ValkeyJobStore:
         self._sweep = client.register_script(scripts.SWEEP)
 
     async def close(self) -> None:
+        """End the subscription and close the connections."""
         await self._feed.close()
         await self._client.aclose()
 
     async def check_admission(
         self, job_id: str, owner: str, *, limits: Limits, idempotency: IdempotencyKey | None
     ) -> Job | None:
+        """Return the earlier job that ``idempotency`` names, or raise what `submit` would raise now."""
         new = admission_check(job_id, owner, limits, idempotency)
         with outages_as_unavailable():
-            outcome, found = await self._foresee(keys=[PREFIX], args=[msgspec.json.encode(new)])
+            outcome, found = await self._check_admission(keys=[PREFIX], args=[msgspec.json.encode(new)])
         _refuse(outcome, found, limits)
         return await self.get(found) if outcome == "earlier" else None
 
     async def submit(self, job: Job, *, limits: Limits, idempotency: IdempotencyKey | None = None) -> Job:
+        """Write ``job`` and its ticket in one step, and return it or the earlier job of ``idempotency``."""
         arguments = [
-            msgspec.json.encode(entry(job, limits, idempotency)),
+            msgspec.json.encode(job_submission(job, limits, idempotency)),
             encode_job(job),
             *own_stamp().arguments,
         ]
@@ -64,22 +71,26 @@ class ValkeyJobStore:
                 return job
             if earlier := await self.get(found):
                 return earlier
-            # It was deleted in between, and is not known any more.
+            # It was deleted in between, so the key is free again.
 
     async def get(self, job_id: str) -> Job | None:
+        """Return the job, or None if there is none or it has been deleted."""
         with outages_as_unavailable():
             fields = cast("dict[str, str]", await self._client.hgetall(_job_key(job_id)))
         return decode_job(fields) if is_shown(fields) else None
 
     async def find_by_lookup_label(self, owner: str, value: str) -> str | None:
+        """Return the id of the owner's newest job whose lookup label has this value."""
         with outages_as_unavailable():
             return cast("str | None", await self._client.get(f"{PREFIX}result:{owner}:{value}"))
 
     async def find_shared(self, share_id: str) -> str | None:
+        """Return the id of the job with that share id."""
         with outages_as_unavailable():
             return cast("str | None", await self._client.get(f"{PREFIX}share:{share_id}"))
 
     async def list(self, *, owner: str | None, states: Collection[JobState], limit: int) -> Sequence[Job]:
+        """Return at most ``limit`` jobs, newest first, in any of ``states`` or in all."""
         with outages_as_unavailable():
             if owner is None and len(states) == 1:
                 return await self._newest(f"{PREFIX}state:{next(iter(states))}", states, limit)
@@ -110,6 +121,7 @@ class ValkeyJobStore:
     async def page(
         self, collection: str, *, owner: str, after: str, limit: int, newest_first: bool
     ) -> Page | None:
+        """Return the jobs of a collection that follow the job ``after``, or None if that was not in it."""
         index = f"{PREFIX}collection:{owner}:{collection}"
         start, end = ("+inf", "-inf") if newest_first else ("-inf", "+inf")
         with outages_as_unavailable():
@@ -134,7 +146,7 @@ class ValkeyJobStore:
         return None if removed is None else int(removed)
 
     async def installation(self) -> str:
-        """The name of this set of jobs among all that there are, for as long as Valkey remembers them."""
+        """Return the random name of this set of jobs, which is kept for as long as Valkey keeps its data."""
         key = f"{PREFIX}installation"
         with outages_as_unavailable():
             await self._client.set(key, uuid.uuid4().hex, nx=True)
@@ -153,10 +165,12 @@ class ValkeyJobStore:
                     yield decode_job(fields)
 
     async def queue_position(self, job: Job) -> int | None:
+        """Return the job's place in the order of service, from 1, or None if it does not wait."""
         with outages_as_unavailable():
             return cast("int | None", await self._position(keys=[PREFIX], args=[job.id]))
 
     async def counts(self) -> QueueCounts:
+        """Return the number of jobs in each state."""
         pipeline = self._client.pipeline(transaction=False)
         for state in JobState:
             pipeline.zcard(f"{PREFIX}state:{state}")
@@ -164,20 +178,24 @@ class ValkeyJobStore:
             return QueueCounts(*await pipeline.execute())
 
     async def cancel(self, job_id: str) -> Job | None:
+        """Cancel a waiting job, or ask a running one's worker to stop; return the job as it is then."""
         with outages_as_unavailable():
             await self._cancel(keys=[PREFIX], args=[job_id])
         return await self.get(job_id)
 
     async def delete(self, job_id: str) -> Job | None:
+        """Delete the job, cancelling it first if it has not ended; return it as it was before."""
         with outages_as_unavailable():
             before = await self._delete(keys=[PREFIX], args=[job_id])
         fields = dict(zip(before[::2], before[1::2], strict=True))
         return decode_job(fields) if fields else None
 
     def changes(self, job_id: str) -> AbstractAsyncContextManager[AsyncGenerator[None, None]]:
+        """Tick whenever the job may have changed since the last tick; see `ChangeFeed.watch`."""
         return self._feed.watch(job_id)
 
     async def workers(self) -> Sequence[WorkerInfo]:
+        """Return what the living workers announce, by host and age."""
         with outages_as_unavailable():
             ids = cast("set[str]", await self._client.smembers(f"{PREFIX}workers"))
             found = await self._client.mget([f"{PREFIX}worker:{worker}" for worker in ids]) if ids else []
@@ -185,25 +203,28 @@ class ValkeyJobStore:
         return sorted(infos, key=lambda info: (info.host, info.started_at))
 
     async def finished_before(self, ended: float, limit: int = 200) -> Sequence[Job]:
-        """Jobs that ended before ``ended`` (seconds since the epoch) and still have their files, those that
-        were deleted while they ran among them."""
+        """Return jobs that ended before ``ended`` (seconds since the epoch) and may still have files.
+
+        Jobs that were deleted while they ran are among them.
+        """
         return await self._ended(f"{PREFIX}finished", ended, limit)
 
     async def files_removed(self, job: Job) -> None:
-        """Note that the files of ``job`` are gone; its record stays for a while."""
+        """Note that the files of ``job`` have been removed; its record stays for a while."""
         with outages_as_unavailable():
             await self._files_removed(keys=[PREFIX], args=[job.id, job.finished_at or 0.0])
 
     async def records_before(self, ended: float, limit: int = 200) -> Sequence[Job]:
-        """Jobs that ended before ``ended``, whose files are gone."""
+        """Return jobs that ended before ``ended`` (seconds since the epoch) and whose files are gone."""
         return await self._ended(f"{PREFIX}records", ended, limit)
 
     async def forget(self, job: Job) -> None:
+        """Remove the record of a job that has ended, and all that points at it."""
         with outages_as_unavailable():
             await self._forget(keys=[PREFIX], args=[job.id])
 
     async def sweep(self) -> int:
-        """Take jobs from dead workers; their number."""
+        """Take jobs from dead workers and replace lost tickets; return the number of jobs."""
         with outages_as_unavailable():
             lost, _ = await self._sweep(keys=[PREFIX], args=sweep_arguments())
         return int(lost)
@@ -223,7 +244,7 @@ class ValkeyJobStore:
 
 
 def _refuse(outcome: str, found: str, limits: Limits) -> None:
-    """Raise what a script said against a new job, if anything."""
+    """Raise the reason for which a script did not admit a new job, if it gave one."""
     match outcome:
         case "new" | "earlier":
             return

@@ -1,4 +1,4 @@
-"""New jobs as the scripts take them: what the limits and the keys must know of them, as JSON."""
+"""New jobs as the scripts take them: what limits, lanes and indexes need of them, as JSON."""
 
 import hashlib
 
@@ -10,7 +10,7 @@ from framegate.core.ports import IdempotencyKey, Limits
 
 
 class IdempotencyRecord(Struct, frozen=True):
-    """How a submission is known again: `Once`, with the client's key as a digest of fixed length."""
+    """An `IdempotencyKey`, with the client's key as a digest of fixed length."""
 
     digest: str
     fingerprint: str
@@ -20,7 +20,7 @@ class IdempotencyRecord(Struct, frozen=True):
 
 
 class AdmissionCheck(Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """What is asked about before a job is let in; an empty ``id`` is nobody's."""
+    """What decides whether a job is admitted; ``id`` is empty while the job has none."""
 
     id: str
     owner: str
@@ -29,7 +29,7 @@ class AdmissionCheck(Struct, frozen=True, omit_defaults=True, kw_only=True):
 
 
 class JobSubmission(AdmissionCheck, frozen=True, kw_only=True):
-    """A job to be let in. Nothing but ``queue`` and ``lane`` must be there."""
+    """A job to be admitted, and where it will be found; what is empty is not indexed."""
 
     queue: str
     lane: str
@@ -41,10 +41,12 @@ class JobSubmission(AdmissionCheck, frozen=True, kw_only=True):
 def admission_check(
     job_id: str, owner: str, limits: Limits, idempotency: IdempotencyKey | None
 ) -> AdmissionCheck:
+    """Return the check for a job that ``owner`` may submit as ``job_id``."""
     return AdmissionCheck(id=job_id, owner=owner, limits=limits, idempotency=_idempotency_record(idempotency))
 
 
-def entry(job: Job, limits: Limits, idempotency: IdempotencyKey | None) -> JobSubmission:
+def job_submission(job: Job, limits: Limits, idempotency: IdempotencyKey | None) -> JobSubmission:
+    """Return the submission of ``job``."""
     return JobSubmission(
         id=job.id,
         owner=job.owner,
@@ -59,7 +61,10 @@ def entry(job: Job, limits: Limits, idempotency: IdempotencyKey | None) -> JobSu
 
 
 def lane_of(job: Job) -> str:
-    """The name of the lane that the job waits in. It counts as its key's even where no limit asks for it."""
+    """Return the name of the lane in which the job waits.
+
+    Its owner's group is always part of it, so that the owner's running jobs are counted without a limit too.
+    """
     groups = {f"key:{job.owner}": 0, **job.running_limits}
     lane = (job.queue, str(job.priority), job.owner, groups, job.served_by)
     return msgspec.json.encode(lane, order="sorted").decode()

@@ -1,4 +1,4 @@
-"""Jobs in Valkey, as a worker sees them: claim one, keep its lease, finish it."""
+"""Jobs in Valkey, as a worker uses them: claim one, renew its lease, finish it."""
 
 from collections.abc import Collection
 from enum import StrEnum
@@ -15,18 +15,18 @@ from framegate.storage.jobs.records import PREFIX, decode_job
 from framegate.storage.schema import SCHEMA, own_stamp
 
 LEASE_SECONDS = 6.0
-"""How long a worker may stay silent before its job is given to another."""
+"""How long a worker may stay silent before its job goes to another one."""
 
 SILENCE_SECONDS = 3.0
-"""Who sweeps does so every second. When nobody has for so long, Valkey was away or couldn't be reached, and
-every worker gets another lease to come back with what it runs."""
+"""Workers and servers sweep every second. If none has for this long, Valkey was down or couldn't be reached,
+and every worker gets another lease to come back with its job."""
 
 _MOST_TICKETS_AT_ONCE = 32
 _WORKER_LOST = JobError("worker_lost", f"The worker died {MAX_ATTEMPTS} times while running this job.")
 
 
 class LeaseStatus(StrEnum):
-    """What a worker is told when it beats."""
+    """The answer to a heartbeat."""
 
     OK = "ok"
     CANCEL = "cancel"
@@ -34,7 +34,7 @@ class LeaseStatus(StrEnum):
 
 
 def sweep_arguments() -> list[str | float | bytes]:
-    """What the script that sweeps is told."""
+    """Return the arguments of ``sweep.lua``."""
     lost = msgspec.json.encode(_WORKER_LOST)
     limits: list[str | float | bytes] = [
         MAX_ATTEMPTS,
@@ -47,49 +47,57 @@ def sweep_arguments() -> list[str | float | bytes]:
 
 
 class WorkerStore:
-    """What one worker may do to jobs. Calls raise `redis.RedisError` while the server can't be reached; each
-    may be repeated."""
+    """What one worker does to jobs.
+
+    Methods raise `redis.RedisError` while Valkey can't be reached; each call may be repeated.
+    """
 
     def __init__(self, client: redis.Redis, worker_id: str) -> None:
         self._client = client
         self._worker = worker_id
         self._claim = client.register_script(scripts.CLAIM)
-        self._beat = client.register_script(scripts.HEARTBEAT)
+        self._heartbeat = client.register_script(scripts.HEARTBEAT)
         self._finish = client.register_script(scripts.FINISH)
         self._sweep = client.register_script(scripts.SWEEP)
 
     def claim(self, queue: str, models: Collection[str]) -> Job | None:
-        """The next job of ``queue`` for one of ``models`` that the limits allow, now running here; None if
-        there is none."""
+        """Claim the next job of ``queue`` for one of ``models`` that the limits allow, or return None.
+
+        A worker that asks again while it holds a job gets the same one.
+        """
         arguments: list[str | float | bytes] = [queue, self._worker, LEASE_SECONDS]
         arguments += [msgspec.json.encode(list(models)), SCHEMA]
         found = self._claim(keys=[PREFIX], args=arguments)
         fields = dict(zip(found[::2], found[1::2], strict=True))
         return decode_job(fields) if fields else None
 
-    def beat(
+    def heartbeat(
         self, job_id: str, attempt: int, progress: float | None = None, message: str = ""
     ) -> LeaseStatus:
-        """Renew the lease, and tell how far the job is (0.0–1.0)."""
-        told = "" if progress is None else f"{progress:.6f}"
-        arguments: list[str | float] = [job_id, self._worker, attempt, LEASE_SECONDS, told, message]
-        return LeaseStatus(self._beat(keys=[PREFIX], args=arguments))
+        """Renew the lease of an attempt, and report how far it is (0.0–1.0)."""
+        reported = "" if progress is None else f"{progress:.6f}"
+        arguments: list[str | float] = [job_id, self._worker, attempt, LEASE_SECONDS, reported, message]
+        return LeaseStatus(self._heartbeat(keys=[PREFIX], args=arguments))
 
     def succeed(self, job: Job, artifacts: tuple[Artifact, ...]) -> JobState | None:
-        """The state in which the job is then: CANCELLED if that was asked before. None: it is another
-        worker's by now. Unless it is SUCCEEDED the caller removes the artifacts."""
+        """Finish the job with its result, and return the state in which it is then.
+
+        That is CANCELLED if a cancel was requested first, and None if the job has gone to another worker.
+        Unless it is SUCCEEDED, the caller removes the artifacts.
+        """
         return self._close(job.id, job.attempt, "succeeded", msgspec.json.encode(artifacts))
 
     def fail(self, job: Job, error: JobError) -> JobState | None:
+        """Finish the job with an error; the state is that of `succeed`."""
         return self._close(job.id, job.attempt, "failed", msgspec.json.encode(error))
 
     def leave(self, job: Job) -> JobState | None:
-        """Stop working on a job whose cancel was asked for."""
+        """Stop working on a job whose cancel was requested; the state is that of `succeed`."""
         return self._close(job.id, job.attempt, "cancelled", b"")
 
-    def hand_back(self, job_id: str, attempt: int) -> JobState | None:
-        """Give the job back to the queue because this worker shuts down."""
-        return self._close(job_id, attempt, "handed_back", b"")
+    def requeue(self, job_id: str, attempt: int) -> JobState | None:
+        """Return the job to its queue because this worker shuts down; the attempt does not count."""
+        return self._close(job_id, attempt, "requeued", b"")
 
     def _close(self, job_id: str, attempt: int, outcome: str, payload: bytes) -> JobState | None:
         arguments = [job_id, self._worker, attempt, outcome, payload, *own_stamp().arguments]
@@ -97,19 +105,19 @@ class WorkerStore:
         return None if state == "lost" else JobState(state)
 
     def sweep(self) -> tuple[int, int]:
-        """Take jobs from dead workers, and replace tickets that were lost: how many of each."""
+        """Take jobs from dead workers and replace lost tickets; return the number of each."""
         lost, tickets = self._sweep(keys=[PREFIX], args=sweep_arguments())
         return int(lost), int(tickets)
 
     def announce(self, info: WorkerInfo) -> None:
-        """Tell that this worker lives; forgotten when not repeated within the lease."""
+        """Announce this worker; the announcement expires unless it is repeated within the lease."""
         pipeline = self._client.pipeline(transaction=False)
         pipeline.set(f"{PREFIX}worker:{info.id}", msgspec.json.encode(info), px=int(LEASE_SECONDS * 1000))
         pipeline.sadd(f"{PREFIX}workers", info.id)
         pipeline.execute()
 
     def withdraw(self) -> None:
-        """Tell that this worker is gone, and forget those that went without a word."""
+        """Withdraw this worker's announcement, and the ids of workers whose own have expired."""
         self._client.delete(f"{PREFIX}worker:{self._worker}")
         known = sorted(cast("set[str]", self._client.smembers(f"{PREFIX}workers")))
         alive = self._client.mget([f"{PREFIX}worker:{worker}" for worker in known]) if known else []

@@ -1,7 +1,9 @@
--- username, character JSON, creation, '1' if it is temporary → 1, or 0 if the name is taken
+-- Add a character.
+-- Arguments: username, character as JSON, time of creation, '1' if it is temporary.
+-- Returns: 1, or 0 if the username is taken.
 local P, name = KEYS[1], ARGV[1]
 local known = redis.call('GET', P .. 'character:' .. name)
--- The same text again is a repeat by the client library whose first answer was lost.
+-- The same text again: the client library repeats a call whose reply was lost.
 if known then return known == ARGV[2] and 1 or 0 end
 redis.call('SET', P .. 'character:' .. name, ARGV[2])
 redis.call('ZADD', P .. 'characters', ARGV[3], name)

@@ -1,4 +1,6 @@
--- id → the state after it, or nothing
+-- Cancel a waiting job, or ask the worker of a running one to stop.
+-- Arguments: id.
+-- Returns: the job's state afterwards, or nothing if there is no such job.
 local id = ARGV[1]
 local job = load(id)
 if not job or job.deleted ~= '' then return false end

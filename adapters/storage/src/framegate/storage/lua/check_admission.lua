@@ -1,2 +1,4 @@
--- id, owner, limits and idempotency of a new job as JSON → {outcome, id of the job in question}
-return objection(cjson.decode(ARGV[1])) or {'new', ''}
+-- Check whether a new job would be admitted.
+-- Arguments: AdmissionCheck as JSON.
+-- Returns: {outcome, id of the job in question}.
+return find_refusal(cjson.decode(ARGV[1])) or {'new', ''}

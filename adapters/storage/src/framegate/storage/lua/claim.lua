@@ -1,5 +1,6 @@
--- queue, worker, lease in seconds, the worker's models as JSON, the latest schema that it can read
--- → the job's hash with its id, or nothing
+-- Claim the next job for a worker.
+-- Arguments: queue, worker, lease in seconds, the worker's models as JSON, the latest schema that it can read.
+-- Returns: the job's hash and its id, or nothing.
 local queue, worker, lease, models, schema = ARGV[1], ARGV[2], tonumber(ARGV[3]), {}, tonumber(ARGV[5])
 for _, model in ipairs(cjson.decode(ARGV[4])) do models[model] = true end
 local function answer(id)
@@ -13,14 +14,14 @@ if held then
   local job = load(held)
   if job and job.state == 'running' and job.worker == worker then
     redis.call('ZADD', P .. 'leases', NOW + lease, held)
-    return answer(held)  -- the answer to an earlier claim was lost
+    return answer(held)  -- the reply to an earlier claim was lost
   end
 end
 local id = next_in(queue, models, schema)
 if not id then return {} end
 local job = load(id)
 leave_lane(id, job)
-take_turn(job)
+mark_served(job)
 enter_groups(id, job)
 redis.call('ZADD', P .. 'leases', NOW + lease, id)
 redis.call('SET', P .. 'holds:' .. worker, id, 'EX', 86400)

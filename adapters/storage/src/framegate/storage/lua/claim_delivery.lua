@@ -1,5 +1,6 @@
--- lease in seconds, the latest schema that the caller can read, receivers to be passed over …
--- → the hash of a delivery that is due with its id, or nothing
+-- Claim the webhook delivery that has been due for longest.
+-- Arguments: lease in seconds, the latest schema that the caller can read, receivers to be passed over …
+-- Returns: the delivery's hash and its id, or nothing.
 local lease, schema, passed = ARGV[1], tonumber(ARGV[2]), {}
 for i = 3, #ARGV do passed[ARGV[i]] = true end
 -- Receivers whose next delivery only a later version can read are passed over as well.

@@ -1,4 +1,6 @@
--- id → the job's hash as it was before, or nothing
+-- Delete a job: cancel it if it has not ended, and hide its record until retention removes it.
+-- Arguments: id.
+-- Returns: the job's hash as it was before, or nothing.
 local id = ARGV[1]
 local job = load(id)
 if not job or job.deleted ~= '' then return {} end

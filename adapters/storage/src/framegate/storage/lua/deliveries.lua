@@ -1,12 +1,12 @@
--- Webhook deliveries, each change of one as an atomic Lua script.
+-- Webhook deliveries: what the scripts that change them share.
 --
--- Keys, below the prefix of `framegate.storage.scripts`:
+-- Keys, below the same prefix as those of ``jobs.lua``:
 --
--- delivery:ID         hash: what is to be told to whom, and how often that was tried
+-- delivery:ID         hash: what is sent to which URL, how often that was tried, and its schema
 -- deliveries:RECEIVER sorted set of the ids of a receiver ("hooks.example.com:8443") by their next attempt
 -- deliveries          sorted set of the receivers by the earliest of these times
 --
--- An attempt moves its delivery to the end of its lease, and whoever is last moves it on: a process that dies in
+-- An attempt moves its delivery to the end of its lease, and the latest attempt moves it on: a process that dies in
 -- between loses nothing. Looking at receivers first keeps a thousand deliveries to a dead one out of the way.
 
 local function set_next(receiver)

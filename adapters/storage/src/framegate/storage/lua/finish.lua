@@ -1,13 +1,15 @@
--- id, worker, attempt, outcome (succeeded | failed | cancelled | handed_back), artifacts or error as JSON, its
--- schema, the version that writes it → the job's state, or 'lost'
+-- End a worker's attempt at a job.
+-- Arguments: id, worker, attempt, outcome (succeeded | failed | cancelled | requeued), artifacts or error as JSON, its
+-- schema, the version that writes it.
+-- Returns: the job's state, or 'lost' if the attempt is not the current one.
 local id, worker, attempt, outcome, payload = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local stamp = {schema = ARGV[6], written_by = ARGV[7]}
 local job = load(id)
 if not job or job.worker ~= worker or job.attempt ~= attempt then return 'lost' end
-if job.state ~= 'running' then return job.state end  -- said before; that answer was lost
+if job.state ~= 'running' then return job.state end  -- a repeat: the first reply was lost
 if job.cancel ~= '' then outcome = 'cancelled' end
 local key = P .. 'job:' .. id
-if outcome == 'handed_back' then
+if outcome == 'requeued' then
   redis.call('HSET', key, 'attempt', job.attempt - 1)
   requeue(id, job)
   return 'queued'

@@ -1,4 +1,5 @@
--- id → removes the record of a job that has ended and all that points at it
+-- Remove the record of a job that has ended, and all that points at it.
+-- Arguments: id.
 local id = ARGV[1]
 local job = load(id)
 if job and (job.state == 'queued' or job.state == 'running') then return end

@@ -1,4 +1,6 @@
--- id, worker, attempt, lease in seconds, progress or '', message → 'ok' | 'cancel' | 'lost'
+-- Renew a worker's lease on its job, and note how far the job is.
+-- Arguments: id, worker, attempt, lease in seconds, progress or '', message.
+-- Returns: 'ok' | 'cancel' | 'lost'.
 local id = ARGV[1]
 local job = load(id)
 if not job or job.state ~= 'running' or job.worker ~= ARGV[2] or job.attempt ~= ARGV[3] then return 'lost' end

@@ -1,14 +1,15 @@
--- Every change of a job, each as one atomic Lua script. `framegate.core.jobs` says what they must do.
+-- Jobs: what the scripts that change them share. The reference model of what they do, which tests hold them to, is
+-- `framegate.core.testing.transitions`; the order in which jobs are claimed is that of ``scheduling.lua``.
 --
--- Keys, all below one prefix (no Redis Cluster: a script touches keys of many slots), beside those of `lanes`
--- and `delivery_scripts`:
+-- Keys, all below one prefix, beside those of ``scheduling.lua`` and ``deliveries.lua``. Scripts touch keys of many
+-- hash slots, so Redis Cluster can't run them.
 --
 -- job:ID              hash: ``job`` (what never changes, as JSON), what the scripts need of it, and what changes
 -- jobs, owner:NAME, state:STATE, collection:OWNER:NAME    sorted sets of ids by order of submission
--- once:OWNER:DIGEST   what is remembered of a submission, as JSON: its job's id, fingerprint, time and kind
+-- once:OWNER:DIGEST   a submission's idempotency, as JSON: its job's id, fingerprint, time and kind
 -- removed:OWNER:NAME:ID    for a day, the place in its collection of a job that was removed
 -- leases              sorted set of running ids by the time at which their worker counts as dead
--- swept               when somebody last looked for dead workers
+-- swept               when dead workers were last looked for
 -- finished, records   sorted sets of ids by end: whose files, and then whose records, are to be removed
 -- installation        the name of this set of jobs, which also marks its files
 -- holds:WORKER        the id that a worker runs
@@ -16,12 +17,16 @@
 -- share:SHARE         the id with that share id
 -- character:NAME      a character as JSON, by its username
 -- characters, characters:temporary    sorted sets of usernames by creation: all, and those to be removed
+-- worker:ID, workers  what a living worker says of itself, as JSON, for as long as its lease; set of all their ids
+-- queues              set of the names of all queues
+-- seq, tickets        counters of submissions and of tickets
 -- dq:…                Dramatiq's own keys (its namespace is PREFIX .. "dq")
 --
--- Times are the server's clock: hosts need not agree on theirs.
+-- In a job's hash, ``schema`` and ``written_by`` belong to ``job``, ``result_schema`` and ``result_written_by`` to
+-- ``artifacts`` and ``error``; `framegate.storage.schema` explains them.
 --
--- A deleted job that still runs has its record, which nobody is shown, until its worker has left it. It then
--- counts as ended in 1970, so that retention removes what is left at once.
+-- A deleted job that still runs keeps its record, which no list or look-up shows, until its worker has left it. It
+-- then counts as ended in 1970, so that retention removes the rest at once.
 
 local function changed(id) redis.call('PUBLISH', P .. 'changed', id) end
 
@@ -35,7 +40,7 @@ local function push_ticket(queue)
   redis.call('RPUSH', P .. 'dq:' .. queue, id)
 end
 
--- Tickets for waiting jobs that have none, but at most so many; their number.
+-- Push tickets for waiting jobs that have none, at most ``most`` of them; returns their number.
 local function replace_tickets(queue, most)
   local waiting = redis.call('ZCARD', P .. 'queued:' .. queue)
   local missing = math.min(waiting - redis.call('LLEN', P .. 'dq:' .. queue), most)
@@ -96,11 +101,11 @@ local function requeue(id, job)
   set_state(id, job, 'running', 'queued')
 end
 
--- Take a job out of all that somebody could find it in.
+-- Take a job out of every index in which it could be found.
 local function hide(id, job)
   redis.call('ZREM', P .. 'jobs', id)
   redis.call('ZREM', P .. 'owner:' .. job.owner, id)
-  -- Whoever pages through the collection and removes what a page ends with can still go on after it.
+  -- A client that pages through the collection may remove the job that a page ended with, and go on after it.
   local place = job.owner .. ':' .. job.collection
   if redis.call('ZREM', P .. 'collection:' .. place, id) == 1 then
     redis.call('SET', P .. 'removed:' .. place .. ':' .. id, job.seq, 'EX', 86400)
@@ -110,24 +115,25 @@ local function hide(id, job)
   redis.call('DEL', P .. 'share:' .. job.share_id)
 end
 
-local function mark_of(new) return P .. 'once:' .. new.owner .. ':' .. new.idempotency.digest end
+local function idempotency_key(new) return P .. 'once:' .. new.owner .. ':' .. new.idempotency.digest end
 
--- The job that a submission made before, if it is known: how the new one agrees with it, and its id.
-local function earlier(new)
-  local record = new.idempotency
-  local text = record and redis.call('GET', mark_of(new))
+-- The job of an earlier submission with the same idempotency key, if there is one: whether the fingerprints agree
+-- ('earlier') or not ('mismatch'), and its id.
+local function find_earlier(new)
+  local asked = new.idempotency
+  local text = asked and redis.call('GET', idempotency_key(new))
   if not text then return end
-  local mark = cjson.decode(text)
-  local first = redis.call('HMGET', P .. 'job:' .. mark.id, 'state', 'deleted')
+  local known = cjson.decode(text)
+  local first = redis.call('HMGET', P .. 'job:' .. known.id, 'state', 'deleted')
   if not first[1] or first[2] then return end
-  if not record['repeat'] and not (mark['repeat'] and NOW - mark.at <= record.age) then return end
-  return {mark.fingerprint == record.fingerprint and 'earlier' or 'mismatch', mark.id}
+  if not asked['repeat'] and not (known['repeat'] and NOW - known.at <= asked.age) then return end
+  return {known.fingerprint == asked.fingerprint and 'earlier' or 'mismatch', known.id}
 end
 
--- What stands against a new job, and the id of the job that does, if it is one.
-local function objection(new)
+-- Why a new job is not admitted, and the id of the job that is in its way, if it is one; nothing if it is.
+local function find_refusal(new)
   if redis.call('EXISTS', P .. 'job:' .. new.id) == 1 then return {'exists', new.id} end
-  local found, limits = earlier(new), new.limits
+  local found, limits = find_earlier(new), new.limits
   if found then return found end
   if limits.max_queued > 0 and redis.call('ZCARD', P .. 'state:queued') >= limits.max_queued then
     return {'full', ''}

@@ -1,5 +1,5 @@
--- The order in which waiting jobs are claimed : what `framegate.core.testing.scheduling` says, without looking at
--- each of them.
+-- The order in which waiting jobs are claimed, found without looking at each of them. The reference model, which
+-- tests hold this to, is `framegate.core.testing.scheduling`.
 --
 -- A lane is a line of jobs that may be claimed equally: of one queue, one priority, one owner and one model,
 -- with the same running limits. Its name is just that, as JSON:
@@ -11,8 +11,9 @@
 -- queued:QUEUE        sorted set of all waiting ids by order of submission
 -- queuedby:OWNER      set of an owner's waiting ids
 -- levels:QUEUE        sorted set of the priorities at which jobs wait
--- turns:LEVEL         sorted set of the owners that wait there, by when they were served last
--- served:LEVEL        hash of all owners that were served there within a day, with when
+-- turns               counter of claims: the time of scheduling
+-- turns:LEVEL         sorted set of the owners that wait there, by the claim at which they were served last
+-- served:LEVEL        hash of all owners that were served there within a day, with that claim
 -- lanes:OWNER:LEVEL   set of the owner's lanes in which jobs wait
 -- lane:LANE           sorted set of a lane's ids by order of submission
 -- running:GROUP       set of the ids that run in a group of running limits
@@ -46,19 +47,19 @@ local function leave_lane(id, job)
   redis.call('ZREM', P .. 'levels:' .. queue, priority)
 end
 
-local function take_turn(job)
+local function mark_served(job)
   local lane = cjson.decode(job.lane)
-  local owner, level, turn = lane[3], level_of(lane), redis.call('INCR', P .. 'turns')
-  redis.call('HSET', P .. 'served:' .. level, owner, turn)
+  local owner, level, claim = lane[3], level_of(lane), redis.call('INCR', P .. 'turns')
+  redis.call('HSET', P .. 'served:' .. level, owner, claim)
   redis.call('EXPIRE', P .. 'served:' .. level, 86400)
-  redis.call('ZADD', P .. 'turns:' .. level, 'XX', turn, owner)
+  redis.call('ZADD', P .. 'turns:' .. level, 'XX', claim, owner)
 end
 
 local function enter_groups(id, job)
   for group in pairs(cjson.decode(job.lane)[4]) do redis.call('SADD', P .. 'running:' .. group, id) end
 end
 
--- Whether others may have waited for this place.
+-- Leave the job's groups; returns whether others may have been waiting for its place.
 local function leave_groups(id, job)
   local limited = false
   for group, most in pairs(cjson.decode(job.lane)[4]) do
@@ -105,7 +106,7 @@ local function next_in(queue, models, schema)
   end
 end
 
--- Of the owner's jobs at a level, those up to a place in the order of submission.
+-- The number of the owner's jobs at a level, up to a place in the order of submission.
 local function count_waiting(owner, level, upto)
   local count = 0
   for _, lane in ipairs(redis.call('SMEMBERS', P .. 'lanes:' .. owner .. ':' .. level)) do
@@ -125,7 +126,7 @@ local function position_of(job)
     end
   end
   local own = count_waiting(owner, level, job.seq)
-  -- Who comes before the owner is served once more until it is this job's turn.
+  -- Owners that come before this one are served once more until this job is next.
   local rounds = own
   for _, other in ipairs(redis.call('ZRANGE', P .. 'turns:' .. level, 0, -1)) do
     if other == owner then rounds = own - 1

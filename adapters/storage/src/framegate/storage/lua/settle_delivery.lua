@@ -1,4 +1,5 @@
--- id, attempt, seconds until the next one or '' for none
+-- End an attempt at a webhook delivery.
+-- Arguments: id, attempt, seconds until the next attempt or '' for none.
 local id, attempt, delay = ARGV[1], ARGV[2], ARGV[3]
 local known = redis.call('HMGET', P .. 'delivery:' .. id, 'receiver', 'attempt')
 local receiver = known[1]

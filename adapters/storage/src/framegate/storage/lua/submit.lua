@@ -1,15 +1,17 @@
--- a JobSubmission as JSON, the job's own JSON, its schema, the version that writes it
--- → {outcome, id of the job in question}
+-- Submit a job.
+-- Arguments: JobSubmission as JSON, the job's own JSON, its schema, the version that writes it.
+-- Returns: {outcome, id of the job in question}.
 local new, json, schema, written_by = cjson.decode(ARGV[1]), ARGV[2], ARGV[3], ARGV[4]
 local id, owner, key = new.id, new.owner, P .. 'job:' .. new.id
--- The same text again is a repeat by the client library whose first answer was lost.
+-- The same text again: the client library repeats a call whose reply was lost.
 if redis.call('HGET', key, 'job') == json then return {'new', id} end
-local against = objection(new)
-if against then return against end
+local refusal = find_refusal(new)
+if refusal then return refusal end
 local seq = redis.call('INCR', P .. 'seq')
-redis.call('HSET', key, 'job', json, 'schema', schema, 'written_by', written_by, 'state', 'queued', 'owner', owner, 'queue', new.queue, 'lane', new.lane,
-  'seq', seq, 'collection', new.collection, 'result_name', new.result_name,
-  'share_id', new.share_id, 'attempt', 0, 'worker', '', 'progress', 0, 'message', '')
+redis.call('HSET', key, 'job', json, 'schema', schema, 'written_by', written_by, 'state', 'queued',
+  'owner', owner, 'queue', new.queue, 'lane', new.lane, 'seq', seq, 'collection', new.collection,
+  'result_name', new.result_name, 'share_id', new.share_id, 'attempt', 0, 'worker', '', 'progress', 0,
+  'message', '')
 redis.call('ZADD', P .. 'jobs', seq, id)
 redis.call('ZADD', P .. 'owner:' .. owner, seq, id)
 redis.call('ZADD', P .. 'state:queued', seq, id)
@@ -19,8 +21,9 @@ end
 if new.result_name ~= '' then redis.call('SET', P .. 'result:' .. owner .. ':' .. new.result_name, id) end
 if new.share_id ~= '' then redis.call('SET', P .. 'share:' .. new.share_id, id) end
 if new.idempotency then
-  local mark = {id = id, fingerprint = new.idempotency.fingerprint, at = NOW, ['repeat'] = new.idempotency['repeat']}
-  redis.call('SET', mark_of(new), cjson.encode(mark), 'EX', new.idempotency.seconds)
+  local asked = new.idempotency
+  local record = {id = id, fingerprint = asked.fingerprint, at = NOW, ['repeat'] = asked['repeat']}
+  redis.call('SET', idempotency_key(new), cjson.encode(record), 'EX', asked.seconds)
 end
 wait_in_queue(id, load(id))
 return {'new', id}

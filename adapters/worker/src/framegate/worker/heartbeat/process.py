@@ -112,7 +112,7 @@ class HeartbeatProcess:
         heartbeat = self._heartbeat
         if heartbeat.job:
             progress = None if heartbeat == self._passed_on else heartbeat.progress
-            status = self._store.beat(heartbeat.job, heartbeat.attempt, progress, heartbeat.message)
+            status = self._store.heartbeat(heartbeat.job, heartbeat.attempt, progress, heartbeat.message)
             self._reply(HeartbeatReply(heartbeat.job, heartbeat.attempt, status))
         self._passed_on = heartbeat
         self._store.announce(replace(self._worker, job=heartbeat.job))
@@ -159,7 +159,7 @@ class HeartbeatProcess:
     def _requeue(self) -> None:
         heartbeat = self._heartbeat
         try:
-            if heartbeat.job and self._store.hand_back(heartbeat.job, heartbeat.attempt) == JobState.QUEUED:
+            if heartbeat.job and self._store.requeue(heartbeat.job, heartbeat.attempt) == JobState.QUEUED:
                 log.warning("job_requeued", job_id=heartbeat.job, by="heartbeat process")
         except redis.RedisError as error:
             log.warning("valkey_unreachable", worker=self._worker.id, error=type(error).__name__)
