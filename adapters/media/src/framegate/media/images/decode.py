@@ -118,12 +118,20 @@ def _plain_rgb(image: Image.Image) -> Image.Image:
     if size != image.size:
         image.draft(image.mode, size)
     image.load()
-    turn = _turn(image)
+    transpose = orientation(image)
     picture = scaled(to_srgb(image), size)
-    if turn is not None:
-        picture = picture.transpose(turn)
+    if transpose is not None:
+        picture = picture.transpose(transpose)
     picture.info.clear()
     return picture
+
+
+def orientation(image: Image.Image) -> Image.Transpose | None:
+    """Return what turns the image upright according to its EXIF block; None if it is upright already."""
+    try:
+        return UPRIGHT.get(image.getexif().get(ORIENTATION_TAG, 1))
+    except Exception:  # a broken EXIF block is no reason to refuse the image
+        return None
 
 
 def scaled(image: Image.Image, size: tuple[int, int] | None = None) -> Image.Image:
@@ -150,11 +158,3 @@ def _refuse_pixels(count: int) -> NoReturn:
     raise InvalidMedia(
         f"This picture has {count / 1e6:.0f} megapixels; at most {MAX_PIXELS / 1e6:.0f} are taken."
     )
-
-
-def _turn(image: Image.Image) -> Image.Transpose | None:
-    """What makes the picture stand upright, by its EXIF block."""
-    try:
-        return UPRIGHT.get(image.getexif().get(ORIENTATION_TAG, 1))
-    except Exception:  # a broken EXIF block is no reason to refuse the picture
-        return None

@@ -9,6 +9,7 @@ from PIL import Image, ImageOps
 
 from framegate.core.errors import InvalidMedia
 from framegate.media.images.decode import DecodedImage, opened, scaled
+from framegate.media.images.fitting import fit
 
 if TYPE_CHECKING:
     from framegate.core.backend import Frame
@@ -54,9 +55,4 @@ class MaskedPicture:
         composed.save(path, kind)
 
     def _composed(self, made: Image.Image) -> Image.Image:
-        return Image.composite(made, _covering(self._picture, made.size), _covering(self._mask, made.size))
-
-
-def _covering(picture: Image.Image, size: tuple[int, int]) -> Image.Image:
-    """The middle of ``picture`` that has that shape, at that size."""
-    return picture if picture.size == size else ImageOps.fit(picture, size, Image.Resampling.LANCZOS)
+        return Image.composite(made, fit(self._picture, *made.size), fit(self._mask, *made.size))

@@ -4,10 +4,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 from av.video.frame import VideoFrame
-from PIL import Image, ImageOps
 
+from framegate.media.images.fitting import fit_frame
 from framegate.media.video.color import to_rgb
 from framegate.media.video.containers import open_video
 from framegate.media.video.frames import frame_at
@@ -56,11 +55,7 @@ class ConformedVideo:
         return self._fitted(frame_at(self.path, (self.num_frames - 1 + EARLY) / self._fps))
 
     def _fitted(self, frame: "Frame") -> "Frame":
-        height, width, _ = frame.shape
-        if (width, height) == self._size:
-            return frame
-        fitted = ImageOps.fit(Image.fromarray(frame), self._size, Image.Resampling.LANCZOS)
-        return np.asarray(fitted, dtype=np.uint8)
+        return fit_frame(frame, *self._size)
 
 
 def _timeline(frames: Iterator[VideoFrame]) -> Iterator[tuple[float, VideoFrame]]:
