@@ -156,7 +156,7 @@ def test_uploads(comfyui: ComfyUIClient, photo: Path, tmp_path: Path) -> None:
 
 def test_the_queue_and_interrupting(comfyui: ComfyUIClient, image: str) -> None:
     """A deleted prompt leaves no trace; interrupting one that waits does nothing to the one that runs."""
-    long = noisy_video(image, width=640, height=352, amount=120, seed=new_seed())
+    long = noisy_video(image, width=640, height=352, amount=60, seed=new_seed())
     running, waiting, last = (
         comfyui.submit(each) for each in (long, noisy_video(image, seed=new_seed()), noisy_video(image))
     )

@@ -1,4 +1,4 @@
-"""The fake answers as a real server did when it was recorded: the same requests, compared field by field."""
+"""The fake responds as a real server did when it was recorded: the same requests, compared field by field."""
 
 import json
 import re
@@ -7,7 +7,6 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import anyio
 import pytest
 import requests
 from aiohttp import ClientSession, ClientWebSocketResponse
@@ -15,7 +14,7 @@ from aiohttp import ClientSession, ClientWebSocketResponse
 from framegate.plugins.comfyui.json_access import is_array, is_object
 from tests.support.comfyui.comfyui_client import ComfyUIClient
 from tests.support.comfyui.fake_comfyui.process import FakeComfyUI
-from tests.support.comfyui.graphs import Graph, noisy_video, without
+from tests.support.comfyui.graphs import Graph, noisy_video, with_inputs, without
 from tests.support.comfyui.recordings import read_recording
 from tests.support.comfyui.serving import StartComfyUI
 
@@ -26,7 +25,7 @@ PLACES = {"python_module", "essentials_category", "output_tooltips", "display_na
 
 
 def settled(value: object, key: str = "") -> Any:
-    """Without what differs from one run to the next: clocks, the order of sets, tracebacks."""
+    """Replace what differs from run to run: clocks, the order of sets, tracebacks."""
     if key in CLOCK:
         assert isinstance(value, int)
         return "clock"
@@ -51,7 +50,7 @@ def settled(value: object, key: str = "") -> Any:
 
 
 class Session:
-    """Five prompts, one after the other, as they were recorded, with their ids and what was asked around."""
+    """Prompts one after the other, with the ids and the requests of the recording."""
 
     def __init__(self, fake: FakeComfyUI, socket: ClientWebSocketResponse, session: ClientSession) -> None:
         self._fake = fake
@@ -59,11 +58,11 @@ class Session:
         self._session = session
 
     async def get(self, path: str) -> Any:
-        async with self._session.get(path) as answer:
-            return await answer.json()
+        async with self._session.get(path) as response:
+            return await response.json()
 
-    async def told(self) -> list[Any]:
-        """What the websocket says until the prompt is over."""
+    async def messages(self) -> list[Any]:
+        """Return what the websocket sends until the prompt has ended."""
         messages: list[Any] = []
         while not messages or messages[-1]["data"].get("node", "") is not None:
             messages.append(await self._socket.receive_json(timeout=30))
@@ -75,8 +74,8 @@ class Session:
         runs = name not in {"success_fully_cached", "partial_node_errors_200"}
         if runs:
             self._fake.hold()
-        async with self._session.post("/prompt", json=body) as answer:
-            assert settled(await answer.json()) == settled(read_recording(f"prompt_{name}")["body"])
+        async with self._session.post("/prompt", json=body) as response:
+            assert settled(await response.json()) == settled(read_recording(f"prompt_{name}")["body"])
         if runs:
             self._fake.wait_until_held()
             queue = await self.get("/queue")
@@ -86,7 +85,7 @@ class Session:
                 self._fake.release()
             else:
                 meanwhile(prompt_id)
-        assert settled(await self.told()) == settled(read_recording(f"ws_{name}"))
+        assert settled(await self.messages()) == settled(read_recording(f"ws_{name}"))
         history = await self.get(f"/history/{prompt_id}")
         assert settled(history) == settled(read_recording(f"history_{name}")["body"])
         job = await self.get(f"/api/jobs/{prompt_id}")
@@ -105,7 +104,8 @@ async def connected(fake: FakeComfyUI) -> AsyncGenerator[Session]:
         yield Session(fake, socket, session)
 
 
-def test_prompts(fake: FakeComfyUI, photo: Path) -> None:
+async def test_prompts(start_comfyui: StartComfyUI, photo: Path) -> None:
+    fake = start_comfyui()
     upload = ComfyUIClient(fake.url).upload(photo, name="fx.png", subfolder="lx")
     assert upload == read_recording("upload_image")["body"]
 
@@ -113,27 +113,21 @@ def test_prompts(fake: FakeComfyUI, photo: Path) -> None:
         fake.release()
         fake.hold("CreateVideo")
         assert fake.wait_until_held().class_type == "CreateVideo"
-        answer = requests.post(f"{fake.url}/interrupt", json={"prompt_id": prompt_id}, timeout=5)
-        assert (answer.status_code, answer.text) == (200, read_recording("interrupt")["body"])
+        response = requests.post(f"{fake.url}/interrupt", json={"prompt_id": prompt_id}, timeout=5)
+        assert (response.status_code, response.text) == (200, read_recording("interrupt")["body"])
         fake.release()
 
-    async def run() -> None:
-        async with connected(fake) as session:
-            graph = noisy_video(
-                "lx/fx.png", text="镜头 a cute cat", width=640, height=352, amount=25, seed=1234
-            )
-            await session.check("success", graph)
-            await session.check("success_fully_cached", graph)
-            odd = noisy_video(
-                "lx/fx.png", text="镜头 a cute cat", width=641, height=353, amount=25, seed=1234
-            )
-            await session.check("execution_error", odd)
-            long = noisy_video("lx/fx.png", text="镜头 a cute cat", width=640, height=352, amount=120, seed=9)
-            await session.check("interrupted", long, interrupt_at_create_video)
-            vp9 = {**graph, "6": {**graph["6"], "inputs": {**graph["6"]["inputs"], "codec": "vp9"}}}
-            await session.check("partial_node_errors_200", vp9)
+    def recorded_graph(*, width: int = 640, height: int = 352, amount: int = 25, seed: int = 1234) -> Graph:
+        text = "镜头 a cute cat"
+        return noisy_video("lx/fx.png", text=text, width=width, height=height, amount=amount, seed=seed)
 
-    anyio.run(run)
+    async with connected(fake) as session:
+        graph = recorded_graph()
+        await session.check("success", graph)
+        await session.check("success_fully_cached", graph)
+        await session.check("execution_error", recorded_graph(width=641, height=353))
+        await session.check("interrupted", recorded_graph(amount=120, seed=9), interrupt_at_create_video)
+        await session.check("partial_node_errors_200", with_inputs(graph, "6", codec="vp9"))
 
 
 def refusals() -> Mapping[str, Any]:
@@ -151,25 +145,25 @@ def refusals() -> Mapping[str, Any]:
 @pytest.mark.parametrize("name", refusals())
 def test_refused_prompts(recorded_fake: ComfyUIClient, name: str) -> None:
     expected = read_recording(name)
-    answer = recorded_fake.post("/prompt", refusals()[name])
-    assert (answer.status_code, answer.headers["Content-Type"]) == (400, expected["content_type"])
+    response = recorded_fake.post("/prompt", refusals()[name])
+    assert (response.status_code, response.headers["Content-Type"]) == (400, expected["content_type"])
     body = json.loads(json.dumps(expected["body"]).replace("VHS_VideoCombine", "NotInstalled"))
-    assert answer.json() == body
+    assert response.json() == body
 
 
 @pytest.mark.parametrize("body", [b"{", b'{"prompt": [1]}', b'{"prompt": {"last_node_id": 9, "nodes": []}}'])
-def test_what_is_no_graph(recorded_fake: ComfyUIClient, body: bytes) -> None:
+def test_bodies_without_a_graph(recorded_fake: ComfyUIClient, body: bytes) -> None:
     expected = read_recording("prompt_500_bad_json")
-    answer = requests.post(f"{recorded_fake.url}/prompt", data=body, timeout=5)
-    assert (answer.status_code, answer.headers["Content-Type"]) == (500, expected["content_type"])
-    assert answer.text == expected["body"]
+    response = requests.post(f"{recorded_fake.url}/prompt", data=body, timeout=5)
+    assert (response.status_code, response.headers["Content-Type"]) == (500, expected["content_type"])
+    assert response.text == expected["body"]
 
 
 @pytest.mark.parametrize("name", ["history_unknown", "job_unknown"])
 def test_unknown_prompts(recorded_fake: ComfyUIClient, name: str) -> None:
     expected = read_recording(name)
-    answer = recorded_fake.get(expected["request"]["path"])
-    assert (answer.status_code, answer.json()) == (expected["status"], expected["body"])
+    response = recorded_fake.get(expected["request"]["path"])
+    assert (response.status_code, response.json()) == (expected["status"], expected["body"])
 
 
 @pytest.mark.parametrize("name", ["features", "system_stats"])
@@ -219,9 +213,11 @@ def test_later_versions_cancel_a_job_by_its_id(start_comfyui: StartComfyUI, phot
         fake.hold("CreateVideo")
         ids = [client.submit(noisy_video("a.jpg", seed=seed)) for seed in range(2)]
         fake.wait_until_held()
-        answers = [client.post(f"/api/jobs/{prompt_id}/cancel", {}) for prompt_id in (ids[1], ids[1], ids[0])]
+        responses = [
+            client.post(f"/api/jobs/{prompt_id}/cancel", {}) for prompt_id in (ids[1], ids[1], ids[0])
+        ]
         if newer:
-            assert [answer.json()["cancelled"] for answer in answers] == [True, False, True]
+            assert [response.json()["cancelled"] for response in responses] == [True, False, True]
             assert client.entry(ids[0])["status"]["status_str"] == "error"
         else:
-            assert {answer.status_code for answer in answers} == {405}
+            assert {response.status_code for response in responses} == {405}
