@@ -4,11 +4,12 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+from numpy.random import Generator
 from PIL import Image, ImageChops
 
 from framegate.plugins.preview import painting
 from framegate.plugins.preview.motion import Moment, Particles, Swarm, ease
-from framegate.plugins.preview.pixels import Palette, mix, random_for, smoothstep, texture, to_mask
+from framegate.plugins.preview.pixels import Palette, mix, smoothstep, texture, to_mask
 
 _SMALLEST = 64
 """Landscapes are painted at this size at least, and shrunk afterwards."""
@@ -35,12 +36,11 @@ class Landscape:
     """
 
     def __init__(
-        self, place: Place, palette: Palette, prompt: str, seed: int, size: tuple[int, int], seconds: float
+        self, rng: Generator, place: Place, palette: Palette, size: tuple[int, int], seconds: float
     ) -> None:
-        rng = random_for("landscape", prompt, seed)
         width, height = (max(side, _SMALLEST) for side in size)
         unit, horizon = min(width, height), int(height * place.horizon)
-        self._size, self._way = size, unit * min(0.2 + 0.06 * seconds, 0.7)
+        self._light, self._size, self._way = palette.light, size, unit * min(0.2 + 0.06 * seconds, 0.7)
         self._backwards = rng.random() < 0.5
         stage = painting.Stage(rng, width, height, unit, palette, night=sum(palette.zenith) < 100)
         wide = stage._replace(width=width + int(self._way) + 2)
@@ -54,14 +54,17 @@ class Landscape:
         else:
             self._sky = painting.paint_space(wide)
             self._layers = [(self._sky.convert("RGBA"), 0, 0.25, 0.0)]
-        for ridge in place.ridges:
-            image, top = painting.paint_ridge(wide, ridge, horizon if place.chop else height)
-            self._layers.append((image, top, 0.06 + 0.9 * ridge.depth**1.5, 0.0))
+        bottom = visible = horizon if place.chop else height
+        for ridge in reversed(place.ridges):
+            image, top = painting.paint_ridge(wide, ridge, bottom)
+            image = image.crop((0, 0, wide.width, max(visible - top, 1)))
+            self._layers.insert(1, (image, top, 0.06 + 0.9 * ridge.depth**1.5, 0.0))
+            solid = np.asarray(image.getchannel("A")).min(axis=1) == 255
+            visible = min(visible, top + int(solid.argmax())) if solid.any() else visible
         spill = np.exp(-((np.hypot(*stage.around(*sun)) / (0.34 * unit)) ** 1.4))
         self._spill = to_mask(spill * (0.38 if place.ridges and not stage.night else 0.12))
-        self._light = Image.new("RGB", (width, height), palette.light)
         self._water = Water(stage, horizon, sun[0], place.chop) if place.chop else None
-        self._particles = Particles(rng, width, height, place.swarm)
+        self._particles = Particles(rng, (width, height), place.swarm)
 
     def draw(self, moment: Moment) -> Image.Image:
         """Return a new RGB image of the landscape at that moment."""
@@ -92,7 +95,7 @@ class Water:
         columns = np.arange(width, dtype=np.float32)[None, :] + 0.0 * near
         # Crests crowd towards the horizon, and noise bends them. Phases are bytes, 256 to the turn, so that
         # time is one addition.
-        turns = 8.0 * np.log(near + 0.04) + 2.6 * texture(rng, rows, width, 1.7, stretch=4.0)
+        turns = 8.0 * np.log(near + 0.04) + 2.6 * texture(rng, (rows, width), 1.7, stretch=4.0)
         slant = columns / (160.0 * (near + 0.09))
         phases = (256.0 * (turns + tilt * slant) for tilt in (0.7, -1.1))
         self._first, self._second = ((phase.astype(np.int64) & 255).astype(np.uint8) for phase in phases)
@@ -103,8 +106,7 @@ class Water:
         beam = np.exp(-(((columns - sun) / (width * (0.035 + 0.16 * near))) ** 2)) * (1.0 - 0.6 * near)
         self._beam = to_mask(beam + 0.08 * (1.0 - smoothstep(0.0, 0.8, near)))
         self._murk = to_mask(0.08 + (0.3 + 0.3 * chop) * near**0.8 + 0.0 * columns)
-        self._tint = Image.new("RGB", (width, rows), mix(palette.zenith, palette.near, 0.35))
-        self._light = Image.new("RGB", (width, rows), palette.light)
+        self._tint, self._light = mix(palette.zenith, palette.near, 0.35), palette.light
 
     def draw(self, canvas: Image.Image, seconds: float) -> None:
         """Draw the water as it is after ``seconds``."""

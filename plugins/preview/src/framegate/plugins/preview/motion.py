@@ -3,6 +3,7 @@
 from typing import NamedTuple, Self
 
 import numpy as np
+from numpy.random import Generator
 from PIL import Image
 
 from framegate.plugins.preview.pixels import hexed, smoothstep
@@ -42,7 +43,7 @@ class Camera:
     ever needed, and what lies along the edges (the caption of the shot before) leaves the frame.
     """
 
-    def __init__(self, image: Image.Image, rng: np.random.Generator, seconds: float) -> None:
+    def __init__(self, image: Image.Image, rng: Generator, seconds: float) -> None:
         self._image, self._zoom = image, min(0.09 + 0.014 * seconds, 0.2)
         self._x, self._y, sway = rng.uniform((0.2, 0.3, -0.95), (0.8, 0.7, 0.95)).tolist()
         self._aside = self._x + sway * min(self._x, 1.0 - self._x)
@@ -63,8 +64,8 @@ class Camera:
 
 
 class Swarm(NamedTuple):
-    """A kind of particle. ``colors`` are hex codes, ``largest`` (radius) and ``velocity`` (a second) are shares
-    of the shorter side; ``soft`` 1 is a blurred dot, 0.1 a disc; ``twinkle`` (0…1) is how far it fades."""
+    """A kind of particle. ``colors`` are hex codes; ``largest`` (radius) and ``velocity`` (a second) are shares
+    of the shorter side, ``soft`` 1 is a blurred dot, 0 a disc, ``twinkle`` (0…1) is how far it fades."""
 
     colors: str
     number: int
@@ -78,15 +79,15 @@ class Swarm(NamedTuple):
 class Particles:
     """A swarm over a frame; bigger ones are nearer, which makes them faster and fainter."""
 
-    def __init__(self, rng: np.random.Generator, width: int, height: int, swarm: Swarm) -> None:
-        unit, number = min(width, height), swarm.number
+    def __init__(self, rng: Generator, size: tuple[int, int], swarm: Swarm) -> None:
+        unit, number = min(size), swarm.number
         near = rng.random(number) ** 2.2
         radius = np.maximum(0.8, unit * swarm.largest * (0.15 + 0.85 * near))
         solid = np.maximum(radius - np.maximum(radius * swarm.soft, 1.0), 0.0)
         self._reach = (radius**2).astype(np.float32)[:, None, None]
         self._edge = (radius**2 - solid**2).astype(np.float32)[:, None, None]
         self._side = 2 * int(np.ceil(radius.max())) + 3
-        self._span = np.array([width, height]) + self._side
+        self._span = np.array(size) + self._side
         self._start = rng.random((number, 2)) * self._span
         self._velocity = np.array(swarm.velocity) * unit * (0.45 + 0.9 * near)[:, None]
         self._phase, self._pace = rng.uniform(0.0, 2 * np.pi, number), rng.uniform(0.5, 1.4, number)

@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 import numpy as np
+from numpy.random import Generator
 from PIL import Image, ImageFilter
 
 from framegate.plugins.preview.pixels import (
@@ -28,7 +29,7 @@ _FINE = 3
 class Stage(NamedTuple):
     """What painters share: the area's size in pixels, the frame's shorter side (``unit``), and the light."""
 
-    rng: np.random.Generator
+    rng: Generator
     width: int
     height: int
     unit: int
@@ -86,7 +87,7 @@ def paint_space(stage: Stage) -> Image.Image:
     below, right = stage.around(width * rng.uniform(0.25, 0.75), height * rng.uniform(0.35, 0.55))
     below, right = below / radius, right / radius
     band = np.exp(-(((below + right * rng.uniform(-0.6, 0.6)) / 1.7) ** 2))
-    lanes, *gases = (texture(rng, height, width, 1.6, cells=320) for _ in range(3))
+    lanes, *gases = (texture(rng, (height, width), 1.6, cells=320) for _ in range(3))
     space = np.full((height, width, 3), palette.zenith, np.float32)
     for color, gas in zip((palette.near, palette.cloud), gases, strict=True):
         shine = smoothstep(0.3, 1.2, gas * (0.3 + band)) * (1.0 - 0.8 * smoothstep(0.5, 0.9, lanes))
@@ -106,7 +107,7 @@ def paint_space(stage: Stage) -> Image.Image:
 def paint_clouds(stage: Stage, cover: float) -> Image.Image:
     """Return clouds that tile sideways and take about ``cover`` (0…1) of the sky."""
     rng, width, height, _, palette, night = stage
-    density = texture(rng, height, width, 1.75, cells=420, stretch=2.2)
+    density = texture(rng, (height, width), 1.75, cells=420, stretch=2.2)
     rising = density - np.roll(density, (max(1, height // 28), height // 40), axis=(0, 1))
     rows = np.linspace(0.0, 1.0, height)[:, None]
     fading = smoothstep(-0.12, 0.18, rows) * (1.0 - smoothstep(0.72, 1.0, rows))
@@ -132,7 +133,7 @@ def paint_ridge(stage: Stage, ridge: Ridge, bottom: int) -> tuple[Image.Image, i
     # The crest's ups and downs run down the hill as sunny and shady sides.
     depth, rough = rows - ground, ridge.roughness
     slope = np.gradient(np.convolve(np.pad(ground, 9, mode="edge"), np.full(19, 1 / 19), "valid"))
-    bumps = texture(rng, len(rows), width, 1.5) - 0.5
+    bumps = texture(rng, (len(rows), width), 1.5) - 0.5
     source = np.arange(width) + depth * (0.42 if rough else 1.5) + bumps * (0.2 * unit * rough)
     facing = slope[np.clip(source, 0, width - 1).astype(np.int64)] + bumps * (0.6 * rough)
     lit = smoothstep(-0.35, 0.35, facing) if rough else smoothstep(-0.06, 0.06, facing)
@@ -155,7 +156,7 @@ def paint_ridge(stage: Stage, ridge: Ridge, bottom: int) -> tuple[Image.Image, i
     return to_image(colors, rng, alpha), top
 
 
-def _pines(rng: np.random.Generator, columns: int, tall: float) -> Floats:
+def _pines(rng: Generator, columns: int, tall: float) -> Floats:
     """Return how high a row of pines stands in every (fine) column."""
     heights, place = np.zeros(columns), 0.0
     while place < columns:
@@ -168,7 +169,7 @@ def _pines(rng: np.random.Generator, columns: int, tall: float) -> Floats:
     return heights
 
 
-def _towers(rng: np.random.Generator, columns: int, tall: float, pitch: int) -> Floats:
+def _towers(rng: Generator, columns: int, tall: float, pitch: int) -> Floats:
     """Return how high a row of buildings is in every (fine) column; their sides are some windows wide."""
     count = columns // (4 * pitch * _FINE) + 1
     heights = tall * (0.3 + 0.7 * outline(rng, count, 6.0, 0.2)) * rng.uniform(0.4, 1.0, count)

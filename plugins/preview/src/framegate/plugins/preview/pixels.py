@@ -5,19 +5,22 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.random import Generator
 from numpy.typing import NDArray
 from PIL import Image
 
 Floats = NDArray[np.floating[Any]]
+Shape = tuple[int, int]
+"""Rows and columns."""
 Color = tuple[int, int, int]
 WHITE: Color = (255, 255, 255)
 
 
-def random_for(*purpose: object) -> np.random.Generator:
+def random_for(*purpose: object) -> Generator:
     """Return the generator for a purpose, such as ``("clouds", prompt, seed)``."""
     text = "\x1f".join(map(str, purpose)).encode("utf-8", "surrogatepass")
     digest = hashlib.blake2b(text, digest_size=16).digest()
-    return np.random.Generator(np.random.PCG64(int.from_bytes(digest, "little")))
+    return Generator(np.random.PCG64(int.from_bytes(digest, "little")))
 
 
 def smoothstep(low: float, high: float, values: Floats) -> Floats:
@@ -26,16 +29,13 @@ def smoothstep(low: float, high: float, values: Floats) -> Floats:
     return clipped * clipped * (np.float32(3.0) - np.float32(2.0) * clipped)
 
 
-def texture(
-    rng: np.random.Generator, height: int, width: int, smooth: float, cells: int = 192, stretch: float = 1.0
-) -> Floats:
+def texture(rng: Generator, shape: Shape, smooth: float, cells: int = 192, stretch: float = 1.0) -> Floats:
     """Return a fractal cloud of values in 0…1, most of them near 0.5, that tiles both ways.
 
     ``smooth`` is the fall of the spectrum, ``cells`` the number of noise cells along the longer side;
     ``stretch`` > 1 draws the cloud out sideways.
     """
-    scale = cells / max(height, width)
-    rows, columns = max(16, round(height * scale)), max(16, round(width * scale))
+    rows, columns = (max(16, round(length * cells / max(shape))) for length in shape)
     vertical, sideways = np.fft.fftfreq(rows) * rows, np.fft.rfftfreq(columns) * rows * stretch
     frequency = np.hypot(vertical[:, None], sideways[None, :])
     frequency[0, 0] = 1.0
@@ -44,10 +44,10 @@ def texture(
     levelled = 1.0 / (1.0 + np.exp(-1.7 * (values - values.mean()) / (values.std() + 1e-9)))
     padded = Image.fromarray(np.pad(levelled, 2, mode="wrap").astype(np.float32))
     box = (2.0, 2.0, 2.0 + columns, 2.0 + rows)
-    return np.asarray(padded.resize((width, height), Image.Resampling.BICUBIC, box=box), dtype=np.float32)
+    return np.asarray(padded.resize(shape[::-1], Image.Resampling.BICUBIC, box=box), dtype=np.float32)
 
 
-def outline(rng: np.random.Generator, length: int, waves: float, roughness: float) -> Floats:
+def outline(rng: Generator, length: int, waves: float, roughness: float) -> Floats:
     """Return the heights (0…1) of a skyline of about ``waves`` humps, finer ones by ``roughness`` (0…1)."""
     heights, strength = np.zeros(length), 1.0
     while strength > 0.015 and waves < length / 3:
@@ -109,7 +109,7 @@ def ramp(colors: Sequence[Color], places: Floats) -> Floats:
     return np.stack(channels, axis=-1).astype(np.float32)
 
 
-def to_image(colors: Floats, rng: np.random.Generator, alpha: Floats | None = None) -> Image.Image:
+def to_image(colors: Floats, rng: Generator, alpha: Floats | None = None) -> Image.Image:
     """Return colours (0…255) as RGB, with ``alpha`` (0…1) as RGBA, dithered so that gradients don't band."""
     dithered = np.clip(colors + rng.random(colors.shape[:2], dtype=np.float32)[..., None], 0.0, 255.0)
     image = Image.fromarray(dithered.astype(np.uint8))

@@ -15,8 +15,7 @@ _STARDUST = Swarm("ffffff c8d8ff", 40, 0.012, (-0.05, 0.012), soft=1.0, opacity=
 _BOKEH = Swarm("fffaeb ffecd6", 18, 0.06, (0.015, -0.02), soft=0.2, opacity=0.3, twinkle=0.6)
 
 _PEAKS = Ridge(0.34, 0.26, 0.2, 3.2, 0.75, 0.25, snow=0.3)
-_ALPS = Ridge(0.36, 0.26, 0.2, 3.2, 0.75, 0.25, snow=0.75)
-_CLIFFS = Ridge(0.24, 0.26, 0.2, 3.2, 0.75, 0.25, snow=0.3)
+_ALPS, _CLIFFS = _PEAKS._replace(snow=0.75), _PEAKS._replace(crest=0.24)
 _BANK = (_CLIFFS, Ridge(0.44, 0.12, 0.45), Ridge(0.53, 0.07, 0.7, pines=0.11))
 _VALLEY = (Ridge(0.58, 0.12, 0.35, 3.7), Ridge(0.71, 0.12, 0.55, 3.3), Ridge(0.84, 0.07, 1.0, pines=0.13))
 _WOODS = tuple(Ridge(0.54 + 0.115 * n, 0.07, 0.28 + 0.2 * n, pines=0.09 * 1.6**n) for n in range(4))
@@ -73,12 +72,11 @@ def choose_place(prompt: str, seed: int) -> str:
     return _first_named(_NAMES, prompt) or str(random_for("place", prompt, seed).choice(list(PLACES)))
 
 
-def scene_for(prompt: str, seed: int, width: int, height: int, seconds: float) -> Landscape:
-    """Return the scene of a prompt, in the light that it names, which draws ``width`` × ``height`` pixels."""
-    key, rng = choose_place(prompt, seed), random_for("light", prompt, seed)
-    place = PLACES[key]
-    hour = str(rng.choice(place.hours))
+def scene_for(prompt: str, seed: int, size: tuple[int, int], seconds: float) -> Landscape:
+    """Return the scene of a prompt, in the light that it names, which draws images of that size."""
+    key, rng = choose_place(prompt, seed), random_for("scene", prompt, seed)
+    hour = str(rng.choice(PLACES[key].hours))
     if key not in {"space", "abstract"}:
         hour = _first_named(_HOURS, prompt) or hour
-    light = Palette(*map(hexed, str(rng.choice(PALETTES[hour])).split()))
-    return Landscape(place, light, prompt, seed, (width, height), seconds)
+    palette = Palette(*map(hexed, str(rng.choice(PALETTES[hour])).split()))
+    return Landscape(rng, PLACES[key], palette, size, seconds)

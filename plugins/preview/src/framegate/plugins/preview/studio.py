@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _STRENGTH = 0.6
 _BLUR = 0.08
-"""Of an image that is not begun, as a share of its shorter side."""
+"""Of the first partial image, as a share of its shorter side."""
 
 
 def frames_of(shot: Shot, context: GenerationContext) -> "Iterator[Frame]":
@@ -34,14 +34,20 @@ def frames_of(shot: Shot, context: GenerationContext) -> "Iterator[Frame]":
         yield np.array(image, dtype=np.uint8)
 
 
+def _look(shot: Shot, seed: int) -> Look:
+    captioned = shot.task.startswith("text") or shot.continues or shot.style == "news"
+    style, caption = STYLES.get(shot.style or "", Style()), shot.own_words if captioned else ""
+    return Look(style, seed, (shot.width, shot.height), caption)
+
+
 def _images(shot: Shot, context: GenerationContext) -> Iterator[Image.Image]:
     """Yield an image for each of the seeds that follow, after partial images that clear up step by step."""
     size, words, moment = (shot.width, shot.height), shot.own_words, Moment()
-    source = open_image(context.image, *size) if shot.task == Task.IMAGE_TO_IMAGE else None
+    source = open_image(context.image, size) if shot.task == Task.IMAGE_TO_IMAGE else None
     for seed in range(shot.seed, shot.seed + shot.num_frames):
-        look = Look(STYLES.get(shot.style or "", Style()), seed, size, words, captioned=source is None)
+        look = _look(shot, seed)
         if source is None:
-            image = look.dress(look.grade(scene_for(words, seed, *size, seconds=5.0).draw(moment)), moment)
+            image = look.dress(look.grade(scene_for(words, seed, size, seconds=5.0).draw(moment)), moment)
         else:
             image = look.dress(look.grade(Look(mood_for(words, seed), seed, size).grade(source)), moment)
             image = Image.blend(source, image, _STRENGTH if shot.strength is None else shot.strength)
@@ -57,9 +63,7 @@ def _blurred(image: Image.Image, radius: float) -> "Frame":
 
 def _video(shot: Shot, context: GenerationContext, mark: Mark) -> Iterator[Image.Image]:
     """Yield new images of a video, complete but for the mark."""
-    captioned = shot.task == Task.TEXT_TO_VIDEO or (shot.task == Task.IMAGE_TO_VIDEO and shot.continues)
-    size = shot.width, shot.height
-    look = Look(STYLES.get(shot.style or "", Style()), shot.seed, size, shot.own_words, captioned=captioned)
+    look = _look(shot, shot.seed)
     view = _view(shot, context, look, mark)
     for index in range(shot.num_frames):
         moment = Moment.of(index, shot.num_frames, shot.fps, continues=shot.continues)
@@ -71,27 +75,26 @@ def _view(shot: Shot, context: GenerationContext, look: Look, mark: Mark) -> Cal
     words, seed, size = shot.own_words, shot.seed, (shot.width, shot.height)
     seconds = shot.num_frames / shot.fps
     if shot.task == Task.TEXT_TO_VIDEO:
-        scene = scene_for(words, seed, *size, seconds)
+        scene = scene_for(words, seed, size, seconds)
         return lambda moment: look.grade(scene.draw(moment))
     if shot.task == Task.VIDEO_TO_VIDEO:
         mood, strength = Look(mood_for(words, seed), seed, size), shot.strength
         strength = _STRENGTH if strength is None else strength
-        images = resampled(context.video, *size, shot.num_frames, shot.fps)
+        images = resampled(context.video, size, shot.num_frames, shot.fps)
         return lambda _: Image.blend(image := next(images), look.grade(mood.grade(image)), strength)
 
     # A shot that continues another starts from a frame that already has the style's colours and the mark.
-    start = open_image(context.image, *size)
+    start = open_image(context.image, size)
     start = mark.removed_from(start) if shot.continues else look.grade(start)
     camera = Camera(start, random_for("camera", words, seed), seconds)
     if context.last_image is None:
         return lambda moment: camera.view(moment.progress)
-    end = look.grade(open_image(context.last_image, *size))
-    arrival = Camera(end, random_for("arrival", words, seed), seconds)
-    return partial(_crossing, camera, arrival)
+    end = look.grade(open_image(context.last_image, size))
+    return partial(_crossing, camera, Camera(end, random_for("arrival", words, seed), seconds))
 
 
 def _crossing(camera: Camera, arrival: Camera, moment: Moment) -> Image.Image:
-    """Return a view of one move that dissolves into the end of another, run backwards."""
+    """Return a view of one move that dissolves into another, which runs backwards to its whole image."""
     share = ease((moment.progress - 0.3) / 0.4)
     if share <= 0.0:
         return camera.view(moment.progress)

@@ -62,20 +62,13 @@ STYLES = {
     "nostalgic": Style("8a6a48 e8c48a", 0.6, 0.94, 0.22, fade=0.5, grain=12, border=0.028),
     "comic": Style("305090 f0c890", 0.3, 1.15, 1.5, levels=6, ink=1.0, border=0.02),
 }
-_MOODS = (
-    "3f6f96 e0a05c",
-    "3a5f86 a8c4e8",
-    "7a5468 f0a878",
-    "4a7a5c d0c878",
-    "6a4a9a f08aa8",
-    "5a6478 e8d8b8",
-)
 
 
 def mood_for(prompt: str, seed: int) -> Style:
     """Return the light that a prompt puts an existing image into, another one for every seed."""
     rng = random_for("mood", prompt, seed)
-    return Style(str(rng.choice(_MOODS)), *rng.uniform((0.45, 1.0), (0.75, 1.2)).tolist())
+    tones = str(rng.choice([style.tones for style in STYLES.values()]))
+    return Style(tones, *rng.uniform((0.5, 1.0), (0.8, 1.2)).tolist())
 
 
 class Look:
@@ -84,9 +77,7 @@ class Look:
     `grade` changes an image for good; what `dress` lays over each frame comes and goes with the moment.
     """
 
-    def __init__(
-        self, style: Style, seed: int, size: tuple[int, int], prompt: str = "", *, captioned: bool = False
-    ) -> None:
+    def __init__(self, style: Style, seed: int, size: tuple[int, int], caption: str = "") -> None:
         rng, (width, height) = random_for("look", seed), size
         self._style, self._seed = style, seed
         self._turns = rng.uniform(0.0, 2 * math.pi, (2, 4))
@@ -96,34 +87,28 @@ class Look:
             grain = 128.0 + style.grain * rng.standard_normal((height + _SPARE, width + _SPARE))
             grain[:: self._pitch] -= style.lines
             self._grain = to_mask(grain / 255.0).convert("RGB")
-        self._swarms = [Particles(rng, width, height, swarm) for swarm in style.swarms]
-        self._overlay = _overlay(style, size, prompt, captioned)
+        self._swarms = [Particles(rng, size, swarm) for swarm in style.swarms]
+        self._overlay = _overlay(style, size, caption)
 
     def grade(self, image: Image.Image) -> Image.Image:
         """Return an image in the style's colours."""
         style = self._style
         if style == Style():
             return image
-        source, weights, keep = image, (0.299, 0.587, 0.114, 0.0), style.saturation
-        if keep != 1.0:
-            mixing = [
-                keep * (row == column) + (1.0 - keep) * weights[column]
-                for row in range(3)
-                for column in range(4)
-            ]
-            image = image.convert("RGB", tuple(mixing))
+        source, tones = image, np.arange(256)
+        if style.saturation != 1.0:
+            grey = (1.0 - style.saturation) * np.array((0.299, 0.587, 0.114, 0.0))
+            image = image.convert("RGB", tuple((grey + style.saturation * np.eye(3, 4)).ravel().tolist()))
         image = image.point(self._table)
         if style.ink:
-            grey = source.convert("L")
-            near, far = (grey.filter(ImageFilter.GaussianBlur(radius)) for radius in (0.8, 2.5))
-            edges = ImageChops.subtract(far, near).point(
-                [max(0, 12 * tone - 48) * style.ink for tone in range(256)]
+            near, far = (
+                source.convert("L").filter(ImageFilter.GaussianBlur(radius)) for radius in (0.8, 2.5)
             )
-            image.paste(_INK, mask=edges)
+            table = (np.maximum(tones - 4, 0) * 12 * style.ink).tolist()
+            image.paste(_INK, mask=ImageChops.subtract(far, near).point(table))
         if style.bloom:
-            light = image.reduce(4).point(
-                [max(0.0, tone - 110) * 1.5 * style.bloom for tone in range(256)] * 3
-            )
+            table = (np.maximum(tones - 110, 0) * 1.5 * style.bloom).tolist()
+            light = image.reduce(4).point(table * 3)
             light = light.filter(ImageFilter.GaussianBlur(max(1.0, min(light.size) * 0.04)))
             image = ImageChops.screen(image, light.resize(image.size, Image.Resampling.BILINEAR))
         return image
@@ -140,7 +125,7 @@ class Look:
             swarm.draw(result, moment.seconds, moment.presence)
         if self._overlay:
             shown = self._overlay.getchannel("A").point([tone * moment.presence for tone in range(256)])
-            result.paste(self._overlay.convert("RGB"), mask=shown)
+            result.paste(self._overlay, (0, image.height - self._overlay.height), shown)
         return result
 
     def _shaken(self, image: Image.Image, moment: Moment) -> Image.Image:
@@ -173,14 +158,12 @@ def _tone_table(style: Style) -> list[int]:
     return table
 
 
-def _overlay(style: Style, size: tuple[int, int], prompt: str, captioned: bool) -> Image.Image | None:
-    """Return the style's sign and border, and the caption, which news have in any case."""
-    (width, height), news = size, style.sign == "LIVE"
-    if min(size) < _SMALLEST or not (style.border or style.sign or captioned):
+def _overlay(style: Style, size: tuple[int, int], caption: str) -> Image.Image | None:
+    """Return the style's sign and border and the caption, from the uppermost of them to the frame's foot."""
+    overlay, (width, height) = Image.new("RGBA", size, (255, 255, 255, 0)), size
+    if min(size) < _SMALLEST:
         return None
-    overlay = Image.new("RGBA", size, (255, 255, 255, 0))
-    if captioned or news:
-        write_caption(overlay, prompt, _NAVY if news else None)
+    write_caption(overlay, caption, _NAVY if style.sign == "LIVE" else None)
     draw, letter = ImageDraw.Draw(overlay), max(9, round(min(size) * 0.042))
     for color, share in ((_INK, 1.3), (_PAPER, 1.0)) if style.border else ():
         thick = round(min(size) * style.border * share)
@@ -189,4 +172,5 @@ def _overlay(style: Style, size: tuple[int, int], prompt: str, captioned: bool) 
         draw.ellipse((0.8 * letter, 0.8 * letter, 1.6 * letter, 1.6 * letter), fill=_RED)
         place, font = (2.0 * letter, 1.2 * letter), font_of(letter)
         draw.text(place, style.sign, fill="white", font=font, anchor="lm")
-    return overlay
+    box = overlay.getbbox()
+    return overlay.crop((0, box[1], *size)) if box else None
