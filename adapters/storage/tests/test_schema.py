@@ -17,8 +17,8 @@ import structlog
 from msgspec.structs import replace
 
 from framegate.core.characters import Character
+from framegate.core.fitting import Change
 from framegate.core.jobs import Job, JobError, JobState
-from framegate.core.models import Change
 from framegate.core.ports import IdempotencyKey, Limits, WorkerInfo
 from framegate.core.types import (
     Artifact,

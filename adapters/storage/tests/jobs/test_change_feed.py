@@ -13,8 +13,8 @@ from framegate.core.errors import Unavailable
 from framegate.core.jobs import JobState
 from framegate.core.ports import Limits
 from framegate.core.registry import Registry
-from framegate.core.service import JobService
 from framegate.core.testing import InMemoryArtifactStore, InMemoryCharacterStore, StaticMediaIngest
+from framegate.core.wiring import create_services
 from framegate.storage.connections import connect_async
 from framegate.storage.embedded import EmbeddedValkey
 from framegate.storage.jobs.store import ValkeyJobStore
@@ -85,14 +85,14 @@ async def test_watchers_survive_a_restart_of_valkey(data_dir: Path) -> None:
 async def test_watchers_share_what_is_read(
     store: ValkeyJobStore, client: redis.Redis, tmp_path: Path
 ) -> None:
-    service = JobService(
+    service = create_services(
         registry=Registry({}),
         store=store,
         artifacts=InMemoryArtifactStore(tmp_path),
         media=StaticMediaIngest(),
         characters=InMemoryCharacterStore(),
         max_queued=0,
-    )
+    ).jobs
     for number in range(JOBS):
         await store.submit(make_job(f"j{number}"), limits=Limits())
     workers = [WorkerStore(client, f"w{number}") for number in range(JOBS)]

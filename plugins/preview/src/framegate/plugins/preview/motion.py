@@ -64,8 +64,11 @@ class Camera:
 
 
 class Swarm(NamedTuple):
-    """A kind of particle. ``colors`` are hex codes; ``largest`` (radius) and ``velocity`` (a second) are shares
-    of the shorter side, ``soft`` 1 is a blurred dot, 0 a disc, ``twinkle`` (0…1) is how far it fades."""
+    """A kind of particle.
+
+    ``colors`` are hex codes; ``largest`` (radius) and ``velocity`` (per second) are shares of the shorter side,
+    ``soft`` 1 is a blurred dot, 0 a disc, ``twinkle`` (0…1) is how far it fades.
+    """
 
     colors: str
     number: int

@@ -77,7 +77,8 @@ def _stars(stage: Stage) -> Floats:
     shine = stage.rng.random((stage.height, stage.width))
     stars = to_mask(np.where(shine < 0.0013, (shine / 0.0013) ** 3, 0.0))
     blurred = stars.filter(ImageFilter.GaussianBlur(max(0.5, stage.unit / 900)))
-    return np.minimum(np.asarray(blurred, np.float32) / 80.0, 1.0)
+    shares: Floats = np.minimum(np.asarray(blurred, np.float32) / 80.0, 1.0)
+    return shares
 
 
 def paint_space(stage: Stage) -> Image.Image:

@@ -58,7 +58,8 @@ def outline(rng: Generator, length: int, waves: float, roughness: float) -> Floa
         heights += strength * (knots[left] * (1.0 - share) + knots[left + 1] * share)
         strength, waves = strength * (0.3 + 0.25 * roughness), waves * 2.1
     heights -= heights.min()
-    return heights / (heights.max() + 1e-6)
+    scaled: Floats = heights / (heights.max() + 1e-6)
+    return scaled
 
 
 class Palette(NamedTuple):
