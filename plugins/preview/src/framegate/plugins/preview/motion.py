@@ -66,7 +66,8 @@ class Camera:
 class Swarm(NamedTuple):
     """A kind of particle.
 
-    ``colors`` are hex codes; ``largest`` (radius) and ``velocity`` (per second) are shares of the shorter side,
+    ``colors`` are hex codes; ``largest`` (radius) and ``velocity`` (per second) are shares of the shorter
+    side,
     ``soft`` 1 is a blurred dot, 0 a disc, ``twinkle`` (0…1) is how far it fades.
     """
 
