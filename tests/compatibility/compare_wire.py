@@ -12,7 +12,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import requests
 
@@ -259,46 +259,50 @@ _VARIABLE = re.compile(
 _PLAIN_NUMBER = re.compile(r"\d+(\.\d+)?")
 
 
+def _members(value: Any) -> dict[str, Any] | None:
+    return cast("dict[str, Any]", value) if isinstance(value, dict) else None
+
+
+def _items(value: Any) -> list[Any] | None:
+    return cast("list[Any]", value) if isinstance(value, list) else None
+
+
 def _plain(value: Any, key: str = "") -> Any:
-    if isinstance(value, dict):
-        return {name: _plain(item, name) for name, item in value.items()}
-    if isinstance(value, list):
-        return [_plain(item, key) for item in value]
+    if (members := _members(value)) is not None:
+        return {name: _plain(item, name) for name, item in members.items()}
+    if (items := _items(value)) is not None:
+        return [_plain(item, key) for item in items]
     if isinstance(value, str):
         return _VARIABLE.sub("*", value)
-    if (
-        isinstance(value, int | float)
-        and not isinstance(value, bool)
-        and re.search(r"_at|time|created|inference|seed", key)
-    ):
-        return "*"
-    return value
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return "*" if number and re.search(r"_at|time|created|inference|seed", key) else value
 
 
 def _inlined(value: Any, document: Any, depth: int = 0) -> Any:
-    """An OpenAPI document without its components: each reference is replaced by what it names."""
-    if isinstance(value, dict):
-        if "$ref" in value:
-            target = document
-            for step in value["$ref"].removeprefix("#/").split("/"):
-                target = target[step]
-            return _inlined(target, document, depth + 1) if depth < 12 else "…"
-        return {
-            name: _inlined(item, document, depth)
-            for name, item in value.items()
-            if name not in ("components", "version", "operationId")
-        }
-    return [_inlined(item, document, depth) for item in value] if isinstance(value, list) else value
+    """Return an OpenAPI document without its components: each reference is replaced by what it names."""
+    if (items := _items(value)) is not None:
+        return [_inlined(item, document, depth) for item in items]
+    if (members := _members(value)) is None:
+        return value
+    if "$ref" in members:
+        target = document
+        for step in members["$ref"].removeprefix("#/").split("/"):
+            target = target[step]
+        return _inlined(target, document, depth + 1) if depth < 12 else "…"
+    left_out = ("components", "version", "operationId")
+    return {name: _inlined(item, document, depth) for name, item in members.items() if name not in left_out}
 
 
 def differences(old: Any, new: Any, where: str = "") -> Differences:
     """Yield (place, old, new, whether it is a text for people) for every difference."""
-    if isinstance(old, dict) and isinstance(new, dict):
-        for name in {**old, **new}:
-            yield from differences(old.get(name), new.get(name), f"{where}/{name}")
-    elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
-        for index, (one, other) in enumerate(zip(old, new, strict=True)):
-            yield from differences(one, other, f"{where}/{index}")
+    one, other = _members(old), _members(new)
+    ones, others = _items(old), _items(new)
+    if one is not None and other is not None:
+        for name in {**one, **other}:
+            yield from differences(one.get(name), other.get(name), f"{where}/{name}")
+    elif ones is not None and others is not None and len(ones) == len(others):
+        for index, pair in enumerate(zip(ones, others, strict=True)):
+            yield from differences(*pair, f"{where}/{index}")
     elif old != new:
         text = isinstance(old, str) and isinstance(new, str)
         yield where, old, new, text and any(part in TEXTS for part in where.split("/")[-2:])

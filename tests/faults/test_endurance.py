@@ -68,7 +68,8 @@ def test_a_flood_against_the_cap(start_server: StartServer) -> None:
     assert full <= warm * DRIFT, f"{warm:,} bytes after a quarter, {full:,} at the end"
 
     # Refused at once; on a busy machine nothing is quick, so it is held to an answer that asks nobody.
-    refusals, plain = [], []
+    refusals: list[float] = []
+    plain: list[float] = []
     for _ in range(30):
         refusals.append(_seconds(lambda: submit(0)))
         plain.append(_seconds(lambda: local.session.get(f"{server.url}/health", timeout=60).status_code))

@@ -49,29 +49,29 @@ async def make(services: Services, prompt: str = "a boat", **values: Any) -> Job
         **request,
     }
     submission = Submission(dialect="test", request=GenerationRequest(**wanted), **values)
-    submitted = await services.jobs.submit(submission)
-    job = await services.jobs.wait(submitted.id)
+    submitted = await services.core.jobs.submit(submission)
+    job = await services.core.jobs.wait(submitted.id)
     assert job.state == JobState.SUCCEEDED, job.error
     return job
 
 
 async def frames_of(services: Services, job: Job) -> list["np.typing.NDArray[np.uint8]"]:
-    return list(read_frames(await services.results.path(job.artifacts[0])))
+    return list(read_frames(await services.core.results.path(job.artifacts[0])))
 
 
 async def test_a_remix_runs_though_its_source_was_cleaned_up(start_server: StartServer) -> None:
     server = start_server()
     async with beside(server) as services:
-        service = services.jobs
+        service = services.core.jobs
         source = await make(services, duration=2.0, seed=1)
         original = (await frames_of(services, source))[0]
         request = GenerationRequest("preview", Task.TEXT_TO_VIDEO, "at night", duration=2.0, seed=2, **SIZE)
         waiting = await service.submit(
             Submission(dialect="test", request=request, remix_of=source.share_id, client=Client("bob"))
         )
-        (await services.results.path(source.artifacts[0])).unlink()
+        (await services.core.results.path(source.artifacts[0])).unlink()
         with pytest.raises(ArtifactGone, match="source video was cleaned up"):
-            await services.results.find_shared(source.share_id)
+            await services.core.results.find_shared(source.share_id)
         remix = await service.wait(waiting.id)
         assert remix.state == JobState.SUCCEEDED, remix.error
         assert (remix.request.task, remix.artifacts[0].num_frames) == (Task.VIDEO_TO_VIDEO, 16)
@@ -82,7 +82,7 @@ async def test_a_remix_runs_though_its_source_was_cleaned_up(start_server: Start
     server.kill()
     await asyncio.to_thread(server.restart)
     async with beside(server) as services:
-        found = await services.results.find_shared(remix.share_id)
+        found = await services.core.results.find_shared(remix.share_id)
     assert found.share_id == remix.share_id, "it survives a restart"
 
 
@@ -90,7 +90,7 @@ async def test_the_same_storyboard_and_seed_give_the_same_bytes(server: RunningS
     async with beside(server) as services:
         board = tuple(StoryboardShot(f"scene {number}", 1.0) for number in range(3))
         jobs = [await make(services, storyboard=board, seed=3, style="comic") for _ in range(2)]
-        one, other = [(await services.results.path(job.artifacts[0])).read_bytes() for job in jobs]
+        one, other = [(await services.core.results.path(job.artifacts[0])).read_bytes() for job in jobs]
         assert one == other
         assert jobs[0].artifacts[0].duration == 3.0
 
@@ -112,14 +112,16 @@ def film(tmp_path: Path) -> BytesSource:
 async def test_a_character_from_a_video_to_a_video(server: RunningServer, film: BytesSource) -> None:
     files = server.data_dir / "files"
     async with beside(server) as services:
-        made = await services.characters.create(film, start=0.0, end=3.0, owner="", display_name="Eileen C.")
+        made = await services.core.characters.create(
+            film, start=0.0, end=3.0, owner="", display_name="Eileen C."
+        )
         assert [path.name for path in entries_of((files / made.avatar).parent)] == [
             "avatar.png",
             "reference.png",
         ]
         job = await make(services, "@x waves", characters=(made.username,), duration=1.0)
         assert job.request.image is not None
-        first = first_frame(await services.results.path(job.artifacts[0]))
+        first = first_frame(await services.core.results.path(job.artifacts[0]))
         with Image.open(files / made.reference.key) as reference:
             expected = np.asarray(reference.resize((128, 96)))
         assert np.abs(first.astype(int) - expected).mean() < 12, "it begins with the reference frame"
@@ -148,13 +150,15 @@ async def test_nothing_is_left_of_a_character_that_failed(server: RunningServer,
         before = kept()
         for source, start in ((film, 3.0), (film, -1.0), (BytesSource(b"no video"), 0.0)):
             with pytest.raises(InvalidMedia):
-                await services.characters.create(source, start=start, end=9.0, owner="")
+                await services.core.characters.create(source, start=start, end=9.0, owner="")
         for delay in (0.0, 0.02, 0.1, 0.3):  # each lets it come to another point, or to its end
-            creating = asyncio.create_task(services.characters.create(film, start=0.0, end=3.0, owner=""))
+            creating = asyncio.create_task(
+                services.core.characters.create(film, start=0.0, end=3.0, owner="")
+            )
             await asyncio.sleep(delay)
             creating.cancel()
             with suppress(asyncio.CancelledError):
-                await services.characters.delete((await creating).username)
+                await services.core.characters.delete((await creating).username)
             await asyncio.to_thread(eventually, lambda: kept() == before, what="the folder as it was")
         with pytest.raises(NotFound):
-            await services.characters.get("nobody123")
+            await services.core.characters.get("nobody123")

@@ -13,7 +13,7 @@ async def test_an_operators_own_style(tmp_path: Path) -> None:
     values = {"server.data_dir": str(tmp_path / "data"), "styles.anime": "in ink"}
     context = create_context(load_settings(environ={}, overrides=values))
     async with open_services(context) as services:
-        assert services.jobs.styles["anime"].prompt == "in ink"
+        assert services.core.jobs.styles["anime"].prompt == "in ink"
 
 
 @pytest.mark.parametrize(

@@ -144,9 +144,10 @@ def _what_to_add(plugins: Plugins) -> str:
     )
 
 
-class Services(CoreServices, frozen=True):
+class Services(Struct, frozen=True):
     """The services with their connections, and what the server runs beside them."""
 
+    core: CoreServices
     store: "ValkeyJobStore"
     retention: "Retention"
 
@@ -190,7 +191,7 @@ async def open_services(context: AppContext) -> AsyncGenerator[Services]:
         records_for=settings.storage.record_retention,
     )
     try:
-        yield Services(core.jobs, core.characters, core.results, store, retention)
+        yield Services(core, store, retention)
     finally:
         await characters.close()
         await store.close()

@@ -101,6 +101,6 @@ def check_config(context: AppContext) -> None:
 
     async def build() -> None:
         async with open_services(context) as services, open_delivery_worker(context):
-            create_app(services=services, settings=context.settings, dialects=context.plugins.dialects)
+            create_app(services=services.core, settings=context.settings, dialects=context.plugins.dialects)
 
     asyncio.run(build())

@@ -81,7 +81,7 @@ async def _serve(
                 await supervisor.stop()
 
         app = create_app(
-            services=services,
+            services=services.core,
             settings=context.settings,
             dialects=context.plugins.dialects,
             lifespan=[lifespan],

@@ -28,7 +28,7 @@ def _ask(
 
     async def asked() -> Answer:
         async with open_services(context) as services:
-            return await question(services.characters)
+            return await question(services.core.characters)
 
     return asyncio.run(asked())
 

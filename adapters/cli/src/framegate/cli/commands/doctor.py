@@ -94,8 +94,8 @@ def _queue(context: AppContext) -> str:
 
     async def look() -> str:
         async with open_services(context) as services:
-            counts = await services.jobs.counts()
-            workers = await services.jobs.workers()
+            counts = await services.core.jobs.counts()
+            workers = await services.core.jobs.workers()
         return f"reachable; {counts.queued} queued, {counts.running} running, {len(workers)} worker(s) alive"
 
     return asyncio.run(look())

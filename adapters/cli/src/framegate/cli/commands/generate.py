@@ -144,7 +144,7 @@ async def _generate(
 ) -> Job:
     async with AsyncExitStack() as stack:
         services = await stack.enter_async_context(open_services(context))
-        service = services.jobs
+        service = services.core.jobs
         job = await service.submit(submission)
         supervisor = None
         if worker_arguments is not None:
@@ -161,7 +161,7 @@ async def _generate(
             raise GenerationFailed("The worker ends as soon as it starts; its own message is above.")
         if job.state != JobState.SUCCEEDED:
             raise GenerationFailed(job.error.message if job.error else f"The job was {job.state}.")
-        shutil.copyfile(await services.results.path(job.artifacts[0]), output)
+        shutil.copyfile(await services.core.results.path(job.artifacts[0]), output)
         return job
 
 

@@ -138,4 +138,4 @@ def workers(as_json: bool, config_file: Path | None, data_dir: Path | None) -> N
 
 async def _workers(context: AppContext) -> Sequence[WorkerInfo]:
     async with open_services(context) as services:
-        return await services.jobs.workers()
+        return await services.core.jobs.workers()

@@ -39,7 +39,9 @@ def list_jobs(
 
     async def read() -> list[Job]:
         async with open_services(context) as services:
-            return list(await services.jobs.list(states=[JobState(name) for name in states], limit=limit))
+            return list(
+                await services.core.jobs.list(states=[JobState(name) for name in states], limit=limit)
+            )
 
     found = asyncio.run(read())
     if as_json:
@@ -73,7 +75,7 @@ def show(job_id: str, as_json: bool, config_file: Path | None, data_dir: Path | 
 
     async def read() -> Job:
         async with open_services(context) as services:
-            return await services.jobs.get(job_id)
+            return await services.core.jobs.get(job_id)
 
     _print_job(asyncio.run(read()), as_json)
 
@@ -88,7 +90,7 @@ def watch(job_id: str, as_json: bool, config_file: Path | None, data_dir: Path |
 
     async def follow() -> Job | None:
         job: Job | None = None
-        async with open_services(context) as services, aclosing(services.jobs.watch(job_id)) as changes:
+        async with open_services(context) as services, aclosing(services.core.jobs.watch(job_id)) as changes:
             with JobBar(hidden=as_json) as bar:
                 async for job in changes:
                     bar.show(job)
@@ -113,7 +115,7 @@ def cancel(job_id: str, as_json: bool, config_file: Path | None, data_dir: Path 
 
     async def stop() -> Job:
         async with open_services(context) as services:
-            return await services.jobs.cancel(job_id)
+            return await services.core.jobs.cancel(job_id)
 
     job = asyncio.run(stop())
     if as_json:

@@ -17,7 +17,10 @@ font_of = cache(ImageFont.load_default)
 
 @cache
 def _has_glyph(character: str) -> bool:
-    glyph, missing = (bytes(font_of(24).getmask(text)) for text in (character, "\uffff"))
+    glyph, missing = (
+        bytes(font_of(24).getmask(text))  # pyright: ignore[reportArgumentType]  # Pillow leaves it untyped
+        for text in (character, "\uffff")
+    )
     return glyph != missing
 
 

@@ -98,7 +98,8 @@ class Particles:
         self._sway = unit * rng.uniform(0.01, 0.03, (number, 1)) * np.array([1.0, 0.5])
         self._opacity, self._twinkle = swarm.opacity * (1.0 - 0.55 * near), swarm.twinkle
         colors = [hexed(code) for code in swarm.colors.split()]
-        self._colors = [colors[choice] for choice in rng.integers(len(colors), size=number)]
+        choices: list[int] = rng.integers(len(colors), size=number).tolist()
+        self._colors = [colors[choice] for choice in choices]
 
     def draw(self, canvas: Image.Image, seconds: float, presence: float = 1.0) -> None:
         """Draw the swarm as it is after ``seconds``, its opacity turned down to ``presence`` (0…1)."""
@@ -111,6 +112,6 @@ class Particles:
         shares = (self._reach - squares[:, 0, None, :] - squares[:, 1, :, None]) / self._edge
         shine = self._opacity * (1.0 - self._twinkle * (0.5 + 0.5 * np.sin(turn * 2.3))) * presence
         masks = smoothstep(0.0, 1.0, shares) * (255.0 * shine).astype(np.float32)[:, None, None]
-        places = pixels.astype(int).tolist()
+        places: list[tuple[int, int]] = pixels.astype(int).tolist()
         for color, (x, y), mask in zip(self._colors, places, masks.astype(np.uint8), strict=True):
             canvas.paste(color, (x, y), Image.fromarray(mask))

@@ -44,7 +44,9 @@ def texture(rng: Generator, shape: Shape, smooth: float, cells: int = 192, stret
     levelled = 1.0 / (1.0 + np.exp(-1.7 * (values - values.mean()) / (values.std() + 1e-9)))
     padded = Image.fromarray(np.pad(levelled, 2, mode="wrap").astype(np.float32))
     box = (2.0, 2.0, 2.0 + columns, 2.0 + rows)
-    return np.asarray(padded.resize(shape[::-1], Image.Resampling.BICUBIC, box=box), dtype=np.float32)
+    return np.asarray(
+        padded.resize((shape[1], shape[0]), Image.Resampling.BICUBIC, box=box), dtype=np.float32
+    )
 
 
 def outline(rng: Generator, length: int, waves: float, roughness: float) -> Floats:
