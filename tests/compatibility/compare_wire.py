@@ -12,7 +12,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, TypeAlias, cast
+from typing import Any, TypeAlias, TypeGuard
 
 import requests
 
@@ -259,19 +259,19 @@ _VARIABLE = re.compile(
 _PLAIN_NUMBER = re.compile(r"\d+(\.\d+)?")
 
 
-def _members(value: Any) -> dict[str, Any] | None:
-    return cast("dict[str, Any]", value) if isinstance(value, dict) else None
+def _is_object(value: object) -> TypeGuard[dict[str, Any]]:
+    return isinstance(value, dict)
 
 
-def _items(value: Any) -> list[Any] | None:
-    return cast("list[Any]", value) if isinstance(value, list) else None
+def _is_array(value: object) -> TypeGuard[list[Any]]:
+    return isinstance(value, list)
 
 
 def _plain(value: Any, key: str = "") -> Any:
-    if (members := _members(value)) is not None:
-        return {name: _plain(item, name) for name, item in members.items()}
-    if (items := _items(value)) is not None:
-        return [_plain(item, key) for item in items]
+    if _is_object(value):
+        return {name: _plain(item, name) for name, item in value.items()}
+    if _is_array(value):
+        return [_plain(item, key) for item in value]
     if isinstance(value, str):
         return _VARIABLE.sub("*", value)
     number = isinstance(value, int | float) and not isinstance(value, bool)
@@ -280,28 +280,26 @@ def _plain(value: Any, key: str = "") -> Any:
 
 def _inlined(value: Any, document: Any, depth: int = 0) -> Any:
     """Return an OpenAPI document without its components: each reference is replaced by what it names."""
-    if (items := _items(value)) is not None:
-        return [_inlined(item, document, depth) for item in items]
-    if (members := _members(value)) is None:
+    if _is_array(value):
+        return [_inlined(item, document, depth) for item in value]
+    if not _is_object(value):
         return value
-    if "$ref" in members:
+    if "$ref" in value:
         target = document
-        for step in members["$ref"].removeprefix("#/").split("/"):
+        for step in value["$ref"].removeprefix("#/").split("/"):
             target = target[step]
         return _inlined(target, document, depth + 1) if depth < 12 else "…"
     left_out = ("components", "version", "operationId")
-    return {name: _inlined(item, document, depth) for name, item in members.items() if name not in left_out}
+    return {name: _inlined(item, document, depth) for name, item in value.items() if name not in left_out}
 
 
 def differences(old: Any, new: Any, where: str = "") -> Differences:
     """Yield (place, old, new, whether it is a text for people) for every difference."""
-    one, other = _members(old), _members(new)
-    ones, others = _items(old), _items(new)
-    if one is not None and other is not None:
-        for name in {**one, **other}:
-            yield from differences(one.get(name), other.get(name), f"{where}/{name}")
-    elif ones is not None and others is not None and len(ones) == len(others):
-        for index, pair in enumerate(zip(ones, others, strict=True)):
+    if _is_object(old) and _is_object(new):
+        for name in {**old, **new}:
+            yield from differences(old.get(name), new.get(name), f"{where}/{name}")
+    elif _is_array(old) and _is_array(new) and len(old) == len(new):
+        for index, pair in enumerate(zip(old, new, strict=True)):
             yield from differences(*pair, f"{where}/{index}")
     elif old != new:
         text = isinstance(old, str) and isinstance(new, str)
