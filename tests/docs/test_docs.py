@@ -65,14 +65,16 @@ def test_the_backend_of_the_plugin_page_passes_the_contract(tmp_path: Path) -> N
 def test_the_dialect_of_the_plugin_page_serves(tmp_path: Path) -> None:
     program = """
 from pathlib import Path
+from litestar import Router
 from framegate.server.dialect import DialectContext
 from framegate.core.plugins import load_object
 from framegate_noise.dialects import framegate_dialects
 
 [spec] = framegate_dialects()
-context = DialectContext(name=spec.name, service=None, data_path=Path(), max_input=1)
-[handler] = load_object(spec.factory)(context).handlers
-assert handler.paths == {"/noise"}
+context = DialectContext(name=spec.name, services=None, data_path=Path(), max_input=1)
+dialect = load_object(spec.factory)(context)
+router = Router(path="/", route_handlers=dialect.handlers)
+assert [route.path for route in router.routes] == ["/noise"]
 """
     subprocess.run([sys.executable, "-c", program], env=written_down(tmp_path), check=True, timeout=60)
 
