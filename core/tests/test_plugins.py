@@ -195,9 +195,9 @@ def test_a_plugin_that_cant_be_imported(
         ({"dialects": KeyError("x")}, "KeyError: 'x'"),
         (
             {"models": [model("lion"), "zebra"]},
-            "TypeError: framegate_models gave 'zebra', which is no ModelSpec",
+            "TypeError: framegate_models returned 'zebra', which is not a ModelSpec",
         ),
-        ({"dialects": [model("lion")]}, "TypeError: framegate_dialects gave ModelSpec("),
+        ({"dialects": [model("lion")]}, "TypeError: framegate_dialects returned ModelSpec("),
         ({"models": 7}, "TypeError: 'int' object is not iterable"),
         ({"models": [model("lion"), model("lion")]}, "ValueError: it offers the model lion twice"),
     ],

@@ -122,7 +122,7 @@ def test_a_worker_whose_model_keeps_the_gil_ends_in_time(
         worker.terminate()
         worker.wait(60)
         wait_for_job(api, "queued", attempt=0)
-    assert '"by": "process"' in log.read_text()
+    assert '"by": "heartbeat process"' in log.read_text()
     assert "worker_stopping" not in log.read_text()
     with start_worker():
         wait_for_job(api, "succeeded", attempt=1)
