@@ -57,11 +57,11 @@ class ChatHandlers:
 
     def __init__(self, handlers: Sequence[ChatHandler]) -> None:
         self._handlers = sorted(handlers, key=lambda handler: handler.any_model)
-        self._names = handlers[0].registry.names
+        self._registry = handlers[0].registry
 
     def handler_for(self, model: str) -> ChatHandler:
         """Return the handler that claims ``model``, or the one that takes any."""
-        served = self._names.get(model)
+        served = self._registry.names.get(model)
         claiming = (handler for handler in self._handlers if served is not None and handler.claims(served))
         return next(claiming, self._handlers[-1])
 
@@ -69,7 +69,7 @@ class ChatHandlers:
         """Return the models that some handler claims."""
         return [
             served
-            for served in self._names.values()
+            for served in self._registry.names.values()
             if any(handler.claims(served) for handler in self._handlers)
         ]
 
