@@ -24,6 +24,8 @@ from tests.support.running import (
 )
 from tests.support.tasks import all_succeed, submit
 
+pytestmark = pytest.mark.smoke
+
 StartServer = Callable[..., RunningServer]
 
 
