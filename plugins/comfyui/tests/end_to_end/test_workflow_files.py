@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
@@ -160,7 +161,7 @@ def test_check(config_file: Path, comfyui: ComfyUIClient) -> None:
     assert (good.returncode, good.stderr) == (0, "")
     assert "kit, text_to_image" in good.stdout
 
-    broken = {
+    broken: dict[str, Any] = {
         "ui_format": UI_FORMAT,
         "misspelt": with_title(KIT, "92:3", "$param.num_frame"),
         "unknown_key": with_title(KIT, "92:3", "$param.colour"),

@@ -82,8 +82,8 @@ def content(folders: Folders, image: str) -> str:
     image=uploaded("image_upload"),
 )
 def load_image(run: Run, image: str) -> NodeResult:
-    with Image.open(run.folders.input_file(image)) as image:
-        upright = np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+    with Image.open(run.folders.input_file(image)) as opened:
+        upright = np.asarray(ImageOps.exif_transpose(opened).convert("RGB"))
     return upright[None], np.zeros(upright.shape[:2], np.uint8)
 
 

@@ -50,11 +50,7 @@ def find_health_findings(table: Mapping[str, Any], *, reach: bool) -> list[str]:
 def find_file_findings(config: ComfyConfig) -> list[str]:
     """Return a sentence for each workflow file that is broken, and for a missing folder."""
     folder = config.folder
-    missing = (
-        []
-        if folder is None or folder.is_dir()
-        else [f"{TABLE}.workflows: the folder does not exist."]
-    )
+    missing = [] if folder is None or folder.is_dir() else [f"{TABLE}.workflows: the folder does not exist."]
     return missing + get_library(config).errors()
 
 
