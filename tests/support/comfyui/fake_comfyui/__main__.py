@@ -5,7 +5,8 @@ from pathlib import Path
 
 from aiohttp import web
 
-from tests.support.comfyui.fake_comfyui.app import Server, Settings
+from tests.support.comfyui.fake_comfyui.app import Server
+from tests.support.comfyui.fake_comfyui.settings import Settings
 
 parser = argparse.ArgumentParser()
 parser.add_argument("--port", type=int, required=True)

@@ -1,4 +1,4 @@
-"""What a test may do to the server."""
+"""How tests hold, break and inspect the server."""
 
 import threading
 from typing import Any
@@ -17,7 +17,7 @@ class NodeFailure(Struct, frozen=True):
 class HttpFault(Struct):
     """The next ``times`` requests to a path that begins so get ``status``; 0 breaks the connection.
 
-    ``after``: the request is handled first. ``delay``: it is handled as usual, after so many seconds.
+    ``after``: the request is handled first. ``delay``: it is handled as usual, after that many seconds.
     """
 
     path: str
@@ -27,8 +27,8 @@ class HttpFault(Struct):
     delay: float = 0.0
 
 
-class Asked(Struct, frozen=True):
-    """A request that came in. ``body`` is its JSON; for a form, the fields' values and files' names."""
+class ReceivedRequest(Struct, frozen=True):
+    """A request. ``body`` is its JSON, or for a form the values of fields and the names of files."""
 
     method: str
     path: str
@@ -37,37 +37,37 @@ class Asked(Struct, frozen=True):
     body: Any = None
 
 
-class Held(Struct, frozen=True):
+class HeldNode(Struct, frozen=True):
     prompt_id: str
     node_id: str
     class_type: str
 
 
 class Controls:
-    """Held by the server, used from its loop and from the thread that runs prompts."""
+    """Shared by the server's event loop and the thread that runs prompts."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
         self._stops: set[str] = set()
         self._failures: list[NodeFailure] = []
         self.faults: list[HttpFault] = []
-        self.asked: list[Asked] = []
-        self.held: Held | None = None
+        self.requests: list[ReceivedRequest] = []
+        self.held: HeldNode | None = None
         self.refuse_sockets = False
 
     def hold(self, class_type: str) -> None:
-        """Stop before nodes of this class (`*`: before any)."""
+        """Stop before nodes of this class (``*``: of any)."""
         with self._changed:
             self._stops.add(class_type)
 
     def release(self, class_type: str | None) -> None:
-        """Go on at nodes of this class (``None``: at all)."""
+        """Continue at nodes of this class (None: of all)."""
         with self._changed:
             self._stops -= self._stops if class_type is None else {class_type}
             self._changed.notify_all()
 
     def wake(self) -> None:
-        """Something that a held node looks at has changed."""
+        """Let held nodes notice a change."""
         with self._changed:
             self._changed.notify_all()
 
@@ -81,7 +81,7 @@ class Controls:
                 return failure
         return None
 
-    def wait_while_held(self, at: Held, interrupted: threading.Event) -> None:
+    def wait_while_held(self, at: HeldNode, interrupted: threading.Event) -> None:
         with self._changed:
             while self._stops & {"*", at.class_type} and not interrupted.is_set():
                 self.held = at

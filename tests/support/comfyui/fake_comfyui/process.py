@@ -1,4 +1,4 @@
-"""The server in a process of its own, and what tests do to it."""
+"""The fake in a process of its own, and what tests do to it."""
 
 import os
 import subprocess
@@ -10,7 +10,7 @@ from typing import Any
 import requests as http
 from msgspec import convert
 
-from tests.support.comfyui.fake_comfyui.controls import Asked, Held
+from tests.support.comfyui.fake_comfyui.controls import HeldNode, ReceivedRequest
 from tests.support.ports import free_port
 from tests.support.running import eventually
 
@@ -25,7 +25,7 @@ LTX2_FILES = {
 
 
 class FakeComfyUI:
-    """``base`` holds its files and outlives a restart; queue, history and cache don't."""
+    """A running fake; the files in ``base`` survive a restart, queue, history and cache don't."""
 
     def __init__(
         self,
@@ -67,9 +67,9 @@ class FakeComfyUI:
                 stderr=log,
                 env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
             )
-        eventually(self._answers, what="ComfyUI's answer")
+        eventually(self._responds, what="ComfyUI's response")
 
-    def _answers(self) -> bool:
+    def _responds(self) -> bool:
         assert self._process.poll() is None, self.log.read_text()
         try:
             return http.get(f"{self.url}/fake/state", timeout=5).ok
@@ -77,7 +77,7 @@ class FakeComfyUI:
             return False
 
     def kill(self) -> None:
-        """kill -9: its queue and history are gone, its files stay."""
+        """Kill -9: queue and history are gone, the files stay."""
         self._process.kill()
         self._process.wait()
 
@@ -85,62 +85,65 @@ class FakeComfyUI:
         self._process.terminate()
         self._process.wait(10)
 
-    def _do(self, action: str, **values: object) -> None:
+    def _control(self, action: str, **values: object) -> None:
         http.post(f"{self.url}/fake/{action}", json=values, timeout=5).raise_for_status()
 
     def hold(self, class_type: str = "*") -> None:
         """Stop before nodes of this class until released (or interrupted)."""
-        self._do("hold", class_type=class_type)
+        self._control("hold", class_type=class_type)
 
     def release(self, class_type: str | None = None) -> None:
-        self._do("release", class_type=class_type)
+        self._control("release", class_type=class_type)
 
-    def wait_until_held(self, class_type: str = "") -> Held:
-        """The node (of this class) before which a prompt stands still."""
+    def wait_until_held(self, class_type: str = "") -> HeldNode:
+        """Return the node (of this class) before which a prompt is held."""
 
-        def look() -> Held | None:
+        def find() -> HeldNode | None:
             held = self._held()
             return held if held is not None and class_type in {"", held.class_type} else None
 
-        return eventually(look, what="a held node")
+        return eventually(find, what="a held node")
 
-    def _held(self) -> Held | None:
+    def _held(self) -> HeldNode | None:
         held = self._state()["held"]
-        return None if held is None else convert(held, Held)
+        return None if held is None else convert(held, HeldNode)
 
     def wait_until_followed(self) -> None:
-        """A client is at its websocket, and has said what it knows."""
+        """Wait until a client is connected to the websocket and has announced its features."""
         eventually(lambda: self._state()["features"], what="a client at the websocket")
 
     def fail_node(self, class_type: str, exception_type: str, message: str) -> None:
-        """The next node of this class fails."""
-        self._do("fail", class_type=class_type, exception_type=exception_type, message=message)
+        """Let the next node of this class fail."""
+        self._control("fail", class_type=class_type, exception_type=exception_type, message=message)
 
     def break_requests(self, path: str, *, status: int = 0, times: int = 1, after: bool = False) -> None:
-        """The next requests to ``path`` get this status, or no answer; ``after`` having been heeded."""
-        self._do("fault", path=path, status=status, times=times, after=after)
+        """Let the next requests to ``path`` get this status, or no response (0).
+
+        ``after``: they are handled first.
+        """
+        self._control("fault", path=path, status=status, times=times, after=after)
 
     def delay_requests(self, path: str, *, seconds: float) -> None:
         """Handle the next request to ``path`` only after a while."""
-        self._do("fault", path=path, status=0, delay=seconds)
+        self._control("fault", path=path, status=0, delay=seconds)
 
     def drop_sockets(self, *, refuse: bool = False) -> None:
         """Break every websocket; ``refuse`` new ones too."""
-        self._do("sockets", refuse=refuse, drop=True)
+        self._control("sockets", refuse=refuse, drop=True)
 
     def allow_sockets(self) -> None:
-        self._do("sockets", refuse=False, drop=False)
+        self._control("sockets", refuse=False, drop=False)
 
     def _state(self) -> Any:
         return http.get(f"{self.url}/fake/state", timeout=5).json()
 
-    def requests(self, path: str = "/", method: str = "") -> list[Asked]:
-        """The requests so far, to paths that begin so (``/api`` left out)."""
+    def requests(self, path: str = "/", method: str = "") -> list[ReceivedRequest]:
+        """Return the requests so far to paths with this prefix (after ``/api``)."""
         found = http.get(f"{self.url}/fake/requests", params={"path": path, "method": method}, timeout=5)
-        return convert(found.json(), list[Asked])
+        return convert(found.json(), list[ReceivedRequest])
 
     def prompts(self) -> list[Mapping[str, Any]]:
-        """The graphs that were posted."""
+        """Return the graphs that were submitted."""
         return [each.body["prompt"] for each in self.requests("/prompt", "POST")]
 
     def install(self, files: Mapping[str, str]) -> None:

@@ -1,4 +1,4 @@
-"""The websockets, and the order in which they are told."""
+"""The websockets, with all messages in one order."""
 
 import asyncio
 from typing import Any, TypeAlias
@@ -20,7 +20,7 @@ class Sockets:
     def __init__(self) -> None:
         self._open: dict[str, Connection] = {}
         self.features: dict[str, dict[str, Any]] = {}
-        """What the clients say that they know."""
+        """What the clients announce."""
         self._waiting = asyncio.Queue[tuple[Message, str | None]]()
         self._loop = asyncio.get_running_loop()
 
@@ -33,7 +33,7 @@ class Sockets:
             self.features.pop(client_id, None)
 
     def send(self, message: Message, client_id: str | None = None) -> None:
-        """To one client, or to all."""
+        """Send to one client, or to all."""
         self._loop.call_soon_threadsafe(self._waiting.put_nowait, (message, client_id))
 
     async def deliver(self) -> None:
@@ -53,7 +53,7 @@ class Sockets:
                     continue
 
     def drop(self) -> None:
-        """Break every connection, without a word."""
+        """Break every connection without closing it."""
         for connection in self._open.values():
             connection.transport.abort()
 

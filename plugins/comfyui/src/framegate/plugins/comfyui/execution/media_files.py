@@ -5,7 +5,6 @@
 
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
-from fractions import Fraction
 from itertools import chain, takewhile
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from PIL import Image, ImageSequence
 
 from framegate.core.disk_full import translate_disk_full
 from framegate.core.errors import GenerationFailed
+from framegate.media.video.encode import exact_rate
 from framegate.plugins.comfyui.execution.image_metadata import strip_image_metadata
 from framegate.plugins.comfyui.execution.outputs import ANIMATION_SUFFIXES, IMAGE_SUFFIXES
 
@@ -57,7 +57,7 @@ def animation_to_video(path: Path, fps: float) -> Path:
         Image.open(path) as animation,
         av.open(target, "w") as container,
     ):
-        rate = Fraction(fps).limit_denominator(1001)
+        rate = exact_rate(fps)
         stream = container.add_stream("libx264rgb", rate=rate, options={"qp": "0", "preset": "ultrafast"})
         stream.width, stream.height = (side - side % 2 for side in animation.size)  # as H.264 wants them
         stream.pix_fmt = "rgb24"

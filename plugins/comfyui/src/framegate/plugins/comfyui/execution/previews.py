@@ -12,10 +12,11 @@ import msgspec
 import numpy as np
 import structlog
 from msgspec import Struct
-from PIL import Image, ImageOps
+from PIL import Image
 
 from framegate.core.backend import GenerationContext
 from framegate.core.types import Shot
+from framegate.media.images.fitting import fit
 
 if TYPE_CHECKING:
     from framegate.core.backend import Frame
@@ -100,7 +101,7 @@ def _decode_preview(data: bytes, size: tuple[int, int]) -> "Frame":
         with Image.open(io.BytesIO(data), formats=("JPEG", "PNG")) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise _InvalidPreview(f"it is {image.width}×{image.height}")
-            frame = ImageOps.fit(image.convert("RGB"), size, Image.Resampling.LANCZOS)
+            frame = fit(image.convert("RGB"), *size)
     except _InvalidPreview:
         raise
     except Exception as error:  # Pillow's decoders raise whatever a damaged file leads them into

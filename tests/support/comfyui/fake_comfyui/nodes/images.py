@@ -1,4 +1,4 @@
-"""Nodes that make and change pictures. A batch is uint8, pictures × height × width × RGB."""
+"""Nodes that make and change images. A batch is uint8, images × height × width × RGB."""
 
 import hashlib
 from typing import TypeAlias
@@ -9,25 +9,25 @@ from PIL import Image, ImageOps
 from PIL.Image import Resampling
 from PIL.PngImagePlugin import PngInfo
 
-from tests.support.comfyui.fake_comfyui.declaring import (
+from tests.support.comfyui.fake_comfyui.folders import Folders
+from tests.support.comfyui.fake_comfyui.nodes.declaration import (
     DYNAMIC,
     Input,
-    Made,
+    NodeResult,
     Run,
-    Shown,
+    UiOutput,
+    integer,
     link,
+    metadata_text,
     node,
     number,
-    old_combo,
+    old_style_combo,
     seed,
     text,
     uploaded,
-    whole,
 )
-from tests.support.comfyui.fake_comfyui.folders import Folders
-from tests.support.comfyui.fake_comfyui.metadata import as_text
 
-Pictures: TypeAlias = NDArray[np.uint8]
+Images: TypeAlias = NDArray[np.uint8]
 
 NOISE_PERIOD = 9
 
@@ -40,31 +40,31 @@ METHODS = {
 }
 
 
-def resized(pictures: Pictures, width: int, height: int, method: str, crop: str = "disabled") -> Pictures:
+def resized(images: Images, width: int, height: int, method: str, crop: str = "disabled") -> Images:
     made: list[NDArray[np.uint8]] = []
-    for each in pictures:
-        picture = Image.fromarray(each)
+    for each in images:
+        image = Image.fromarray(each)
         if crop == "center":
-            picture = ImageOps.fit(picture, (width, height), METHODS[method])
+            image = ImageOps.fit(image, (width, height), METHODS[method])
         else:
-            picture = picture.resize((width, height), METHODS[method])
-        made.append(np.asarray(picture))
+            image = image.resize((width, height), METHODS[method])
+        made.append(np.asarray(image))
     return np.stack(made)
 
 
-def with_noise(pictures: Pictures, seed: int, strength: float) -> Pictures:
+def with_noise(images: Images, seed: int, strength: float) -> Images:
     """Noise that repeats after `NOISE_PERIOD` images, as making it takes most of the fake's time."""
-    shape = (min(len(pictures), NOISE_PERIOD), *pictures.shape[1:])
+    shape = (min(len(images), NOISE_PERIOD), *images.shape[1:])
     noise = np.random.default_rng(seed).standard_normal(shape, np.float32) * (strength * 255)
     return np.stack(
         [
-            np.clip(picture + noise[index % len(noise)], 0, 255).astype(np.uint8)
-            for index, picture in enumerate(pictures)
+            np.clip(image + noise[index % len(noise)], 0, 255).astype(np.uint8)
+            for index, image in enumerate(images)
         ]
     )
 
 
-def no_such_file(folders: Folders, image: str) -> str | None:
+def find_missing_image(folders: Folders, image: str) -> str | None:
     return None if folders.input_file(image).is_file() else f"Invalid image file: {image}"
 
 
@@ -77,13 +77,13 @@ def content(folders: Folders, image: str) -> str:
     "IMAGE",
     "MASK",
     v3=False,
-    check=no_such_file,
+    check=find_missing_image,
     fingerprint=content,
     image=uploaded("image_upload"),
 )
-def load_image(run: Run, image: str) -> Made:
-    with Image.open(run.folders.input_file(image)) as picture:
-        upright = np.asarray(ImageOps.exif_transpose(picture).convert("RGB"))
+def load_image(run: Run, image: str) -> NodeResult:
+    with Image.open(run.folders.input_file(image)) as opened:
+        upright = np.asarray(ImageOps.exif_transpose(opened).convert("RGB"))
     return upright[None], np.zeros(upright.shape[:2], np.uint8)
 
 
@@ -92,12 +92,14 @@ def load_image(run: Run, image: str) -> Made:
     "IMAGE",
     v3=False,
     image=link("IMAGE"),
-    upscale_method=old_combo(*METHODS),
-    width=whole(512, 0, 16384),
-    height=whole(512, 0, 16384),
-    crop=old_combo("disabled", "center"),
+    upscale_method=old_style_combo(*METHODS),
+    width=integer(512, 0, 16384),
+    height=integer(512, 0, 16384),
+    crop=old_style_combo("disabled", "center"),
 )
-def image_scale(run: Run, image: Pictures, upscale_method: str, width: int, height: int, crop: str) -> Made:
+def image_scale(
+    run: Run, image: Images, upscale_method: str, width: int, height: int, crop: str
+) -> NodeResult:
     return (resized(image, width, height, upscale_method, crop),)
 
 
@@ -106,16 +108,16 @@ def image_scale(run: Run, image: Pictures, upscale_method: str, width: int, heig
     "IMAGE",
     v3=False,
     image=link("IMAGE"),
-    upscale_method=old_combo(*METHODS),
+    upscale_method=old_style_combo(*METHODS),
     scale_by=number(1.0, 0.01, 8.0),
 )
-def image_scale_by(run: Run, image: Pictures, upscale_method: str, scale_by: float) -> Made:
+def image_scale_by(run: Run, image: Images, upscale_method: str, scale_by: float) -> NodeResult:
     height, width = image.shape[1:3]
     return (resized(image, round(width * scale_by), round(height * scale_by), upscale_method),)
 
 
 @node("GetImageSize", "INT", "INT", "INT", image=link("IMAGE"))
-def get_image_size(run: Run, image: Pictures) -> Made:
+def get_image_size(run: Run, image: Images) -> NodeResult:
     count, height, width = image.shape[:3]
     return width, height, count
 
@@ -146,15 +148,15 @@ def get_image_size(run: Run, image: Pictures) -> Made:
             ]
         },
     ),
-    scale_method=old_combo(*METHODS),
+    scale_method=old_style_combo(*METHODS),
 )
 def resize_image(
     run: Run,
-    input: Pictures,  # noqa: A002 # the input's name
+    input: Images,  # noqa: A002 # the input's name
     resize_type: str,
     scale_method: str,
     **sizes: int,
-) -> Made:
+) -> NodeResult:
     height, width = input.shape[1:3]
     if resize_type == "scale dimensions":
         size = sizes["resize_type.width"], sizes["resize_type.height"]
@@ -164,20 +166,20 @@ def resize_image(
     return (resized(input, *size, scale_method),)
 
 
-@node("ResizeImagesByLongerEdge", "IMAGE", images=link("IMAGE"), longer_edge=whole(1024, 1, 8192))
-def resize_by_longer_edge(run: Run, images: Pictures, longer_edge: int) -> Made:
+@node("ResizeImagesByLongerEdge", "IMAGE", images=link("IMAGE"), longer_edge=integer(1024, 1, 8192))
+def resize_by_longer_edge(run: Run, images: Images, longer_edge: int) -> NodeResult:
     height, width = images.shape[1:3]
     scale = longer_edge / max(width, height)
     return (resized(images, round(width * scale), round(height * scale), "lanczos"),)
 
 
-@node("RepeatImageBatch", "IMAGE", image=link("IMAGE"), amount=whole(1, 1, 4096))
-def repeat_image_batch(run: Run, image: Pictures, amount: int) -> Made:
+@node("RepeatImageBatch", "IMAGE", image=link("IMAGE"), amount=integer(1, 1, 4096))
+def repeat_image_batch(run: Run, image: Images, amount: int) -> NodeResult:
     return (np.repeat(image, amount, axis=0),)
 
 
 @node("ImageAddNoise", "IMAGE", image=link("IMAGE"), seed=seed(), strength=number(0.5, 0.0, 1.0))
-def image_add_noise(run: Run, image: Pictures, seed: int, strength: float) -> Made:
+def image_add_noise(run: Run, image: Images, seed: int, strength: float) -> NodeResult:
     return (with_noise(image, seed, strength),)
 
 
@@ -185,32 +187,32 @@ def image_add_noise(run: Run, image: Pictures, seed: int, strength: float) -> Ma
     "EmptyImage",
     "IMAGE",
     v3=False,
-    width=whole(512, 1, 16384),
-    height=whole(512, 1, 16384),
-    batch_size=whole(1, 1, 4096),
-    color=whole(0, 0, 0xFFFFFF),
+    width=integer(512, 1, 16384),
+    height=integer(512, 1, 16384),
+    batch_size=integer(1, 1, 4096),
+    color=integer(0, 0, 0xFFFFFF),
 )
-def empty_image(run: Run, width: int, height: int, batch_size: int, color: int) -> Made:
+def empty_image(run: Run, width: int, height: int, batch_size: int, color: int) -> NodeResult:
     colour = np.frombuffer(color.to_bytes(3), np.uint8)
     return (np.broadcast_to(colour, (batch_size, height, width, 3)).copy(),)
 
 
-def saved(run: Run, kind: str, images: Pictures, prefix: str) -> Made:
-    told: list[dict[str, str]] = []
+def saved(run: Run, kind: str, images: Images, prefix: str) -> NodeResult:
+    stored: list[dict[str, str]] = []
     for each in images:
         path, names = run.folders.new_file(kind, prefix, "png")
         info = PngInfo()
-        info.add_text("prompt", as_text(run.prompt))
+        info.add_text("prompt", metadata_text(run.prompt))
         Image.fromarray(each).save(path, pnginfo=info, compress_level=4)
-        told.append(names)
-    return Shown({"images": told})
+        stored.append(names)
+    return UiOutput({"images": stored})
 
 
 @node("SaveImage", output=True, v3=False, images=link("IMAGE"), filename_prefix=text("ComfyUI"))
-def save_image(run: Run, images: Pictures, filename_prefix: str) -> Made:
+def save_image(run: Run, images: Images, filename_prefix: str) -> NodeResult:
     return saved(run, "output", images, filename_prefix)
 
 
 @node("PreviewImage", output=True, v3=False, images=link("IMAGE"))
-def preview_image(run: Run, images: Pictures) -> Made:
+def preview_image(run: Run, images: Images) -> NodeResult:
     return saved(run, "temp", images, "ComfyUI_temp")

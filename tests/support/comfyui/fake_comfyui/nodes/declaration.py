@@ -1,5 +1,6 @@
-"""What a node class is: its inputs and outputs, as ``/object_info`` tells them, and what it does."""
+"""Node classes: their inputs and outputs, as ``/object_info`` describes them, and their functions."""
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, TypeAlias
 
@@ -13,25 +14,25 @@ MAX_SEED = 2**64 - 1
 
 
 class Input(Struct, frozen=True):
-    """``choices`` makes it a combo, listed the old way (the list is the type) or as ``COMBO``."""
+    """One input; with ``choices`` it is a combo, in the old style (the list is the type) or as ``COMBO``."""
 
     type: str
     options: Mapping[str, Any] = {}
     choices: Callable[[Folders], Sequence[str]] | None = None
-    listed_old_way: bool = False
+    is_old_style: bool = False
     required: bool = True
 
-    def told(self, folders: Folders) -> list[Any]:
+    def describe(self, folders: Folders) -> list[Any]:
         if self.choices is None:
             return [self.type, dict(self.options)]
         choices = list(self.choices(folders))
-        if self.listed_old_way:
+        if self.is_old_style:
             return [choices, dict(self.options)]
         return ["COMBO", {"multiselect": False, **self.options, "options": choices}]
 
 
 class Run(Protocol):
-    """A prompt that is being run, seen from a node."""
+    """A running prompt, seen from a node."""
 
     @property
     def folders(self) -> Folders: ...
@@ -42,37 +43,37 @@ class Run(Protocol):
         ...
 
     def step(self, value: int, total: int, preview: Image | None = None) -> None:
-        """Tell progress, and how it looks so far if that is wanted; an interrupted prompt is left here."""
+        """Report progress, with a preview if the client wants it; an interrupted prompt stops here."""
         ...
 
 
-class Shown(Struct, frozen=True):
-    """What an output node made, as the history tells it."""
+class UiOutput(Struct, frozen=True):
+    """The result of an output node, as the history lists it."""
 
     ui: Mapping[str, Any]
 
 
-Made: TypeAlias = tuple[object, ...] | Shown
+NodeResult: TypeAlias = tuple[object, ...] | UiOutput
 
 
 class NodeClass(Struct, frozen=True):
     name: str
     inputs: Mapping[str, Input]
     outputs: tuple[str, ...]
-    run: Callable[..., Made]
+    run: Callable[..., NodeResult]
     is_output: bool
     v3: bool
     check: Callable[..., str | None] | None
-    """``check(folders, **constants)`` says what is wrong; its inputs aren't held against the combos."""
+    """``check(folders, **constants)`` returns what is wrong; its inputs are not compared with the combos."""
     fingerprint: Callable[..., str] | None
 
     @property
-    def own_checks(self) -> frozenset[str]:
-        """The inputs that ``check`` looks after."""
+    def self_checked(self) -> frozenset[str]:
+        """The inputs that ``check`` validates."""
         return frozenset(name for name, each in self.inputs.items() if self.check and _is_file(each))
 
     def inputs_for(self, values: Mapping[str, Any]) -> dict[str, Input]:
-        """With those that a dynamic combo's choice brings along, under dotted names."""
+        """Return the inputs, with those of a dynamic combo's chosen option under dotted names."""
         found = dict(self.inputs)
         for name, each in self.inputs.items():
             if each.type != DYNAMIC:
@@ -84,14 +85,14 @@ class NodeClass(Struct, frozen=True):
         return found
 
     def info(self, folders: Folders) -> dict[str, Any]:
-        required = {name: each.told(folders) for name, each in self.inputs.items() if each.required}
-        optional = {name: each.told(folders) for name, each in self.inputs.items() if not each.required}
+        required = {name: each.describe(folders) for name, each in self.inputs.items() if each.required}
+        optional = {name: each.describe(folders) for name, each in self.inputs.items() if not each.required}
         groups: dict[str, dict[str, Any]] = {"required": required}
         if optional:
             groups["optional"] = optional
         if self.is_output and self.v3:
             groups["hidden"] = {"prompt": ["PROMPT"], "extra_pnginfo": ["EXTRA_PNGINFO"]}
-        told: dict[str, Any] = {
+        description: dict[str, Any] = {
             "input": groups,
             "input_order": {group: list(names) for group, names in groups.items()},
             "is_input_list": False,
@@ -108,7 +109,7 @@ class NodeClass(Struct, frozen=True):
             "search_aliases": [],
         }
         if self.v3:
-            told |= {
+            description |= {
                 "output_tooltips": [None] * len(self.outputs),
                 "output_matchtypes": None,
                 "deprecated": False,
@@ -118,7 +119,7 @@ class NodeClass(Struct, frozen=True):
                 "price_badge": None,
                 "essentials_category": None,
             }
-        return told
+        return description
 
 
 NODES: dict[str, NodeClass] = {}
@@ -135,8 +136,8 @@ def node(
     check: Callable[..., str | None] | None = None,
     fingerprint: Callable[..., str] | None = None,
     **inputs: Input,
-) -> Callable[[Callable[..., Made]], Callable[..., Made]]:
-    def declare(run: Callable[..., Made]) -> Callable[..., Made]:
+) -> Callable[[Callable[..., NodeResult]], Callable[..., NodeResult]]:
+    def declare(run: Callable[..., NodeResult]) -> Callable[..., NodeResult]:
         NODES[class_type] = NodeClass(class_type, inputs, returns, run, output, v3, check, fingerprint)
         return run
 
@@ -151,7 +152,7 @@ def optional(each: Input) -> Input:
     return replace(each, required=False)
 
 
-def whole(default: int, least: int, most: int, step: int = 1) -> Input:
+def integer(default: int, least: int, most: int, step: int = 1) -> Input:
     return Input("INT", {"default": default, "min": least, "max": most, "step": step})
 
 
@@ -169,7 +170,7 @@ def text(default: str = "", *, multiline: bool = False) -> Input:
     return Input("STRING", {**options, "multiline": multiline})
 
 
-def flag(default: bool) -> Input:  # it is the value itself
+def boolean(default: bool) -> Input:  # it is the value itself
     return Input("BOOLEAN", {"default": default})
 
 
@@ -177,8 +178,8 @@ def combo(*choices: str) -> Input:
     return Input("COMBO", {"default": choices[0]}, lambda _: choices)
 
 
-def old_combo(*choices: str) -> Input:
-    return Input("COMBO", {}, lambda _: choices, listed_old_way=True)
+def old_style_combo(*choices: str) -> Input:
+    return Input("COMBO", {}, lambda _: choices, is_old_style=True)
 
 
 def model_file(*kinds: str) -> Input:
@@ -186,10 +187,15 @@ def model_file(*kinds: str) -> Input:
     return Input("COMBO", {}, lambda folders: [name for kind in kinds for name in folders.models(kind)], True)
 
 
-def uploaded(flag_name: str, *, listed_old_way: bool = True) -> Input:
-    """A file in ``input``, with the flag that says what an upload to it is."""
-    return Input("COMBO", {flag_name: True}, Folders.inputs, listed_old_way)
+def uploaded(flag_name: str, *, is_old_style: bool = True) -> Input:
+    """A file in ``input``, with the flag that names the kind of upload."""
+    return Input("COMBO", {flag_name: True}, Folders.inputs, is_old_style)
 
 
 def _is_file(each: Input) -> bool:
     return any(name.endswith("_upload") for name in each.options)
+
+
+def metadata_text(prompt: Mapping[str, Any]) -> str:
+    """Return what saving nodes write into their files."""
+    return json.dumps(prompt)

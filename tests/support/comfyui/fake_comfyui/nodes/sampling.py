@@ -1,18 +1,27 @@
-"""The nodes of the commonest graph: a picture from words. It is a slope of colour under the seed's noise."""
+"""The nodes of the commonest graph, an image from text. The image is a colour gradient that the seed sets."""
 
 import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 from PIL import Image
 
-from tests.support.comfyui.fake_comfyui.declaring import Made, Run, link, node, number, old_combo, seed, whole
-from tests.support.comfyui.fake_comfyui.pictures import Pictures
+from tests.support.comfyui.fake_comfyui.nodes.declaration import (
+    NodeResult,
+    Run,
+    integer,
+    link,
+    node,
+    number,
+    old_style_combo,
+    seed,
+)
+from tests.support.comfyui.fake_comfyui.nodes.images import Images
 
 CELL = 8
 """Pixels of a latent's cell, which becomes one of its preview's."""
 
 
-class Still(Struct, frozen=True):
+class Latent(Struct, frozen=True):
     """``width`` and ``height`` in pixels."""
 
     width: int
@@ -31,12 +40,12 @@ def slope(width: int, height: int, seed: int) -> NDArray[np.float64]:
     "EmptyLatentImage",
     "LATENT",
     v3=False,
-    width=whole(512, 16, 16384, 8),
-    height=whole(512, 16, 16384, 8),
-    batch_size=whole(1, 1, 4096),
+    width=integer(512, 16, 16384, 8),
+    height=integer(512, 16, 16384, 8),
+    batch_size=integer(1, 1, 4096),
 )
-def empty_latent(run: Run, width: int, height: int, batch_size: int) -> Made:
-    return (Still(width // CELL * CELL, height // CELL * CELL, batch_size),)
+def empty_latent(run: Run, width: int, height: int, batch_size: int) -> NodeResult:
+    return (Latent(width // CELL * CELL, height // CELL * CELL, batch_size),)
 
 
 @node(
@@ -45,10 +54,10 @@ def empty_latent(run: Run, width: int, height: int, batch_size: int) -> Made:
     v3=False,
     model=link("MODEL"),
     seed=seed(),
-    steps=whole(20, 1, 10000),
+    steps=integer(20, 1, 10000),
     cfg=number(8.0, 0.0, 100.0, 0.1),
-    sampler_name=old_combo("euler", "dpmpp_2m", "lcm"),
-    scheduler=old_combo("simple", "normal", "karras"),
+    sampler_name=old_style_combo("euler", "dpmpp_2m", "lcm"),
+    scheduler=old_style_combo("simple", "normal", "karras"),
     positive=link("CONDITIONING"),
     negative=link("CONDITIONING"),
     latent_image=link("LATENT"),
@@ -64,22 +73,22 @@ def sample(
     scheduler: str,
     positive: str,
     negative: str,
-    latent_image: Still,
+    latent_image: Latent,
     denoise: float,
-) -> Made:
-    """It clears up step by step."""
+) -> NodeResult:
+    """The noise gives way to the gradient step by step."""
     width, height = latent_image.width // CELL, latent_image.height // CELL
     clear = slope(width, height, seed)
     noise = np.random.default_rng(seed).uniform(0, 255, clear.shape)
     for done in range(1, steps + 1):
         mixed = noise + (clear - noise) * (done / steps)
         run.step(done, steps, Image.fromarray(mixed.astype(np.uint8)))
-    return (Still(latent_image.width, latent_image.height, latent_image.batch, seed),)
+    return (Latent(latent_image.width, latent_image.height, latent_image.batch, seed),)
 
 
 @node("VAEDecode", "IMAGE", v3=False, samples=link("LATENT"), vae=link("VAE"))
-def decode(run: Run, samples: Still, vae: str) -> Made:
-    made: list[Pictures] = [
+def decode(run: Run, samples: Latent, vae: str) -> NodeResult:
+    made: list[Images] = [
         slope(samples.width, samples.height, samples.seed + index).astype(np.uint8)
         for index in range(samples.batch)
     ]
