@@ -1,24 +1,14 @@
 """Step caches."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pytest
 
 from framegate.core.testing import RecordingContext
 from framegate.core.types import Task
-from tests.support.tiny_models import (
-    AnyWanBackend,
-    Calls,
-    LoadTiny,
-    generate,
-    small_shot,
-    write_video,
-)
-
-if TYPE_CHECKING:
-    pass
+from tests.support.tiny_models import AnyWanBackend, Calls, LoadTiny, generate, small_shot, write_video
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

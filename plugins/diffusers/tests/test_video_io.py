@@ -1,7 +1,6 @@
 """Source videos."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -9,12 +8,7 @@ from PIL import Image
 
 from framegate.core.errors import GenerationFailed
 from framegate.plugins.diffusers.video_io import open_video
-from tests.support.tiny_models import (
-    write_video,
-)
-
-if TYPE_CHECKING:
-    pass
+from tests.support.tiny_models import write_video
 
 
 def shown(frames: list[Image.Image]) -> list[int]:

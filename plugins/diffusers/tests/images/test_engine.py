@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -16,16 +16,7 @@ from framegate.core.testing import BackendContract, RecordingContext
 from framegate.core.types import Shot, Task
 from framegate.plugins.diffusers.images.backend import ImagesBackend
 from framegate.plugins.diffusers.images.models import IMAGE, IMAGE_EDIT
-from tests.support.tiny_models import (
-    IMAGE_SHOT,
-    IMAGE_TO_IMAGE_SHOT,
-    LoadTiny,
-    TinyModel,
-    generate,
-)
-
-if TYPE_CHECKING:
-    pass
+from tests.support.tiny_models import IMAGE_SHOT, IMAGE_TO_IMAGE_SHOT, LoadTiny, TinyModel, generate
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -19,12 +19,7 @@ from framegate.plugins.diffusers.images.partial_images import (
     estimate_clean,
     supports_partial_images,
 )
-from tests.support.tiny_models import (
-    IMAGE_SHOT,
-    IMAGE_TO_IMAGE_SHOT,
-    LoadTiny,
-    generate,
-)
+from tests.support.tiny_models import IMAGE_SHOT, IMAGE_TO_IMAGE_SHOT, LoadTiny, generate
 
 if TYPE_CHECKING:
     from framegate.core.backend import Frame
