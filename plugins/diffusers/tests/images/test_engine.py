@@ -214,13 +214,13 @@ def test_an_edited_image_has_the_requested_size(
 ) -> None:
     backend = load_images("flux_kontext")
     shot = replace(IMAGE_SHOT, task=Task.IMAGE_TO_IMAGE, width=size[0], height=size[1])
-    made_of, made_of_other = (
+    edited, edited_other = (
         generate(backend, shot, RecordingContext(tmp_path, image=path)) for path in (image, other_image)
     )
-    assert made_of.shape == (1, size[1], size[0], 3)
-    assert not np.array_equal(made_of, made_of_other)
+    assert edited.shape == (1, size[1], size[0], 3)
+    assert not np.array_equal(edited, edited_other)
     stronger = replace(shot, guidance_scale=9.0)
-    assert not np.array_equal(made_of, generate(backend, stronger, RecordingContext(tmp_path, image=image)))
+    assert not np.array_equal(edited, generate(backend, stronger, RecordingContext(tmp_path, image=image)))
 
 
 def test_an_image_of_another_shape_is_cropped(load_images: LoadTiny[ImagesBackend], tmp_path: Path) -> None:
