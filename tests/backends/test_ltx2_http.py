@@ -67,8 +67,11 @@ def ltx2(tmp_path_factory: pytest.TempPathFactory, tiny_model: TinyModel) -> Ite
         config=config,
         environ={"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"},
     )
-    yield running.wait_until_ready()
-    assert running.stop() == 0, running.log_text()
+    try:
+        yield running.wait_until_ready()
+    finally:
+        status = running.stop()
+    assert status == 0, running.log_text()
 
 
 def chat(model: str, image: Path | None = None, **fields: Any) -> dict[str, Any]:

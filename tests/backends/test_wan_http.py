@@ -80,8 +80,11 @@ def wan(tmp_path_factory: pytest.TempPathFactory, tiny_model: TinyModel) -> Iter
             "OMP_NUM_THREADS": "1",
         },
     )
-    yield running.wait_until_ready()
-    assert running.stop() == 0, running.log_text()
+    try:
+        yield running.wait_until_ready()
+    finally:
+        status = running.stop()
+    assert status == 0, running.log_text()
 
 
 def data_uri(path: Path) -> str:

@@ -250,8 +250,8 @@ class Bench:
             "callback_on_step_end_tensor_inputs": [],
         }
         if shot.task == Task.IMAGE_TO_VIDEO:
-            with Image.open(self.image) as picture:
-                arguments["image"] = picture.convert("RGB")
+            with Image.open(self.image) as image:
+                arguments["image"] = image.convert("RGB")
         path = self.folder / "plain.mp4"
         with _noting_first_forward(pipeline.transformer, times):
             if self.case.pipeline is LTX2Pipeline:

@@ -1,15 +1,10 @@
 """Cancel points."""
 
-from typing import TYPE_CHECKING
-
 import pytest
 import torch
 
 from framegate.core.errors import JobCancelled
 from framegate.plugins.diffusers.cancellation import CancelPoints, blocks_of
-
-if TYPE_CHECKING:
-    pass
 
 CPU = torch.device("cpu")
 

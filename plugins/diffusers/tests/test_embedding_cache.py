@@ -1,14 +1,9 @@
 """A bounded cache of embeddings."""
 
-from typing import TYPE_CHECKING
-
 import pytest
 import torch
 
 from framegate.plugins.diffusers.embedding_cache import EmbeddingCache
-
-if TYPE_CHECKING:
-    pass
 
 
 def tensor(kilobytes: int) -> tuple[torch.Tensor]:

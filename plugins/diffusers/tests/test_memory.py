@@ -1,19 +1,12 @@
 """Running out of memory."""
 
-from typing import TYPE_CHECKING
-
 import pytest
 import torch
 
 from framegate.core.errors import OutOfMemory
 from framegate.core.types import Task
 from framegate.plugins.diffusers.memory import oom_as_job_error
-from tests.support.tiny_models import (
-    small_shot,
-)
-
-if TYPE_CHECKING:
-    pass
+from tests.support.tiny_models import small_shot
 
 CPU = torch.device("cpu")
 

@@ -1,23 +1,16 @@
 """Options in the config, and what the log says of those that need CUDA."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
 from framegate.core.errors import ConfigError
+from framegate.core.options import parse_table
 from framegate.core.testing import RecordingContext
 from framegate.core.types import Task
-from framegate.plugins.diffusers.options import read_options
-from tests.support.tiny_models import (
-    AnyWanBackend,
-    LoadTiny,
-    generate,
-    small_shot,
-)
-
-if TYPE_CHECKING:
-    pass
+from framegate.plugins.diffusers.options import Options
+from tests.support.tiny_models import AnyWanBackend, LoadTiny, generate, small_shot
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -34,7 +27,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 )
 def test_wrong_options_are_named(raw: dict[str, Any], words: str) -> None:
     with pytest.raises(ConfigError, match=words):
-        read_options(raw)
+        parse_table("options", raw, Options)
 
 
 @pytest.mark.parametrize(

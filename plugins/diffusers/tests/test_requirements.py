@@ -1,14 +1,9 @@
 """What a worker has to have."""
 
-from typing import TYPE_CHECKING
-
 import pytest
 
 from framegate.core.errors import GenerationFailed
 from framegate.plugins.diffusers.requirements import require
-
-if TYPE_CHECKING:
-    pass
 
 
 def test_what_is_missing_is_named_with_the_command_that_installs_it() -> None:

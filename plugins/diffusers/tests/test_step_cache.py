@@ -1,24 +1,14 @@
 """Step caches."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pytest
 
 from framegate.core.testing import RecordingContext
 from framegate.core.types import Task
-from tests.support.tiny_models import (
-    AnyWanBackend,
-    Calls,
-    LoadTiny,
-    generate,
-    small_shot,
-    write_video,
-)
-
-if TYPE_CHECKING:
-    pass
+from tests.support.tiny_models import AnyWanBackend, Calls, LoadTiny, generate, small_shot, write_video
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -58,9 +48,9 @@ def test_a_step_cache_skips_work_and_leaves_nothing_behind(
 def test_a_step_cache_leaves_remixes_alone(
     load_wan: LoadTiny[AnyWanBackend], tmp_path: Path, image: Path
 ) -> None:
-    film = write_video(tmp_path / "film.mp4", frames=9, size=(64, 64))
+    video = write_video(tmp_path / "video.mp4", size=(64, 64))
     shot = small_shot(Task.VIDEO_TO_VIDEO)
-    context = RecordingContext(tmp_path, video=film)
+    context = RecordingContext(tmp_path, video=video)
     assert np.array_equal(
         generate(load_wan("wan21_t2v", cache="first-block"), shot, context),
         generate(load_wan("wan21_t2v"), shot, context),

@@ -1,7 +1,6 @@
 """Source videos."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -9,28 +8,23 @@ from PIL import Image
 
 from framegate.core.errors import GenerationFailed
 from framegate.plugins.diffusers.video_io import open_video
-from tests.support.tiny_models import (
-    write_video,
-)
-
-if TYPE_CHECKING:
-    pass
+from tests.support.tiny_models import write_video
 
 
-def shown(frames: list[Image.Image]) -> list[int]:
+def grey_levels(frames: list[Image.Image]) -> list[int]:
     return [round(float(np.asarray(frame).mean()) / 20) for frame in frames]
 
 
 def test_videos_are_taken_at_the_models_rate(tmp_path: Path) -> None:
-    film = write_video(tmp_path / "film.mp4", frames=9, size=(64, 64))
-    assert shown(open_video(film, 64, 64, 9, 16.0)) == list(range(9))
-    assert shown(open_video(film, 64, 64, 4, 8.0)) == [0, 2, 4, 6]
-    assert shown(open_video(film, 64, 64, 6, 32.0)) == [0, 0, 1, 1, 2, 2]
+    video = write_video(tmp_path / "video.mp4", size=(64, 64))
+    assert grey_levels(open_video(video, 64, 64, 9, 16.0)) == list(range(9))
+    assert grey_levels(open_video(video, 64, 64, 4, 8.0)) == [0, 2, 4, 6]
+    assert grey_levels(open_video(video, 64, 64, 6, 32.0)) == [0, 0, 1, 1, 2, 2]
 
 
 def test_a_short_video_runs_back_and_forth(tmp_path: Path) -> None:
-    film = write_video(tmp_path / "film.mp4", frames=3, size=(64, 64))
-    assert shown(open_video(film, 64, 64, 8, 16.0)) == [0, 1, 2, 1, 0, 1, 2, 1]
-    (tmp_path / "text.mp4").write_text("no film")
+    video = write_video(tmp_path / "video.mp4", frames=3, size=(64, 64))
+    assert grey_levels(open_video(video, 64, 64, 8, 16.0)) == [0, 1, 2, 1, 0, 1, 2, 1]
+    (tmp_path / "text.mp4").write_text("not a video")
     with pytest.raises(GenerationFailed, match="can't be read"):
         open_video(tmp_path / "text.mp4", 64, 64, 8, 16.0)

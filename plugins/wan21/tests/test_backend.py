@@ -45,7 +45,7 @@ class TestTextAndVideoToVideo(BackendContract):
         return Wan21Backend(str(tiny_model("wan21_t2v")))
 
     def source_video(self, folder: Path) -> Path:
-        return write_video(folder / "film.mp4")
+        return write_video(folder / "video.mp4")
 
 
 class TestFirstAndLastFrame(BackendContract):
@@ -104,11 +104,11 @@ def test_a_remix_follows_its_video_and_its_strength(load: Load, tmp_path: Path) 
         return generate(backend, shot, context), [message for _, _, message in context.reports]
 
     dark, light = write_video(tmp_path / "dark.mp4"), write_video(tmp_path / "light.mp4", first=90)
-    half, told = remix(dark, 0.5)
+    half, messages = remix(dark, 0.5)
     assert (half != remix(light, 0.5)[0]).any(), "another video, another remix"
-    assert [message for message in told if message.startswith("step")] == ["step 1 of 2", "step 2 of 2"]
-    barely, told = remix(dark, 0.0)
-    assert "step 1 of 1" in told, "the least is one step"
+    assert [message for message in messages if message.startswith("step")] == ["step 1 of 2", "step 2 of 2"]
+    barely, messages = remix(dark, 0.0)
+    assert "step 1 of 1" in messages, "the least is one step"
     assert len(barely) == 9
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -16,16 +16,7 @@ from framegate.core.testing import BackendContract, RecordingContext
 from framegate.core.types import Shot, Task
 from framegate.plugins.diffusers.images.backend import ImagesBackend
 from framegate.plugins.diffusers.images.models import IMAGE, IMAGE_EDIT
-from tests.support.tiny_models import (
-    IMAGE_SHOT,
-    IMAGE_TO_IMAGE_SHOT,
-    LoadTiny,
-    TinyModel,
-    generate,
-)
-
-if TYPE_CHECKING:
-    pass
+from tests.support.tiny_models import IMAGE_SHOT, IMAGE_TO_IMAGE_SHOT, LoadTiny, TinyModel, generate
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -223,13 +214,13 @@ def test_an_edited_image_has_the_requested_size(
 ) -> None:
     backend = load_images("flux_kontext")
     shot = replace(IMAGE_SHOT, task=Task.IMAGE_TO_IMAGE, width=size[0], height=size[1])
-    made_of, made_of_other = (
+    edited, edited_other = (
         generate(backend, shot, RecordingContext(tmp_path, image=path)) for path in (image, other_image)
     )
-    assert made_of.shape == (1, size[1], size[0], 3)
-    assert not np.array_equal(made_of, made_of_other)
+    assert edited.shape == (1, size[1], size[0], 3)
+    assert not np.array_equal(edited, edited_other)
     stronger = replace(shot, guidance_scale=9.0)
-    assert not np.array_equal(made_of, generate(backend, stronger, RecordingContext(tmp_path, image=image)))
+    assert not np.array_equal(edited, generate(backend, stronger, RecordingContext(tmp_path, image=image)))
 
 
 def test_an_image_of_another_shape_is_cropped(load_images: LoadTiny[ImagesBackend], tmp_path: Path) -> None:

@@ -1,15 +1,12 @@
 """The specs of the image models."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
 from framegate.core.fitting import fit
 from framegate.core.types import GenerationRequest
 from framegate.plugins.diffusers.images.models import IMAGES
-
-if TYPE_CHECKING:
-    pass
 
 
 @pytest.mark.parametrize("spec", IMAGES, ids=lambda spec: spec.id)

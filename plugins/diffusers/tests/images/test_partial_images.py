@@ -19,12 +19,7 @@ from framegate.plugins.diffusers.images.partial_images import (
     estimate_clean,
     supports_partial_images,
 )
-from tests.support.tiny_models import (
-    IMAGE_SHOT,
-    IMAGE_TO_IMAGE_SHOT,
-    LoadTiny,
-    generate,
-)
+from tests.support.tiny_models import IMAGE_SHOT, IMAGE_TO_IMAGE_SHOT, LoadTiny, generate
 
 if TYPE_CHECKING:
     from framegate.core.backend import Frame
@@ -33,7 +28,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.mark.parametrize(
-    ("name", "shot", "looks"),
+    ("name", "shot", "count"),
     [
         ("sdxl", replace(IMAGE_SHOT, num_inference_steps=8), 3),
         ("sdxl", replace(IMAGE_TO_IMAGE_SHOT, num_inference_steps=8), 2),  # which makes four steps
@@ -51,7 +46,7 @@ def test_partial_images_are_made_where_they_are_wanted(
     monkeypatch: pytest.MonkeyPatch,
     name: str,
     shot: Shot,
-    looks: int,
+    count: int,
 ) -> None:
     backend = load_images(name)
     vae, decoded = backend.loaded_engine.pipeline.vae, list[None]()
@@ -66,13 +61,13 @@ def test_partial_images_are_made_where_they_are_wanted(
     assert len(decoded) == 1
     context = RecordingContext(tmp_path, image=image)
     assert np.array_equal(generate(backend, shot, context), unwatched)
-    assert len(decoded) == 2 + looks
-    assert len(context.partial_images) == looks
-    pictures = [*context.partial_images, unwatched[0]]
-    for look in pictures:
-        assert (look.shape, look.dtype) == ((shot.height, shot.width, 3), np.uint8)
-    # Each is nearer to the picture than the one before.
-    left = [np.abs(look.astype(float) - unwatched[0]).mean() for look in pictures]
+    assert len(decoded) == 2 + count
+    assert len(context.partial_images) == count
+    images = [*context.partial_images, unwatched[0]]
+    for each in images:
+        assert (each.shape, each.dtype) == ((shot.height, shot.width, 3), np.uint8)
+    # Each is nearer to the final image than the one before.
+    left = [np.abs(each.astype(float) - unwatched[0]).mean() for each in images]
     assert left == sorted(set(left), reverse=True)
 
 
@@ -89,14 +84,14 @@ def test_a_job_that_is_cancelled_while_a_partial_image_is_decoded_stops(
     backend = load_images("sdxl")
 
     class Cancelled(RecordingContext):
-        looking = False
+        partial_image_due = False
 
         def report_partial_image(self, render: "Callable[[], Frame]") -> None:
-            self.looking = True
+            self.partial_image_due = True
             super().report_partial_image(render)
 
         def check_cancelled(self) -> None:
-            if self.looking:
+            if self.partial_image_due:
                 raise JobCancelled
 
     context = Cancelled(tmp_path)
@@ -120,7 +115,7 @@ def test_partial_images_are_decoded_as_the_image_is(
         given = (
             {"image": opened, "_auto_resize": False, "max_area": 96 * 64} if name == "flux_kontext" else {}
         )
-        made_of = pipeline(
+        plain = pipeline(
             prompt=IMAGE_SHOT.prompt,
             width=96,
             height=64,
@@ -131,7 +126,7 @@ def test_partial_images_are_decoded_as_the_image_is(
         ).images[0]
     assert supports_partial_images(pipeline)
     with torch.no_grad():
-        assert np.array_equal(decode_latents(pipeline, last[0], 96, 64), made_of)
+        assert np.array_equal(decode_latents(pipeline, last[0], 96, 64), plain)
 
 
 def test_partial_images_of_flux_2() -> None:
@@ -155,9 +150,9 @@ def test_partial_images_of_flux_2() -> None:
     normal = (patches - mean) / torch.sqrt(variance + vae.config.batch_norm_eps)
     assert supports_partial_images(pipeline)
     with torch.no_grad():
-        look = decode_latents(pipeline, pipeline._pack_latents(normal), 96, 64)
+        decoded = decode_latents(pipeline, pipeline._pack_latents(normal), 96, 64)
         wanted = vae.decode(grid, return_dict=False)[0][0].permute(1, 2, 0) / 2 + 0.5
-    assert look == pytest.approx(wanted.clamp(0, 1).numpy(), abs=1e-5)
+    assert decoded == pytest.approx(wanted.clamp(0, 1).numpy(), abs=1e-5)
 
 
 def test_partial_images_of_a_vae_that_overflows_in_half_precision(
@@ -181,7 +176,7 @@ def test_what_a_safety_checker_has_to_see_is_not_shown(load_images: LoadTiny[Ima
 
 @pytest.mark.parametrize("name", ["EulerDiscreteScheduler", "FlowMatchEulerDiscreteScheduler"])
 def test_partial_images_are_what_the_step_was_heading_for(name: str) -> None:
-    """Where it believes the same at every step, every look is at that."""
+    """Where all steps head for the same, every partial image shows that."""
     import diffusers
 
     clean, noise = torch.randn(2, 1, 4, 8, 8, generator=torch.Generator().manual_seed(0))

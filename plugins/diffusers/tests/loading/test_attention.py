@@ -1,18 +1,10 @@
 """Which attention kernel is used."""
 
-from typing import TYPE_CHECKING
-
 import pytest
 
 from framegate.core.errors import GenerationFailed
 from framegate.plugins.diffusers.loading.attention import fastest_cuda_backend
-from tests.support.tiny_models import (
-    AnyWanBackend,
-    LoadTiny,
-)
-
-if TYPE_CHECKING:
-    pass
+from tests.support.tiny_models import AnyWanBackend, LoadTiny
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -3,20 +3,13 @@
 import json
 import struct
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
 from framegate.core.errors import GenerationFailed
 from framegate.plugins.diffusers.loading.checkpoints import count_parameters, fetch
 from framegate.plugins.diffusers.options import Options
-from tests.support.tiny_models import (
-    AnyWanBackend,
-    TinyModel,
-)
-
-if TYPE_CHECKING:
-    pass
+from tests.support.tiny_models import AnyWanBackend, TinyModel
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -1,23 +1,15 @@
 """Compiled blocks."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 import torch
-from diffusers import (
-    WanTransformer3DModel,
-)
+from diffusers import WanTransformer3DModel
 
 from framegate.plugins.diffusers.loading.compiling import compile_blocks, set_compile_cache, should_compile
 from framegate.plugins.diffusers.options import Options
-from tests.support.tiny_models import (
-    Calls,
-    TinyModel,
-)
-
-if TYPE_CHECKING:
-    pass
+from tests.support.tiny_models import Calls, TinyModel
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -1,7 +1,6 @@
 """Components from single files."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -14,16 +13,7 @@ from safetensors.torch import (
 from framegate.core.errors import GenerationFailed
 from framegate.core.testing import RecordingContext
 from framegate.core.types import Task
-from tests.support.tiny_models import (
-    AnyWanBackend,
-    LoadTiny,
-    TinyModel,
-    generate,
-    small_shot,
-)
-
-if TYPE_CHECKING:
-    pass
+from tests.support.tiny_models import AnyWanBackend, LoadTiny, TinyModel, generate, small_shot
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

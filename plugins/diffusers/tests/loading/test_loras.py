@@ -1,14 +1,12 @@
 """Merged LoRAs."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from diffusers import (
-    WanTransformer3DModel,
-)
+from diffusers import WanTransformer3DModel
 from safetensors.torch import (
     save_file,  # pyright: ignore[reportUnknownVariableType] # likewise
 )
@@ -18,17 +16,7 @@ from framegate.core.testing import RecordingContext
 from framegate.core.types import Task
 from framegate.plugins.diffusers import testing
 from framegate.plugins.diffusers.images.backend import ImagesBackend
-from tests.support.tiny_models import (
-    IMAGE_SHOT,
-    AnyWanBackend,
-    LoadTiny,
-    TinyModel,
-    generate,
-    small_shot,
-)
-
-if TYPE_CHECKING:
-    pass
+from tests.support.tiny_models import IMAGE_SHOT, AnyWanBackend, LoadTiny, TinyModel, generate, small_shot
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

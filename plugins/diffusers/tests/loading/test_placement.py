@@ -1,14 +1,8 @@
 """Where weights are kept."""
 
-from typing import TYPE_CHECKING
-
 import pytest
 
 from framegate.plugins.diffusers.loading.placement import GIB, choose_placement
-
-if TYPE_CHECKING:
-    pass
-
 
 SIZES = {"text_encoder": 11 * GIB, "transformer": 28 * GIB, "vae": GIB}
 

@@ -1,22 +1,13 @@
 """Quantised weights."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
 from framegate.core.testing import RecordingContext
 from framegate.core.types import Task
-from tests.support.tiny_models import (
-    AnyWanBackend,
-    LoadTiny,
-    generate,
-    small_shot,
-)
-
-if TYPE_CHECKING:
-    pass
+from tests.support.tiny_models import AnyWanBackend, LoadTiny, generate, small_shot
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -1,30 +1,17 @@
 """Decoding of Wan's latents."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 import torch
-from diffusers import (
-    AutoencoderKLWan,
-)
+from diffusers import AutoencoderKLWan
 
 from framegate.core.errors import OutOfMemory
 from framegate.core.testing import RecordingContext
 from framegate.core.types import Task
 from framegate.plugins.diffusers.wan.decoding import decode_streamed, denormalize
-from tests.support.tiny_models import (
-    AnyWanBackend,
-    Calls,
-    LoadTiny,
-    TinyModel,
-    generate,
-    small_shot,
-)
-
-if TYPE_CHECKING:
-    pass
+from tests.support.tiny_models import AnyWanBackend, Calls, LoadTiny, TinyModel, generate, small_shot
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

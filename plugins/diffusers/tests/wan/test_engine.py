@@ -3,15 +3,11 @@
 import gc
 import tracemalloc
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 import torch
-from diffusers import (
-    WanImageToVideoPipeline,
-    WanPipeline,
-)
+from diffusers import WanImageToVideoPipeline, WanPipeline
 from msgspec.structs import replace
 from PIL import Image
 
@@ -19,17 +15,7 @@ from framegate.core.errors import GenerationFailed, JobCancelled, OutOfMemory
 from framegate.core.testing import RecordingContext
 from framegate.core.types import Task
 from framegate.media.images.fitting import open_image
-from tests.support.tiny_models import (
-    AnyWanBackend,
-    Calls,
-    LoadTiny,
-    TinyModel,
-    generate,
-    small_shot,
-)
-
-if TYPE_CHECKING:
-    pass
+from tests.support.tiny_models import AnyWanBackend, Calls, LoadTiny, TinyModel, generate, small_shot
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -3,9 +3,10 @@
 from typing import TYPE_CHECKING, ClassVar
 
 from framegate.core.backend import Backend, FrameStream, GenerationContext
+from framegate.core.options import parse_table
 from framegate.core.plugins import load_object
 from framegate.core.types import Shot
-from framegate.plugins.diffusers.options import Options, read_options
+from framegate.plugins.diffusers.options import Options
 from framegate.plugins.diffusers.requirements import require
 
 if TYPE_CHECKING:
@@ -68,6 +69,6 @@ class DiffusersBackend(Backend):
 
     def _create_engine(self, device: str) -> "Engine":
         require(self.install)
-        options = read_options(self.options, self.options_kind)
+        options = parse_table("options", self.options, self.options_kind)
         engine_class: type[Engine] = load_object(self.engine)
         return engine_class(self.source, options, device)

@@ -1,13 +1,8 @@
 """The options that a model of these backends can have in the config."""
 
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-import msgspec
 from msgspec import Meta, Struct
-
-from framegate.core.errors import ConfigError
-from framegate.core.validation import parse_violation
 
 Positive = Annotated[int, Meta(ge=1)]
 Share = Annotated[float, Meta(gt=0.0, le=1.0)]
@@ -82,16 +77,3 @@ class Options(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     cache_threshold: Share = 0.05
     cache_interval: Positive = 3
     quantize: Literal["none", "fp8", "int8", "fp8-weights", "int8-weights", "fp8-layerwise"] = "none"
-
-
-def read_options(raw: Mapping[str, Any], kind: type[Options] = Options) -> Options:
-    """Return ``raw`` as `Options`, or as a plugin's own ``kind`` of them.
-
-    Raises:
-        ConfigError: An option doesn't exist or has a value that it can't have.
-    """
-    try:
-        return msgspec.convert(dict(raw), kind)
-    except msgspec.ValidationError as error:
-        violation = parse_violation(str(error))
-        raise ConfigError(f"options{violation.location}: {violation.message}.") from None
