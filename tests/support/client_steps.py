@@ -1,5 +1,8 @@
-"""What clients of the store may do, and what comes of it by the pure rules of `framegate.core.jobs` and
-`framegate.core.testing.scheduling`, on a plain dictionary of jobs."""
+"""What clients of the store may do, and what it leads to by the reference model.
+
+The model (`framegate.core.testing.transitions` and `framegate.core.testing.scheduling`) works on a plain
+dictionary of jobs.
+"""
 
 import asyncio
 from abc import ABC, abstractmethod
@@ -23,25 +26,25 @@ LIMITS = Limits(max_queued=10, owner_max_queued=7, owner_max_active=8)
 BROKEN = JobError("generation_failed", "no")
 
 Answer: TypeAlias = object
-Looks: TypeAlias = tuple[str, JobState, int, str, bool]
-Seen: TypeAlias = tuple[list[Looks], dict[scheduling.SchedulingKey, int]]
-"""The jobs in the order of their submission, and who was served when."""
+Summary: TypeAlias = tuple[str, JobState, int, str, bool]
+Seen: TypeAlias = tuple[list[Summary], dict[scheduling.SchedulingKey, int]]
+"""The jobs in the order of their submission, and the claim at which each scheduling key was served last."""
 
 
 def models_of(worker: str) -> tuple[str, ...]:
-    """Most workers have all models."""
+    """Return the models of a worker: most have all."""
     return ("test",) if worker == "w7" else ("test", "wan22")
 
 
 class StoreClient:
-    """A process of its own, as far as the store can see: an API's connection and a worker's."""
+    """A process of its own as far as the store can tell, with an API's connection and a worker's."""
 
     def __init__(self, number: int, url: str) -> None:
         self.worker = f"w{number}"
         self.runner = asyncio.Runner()
         self.store = ValkeyJobStore(connect_async(url))
         self.connection = connect(url)
-        self.leases = WorkerStore(self.connection, self.worker)
+        self.worker_store = WorkerStore(self.connection, self.worker)
         self.held: Job | None = None
 
     def close(self) -> None:
@@ -50,13 +53,13 @@ class StoreClient:
         self.connection.close()
 
 
-def look(job: Job) -> Looks:
+def summary(job: Job) -> Summary:
     return job.id, job.state, job.attempt, job.worker, job.cancel_requested
 
 
 @dataclass
 class World:
-    """What the store holds if it follows the rules. ``held`` is what each worker believes to run."""
+    """What the store should hold. ``held`` is the job that each worker believes to run."""
 
     jobs: dict[str, Job] = field(default_factory=dict[str, Job])  # in the order of their submission
     deleted: frozenset[str] = frozenset()
@@ -77,7 +80,7 @@ class World:
         return None if name in self.deleted else self.jobs.get(name)
 
     def current(self, worker: str) -> Job | None:
-        """What the worker runs, if that is still its job."""
+        """Return the job that the worker runs, if it is still its job."""
         held = self.held.get(worker)
         if held is None:
             return None
@@ -86,7 +89,7 @@ class World:
         return now if runs else None
 
     def seen(self) -> Seen:
-        return [look(job) for job in self.jobs.values()], self.served
+        return [summary(job) for job in self.jobs.values()], self.served
 
     def limits_hold(self) -> bool:
         running, waiting = self.in_state(JobState.RUNNING), self.in_state(JobState.QUEUED)
@@ -98,17 +101,19 @@ class World:
 
 
 class Step(ABC):
-    """What a client does, and what comes of it by the rules."""
+    """What a client does, and what it leads to by the rules."""
 
     @abstractmethod
-    def ask(self, client: StoreClient) -> Answer: ...
+    def take(self, client: StoreClient) -> Answer:
+        """Take the step in the store, and return its answer."""
 
     @abstractmethod
-    def foretell(self, world: World, worker: str) -> Answer:
-        """The answer; ``world`` is changed."""
+    def predict(self, world: World, worker: str) -> Answer:
+        """Take the step in ``world``, and return the answer that the store should give."""
 
-    def fits(self, foretold: Answer, answer: Answer) -> bool:
-        return foretold == answer
+    def agrees(self, expected: Answer, answer: Answer) -> bool:
+        """Return whether an answer of the store is the expected one."""
+        return expected == answer
 
 
 @dataclass(frozen=True)
@@ -128,14 +133,14 @@ class Submit(Step):
             self.name, owner=self.owner, priority=self.priority, running_limits=limits, served_by=model
         )
 
-    def ask(self, client: StoreClient) -> Answer:
-        once = IdempotencyKey(key=self.key) if self.key else None
+    def take(self, client: StoreClient) -> Answer:
+        idempotency = IdempotencyKey(key=self.key) if self.key else None
         try:
-            return client.runner.run(client.store.submit(self.job, limits=LIMITS, idempotency=once)).id
+            return client.runner.run(client.store.submit(self.job, limits=LIMITS, idempotency=idempotency)).id
         except (QueueFull, KeyLimitReached) as refusal:
             return type(refusal)
 
-    def foretell(self, world: World, worker: str) -> Answer:
+    def predict(self, world: World, worker: str) -> Answer:
         earlier = world.marks.get((self.owner, self.key)) if self.key else None
         if earlier and world.shown(earlier):
             return earlier
@@ -154,11 +159,11 @@ class Submit(Step):
 
 @dataclass(frozen=True)
 class Claim(Step):
-    def ask(self, client: StoreClient) -> Answer:
-        client.held = client.leases.claim("q-test", models_of(client.worker))
+    def take(self, client: StoreClient) -> Answer:
+        client.held = client.worker_store.claim("q-test", models_of(client.worker))
         return client.held and (client.held.id, client.held.attempt)
 
-    def foretell(self, world: World, worker: str) -> Answer:
+    def predict(self, world: World, worker: str) -> Answer:
         job = world.current(worker)
         if job is None:
             waiting, running = (world.in_state(state) for state in (JobState.QUEUED, JobState.RUNNING))
@@ -174,11 +179,11 @@ class Claim(Step):
 
 
 @dataclass(frozen=True)
-class Beat(Step):
-    def ask(self, client: StoreClient) -> Answer:
-        return client.held and client.leases.heartbeat(client.held.id, client.held.attempt, 0.5)
+class Heartbeat(Step):
+    def take(self, client: StoreClient) -> Answer:
+        return client.held and client.worker_store.heartbeat(client.held.id, client.held.attempt, 0.5)
 
-    def foretell(self, world: World, worker: str) -> Answer:
+    def predict(self, world: World, worker: str) -> Answer:
         if worker not in world.held:
             return None
         job = world.current(worker)
@@ -190,21 +195,21 @@ class Beat(Step):
 
 @dataclass(frozen=True)
 class Close(Step):
-    how: Literal["succeed", "fail", "hand back"]
+    how: Literal["succeed", "fail", "requeue"]
 
-    def ask(self, client: StoreClient) -> Answer:
+    def take(self, client: StoreClient) -> Answer:
         held, client.held = client.held, None
         match held, self.how:
             case None, _:
                 return None
             case _, "succeed":
-                return client.leases.succeed(held, ())
+                return client.worker_store.succeed(held, ())
             case _, "fail":
-                return client.leases.fail(held, BROKEN)
+                return client.worker_store.fail(held, BROKEN)
             case _:
-                return client.leases.requeue(held.id, held.attempt)
+                return client.worker_store.requeue(held.id, held.attempt)
 
-    def foretell(self, world: World, worker: str) -> Answer:
+    def predict(self, world: World, worker: str) -> Answer:
         job, held = world.current(worker), world.held.pop(worker, None)
         if held is None:
             return None
@@ -228,31 +233,31 @@ class Close(Step):
 class Cancel(Step):
     name: str
 
-    def ask(self, client: StoreClient) -> Answer:
+    def take(self, client: StoreClient) -> Answer:
         job = client.runner.run(client.store.cancel(self.name))
         assert job is None or job.state != JobState.QUEUED
         return job is not None
 
-    def foretell(self, world: World, worker: str) -> Answer:
+    def predict(self, world: World, worker: str) -> Answer:
         job = world.shown(self.name)
         if job is None:
             return False
         world.jobs[self.name] = transitions.request_cancel(job, 0.0)
         return True
 
-    def fits(self, foretold: Answer, answer: Answer) -> bool:
-        return bool(foretold) or not answer  # what was cancelled may be deleted before it is read
+    def agrees(self, expected: Answer, answer: Answer) -> bool:
+        return bool(expected) or not answer  # what was cancelled may be deleted before it is read
 
 
 @dataclass(frozen=True)
 class Delete(Step):
     name: str
 
-    def ask(self, client: StoreClient) -> Answer:
+    def take(self, client: StoreClient) -> Answer:
         before = client.runner.run(client.store.delete(self.name))
         return before and before.state
 
-    def foretell(self, world: World, worker: str) -> Answer:
+    def predict(self, world: World, worker: str) -> Answer:
         job = world.shown(self.name)
         if job is None:
             return None
@@ -262,24 +267,24 @@ class Delete(Step):
 
 
 @dataclass(frozen=True)
-class Look(Step):
+class Read(Step):
     name: str
 
-    def ask(self, client: StoreClient) -> Answer:
+    def take(self, client: StoreClient) -> Answer:
         job = client.runner.run(client.store.get(self.name))
-        return job and look(job)
+        return job and summary(job)
 
-    def foretell(self, world: World, worker: str) -> Answer:
+    def predict(self, world: World, worker: str) -> Answer:
         job = world.shown(self.name)
-        return job and look(job)
+        return job and summary(job)
 
 
 @dataclass(frozen=True)
 class Sweep(Step):
-    def ask(self, client: StoreClient) -> Answer:
-        return client.leases.sweep()[0]
+    def take(self, client: StoreClient) -> Answer:
+        return client.worker_store.sweep()[0]
 
-    def foretell(self, world: World, worker: str) -> Answer:
+    def predict(self, world: World, worker: str) -> Answer:
         for name in world.lapsed:
             world.jobs[name] = transitions.expire(world.jobs[name], 0.0)
         found, world.lapsed = len(world.lapsed), frozenset()

@@ -1,4 +1,4 @@
-"""Jobs for tests that don't care what is in them."""
+"""Jobs for tests to which their content does not matter."""
 
 import time
 
@@ -17,6 +17,7 @@ def make_job(
     served_by: str = "test",
     **labels: str,
 ) -> Job:
+    """Return a small text-to-video job; ``labels`` are the dialect's."""
     return Job(
         id=job_id,
         model="test",

@@ -25,25 +25,25 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_sta
 from framegate.core.jobs import JobState
 from framegate.core.testing import scheduling
 from framegate.storage.embedded import EmbeddedValkey
-from framegate.storage.jobs import worker_store as leases
+from framegate.storage.jobs import worker_store
 from framegate.storage.jobs.records import PREFIX, decode_job
 from tests.support.client_steps import (
     OWNERS,
     Answer,
-    Beat,
     Cancel,
     Claim,
     Close,
     Delete,
-    Look,
+    Heartbeat,
+    Read,
     Seen,
     Step,
     StoreClient,
     Submit,
     Sweep,
     World,
-    look,
     models_of,
+    summary,
 )
 
 CLIENTS = 8
@@ -51,7 +51,7 @@ EXAMPLES = int(os.environ.get("FAULT_EXAMPLES", "40"))
 
 
 @dataclass(frozen=True)
-class Told:
+class TakenStep:
     """A step, its answer, and when it began and ended (ns)."""
 
     worker: str
@@ -61,16 +61,16 @@ class Told:
     ended: int
 
 
-def orders(world: World, told: Sequence[Told]) -> Iterator[World]:
-    """The worlds after each order of the steps that explains their answers."""
-    if not told:
+def orders(world: World, taken: Sequence[TakenStep]) -> Iterator[World]:
+    """Yield the world after each order of the steps that explains their answers."""
+    if not taken:
         yield world
-    for each in told:
-        if any(other.ended < each.began for other in told):
+    for each in taken:
+        if any(other.ended < each.began for other in taken):
             continue  # what had ended before it began came first
         after = world.copy()
-        if each.step.fits(each.step.foretell(after, each.worker), each.answer) and after.limits_hold():
-            yield from orders(after, [other for other in told if other is not each])
+        if each.step.agrees(each.step.predict(after, each.worker), each.answer) and after.limits_hold():
+            yield from orders(after, [other for other in taken if other is not each])
 
 
 def job_name(number: int) -> str:
@@ -86,7 +86,7 @@ NEW = st.builds(
     key=st.sampled_from(["", "", "k"]),
 )
 WORK = st.sampled_from(
-    [Claim(), Claim(), Beat(), Close("succeed"), Close("fail"), Close("hand back"), Sweep()]
+    [Claim(), Claim(), Heartbeat(), Close("succeed"), Close("fail"), Close("requeue"), Sweep()]
 )
 
 
@@ -103,7 +103,7 @@ class ClientsMachine(RuleBasedStateMachine):
     @initialize()
     def empty(self) -> None:
         self.connection.flushall()
-        self.clients[0].leases.sweep()
+        self.clients[0].worker_store.sweep()
         for client in self.clients:
             client.held = None
 
@@ -111,31 +111,31 @@ class ClientsMachine(RuleBasedStateMachine):
     def all_at_once(self, data: st.DataObject) -> None:
         # What is drawn may not depend on what came of the earlier rounds, or Hypothesis can't repeat them.
         known = st.integers(0, self.names).map(job_name)
-        step = st.one_of(NEW, WORK, WORK, *(st.builds(kind, known) for kind in (Cancel, Delete, Look)))
+        step = st.one_of(NEW, WORK, WORK, *(st.builds(kind, known) for kind in (Cancel, Delete, Read)))
         steps = [self.named(each) for each in data.draw(st.tuples(*[step] * CLIENTS))]
         barrier = Barrier(CLIENTS)
 
-        def take(client: StoreClient, step: Step) -> Told:
+        def take(client: StoreClient, step: Step) -> TakenStep:
             barrier.wait()
             began = time.perf_counter_ns()
-            answer = step.ask(client)
-            return Told(client.worker, step, answer, began, time.perf_counter_ns())
+            answer = step.take(client)
+            return TakenStep(client.worker, step, answer, began, time.perf_counter_ns())
 
-        told = sorted(self.pool.map(take, self.clients, steps), key=lambda each: each.ended)
+        taken = sorted(self.pool.map(take, self.clients, steps), key=lambda each: each.ended)
         found = self.found()
-        for after in orders(self.world, told):
+        for after in orders(self.world, taken):
             if after.seen() == found:
                 self.world = after
                 return
-        # Printed, as Hypothesis tells what failed only if it fails each time.
+        # Printed, as Hypothesis reports a failure only if it is repeatable.
         print(*self.world.seen(), "was the start, and no order of these", sep="\n")
-        print(*(f"{each.worker} {each.step} → {each.answer}" for each in told), sep="\n")
+        print(*(f"{each.worker} {each.step} → {each.answer}" for each in taken), sep="\n")
         print("explains their answers and this end", *found, sep="\n")
         raise AssertionError("The store did what no order of the steps explains.")
 
     @rule(workers=st.sets(st.integers(0, CLIENTS - 1), min_size=1))
     def some_fall_silent(self, workers: set[int]) -> None:
-        """For longer than their leases; the next sweep finds them, if they don't beat before it."""
+        """For longer than their leases; the next sweep finds them unless a heartbeat comes first."""
         current = [self.world.current(self.clients[number].worker) for number in workers]
         silent = {job.id for job in current if job}
         if silent:
@@ -149,13 +149,13 @@ class ClientsMachine(RuleBasedStateMachine):
         return replace(step, name=job_name(self.names))
 
     def found(self) -> Seen:
-        """What the store holds, as `World.seen` tells it."""
+        """Return what the store holds, in the form of `World.seen`."""
         records = sorted(self.hashes("job:*").values(), key=lambda fields: int(fields["seq"]))
         served: dict[scheduling.SchedulingKey, int] = {}
         for key, owners in self.hashes("served:*").items():
             _, priority, queue = key.split(":")
             served |= {(queue, int(priority), owner): int(turn) for owner, turn in owners.items()}
-        return [look(decode_job(fields)) for fields in records], served
+        return [summary(decode_job(fields)) for fields in records], served
 
     def hashes(self, pattern: str) -> dict[str, dict[str, str]]:
         keys = cast("list[str]", self.connection.keys(PREFIX + pattern))
@@ -168,9 +168,9 @@ class ClientsMachine(RuleBasedStateMachine):
         running = [job.id for job in self.world.in_state(JobState.RUNNING)]
         if running:
             self.connection.zadd(f"{PREFIX}leases", dict.fromkeys(running, 0))
-            self.clients[0].leases.sweep()
-        while job := self.clients[0].leases.claim("q-test", models_of("w0")):
-            self.clients[0].leases.succeed(job, ())
+            self.clients[0].worker_store.sweep()
+        while job := self.clients[0].worker_store.claim("q-test", models_of("w0")):
+            self.clients[0].worker_store.succeed(job, ())
         for left in ("leases", "queued:q-test", "levels:q-test", "state:queued", "state:running"):
             assert self.connection.zcard(PREFIX + left) == 0, left
         for pattern in ("lane*", "turns:*", "running:*", "queuedby:*", "holds:*"):
@@ -180,8 +180,8 @@ class ClientsMachine(RuleBasedStateMachine):
 def test_eight_clients_at_once(
     valkey: EmbeddedValkey, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(leases, "LEASE_SECONDS", 3600.0)  # only those lapse that are told to
-    monkeypatch.setattr(leases, "SILENCE_SECONDS", 3600.0)  # and get no second lease
+    monkeypatch.setattr(worker_store, "LEASE_SECONDS", 3600.0)  # only those lapse that the test chooses
+    monkeypatch.setattr(worker_store, "SILENCE_SECONDS", 3600.0)  # and get no second lease
     ClientsMachine.clients = [StoreClient(number, valkey.url) for number in range(CLIENTS)]
     try:
         with ThreadPoolExecutor(CLIENTS) as ClientsMachine.pool:

@@ -1,4 +1,4 @@
-"""The store in Valkey does exactly what `framegate.core.jobs` says, for any order of calls."""
+"""The store in Valkey does exactly what the reference model does, for any order of calls."""
 
 import asyncio
 import os
@@ -31,7 +31,7 @@ LIMITS = Limits(max_queued=8, owner_max_queued=5, owner_max_active=6)
 FILMS = "films"
 FRESH, OLD = 1000.0, 0.0  # seconds: is what happened since the machine began recent?
 
-ONCE = st.none() | st.builds(
+IDEMPOTENCY = st.none() | st.builds(
     IdempotencyKey,
     key=st.sampled_from(["k1", "k2"]),
     fingerprint=st.sampled_from(["boat", "boat", "tree"]),
@@ -41,7 +41,7 @@ ONCE = st.none() | st.builds(
 
 
 class StoreMachine(RuleBasedStateMachine):
-    """Holds the store against a plain dictionary of jobs and the pure transitions."""
+    """Compares the store with a plain dictionary of jobs and the transitions of the reference model."""
 
     client: redis.Redis
     store: ValkeyJobStore
@@ -59,7 +59,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.submitted = 0
         self.held: dict[str, Job] = {}  # what each worker believes to run, as it claimed it
         self.forgotten: list[Job] = []
-        self.leases = {name: WorkerStore(self.client, name) for name in WORKERS}
+        self.workers = {name: WorkerStore(self.client, name) for name in WORKERS}
 
     @initialize()
     def empty(self) -> None:
@@ -91,18 +91,20 @@ class StoreMachine(RuleBasedStateMachine):
         kept = self.deleted if job.id in self.deleted else self.jobs
         kept[job.id] = job
 
-    def earlier(self, owner: str, idempotency: IdempotencyKey | None) -> str | None:
-        """The job that a submission with this mark made before, if that counts."""
+    def find_earlier(self, owner: str, idempotency: IdempotencyKey | None) -> str | None:
+        """Return the job of an earlier submission with this key, if it counts."""
         if idempotency is None or (owner, idempotency.key) not in self.marks:
             return None
         mark, name = self.marks[owner, idempotency.key]
         counts = idempotency.repeat or (mark.repeat and idempotency.age == FRESH)
         return name if counts and name in self.jobs else None
 
-    def objection(self, name: str, owner: str, idempotency: IdempotencyKey | None) -> type[Exception] | None:
+    def find_refusal(
+        self, name: str, owner: str, idempotency: IdempotencyKey | None
+    ) -> type[Exception] | None:
         if name in self.jobs or name in self.deleted:
             return JobExists
-        if idempotency and self.earlier(owner, idempotency):
+        if idempotency and self.find_earlier(owner, idempotency):
             same = self.marks[owner, idempotency.key][0].fingerprint == idempotency.fingerprint
             return None if same else IdempotencyMismatch
         if len(self.waiting()) >= LIMITS.max_queued:
@@ -116,7 +118,7 @@ class StoreMachine(RuleBasedStateMachine):
         again=st.booleans(),
         priority=st.sampled_from([0, 0, 5, -1]),
         on_wan22=st.booleans(),
-        idempotency=ONCE,
+        idempotency=IDEMPOTENCY,
     )
     def submit(
         self, owner: str, again: bool, priority: int, on_wan22: bool, idempotency: IdempotencyKey | None
@@ -135,20 +137,20 @@ class StoreMachine(RuleBasedStateMachine):
             served_by="wan22" if on_wan22 else "test",
             collection=FILMS,
         )
-        objection, earlier = self.objection(name, owner, idempotency), self.earlier(owner, idempotency)
-        foreseeing = self.store.check_admission(name, owner, limits=LIMITS, idempotency=idempotency)
+        refusal, earlier = self.find_refusal(name, owner, idempotency), self.find_earlier(owner, idempotency)
+        checking = self.store.check_admission(name, owner, limits=LIMITS, idempotency=idempotency)
         submitting = self.store.submit(job, limits=LIMITS, idempotency=idempotency)
-        if objection is not None:
-            for asking in (foreseeing, submitting):
-                with pytest.raises(objection):
+        if refusal is not None:
+            for asking in (checking, submitting):
+                with pytest.raises(refusal):
                     self.runner.run(asking)
             return
-        foreseen, made = self.runner.run(foreseeing), self.runner.run(submitting)
+        admitted, made = self.runner.run(checking), self.runner.run(submitting)
         if earlier is not None:
-            assert foreseen is not None
-            assert (foreseen.id, made.id) == (earlier, earlier)
+            assert admitted is not None
+            assert (admitted.id, made.id) == (earlier, earlier)
             return
-        assert foreseen is None
+        assert admitted is None
         assert made == job
         self.jobs[name] = job
         self.submitted += 1
@@ -158,7 +160,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(worker=st.sampled_from(WORKERS))
     def claim(self, worker: str) -> None:
-        got = self.leases[worker].claim("q-test", MODELS[worker])
+        got = self.workers[worker].claim("q-test", MODELS[worker])
         held = self.held.get(worker)
         if held and self.is_current(worker):
             assert got is not None, "a worker that asks again gets the job that it has"
@@ -183,11 +185,11 @@ class StoreMachine(RuleBasedStateMachine):
         return now.state == JobState.RUNNING and now.worker == worker and now.attempt == held.attempt
 
     @rule(worker=st.sampled_from(WORKERS), progress=st.floats(0, 1))
-    def beat(self, worker: str, progress: float) -> None:
+    def heartbeat(self, worker: str, progress: float) -> None:
         held = self.held.get(worker)
         if held is None:
             return
-        status = self.leases[worker].heartbeat(held.id, held.attempt, progress, "drawing")
+        status = self.workers[worker].heartbeat(held.id, held.attempt, progress, "drawing")
         if not self.is_current(worker):
             assert status == LeaseStatus.LOST
             return
@@ -195,7 +197,7 @@ class StoreMachine(RuleBasedStateMachine):
         assert status == (LeaseStatus.CANCEL if job.cancel_requested else LeaseStatus.OK)
         self.change(transitions.advance(job, held.attempt, round(progress, 6), "drawing"))
 
-    @rule(worker=st.sampled_from(WORKERS), end=st.sampled_from(["succeed", "fail", "leave", "hand_back"]))
+    @rule(worker=st.sampled_from(WORKERS), end=st.sampled_from(["succeed", "fail", "leave", "requeue"]))
     def close(self, worker: str, end: str) -> None:
         held = self.held.get(worker)
         if held is None:
@@ -203,12 +205,12 @@ class StoreMachine(RuleBasedStateMachine):
         current = self.is_current(worker)
         if end == "leave" and current and not self.known(held.id).cancel_requested:
             return  # a worker leaves only what it was told to leave
-        leases, error = self.leases[worker], JobError("generation_failed", "no")
+        worker_store, error = self.workers[worker], JobError("generation_failed", "no")
         closing: dict[str, Any] = {
-            "succeed": lambda: leases.succeed(held, ()),
-            "fail": lambda: leases.fail(held, error),
-            "leave": lambda: leases.leave(held),
-            "hand_back": lambda: leases.requeue(held.id, held.attempt),
+            "succeed": lambda: worker_store.succeed(held, ()),
+            "fail": lambda: worker_store.fail(held, error),
+            "leave": lambda: worker_store.leave(held),
+            "requeue": lambda: worker_store.requeue(held.id, held.attempt),
         }
         state = closing[end]()
         if not current:
@@ -228,7 +230,7 @@ class StoreMachine(RuleBasedStateMachine):
                 after = transitions.hand_back(job, held.attempt, now)
         assert state == after.state
         if after.state.finished:
-            assert closing[end]() == state, "said twice because the first answer was lost"
+            assert closing[end]() == state, "repeated because the first reply was lost"
         self.change(after)
 
     @rule(data=st.data())
@@ -247,9 +249,9 @@ class StoreMachine(RuleBasedStateMachine):
         held = self.held.get(worker)
         if held is None or not self.is_current(worker):
             return
-        self.leases[worker].sweep()  # as everybody does every second: nobody was away
+        self.workers[worker].sweep()  # as everybody does every second: nobody was away
         self.client.zadd(f"{PREFIX}leases", {held.id: 0})
-        lost, _ = self.leases[worker].sweep()
+        lost, _ = self.workers[worker].sweep()
         assert lost == 1
         self.change(transitions.expire(self.known(held.id), 0.0))
 
@@ -268,7 +270,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(data=st.data(), by_client=st.booleans())
     def forget(self, data: st.DataObject, by_client: bool) -> None:
-        """Retention, or who deleted it, removes the record of a job that has ended."""
+        """Retention or a client removes the record of a job that has ended."""
         ended = sorted(j.id for j in (*self.jobs.values(), *self.deleted.values()) if j.state.finished)
         if not ended:
             return
@@ -279,11 +281,11 @@ class StoreMachine(RuleBasedStateMachine):
         (self.deleted if job.id in self.deleted else self.jobs).pop(job.id)
         for worker in held_by:
             held = self.held.pop(worker)
-            assert self.leases[worker].heartbeat(held.id, held.attempt) == LeaseStatus.LOST
+            assert self.workers[worker].heartbeat(held.id, held.attempt) == LeaseStatus.LOST
 
     @rule()
     def forget_too_early(self) -> None:
-        """Who deleted a job that runs leaves its record to the worker."""
+        """The record of a running job that was deleted is left to its worker."""
         for job in self.running():
             self.runner.run(self.store.forget(job))
 

@@ -36,14 +36,8 @@ class LeaseStatus(StrEnum):
 def sweep_arguments() -> list[str | float | bytes]:
     """Return the arguments of ``sweep.lua``."""
     lost = msgspec.json.encode(_WORKER_LOST)
-    limits: list[str | float | bytes] = [
-        MAX_ATTEMPTS,
-        lost,
-        _MOST_TICKETS_AT_ONCE,
-        SILENCE_SECONDS,
-        LEASE_SECONDS,
-    ]
-    return [*limits, *own_stamp().arguments]
+    stamp = own_stamp().arguments
+    return [MAX_ATTEMPTS, lost, _MOST_TICKETS_AT_ONCE, SILENCE_SECONDS, LEASE_SECONDS, *stamp]
 
 
 class WorkerStore:
