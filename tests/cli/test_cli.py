@@ -148,7 +148,7 @@ def test_models_show_what_stands_behind_each_name(data_dir: Path) -> None:
 
 
 def test_plugins_and_dialects_are_listed(data_dir: Path) -> None:
-    assert {"preview", "dialects"} <= {
+    assert {"preview", "server"} <= {
         p["name"] for p in json.loads(run("plugins", "--json", data_dir=data_dir).stdout)
     }
     config = data_dir.parent / "framegate.toml"

@@ -5,6 +5,7 @@ import signal
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -117,8 +118,8 @@ def test_writes_that_are_refused(server: RunningServer, valkey: ExternalValkey, 
         client.execute_command(begin)  # type: ignore[no-untyped-call]  # untyped in redis-py
         assert_writes_are_refused(server)
         (plugin / gate).touch()
-        eventually(lambda task=task: results(server, task), what="the result while nobody can be told")
-        eventually(lambda at=logged: "valkey_refuses" in server.log_text()[at:], what="the worker's patience")
+        eventually(partial(results, server, task), what="the result while nobody can be told")
+        eventually(partial(_refusal_is_logged, server, logged), what="the worker's patience")
         time.sleep(LEASE_SECONDS)
         client.execute_command(end)  # type: ignore[no-untyped-call]  # untyped in redis-py
         all_succeed(server, [task])
@@ -127,6 +128,10 @@ def test_writes_that_are_refused(server: RunningServer, valkey: ExternalValkey, 
     client.close()
     assert "Traceback" not in server.log_text()
     assert '"exception"' not in server.log_text()
+
+
+def _refusal_is_logged(server: RunningServer, since: int) -> bool:
+    return "valkey_refuses" in server.log_text()[since:]
 
 
 def assert_writes_are_refused(server: RunningServer) -> None:

@@ -1,13 +1,16 @@
 """The command line within the test's own process: for tests of what it says, not of how it starts."""
 
 import io
+import logging
 import os
 import sys
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import chdir, contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
+from typing import TextIO
 from unittest.mock import patch
 
+import structlog
 from msgspec import Struct
 
 from framegate.cli.main import main
@@ -29,13 +32,27 @@ def run_command(
     Not for a thread beside others that print, nor where an event loop runs.
     """
     out, err = io.StringIO(), io.StringIO()
-    with _surroundings(environ, cwd), redirect_stdout(out), redirect_stderr(err):
+    with _surroundings(environ, cwd), _logging_to(err), redirect_stdout(out), redirect_stderr(err):
         try:
             main([os.fspath(argument) for argument in arguments])
             code = 0
         except SystemExit as ended:
             code = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
     return Done(code, out.getvalue(), err.getvalue())
+
+
+@contextmanager
+def _logging_to(stream: TextIO) -> Generator[None]:
+    """Log warnings only, as commands do; with pytest's handlers there they don't set that up themselves."""
+    before = structlog.get_config()
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
+        logger_factory=structlog.PrintLoggerFactory(stream),
+    )
+    try:
+        yield
+    finally:
+        structlog.configure(**before)
 
 
 @contextmanager
