@@ -119,7 +119,7 @@ def test_writes_that_are_refused(server: RunningServer, valkey: ExternalValkey, 
         assert_writes_are_refused(server)
         (plugin / gate).touch()
         eventually(partial(results, server, task), what="the result while nobody can be told")
-        eventually(partial(_logged_since, server, logged), what="the worker's patience")
+        eventually(partial(_refusal_is_logged, server, logged), what="the worker's patience")
         time.sleep(LEASE_SECONDS)
         client.execute_command(end)  # type: ignore[no-untyped-call]  # untyped in redis-py
         all_succeed(server, [task])
@@ -130,8 +130,8 @@ def test_writes_that_are_refused(server: RunningServer, valkey: ExternalValkey, 
     assert '"exception"' not in server.log_text()
 
 
-def _logged_since(server: RunningServer, start: int) -> bool:
-    return "valkey_refuses" in server.log_text()[start:]
+def _refusal_is_logged(server: RunningServer, since: int) -> bool:
+    return "valkey_refuses" in server.log_text()[since:]
 
 
 def assert_writes_are_refused(server: RunningServer) -> None:
