@@ -3,13 +3,16 @@
 # pyright: reportDeprecated=false
 # The SDK calls this API deprecated, since OpenAI no longer hosts it.
 
+import json
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import openai
 import pytest
@@ -138,28 +141,27 @@ def test_retries_are_their_key_s_own(server: RunningServer) -> None:
 def test_a_retry_that_overtakes(server: RunningServer) -> None:
     """The first sending is still on its way when the client gives up and sends it again."""
     fields = {**SMALL, "seed": 99}
-    retry: list[str] = []
-
-    def slowly() -> Iterator[bytes]:
-        yield b"--x\r\n"
-        for name, value in fields.items():
-            yield f'Content-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n--x'.encode()
-            yield b"--\r\n" if name == "seed" else b"\r\n"
-            if not retry:
-                retry.append(send(server, fields=fields, x_stainless_retry_count="1"))
-
-    answer = requests.post(
-        f"{server.url}/v1/videos",
-        data=slowly(),
-        headers={
-            "Authorization": f"Bearer {ALICE}",
-            "Content-Type": "multipart/form-data; boundary=x",
-            "x-stainless-retry-count": "0",
-        },
-        timeout=60,
-    )
-    assert answer.status_code == 200, answer.text
-    assert answer.json()["id"] == retry[0]
+    parts = [
+        f'--x\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'
+        for name, value in fields.items()
+    ]
+    body = ("".join(parts) + "--x--\r\n").encode()
+    address = urlsplit(server.url).netloc
+    with closing(HTTPConnection(address, timeout=60)) as connection:
+        connection.putrequest("POST", "/v1/videos")
+        connection.putheader("Authorization", f"Bearer {ALICE}")
+        connection.putheader("Content-Type", "multipart/form-data; boundary=x")
+        connection.putheader("Content-Length", str(len(body)))
+        connection.putheader("X-Stainless-Retry-Count", "0")
+        connection.putheader("Expect", "100-continue")
+        connection.endheaders()
+        # The server sends it when it begins to read the body.
+        assert connection.sock.recv(1000).startswith(b"HTTP/1.1 100 ")
+        retry = send(server, fields=fields, x_stainless_retry_count="1")
+        connection.send(body)
+        answer = connection.getresponse()
+        assert answer.status == 200
+        assert json.load(answer)["id"] == retry
 
 
 def test_a_hundred_equal_keys_at_once(server: RunningServer) -> None:

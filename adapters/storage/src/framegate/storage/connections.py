@@ -85,12 +85,16 @@ class _TicketClient(redis.Redis):
 
 
 def connect_async(url: str) -> redis.asyncio.Redis:
-    """Return a client for the API: many requests share few connections, without long waits."""
+    """Return a client for the API: many requests share few connections.
+
+    A call waits little for its answer, but long for a free connection: there are many calls before it, which
+    says nothing about Valkey.
+    """
     pool = redis.asyncio.BlockingConnectionPool.from_url(
         url,
         decode_responses=True,
         max_connections=64,
-        timeout=5,
+        timeout=20,
         socket_timeout=2.5,
         socket_connect_timeout=2,
         retry=AsyncRetry(ExponentialWithJitterBackoff(cap=0.5, base=0.05), 1),

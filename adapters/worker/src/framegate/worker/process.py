@@ -8,11 +8,12 @@ import time
 import uuid
 from collections.abc import Callable
 from contextlib import suppress
-from typing import TypeVar
 
 import dramatiq
 import redis
 import structlog
+from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_delay, stop_never, wait_fixed
+from tenacity.stop import stop_base
 
 from framegate.core.disk_full import translate_disk_full
 from framegate.core.errors import FramegateError, JobCancelled, OutOfMemory, Unavailable
@@ -36,7 +37,6 @@ from framegate.worker.running.context import JobRequeued
 from framegate.worker.running.job_runner import JobRunner
 
 log = structlog.get_logger(__name__)
-Answer = TypeVar("Answer")
 
 RECORD_FOR_SECONDS = 600.0
 """How long a worker tries to record how a job ended while Valkey can't be reached."""
@@ -75,6 +75,8 @@ class WorkerProcess:
         self._abandon = threading.Event()
         self._stop = threading.Event()
         self._runner = JobRunner(artifacts, self._abandon)
+        self._until_stopped = _retrying(stop_never, self._sleep_until_stopped)
+        self._record = _retrying(stop_after_delay(RECORD_FOR_SECONDS), time.sleep)
         self._heartbeat = HeartbeatClient(queue_url, self._store, self._describe, grace=shutdown_grace)
 
     def run(self) -> None:
@@ -99,8 +101,12 @@ class WorkerProcess:
             options={},
         )
         self._artifacts.clean_up(unused_for=0.0)
-        if not self._wait_for_valkey():
+        try:
+            self._until_stopped(lambda: self._store.announce(self._describe()))
+        except _Stopped:
             return
+        except redis.RedisError as error:
+            raise misconfigured(error) from None
         self._health.start()
         self._heartbeat.start()
         consumer = make_worker(broker, queues)
@@ -134,7 +140,7 @@ class WorkerProcess:
     def _requeue_for(self, late_job: ActiveJob) -> None:
         """Requeue a job whose own thread can't leave it; what that thread records later has no effect."""
         job = late_job.job
-        if self._record(lambda: self._store.requeue(job.id, job.attempt)) == JobState.QUEUED:
+        if self._record(self._store.requeue, job.id, job.attempt) == JobState.QUEUED:
             log.warning("job_requeued", job_id=job.id, by="worker")
 
     def run_next_job(self, queue: str) -> None:
@@ -164,16 +170,15 @@ class WorkerProcess:
             with translate_disk_full():
                 artifacts = self._runner.run(active_job, self._models.get(job.served_by))
         except JobRequeued:
-            outcome = self._record(lambda: self._store.requeue(job.id, job.attempt))
+            outcome = self._record(self._store.requeue, job.id, job.attempt)
         except JobCancelled:
-            outcome = self._record(lambda: self._store.leave(job))
+            outcome = self._record(self._store.leave, job)
         except Exception as error:
             if isinstance(error, OutOfMemory):
                 self._models.unload_others(job.served_by)
-            reason = _reason(error)
-            outcome = self._record(lambda: self._store.fail(job, reason))
+            outcome = self._record(self._store.fail, job, _reason(error))
         else:
-            outcome = self._record(lambda: self._store.succeed(job, artifacts))
+            outcome = self._record(self._store.succeed, job, artifacts)
         if outcome != JobState.SUCCEEDED:
             self._delete(*job.partial_image_keys, *(artifact.key for artifact in artifacts))
         log.info("job_ended", state=outcome or "lost", seconds=round(time.monotonic() - started, 3))
@@ -184,46 +189,15 @@ class WorkerProcess:
             with suppress(Unavailable):
                 self._artifacts.delete(key)
 
-    def _wait_for_valkey(self) -> bool:
-        """Wait until Valkey takes writes; return False if the worker is told to stop before.
-
-        Raises:
-            ConfigError: It never will.
-        """
-        while not self._stop.is_set():
-            try:
-                self._store.announce(self._describe())
-            except redis.RedisError as error:
-                if not is_passing(error):
-                    raise misconfigured(error) from None
-                _log_outage(error)
-                self._stop.wait(RETRY_SECONDS)
-            else:
-                return True
-        return False
-
     def _claim(self, queue: str) -> Job | None:
-        while not self._stop.is_set():
-            try:
-                return self._store.claim(queue, self._models.specs)
-            except redis.RedisError as error:
-                if not is_passing(error):
-                    raise
-                _log_outage(error)
-                self._stop.wait(RETRY_SECONDS)
-        return None
+        try:
+            return self._until_stopped(self._store.claim, queue, self._models.specs)
+        except _Stopped:
+            return None
 
-    def _record(self, call: Callable[[], Answer]) -> Answer:
-        """Record a job's end, trying again for up to `RECORD_FOR_SECONDS` while Valkey can't be reached."""
-        deadline = time.monotonic() + RECORD_FOR_SECONDS
-        while True:
-            try:
-                return call()
-            except redis.RedisError as error:
-                if not is_passing(error) or time.monotonic() > deadline:
-                    raise
-                _log_outage(error)
-                time.sleep(RETRY_SECONDS)
+    def _sleep_until_stopped(self, seconds: float) -> None:
+        if self._stop.wait(seconds):
+            raise _Stopped
 
     def _describe(self) -> WorkerInfo:
         return WorkerInfo(
@@ -238,8 +212,25 @@ class WorkerProcess:
         )
 
 
-def _log_outage(error: redis.RedisError) -> None:
-    if is_refusal(error):
+class _Stopped(Exception):
+    """The worker was told to stop while it waited for Valkey."""
+
+
+def _retrying(stop: stop_base, sleep: Callable[[float], None]) -> Retrying:
+    """Return what repeats calls while Valkey can't be reached or takes no writes."""
+    return Retrying(
+        retry=retry_if_exception(lambda error: isinstance(error, redis.RedisError) and is_passing(error)),
+        wait=wait_fixed(RETRY_SECONDS),
+        stop=stop,
+        sleep=sleep,
+        before_sleep=_log_outage,
+        reraise=True,
+    )
+
+
+def _log_outage(state: RetryCallState) -> None:
+    error = state.outcome and state.outcome.exception()
+    if isinstance(error, redis.RedisError) and is_refusal(error):
         log.warning("valkey_refuses", reason=str(error))
     else:
         log.warning("valkey_unreachable", error=type(error).__name__)

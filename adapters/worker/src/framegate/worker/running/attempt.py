@@ -8,6 +8,7 @@ from typing import TypeVar
 
 import structlog
 from msgspec import Struct
+from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_delay, wait_exponential
 
 from framegate.core.errors import GenerationFailed, Unavailable
 from framegate.core.jobs import Job
@@ -21,6 +22,9 @@ Answer = TypeVar("Answer")
 
 OUTAGE_SECONDS = 600.0
 """How long a job waits for an artifact store that can't be reached."""
+MAX_PAUSE_SECONDS = 10.0
+CANCEL_SECONDS = 0.1
+"""How soon a job that waits for the store notices that it was cancelled."""
 CONTENT_TYPES = {
     ".mp4": "video/mp4",
     ".png": "image/png",
@@ -133,19 +137,25 @@ class JobAttempt:
 
     def _wait_for_store(self, call: Callable[[], Answer]) -> Answer:
         """Repeat a call until the store can be reached: making the result may have taken far longer."""
-        deadline, pause = time.monotonic() + OUTAGE_SECONDS, 0.5
-        while True:
-            try:
-                return call()
-            except Unavailable as error:
-                if time.monotonic() > deadline:
-                    raise
-                log.warning("storage_unreachable", reason=error.message)
-            pause = min(2 * pause, 10.0)
-            waited = time.monotonic() + pause
-            while time.monotonic() < waited:
-                self.check_cancelled()
-                time.sleep(0.1)
+        retrying = Retrying(
+            retry=retry_if_exception_type(Unavailable),
+            wait=wait_exponential(max=MAX_PAUSE_SECONDS),
+            stop=stop_after_delay(OUTAGE_SECONDS),
+            sleep=self._sleep,
+            before_sleep=_log_outage,
+            reraise=True,
+        )
+        return retrying(call)
+
+    def _sleep(self, seconds: float) -> None:
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            self.check_cancelled()
+            time.sleep(min(left, CANCEL_SECONDS))
+
+
+def _log_outage(state: RetryCallState) -> None:
+    log.warning("storage_unreachable", reason=str(state.outcome and state.outcome.exception()))
 
 
 def attempt_name(job: Job) -> str:
