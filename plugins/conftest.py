@@ -1,3 +1,5 @@
+"""Fixtures for the tests of all plugins."""
+
 from pathlib import Path
 
 import pytest

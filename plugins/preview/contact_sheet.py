@@ -1,4 +1,4 @@
-"""Renders what the preview backend can do into one picture: ``python plugins/preview/contact_sheet.py``."""
+"""Render what the preview backend can do into one image: ``python plugins/preview/contact_sheet.py``."""
 
 import argparse
 from collections.abc import Iterator
@@ -7,6 +7,7 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
+from framegate.core.testing import RecordingContext
 from framegate.core.types import Shot, Task
 from framegate.plugins.preview.backend import PreviewBackend
 from framegate.plugins.preview.styles import STYLES
@@ -27,27 +28,8 @@ PROMPTS = (
 )
 
 
-class Photo:
-    """A job whose picture is the photo."""
-
-    workdir = Path()
-    image: Path | None = IMAGES / "photo.jpg"
-    last_image: Path | None = None
-    video: Path | None = None
-    num_partial_images = 0
-
-    def report(self, step: int, total: int, message: str = "") -> None:
-        return
-
-    def report_partial_image(self, render: object) -> None:
-        return
-
-    def check_cancelled(self) -> None:
-        return
-
-
-def frame(task: Task, prompt: str, *, at: float, style: str | None = None) -> Image.Image:
-    """The frame at ``at`` (0…1) of a video of four seconds, as a tile."""
+def draw_tile(task: Task, prompt: str, *, at: float, style: str | None = None) -> Image.Image:
+    """Draw the frame at ``at`` (0…1) of a video of four seconds."""
     shot = Shot(
         task=task,
         prompt=prompt,
@@ -61,29 +43,32 @@ def frame(task: Task, prompt: str, *, at: float, style: str | None = None) -> Im
         style=style,
     )
     number = round(at * (shot.num_frames - 1))
-    pixels = next(islice(PreviewBackend().generate(shot, Photo()).frames, number, None))
+    context = RecordingContext(IMAGES, image=IMAGES / "photo.jpg")
+    pixels = next(islice(PreviewBackend().generate(shot, context).frames, number, None))
     return Image.fromarray(pixels).resize((TILE_WIDTH, TILE_HEIGHT), Image.Resampling.LANCZOS)
 
 
-def rows() -> Iterator[tuple[str, list[Image.Image]]]:
-    scenes = [frame(Task.TEXT_TO_VIDEO, prompt, at=0.45) for prompt in PROMPTS]
+def draw_rows() -> Iterator[tuple[str, list[Image.Image]]]:
+    """Yield the sheet's rows: a heading and five tiles."""
+    scenes = [draw_tile(Task.TEXT_TO_VIDEO, prompt, at=0.45) for prompt in PROMPTS]
     yield "text to video: five prompts", scenes
     times = (0.0, 0.25, 0.5, 0.75, 1.0)
     for source, task in (("one prompt", Task.TEXT_TO_VIDEO), ("one photo", Task.IMAGE_TO_VIDEO)):
-        tiles = [frame(task, PROMPTS[1], at=at) for at in times]
+        tiles = [draw_tile(task, PROMPTS[1], at=at) for at in times]
         yield f"{task.replace('-', ' ')}: {source} over four seconds", tiles
     names = list(STYLES)
     for start in range(0, len(names), COLUMNS):
         part = names[start : start + COLUMNS]
-        tiles = [frame(Task.IMAGE_TO_VIDEO, "A fresh cup of coffee", at=0.4, style=name) for name in part]
+        tiles = [draw_tile(Task.IMAGE_TO_VIDEO, "A fresh cup of coffee", at=0.4, style=name) for name in part]
         yield "styles: " + ", ".join(part), tiles
 
 
 def main() -> None:
+    """Write the sheet."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("output", nargs="?", type=Path, default=IMAGES / "preview-contact-sheet.jpg")
     output: Path = parser.parse_args().output
-    made = list(rows())
+    made = list(draw_rows())
     pitch = HEADING + TILE_HEIGHT + GAP
     sheet = Image.new("RGB", (GAP + COLUMNS * (TILE_WIDTH + GAP), len(made) * pitch + GAP), PAPER)
     draw = ImageDraw.Draw(sheet)

@@ -50,7 +50,7 @@ class WorkerSupervisor:
         self._tasks = [asyncio.create_task(self._keep_running()) for _ in range(self._count)]
 
     def wind_down(self) -> None:
-        """Tell every worker to finish or hand back its job, and to take no more.
+        """Tell every worker to finish or requeue its job, and to take no more.
 
         It returns at once, and signal handlers may call it.
         """

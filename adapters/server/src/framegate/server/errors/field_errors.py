@@ -1,4 +1,4 @@
-"""What is wrong with a body, field by field.
+"""Field-by-field errors of a request.
 
 msgspec stops at the first error. Only a request that failed pays for the full list: its body is decoded
 again without a type, and every field is held against its own type.
@@ -23,10 +23,15 @@ Rules: TypeAlias = Callable[[Mapping[str, Any]], "Iterable[FieldError]"]
 
 
 class FieldError(Struct, frozen=True):
-    """``location`` leads to the value ("target_shape", 1), is empty for the body as a whole. ``kind`` is
-    what pydantic calls it ("missing", "greater_than_equal", …). ``value`` is the offending one, cut short,
-    UNSET where there is none or it isn't known. ``source`` is where the field was: body, query, path,
-    header."""
+    """What is wrong with one field.
+
+    Attributes:
+        location: The path to the value, such as ("target_shape", 1); empty for the body as a whole.
+        kind: Pydantic's name of the error, such as "missing" or "greater_than_equal".
+        message: A phrase for people, without the field and the value.
+        value: The offending value, shortened; UNSET if there is none or it isn't known.
+        source: Where the field was: body, query, path or header.
+    """
 
     location: Location
     kind: str
@@ -36,7 +41,7 @@ class FieldError(Struct, frozen=True):
 
     @property
     def input(self) -> Any:
-        """The value for bodies that always tell one."""
+        """The value for error bodies that always have one."""
         return None if self.value is UNSET else self.value
 
     @property
@@ -67,7 +72,7 @@ class InvalidFields(InvalidRequest):
 def body_errors(
     raw: bytes, model: type[Struct], error: Exception, rules: Rules | None = None
 ) -> list[FieldError]:
-    """All errors of the JSON body ``raw``, whose decoding as ``model`` raised ``error``."""
+    """Return all errors of the JSON body ``raw``, whose decoding as ``model`` raised ``error``."""
     if not raw.strip():
         return [FieldError((), "missing", "A JSON body is required")]
     try:
@@ -87,7 +92,10 @@ def body_errors(
 def value_errors(
     values: object, model: type[Struct], rules: Rules | None = None, *, strict: bool = True
 ) -> list[FieldError]:
-    """All errors of the plain ``values`` as ``model``; not ``strict`` lets a form's strings be numbers."""
+    """Return all errors of the plain ``values`` as ``model``.
+
+    Unless ``strict``, strings may be numbers, as in forms.
+    """
     if not isinstance(values, dict):
         return [
             FieldError((), "model_attributes_type", "The body should be a JSON object", shortened(values))
@@ -117,13 +125,16 @@ def _field_error(name: str, info: FieldInfo, given: Mapping[str, Any], strict: b
 
 
 def parameter_error(name: str, source: str, message: str, annotation: Any = Any) -> FieldError:
-    """For what Litestar says of a parameter of type ``annotation`` in the path, the query or a header."""
+    """Return the error for Litestar's message about a parameter of type ``annotation``.
+
+    ``source`` is where the parameter is: path, query or header.
+    """
     kind, text = _worded(parse_violation(message), "", _choices(annotation, ()))
     return FieldError((name,), kind, text, source=source)
 
 
 def _translated(error: Exception, location: Location, value: Any, annotation: Any = Any) -> FieldError:
-    """msgspec's sentence in pydantic's words; ``annotation`` is the type of the ``value`` at ``location``."""
+    """Translate msgspec's message into pydantic's; ``annotation`` is the type of the value."""
     violation = parse_violation(str(error))
     steps: Location = tuple(step for step in violation.path if step is not ...)
     for step in steps:
@@ -140,7 +151,7 @@ def _descend(value: Any, step: str | int) -> Any:
 
 
 def _choices(annotation: Any, steps: Location) -> list[Any]:
-    """The values that are allowed ``steps`` below a type, if they are a few named ones."""
+    """Return the values that are allowed ``steps`` below a type, if they are a few named ones."""
     kinds = _alternatives(inspect.type_info(annotation))
     for step in steps:
         kinds = [kind for outer in kinds for inner in _inside(outer, step) for kind in _alternatives(inner)]
@@ -230,7 +241,7 @@ def _wrong_length(wanted: str, sign: str, length: str) -> tuple[str, str]:
 
 
 def shortened(value: Any, depth: int = 3) -> Any:
-    """The value as an error may show it: never longer than a few lines, always encodable."""
+    """Return the value as an error may show it: a few lines at most, always encodable."""
     match value:
         case bool() | None | float():
             return value

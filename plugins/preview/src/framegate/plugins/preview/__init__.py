@@ -24,4 +24,5 @@ PREVIEW = ModelSpec(
 
 @hookimpl
 def framegate_models() -> list[ModelSpec]:
+    """Return the preview model."""
     return [PREVIEW]

@@ -7,16 +7,18 @@ from framegate.core.types import Shot
 
 
 class PreviewBackend(Backend):
-    """Draws scenes from prompts, moves a camera over pictures and regrades videos.
+    """Draws scenes from prompts, moves a camera over images and regrades videos.
 
     The same shot with the same inputs gives the same bytes. Every frame carries a small "preview" mark.
-    numpy, Pillow and PyAV are imported with the first shot, so that listing plugins stays instant.
+    numpy, Pillow and PyAV are imported by `load`, so that listing plugins stays instant.
     """
 
     def load(self, device: str) -> None:
+        """Import what draws; there are no weights."""
         import_module("framegate.plugins.preview.studio")
 
     def generate(self, shot: Shot, context: GenerationContext) -> FrameStream:
+        """Draw the frames of ``shot``, each (height, width, 3) uint8."""
         from framegate.plugins.preview.studio import frames_of
 
         return FrameStream(frames_of(shot, context))

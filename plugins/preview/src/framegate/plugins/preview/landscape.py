@@ -18,8 +18,11 @@ _GLINT = (255.0 * np.clip((np.linspace(-1.0, 1.0, 256) - 0.34) / 0.5, 0.0, 1.0) 
 
 
 class Place(NamedTuple):
-    """What a landscape consists of; one without ridges is in space. ``horizon`` is a share of the frame's
-    height, ``clouds`` (0…1) how much of the sky they cover, ``chop`` > 0 how rough the water is."""
+    """What a landscape consists of; one without ridges is in space.
+
+    ``horizon`` is a share of the frame's height, ``clouds`` (0…1) how much of the sky they cover, ``chop``
+    (from 0) how rough the water is.
+    """
 
     hours: Sequence[str]
     horizon: float

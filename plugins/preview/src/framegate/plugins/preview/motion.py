@@ -18,8 +18,11 @@ def ease(progress: float) -> float:
 
 
 class Moment(NamedTuple):
-    """One frame's place in its shot. ``presence`` (0…1) is how visible captions, shake and the like are: they
-    are gone in a video's last frame, from which another shot may continue, and fade in where one does."""
+    """One frame's place in its shot.
+
+    ``presence`` (0…1) is how visible captions, shake and the like are: they are gone in a video's last frame,
+    from which another shot may continue, and fade in where one does.
+    """
 
     frame: int = 0
     progress: float = 0.4
