@@ -46,8 +46,8 @@ class Ridge(NamedTuple):
 
     ``crest`` is where it is highest, as a share of the frame's height; ``drop`` (from there to its lowest
     crest), ``pines`` and ``towers`` (how tall they are) are shares of the shorter side. ``depth`` 0 lies in
-    the far haze, 1 before the camera; ``roughness`` 0 is a dune, 1 a craggy mountain. ``relief`` (0…1) is how far
-    its sunny sides are lit, ``snow`` how far down its drop it is white.
+    the far haze, 1 before the camera; ``roughness`` 0 is a dune, 1 a craggy mountain. ``relief`` (0…1) is how
+    far its sunny sides are lit, ``snow`` how far down its drop it is white.
     """
 
     crest: float
