@@ -81,6 +81,7 @@ class TestContract(DialectContract):
         return isinstance(body, dict) and set(map(str, body)) == {"detail"}  # pyright: ignore[reportUnknownArgumentType] # plain JSON
 
 
+@pytest.mark.smoke
 def test_text_to_video(server: RunningServer, submit: Submit) -> None:
     data = result(server, submit(video_duration=1.5, target_fps=16))
     assert decoded(data) == (128, 96, 24, 16.0)

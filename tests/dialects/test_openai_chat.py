@@ -74,6 +74,7 @@ def test_the_other_shape_of_the_catalogue(small_server: RunningServer) -> None:
     assert (shot["width"], shot["height"], shot["num_frames"], shot["fps"]) == (576, 1024, 121, 24.0)
 
 
+@pytest.mark.smoke
 def test_the_sdk(sdk: OpenAI, data_uri: str, pictures: str) -> None:
     videos: list[bytes] = []
     for url in (data_uri, f"{pictures}/photo.jpg"):

@@ -62,6 +62,7 @@ def half_mask(size: tuple[int, int] = (600, 400)) -> bytes:
     return as_png(mask)
 
 
+@pytest.mark.smoke
 def test_generate(client: OpenAI) -> None:
     answer = client.images.generate(prompt="a boat", size=SIZE, n=3, extra_body={"seed": 7})
     assert (answer.size, answer.output_format, answer.background) == (SIZE, "png", "opaque")

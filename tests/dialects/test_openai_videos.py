@@ -63,6 +63,7 @@ class TestContract(DialectContract):
         return bool(body["error"].keys() == {"message", "type", "param", "code"})
 
 
+@pytest.mark.smoke
 def test_create_and_poll(client: OpenAI) -> None:
     before = time.time()
     video = client.videos.create_and_poll(

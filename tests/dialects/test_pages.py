@@ -12,8 +12,6 @@ from PIL import Image
 from tests.support.decoding import decoded
 from tests.support.running import RunningServer
 
-pytestmark = pytest.mark.smoke
-
 PAGES = Path(__file__).parents[2] / "docs" / "dialects"
 # The catalogue's videos take their time.
 SMALL = {"sora2-landscape-10s": "small", "ltx2_landscape": "small-chat"}

@@ -91,6 +91,7 @@ def test_images(small_server: RunningServer, photo: Path) -> None:
                 assert (picture.format, picture.size) == ("PNG", size)
 
 
+@pytest.mark.smoke
 def test_the_polling_loop(small_server: RunningServer) -> None:
     state = polled(small_server, post(small_server, "videos/generate", prompt="a boat", async_mode=True))
     assert (state["status"], state["progress"]) == ("completed", 100.0)

@@ -93,6 +93,7 @@ def test_image_to_video(server: RunningServer, pictures: str, photo: Path) -> No
     assert requests.get(again["results"]["videos"][0]["url"], timeout=60).content == data
 
 
+@pytest.mark.smoke
 def test_text_to_video(server: RunningServer) -> None:
     body = ended(server.url, submitted(server.url, model="Wan2.2-TI2V-5B", image_size="480x832"))
     data = requests.get(body["results"]["videos"][0]["url"], timeout=60).content

@@ -42,6 +42,7 @@ class TestContract(DialectContract):
         return isinstance(body, dict) and isinstance(body.get("error"), str)  # pyright: ignore[reportUnknownMemberType] # plain JSON
 
 
+@pytest.mark.smoke
 def test_without_an_image(server: RunningServer) -> None:
     answer = predict(server.url)
     assert answer.status_code == 200, answer.text

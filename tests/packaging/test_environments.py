@@ -12,7 +12,7 @@ from framegate.storage.embedded import EmbeddedValkey
 from tests.support.environments import Environment
 from tests.support.running import RunningServer, clean_environ, eventually
 
-pytestmark = [pytest.mark.smoke, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.timeout(600)
 
 HEAVY = {"torch", "torchao", "diffusers", "transformers", "accelerate", "peft"}
 HTTP = {"litestar", "uvicorn", "starlette", "framegate-server"}
