@@ -10,7 +10,7 @@ REPOSITORY = Path(__file__).parent.parent
 
 StartServer = Callable[..., RunningServer]
 
-# A busy machine is no fault of a strategy's.
+# A strategy is not to blame for a busy machine.
 settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("busy")
 

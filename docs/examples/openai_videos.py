@@ -57,7 +57,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int)
     source = parser.add_mutually_exclusive_group()
     source.add_argument("--image", type=Path, help="a picture (or a video) to start from")
-    source.add_argument("--remix", metavar="ID", help="a completed video to make anew")
+    source.add_argument("--remix", metavar="ID", help="a completed video to remix")
     source.add_argument("--edit", type=Path, metavar="FILE", help="a video to change")
     source.add_argument("--extend", type=Path, metavar="FILE", help="a video that is to go on")
     parser.add_argument("--url", default=os.environ.get("FRAMEGATE_URL", "http://localhost:8000"))

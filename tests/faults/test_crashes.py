@@ -54,7 +54,7 @@ def test_everything_killed_at_once(start_server: StartServer) -> None:
 
 
 def test_valkey_killed_while_a_job_runs(start_server: StartServer) -> None:
-    """Nobody starts the embedded Valkey again but its server; until then callers are told to come back."""
+    """Nobody starts the embedded Valkey again but its server; until then callers are asked to retry."""
     server = start_server()
     tasks = [submit(server, f"boat {index}") for index in range(5)]
     os.kill(server.pid_of("valkey_started"), signal.SIGKILL)

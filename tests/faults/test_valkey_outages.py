@@ -1,4 +1,4 @@
-"""Valkey is away, comes back, or has lost its last second: callers are told to come back, workers go on."""
+"""Valkey is away, comes back, or has lost its last second: callers are asked to retry, workers go on."""
 
 import os
 import signal

@@ -80,7 +80,7 @@ def lines(server: RunningServer, event: str) -> list[dict[str, Any]]:
 
 @pytest.fixture(scope="module")
 def operators() -> Iterator[Receiver]:
-    """The operator's receiver, which hears of each job of `served`."""
+    """The operator's receiver, which is notified of each job of `served`."""
     receiver = Receiver()
     yield receiver
     receiver.stop()

@@ -33,7 +33,7 @@ def test_who_is_told() -> None:
     assert policy().addresses("") == ()
     assert policy(OWN).addresses("") == (OWN,)
     assert policy(OWN).addresses("https://a.example/x?token=1") == ("https://a.example/x?token=1", OWN)
-    assert policy(OWN).addresses(OWN) == (OWN,), "nobody is told twice"
+    assert policy(OWN).addresses(OWN) == (OWN,), "nobody is notified twice"
     assert policy().addresses("  HTTPS://A.Example/x#top\n") == ("https://a.example/x",)
 
 

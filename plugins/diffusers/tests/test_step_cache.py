@@ -42,7 +42,7 @@ def test_a_step_cache_skips_work_and_leaves_nothing_behind(
         assert counts[0] == full, "the first run measures"
         counts, results = counts[1:], results[1:]
     assert all(count < full for count in counts)
-    assert np.array_equal(results[0], results[1]), "every job begins anew"
+    assert np.array_equal(results[0], results[1]), "no job inherits the cache of another"
 
 
 def test_a_step_cache_leaves_remixes_alone(

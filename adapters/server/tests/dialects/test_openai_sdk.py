@@ -48,7 +48,7 @@ def refused_in_many_ways(stand: Stand, alice: OpenAI) -> None:
             create(alice)
         assert raised(too_many.value) == (429, "rate_limit_error", None, "rate_limit_exceeded")
         assert int(too_many.value.response.headers["Retry-After"]) > 0
-    # The server hears of the closed stream a moment later, and gives the key its place back only then.
+    # The server notices the closed stream a moment later, and gives the key its place back only then.
     eventually(lambda: stand.jobs()[-1].state.finished, what="the abandoned job's end")
     stand.store.living.clear()
     with pytest.raises(openai.InternalServerError) as no_worker:

@@ -87,7 +87,7 @@ async def test_keys_take_turns_and_who_was_served_longest_ago_is_next(stand: Sto
     assert served(stand, 4) == ["alice0", "bob0", "carol0", "alice1"]
     await submit(stand, make_job("dave0", owner="dave"))
     assert served(stand, 4) == ["dave0", "bob1", "carol1", "alice2"]
-    # Going away and coming back is no way to the front.
+    # Leaving and coming back does not lead to the front.
     await submit(stand, make_job("alice3", owner="alice"))
     assert served(stand, 3) == ["bob2", "carol2", "alice3"]
 

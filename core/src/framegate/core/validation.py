@@ -93,7 +93,7 @@ class Violation(Struct, frozen=True, kw_only=True):
 def parse_violation(text: str) -> Violation:
     """Take the text of a ``msgspec.ValidationError`` apart, in time linear in its length.
 
-    Texts may hold what a client sent (an unknown field's name, a value that is no choice), of any length.
+    Texts may hold what a client sent (an unknown field's name, a value that is not allowed), of any length.
     """
     message, separator, where = text.rpartition(" - at `")
     of_key = where.startswith(_KEY)

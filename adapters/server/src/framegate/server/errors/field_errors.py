@@ -85,7 +85,7 @@ def body_errors(
         # A number beyond all bounds can't be held without a type: what the typed decoder said is all.
         return [_translated(error, (), UNSET)]
     except msgspec.DecodeError as malformed:
-        return [FieldError((), "json_invalid", f"The body is no valid JSON: {malformed}")]
+        return [FieldError((), "json_invalid", f"The body is not valid JSON: {malformed}")]
     return value_errors(values, model, rules) or [_translated(error, (), UNSET)]
 
 

@@ -44,7 +44,7 @@ def _steps(name: str) -> list[str]:
     steps = [match[1], *_STEP.findall(match[2])] if match else []
     if not steps or len(steps) > MAX_DEPTH or steps.count(_ITEM) > 1:
         raise _refused(
-            name, f"is no field name such as a, a[b], a[] or a[][b], at most {MAX_DEPTH} names deep"
+            name, f"is not a field name such as a, a[b], a[] or a[][b], at most {MAX_DEPTH} names deep"
         )
     return steps
 
