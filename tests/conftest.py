@@ -7,6 +7,7 @@ from hypothesis import HealthCheck, settings
 from tests.support.running import RunningServer
 
 REPOSITORY = Path(__file__).parent.parent
+FAULTS = Path(__file__).parent / "faults"
 
 StartServer = Callable[..., RunningServer]
 
@@ -19,14 +20,11 @@ settings.load_profile("busy")
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep the tests of a file together under ``--dist loadgroup``, as they share its servers.
 
-    Those that start servers of their own share none, and take longest: they go to whoever is free. They wait
-    for states, however busy the machine is, so their limit is only against those that would hang for ever.
+    Those of the faults share none, and take longest: each goes to whoever is free.
     """
     for item in items:
-        if "start_server" not in getattr(item, "fixturenames", ()):
+        if FAULTS not in item.path.parents:
             item.add_marker(pytest.mark.xdist_group(item.location[0]))
-        elif item.get_closest_marker("timeout") is None:
-            item.add_marker(pytest.mark.timeout(600))
 
 
 @pytest.fixture(scope="session")

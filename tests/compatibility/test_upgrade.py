@@ -15,8 +15,6 @@ from framegate.storage.embedded import EmbeddedValkey
 from tests.support.environments import Environment
 from tests.support.running import COMMAND, RunningServer, clean_environ, eventually
 
-pytestmark = pytest.mark.timeout(600)
-
 CONFIG = '[fetch]\nallow = ["127.0.0.1"]\n'
 SMALL: dict[str, Any] = {"prompt": "a boat on a lake", "width": 128, "height": 96, "seed": 7}
 

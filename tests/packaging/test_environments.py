@@ -12,8 +12,6 @@ from framegate.storage.embedded import EmbeddedValkey
 from tests.support.environments import Environment
 from tests.support.running import RunningServer, clean_environ, eventually
 
-pytestmark = pytest.mark.timeout(600)
-
 HEAVY = {"torch", "torchao", "diffusers", "transformers", "accelerate", "peft"}
 HTTP = {"litestar", "uvicorn", "starlette", "framegate-server"}
 WORKER = {"dramatiq", "framegate-worker"}
