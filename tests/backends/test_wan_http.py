@@ -2,7 +2,6 @@
 
 import base64
 import os
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -168,12 +167,11 @@ def test_a_running_task_is_cancelled_within_a_step(wan: RunningServer, photo: Pa
         assert not now["end_time"], "it has to run for longer than the test watches"
         return bool(now["progress"])
 
-    eventually(denoising, seconds=60, what="the first step")
-    cancelled = time.monotonic()
+    eventually(denoising, what="the first step")
     requests.delete(f"{wan.url}/v1/tasks/{task_id}", timeout=10)
     assert finished(wan, task_id)["message"] == "cancelled"
     eventually(lambda: not any(info["job"] for info in wan.json("workers")), what="an idle worker")
-    assert time.monotonic() - cancelled < 20
+    assert wan.json("jobs", "show", task_id)["progress"] < 0.8, "the fourth of four steps was not made"
 
 
 def sora2api(server: RunningServer, path: str, **fields: Any) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import requests
 
 from framegate.storage.embedded import EmbeddedValkey
 from tests.support.environments import Environment
-from tests.support.running import COMMAND, RunningServer, clean_environ, eventually
+from tests.support.running import COMMAND, PATIENCE, RunningServer, clean_environ, eventually
 
 CONFIG = '[fetch]\nallow = ["127.0.0.1"]\n'
 SMALL: dict[str, Any] = {"prompt": "a boat on a lake", "width": 128, "height": 96, "seed": 7}
@@ -126,7 +126,7 @@ def start_worker(tmp_path: Path, queue: EmbeddedValkey) -> Iterator[Worker]:
     for process in started:
         process.terminate()
     for process in started:
-        assert process.wait(30) == 0
+        assert process.wait(PATIENCE) == 0
 
 
 def test_two_versions_serve_one_queue(

@@ -184,6 +184,7 @@ def test_whoever_leaves_makes_room(small_server: RunningServer) -> None:
     assert decoded(waited(post(small_server, "videos/generate", prompt="a boat")))[2] == 30
     newest, oldest = small_server.json("jobs", "list", "--limit", "2")
     assert (newest["state"], oldest["state"], oldest["model"]) == ("succeeded", "cancelled", "endless")
+    assert oldest["progress"] < 0.9, "it did not run to its end before"
 
 
 def test_a_stopping_server_ends_its_streams(start_server: Callable[..., RunningServer]) -> None:

@@ -1,4 +1,4 @@
-"""A worker that hangs for good: its process would keep its job for ever, and so ends it after a while."""
+"""A worker that hangs for good: its heartbeat process would keep its job for ever, and so kills it."""
 
 import asyncio
 import signal
@@ -9,16 +9,15 @@ from framegate.core.ports import Limits
 from framegate.storage.connections import connect, connect_async
 from framegate.storage.jobs.store import ValkeyJobStore
 from framegate.storage.jobs.worker_store import WorkerStore
-from tests.support.running import eventually
+from tests.support.running import PATIENCE, eventually
 from tests.support.sample_jobs import make_job
 
-PATIENCE = 1.0
-PACEMAKER = f"""
-from framegate.worker.heartbeat import process as process
-process.STALLED_SECONDS = {PATIENCE}
+HEARTBEAT_PROCESS = """
+from framegate.worker.heartbeat import process
+process.STALLED_SECONDS = 1.0
 process.main()
 """
-# Claims a job, starts its process, waits until that has beaten for the job, and stands still.
+# Claims a job, starts its heartbeat process, waits until that has renewed the lease, and stands still.
 WORKER = """
 import os, signal, socket, subprocess, sys, time
 import msgspec
@@ -27,19 +26,19 @@ from framegate.storage.connections import connect
 from framegate.storage.jobs.worker_store import LeaseStatus, WorkerStore
 from framegate.core.ports import WorkerInfo
 
-url, process = sys.argv[1:]
+url, program = sys.argv[1:]
 info = WorkerInfo("hung", "here", os.getpid(), "cpu", "0", ("test",), time.time())
 job = WorkerStore(connect(url), info.id).claim("q-test", ["test"])
 _, signals = socket.socketpair()
-pace = subprocess.Popen(
-    [sys.executable, "-c", process],
+heartbeats = subprocess.Popen(
+    [sys.executable, "-c", program],
     stdin=subprocess.PIPE, stdout=subprocess.PIPE, pass_fds=[signals.fileno()]
 )
 for line in (HeartbeatStart(url, info, 0.0, signals.fileno()), Heartbeat(job.id, job.attempt)):
-    pace.stdin.write(msgspec.json.encode(line) + b"\\n")
-pace.stdin.flush()
-pace.stdout.readline()
-reply = msgspec.json.decode(pace.stdout.readline(), type=HeartbeatReply)
+    heartbeats.stdin.write(msgspec.json.encode(line) + b"\\n")
+heartbeats.stdin.flush()
+heartbeats.stdout.readline()
+reply = msgspec.json.decode(heartbeats.stdout.readline(), type=HeartbeatReply)
 assert reply == HeartbeatReply(job.id, 1, LeaseStatus.OK)
 os.kill(os.getpid(), signal.SIGSTOP)
 """
@@ -49,8 +48,8 @@ def test_a_hung_worker_is_killed_and_its_job_goes_on(queue_url: str) -> None:
     client = connect(queue_url)
     client.ping()  # tries again until Valkey has started
     asyncio.run(_submit(queue_url))
-    with subprocess.Popen([sys.executable, "-c", WORKER, queue_url, PACEMAKER]) as worker:
-        assert worker.wait(30) == -signal.SIGKILL
+    with subprocess.Popen([sys.executable, "-c", WORKER, queue_url, HEARTBEAT_PROCESS]) as worker:
+        assert worker.wait(PATIENCE) == -signal.SIGKILL
     other = WorkerStore(client, "other")
 
     def taken() -> int:

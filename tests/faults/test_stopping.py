@@ -93,7 +93,7 @@ def test_restarts_while_a_model_loads_cost_no_attempt(start_server: StartServer,
     submit(server, "a boat", "slow")
     for times in (1, 2, 3):
         eventually(partial(_loads, server, times), what=f"loading, time {times}")
-        assert server.stop() == 0
+        assert server.stop(60) == 0
         server.restart()
     assert server.log_text().count("job_requeued") == 3
     (tmp_path / "plugin" / "loadable").touch()

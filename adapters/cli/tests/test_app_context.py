@@ -1,4 +1,4 @@
-"""What the config says about styles, keys and plans reaches the service."""
+"""What the config says about styles reaches the service."""
 
 from pathlib import Path
 
@@ -29,10 +29,3 @@ async def test_an_operators_own_style(tmp_path: Path) -> None:
 def test_a_style_that_there_is_not(values: dict[str, str], where: str) -> None:
     with pytest.raises(ConfigError, match=where):
         create_context(load_settings(environ={}, overrides=values))
-
-
-def test_the_length_in_a_documented_name_is_its_limit() -> None:
-    names = create_context(load_settings(environ={})).registry.names
-    assert names["sora2-portrait-15s"].spec.max_duration == 15.0
-    assert names["sora2pro-landscape-25s"].plan == "chatgpt_pro"
-    assert names["sora-2"].spec.max_duration == names["preview"].spec.max_duration

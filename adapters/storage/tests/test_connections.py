@@ -1,15 +1,16 @@
 """What a server answers that can't do it now passes; a mistake in the call is shown as one."""
 
+import asyncio
 import socketserver
 import threading
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import pytest
 import redis
 
 from framegate.core.errors import ConfigError, Unavailable
-from framegate.storage.connections import connect, outages_as_unavailable, require_usable
+from framegate.storage.connections import connect, end_tasks, outages_as_unavailable, require_usable
 
 PASSING = (
     "BUSY Valkey is busy running a script.",
@@ -61,3 +62,19 @@ def test_what_does_not(error: str) -> None:
             client.set("a", "b")
         with pytest.raises(ConfigError, match=r"queue\.url: the server refuses it"):
             require_usable(url)
+
+
+async def test_tasks_end_though_a_call_swallows_their_cancellation() -> None:
+    waiting = asyncio.Event()
+
+    async def swallow_once() -> None:
+        with suppress(asyncio.CancelledError):
+            waiting.set()
+            await asyncio.Event().wait()
+        await asyncio.Event().wait()
+
+    task = asyncio.create_task(swallow_once())
+    await waiting.wait()
+    async with asyncio.timeout(60):
+        await end_tasks([task])
+    assert task.cancelled()

@@ -55,15 +55,20 @@ def data_uri(file: Path) -> str:
     return f"data:image/jpeg;base64,{base64.b64encode(file.read_bytes()).decode()}"
 
 
-def chat(
-    server: RunningServer, model: str, text: str, image: str = "", *, timeout: float = 120, **fields: object
-) -> requests.Response:
-    """Request a chat completion of the openai-chat dialect."""
+def chat_body(model: str, text: str, image: str = "", **fields: object) -> dict[str, Any]:
+    """Return the body of a chat completion of the openai-chat dialect."""
     content: list[dict[str, Any]] = [{"type": "text", "text": text}]
     if image:
         content.append({"type": "image_url", "image_url": {"url": image}})
-    body = {"model": model, "messages": [{"role": "user", "content": content}], **fields}
-    return requests.post(f"{server.url}/v1/chat/completions", json=body, timeout=timeout)
+    return {"model": model, "messages": [{"role": "user", "content": content}], **fields}
+
+
+def chat(
+    server: RunningServer, model: str, text: str, image: str = "", **fields: object
+) -> requests.Response:
+    """Request a chat completion of the openai-chat dialect."""
+    body = chat_body(model, text, image, **fields)
+    return requests.post(f"{server.url}/v1/chat/completions", json=body, timeout=120)
 
 
 def download_linked(response: requests.Response) -> bytes:

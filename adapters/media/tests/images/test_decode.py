@@ -271,10 +271,10 @@ def test_decompression_bombs_are_refused_by_their_header() -> None:
     content = png(30_000, 30_000, 1, 0, bytes(3751 * 30_000))
     assert len(content) < 1_000_000
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    started = time.perf_counter()
+    started = time.process_time()
     with pytest.raises(InvalidMedia, match="has 900 megapixels; at most 50 are taken"):
         decode_image(content)
-    assert time.perf_counter() - started < 1
+    assert time.process_time() - started < 1
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 20_000
 
 

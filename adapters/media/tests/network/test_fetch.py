@@ -335,7 +335,7 @@ async def test_slow_servers_time_out(headers_first: bool) -> None:
         response = web.StreamResponse()
         if headers_first:
             await response.prepare(request)
-            for _ in range(100):
+            for _ in range(1000):
                 await response.write(b".")
                 await asyncio.sleep(0.05)
         await asyncio.sleep(60)
@@ -344,7 +344,7 @@ async def test_slow_servers_time_out(headers_first: bool) -> None:
     started = time.monotonic()
     with pytest.raises(InvalidMedia, match=r"timed out after 0\.4 s"):
         await fetch_from(dawdle, seconds=0.4)
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 20, "not only once the server had done"
 
 
 async def test_slow_redirects_time_out_together() -> None:

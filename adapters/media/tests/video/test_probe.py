@@ -112,11 +112,11 @@ def test_huge_frames_are_not_decoded(tmp_path: Path) -> None:
     content[6:10] = struct.pack("<HH", 30_000, 30_000)
     path.write_bytes(content)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    started = time.perf_counter()
+    started = time.process_time()
     for look in (probe_video, describe_video):
         with pytest.raises(InvalidMedia):
             look(path)
-    assert time.perf_counter() - started < 2
+    assert time.process_time() - started < 2
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50_000
 
 

@@ -62,6 +62,11 @@ def test_the_pro_names_need_a_plan(registry: Registry) -> None:
     assert (aliased.plan, aliased.catalogue) == ("chatgpt_pro", "sora2api"), "an alias opens no plan"
 
 
+def test_the_length_in_a_documented_name_is_its_limit(registry: Registry) -> None:
+    assert registry.resolve("sora2-portrait-15s").spec.max_duration == 15.0
+    assert registry.resolve("sora-2").spec.max_duration == registry.resolve("preview").spec.max_duration
+
+
 def test_a_name_keeps_its_documents_rules(registry: Registry) -> None:
     spec = registry.resolve("Wan2.2-TI2V-5B").spec
     assert spec.frames == FrameRule(4, 1, 25, 121)

@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import threading
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -13,6 +14,7 @@ import pytest
 from framegate.media.network.addresses import DialPolicy
 from framegate.server.webhooks.sender import Answer, Unanswered, WebhookSender
 from tests.support.receiving import Received, StartReceiver
+from tests.support.running import PATIENCE
 
 LOOPBACK = ("127.0.0.1",)
 
@@ -146,26 +148,26 @@ async def test_when_it_wants_to_be_asked_again(
 
 async def test_a_date_to_be_asked_again(start_receiver: StartReceiver) -> None:
     receiver = start_receiver(lambda _: (429, {"Retry-After": formatdate(time.time() + 90, usegmt=True)}))
-    assert 85 < (await send(receiver.url)).retry_after <= 90
+    assert 60 < (await send(receiver.url)).retry_after <= 90
 
 
 async def test_a_slow_receiver_is_left(start_receiver: StartReceiver) -> None:
+    was_left = threading.Event()
+
     def dawdle(_: Received) -> int:
-        time.sleep(5)
+        was_left.wait(PATIENCE)
         return 200
 
     receiver = start_receiver(dawdle)
-    started = time.monotonic()
     with pytest.raises(Unanswered, match=r"no answer within 0\.3 s"):
         await send(receiver.url, timeout=0.3)
-    assert time.monotonic() - started < 4
+    was_left.set()
 
 
 async def test_bodies_are_not_read() -> None:
-    started = time.monotonic()
+    """Else the answer would come too late: this body doesn't end."""
     head = b"HTTP/1.1 200 OK\r\nContent-Length: 1000000000000\r\n\r\n"
     assert await send_to_socket(head, endless=True) == Answer(200)
-    assert time.monotonic() - started < 5
 
 
 @pytest.mark.parametrize(

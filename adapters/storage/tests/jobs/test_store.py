@@ -1,45 +1,12 @@
-"""Job records in Valkey: tickets, lists and limits under load."""
+"""Job records in Valkey: lists, and limits under load."""
 
 import asyncio
-import json
-from typing import cast
-
-import redis
-from dramatiq import Message
 
 from framegate.core.errors import QueueFull
 from framegate.core.jobs import Job, JobState
 from framegate.core.ports import Limits
-from framegate.storage.connections import connect_for_tickets
-from framegate.storage.embedded import EmbeddedValkey
-from framegate.storage.jobs.records import DRAMATIQ_NAMESPACE
 from framegate.storage.jobs.store import ValkeyJobStore
-from framegate.worker.broker import ACTOR_NAME, make_broker
 from tests.support.sample_jobs import make_job
-
-
-async def test_ticket_is_a_dramatiq_message(
-    store: ValkeyJobStore, valkey: EmbeddedValkey, client: redis.Redis
-) -> None:
-    """Our script writes what Dramatiq's own enqueue writes: the layout that we rely on."""
-    await store.submit(make_job("a"), limits=Limits())
-    tickets = connect_for_tickets(valkey.url)
-    broker = make_broker(tickets)
-    broker.declare_queue("q-test")
-    message: Message[None] = Message(
-        queue_name="q-test", actor_name=ACTOR_NAME, args=("q-test",), kwargs={}, options={}
-    )
-    own = cast("Message[None]", broker.enqueue(message))
-    stored = client.hgetall(f"{DRAMATIQ_NAMESPACE}:q-test.msgs")
-    ours, theirs = (json.loads(stored[key]) for key in client.lrange(f"{DRAMATIQ_NAMESPACE}:q-test", 0, -1))
-    assert ours.keys() == theirs.keys()
-    assert {name: type(value) for name, value in ours.items()} == {n: type(v) for n, v in theirs.items()}
-    received = list(filter(None, (next(broker.consume("q-test", prefetch=2, timeout=10)) for _ in "12")))
-    assert received[0].args == ("q-test",)
-    assert received[0].actor_name == own.actor_name
-    consumer = broker.consume("q-test")
-    consumer.ack(received[0])
-    tickets.close()
 
 
 async def test_listing_is_newest_first_and_by_owner_and_state(store: ValkeyJobStore) -> None:

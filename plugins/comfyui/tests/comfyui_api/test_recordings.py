@@ -113,7 +113,7 @@ async def test_prompts(start_comfyui: StartComfyUI, photo: Path) -> None:
         fake.release()
         fake.hold("CreateVideo")
         assert fake.wait_until_held().class_type == "CreateVideo"
-        response = requests.post(f"{fake.url}/interrupt", json={"prompt_id": prompt_id}, timeout=5)
+        response = requests.post(f"{fake.url}/interrupt", json={"prompt_id": prompt_id}, timeout=30)
         assert (response.status_code, response.text) == (200, read_recording("interrupt")["body"])
         fake.release()
 
@@ -154,7 +154,7 @@ def test_refused_prompts(recorded_fake: ComfyUIClient, name: str) -> None:
 @pytest.mark.parametrize("body", [b"{", b'{"prompt": [1]}', b'{"prompt": {"last_node_id": 9, "nodes": []}}'])
 def test_bodies_without_a_graph(recorded_fake: ComfyUIClient, body: bytes) -> None:
     expected = read_recording("prompt_500_bad_json")
-    response = requests.post(f"{recorded_fake.url}/prompt", data=body, timeout=5)
+    response = requests.post(f"{recorded_fake.url}/prompt", data=body, timeout=30)
     assert (response.status_code, response.headers["Content-Type"]) == (500, expected["content_type"])
     assert response.text == expected["body"]
 

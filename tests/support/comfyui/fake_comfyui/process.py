@@ -12,7 +12,7 @@ from msgspec import convert
 
 from tests.support.comfyui.fake_comfyui.controls import HeldNode, ReceivedRequest
 from tests.support.ports import free_port
-from tests.support.running import eventually
+from tests.support.running import PATIENCE, eventually
 
 REPOSITORY = Path(__file__).parents[4]
 
@@ -73,7 +73,7 @@ class FakeComfyUI:
         assert self._process.poll() is None, self.log.read_text()
         try:
             return http.get(f"{self.url}/fake/state", timeout=5).ok
-        except http.ConnectionError:
+        except (http.ConnectionError, http.Timeout):
             return False
 
     def kill(self) -> None:
@@ -83,10 +83,10 @@ class FakeComfyUI:
 
     def stop(self) -> None:
         self._process.terminate()
-        self._process.wait(10)
+        self._process.wait(PATIENCE)
 
     def _control(self, action: str, **values: object) -> None:
-        http.post(f"{self.url}/fake/{action}", json=values, timeout=5).raise_for_status()
+        http.post(f"{self.url}/fake/{action}", json=values, timeout=60).raise_for_status()
 
     def hold(self, class_type: str = "*") -> None:
         """Stop before nodes of this class until released (or interrupted)."""
@@ -135,11 +135,11 @@ class FakeComfyUI:
         self._control("sockets", refuse=False, drop=False)
 
     def _state(self) -> Any:
-        return http.get(f"{self.url}/fake/state", timeout=5).json()
+        return http.get(f"{self.url}/fake/state", timeout=60).json()
 
     def requests(self, path: str = "/", method: str = "") -> list[ReceivedRequest]:
         """Return the requests so far to paths with this prefix (after ``/api``)."""
-        found = http.get(f"{self.url}/fake/requests", params={"path": path, "method": method}, timeout=5)
+        found = http.get(f"{self.url}/fake/requests", params={"path": path, "method": method}, timeout=60)
         return convert(found.json(), list[ReceivedRequest])
 
     def prompts(self) -> list[Mapping[str, Any]]:

@@ -3,7 +3,7 @@
 import asyncio
 import signal
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, suppress
 from functools import partial
 
@@ -18,7 +18,7 @@ from framegate.server.app import create_app
 from framegate.server.auth.loopback_guard import is_loopback_host
 from framegate.server.listening import listen
 from framegate.server.webhooks.delivery_worker import open_delivery_worker
-from framegate.storage.connections import require_usable
+from framegate.storage.connections import end_tasks, require_usable
 from framegate.storage.embedded import DataFolderLock, EmbeddedValkey
 from framegate.storage.jobs.store import ValkeyJobStore
 
@@ -77,7 +77,7 @@ async def _serve(
             try:
                 yield
             finally:
-                await _end(tasks)
+                await end_tasks(tasks)
                 await supervisor.stop()
 
         app = create_app(
@@ -109,15 +109,6 @@ async def _serve(
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, end)
         await uvicorn_server.serve(sockets=[listener])
-
-
-async def _end(tasks: Iterable[asyncio.Task[None]]) -> None:
-    pending = set(tasks)
-    while pending:
-        for task in pending:
-            task.cancel()
-        # Repeated for tasks that were in a call of redis-py, which may swallow a cancellation.
-        _, pending = await asyncio.wait(pending, timeout=1.0)
 
 
 async def _repeat(run: Callable[[], Awaitable[None]]) -> None:

@@ -1,7 +1,8 @@
 """Clients for Valkey or Redis, with time-outs and retries for each use."""
 
+import asyncio
 import re
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from typing import cast
 
@@ -21,6 +22,7 @@ from redis.retry import Retry
 
 from framegate.core.errors import ConfigError, Unavailable
 
+_CANCEL_AGAIN_SECONDS = 0.5
 _UNREACHABLE = (redis.ConnectionError, redis.TimeoutError)
 _REFUSALS = (
     ClusterDownError,
@@ -100,6 +102,18 @@ def connect_async(url: str) -> redis.asyncio.Redis:
         retry=AsyncRetry(ExponentialWithJitterBackoff(cap=0.5, base=0.05), 1),
     )
     return redis.asyncio.Redis.from_pool(pool)
+
+
+async def end_tasks(tasks: Iterable[asyncio.Task[None]]) -> None:
+    """Cancel tasks that use Valkey, and wait until they have ended.
+
+    The cancellation is repeated: redis-py swallows one that arrives while it connects.
+    """
+    pending = set(tasks)
+    while pending:
+        for task in pending:
+            task.cancel()
+        _, pending = await asyncio.wait(pending, timeout=_CANCEL_AGAIN_SECONDS)
 
 
 def require_usable(url: str) -> None:

@@ -11,6 +11,7 @@ import redis.asyncio
 import structlog
 from redis.asyncio.client import PubSub
 
+from framegate.storage.connections import end_tasks
 from framegate.storage.jobs.records import CHANGED_CHANNEL
 
 log = structlog.get_logger(__name__)
@@ -31,9 +32,7 @@ class ChangeFeed:
     async def close(self) -> None:
         """End the subscription."""
         if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+            await end_tasks([self._task])
 
     @asynccontextmanager
     async def watch(self, job_id: str) -> AsyncGenerator[AsyncGenerator[None, None]]:

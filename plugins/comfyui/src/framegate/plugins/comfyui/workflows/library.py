@@ -63,10 +63,18 @@ class WorkflowLibrary:
         with self._lock:
             known, self._files = self._files, {}
             for place in self._places:
-                for path in sorted(place.glob("[!.]*.json")) if place.is_dir() else [place]:
+                for path in _list_files(place):
                     if (file := _read_file(path, known.get(path))) is not None:
                         self._files[path] = file
             return self._files
+
+
+def _list_files(place: Path) -> list[Path]:
+    """Return the workflows' files in a folder, or ``place`` itself if it is none."""
+    try:
+        return sorted(place.glob("[!.]*.json")) if place.is_dir() else [place]
+    except FileNotFoundError:  # the folder was removed meanwhile
+        return []
 
 
 def _read_file(path: Path, known: _WorkflowFile | None) -> _WorkflowFile | None:
