@@ -5,12 +5,13 @@ import pytest
 from framegate.core.errors import ConfigError
 from framegate.core.fitting import fit
 from framegate.core.models import FrameRule, ModelSpec, SizeRule
+from framegate.core.plugins import Plugins
 from framegate.core.registry import AliasConfig, CatalogueConfig, Registry
 from framegate.core.types import GenerationRequest, MediaKind, Task
 from framegate.server.plugin import framegate_dialects
 
 OFFERED = {"preview": ModelSpec(id="preview", summary="", backend="nowhere:Nothing", tasks=frozenset(Task))}
-CATALOGUES = {dialect.name: dialect.catalogue for dialect in framegate_dialects()}
+CATALOGUES = Plugins({}, {dialect.name: dialect for dialect in framegate_dialects()}, ()).catalogues
 SORA2API = {
     *(f"sora2-{shape}-{seconds}s" for shape in ("landscape", "portrait") for seconds in (10, 15, 25)),
     *(f"sora2pro-{shape}-{seconds}s" for shape in ("landscape", "portrait") for seconds in (10, 15, 25)),
@@ -32,6 +33,14 @@ def test_the_documented_names_exist_with_only_the_preview_model(registry: Regist
     }
     assert {"sora-2", "sora-2-pro", "gpt-image-1", "dall-e-3"} < set(registry.names)
     assert {served.spec.id for served in registry.names.values()} == {"preview"}
+
+
+def test_the_short_catalogues_are_listed_first(registry: Registry) -> None:
+    assert list(registry.names)[1:8] == [
+        *("lightx2v", "lightx2v-image", "Wan2.2-TI2V-5B", "Wan2.1-I2V-14B-480P"),
+        *("ltx2_landscape", "ltx2_portrait", "sora-2"),
+    ]
+    assert list(CATALOGUES)[4:] == ["openai-videos", "sora2api"]
 
 
 def test_no_two_catalogues_have_the_same_name() -> None:

@@ -154,6 +154,7 @@ def test_unknown_tasks(stand: Stand) -> None:
         answer = requests.get(f"{stand.url}/v1/tasks/{name}", timeout=10)
         error = refused(answer, 404, "task_id")
         assert error["type"] == "invalid_request_error"
+        assert error["message"] == f"There is no task {name!r}."
 
 
 REQUESTS: list[tuple[str, dict[str, Any], str, str]] = [

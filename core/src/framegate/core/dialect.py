@@ -41,10 +41,13 @@ class DialectSpec(Struct, frozen=True):
     ``factory`` is the import string ``module:function`` of what creates its routes; an HTTP adapter says with
     which arguments it is called (see `framegate.server.dialect`). ``catalogue`` holds the model names that
     the API documents. They exist as soon as the dialect is installed: the config's ``[presets] NAME`` points
-    them at served models, and until then the preview model stands behind them.
+    them at served models, and until then the preview model stands behind them. Lists of models begin with
+    the catalogues of the lowest ``catalogue_order``; those of the same order follow each other as their
+    dialects do.
     """
 
     name: str
     summary: str
     factory: str
     catalogue: tuple[CatalogueName, ...] = ()
+    catalogue_order: int = 0

@@ -90,8 +90,9 @@ class Plugins(Struct, frozen=True):
 
     @property
     def catalogues(self) -> dict[str, tuple[CatalogueName, ...]]:
-        """The model names that the dialects' APIs document, by dialect."""
-        return {name: spec.catalogue for name, spec in self.dialects.items() if spec.catalogue}
+        """The model names that the dialects' APIs document, by dialect, in the order in which to list them."""
+        specs = sorted(self.dialects.values(), key=lambda spec: spec.catalogue_order)
+        return {spec.name: spec.catalogue for spec in specs if spec.catalogue}
 
     def models_now(self) -> dict[str, ModelSpec]:
         """Ask the plugins again for their models.

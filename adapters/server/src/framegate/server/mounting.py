@@ -158,7 +158,7 @@ def drop_options_handlers(router: Router) -> None:
 def _with_shared_routes(mounted: Sequence[MountedDialect]) -> list[MountedDialect]:
     """Compose each group of shared routes and give them to one of its dialects.
 
-    It is the last that requires a key, or else the last: its key rule and its section in the docs apply.
+    It is the first that requires a key, or else the first: its key rule and its section in the docs apply.
     """
     groups: dict[tuple[str, Any], list[tuple[MountedDialect, Any]]] = {}
     for entry in mounted:
@@ -166,7 +166,7 @@ def _with_shared_routes(mounted: Sequence[MountedDialect]) -> list[MountedDialec
             groups.setdefault((entry.context.prefix, shared.compose), []).append((entry, shared.part))
     composed: dict[str, list[Router]] = {entry.spec.name: [] for entry in mounted}
     for (prefix, compose), members in groups.items():
-        owner = next((entry for entry, _ in reversed(members) if entry.auth), members[-1][0])
+        owner = next((entry for entry, _ in members if entry.auth), members[0][0])
         handlers = compose([part for _, part in members])
         composed[owner.spec.name].append(_router(prefix, handlers, owner.context, {}))
     return [replace(entry, routers=(*entry.routers, *composed[entry.spec.name])) for entry in mounted]

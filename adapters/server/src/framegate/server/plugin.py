@@ -30,28 +30,30 @@ def framegate_dialects() -> Sequence[DialectSpec]:
             catalogue=wan22_predict.CATALOGUE,
         ),
         DialectSpec(
+            name="openai-videos",
+            summary="OpenAI's videos and images: create, poll, remix, edit, extend; their SDKs run unchanged",
+            factory="framegate.server.dialects.openai_videos.dialect:create",
+            catalogue=openai_videos.CATALOGUE,
+            catalogue_order=1,
+        ),
+        DialectSpec(
             name="wan21-submit",
             summary="Image to video by request id, as a Wan2.1 I2V service offers it: submit, status, cancel",
             factory="framegate.server.dialects.wan21_submit.dialect:create",
             catalogue=wan21_submit.CATALOGUE,
         ),
         DialectSpec(
-            name="openai-chat",
-            summary="Image (or text) to video as an OpenAI chat completion",
-            factory="framegate.server.dialects.openai_chat.dialect:create",
-            catalogue=openai_chat.CATALOGUE,
-        ),
-        DialectSpec(
-            name="openai-videos",
-            summary="OpenAI's videos and images: create, poll, remix, edit, extend; their SDKs run unchanged",
-            factory="framegate.server.dialects.openai_videos.dialect:create",
-            catalogue=openai_videos.CATALOGUE,
-        ),
-        DialectSpec(
             name="sora2api",
             summary="One endpoint per feature: images, videos, remixes, storyboards, characters; tasks, chat",
             factory="framegate.server.dialects.sora2api.dialect:create",
             catalogue=sora2api.CATALOGUE,
+            catalogue_order=1,
+        ),
+        DialectSpec(
+            name="openai-chat",
+            summary="Image (or text) to video as an OpenAI chat completion",
+            factory="framegate.server.dialects.openai_chat.dialect:create",
+            catalogue=openai_chat.CATALOGUE,
         ),
     ]
 

@@ -74,17 +74,24 @@ class ClientJobs:
         return job
 
     async def find_own_job(
-        self, job_id: str, *, collection: str = "", noun: str = "job", param: str | None = None
+        self,
+        job_id: str,
+        *,
+        collection: str = "",
+        noun: str = "job",
+        requested: str | None = None,
+        param: str | None = None,
     ) -> Job:
         """Return a job of this client and dialect, and put its id on the request's log line.
 
-        With ``collection`` it must be in that collection. ``noun`` is what the dialect calls a job, ``param``
-        the request field that holds the id.
+        With ``collection`` it must be in that collection. ``noun`` is what the dialect calls a job,
+        ``requested`` the id as the client gave it, if that differs, and ``param`` the field that holds it.
 
         Raises:
             JobNotFound: No job has this id, or it belongs to another client or dialect.
         """
-        missing = JobNotFound(f"There is no {noun} {job_id[:100]!r}.", param=param)
+        shown = job_id if requested is None else requested
+        missing = JobNotFound(f"There is no {noun} {shown[:100]!r}.", param=param)
         try:
             job = await self._service.get(job_id, self.client.name)
         except JobNotFound:
