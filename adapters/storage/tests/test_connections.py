@@ -1,5 +1,7 @@
 """What a server answers that can't do it now passes; a mistake in the call is shown as one."""
 
+import asyncio
+import socket
 import socketserver
 import threading
 from collections.abc import Generator
@@ -9,7 +11,7 @@ import pytest
 import redis
 
 from framegate.core.errors import ConfigError, Unavailable
-from framegate.storage.connections import connect, outages_as_unavailable, require_usable
+from framegate.storage.connections import connect, connect_async, outages_as_unavailable, require_usable
 
 PASSING = (
     "BUSY Valkey is busy running a script.",
@@ -61,3 +63,25 @@ def test_what_does_not(error: str) -> None:
             client.set("a", "b")
         with pytest.raises(ConfigError, match=r"queue\.url: the server refuses it"):
             require_usable(url)
+
+
+async def test_nobody_waits_long_for_a_server_that_hangs() -> None:
+    """It takes connections and answers nothing: the API and workers give up in time for those who wait."""
+    with socket.create_server(("127.0.0.1", 0)) as hanging:
+        url = f"redis://127.0.0.1:{hanging.getsockname()[1]}/0"
+
+        async def call_as_api() -> None:
+            async with connect_async(url) as client:
+                with pytest.raises(Unavailable, match="try again shortly"), outages_as_unavailable():
+                    await client.get("a")
+
+        def call_as_worker() -> None:
+            with (
+                connect(url) as client,
+                pytest.raises(Unavailable, match="try again shortly"),
+                outages_as_unavailable(),
+            ):
+                client.get("a")
+
+        async with asyncio.timeout(15):
+            await asyncio.gather(call_as_api(), asyncio.to_thread(call_as_worker))
