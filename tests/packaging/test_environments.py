@@ -151,6 +151,8 @@ def test_models_come_and_go_with_their_plugin_and_say_what_they_need(
         assert listed["models"] == ["wan22", "wan22-i2v", "wan22-t2v"]
         assert "torch" in listed["missing"]
         assert "pip install 'framegate-wan22[torch]'" in listed["missing"]
+        printed = _run(server, "plugins", data_dir=data).stdout
+        assert "workers here lack" in " ".join(printed.split()), "a table for people says it too"
 
         # What needs no torch runs; what needs it fails and says why.
         config.write_text(f'[models.wan22]\nsource = "{tmp_path}"\n')

@@ -1,6 +1,7 @@
 """What a server answers that can't do it now passes; a mistake in the call is shown as one."""
 
 import asyncio
+import socket
 import socketserver
 import threading
 from collections.abc import Generator
@@ -10,7 +11,13 @@ import pytest
 import redis
 
 from framegate.core.errors import ConfigError, Unavailable
-from framegate.storage.connections import connect, end_tasks, outages_as_unavailable, require_usable
+from framegate.storage.connections import (
+    connect,
+    connect_async,
+    end_tasks,
+    outages_as_unavailable,
+    require_usable,
+)
 
 PASSING = (
     "BUSY Valkey is busy running a script.",
@@ -78,3 +85,25 @@ async def test_tasks_end_though_a_call_swallows_their_cancellation() -> None:
     async with asyncio.timeout(60):
         await end_tasks([task])
     assert task.cancelled()
+
+
+async def test_nobody_waits_long_for_a_server_that_hangs() -> None:
+    """It takes connections and answers nothing: the API and workers give up in time for those who wait."""
+    with socket.create_server(("127.0.0.1", 0)) as hanging:
+        url = f"redis://127.0.0.1:{hanging.getsockname()[1]}/0"
+
+        async def call_as_api() -> None:
+            async with connect_async(url) as client:
+                with pytest.raises(Unavailable, match="try again shortly"), outages_as_unavailable():
+                    await client.get("a")
+
+        def call_as_worker() -> None:
+            with (
+                connect(url) as client,
+                pytest.raises(Unavailable, match="try again shortly"),
+                outages_as_unavailable(),
+            ):
+                client.get("a")
+
+        async with asyncio.timeout(15):
+            await asyncio.gather(call_as_api(), asyncio.to_thread(call_as_worker))

@@ -67,7 +67,7 @@ class Setup:
 
     @property
     def environ(self) -> Mapping[str, str]:
-        """Variables for the server; with a fixed seed of hashes, sets have the same order in both versions."""
+        """Variables for the server; with one seed of hashes, sets have the same order in both versions."""
         return {"PYTHONHASHSEED": "0", **self.secrets}
 
     @property

@@ -47,6 +47,8 @@ def test_a_client_gets_previews(framegate: RunningServer, fake: FakeComfyUI) -> 
     assert fake.wait_until_held("SaveImage"), "they come before the image is finished"
     fake.release()
     [last] = events
+    [*_, submitted] = fake.requests("/prompt", "POST")
+    assert submitted.body["extra_data"] == {"preview_method": "auto"}
     assert [event["type"] for event in (first, second, last)] == [
         "image_generation.partial_image",
         "image_generation.partial_image",

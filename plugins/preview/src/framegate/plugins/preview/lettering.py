@@ -39,9 +39,14 @@ def drawable(text: str) -> str:
 
 
 def wrapped(text: str, size: int, width: float) -> list[str]:
-    """Return ``text`` in at most three lines of about ``width`` pixels; what is left out is an ellipsis."""
-    columns = int(0.95 * width * len(text) / max(font_of(size).getlength(text), 1.0))
-    return textwrap.wrap(text, max(columns, 2), max_lines=3, placeholder="…")
+    """Return ``text`` in at most three lines of ``width`` pixels; what is left out is an ellipsis."""
+    font = font_of(size)
+    columns = max(int(0.95 * width * len(text) / max(font.getlength(text), 1.0)), 2)
+    while True:
+        lines = textwrap.wrap(text, columns, max_lines=3, placeholder="…")
+        if columns == 2 or all(font.getlength(line) <= width for line in lines):
+            return lines
+        columns -= 1  # a line of wide letters, such as capitals, needs more room than the mean
 
 
 def write_caption(overlay: Image.Image, prompt: str, bar: Color | None = None) -> None:
