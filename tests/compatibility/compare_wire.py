@@ -2,9 +2,9 @@
 
 The arguments are two ``framegate`` commands. Both serve every dialect with the preview backend, in several
 configurations, and both are sent the same requests, good and bad ones (`tests.compatibility.wire`). Their
-OpenAPI documents and their answers have to be equal, except for what differs between any two runs (ids, times,
-ports), for the pixels of results, and for the names of schema components. Differences in texts for people are
-listed and don't fail the comparison.
+OpenAPI documents and their answers have to be equal, except for what differs between any two runs (ids,
+times, ports), for the pixels of results, and for the names of schema components. Differences in texts for
+people are listed and don't fail the comparison.
 """
 
 import argparse

@@ -207,9 +207,7 @@ class TaskController(Controller):
         task_id: FromPath[str],
     ) -> TaskState:
         """Return the state of a task, with links to its result."""
-        job = await client_jobs.find_own_job(
-            job_id(task_id), noun="task", requested=task_id, param="task_id"
-        )
+        job = await client_jobs.find_own_job(job_id(task_id), noun="task", requested=task_id, param="task_id")
         return task_state(job, features.links(request, job))
 
 
