@@ -26,6 +26,15 @@ def wan21_ended(answer: Any) -> bool:
     return answer["status"] not in ("InQueue", "InProgress")
 
 
+def until_idle() -> Exchange:
+    """Return a request for lightx2v's state of the service that is repeated until all jobs have ended."""
+
+    def idle(state: Any) -> bool:
+        return state["service_status"] == "idle" and not state["pending_tasks"]
+
+    return get("/v1/service/status", until=idle)
+
+
 def files(path: str, **more: Any) -> list[Step]:
     """Return the ways to fetch a file: whole, by HEAD, in parts, and conditionally."""
     ranges = (
@@ -107,10 +116,10 @@ def lightx2v() -> list[Step]:
         post("/v1/tasks/video", **SHORT, task_id="my-own-id"),
         post("/v1/tasks/image/sync", **SMALL),
         post("/v1/tasks/image/sync/?timeout_seconds=60&poll_interval_seconds=0.1", **SMALL),
+        until_idle(),
         get("/v1/tasks/"),
         get("/v1/tasks"),
         get("/v1/tasks/queue/status"),
-        get("/v1/service/status"),
         get("/v1/service/metadata"),
     ]
 

@@ -22,6 +22,7 @@ def working() -> list[Step]:
         *openai.openai_images(),
         get("/view?filename=none"),
         *bad.browsers("http://localhost:3000", "https://evil.example", "null"),
+        good.until_idle(),
         get("/ready"),
     ]
 
@@ -69,6 +70,7 @@ def private() -> list[Step]:
     return [
         *own,
         *seen,
+        good.until_idle(),
         *bad.authorization(),
         *bad.browsers("https://any.example"),
         post("/v1/chat/completions", model="ltx2_landscape", messages=USER, seed=7),
