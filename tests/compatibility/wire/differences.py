@@ -40,7 +40,7 @@ def compare_documents(old: Any, new: Any) -> Iterator[Difference]:
     pairs = ((_inlined(old, old), _inlined(new, new)), ({"schemes": schemes[0]}, {"schemes": schemes[1]}))
     for before, after in pairs:
         for place, first, second in _walk(before, after):
-            *_, parent, name = ("", "", *place.split("/"))
+            parent, name = ["", *place.split("/")][-2:]
             text = name in _DOCUMENT_TEXTS and parent != "properties"
             if place != "/info/version":
                 yield Difference("texts" if text else "document", place, first, second)

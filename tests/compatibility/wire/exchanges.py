@@ -15,6 +15,7 @@ from tests.support.running import eventually
 Json: TypeAlias = dict[str, Any]
 Until: TypeAlias = Callable[[Any], bool]
 TIMEOUT = 120
+_NAME = re.compile(r"\{(\w+)\}")
 _LINK = re.compile(r"https?://[^\s'\")]+")
 
 
@@ -34,9 +35,7 @@ class Client:
     def filled(self, value: Any) -> Any:
         """Return ``value`` with the names in its texts replaced."""
         if isinstance(value, str):
-            for name, text in self.names.items():
-                value = value.replace(f"{{{name}}}", text)
-            return value
+            return _NAME.sub(lambda match: self.names.get(match[1], match[0]), value)
         if isinstance(value, dict):
             items: dict[Any, Any] = value  # pyright: ignore[reportUnknownVariableType] # JSON
             return {self.filled(name): self.filled(item) for name, item in items.items()}
@@ -181,8 +180,6 @@ def post(path: str, _more: Mapping[str, Any] | None = None, /, **body: Any) -> E
     return Exchange(method="POST", path=path, body=body, **(_more or {}))
 
 
-def form(
-    path: str, *files: tuple[str, str, str], _more: Mapping[str, Any] | None = None, **fields: str
-) -> Exchange:
+def form(path: str, *files: tuple[str, str, str], **fields: str) -> Exchange:
     """Return a POST of a multipart form."""
-    return Exchange(method="POST", path=path, fields=tuple(fields.items()), files=files, **(_more or {}))
+    return Exchange(method="POST", path=path, fields=tuple(fields.items()), files=files)

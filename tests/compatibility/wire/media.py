@@ -3,7 +3,7 @@
 import base64
 import io
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -100,7 +100,7 @@ class MediaStand:
         }
 
     @contextmanager
-    def running(self) -> Iterator["MediaStand"]:
+    def running(self) -> Generator["MediaStand"]:
         """Serve in a thread of its own."""
         thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05})
         thread.start()

@@ -90,7 +90,7 @@ class Plugins(Struct, frozen=True):
 
     @property
     def catalogues(self) -> dict[str, tuple[CatalogueName, ...]]:
-        """The model names that the dialects' APIs document, by dialect, in their order in lists."""
+        """The model names that the dialects' APIs document, by dialect, in the order to list them."""
         specs = sorted(self.dialects.values(), key=lambda spec: spec.catalogue_order)
         return {spec.name: spec.catalogue for spec in specs if spec.catalogue}
 

@@ -145,7 +145,7 @@ class VideoController(Controller):
         """Return the state of a video."""
         return await videos.answer(await find_video(client_jobs, video_id))
 
-    @delete("/{video_id:str}", status_code=200, summary="Remove a video, or cancel its making")
+    @delete("/{video_id:str}", status_code=200, summary="Remove a video, or cancel it while it is being made")
     async def delete_video(
         self,
         client_jobs: NamedDependency[ClientJobs],
