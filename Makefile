@@ -41,7 +41,7 @@ test: install
 lint: install
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	MYPYPATH=$(subst $(space),:,$(SOURCES)):typings $(BIN)/mypy
+	MYPYPATH=$(subst $(space),:,$(SOURCES)) $(BIN)/mypy
 	$(BIN)/pyright --project pyproject.toml
 	$(BIN)/lint-imports
 

@@ -1,6 +1,7 @@
 """Decoding of LTX-2's latents in tiles."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def test_tiles_are_those_of_diffusers(models: Path) -> None:
-    vae = AutoencoderKLLTX2Video.from_pretrained(models / "ltx2" / "vae")
+    vae: Any = AutoencoderKLLTX2Video.from_pretrained(models / "ltx2" / "vae")
     vae.enable_tiling(128, 128, tile_sample_stride_height=96, tile_sample_stride_width=96)
     latents = torch.randn((1, 4, 6, 6, 8), generator=torch.Generator().manual_seed(0))
     frames = list(decode_tiled(vae, latents))
@@ -27,7 +28,7 @@ def test_tiles_are_those_of_diffusers(models: Path) -> None:
 
 @pytest.mark.parametrize("side", [7, 13])
 def test_no_tile_is_too_narrow_to_be_decoded(models: Path, side: int) -> None:
-    vae = AutoencoderKLLTX2Video.from_pretrained(models / "ltx2" / "vae")
+    vae: Any = AutoencoderKLLTX2Video.from_pretrained(models / "ltx2" / "vae")
     vae.enable_tiling(256, 256, tile_sample_stride_height=192, tile_sample_stride_width=192)
     for shape in ((1, 4, 2, 5, side), (1, 4, 2, side, 5)):
         frames = list(decode_tiled(vae, torch.zeros(shape)))

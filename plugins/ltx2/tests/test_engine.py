@@ -122,8 +122,10 @@ def test_frames_and_audio_equal_those_of_the_plain_pipeline(
 
     shot = replace(FULL, guidance_scale=guidance_scale, negative_prompt="blurred")
     frames, audio = generate(ltx2, shot, tmp_path)
-    plain = LTX2Pipeline.from_pretrained(models / "ltx2", dtype=torch.float32)
-    guided = OFF if guidance_scale == 1.0 else {"guidance_scale": 4.0, "spatio_temporal_guidance_blocks": [1]}
+    plain: Any = LTX2Pipeline.from_pretrained(models / "ltx2", dtype=torch.float32)
+    guided: dict[str, Any] = (
+        OFF if guidance_scale == 1.0 else {"guidance_scale": 4.0, "spatio_temporal_guidance_blocks": [1]}
+    )
     plain_video, plain_audio = plain(
         prompt=shot.prompt,
         negative_prompt=shot.negative_prompt,

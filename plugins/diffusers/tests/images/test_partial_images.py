@@ -143,7 +143,8 @@ def test_partial_images_of_flux_2() -> None:
     ).eval()
     vae.bn.running_mean.normal_()
     vae.bn.running_var.uniform_(0.5, 2.0)
-    pipeline: Any = Flux2KleinPipeline(FlowMatchEulerDiscreteScheduler(), vae, None, None, None)
+    parts: dict[str, Any] = {"text_encoder": None, "tokenizer": None, "transformer": None}
+    pipeline: Any = Flux2KleinPipeline(scheduler=FlowMatchEulerDiscreteScheduler(), vae=vae, **parts)
     grid = torch.randn(1, 4, 8, 12)
     patches = pipeline._patchify_latents(grid)
     mean, variance = (value.view(1, -1, 1, 1) for value in (vae.bn.running_mean, vae.bn.running_var))

@@ -1,6 +1,7 @@
 """Decoding of Wan's latents."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 @pytest.mark.parametrize("name", ["wan21_t2v", "wan22_ti2v"])
 def test_decoding_in_a_stream_changes_no_bit(tiny_model: TinyModel, name: str) -> None:
-    vae = AutoencoderKLWan.from_pretrained(str(tiny_model(name)), subfolder="vae")
+    vae: Any = AutoencoderKLWan.from_pretrained(str(tiny_model(name)), subfolder="vae")
     scale = vae.config.scale_factor_spatial
     latents = torch.randn(
         (1, vae.config.z_dim, 4, 64 // scale, 96 // scale), generator=torch.Generator().manual_seed(1)

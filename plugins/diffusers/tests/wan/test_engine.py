@@ -3,6 +3,7 @@
 import gc
 import tracemalloc
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -40,7 +41,7 @@ def test_frames_are_those_of_the_plain_diffusers_call(
 ) -> None:
     shot = small_shot(task, negative_prompt="bad", num_inference_steps=3)
     ours = generate(load_wan(name), shot, RecordingContext(tmp_path, image=image))
-    kind = WanImageToVideoPipeline if task == Task.IMAGE_TO_VIDEO else WanPipeline
+    kind: Any = WanImageToVideoPipeline if task == Task.IMAGE_TO_VIDEO else WanPipeline
     plain = kind.from_pretrained(str(tiny_model(name)), dtype=torch.float32)
     plain.set_progress_bar_config(disable=True)
     frames = plain(

@@ -17,6 +17,8 @@ from framegate.plugins.diffusers.progress import StepCallback
 if TYPE_CHECKING:
     from framegate.core.backend import Frame
 
+_EULER: tuple[type[Any], ...] = (EulerDiscreteScheduler, FlowMatchEulerDiscreteScheduler)
+
 
 class PartialImages:
     """Reports to ``context`` as many partial images of ``shot`` as it asks for, spread over the steps.
@@ -78,7 +80,7 @@ def estimate_clean(scheduler: Any, before: torch.Tensor, latents: torch.Tensor) 
     Euler's method goes straight from one noise level to the next; this is where it would arrive at none.
     After a step of another kind it is ``latents``, noise included.
     """
-    if not isinstance(scheduler, EulerDiscreteScheduler | FlowMatchEulerDiscreteScheduler):
+    if not isinstance(scheduler, _EULER):
         return latents
     if scheduler.config.get("stochastic_sampling"):
         return latents

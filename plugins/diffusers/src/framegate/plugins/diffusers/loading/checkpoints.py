@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import struct
 from pathlib import Path
 from typing import Any
@@ -36,11 +37,13 @@ def fetch(source: str, options: Options) -> Path:
         raise GenerationFailed(f"There is no folder {folder.name!r} on this worker.")
     try:
         return Path(
-            DiffusionPipeline.download(
-                source,
-                revision=options.revision or None,
-                variant=options.variant or None,
-                local_files_only=options.offline,
+            os.fspath(
+                DiffusionPipeline.download(
+                    source,
+                    revision=options.revision or None,
+                    variant=options.variant or None,
+                    local_files_only=options.offline,
+                )
             )
         )
     except LocalEntryNotFoundError as error:

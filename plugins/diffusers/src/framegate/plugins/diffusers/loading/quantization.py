@@ -33,7 +33,7 @@ def quantize(model: Any, options: Options, device: torch.device, dtype: torch.dt
     if kind in ("fp8", "int8") and (reason := _why_unsupported(kind, device)):
         log.info("option_unused", option="quantize", asked=kind, why=reason)
         kind = f"{kind}-weights"
-    from torchao.quantization import quantize_
+    from torchao.quantization import quantize_  # pyright: ignore[reportMissingTypeStubs] # ships no types
 
     quantize_(model, _recipe(kind), filter_fn=_in_a_block, device=device)
 
@@ -51,7 +51,7 @@ def _why_unsupported(kind: str, device: torch.device) -> str:
 
 
 def _recipe(kind: str) -> Any:
-    from torchao import quantization as recipes
+    from torchao import quantization as recipes  # pyright: ignore[reportMissingTypeStubs] # ships no types
 
     match kind:
         case "fp8":

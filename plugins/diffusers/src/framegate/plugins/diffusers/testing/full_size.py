@@ -41,8 +41,7 @@ from framegate.plugins.diffusers.testing.tokenizers import gemma_tokenizer, t5_t
 def wan21_i2v() -> WanImageToVideoPipeline:
     """Build Wan2.1-I2V-14B-480P."""
     return WanImageToVideoPipeline(
-        tokenizer=t5_tokenizer(),
-        text_encoder=_umt5_xxl(),
+        **_wan_common(3.0),
         image_encoder=CLIPVisionModel(
             CLIPVisionConfig(
                 hidden_size=1280,
@@ -56,7 +55,6 @@ def wan21_i2v() -> WanImageToVideoPipeline:
         ).eval(),
         image_processor=CLIPImageProcessor(),
         vae=AutoencoderKLWan().eval(),
-        scheduler=_unipc(3.0),
         transformer=WanTransformer3DModel(
             num_attention_heads=40,
             in_channels=36,
@@ -72,8 +70,7 @@ def wan21_i2v() -> WanImageToVideoPipeline:
 def wan22_ti2v() -> WanPipeline:
     """Build Wan2.2-TI2V-5B."""
     return WanPipeline(
-        tokenizer=t5_tokenizer(),
-        text_encoder=_umt5_xxl(),
+        **_wan_common(5.0),
         vae=AutoencoderKLWan(
             base_dim=160,
             decoder_base_dim=256,
@@ -87,7 +84,6 @@ def wan22_ti2v() -> WanPipeline:
             latents_mean=[0.0] * 48,
             latents_std=[1.0] * 48,
         ).eval(),
-        scheduler=_unipc(5.0),
         transformer=WanTransformer3DModel(
             num_attention_heads=24, in_channels=48, out_channels=48, ffn_dim=14336, num_layers=30
         ).eval(),
@@ -177,6 +173,11 @@ def _cast(model: Any, dtype: torch.dtype) -> None:
     for name, buffer in model.named_buffers():
         if buffer.is_floating_point() and not precise & set(name.split(".")):
             buffer.data = buffer.data.to(dtype)
+
+
+def _wan_common(shift: float) -> dict[str, Any]:
+    """Build what all Wan models have: tokenizer, text encoder and scheduler."""
+    return {"tokenizer": t5_tokenizer(), "text_encoder": _umt5_xxl(), "scheduler": _unipc(shift)}
 
 
 def _umt5_xxl() -> Any:

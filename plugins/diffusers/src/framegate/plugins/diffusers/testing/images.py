@@ -35,22 +35,30 @@ def sdxl() -> StableDiffusionXLPipeline:
     torch.manual_seed(0)
     text_encoder = CLIPTextModel(text).eval()
     text_encoder_2 = CLIPTextModelWithProjection(text).eval()
-    unet = UNet2DConditionModel(
-        block_out_channels=(8, 16),
-        layers_per_block=1,
-        sample_size=8,
-        in_channels=4,
-        out_channels=4,
-        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
-        up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
-        attention_head_dim=(2, 4),
-        use_linear_projection=True,
-        addition_embed_type="text_time",
-        addition_time_embed_dim=8,
-        transformer_layers_per_block=(1, 2),
-        projection_class_embeddings_input_dim=80,
-        cross_attention_dim=64,
-        norm_num_groups=4,
+    unet_config: dict[str, Any] = {
+        "block_out_channels": (8, 16),
+        "layers_per_block": 1,
+        "sample_size": 8,
+        "in_channels": 4,
+        "out_channels": 4,
+        "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D"),
+        "up_block_types": ("CrossAttnUpBlock2D", "UpBlock2D"),
+        "attention_head_dim": (2, 4),
+        "use_linear_projection": True,
+        "addition_embed_type": "text_time",
+        "addition_time_embed_dim": 8,
+        "transformer_layers_per_block": (1, 2),
+        "projection_class_embeddings_input_dim": 80,
+        "cross_attention_dim": 64,
+        "norm_num_groups": 4,
+    }
+    unet = UNet2DConditionModel(**unet_config)
+    scheduler: Any = EulerDiscreteScheduler(  # the pipeline asks for a member of an enum
+        beta_start=0.00085,
+        beta_end=0.012,
+        beta_schedule="scaled_linear",
+        timestep_spacing="leading",
+        steps_offset=1,
     )
     return StableDiffusionXLPipeline(
         vae=_vae(),
@@ -59,13 +67,7 @@ def sdxl() -> StableDiffusionXLPipeline:
         tokenizer=tokenizer,
         tokenizer_2=clip_tokenizer(),
         unet=unet.eval(),
-        scheduler=EulerDiscreteScheduler(
-            beta_start=0.00085,
-            beta_end=0.012,
-            beta_schedule="scaled_linear",
-            timestep_spacing="leading",
-            steps_offset=1,
-        ),
+        scheduler=scheduler,
     )
 
 
@@ -183,15 +185,15 @@ def _clip(tokenizer: Any) -> CLIPTextConfig:
 
 def _vae(**changes: Any) -> AutoencoderKL:
     """Build one that makes width and height 8 times smaller."""
-    model = AutoencoderKL(
-        block_out_channels=(8,) * 4,
-        in_channels=3,
-        out_channels=3,
-        down_block_types=("DownEncoderBlock2D",) * 4,
-        up_block_types=("UpDecoderBlock2D",) * 4,
-        latent_channels=4,
-        norm_num_groups=4,
-        sample_size=64,
+    config: dict[str, Any] = {
+        "block_out_channels": (8,) * 4,
+        "in_channels": 3,
+        "out_channels": 3,
+        "down_block_types": ("DownEncoderBlock2D",) * 4,
+        "up_block_types": ("UpDecoderBlock2D",) * 4,
+        "latent_channels": 4,
+        "norm_num_groups": 4,
+        "sample_size": 64,
         **changes,
-    )
-    return model.eval()
+    }
+    return AutoencoderKL(**config).eval()

@@ -51,19 +51,20 @@ def latent_upsampler() -> LTX2LatentUpsamplerModel:
 
 def _pipeline(*, newer: bool, distilled: bool) -> LTX2Pipeline:
     tokenizer = gemma_tokenizer()
+    schedule: dict[str, Any] = {
+        "use_dynamic_shifting": not distilled,
+        "base_shift": 0.95,
+        "max_shift": 2.05,
+        "base_image_seq_len": 1024,
+        "max_image_seq_len": 4096,
+        "shift_terminal": None if distilled else 0.1,
+    }
     return LTX2Pipeline(
         tokenizer=tokenizer,
         text_encoder=_text_encoder(len(tokenizer)),
         connectors=_connectors(newer=newer),
         transformer=_transformer(newer=newer),
-        scheduler=FlowMatchEulerDiscreteScheduler(
-            use_dynamic_shifting=not distilled,
-            base_shift=0.95,
-            max_shift=2.05,
-            base_image_seq_len=1024,
-            max_image_seq_len=4096,
-            shift_terminal=None if distilled else 0.1,
-        ),
+        scheduler=FlowMatchEulerDiscreteScheduler(**schedule),
         vae=_vae(newer=newer),
         audio_vae=_audio_vae(),
         vocoder=_vocoder_with_bandwidth_extension() if newer else _vocoder(),

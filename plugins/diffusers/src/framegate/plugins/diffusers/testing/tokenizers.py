@@ -1,25 +1,25 @@
 """Tokenizers that take any text, made without training or downloads; classes as in the real repositories."""
 
-from transformers import CLIPTokenizer, GemmaTokenizerFast, Qwen2Tokenizer, T5TokenizerFast
+from transformers import CLIPTokenizer, GemmaTokenizer, Qwen2Tokenizer, T5Tokenizer
 
 _PRINTABLE = [chr(code) for code in range(33, 127)]
 _SPACE = "\u2581"
 
 
-def t5_tokenizer() -> T5TokenizerFast:
+def t5_tokenizer() -> T5Tokenizer:
     """Build Wan's: letter by letter, with a few words of its own."""
     vocabulary = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", -10.0), (_SPACE, -2.0)]
     vocabulary += [(letter, -3.0) for letter in _PRINTABLE]
     vocabulary += [(_SPACE + word, -2.5) for word in ("a", "the", "cat", "dog", "of", "in", "on", "red")]
-    return T5TokenizerFast(vocab=vocabulary, extra_ids=0, model_max_length=512)
+    return T5Tokenizer(vocab=vocabulary, extra_ids=0, model_max_length=512)
 
 
-def gemma_tokenizer() -> GemmaTokenizerFast:
+def gemma_tokenizer() -> GemmaTokenizer:
     """Build LTX-2's: byte by byte where it is not printable ASCII."""
     special = ["<pad>", "<eos>", "<bos>", "<unk>", "<mask>", "<start_of_image>", "<end_of_image>"]
     special += ["<image_soft_token>", "<start_of_turn>", "<end_of_turn>"]
     pieces = special + [f"<0x{byte:02X}>" for byte in range(256)] + [_SPACE, *_PRINTABLE]
-    return GemmaTokenizerFast(
+    return GemmaTokenizer(
         vocab={piece: number for number, piece in enumerate(dict.fromkeys(pieces))},
         merges=[],
         model_max_length=1024,

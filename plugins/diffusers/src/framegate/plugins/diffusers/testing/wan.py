@@ -1,5 +1,7 @@
 """Tiny Wan models: 2.1 (text, image, first and last image) and 2.2 (TI2V-5B, A14B)."""
 
+from typing import Any
+
 import torch
 from diffusers import (
     AutoencoderKLWan,
@@ -26,9 +28,7 @@ _IMAGE_TOKENS = 17
 
 def wan21_t2v() -> WanPipeline:
     """Build Wan2.1-T2V."""
-    return WanPipeline(
-        **_text(), vae=_vae_8x(), scheduler=_scheduler(3.0), transformer=_transformer(16, 16, seed=1)
-    )
+    return WanPipeline(**_common(3.0), vae=_vae_8x(), transformer=_transformer(16, 16, seed=1))
 
 
 def wan21_i2v() -> WanImageToVideoPipeline:
@@ -44,9 +44,8 @@ def wan21_flf2v() -> WanImageToVideoPipeline:
 def wan22_ti2v() -> WanPipeline:
     """Build Wan2.2-TI2V-5B; the real repository also names WanPipeline."""
     return WanPipeline(
-        **_text(),
+        **_common(5.0),
         vae=_vae_16x(),
-        scheduler=_scheduler(5.0),
         transformer=_transformer(48, 48, seed=1),
         expand_timesteps=True,
     )
@@ -55,9 +54,8 @@ def wan22_ti2v() -> WanPipeline:
 def wan22_a14b_t2v() -> WanPipeline:
     """Build Wan2.2-T2V-A14B, with two transformers."""
     return WanPipeline(
-        **_text(),
+        **_common(3.0),
         vae=_vae_8x(),
-        scheduler=_scheduler(3.0),
         transformer=_transformer(16, 16, seed=1),
         transformer_2=_transformer(16, 16, seed=2),
         boundary_ratio=0.875,
@@ -67,9 +65,8 @@ def wan22_a14b_t2v() -> WanPipeline:
 def wan22_a14b_i2v() -> WanImageToVideoPipeline:
     """Build Wan2.2-I2V-A14B, with two transformers."""
     return WanImageToVideoPipeline(
-        **_text(),
+        **_common(3.0),
         vae=_vae_8x(),
-        scheduler=_scheduler(3.0),
         transformer=_transformer(36, 16, seed=1),
         transformer_2=_transformer(36, 16, seed=2),
         boundary_ratio=0.9,
@@ -88,16 +85,16 @@ def _with_clip(image_places: int | None) -> WanImageToVideoPipeline:
         patch_size=8,
     )
     return WanImageToVideoPipeline(
-        **_text(),
+        **_common(3.0),
         vae=_vae_8x(),
-        scheduler=_scheduler(3.0),
         image_encoder=CLIPVisionModel(vision).eval(),
         image_processor=CLIPImageProcessor(crop_size={"height": 32, "width": 32}, size={"shortest_edge": 32}),
         transformer=_transformer(36, 16, seed=1, image_places=image_places, sees_images=True),
     )
 
 
-def _text() -> dict[str, object]:
+def _common(shift: float) -> dict[str, Any]:
+    """Build what all have: tokenizer, text encoder and scheduler."""
     tokenizer = t5_tokenizer()
     torch.manual_seed(0)
     config = UMT5Config(
@@ -113,13 +110,13 @@ def _text() -> dict[str, object]:
         eos_token_id=1,
         decoder_start_token_id=0,
     )
-    return {"tokenizer": tokenizer, "text_encoder": UMT5EncoderModel(config).eval()}
-
-
-def _scheduler(shift: float) -> UniPCMultistepScheduler:
-    return UniPCMultistepScheduler(
-        prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=shift, solver_order=2
-    )
+    return {
+        "tokenizer": tokenizer,
+        "text_encoder": UMT5EncoderModel(config).eval(),
+        "scheduler": UniPCMultistepScheduler(
+            prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=shift, solver_order=2
+        ),
+    }
 
 
 def _transformer(

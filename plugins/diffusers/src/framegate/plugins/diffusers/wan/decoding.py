@@ -4,12 +4,14 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import torch
-from diffusers.models.autoencoders.autoencoder_kl_wan import unpatchify
+from diffusers.models.autoencoders import autoencoder_kl_wan
 
 from framegate.plugins.diffusers.pixels import to_uint8
 
 if TYPE_CHECKING:
     from framegate.core.backend import Frame
+
+_wan: Any = autoencoder_kl_wan  # its functions have no types
 
 
 @torch.no_grad()
@@ -66,7 +68,7 @@ def _chunks(vae: Any, latents: torch.Tensor) -> Iterator[torch.Tensor]:
                     first_chunk=index == 0,
                 )
                 if vae.config.patch_size is not None:
-                    pixels = unpatchify(pixels, patch_size=vae.config.patch_size)
+                    pixels = _wan.unpatchify(pixels, patch_size=vae.config.patch_size)
             yield pixels
     finally:
         vae.clear_cache()
