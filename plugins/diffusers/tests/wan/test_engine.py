@@ -230,7 +230,9 @@ def test_another_kind_of_model_is_refused(tiny_model: TinyModel) -> None:
 
 def live_tensor_bytes() -> int:
     gc.collect()
-    tensors = (found for found in gc.get_objects() if isinstance(found, torch.Tensor))
+    # Not those of other types, such as the compiler's, which have no storage.
+    plain = (torch.Tensor, torch.nn.Parameter)
+    tensors: list[torch.Tensor] = [found for found in gc.get_objects() if type(found) in plain]
     storages = (tensor.untyped_storage() for tensor in tensors)
     return sum({storage.data_ptr(): storage.nbytes() for storage in storages}.values())
 
@@ -258,7 +260,7 @@ def test_jobs_leave_no_memory_behind(load_wan: LoadTiny[AnyWanBackend], tmp_path
         run_jobs(4)
         tensors, (traced, _) = live_tensor_bytes(), tracemalloc.get_traced_memory()
         run_jobs(20)
-        assert live_tensor_bytes() == tensors
+        assert live_tensor_bytes() <= tensors
         # Python keeps some small objects for reuse; a job's frame alone is 12 kB.
         assert tracemalloc.get_traced_memory()[0] - traced < 20 * 2_000
     finally:
