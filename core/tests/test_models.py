@@ -8,24 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from framegate.core.models import Defaults, FrameRule, ModelSpec, Range, SizeRule
-from framegate.core.types import Task
-from tests.support.model_specs import frame_rules, ranges, size_rules
+from tests.support.model_specs import WAN, frame_rules, ranges, size_rules
 
 quick = settings(max_examples=150, deadline=None)
-
-WAN = ModelSpec(
-    id="wan",
-    summary="",
-    backend="nowhere:Nothing",
-    tasks=frozenset({Task.TEXT_TO_VIDEO, Task.IMAGE_TO_VIDEO}),
-    parameters=frozenset({"strength"}),
-    sizes=SizeRule(multiple_of=16, min_side=256, max_side=1664, max_pixels=399_360),
-    frames=FrameRule(step=4, offset=1, min=5, max=81),
-    steps=Range(1, 60),
-    guidance=Range(1, 12),
-    fps=Range(8, 30),
-    max_duration=20,
-)
 
 
 ONLY = SizeRule(only=((1280, 704), (704, 1280), (704, 704)))

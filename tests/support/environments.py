@@ -40,18 +40,17 @@ class Environment:
     """A virtual environment in ``folder``."""
 
     def __init__(self, folder: Path) -> None:
-        venv.create(folder, with_pip=True)
+        venv.create(folder)
         self.bin = folder / "bin"
 
     def pip(self, command: str, *arguments: str | Path) -> None:
-        """Run pip; what it says is in the error if it fails."""
-        _run(
-            [self.bin / "python", "-m", "pip", "--disable-pip-version-check", command, "--quiet", *arguments]
-        )
+        """Run this environment's pip for that one; what it says is in the error if it fails."""
+        pip = (sys.executable, "-m", "pip", "--disable-pip-version-check", "--python", self.bin / "python")
+        _run([*pip, command, "--quiet", *arguments])
 
     def install(self, *requirements: str, wheels: Path) -> None:
         """Install our distributions from ``wheels``, and what they need from the package index."""
-        self.pip("install", "-c", CONSTRAINTS, "--find-links", wheels, *requirements)
+        self.pip("install", "--no-compile", "-c", CONSTRAINTS, "--find-links", wheels, *requirements)
 
     def distributions(self) -> set[str]:
         """Return the names of all installed distributions."""

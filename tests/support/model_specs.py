@@ -1,10 +1,25 @@
-"""Rules of models, drawn at random."""
+"""A model with every rule, and rules drawn at random."""
 
 import math
 
 from hypothesis import strategies as st
 
-from framegate.core.models import FrameRule, Range, SizeRule
+from framegate.core.models import FrameRule, ModelSpec, Range, SizeRule
+from framegate.core.types import Task
+
+WAN = ModelSpec(
+    id="wan",
+    summary="",
+    backend="nowhere:Nothing",
+    tasks=frozenset({Task.TEXT_TO_VIDEO, Task.IMAGE_TO_VIDEO}),
+    parameters=frozenset({"strength"}),
+    sizes=SizeRule(multiple_of=16, min_side=256, max_side=1664, max_pixels=399_360),
+    frames=FrameRule(step=4, offset=1, min=5, max=81),
+    steps=Range(1, 60),
+    guidance=Range(1, 12),
+    fps=Range(8, 30),
+    max_duration=20,
+)
 
 
 @st.composite

@@ -2,11 +2,12 @@
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Protocol, TypeAlias
 
 import openai
+import pytest
 from msgspec import Struct
 from openai.types.webhooks import UnwrapWebhookEvent
 
@@ -105,3 +106,18 @@ class StartReceiver(Protocol):
     """What the fixture `start_receiver` gives."""
 
     def __call__(self, respond: Respond | None = None, *, host: str = ...) -> Receiver: ...
+
+
+@pytest.fixture
+def start_receiver() -> Iterator[StartReceiver]:
+    """Start receivers; they are stopped at the end."""
+    started: list[Receiver] = []
+
+    def start(respond: Respond | None = None, *, host: str = "127.0.0.1") -> Receiver:
+        receiver = Receiver(respond, host=host)
+        started.append(receiver)
+        return receiver
+
+    yield start
+    for receiver in started:
+        receiver.stop()

@@ -1,4 +1,4 @@
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -6,28 +6,13 @@ import redis
 
 from framegate.storage.artifacts.folder import FolderStore
 from framegate.storage.characters import ValkeyCharacterStore
-from framegate.storage.connections import connect, connect_async
+from framegate.storage.connections import connect_async
 from framegate.storage.embedded import EmbeddedValkey
 from framegate.storage.jobs.store import ValkeyJobStore
 from framegate.storage.webhook_deliveries import ValkeyDeliveryStore
+from tests.support.valkey import client, valkey
 
-
-@pytest.fixture(scope="session")
-def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedValkey]:
-    """A real Valkey, empty at first."""
-    embedded = EmbeddedValkey(tmp_path_factory.mktemp("valkey") / "data")
-    embedded.start()
-    yield embedded
-    embedded.stop()
-
-
-@pytest.fixture
-def client(valkey: EmbeddedValkey) -> Iterator[redis.Redis]:
-    """A connection to the Valkey of the tests, which is emptied."""
-    connection = connect(valkey.url)
-    connection.flushall()
-    yield connection
-    connection.close()
+__all__ = ["client", "valkey"]
 
 
 @pytest.fixture

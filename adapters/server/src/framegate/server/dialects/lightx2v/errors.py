@@ -7,9 +7,10 @@ from litestar import Response
 from msgspec import UnsetType
 
 from framegate.core import errors
-from framegate.server.dialects.lightx2v.schemas import DetailItem, ErrorBody
+from framegate.server.dialects.lightx2v.schemas import ErrorBody
+from framegate.server.errors.detail import DetailItem
 from framegate.server.errors.error_info import ErrorInfo
-from framegate.server.errors.field_errors import FieldError, shortened
+from framegate.server.errors.field_errors import shortened
 from framegate.server.requests.bodies import HTTPRequest
 
 # The API's names of the core's request fields, where they differ.
@@ -37,7 +38,7 @@ def error_response(request: HTTPRequest, error_info: ErrorInfo) -> Response[Any]
 def _detail(request: HTTPRequest, error_info: ErrorInfo) -> str | list[DetailItem]:
     error = error_info.error
     if error_info.field_errors:
-        return [_item(error) for error in error_info.field_errors]
+        return [DetailItem.of(error) for error in error_info.field_errors]
     match error:
         case errors.JobNotFound():
             return "Task not found"
@@ -53,10 +54,6 @@ def _detail(request: HTTPRequest, error_info: ErrorInfo) -> str | list[DetailIte
             return [_of_core(request, error_info)]
         case _:
             return error_info.message
-
-
-def _item(error: FieldError) -> DetailItem:
-    return DetailItem(error.kind, [error.source, *error.location], error.message, error.input)
 
 
 def _of_core(request: HTTPRequest, error_info: ErrorInfo) -> DetailItem:

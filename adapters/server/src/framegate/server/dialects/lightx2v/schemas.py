@@ -8,6 +8,8 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
+from framegate.server.errors.detail import DetailItem
+
 Prompt: TypeAlias = Annotated[
     str, Meta(min_length=1, max_length=100_000, pattern=r"\S", description="What to show")
 ]
@@ -188,15 +190,6 @@ class Metadata(Struct):
     nproc_per_node: int
     model_cls: str
     model_path: str
-
-
-class DetailItem(Struct):
-    """One wrong field; ``loc`` begins with ``body`` or ``query``."""
-
-    type: str
-    loc: list[str | int]
-    msg: str
-    input: Any = None
 
 
 class ErrorBody(Struct):

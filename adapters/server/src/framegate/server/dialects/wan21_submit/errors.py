@@ -4,9 +4,9 @@ from typing import Any
 
 from litestar import Response
 
-from framegate.server.dialects.wan21_submit.schemas import DetailItem, ErrorBody, Failure
+from framegate.server.dialects.wan21_submit.schemas import ErrorBody, Failure
+from framegate.server.errors.detail import DetailItem
 from framegate.server.errors.error_info import ErrorInfo
-from framegate.server.errors.field_errors import FieldError
 from framegate.server.requests.bodies import HTTPRequest
 
 
@@ -14,9 +14,7 @@ def error_response(request: HTTPRequest, error_info: ErrorInfo) -> Response[Any]
     """Return the response for an error below this dialect's paths."""
     del request
     if error_info.field_errors:
-        return Response(ErrorBody([_item(error) for error in error_info.field_errors]), status_code=422)
+        return Response(
+            ErrorBody([DetailItem.of(error) for error in error_info.field_errors]), status_code=422
+        )
     return Response(ErrorBody(Failure(reason=error_info.message)), status_code=error_info.status)
-
-
-def _item(error: FieldError) -> DetailItem:
-    return DetailItem(error.kind, [error.source, *error.location], error.message, error.input)

@@ -1,9 +1,11 @@
 """The bodies of wan21-submit; unknown fields are ignored, as in the original."""
 
 from enum import StrEnum
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
+
+from framegate.server.errors.detail import DetailItem
 
 
 class Status(StrEnum):
@@ -84,15 +86,6 @@ class Failure(Struct, kw_only=True):
 
     status: Literal["Failed"] = "Failed"
     reason: str
-
-
-class DetailItem(Struct):
-    """One wrong field; ``loc`` begins with ``body``."""
-
-    type: str
-    loc: list[str | int]
-    msg: str
-    input: Any = None
 
 
 class ErrorBody(Struct):
