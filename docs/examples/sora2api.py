@@ -70,9 +70,7 @@ class Client:
 
 
 def check(answer: requests.Response) -> None:
-    """Raises:
-    RuntimeError: with the server's own words.
-    """
+    """Raise `RuntimeError` with the server's message if the answer is an error."""
     if answer.status_code != 200:
         raise RuntimeError(f"{answer.status_code}: {answer.json()['error']['message']}")
 

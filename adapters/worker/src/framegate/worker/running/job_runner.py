@@ -32,7 +32,7 @@ class JobRunner:
         """
         job = active_job.job
         workdir = self._artifacts.workdir(f"{job.id}/{attempt_name(job)}")
-        # Workers that had the job before are dead, or will notice that it is no longer theirs.
+        # Workers that had the job before are dead, or will notice that they lost it.
         for earlier in workdir.parent.iterdir():
             if earlier != workdir:
                 shutil.rmtree(earlier, ignore_errors=True)
