@@ -8,8 +8,9 @@ PROJECTS := core $(patsubst %/pyproject.toml,%,$(wildcard adapters/*/pyproject.t
 # another index (TORCH_INDEX=https://download.pytorch.org/whl/cu130) has those for CUDA.
 WORKER := framegate-diffusers[torch,small]
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
-# Most tests wait for processes that they started, so there are more of them than cores.
-PYTEST := -m pytest -n 4 --dist loadgroup
+# Each process runs whole files, whose tests share servers; the files with the longest tests come first. There are
+# more processes than cores, as many tests wait for servers and workers.
+PYTEST := -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 space := $(subst ,, )
 SOURCES := $(addsuffix /src,$(PROJECTS))
 EDITABLE := $(foreach project,$(PROJECTS),-e $(project)) -e .

@@ -7,24 +7,12 @@ from hypothesis import HealthCheck, settings
 from tests.support.running import RunningServer
 
 REPOSITORY = Path(__file__).parent.parent
-FAULTS = Path(__file__).parent / "faults"
 
 StartServer = Callable[..., RunningServer]
 
 # A strategy is not to blame for a busy machine.
 settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("busy")
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep the tests of a file together under ``--dist loadgroup``, as they share its servers.
-
-    Those of the faults share none, and take longest: each goes to whoever is free.
-    """
-    for item in items:
-        if FAULTS not in item.path.parents:
-            item.add_marker(pytest.mark.xdist_group(item.location[0]))
 
 
 @pytest.fixture(scope="session")
