@@ -81,11 +81,8 @@ async def measure(url: str, count: int) -> float:
         await timed("submit", lambda: store.submit(job(next(numbers)), limits=Limits(max_queued=10**9)))
         full = Limits(max_queued=1)
         await timed("refusal of a full queue", lambda: _refused(store, full))
-        workers = iter(range(ROUNDS))
-        await timed(
-            "claim",
-            lambda: asyncio.to_thread(WorkerStore(client, f"w{next(workers)}").claim, "q-test", ["test"]),
-        )
+        workers = iter([WorkerStore(client, f"w{number}") for number in range(ROUNDS)])
+        await timed("claim", lambda: asyncio.to_thread(next(workers).claim, "q-test", ["test"]))
         return median
     finally:
         client.close()
