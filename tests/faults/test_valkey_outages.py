@@ -1,6 +1,7 @@
 """Valkey is away, comes back, or has lost its last second: callers are asked to retry, workers go on."""
 
 import os
+import re
 import signal
 import time
 from collections.abc import Callable
@@ -146,7 +147,8 @@ def assert_writes_are_refused(server: RunningServer) -> None:
         assert refused.status_code == 503, refused.text
         assert int(refused.headers["Retry-After"]) > 0
     assert "takes no writes right now" in video.json()["detail"]
-    assert "takes no writes right now" in image.json()["error"]["message"]
+    # Where a worker has to be alive: its announcement, which it can't renew, may have expired.
+    assert re.search("takes no writes right now|No worker", image.json()["error"]["message"])
 
 
 def test_nobody_waits_long_for_a_valkey_that_hangs(start_server: StartServer, valkey: ExternalValkey) -> None:

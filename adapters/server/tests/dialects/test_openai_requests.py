@@ -76,24 +76,24 @@ def test_fingerprints() -> None:
 
 
 def test_who_says_what_of_repeats() -> None:
-    assert idempotency_key({}, "f", age=1.0) is None
+    assert idempotency_key({}, "f", since=1.0) is None
     for nonsense in ("many", "٤"):
-        assert idempotency_key({"x-stainless-retry-count": nonsense}, "f", age=1.0) is None
-    first = idempotency_key({"x-stainless-retry-count": "0"}, "f", age=1.5)
-    again = idempotency_key({"x-stainless-retry-count": "2"}, "f", age=0.0)
+        assert idempotency_key({"x-stainless-retry-count": nonsense}, "f", since=1.0) is None
+    first = idempotency_key({"x-stainless-retry-count": "0"}, "f", since=1.5)
+    again = idempotency_key({"x-stainless-retry-count": "2"}, "f", since=0.0)
     assert first is not None
     assert again is not None
-    assert (first.repeat, first.age, first.seconds) == (False, 1.5, 60)
+    assert (first.repeat, first.since, first.seconds) == (False, 1.5, 60)
     assert (again.repeat, again.key, again.fingerprint) == (True, first.key, first.fingerprint)
-    named = idempotency_key({"idempotency-key": "k", "x-stainless-retry-count": "0"}, "f", age=0.0)
+    named = idempotency_key({"idempotency-key": "k", "x-stainless-retry-count": "0"}, "f", since=0.0)
     assert named is not None
     assert (named.repeat, named.seconds, named.fingerprint) == (True, 86_400, "f")
     # A client can't name what it never sent.
     assert named.key != "k"
-    assert idempotency_key({"idempotency-key": f"sent:{first.key}"}, "f", age=0.0) != first
+    assert idempotency_key({"idempotency-key": f"sent:{first.key}"}, "f", since=0.0) != first
     for key in ("", "a b", "é", "x" * 256):
         with pytest.raises(InvalidRequest):
-            idempotency_key({"idempotency-key": key}, "f", age=0.0)
+            idempotency_key({"idempotency-key": key}, "f", since=0.0)
 
 
 def test_digits_are_ascii() -> None:

@@ -165,7 +165,7 @@ async def test_a_repeat_is_given_the_first_ones_job(stand: StoreInUse) -> None:
 
 async def test_a_first_sending_makes_a_job_of_its_own(stand: StoreInUse) -> None:
     """A client that marks only its repeats may well ask twice for the same."""
-    first, repeat = IdempotencyKey(key="k", repeat=False, age=60), IdempotencyKey(key="k")
+    first, repeat = IdempotencyKey(key="k", repeat=False), IdempotencyKey(key="k")
     assert (await submit(stand, make_job("one"), idempotency=first)).id == "one"
     assert (await submit(stand, make_job("two"), idempotency=first)).id == "two"
     assert (await submit(stand, make_job("three"), idempotency=repeat)).id == "two", "the newest is repeated"
@@ -173,13 +173,11 @@ async def test_a_first_sending_makes_a_job_of_its_own(stand: StoreInUse) -> None
 
 async def test_a_repeat_that_overtakes_the_first_sending(stand: StoreInUse) -> None:
     """The first is still being read when its client gives up and sends it again."""
+    first = IdempotencyKey(key="k", repeat=False)
     assert (await submit(stand, make_job("repeat"), idempotency=IdempotencyKey(key="k"))).id == "repeat"
-    assert (
-        await submit(stand, make_job("first"), idempotency=IdempotencyKey(key="k", repeat=False, age=60))
-    ).id == "repeat"
-    assert (
-        await submit(stand, make_job("later"), idempotency=IdempotencyKey(key="k", repeat=False, age=0))
-    ).id == "later"
+    assert (await submit(stand, make_job("first"), idempotency=first)).id == "repeat"
+    later = IdempotencyKey(key="k", repeat=False)
+    assert (await submit(stand, make_job("later"), idempotency=later)).id == "later"
 
 
 async def test_a_mark_is_forgotten_in_time_and_with_its_job(stand: StoreInUse) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import time
 from typing import Any, cast
 
 import pytest
@@ -29,14 +30,15 @@ WORKERS = tuple(MODELS)
 MOST = {"key:alice": 2, "key:bob": 2, "model:wan22": 1}
 LIMITS = Limits(max_queued=8, owner_max_queued=5, owner_max_active=6)
 FILMS = "films"
-FRESH, OLD = 1000.0, 0.0  # seconds: is what happened since the machine began recent?
+# When the reading of a submission began: before or after all that the machine does.
+BEFORE, AFTER = time.monotonic() - 1_000_000, time.monotonic() + 1_000_000
 
 IDEMPOTENCY = st.none() | st.builds(
     IdempotencyKey,
     key=st.sampled_from(["k1", "k2"]),
     fingerprint=st.sampled_from(["boat", "boat", "tree"]),
     repeat=st.booleans(),
-    age=st.sampled_from([FRESH, OLD]),
+    since=st.sampled_from([BEFORE, AFTER]),
 )
 
 
@@ -96,7 +98,7 @@ class StoreMachine(RuleBasedStateMachine):
         if idempotency is None or (owner, idempotency.key) not in self.marks:
             return None
         mark, name = self.marks[owner, idempotency.key]
-        counts = idempotency.repeat or (mark.repeat and idempotency.age == FRESH)
+        counts = idempotency.repeat or (mark.repeat and idempotency.since == BEFORE)
         return name if counts and name in self.jobs else None
 
     def find_refusal(

@@ -1,5 +1,6 @@
 """What the services need from outside, as protocols that adapters implement."""
 
+import time
 from collections.abc import AsyncGenerator, Collection, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
@@ -64,21 +65,21 @@ class IdempotencyKey(Struct, frozen=True, kw_only=True):
 
     Some clients mark only the repetitions as such. Their first submission has ``repeat`` False: it makes a
     new job and is remembered for the repetitions. The exception is a repetition that overtook it: if that has
-    made the job within the last ``age`` seconds, the first submission is given the same job.
+    made the job later than ``since``, the first submission is given the same job.
 
     Attributes:
         key: Its name among its owner's keys.
         fingerprint: A digest of the request.
         seconds: How long it is remembered; no longer than the job's record exists.
         repeat: Whether this submission may be a repetition.
-        age: How many seconds ago the reading of this submission began.
+        since: When the reading of this submission began, by `time.monotonic`.
     """
 
     key: str
     fingerprint: str = ""
     seconds: int = 86_400
     repeat: bool = True
-    age: float = 0.0
+    since: float = field(default_factory=time.monotonic)
 
 
 class Page(Struct, frozen=True):

@@ -4,7 +4,7 @@ import asyncio
 import re
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager
-from typing import cast
+from typing import Any, cast
 
 import redis
 import redis.asyncio
@@ -22,7 +22,7 @@ from redis.retry import Retry
 
 from framegate.core.errors import ConfigError, Unavailable
 
-_CANCEL_AGAIN_SECONDS = 0.5
+_CANCEL_AGAIN_SECONDS = 2
 _UNREACHABLE = (redis.ConnectionError, redis.TimeoutError)
 _REFUSALS = (
     ClusterDownError,
@@ -104,10 +104,11 @@ def connect_async(url: str) -> redis.asyncio.Redis:
     return redis.asyncio.Redis.from_pool(pool)
 
 
-async def end_tasks(tasks: Iterable[asyncio.Task[None]]) -> None:
+async def end_tasks(tasks: Iterable[asyncio.Future[Any]]) -> None:
     """Cancel tasks that use Valkey, and wait until they have ended.
 
-    The cancellation is repeated: redis-py swallows one that arrives while it connects.
+    The cancellation is repeated, after the time that a task may need to clean up: redis-py swallows one that
+    arrives while it connects.
     """
     pending = set(tasks)
     while pending:

@@ -65,10 +65,9 @@ class InMemoryJobStore:
 
     def _find_earlier(self, owner: str, idempotency: IdempotencyKey) -> Job | None:
         record, job_id, made_at = self._idempotency.get((owner, idempotency.key), (None, "", 0.0))
-        age = time.time() - made_at
-        if record is None or age > record.seconds or job_id not in self._jobs:
+        if record is None or time.monotonic() - made_at > record.seconds or job_id not in self._jobs:
             return None
-        if not idempotency.repeat and not (record.repeat and age <= idempotency.age):
+        if not idempotency.repeat and not (record.repeat and made_at >= idempotency.since):
             return None
         if record.fingerprint != idempotency.fingerprint:
             raise IdempotencyMismatch("This idempotency key was used for another request.")
@@ -82,7 +81,7 @@ class InMemoryJobStore:
             ):
                 return earlier
             if idempotency:
-                self._idempotency[job.owner, idempotency.key] = idempotency, job.id, time.time()
+                self._idempotency[job.owner, idempotency.key] = idempotency, job.id, time.monotonic()
             self._jobs[job.id] = job
             self._numbers_of[job.id] = next(self._numbers)
             return job

@@ -11,6 +11,7 @@ from litestar.types import Receive, Scope, Send
 
 from framegate.server.errors.error_info import ClientGone, ServerStopping
 from framegate.server.responses.waiting import while_connected
+from framegate.storage.connections import end_tasks
 
 Item = TypeVar("Item")
 
@@ -72,9 +73,7 @@ async def with_pauses(items: AsyncGenerator[Item, None], seconds: float) -> Asyn
                 while not (await asyncio.wait({coming}, timeout=seconds))[0]:
                     yield None
             finally:
-                if not coming.done():
-                    coming.cancel()
-                    await asyncio.wait({coming})
+                await end_tasks([coming])
             item = coming.result()
             if item is _END:
                 return

@@ -12,6 +12,7 @@ from framegate.core.jobs import Job
 from framegate.core.service import JobService
 from framegate.server.errors.error_info import ClientGone, ServerStopping, TimedOut
 from framegate.server.requests.bodies import HTTPRequest
+from framegate.storage.connections import end_tasks
 
 Made = TypeVar("Made")
 
@@ -60,10 +61,10 @@ async def while_connected(receive: Receive, work: Coroutine[Any, Any, Made]) -> 
             return worker.result()
         raise ClientGone("The client has hung up.")
     finally:
+        await end_tasks([worker, watcher])
         for task in (worker, watcher):
-            task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
-                await task
+                task.result()
 
 
 async def cancel_job(service: JobService, job: Job) -> None:

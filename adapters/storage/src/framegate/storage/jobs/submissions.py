@@ -1,6 +1,7 @@
 """New jobs as the scripts take them: what limits, lanes and indexes need of them, as JSON."""
 
 import hashlib
+import time
 
 import msgspec
 from msgspec import Struct
@@ -10,7 +11,10 @@ from framegate.core.ports import IdempotencyKey, Limits
 
 
 class IdempotencyRecord(Struct, frozen=True):
-    """An `IdempotencyKey`, with the client's key as a digest of fixed length."""
+    """An `IdempotencyKey`, with the client's key as a digest of fixed length.
+
+    Its ``age`` is in seconds, for this host and Valkey's need not have the same time.
+    """
 
     digest: str
     fingerprint: str
@@ -74,6 +78,5 @@ def _idempotency_record(idempotency: IdempotencyKey | None) -> IdempotencyRecord
     if idempotency is None:
         return None
     digest = hashlib.sha256(idempotency.key.encode()).hexdigest()
-    return IdempotencyRecord(
-        digest, idempotency.fingerprint, idempotency.seconds, idempotency.repeat, idempotency.age
-    )
+    age = time.monotonic() - idempotency.since
+    return IdempotencyRecord(digest, idempotency.fingerprint, idempotency.seconds, idempotency.repeat, age)

@@ -194,9 +194,7 @@ class VideoHandlers:
             raise InvalidRequest(f"The model {served.name} does not make videos.", param="model")
         digest = await asyncio.to_thread(fingerprint, command.call, command.fields, command.uploads)
         details["job_id"] = f"{_PREFIX}{uuid.uuid4().hex}"
-        details["idempotency"] = idempotency_key(
-            request.headers, digest, age=time.monotonic() - command.since
-        )
+        details["idempotency"] = idempotency_key(request.headers, digest, since=command.since)
         details["collection"] = COLLECTION
         details["webhook_url"] = command.fields.webhook_url or ""
         try:

@@ -26,12 +26,12 @@ def fingerprint(call: str, fields: Struct, uploads: Mapping[str, bytes]) -> str:
     return hashlib.sha256(msgspec.json.encode((call, fields, digests), order="sorted")).hexdigest()
 
 
-def idempotency_key(headers: Mapping[str, str], digest: str, *, age: float) -> IdempotencyKey | None:
+def idempotency_key(headers: Mapping[str, str], digest: str, *, since: float) -> IdempotencyKey | None:
     """Return the key by which a repeat of the request is recognised, None if the client sends none.
 
     It is made from the header ``Idempotency-Key``, or else from what OpenAI's SDKs send with every request,
-    which is only how often they have tried before. ``digest`` is the request's fingerprint, ``age`` the
-    seconds since its reading began.
+    which is only how often they have tried before. ``digest`` is the request's fingerprint; its reading began
+    at ``since``, by `time.monotonic`.
 
     Raises:
         InvalidRequest: The header is not a valid key.
@@ -45,5 +45,5 @@ def idempotency_key(headers: Mapping[str, str], digest: str, *, age: float) -> I
     if not _COUNT.fullmatch(count):
         return None
     return IdempotencyKey(
-        key=f"sent:{digest}", fingerprint=digest, seconds=RETRY_SECONDS, repeat=int(count) > 0, age=age
+        key=f"sent:{digest}", fingerprint=digest, seconds=RETRY_SECONDS, repeat=int(count) > 0, since=since
     )
