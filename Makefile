@@ -8,6 +8,8 @@ PROJECTS := core $(patsubst %/pyproject.toml,%,$(wildcard adapters/*/pyproject.t
 # another index (TORCH_INDEX=https://download.pytorch.org/whl/cu130) has those for CUDA.
 WORKER := framegate-diffusers[torch,small]
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
+# Modules are compiled once, whatever the environment says: the tests start hundreds of processes.
+export PYTHONDONTWRITEBYTECODE :=
 # Each process runs whole files, whose tests share servers; the files with the longest tests come first. There are
 # more processes than cores, as many tests wait for servers and workers.
 PYTEST := -m pytest -n 3 --dist loadfile --no-loadscope-reorder

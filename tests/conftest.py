@@ -21,7 +21,7 @@ def photo() -> Path:
     return REPOSITORY / "docs" / "images" / "photo.jpg"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     """One server for all tests that leave it as it was. URLs may lead to loopback."""
     running = RunningServer(

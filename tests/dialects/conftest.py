@@ -27,7 +27,7 @@ def pictures(photo: Path) -> Iterator[str]:
         thread.join()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def small_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     """A server for tests of several files, with `SMALL_MODELS`."""
     running = RunningServer(tmp_path_factory.mktemp("small") / "data", config=SMALL_MODELS)
@@ -47,7 +47,7 @@ prefix = "/v4/PROJECT/APP"
 )
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def guarded_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     """A server with `KEYS` and three workers, where two of the dialects have a prefix."""
     running = RunningServer(
