@@ -18,7 +18,7 @@ model = "sora2-landscape-25s"
 defaults = { num_inference_steps = 1000 }
 [aliases.short]
 model = "sora2-landscape-10s"
-defaults = { width = 832, height = 480 }
+defaults = { width = 416, height = 240 }
 """
 
 

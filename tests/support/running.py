@@ -26,15 +26,19 @@ PATIENCE = 120.0
 def eventually(
     look: Callable[[], Found | None], *, seconds: float = PATIENCE, what: str = "the state"
 ) -> Found:
-    """Return what ``look`` finds, as soon as it finds something true."""
-    deadline = time.monotonic() + seconds
+    """Return what ``look`` finds, soon after it finds something true.
+
+    It looks ever less often, as looking keeps the machine busy too.
+    """
+    deadline, pause = time.monotonic() + seconds, 0.02
     while True:
         found = look()
         if found:
             return found
         if time.monotonic() > deadline:
             raise AssertionError(f"{what} was not reached within {seconds:g} s (last seen: {found!r})")
-        time.sleep(0.02)
+        time.sleep(pause)
+        pause = min(1.25 * pause, 0.2)
 
 
 def clean_environ(extra: Mapping[str, str] | None = None) -> dict[str, str]:
