@@ -54,8 +54,8 @@ def plugin(monkeypatch: pytest.MonkeyPatch) -> Callable[..., EntryPoint]:
             return answer(commands)
 
         @hookimpl
-        def framegate_health(config: Any, reach: bool) -> Any:
-            return [*answer(problems), *(f"{name} asks {place}" for place in config if reach)]
+        def framegate_health(config: Any, check_network: bool) -> Any:
+            return [*answer(problems), *(f"{name} asks {place}" for place in config if check_network)]
 
         hooks = (framegate_models, framegate_dialects, framegate_commands, framegate_health)
         vars(module).update({hook.__name__: hook for hook in hooks})
@@ -139,21 +139,21 @@ def test_models_that_come_and_go(plugin: MakePlugin) -> None:
 def test_problems_are_told(plugin: MakePlugin) -> None:
     found = discover([plugin("zoo", problems=["The lion is ill."])], {"zoo": {"africa": 1}})
     assert found.statuses[0].health_findings == ("The lion is ill.",)
-    assert found.health_findings(reach=True) == ["The lion is ill.", "zoo asks africa"]
+    assert found.health_findings(check_network=True) == ["The lion is ill.", "zoo asks africa"]
 
 
 def test_a_plugin_that_cant_tell_its_problems(module: Callable[[str, str], str], plugin: MakePlugin) -> None:
     text = (
         "from framegate.core.plugins import hookimpl\n"
         "@hookimpl\n"
-        "def framegate_health(config, reach):\n"
-        "    if reach: raise OSError('no network')\n"
+        "def framegate_health(config, check_network):\n"
+        "    if check_network: raise OSError('no network')\n"
         "    return []\n"
     )
     mute = EntryPoint("mute", module("mute", text), "framegate")
     found = discover([mute, plugin("zoo", problems=["The lion is ill."])])
     with capture_logs() as lines:
-        assert found.health_findings(reach=True) == ["mute: OSError: no network", "The lion is ill."]
+        assert found.health_findings(check_network=True) == ["mute: OSError: no network", "The lion is ill."]
     assert [line["event"] for line in lines] == ["plugin_broken"]
 
 

@@ -97,15 +97,15 @@ async def test_a_bad_input_is_named_and_leaves_nothing_behind(stand: ServiceStan
 async def test_a_client_that_leaves_meanwhile_leaves_nothing_behind(
     stand: ServiceStand, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    take, fetching = stand.media.take, asyncio.Event()
+    ingest, fetching = stand.media.ingest, asyncio.Event()
 
     async def slow(source: MediaSource, kind: MediaKind) -> MediaRef:
         if source == BROKEN:
             fetching.set()
             await asyncio.Event().wait()
-        return await take(source, kind)
+        return await ingest(source, kind)
 
-    monkeypatch.setattr(stand.media, "take", slow)
+    monkeypatch.setattr(stand.media, "ingest", slow)
     submitting = asyncio.create_task(stand.submit(Task.IMAGE_TO_VIDEO, image=PICTURE, last_image=BROKEN))
     await fetching.wait()
     submitting.cancel()
@@ -179,13 +179,13 @@ async def test_a_queue_that_fills_up_while_inputs_are_fetched(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stand = ServiceStand(tmp_path, max_queued=1)
-    take = stand.media.take
+    ingest = stand.media.ingest
 
     async def slow(source: MediaSource, kind: MediaKind) -> MediaRef:
         await stand.submit(client=BOB)
-        return await take(source, kind)
+        return await ingest(source, kind)
 
-    monkeypatch.setattr(stand.media, "take", slow)
+    monkeypatch.setattr(stand.media, "ingest", slow)
     with pytest.raises(QueueFull):
         await stand.submit(Task.IMAGE_TO_VIDEO, image=PICTURE)
     assert (len(stand.media.taken), len(stand.media.discarded)) == (1, 1)
@@ -206,13 +206,13 @@ async def test_a_repeat_is_given_the_first_job_and_fetches_nothing(stand: Servic
 async def test_equal_submissions_at_once_make_one_job_and_keep_one_input(
     stand: ServiceStand, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    take, all_here = stand.media.take, asyncio.Barrier(5)
+    ingest, all_here = stand.media.ingest, asyncio.Barrier(5)
 
     async def together(source: MediaSource, kind: MediaKind) -> MediaRef:
         await all_here.wait()
-        return await take(source, kind)
+        return await ingest(source, kind)
 
-    monkeypatch.setattr(stand.media, "take", together)
+    monkeypatch.setattr(stand.media, "ingest", together)
     jobs = await asyncio.gather(
         *(
             stand.submit(Task.IMAGE_TO_VIDEO, image=PICTURE, idempotency=IdempotencyKey(key="k"))

@@ -49,7 +49,7 @@ def test_a_native_call_that_keeps_the_gil_keeps_its_job(start_server: StartServe
     assert time.monotonic() - started >= held, "the GIL was really kept"
     assert job(server, task)["attempt"] == 1
     assert len(results(server, task)) == 1
-    assert "jobs_of_dead_workers_taken" not in server.log_text()
+    assert "expired_leases_reclaimed" not in server.log_text()
 
 
 def test_kill_9_at_each_commit_point(start_server: StartServer, tmp_path: Path) -> None:

@@ -98,7 +98,7 @@ def test_restarts_while_a_model_loads_cost_no_attempt(start_server: StartServer,
     assert server.log_text().count("job_requeued") == 3
     (tmp_path / "plugin" / "loadable").touch()
     wait_for_job(server, "succeeded", attempt=1)
-    assert "jobs_of_dead_workers_taken" not in server.log_text()
+    assert "expired_leases_reclaimed" not in server.log_text()
 
 
 def test_a_worker_whose_model_keeps_the_gil_ends_in_time(

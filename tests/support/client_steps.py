@@ -223,7 +223,7 @@ class Close(Step):
             case "fail":
                 after = transitions.fail(job, job.attempt, BROKEN, 0.0)
             case _:
-                after = transitions.hand_back(job, job.attempt, 0.0)
+                after = transitions.requeue(job, job.attempt, 0.0)
         world.jobs[job.id] = after
         world.lapsed -= {job.id}
         return after.state

@@ -96,7 +96,7 @@ async def test_retention_removes_temporary_characters_that_nobody_did(
             path = artifacts.workdir("x") / "picture"
             path.touch()
             artifacts.put(path, key)
-    await Retention(store, characters, artifacts, files_for=60, records_for=60).sweep()
+    await Retention(store, characters, artifacts, files_for=60, records_for=60).remove_expired()
     assert [character.username for character in await characters.list(owner=None)] == ["fresh002", "kept001"]
     assert [artifacts.path(key) for key in old.files] == [None, None]
     assert all(artifacts.path(key) for key in (*kept.files, *fresh.files))

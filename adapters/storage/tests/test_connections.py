@@ -12,9 +12,9 @@ import redis
 
 from framegate.core.errors import ConfigError, Unavailable
 from framegate.storage.connections import (
+    cancel_and_wait,
     connect,
     connect_async,
-    end_tasks,
     outages_as_unavailable,
     require_usable,
 )
@@ -83,7 +83,7 @@ async def test_tasks_end_though_a_call_swallows_their_cancellation() -> None:
     task = asyncio.create_task(swallow_once())
     await waiting.wait()
     async with asyncio.timeout(60):
-        await end_tasks([task])
+        await cancel_and_wait([task])
     assert task.cancelled()
 
 

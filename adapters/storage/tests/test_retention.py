@@ -60,18 +60,18 @@ async def test_retention_removes_files_then_records(
     await asyncio.to_thread(worker.succeed, job, (artifact,))
 
     kept = Retention(store, characters, artifacts, files_for=60, records_for=60)
-    assert await kept.sweep() == 0
+    assert await kept.remove_expired() == 0
     assert artifacts.path(artifact.key) is not None
 
     await asyncio.sleep(0.01)
     files_due = Retention(store, characters, artifacts, files_for=0, records_for=60)
-    assert await files_due.sweep() == 1
+    assert await files_due.remove_expired() == 1
     assert artifacts.path(artifact.key) is None
     assert await store.get("old") is not None
     assert await store.find_by_lookup_label("alice", "boat.mp4") == "old"
     assert await store.find_shared(job.share_id) == "old", "so that it can be told what happened to it"
 
-    await Retention(store, characters, artifacts, files_for=0, records_for=0).sweep()
+    await Retention(store, characters, artifacts, files_for=0, records_for=0).remove_expired()
     assert await store.get("old") is None
     assert await store.find_by_lookup_label("alice", "boat.mp4") is None
     assert await store.find_shared(job.share_id) is None
@@ -105,11 +105,11 @@ async def test_retention_finishes_what_a_deletion_began(
     WorkerStore(client, "w2").succeed(ended, (film,))
     for name in ("running", "ended", "waiting"):
         assert await store.delete(name)
-    assert await retention.sweep() == 2
+    assert await retention.remove_expired() == 2
     assert {key for key in ("running", "ended", "waiting") if artifacts.path(f"inputs/{key}")} == {"running"}
     assert artifacts.path("results/ended.mp4") is None
     assert WorkerStore(client, "w1").succeed(running, ()) == JobState.CANCELLED
-    assert await retention.sweep() == 1
+    assert await retention.remove_expired() == 1
     assert artifacts.path("inputs/running") is None
     assert left_behind(client) == set()
 
@@ -140,7 +140,7 @@ async def test_a_file_that_can_not_be_removed_stops_nothing(
         artifacts.put(path, f"results/{number}.mp4")
         worker.succeed(job, (Artifact(MediaKind.VIDEO, f"results/{number}.mp4", "video/mp4", 4, 64, 64),))
     with structlog.testing.capture_logs() as logs:
-        await Retention(store, characters, artifacts, files_for=-1, records_for=-1).sweep()
+        await Retention(store, characters, artifacts, files_for=-1, records_for=-1).remove_expired()
     assert [line["event"] for line in logs] == ["file_not_removed", "files_removed"]
     assert list(artifacts.keys_before(time.time() + 60)) == ["results/0.mp4"]
     assert left_behind(client) == set()
@@ -152,6 +152,6 @@ async def test_what_is_removed_twice_at_once_is_not_remembered(
     await submit(store, make_job("a"))
     job = await store.cancel("a")
     assert job is not None
-    await store.forget(job)
-    await store.files_removed(job)
+    await store.delete_record(job)
+    await store.mark_files_removed(job)
     assert left_behind(client) == set()

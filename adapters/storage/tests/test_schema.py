@@ -272,7 +272,7 @@ async def test_jobs_of_0_1_run_and_are_removed(
     ended = await store.get("running")
     assert ended is not None
     assert (ended.attempt, ended.artifacts) == (2, (VIDEO,))
-    await Retention(store, characters, artifacts, files_for=-1, records_for=-1).sweep()
+    await Retention(store, characters, artifacts, files_for=-1, records_for=-1).remove_expired()
     assert await store.list(owner=None, states=(), limit=9) == []
     assert await characters.list(owner=None) == []
 
@@ -343,7 +343,7 @@ async def test_nothing_of_a_later_version_is_removed(
         artifacts.put(source, key)
     write_as_later_version(client, "fg:job:succeeded", "result_")
     before = client.hgetall("fg:job:succeeded")
-    assert await Retention(store, characters, artifacts, files_for=-1, records_for=-1).sweep() == 1
+    assert await Retention(store, characters, artifacts, files_for=-1, records_for=-1).remove_expired() == 1
     assert [job.id for job in await store.list(owner=None, states=(), limit=9)] == ["queued", "running"]
     assert await remove_orphans(store, characters, artifacts, unknown_for=-60) == 0
     assert set(artifacts.keys_before(time.time() + 60)) == {VIDEO.key, orphan, "installation"}

@@ -56,8 +56,8 @@ STEPS: dict[str, Callable[[Job], Job]] = {
     "succeed": lambda job: transitions.succeed(job, job.attempt, (FILM,), NOW),
     "fail": lambda job: transitions.fail(job, job.attempt, ERROR, NOW),
     "request_cancel": lambda job: transitions.request_cancel(job, NOW),
-    "leave": lambda job: transitions.leave(job, job.attempt, NOW),
-    "hand_back": lambda job: transitions.hand_back(job, job.attempt, NOW),
+    "leave": lambda job: transitions.finish_cancelled(job, job.attempt, NOW),
+    "requeue": lambda job: transitions.requeue(job, job.attempt, NOW),
     "expire": lambda job: transitions.expire(job, NOW),
 }
 # None: refused.
@@ -69,7 +69,7 @@ TABLE: dict[str, dict[str, JobState | None]] = {
         "fail": None,
         "request_cancel": JobState.CANCELLED,
         "leave": None,
-        "hand_back": None,
+        "requeue": None,
         "expire": None,
     },
     "running": {
@@ -79,7 +79,7 @@ TABLE: dict[str, dict[str, JobState | None]] = {
         "fail": JobState.FAILED,
         "request_cancel": JobState.RUNNING,
         "leave": None,
-        "hand_back": JobState.QUEUED,
+        "requeue": JobState.QUEUED,
         "expire": JobState.QUEUED,
     },
     "running, asked to stop": {
@@ -89,7 +89,7 @@ TABLE: dict[str, dict[str, JobState | None]] = {
         "fail": JobState.CANCELLED,
         "request_cancel": JobState.RUNNING,
         "leave": JobState.CANCELLED,
-        "hand_back": JobState.CANCELLED,
+        "requeue": JobState.CANCELLED,
         "expire": JobState.CANCELLED,
     },
     "succeeded": dict.fromkeys(STEPS) | {"request_cancel": JobState.SUCCEEDED},
@@ -120,7 +120,7 @@ def test_every_step_from_every_state(state: str, step: str) -> None:
         assert (after.worker, after.progress, after.message, after.started_at) == ("", 0.0, "", None)
 
 
-@pytest.mark.parametrize("step", ["advance", "succeed", "fail", "leave", "hand_back"])
+@pytest.mark.parametrize("step", ["advance", "succeed", "fail", "leave", "requeue"])
 @pytest.mark.parametrize("attempt", [0, 1, 3])
 def test_a_worker_that_lost_its_job_changes_nothing(step: str, attempt: int) -> None:
     job = transitions.request_cancel(replace(RUNNING, attempt=2), 3.0)
@@ -128,8 +128,8 @@ def test_a_worker_that_lost_its_job_changes_nothing(step: str, attempt: int) -> 
         "advance": lambda: transitions.advance(job, attempt, 0.9, ""),
         "succeed": lambda: transitions.succeed(job, attempt, (FILM,), NOW),
         "fail": lambda: transitions.fail(job, attempt, ERROR, NOW),
-        "leave": lambda: transitions.leave(job, attempt, NOW),
-        "hand_back": lambda: transitions.hand_back(job, attempt, NOW),
+        "leave": lambda: transitions.finish_cancelled(job, attempt, NOW),
+        "requeue": lambda: transitions.requeue(job, attempt, NOW),
     }
     with pytest.raises(IllegalTransition, match=f"at attempt 2, not {attempt}"):
         late[step]()
@@ -161,7 +161,7 @@ def test_a_job_that_kills_its_workers_fails_and_says_so() -> None:
 def test_a_restarted_worker_costs_the_job_nothing() -> None:
     job = QUEUED
     for _ in range(2 * MAX_ATTEMPTS):
-        job = transitions.hand_back(transitions.claim(job, "w", 2.0), 1, NOW)
+        job = transitions.requeue(transitions.claim(job, "w", 2.0), 1, NOW)
     assert (job.state, job.attempt) == (JobState.QUEUED, 0)
 
 
@@ -226,11 +226,11 @@ class JobMachine(RuleBasedStateMachine):
 
     @rule()
     def leave(self) -> None:
-        self.step(lambda job, now: transitions.leave(job, job.attempt, now))
+        self.step(lambda job, now: transitions.finish_cancelled(job, job.attempt, now))
 
     @rule()
-    def hand_back(self) -> None:
-        self.step(lambda job, now: transitions.hand_back(job, job.attempt, now))
+    def requeue(self) -> None:
+        self.step(lambda job, now: transitions.requeue(job, job.attempt, now))
 
     @rule()
     def expire(self) -> None:

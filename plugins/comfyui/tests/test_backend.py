@@ -121,7 +121,7 @@ def test_a_wrong_token(
     secret = {"token": {"env": "COMFY_TOKEN"}}
     with capture_logs() as logs:
         error = start_job(fake, server=secret).error()
-        [finding] = framegate_health({"servers": [{"url": fake.url, **secret}]}, reach=True)
+        [finding] = framegate_health({"servers": [{"url": fake.url, **secret}]}, check_network=True)
     assert "denies access" in error
     assert "denies access" in finding
     assert "let-us-in" not in f"{error}{finding}{logs}"

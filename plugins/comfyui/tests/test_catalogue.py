@@ -32,24 +32,26 @@ def test_the_operators_file_wins_over_the_shipped_one(tmp_path: Path) -> None:
 
 def test_findings_without_asking_servers(tmp_path: Path) -> None:
     (tmp_path / "flow.json").write_text("{")
-    [finding] = framegate_health({"workflows": str(tmp_path), "servers": [SERVER]}, reach=False)
+    [finding] = framegate_health({"workflows": str(tmp_path), "servers": [SERVER]}, check_network=False)
     assert "flow.json" in finding
     assert str(tmp_path) not in finding
-    assert framegate_health({}, reach=True) == []
+    assert framegate_health({}, check_network=True) == []
 
 
 def test_a_missing_folder_is_a_finding(tmp_path: Path) -> None:
     table = {"workflows": str(tmp_path / "flows"), "servers": [SERVER]}
-    assert framegate_health(table, reach=False) == ["plugins.comfyui.workflows: the folder does not exist."]
+    assert framegate_health(table, check_network=False) == [
+        "plugins.comfyui.workflows: the folder does not exist."
+    ]
     assert "weight_free" in [model.id for model in framegate_models(table)]
     (tmp_path / "flows").mkdir()
     (tmp_path / "flows" / "mine.json").write_text(json.dumps(noisy_video("a.png")))
-    assert framegate_health(table, reach=False) == []
+    assert framegate_health(table, check_network=False) == []
     assert "mine" in [model.id for model in framegate_models(table)]
 
 
 def test_a_server_that_is_down_is_a_finding() -> None:
-    [finding] = framegate_health({"servers": [{"url": "http://127.0.0.1:9"}]}, reach=True)
+    [finding] = framegate_health({"servers": [{"url": "http://127.0.0.1:9"}]}, check_network=True)
     assert finding.startswith("The ComfyUI at 127.0.0.1:9 does not respond")
 
 

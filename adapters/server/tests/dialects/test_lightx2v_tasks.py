@@ -71,7 +71,7 @@ def test_failures_and_cancels(stand: Stand) -> None:
         state = status(stand, second)
         assert (state["status"], state["message"]) == (cancelled, "cancelled")
         assert stand.job(second).cancel_requested
-        stand.store.leave(second)
+        stand.store.finish_cancelled(second)
         assert status(stand, second)["status"] == cancelled
 
 
@@ -267,7 +267,7 @@ def test_a_cancelled_sync_image(stand: Stand) -> None:
     asking.start()
     stand.wait_claim()
     requests.delete(f"{stand.url}/v1/tasks/doomed", timeout=10)
-    stand.store.leave("doomed")
+    stand.store.finish_cancelled("doomed")
     asking.join()
     assert answers[0].status_code == 409
 

@@ -230,7 +230,7 @@ async def test_a_cancelled_job(stand: Stand) -> None:
     thread.start()
     job = stand.wait_claim()
     await stand.store.cancel(job.id)
-    stand.store.leave(job.id)
+    stand.store.finish_cancelled(job.id)
     thread.join()
     assert answers[0].status_code == 500
     assert error_of(answers[0])["message"] == "The job was cancelled."

@@ -202,7 +202,7 @@ def test_who_hangs_up_while_the_image_is_fetched_leaves_no_job(
 ) -> None:
     fetching, given_up = threading.Event(), threading.Event()
 
-    async def take(*_: Any) -> MediaRef:
+    async def ingest(*_: Any) -> MediaRef:
         fetching.set()
         try:
             await asyncio.sleep(20)
@@ -211,7 +211,7 @@ def test_who_hangs_up_while_the_image_is_fetched_leaves_no_job(
             raise
         raise AssertionError("nobody waits for that long")
 
-    monkeypatch.setattr(stand.media, "take", take)
+    monkeypatch.setattr(stand.media, "ingest", ingest)
     body = json.dumps({"prompt": PROMPT, "image_url": IMAGE}).encode()
     head = f"POST /video/submit HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {len(body)}\r\n\r\n"
     with socket.create_connection(("127.0.0.1", int(stand.url.rpartition(":")[2]))) as connection:

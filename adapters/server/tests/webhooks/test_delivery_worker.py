@@ -151,8 +151,8 @@ def events_of(logs: Sequence[MutableMapping[str, Any]]) -> list[str]:
     return [line["event"] for line in logs]
 
 
-async def take(store: ValkeyDeliveryStore, *passing_over: str) -> Delivery | None:
-    return await store.claim(lease=60, passing_over=passing_over)
+async def take(store: ValkeyDeliveryStore, *exclude: str) -> Delivery | None:
+    return await store.claim(lease=60, exclude=exclude)
 
 
 # Which deliveries there are.
@@ -182,7 +182,7 @@ async def test_jobs_without_deliveries(stand: Stand) -> None:
     async with stand.job_store() as store:
         for job_id in ("waiting", "running"):
             await store.cancel(job_id)
-    assert stand.worker.leave(running) == JobState.CANCELLED
+    assert stand.worker.finish_cancelled(running) == JobState.CANCELLED
     assert stand.pending() == {}
 
 
@@ -216,8 +216,8 @@ async def test_a_delivery_outlives_its_job(stand: Stand, start_receiver: StartRe
     async with stand.job_store() as store:
         job = await store.get("a")
         assert job is not None
-        await store.files_removed(job)
-        await store.forget(job)
+        await store.mark_files_removed(job)
+        await store.delete_record(job)
         assert await store.get("a") is None
     await stand.deliver_all()
     assert receiver.received[0].unwrapped().data.to_dict() == {"id": "a"}

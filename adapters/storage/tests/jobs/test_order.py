@@ -254,13 +254,13 @@ async def test_who_removes_what_is_listed_can_go_on_listing(stand: StoreInUse) -
     while found := await page(seen[-1] if seen else ""):
         for job in found:
             await stand.store.delete(job.id)
-            await stand.store.forget(job)
+            await stand.store.delete_record(job)
         seen += [job.id for job in found]
     assert seen == [f"v{number}" for number in reversed(range(8))]
     # Retention forgets what nobody has deleted.
     bobs = await stand.store.get("b")
     assert bobs is not None
-    await stand.store.forget(bobs)
+    await stand.store.delete_record(bobs)
     assert await page("b", "bob") == []
     assert await page("b") is None, "another key's cursor"
     # An id may be used again: then it stands where the new job is.

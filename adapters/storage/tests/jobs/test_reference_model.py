@@ -199,19 +199,22 @@ class StoreMachine(RuleBasedStateMachine):
         assert status == (LeaseStatus.CANCEL if job.cancel_requested else LeaseStatus.OK)
         self.change(transitions.advance(job, held.attempt, round(progress, 6), "drawing"))
 
-    @rule(worker=st.sampled_from(WORKERS), end=st.sampled_from(["succeed", "fail", "leave", "requeue"]))
+    @rule(
+        worker=st.sampled_from(WORKERS),
+        end=st.sampled_from(["succeed", "fail", "finish_cancelled", "requeue"]),
+    )
     def close(self, worker: str, end: str) -> None:
         held = self.held.get(worker)
         if held is None:
             return
         current = self.is_current(worker)
-        if end == "leave" and current and not self.known(held.id).cancel_requested:
+        if end == "finish_cancelled" and current and not self.known(held.id).cancel_requested:
             return  # a worker leaves only what it was told to leave
         worker_store, error = self.workers[worker], JobError("generation_failed", "no")
         closing: dict[str, Any] = {
             "succeed": lambda: worker_store.succeed(held, ()),
             "fail": lambda: worker_store.fail(held, error),
-            "leave": lambda: worker_store.leave(held),
+            "finish_cancelled": lambda: worker_store.finish_cancelled(held),
             "requeue": lambda: worker_store.requeue(held.id, held.attempt),
         }
         state = closing[end]()
@@ -226,10 +229,10 @@ class StoreMachine(RuleBasedStateMachine):
                 after = transitions.succeed(job, held.attempt, (), now)
             case "fail":
                 after = transitions.fail(job, held.attempt, error, now)
-            case "leave":
-                after = transitions.leave(job, held.attempt, now)
+            case "finish_cancelled":
+                after = transitions.finish_cancelled(job, held.attempt, now)
             case _:
-                after = transitions.hand_back(job, held.attempt, now)
+                after = transitions.requeue(job, held.attempt, now)
         assert state == after.state
         if after.state.finished:
             assert closing[end]() == state, "repeated because the first reply was lost"
@@ -271,14 +274,14 @@ class StoreMachine(RuleBasedStateMachine):
             assert self.runner.run(finding) is None
 
     @rule(data=st.data(), by_client=st.booleans())
-    def forget(self, data: st.DataObject, by_client: bool) -> None:
+    def delete_record(self, data: st.DataObject, by_client: bool) -> None:
         """Retention or a client removes the record of a job that has ended."""
         ended = sorted(j.id for j in (*self.jobs.values(), *self.deleted.values()) if j.state.finished)
         if not ended:
             return
         job = self.known(data.draw(st.sampled_from(ended)))
         held_by = [worker for worker, held in self.held.items() if held.id == job.id]
-        self.runner.run(self.store.forget(job))
+        self.runner.run(self.store.delete_record(job))
         self.forgotten.append(job)
         (self.deleted if job.id in self.deleted else self.jobs).pop(job.id)
         for worker in held_by:
@@ -289,7 +292,7 @@ class StoreMachine(RuleBasedStateMachine):
     def forget_too_early(self) -> None:
         """The record of a running job that was deleted is left to its worker."""
         for job in self.running():
-            self.runner.run(self.store.forget(job))
+            self.runner.run(self.store.delete_record(job))
 
     @rule(data=st.data(), newest_first=st.booleans(), limit=st.integers(1, 4))
     def page(self, data: st.DataObject, newest_first: bool, limit: int) -> None:

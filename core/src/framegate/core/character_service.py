@@ -50,9 +50,9 @@ class CharacterService:
             InvalidMedia: The video can't be fetched or read, or has no such seconds; nothing is kept.
             Busy: No free username was found.
         """
-        video = await self._media.take(source, MediaKind.VIDEO)
+        video = await self._media.ingest(source, MediaKind.VIDEO)
         try:
-            portrait = await self._media.portray(video, start=start, end=end)
+            portrait = await self._media.create_portrait(video, start=start, end=end)
         finally:
             await asyncio.shield(asyncio.to_thread(self._media.discard, video))
         character = Character(

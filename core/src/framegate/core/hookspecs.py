@@ -50,9 +50,9 @@ def framegate_config_checks() -> Sequence[str]:
 
 
 @hookspec
-def framegate_health(config: Mapping[str, Any], reach: bool) -> Sequence[str]:
+def framegate_health(config: Mapping[str, Any], check_network: bool) -> Sequence[str]:
     """Return what currently keeps this plugin's models or dialects from working, one sentence per finding.
 
-    With ``reach``, also check what needs the network and may take some seconds. Workers repeat that check and
-    ``/ready`` shows its findings.
+    With ``check_network``, also check what needs the network and may take some seconds. Workers repeat that
+    check, and ``/ready`` shows its findings.
     """

@@ -40,11 +40,11 @@ class JobInputs:
         submission, spec = admitted.submission, admitted.served.spec
         request = admitted.fitted.asked
         for field, source in submission.request.media.items():
-            await self._take(field, source)
+            await self._ingest(field, source)
         if admitted.remixed:
-            await self._take_remixed(admitted.remixed, request)
+            await self._use_remixed(admitted.remixed, request)
         if admitted.character:
-            await self._take_character(admitted.character)
+            await self._use_character(admitted.character)
         if submission.remixes_video and "video" in self._stored:
             request = await self._remix_video(
                 spec, request, inherit_settings=submission.inherit_source_settings
@@ -57,25 +57,25 @@ class JobInputs:
         """Remove what was stored: no job came to use it."""
         await asyncio.shield(asyncio.to_thread(self._discard_all))
 
-    async def _take(self, field: str, source: MediaSource) -> None:
+    async def _ingest(self, field: str, source: MediaSource) -> None:
         try:
-            self._stored[field] = await self._media.take(source, MEDIA_KINDS[field])
+            self._stored[field] = await self._media.ingest(source, MEDIA_KINDS[field])
         except InvalidRequest as error:
             error.param = error.param or field
             raise
 
-    async def _take_remixed(self, source: Job, request: GenerationRequest) -> None:
+    async def _use_remixed(self, source: Job, request: GenerationRequest) -> None:
         """Copy the video of ``source``, or take its first frame where ``request`` starts from an image."""
         video = result_video(source)
         try:
             if request.extends_video or request.task == Task.VIDEO_TO_VIDEO:
                 self._stored["video"] = await self._copy(video)
             elif "image" not in self._stored:
-                self._stored["image"] = await self._media.take_frame(video, 0.0)
+                self._stored["image"] = await self._media.ingest_frame(video, 0.0)
         except NotFound:
             raise ArtifactGone(SOURCE_GONE, param="remix_of") from None
 
-    async def _take_character(self, character: Character) -> None:
+    async def _use_character(self, character: Character) -> None:
         self._stored["image"] = await self._copy(character.reference)
 
     async def _remix_video(
@@ -87,7 +87,7 @@ class JobInputs:
             request = inherit_from(video, request)
         request = fit_remix(spec, request).asked
         if request.task == Task.IMAGE_TO_VIDEO and not request.extends_video:
-            self._stored["image"] = await self._media.take_frame(video, 0.0)
+            self._stored["image"] = await self._media.ingest_frame(video, 0.0)
             del self._stored["video"]
             self._media.discard(video)
         return request

@@ -74,9 +74,9 @@ class LoadedPlugin(Struct, frozen=True):
         found = self.manager.hook.framegate_config_checks()
         return [check for checks in found for check in checks]
 
-    def health_findings(self, *, reach: bool) -> list[str]:
+    def health_findings(self, *, check_network: bool) -> list[str]:
         """Return what currently keeps its models or dialects from working."""
-        found = self.manager.hook.framegate_health(config=self.config, reach=reach)
+        found = self.manager.hook.framegate_health(config=self.config, check_network=check_network)
         return [finding for findings in found for finding in findings]
 
 
@@ -111,12 +111,12 @@ class Plugins(Struct, frozen=True):
         """Return the import strings of all checks of a config."""
         return [check for plugin in self.loaded for check in plugin.config_checks()]
 
-    def health_findings(self, *, reach: bool) -> list[str]:
+    def health_findings(self, *, check_network: bool) -> list[str]:
         """Return what currently keeps models or dialects from working, one sentence per finding."""
         findings: list[str] = []
         for plugin in self.loaded:
             try:
-                findings += plugin.health_findings(reach=reach)
+                findings += plugin.health_findings(check_network=check_network)
             except Exception as error:
                 _log_broken(plugin.title)
                 findings.append(f"{plugin.name}: {type(error).__name__}: {error}")
@@ -146,7 +146,7 @@ def discover(
         try:
             plugin = _load(point, f"{point.name} ({distribution})", configs.get(point.name, {}))
             own_models, own_dialects, commands = plugin.models(), plugin.dialects(), plugin.commands()
-            findings = plugin.health_findings(reach=False)
+            findings = plugin.health_findings(check_network=False)
         except ConfigError:
             raise
         except (Exception, SystemExit) as error:  # some modules exit when they don't like their surroundings

@@ -160,11 +160,11 @@ class JobStore(Protocol):
     async def delete(self, job_id: str) -> Job | None:
         """Hide the job from everybody, and cancel it if it has not ended; return it as it was before.
 
-        What is left of it is removed by `forget`, or else by retention.
+        What is left of it is removed by `delete_record`, or else by retention.
         """
         ...
 
-    async def forget(self, job: Job) -> None:
+    async def delete_record(self, job: Job) -> None:
         """Remove the record of a job that has ended and whose files are gone."""
         ...
 
@@ -287,7 +287,7 @@ MediaSource: TypeAlias = UrlSource | Base64Source | BytesSource
 class MediaIngest(Protocol):
     """Turns media as clients give them into stored inputs."""
 
-    async def take(self, source: MediaSource, kind: MediaKind) -> MediaRef:
+    async def ingest(self, source: MediaSource, kind: MediaKind) -> MediaRef:
         """Fetch, check and store an input.
 
         Raises:
@@ -295,7 +295,7 @@ class MediaIngest(Protocol):
         """
         ...
 
-    async def take_frame(self, video: MediaRef, seconds: float) -> MediaRef:
+    async def ingest_frame(self, video: MediaRef, seconds: float) -> MediaRef:
         """Store the frame that a stored video shows at that time as an input image of its own.
 
         Raises:
@@ -303,7 +303,7 @@ class MediaIngest(Protocol):
         """
         ...
 
-    async def portray(self, video: MediaRef, *, start: float, end: float) -> Portrait:
+    async def create_portrait(self, video: MediaRef, *, start: float, end: float) -> Portrait:
         """Find who (or what) a stored video shows between two times, and store their images.
 
         Raises:

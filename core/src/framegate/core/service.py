@@ -196,7 +196,7 @@ class JobService:
         if job is None:
             raise JobNotFound(f"There is no job {job_id[:100]!r}.")
         await asyncio.to_thread(self._remove_files, job)
-        await self._store.forget(job)
+        await self._store.delete_record(job)
         log.info("job_deleted", job_id=job_id, state=job.state)
 
     def _remove_files(self, job: Job) -> None:

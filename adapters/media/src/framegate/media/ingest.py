@@ -33,7 +33,7 @@ class MediaIngest:
         self._max_bytes = max_bytes
         self._decoding = asyncio.Semaphore(_DECODERS)
 
-    async def take(self, source: MediaSource, kind: MediaKind) -> MediaRef:
+    async def ingest(self, source: MediaSource, kind: MediaKind) -> MediaRef:
         """Fetch, check and store an input.
 
         Raises:
@@ -57,7 +57,7 @@ class MediaIngest:
         async with self._decoding:
             return await in_thread(lambda: store(data), self.discard)
 
-    async def take_frame(self, video: MediaRef, seconds: float) -> MediaRef:
+    async def ingest_frame(self, video: MediaRef, seconds: float) -> MediaRef:
         """Store the frame at ``seconds`` of a stored video as an input image of its own.
 
         Raises:
@@ -66,7 +66,7 @@ class MediaIngest:
         async with self._decoding:
             return await in_thread(lambda: self._store_frame(video, seconds), self.discard)
 
-    async def portray(self, video: MediaRef, *, start: float, end: float) -> Portrait:
+    async def create_portrait(self, video: MediaRef, *, start: float, end: float) -> Portrait:
         """Find whom (or what) the seconds ``start`` to ``end`` of a stored video show, and store images.
 
         Raises:

@@ -18,7 +18,7 @@ from framegate.server.app import create_app
 from framegate.server.auth.loopback_guard import is_loopback_host
 from framegate.server.listening import listen
 from framegate.server.webhooks.delivery_worker import open_delivery_worker
-from framegate.storage.connections import end_tasks, require_usable
+from framegate.storage.connections import cancel_and_wait, require_usable
 from framegate.storage.embedded import DataFolderLock, EmbeddedValkey
 from framegate.storage.jobs.store import ValkeyJobStore
 
@@ -77,7 +77,7 @@ async def _serve(
             try:
                 yield
             finally:
-                await end_tasks(tasks)
+                await cancel_and_wait(tasks)
                 await supervisor.stop()
 
         app = create_app(
@@ -126,7 +126,7 @@ async def _sweep(store: ValkeyJobStore) -> None:
     while True:
         with suppress(Unavailable):
             if lost := await store.sweep():
-                log.warning("jobs_of_dead_workers_taken", count=lost)
+                log.warning("expired_leases_reclaimed", count=lost)
         await asyncio.sleep(_SWEEP_SECONDS)
 
 

@@ -36,7 +36,7 @@ _REFUSALS = (
 _REFUSED = re.compile(r"(^|: )(BUSY|MISCONF|NOREPLICAS) ")
 
 
-def is_passing(error: redis.RedisError) -> bool:
+def is_transient(error: redis.RedisError) -> bool:
     """Return whether the same call may work later: the server can't be reached, or can't do it now.
 
     Other errors are mistakes in the call.
@@ -81,7 +81,7 @@ class _TicketClient(redis.Redis):
         try:
             return cast("object", super().execute_command(*args, **options))  # type: ignore[no-untyped-call]  # in redis-py
         except redis.RedisError as error:
-            if is_passing(error):
+            if is_transient(error):
                 raise redis.ConnectionError(str(error)) from error
             raise
 
@@ -104,7 +104,7 @@ def connect_async(url: str) -> redis.asyncio.Redis:
     return redis.asyncio.Redis.from_pool(pool)
 
 
-async def end_tasks(tasks: Iterable[asyncio.Future[Any]]) -> None:
+async def cancel_and_wait(tasks: Iterable[asyncio.Future[Any]]) -> None:
     """Cancel tasks that use Valkey, and wait until they have ended.
 
     The cancellation is repeated, after the time that a task may need to clean up: redis-py swallows one that
@@ -127,7 +127,7 @@ def require_usable(url: str) -> None:
     try:
         client.ping()
     except redis.RedisError as error:
-        if not is_passing(error):
+        if not is_transient(error):
             raise misconfigured(error) from None
     finally:
         client.close()
@@ -146,6 +146,6 @@ def outages_as_unavailable() -> Generator[None]:
     except redis.RedisError as error:
         if is_refusal(error):
             raise Unavailable("The job queue takes no writes right now; try again shortly.") from error
-        if is_passing(error):
+        if is_transient(error):
             raise Unavailable("The job queue can't be reached right now; try again shortly.") from error
         raise

@@ -49,7 +49,7 @@ class Retention:
         orphans_at = time.monotonic()
         while True:
             try:
-                await self.sweep()
+                await self.remove_expired()
                 if time.monotonic() >= orphans_at:
                     await remove_orphans(self._store, self._characters, self._artifacts)
                     orphans_at = time.monotonic() + ORPHANS_SECONDS
@@ -59,18 +59,18 @@ class Retention:
                 log.warning("retention_failed", error=error.strerror)
             await asyncio.sleep(min(INTERVAL_SECONDS, max(self._files_for, 1.0)))
 
-    async def sweep(self) -> int:
+    async def remove_expired(self) -> int:
         """Remove what is due now; return the number of jobs whose files were removed."""
         now = time.time()
         removed = 0
         while jobs := await self._store.finished_before(now - self._files_for):
             for job in jobs:
                 await asyncio.to_thread(self._delete, job.files)
-                await self._store.files_removed(job)
+                await self._store.mark_files_removed(job)
             removed += len(jobs)
         while jobs := await self._store.records_before(now - self._records_for):
             for job in jobs:
-                await self._store.forget(job)
+                await self._store.delete_record(job)
         for character in await self._characters.temporary_before(now - self._files_for):
             await self._characters.delete(character.username)
             await asyncio.to_thread(self._delete, character.files)

@@ -47,14 +47,14 @@ class ValkeyDeliveryStore:
         """Close the connections."""
         await self._client.aclose()
 
-    async def claim(self, *, lease: float, passing_over: Iterable[str] = ()) -> Delivery | None:
+    async def claim(self, *, lease: float, exclude: Iterable[str] = ()) -> Delivery | None:
         """Claim the delivery that has been due for longest, or return None.
 
-        It is the caller's for ``lease`` seconds, then due again. Deliveries to the receivers ``passing_over``
+        It is the caller's for ``lease`` seconds, then due again. Deliveries to the receivers ``exclude``
         and those of later versions are left alone.
         """
         with outages_as_unavailable():
-            found = await self._claim(keys=[PREFIX], args=[lease, SCHEMA, *passing_over])
+            found = await self._claim(keys=[PREFIX], args=[lease, SCHEMA, *exclude])
         fields = dict(zip(found[::2], found[1::2], strict=True))
         return _layout.convert(fields, read_stamp(fields)) if fields else None
 

@@ -44,7 +44,7 @@ def worker(
         models=ModelCache(specs, _device(device), budget=context.settings.worker.memory),
         version=importlib.metadata.version("framegate-worker"),
         shutdown_grace=context.settings.server.shutdown_grace,
-        health=HealthMonitor(partial(context.plugins.health_findings, reach=True)),
+        health=HealthMonitor(partial(context.plugins.health_findings, check_network=True)),
     ).run()
 
 

@@ -23,8 +23,8 @@ from framegate.core.types import Artifact
 from framegate.storage.connections import (
     connect,
     connect_for_tickets,
-    is_passing,
     is_refusal,
+    is_transient,
     misconfigured,
 )
 from framegate.storage.jobs.worker_store import WorkerStore
@@ -172,7 +172,7 @@ class WorkerProcess:
         except JobRequeued:
             outcome = self._record(self._store.requeue, job.id, job.attempt)
         except JobCancelled:
-            outcome = self._record(self._store.leave, job)
+            outcome = self._record(self._store.finish_cancelled, job)
         except Exception as error:
             if isinstance(error, OutOfMemory):
                 self._models.unload_others(job.served_by)
@@ -219,7 +219,7 @@ class _Stopped(Exception):
 def _retrying(stop: stop_base, sleep: Callable[[float], None]) -> Retrying:
     """Return what repeats calls while Valkey can't be reached or takes no writes."""
     return Retrying(
-        retry=retry_if_exception(lambda error: isinstance(error, redis.RedisError) and is_passing(error)),
+        retry=retry_if_exception(lambda error: isinstance(error, redis.RedisError) and is_transient(error)),
         wait=wait_fixed(RETRY_SECONDS),
         stop=stop,
         sleep=sleep,

@@ -170,7 +170,7 @@ class InMemoryJobStore:
             self._tick(job_id)
             return job
 
-    async def forget(self, job: Job) -> None:
+    async def delete_record(self, job: Job) -> None:
         """Remove the job's record."""
         with self._lock:
             self._remove(job.id)
@@ -239,11 +239,11 @@ class InMemoryJobStore:
             job = self._known(job_id)
             return self._change(transitions.fail(job, job.attempt, error, time.time()))
 
-    def leave(self, job_id: str) -> Job:
+    def finish_cancelled(self, job_id: str) -> Job:
         """Close a job whose cancellation was requested."""
         with self._lock:
             job = self._known(job_id)
-            return self._change(transitions.leave(job, job.attempt, time.time()))
+            return self._change(transitions.finish_cancelled(job, job.attempt, time.time()))
 
     def _queued(self) -> Sequence[Job]:
         return [job for job in self._jobs.values() if job.state == JobState.QUEUED]

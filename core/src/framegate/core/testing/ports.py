@@ -116,7 +116,7 @@ class StaticMediaIngest:
         self._broken = broken
         self._artifacts = artifacts
 
-    async def take(self, source: MediaSource, kind: MediaKind) -> MediaRef:
+    async def ingest(self, source: MediaSource, kind: MediaKind) -> MediaRef:
         """Record the source, and return a reference of the given size."""
         match source:
             case BytesSource():
@@ -132,11 +132,11 @@ class StaticMediaIngest:
         num_frames, fps = (48, 24.0) if kind == MediaKind.VIDEO else (1, 0.0)
         return MediaRef(kind, f"inputs/{len(self.taken)}", width, height, num_frames, fps)
 
-    async def take_frame(self, video: MediaRef, seconds: float) -> MediaRef:
+    async def ingest_frame(self, video: MediaRef, seconds: float) -> MediaRef:
         """Return a reference to an image of the video's size."""
         return self._image(f"inputs/{video.key}@{seconds:g}", video)
 
-    async def portray(self, video: MediaRef, *, start: float, end: float) -> Portrait:
+    async def create_portrait(self, video: MediaRef, *, start: float, end: float) -> Portrait:
         """Return references to two images of the video's size."""
         length = video.num_frames / video.fps
         if start >= length:

@@ -74,7 +74,7 @@ def request_cancel(job: Job, now: float) -> Job:
             return job
 
 
-def leave(job: Job, attempt: int, now: float) -> Job:
+def finish_cancelled(job: Job, attempt: int, now: float) -> Job:
     """Close a job that its worker has stopped as asked."""
     _require_attempt(job, attempt)
     if not job.cancel_requested:
@@ -82,7 +82,7 @@ def leave(job: Job, attempt: int, now: float) -> Job:
     return _cancelled(job, now)
 
 
-def hand_back(job: Job, attempt: int, now: float) -> Job:
+def requeue(job: Job, attempt: int, now: float) -> Job:
     """Requeue the job of a worker that shuts down; the attempt does not count."""
     _require_attempt(job, attempt)
     if job.cancel_requested:

@@ -44,7 +44,10 @@ def doctor(as_json: bool, config_file: Path | None, data_dir: Path | None) -> No
         _check("storage", lambda: _storage(context)),
         _check("queue", lambda: _queue(context)),
         *(_plugin(status.name, status.version, status.error) for status in context.plugins.statuses),
-        *(Finding("plugins", False, finding) for finding in context.plugins.health_findings(reach=True)),
+        *(
+            Finding("plugins", False, finding)
+            for finding in context.plugins.health_findings(check_network=True)
+        ),
         *(_check(f"model {spec.id}", partial(_backend, spec)) for spec in context.registry.specs.values()),
     ]
     if as_json:

@@ -51,10 +51,10 @@ class TimedOut(errors.FramegateError):
     code = "timed_out"
 
 
-class ClientGone(errors.FramegateError):
+class ClientDisconnected(errors.FramegateError):
     """The client of a waiting call has hung up; its job was cancelled, and nobody reads the answer."""
 
-    code = "client_gone"
+    code = "client_disconnected"
 
 
 class ServerStopping(errors.Unavailable):
@@ -77,7 +77,7 @@ _STATUS: Mapping[type[errors.FramegateError], int] = {
     errors.Busy: 503,
     errors.JobCancelled: 409,
     TimedOut: 504,
-    ClientGone: 499,
+    ClientDisconnected: 499,
 }
 _HTTP_CODES = {
     400: "invalid_request",

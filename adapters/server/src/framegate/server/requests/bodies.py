@@ -18,7 +18,7 @@ from msgspec.structs import asdict, fields
 
 from framegate.core.errors import InvalidMedia
 from framegate.core.validation import parse_violation
-from framegate.server.errors.error_info import ClientGone, UnsupportedContentType
+from framegate.server.errors.error_info import ClientDisconnected, UnsupportedContentType
 from framegate.server.errors.field_errors import (
     FieldError,
     InvalidFields,
@@ -76,7 +76,7 @@ async def read_json(request: HTTPRequest, model: type[Model], rules: Rules | Non
     Raises:
         InvalidFields: The body is not JSON, or fields are wrong; all of them are named.
         UnsupportedContentType: The header names a content type other than JSON.
-        ClientGone: The client hung up before the body was complete.
+        ClientDisconnected: The client hung up before the body was complete.
     """
     kind = request.content_type[0]
     if kind and kind != JSON and not (kind.startswith("application/") and kind.endswith("+json")):
@@ -84,7 +84,9 @@ async def read_json(request: HTTPRequest, model: type[Model], rules: Rules | Non
     try:
         raw = await request.body()
     except InternalServerException as error:
-        raise ClientGone("The client hung up before its request was complete.") from error  # says Litestar
+        raise ClientDisconnected(
+            "The client hung up before its request was complete."
+        ) from error  # says Litestar
     try:
         body = cast(Model, _decoder(model).decode(raw))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -106,7 +108,7 @@ async def read_form_values(request: HTTPRequest) -> FormMultiDict:
     Raises:
         InvalidFields: The form could not be parsed, or has too many fields.
         UnsupportedContentType: The header names a content type other than those of forms.
-        ClientGone: The client hung up before the body was complete.
+        ClientDisconnected: The client hung up before the body was complete.
     """
     kind = request.content_type[0]
     if kind not in FORMS:
@@ -116,7 +118,9 @@ async def read_form_values(request: HTTPRequest) -> FormMultiDict:
     try:
         return await request.form()
     except InternalServerException as error:
-        raise ClientGone("The client hung up before its request was complete.") from error  # says Litestar
+        raise ClientDisconnected(
+            "The client hung up before its request was complete."
+        ) from error  # says Litestar
     except (ClientException, UnicodeDecodeError, LookupError, ValueError) as error:
         if isinstance(error, ClientException) and error.status_code != 400:
             raise
@@ -139,7 +143,7 @@ async def read_form(
 
     Raises:
         InvalidFields: Fields or files are missing or wrong; all of them are named.
-        UnsupportedContentType, ClientGone: As for `read_form_values`.
+        UnsupportedContentType, ClientDisconnected: As for `read_form_values`.
     """
     form = await read_form_values(request)
     texts: dict[str, Any] = {}

@@ -9,9 +9,9 @@ from litestar import Request, Response
 from litestar.response.base import ASGIResponse
 from litestar.types import Receive, Scope, Send
 
-from framegate.server.errors.error_info import ClientGone, ServerStopping
+from framegate.server.errors.error_info import ClientDisconnected, ServerStopping
 from framegate.server.responses.waiting import while_connected
-from framegate.storage.connections import end_tasks
+from framegate.storage.connections import cancel_and_wait
 
 Item = TypeVar("Item")
 
@@ -50,7 +50,7 @@ class _Sender(ASGIResponse):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         # A server that stops cancels this task; the last frame has been sent, and the stream ends here.
-        with suppress(ClientGone, ServerStopping):
+        with suppress(ClientDisconnected, ServerStopping):
             await while_connected(receive, self._send_all(send))
 
     async def _send_all(self, send: Send) -> None:
@@ -64,7 +64,9 @@ class _Sender(ASGIResponse):
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
-async def with_pauses(items: AsyncGenerator[Item, None], seconds: float) -> AsyncGenerator[Item | None, None]:
+async def with_keepalives(
+    items: AsyncGenerator[Item, None], seconds: float
+) -> AsyncGenerator[Item | None, None]:
     """Yield the items, and None whenever none has come for that many seconds."""
     async with aclosing(items):
         while True:
@@ -73,7 +75,7 @@ async def with_pauses(items: AsyncGenerator[Item, None], seconds: float) -> Asyn
                 while not (await asyncio.wait({coming}, timeout=seconds))[0]:
                     yield None
             finally:
-                await end_tasks([coming])
+                await cancel_and_wait([coming])
             item = coming.result()
             if item is _END:
                 return

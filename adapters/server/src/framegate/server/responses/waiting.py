@@ -10,9 +10,9 @@ from litestar.types import Receive
 from framegate.core.errors import JobNotFound
 from framegate.core.jobs import Job
 from framegate.core.service import JobService
-from framegate.server.errors.error_info import ClientGone, ServerStopping, TimedOut
+from framegate.server.errors.error_info import ClientDisconnected, ServerStopping, TimedOut
 from framegate.server.requests.bodies import HTTPRequest
-from framegate.storage.connections import end_tasks
+from framegate.storage.connections import cancel_and_wait
 
 Made = TypeVar("Made")
 
@@ -24,7 +24,7 @@ async def wait_for_job(request: HTTPRequest, service: JobService, job: Job, seco
     body must have been read.
 
     Raises:
-        TimedOut, ClientGone, ServerStopping: The job was cancelled.
+        TimedOut, ClientDisconnected, ServerStopping: The job was cancelled.
     """
 
     async def finished() -> Job:
@@ -36,7 +36,7 @@ async def wait_for_job(request: HTTPRequest, service: JobService, job: Job, seco
     except TimeoutError:
         await cancel_job(service, job)
         raise TimedOut(f"The job took longer than {seconds:g} s and was cancelled.") from None
-    except (ClientGone, ServerStopping):
+    except (ClientDisconnected, ServerStopping):
         await asyncio.shield(cancel_job(service, job))
         raise
 
@@ -45,7 +45,7 @@ async def while_connected(receive: Receive, work: Coroutine[Any, Any, Made]) -> 
     """Return the result of ``work``. When this raises, ``work`` has been cancelled and has ended.
 
     Raises:
-        ClientGone: The client has hung up.
+        ClientDisconnected: The client has hung up.
         ServerStopping: The server cancels its open calls.
     """
     worker = asyncio.create_task(work)
@@ -59,9 +59,9 @@ async def while_connected(receive: Receive, work: Coroutine[Any, Any, Made]) -> 
             raise ServerStopping from None
         if worker in done:
             return worker.result()
-        raise ClientGone("The client has hung up.")
+        raise ClientDisconnected("The client has hung up.")
     finally:
-        await end_tasks([worker, watcher])
+        await cancel_and_wait([worker, watcher])
         for task in (worker, watcher):
             with contextlib.suppress(asyncio.CancelledError):
                 task.result()

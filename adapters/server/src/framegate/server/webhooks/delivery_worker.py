@@ -79,7 +79,7 @@ class WebhookDeliveryWorker:
         if self._under_way.total() >= AT_ONCE:
             return None
         busy = [name for name, count in self._under_way.items() if count >= AT_ONCE_TO_ONE_RECEIVER]
-        return await self._store.claim(lease=self._sender.timeout + LEASE_MARGIN, passing_over=busy)
+        return await self._store.claim(lease=self._sender.timeout + LEASE_MARGIN, exclude=busy)
 
     async def _attend(self, delivery: Delivery) -> None:
         try:

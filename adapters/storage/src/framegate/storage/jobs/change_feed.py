@@ -11,7 +11,7 @@ import redis.asyncio
 import structlog
 from redis.asyncio.client import PubSub
 
-from framegate.storage.connections import end_tasks
+from framegate.storage.connections import cancel_and_wait
 from framegate.storage.jobs.records import CHANGED_CHANNEL
 
 log = structlog.get_logger(__name__)
@@ -32,7 +32,7 @@ class ChangeFeed:
     async def close(self) -> None:
         """End the subscription."""
         if self._task is not None:
-            await end_tasks([self._task])
+            await cancel_and_wait([self._task])
 
     @asynccontextmanager
     async def watch(self, job_id: str) -> AsyncGenerator[AsyncGenerator[None, None]]:

@@ -37,8 +37,8 @@ class ValkeyJobStore:
         self._cancel = client.register_script(scripts.CANCEL)
         self._delete = client.register_script(scripts.DELETE)
         self._position = client.register_script(scripts.QUEUE_POSITION)
-        self._files_removed = client.register_script(scripts.FILES_REMOVED)
-        self._forget = client.register_script(scripts.FORGET)
+        self._mark_files_removed = client.register_script(scripts.MARK_FILES_REMOVED)
+        self._delete_record = client.register_script(scripts.DELETE_RECORD)
         self._sweep = client.register_script(scripts.SWEEP)
 
     async def close(self) -> None:
@@ -209,19 +209,19 @@ class ValkeyJobStore:
         """
         return await self._ended(f"{PREFIX}finished", ended, limit)
 
-    async def files_removed(self, job: Job) -> None:
+    async def mark_files_removed(self, job: Job) -> None:
         """Note that the files of ``job`` have been removed; its record stays for a while."""
         with outages_as_unavailable():
-            await self._files_removed(keys=[PREFIX], args=[job.id, job.finished_at or 0.0])
+            await self._mark_files_removed(keys=[PREFIX], args=[job.id, job.finished_at or 0.0])
 
     async def records_before(self, ended: float, limit: int = 200) -> Sequence[Job]:
         """Return jobs that ended before ``ended`` (seconds since the epoch) and whose files are gone."""
         return await self._ended(f"{PREFIX}records", ended, limit)
 
-    async def forget(self, job: Job) -> None:
+    async def delete_record(self, job: Job) -> None:
         """Remove the record of a job that has ended, and all that points at it."""
         with outages_as_unavailable():
-            await self._forget(keys=[PREFIX], args=[job.id])
+            await self._delete_record(keys=[PREFIX], args=[job.id])
 
     async def sweep(self) -> int:
         """Take jobs from dead workers and replace lost tickets; return the number of jobs."""

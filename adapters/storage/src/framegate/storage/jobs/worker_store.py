@@ -85,7 +85,7 @@ class WorkerStore:
         """Finish the job with an error; the state is that of `succeed`."""
         return self._close(job.id, job.attempt, "failed", msgspec.json.encode(error))
 
-    def leave(self, job: Job) -> JobState | None:
+    def finish_cancelled(self, job: Job) -> JobState | None:
         """Stop working on a job whose cancel was requested; the state is that of `succeed`."""
         return self._close(job.id, job.attempt, "cancelled", b"")
 

@@ -118,7 +118,7 @@ class HeartbeatProcess:
         self._store.announce(replace(self._worker, job=heartbeat.job))
         lost, _ = self._store.sweep()
         if lost:
-            log.warning("jobs_of_dead_workers_taken", count=lost)
+            log.warning("expired_leases_reclaimed", count=lost)
 
     def _reply(self, reply: HeartbeatReply) -> None:
         self._output.write(msgspec.json.encode(reply).decode() + "\n")

@@ -17,11 +17,11 @@ def framegate_models(config: Mapping[str, Any]) -> list[ModelSpec]:
 
 
 @hookimpl
-def framegate_health(config: Mapping[str, Any], reach: bool) -> list[str]:
-    """Find broken workflow files and, with ``reach``, servers that are down or lack something."""
+def framegate_health(config: Mapping[str, Any], check_network: bool) -> list[str]:
+    """Find broken workflow files and, with ``check_network``, servers that are down or lack something."""
     from framegate.plugins.comfyui.catalogue import find_health_findings
 
-    return find_health_findings(config, reach=reach)
+    return find_health_findings(config, check_network=check_network)
 
 
 @hookimpl

@@ -26,10 +26,10 @@ def list_models(table: Mapping[str, Any]) -> list[ModelSpec]:
     return [replace(model.spec, options=options) for model in get_library(config).models().values()]
 
 
-def find_health_findings(table: Mapping[str, Any], *, reach: bool) -> list[str]:
+def find_health_findings(table: Mapping[str, Any], *, check_network: bool) -> list[str]:
     """Return a sentence for each broken file.
 
-    With ``reach``, also ask the servers: which don't respond, and which files don't fit those that do.
+    With ``check_network``, also find servers that don't respond, and files that don't fit those that do.
 
     Raises:
         ConfigError: The table is wrong.
@@ -38,7 +38,7 @@ def find_health_findings(table: Mapping[str, Any], *, reach: bool) -> list[str]:
     if not config.servers:
         return []
     findings = find_file_findings(config)
-    if reach:
+    if check_network:
         from framegate.plugins.comfyui.servers.health import check_servers
 
         # Not every ComfyUI has the models of the shipped workflows, and it need not have them.

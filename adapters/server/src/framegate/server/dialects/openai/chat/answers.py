@@ -26,12 +26,12 @@ from framegate.server.dialects.openai.chat.schemas import (
 from framegate.server.dialects.openai.errors import error_body, in_openai_terms
 from framegate.server.errors.error_info import ServerStopping, error_info_of
 from framegate.server.requests.bodies import HTTPRequest
-from framegate.server.responses.sse import EventStream, with_pauses
+from framegate.server.responses.sse import EventStream, with_keepalives
 from framegate.server.responses.waiting import while_connected
 
 log = structlog.get_logger(__name__)
 
-HEARTBEAT_SECONDS = 8.0
+KEEPALIVE_SECONDS = 8.0
 _DONE = b"data: [DONE]\n\n"
 
 
@@ -54,7 +54,7 @@ async def answer(request: HTTPRequest, model: str, events: Events, *, stream: bo
     """Return the response with the events, as a stream or as one completion.
 
     Raises:
-        ClientGone: The client has hung up; ``events`` were closed.
+        ClientDisconnected: The client has hung up; ``events`` were closed.
     """
     if stream:
         return EventStream(chunks(model, events))
@@ -79,10 +79,10 @@ async def _content(events: Events) -> str:
     raise GenerationFailed("The generation ended without a result.")
 
 
-async def chunks(model: str, events: Events, pause: float = HEARTBEAT_SECONDS) -> AsyncGenerator[bytes, None]:
+async def chunks(model: str, events: Events, pause: float = KEEPALIVE_SECONDS) -> AsyncGenerator[bytes, None]:
     """Yield the frames of a stream. Whatever happens, the last is ``[DONE]``."""
     frames = _Frames(model)
-    async with aclosing(with_pauses(events, pause)) as paused:
+    async with aclosing(with_keepalives(events, pause)) as paused:
         try:
             async for event in paused:
                 yield frames.frame(Progress("Still working...\n") if event is None else event)

@@ -19,12 +19,12 @@ from framegate.server.dialects.openai.images.files import ImageFiles, encoding_o
 from framegate.server.dialects.openai.images.schemas import CompletedEvent, PartialEvent, Quality
 from framegate.server.errors.error_info import ServerStopping, error_info_of
 from framegate.server.requests.jobs import require_result
-from framegate.server.responses.sse import with_pauses
+from framegate.server.responses.sse import with_keepalives
 from framegate.server.responses.waiting import cancel_job
 
 log = structlog.get_logger(__name__)
 
-PAUSE_SECONDS = 8.0
+KEEPALIVE_SECONDS = 8.0
 _COMMENT = b": working\n\n"
 
 Call: TypeAlias = Literal["image_generation", "image_edit"]
@@ -89,10 +89,10 @@ async def events(
 
 
 async def frames(
-    stream: AsyncGenerator[Event, None], pause: float = PAUSE_SECONDS
+    stream: AsyncGenerator[Event, None], pause: float = KEEPALIVE_SECONDS
 ) -> AsyncGenerator[bytes, None]:
     """Yield the events as they are sent; a failure is the last of them."""
-    async with aclosing(with_pauses(stream, pause)) as paused:
+    async with aclosing(with_keepalives(stream, pause)) as paused:
         try:
             yield _COMMENT
             async for event in paused:

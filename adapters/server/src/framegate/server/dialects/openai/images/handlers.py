@@ -55,7 +55,7 @@ class ImageHandlers:
 
         Raises:
             JobCancelled, GenerationFailed: There are no images.
-            TimedOut, ClientGone, ServerStopping: The job was cancelled.
+            TimedOut, ClientDisconnected, ServerStopping: The job was cancelled.
         """
         media = await self._media(uploads) if uploads else {}
         job = await self._submit(jobs, fields, media)
