@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Struct
 
 from framegate.core.errors import ConfigError
+from framegate.core.validation import ViolationKind, parse_violation
 
 Options = TypeVar("Options", bound=Struct)
 
@@ -63,10 +64,10 @@ def parse_table(where: str, table: Mapping[str, Any], model: type[Options]) -> O
     try:
         return msgspec.convert(table, model, dec_hook=decode_value)
     except msgspec.ValidationError as error:
-        message, _, path = str(error).partition(" - at `$")
-        key = f"{where}{path.rstrip('`')}"
-        if "unknown field" in message:
-            name = message.split("`")[1]
-            known = "" if path else f"; there are: {', '.join(model.__struct_fields__) or 'none'}"
-            raise ConfigError(f"{key}.{name}: there is no such option{known}.") from None
-        raise ConfigError(f"{key}: {message}.") from None
+        violation = parse_violation(str(error))
+        key = f"{where}{violation.location}"
+        if violation.kind == ViolationKind.UNKNOWN_FIELD:
+            known = "" if violation.path else f"; available: {', '.join(model.__struct_fields__) or 'none'}"
+            raise ConfigError(f"{key}.{violation.field}: unknown option{known}.") from None
+        subject = f"{key}: a key" if violation.of_key else key
+        raise ConfigError(f"{subject}: {violation.message}.") from None
