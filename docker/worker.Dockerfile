@@ -8,7 +8,7 @@ COPY constraints.txt ./
 COPY core core
 COPY adapters adapters
 COPY plugins plugins
-RUN pip install --no-cache-dir -c constraints.txt ./core './adapters/media[faces]' './adapters/storage[s3]' \
+RUN pip install --no-cache-dir -c constraints.txt ./core ./adapters/media './adapters/storage[s3]' \
     ./adapters/cli ./adapters/worker ./plugins/preview ./plugins/comfyui './plugins/diffusers[torch]' \
     './plugins/wan21[torch]' './plugins/wan22[torch]' './plugins/ltx2[torch]' \
  && useradd --create-home framegate && mkdir /data && chown framegate /data

@@ -1,6 +1,7 @@
 """The distributions as users install them, from wheels: each brings what its job needs, and nothing else."""
 
 import json
+import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 
 from framegate.storage.embedded import EmbeddedValkey
-from tests.support.environments import Environment
+from tests.support.environments import REPOSITORY, Environment
 from tests.support.running import RunningServer, clean_environ, eventually
 
 HEAVY = {"torch", "torchao", "diffusers", "transformers", "accelerate", "peft"}
@@ -133,6 +134,22 @@ def test_a_server_alone_says_that_it_has_no_worker(server: Environment, tmp_path
     done = _run(server, "serve", data_dir=tmp_path / "data")
     assert done.returncode == 1
     assert "framegate-worker is not installed here: install it, or start with --no-worker" in done.stderr
+
+
+def test_the_images_install_what_their_process_needs() -> None:
+    """The API's image has no torch and no worker, the worker's no HTTP server and nothing for faces."""
+    api, worker = (_installed_in(f"{name}.Dockerfile") for name in ("api", "worker"))
+    assert "adapters/server" in api
+    assert not {project for project in api if "worker" in project or "torch" in project or "small" in project}
+    assert "adapters/worker" in worker
+    assert worker.isdisjoint({"adapters/server", "adapters/media[faces]"})
+    assert {f"plugins/{name}[torch]" for name in ("diffusers", "wan21", "wan22", "ltx2")} <= worker
+
+
+def _installed_in(dockerfile: str) -> set[str]:
+    """Return the distributions that an image installs, by folder, with their extras."""
+    text = (REPOSITORY / "docker" / dockerfile).read_text()
+    return set(re.findall(r"\./([\w/]+(?:\[[\w,]+\])?)", text))
 
 
 def test_faces_are_an_extra(server: Environment) -> None:

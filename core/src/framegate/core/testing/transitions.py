@@ -6,6 +6,7 @@ functions: state machine tests hold the scripts to them.
 
 from msgspec.structs import replace
 
+from framegate.core.errors import WorkerLost
 from framegate.core.jobs import MAX_ATTEMPTS, Job, JobError, JobState
 from framegate.core.types import Artifact
 
@@ -98,7 +99,7 @@ def expire(job: Job, now: float) -> Job:
     if job.attempt >= MAX_ATTEMPTS:
         message = f"The worker died {MAX_ATTEMPTS} times while running this job."
         return replace(
-            job, state=JobState.FAILED, error=JobError("worker_lost", message), message="", finished_at=now
+            job, state=JobState.FAILED, error=JobError(WorkerLost.code, message), message="", finished_at=now
         )
     return _requeued(job)
 

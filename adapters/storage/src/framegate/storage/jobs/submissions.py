@@ -6,7 +6,7 @@ import time
 import msgspec
 from msgspec import Struct
 
-from framegate.core.jobs import Job
+from framegate.core.jobs import LOOKUP_LABEL, Job
 from framegate.core.ports import IdempotencyKey, Limits
 
 
@@ -59,7 +59,7 @@ def job_submission(job: Job, limits: Limits, idempotency: IdempotencyKey | None)
         queue=job.queue,
         lane=lane_of(job),
         collection=job.collection,
-        result_name=job.labels.get("result_name", ""),
+        result_name=job.labels.get(LOOKUP_LABEL, ""),
         share_id=job.share_id,
     )
 

@@ -7,6 +7,7 @@ from typing import cast
 import msgspec
 import redis
 
+from framegate.core.errors import WorkerLost
 from framegate.core.jobs import MAX_ATTEMPTS, Job, JobError, JobState
 from framegate.core.ports import WorkerInfo
 from framegate.core.types import Artifact
@@ -22,7 +23,7 @@ SILENCE_SECONDS = 3.0
 and every worker gets another lease to come back with its job."""
 
 _MOST_TICKETS_AT_ONCE = 32
-_WORKER_LOST = JobError("worker_lost", f"The worker died {MAX_ATTEMPTS} times while running this job.")
+_WORKER_LOST = JobError(WorkerLost.code, f"The worker died {MAX_ATTEMPTS} times while running this job.")
 
 
 class LeaseStatus(StrEnum):
