@@ -39,7 +39,7 @@ from framegate.plugins.diffusers import testing
 from framegate.plugins.diffusers.backend import DiffusersBackend
 from framegate.plugins.diffusers.loading.pipelines import silence_logging
 from framegate.plugins.diffusers.step_cache import UNCACHED_STEPS
-from framegate.plugins.diffusers.testing import full_size
+from tests.benchmarks import full_size
 
 GIB = 2**30
 CACHE_INTERVAL = 3

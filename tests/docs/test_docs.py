@@ -17,9 +17,6 @@ from tests.support.running import RunningServer, clean_environ
 REPOSITORY = Path(__file__).parents[2]
 
 
-DOCUMENTS = ["../README.md", *sorted(path.name for path in (REPOSITORY / "docs").glob("*.md"))]
-
-
 def code_blocks(document: str, language: str) -> list[str]:
     text = (REPOSITORY / document).read_text(encoding="utf-8")
     return re.findall(rf"^```{language}\n(.*?)^```$", text, flags=re.MULTILINE | re.DOTALL)

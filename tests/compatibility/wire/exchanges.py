@@ -12,7 +12,6 @@ from tests.compatibility.wire.answers import Answer, answer_of
 from tests.compatibility.wire.media import MediaStand
 from tests.support.running import eventually
 
-Json: TypeAlias = dict[str, Any]
 Until: TypeAlias = Callable[[Any], bool]
 TIMEOUT = 120
 _NAME = re.compile(r"\{(\w+)\}")

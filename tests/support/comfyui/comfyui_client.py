@@ -61,9 +61,6 @@ class ComfyUIClient:
     def file(self, stored: Mapping[str, str], **headers: str) -> requests.Response:
         return self.get("/view", params=dict(stored), headers=headers)
 
-    def has_node(self, class_type: str) -> bool:
-        return bool(self.get(f"/object_info/{class_type}").json())
-
     async def watch(self, prompt: Mapping[str, Any], features: Mapping[str, bool] | None = None) -> list[Any]:
         """Return the messages of the websocket from connecting to the prompt's end; bytes are previews.
 

@@ -1,6 +1,7 @@
 # pyright: reportUnknownMemberType=false
 # PyAV's type stubs leave packets and keyword arguments without types.
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from av.video.reformatter import ColorRange
 from numpy.typing import NDArray
 
 from framegate.core.errors import InvalidMedia
-from framegate.media.video.frames import first_frame, frame_at, last_frame, read_frames
+from framegate.media.video.frames import frame_at, read_frames
 
 Frames = list[NDArray[np.uint8]]
 MakeFrames = Callable[..., Frames]
@@ -52,8 +53,8 @@ def test_frames_by_time(moving_frames: MakeFrames, make_clip: MakeClip) -> None:
     path = make_clip("clip.mp4", moving_frames(60))
     frames = list(read_frames(path))
     assert len(frames) == 60
-    assert np.array_equal(first_frame(path), frames[0])
-    assert np.array_equal(last_frame(path), frames[-1])
+    assert np.array_equal(frame_at(path, 0.0), frames[0])
+    assert np.array_equal(frame_at(path, math.inf), frames[-1])
     for seconds, number in [
         (0, 0),
         (0.04, 0),
@@ -72,12 +73,12 @@ def test_frames_behind_a_second_key_frame(moving_frames: MakeFrames, make_clip: 
     path = make_clip("clip.mp4", frames)
     assert close(frame_at(path, 255 / 24), frames[255])
     assert close(frame_at(path, 265 / 24), frames[265])
-    assert close(last_frame(path), frames[-1])
+    assert close(frame_at(path, math.inf), frames[-1])
 
 
 def test_a_single_frame(moving_frames: MakeFrames, make_clip: MakeClip) -> None:
     path = make_clip("clip.mp4", moving_frames(1))
-    assert np.array_equal(first_frame(path), last_frame(path))
+    assert np.array_equal(frame_at(path, 0.0), frame_at(path, math.inf))
 
 
 @pytest.mark.parametrize("seconds", [-1.0, float("nan")])
@@ -105,8 +106,8 @@ def test_other_containers(
     read = list(read_frames(path))
     assert len(read) == 30
     assert close(read[0], frames[0], limit)
-    assert np.array_equal(first_frame(path), read[0])
-    assert np.array_equal(last_frame(path), read[-1])
+    assert np.array_equal(frame_at(path, 0.0), read[0])
+    assert np.array_equal(frame_at(path, math.inf), read[-1])
     assert np.array_equal(frame_at(path, 0.5), read[12])
 
 
@@ -114,14 +115,14 @@ def test_other_containers(
 def test_the_tagged_matrix_is_used(matrix: int, tmp_path: Path) -> None:
     card = np.concatenate([np.full((64, 32, 3), c, np.uint8) for c in ((200, 30, 40), (40, 180, 60))], axis=1)
     path = write(tmp_path / "a.mp4", [card] * 3, "libx264", "yuv420p", matrix=matrix)
-    assert close(first_frame(path), card, 3)
+    assert close(frame_at(path, 0.0), card, 3)
 
 
 def test_untagged_files_go_by_their_size(tmp_path: Path) -> None:
     small = np.full((64, 64, 3), (200, 30, 40), np.uint8)
-    assert close(first_frame(write(tmp_path / "a.mp4", [small], "libx264", "yuv420p")), small, 3)
+    assert close(frame_at(write(tmp_path / "a.mp4", [small], "libx264", "yuv420p"), 0.0), small, 3)
     large = np.full((720, 1280, 3), (200, 30, 40), np.uint8)
-    assert not close(first_frame(write(tmp_path / "b.mp4", [large], "libx264", "yuv420p")), large, 3)
+    assert not close(frame_at(write(tmp_path / "b.mp4", [large], "libx264", "yuv420p"), 0.0), large, 3)
 
 
 @pytest.mark.parametrize(("turn", "quarters"), [(90, 1), (-90, -1), (180, 2)])
@@ -130,7 +131,7 @@ def test_turned_videos_stand_upright(
 ) -> None:
     frames = moving_frames(3)
     path = write(tmp_path / "a.mp4", frames, "libx264", "yuv420p", turn=turn)
-    assert close(first_frame(path), np.rot90(frames[0], quarters), 8)
+    assert close(frame_at(path, 0.0), np.rot90(frames[0], quarters), 8)
 
 
 def test_truncated_videos_are_refused(moving_frames: MakeFrames, make_clip: MakeClip, tmp_path: Path) -> None:
@@ -138,4 +139,4 @@ def test_truncated_videos_are_refused(moving_frames: MakeFrames, make_clip: Make
     path = tmp_path / "cut.mp4"
     path.write_bytes(content[: len(content) // 3])
     with pytest.raises(InvalidMedia):
-        last_frame(path)
+        frame_at(path, math.inf)

@@ -14,10 +14,8 @@ from framegate.server.dialects.lightx2v.result_names import (
     job_id_in,
     result_name,
 )
-from tests.support.http_stand import BROKEN, CONTENT, Stand, StandMaker
+from tests.support.http_stand import BROKEN, Stand, StandMaker
 from tests.support.lightx2v_client import refusal, submit
-
-VIDEO = CONTENT[MediaKind.VIDEO]
 
 
 @pytest.mark.parametrize(

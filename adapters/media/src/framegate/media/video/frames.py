@@ -1,6 +1,5 @@
 """Read frames of videos."""
 
-import math
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -30,16 +29,6 @@ def read_frames(path: Path) -> "Iterator[Frame]":
     with open_video(path) as (container, stream):
         for frame in container.decode(stream):
             yield to_rgb(frame)
-
-
-def first_frame(path: Path) -> "Frame":
-    """Return the first frame, as `frame_at` does."""
-    return frame_at(path, 0.0)
-
-
-def last_frame(path: Path) -> "Frame":
-    """Return the last frame, as `frame_at` does."""
-    return frame_at(path, math.inf)
 
 
 def frame_at(path: Path, seconds: float) -> "Frame":
