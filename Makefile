@@ -4,6 +4,7 @@ VENV ?= .venv
 WHEEL_VENV := $(VENV)-wheels
 BIN := $(VENV)/bin
 PROJECTS := core $(patsubst %/pyproject.toml,%,$(wildcard adapters/*/pyproject.toml plugins/*/pyproject.toml))
+PLUGINS := $(patsubst plugins/%/pyproject.toml,framegate-%,$(wildcard plugins/*/pyproject.toml))
 # What workers of the diffusers backends need beside them. The build of torch that needs no GPU is far smaller;
 # another index (TORCH_INDEX=https://download.pytorch.org/whl/cu130) has those for CUDA.
 WORKER := framegate-diffusers[torch,small]
@@ -55,7 +56,7 @@ test-wheels: install
 	$(PYTHON) -m venv $(WHEEL_VENV)
 	$(WHEEL_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --upgrade "pip>=25.1"
 	$(WHEEL_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --find-links dist \
-		--group dev framegate framegate-comfyui framegate-wan21 framegate-wan22 framegate-ltx2
+		--group dev framegate $(PLUGINS)
 	$(WHEEL_VENV)/bin/python $(PYTEST) -m smoke tests/packaging tests/cli tests/dialects $(ARGS)
 
 clean:

@@ -19,7 +19,7 @@ from framegate.core.types import Artifact, GenerationRequest, MediaRef, Shot
 
 MAX_ATTEMPTS = 3
 LOOKUP_LABEL = "result_name"
-"""The label, as 0.1 stored it, by whose value `JobService.find_by_lookup_label` finds an owner's newest job."""
+"""The label, as 0.1 stored it, by which `JobService.find_by_lookup_label` finds an owner's newest job."""
 
 
 def new_share_id() -> str:
