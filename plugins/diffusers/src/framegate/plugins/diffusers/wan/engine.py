@@ -21,7 +21,7 @@ from framegate.plugins.diffusers.progress import StepProgress
 from framegate.plugins.diffusers.task_pipelines import TaskPipelines
 from framegate.plugins.diffusers.tiling import decode_or_tile
 from framegate.plugins.diffusers.video_engine import Latents, VideoEngine
-from framegate.plugins.diffusers.video_io import open_video
+from framegate.plugins.diffusers.video_io import read_source_video
 from framegate.plugins.diffusers.wan.conditions import cached_conditions
 from framegate.plugins.diffusers.wan.decoding import decode_streamed, decode_tiled, denormalize
 from framegate.plugins.diffusers.wan.options import WanOptions
@@ -115,7 +115,7 @@ class WanEngine(VideoEngine):
         if shot.task == Task.VIDEO_TO_VIDEO:
             strength = REMIX_STRENGTH if shot.strength is None else shot.strength
             return {
-                "video": open_video(context.video, shot.width, shot.height, shot.num_frames, shot.fps),
+                "video": read_source_video(context.video, shot.width, shot.height, shot.num_frames, shot.fps),
                 "strength": effective_strength(strength, shot.num_inference_steps),
             }
         inputs: dict[str, Any] = {"num_frames": shot.num_frames, **self._second_guidance(shot)}
