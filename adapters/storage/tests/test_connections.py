@@ -5,14 +5,13 @@ import socket
 import socketserver
 import threading
 from collections.abc import Generator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 
 import pytest
 import redis
 
 from framegate.core.errors import ConfigError, Unavailable
 from framegate.storage.connections import (
-    cancel_and_wait,
     connect,
     connect_async,
     outages_as_unavailable,
@@ -69,22 +68,6 @@ def test_what_does_not(error: str) -> None:
             client.set("a", "b")
         with pytest.raises(ConfigError, match=r"queue\.url: the server refuses it"):
             require_usable(url)
-
-
-async def test_tasks_end_though_a_call_swallows_their_cancellation() -> None:
-    waiting = asyncio.Event()
-
-    async def swallow_once() -> None:
-        with suppress(asyncio.CancelledError):
-            waiting.set()
-            await asyncio.Event().wait()
-        await asyncio.Event().wait()
-
-    task = asyncio.create_task(swallow_once())
-    await waiting.wait()
-    async with asyncio.timeout(60):
-        await cancel_and_wait([task])
-    assert task.cancelled()
 
 
 async def test_nobody_waits_long_for_a_server_that_hangs() -> None:

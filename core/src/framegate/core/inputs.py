@@ -7,6 +7,7 @@ from msgspec.structs import replace
 
 from framegate.core.admission import AdmittedSubmission
 from framegate.core.characters import Character
+from framegate.core.concurrency import in_thread
 from framegate.core.errors import ArtifactGone, InvalidRequest, NotFound
 from framegate.core.fitting import FittedRequest, fit
 from framegate.core.jobs import Job
@@ -14,7 +15,6 @@ from framegate.core.models import ModelSpec
 from framegate.core.ports import ArtifactStore, MediaIngest, MediaSource
 from framegate.core.remixing import fit_remix, inherit_from, result_video
 from framegate.core.results import SOURCE_GONE
-from framegate.core.threads import in_thread
 from framegate.core.types import MEDIA_KINDS, GenerationRequest, MediaRef, Task
 
 

@@ -8,10 +8,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from framegate.core.characters import Portrait
+from framegate.core.concurrency import in_thread
 from framegate.core.disk_full import translate_disk_full
 from framegate.core.errors import InvalidMedia, NotFound
 from framegate.core.ports import ArtifactStore, Base64Source, BytesSource, MediaSource, UrlSource
-from framegate.core.threads import in_thread
 from framegate.core.types import MediaKind, MediaRef
 from framegate.media.images.decode import decode_base64, decode_image
 from framegate.media.network.fetch import UrlFetcher

@@ -13,12 +13,13 @@ from litestar import Litestar
 
 from framegate.cli.app_context import AppContext, open_services
 from framegate.cli.supervisor import WorkerSupervisor
+from framegate.core.concurrency import cancel_and_wait
 from framegate.core.errors import ConfigError, FramegateError, Unavailable
 from framegate.server.app import create_app
 from framegate.server.auth.loopback_guard import is_loopback_host
 from framegate.server.listening import listen
 from framegate.server.webhooks.delivery_worker import open_delivery_worker
-from framegate.storage.connections import cancel_and_wait, require_usable
+from framegate.storage.connections import require_usable
 from framegate.storage.embedded import DataFolderLock, EmbeddedValkey
 from framegate.storage.jobs.store import ValkeyJobStore
 

@@ -1,10 +1,9 @@
 """Clients for Valkey or Redis, with time-outs and retries for each use."""
 
-import asyncio
 import re
-from collections.abc import Generator, Iterable
+from collections.abc import Generator
 from contextlib import contextmanager
-from typing import Any, cast
+from typing import cast
 
 import redis
 import redis.asyncio
@@ -22,7 +21,6 @@ from redis.retry import Retry
 
 from framegate.core.errors import ConfigError, Unavailable
 
-_CANCEL_AGAIN_SECONDS = 2
 _UNREACHABLE = (redis.ConnectionError, redis.TimeoutError)
 _REFUSALS = (
     ClusterDownError,
@@ -102,19 +100,6 @@ def connect_async(url: str) -> redis.asyncio.Redis:
         retry=AsyncRetry(ExponentialWithJitterBackoff(cap=0.5, base=0.05), 1),
     )
     return redis.asyncio.Redis.from_pool(pool)
-
-
-async def cancel_and_wait(tasks: Iterable[asyncio.Future[Any]]) -> None:
-    """Cancel tasks that use Valkey, and wait until they have ended.
-
-    The cancellation is repeated, after the time that a task may need to clean up: redis-py swallows one that
-    arrives while it connects.
-    """
-    pending = set(tasks)
-    while pending:
-        for task in pending:
-            task.cancel()
-        _, pending = await asyncio.wait(pending, timeout=_CANCEL_AGAIN_SECONDS)
 
 
 def require_usable(url: str) -> None:

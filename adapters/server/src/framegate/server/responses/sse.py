@@ -9,9 +9,9 @@ from litestar import Request, Response
 from litestar.response.base import ASGIResponse
 from litestar.types import Receive, Scope, Send
 
+from framegate.core.concurrency import cancel_and_wait
 from framegate.server.errors.error_info import ClientDisconnected, ServerStopping
 from framegate.server.responses.waiting import while_connected
-from framegate.storage.connections import cancel_and_wait
 
 Item = TypeVar("Item")
 

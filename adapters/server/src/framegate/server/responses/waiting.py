@@ -7,12 +7,12 @@ from typing import Any, TypeVar
 
 from litestar.types import Receive
 
+from framegate.core.concurrency import cancel_and_wait
 from framegate.core.errors import JobNotFound
 from framegate.core.jobs import Job
 from framegate.core.service import JobService
 from framegate.server.errors.error_info import ClientDisconnected, ServerStopping, TimedOut
 from framegate.server.requests.bodies import HTTPRequest
-from framegate.storage.connections import cancel_and_wait
 
 Made = TypeVar("Made")
 

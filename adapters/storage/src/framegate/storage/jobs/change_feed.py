@@ -11,7 +11,7 @@ import redis.asyncio
 import structlog
 from redis.asyncio.client import PubSub
 
-from framegate.storage.connections import cancel_and_wait
+from framegate.core.concurrency import cancel_and_wait
 from framegate.storage.jobs.records import CHANGED_CHANNEL
 
 log = structlog.get_logger(__name__)

@@ -1,10 +1,12 @@
-"""Blocking work beside the event loop."""
+"""Threads and tasks beside the one that waits for them."""
 
 import asyncio
-from collections.abc import Callable
-from typing import TypeVar
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
 
 Result = TypeVar("Result")
+
+_CANCEL_AGAIN_SECONDS = 2
 
 
 async def in_thread(work: Callable[[], Result], undo: Callable[[Result], object]) -> Result:
@@ -23,3 +25,16 @@ async def in_thread(work: Callable[[], Result], undo: Callable[[Result], object]
 def _undo(done: "asyncio.Task[Result]", undo: Callable[[Result], object]) -> None:
     if not done.cancelled() and done.exception() is None:
         undo(done.result())
+
+
+async def cancel_and_wait(tasks: Iterable[asyncio.Future[Any]]) -> None:
+    """Cancel tasks, and wait until they have ended.
+
+    The cancellation is repeated, after the time that a task may need to clean up: redis-py swallows one that
+    arrives while it connects.
+    """
+    pending = set(tasks)
+    while pending:
+        for task in pending:
+            task.cancel()
+        _, pending = await asyncio.wait(pending, timeout=_CANCEL_AGAIN_SECONDS)
