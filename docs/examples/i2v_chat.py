@@ -1,7 +1,7 @@
-"""Make a video of a picture with one chat completion, print its link and save it.
+"""Make a video from an image with one chat completion, print its link and save it.
 
 export FRAMEGATE_URL=http://localhost:8000
-export FRAMEGATE_API_KEY=…                      # if the server asks for one
+export FRAMEGATE_API_KEY=…                      # if the server requires one
 python i2v_chat.py base64 cat.png "The cat turns its head"
 python i2v_chat.py url https://example.com/cat.png "The cat turns its head" --stream
 """
@@ -39,10 +39,10 @@ def request_body(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def ask(url: str, key: str, body: dict[str, Any]) -> str:
-    """The answer's text.
+    """Return the answer's text.
 
     Raises:
-        RuntimeError: with the server's own words.
+        RuntimeError: The server answered with an error; the message is its own.
     """
     headers = {"Authorization": f"Bearer {key}"} if key else {}
     with requests.post(
@@ -82,7 +82,7 @@ def error_of(answer: requests.Response) -> str:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Make a video of a picture.")
+    parser = argparse.ArgumentParser(description="Make a video from an image.")
     parser.add_argument("mode", choices=["base64", "url"])
     parser.add_argument("image", help="a file, or a URL that the server fetches")
     parser.add_argument("prompt")

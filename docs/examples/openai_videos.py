@@ -2,7 +2,7 @@
 
 pip install openai
 export FRAMEGATE_URL=http://localhost:8000
-export FRAMEGATE_API_KEY=…                      # if the server asks for one
+export FRAMEGATE_API_KEY=…                      # if the server requires one
 python openai_videos.py "A white cat on a surfboard" --size 1280x720 --seconds 4
 python openai_videos.py "The cat turns its head" --image cat.png --seed 42
 python openai_videos.py "The same at night" --remix video_0123…
@@ -27,7 +27,7 @@ warnings.filterwarnings("ignore", "The Sora API is scheduled", DeprecationWarnin
 
 
 def make(client: OpenAI, options: argparse.Namespace) -> Video:
-    """The video as it was accepted."""
+    """Return the video as it was accepted."""
     extra: dict[str, Any] = {"model": options.model} if options.model else {}
     if options.seed is not None:
         extra["seed"] = options.seed
@@ -51,15 +51,15 @@ def make(client: OpenAI, options: argparse.Namespace) -> Video:
 def main() -> int:
     parser = argparse.ArgumentParser(description="Make a video.")
     parser.add_argument("prompt")
-    parser.add_argument("--model", help="sora-2 if left out, or the source video's own")
-    parser.add_argument("--seconds", help="how long it is; of an extension, how long it goes on")
+    parser.add_argument("--model", help="by default sora-2, or the source video's model")
+    parser.add_argument("--seconds", help="the length; for an extension, the length added")
     parser.add_argument("--size", help="such as 1280x720")
     parser.add_argument("--seed", type=int)
     source = parser.add_mutually_exclusive_group()
-    source.add_argument("--image", type=Path, help="a picture (or a video) to start from")
+    source.add_argument("--image", type=Path, help="an image (or a video) to start from")
     source.add_argument("--remix", metavar="ID", help="a completed video to remix")
     source.add_argument("--edit", type=Path, metavar="FILE", help="a video to change")
-    source.add_argument("--extend", type=Path, metavar="FILE", help="a video that is to go on")
+    source.add_argument("--extend", type=Path, metavar="FILE", help="a video to extend")
     parser.add_argument("--url", default=os.environ.get("FRAMEGATE_URL", "http://localhost:8000"))
     parser.add_argument("-o", "--output", type=Path, default=Path("output.mp4"))
     options = parser.parse_args()

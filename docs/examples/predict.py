@@ -1,7 +1,7 @@
 """Make a video with one call of ``POST /predict`` and save it.
 
 export FRAMEGATE_URL=http://localhost:8000      # with the prefix, if the server has one
-export FRAMEGATE_API_KEY=…                      # if the server asks for one
+export FRAMEGATE_API_KEY=…                      # if the server requires one
 python predict.py "A white cat on a surfboard" -o cat.mp4
 python predict.py "The cat turns its head" --image cat.png -o turned.mp4
 """
@@ -40,10 +40,10 @@ def request_body(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def predict(url: str, key: str, body: dict[str, Any]) -> dict[str, Any]:
-    """The server's answer.
+    """Return the server's answer.
 
     Raises:
-        RuntimeError: with the server's own words.
+        RuntimeError: The server answered with an error; the message is its own.
     """
     headers = {"Authorization": f"Bearer {key}"} if key else {}
     answer = requests.post(f"{url.rstrip('/')}/predict", json=body, headers=headers, timeout=TIMEOUT)
@@ -58,10 +58,10 @@ def predict(url: str, key: str, body: dict[str, Any]) -> dict[str, Any]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Make a video from a prompt and, if you like, a picture.")
+    parser = argparse.ArgumentParser(description="Make a video from a prompt and, optionally, an image.")
     parser.add_argument("prompt")
     parser.add_argument("--url", default=os.environ.get("FRAMEGATE_URL", "http://localhost:8000"))
-    parser.add_argument("--image", metavar="FILE|URL", help="a picture to start from")
+    parser.add_argument("--image", metavar="FILE|URL", help="an image to start from")
     parser.add_argument("--negative-prompt")
     parser.add_argument("--width", type=int)
     parser.add_argument("--height", type=int)

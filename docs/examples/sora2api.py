@@ -1,7 +1,7 @@
 """Make videos with sora2api's endpoints, in each of their three ways to answer.
 
 export FRAMEGATE_URL=http://localhost:8000
-export FRAMEGATE_API_KEY=…                      # if the server asks for one
+export FRAMEGATE_API_KEY=…                      # if the server requires one
 python sora2api.py "A white cat on a surfboard" --style anime
 python sora2api.py "The cat turns its head" --image cat.png --way poll
 python sora2api.py "[5.0s]A cat wakes up [5.0s]It jumps off the sofa" --storyboard --way wait
@@ -31,7 +31,7 @@ class Client:
             self._session.headers["Authorization"] = f"Bearer {key}"
 
     def stream(self, path: str, body: dict[str, Any]) -> str:
-        """The link to the result; the progress is shown while it is made."""
+        """Return the link to the result, showing progress while it is made."""
         content = ""
         with self._session.post(
             self._url + path, json={**body, "stream": True}, stream=True, timeout=TIMEOUT
@@ -81,7 +81,7 @@ def link_in(content: str) -> str:
 
 
 def request_of(options: argparse.Namespace) -> tuple[str, dict[str, Any]]:
-    """The path and the body."""
+    """Return the path and the body."""
     body: dict[str, Any] = {"prompt": options.prompt, "model": options.model}
     if options.style:
         body["style"] = options.style
@@ -101,7 +101,7 @@ def main() -> int:
     parser.add_argument("prompt")
     parser.add_argument("--model", default="sora2-landscape-10s")
     parser.add_argument("--style", help="anime, retro, comic, …")
-    parser.add_argument("--image", metavar="FILE|URL", help="a picture to start from")
+    parser.add_argument("--image", metavar="FILE|URL", help="an image to start from")
     parser.add_argument("--remix", metavar="ID", help="a video to start from")
     parser.add_argument("--storyboard", action="store_true", help="the prompt has several shots")
     parser.add_argument("--way", choices=["stream", "wait", "poll"], default="stream")

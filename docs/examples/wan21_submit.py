@@ -1,7 +1,7 @@
 """Make a video through ``/video/submit``, ``/video/status`` and ``/video/cancel``, and save it.
 
 export FRAMEGATE_URL=http://localhost:8000      # with the prefix, if the server has one
-export FRAMEGATE_API_KEY=…                      # if the server asks for one
+export FRAMEGATE_API_KEY=…                      # if the server requires one
 python wan21_submit.py "The cat turns its head" --image https://example.com/cat.png -o turned.mp4
 
 Ctrl-C cancels the request on the server, too.
@@ -20,18 +20,18 @@ PAUSE = 2.0
 
 
 class Service:
-    """The three calls. Every error is raised with the server's own words."""
+    """Make the three calls. Every error is raised with the server's own message."""
 
     def __init__(self, url: str, key: str) -> None:
         self._url = url.rstrip("/")
         self._headers = {"Authorization": f"Bearer {key}"} if key else {}
 
     def submit(self, body: dict[str, Any]) -> str:
-        """The request's id."""
+        """Submit a request and return its id."""
         return str(self._call("submit", body)["requestId"])
 
     def wait(self, request_id: str) -> dict[str, Any]:
-        """The results of a request, once it has succeeded."""
+        """Wait until a request has succeeded, and return its results."""
         shown = ""
         while True:
             answer = self._call("status", {"requestId": request_id})
@@ -65,7 +65,7 @@ def _reason(answer: requests.Response) -> str:
         detail: Any = answer.json()["detail"]
     except (ValueError, KeyError, TypeError):
         detail = answer.text[:500]
-    if isinstance(detail, str):  # no answer of this API
+    if isinstance(detail, str):  # not an answer of this API
         hint = " (does FRAMEGATE_URL have the server's prefix?)" if answer.status_code in (404, 405) else ""
         return detail + hint
     if answer.status_code == 422:
@@ -94,10 +94,10 @@ def make(service: Service, body: dict[str, Any], output: Path) -> None:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Make a video from a picture and a prompt.")
+    parser = argparse.ArgumentParser(description="Make a video from an image and a prompt.")
     parser.add_argument("prompt", help="10 to 500 characters")
     parser.add_argument("--url", default=os.environ.get("FRAMEGATE_URL", "http://localhost:8000"))
-    parser.add_argument("--image", metavar="URL", help="the picture; only text-to-video models do without")
+    parser.add_argument("--image", metavar="URL", help="the image; optional for text-to-video models")
     parser.add_argument("--model")
     parser.add_argument("--negative-prompt")
     parser.add_argument("--image-size", choices=("480x832", "832x480", "auto"))

@@ -41,8 +41,12 @@ def test_the_whole_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 WRONG: list[tuple[dict[str, Any], str]] = [
     ({"server": []}, r"plugins\.comfyui\.server: unknown option; available: workflows, servers"),
     ({"servers": [{}]}, r"plugins\.comfyui\.servers\[0\]: .*missing required field `url`"),
-    ({"servers": [{"url": "127.0.0.1:8188"}]}, r"servers\[0\]\.url: this is not the URL of a ComfyUI"),
+    ({"servers": [{"url": "127.0.0.1:8188"}]}, r"servers\[0\]\.url: '127\.0\.0\.1:8188' is not the URL of a"),
     ({"servers": [{"url": "http://u:pw@host"}]}, "does not belong in the file"),
+    ({"servers": [{"url": "u:pw@host"}]}, "this is not the URL of a ComfyUI"),
+    ({"servers": [{"url": "http://u:p?pw@host"}]}, "has a query or a fragment"),
+    ({"servers": [{"url": "http://host?key=pw"}]}, "has a query or a fragment"),
+    ({"servers": [{"url": "host#pw"}]}, "has a query or a fragment"),
     ({"when_down": "hope"}, r"when_down: Invalid enum value 'hope'"),
     ({"run_timeout": "soon"}, "Expected a duration"),
     ({"tries": 0}, "tries: Expected `int` >= 1"),

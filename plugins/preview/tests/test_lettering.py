@@ -3,7 +3,7 @@
 import pytest
 from PIL import ImageFont
 
-from framegate.plugins.preview.lettering import drawable, wrapped
+from framegate.plugins.preview.lettering import to_drawable_text, wrap_text
 
 
 @pytest.mark.parametrize(
@@ -21,7 +21,7 @@ from framegate.plugins.preview.lettering import drawable, wrapped
     ],
 )
 def test_captions_hold_only_what_the_font_can_draw(prompt: str, line: str) -> None:
-    assert drawable(prompt) == line
+    assert to_drawable_text(prompt) == line
 
 
 @pytest.mark.parametrize(
@@ -35,7 +35,7 @@ def test_captions_hold_only_what_the_font_can_draw(prompt: str, line: str) -> No
 )
 def test_captions_are_wrapped_and_end_in_an_ellipsis(prompt: str) -> None:
     font = ImageFont.load_default(20)
-    lines = wrapped(prompt, 20, width=200)
+    lines = wrap_text(prompt, 20, width=200)
     assert 1 < len(lines) <= 3
     assert lines[-1].endswith("…")
     assert all(font.getlength(line) <= 200 for line in lines)

@@ -1,4 +1,4 @@
-"""What somebody who asks the preview backend for pictures and videos gets."""
+"""What somebody who asks the preview backend for images and videos gets."""
 # PyAV's annotations of streams and packets are incomplete:
 # pyright: reportUnknownMemberType=false
 
@@ -25,8 +25,8 @@ Frame = NDArray[np.uint8]
 Make = Callable[..., list[Frame]]
 
 WIDTH, HEIGHT = 160, 96
-MARK_HEIGHT, MARK_WIDTH = 24, 64
-"""The mark lies within this much of the upper right corner."""
+WATERMARK_HEIGHT, WATERMARK_WIDTH = 24, 64
+"""The watermark lies within this much of the upper right corner."""
 
 
 @dataclass
@@ -115,9 +115,9 @@ def difference(first: Frame, second: Frame) -> float:
     return float(np.abs(first.astype(np.int16) - second.astype(np.int16)).mean())
 
 
-def without_mark(frame: Frame) -> Frame:
+def without_watermark(frame: Frame) -> Frame:
     result = frame.copy()
-    result[:MARK_HEIGHT, -MARK_WIDTH:] = 0
+    result[:WATERMARK_HEIGHT, -WATERMARK_WIDTH:] = 0
     return result
 
 
@@ -131,7 +131,7 @@ def test_frames_have_exactly_the_size_and_number_asked_for(
     assert all(frame.dtype == np.uint8 and frame.flags.c_contiguous for frame in frames)
 
 
-def test_pictures_may_have_odd_sizes(make: Make) -> None:
+def test_images_may_have_odd_sizes(make: Make) -> None:
     (frame,) = make(Task.TEXT_TO_IMAGE, width=101, height=67)
     assert frame.shape == (67, 101, 3)
 
@@ -151,21 +151,21 @@ def test_another_prompt_gives_another_scene(make: Make) -> None:
     assert difference(make(Task.TEXT_TO_VIDEO)[0], make(Task.TEXT_TO_VIDEO, prompt="a city at night")[0]) > 10
 
 
-def test_several_pictures_use_the_seeds_that_follow(make: Make) -> None:
+def test_several_images_use_the_seeds_that_follow(make: Make) -> None:
     first, second = make(Task.TEXT_TO_IMAGE, seed=8, num_frames=2)
     assert np.array_equal(first, make(Task.TEXT_TO_IMAGE, seed=8)[0])
     assert np.array_equal(second, make(Task.TEXT_TO_IMAGE, seed=9)[0])
 
 
-def test_every_seed_redoes_a_picture_in_another_way(make: Make) -> None:
+def test_every_seed_redoes_an_image_in_another_way(make: Make) -> None:
     redone = make(Task.IMAGE_TO_IMAGE, seed=1, num_frames=10)
-    assert len({picture.tobytes() for picture in redone}) == 10
+    assert len({image.tobytes() for image in redone}) == 10
 
 
 @pytest.mark.parametrize("task", [Task.TEXT_TO_IMAGE, Task.IMAGE_TO_IMAGE])
-def test_looks_come_nearer_to_the_picture(make: Make, job: Job, task: Task) -> None:
-    (picture,) = make(task)
-    distances = [difference(without_mark(look), without_mark(picture)) for look in job.shown]
+def test_partial_images_come_nearer_to_the_image(make: Make, job: Job, task: Task) -> None:
+    (image,) = make(task)
+    distances = [difference(without_watermark(partial), without_watermark(image)) for partial in job.shown]
     assert len(distances) == 3
     assert distances == sorted(distances, reverse=True)
     assert distances[-1] > 0
@@ -187,7 +187,7 @@ def test_videos_move_gently_in_every_frame(make: Make, task: Task) -> None:
 def test_a_photo_begins_as_itself_and_moves_off_from_rest(make: Make) -> None:
     frames = make(Task.IMAGE_TO_VIDEO, num_frames=40)
     cropped = np.asarray(ImageOps.fit(a_photo(), (WIDTH, HEIGHT), Image.Resampling.LANCZOS))
-    assert np.array_equal(without_mark(frames[0]), without_mark(cropped))
+    assert np.array_equal(without_watermark(frames[0]), without_watermark(cropped))
     way = [difference(frames[0], frame) for frame in frames]
     assert way[2] < 0.15 * way[20]
     assert way[-1] - way[-3] < 0.15 * way[20]
@@ -201,7 +201,7 @@ def test_a_photo_never_shows_borders_while_the_camera_moves(make: Make) -> None:
         (np.s_[0, :60], np.s_[:20, :80]),
         (np.s_[-1, :], np.s_[-20:, :]),
         (np.s_[:, 0], np.s_[:, :40]),
-        (np.s_[MARK_HEIGHT:, -1], np.s_[MARK_HEIGHT:, -40:]),
+        (np.s_[WATERMARK_HEIGHT:, -1], np.s_[WATERMARK_HEIGHT:, -40:]),
     ):
         assert last[edge].min() > cropped[inside].min() - 10
         assert last[edge].std() > 2
@@ -228,27 +228,27 @@ def test_the_next_shot_goes_on_without_a_jump(make: Make, job: Job, tmp_path: Pa
     assert difference(frames[0], frames[-1]) > 1.0
 
 
-def test_a_video_ends_with_the_last_picture_where_one_is_given(make: Make, job: Job, tmp_path: Path) -> None:
+def test_a_video_ends_with_the_last_image_where_one_is_given(make: Make, job: Job, tmp_path: Path) -> None:
     job.last_image = tmp_path / "last.png"
     frames = make(Task.IMAGE_TO_VIDEO, num_frames=12)
     mirrored = a_photo().transpose(Image.Transpose.FLIP_LEFT_RIGHT)
     assert np.array_equal(
-        without_mark(frames[-1]),
-        without_mark(np.asarray(ImageOps.fit(mirrored, (WIDTH, HEIGHT), Image.Resampling.LANCZOS))),
+        without_watermark(frames[-1]),
+        without_watermark(np.asarray(ImageOps.fit(mirrored, (WIDTH, HEIGHT), Image.Resampling.LANCZOS))),
     )
 
 
 @pytest.mark.parametrize("style", list(STYLES))
 @pytest.mark.parametrize("task", [Task.TEXT_TO_VIDEO, Task.IMAGE_TO_VIDEO, Task.IMAGE_TO_IMAGE])
-def test_every_style_changes_the_picture(make: Make, task: Task, style: str) -> None:
+def test_every_style_changes_the_image(make: Make, task: Task, style: str) -> None:
     plain, styled = make(task)[-1], make(task, style=style)[-1]
     assert styled.shape == plain.shape
     assert difference(plain, styled) > 2
 
 
 def test_styles_differ_from_each_other(make: Make) -> None:
-    pictures = [make(Task.TEXT_TO_IMAGE, style=style)[0] for style in STYLES]
-    assert min(difference(a, b) for i, a in enumerate(pictures) for b in pictures[:i]) > 1.5
+    images = [make(Task.TEXT_TO_IMAGE, style=style)[0] for style in STYLES]
+    assert min(difference(a, b) for i, a in enumerate(images) for b in images[:i]) > 1.5
 
 
 def test_there_is_a_look_for_every_style_that_requests_may_name() -> None:
@@ -288,10 +288,12 @@ def test_any_prompt_can_be_drawn(make: Make, prompt: str) -> None:
     assert frame.std() > 5
 
 
-def test_a_source_picture_is_changed_as_far_as_strength_says(make: Make) -> None:
+def test_a_source_image_is_changed_as_far_as_strength_says(make: Make) -> None:
     photo = np.asarray(ImageOps.fit(a_photo(), (WIDTH, HEIGHT), Image.Resampling.LANCZOS))
     none, little, default, much = (
-        difference(without_mark(photo), without_mark(make(Task.IMAGE_TO_IMAGE, strength=strength)[0]))
+        difference(
+            without_watermark(photo), without_watermark(make(Task.IMAGE_TO_IMAGE, strength=strength)[0])
+        )
         for strength in (0.0, 0.3, None, 1.0)
     )
     assert none == 0.0
@@ -344,7 +346,7 @@ def test_a_cancelled_job_stops_at_the_next_frame(make: Make, job: Job) -> None:
 @pytest.mark.parametrize("task", [Task.IMAGE_TO_IMAGE, Task.IMAGE_TO_VIDEO, Task.VIDEO_TO_VIDEO])
 def test_an_unreadable_input_fails_with_a_sentence(make: Make, job: Job, tmp_path: Path, task: Task) -> None:
     job.image = job.video = tmp_path / "broken"
-    job.image.write_bytes(b"neither a picture nor a video")
+    job.image.write_bytes(b"neither an image nor a video")
     with pytest.raises(GenerationFailed, match="can't be read"):
         make(task)
     job.image = job.video = None

@@ -71,7 +71,7 @@ def test_a_video_loses_its_metadata_and_nothing_else(tmp_path: Path) -> None:
     assert plain.read_bytes().index(b"moov") < plain.read_bytes().index(b"mdat"), "it plays while it loads"
 
 
-def test_a_picture_loses_its_texts(tmp_path: Path) -> None:
+def test_an_image_loses_its_texts(tmp_path: Path) -> None:
     texts = PngInfo()
     texts.add_text("prompt", SECRET)
     source = tmp_path / "result-0.png"
@@ -97,7 +97,7 @@ def noise(seed: int, size: tuple[int, int] = (40, 30)) -> Image.Image:
     ],
     ids=str,
 )
-def test_a_picture_loses_its_exif_and_keeps_its_pixels(options: dict[str, Any], tmp_path: Path) -> None:
+def test_an_image_loses_its_exif_and_keeps_its_pixels(options: dict[str, Any], tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x010F] = f'workflow:{{"1": "{SECRET}"}}'
     source = tmp_path / f"result-0.{options['format']}"
@@ -115,7 +115,7 @@ def test_a_picture_loses_its_exif_and_keeps_its_pixels(options: dict[str, Any], 
         assert (np.asarray(picture.convert("RGB")) == before).all()
 
 
-def test_several_pictures_stay_several(tmp_path: Path) -> None:
+def test_several_images_stay_several(tmp_path: Path) -> None:
     made: list[Path] = []
     for index in range(2):
         source = tmp_path / f"result-{index}.png"

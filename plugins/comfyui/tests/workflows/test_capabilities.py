@@ -106,7 +106,7 @@ def test_a_fixed_size_or_length_that_ltx2_does_not_take(inputs: dict[str, int], 
     assert 'node 1 "Latent"' in caught.value.reason
 
 
-def test_pictures() -> None:
+def test_images() -> None:
     graph = {
         "1": node("EmptyLatentImage", "$width, $height, $batch_size", width=512, height=512, batch_size=1),
         "2": node(

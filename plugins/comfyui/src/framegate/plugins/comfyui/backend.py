@@ -35,7 +35,7 @@ class ComfyBackend(Backend):
         self._config: ComfyConfig = read_config(self.options)
 
     def load(self, device: str) -> None:
-        """Check that the workflow exists; ``device`` is ComfyUI's own affair.
+        """Check that the workflow exists; ``device`` is ignored: ComfyUI chooses its own.
 
         Raises:
             GenerationFailed: The workflow's file is broken or was removed.

@@ -71,7 +71,7 @@ def describe(plugin: PluginConfig, name: str, as_json: bool) -> None:
     """Show what the workflow NAME takes, where it puts it, and what it makes."""
     models = get_library(read_config(plugin.table)).models()
     if name not in models:
-        raise ConfigError(f"There is no workflow {name!r}; there are {', '.join(models) or 'none'}.")
+        raise ConfigError(f"Unknown workflow {name!r}; available: {', '.join(models) or 'none'}.")
     model = models[name]
     if as_json:
         _print_json(_describe(name, model))

@@ -26,7 +26,7 @@ class ServerConfig(Struct, frozen=True, forbid_unknown_fields=True, omit_default
 
     @property
     def name(self) -> str:
-        """Host and port, which is how messages call the server."""
+        """Host and port: the server's name in messages."""
         return urlsplit(self.url).netloc.rpartition("@")[2]
 
     def secret_headers(self) -> dict[str, str]:
@@ -59,7 +59,7 @@ class ServerConfig(Struct, frozen=True, forbid_unknown_fields=True, omit_default
 class ComfyConfig(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """The whole table.
 
-    ``when_down`` says what a job does while no server responds. ``connect_timeout`` limits how long a server
+    ``when_down`` is what a job does while no server responds. ``connect_timeout`` limits how long a server
     may take to respond at all, ``run_timeout`` how long a graph may run once ComfyUI has started it.
     """
 
@@ -91,15 +91,21 @@ def read_config(table: Mapping[str, Any]) -> ComfyConfig:
     for index, server in enumerate(config.servers):
         parts = urlsplit(server.url)
         key = f"{TABLE}.servers[{index}].url"
-        if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
-            raise ConfigError(
-                f"{key}: this is not the URL of a ComfyUI server; write one without a query, such as "
-                '"http://127.0.0.1:8188".'
-            )
         if parts.username or parts.password:
             raise ConfigError(
                 f"{key}: the URL holds a user name or a password, which does not belong in the file; use "
                 'headers = { Authorization = { env = "VARIABLE" } }.'
+            )
+        if parts.query or parts.fragment:
+            raise ConfigError(
+                f"{key}: the URL has a query or a fragment; write it without, and use "
+                'query = { NAME = { env = "VARIABLE" } }.'
+            )
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            # Text before an @ may be a password.
+            shown = "this" if "@" in server.url else repr(server.url)
+            raise ConfigError(
+                f'{key}: {shown} is not the URL of a ComfyUI server; write one such as "http://127.0.0.1:8188".'
             )
     return config
 

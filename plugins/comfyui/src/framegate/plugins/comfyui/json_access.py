@@ -1,4 +1,4 @@
-"""Access to JSON whose shape nobody guarantees."""
+"""Access to JSON whose shape is not guaranteed."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeGuard

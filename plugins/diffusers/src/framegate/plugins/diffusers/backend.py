@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class DiffusersBackend(Backend):
-    """Loads ``engine`` ("module:Class" of an `Engine`) and hands every shot to it.
+    """Load ``engine`` ("module:Class" of an `Engine`) and pass every shot to it.
 
     A subclass sets ``engine``, ``install`` (the command that installs what is missing) and, where it has
     options of its own, ``options_kind``.

@@ -12,7 +12,7 @@ BLOCKS_AHEAD = 2
 
 
 class CancelPoints:
-    """Calls the running job's check before every block of the models in which it is installed.
+    """Call the running job's check before every block of the models in which it is installed.
 
     A CUDA device runs behind the host, which could queue whole steps and notice a cancellation seconds too
     late; so the host waits for the block before the last one.

@@ -13,7 +13,7 @@ _SCALE = 1000
 
 
 class StepProgress:
-    """Reports to ``context`` how far a shot of ``steps`` denoising steps is.
+    """Report to ``context`` how far a shot of ``steps`` denoising steps is.
 
     Where a pipeline makes fewer steps than requested (from a source image or video), the total follows. A
     shot that takes several ``passes`` (stages, images) calls `next_pass` between them; all count the same.

@@ -1,4 +1,4 @@
-"""What a worker needs beside this package, as data: nothing of it is imported to check."""
+"""What a worker needs in addition to this package, as data: nothing of it is imported to check."""
 
 from importlib.util import find_spec
 
@@ -6,6 +6,8 @@ from framegate.core.errors import GenerationFailed
 
 MODULES = frozenset({"torch", "diffusers", "transformers", "accelerate", "peft", "ftfy", "av", "PIL"})
 """The modules that every diffusers backend imports in `load`."""
+INSTALL_SMALL = "install with: pip install 'framegate-diffusers[small]'"
+"""The end of a message about a package that only quantised weights need."""
 
 
 def install_command(plugin: str) -> str:

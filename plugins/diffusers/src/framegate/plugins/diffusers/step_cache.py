@@ -68,7 +68,7 @@ class StepCache:
 
 
 def _calibration_ratios(transformer: Any) -> list[float]:
-    """Return those of the conditional forward passes."""
+    """Return the ratios of the conditional forward passes."""
     for module in transformer.modules():
         registry: Any = getattr(module, "_diffusers_hook", None)
         hook = None if registry is None else registry.get_hook("mag_cache_leader_block_hook")

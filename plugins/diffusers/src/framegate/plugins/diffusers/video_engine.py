@@ -1,4 +1,4 @@
-"""What the video families do alike: encode the prompts, denoise, decode."""
+"""What the video families share: encode the prompts, denoise, decode."""
 
 from abc import abstractmethod
 from collections.abc import Generator, Iterator

@@ -8,7 +8,7 @@ from framegate.plugins.diffusers.requirements import install_command
 
 
 class Ltx2Options(Options, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """LTX-2's options, beside those of every diffusers model.
+    """LTX-2's options, in addition to those of every diffusers model.
 
     ``schedule``: "distilled" is for the distilled weights, or a distillation LoRA in ``loras``: their own
     eight noise levels, and one forward pass a step.

@@ -28,7 +28,7 @@ from framegate.plugins.diffusers.video_engine import Latents, VideoEngine
 from framegate.plugins.ltx2.backend import Ltx2Options
 from framegate.plugins.ltx2.decoding import decode_audio, decode_tiled, decode_whole
 from framegate.plugins.ltx2.guidance import OFF, guidance
-from framegate.plugins.ltx2.prompts import ReadyEmbeddings, drop_masks, encode_prompt
+from framegate.plugins.ltx2.prompts import PrecomputedEmbeddings, drop_masks, encode_prompt
 from framegate.plugins.ltx2.upsampling import load_upsampler
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class Ltx2Engine(VideoEngine):
     """One set of weights behind the pipeline for text and the one for images."""
 
     headroom: ClassVar[int] = 16 * GIB
-    _embeddings: ReadyEmbeddings
+    _embeddings: PrecomputedEmbeddings
     _from_text: Any
     _from_images: Any
     _upsampler: Any = None
@@ -62,7 +62,7 @@ class Ltx2Engine(VideoEngine):
         self._crf = resolve_default_image_crf(pipeline.text_encoder)
         if pipeline.connectors.config.video_connector_num_learnable_registers:
             drop_masks(pipeline.transformer)
-        self._embeddings = ReadyEmbeddings(self.device, dtype)
+        self._embeddings = PrecomputedEmbeddings(self.device, dtype)
         # Both are given embeddings; the text encoder and the connectors stay with the loaded pipeline.
         encoded = {"text_encoder": None, "tokenizer": None, "connectors": self._embeddings}
         self._from_text = share_components(LTX2Pipeline, pipeline, **encoded)

@@ -19,8 +19,8 @@ def encode_prompt(pipeline: Any, text: str) -> Embeddings:
     return video, audio
 
 
-class ReadyEmbeddings(torch.nn.Module):
-    """Takes the place of a pipeline's connectors, and passes on what the real ones returned.
+class PrecomputedEmbeddings(torch.nn.Module):
+    """Take the place of a pipeline's connectors, and return what the real ones returned.
 
     A pipeline gets the embeddings for video and audio side by side, and asks for ``device`` and ``dtype``.
     """

@@ -1,4 +1,4 @@
-"""The built-in backend: real pictures and videos without any model."""
+"""The built-in backend: real images and videos without any model."""
 
 from framegate.core.models import Defaults, FrameRule, ModelSpec, Range, SizeRule
 from framegate.core.plugins import hookimpl

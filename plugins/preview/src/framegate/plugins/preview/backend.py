@@ -1,4 +1,4 @@
-"""The backend that needs no model: pictures and videos drawn on the CPU."""
+"""The backend that needs no model: images and videos drawn on the CPU."""
 
 from importlib import import_module
 
@@ -7,14 +7,14 @@ from framegate.core.types import Shot
 
 
 class PreviewBackend(Backend):
-    """Draws scenes from prompts, moves a camera over images and regrades videos.
+    """Draw scenes from prompts, move a camera over images, and regrade videos.
 
-    The same shot with the same inputs gives the same bytes. Every frame carries a small "preview" mark.
+    The same shot with the same inputs gives the same bytes. Every frame carries a small "preview" watermark.
     numpy, Pillow and PyAV are imported by `load`, so that listing plugins stays instant.
     """
 
     def load(self, device: str) -> None:
-        """Import what draws; there are no weights."""
+        """Import the drawing modules; there are no weights."""
         import_module("framegate.plugins.preview.studio")
 
     def generate(self, shot: Shot, context: GenerationContext) -> FrameStream:

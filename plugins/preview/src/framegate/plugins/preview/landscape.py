@@ -8,7 +8,7 @@ from numpy.random import Generator
 from PIL import Image, ImageChops
 
 from framegate.plugins.preview import painting
-from framegate.plugins.preview.motion import Moment, Particles, Swarm, ease
+from framegate.plugins.preview.motion import Moment, Particles, ParticleSpec, ease
 from framegate.plugins.preview.pixels import Palette, mix, smoothstep, texture, to_mask
 
 _SMALLEST = 64
@@ -27,7 +27,7 @@ class Place(NamedTuple):
     hours: Sequence[str]
     horizon: float
     ridges: Sequence[painting.Ridge]
-    swarm: Swarm
+    particles: ParticleSpec
     clouds: float = 0.45
     chop: float = 0.0
 
@@ -67,7 +67,7 @@ class Landscape:
         spill = np.exp(-((np.hypot(*stage.around(*sun)) / (0.34 * unit)) ** 1.4))
         self._spill = to_mask(spill * (0.38 if place.ridges and not stage.night else 0.12))
         self._water = Water(stage, horizon, sun[0], place.chop) if place.chop else None
-        self._particles = Particles(rng, (width, height), place.swarm)
+        self._particles = Particles(rng, (width, height), place.particles)
 
     def draw(self, moment: Moment) -> Image.Image:
         """Return a new RGB image of the landscape at that moment."""
@@ -89,7 +89,7 @@ class Landscape:
 
 
 class Water:
-    """Fills a canvas below ``horizon`` with what is above it, mirrored in waves, and with glints of light."""
+    """Fill a canvas below ``horizon`` with what is above it, mirrored in waves, and with glints of light."""
 
     def __init__(self, stage: painting.Stage, horizon: int, sun: float, chop: float) -> None:
         rng, width, height, _, palette, _ = stage

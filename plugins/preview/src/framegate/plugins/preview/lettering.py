@@ -1,4 +1,4 @@
-"""What is written on frames, in the font that comes with Pillow: the caption and the "preview" mark."""
+"""What is written on frames, in the font that comes with Pillow: the caption and the "preview" watermark."""
 
 import textwrap
 import unicodedata
@@ -24,7 +24,7 @@ def _has_glyph(character: str) -> bool:
     return glyph != missing
 
 
-def drawable(text: str) -> str:
+def to_drawable_text(text: str) -> str:
     """Return ``text`` in one line with only what the font can draw; empty if nothing readable is left.
 
     Accents that it lacks are dropped from their letters; a stretch of other signs becomes an ellipsis.
@@ -38,7 +38,7 @@ def drawable(text: str) -> str:
     return " ".join(line.split()) if any(sign.isalnum() for sign in line) else ""
 
 
-def wrapped(text: str, size: int, width: float) -> list[str]:
+def wrap_text(text: str, size: int, width: float) -> list[str]:
     """Return ``text`` in at most three lines of ``width`` pixels; what is left out is an ellipsis."""
     font = font_of(size)
     columns = max(int(0.95 * width * len(text) / max(font.getlength(text), 1.0)), 2)
@@ -53,7 +53,7 @@ def write_caption(overlay: Image.Image, prompt: str, bar: Color | None = None) -
     """Write the prompt at the foot of an RGBA overlay, on a bar of that colour or else on a dark fade."""
     (width, height), unit = overlay.size, min(overlay.size)
     size, margin = round(min(max(unit * 0.043, 10.0), 64.0)), round(unit * 0.055)
-    lines, pitch = wrapped(drawable(prompt), size, width - 2 * margin), 1.32 * size
+    lines, pitch = wrap_text(to_drawable_text(prompt), size, width - 2 * margin), 1.32 * size
     if not lines:
         return
     tall = min(height, round(pitch * len(lines)) + (2 if bar else 3) * margin)
@@ -67,8 +67,8 @@ def write_caption(overlay: Image.Image, prompt: str, bar: Color | None = None) -
         draw.text(place, line, fill="white", font=font_of(size), anchor="lm")
 
 
-class Mark:
-    """The small sign in the upper right corner that no model made this."""
+class Watermark:
+    """The "preview" label in the upper right corner, which says that no model made this."""
 
     def __init__(self, width: int, height: int) -> None:
         unit = min(width, height)
@@ -85,11 +85,11 @@ class Mark:
             draw.text(place, "preview", fill=white, font=font_of(size), anchor="mm")
 
     def draw(self, canvas: Image.Image) -> None:
-        """Put the mark on a frame."""
+        """Draw the watermark on a frame."""
         canvas.paste(self._stamp, self._place, self._stamp)
 
-    def removed_from(self, image: Image.Image) -> Image.Image:
-        """Return a marked frame as it was before: the mark is translucent, so what it covers is known."""
+    def remove_from(self, image: Image.Image) -> Image.Image:
+        """Return a frame without its watermark, which is translucent and so hides nothing."""
         (left, top), stamp = self._place, np.asarray(self._stamp, dtype=np.float32)
         marked = np.asarray(image.crop((left, top, left + stamp.shape[1], top + stamp.shape[0])))
         alpha = stamp[..., 3:] / 255.0

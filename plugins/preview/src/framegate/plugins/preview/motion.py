@@ -6,7 +6,7 @@ import numpy as np
 from numpy.random import Generator
 from PIL import Image
 
-from framegate.plugins.preview.pixels import hexed, smoothstep
+from framegate.plugins.preview.pixels import parse_hex_color, smoothstep
 
 _FADE_SECONDS = 0.5
 
@@ -42,8 +42,8 @@ class Moment(NamedTuple):
 class Camera:
     """A move into an image, chosen at random: what is lower in it is taken for nearer and moves further.
 
-    Every point comes from no nearer to the image's edges than where it is shown. So nothing from outside is
-    ever needed, and what lies along the edges (the caption of the shot before) leaves the frame.
+    The view only zooms in, so no pixel outside the image is ever needed, and what lies along the edges (the
+    caption of the shot before) leaves the frame.
     """
 
     def __init__(self, image: Image.Image, rng: Generator, seconds: float) -> None:
@@ -66,12 +66,11 @@ class Camera:
         return self._image.transform((width, height), quad, corners, bilinear)
 
 
-class Swarm(NamedTuple):
+class ParticleSpec(NamedTuple):
     """A kind of particle.
 
     ``colors`` are hex codes; ``largest`` (radius) and ``velocity`` (per second) are shares of the shorter
-    side,
-    ``soft`` 1 is a blurred dot, 0 a disc, ``twinkle`` (0…1) is how far it fades.
+    side; ``soft`` 1 is a blurred dot, 0 a disc; ``twinkle`` (0…1) is how far it fades.
     """
 
     colors: str
@@ -84,28 +83,28 @@ class Swarm(NamedTuple):
 
 
 class Particles:
-    """A swarm over a frame; bigger ones are nearer, which makes them faster and fainter."""
+    """Particles over a frame; bigger ones are nearer, which makes them faster and fainter."""
 
-    def __init__(self, rng: Generator, size: tuple[int, int], swarm: Swarm) -> None:
-        unit, number = min(size), swarm.number
+    def __init__(self, rng: Generator, size: tuple[int, int], spec: ParticleSpec) -> None:
+        unit, number = min(size), spec.number
         near = rng.random(number) ** 2.2
-        radius = np.maximum(0.8, unit * swarm.largest * (0.15 + 0.85 * near))
-        solid = np.maximum(radius - np.maximum(radius * swarm.soft, 1.0), 0.0)
+        radius = np.maximum(0.8, unit * spec.largest * (0.15 + 0.85 * near))
+        solid = np.maximum(radius - np.maximum(radius * spec.soft, 1.0), 0.0)
         self._reach = (radius**2).astype(np.float32)[:, None, None]
         self._edge = (radius**2 - solid**2).astype(np.float32)[:, None, None]
         self._side = 2 * int(np.ceil(radius.max())) + 3
         self._span = np.array(size) + self._side
         self._start = rng.random((number, 2)) * self._span
-        self._velocity = np.array(swarm.velocity) * unit * (0.45 + 0.9 * near)[:, None]
+        self._velocity = np.array(spec.velocity) * unit * (0.45 + 0.9 * near)[:, None]
         self._phase, self._pace = rng.uniform(0.0, 2 * np.pi, number), rng.uniform(0.5, 1.4, number)
         self._sway = unit * rng.uniform(0.01, 0.03, (number, 1)) * np.array([1.0, 0.5])
-        self._opacity, self._twinkle = swarm.opacity * (1.0 - 0.55 * near), swarm.twinkle
-        colors = [hexed(code) for code in swarm.colors.split()]
+        self._opacity, self._twinkle = spec.opacity * (1.0 - 0.55 * near), spec.twinkle
+        colors = [parse_hex_color(code) for code in spec.colors.split()]
         choices: list[int] = rng.integers(len(colors), size=number).tolist()
         self._colors = [colors[choice] for choice in choices]
 
     def draw(self, canvas: Image.Image, seconds: float, presence: float = 1.0) -> None:
-        """Draw the swarm as it is after ``seconds``, its opacity turned down to ``presence`` (0…1)."""
+        """Draw the particles as they are after ``seconds``, their opacity scaled by ``presence`` (0…1)."""
         turn = self._phase + seconds * self._pace
         swing = np.stack([np.sin(turn), np.cos(turn)], axis=-1) * self._sway
         corners = (self._start + self._velocity * seconds + swing) % self._span - self._side

@@ -11,9 +11,9 @@ from framegate.plugins.preview.pixels import (
     Floats,
     Palette,
     blend,
-    hexed,
     mix,
     outline,
+    parse_hex_color,
     ramp,
     smoothstep,
     texture,
@@ -21,7 +21,7 @@ from framegate.plugins.preview.pixels import (
     to_mask,
 )
 
-_LAMPS = tuple(hexed(code) for code in ("ffb46e", "ffd68c", "ffecc4", "b0d6ff"))
+_LAMPS = tuple(parse_hex_color(code) for code in ("ffb46e", "ffd68c", "ffecc4", "b0d6ff"))
 _FINE = 3
 """Columns that are computed for each one of a silhouette, to smooth steep edges."""
 

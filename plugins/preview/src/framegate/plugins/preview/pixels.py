@@ -88,7 +88,7 @@ PALETTES = {
 }
 
 
-def hexed(code: str) -> Color:
+def parse_hex_color(code: str) -> Color:
     """Return ``"ff8800"`` as a colour."""
     return int(code[0:2], 16), int(code[2:4], 16), int(code[4:6], 16)
 

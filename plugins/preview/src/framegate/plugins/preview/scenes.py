@@ -4,15 +4,15 @@ import re
 from collections.abc import Mapping
 
 from framegate.plugins.preview.landscape import Landscape, Place
-from framegate.plugins.preview.motion import Swarm
+from framegate.plugins.preview.motion import ParticleSpec
 from framegate.plugins.preview.painting import Ridge
-from framegate.plugins.preview.pixels import PALETTES, Palette, hexed, random_for
+from framegate.plugins.preview.pixels import PALETTES, Palette, parse_hex_color, random_for
 
-_DUST = Swarm("fff1d6", 26, 0.02, (0.02, -0.008), opacity=0.42, twinkle=0.7)
-_FIREFLIES = Swarm("ffe9b0 fff6d8", 38, 0.011, (0.012, -0.014), opacity=0.95, twinkle=0.8)
-_FLAKES = Swarm("fafbff", 130, 0.012, (0.05, 0.16), soft=1.0)
-_STARDUST = Swarm("ffffff c8d8ff", 40, 0.012, (-0.05, 0.012), soft=1.0, opacity=0.6, twinkle=0.6)
-_BOKEH = Swarm("fffaeb ffecd6", 18, 0.06, (0.015, -0.02), soft=0.2, opacity=0.3, twinkle=0.6)
+_DUST = ParticleSpec("fff1d6", 26, 0.02, (0.02, -0.008), opacity=0.42, twinkle=0.7)
+_FIREFLIES = ParticleSpec("ffe9b0 fff6d8", 38, 0.011, (0.012, -0.014), opacity=0.95, twinkle=0.8)
+_FLAKES = ParticleSpec("fafbff", 130, 0.012, (0.05, 0.16), soft=1.0)
+_STARDUST = ParticleSpec("ffffff c8d8ff", 40, 0.012, (-0.05, 0.012), soft=1.0, opacity=0.6, twinkle=0.6)
+_BOKEH = ParticleSpec("fffaeb ffecd6", 18, 0.06, (0.015, -0.02), soft=0.2, opacity=0.3, twinkle=0.6)
 
 _PEAKS = Ridge(0.34, 0.26, 0.2, 3.2, 0.75, 0.25, snow=0.3)
 _ALPS, _CLIFFS = _PEAKS._replace(snow=0.75), _PEAKS._replace(crest=0.24)
@@ -78,5 +78,5 @@ def scene_for(prompt: str, seed: int, size: tuple[int, int], seconds: float) -> 
     hour = str(rng.choice(PLACES[key].hours))
     if key not in {"space", "abstract"}:
         hour = _first_named(_HOURS, prompt) or hour
-    palette = Palette(*map(hexed, str(rng.choice(PALETTES[hour])).split()))
+    palette = Palette(*map(parse_hex_color, str(rng.choice(PALETTES[hour])).split()))
     return Landscape(rng, PLACES[key], palette, size, seconds)

@@ -26,15 +26,15 @@ def open_image(path: Path | None, size: tuple[int, int]) -> Image.Image:
         GenerationFailed: There is none, or it can't be read.
     """
     if path is None:
-        raise GenerationFailed("This task starts from a picture, but the job has none.")
+        raise GenerationFailed("This task starts from an image, but the job has none.")
     try:
         with Image.open(path) as image:
             return ImageOps.fit(image.convert("RGB"), size, Image.Resampling.LANCZOS)
     except (OSError, ValueError) as error:
-        raise GenerationFailed("The input picture can't be read.") from error
+        raise GenerationFailed("The input image can't be read.") from error
 
 
-def resampled(path: Path | None, size: tuple[int, int], count: int, fps: float) -> Iterator[Image.Image]:
+def resample_video(path: Path | None, size: tuple[int, int], count: int, fps: float) -> Iterator[Image.Image]:
     """Yield ``count`` frames of a video at ``fps``; one that is too short runs back and forth.
 
     Raises:

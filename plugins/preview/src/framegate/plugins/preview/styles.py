@@ -7,8 +7,8 @@ import numpy as np
 from PIL import Image, ImageChops, ImageDraw, ImageFilter
 
 from framegate.plugins.preview.lettering import font_of, write_caption
-from framegate.plugins.preview.motion import Moment, Particles, Swarm
-from framegate.plugins.preview.pixels import hexed, random_for, to_mask
+from framegate.plugins.preview.motion import Moment, Particles, ParticleSpec
+from framegate.plugins.preview.pixels import parse_hex_color, random_for, to_mask
 
 _SPARE = 48
 """How much larger than the frame the grain is, so that each frame can take another part of it."""
@@ -41,23 +41,31 @@ class Style(NamedTuple):
     shake: float = 0.0
     border: float = 0.0
     sign: str = ""
-    swarms: tuple[Swarm, ...] = ()
+    particles: tuple[ParticleSpec, ...] = ()
 
 
-_LIGHTS = Swarm("ffd27a ff8a8a 8affc8 ffb0e8", 26, 0.07, (0.008, 0.01), soft=0.2, opacity=0.5, twinkle=0.7)
-_CONFETTI = Swarm("ff4d6d ffd166 06d6a0 4cc9f0 c77dff fff3b0", 90, 0.014, (0.02, 0.2), soft=0.1, opacity=0.95)
-_NEON = Swarm("ff2bd6 00f0ff faff00 39ff14", 40, 0.05, (0.5, -0.35), soft=0.1, opacity=0.8, twinkle=1.0)
-_GOLD = Swarm("fff0c0 ffd890", 34, 0.035, (0.014, -0.018), soft=0.7, opacity=0.6, twinkle=0.7)
-_PETALS = Swarm("ffd0de ffe6ee ffb6cc", 34, 0.02, (0.09, 0.07), soft=0.35, opacity=0.95)
+_LIGHTS = ParticleSpec(
+    "ffd27a ff8a8a 8affc8 ffb0e8", 26, 0.07, (0.008, 0.01), soft=0.2, opacity=0.5, twinkle=0.7
+)
+_CONFETTI = ParticleSpec(
+    "ff4d6d ffd166 06d6a0 4cc9f0 c77dff fff3b0", 90, 0.014, (0.02, 0.2), soft=0.1, opacity=0.95
+)
+_NEON = ParticleSpec(
+    "ff2bd6 00f0ff faff00 39ff14", 40, 0.05, (0.5, -0.35), soft=0.1, opacity=0.8, twinkle=1.0
+)
+_GOLD = ParticleSpec("fff0c0 ffd890", 34, 0.035, (0.014, -0.018), soft=0.7, opacity=0.6, twinkle=0.7)
+_PETALS = ParticleSpec("ffd0de ffe6ee ffb6cc", 34, 0.02, (0.09, 0.07), soft=0.35, opacity=0.95)
 
 STYLES = {
-    "festive": Style("7a5868 d8a888", 0.45, 1.02, 1.08, bloom=0.5, swarms=(_LIGHTS, _CONFETTI)),
-    "kakalaka": Style("3a30c0 d8f05a", 0.75, 1.15, 1.3, levels=6, split=0.008, shake=0.08, swarms=(_NEON,)),
+    "festive": Style("7a5868 d8a888", 0.45, 1.02, 1.08, bloom=0.5, particles=(_LIGHTS, _CONFETTI)),
+    "kakalaka": Style(
+        "3a30c0 d8f05a", 0.75, 1.15, 1.3, levels=6, split=0.008, shake=0.08, particles=(_NEON,)
+    ),
     "news": Style("6a7c98 a8b8d0", 0.45, 1.12, 0.84, sign="LIVE"),
     "selfie": Style("a08a90 e8b8a8", 0.4, 0.94, 1.1, fade=0.15, bloom=0.6, shake=0.035),
     "handheld": Style("6a7a80 b0a898", 0.4, 1.08, 0.86, grain=7, shake=0.06, sign="REC"),
-    "golden": Style("9a5a30 ffc05a", 0.6, 1.0, 0.75, bloom=0.75, swarms=(_GOLD,)),
-    "anime": Style("5a74b8 f8b8c8", 0.45, 1.06, 1.2, levels=8, bloom=0.45, ink=0.6, swarms=(_PETALS,)),
+    "golden": Style("9a5a30 ffc05a", 0.6, 1.0, 0.75, bloom=0.75, particles=(_GOLD,)),
+    "anime": Style("5a74b8 f8b8c8", 0.45, 1.06, 1.2, levels=8, bloom=0.45, ink=0.6, particles=(_PETALS,)),
     "retro": Style("6a3ab0 ff9ac0", 0.6, 1.06, 1.0, fade=0.3, grain=13, lines=40, split=0.003),
     "nostalgic": Style("8a6a48 e8c48a", 0.6, 0.94, 0.22, fade=0.5, grain=12, border=0.028),
     "comic": Style("305090 f0c890", 0.3, 1.15, 1.5, levels=6, ink=1.0, border=0.02),
@@ -74,7 +82,7 @@ def mood_for(prompt: str, seed: int) -> Style:
 class Look:
     """A style made ready for frames of one size, which may carry the prompt as a caption.
 
-    `grade` changes an image for good; what `dress` lays over each frame comes and goes with the moment.
+    `grade` changes an image for good; what `apply_overlays` adds to a frame comes and goes with the moment.
     """
 
     def __init__(self, style: Style, seed: int, size: tuple[int, int], caption: str = "") -> None:
@@ -87,7 +95,7 @@ class Look:
             grain = 128.0 + style.grain * rng.standard_normal((height + _SPARE, width + _SPARE))
             grain[:: self._pitch] -= style.lines
             self._grain = to_mask(grain / 255.0).convert("RGB")
-        self._swarms = [Particles(rng, size, swarm) for swarm in style.swarms]
+        self._particles = [Particles(rng, size, spec) for spec in style.particles]
         self._overlay = _overlay(style, size, caption)
 
     def grade(self, image: Image.Image) -> Image.Image:
@@ -113,22 +121,22 @@ class Look:
             image = ImageChops.screen(image, light.resize(image.size, Image.Resampling.BILINEAR))
         return image
 
-    def dress(self, image: Image.Image, moment: Moment) -> Image.Image:
-        """Return a new image of a frame with what the style lays over it at that moment."""
-        result = self._shaken(image, moment)
+    def apply_overlays(self, image: Image.Image, moment: Moment) -> Image.Image:
+        """Return a copy of a frame with the style's overlays at that moment."""
+        result = self._shake(image, moment)
         if self._style.grain:
             rng = random_for("grain", self._seed, moment.frame)
             left, top = (rng.integers(_SPARE // self._pitch, size=2) * self._pitch).tolist()
             grain = self._grain.crop((left, top, left + image.width, top + image.height))
             result = Image.blend(result, ImageChops.add(result, grain, 1.0, -128), moment.presence)
-        for swarm in self._swarms:
-            swarm.draw(result, moment.seconds, moment.presence)
+        for particles in self._particles:
+            particles.draw(result, moment.seconds, moment.presence)
         if self._overlay:
             shown = self._overlay.getchannel("A").point([tone * moment.presence for tone in range(256)])
             result.paste(self._overlay, (0, image.height - self._overlay.height), shown)
         return result
 
-    def _shaken(self, image: Image.Image, moment: Moment) -> Image.Image:
+    def _shake(self, image: Image.Image, moment: Moment) -> Image.Image:
         """Look at a little less than the whole image, at less of each colour, so that no border shows."""
         reach, split = self._style.shake * moment.presence, self._style.split * moment.presence
         if not reach and not split:
@@ -146,7 +154,7 @@ class Look:
 def _tone_table(style: Style) -> list[int]:
     """Return what every tone of red, green and blue becomes."""
     tones = np.arange(256.0)[:, None]
-    shadows, highlights = (np.array(hexed(code)) for code in style.tones.split())
+    shadows, highlights = (np.array(parse_hex_color(code)) for code in style.tones.split())
     tinted = (shadows + (highlights - shadows) * tones / 255.0 - 128.0) * style.tint
     curved = (tones - 128.0) * style.contrast + 128.0 + tinted
     curved = np.clip(curved * (1.0 - 0.3 * style.fade) + 38.0 * style.fade, 0.0, 255.0)

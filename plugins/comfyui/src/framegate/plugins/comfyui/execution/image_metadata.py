@@ -1,4 +1,4 @@
-"""Strip images of everything beside their pixels: texts, EXIF, XMP, comments.
+"""Strip images of everything but their pixels: texts, EXIF, XMP, comments.
 
 Whole chunks of a file are left out, and nothing is encoded again. The chunks to keep are listed, not those
 to drop, because programs that save images invent chunks of their own. Sources: PNG 3 (chunks), ISO 10918-1

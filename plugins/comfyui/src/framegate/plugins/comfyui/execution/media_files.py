@@ -27,7 +27,7 @@ _FAST_START = {"movflags": "faststart"}
 
 
 def strip_metadata(path: Path) -> Path:
-    """Remove what ComfyUI writes beside pixels and audio: the whole graph, with the names of its files.
+    """Remove what ComfyUI writes besides pixels and audio: the whole graph, with the names of its files.
 
     Nothing is encoded again. The source is removed.
 

@@ -22,11 +22,11 @@ _TIMEOUT_SECONDS = 30.0
 
 
 class ServerUnavailable(Exception):
-    """The server can't be reached, or a proxy in front of it says so."""
+    """The server, or a proxy's upstream, can't be reached."""
 
 
 class AccessDenied(Exception):
-    """The server, or a proxy in front of it, wants another token."""
+    """The server, or a proxy in front of it, requires another token."""
 
 
 class UnexpectedResponse(Exception):
@@ -73,7 +73,7 @@ class ComfyClient:
         self._query = server.secret_query()
 
     async def system_stats(self) -> Any:
-        """Return what the server says about itself: its version, arguments and devices."""
+        """Return the server's version, arguments and devices."""
         return await self._request("GET", "/system_stats")
 
     async def queue(self) -> QueueState:

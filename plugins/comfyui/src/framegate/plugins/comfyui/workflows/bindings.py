@@ -39,7 +39,7 @@ class Parameter(Struct, frozen=True):
 def bind_parameters(graph: Graph, schema: Mapping[str, NodeSchema]) -> list[Parameter]:
     """Return the parameters that the graph's titles bind.
 
-    ``schema`` holds the node classes that a server was asked about; it may be empty.
+    ``schema`` holds the node classes that a server declares; it may be empty.
 
     Raises:
         WorkflowError: A marker binds nothing, or something that can't be set.
@@ -74,12 +74,12 @@ def read_markers(node: Node) -> list[Marker]:
 
 def _bind(node: Node, marker: Marker, declared: NodeSchema | None) -> Parameter:
     key = match_key(marker.name, node.class_type)
-    wanted = marker.field or marker.name
+    input_name = marker.field or marker.name
     known = {*node.inputs, *(declared.inputs if declared else ())}
     file_inputs = [name for name in _file_inputs(node, declared) if name in known]
     if marker.is_param and key is None and not marker.upload and marker.name not in known:
         raise WorkflowError(_describe_unknown_key(node, marker))
-    is_unfamiliar = key is None and (wanted in file_inputs or not (marker.field or wanted in known))
+    is_unfamiliar = key is None and (input_name in file_inputs or not (marker.field or input_name in known))
     if marker.upload or (file_inputs and is_unfamiliar):
         key = key if key in MEDIA_KEYS else _media_key(node, file_inputs, declared)
     target = _target_input(node, marker, key, known, file_inputs, declared)
@@ -122,14 +122,14 @@ def _target_input(
     file_inputs: list[str],
     declared: NodeSchema | None,
 ) -> str:
-    wanted = marker.field or marker.name
-    if wanted in known:
-        return wanted
+    input_name = marker.field or marker.name
+    if input_name in known:
+        return input_name
     candidates: list[str] = []
     if marker.upload or key in MEDIA_KEYS:
         candidates += file_inputs
     if not marker.field or key in MEDIA_KEYS:
-        candidates += [name for name in candidate_inputs(wanted, key) if name in known]
+        candidates += [name for name in candidate_inputs(input_name, key) if name in known]
     if declared is None and (marker.upload or key in MEDIA_KEYS):
         # A loader of an unknown class, until a server describes it.
         candidates += [name for name, value in node.inputs.items() if isinstance(value, str)]

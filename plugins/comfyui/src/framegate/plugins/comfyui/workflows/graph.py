@@ -32,7 +32,7 @@ class Node(Struct, frozen=True):
 
     @property
     def label(self) -> str:
-        """How messages call the node."""
+        """The node's name in messages."""
         title = f' "{self.title}"' if self.title and self.title != self.class_type else ""
         return f"node {self.id}{title} ({self.class_type})"
 

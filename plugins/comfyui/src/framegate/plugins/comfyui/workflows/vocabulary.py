@@ -1,4 +1,4 @@
-"""What parameters are called in requests, in titles, and as inputs of nodes."""
+"""The names of parameters in requests, in titles, and as inputs of nodes."""
 
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches

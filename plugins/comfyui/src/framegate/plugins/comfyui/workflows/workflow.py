@@ -63,7 +63,7 @@ class Workflow(Struct, frozen=True):
 def parse_workflow(name: str, data: bytes, schema: Mapping[str, NodeSchema] | None = None) -> Workflow:
     """Parse a workflow file.
 
-    ``schema`` is what a server declares of the file's node classes, if one was asked.
+    ``schema`` is what a server declares of the file's node classes, if one was queried.
 
     Raises:
         WorkflowError: The file can't be used; the reason names the node and its title.
@@ -112,8 +112,8 @@ def _check_spelling(node: Node, marker: Marker) -> None:
     suggestion = closest_match(name, _KINDS)
     if suggestion and marker.name not in _KINDS and name.isalpha() and not name.startswith(suggestion):
         raise WorkflowError(
-            f"{node.label}: {marker.text} is not a kind of result; did you mean $output.{suggestion}? There "
-            f"are {', '.join(f'$output.{kind}' for kind in _KINDS)}"
+            f"{node.label}: {marker.text} is not a kind of result; did you mean $output.{suggestion}? "
+            f"Available: {', '.join(f'$output.{kind}' for kind in _KINDS)}"
         )
 
 

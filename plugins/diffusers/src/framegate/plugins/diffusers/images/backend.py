@@ -7,7 +7,7 @@ from framegate.plugins.diffusers.requirements import install_command
 
 
 class ImagesBackend(DiffusersBackend):
-    """Runs whatever AutoPipeline finds in ``source``."""
+    """Run whatever pipeline AutoPipeline finds in ``source``."""
 
     engine: ClassVar[str] = "framegate.plugins.diffusers.images.engine:ImagesEngine"
     install: ClassVar[str] = install_command("diffusers")

@@ -45,4 +45,4 @@ IMAGE_EDIT = _spec(
 )
 
 IMAGES = [IMAGE, TEXT_TO_IMAGE, IMAGE_EDIT]
-"""All of them."""
+"""All image models."""

@@ -21,7 +21,7 @@ _EULER: tuple[type[Any], ...] = (EulerDiscreteScheduler, FlowMatchEulerDiscreteS
 
 
 class PartialImages:
-    """Reports to ``context`` as many partial images of ``shot`` as it asks for, spread over the steps.
+    """Report to ``context`` as many partial images of ``shot`` as it requests, spread over the steps.
 
     The first step says nothing yet, and the last makes the image itself; so a run of two steps has no
     partial image, and one of four at most two.

@@ -30,14 +30,16 @@ def set_attention_backend(
         chosen, why = requested, "requested"
     names = [name.value for name in AttentionBackendName]
     if chosen not in names:
-        raise GenerationFailed(f"There is no attention backend {chosen!r}; choose from {', '.join(names)}.")
+        raise GenerationFailed(
+            f"options.attention: unknown backend {chosen!r}; available: {', '.join(names)}."
+        )
     if device.type != "cuda" and chosen not in (NATIVE, "_native_math", "flex"):
         chosen, why = NATIVE, f"{chosen} needs CUDA and the device is {device.type}"
     try:
         _try(chosen, device, dtype)
         _set(models, chosen)
     except (RuntimeError, ImportError, OSError, ValueError) as error:
-        log.warning("option_unused", option="attention", asked=chosen, why=str(error))
+        log.warning("option_unused", option="attention", requested=chosen, why=str(error))
         chosen, why = NATIVE, f"{chosen} can't run here"
         _set(models, chosen)
     log.info("attention_chosen", backend=chosen, why=why)

@@ -18,7 +18,7 @@ log = structlog.get_logger(__name__)
 
 
 def should_compile(options: Options, device: torch.device, offload: str) -> bool:
-    """Return whether to compile the blocks; where that was wanted but can't be done, log the reason."""
+    """Return whether to compile the blocks; where that was requested but can't be done, log the reason."""
     if options.compile is False:
         return False
     if device.type != "cuda":

@@ -10,6 +10,7 @@ import torch
 
 from framegate.core.errors import GenerationFailed
 from framegate.plugins.diffusers.loading.checkpoints import read_index
+from framegate.plugins.diffusers.requirements import INSTALL_SMALL
 
 
 def load_component_files(
@@ -42,9 +43,7 @@ def _load_file(
     extra: dict[str, Any] = {}
     if file.suffix == ".gguf":
         if find_spec("gguf") is None:
-            raise GenerationFailed(
-                f"{file.name} needs the package gguf on this worker; install with: pip install gguf"
-            )
+            raise GenerationFailed(f"{file.name} needs the package gguf on this worker; {INSTALL_SMALL}")
         extra["quantization_config"] = diffusers.GGUFQuantizationConfig(compute_dtype=dtype)
     elif file.suffix != ".safetensors":
         raise GenerationFailed(f"options.weights: {file.name} is neither .safetensors nor .gguf.")

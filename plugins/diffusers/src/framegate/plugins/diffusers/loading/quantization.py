@@ -8,6 +8,7 @@ import torch
 
 from framegate.core.errors import GenerationFailed
 from framegate.plugins.diffusers.options import Options
+from framegate.plugins.diffusers.requirements import INSTALL_SMALL
 
 log = structlog.get_logger(__name__)
 
@@ -28,10 +29,10 @@ def quantize(model: Any, options: Options, device: torch.device, dtype: torch.dt
         return
     if find_spec("torchao") is None:
         raise GenerationFailed(
-            f"options.quantize = {kind!r} needs torchao on the worker: pip install torchao==0.18.0."
+            f"options.quantize = {kind!r} needs the package torchao on this worker; {INSTALL_SMALL}"
         )
     if kind in ("fp8", "int8") and (reason := _why_unsupported(kind, device)):
-        log.info("option_unused", option="quantize", asked=kind, why=reason)
+        log.info("option_unused", option="quantize", requested=kind, why=reason)
         kind = f"{kind}-weights"
     from torchao.quantization import quantize_  # pyright: ignore[reportMissingTypeStubs] # ships no types
 

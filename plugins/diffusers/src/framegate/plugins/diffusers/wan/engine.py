@@ -111,7 +111,7 @@ class WanEngine(VideoEngine):
             )
 
     def _inputs(self, shot: Shot, context: GenerationContext) -> dict[str, Any]:
-        """Return what the task's pipeline takes beside what all take."""
+        """Return what the task's pipeline takes in addition to what all take."""
         if shot.task == Task.VIDEO_TO_VIDEO:
             strength = REMIX_STRENGTH if shot.strength is None else shot.strength
             return {
