@@ -9,11 +9,12 @@ from PIL import Image, ImageFilter
 
 from framegate.core.backend import GenerationContext
 from framegate.core.types import Shot, Task
+from framegate.media.images.fitting import open_image
 from framegate.plugins.preview.lettering import Watermark
 from framegate.plugins.preview.motion import Camera, Moment, ease
 from framegate.plugins.preview.pixels import random_for
 from framegate.plugins.preview.scenes import scene_for
-from framegate.plugins.preview.source import open_image, resample_video
+from framegate.plugins.preview.source_video import resample_video
 from framegate.plugins.preview.styles import STYLES, Look, Style, mood_for
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def _look(shot: Shot, seed: int) -> Look:
 def _images(shot: Shot, context: GenerationContext) -> Iterator[Image.Image]:
     """Yield an image for each of the seeds that follow, after partial images that clear up step by step."""
     size, words, moment = (shot.width, shot.height), shot.own_words, Moment()
-    source = open_image(context.image, size) if shot.task == Task.IMAGE_TO_IMAGE else None
+    source = open_image(context.image, *size) if shot.task == Task.IMAGE_TO_IMAGE else None
     for seed in range(shot.seed, shot.seed + shot.num_frames):
         look = _look(shot, seed)
         if source is None:
@@ -90,12 +91,12 @@ def _view(
         return lambda _: Image.blend(image := next(images), look.grade(mood.grade(image)), strength)
 
     # A shot that continues another starts from a frame with the style's colours and the watermark.
-    start = open_image(context.image, size)
+    start = open_image(context.image, *size)
     start = watermark.remove_from(start) if shot.continues else look.grade(start)
     camera = Camera(start, random_for("camera", words, seed), seconds)
     if context.last_image is None:
         return lambda moment: camera.view(moment.progress)
-    end = look.grade(open_image(context.last_image, size))
+    end = look.grade(open_image(context.last_image, *size))
     return partial(_cross_dissolve, camera, Camera(end, random_for("arrival", words, seed), seconds))
 
 

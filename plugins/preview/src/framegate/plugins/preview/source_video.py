@@ -1,4 +1,4 @@
-"""Input images and videos, cropped to the frame and never stretched."""
+"""Input videos, cropped to the frame and never stretched."""
 
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
@@ -6,9 +6,10 @@ from itertools import chain, groupby
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
 from framegate.core.errors import GenerationFailed, InvalidMedia
+from framegate.media.images.fitting import fit
 from framegate.media.video.color import quarter_turns
 from framegate.media.video.containers import open_video
 from framegate.media.video.probe import describe_video
@@ -17,21 +18,6 @@ _REVERSED_BYTES = 96 * 1024 * 1024
 """How much may be held while a video is read backwards."""
 _ROUNDING = 1e-6
 _ENDLESS = 1e9
-
-
-def open_image(path: Path | None, size: tuple[int, int]) -> Image.Image:
-    """Return the conditioning image, RGB, at the frame's size.
-
-    Raises:
-        GenerationFailed: There is none, or it can't be read.
-    """
-    if path is None:
-        raise GenerationFailed("This task starts from an image, but the job has none.")
-    try:
-        with Image.open(path) as image:
-            return ImageOps.fit(image.convert("RGB"), size, Image.Resampling.LANCZOS)
-    except (OSError, ValueError) as error:
-        raise GenerationFailed("The input image can't be read.") from error
 
 
 def resample_video(path: Path | None, size: tuple[int, int], count: int, fps: float) -> Iterator[Image.Image]:
@@ -70,7 +56,7 @@ def _shown_at(path: Path, times: Sequence[float], size: tuple[int, int]) -> Iter
             if shown and until > done:
                 # `to_rgb` is exact, but takes longer than everything else here together.
                 pixels = np.rot90(shown.to_ndarray(format="rgb24"), quarter_turns(shown))
-                image = ImageOps.fit(Image.fromarray(pixels), size, Image.Resampling.LANCZOS)
+                image = fit(Image.fromarray(pixels), *size)
                 yield from [image] * (until - done)
                 done = until
             if done == len(times):
