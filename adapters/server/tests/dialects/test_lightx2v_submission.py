@@ -53,7 +53,7 @@ def test_result_names(wanted: str, name: str) -> None:
     ],
 )
 def test_names_that_lead_elsewhere(wanted: str, shared_stand: Stand) -> None:
-    with pytest.raises(ValueError, match="name"):
+    with pytest.raises(ValueError, match="Input should"):
         result_name(wanted, MediaKind.VIDEO)
     (item,) = refusal(shared_stand, save_result_path=wanted)
     assert item["loc"] == ["body", "save_result_path"]
@@ -96,9 +96,9 @@ def test_media(stand: Stand) -> None:
     inputs = stand.folder / "inputs"
     inputs.mkdir()
     (inputs / "cat.png").write_bytes(b"cat")
-    picture = {"image_path": "https://example.com/cat.png"}
-    assert stand.job(submit(stand, **picture)["task_id"]).request.task == Task.IMAGE_TO_VIDEO
-    submit(stand, **picture, last_frame_path="data:image/png;base64,AAAA")
+    image = {"image_path": "https://example.com/cat.png"}
+    assert stand.job(submit(stand, **image)["task_id"]).request.task == Task.IMAGE_TO_VIDEO
+    submit(stand, **image, last_frame_path="data:image/png;base64,AAAA")
     submit(stand, image_path="iVBORw0KGgo=")
     submit(stand, image_path="cat.png")
     submit(stand, image_path=str(inputs / "cat.png"))
@@ -107,7 +107,7 @@ def test_media(stand: Stand) -> None:
     nothing: list[dict[str, Any]] = [{}, {"image_path": ""}, {"image_path": None}]
     for empty in nothing:
         assert stand.job(submit(stand, **empty)["task_id"]).request.task == Task.TEXT_TO_VIDEO
-    edited = submit(stand, "/v1/tasks/image/", **picture, i2i_denoise_strength=0.4)
+    edited = submit(stand, "/v1/tasks/image/", **image, i2i_denoise_strength=0.4)
     assert stand.job(edited["task_id"]).request.strength == 0.4
     assert stand.media.taken == [
         UrlSource("https://example.com/cat.png"),
@@ -146,7 +146,7 @@ def test_no_file_outside_the_input_folder(stand: Stand) -> None:
     for path in paths:
         (item,) = refusal(stand, image_path=path)
         assert item["loc"] == ["body", "image_path"], path
-        assert str(stand.folder) not in item["msg"]
+        assert str(stand.folder) not in item["msg"].replace(repr(path[:100]), ""), path
     for url in ("file:///etc/passwd", "ftp://example.com/a.png"):
         (item,) = refusal(stand, image_path=url)
         assert "http" in item["msg"]

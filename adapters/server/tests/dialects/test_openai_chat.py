@@ -1,4 +1,4 @@
-"""The chat endpoints that two dialects share: who answers, how streams end, what a hang-up does."""
+"""The chat endpoints that two dialects share: who answers, how streams end, what a disconnect does."""
 
 import asyncio
 import json
@@ -20,7 +20,7 @@ from framegate.core.ports import UrlSource
 from framegate.core.registry import ServedModel
 from framegate.core.types import MediaKind, Task
 from framegate.server.dialects.openai.chat.answers import Events, Progress, Result, chunks
-from framegate.server.dialects.openai_chat.convert import Question, generation
+from framegate.server.dialects.openai_chat.convert import ChatPrompt, generation
 from tests.support.event_stream import Told
 from tests.support.http_stand import BROKEN, CONTENT, MODEL, Stand, StandMaker, own_dialects
 from tests.support.running import eventually
@@ -208,9 +208,9 @@ def test_a_model_that_needs_an_image() -> None:
     spec = replace(MODEL, tasks=frozenset({Task.IMAGE_TO_VIDEO}))
     served = ServedModel("picky", spec)
     with pytest.raises(InvalidRequest, match="needs an image") as refused:
-        generation(served, Question("a boat", ""), None)
+        generation(served, ChatPrompt("a boat", ""), None)
     assert refused.value.param == "messages"
-    request = generation(served, Question("a boat", BROKEN), 5)
+    request = generation(served, ChatPrompt("a boat", BROKEN), 5)
     assert (request.task, request.seed, request.image) == (Task.IMAGE_TO_VIDEO, 5, UrlSource(BROKEN))
 
 
@@ -295,7 +295,7 @@ def test_a_job_may_be_kept(make_stand: StandMaker, stream: bool) -> None:
 
 
 def leave(stand: Stand, *, stream: bool, model: str, after: threading.Thread | None = None) -> None:
-    """Send a chat, and hang up once its job exists and the thread ``after`` has ended."""
+    """Send a chat, and disconnect once its job exists and the thread ``after`` has ended."""
     before = len(stand.jobs())
     body = {"model": model, "stream": stream, "messages": [{"role": "user", "content": "a boat"}]}
     url = f"{stand.url}/v1/chat/completions"
@@ -354,10 +354,10 @@ def test_links_begin_with_the_public_url(make_stand: StandMaker) -> None:
     assert "src='https://video.example.com/v1/files/" in sora
 
 
-async def frames_of(events: Events, pause: float) -> list[dict[str, Any]]:
-    *frames, done = [frame async for frame in chunks("m", events, pause)]
+async def chunks_of(events: Events, pause: float) -> list[dict[str, Any]]:
+    *encoded, done = [chunk async for chunk in chunks("m", events, pause)]
     assert done == b"data: [DONE]\n\n"
-    return [json.loads(frame.removeprefix(b"data: ")) for frame in frames]
+    return [json.loads(chunk.removeprefix(b"data: ")) for chunk in encoded]
 
 
 async def test_heartbeats() -> None:
@@ -369,9 +369,9 @@ async def test_heartbeats() -> None:
         yield Result("done")
 
     said: list[str | None] = []
-    async for frame in chunks("m", slow(), 0.02):
-        if frame != b"data: [DONE]\n\n":
-            delta = json.loads(frame.removeprefix(b"data: "))["choices"][0]["delta"]
+    async for chunk in chunks("m", slow(), 0.02):
+        if chunk != b"data: [DONE]\n\n":
+            delta = json.loads(chunk.removeprefix(b"data: "))["choices"][0]["delta"]
             said.append(delta["reasoning_content"])
         if said.count("Still working...\n") == 3:
             waited.set()
@@ -385,7 +385,7 @@ async def test_a_fault_within_a_stream() -> None:
         yield Progress("begin")
         raise RuntimeError("/etc/secret")
 
-    [_, failure] = await frames_of(faulty(), 1.0)
+    [_, failure] = await chunks_of(faulty(), 1.0)
     assert failure == {
         "error": {"message": "Internal error.", "type": "server_error", "param": None, "code": None}
     }

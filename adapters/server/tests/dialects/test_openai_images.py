@@ -26,10 +26,10 @@ POSTS = ("/v1/images/generations", "/v1/images/edits", "/v1/images/variations")
 
 
 @pytest.fixture(autouse=True, scope="module")
-def _real_pictures(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+def _real_images(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Let results be images that can be converted to other formats."""
     with pytest.MonkeyPatch.context() as patch:
-        path = gradient_png(tmp_path_factory.mktemp("pictures") / "result.png")
+        path = gradient_png(tmp_path_factory.mktemp("images") / "result.png")
         patch.setitem(CONTENT, MediaKind.IMAGE, path.read_bytes())
         yield
 
@@ -85,7 +85,7 @@ def test_a_cancelled_job(stand: Stand) -> None:
 
 
 @pytest.mark.parametrize("stream", ["false", "true"])
-def test_whoever_hangs_up_cancels(stand: Stand, stream: str) -> None:
+def test_a_disconnect_cancels_the_job(stand: Stand, stream: str) -> None:
     parts = urlsplit(stand.url)
     body = f'{{"prompt": "x", "stream": {stream}}}'.encode()
     with socket.create_connection((parts.hostname, parts.port), timeout=10) as client:
@@ -139,9 +139,9 @@ def test_all_files_of_a_job_are_known(stand: Stand) -> None:
 
 
 def test_inputs_of_refused_requests_are_removed(stand: Stand, tmp_path: Path) -> None:
-    picture = gradient_png(tmp_path / "a.png").read_bytes()
+    image = gradient_png(tmp_path / "a.png").read_bytes()
     answer = requests.post(
-        stand.url + POSTS[1], data={"prompt": "x", "n": "9"}, files={"image": picture}, timeout=10
+        stand.url + POSTS[1], data={"prompt": "x", "n": "9"}, files={"image": image}, timeout=10
     )
     # The stand's model makes four at most.
     assert (answer.status_code, answer.json()["error"]["param"]) == (400, "n")

@@ -79,7 +79,7 @@ def test_deleting_while_it_runs(stand: Stand, client: OpenAI) -> None:
         client.videos.delete(video.id)
 
 
-def test_a_sources_pictures_go_with_it(make_stand: StandMaker) -> None:
+def test_a_source_s_images_go_with_it(make_stand: StandMaker) -> None:
     """The inputs of a refused request are removed."""
     stand = make_stand(max_queued=1)
     with sdk(stand) as client:
@@ -184,8 +184,8 @@ def test_under_a_prefix(make_stand: StandMaker) -> None:
         root.videos.retrieve(video.id)
 
 
-def test_one_picture_for_all_who_ask_at_once(stand: Stand, client: OpenAI) -> None:
-    """A file that is not a video has no pictures: everybody gets the same error, and no file stays behind."""
+def test_one_image_for_concurrent_requests(stand: Stand, client: OpenAI) -> None:
+    """A file that is not a video has no images: all requests get the same error, and no file remains."""
     video = client.videos.create(prompt="a boat")
     job = stand.run_next()
     statuses: list[int] = []
@@ -221,7 +221,9 @@ def test_deleting_while_listing(stand: Stand, client: OpenAI) -> None:
     removed = [client.videos.delete(video.id).id for video in client.videos.list(limit=3)]
     assert removed == made[::-1]
     assert client.videos.list().data == []
-    with pytest.raises(openai.NotFoundError, match="There is no video 'video_1' to go on after") as unknown:
+    with pytest.raises(
+        openai.NotFoundError, match="There is no video 'video_1' in this list to continue after"
+    ) as unknown:
         client.videos.list(after="video_1")
     assert unknown.value.param == "after"
 

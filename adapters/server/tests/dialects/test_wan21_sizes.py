@@ -21,17 +21,17 @@ NAME = "Wan2.1-I2V-14B-480P"
 
 
 def auto_size(width: int, height: int, spec: ModelSpec = PREVIEW) -> tuple[int, int]:
-    """What a picture of this size makes of a request, from its body on."""
+    """Return the size that an image of this size gives a request, from its body on."""
     served = Registry({"preview": spec}, catalogues={"wan21-submit": CATALOGUE}).resolve(NAME)
     body = SubmitRequest(prompt="a boat on a lake", image_url="https://example.com/a.png")
-    picture = MediaRef(MediaKind.IMAGE, "key", width, height)
-    fitted = fit(served.spec, replace(generation(served, body).without_media(), image=picture))
+    image = MediaRef(MediaKind.IMAGE, "key", width, height)
+    fitted = fit(served.spec, replace(generation(served, body).without_media(), image=image))
     assert fitted.changes == ()
     return fitted.width, fitted.height
 
 
 @pytest.mark.parametrize(
-    ("picture", "size"),
+    ("image", "size"),
     [
         ((640, 480), (720, 544)),
         ((480, 832), (480, 832)),
@@ -50,8 +50,8 @@ def auto_size(width: int, height: int, spec: ModelSpec = PREVIEW) -> tuple[int, 
         ((1136, 352), (1120, 352)),
     ],
 )
-def test_sizes(picture: tuple[int, int], size: tuple[int, int]) -> None:
-    assert auto_size(*picture) == size
+def test_sizes(image: tuple[int, int], size: tuple[int, int]) -> None:
+    assert auto_size(*image) == size
 
 
 def holds(width: int, height: int) -> None:
@@ -87,14 +87,14 @@ def test_a_model_s_own_grid(width: int, height: int) -> None:
 
 def test_sizes_as_they_are_said() -> None:
     served = Registry({"preview": PREVIEW}, catalogues={"wan21-submit": CATALOGUE}).resolve(NAME)
-    picture = MediaRef(MediaKind.IMAGE, "key", 1000, 1000)
+    image = MediaRef(MediaKind.IMAGE, "key", 1000, 1000)
     sizes: tuple[tuple[Literal["480x832", "832x480"], tuple[int, int]], ...] = (
         ("480x832", (480, 832)),
         ("832x480", (832, 480)),
     )
     for said, size in sizes:
         body = SubmitRequest(prompt="a boat on a lake", image_url="https://e.com/a.png", image_size=said)
-        fitted = fit(served.spec, replace(generation(served, body).without_media(), image=picture))
+        fitted = fit(served.spec, replace(generation(served, body).without_media(), image=image))
         assert (fitted.width, fitted.height) == size
 
 

@@ -93,7 +93,7 @@ def test_defaults(stand: Stand) -> None:
     job = stand.job(request_id)
     assert job.request.task == Task.IMAGE_TO_VIDEO
     (shot,) = job.shots
-    # The picture is square.
+    # The image is square.
     assert (shot.width, shot.height, shot.num_frames, shot.fps) == (624, 624, 81, 16.0)
     assert (shot.num_inference_steps, shot.guidance_scale, shot.negative_prompt) == (30, 3.0, "")
     assert 0 <= shot.seed < 2**31
@@ -194,10 +194,10 @@ def test_an_empty_image_url_is_none(stand: Stand) -> None:
     assert refused.status_code == 422
     (item,) = refused.json()["detail"]
     assert (item["loc"], item["type"]) == (["body", "image_url"], "missing")
-    assert "needs a picture" in item["msg"]
+    assert "needs an image" in item["msg"]
 
 
-def test_who_hangs_up_while_the_image_is_fetched_leaves_no_job(
+def test_a_disconnect_while_the_image_is_fetched_leaves_no_job(
     stand: Stand, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fetching, given_up = threading.Event(), threading.Event()

@@ -168,7 +168,7 @@ def test_the_limit(make_stand: StandMaker) -> None:
     assert job.state == JobState.CANCELLED
 
 
-def test_whoever_hangs_up_cancels(stand: Stand) -> None:
+def test_a_disconnect_cancels_the_job(stand: Stand) -> None:
     parts = urlsplit(stand.url)
     body = b'{"prompt": "x"}'
     with socket.create_connection((parts.hostname, parts.port), timeout=10) as client:

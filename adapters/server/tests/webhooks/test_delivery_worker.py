@@ -61,7 +61,7 @@ class Stand:
     def pending(self) -> dict[str, str]:
         """Return the receivers of pending deliveries by their keys, and check that all indexes agree.
 
-        Not while delivery workers run: they may change one index between two looks.
+        Not while delivery workers run: they may change one index between two reads.
         """
         deliveries = {key: self.client.hget(key, "receiver") for key in self.keys("fg:delivery:*")}
         indexed = {
@@ -143,7 +143,7 @@ class Stand:
 @pytest.fixture
 def stand(valkey: EmbeddedValkey, client: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> Stand:
     monkeypatch.setenv("WEBHOOK_SECRET", SECRET)
-    monkeypatch.setattr(delivery_worker_module, "LOOK_SECONDS", 0.05)
+    monkeypatch.setattr(delivery_worker_module, "POLL_SECONDS", 0.05)
     return Stand(valkey, client)
 
 
@@ -423,6 +423,8 @@ async def test_a_mistake_in_one_delivery_ends_no_other(
 
     monkeypatch.setattr("framegate.server.webhooks.delivery_worker.event_body", trip)
     with structlog.testing.capture_logs() as logs:
-        await stand.deliver_until(lambda: {"webhook_broke", "webhook_delivered"} <= {*events_of(logs)})
+        await stand.deliver_until(
+            lambda: {"webhook_attempt_crashed", "webhook_delivered"} <= {*events_of(logs)}
+        )
     assert len(stand.pending()) == 1
     assert [received.unwrapped().data.to_dict() for received in receiver.received] == [{"id": "good"}]

@@ -12,7 +12,7 @@ from framegate.cli.supervisor import require_worker
 @click.command()
 @click.option("--host", help="The address to listen on.")
 @click.option("--port", type=int, help="The port to listen on.")
-@click.option("--no-worker", is_flag=True, help="Start no worker; others serve the queue.")
+@click.option("--no-worker", is_flag=True, help="Start no worker; workers on other hosts serve the queue.")
 @click.option(
     "--processes", type=click.IntRange(min=1), default=1, show_default=True, help="Workers to start."
 )
@@ -27,7 +27,7 @@ def serve(
     config_file: Path | None,
     data_dir: Path | None,
 ) -> None:
-    """Start the server, with its queue and a worker beside it."""
+    """Start the server with its queue and a worker."""
     configure_logging(level=log_level)
     if not no_worker:
         require_worker("start with --no-worker and let workers on other hosts serve the queue")

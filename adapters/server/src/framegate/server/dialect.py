@@ -5,7 +5,7 @@ of a function ``create(context: DialectContext) -> Dialect``. It is called once,
 Litestar controllers, routers or plain handlers; the app mounts them below the dialect's prefix, checks API
 keys before bodies are read, and renders every error below the dialect's paths with its ``error_response``.
 
-Handlers can ask for two dependencies by name: ``services``, the `CoreServices`, and ``client_jobs``, the
+Handlers can request two dependencies by name: ``services``, the `CoreServices`, and ``client_jobs``, the
 `framegate.server.requests.jobs.ClientJobs` of the request. A dialect's own ``dependencies`` come on top.
 
 Handlers of several dialects may share a path as long as their methods differ. Where they share path and
@@ -79,9 +79,9 @@ class SharedRoute(Struct, frozen=True):
 
 
 class Dialect(Struct, frozen=True, kw_only=True):
-    """What a factory returns.
+    """A dialect as its factory returns it.
 
-    ``handlers`` are mounted below the dialect's prefix, ``root_handlers`` at the root whatever the prefix is;
+    ``handlers`` are mounted below the dialect's prefix, ``root_handlers`` at the root, whatever the prefix;
     both can use ``dependencies``. ``path_prefixes`` are the paths (without the prefix) below which unknown
     paths and methods are answered with this dialect's error body. ``error_body`` is the type of that body,
     for the API docs.

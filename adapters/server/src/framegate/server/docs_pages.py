@@ -1,4 +1,4 @@
-"""The page ``/docs`` with its assets, and ``/openapi.json``, without a single link to other hosts."""
+"""The page ``/docs`` with its assets, and ``/openapi.json``, without any link to other hosts."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Whether the server is up, and whether it can work."""
+"""Report whether the server is up, and whether it can process jobs."""
 
 from typing import Literal
 
@@ -22,8 +22,8 @@ class Health(Struct, frozen=True):
 class Readiness(Struct, frozen=True):
     """The body of ``/ready``.
 
-    ``queue`` counts jobs by their state; ``workers`` counts those alive; ``problems`` say what keeps some of
-    their models from running at the moment (their jobs are accepted nevertheless).
+    ``queue`` counts jobs by their state; ``workers`` counts those alive; ``problems`` say why some of
+    their models can't run at the moment (their jobs are accepted nevertheless).
     """
 
     status: Literal["ready", "degraded", "unavailable", "no workers"]
@@ -35,18 +35,18 @@ class Readiness(Struct, frozen=True):
 class HealthController(Controller):
     """Liveness."""
 
-    @get("/health", summary="Does the server take requests?", opt=dict(PUBLIC))
+    @get("/health", summary="Check liveness", opt=dict(PUBLIC))
     async def health(self) -> Health:
-        """Answer as soon as requests are taken."""
+        """Respond as soon as requests are accepted."""
         return Health()
 
 
 class ReadinessController(Controller):
     """Readiness."""
 
-    @get("/ready", summary="Is the queue reachable, and is a worker alive?")
+    @get("/ready", summary="Check readiness: the queue is reachable, and a worker is alive")
     async def ready(self, services: NamedDependency[CoreServices]) -> Response[Readiness]:
-        """Answer 503 while the queue can't be reached or no worker is alive."""
+        """Respond with 503 while the queue can't be reached or no worker is alive."""
         try:
             counts, workers = await services.jobs.counts(), await services.jobs.workers()
         except FramegateError:

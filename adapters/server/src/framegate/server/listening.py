@@ -6,7 +6,7 @@ from framegate.core.errors import ConfigError
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """Return a listening TCP socket; port 0 takes any free one.
+    """Return a listening TCP socket; port 0 stands for any free one.
 
     Its protocol is given explicitly: asyncio disables Nagle's algorithm only for sockets that name TCP, and
     with it every answer on a connection that is kept open takes 40 ms longer.

@@ -83,9 +83,7 @@ def mount(
     enabled = tuple(specs) if settings.dialects.enabled is None else settings.dialects.enabled
     for name in (*enabled, *tables):
         if name not in specs:
-            raise ConfigError(
-                f"dialects: there is no dialect {name!r}; there are {', '.join(sorted(specs))}."
-            )
+            raise ConfigError(f"dialects: unknown dialect {name!r}; available: {', '.join(sorted(specs))}.")
     mounted = _with_shared_routes(
         [_create(specs[name], tables.get(name, {}), settings, services) for name in dict.fromkeys(enabled)]
     )

@@ -19,13 +19,13 @@ def framegate_dialects() -> Sequence[DialectSpec]:
     return [
         DialectSpec(
             name="lightx2v",
-            summary="Task API of LightX2V: submit, ask for the state, fetch the file",
+            summary="Task API of LightX2V: submit, poll, fetch the file",
             factory="framegate.server.dialects.lightx2v.dialect:create",
             catalogue=lightx2v.CATALOGUE,
         ),
         DialectSpec(
             name="wan22-predict",
-            summary="One call of a Wan2.2 TI2V deployment that answers with the video, and its web page",
+            summary="One call of a Wan2.2 TI2V deployment that responds with the video, and its web page",
             factory="framegate.server.dialects.wan22_predict.dialect:create",
             catalogue=wan22_predict.CATALOGUE,
         ),
@@ -64,7 +64,7 @@ def framegate_commands() -> Sequence[CommandSpec]:
     return [
         CommandSpec(
             name="serve",
-            summary="Start the server, with its queue and a worker beside it.",
+            summary="Start the server with its queue and a worker.",
             command="framegate.server.command:serve",
         )
     ]

@@ -1,4 +1,4 @@
-"""Run ``framegate serve``: the API, and by default Valkey and workers beside it."""
+"""Run ``framegate serve``: the API and, by default, Valkey and workers."""
 
 import asyncio
 import signal
@@ -113,7 +113,7 @@ async def _serve(
 
 
 async def _repeat(run: Callable[[], Awaitable[None]]) -> None:
-    """Run what never ends by itself, and restart it after an unexpected error."""
+    """Run a background task that never ends by itself, and restart it after an unexpected error."""
     while True:
         try:
             await run()
@@ -123,7 +123,10 @@ async def _repeat(run: Callable[[], Awaitable[None]]) -> None:
 
 
 async def _sweep(store: ValkeyJobStore) -> None:
-    """Requeue the jobs of dead workers, as every worker does, also while the only worker is restarting."""
+    """Requeue or fail the jobs whose workers' leases have expired.
+
+    Every worker does so too, but the only one may be restarting.
+    """
     while True:
         with suppress(Unavailable):
             if lost := await store.sweep():

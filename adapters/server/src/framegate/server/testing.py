@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 
 class DialectContract(ABC):
-    """What every dialect promises about bad requests.
+    """Test how a dialect handles bad requests.
 
     A subclass has a fixture ``base_url`` (with the dialect's prefix), recognises its error bodies, and names
     its requests.

@@ -1,4 +1,4 @@
-"""Bearer keys: who sends a request, checked before its body is read."""
+"""Identify a request's client by its bearer key, before the body is read."""
 
 import hashlib
 import hmac
@@ -46,7 +46,7 @@ class KeyRing:
         return bool(self._clients)
 
     def find(self, key: bytes) -> Client | None:
-        """Return the owner of ``key``, or None; it takes the same time for every key, known or not."""
+        """Return the client that ``key`` belongs to, or None, in the same time for every key."""
         digest = hashlib.sha256(key).digest()
         found = None
         for known, client in self._clients:
@@ -55,14 +55,14 @@ class KeyRing:
         return found
 
     def authenticate(self, authorization: str | None) -> Client:
-        """Return the owner of the key in an Authorization header.
+        """Return the client whose key is in an Authorization header.
 
         Raises:
             Unauthorized: The header has no key, or an unknown one.
         """
         scheme, _, key = (authorization or "").partition(" ")
         if scheme.lower() != "bearer" or not key.strip():
-            raise Unauthorized("No API key was given; send it as 'Authorization: Bearer KEY'.")
+            raise Unauthorized("The request has no API key; send one as 'Authorization: Bearer KEY'.")
         client = self.find(key.strip().encode("latin-1"))
         if client is None:
             raise Unauthorized("The API key is not valid.")

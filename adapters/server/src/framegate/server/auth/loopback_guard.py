@@ -46,13 +46,13 @@ def is_loopback_host(host: str) -> bool:
 
 
 def is_loopback_authority(authority: str) -> bool:
-    """Return the same for a Host header's value, with or without a port."""
+    """Return whether a Host header's value, with or without a port, always is this machine."""
     match = _HOST.fullmatch(authority)
     return match is not None and is_loopback_host(match["host"])
 
 
 def is_loopback_origin(origin: str) -> bool:
-    """Return the same for an Origin header's value; ``null`` (a file, a sandboxed frame) is foreign."""
+    """Return whether an Origin header's value is this machine; ``null`` (a file, a sandboxed page) is not."""
     try:
         parts = urlsplit(origin)
     except ValueError:
@@ -76,7 +76,10 @@ class LoopbackOnly:
                     name == b"origin" and not is_loopback_origin(text)
                 ):
                     header = name.decode().capitalize()
-                    error = ForeignOrigin(f"A foreign {header} is refused while no API keys are configured.")
+                    error = ForeignOrigin(
+                        f"The {header} header {text[:100]!r} is not this machine. Without API keys only "
+                        "loopback hosts are served; configure [[auth.keys]] to allow others."
+                    )
                     await self._refuse(scope, receive, send, error)
                     return
         await self._app(scope, receive, send)

@@ -1,4 +1,4 @@
-"""Turn any exception into what a dialect tells its client.
+"""Turn any exception into an `ErrorInfo`, from which dialects build their error responses.
 
 This is the only place where the core's errors are given HTTP status codes.
 """
@@ -19,7 +19,7 @@ class ErrorInfo(Struct, frozen=True, kw_only=True):
     """An error, ready to be rendered in a dialect's own body.
 
     ``code`` is stable (`framegate.core.errors`), ``param`` is the core's name of a request field,
-    ``retry_after`` is in seconds. ``headers`` belong on the response whatever its body looks like. ``error``
+    ``retry_after`` is in seconds. ``headers`` are sent whatever the body's format. ``error``
     is the exception itself, if it is one of the core's.
     """
 
@@ -34,7 +34,7 @@ class ErrorInfo(Struct, frozen=True, kw_only=True):
 
 
 class UnsupportedContentType(errors.InvalidRequest):
-    """The body is of a type that the endpoint does not read."""
+    """The endpoint does not accept bodies of this content type."""
 
     code = "unsupported_content_type"
 
@@ -52,7 +52,7 @@ class TimedOut(errors.FramegateError):
 
 
 class ClientDisconnected(errors.FramegateError):
-    """The client of a waiting call has hung up; its job was cancelled, and nobody reads the answer."""
+    """The client of a waiting call has disconnected; its job was cancelled, and nobody reads the response."""
 
     code = "client_disconnected"
 
@@ -90,7 +90,7 @@ _HTTP_CODES = {
 
 
 def error_info_of(exc: Exception, parameters: Mapping[str, Any] | None = None) -> ErrorInfo:
-    """Return what to tell a client about ``exc``; unknown exceptions are internal errors without details.
+    """Return the `ErrorInfo` of ``exc``; unknown exceptions are internal errors without details.
 
     ``parameters`` are the types of the handler's parameters, by name.
     """

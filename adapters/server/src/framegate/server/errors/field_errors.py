@@ -1,7 +1,7 @@
 """Field-by-field errors of a request.
 
 msgspec stops at the first error. Only a request that failed pays for the full list: its body is decoded
-again without a type, and every field is held against its own type.
+again without a type, and every field is validated against its own type.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -19,7 +19,10 @@ MAX_ITEMS = 20
 
 Location: TypeAlias = tuple[str | int, ...]
 Rules: TypeAlias = Callable[[Mapping[str, Any]], "Iterable[FieldError]"]
-"""Checks that a type can't express, on the plain values of a body; wrong types are not its business."""
+"""Checks that a type can't express, on the plain values of a body.
+
+Values of the wrong type are already excluded.
+"""
 
 
 class FieldError(Struct, frozen=True):
@@ -82,7 +85,7 @@ def body_errors(
     except RecursionError:
         return [FieldError((), "json_invalid", "The body is nested too deeply")]
     except msgspec.ValidationError:
-        # A number beyond all bounds can't be held without a type: what the typed decoder said is all.
+        # A number is too large to be decoded without a type: only the typed decoder's error is known.
         return [_translated(error, (), UNSET)]
     except msgspec.DecodeError as malformed:
         return [FieldError((), "json_invalid", f"The body is not valid JSON: {malformed}")]
@@ -220,10 +223,10 @@ def _worded(violation: Violation, value: Any, choices: Sequence[Any] = ()) -> tu
             return "value_error", violation.message
 
 
-def _wrong_type(wanted: str, value: Any) -> tuple[str, str]:
-    name = _NAMES.get(wanted, wanted)
-    kind = "list" if wanted == "array" else wanted if wanted.isalpha() else "value"
-    parsing = isinstance(value, str) and wanted in ("int", "float", "bool")
+def _wrong_type(expected: str, value: Any) -> tuple[str, str]:
+    name = _NAMES.get(expected, expected)
+    kind = "list" if expected == "array" else expected if expected.isalpha() else "value"
+    parsing = isinstance(value, str) and expected in ("int", "float", "bool")
     article = "an" if name[0] in "aeiou" else "a"
     return (
         f"{'string' if kind == 'str' else kind}_{'parsing' if parsing else 'type'}",
@@ -231,11 +234,11 @@ def _wrong_type(wanted: str, value: Any) -> tuple[str, str]:
     )
 
 
-def _wrong_length(wanted: str, sign: str, length: str) -> tuple[str, str]:
+def _wrong_length(expected: str, sign: str, length: str) -> tuple[str, str]:
     few = sign.startswith(">")
     limit = f"{'at least' if few else 'at most'} {length}"
     plural = "" if length == "1" else "s"
-    if wanted == "str":
+    if expected == "str":
         return f"string_too_{'short' if few else 'long'}", f"Input should have {limit} character{plural}"
     return f"too_{'short' if few else 'long'}", f"Input should have {limit} item{plural}"
 

@@ -36,7 +36,7 @@ class ErrorRenderer:
         )
 
     def __call__(self, request: Request[Any, Any, Any], exc: Exception) -> Response[Any]:
-        """Return the response for an exception, and log it if it is a fault of the server."""
+        """Return the response for an exception, and log it if it is a server error."""
         error_info = error_info_of(exc, _parameter_types(request.scope))
         if error_info.status == 500 and error_info.error is None:
             log.error("request_failed", exc_info=exc)

@@ -2,7 +2,7 @@
 
 JSON is read strictly: a number is not a string, ``5.0`` is not an integer, and an unknown field is an error
 if the type says so. Litestar's own parsing is lax and stops at the first error, so handlers take the request
-and call `read_json` or `read_form`; `documents` tells the API docs what they read.
+and call `read_json` or `read_form`; `documents` declares that body for the API docs.
 """
 
 from collections.abc import Mapping
@@ -38,7 +38,7 @@ _OPT = "request_body"
 
 
 class RequestBody(Struct, frozen=True):
-    """What a handler reads, for the API docs.
+    """The body that a handler reads, for the API docs.
 
     ``files`` are a form's uploads: by name, whether each is required. With ``or_json`` the body may also be
     JSON, without files.
@@ -64,7 +64,7 @@ def documents(
 
 
 def documented(opt: Mapping[str, Any]) -> RequestBody | None:
-    """Return what `documents` has put into ``opt``."""
+    """Return the `RequestBody` that `documents` has put into ``opt``."""
     return opt.get(_OPT)
 
 
@@ -76,17 +76,15 @@ async def read_json(request: HTTPRequest, model: type[Model], rules: Rules | Non
     Raises:
         InvalidFields: The body is not JSON, or fields are wrong; all of them are named.
         UnsupportedContentType: The header names a content type other than JSON.
-        ClientDisconnected: The client hung up before the body was complete.
+        ClientDisconnected: The client disconnected before the body was complete.
     """
     kind = request.content_type[0]
     if kind and kind != JSON and not (kind.startswith("application/") and kind.endswith("+json")):
         raise UnsupportedContentType(f"The body should be JSON (Content-Type: {JSON}), not {kind[:100]!r}.")
     try:
         raw = await request.body()
-    except InternalServerException as error:
-        raise ClientDisconnected(
-            "The client hung up before its request was complete."
-        ) from error  # says Litestar
+    except InternalServerException as error:  # Litestar reports a disconnect this way
+        raise ClientDisconnected("The client disconnected before its request was complete.") from error
     try:
         body = cast(Model, _decoder(model).decode(raw))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -108,7 +106,7 @@ async def read_form_values(request: HTTPRequest) -> FormMultiDict:
     Raises:
         InvalidFields: The form could not be parsed, or has too many fields.
         UnsupportedContentType: The header names a content type other than those of forms.
-        ClientDisconnected: The client hung up before the body was complete.
+        ClientDisconnected: The client disconnected before the body was complete.
     """
     kind = request.content_type[0]
     if kind not in FORMS:
@@ -117,15 +115,13 @@ async def read_form_values(request: HTTPRequest) -> FormMultiDict:
         )
     try:
         return await request.form()
-    except InternalServerException as error:
-        raise ClientDisconnected(
-            "The client hung up before its request was complete."
-        ) from error  # says Litestar
+    except InternalServerException as error:  # Litestar reports a disconnect this way
+        raise ClientDisconnected("The client disconnected before its request was complete.") from error
     except (ClientException, UnicodeDecodeError, LookupError, ValueError) as error:
         if isinstance(error, ClientException) and error.status_code != 400:
             raise
         what = "The body could not be parsed as a form"
-        if "segment count" in str(error.__context__):  # Litestar hides what its parser says
+        if "segment count" in str(error.__context__):  # Litestar hides its parser's message
             what = f"The form has more than {request.app.multipart_form_part_limit} fields"
         raise InvalidFields([FieldError((), "form_invalid", what)]) from None
 
@@ -139,7 +135,7 @@ async def read_form(
     """Read a form, and return its fields as ``model`` and its uploads by name.
 
     ``files`` are the uploads that it can have: by name, whether each is required. An empty text for a field
-    that is not a text means that the field was left out, as browsers do it.
+    that is not a text counts as an omitted field, because browsers send all fields.
 
     Raises:
         InvalidFields: Fields or files are missing or wrong; all of them are named.

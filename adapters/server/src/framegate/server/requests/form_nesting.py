@@ -14,7 +14,7 @@ from typing import Any
 from framegate.core.errors import InvalidRequest
 
 MAX_DEPTH = 5
-"""Names within names."""
+"""The longest path of names; ``a[b][c]`` has three."""
 MAX_FIELDS = 1000
 
 _NAME = re.compile(r"([^\[\]]+)((?:\[[^\[\]]*\])*)")
@@ -26,7 +26,7 @@ def nest(fields: Iterable[tuple[str, Any]]) -> dict[str, Any]:
     """Return the values of ``fields`` in the structure that their names describe.
 
     Raises:
-        InvalidRequest: A name's brackets make no sense, two names contradict each other, or a field that is
+        InvalidRequest: A name's brackets are malformed, two names contradict each other, or a field that is
             not a list is given twice; the name is its ``param``.
     """
     root: dict[str, Any] = {}

@@ -1,4 +1,4 @@
-"""The jobs of the client behind a request: submit them, find them, and get at their results."""
+"""Submit and find the jobs of the client behind a request, and read their results."""
 
 from collections.abc import Collection, Mapping
 from typing import TypedDict, Unpack
@@ -20,7 +20,7 @@ MAX_LISTED = 1000
 
 
 class SubmissionDetails(TypedDict, total=False):
-    """What a dialect can say about a job beside its request; see `framegate.core.submission.Submission`."""
+    """A job's details besides its generation request; see `framegate.core.submission.Submission`."""
 
     job_id: str
     labels: Mapping[str, str]
@@ -37,7 +37,7 @@ class SubmissionDetails(TypedDict, total=False):
 class ClientJobs:
     """The jobs that the client behind a request has within one dialect.
 
-    Handlers get it as the dependency ``client_jobs``. Jobs of other clients or dialects do not exist here.
+    Handlers get it as the dependency ``client_jobs``. Jobs of other clients or dialects can't be found.
     """
 
     def __init__(self, request: HTTPRequest, service: JobService, dialect: str) -> None:
@@ -55,8 +55,8 @@ class ClientJobs:
     ) -> Job:
         """Submit a job for this client and put its id on the request's log line.
 
-        With ``cancel_on_disconnect`` the submission is abandoned if the client hangs up before its inputs
-        have been fetched. The errors are those of `JobService.submit`.
+        With ``cancel_on_disconnect`` the submission is abandoned if the client disconnects before its
+        inputs have been fetched. The errors are those of `JobService.submit`.
         """
         submission = self._service.submit(
             Submission(

@@ -20,8 +20,8 @@ _SUFFIXES = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp", "vid
 class ResultFiles:
     """The results of one dialect.
 
-    Their names hold the job's id, which is random: whoever has been given a name may fetch the file without a
-    key, as the ``src`` of a page's ``<video>`` must. ``at_root`` tells that their paths have no prefix.
+    Their names hold the job's id, which is random: anyone with the name can fetch the file without a
+    key, as the ``src`` of a page's ``<video>`` must. With ``at_root`` their paths have no prefix.
     """
 
     def __init__(self, context: DialectContext, *, at_root: bool = False) -> None:

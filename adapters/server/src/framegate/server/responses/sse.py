@@ -26,41 +26,41 @@ _HEADERS = [
 
 
 class EventStream(Response[None]):
-    """A response that sends frames as they come.
+    """Send encoded events as they come.
 
-    When the client hangs up, the generator of frames is closed, whatever it is waiting for; when the server
-    stops, it is cancelled and may still yield a last frame.
+    When the client disconnects, the generator of events is closed, whatever it is waiting for; when the
+    server stops, it is cancelled and may still yield a last event.
     """
 
-    def __init__(self, frames: AsyncGenerator[bytes, None]) -> None:
+    def __init__(self, events: AsyncGenerator[bytes, None]) -> None:
         super().__init__(None)
-        self._frames = frames
+        self._events = events
 
     def to_asgi_response(self, app: Any, request: Request[Any, Any, Any], **_: Any) -> "_Sender":
-        """Return the ASGI app that sends the frames."""
-        return _Sender(self._frames)
+        """Return the ASGI app that sends the events."""
+        return _Sender(self._events)
 
 
 class _Sender(ASGIResponse):
-    __slots__ = ("_frames",)
+    __slots__ = ("_events",)
 
-    def __init__(self, frames: AsyncGenerator[bytes, None]) -> None:
+    def __init__(self, events: AsyncGenerator[bytes, None]) -> None:
         super().__init__()
-        self._frames = frames
+        self._events = events
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        # A server that stops cancels this task; the last frame has been sent, and the stream ends here.
+        # A server that stops cancels this task; the last event has been sent, and the stream ends here.
         with suppress(ClientDisconnected, ServerStopping):
             await while_connected(receive, self._send_all(send))
 
     async def _send_all(self, send: Send) -> None:
-        async with aclosing(self._frames) as frames:
-            # The generator can clean up only from its first frame on; nothing is sent before.
-            frame = await anext(frames)
+        async with aclosing(self._events) as events:
+            # The generator can clean up only from its first event on; nothing is sent before.
+            event = await anext(events)
             await send({"type": "http.response.start", "status": 200, "headers": list(_HEADERS)})
-            await send({"type": "http.response.body", "body": frame, "more_body": True})
-            async for frame in frames:
-                await send({"type": "http.response.body", "body": frame, "more_body": True})
+            await send({"type": "http.response.body", "body": event, "more_body": True})
+            async for event in events:
+                await send({"type": "http.response.body", "body": event, "more_body": True})
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 

@@ -20,8 +20,8 @@ Made = TypeVar("Made")
 async def wait_for_job(request: HTTPRequest, service: JobService, job: Job, seconds: float) -> Job:
     """Wait until the job has finished, and return it.
 
-    The job is cancelled after ``seconds``, when the client hangs up, and when the server stops. The request's
-    body must have been read.
+    The job is cancelled after ``seconds``, when the client disconnects, and when the server stops. The
+    request's body must have been read.
 
     Raises:
         TimedOut, ClientDisconnected, ServerStopping: The job was cancelled.
@@ -45,7 +45,7 @@ async def while_connected(receive: Receive, work: Coroutine[Any, Any, Made]) -> 
     """Return the result of ``work``. When this raises, ``work`` has been cancelled and has ended.
 
     Raises:
-        ClientDisconnected: The client has hung up.
+        ClientDisconnected: The client has disconnected.
         ServerStopping: The server cancels its open calls.
     """
     worker = asyncio.create_task(work)
@@ -55,11 +55,11 @@ async def while_connected(receive: Receive, work: Coroutine[Any, Any, Made]) -> 
             done, _ = await asyncio.wait({worker, watcher}, return_when=asyncio.FIRST_COMPLETED)
         except asyncio.CancelledError:
             if task := asyncio.current_task():
-                task.uncancel()  # so that the client still gets an answer
+                task.uncancel()  # so that the client still gets a response
             raise ServerStopping from None
         if worker in done:
             return worker.result()
-        raise ClientDisconnected("The client has hung up.")
+        raise ClientDisconnected("The client has disconnected.")
     finally:
         await cancel_and_wait([worker, watcher])
         for task in (worker, watcher):

@@ -15,13 +15,13 @@ from framegate.core.errors import Unavailable
 from framegate.media.network.addresses import DialPolicy
 from framegate.media.network.fetch import shown_url
 from framegate.server.webhooks.events import Signer, event_body
-from framegate.server.webhooks.sender import Answer, Unanswered, WebhookSender
+from framegate.server.webhooks.sender import Answer, NoResponse, WebhookSender
 from framegate.storage.connections import connect_async
 from framegate.storage.webhook_deliveries import Delivery, ValkeyDeliveryStore
 
 log = structlog.get_logger(__name__)
 
-LOOK_SECONDS = 1.0
+POLL_SECONDS = 1.0
 AT_ONCE = 32
 AT_ONCE_TO_ONE_RECEIVER = 4
 LEASE_MARGIN = 5.0
@@ -36,7 +36,7 @@ BACKOFF = EqualJitterBackoff(cap=LONGEST_DELAY, base=2)
 class WebhookDeliveryWorker:
     """Deliver events in an API process; the workers of all processes share the work.
 
-    A delivery is leased for one attempt at a time, so that another process takes it up if this one dies. The
+    A delivery is leased for one attempt at a time, so that another process takes over if this one dies. The
     receiver's answer is recorded last: if the record is lost, the same event is sent again, with the same id.
     """
 
@@ -68,11 +68,11 @@ class WebhookDeliveryWorker:
                 try:
                     while delivery := await self._claim():
                         self._under_way[delivery.receiver] += 1
-                        attempts.create_task(self._attend(delivery))
+                        attempts.create_task(self._deliver(delivery))
                 except Unavailable:
                     log.warning("webhooks_postponed")
                 with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(LOOK_SECONDS):
+                    async with asyncio.timeout(POLL_SECONDS):
                         await self._ended.wait()
 
     async def _claim(self) -> Delivery | None:
@@ -81,14 +81,14 @@ class WebhookDeliveryWorker:
         busy = [name for name, count in self._under_way.items() if count >= AT_ONCE_TO_ONE_RECEIVER]
         return await self._store.claim(lease=self._sender.timeout + LEASE_MARGIN, exclude=busy)
 
-    async def _attend(self, delivery: Delivery) -> None:
+    async def _deliver(self, delivery: Delivery) -> None:
         try:
             await self._attempt(delivery)
         except Unavailable:
             log.warning("webhook_not_settled", **_described(delivery))
         except Exception:
-            # A fault of ours: this delivery is tried again after its lease, and stops none of the others.
-            log.exception("webhook_broke", **_described(delivery))
+            # A bug of this server: the delivery is retried after its lease, and the others continue.
+            log.exception("webhook_attempt_crashed", **_described(delivery))
         finally:
             self._under_way[delivery.receiver] -= 1
             self._under_way += Counter()  # drop entries that are 0
@@ -99,7 +99,7 @@ class WebhookDeliveryWorker:
         headers = self._signer.headers(delivery.event, int(time.time()), body)
         try:
             answer = await self._sender.post(delivery.url, body, headers)
-        except Unanswered as error:
+        except NoResponse as error:
             await self._failed(delivery, str(error))
         else:
             await self._answered(delivery, answer)
@@ -109,12 +109,12 @@ class WebhookDeliveryWorker:
             await self._store.finish(delivery)
             log.info("webhook_delivered", **_described(delivery), status=answer.status)
         elif answer.status == GONE:
-            await self._give_up(delivery, "HTTP 410: the receiver wants no more events")
+            await self._give_up(delivery, "HTTP 410: the receiver refuses further events")
         else:
             await self._failed(delivery, f"HTTP {answer.status}", requested=answer.retry_after)
 
     async def _failed(self, delivery: Delivery, reason: str, requested: float = 0.0) -> None:
-        """Postpone the delivery; the receiver asks for a delay of ``requested`` seconds."""
+        """Postpone the delivery; the receiver has requested a delay of ``requested`` seconds."""
         left = delivery.created_at + GIVE_UP_AFTER - time.time()
         delay = max(self._backoff.compute(delivery.attempt), min(requested, LONGEST_DELAY))
         if delay > left:

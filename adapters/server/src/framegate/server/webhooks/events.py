@@ -45,7 +45,7 @@ def event_body(delivery: Delivery) -> bytes:
 
 
 class Signer:
-    """Sign events with all of ``secrets``, so that receivers can change to a new one in their own time.
+    """Sign events with all of ``secrets``, so that receivers can switch to a new one at their own pace.
 
     Raises:
         ConfigError: A variable is not set, or holds something other than a secret.

@@ -17,14 +17,14 @@ HEADERS = {"Content-Type": "application/json", "User-Agent": "Framegate"}
 
 
 class Answer(Struct, frozen=True):
-    """A receiver's answer; ``retry_after`` is the delay in seconds that it asks for, 0 for none."""
+    """A receiver's answer; ``retry_after`` is the delay in seconds that it requests, 0 for none."""
 
     status: int
     retry_after: float = 0.0
 
 
-class Unanswered(Exception):
-    """The receiver did not answer; the text says why, without addresses."""
+class NoResponse(Exception):
+    """The receiver did not respond; the message says why, without addresses."""
 
 
 class WebhookSender:
@@ -40,7 +40,7 @@ class WebhookSender:
         The answer's body is not read, and redirects are not followed.
 
         Raises:
-            Unanswered: There was no answer in time.
+            NoResponse: There was no valid response in time.
         """
         target = URL(url, encoded=True)
         guard = self._policy.guard(target.raw_host or "")
@@ -54,10 +54,10 @@ class WebhookSender:
                 response.close()
                 return answer
         except TimeoutError:
-            raise Unanswered(f"no answer within {self.timeout:g} s") from None
+            raise NoResponse(f"no response within {self.timeout:g} s") from None
         except (aiohttp.ClientError, OSError, ValueError) as error:
             # ValueError: host names and headers that aiohttp and its parsers reject.
-            raise Unanswered(_reason(error, guard)) from None
+            raise NoResponse(_reason(error, guard)) from None
 
 
 def _retry_after(text: str) -> float:
@@ -74,10 +74,10 @@ def _reason(error: Exception, guard: Guard) -> str:
         case aiohttp.ClientConnectorDNSError():
             return "its host could not be resolved"
         case aiohttp.ClientSSLError():
-            return "no secure connection"
+            return "the TLS connection failed; its certificate may be invalid"
         case aiohttp.ClientConnectorError() if guard.refusal is not None:
             return f"it leads to {REFUSALS[guard.refusal]}"
         case aiohttp.ClientConnectorError():
             return "it can't be reached"
         case _:
-            return "it gave no proper HTTP answer"
+            return "it did not send a valid HTTP response"

@@ -1,4 +1,4 @@
-"""Input images and videos as lightx2v's clients give them."""
+"""Read the input images and videos that lightx2v's clients name."""
 
 import asyncio
 import os
@@ -30,13 +30,16 @@ class InputFolder:
         if lowered.startswith("data:"):
             return Base64Source(text)
         if "://" in text[:32]:
-            raise InvalidMedia(f"{field}: only http and https URLs are fetched.", param=field)
+            raise InvalidMedia("Only http and https URLs are fetched.", param=field)
         if "." in text or text.startswith("~"):
             return BytesSource(await asyncio.to_thread(self._read, text, field))
         return Base64Source(text)
 
     def _read(self, text: str, field: str) -> bytes:
-        missing = InvalidMedia(f"{field}: there is no such file in the server's input folder.", param=field)
+        missing = InvalidMedia(
+            f"{text[:100]!r} is not a file in the server's input folder; send a URL or base64 instead.",
+            param=field,
+        )
         try:
             folder = self._folder.resolve()
             path = (folder / text).resolve(strict=True)
@@ -51,9 +54,7 @@ class InputFolder:
             if not stat.S_ISREG(status.st_mode):
                 raise missing
             if status.st_size > self._max_bytes:
-                raise InvalidMedia(
-                    f"{field}: the file is larger than {self._max_bytes:,} bytes.", param=field
-                )
+                raise InvalidMedia(f"The file is larger than {self._max_bytes:,} bytes.", param=field)
             with os.fdopen(descriptor, "rb", closefd=False) as file:
                 return file.read(self._max_bytes)
         finally:

@@ -42,8 +42,8 @@ def vocabulary_of(setting: VocabularySetting, *, server_path: bool) -> Vocabular
     return Vocabulary(setting)
 
 
-# What applies where a request says nothing. The document's length and steps (5 s at 16 fps, 4 steps) are the
-# defaults of the catalogue; its size applies to input images of any ratio, the real server's adapts.
+# Default values for fields that a request omits. The document's length and steps (5 s at 16 fps, 4 steps) are
+# the catalogue's. Its size applies to input images of any ratio; the real server's adapts to the image.
 _DOCUMENT_SIZE = 832, 480
 _SERVER_FRAMES = 81
 _SERVER_FPS = 16.0
@@ -68,7 +68,7 @@ _UNUSED: Mapping[str, tuple[object, ...]] = {
 
 
 def refused(values: Mapping[str, Any]) -> Iterable[FieldError]:
-    """Yield what is wrong with fields together, and fields that no served model can honour."""
+    """Yield errors that the types can't express: conflicting fields, and those that no model can honour."""
     for unused, harmless in _UNUSED.items():
         if unused in values and values[unused] not in harmless:
             message = f"No served model can honour this field; leave it at {harmless[0]!r}"
@@ -78,9 +78,9 @@ def refused(values: Mapping[str, Any]) -> Iterable[FieldError]:
     if values.get("video_path") and values.get("image_path"):
         yield FieldError(("video_path",), "value_error", "Give either image_path or video_path")
     if values.get("last_frame_path") and not values.get("image_path"):
-        yield FieldError(("last_frame_path",), "value_error", "A last frame needs an image_path as well")
+        yield FieldError(("last_frame_path",), "value_error", "This field also requires image_path")
     if values.get("i2i_denoise_strength") is not None and not values.get("image_path"):
-        yield FieldError(("i2i_denoise_strength",), "value_error", "This needs an image_path")
+        yield FieldError(("i2i_denoise_strength",), "value_error", "This field requires image_path")
     if name := values.get("save_result_path"):
         try:
             result_name(name, MediaKind.VIDEO)
@@ -149,7 +149,7 @@ def _size(fields: CommonFields | FormFields) -> tuple[int | None, int | None]:
     """Return width and height.
 
     They come from ``target_shape``, else from ``width`` and ``height``, else from the ratio, at the default's
-    area. The default ratio decides nothing: then the model's own size or the ratio of an input image applies.
+    area. The default ratio sets no size: the model's own or the ratio of an input image applies instead.
     """
     shape: list[int] | None = getattr(fields, "target_shape", None)
     if shape:

@@ -10,19 +10,19 @@ RESULT_NAME = LOOKUP_LABEL
 """The label of a job whose client has chosen its result's name."""
 
 
-def result_name(wanted: str, kind: MediaKind) -> str:
+def result_name(requested: str, kind: MediaKind) -> str:
     """Return the name under which a result is found again: relative, normalised, with its kind's suffix.
 
     Raises:
-        ValueError: The name leads out of the output folder, or names no file.
+        ValueError: The name leaves the output folder, or does not end in a file name.
     """
-    if not wanted.isprintable() or "\\" in wanted or "%" in wanted:
-        raise ValueError("A result's name should have no control characters, backslashes or percent signs")
-    if wanted.startswith(("/", "~")) or ":" in wanted.split("/", 1)[0] or ".." in wanted.split("/"):
-        raise ValueError("A result's name should be relative and stay in the output folder")
-    name = posixpath.normpath(wanted)
+    if not requested.isprintable() or "\\" in requested or "%" in requested:
+        raise ValueError("Input should not contain control characters, backslashes or percent signs")
+    if requested.startswith(("/", "~")) or ":" in requested.split("/", 1)[0] or ".." in requested.split("/"):
+        raise ValueError("Input should be a relative name within the output folder")
+    name = posixpath.normpath(requested)
     if name == ".":
-        raise ValueError("A result's name should name a file")
+        raise ValueError("Input should end in a file name")
     suffix = suffix_of(kind)
     return name if name.lower().endswith(suffix) else name + suffix
 
@@ -38,7 +38,7 @@ def folder_of(kind: MediaKind) -> str:
 
 
 class ForbiddenPath(Exception):
-    """A download path that leads out of the output folder."""
+    """A download path leaves the output folder."""
 
 
 _ESCAPES = re.compile(r"[\\%\x00-\x1f\x7f]")
@@ -51,7 +51,7 @@ def download_names(path: str, output_root: str) -> list[str]:
     the output folder. Names are looked up among results; no file is opened by them.
 
     Raises:
-        ForbiddenPath: The path leads out of the output folder.
+        ForbiddenPath: The path leaves the output folder.
     """
     if _ESCAPES.search(path) or ".." in path.split("/"):
         raise ForbiddenPath

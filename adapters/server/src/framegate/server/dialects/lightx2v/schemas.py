@@ -15,18 +15,16 @@ Prompt: TypeAlias = Annotated[
 ]
 Side: TypeAlias = Annotated[int, Meta(ge=32, le=4096)]
 Steps: TypeAlias = Annotated[
-    int, Meta(ge=1, le=100, description="Denoising steps; 4 on the document's paths, else 5")
+    int, Meta(ge=1, le=100, description="Denoising steps; by default the model's own")
 ]
-Seed: TypeAlias = Annotated[int, Meta(ge=0, le=2**63 - 1, description="Drawn if left out")]
+Seed: TypeAlias = Annotated[int, Meta(ge=0, le=2**63 - 1, description="Random if omitted")]
 Fragments: TypeAlias = Annotated[
-    int, Meta(ge=1, le=64, description="Pieces, each going on from the last frame of the one before")
+    int, Meta(ge=1, le=64, description="Fragments, each continuing from the previous one's last frame")
 ]
 Frames: TypeAlias = Annotated[
-    int, Meta(ge=1, le=7200, description="Length in frames; wins over video_duration")
+    int, Meta(ge=1, le=7200, description="Length in frames; overrides video_duration")
 ]
-Seconds: TypeAlias = Annotated[
-    float, Meta(gt=0, le=600, description="Length in seconds; 5 if neither is given")
-]
+Seconds: TypeAlias = Annotated[float, Meta(gt=0, le=600, description="Length in seconds; about 5 by default")]
 Rate: TypeAlias = Annotated[int, Meta(ge=1, le=120, description="Frames per second of the file")]
 Ratio: TypeAlias = Annotated[str, Meta(pattern=r"^[1-9]\d{0,3}:[1-9]\d{0,3}$", description="Such as 16:9")]
 Strength: TypeAlias = Annotated[float, Meta(ge=0, le=1)]
@@ -37,7 +35,7 @@ Image: TypeAlias = Annotated[
 
 
 class CommonFields(Struct, forbid_unknown_fields=True, kw_only=True):
-    """What videos and images share."""
+    """The fields that videos and images share."""
 
     prompt: Prompt
     task_id: TaskId | UnsetType = UNSET
@@ -49,7 +47,10 @@ class CommonFields(Struct, forbid_unknown_fields=True, kw_only=True):
     width: Side | None = None
     target_shape: Annotated[list[Side], Meta(max_length=2, description="[height, width]")] | None = []
     save_result_path: (
-        Annotated[str, Meta(max_length=512, description="A relative name for the result")] | None
+        Annotated[
+            str, Meta(max_length=512, description="The result's file name, relative to the output folder")
+        ]
+        | None
     ) = ""
 
     use_prompt_enhancer: bool = False
@@ -91,7 +92,7 @@ class ImageFields(CommonFields, forbid_unknown_fields=True, kw_only=True):
 
 
 class FormFields(Struct, forbid_unknown_fields=True, kw_only=True):
-    """What the text fields of both forms share."""
+    """The text fields that both forms share."""
 
     prompt: Prompt
     task_id: TaskId | UnsetType = UNSET
@@ -185,7 +186,7 @@ class ServiceState(Struct, kw_only=True):
 
 
 class Metadata(Struct):
-    """What is served, and by how many workers."""
+    """The served model, and the number of its workers."""
 
     nproc_per_node: int
     model_cls: str

@@ -52,11 +52,11 @@ class ServiceController(Controller):
             failed_tasks=counts.failed,
         )
 
-    @get("/service/metadata", summary="What is served")
+    @get("/service/metadata", summary="The served model and its workers")
     async def metadata(
         self, services: NamedDependency[CoreServices], settings: NamedDependency[SubmissionSettings]
     ) -> Metadata:
-        """Return the model of videos, and how many workers can run it."""
+        """Return the video model, and the number of workers that can run it."""
         served = services.jobs.registry.resolve(settings.model)
         workers = [worker for worker in await services.jobs.workers() if served.spec.id in worker.models]
         return Metadata(nproc_per_node=len(workers), model_cls=served.spec.id, model_path=served.name)

@@ -43,7 +43,7 @@ def default_name(job: Job) -> str:
 
 
 def saved_as(job: Job) -> str:
-    """Return the name of a job's result: ``save_result_path``, which ``/v1/files/download/`` takes."""
+    """Return the name of a job's result: ``save_result_path``, which ``/v1/files/download/`` accepts."""
     return job.labels.get(RESULT_NAME) or default_name(job)
 
 

@@ -26,7 +26,7 @@ from framegate.server.requests.paths import has_trailing_slash
 
 
 class SubmissionSettings(Struct, frozen=True, kw_only=True):
-    """What the config says about tasks: the served models, the words of states, and where inputs come from.
+    """The config of tasks: the served models, the vocabulary of states, and the folder of inputs.
 
     ``max_input`` is the largest input file in bytes.
     """
@@ -39,7 +39,7 @@ class SubmissionSettings(Struct, frozen=True, kw_only=True):
 
 
 class TaskSubmitter:
-    """Submits the tasks of one request."""
+    """Submit the tasks of one request."""
 
     def __init__(self, request: HTTPRequest, jobs: ClientJobs, settings: SubmissionSettings) -> None:
         self._jobs = jobs
@@ -57,28 +57,28 @@ class TaskSubmitter:
         elif "video" in media:
             task = Task.VIDEO_TO_VIDEO
         vocabulary = vocabulary_of(self._settings.vocabulary, server_path=server_path or self._slash)
-        wanted = replace(video_request(self._settings.model, fields, vocabulary, task), **media)
-        return await self._submit(fields, wanted, vocabulary)
+        generation_request = replace(video_request(self._settings.model, fields, vocabulary, task), **media)
+        return await self._submit(fields, generation_request, vocabulary)
 
     async def submit_image(self, fields: ImageFields | ImageForm, media: Mapping[str, MediaSource]) -> Job:
         """Submit an image."""
         task = Task.IMAGE_TO_IMAGE if "image" in media else Task.TEXT_TO_IMAGE
-        wanted = replace(image_request(self._settings.image_model, fields, task), **media)
+        generation_request = replace(image_request(self._settings.image_model, fields, task), **media)
         # The document has no images, so they always use the real server's words.
         vocabulary = vocabulary_of(self._settings.vocabulary, server_path=True)
-        return await self._submit(fields, wanted, vocabulary)
+        return await self._submit(fields, generation_request, vocabulary)
 
     async def _submit(
         self,
         fields: VideoFields | VideoForm | ImageFields | ImageForm,
-        wanted: GenerationRequest[MediaSource],
+        generation_request: GenerationRequest[MediaSource],
         vocabulary: Vocabulary,
     ) -> Job:
         labels = {VOCABULARY: vocabulary.value}
         if fields.save_result_path:
-            labels[RESULT_NAME] = result_name(fields.save_result_path, wanted.task.output)
+            labels[RESULT_NAME] = result_name(fields.save_result_path, generation_request.task.output)
         job_id = "" if isinstance(fields.task_id, UnsetType) else fields.task_id
-        return await self._jobs.submit(wanted, job_id=job_id, labels=labels)
+        return await self._jobs.submit(generation_request, job_id=job_id, labels=labels)
 
     async def json_media(self, fields: VideoFields | ImageFields) -> dict[str, MediaSource]:
         """Return the inputs that a JSON body names.
@@ -93,7 +93,7 @@ class TaskSubmitter:
         return {name: await inputs.source(text, name) for name, text in texts.items() if text}
 
     async def form_media(self, files: Mapping[str, UploadFile]) -> dict[str, MediaSource]:
-        """Return the inputs that a form holds.
+        """Return the inputs of a form.
 
         Raises:
             InvalidMedia: A file is too large.

@@ -72,7 +72,7 @@ class SubmissionController(Controller):
     @post(
         "/video/form",
         status_code=200,
-        summary="Submit a video with its picture as a file",
+        summary="Submit a video with its image as a file",
         opt=documents(VideoForm, content_type=MULTIPART, files=_VIDEO_FILES),
     )
     async def submit_video_form(
@@ -81,7 +81,7 @@ class SubmissionController(Controller):
         """Submit a video with its image as a file."""
         fields, files = await read_form(request, VideoForm, _VIDEO_FILES, refused)
         if "audio_file" in files:
-            message = "No served model can honour this field; leave it out"
+            message = "No served model can honour this field; omit it"
             raise InvalidFields([FieldError(("audio_file",), "unsupported_parameter", message)])
         return submitted(await submitter.submit_video(fields, await submitter.form_media(files)))
 
@@ -109,7 +109,7 @@ class SubmissionController(Controller):
     @post(
         "/image/sync",
         status_code=200,
-        summary="Make an image and answer with it",
+        summary="Make an image and respond with it",
         opt={**documents(ImageFields, _IMAGE_EXAMPLES), **sends_files("image/png")},
     )
     async def image_sync(

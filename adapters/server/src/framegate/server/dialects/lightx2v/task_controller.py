@@ -55,7 +55,7 @@ class TaskController(Controller):
         services: NamedDependency[CoreServices],
         task_id: FromPath[str],
     ) -> Stopped:
-        """Stop a task; it is not an error if there is none, or if it has ended."""
+        """Stop a task; a task that is unknown or has ended is not an error."""
         try:
             stopped = await _stop(client_jobs, services, task_id)
         except FramegateError as error:
@@ -146,7 +146,7 @@ class FileController(Controller):
 
 
 async def _find_by_name(client_jobs: ClientJobs, services: CoreServices, name: str) -> Job | None:
-    """Return the job whose result has this name: one that the client chose, or else the default one."""
+    """Return the job whose result has this name: one that the client chose, or the default."""
     job = await services.jobs.find_by_lookup_label(client_jobs.client.name, name)
     if job is not None:
         return job if job.artifacts and client_jobs.owns(job) else None

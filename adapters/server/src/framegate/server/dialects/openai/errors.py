@@ -27,7 +27,7 @@ def error_response(request: HTTPRequest, error_info: ErrorInfo) -> Response[Any]
 def in_openai_terms(error_info: ErrorInfo) -> ErrorInfo:
     """Return the error with OpenAI's status and message."""
     if isinstance(error_info.error, errors.JobCancelled):
-        # OpenAI's API has no such error: to this client it is a fault of the server.
+        # OpenAI's API has no such error: to this client it is a server error.
         return replace(error_info, status=500)
     if error_info.status == 401:
         return replace(error_info, message="Invalid API key")

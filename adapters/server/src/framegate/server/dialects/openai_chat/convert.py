@@ -13,15 +13,15 @@ from framegate.server.dialects.openai_chat.catalogue import CATALOGUE
 _PROMISED = frozenset(entry.name for entry in CATALOGUE)
 
 
-class Question(Struct, frozen=True):
-    """What a chat asks for: a text, and an image as a URL or base64 (empty: none)."""
+class ChatPrompt(Struct, frozen=True):
+    """The prompt of a chat: a text, and an image as a URL or base64 (empty: none)."""
 
     text: str
     image: str
 
 
-def question_of(body: ChatRequest) -> Question:
-    """Return what the last user message asks for; of several images the last is used.
+def read_chat_prompt(body: ChatRequest) -> ChatPrompt:
+    """Return the prompt of the last user message; of several images the last is used.
 
     Raises:
         InvalidRequest: There is no user message, or it has no text.
@@ -32,20 +32,20 @@ def question_of(body: ChatRequest) -> Question:
     parts = parts_of(message)
     if not parts.text.strip():
         raise InvalidRequest(
-            "messages: the last user message has no text; say what to show.", param="messages"
+            "messages: the last user message has no text; describe what to show.", param="messages"
         )
-    return Question(parts.text, parts.images[-1] if parts.images else "")
+    return ChatPrompt(parts.text, parts.images[-1] if parts.images else "")
 
 
-def generation(served: ServedModel, question: Question, seed: int | None) -> GenerationRequest[MediaSource]:
-    """Return the request for the video that a chat asks for.
+def generation(served: ServedModel, prompt: ChatPrompt, seed: int | None) -> GenerationRequest[MediaSource]:
+    """Return the request for a chat's video.
 
     Raises:
         InvalidRequest: The model does not make videos, or needs an image.
     """
     if not served.makes(MediaKind.VIDEO):
         raise InvalidRequest(f"The model {served.name} is not a video model.", param="model")
-    task = Task.IMAGE_TO_VIDEO if question.image else Task.TEXT_TO_VIDEO
+    task = Task.IMAGE_TO_VIDEO if prompt.image else Task.TEXT_TO_VIDEO
     if task not in served.spec.tasks and Task.IMAGE_TO_VIDEO in served.spec.tasks:
         raise InvalidRequest(
             f"The model {served.name} needs an image: add a part of the type image_url to the last user "
@@ -57,9 +57,9 @@ def generation(served: ServedModel, question: Question, seed: int | None) -> Gen
     return GenerationRequest(
         model=served.name,
         task=task,
-        prompt=question.text,
+        prompt=prompt.text,
         width=defaults.width if defaults else None,
         height=defaults.height if defaults else None,
         seed=seed,
-        image=media_source(question.image) if question.image else None,
+        image=media_source(prompt.image) if prompt.image else None,
     )

@@ -17,7 +17,7 @@ from framegate.server.dialects.openai.chat.controllers import ChatHandler, compo
 from framegate.server.dialects.openai.chat.job_events import OnDisconnect, job_events
 from framegate.server.dialects.openai.chat.schemas import ChatRequest, ErrorBody
 from framegate.server.dialects.openai.errors import error_response
-from framegate.server.dialects.openai_chat.convert import generation, question_of
+from framegate.server.dialects.openai_chat.convert import generation, read_chat_prompt
 from framegate.server.requests.bodies import HTTPRequest
 from framegate.server.responses.files import sends_files
 from framegate.server.responses.result_files import ResultFiles
@@ -29,7 +29,7 @@ _FIELDS = {"prompt": "messages", "image": "messages"}
 class Options(Struct, frozen=True, forbid_unknown_fields=True):
     """The table ``[dialects.openai-chat]``.
 
-    With ``on_disconnect`` "keep" a job runs to its end although its client has hung up.
+    With ``on_disconnect`` "keep" a job runs to its end even if its client disconnects.
     """
 
     on_disconnect: OnDisconnect = "cancel"
@@ -68,22 +68,22 @@ def create(context: DialectContext) -> Dialect:
             served = service.registry.resolve(body.model)
         except ModelNotFound as error:
             raise ModelNotFound(f"The model {body.model[:100]!r} does not exist.", param="model") from error
-        question = question_of(body)
-        wanted = generation(served, question, body.seed)
+        prompt = read_chat_prompt(body)
+        generation_request = generation(served, prompt, body.seed)
         try:
-            job = await context.client_jobs(request).submit(wanted, require_worker=True)
+            job = await context.client_jobs(request).submit(generation_request, require_worker=True)
         except InvalidRequest as error:
             error.param = _FIELDS.get(error.param or "", error.param)
             raise
 
         def content(done: Job) -> str:
             link = files.absolute(request, f"/view?filename={files.names(done)[0]}&type=output")
-            return f"Successfully generated video for: {question.text}\n\nGenerated Video URL: {link}"
+            return f"Successfully generated video for: {prompt.text}\n\nGenerated Video URL: {link}"
 
         events = job_events(
             service,
             job,
-            opening=["The image was received.\n"] if wanted.image else [],
+            opening=["The image was received.\n"] if generation_request.image else [],
             content=content,
             on_disconnect=options.on_disconnect,
         )

@@ -21,8 +21,8 @@ from framegate.server.requests.bodies import HTTPRequest
 class Options(Struct, frozen=True, forbid_unknown_fields=True):
     """The table ``[dialects.openai-videos]``.
 
-    ``model`` and ``image_model`` serve requests that name none; a call for images takes at most
-    ``image_timeout`` seconds.
+    ``model`` and ``image_model`` are the default models; a call for images takes at most ``image_timeout``
+    seconds.
     """
 
     model: str = "sora-2"
@@ -58,9 +58,9 @@ def create(context: DialectContext) -> Dialect:
 
 
 def error_response(request: HTTPRequest, error_info: ErrorInfo) -> Response[Any]:
-    """Return OpenAI's error response, which also tells its SDKs not to retry in vain."""
+    """Return OpenAI's error response, with a header that keeps its SDKs from retrying permanent errors."""
     response = errors.error_response(request, error_info)
     if error_info.status == 409 or isinstance(error_info.error, GenerationError | JobCancelled):
-        # The SDKs take 409 for a lock that is soon released; here it stays. A failed job won't do better.
+        # The SDKs retry 409 as a lock conflict; here the conflict is permanent, and a failed job fails again.
         response.headers["x-should-retry"] = "false"
     return response

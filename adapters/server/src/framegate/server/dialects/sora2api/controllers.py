@@ -157,7 +157,7 @@ class CharacterController(Controller):
     @post(
         "/create",
         status_code=200,
-        summary="Keep who is in a video as a character (stream only)",
+        summary="Create a character from a person in a video (stream only)",
         opt=_feature(CharacterCreate, "From a link", {"video": _VIDEO, "stream": True}),
     )
     async def create_character(
@@ -173,7 +173,7 @@ class CharacterController(Controller):
     @post(
         "/generate",
         status_code=200,
-        summary="Make a video with who is in another (stream only)",
+        summary="Make a video with the character of another (stream only)",
         opt=_feature(
             CharacterGenerate, "From a link", {"prompt": "They dance", "video": _VIDEO, "stream": True}
         ),

@@ -25,8 +25,8 @@ _CATALOGUE = "sora2api"
 class Options(Struct, frozen=True, forbid_unknown_fields=True):
     """The table ``[dialects.sora2api]``.
 
-    ``models`` are names beside the catalogue's that the chat answers in this dialect's style. With
-    ``on_disconnect`` "keep" a job runs to its end although its client has hung up.
+    ``models`` are names, in addition to the catalogue's, that the chat handles in this dialect's style. With
+    ``on_disconnect`` "keep" a job runs to its end even if its client disconnects.
     """
 
     models: tuple[str, ...] = ()
@@ -41,7 +41,10 @@ def create(context: DialectContext) -> Dialect:
     """
     options = context.parse_options(Options)
     if unknown := [name for name in options.models if name not in context.services.jobs.registry.names]:
-        raise ConfigError(f"dialects.{context.name}.models: there is no model {unknown[0]!r}.")
+        raise ConfigError(
+            f"dialects.{context.name}.models: unknown model {unknown[0]!r}; "
+            "run `framegate models` for the names."
+        )
 
     def claims(served: ServedModel) -> bool:
         return served.catalogue == _CATALOGUE or served.name in options.models

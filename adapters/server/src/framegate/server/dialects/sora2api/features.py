@@ -1,4 +1,4 @@
-"""What sora2api's endpoints do, between wire and service."""
+"""Handle sora2api's requests: submit the job, build the response."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -33,9 +33,9 @@ from framegate.server.responses.waiting import while_connected
 
 
 class FeatureHandlers:
-    """What the endpoints of features and the chat do.
+    """Handle the requests of the feature endpoints and the chat.
 
-    ``claims`` tells which models the chat answers for.
+    ``claims`` returns whether the chat handles a model.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class FeatureHandlers:
         self._on_disconnect: OnDisconnect = on_disconnect
 
     def chat_model(self, name: str) -> ServedModel:
-        """Return a model that the chat answers for.
+        """Return a model that the chat handles.
 
         Raises:
             InvalidRequest: This dialect has no such model.
@@ -81,14 +81,14 @@ class FeatureHandlers:
     async def run(
         self, request: HTTPRequest, task_type: str, fields: ImageGenerate | VideoGenerate
     ) -> Response[Any]:
-        """Submit what a feature endpoint asks for, and answer."""
+        """Submit the request of a feature endpoint, and respond."""
         parsed = parsed_feature_request(task_type, fields)
         return await self.generate(
             request, parsed, stream=bool(fields.stream), async_mode=bool(fields.async_mode)
         )
 
     async def chat(self, request: HTTPRequest, body: ChatRequest) -> Response[Any]:
-        """Submit what a chat asks for, and answer; a video without a prompt asks for a character."""
+        """Submit the request of a chat, and respond; a video without a prompt creates a character."""
         parsed = parsed_chat_request(body, self.chat_model(body.model))
         stream = bool(body.stream)
         if parsed.video is not None and not parsed.prompt.strip():
@@ -100,7 +100,7 @@ class FeatureHandlers:
     async def generate(
         self, request: HTTPRequest, parsed: ParsedRequest, *, stream: bool, async_mode: bool = False
     ) -> Response[Any]:
-        """Submit a job and answer with its task, with a stream, or with one completion."""
+        """Submit a job and respond with its task, with a stream, or with one completion."""
         served = self.model_for(parsed.model, parsed.kind)
         prompt = self._read(parsed)
         character: Character | None = None
@@ -114,7 +114,7 @@ class FeatureHandlers:
                 # The job has its own copy of the character's image.
                 await self._services.characters.delete(character.username)
         if async_mode:
-            message = f"The task was accepted; ask GET /v1/tasks/{task_id(job)} for its result."
+            message = f"The task was accepted; poll GET /v1/tasks/{task_id(job)} for its result."
             return Response(Accepted(task_id=task_id(job), task_type=parsed.task_type, message=message))
         events = job_events(
             self._services.jobs,
@@ -128,7 +128,7 @@ class FeatureHandlers:
     async def create_character(
         self, request: HTTPRequest, video: str, timestamps: str, *, model: str, stream: bool
     ) -> Response[Any]:
-        """Create a character from a video, and answer with its name."""
+        """Create a character from a video, and respond with its name."""
         character = await self._create(request, video, timestamps, temporary=False)
         return await answer(request, model, _introduced(character), stream=stream)
 
@@ -144,7 +144,7 @@ class FeatureHandlers:
         require(prompt.text, "prompt")
         if parsed.needs_storyboard and not prompt.storyboard:
             raise InvalidRequest(
-                "prompt holds no shots; write it as [5.0s]first shot [5.0s]second shot.", param="prompt"
+                "prompt contains no shots; write it as [5.0s]first shot [5.0s]second shot.", param="prompt"
             )
         return prompt
 
@@ -177,7 +177,7 @@ class FeatureHandlers:
         # The name promises its size, whatever an input's; the length is the name's by default.
         defaults = served.spec.defaults
         remix = parsed.remix_target_id
-        wanted = GenerationRequest[MediaSource](
+        generation_request = GenerationRequest[MediaSource](
             model=parsed.model,
             task=_task(parsed),
             prompt=prompt.text,
@@ -190,7 +190,7 @@ class FeatureHandlers:
         )
         try:
             return await self._context.client_jobs(request).submit(
-                wanted,
+                generation_request,
                 remix_of=find_share_id(remix) or remix if remix else "",
                 characters=(*((character.username,) if character else ()), *prompt.mentions),
                 require_worker=True,

@@ -1,4 +1,4 @@
-"""Read what a prompt holds beside its text: ``{style}``, ``@character``, ``[5.0s]``, a remix id. Pure."""
+"""Read what a prompt contains besides its text: ``{style}``, ``@character``, ``[5.0s]``, a remix id. Pure."""
 
 import re
 from collections.abc import Collection
@@ -28,7 +28,7 @@ class Prompt(Struct, frozen=True):
 
 
 def read_prompt(text: str, styles: Collection[str], *, shots: bool) -> Prompt:
-    """Read a prompt; ``shots`` tells whether it is for a video, where ``[5.0s]`` begins a shot."""
+    """Read a prompt; with ``shots``, which is for videos, ``[5.0s]`` begins a shot."""
     style, text = take_style(text, styles)
     storyboard: tuple[StoryboardShot, ...] = ()
     if shots and _SHOT.search(text):

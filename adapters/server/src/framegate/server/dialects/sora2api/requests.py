@@ -25,7 +25,7 @@ class ParsedRequest(Struct, frozen=True, kw_only=True):
     """A request for an image or a video, whichever endpoint it came by.
 
     ``image`` and ``video`` are base64, data URIs or URLs. ``video`` shows a character, within the seconds of
-    ``timestamps``, that the new video is to have.
+    ``timestamps``, to be used in the new video.
     """
 
     task_type: str
@@ -52,7 +52,7 @@ def require(value: str | None, field: str) -> None:
 
 
 def parsed_feature_request(task_type: str, fields: ImageGenerate | VideoGenerate) -> ParsedRequest:
-    """Return what a feature endpoint asks for."""
+    """Return the request of a feature endpoint."""
     return ParsedRequest(
         task_type=task_type,
         kind=MediaKind.IMAGE if isinstance(fields, ImageGenerate) else MediaKind.VIDEO,
@@ -67,7 +67,7 @@ def parsed_feature_request(task_type: str, fields: ImageGenerate | VideoGenerate
 
 
 def parsed_character_request(fields: CharacterGenerate) -> ParsedRequest:
-    """Return what a call for a video with another video's character asks for."""
+    """Return the request for a video with another video's character."""
     return ParsedRequest(
         task_type="character_generate",
         kind=MediaKind.VIDEO,
@@ -80,10 +80,10 @@ def parsed_character_request(fields: CharacterGenerate) -> ParsedRequest:
 
 
 def parsed_chat_request(body: ChatRequest, served: ServedModel) -> ParsedRequest:
-    """Return what the last message of a chat asks for.
+    """Return the request in the last message of a chat.
 
     Raises:
-        InvalidRequest: An image model is asked to use a video.
+        InvalidRequest: The model makes images, but the chat has a video or a remix id.
     """
     message = last_message(body.messages)
     assert message is not None
@@ -115,7 +115,7 @@ def parse_timestamps(text: str) -> tuple[float, float]:
     """Return start and end, in seconds.
 
     Raises:
-        InvalidRequest: ``text`` is not two rising numbers.
+        InvalidRequest: ``text`` is not two increasing numbers.
     """
     parts = text.split(",")
     try:
@@ -124,7 +124,7 @@ def parse_timestamps(text: str) -> tuple[float, float]:
         start = end = math.nan
     if not 0 <= start < end < math.inf:
         raise InvalidRequest(
-            f'timestamps should be two rising numbers of seconds such as "0,3", not {text[:50]!r}.',
+            f'timestamps should be two increasing times in seconds such as "0,3", not {text[:50]!r}.',
             param="timestamps",
         )
     return start, end

@@ -6,7 +6,7 @@ from msgspec import Meta, Struct
 
 from framegate.server.dialects.openai.chat.schemas import Media, Seed
 
-Prompt: TypeAlias = Annotated[str, Meta(description="What to show; may hold {style} and @character")]
+Prompt: TypeAlias = Annotated[str, Meta(description="What to show; may contain {style} and @character")]
 Timestamps: TypeAlias = Annotated[str, Meta(description="The seconds of the video that show the character")]
 
 IMAGE_MODEL = "gpt-image"

@@ -22,7 +22,7 @@ def job_id(task: str) -> str:
 
 
 def content_of(job: Job, links: Sequence[str]) -> str:
-    """Return what a chat shows of the result."""
+    """Return the content of the chat message that shows a job's result."""
     if job.request.task.output == MediaKind.IMAGE:
         return "\n".join(f"![Generated Image]({link})" for link in links)
     return f"```html\n<video src='{links[0]}' controls></video>\n```"

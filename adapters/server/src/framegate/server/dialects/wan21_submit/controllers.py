@@ -39,7 +39,7 @@ _ID: Mapping[str, Any] = {"A request": {"requestId": "00000000000000000000000000
 
 
 class Options(Struct, frozen=True, forbid_unknown_fields=True):
-    """The table ``[dialects.wan21-submit]``; ``model`` serves requests that name none."""
+    """The table ``[dialects.wan21-submit]``; ``model`` is the default model."""
 
     model: str = "Wan2.1-I2V-14B-480P"
 
@@ -63,7 +63,7 @@ class RequestController(Controller):
             served = services.jobs.registry.resolve(body.model or options.model)
         except ModelNotFound as error:
             raise InvalidRequest(f"model: {error.message}", param="model") from None
-        # Fetching the image takes a while; nobody could poll the job of a client that has hung up.
+        # Fetching the image takes a while; a client that has disconnected could never poll its job.
         job = await client_jobs.submit(generation(served, body), cancel_on_disconnect=True)
         return RequestId(job.id)
 

@@ -30,7 +30,7 @@ _WORDS = {
 
 
 def generation(served: ServedModel, body: SubmitRequest) -> GenerationRequest[MediaSource]:
-    """Return the request for the video that a body asks for.
+    """Return the request for a body's video.
 
     Raises:
         InvalidFields: The model needs an image, and there is none.
@@ -38,7 +38,7 @@ def generation(served: ServedModel, body: SubmitRequest) -> GenerationRequest[Me
     task = Task.IMAGE_TO_VIDEO if body.image_url else Task.TEXT_TO_VIDEO
     if task == Task.TEXT_TO_VIDEO and task not in served.spec.tasks:
         raise InvalidFields(
-            [FieldError(("image_url",), "missing", f"The model {served.name} needs a picture")]
+            [FieldError(("image_url",), "missing", f"The model {served.name} needs an image")]
         )
     auto = body.image_size == "auto"
     width, height = (None, None) if auto else map(int, body.image_size.split("x"))

@@ -21,11 +21,11 @@ class Status(StrEnum):
 class SubmitRequest(Struct, kw_only=True):
     """The body of a submission."""
 
-    model: Annotated[str, Meta(description="A served model; the dialect's own if left out")] | None = None
+    model: Annotated[str, Meta(description="A served model; by default the dialect's own")] | None = None
     prompt: Annotated[str, Meta(min_length=10, max_length=500, pattern=r"\S", description="What to show")]
     negative_prompt: Annotated[str, Meta(max_length=500, description="What to avoid")] | None = None
     image_url: (
-        Annotated[str, Meta(description="http or https; only text-to-video models need none")] | None
+        Annotated[str, Meta(description="An http(s) URL; optional only for text-to-video models")] | None
     ) = None
     image_size: Annotated[
         Literal["480x832", "832x480", "auto"],
@@ -34,7 +34,7 @@ class SubmitRequest(Struct, kw_only=True):
     num_frames: Annotated[int, Meta(ge=24, le=120, description="Rounded to the nearest 4n+1")] = 81
     guidance_scale: Annotated[float, Meta(ge=1, le=20, description="Classifier-free guidance")] = 3.0
     infer_steps: Annotated[int, Meta(ge=20, le=100, description="Denoising steps")] = 30
-    seed: Annotated[int, Meta(ge=0, le=2**31 - 1, description="Drawn if left out")] | None = None
+    seed: Annotated[int, Meta(ge=0, le=2**31 - 1, description="Random if omitted")] | None = None
 
 
 class RequestId(Struct, rename="camel"):
@@ -56,7 +56,7 @@ class Timings(Struct):
 
 
 class Results(Struct):
-    """What a request has made."""
+    """The results of a request."""
 
     videos: list[Video]
     timings: Timings

@@ -35,19 +35,19 @@ _EXAMPLES: dict[str, Any] = {
 
 
 class Options(Struct, frozen=True, forbid_unknown_fields=True):
-    """The table ``[dialects.wan22-predict]``: the served ``model``, and the seconds that a call may take."""
+    """The table ``[dialects.wan22-predict]``: the served ``model``, and a call's time limit in seconds."""
 
     model: str = "Wan2.2-TI2V-5B"
     timeout: Annotated[float, Meta(gt=0)] = 600.0
 
 
 class PredictController(Controller):
-    """Videos, by one call that waits for them."""
+    """Videos, by one call that waits for the result."""
 
     @post(
         "/predict",
         status_code=200,
-        summary="Make a video and answer with it",
+        summary="Make a video and respond with it",
         opt=documents(PredictRequest, _EXAMPLES),
     )
     async def predict(

@@ -11,7 +11,7 @@ from framegate.server.errors.field_errors import FieldError
 
 
 def rules(values: Mapping[str, Any]) -> Iterable[FieldError]:
-    """Yield what is wrong with fields together, or beyond their types."""
+    """Yield errors that the types can't express, such as conflicting fields."""
     frames = values.get("num_frames")
     if frames is not None and frames % 4 != 1:
         yield FieldError(("num_frames",), "multiple_of", "Input should be 4n+1 (25, 29, 33, …, 121)", frames)
@@ -22,7 +22,7 @@ def rules(values: Mapping[str, Any]) -> Iterable[FieldError]:
 
 
 def generation(model: str, body: PredictRequest) -> GenerationRequest[MediaSource]:
-    """Return the request for the video that a body asks for."""
+    """Return the request for a body's video."""
     image = _image(body)
     return GenerationRequest(
         model=model,
@@ -47,7 +47,7 @@ def _image(body: PredictRequest) -> MediaSource | None:
 
 
 def details(job: Job) -> Details:
-    """Return the settings of the shots that ran, after everything was fitted to the model."""
+    """Return the settings of the shots that ran, after they were fitted to the model."""
     shot = job.shots[0]
     return Details(
         prompt=shot.prompt,

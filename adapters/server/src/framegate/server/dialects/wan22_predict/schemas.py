@@ -18,13 +18,16 @@ class PredictRequest(Struct, forbid_unknown_fields=True, kw_only=True):
     num_inference_steps: Annotated[int, Meta(ge=1, le=100, description="Denoising steps")] = 50
     guidance_scale: Annotated[float, Meta(ge=1, le=20, description="Classifier-free guidance")] = 5.0
     fps: Annotated[int, Meta(ge=1, le=60, description="Frame rate of the file")] = 24
-    seed: Annotated[int, Meta(ge=0, le=2**63 - 1, description="Drawn if null, and reported back")] | None = (
-        None
-    )
+    seed: (
+        Annotated[int, Meta(ge=0, le=2**63 - 1, description="Random if null; the response reports it")] | None
+    ) = None
     image_url: (
         Annotated[
             str,
-            Meta(pattern=r"^[Hh][Tt][Tt][Pp][Ss]?://", description="http or https; makes it image-to-video"),
+            Meta(
+                pattern=r"^[Hh][Tt][Tt][Pp][Ss]?://",
+                description="An http(s) URL; makes the task image-to-video",
+            ),
         ]
         | None
     ) = None

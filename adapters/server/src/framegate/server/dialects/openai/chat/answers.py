@@ -1,4 +1,4 @@
-"""Turn events into the answer of a chat: a stream of chunks, or one completion."""
+"""Turn events into a chat's response: a stream of chunks, or one completion."""
 
 import asyncio
 import time
@@ -42,7 +42,7 @@ class Progress(Struct, frozen=True):
 
 
 class Result(Struct, frozen=True):
-    """The answer itself; the last of the events."""
+    """The result itself; the last of the events."""
 
     content: str
 
@@ -54,7 +54,7 @@ async def answer(request: HTTPRequest, model: str, events: Events, *, stream: bo
     """Return the response with the events, as a stream or as one completion.
 
     Raises:
-        ClientDisconnected: The client has hung up; ``events`` were closed.
+        ClientDisconnected: The client has disconnected; ``events`` were closed.
     """
     if stream:
         return EventStream(chunks(model, events))
@@ -80,14 +80,14 @@ async def _content(events: Events) -> str:
 
 
 async def chunks(model: str, events: Events, pause: float = KEEPALIVE_SECONDS) -> AsyncGenerator[bytes, None]:
-    """Yield the frames of a stream. Whatever happens, the last is ``[DONE]``."""
-    frames = _Frames(model)
+    """Yield the chunks of a stream as they are sent; the last is always ``[DONE]``, even after an error."""
+    encoder = _ChunkEncoder(model)
     async with aclosing(with_keepalives(events, pause)) as paused:
         try:
             async for event in paused:
-                yield frames.frame(Progress("Still working...\n") if event is None else event)
+                yield encoder.encode(Progress("Still working...\n") if event is None else event)
         except asyncio.CancelledError:
-            # The server stops (or the client has gone, and nobody reads this).
+            # The server stops, or the client has disconnected and nobody reads this.
             yield _failure(ServerStopping())
         except Exception as error:  # sent to the client, as errors before the stream are
             yield _failure(error)
@@ -98,11 +98,11 @@ def _failure(error: Exception) -> bytes:
     error_info = in_openai_terms(error_info_of(error))
     if error_info.status == 500 and error_info.error is None:
         log.error("stream_failed", exc_info=error)
-    return _frame(error_body(error_info))
+    return _encode(error_body(error_info))
 
 
-class _Frames:
-    """The chunks of one stream."""
+class _ChunkEncoder:
+    """Encode the chunks of one stream."""
 
     def __init__(self, model: str) -> None:
         self._id = _new_id()
@@ -110,7 +110,7 @@ class _Frames:
         self._model = model
         self._delta: type[Delta] | type[FirstDelta] = FirstDelta
 
-    def frame(self, event: Progress | Result) -> bytes:
+    def encode(self, event: Progress | Result) -> bytes:
         kind, self._delta = self._delta, Delta
         if isinstance(event, Progress):
             choice = ChunkChoice(0, kind(reasoning_content=event.text))
@@ -118,12 +118,12 @@ class _Frames:
         else:
             choice = ChunkChoice(0, kind(content=event.content), "stop", "stop")
             usage = {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}
-        return _frame(
+        return _encode(
             Chunk(id=self._id, created=self._created, model=self._model, choices=[choice], usage=usage)
         )
 
 
-def _frame(body: Struct) -> bytes:
+def _encode(body: Struct) -> bytes:
     return b"data: " + msgspec.json.encode(body) + b"\n\n"
 
 

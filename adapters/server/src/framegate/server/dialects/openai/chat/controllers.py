@@ -42,7 +42,7 @@ _EXAMPLES: Mapping[str, Any] = {
 class ChatHandler(Struct, frozen=True):
     """One dialect's part in the chat endpoints.
 
-    ``claims`` tells whether it answers for a model. With ``any_model`` it also takes the models that no other
+    ``claims`` returns whether it handles a model. With ``any_model`` it also handles the models that no other
     dialect claims, and unknown ones.
     """
 
@@ -53,14 +53,14 @@ class ChatHandler(Struct, frozen=True):
 
 
 class ChatHandlers:
-    """The parts of all dialects that answer at one place; each model is answered by one of them."""
+    """The handlers of all dialects at one path; each model is handled by one of them."""
 
     def __init__(self, handlers: Sequence[ChatHandler]) -> None:
         self._handlers = sorted(handlers, key=lambda handler: handler.any_model)
         self._registry = handlers[0].registry
 
     def handler_for(self, model: str) -> ChatHandler:
-        """Return the handler that claims ``model``, or the one that takes any."""
+        """Return the handler that claims ``model``, or the one that handles any model."""
         served = self._registry.names.get(model)
         claiming = (handler for handler in self._handlers if served is not None and handler.claims(served))
         return next(claiming, self._handlers[-1])
@@ -80,13 +80,13 @@ class ChatController(Controller):
     @post(
         "/v1/chat/completions",
         status_code=200,
-        summary="Generate what the last message asks for",
+        summary="Generate an image or a video from the last message",
         opt={**documents(ChatRequest, _EXAMPLES), **STREAMS},
     )
     async def chat_completions(
         self, request: HTTPRequest, chat_handlers: NamedDependency[ChatHandlers]
     ) -> Response[Completion]:
-        """Let the dialect that claims the model answer."""
+        """Respond as the dialect that claims the model."""
         body = await read_json(request, ChatRequest)
         if not body.messages:
             raise InvalidFields([FieldError(("messages",), "missing", "This field is required")])

@@ -12,7 +12,7 @@ from framegate.server.requests.jobs import require_result
 from framegate.server.responses.waiting import cancel_job
 
 OnDisconnect: TypeAlias = Literal["cancel", "keep"]
-"""What happens to a job when the client that waits for it hangs up."""
+"""What happens to a job when the client that waits for it disconnects."""
 BEGINS = "**Generation Process Begins**\n\nInitializing generation request...\n"
 
 
@@ -26,7 +26,7 @@ async def job_events(
 ) -> Events:
     """Yield a job's progress, then its result; closing the generator may cancel the job.
 
-    ``opening`` are texts to begin with; ``content`` returns the answer for the finished job.
+    ``opening`` are texts to begin with; ``content`` returns the finished job's result for people.
 
     Raises:
         JobCancelled, GenerationFailed: There is no result.
@@ -53,12 +53,12 @@ async def job_events(
 
 
 def _words(job: Job) -> str:
-    """Return the state for people, in steps of a tenth; empty if there is nothing to say."""
+    """Return the state for people, in steps of 10 %; empty if the job has finished."""
     match job.state:
         case JobState.QUEUED:
             return "Waiting for a worker...\n"
         case JobState.RUNNING:
-            # A worker's message about a shot also counts its steps, which would make too many frames.
+            # A worker's message about a shot also counts its steps, which would make too many chunks.
             words = job.message.partition(":")[0] if job.message.startswith("shot ") else job.message
             detail = f" ({words})" if words else ""
             return f"**Generation Progress**: {int(job.progress * 10) * 10}%{detail}\n"

@@ -12,7 +12,7 @@ _KNOWN = ("text", "image_url", "video_url")
 
 
 class MessageParts(Struct, frozen=True):
-    """What a message holds: the text of all text parts, joined by newlines, and images and videos.
+    """The content of a message: the text of all text parts, joined by newlines, and images and videos.
 
     Images and videos are URLs, data URIs or base64.
     """
@@ -28,10 +28,10 @@ def last_message(messages: Sequence[ChatMessage], role: str = "") -> ChatMessage
 
 
 def parts_of(message: ChatMessage) -> MessageParts:
-    """Return what a message holds.
+    """Return the content of a message.
 
     Raises:
-        InvalidRequest: A part has an unknown type, or lacks what its type names.
+        InvalidRequest: A part has an unknown type, or lacks the field that its type names.
     """
     content = message.content
     if not isinstance(content, list):

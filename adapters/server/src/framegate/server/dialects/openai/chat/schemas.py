@@ -4,7 +4,7 @@ from typing import Annotated, Literal, TypeAlias
 
 from msgspec import Meta, Struct
 
-Seed: TypeAlias = Annotated[int, Meta(ge=0, le=2**63 - 1, description="Drawn if left out")]
+Seed: TypeAlias = Annotated[int, Meta(ge=0, le=2**63 - 1, description="Random if omitted")]
 Media: TypeAlias = Annotated[str, Meta(description="Base64, a data URI, or an http(s) URL")]
 
 
@@ -31,7 +31,7 @@ class ChatMessage(Struct):
 
 
 class ChatRequest(Struct, kw_only=True):
-    """A request for a completion: OpenAI's fields, and those by which sora2api's models take their inputs."""
+    """A request for a completion: OpenAI's fields, and those that hold the inputs of sora2api's models."""
 
     model: Annotated[str, Meta(description="A name of /v1/models")]
     messages: list[ChatMessage]
@@ -68,7 +68,7 @@ class Choice(Struct):
 
 
 class Completion(Struct, kw_only=True):
-    """An answer in one piece."""
+    """A response that is not streamed."""
 
     id: str
     object: Literal["chat.completion"] = "chat.completion"
@@ -79,7 +79,7 @@ class Completion(Struct, kw_only=True):
 
 
 class Delta(Struct):
-    """What a later frame of a stream adds; it has no ``role``."""
+    """The content that a later chunk of a stream adds; it has no ``role``."""
 
     content: str | None = None
     reasoning_content: str | None = None
@@ -87,7 +87,7 @@ class Delta(Struct):
 
 
 class FirstDelta(Struct, kw_only=True):
-    """What the first frame of a stream adds."""
+    """The content that the first chunk of a stream adds."""
 
     role: Literal["assistant"] = "assistant"
     content: str | None = None
@@ -96,7 +96,7 @@ class FirstDelta(Struct, kw_only=True):
 
 
 class ChunkChoice(Struct):
-    """The only choice of a frame."""
+    """The only choice of a chunk."""
 
     index: int
     delta: Delta | FirstDelta
@@ -105,7 +105,7 @@ class ChunkChoice(Struct):
 
 
 class Chunk(Struct, kw_only=True):
-    """A frame of a stream; only the last one's ``usage`` has all three counts."""
+    """A chunk of a stream; only the last one's ``usage`` has all three counts."""
 
     id: str
     object: Literal["chat.completion.chunk"] = "chat.completion.chunk"

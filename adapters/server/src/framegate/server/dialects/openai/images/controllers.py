@@ -23,7 +23,7 @@ from framegate.server.responses.files import sends_files
 from framegate.server.responses.sse import STREAMS
 
 _GENERATE: Mapping[str, Any] = {
-    "One picture": {"prompt": "A white cat on a surfboard", "size": "1024x1024", "seed": 42},
+    "One image": {"prompt": "A white cat on a surfboard", "size": "1024x1024", "seed": 42},
     "Several, as links": {
         "prompt": "A white cat on a surfboard",
         "n": 2,
@@ -34,14 +34,14 @@ _GENERATE: Mapping[str, Any] = {
 
 
 class ImageController(Controller):
-    """Images, by calls that wait for them or stream."""
+    """Images, by calls that wait for the result or stream it."""
 
     path = PATH
 
     @post(
         "/generations",
         status_code=200,
-        summary="Make pictures",
+        summary="Make images",
         opt={**documents(GenerateFields, _GENERATE), **STREAMS},
     )
     async def generate_images(
@@ -57,7 +57,7 @@ class ImageController(Controller):
     @post(
         "/edits",
         status_code=200,
-        summary="Make pictures from pictures, or only where a mask is transparent",
+        summary="Edit images, or only the part where a mask is transparent",
         opt={
             **documents(EditFields, content_type=MULTIPART, files={"image": True, "mask": False}),
             **STREAMS,
@@ -76,7 +76,7 @@ class ImageController(Controller):
     @post(
         "/variations",
         status_code=200,
-        summary="Make variations of a picture",
+        summary="Make variations of an image",
         opt=documents(VariationFields, content_type=MULTIPART, files={"image": True}),
     )
     async def vary_image(
@@ -93,7 +93,7 @@ class ImageController(Controller):
         f"{FILES}/{{name:str}}",
         http_method=["GET", "HEAD"],
         opt={**PUBLIC, **sends_files("image/png", "image/jpeg", "image/webp")},
-        summary="A picture by the name in its link",
+        summary="An image by the name in its link",
     )
     async def image_file(
         self, image_files: NamedDependency[ImageFiles], name: FromPath[str]

@@ -88,17 +88,17 @@ async def events(
         )
 
 
-async def frames(
+async def encode_events(
     stream: AsyncGenerator[Event, None], pause: float = KEEPALIVE_SECONDS
 ) -> AsyncGenerator[bytes, None]:
-    """Yield the events as they are sent; a failure is the last of them."""
+    """Yield the events as they are sent, between comments; an error is the last event."""
     async with aclosing(with_keepalives(stream, pause)) as paused:
         try:
             yield _COMMENT
             async for event in paused:
-                yield _COMMENT if event is None else _frame(event.type, event)
+                yield _COMMENT if event is None else _encode(event.type, event)
         except asyncio.CancelledError:
-            # The server stops (or the client has gone, and nobody reads this).
+            # The server stops, or the client has disconnected and nobody reads this.
             yield _failure(ServerStopping())
         except Exception as error:  # sent to the client, as errors before the stream are
             yield _failure(error)
@@ -108,8 +108,8 @@ def _failure(error: Exception) -> bytes:
     error_info = in_openai_terms(error_info_of(error))
     if error_info.status == 500 and error_info.error is None:
         log.error("stream_failed", exc_info=error)
-    return _frame("error", error_body(error_info))
+    return _encode("error", error_body(error_info))
 
 
-def _frame(name: str, body: Struct) -> bytes:
+def _encode(name: str, body: Struct) -> bytes:
     return b"event: " + name.encode() + b"\ndata: " + msgspec.json.encode(body) + b"\n\n"

@@ -49,7 +49,7 @@ def encoding_of(labels: Mapping[str, str]) -> Encoding:
 class ImageFiles:
     """The images of one dialect, and links to them.
 
-    A link holds the job's id, which is random: whoever has been given a link needs no key.
+    A link holds the job's id, which is random: anyone with the link can fetch the image without a key.
     """
 
     def __init__(self, context: DialectContext) -> None:

@@ -1,4 +1,4 @@
-"""What the endpoints of OpenAI's images do, between wire and service."""
+"""Handle the requests of OpenAI's images API: submit the job, build the response."""
 
 import asyncio
 import time
@@ -14,7 +14,7 @@ from framegate.core.ports import BytesSource, MediaSource
 from framegate.core.wiring import CoreServices
 from framegate.media.images.collage import make_collage
 from framegate.media.images.masks import mask_from_alpha
-from framegate.server.dialects.openai.images.events import Call, events, frames
+from framegate.server.dialects.openai.images.events import Call, encode_events, events
 from framegate.server.dialects.openai.images.files import Encoding, ImageFiles
 from framegate.server.dialects.openai.images.requests import PARAMS, Uploads, generation
 from framegate.server.dialects.openai.images.schemas import Image, ImageFields, Images, PromptFields
@@ -24,13 +24,13 @@ from framegate.server.responses.sse import EventStream
 from framegate.server.responses.waiting import wait_for_job
 
 _AT_ONCE = 2
-"""Requests whose uploads are decoded at the same time."""
+"""The number of requests whose uploads are decoded at the same time."""
 
 
 class ImageHandlers:
-    """What the endpoints of OpenAI's images do.
+    """Handle the requests of OpenAI's images API.
 
-    ``model`` serves requests that name none; a call takes at most ``timeout`` seconds.
+    ``model`` is the default model; a call takes at most ``timeout`` seconds.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class ImageHandlers:
         call: Call,
         uploads: Uploads | None = None,
     ) -> Response[Any]:
-        """Submit a job, and answer with its images or with a stream of events.
+        """Submit a job, and respond with its images or with a stream of events.
 
         Raises:
             JobCancelled, GenerationFailed: There are no images.
@@ -61,7 +61,7 @@ class ImageHandlers:
         job = await self._submit(jobs, fields, media)
         if isinstance(fields, PromptFields) and fields.stream:
             stream = events(self._services, self._files, job, call=call, quality=fields.quality or "auto")
-            return EventStream(frames(stream))
+            return EventStream(encode_events(stream))
         done = await wait_for_job(request, self._services.jobs, job, self._timeout)
         require_result(done)
         return Response(await self._answer(request, fields, done), status_code=200)

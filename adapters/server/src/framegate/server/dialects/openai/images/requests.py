@@ -25,7 +25,7 @@ from framegate.server.errors.field_errors import FieldError, InvalidFields, shor
 from framegate.server.requests.bodies import HTTPRequest, read_form_values, upload_bytes
 
 VARIATION = "A variation of this picture"
-"""The prompt of a variation, for which OpenAI's API takes none."""
+"""The prompt of a variation, for which OpenAI's API accepts none."""
 
 PARAMS: Mapping[str, str] = {"num_outputs": "n", "width": "size", "height": "size"}
 """The API's names of the core's request fields."""
@@ -38,17 +38,22 @@ Model = TypeVar("Model", bound=Struct)
 
 
 def rules(values: Mapping[str, Any]) -> Iterable[FieldError]:
-    """Yield what is wrong with fields together, or beyond their types."""
+    """Yield errors that the types can't express, such as conflicting fields."""
     size = values.get("size")
     if size not in (None, "auto") and not _SIZE.fullmatch(size):
         message = 'Input should be "auto", or pixels such as "1024x1024"'
         yield FieldError(("size",), "value_error", message, shortened(size))
     steps = values.get("steps"), values.get("num_inference_steps")
     if None not in steps and steps[0] != steps[1]:
-        yield FieldError(("steps",), "value_error", "This is num_inference_steps; give one of them", steps[0])
+        yield FieldError(
+            ("steps",),
+            "value_error",
+            "This conflicts with num_inference_steps; give only one of them",
+            steps[0],
+        )
     compression = values.get("output_compression")
     if compression not in (None, 100) and values.get("output_format") in (None, "png"):
-        message = "Only jpeg and webp are compressed; PNG loses nothing"
+        message = "Only jpeg and webp can be compressed; PNG is lossless"
         yield FieldError(("output_compression",), "value_error", message, compression)
 
 
@@ -107,7 +112,7 @@ async def read_form(
         if not isinstance(value, UploadFile):
             if name in texts:
                 found.append(FieldError((name,), "value_error", "This field is given more than once"))
-            if value:  # an empty text means that the field was left out
+            if value:  # an empty text counts as an omitted field
                 texts[name] = value
         elif name in _IMAGE_FIELDS:
             images.append(value)
@@ -115,7 +120,7 @@ async def read_form(
             masks.append(value)
         else:
             found.append(FieldError((name,), "extra_forbidden", "There is no such file field"))
-    found += _file_errors(texts, images, masks, most=MAX_IMAGES if several else 1)
+    found += _file_errors(texts, images, masks, limit=MAX_IMAGES if several else 1)
     wrong = {error.location[0] for error in found}
     errors = value_errors(texts, model, rules, strict=False)
     found += [error for error in errors if error.location[0] not in wrong]
@@ -130,7 +135,7 @@ async def read_form(
 
 
 def _file_errors(
-    texts: dict[str, str], images: Sequence[Any], masks: Sequence[Any], *, most: int
+    texts: dict[str, str], images: Sequence[Any], masks: Sequence[Any], *, limit: int
 ) -> list[FieldError]:
     found = [
         FieldError((name,), "file_type", "This should be an uploaded file")
@@ -139,8 +144,8 @@ def _file_errors(
     ]
     if not images and not found:
         found.append(FieldError(("image",), "missing", "This file is required"))
-    if len(images) > most:
-        found.append(FieldError(("image",), "too_long", f"At most {most} of them are taken", len(images)))
+    if len(images) > limit:
+        found.append(FieldError(("image",), "too_long", f"At most {limit} of them are accepted", len(images)))
     if len(masks) > 1:
-        found.append(FieldError(("mask",), "too_long", "At most one of them is taken", len(masks)))
+        found.append(FieldError(("mask",), "too_long", "At most one of them is accepted", len(masks)))
     return found

@@ -1,6 +1,6 @@
 """The bodies of OpenAI's images API, with fields of Framegate's own such as ``seed``.
 
-In every body, ``model`` and ``size`` None stand for the default.
+In every body, ``model`` and ``size`` fall back to the default if None.
 """
 
 from typing import Annotated, Literal, TypeAlias
@@ -15,10 +15,10 @@ Steps: TypeAlias = Annotated[int, Meta(ge=1, le=1000, description="Denoising ste
 
 
 class ImageFields(Struct, forbid_unknown_fields=True, kw_only=True):
-    """What all three calls share."""
+    """The fields that all three calls share."""
 
     model: str | None = None
-    n: Annotated[int, Meta(ge=1, le=10, description="How many images")] | None = None
+    n: Annotated[int, Meta(ge=1, le=10, description="The number of images")] | None = None
     size: Annotated[str, Meta(description="WIDTHxHEIGHT or auto")] | None = None
     response_format: Literal["b64_json", "url"] | None = None
     user: str | None = None
@@ -35,16 +35,16 @@ class ImageFields(Struct, forbid_unknown_fields=True, kw_only=True):
 
 
 class PromptFields(ImageFields, kw_only=True):
-    """What calls with a prompt share; ``quality``, ``moderation`` and the like have no effect."""
+    """The fields that calls with a prompt share; ``quality``, ``moderation`` and the like have no effect."""
 
     prompt: Annotated[str, Meta(min_length=1, pattern=r"\S", description="What to show")]
     background: Literal["opaque", "auto"] | None = None
     quality: Quality | None = None
     moderation: Literal["low", "auto"] | None = None
     stream: bool | None = None
-    partial_images: Annotated[int, Meta(ge=0, le=3, description="How many partial images to send")] | None = (
-        None
-    )
+    partial_images: (
+        Annotated[int, Meta(ge=0, le=3, description="The number of partial images to send")] | None
+    ) = None
 
 
 class GenerateFields(PromptFields, kw_only=True):
@@ -57,13 +57,17 @@ class EditFields(PromptFields, kw_only=True):
     """The form of a call for images from images."""
 
     input_fidelity: Literal["high", "low"] | None = None
-    strength: Annotated[float, Meta(ge=0, le=1, description="How far to leave the picture")] | None = None
+    strength: (
+        Annotated[float, Meta(ge=0, le=1, description="How far the result may depart from the image")] | None
+    ) = None
 
 
 class VariationFields(ImageFields, kw_only=True):
     """The form of a call for images from an image alone."""
 
-    strength: Annotated[float, Meta(ge=0, le=1, description="How far to leave the picture")] | None = None
+    strength: (
+        Annotated[float, Meta(ge=0, le=1, description="How far the result may depart from the image")] | None
+    ) = None
 
 
 class InputTokens(Struct, frozen=True):

@@ -14,9 +14,9 @@ UNKNOWN_MS = 1_000
 """OpenAI's own default, for as long as the job's speed is unknown."""
 
 _POLLS_LEFT = 10
-"""How many polls may remain until the end: OpenAI's SDKs keep to what the first answer says."""
+"""The number of polls planned until the end: OpenAI's SDKs keep the interval of the first response."""
 _QUEUED_JOB_MS = 500
-"""For each job that is ahead in the queue."""
+"""Added for each place in the queue."""
 
 _STATUS: Mapping[JobState, Any] = {
     JobState.QUEUED: "queued",
@@ -76,7 +76,7 @@ def character_object(character: Character) -> CharacterObject:
 
 
 def poll_after_ms(job: Job, *, position: int | None, now: float) -> int | None:
-    """Return after how many milliseconds a client should poll again, None once the job has ended.
+    """Return the milliseconds after which a client should poll again, None once the job has ended.
 
     ``position`` is the job's place in the queue, counted from 1; ``now`` is in seconds since the epoch.
     """

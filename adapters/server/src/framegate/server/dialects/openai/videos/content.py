@@ -24,12 +24,12 @@ _VARIANTS: Mapping[ContentKind, tuple[Variant, Callable[[Path, Path], None], str
 
 
 async def send_content(request: HTTPRequest, results: ResultAccess, job: Job, kind: ContentKind) -> ASGIApp:
-    """Return the response with a video's file, or with a picture of it.
+    """Return the response with a video's file, or with an image made from it.
 
     Raises:
         NotFound: The video is not completed.
         ArtifactGone: It was removed after its retention.
-        GenerationFailed: No picture can be made of it.
+        GenerationFailed: No image can be made from it.
     """
     if job.state != JobState.SUCCEEDED:
         raise NotFound(_not_ready(job), param="video_id")
@@ -43,7 +43,7 @@ async def send_content(request: HTTPRequest, results: ResultAccess, job: Job, ki
     except ArtifactGone as error:
         error.param = "video_id"
         raise
-    except InvalidMedia as error:  # nothing that the caller could do anything about
+    except InvalidMedia as error:  # nothing that the caller could fix
         raise GenerationFailed(f"The {kind} can't be made: {error.message}") from error
 
 

@@ -35,7 +35,7 @@ _CREATE: Mapping[str, Any] = {
 }
 _CHARACTER_FILES = {"video": True}
 _CHARACTER_SECONDS = 10.0
-"""From a video's beginning, in which its character is looked for."""
+"""The part of a video, from its beginning, that is searched for its character."""
 
 
 class VideoController(Controller):
@@ -94,7 +94,7 @@ class VideoController(Controller):
     @post(
         "/extensions",
         status_code=200,
-        summary="Continue a video: the answer has both, in one file",
+        summary="Continue a video: the result has both, in one file",
         opt=documents(ExtendFields, content_type=MULTIPART, files={"video": False}, or_json=True),
     )
     async def extend_video(
@@ -126,7 +126,9 @@ class VideoController(Controller):
                 newest_first=order == "desc",
             )
         except NotFound as error:
-            raise NotFound(f"There is no video {after[:100]!r} to go on after.", param="after") from error
+            raise NotFound(
+                f"There is no video {after[:100]!r} in this list to continue after.", param="after"
+            ) from error
         shown = [videos.shown(job) for job in page.jobs[:limit]]
         return VideoList(
             data=shown,
@@ -135,7 +137,7 @@ class VideoController(Controller):
             has_more=page.has_more or len(page.jobs) > limit,
         )
 
-    @get("/{video_id:str}", summary="A video as it is now")
+    @get("/{video_id:str}", summary="The current state of a video")
     async def retrieve_video(
         self,
         client_jobs: NamedDependency[ClientJobs],
@@ -171,7 +173,7 @@ class VideoController(Controller):
         video_id: FromPath[str],
         variant: FromQuery[ContentKind] = "video",
     ) -> ASGIApp:
-        """Send a video or a picture of it."""
+        """Send a video, its thumbnail, or a sheet of its frames."""
         return await send_content(request, services.results, await find_video(client_jobs, video_id), variant)
 
 
@@ -183,7 +185,7 @@ class CharacterController(Controller):
     @post(
         "/",
         status_code=200,
-        summary="Keep who (or what) a video shows as a character",
+        summary="Create a character from a person or object in a video",
         opt=documents(CharacterFields, content_type=MULTIPART, files=_CHARACTER_FILES),
     )
     async def create_character(

@@ -1,4 +1,4 @@
-"""What the endpoints of OpenAI's videos do, between wire and service."""
+"""Handle the requests of OpenAI's videos API: read the body, submit the job, build the response."""
 
 import asyncio
 import time
@@ -31,7 +31,7 @@ from framegate.server.dialects.openai.videos.schemas import (
     CreateFields,
     EditFields,
     ExtendFields,
-    MakingFields,
+    GenerationFields,
     RemixFields,
     Video,
 )
@@ -41,7 +41,7 @@ from framegate.server.requests.jobs import ClientJobs, SubmissionDetails
 COLLECTION = "videos"
 _PREFIX = "video_"
 
-Fields = TypeVar("Fields", bound=MakingFields)
+Fields = TypeVar("Fields", bound=GenerationFields)
 
 
 class GenerationCommand(Struct, frozen=True):
@@ -51,15 +51,15 @@ class GenerationCommand(Struct, frozen=True):
     """
 
     call: str
-    fields: MakingFields
+    fields: GenerationFields
     uploads: Mapping[str, bytes]
     since: float
 
 
 class VideoHandlers:
-    """What the endpoints of OpenAI's videos do.
+    """Handle the requests of OpenAI's videos API.
 
-    ``model`` serves requests that name none; results are kept for ``retention`` seconds.
+    ``model`` is the default model; results are kept for ``retention`` seconds.
     """
 
     def __init__(self, services: CoreServices, *, model: str, max_input: int, retention: float) -> None:
@@ -71,23 +71,23 @@ class VideoHandlers:
     async def create(self, request: HTTPRequest, jobs: ClientJobs) -> Response[Video]:
         """Make a video from a prompt, with an image, a video or a character if one is given."""
         fields, command = await self._read(request, "create", CreateFields, "input_reference")
-        wanted = generation(fields, fields.model or self._model)
+        generation_request = generation(fields, fields.model or self._model)
         data = command.uploads.get("input_reference")
         address = image_address(fields, uploaded=data is not None)
         where = "input_reference"
         details: SubmissionDetails = {}
         if data is not None and detect_kind(data) == MediaKind.VIDEO:
-            wanted = replace(wanted, video=BytesSource(data))
+            generation_request = replace(generation_request, video=BytesSource(data))
             details = {"remixes_video": True}
         elif data is not None or address is not None:
             source: MediaSource = BytesSource(data or b"")
             if address is not None:
                 text, where = address
                 source = Base64Source(text) if text[:5].lower() == "data:" else UrlSource(text)
-            wanted = replace(wanted, task=Task.IMAGE_TO_VIDEO, image=source)
+            generation_request = replace(generation_request, task=Task.IMAGE_TO_VIDEO, image=source)
         else:
             details = {"characters": await self._characters(jobs, fields)}
-        return await self._submit(request, jobs, command, wanted, details, source_field=where)
+        return await self._submit(request, jobs, command, generation_request, details, source_field=where)
 
     async def remix(self, request: HTTPRequest, jobs: ClientJobs, video_id: str) -> Response[Video]:
         """Make a video from a prompt and a completed video."""
@@ -98,8 +98,10 @@ class VideoHandlers:
             "inherit_source_settings": True,
             "labels": {REMIXED_FROM: source.id},
         }
-        wanted = generation(fields, fields.model or source.model)
-        return await self._submit(request, jobs, command, wanted, details, source_field="video_id")
+        generation_request = generation(fields, fields.model or source.model)
+        return await self._submit(
+            request, jobs, command, generation_request, details, source_field="video_id"
+        )
 
     async def edit(self, request: HTTPRequest, jobs: ClientJobs) -> Response[Video]:
         """Make a video from a prompt and a video, uploaded or named by its id."""
@@ -116,7 +118,7 @@ class VideoHandlers:
         return video_object(job, self._retention)
 
     async def answer(self, job: Job) -> Response[Video]:
-        """Return the response with a job, and with the time after which to poll again."""
+        """Return the response with a job and the delay before the next poll."""
         position = await self._services.jobs.queue_position(job) if job.state == JobState.QUEUED else None
         pause = poll_after_ms(job, position=position, now=time.time())
         headers = {} if pause is None else {"openai-poll-after-ms": str(pause)}
@@ -141,20 +143,24 @@ class VideoHandlers:
     async def _from_video(
         self, request: HTTPRequest, jobs: ClientJobs, command: GenerationCommand, video_id: str
     ) -> Response[Video]:
-        # Clients that name a video by its id through the Python SDK have to give an (empty) file as well.
+        # The Python SDK makes clients that name a video by its id send an (empty) file as well.
         data = command.uploads.get("video") or None
         if bool(video_id) == bool(data):
             raise InvalidRequest("Give video as a file, or as the id of a completed video.", param="video")
         source = await self._find_completed(jobs, video_id, "video.id") if video_id else None
         details: SubmissionDetails = {"inherit_source_settings": True}
-        wanted = generation(command.fields, command.fields.model or (source.model if source else self._model))
+        generation_request = generation(
+            command.fields, command.fields.model or (source.model if source else self._model)
+        )
         if source:
             details["remix_of"] = source.share_id
         elif data:
-            wanted = replace(wanted, video=BytesSource(data))
+            generation_request = replace(generation_request, video=BytesSource(data))
             details["remixes_video"] = True
         source_field = "video.id" if source else "video"
-        return await self._submit(request, jobs, command, wanted, details, source_field=source_field)
+        return await self._submit(
+            request, jobs, command, generation_request, details, source_field=source_field
+        )
 
     async def _find_completed(self, jobs: ClientJobs, video_id: str, param: str) -> Job:
         job = await find_video(jobs, video_id, param)
@@ -169,7 +175,7 @@ class VideoHandlers:
         """Return characters that are named by id, which must exist, and those that the prompt mentions."""
         named = [reference.id for reference in fields.characters or ()]
         if len(named) > 1:
-            raise InvalidRequest("At most one character can be in a video here.", param="characters")
+            raise InvalidRequest("This server supports at most one character in a video.", param="characters")
         for name in named:
             try:
                 await self._services.characters.get(name, jobs.client.name)
@@ -183,13 +189,13 @@ class VideoHandlers:
         request: HTTPRequest,
         jobs: ClientJobs,
         command: GenerationCommand,
-        wanted: GenerationRequest[MediaSource],
+        generation_request: GenerationRequest[MediaSource],
         details: SubmissionDetails,
         *,
         source_field: str,
     ) -> Response[Video]:
-        """Submit the job and answer with it; ``source_field`` is the field that holds its input."""
-        served = self._services.jobs.registry.resolve(wanted.model)
+        """Submit the job and respond with it; ``source_field`` is the field that holds its input."""
+        served = self._services.jobs.registry.resolve(generation_request.model)
         if not served.makes(MediaKind.VIDEO):
             raise InvalidRequest(f"The model {served.name} does not make videos.", param="model")
         digest = await asyncio.to_thread(fingerprint, command.call, command.fields, command.uploads)
@@ -198,7 +204,7 @@ class VideoHandlers:
         details["collection"] = COLLECTION
         details["webhook_url"] = command.fields.webhook_url or ""
         try:
-            job = await jobs.submit(wanted, **details)
+            job = await jobs.submit(generation_request, **details)
         except (InvalidRequest, NotFound) as error:
             error.param = _field(error.param, source_field)
             raise
@@ -209,7 +215,7 @@ async def find_video(jobs: ClientJobs, video_id: str, param: str = "video_id") -
     """Return a video of the client.
 
     Raises:
-        JobNotFound: There is none, or it belongs to another client or dialect.
+        JobNotFound: No video has this id, or it belongs to another client or dialect.
     """
     return await jobs.find_own_job(video_id, collection=COLLECTION, noun="video", param=param)
 

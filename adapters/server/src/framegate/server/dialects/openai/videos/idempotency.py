@@ -1,4 +1,4 @@
-"""Tell a request that is sent again from a second request."""
+"""Distinguish a retried request from a new one."""
 
 import hashlib
 import re
@@ -20,7 +20,7 @@ _COUNT = re.compile(r"\d{1,4}", re.ASCII)
 def fingerprint(call: str, fields: Struct, uploads: Mapping[str, bytes]) -> str:
     """Return a digest of a request's content.
 
-    It does not depend on how the request was encoded: each sending of a form has another boundary.
+    It does not depend on how the request was encoded: each retry of a form has another boundary.
     """
     digests = {name: hashlib.sha256(data).hexdigest() for name, data in uploads.items()}
     return hashlib.sha256(msgspec.json.encode((call, fields, digests), order="sorted")).hexdigest()
@@ -30,7 +30,7 @@ def idempotency_key(headers: Mapping[str, str], digest: str, *, since: float) ->
     """Return the key by which a repeat of the request is recognised, None if the client sends none.
 
     It is made from the header ``Idempotency-Key``, or else from what OpenAI's SDKs send with every request,
-    which is only how often they have tried before. ``digest`` is the request's fingerprint; its reading began
+    which is only the number of retries so far. ``digest`` is the request's fingerprint; its reading began
     at ``since``, by `time.monotonic`.
 
     Raises:

@@ -14,8 +14,8 @@ from framegate.core.types import GenerationRequest, Task
 from framegate.server.dialects.openai.videos.schemas import (
     CreateFields,
     ExtendFields,
-    MakingFields,
-    ShapeFields,
+    GenerationFields,
+    SizedGenerationFields,
 )
 from framegate.server.errors.field_errors import FieldError, InvalidFields, Rules, shortened, value_errors
 from framegate.server.requests.bodies import FORMS, HTTPRequest, read_form_values, read_json
@@ -33,7 +33,7 @@ Model = TypeVar("Model", bound=Struct)
 
 
 def rules(values: Mapping[str, Any]) -> Iterable[FieldError]:
-    """Yield what is wrong with fields together, or beyond their types."""
+    """Yield errors that the types can't express, such as conflicting fields."""
     seconds = values.get("seconds")
     if seconds is not None and not _is_length(seconds):
         message = 'Input should be seconds such as "4"'
@@ -44,7 +44,12 @@ def rules(values: Mapping[str, Any]) -> Iterable[FieldError]:
         yield FieldError(("size",), "value_error", message, shortened(size))
     steps = values.get("steps"), values.get("num_inference_steps")
     if None not in steps and steps[0] != steps[1]:
-        yield FieldError(("steps",), "value_error", "This is num_inference_steps; give one of them", steps[0])
+        yield FieldError(
+            ("steps",),
+            "value_error",
+            "This conflicts with num_inference_steps; give only one of them",
+            steps[0],
+        )
 
 
 def _is_length(seconds: Any) -> bool:
@@ -62,11 +67,11 @@ def mentions(prompt: str) -> tuple[str, ...]:
 
 
 def generation(
-    fields: MakingFields, model: str, task: Task = Task.TEXT_TO_VIDEO
+    fields: GenerationFields, model: str, task: Task = Task.TEXT_TO_VIDEO
 ) -> GenerationRequest[MediaSource]:
     """Return the request for these fields, without media."""
     width = height = seconds = fps = None
-    if isinstance(fields, ShapeFields):
+    if isinstance(fields, SizedGenerationFields):
         fps, seconds = fields.fps, fields.seconds
         if fields.size is not None:
             width, height = (int(side) for side in fields.size.split("x"))
@@ -112,10 +117,12 @@ def image_address(fields: CreateFields, *, uploaded: bool) -> tuple[str, str] | 
         if text
     ]
     if len(addresses) + uploaded > 1:
-        raise InvalidRequest("A video starts from one image; several are given.", param=addresses[0][1])
+        raise InvalidRequest(
+            "A video can start from only one image, but several are given.", param=addresses[0][1]
+        )
     if fields.characters and (addresses or uploaded):
         raise InvalidRequest(
-            "A video starts from an image or from a character, not from both.", param="characters"
+            "A video can start from an image or from a character, not from both.", param="characters"
         )
     return addresses[0] if addresses else None
 
@@ -125,7 +132,7 @@ async def read_fields(
 ) -> tuple[Model, dict[str, UploadFile]]:
     """Read JSON, or a form with brackets in its names: the body as ``model``, and uploads by their name.
 
-    An upload and a value may be given for the same field. An empty text means that its field was left out.
+    An upload and a value may be given for the same field. An empty text counts as an omitted field.
 
     Raises:
         InvalidFields: Fields or files are wrong; all of them are named.

@@ -9,9 +9,9 @@ Prompt: TypeAlias = Annotated[
 ]
 Seconds: TypeAlias = Annotated[str, Meta(description='Length in seconds, such as "4"')] | float
 Size: TypeAlias = Annotated[str, Meta(description='Width and height in pixels, such as "1280x720"')]
-Seed: TypeAlias = Annotated[int, Meta(ge=0, le=2**63 - 1, description="Drawn if left out")]
+Seed: TypeAlias = Annotated[int, Meta(ge=0, le=2**63 - 1, description="Random if omitted")]
 Steps: TypeAlias = Annotated[int, Meta(ge=1, le=1000, description="Denoising steps")]
-Frames: TypeAlias = Annotated[int, Meta(ge=1, le=7200, description="Length in frames; wins over seconds")]
+Frames: TypeAlias = Annotated[int, Meta(ge=1, le=7200, description="Length in frames; overrides seconds")]
 
 
 class InputReference(Struct, forbid_unknown_fields=True):
@@ -27,8 +27,8 @@ class Reference(Struct, forbid_unknown_fields=True):
     id: str
 
 
-class MakingFields(Struct, forbid_unknown_fields=True, kw_only=True):
-    """What all calls that make a video share; apart from the prompt, the fields are Framegate's own."""
+class GenerationFields(Struct, forbid_unknown_fields=True, kw_only=True):
+    """The fields of all calls that make a video; apart from the prompt, they are Framegate's own."""
 
     prompt: Prompt
     model: Annotated[str, Meta(description="A name of /v1/models")] | None = None
@@ -41,36 +41,36 @@ class MakingFields(Struct, forbid_unknown_fields=True, kw_only=True):
     webhook_url: Annotated[str, Meta(description="A URL to notify when the video has ended")] | None = None
 
 
-class ShapeFields(MakingFields, forbid_unknown_fields=True, kw_only=True):
-    """What calls that decide the video's shape share."""
+class SizedGenerationFields(GenerationFields, forbid_unknown_fields=True, kw_only=True):
+    """The fields of calls that choose the video's size and length."""
 
     seconds: Seconds | None = None
     size: Size | None = None
     fps: Annotated[float, Meta(gt=0, le=240)] | None = None
 
 
-class CreateFields(ShapeFields, forbid_unknown_fields=True, kw_only=True):
+class CreateFields(SizedGenerationFields, forbid_unknown_fields=True, kw_only=True):
     """The body of a call for a video."""
 
     input_reference: InputReference | None = None
-    image_url: Annotated[str, Meta(description="The same as input_reference's")] | None = None
+    image_url: Annotated[str, Meta(description="The same as input_reference.image_url")] | None = None
     characters: list[Reference] | None = None
 
 
-class RemixFields(ShapeFields, forbid_unknown_fields=True, kw_only=True):
+class RemixFields(SizedGenerationFields, forbid_unknown_fields=True, kw_only=True):
     """The body of a remix."""
 
 
-class EditFields(ShapeFields, forbid_unknown_fields=True, kw_only=True):
+class EditFields(SizedGenerationFields, forbid_unknown_fields=True, kw_only=True):
     """The body of an edit."""
 
     video: Reference | None = None
 
 
-class ExtendFields(MakingFields, forbid_unknown_fields=True, kw_only=True):
+class ExtendFields(GenerationFields, forbid_unknown_fields=True, kw_only=True):
     """The body of an extension.
 
-    ``seconds`` is the length of what is added; size and frame rate are those of the video.
+    ``seconds`` is the length of the extension; size and frame rate are those of the video.
     """
 
     seconds: Seconds
