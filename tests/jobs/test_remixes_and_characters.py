@@ -20,7 +20,7 @@ from framegate.core.ports import BytesSource
 from framegate.core.submission import Client, Submission
 from framegate.core.types import GenerationRequest, StoryboardShot, Task
 from framegate.media.video.encode import VideoEncoder
-from framegate.media.video.frames import first_frame, read_frames
+from framegate.media.video.frames import frame_at, read_frames
 from tests.support.listing import entries_of
 from tests.support.running import PATIENCE, RunningServer, eventually
 from tests.support.tasks import kept_files
@@ -121,7 +121,7 @@ async def test_a_character_from_a_video_to_a_video(server: RunningServer, film: 
         ]
         job = await make(services, "@x waves", characters=(made.username,), duration=1.0)
         assert job.request.image is not None
-        first = first_frame(await services.core.results.path(job.artifacts[0]))
+        first = frame_at(await services.core.results.path(job.artifacts[0]), 0.0)
         with Image.open(files / made.reference.key) as reference:
             expected = np.asarray(reference.resize((128, 96)))
         assert np.abs(first.astype(int) - expected).mean() < 12, "it begins with the reference frame"

@@ -15,6 +15,8 @@ from framegate.server.responses.waiting import while_connected
 
 Item = TypeVar("Item")
 
+KEEPALIVE_SECONDS = 8.0
+"""How long a stream may be silent: proxies close silent connections."""
 STREAM_OPT = "event_stream"
 STREAMS = {STREAM_OPT: True}
 """The ``opt`` of a handler that may answer with an `EventStream`, for the API docs."""

@@ -3,18 +3,36 @@
 from collections.abc import Mapping
 from typing import Any
 
+import structlog
 from litestar import Response
+from msgspec import Struct
 from msgspec.structs import replace
 
 from framegate.core import errors
-from framegate.server.dialects.openai.chat.schemas import ErrorBody, ErrorItem
-from framegate.server.errors.error_info import ErrorInfo
+from framegate.server.errors.error_info import ErrorInfo, error_info_of
 from framegate.server.errors.field_errors import FieldError
 from framegate.server.requests.bodies import HTTPRequest
+
+log = structlog.get_logger(__name__)
 
 _TYPES: Mapping[int, str] = {401: "authentication_error", 429: "rate_limit_error"}
 # The codes that OpenAI's own API uses; elsewhere its code is null.
 _CODES: Mapping[int, str] = {401: "invalid_api_key", 429: "rate_limit_exceeded"}
+
+
+class ErrorItem(Struct):
+    """What went wrong."""
+
+    message: str
+    type: str
+    param: str | None
+    code: str | None
+
+
+class ErrorBody(Struct):
+    """The body of every error."""
+
+    error: ErrorItem
 
 
 def error_response(request: HTTPRequest, error_info: ErrorInfo) -> Response[Any]:
@@ -32,6 +50,19 @@ def in_openai_terms(error_info: ErrorInfo) -> ErrorInfo:
     if error_info.status == 401:
         return replace(error_info, message="Invalid API key")
     return error_info
+
+
+def stream_error_body(error: Exception) -> ErrorBody:
+    """Return the body of an error that ends a stream, and log it if nobody foresaw it."""
+    error_info = in_openai_terms(error_info_of(error))
+    if error_info.status == 500 and error_info.error is None:
+        log.error("stream_failed", exc_info=error)
+    return error_body(error_info)
+
+
+def model_not_found(name: str) -> errors.ModelNotFound:
+    """Return the error for a model that is not served, in OpenAI's words."""
+    return errors.ModelNotFound(f"The model {name[:100]!r} does not exist.", param="model")
 
 
 def error_body(error_info: ErrorInfo) -> ErrorBody:

@@ -15,8 +15,8 @@ from framegate.server.dialect import PUBLIC, Dialect, DialectContext, SharedRout
 from framegate.server.dialects.openai.chat.answers import answer
 from framegate.server.dialects.openai.chat.controllers import ChatHandler, compose_chat
 from framegate.server.dialects.openai.chat.job_events import OnDisconnect, job_events
-from framegate.server.dialects.openai.chat.schemas import ChatRequest, ErrorBody
-from framegate.server.dialects.openai.errors import error_response
+from framegate.server.dialects.openai.chat.schemas import ChatRequest
+from framegate.server.dialects.openai.errors import ErrorBody, error_response, model_not_found
 from framegate.server.dialects.openai_chat.convert import generation, read_chat_prompt
 from framegate.server.requests.bodies import HTTPRequest
 from framegate.server.responses.files import sends_files
@@ -67,7 +67,7 @@ def create(context: DialectContext) -> Dialect:
         try:
             served = service.registry.resolve(body.model)
         except ModelNotFound as error:
-            raise ModelNotFound(f"The model {body.model[:100]!r} does not exist.", param="model") from error
+            raise model_not_found(body.model) from error
         prompt = read_chat_prompt(body)
         generation_request = generation(served, prompt, body.seed)
         try:

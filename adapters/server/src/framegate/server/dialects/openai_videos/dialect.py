@@ -8,7 +8,7 @@ from msgspec import Meta, Struct
 from framegate.core.errors import GenerationError, JobCancelled
 from framegate.server.dialect import Dialect, DialectContext, provide_instance
 from framegate.server.dialects.openai import errors
-from framegate.server.dialects.openai.chat.schemas import ErrorBody
+from framegate.server.dialects.openai.errors import ErrorBody
 from framegate.server.dialects.openai.images.controllers import ImageController
 from framegate.server.dialects.openai.images.files import ImageFiles
 from framegate.server.dialects.openai.images.handlers import ImageHandlers

@@ -7,8 +7,7 @@ from framegate.core.registry import ServedModel
 from framegate.server.dialect import Dialect, DialectContext, SharedRoute, provide_instance
 from framegate.server.dialects.openai.chat.controllers import ChatHandler, compose_chat
 from framegate.server.dialects.openai.chat.job_events import OnDisconnect
-from framegate.server.dialects.openai.chat.schemas import ErrorBody
-from framegate.server.dialects.openai.errors import error_response
+from framegate.server.dialects.openai.errors import ErrorBody, error_response
 from framegate.server.dialects.sora2api.controllers import (
     CharacterController,
     FileController,

@@ -6,14 +6,12 @@ from collections.abc import Collection
 from msgspec import Struct
 
 from framegate.core.types import StoryboardShot
-
-MAX_MENTIONS = 20
+from framegate.server.dialects.openai.fields import find_mentions
 
 _SHARE_ID = re.compile(r"(?<![0-9A-Za-z_])s_[0-9A-Fa-f]{32}(?![0-9A-Za-z_])")
 _LINK_BEFORE = re.compile(r"https?://\S*$", re.IGNORECASE)
 _LINK_AFTER = re.compile(r"[/?#]\S*")
 _GROUP = re.compile(r"[ \t]*\{([^{}\s]+)\}")
-_MENTION = re.compile(r"(?<![\w@.])@(\w{1,64})", re.ASCII)
 _SHOT = re.compile(r"\[\s*(\d+(?:\.\d*)?|\.\d+)\s*s\s*\]", re.ASCII | re.IGNORECASE)
 _FENCE = re.compile(r"```[\w-]*[ \t]*\n|```", re.ASCII)
 
@@ -34,8 +32,7 @@ def read_prompt(text: str, styles: Collection[str], *, shots: bool) -> Prompt:
     if shots and _SHOT.search(text):
         text = _FENCE.sub("", text).strip()
         storyboard = parse_storyboard(text)
-    names = dict.fromkeys(name.lower() for name in _MENTION.findall(text))
-    return Prompt(text, style, storyboard, tuple(names)[:MAX_MENTIONS])
+    return Prompt(text, style, storyboard, find_mentions(text))
 
 
 def take_style(text: str, styles: Collection[str]) -> tuple[str, str]:

@@ -4,7 +4,8 @@ from typing import Annotated, Literal, TypeAlias
 
 from msgspec import Meta, Struct
 
-from framegate.server.dialects.openai.chat.schemas import Media, Seed
+from framegate.server.dialects.openai.chat.schemas import Media
+from framegate.server.dialects.openai.fields import Seed
 
 Prompt: TypeAlias = Annotated[str, Meta(description="What to show; may contain {style} and @character")]
 Timestamps: TypeAlias = Annotated[str, Meta(description="The seconds of the video that show the character")]

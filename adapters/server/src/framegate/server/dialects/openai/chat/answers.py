@@ -8,7 +8,6 @@ from contextlib import aclosing
 from typing import Any
 
 import msgspec
-import structlog
 from litestar import Response
 from msgspec import Struct
 
@@ -23,15 +22,12 @@ from framegate.server.dialects.openai.chat.schemas import (
     Message,
     Usage,
 )
-from framegate.server.dialects.openai.errors import error_body, in_openai_terms
-from framegate.server.errors.error_info import ServerStopping, error_info_of
+from framegate.server.dialects.openai.errors import stream_error_body
+from framegate.server.errors.error_info import ServerStopping
 from framegate.server.requests.bodies import HTTPRequest
-from framegate.server.responses.sse import EventStream, with_keepalives
+from framegate.server.responses.sse import KEEPALIVE_SECONDS, EventStream, with_keepalives
 from framegate.server.responses.waiting import while_connected
 
-log = structlog.get_logger(__name__)
-
-KEEPALIVE_SECONDS = 8.0
 _DONE = b"data: [DONE]\n\n"
 
 
@@ -88,17 +84,10 @@ async def chunks(model: str, events: Events, pause: float = KEEPALIVE_SECONDS) -
                 yield encoder.encode(Progress("Still working...\n") if event is None else event)
         except asyncio.CancelledError:
             # The server stops, or the client has disconnected and nobody reads this.
-            yield _failure(ServerStopping())
+            yield _encode(stream_error_body(ServerStopping()))
         except Exception as error:  # sent to the client, as errors before the stream are
-            yield _failure(error)
+            yield _encode(stream_error_body(error))
         yield _DONE
-
-
-def _failure(error: Exception) -> bytes:
-    error_info = in_openai_terms(error_info_of(error))
-    if error_info.status == 500 and error_info.error is None:
-        log.error("stream_failed", exc_info=error)
-    return _encode(error_body(error_info))
 
 
 class _ChunkEncoder:

@@ -9,11 +9,11 @@ from litestar.params import FromPath
 from litestar.types import ControllerRouterHandler
 from msgspec import Struct
 
-from framegate.core.errors import ModelNotFound
 from framegate.core.registry import Registry, ServedModel
 from framegate.core.types import MediaKind
 from framegate.server.dialect import provide_instance
 from framegate.server.dialects.openai.chat.schemas import ChatRequest, Completion, ModelItem, ModelList
+from framegate.server.dialects.openai.errors import model_not_found
 from framegate.server.errors.field_errors import FieldError, InvalidFields
 from framegate.server.requests.bodies import HTTPRequest, documents, read_json
 from framegate.server.responses.sse import STREAMS
@@ -112,7 +112,7 @@ class ModelController(Controller):
         for served in chat_handlers.models():
             if served.name == name:
                 return _item(served)
-        raise ModelNotFound(f"The model {name[:100]!r} does not exist.", param="model")
+        raise model_not_found(name)
 
 
 def compose_chat(handlers: Sequence[ChatHandler]) -> list[ControllerRouterHandler]:

@@ -4,7 +4,8 @@ from typing import Annotated, Literal, TypeAlias
 
 from msgspec import Meta, Struct
 
-Seed: TypeAlias = Annotated[int, Meta(ge=0, le=2**63 - 1, description="Random if omitted")]
+from framegate.server.dialects.openai.fields import Seed
+
 Media: TypeAlias = Annotated[str, Meta(description="Base64, a data URI, or an http(s) URL")]
 
 
@@ -130,18 +131,3 @@ class ModelList(Struct, kw_only=True):
 
     object: Literal["list"] = "list"
     data: list[ModelItem]
-
-
-class ErrorItem(Struct):
-    """What went wrong."""
-
-    message: str
-    type: str
-    param: str | None
-    code: str | None
-
-
-class ErrorBody(Struct):
-    """The body of every error."""
-
-    error: ErrorItem

@@ -8,23 +8,19 @@ from contextlib import aclosing
 from typing import Literal, TypeAlias
 
 import msgspec
-import structlog
 from msgspec import Struct
 
 from framegate.core.jobs import Job
 from framegate.core.wiring import CoreServices
 from framegate.media.images.reencode import reencode
-from framegate.server.dialects.openai.errors import error_body, in_openai_terms
+from framegate.server.dialects.openai.errors import stream_error_body
 from framegate.server.dialects.openai.images.files import ImageFiles, encoding_of
 from framegate.server.dialects.openai.images.schemas import CompletedEvent, PartialEvent, Quality
-from framegate.server.errors.error_info import ServerStopping, error_info_of
+from framegate.server.errors.error_info import ServerStopping
 from framegate.server.requests.jobs import require_result
-from framegate.server.responses.sse import with_keepalives
+from framegate.server.responses.sse import KEEPALIVE_SECONDS, with_keepalives
 from framegate.server.responses.waiting import cancel_job
 
-log = structlog.get_logger(__name__)
-
-KEEPALIVE_SECONDS = 8.0
 _COMMENT = b": working\n\n"
 
 Call: TypeAlias = Literal["image_generation", "image_edit"]
@@ -99,16 +95,9 @@ async def encode_events(
                 yield _COMMENT if event is None else _encode(event.type, event)
         except asyncio.CancelledError:
             # The server stops, or the client has disconnected and nobody reads this.
-            yield _failure(ServerStopping())
+            yield _encode("error", stream_error_body(ServerStopping()))
         except Exception as error:  # sent to the client, as errors before the stream are
-            yield _failure(error)
-
-
-def _failure(error: Exception) -> bytes:
-    error_info = in_openai_terms(error_info_of(error))
-    if error_info.status == 500 and error_info.error is None:
-        log.error("stream_failed", exc_info=error)
-    return _encode("error", error_body(error_info))
+            yield _encode("error", stream_error_body(error))
 
 
 def _encode(name: str, body: Struct) -> bytes:

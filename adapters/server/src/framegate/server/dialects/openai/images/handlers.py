@@ -14,6 +14,7 @@ from framegate.core.ports import BytesSource, MediaSource
 from framegate.core.wiring import CoreServices
 from framegate.media.images.collage import make_collage
 from framegate.media.images.masks import mask_from_alpha
+from framegate.server.dialects.openai.errors import model_not_found
 from framegate.server.dialects.openai.images.events import Call, encode_events, events
 from framegate.server.dialects.openai.images.files import Encoding, ImageFiles
 from framegate.server.dialects.openai.images.requests import PARAMS, Uploads, generation
@@ -87,7 +88,7 @@ class ImageHandlers:
         try:
             served = self._services.jobs.registry.resolve(name)
         except ModelNotFound as error:
-            raise ModelNotFound(f"The model {name[:100]!r} does not exist.", param="model") from error
+            raise model_not_found(name) from error
         encoding = Encoding(
             fields.output_format or "png",
             100 if fields.output_compression is None else fields.output_compression,

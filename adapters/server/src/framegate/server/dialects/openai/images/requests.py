@@ -3,7 +3,6 @@
 Forms have their fields as text, and ``image`` once or ``image[]`` several times.
 """
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -15,6 +14,7 @@ from framegate.core.errors import InvalidRequest
 from framegate.core.ports import MediaSource
 from framegate.core.registry import ServedModel
 from framegate.core.types import GenerationRequest, MediaKind, Task
+from framegate.server.dialects.openai.fields import parse_size, steps_errors
 from framegate.server.dialects.openai.images.schemas import (
     EditFields,
     ImageFields,
@@ -32,7 +32,6 @@ PARAMS: Mapping[str, str] = {"num_outputs": "n", "width": "size", "height": "siz
 
 MAX_IMAGES = 16
 _IMAGE_FIELDS = ("image", "image[]")
-_SIZE = re.compile(r"([1-9]\d{1,4})x([1-9]\d{1,4})", re.ASCII)
 
 Model = TypeVar("Model", bound=Struct)
 
@@ -40,17 +39,10 @@ Model = TypeVar("Model", bound=Struct)
 def rules(values: Mapping[str, Any]) -> Iterable[FieldError]:
     """Yield errors that the types can't express, such as conflicting fields."""
     size = values.get("size")
-    if size not in (None, "auto") and not _SIZE.fullmatch(size):
+    if size not in (None, "auto") and not parse_size(size):
         message = 'Input should be "auto", or pixels such as "1024x1024"'
         yield FieldError(("size",), "value_error", message, shortened(size))
-    steps = values.get("steps"), values.get("num_inference_steps")
-    if None not in steps and steps[0] != steps[1]:
-        yield FieldError(
-            ("steps",),
-            "value_error",
-            "This conflicts with num_inference_steps; give only one of them",
-            steps[0],
-        )
+    yield from steps_errors(values)
     compression = values.get("output_compression")
     if compression not in (None, 100) and values.get("output_format") in (None, "png"):
         message = "Only jpeg and webp can be compressed; PNG is lossless"
@@ -65,8 +57,7 @@ def generation(served: ServedModel, fields: ImageFields) -> GenerationRequest[Me
     """
     if not served.makes(MediaKind.IMAGE):
         raise InvalidRequest(f"The model {served.name} is not an image model.", param="model")
-    sides = _SIZE.fullmatch(fields.size or "")
-    width, height = (int(sides[1]), int(sides[2])) if sides else (None, None)
+    width, height = parse_size(fields.size or "") or (None, None)
     from_image = isinstance(fields, EditFields | VariationFields)
     return GenerationRequest(
         model=served.name,

@@ -7,11 +7,10 @@ from typing import Annotated, Literal, TypeAlias
 
 from msgspec import Meta, Struct
 
-from framegate.server.dialects.openai.chat.schemas import Seed
+from framegate.server.dialects.openai.fields import Seed, Steps
 
 Format: TypeAlias = Literal["png", "jpeg", "webp"]
 Quality: TypeAlias = Literal["low", "medium", "high", "xhigh", "max", "auto", "standard", "hd"]
-Steps: TypeAlias = Annotated[int, Meta(ge=1, le=1000, description="Denoising steps")]
 
 
 class ImageFields(Struct, forbid_unknown_fields=True, kw_only=True):

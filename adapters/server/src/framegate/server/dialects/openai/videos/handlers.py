@@ -17,13 +17,13 @@ from framegate.core.ports import Base64Source, BytesSource, MediaSource, UrlSour
 from framegate.core.types import GenerationRequest, MediaKind, Task
 from framegate.core.wiring import CoreServices
 from framegate.media.file_type import detect_kind
+from framegate.server.dialects.openai.fields import find_mentions
 from framegate.server.dialects.openai.videos.answers import poll_after_ms, video_object
 from framegate.server.dialects.openai.videos.idempotency import fingerprint, idempotency_key
 from framegate.server.dialects.openai.videos.requests import (
     REMIXED_FROM,
     generation,
     image_address,
-    mentions,
     read_fields,
     rules,
 )
@@ -182,7 +182,7 @@ class VideoHandlers:
             except NotFound as error:
                 error.param = "characters"
                 raise
-        return (*named, *mentions(fields.prompt))
+        return (*named, *find_mentions(fields.prompt))
 
     async def _submit(
         self,

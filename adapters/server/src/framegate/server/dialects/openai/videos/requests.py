@@ -11,6 +11,7 @@ from msgspec import Struct
 from framegate.core.errors import InvalidRequest
 from framegate.core.ports import MediaSource
 from framegate.core.types import GenerationRequest, Task
+from framegate.server.dialects.openai.fields import parse_size, steps_errors
 from framegate.server.dialects.openai.videos.schemas import (
     CreateFields,
     ExtendFields,
@@ -23,11 +24,8 @@ from framegate.server.requests.form_nesting import nest
 
 REMIXED_FROM = "remixed_from"
 """The label of a remix that holds the id of its source."""
-MAX_MENTIONS = 20
 
 _SECONDS = re.compile(r"\d{1,4}(\.\d{1,3})?", re.ASCII)
-_SIZE = re.compile(r"([1-9]\d{1,4})x([1-9]\d{1,4})", re.ASCII)
-_MENTION = re.compile(r"(?<![\w@.])@(\w{1,64})", re.ASCII)
 
 Model = TypeVar("Model", bound=Struct)
 
@@ -39,17 +37,10 @@ def rules(values: Mapping[str, Any]) -> Iterable[FieldError]:
         message = 'Input should be seconds such as "4"'
         yield FieldError(("seconds",), "value_error", message, shortened(seconds))
     size = values.get("size")
-    if size is not None and not _SIZE.fullmatch(size):
+    if size is not None and not parse_size(size):
         message = 'Input should be pixels such as "1280x720"'
         yield FieldError(("size",), "value_error", message, shortened(size))
-    steps = values.get("steps"), values.get("num_inference_steps")
-    if None not in steps and steps[0] != steps[1]:
-        yield FieldError(
-            ("steps",),
-            "value_error",
-            "This conflicts with num_inference_steps; give only one of them",
-            steps[0],
-        )
+    yield from steps_errors(values)
 
 
 def _is_length(seconds: Any) -> bool:
@@ -60,23 +51,17 @@ def _plain(seconds: str | float) -> str:
     return seconds if isinstance(seconds, str) else f"{seconds:g}"
 
 
-def mentions(prompt: str) -> tuple[str, ...]:
-    """Return the characters that a prompt mentions as ``@id``."""
-    names = dict.fromkeys(name.lower() for name in _MENTION.findall(prompt))
-    return tuple(names)[:MAX_MENTIONS]
-
-
 def generation(
     fields: GenerationFields, model: str, task: Task = Task.TEXT_TO_VIDEO
 ) -> GenerationRequest[MediaSource]:
     """Return the request for these fields, without media."""
-    width = height = seconds = fps = None
+    size = seconds = fps = None
     if isinstance(fields, SizedGenerationFields):
         fps, seconds = fields.fps, fields.seconds
-        if fields.size is not None:
-            width, height = (int(side) for side in fields.size.split("x"))
+        size = parse_size(fields.size or "")
     if isinstance(fields, ExtendFields):
         seconds = fields.seconds
+    width, height = size or (None, None)
     return GenerationRequest(
         model=model,
         task=task,

@@ -4,13 +4,13 @@ from typing import Annotated, Literal, TypeAlias
 
 from msgspec import Meta, Struct
 
+from framegate.server.dialects.openai.fields import Seed, Steps
+
 Prompt: TypeAlias = Annotated[
     str, Meta(min_length=1, max_length=100_000, pattern=r"\S", description="What to show")
 ]
 Seconds: TypeAlias = Annotated[str, Meta(description='Length in seconds, such as "4"')] | float
 Size: TypeAlias = Annotated[str, Meta(description='Width and height in pixels, such as "1280x720"')]
-Seed: TypeAlias = Annotated[int, Meta(ge=0, le=2**63 - 1, description="Random if omitted")]
-Steps: TypeAlias = Annotated[int, Meta(ge=1, le=1000, description="Denoising steps")]
 Frames: TypeAlias = Annotated[int, Meta(ge=1, le=7200, description="Length in frames; overrides seconds")]
 
 
