@@ -39,7 +39,7 @@ def test_the_whole_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 WRONG: list[tuple[dict[str, Any], str]] = [
-    ({"server": []}, r"plugins\.comfyui\.server: there is no such option; there are: workflows, servers"),
+    ({"server": []}, r"plugins\.comfyui\.server: unknown option; available: workflows, servers"),
     ({"servers": [{}]}, r"plugins\.comfyui\.servers\[0\]: .*missing required field `url`"),
     ({"servers": [{"url": "127.0.0.1:8188"}]}, r"servers\[0\]\.url: this is not the URL of a ComfyUI"),
     ({"servers": [{"url": "http://u:pw@host"}]}, "does not belong in the file"),

@@ -67,6 +67,6 @@ def parse_table(where: str, table: Mapping[str, Any], model: type[Options]) -> O
         key = f"{where}{path.rstrip('`')}"
         if "unknown field" in message:
             name = message.split("`")[1]
-            known = "" if path else f"; there are: {', '.join(model.__struct_fields__) or 'none'}"
-            raise ConfigError(f"{key}.{name}: there is no such option{known}.") from None
+            known = "" if path else f"; available: {', '.join(model.__struct_fields__) or 'none'}"
+            raise ConfigError(f"{key}.{name}: unknown option{known}.") from None
         raise ConfigError(f"{key}: {message}.") from None
