@@ -128,7 +128,7 @@ def test_every_deviation_is_written_down_and_nothing_else(
         for name, value in used.items()
         if (asked := getattr(request, name)) is not None and asked != value
     }
-    recorded = {change.field: (change.asked, change.used) for change in fitted.changes}
+    recorded = {change.field: (change.requested, change.used) for change in fitted.changes}
     assert len(recorded) == len(fitted.changes)
     length = recorded.pop("duration", None)
     assert str(sorted(recorded.items())) == str(sorted(expected.items())), (
@@ -150,7 +150,7 @@ def test_a_pictures_ratio_is_kept(width: int, height: int) -> None:
     fitted = fit(WAN, asking(Task.IMAGE_TO_VIDEO, image=picture(width, height)))
     assert abs(fitted.width - fitted.height * width / height) <= 16 * max(1, width / height) + 1e-3
     assert 399_360 * 0.85 < fitted.width * fitted.height <= 399_360, "at the area of the default size"
-    assert not fitted.changes, "no size was asked for"
+    assert not fitted.changes, "no size was requested"
 
 
 @pytest.mark.parametrize(
@@ -185,7 +185,7 @@ def test_sizes(multiple: int, asked: tuple[int, int], made: tuple[int, int]) -> 
         picture_maker(SizeRule(multiple)), asking(Task.TEXT_TO_IMAGE, width=asked[0], height=asked[1])
     )
     assert (fitted.width, fitted.height) == made
-    assert [(change.field, change.asked, change.used) for change in fitted.changes] == [
+    assert [(change.field, change.requested, change.used) for change in fitted.changes] == [
         (name, *pair)
         for name, *pair in zip(("width", "height"), asked, made, strict=True)
         if pair[0] != pair[1]
@@ -226,7 +226,7 @@ def test_frame_counts(rule: FrameRule, asked: int, made: int) -> None:
     spec = ModelSpec(id="m", summary="", backend="", tasks=frozenset(Task), frames=rule)
     fitted = fit(spec, asking(num_frames=asked, fps=24.0))
     assert fitted.num_frames == made
-    assert [(c.field, c.asked, c.used) for c in fitted.changes] == (
+    assert [(c.field, c.requested, c.used) for c in fitted.changes] == (
         [] if asked == made else [("num_frames", asked, made)]
     )
 
@@ -239,7 +239,7 @@ def test_durations(duration: float, fps: float, made: int, changed: bool) -> Non
     fitted = fit(WAN, asking(duration=duration, fps=fps))
     assert fitted.num_frames == made
     expected = [("duration", duration, made / fps)] if changed else []
-    assert [(c.field, c.asked, c.used) for c in fitted.changes] == expected
+    assert [(c.field, c.requested, c.used) for c in fitted.changes] == expected
 
 
 def test_a_frame_count_wins_over_a_duration() -> None:
@@ -274,13 +274,11 @@ def test_the_number_of_results() -> None:
     spec = picture_maker(SizeRule())
     assert fit(spec, asking(Task.TEXT_TO_IMAGE, num_outputs=4)).num_frames == 4
     for number in (0, 5):
-        with pytest.raises(
-            InvalidRequest, match=f"{number} pictures were asked for; m makes 1 to 4"
-        ) as caught:
+        with pytest.raises(InvalidRequest, match=f"{number} images were requested; m makes 1 to 4") as caught:
             fit(spec, asking(Task.TEXT_TO_IMAGE, num_outputs=number))
         assert caught.value.param == "num_outputs"
     (change,) = fit(WAN, asking(num_outputs=3)).changes
-    assert (change.field, change.asked, change.used) == ("num_outputs", 3, 1)
+    assert (change.field, change.requested, change.used) == ("num_outputs", 3, 1)
 
 
 def test_the_reasons_say_what_would_be_right() -> None:

@@ -51,10 +51,10 @@ def test_a_model_of_a_few_sizes_takes_the_nearest(asked: tuple[int, int], made: 
 
 def test_what_names_promise_is_narrowed_to_the_few_sizes() -> None:
     multiples = SizeRule(multiple_of=128)
-    assert ONLY.narrowed(multiples) == ONLY
-    assert SizeRule(multiple_of=64).narrowed(ONLY).only == ONLY.only
-    assert SizeRule(multiple_of=64, max_side=1000).narrowed(ONLY).only == ((704, 704),)
-    assert multiples.narrowed(ONLY) == multiples, "none of them can be made"
+    assert ONLY.intersect(multiples) == ONLY
+    assert SizeRule(multiple_of=64).intersect(ONLY).only == ONLY.only
+    assert SizeRule(multiple_of=64, max_side=1000).intersect(ONLY).only == ((704, 704),)
+    assert multiples.intersect(ONLY) == multiples, "none of them can be made"
 
 
 @quick
@@ -76,14 +76,14 @@ def test_the_next_frame_count(rule: FrameRule, wanted: int) -> None:
 @quick
 @given(frame_rules(), frame_rules())
 def test_narrowed_frame_counts_are_those_that_both_allow(one: FrameRule, other: FrameRule) -> None:
-    counts = [set(range(rule.min, rule.max + 1, rule.step)) for rule in (one, other, one.narrowed(other))]
+    counts = [set(range(rule.min, rule.max + 1, rule.step)) for rule in (one, other, one.intersect(other))]
     endless = other.step % one.step == 0 and (other.offset - one.offset) % one.step == 0
     assert counts[2] == ((counts[0] & counts[1] if endless else set()) or counts[0])
 
 
 def test_a_promise_below_the_models_shortest_length_changes_nothing() -> None:
     model = FrameRule(4, 1, 25, 121)
-    assert model.narrowed(FrameRule(4, 1, 5, 21)) == model
+    assert model.intersect(FrameRule(4, 1, 5, 21)) == model
 
 
 @quick
@@ -91,8 +91,8 @@ def test_a_promise_below_the_models_shortest_length_changes_nothing() -> None:
 def test_narrowed_sizes_are_those_that_both_allow(
     one: SizeRule, other: SizeRule, width: int, height: int
 ) -> None:
-    both = one.narrowed(other)
-    assert one.narrowed(None) == one
+    both = one.intersect(other)
+    assert one.intersect(None) == one
     size = both.fit(width, height)
     assert one.fit(*size) == size
     if both != one:
@@ -102,15 +102,15 @@ def test_narrowed_sizes_are_those_that_both_allow(
 @quick
 @given(ranges(), ranges(), st.floats(-10, 200))
 def test_narrowed_ranges_are_what_both_allow(one: Range, other: Range, value: float) -> None:
-    both = one.narrowed(other)
+    both = one.intersect(other)
     inside = both.clamp(value)
     assert one.clamp(inside) == inside
     assert both == one or other.clamp(inside) == inside
-    assert one.narrowed(None) == one
+    assert one.intersect(None) == one
 
 
 def test_a_narrowed_model_keeps_its_own_defaults_where_none_are_given() -> None:
-    narrow = WAN.narrowed(SizeRule(32), FrameRule(8, 1, 9, 257), Defaults(duration=2.0)).narrowed(
+    narrow = WAN.narrow(SizeRule(32), FrameRule(8, 1, 9, 257), Defaults(duration=2.0)).narrow(
         None, None, Defaults(width=640)
     )
     assert narrow.sizes == SizeRule(32, 256, 1664, 399_360)

@@ -123,10 +123,10 @@ def test_pictures_are_made_in_one_shot() -> None:
     assert (shot.num_frames, shot.frames_kept, shot.fps, shot.continues) == (3, 3, 0.0, False)
 
 
-@pytest.mark.parametrize(("pieces", "frames", "most"), [(65, 100, 64), (10, 9, 9), (0, 100, 64), (-1, 9, 9)])
-def test_a_number_of_pieces_out_of_reach(pieces: int, frames: int, most: int) -> None:
+@pytest.mark.parametrize(("pieces", "frames", "limit"), [(65, 100, 64), (10, 9, 9), (0, 100, 64), (-1, 9, 9)])
+def test_a_number_of_pieces_out_of_reach(pieces: int, frames: int, limit: int) -> None:
     with pytest.raises(
-        InvalidRequest, match=rf"a video of {frames} frames can be made in 1 to {most}\."
+        InvalidRequest, match=rf"a video of {frames} frames can be made in 1 to {limit} fragments\."
     ) as caught:
         shots(model(FrameRule()), num_frames=frames, num_fragments=pieces)
     assert caught.value.param == "num_fragments"

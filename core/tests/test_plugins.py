@@ -122,7 +122,7 @@ def test_plugins_get_their_own_part_of_the_config(module: Callable[[str, str], s
     assert list(found.models) == list(found.models_now()) == ["lion"]
     with pytest.raises(ConfigError, match=r"plugins\.zoo\.wrong: no"):
         discover([point], {"zoo": {"wrong": 1}})
-    with pytest.raises(ConfigError, match=r"plugins\.farm: there is no such plugin .* \(zoo\)"):
+    with pytest.raises(ConfigError, match=r"plugins\.farm: unknown plugin 'farm'; available: zoo\."):
         discover([point], {"farm": {}})
 
 

@@ -168,7 +168,7 @@ def test_aliases_of_aliases_in_any_order() -> None:
     defaults = registry_of(ONLY_PREVIEW, aliases=aliases).resolve("quickest").spec.defaults
     assert (defaults.width, defaults.num_inference_steps) == (320, 1)
     circle = {"a": AliasConfig("b"), "b": AliasConfig("a")}
-    with pytest.raises(ConfigError, match="a and b mean each other"):
+    with pytest.raises(ConfigError, match="the aliases a and b refer to each other"):
         registry_of(ONLY_PREVIEW, aliases=circle)
 
 
@@ -197,22 +197,25 @@ def test_an_unknown_model_names_the_nearest() -> None:
         (
             {"models": {"ltx": ModelConfig()}},
             (
-                "models.ltx: there is no backend 'ltx' among the installed plugins (preview, wan22); "
-                "install framegate-ltx or correct the name."
+                "models.ltx: no installed plugin has a backend 'ltx'; available: preview, wan22; "
+                "install the plugin that provides it, or correct `backend`."
             ),
         ),
         (
             {"presets": {"sara": CatalogueConfig()}},
-            "presets: there is no preset 'sara'; there are sora, wan.",
+            "presets: there is no catalogue 'sara'; available: sora, wan.",
         ),
         (
             {"presets": {"wan": CatalogueConfig(video="wan22")}},
-            "presets.wan: there is no served model 'wan22'.",
+            "presets.wan: unknown model 'wan22'; run `framegate models` for the names.",
         ),
-        ({"aliases": {"mine": AliasConfig(model="wan22")}}, "aliases.mine: there is no model 'wan22'."),
+        (
+            {"aliases": {"mine": AliasConfig(model="wan22")}},
+            "aliases.mine: unknown model 'wan22'; run `framegate models` for the names.",
+        ),
         (
             {"aliases": {"preview": AliasConfig(model="clip")}},
-            "aliases.preview: a served model has this name already.",
+            "aliases.preview: a served model already has this name.",
         ),
     ],
 )
@@ -279,7 +282,7 @@ def test_what_was_served_goes_on_being_served_when_asking_fails(monkeypatch: pyt
             assert registry.resolve("mine").spec.id == "ltx"
     [line] = lines
     assert line["event"] == "models_not_reloaded"
-    assert "aliases.mine: there is no model 'ltx'" in line["reason"]
+    assert "aliases.mine: unknown model 'ltx'" in line["reason"]
 
 
 QUICK = ModelPreset(
@@ -309,4 +312,4 @@ def test_a_preset_that_the_model_does_not_have_is_refused() -> None:
     offered = {"wan22": replace(WAN, presets={"quick": QUICK})}
     with pytest.raises(ConfigError) as caught:
         Registry(offered, models={"wan22": ModelConfig(source="/m", preset="quik")})
-    assert caught.value.message == "models.wan22: there is no preset 'quik' of wan22; there is quick."
+    assert caught.value.message == "models.wan22: unknown preset 'quik' of wan22; available: quick."

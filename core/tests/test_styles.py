@@ -18,7 +18,7 @@ def test_an_operators_own_prompt() -> None:
     assert list(styles) == list(STYLES)
     assert (styles["anime"].prompt, styles["anime"].label) == ("in ink", "Anime")
     assert styles["news"] == STYLES["news"]
-    with pytest.raises(ConfigError, match=r"there is no style 'noir'; there are festive, .*, comic\."):
+    with pytest.raises(ConfigError, match=r"unknown style 'noir'; available: festive, .*, comic\."):
         with_prompts({"noir": "in the rain"})
 
 
@@ -26,6 +26,6 @@ def test_a_style_by_its_name() -> None:
     assert find_style(STYLES, None) is None
     assert find_style(STYLES, "news") == STYLES["news"]
     for unknown in ("noir", "", "Anime"):
-        with pytest.raises(InvalidRequest, match=r"choose one of festive, .*, comic\.") as caught:
+        with pytest.raises(InvalidRequest, match=r"available: festive, .*, comic\.") as caught:
             find_style(STYLES, unknown)
         assert caught.value.param == "style"

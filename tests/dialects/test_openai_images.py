@@ -215,10 +215,10 @@ def test_edit_of_a_part(client: OpenAI, photo: Path) -> None:
 @pytest.mark.parametrize(
     ("mask", "word"),
     [
-        (half_mask((400, 600)), "one size"),
-        (as_png(Image.new("RGB", (600, 400), "white")), "no transparency"),
-        (as_png(Image.new("RGBA", (600, 400), (0, 0, 0, 255))), "Nothing of the mask"),
-        (b"not a picture", "not a picture"),
+        (half_mask((400, 600)), "same size"),
+        (as_png(Image.new("RGB", (600, 400), "white")), "no alpha channel"),
+        (as_png(Image.new("RGBA", (600, 400), (0, 0, 0, 255))), "fully opaque"),
+        (b"not a picture", "not an image"),
     ],
 )
 def test_masks_that_are_none(client: OpenAI, photo: Path, mask: bytes, word: str) -> None:

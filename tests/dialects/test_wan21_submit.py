@@ -105,7 +105,7 @@ def test_text_to_video(server: RunningServer) -> None:
     ("path", "reason"),
     [
         ("{pictures}/none.png", "HTTP 404"),
-        ("{pictures}/", "not a picture"),
+        ("{pictures}/", "not an image"),
         ("http://127.0.0.1:9/a.png", "can't be reached"),
         ("http://10.255.255.1/a.png", "not public"),
         ("http://no-such-host.invalid/a.png", "could not be resolved"),

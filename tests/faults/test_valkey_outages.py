@@ -191,7 +191,7 @@ def test_a_database_that_there_is_not(valkey: ExternalValkey, tmp_path: Path) ->
     for name in ("serve", "worker"):
         done = framegate(name, "--config", config, data_dir=tmp_path / "data")
         assert done.returncode == 1
-        assert "queue.url: the server refuses it: DB index is out of range." in done.stderr
+        assert "queue.url: the server rejected the connection: DB index is out of range." in done.stderr
         assert "Traceback" not in done.stderr
 
 

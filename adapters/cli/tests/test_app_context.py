@@ -19,10 +19,10 @@ async def test_an_operators_own_style(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("values", "where"),
     [
-        ({"styles.noir": "in the rain"}, "styles: there is no style 'noir'"),
+        ({"styles.noir": "in the rain"}, "styles: unknown style 'noir'"),
         (
             {"aliases.quick.model": "preview", "aliases.quick.defaults.style": "noir"},
-            "quick: there is no style 'noir'",
+            "quick: unknown style 'noir'",
         ),
     ],
 )

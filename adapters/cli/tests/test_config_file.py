@@ -201,15 +201,15 @@ def test_environment_variables_find_the_files_own_names(load: Load) -> None:
         ("[server]\n\nport = 99999\n", "config.toml:3: server.port: Expected `int` <= 65535, got 99999."),
         ("server.port = -1\n", "config.toml:1: server.port: Expected `int` >= 0, got -1."),
         ("server = 5\n", "config.toml:1: server: Expected a table, got 5."),
-        ("[server]\nhosts = 1\n", "config.toml:2: server.hosts: there is no such setting."),
-        ("[sever]\nport = 1\n", "config.toml:1: sever: there is no such setting."),
+        ("[server]\nhosts = 1\n", "config.toml:2: server.hosts: unknown setting."),
+        ("[sever]\nport = 1\n", "config.toml:1: sever: unknown setting."),
         ("[server]\ndata_dir = 5\n", "config.toml:2: server.data_dir: Expected a path, got 5."),
         ("[fetch]\nallow = [\n  5,\n]\n", "config.toml:2: fetch.allow[0]: Expected `str`, got 5."),
         ("[fetch]\nallow = 'all'\n", 'config.toml:2: fetch.allow: Expected `array`, got "all".'),
         ("[models.wan22]\nsource = 5\n", "config.toml:2: models.wan22.source: Expected `str`, got 5."),
         (
             '[models.a]\n[models."Wan2.2"]\nsorce = "x"\n',
-            "config.toml:3: models.Wan2.2.sorce: there is no such setting.",
+            "config.toml:3: models.Wan2.2.sorce: unknown setting.",
         ),
         (
             "[models.a]\ndefaults = { width = 'wide' }\n",
@@ -278,11 +278,11 @@ def test_an_error_shows_no_secret(error_of: ErrorOf, text: str) -> None:
         ),
         (
             {"FRAMEGATE_SERVER__PROT": "1"},
-            "environment variable FRAMEGATE_SERVER__PROT: server.prot: there is no such setting.",
+            "environment variable FRAMEGATE_SERVER__PROT: server.prot: unknown setting.",
         ),
         (
             {"FRAMEGATE_SEVER__PORT": "1"},
-            "environment variable FRAMEGATE_SEVER__PORT: sever: there is no such setting.",
+            "environment variable FRAMEGATE_SEVER__PORT: sever: unknown setting.",
         ),
         (
             {"FRAMEGATE_SERVER__PORT__X": "1"},

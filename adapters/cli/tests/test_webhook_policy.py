@@ -110,7 +110,7 @@ def test_without_a_secret_nothing_is_sent() -> None:
         ({"url": OWN}, r"webhooks\.url: events are signed, so this needs webhooks\.secret"),
         ({"url": "ops.example", "secret": {"env": "A"}}, r"webhooks\.url: 'ops\.example' is not an http"),
         ({"secret": "whsec_c2VjcmV0"}, r"webhooks\.secret: Expected `object \| array`, got `str`\.$"),
-        ({"secrets": []}, r"webhooks\.secrets: there is no such setting"),
+        ({"secrets": []}, r"webhooks\.secrets: unknown setting"),
     ],
 )
 def test_what_the_config_may_not_say(values: dict[str, object], complaint: str) -> None:

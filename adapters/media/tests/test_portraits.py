@@ -125,7 +125,7 @@ def test_an_end_beyond_the_video_is_its_end(portrait: Callable[..., PortraitFile
 def test_seconds_that_the_video_does_not_have(
     portrait: Callable[..., PortraitFiles], start: float, end: float
 ) -> None:
-    with pytest.raises(InvalidMedia, match=r"not in the video, which is 0\.80 s long") as caught:
+    with pytest.raises(InvalidMedia, match=r"lie outside the video, which is 0\.80 s long") as caught:
         portrait([scene(shift=n) for n in range(8)], start, end)
     assert caught.value.param == "timestamps"
 

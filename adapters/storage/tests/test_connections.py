@@ -66,7 +66,7 @@ def test_what_does_not(error: str) -> None:
     with always_answering(error) as url, connect(url) as client:
         with pytest.raises(redis.ResponseError), outages_as_unavailable():
             client.set("a", "b")
-        with pytest.raises(ConfigError, match=r"queue\.url: the server refuses it"):
+        with pytest.raises(ConfigError, match=r"queue\.url: the server rejected the connection"):
             require_usable(url)
 
 

@@ -52,8 +52,8 @@ def test_transparency_of_a_palette_counts() -> None:
 @pytest.mark.parametrize(
     ("data", "word"),
     [
-        (as_bytes(Image.new("RGB", (20, 20))), "no transparency"),
-        (as_bytes(Image.new("RGBA", (20, 20), (0, 0, 0, 255))), "Nothing of the mask"),
+        (as_bytes(Image.new("RGB", (20, 20))), "no alpha channel"),
+        (as_bytes(Image.new("RGBA", (20, 20), (0, 0, 0, 255))), "fully opaque"),
         (as_bytes(left_half())[:60], "damaged|can be read"),
         (b"", "can be read"),
     ],

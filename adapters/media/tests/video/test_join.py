@@ -143,7 +143,7 @@ def test_audio_of_files_is_converted_to_that_of_frames(
 
 def test_audio_of_frames_must_be_alike(moving_frames: MakeFrames, tmp_path: Path) -> None:
     clips = [given(moving_frames(2), beep(1, start=0, rate=rate)) for rate in (16_000, 24_000)]
-    with pytest.raises(GenerationFailed, match="differ in sample rate"):
+    with pytest.raises(GenerationFailed, match="differs in sample rate"):
         join(clips, tmp_path / "joined.mp4")
     assert list(tmp_path.iterdir()) == []
 

@@ -40,7 +40,7 @@ class AdmittedSubmission(Struct, frozen=True, kw_only=True):
 
 
 class Admission:
-    """Decides which submissions are admitted. ``max_queued`` is how many jobs may wait (0: any number)."""
+    """Decide which submissions are admitted. ``max_queued`` is how many jobs may wait (0: any number)."""
 
     def __init__(
         self,
@@ -76,7 +76,7 @@ class Admission:
         _check_texts(submission.request)
         webhooks = self._webhooks.addresses(submission.webhook_url)
         limits = self._limits(client)
-        # A full queue and a repeat are answered at once; only `JobStore.submit` says it for sure.
+        # This answers a full queue or a repeated submission early; the decision is that of `JobStore.submit`.
         earlier = await self._store.check_admission(
             submission.job_id, client.name, limits=limits, idempotency=submission.idempotency
         )
@@ -129,14 +129,18 @@ def _fit(
 
 def _check_texts(request: GenerationRequest[MediaSource]) -> None:
     if not request.prompt.strip():
-        raise InvalidRequest("The prompt is empty; say what is to be shown.", param="prompt")
-    if not all(shot.prompt.strip() for shot in request.storyboard):
-        raise InvalidRequest("A shot of the storyboard says nothing of what it shows.", param="prompt")
+        raise InvalidRequest("The prompt is empty; describe what to show.", param="prompt")
+    for number, shot in enumerate(request.storyboard, start=1):
+        if not shot.prompt.strip():
+            raise InvalidRequest(
+                f"Shot {number} of the storyboard has an empty prompt; describe what it shows.",
+                param="prompt",
+            )
     for name in ("prompt", "negative_prompt"):
         length = len(getattr(request, name))
         if length > MAX_PROMPT:
             raise InvalidRequest(
-                f"The {name} has {length:,} characters; at most {MAX_PROMPT:,} are taken.", param=name
+                f"The {name} has {length:,} characters; at most {MAX_PROMPT:,} are accepted.", param=name
             )
     if request.seed is not None and not 0 <= request.seed < 2**63:
         raise InvalidRequest(f"The seed {request.seed} is not within 0 … 2^63-1.", param="seed")

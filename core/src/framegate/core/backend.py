@@ -48,7 +48,7 @@ class FinishedFile(Struct, frozen=True):
 
 
 class AudioSource(Protocol):
-    """Gives the audio of a shot once its frames are made."""
+    """Return the audio of a shot once its frames are made."""
 
     def __call__(self) -> Audio | None:
         """Return the audio; None for silence."""
@@ -83,7 +83,7 @@ class GenerationContext(Protocol):
 
     @property
     def num_partial_images(self) -> int:
-        """How many partial images the client asked for; spread them over the steps."""
+        """How many partial images the client requested; spread them over the steps."""
         ...
 
     def report(self, step: int, total: int, message: str = "") -> None:
@@ -112,7 +112,7 @@ class GenerationContext(Protocol):
 
 
 class Backend(ABC):
-    """Runs one model on one device.
+    """Run one model on one device.
 
     It is created in a worker process and used by one thread, for one job at a time. ``source`` is a folder or
     hub id (empty where the model needs none); ``options`` are the model's ``options`` from the config. Heavy

@@ -22,7 +22,7 @@ _TRIES = 20
 
 
 class CharacterService:
-    """Creates, finds, lists and deletes characters.
+    """Create, find, list and delete characters.
 
     An ``owner`` of None is the operator, who sees everybody's; every other owner finds only their own.
     """
@@ -47,7 +47,7 @@ class CharacterService:
         A ``temporary`` one is removed by retention, even if nobody deletes it.
 
         Raises:
-            InvalidMedia: The video can't be fetched or read, or has no such seconds; nothing is kept.
+            InvalidMedia: The video can't be fetched or read, or the interval lies outside it.
             Busy: No free username was found.
         """
         video = await self._media.ingest(source, MediaKind.VIDEO)

@@ -7,7 +7,7 @@ from framegate.core.ports import JobStore
 
 
 class CoalescedReads:
-    """Reads a job's record once for all its watchers, which a change wakes at the same moment."""
+    """Read a job's record once for all its watchers, which a change wakes at the same moment."""
 
     def __init__(self, store: JobStore) -> None:
         self._store = store

@@ -9,13 +9,13 @@ from framegate.core.types import MediaKind, Task
 class CatalogueName(Struct, frozen=True):
     """A model name that an API documents, and what its documentation promises.
 
-    Whatever model stands behind the name is narrowed to the promise, so that clients meet the same rules on
+    Whatever model serves the name is narrowed to the promise, so that clients meet the same rules on
     every server.
 
     Attributes:
         name: The name as requests give it.
         kind: What it makes.
-        defaults: What holds where a request says nothing.
+        defaults: Default values for fields that a request omits.
         sizes: The sizes that the documentation allows; None for the model's own.
         frames: The frame counts that it allows; None for the model's own.
         max_duration: The longest video in seconds; None for the model's own.

@@ -17,7 +17,7 @@ FramegateError
 │   ├── QueueFull
 │   ├── KeyLimitReached
 │   └── Unavailable          the queue or the storage can't be reached
-│       ├── NoWorker         no living worker serves the model
+│       ├── NoWorker         no live worker serves the model
 │       └── StorageFull      the storage has no room left
 ├── GenerationError          a job ended without a result
 │   ├── GenerationFailed
@@ -159,7 +159,7 @@ class Unavailable(Busy):
 
 
 class NoWorker(Unavailable):
-    """No living worker serves the model."""
+    """No live worker serves the model."""
 
     code = "no_worker"
 

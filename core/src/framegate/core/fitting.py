@@ -11,11 +11,11 @@ from framegate.core.models import Defaults, ModelSpec, Range, SizeRule
 from framegate.core.types import GenerationRequest
 
 
-class Change(Struct, frozen=True):
-    """A value of the request that the model can't take: what was ``asked``, ``used`` instead, and why."""
+class Change(Struct, frozen=True, rename={"requested": "asked"}):
+    """A value of the request that the model can't take: what was ``requested``, ``used`` instead, and why."""
 
     field: str
-    asked: float
+    requested: float
     used: float
     why: str
 
@@ -23,11 +23,11 @@ class Change(Struct, frozen=True):
 class FittedRequest(Struct, frozen=True):
     """A request in the model's own terms.
 
-    ``asked`` is the request as it came, ``request`` the same with the defaults for its text, style and
+    ``requested`` is the request as it came, ``request`` the same with the defaults for its text, style and
     strength. ``num_frames`` is the length of the whole video, which planning may split into shots.
     """
 
-    asked: GenerationRequest
+    requested: GenerationRequest
     request: GenerationRequest
     width: int
     height: int
@@ -45,11 +45,11 @@ _FALLBACK = Defaults(
 _STRENGTH = Range(0.0, 1.0)
 
 MAX_EXTENDED = 600.0
-"""Seconds that an extended video may have in all: no longer one is taken as an input."""
+"""Seconds that an extended video may have in all: a longer one is not accepted as an input."""
 
 
 def fit(spec: ModelSpec, request: GenerationRequest) -> FittedRequest:
-    """Fit ``request`` to ``spec``; every deviation from what was asked is in ``changes``.
+    """Fit ``request`` to ``spec``; every deviation from the request is in ``changes``.
 
     Raises:
         InvalidRequest: The model can't do the task, or can't make that length or number.
@@ -59,15 +59,15 @@ def fit(spec: ModelSpec, request: GenerationRequest) -> FittedRequest:
     defaults = spec.defaults.over(_FALLBACK)
     changes: list[Change] = []
 
-    def settle(name: str, asked: float | None, used: float, why: str) -> None:
-        if asked is not None and asked != used:
-            changes.append(Change(name, asked, used, why))
+    def settle(name: str, requested: float | None, used: float, why: str) -> None:
+        if requested is not None and requested != used:
+            changes.append(Change(name, requested, used, why))
 
     def within(name: str, limits: Range, default: float | None) -> float:
-        asked: float | None = getattr(request, name)
+        requested: float | None = getattr(request, name)
         assert default is not None
-        used = limits.clamp(default if asked is None else asked)
-        settle(name, asked, used, f"the model takes {limits.min:g} to {limits.max:g}")
+        used = limits.clamp(default if requested is None else requested)
+        settle(name, requested, used, f"the model takes {limits.min:g} to {limits.max:g}")
         return used
 
     width, height = _size(spec.sizes, request, defaults)
@@ -92,7 +92,7 @@ def fit(spec: ModelSpec, request: GenerationRequest) -> FittedRequest:
         _check_extended(request, num_frames / fps)
     elif not 1 <= num_frames <= spec.max_outputs:
         raise InvalidRequest(
-            f"{num_frames} pictures were asked for; {spec.id} makes 1 to {spec.max_outputs} at once.",
+            f"{num_frames} images were requested; {spec.id} makes 1 to {spec.max_outputs} at once.",
             param="num_outputs",
         )
 
@@ -107,7 +107,7 @@ def fit(spec: ModelSpec, request: GenerationRequest) -> FittedRequest:
         style=request.style if request.style is not None else defaults.style,
     )
     return FittedRequest(
-        asked=request,
+        requested=request,
         request=filled,
         width=width,
         height=height,
@@ -121,7 +121,7 @@ def fit(spec: ModelSpec, request: GenerationRequest) -> FittedRequest:
 
 def _check_supported(spec: ModelSpec, request: GenerationRequest) -> None:
     if request.storyboard and request.task.output != "video":
-        raise InvalidRequest("A storyboard makes a video; this task makes pictures.", param="prompt")
+        raise InvalidRequest("A storyboard makes a video; this task makes images.", param="prompt")
     if request.task not in spec.tasks:
         able = ", ".join(sorted(spec.tasks))
         raise InvalidRequest(
@@ -138,7 +138,7 @@ def _check_extended(request: GenerationRequest, seconds: float) -> None:
     before = request.video.duration if request.extends_video and request.video else 0.0
     if before and before + seconds > MAX_EXTENDED:
         raise InvalidRequest(
-            f"{seconds:.2f} s after a video of {before:.2f} s are asked for; together they may be at most "
+            f"The request adds {seconds:.2f} s to a video of {before:.2f} s; together they may have at most "
             f"{MAX_EXTENDED:g} s.",
             param=request.length_param,
         )
@@ -147,7 +147,7 @@ def _check_extended(request: GenerationRequest, seconds: float) -> None:
 def _size(sizes: SizeRule, request: GenerationRequest, defaults: Defaults) -> tuple[int, int]:
     """Return the sides as near to the request as the model makes them.
 
-    Missing ones follow from the input's aspect ratio, at the default's area if no other is asked for.
+    Missing ones follow from the input's aspect ratio, at the default's area if no other is requested.
     """
     assert defaults.width is not None
     assert defaults.height is not None
@@ -161,7 +161,7 @@ def _size(sizes: SizeRule, request: GenerationRequest, defaults: Defaults) -> tu
         case None, int(height):
             return sizes.fit(height * ratio, height)
         case _ if request.max_pixels is not None:
-            return sizes.filling(request.max_pixels, ratio)
+            return sizes.fit_pixels(request.max_pixels, ratio)
         case _:
             area = defaults.width * defaults.height
             return sizes.fit(math.sqrt(area * ratio), math.sqrt(area / ratio))
@@ -181,10 +181,10 @@ def _wanted_frames(spec: ModelSpec, request: GenerationRequest, defaults: Defaul
         default = defaults.num_frames if defaults.duration is None else defaults.duration * fps
         assert default is not None
         return max(1, min(longest, default))
-    # NaN is not, either. Seconds that don't add up exactly may be over by less than a frame.
+    # The comparison also rejects NaN. Seconds that don't add up exactly may be over by less than a frame.
     if not 1 <= wanted < longest + 0.5:
         raise InvalidRequest(
-            f"A video of {wanted / fps:.2f} s was asked for; {request.model} makes at least one frame and at "
+            f"A video of {wanted / fps:.2f} s was requested; {request.model} makes at least one frame and at "
             f"most {spec.max_duration:g} s.",
             param=request.length_param,
         )
@@ -193,10 +193,10 @@ def _wanted_frames(spec: ModelSpec, request: GenerationRequest, defaults: Defaul
 
 def _storyboard_seconds(request: GenerationRequest) -> float:
     for number, shot in enumerate(request.storyboard, start=1):
-        if not 0 < shot.duration < math.inf:  # NaN is not, either
+        if not 0 < shot.duration < math.inf:  # also rejects NaN
             raise InvalidRequest(
-                f"Shot {number} of the storyboard is to last {shot.duration:g} s; give each a length in "
-                "seconds, such as [5.0s].",
+                f"Shot {number} of the storyboard has a length of {shot.duration:g} s; give each shot "
+                "a length in seconds, such as [5.0s].",
                 param="prompt",
             )
     # Added up as planning does; `sum` rounds differently from one Python to the next.

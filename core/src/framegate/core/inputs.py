@@ -38,7 +38,7 @@ class JobInputs:
             NotFound, ArtifactGone: The video to be remixed or the character was removed a moment ago.
         """
         submission, spec = admitted.submission, admitted.served.spec
-        request = admitted.fitted.asked
+        request = admitted.fitted.requested
         for field, source in submission.request.media.items():
             await self._ingest(field, source)
         if admitted.remixed:
@@ -51,7 +51,7 @@ class JobInputs:
             )
         request = replace(request, **self._stored)
         _check_inputs(request)
-        return admitted.fitted if request == admitted.fitted.asked else fit(spec, request)
+        return admitted.fitted if request == admitted.fitted.requested else fit(spec, request)
 
     async def discard(self) -> None:
         """Remove what was stored: no job came to use it."""
@@ -85,7 +85,7 @@ class JobInputs:
         video = self._stored["video"]
         if inherit_settings:
             request = inherit_from(video, request)
-        request = fit_remix(spec, request).asked
+        request = fit_remix(spec, request).requested
         if request.task == Task.IMAGE_TO_VIDEO and not request.extends_video:
             self._stored["image"] = await self._media.ingest_frame(video, 0.0)
             del self._stored["video"]
@@ -112,11 +112,11 @@ def _check_inputs(request: GenerationRequest) -> None:
         raise InvalidRequest(f"{request.task} needs an input video.", param="video")
     starts_from_image = request.task in (Task.IMAGE_TO_IMAGE, Task.IMAGE_TO_VIDEO)
     if starts_from_image and not request.extends_video and request.image is None:
-        raise InvalidRequest(f"{request.task} needs an input picture.", param="image")
+        raise InvalidRequest(f"{request.task} needs an input image.", param="image")
     image, mask = request.image, request.mask
     if mask and image and (mask.width, mask.height) != (image.width, image.height):
         raise InvalidRequest(
-            f"The mask has {mask.width}×{mask.height} pixels, the picture {image.width}×{image.height}; "
-            "they should be of one size.",
+            f"The mask has {mask.width}×{mask.height} pixels, the image {image.width}×{image.height}; "
+            "they must be the same size.",
             param="mask",
         )

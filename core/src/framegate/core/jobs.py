@@ -38,7 +38,7 @@ class JobState(StrEnum):
 
     @property
     def finished(self) -> bool:
-        """Whether the job's state changes no more."""
+        """Whether the state is final."""
         return self in (JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED)
 
 
@@ -54,7 +54,7 @@ class Job(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     Attributes:
         id: Its id.
-        model: The name that was asked for.
+        model: The name that the client requested.
         served_by: The id of the `ModelSpec` behind that name.
         queue: The queue in which it waits.
         dialect: The dialect that submitted it.

@@ -20,15 +20,15 @@ class Range(Struct, frozen=True):
         """Return the nearest value in the range."""
         return max(self.min, min(self.max, value))
 
-    def narrowed(self, other: "Range | None") -> "Range":
+    def intersect(self, other: "Range | None") -> "Range":
         """Return the values that both allow; ``self`` if there are none."""
         if other is None or max(self.min, other.min) > min(self.max, other.max):
             return self
         return Range(max(self.min, other.min), min(self.max, other.max))
 
 
-_MOST_OBLONG = 4.0
-_OFF_RATIO = 0.03
+_MAX_ASPECT_RATIO = 4.0
+_ASPECT_TOLERANCE = 0.03
 
 
 class SizeRule(Struct, frozen=True):
@@ -62,7 +62,7 @@ class SizeRule(Struct, frozen=True):
         return max(step, math.ceil(self.min_side / step) * step), self.max_side // step * step
 
     def fit(self, width: float, height: float) -> tuple[int, int]:
-        """Return the nearest size that is not larger than asked, unless a minimum demands it.
+        """Return the nearest size that is not larger than requested, unless a minimum demands it.
 
         A size with too long a side or too many pixels is scaled down with its ratio kept. Of the ``only``
         sizes it is the one nearest in ratio, then in area.
@@ -89,21 +89,23 @@ class SizeRule(Struct, frozen=True):
         fitted_width = side(width, self.max_pixels / smallest)
         return fitted_width, side(height, self.max_pixels / fitted_width)
 
-    def filling(self, pixels: int, ratio: float) -> tuple[int, int]:
-        """Return the size of that ``ratio`` (width to height) that fills ``pixels`` and never exceeds them.
+    def fit_pixels(self, pixels: int, ratio: float) -> tuple[int, int]:
+        """Return the largest size of that ``ratio`` (width to height) with at most ``pixels`` pixels.
 
-        Both sides are rounded down to the grid. Where that makes the shape more oblong by over 3 %, the
-        longer side is shortened. A ratio beyond 4:1 counts as 4:1.
+        Both sides are rounded down to the grid. Where that raises the aspect ratio by over 3 %, the longer
+        side is shortened. A ratio beyond 4:1 counts as 4:1.
         """
         step, pixels = self.multiple_of, min(pixels, self.max_pixels)
-        oblong = min(max(ratio, 1 / ratio), _MOST_OBLONG)
-        short = max(step, round(math.sqrt(pixels / oblong)) // step * step)
+        aspect = min(max(ratio, 1 / ratio), _MAX_ASPECT_RATIO)
+        short = max(step, round(math.sqrt(pixels / aspect)) // step * step)
         # The nearest whole sides may hold a few pixels more than there are.
-        most = min(round(math.sqrt(pixels * oblong)), pixels / short, short * oblong * (1 + _OFF_RATIO))
-        long = int(most // step) * step
+        limit = min(
+            round(math.sqrt(pixels * aspect)), pixels / short, short * aspect * (1 + _ASPECT_TOLERANCE)
+        )
+        long = int(limit // step) * step
         return self.fit(*((long, short) if ratio >= 1 else (short, long)))
 
-    def narrowed(self, other: "SizeRule | None") -> "SizeRule":
+    def intersect(self, other: "SizeRule | None") -> "SizeRule":
         """Return the sizes that both allow; ``self`` if there are none."""
         if other is None or self.only:
             return self
@@ -148,7 +150,7 @@ class FrameRule(Struct, frozen=True):
         steps = math.ceil((count - self.offset) / self.step)
         return max(self.min, min(self.max, steps * self.step + self.offset))
 
-    def narrowed(self, other: "FrameRule | None") -> "FrameRule":
+    def intersect(self, other: "FrameRule | None") -> "FrameRule":
         """Return ``other``, cut to this range, if all its counts are this rule's too; otherwise ``self``."""
         if other is None or other.step % self.step or (other.offset - self.offset) % self.step:
             return self
@@ -159,7 +161,7 @@ class FrameRule(Struct, frozen=True):
 
 
 class Defaults(Struct, frozen=True, omit_defaults=True):
-    """What holds where a request says nothing. None means that the next wider default holds."""
+    """Default values for fields that a request omits; None falls back to the next, more general default."""
 
     width: int | None = None
     height: int | None = None
@@ -172,12 +174,12 @@ class Defaults(Struct, frozen=True, omit_defaults=True):
     strength: float | None = None
     style: str | None = None
 
-    def over(self, wider: "Defaults") -> "Defaults":
-        """Return these defaults, with gaps filled from ``wider``. A length given here replaces its length."""
+    def over(self, fallback: "Defaults") -> "Defaults":
+        """Return these defaults, with gaps filled from ``fallback``, whose length one given here replaces."""
         given = {name: value for name in self.__struct_fields__ if (value := getattr(self, name)) is not None}
         if given.keys() & {"num_frames", "duration"}:
-            wider = replace(wider, num_frames=None, duration=None)
-        return replace(wider, **given)
+            fallback = replace(fallback, num_frames=None, duration=None)
+        return replace(fallback, **given)
 
 
 class ModelPreset(Struct, frozen=True, kw_only=True):
@@ -216,7 +218,7 @@ class ModelSpec(Struct, frozen=True, kw_only=True):
         guidance: Its guidance scales.
         max_duration: The longest video in seconds, made in as many shots as it takes.
         max_outputs: How many images it makes at once.
-        defaults: What holds where a request says nothing.
+        defaults: Default values for fields that a request omits.
         queue_group: Models of one group share a queue, from which a worker takes the jobs of those that it
             has; empty for a queue of its own.
     """
@@ -254,12 +256,12 @@ class ModelSpec(Struct, frozen=True, kw_only=True):
         """Return the model with one of its presets.
 
         Raises:
-            ConfigError: It has none of this name.
+            ConfigError: It has no preset of this name; the message lists those that exist.
         """
         preset = self.presets.get(name)
         if preset is None:
             raise ConfigError(
-                f"there is no preset {name!r} of {self.id}; there is {', '.join(self.presets) or 'none'}"
+                f"unknown preset {name!r} of {self.id}; available: {', '.join(self.presets) or 'none'}"
             )
         return replace(
             self,
@@ -269,7 +271,7 @@ class ModelSpec(Struct, frozen=True, kw_only=True):
             defaults=preset.defaults.over(self.defaults),
         )
 
-    def narrowed(
+    def narrow(
         self,
         sizes: SizeRule | None,
         frames: FrameRule | None,
@@ -277,12 +279,12 @@ class ModelSpec(Struct, frozen=True, kw_only=True):
         max_duration: float | None = None,
         tasks: frozenset[Task] = frozenset(),
     ) -> "ModelSpec":
-        """Return the same model for a name that promises less."""
+        """Return the model within the limits that one of its names promises."""
         return replace(
             self,
             tasks=self.tasks & tasks or self.tasks,
-            sizes=self.sizes.narrowed(sizes),
-            frames=self.frames.narrowed(frames),
+            sizes=self.sizes.intersect(sizes),
+            frames=self.frames.intersect(frames),
             max_duration=self.max_duration if max_duration is None else min(self.max_duration, max_duration),
             defaults=defaults.over(self.defaults),
         )

@@ -47,7 +47,7 @@ def plan(spec: ModelSpec, fitted: FittedRequest, seed: int, *, style_prompt: str
     if len(pieces) > 1 and (Task.IMAGE_TO_VIDEO not in spec.tasks or request.task == Task.VIDEO_TO_VIDEO):
         raise InvalidRequest(
             f"{request.model} makes at most {spec.frames.max} frames at once and can't continue a video "
-            f"({request.task}); {fitted.num_frames} frames in {len(pieces)} pieces were asked for.",
+            f"({request.task}); this request needs {fitted.num_frames} frames in {len(pieces)} shots.",
             param="num_fragments" if request.num_fragments > 1 else request.length_param,
         )
     return tuple(
@@ -85,8 +85,8 @@ def _split(spec: ModelSpec, fitted: FittedRequest, scene: _Scene, *, continues: 
     total = scene.num_frames
     if not 1 <= scene.pieces <= min(MAX_SHOTS, total):
         raise InvalidRequest(
-            f"{scene.pieces} pieces were asked for; a video of {total} frames can be made in 1 to "
-            f"{min(MAX_SHOTS, total)}.",
+            f"num_fragments is {scene.pieces}; a video of {total} frames can be made in 1 to "
+            f"{min(MAX_SHOTS, total)} fragments.",
             param="num_fragments",
         )
     for pieces in range(scene.pieces, MAX_SHOTS + 1):

@@ -149,7 +149,8 @@ def discover(
             findings = plugin.health_findings(check_network=False)
         except ConfigError:
             raise
-        except (Exception, SystemExit) as error:  # some modules exit when they don't like their surroundings
+        except (Exception, SystemExit) as error:
+            # SystemExit: some modules call sys.exit at import in an unsupported environment.
             _log_broken(point.name, distribution=distribution)
             reason = f"{type(error).__name__}: {error}"
             statuses.append(PluginStatus(point.name, distribution, version, error=reason))
@@ -168,14 +169,12 @@ def discover(
                 dialects=tuple(dialect.name for dialect in own_dialects),
                 health_findings=tuple(findings),
                 commands=tuple(command.name for command in commands),
-                missing="; ".join(dict.fromkeys(lack for spec in own_models if (lack := missing_for(spec)))),
+                missing="; ".join(dict.fromkeys(text for spec in own_models if (text := missing_for(spec)))),
             )
         )
-    if strange := configs.keys() - {status.name for status in statuses}:
-        raise ConfigError(
-            f"plugins.{min(strange)}: there is no such plugin among the installed ones "
-            f"({', '.join(status.name for status in statuses) or 'none'})."
-        )
+    if unknown := configs.keys() - {status.name for status in statuses}:
+        available = ", ".join(status.name for status in statuses) or "none"
+        raise ConfigError(f"plugins.{min(unknown)}: unknown plugin {min(unknown)!r}; available: {available}.")
     return Plugins(
         {name: spec for name, (spec, _) in models.items()},
         {name: spec for name, (spec, _) in dialects.items()},
@@ -189,11 +188,11 @@ def missing_for(spec: ModelSpec) -> str:
 
     Nothing is imported.
     """
-    lacking = sorted(module for module in spec.requires if find_spec(module) is None)
-    if not lacking:
+    missing = sorted(module for module in spec.requires if find_spec(module) is None)
+    if not missing:
         return ""
-    brings = f"; install with: {spec.install}" if spec.install else ""
-    return f"workers here lack {', '.join(lacking)}{brings}"
+    hint = f"; install with: {spec.install}" if spec.install else ""
+    return f"workers here lack {', '.join(missing)}{hint}"
 
 
 def discover_commands() -> dict[str, tuple[CommandSpec, str]]:
@@ -227,8 +226,8 @@ def _load(point: EntryPoint, title: str, config: Mapping[str, Any]) -> LoadedPlu
 
 
 def _checked(kind: str, offered: list[Any], expected: type[Spec]) -> list[Spec]:
-    if strangers := [spec for spec in offered if not isinstance(spec, expected)]:
-        raise TypeError(f"framegate_{kind} returned {strangers[0]!r}, which is not a {expected.__name__}")
+    if invalid := [spec for spec in offered if not isinstance(spec, expected)]:
+        raise TypeError(f"framegate_{kind} returned {invalid[0]!r}, which is not a {expected.__name__}")
     names = [spec.id if isinstance(spec, ModelSpec) else spec.name for spec in offered]
     for name in names:
         if names.count(name) > 1:

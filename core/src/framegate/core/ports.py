@@ -14,7 +14,7 @@ from framegate.core.types import MediaKind, MediaRef
 
 
 class WorkerInfo(Struct, frozen=True):
-    """A living worker process, as it announces itself.
+    """A live worker process, as it announces itself.
 
     ``started_at`` is seconds since the epoch; ``health_findings`` are sentences that say what currently keeps
     some of its models from running.
@@ -173,7 +173,7 @@ class JobStore(Protocol):
         ...
 
     async def workers(self) -> Sequence[WorkerInfo]:
-        """Return the living workers."""
+        """Return the live workers."""
         ...
 
 
@@ -285,7 +285,7 @@ MediaSource: TypeAlias = UrlSource | Base64Source | BytesSource
 
 
 class MediaIngest(Protocol):
-    """Turns media as clients give them into stored inputs."""
+    """Turn media as clients give them into stored inputs."""
 
     async def ingest(self, source: MediaSource, kind: MediaKind) -> MediaRef:
         """Fetch, check and store an input.
@@ -299,7 +299,7 @@ class MediaIngest(Protocol):
         """Store the frame that a stored video shows at that time as an input image of its own.
 
         Raises:
-            NotFound: The video is gone.
+            NotFound: The video was removed.
         """
         ...
 
@@ -307,7 +307,7 @@ class MediaIngest(Protocol):
         """Find who (or what) a stored video shows between two times, and store their images.
 
         Raises:
-            InvalidMedia: The video has no such seconds.
+            InvalidMedia: The interval lies outside the video.
         """
         ...
 

@@ -15,9 +15,9 @@ from framegate.core.models import Defaults, ModelSpec
 from framegate.core.types import MediaKind
 
 REFRESH_SECONDS = 1.0
-"""How long the plugins' answer about their models holds."""
+"""How long the models that the plugins offer are cached."""
 FALLBACK_MODEL = "preview"
-"""What stands behind the names of a catalogue until the config says otherwise."""
+"""The model that serves the names of a catalogue unless the config names another."""
 log = structlog.get_logger(__name__)
 
 _MaxRunning: TypeAlias = Annotated[int, Meta(ge=0)]
@@ -33,7 +33,7 @@ class ModelConfig(Struct, frozen=True, forbid_unknown_fields=True):
         preset: One of the model's presets.
         options: Added to the preset's and the model's own.
         defaults: Over the preset's and the model's own.
-        max_running: How many of its jobs run at once, by whatever name they ask for it; 0 for any number.
+        max_running: How many of its jobs run at once, whichever name they use for it; 0 for any number.
     """
 
     backend: str | None = None
@@ -60,7 +60,7 @@ class AliasConfig(Struct, frozen=True, forbid_unknown_fields=True):
 class CatalogueConfig(Struct, frozen=True, forbid_unknown_fields=True):
     """``[presets] NAME = {video = …, image = …}``: the served models behind the names of a catalogue.
 
-    NAME is the catalogue's dialect. Where nothing is said it is the preview model, if that is installed.
+    NAME is the catalogue's dialect. The default is the preview model, if that is installed.
     """
 
     video: str | None = None
@@ -96,8 +96,8 @@ class Registry:
     """Every model name of this server.
 
     ``catalogues`` are those of the installed dialects, by the dialects' names. Without any, as on a host that
-    only runs workers, the config about their names is left out of account. ``offered_now`` is asked at most
-    every `REFRESH_SECONDS` whether the plugins offer other models by now; if so, all names are made again.
+    only runs workers, the config about their names is ignored. ``offered_now`` is called at most every
+    `REFRESH_SECONDS`; when the plugins offer other models than before, all names are built again.
 
     Raises:
         ConfigError: The config names a model, backend, preset or catalogue that does not exist.
@@ -140,8 +140,8 @@ class Registry:
         try:
             return names[name]
         except KeyError:
-            near = difflib.get_close_matches(name[:100], names, n=3)
-            hint = f" Did you mean {' or '.join(near)}?" if near else ""
+            matches = difflib.get_close_matches(name[:100], names, n=3)
+            hint = f" Did you mean {' or '.join(matches)}?" if matches else ""
             raise ModelNotFound(f"There is no model {name[:100]!r}.{hint}", param="model") from None
 
     def _current(self) -> "_NameTable":
@@ -154,7 +154,7 @@ class Registry:
                     self._table, self._offered = _NameTable(offered, *self._config), offered
                     log.info("models_changed", models=sorted(self._table.specs))
                 self._last_failure = ""
-            except Exception as error:  # what was served goes on being served
+            except Exception as error:  # keep serving the previous models
                 reason = f"{type(error).__name__}: {error}"
                 if reason != self._last_failure:
                     log.warning("models_not_reloaded", reason=reason)
@@ -193,9 +193,9 @@ class _NameTable:
             backend = config.backend or name
             if backend not in offered:
                 raise ConfigError(
-                    f"models.{name}: there is no backend {backend!r} among the installed plugins "
-                    f"({', '.join(sorted(offered)) or 'none'}); install framegate-{backend} or correct the "
-                    "name."
+                    f"models.{name}: no installed plugin has a backend {backend!r}; available: "
+                    f"{', '.join(sorted(offered)) or 'none'}; install the plugin that provides it, or "
+                    "correct `backend`."
                 )
             spec = offered[backend]
             if config.preset:
@@ -219,7 +219,7 @@ class _NameTable:
     def _add_catalogues(self, catalogues: _Catalogues, configured: Mapping[str, CatalogueConfig]) -> None:
         if unknown := configured.keys() - catalogues.keys():
             raise ConfigError(
-                f"presets: there is no preset {min(unknown)!r}; there are {', '.join(catalogues)}."
+                f"presets: there is no catalogue {min(unknown)!r}; available: {', '.join(catalogues)}."
             )
         for catalogue, entries in catalogues.items():
             config = configured.get(catalogue, CatalogueConfig())
@@ -228,13 +228,15 @@ class _NameTable:
                     self._add_catalogue_name(catalogue, entry, config)
 
     def _add_catalogue_name(self, catalogue: str, entry: CatalogueName, config: CatalogueConfig) -> None:
-        asked = config.video if entry.kind == MediaKind.VIDEO else config.image
-        target = asked or FALLBACK_MODEL
+        configured = config.video if entry.kind == MediaKind.VIDEO else config.image
+        target = configured or FALLBACK_MODEL
         if target not in self.specs:
-            if asked is None:
+            if configured is None:
                 return  # a server without the preview plugin has only what it was configured for
-            raise ConfigError(f"presets.{catalogue}: there is no served model {target!r}.")
-        spec = self.specs[target].narrowed(
+            raise ConfigError(
+                f"presets.{catalogue}: unknown model {target!r}; run `framegate models` for the names."
+            )
+        spec = self.specs[target].narrow(
             entry.sizes, entry.frames, entry.defaults, entry.max_duration, entry.tasks
         )
         limits = _limited(self.names[target].running_limits, f"name:{entry.name}", entry.max_running)
@@ -250,29 +252,31 @@ class _NameTable:
                 if alias.model == name or alias.model not in waiting
             }
             if not ready:
-                raise ConfigError(f"aliases: {' and '.join(waiting)} mean each other.")
+                raise ConfigError(f"aliases: the aliases {' and '.join(waiting)} refer to each other.")
             for name, alias in ready.items():
                 self._add_alias(name, alias)
                 del waiting[name]
 
     def _add_alias(self, name: str, alias: AliasConfig) -> None:
         if name in self.specs:
-            raise ConfigError(f"aliases.{name}: a served model has this name already.")
+            raise ConfigError(f"aliases.{name}: a served model already has this name.")
         target = self.names.get(alias.model)
         if target is None:
             if self._has_catalogues:
-                raise ConfigError(f"aliases.{name}: there is no model {alias.model!r}.")
+                raise ConfigError(
+                    f"aliases.{name}: unknown model {alias.model!r}; run `framegate models` for the names."
+                )
             return  # it may be a name of a dialect that other hosts have
-        spec = target.spec.narrowed(None, None, alias.defaults)
+        spec = target.spec.narrow(None, None, alias.defaults)
         limits = _limited(target.running_limits, f"name:{name}", alias.max_running)
         self.names[name] = ServedModel(
             name, spec, alias.plan or target.plan, target.catalogue, target.kind, limits
         )
 
 
-def _limited(limits: Mapping[str, int], group: str, most: int | None) -> Mapping[str, int]:
-    """Return ``limits`` with that of ``group`` set to ``most``, where given; 0 removes it."""
-    if most is None:
+def _limited(limits: Mapping[str, int], group: str, maximum: int | None) -> Mapping[str, int]:
+    """Return ``limits`` with that of ``group`` set to ``maximum``, where given; 0 removes it."""
+    if maximum is None:
         return limits
     others = {name: limit for name, limit in limits.items() if name != group}
-    return {**others, group: most} if most else others
+    return {**others, group: maximum} if maximum else others

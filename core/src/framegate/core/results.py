@@ -102,8 +102,8 @@ class ResultAccess:
     ) -> Path:
         folder = self._artifacts.workdir(f"variant-{uuid.uuid4().hex}")
         try:
-            make(source, folder / "picture")
-            self._artifacts.put(folder / "picture", key)
+            make(source, folder / "image")
+            self._artifacts.put(folder / "image", key)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
         path = self._artifacts.path(key)

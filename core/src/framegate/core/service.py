@@ -31,7 +31,7 @@ log = structlog.get_logger(__name__)
 
 
 class JobService:
-    """Submits, finds, watches, cancels and deletes jobs.
+    """Submit, find, watch, cancel and delete jobs.
 
     An ``owner`` of None is the operator, who sees everybody's jobs; every other owner finds only their own.
     ``max_queued`` is how many jobs may wait (0: any number); ``webhooks`` decides who is notified of the end
@@ -71,12 +71,12 @@ class JobService:
     async def submit(self, submission: Submission) -> Job:
         """Check, fit and plan the request, store its inputs, and queue the job.
 
-        The returned job is durable. With ``idempotency`` it may be an earlier one, in whatever state.
+        The returned job is durable. With ``idempotency`` it may be an earlier job, in any state.
 
         Raises:
             ModelNotFound, PlanRequired, InvalidRequest, NoWorker: Nothing was stored.
-            NotFound, ArtifactGone: The video to be remixed does not exist, or no longer; likewise.
-            JobExists, IdempotencyMismatch, QueueFull, KeyLimitReached: Likewise; inputs are removed again.
+            NotFound, ArtifactGone: The video to remix does not exist or was removed.
+            JobExists, IdempotencyMismatch, QueueFull, KeyLimitReached: Nothing was stored.
             Unavailable: The store can't be reached; there may be a job, if only its answer was lost.
         """
         admitted = await self._admission.admit(submission)
@@ -96,7 +96,7 @@ class JobService:
                 job, limits=admitted.limits, idempotency=admitted.submission.idempotency
             )
         except (JobExists, IdempotencyMismatch, QueueFull, KeyLimitReached):
-            # Only these say for sure that there is no job. One whose answer was lost may exist and need them.
+            # Only these errors mean that no job was stored; after others it may exist and need its inputs.
             await inputs.discard()
             raise
         if queued.id != job.id:
@@ -142,7 +142,7 @@ class JobService:
             collection, owner=owner, after=after, limit=limit, newest_first=newest_first
         )
         if page is None:
-            raise NotFound(f"There is no job {after[:100]!r} to go on after.", param="after")
+            raise NotFound(f"There is no job {after[:100]!r} in this list to continue after.", param="after")
         return page
 
     async def watch(self, job_id: str, owner: str | None = None) -> AsyncGenerator[Job, None]:
@@ -217,5 +217,5 @@ class JobService:
         return await self._store.counts()
 
     async def workers(self) -> Sequence[WorkerInfo]:
-        """Return the living workers."""
+        """Return the live workers."""
         return await self._store.workers()

@@ -1,4 +1,4 @@
-"""What the config can say, as data. The command line reads it from ``framegate.toml`` and the environment."""
+"""The config's settings and their defaults. The command line reads them from a file and the environment."""
 
 import hashlib
 from collections.abc import Mapping

@@ -82,18 +82,16 @@ def with_prompts(prompts: Mapping[str, str]) -> Mapping[str, Style]:
         ConfigError: There is no such style.
     """
     if unknown := prompts.keys() - STYLES.keys():
-        raise ConfigError(f"styles: there is no style {min(unknown)!r}; there are {', '.join(STYLES)}.")
+        raise ConfigError(f"styles: unknown style {min(unknown)!r}; available: {', '.join(STYLES)}.")
     return {name: replace(style, prompt=prompts.get(name, style.prompt)) for name, style in STYLES.items()}
 
 
 def find_style(styles: Mapping[str, Style], name: str | None) -> Style | None:
-    """Return the style of that name, or None if no style is asked for.
+    """Return the style of that name, or None if no style is requested.
 
     Raises:
         InvalidRequest: There is no such style; the message lists those that exist.
     """
     if name is None or name in styles:
         return styles[name] if name else None
-    raise InvalidRequest(
-        f"There is no style {name[:100]!r}; choose one of {', '.join(styles)}.", param="style"
-    )
+    raise InvalidRequest(f"Unknown style {name[:100]!r}; available: {', '.join(styles)}.", param="style")

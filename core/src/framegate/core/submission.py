@@ -1,4 +1,4 @@
-"""What a client asks the service for, and who asks."""
+"""Submissions, and the clients that they come from."""
 
 from collections.abc import Mapping
 
@@ -45,7 +45,7 @@ class Submission(Struct, frozen=True, kw_only=True):
             video that it starts from.
         characters: Usernames that the prompt mentions. The first that is a character of this client becomes
             the image, unless the request has an input already.
-        require_worker: Refuse the job while no living worker runs its model.
+        require_worker: Refuse the job while no live worker runs its model.
         idempotency: How a repeated submission is recognised; it is answered with the first one's job.
         collection: The list in which `JobService.page` finds the job.
         webhook_url: A URL to notify when the video is finished, beside the server's own.

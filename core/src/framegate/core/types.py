@@ -155,7 +155,7 @@ class Shot(Struct, frozen=True, omit_defaults=True):
 
     Attributes:
         task: What to make from what.
-        prompt: What the model is told, a style's words included.
+        prompt: The prompt for the model, including the style's text.
         width: Pixels of every frame.
         height: Pixels of every frame.
         num_frames: How many frames the backend makes: of a video, or one for each image.
@@ -232,10 +232,3 @@ class Artifact(Struct, frozen=True, omit_defaults=True):
         if self.kind == MediaKind.IMAGE:
             return (self.key,)
         return (self.key, *(self.variant_key(variant) for variant in Variant))
-
-
-class Progress(Struct, frozen=True, omit_defaults=True):
-    """How far a job is: ``fraction`` is 0.0–1.0 of the whole job, ``message`` a short phrase for people."""
-
-    fraction: float = 0.0
-    message: str = ""

@@ -6,7 +6,7 @@ from framegate.core.errors import InvalidRequest
 
 
 class WebhookPolicy(Protocol):
-    """Decides which URLs are notified when a video ends."""
+    """Decide which URLs are notified when a video ends."""
 
     def addresses(self, requested: str) -> tuple[str, ...]:
         """Return the URLs to notify: the operator's own, and the one that the request names, if any.

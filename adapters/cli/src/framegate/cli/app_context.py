@@ -38,7 +38,7 @@ class AppContext(Struct, frozen=True):
 
     @property
     def queue_url(self) -> str:
-        """The address of the job queue; the embedded one has a socket below the data folder's name."""
+        """The URL of the job queue; that of the embedded one is a socket of the data folder."""
         url = self.settings.queue.url
         return embedded.socket_url(self.settings.server.data_path) if url == EMBEDDED_QUEUE else url
 
@@ -80,7 +80,7 @@ class AppContext(Struct, frozen=True):
         )
 
     def require_queue(self) -> None:
-        """Raise where there can't be a queue; a remote one is not asked.
+        """Raise if the embedded queue is not running; a remote queue is not checked.
 
         Raises:
             Unavailable: The queue is the embedded one, and no server runs with this data folder.
@@ -93,9 +93,9 @@ class AppContext(Struct, frozen=True):
             )
 
     def models_for(self, names: Collection[str]) -> Callable[[], Mapping[str, ModelSpec]]:
-        """Return a function that gives the specs of a worker's models, by id; of all models if none is named.
+        """Return a function that returns the specs of the named models (all, if none is named) by id.
 
-        What it gives changes when a plugin's models do.
+        Its result changes when a plugin's models do.
 
         Raises:
             ConfigError: A name is not the id of a served model.
@@ -103,7 +103,7 @@ class AppContext(Struct, frozen=True):
         specs = self.registry.specs
         if unknown := set(names) - specs.keys():
             known = ", ".join(sorted(specs))
-            raise ConfigError(f"--models: there is no served model {min(unknown)!r}; there are {known}.")
+            raise ConfigError(f"--models: unknown model {min(unknown)!r}; available: {known}.")
         if not names:
             return lambda: self.registry.specs
         return lambda: {name: spec for name, spec in self.registry.specs.items() if name in names}
@@ -129,7 +129,7 @@ def create_context(settings: Settings) -> AppContext:
     styles = with_prompts(settings.styles)
     for served in registry.names.values():
         if (style := served.spec.defaults.style) and style not in styles:
-            raise ConfigError(f"{served.name}: there is no style {style!r}; there are {', '.join(styles)}.")
+            raise ConfigError(f"{served.name}: unknown style {style!r}; available: {', '.join(styles)}.")
     return AppContext(settings, plugins, registry, styles, _webhook_policy(settings))
 
 

@@ -19,7 +19,7 @@ ENV_PREFIX = "FRAMEGATE_"
 DEFAULT_FILE = Path("framegate.toml")
 
 _Path: TypeAlias = list[str | int]
-_SECRETIVE = frozenset({"auth", "webhooks"})
+_SECRET_TABLES = frozenset({"auth", "webhooks"})
 _PASSWORD = re.compile(r"//.*@")
 
 
@@ -136,13 +136,13 @@ def _explain(error: msgspec.ValidationError, tree: dict[str, Any]) -> tuple[_Pat
         del path[1]
     match violation.kind:
         case ViolationKind.UNKNOWN_FIELD:
-            return [*path, violation.field], "there is no such setting"
+            return [*path, violation.field], "unknown setting"
         case ViolationKind.MISSING_FIELD:
             return path, f"the key {violation.field} is missing"
         case _:
             message = violation.message.replace(" | null", "").replace("`object`", "a table")
     value = _at(tree, path)
-    if path[0] not in _SECRETIVE and isinstance(value, str | int | float):
+    if path[0] not in _SECRET_TABLES and isinstance(value, str | int | float):
         shown = _PASSWORD.sub("//…@", json.dumps(value, ensure_ascii=False))
         message = f"{message.partition(', got `')[0]}, got {shown[:200]}"
     return path, message

@@ -9,10 +9,10 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from framegate.core.jobs import Job
 
 
-class JobBar:
-    """A job's state, progress and message on one line of standard error; use it in a ``with`` block.
+class JobProgressBar:
+    """Show a job's state, progress and message on one line of standard error; use it in a ``with`` block.
 
-    Standard output stays free for what the command was asked for.
+    Standard output stays free for the command's result.
     """
 
     def __init__(self, *, hidden: bool = False) -> None:

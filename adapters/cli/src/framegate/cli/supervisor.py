@@ -17,14 +17,14 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0
 _STABLE_SECONDS = 30.0
 _TRIES = 3
 _END_SECONDS = 5.0
-"""The time that a worker has to end once its job's grace is over; it hands the job back well before."""
+"""The time that a worker has to end once its job's grace is over; it requeues the job well before."""
 
 
 class WorkerSupervisor:
-    """Starts ``count`` workers, and each again when it ends.
+    """Start ``count`` workers, and each again when it ends.
 
     ``arguments`` go to ``framegate worker``; ``grace`` is the time in seconds that a running job gets to
-    finish when the workers are told to stop. A worker holds one end of a pipe: however its server ends, the
+    finish after a stop signal. A worker holds one end of a pipe: however its server ends, the
     worker notices and ends too.
     """
 
@@ -50,7 +50,7 @@ class WorkerSupervisor:
         self._tasks = [asyncio.create_task(self._keep_running()) for _ in range(self._count)]
 
     def wind_down(self) -> None:
-        """Tell every worker to finish or requeue its job, and to take no more.
+        """Ask every worker to finish or requeue its job, and to take no more.
 
         It returns at once, and signal handlers may call it.
         """

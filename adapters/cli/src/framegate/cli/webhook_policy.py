@@ -15,7 +15,7 @@ MAX_URL = 2000
 
 
 class SignedWebhooks:
-    """Sends events to the operator's URL, and to URLs that requests name.
+    """Send events to the operator's URL, and to URLs that requests name.
 
     ``url`` is the operator's ("" for none), ``allowed_hosts`` are those that requests may name (all if it is
     empty), and ``dial`` decides on addresses. A host name's address is checked when it is dialled.

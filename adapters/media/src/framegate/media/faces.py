@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 _DETECTION_SIDE = 640
 """Pixels of the longer side that the detector sees: larger images take longer and reveal no more faces."""
-_SMALLEST_SHARE = 12
-"""A face has at least this fraction (1/12) of the shorter side; smaller ones make no character."""
+_MIN_FACE_FRACTION = 1 / 12
+"""The smallest face that is detected, as a fraction of the shorter side; smaller ones make no character."""
 _AVATAR_SCALE = 1.9
 """The side of an avatar, relative to the face in it."""
 
@@ -62,7 +62,7 @@ def best_view(frames: "Iterable[Frame]") -> View | None:
 
 
 def find_face(gray: "Gray") -> Square | None:
-    """Return the largest face that looks into the camera; None if there is none, or OpenCV is missing."""
+    """Return the largest frontal face; None if there is none, or OpenCV is missing."""
     if find_spec("cv2") is None:
         return None
     import cv2
@@ -71,7 +71,7 @@ def find_face(gray: "Gray") -> Square | None:
     scale = min(1.0, _DETECTION_SIDE / max(width, height))
     size = max(1, round(width * scale)), max(1, round(height * scale))
     small = cv2.resize(gray, size, interpolation=cv2.INTER_AREA) if scale < 1 else gray
-    smallest = max(20, min(size) // _SMALLEST_SHARE)
+    smallest = max(20, int(min(size) * _MIN_FACE_FRACTION))
     faces = _detector().detectMultiScale(small, 1.1, 6, minSize=(smallest, smallest))
     if not len(faces):
         return None

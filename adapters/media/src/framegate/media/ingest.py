@@ -51,7 +51,7 @@ class MediaIngest:
         if len(data) > self._max_bytes:
             raise InvalidMedia(
                 f"The {kind} has {len(data) / 2**20:.1f} MiB; "
-                f"at most {self._max_bytes / 2**20:g} MiB are taken."
+                f"at most {self._max_bytes / 2**20:g} MiB are accepted."
             )
         store = self._store_image if kind == MediaKind.IMAGE else self._store_video
         async with self._decoding:
@@ -71,7 +71,7 @@ class MediaIngest:
 
         Raises:
             NotFound: The video was removed.
-            InvalidMedia: The video has no such seconds.
+            InvalidMedia: The interval lies outside the video.
         """
         async with self._decoding:
             return await in_thread(lambda: self._store_portrait(video, start, end), self._discard_portrait)
@@ -131,12 +131,12 @@ class MediaIngest:
     def _stored(self, video: MediaRef) -> Path:
         path = self._artifacts.path(video.key)
         if path is None:
-            raise NotFound("The video is gone.")
+            raise NotFound("The video was removed.")
         return path
 
     @contextmanager
     def _scratch(self) -> Generator[tuple[str, Path]]:
-        """Give a new name, and a scratch folder while the file of that name is being made."""
+        """Yield a new unique name and a scratch folder, which is removed at the end of the block."""
         name = uuid.uuid4().hex
         with translate_disk_full():
             folder = self._artifacts.workdir(f"input-{name}")

@@ -31,11 +31,11 @@ def make_portrait(video: Path, folder: Path, *, start: float, end: float, length
     """Write the best view of the seconds ``start`` to ``end`` of a video of ``length`` seconds.
 
     Raises:
-        InvalidMedia: The video has no such seconds, or is damaged.
+        InvalidMedia: The interval lies outside the video, or the video is damaged.
     """
-    if not (0 <= start <= end < math.inf and start < length):  # NaN is not, either
+    if not (0 <= start <= end < math.inf and start < length):  # also rejects NaN
         raise InvalidMedia(
-            f"The seconds {start:g} to {end:g} are not in the video, which is {length:.2f} s long.",
+            f"The seconds {start:g} to {end:g} lie outside the video, which is {length:.2f} s long.",
             param="timestamps",
         )
     end = min(end, length, start + MAX_SECONDS)

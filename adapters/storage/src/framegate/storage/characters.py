@@ -19,7 +19,7 @@ _stamp = msgspec.json.Decoder(Stamp)
 
 
 class ValkeyCharacterStore:
-    """The `CharacterStore` of production.
+    """Implement `CharacterStore` on Valkey.
 
     Every method raises `Unavailable` when Valkey can't be reached. `get` raises `NewerRecord` if a later
     version wrote the character; lists leave such characters out and say so in the log.

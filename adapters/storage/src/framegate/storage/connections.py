@@ -120,7 +120,7 @@ def require_usable(url: str) -> None:
 
 def misconfigured(error: redis.RedisError) -> ConfigError:
     """Return the error for a server that answers a first call with an error that doesn't pass."""
-    return ConfigError(f"queue.url: the server refuses it: {error}.")
+    return ConfigError(f"queue.url: the server rejected the connection: {error}.")
 
 
 @contextmanager

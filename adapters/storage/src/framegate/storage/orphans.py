@@ -25,7 +25,7 @@ MARK = "installation"
 UNKNOWN_FOR = 3600.0
 """Seconds for which a file needs no record: far longer than it takes to read a request, or than a worker
 tries to report its result."""
-_OURS = re.compile(
+_FRAMEGATE_KEY = re.compile(
     r"inputs/[0-9a-f]{32}(\.png)?"
     r"|results/[^/]+/(\d+-[0-9a-z]{1,8}-\d+|look-\d+)\.[\w.]+"
     r"|characters/[0-9a-f]{32}/(avatar|reference)\.png"
@@ -50,7 +50,7 @@ async def remove_orphans(
         return 0
     # The files first: what is stored while the records are read is newer than these.
     keys = await asyncio.to_thread(lambda: list(artifacts.keys_before(time.time() - unknown_for)))
-    old = [key for key in keys if _OURS.fullmatch(key)]
+    old = [key for key in keys if _FRAMEGATE_KEY.fullmatch(key)]
     if not old:
         return 0
     try:

@@ -1,6 +1,6 @@
 """Removal of files and records that have been kept long enough.
 
-What is due stands in the store, so nothing is forgotten over a restart.
+Due times are kept in Valkey, so they survive a restart.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ ORPHANS_SECONDS = 3600.0
 
 
 class Retention:
-    """Removes what finished jobs leave behind.
+    """Remove what finished jobs leave behind.
 
     ``files_for`` and ``records_for`` are the seconds for which a finished job keeps its files (inputs and
     results) and its record (at least as long as the files). Temporary characters are kept as long as files,

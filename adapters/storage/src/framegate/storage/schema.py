@@ -1,4 +1,4 @@
-"""The version of the layout in which records are stored, and the way from earlier layouts to this one.
+"""The schema version of stored records, and the migrations from earlier schemas.
 
 While hosts are updated one by one, processes of two versions share one Valkey. What the Lua scripts read and
 write (names of keys, fields of hashes, lanes, tickets, a job's ``webhooks``) is therefore the same in all
@@ -30,7 +30,7 @@ SCHEMA = 2
 Record = TypeVar("Record")
 Stored = TypeVar("Stored")
 Migration: TypeAlias = Callable[[Any], Any]
-"""Turns a record as plain JSON values from one schema into the next."""
+"""Turn a record, as plain JSON values, from one schema into the next."""
 
 
 class NewerRecord(Unavailable):
@@ -38,7 +38,7 @@ class NewerRecord(Unavailable):
 
 
 class Stamp(Struct, frozen=True):
-    """What a record says of its own layout; the defaults are those of a record without a stamp."""
+    """A record's schema and the version that wrote it; the defaults apply to records without a stamp."""
 
     schema: int = 1
     written_by: str = "0.1"

@@ -93,7 +93,7 @@ class ModelCache:
 
     def _unload_oldest(self, why: str) -> None:
         oldest = next(iter(self._loaded))
-        log.info("model_makes_room", model=oldest, why=why)
+        log.info("model_evicted", model=oldest, why=why)
         self._unload(oldest)
 
     def _unload(self, model_id: str) -> None:

@@ -48,7 +48,7 @@ NO_JOB_SECONDS = 0.05
 class WorkerProcess:
     """Run jobs on one device, one at a time.
 
-    ``shutdown_grace`` is how many seconds a running job may go on once the worker is told to stop. Then it is
+    ``shutdown_grace`` is how many seconds a running job may continue after a stop signal. Then it is
     requeued, at most `LEAVE_SECONDS` later.
     """
 
@@ -83,7 +83,7 @@ class WorkerProcess:
         """Work until SIGTERM or SIGINT. Call it from the main thread.
 
         Raises:
-            ConfigError: The queue's server will never do.
+            ConfigError: The queue's server rejected the connection.
         """
         for number in STOP_SIGNALS:
             signal.signal(number, self._on_stop_signal)
@@ -213,7 +213,7 @@ class WorkerProcess:
 
 
 class _Stopped(Exception):
-    """The worker was told to stop while it waited for Valkey."""
+    """The worker received a stop signal while it waited for Valkey."""
 
 
 def _retrying(stop: stop_base, sleep: Callable[[float], None]) -> Retrying:

@@ -20,7 +20,7 @@ CURSOR_SECONDS = 86_400
 class InMemoryJobStore:
     """A `JobStore` in memory. The worker's side may be called from any thread.
 
-    ``living`` are the workers that are alive.
+    ``living`` holds the live workers.
     """
 
     def __init__(self) -> None:
@@ -48,13 +48,13 @@ class InMemoryJobStore:
         """Check as `JobStore.check_admission` does."""
         with self._lock:
             if job_id in self._jobs or job_id in self._deleted:
-                raise JobExists(f"There is a job with the id {job_id} already.", param="job_id")
+                raise JobExists(f"A job with the id {job_id} already exists.", param="job_id")
             if idempotency and (earlier := self._find_earlier(owner, idempotency)):
                 return earlier
             waiting = self._queued()
-            most = limits.max_queued
-            if most and len(waiting) >= most:
-                raise QueueFull(f"The queue is full ({most} jobs).", limit=most)
+            limit = limits.max_queued
+            if limit and len(waiting) >= limit:
+                raise QueueFull(f"The queue is full ({limit} jobs).", limit=limit)
             own = sum(job.owner == owner for job in waiting)
             if limits.owner_max_queued and own >= limits.owner_max_queued:
                 raise KeyLimitReached(f"This key has {limits.owner_max_queued} jobs waiting.")

@@ -19,11 +19,11 @@ class InMemoryArtifactStore:
         self._numbers = itertools.count()
 
     def check(self) -> None:
-        """Do nothing."""
+        """Do nothing: the folder is trusted."""
         return
 
     def put(self, source: Path, key: str) -> int:
-        """Do nothing: the folder is trusted."""
+        """Move the file into the folder; return its size in bytes."""
         target = self._folder / key
         target.parent.mkdir(parents=True, exist_ok=True)
         source.replace(target)
@@ -68,7 +68,7 @@ class InMemoryArtifactStore:
                 yield key
 
     def clean_up(self, *, unused_for: float) -> None:
-        """Do nothing."""
+        """Do nothing: the test removes the folder."""
         return
 
 
@@ -126,7 +126,7 @@ class StaticMediaIngest:
             case UrlSource():
                 text = source.url
         if text and text in self._broken:
-            raise InvalidMedia("The picture can't be read.")
+            raise InvalidMedia("The image can't be read.")
         self.taken.append(source)
         width, height = self._size
         num_frames, fps = (48, 24.0) if kind == MediaKind.VIDEO else (1, 0.0)

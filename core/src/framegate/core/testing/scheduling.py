@@ -41,7 +41,7 @@ def next_job(
         for job in waiting
         if job.queue == queue
         and job.served_by in models
-        and all(counts[group] < most for group, most in job.running_limits.items())
+        and all(counts[group] < limit for group, limit in job.running_limits.items())
     ]
     return min(
         allowed, key=lambda job: (-job.priority, served.get(scheduling_key(job), 0), job.owner), default=None
@@ -49,7 +49,7 @@ def next_job(
 
 
 def position(job: Job, waiting: Sequence[Job], served: Mapping[SchedulingKey, int]) -> int:
-    """Return how many of ``waiting`` are served before ``job``, plus one, leaving limits out of account."""
+    """Return how many of ``waiting`` are served before ``job``, plus one, ignoring limits."""
     ahead = sum(other.queue == job.queue and other.priority > job.priority for other in waiting)
     level = Counter(
         other.owner for other in waiting if (other.queue, other.priority) == (job.queue, job.priority)

@@ -20,17 +20,19 @@ def characters() -> None:
     """List, show and delete characters: people (or things) of videos that prompts call by @username."""
 
 
-def _ask(
-    config_file: Path | None, data_dir: Path | None, question: Callable[[CharacterService], Awaitable[Answer]]
+def _call_service(
+    config_file: Path | None,
+    data_dir: Path | None,
+    operation: Callable[[CharacterService], Awaitable[Answer]],
 ) -> Answer:
     context = context_from(config_file, data_dir)
     context.require_queue()
 
-    async def asked() -> Answer:
+    async def call() -> Answer:
         async with open_services(context) as services:
-            return await question(services.core.characters)
+            return await operation(services.core.characters)
 
-    return asyncio.run(asked())
+    return asyncio.run(call())
 
 
 @characters.command("list")
@@ -38,7 +40,7 @@ def _ask(
 @config_options
 def list_characters(as_json: bool, config_file: Path | None, data_dir: Path | None) -> None:
     """List characters, newest first."""
-    found = _ask(config_file, data_dir, lambda service: service.list())
+    found = _call_service(config_file, data_dir, lambda service: service.list())
     if as_json:
         print_json(found)
         return
@@ -64,7 +66,7 @@ def list_characters(as_json: bool, config_file: Path | None, data_dir: Path | No
 @config_options
 def show(username: str, as_json: bool, config_file: Path | None, data_dir: Path | None) -> None:
     """Show everything about one character."""
-    found = _ask(config_file, data_dir, lambda service: service.get(username.removeprefix("@")))
+    found = _call_service(config_file, data_dir, lambda service: service.get(username.removeprefix("@")))
     if as_json:
         print_json(found)
         return
@@ -89,9 +91,9 @@ def show(username: str, as_json: bool, config_file: Path | None, data_dir: Path 
 @json_option
 @config_options
 def delete(username: str, as_json: bool, config_file: Path | None, data_dir: Path | None) -> None:
-    """Delete a character and its pictures. Jobs that use it keep their own copies."""
+    """Delete a character and its images. Jobs that use it keep their own copies."""
     name = username.removeprefix("@")
-    _ask(config_file, data_dir, lambda service: service.delete(name))
+    _call_service(config_file, data_dir, lambda service: service.delete(name))
     if as_json:
         print_json({"deleted": name})
     else:

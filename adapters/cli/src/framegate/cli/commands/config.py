@@ -19,7 +19,7 @@ TEMPLATE = Path(__file__).with_name("framegate.toml")
 def init(file: Path, force: bool) -> None:
     """Write a commented framegate.toml. Everything in it is optional."""
     if file.exists() and not force:
-        raise ConfigError(f"{file} exists already; --force overwrites it.")
+        raise ConfigError(f"{file} already exists; --force overwrites it.")
     file.write_text(TEMPLATE.read_text(encoding="utf-8"), encoding="utf-8")
     click.echo(f"Wrote {file}. Check it after editing with `framegate config check`.")
 
@@ -52,6 +52,6 @@ def check(as_json: bool, config_file: Path | None, data_dir: Path | None) -> Non
             }
         )
         return
-    click.echo(f"The config is right: dialects {', '.join(enabled or dialects)}; models {', '.join(models)}.")
+    click.echo(f"The config is valid: dialects {', '.join(enabled or dialects)}; models {', '.join(models)}.")
     for name, error in broken.items():
         click.echo(f"Note: the plugin {name} is broken: {error}", err=True)

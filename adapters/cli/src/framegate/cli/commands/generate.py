@@ -10,7 +10,7 @@ import click
 from framegate.cli.app_context import AppContext, open_services
 from framegate.cli.options import config_options, context_from, forwarded_options, json_option
 from framegate.cli.output import print_json
-from framegate.cli.progress import JobBar
+from framegate.cli.progress import JobProgressBar
 from framegate.cli.supervisor import WorkerSupervisor, require_worker
 from framegate.core.errors import GenerationFailed, InvalidRequest
 from framegate.core.jobs import Job, JobState
@@ -26,7 +26,7 @@ _VIDEO_SUFFIXES = (".mp4",)
 
 @click.command()
 @click.argument("prompt")
-@click.option("--image", help="A picture to start from: a file or an http(s) URL.")
+@click.option("--image", help="An image to start from: a file or an http(s) URL.")
 @click.option("--video", help="A video to work on: a file or an http(s) URL.")
 @click.option("--model", default="preview", show_default=True, help="A name that `framegate models` lists.")
 @click.option(
@@ -35,7 +35,7 @@ _VIDEO_SUFFIXES = (".mp4",)
     type=click.Path(path_type=Path, dir_okay=False),
     default=Path("out.mp4"),
     show_default=True,
-    help="Where to save it: .mp4 makes a video, .png a picture.",
+    help="Where to save it: .mp4 makes a video, .png an image.",
 )
 @click.option("--negative-prompt", default="")
 @click.option("--width", type=click.IntRange(min=1))
@@ -158,7 +158,7 @@ async def _generate(
             await service.cancel(job.id)
             raise
         if supervisor is not None and supervisor.failing.is_set():
-            raise GenerationFailed("The worker ends as soon as it starts; its own message is above.")
+            raise GenerationFailed("The worker exits at startup; its error is above.")
         if job.state != JobState.SUCCEEDED:
             raise GenerationFailed(job.error.message if job.error else f"The job was {job.state}.")
         shutil.copyfile(await services.core.results.path(job.artifacts[0]), output)
@@ -166,7 +166,7 @@ async def _generate(
 
 
 async def _follow(service: JobService, job: Job, *, hidden: bool) -> Job:
-    with JobBar(hidden=hidden) as bar:
+    with JobProgressBar(hidden=hidden) as bar:
         async with aclosing(service.watch(job.id)) as changes:
             async for job in changes:
                 bar.show(job)

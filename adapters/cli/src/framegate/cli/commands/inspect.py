@@ -1,4 +1,4 @@
-"""Commands that list what there is."""
+"""List models, plugins, dialects and workers."""
 
 import asyncio
 from collections.abc import Sequence

@@ -11,7 +11,7 @@ import msgspec
 from framegate.cli.app_context import AppContext, open_services
 from framegate.cli.options import config_options, context_from, json_option
 from framegate.cli.output import format_time, print_json, print_table
-from framegate.cli.progress import JobBar
+from framegate.cli.progress import JobProgressBar
 from framegate.core.jobs import Job, JobState
 
 
@@ -91,7 +91,7 @@ def watch(job_id: str, as_json: bool, config_file: Path | None, data_dir: Path |
     async def follow() -> Job | None:
         job: Job | None = None
         async with open_services(context) as services, aclosing(services.core.jobs.watch(job_id)) as changes:
-            with JobBar(hidden=as_json) as bar:
+            with JobProgressBar(hidden=as_json) as bar:
                 async for job in changes:
                     bar.show(job)
                     if as_json:
@@ -158,7 +158,7 @@ def _print_job(job: Job, as_json: bool) -> None:
         ("started", format_time(job.started_at)),
         ("finished", format_time(job.finished_at)),
     ]
-    rows += [("changed", f"{c.field}: {c.asked:g} → {c.used:g} ({c.why})") for c in job.changes]
+    rows += [("changed", f"{c.field}: {c.requested:g} → {c.used:g} ({c.why})") for c in job.changes]
     rows += [("result", f"{a.content_type}, {a.width}×{a.height}, {a.size:,} bytes") for a in job.artifacts]
     if job.error:
         rows.append(("error", f"{job.error.code}: {job.error.message}"))

@@ -32,7 +32,9 @@ def make_collage(images: Sequence[bytes], mask: bytes | None) -> Collage:
     total_width = sum(image.width * height / image.height for image in decoded)
     height = int(height * min(1.0, MAX_SIDE / total_width))
     if height < MIN_SIDE:
-        raise InvalidMedia(f"Side by side on {MAX_SIDE} pixels these pictures would be only {height} high.")
+        raise InvalidMedia(
+            f"Side by side in {MAX_SIDE} pixels, these images would be only {height} pixels high; use fewer."
+        )
     widths = [max(1, int(image.width * height / image.height)) for image in decoded]
     canvas = Image.new("RGB", (sum(widths), height))
     left = 0
@@ -43,7 +45,11 @@ def make_collage(images: Sequence[bytes], mask: bytes | None) -> Collage:
         return Collage(encode_plain_png(canvas), None)
     first_mask = mask_from_alpha(mask)
     if (first_mask.width, first_mask.height) != (decoded[0].width, decoded[0].height):
-        raise InvalidMedia("The mask should be as large as the first picture.", param="mask")
+        raise InvalidMedia(
+            f"The mask has {first_mask.width}×{first_mask.height} pixels, the first image "
+            f"{decoded[0].width}×{decoded[0].height}; they must be the same size.",
+            param="mask",
+        )
     whole_mask = Image.new("L", canvas.size, KEPT)
     whole_mask.paste(_resized(first_mask.data, (widths[0], height)), (0, 0))
     return Collage(encode_plain_png(canvas), encode_plain_png(whole_mask))

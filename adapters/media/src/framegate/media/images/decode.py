@@ -107,9 +107,9 @@ def open_untrusted(data: bytes) -> Generator[Image.Image]:
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         _refuse_pixels(int(re.findall(r"\d+", str(error))[0]))
     except UnidentifiedImageError:
-        raise InvalidMedia(f"This is not a picture that can be read ({FORMAT_NAMES}).") from None
-    except Exception as error:  # Pillow's decoders raise whatever a damaged file leads them into
-        raise InvalidMedia("This picture is damaged or incomplete.") from error
+        raise InvalidMedia(f"This is not an image that can be read ({FORMAT_NAMES}).") from None
+    except Exception as error:  # Pillow's decoders raise all kinds of errors for damaged files
+        raise InvalidMedia("This image is damaged or incomplete.") from error
 
 
 def _from_base64(text: str) -> bytes:
@@ -158,7 +158,7 @@ def _fitted(width: int, height: int) -> tuple[int, int]:
     fitted = (round(width * scale), round(height * scale))
     if min(fitted) < MIN_SIDE:
         raise InvalidMedia(
-            f"This picture is {width}×{height} pixels; it needs at least {MIN_SIDE} on each side"
+            f"This image is {width}×{height} pixels; it needs at least {MIN_SIDE} on each side"
             + ("." if scale == 1.0 else f" once its longer side is scaled to {MAX_SIDE}.")
         )
     return fitted
@@ -166,5 +166,5 @@ def _fitted(width: int, height: int) -> tuple[int, int]:
 
 def _refuse_pixels(count: int) -> NoReturn:
     raise InvalidMedia(
-        f"This picture has {count / 1e6:.0f} megapixels; at most {MAX_PIXELS / 1e6:.0f} are taken."
+        f"This image has {count / 1e6:.0f} megapixels; at most {MAX_PIXELS / 1e6:.0f} are accepted."
     )

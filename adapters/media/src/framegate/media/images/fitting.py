@@ -20,13 +20,13 @@ def open_image(path: Path | None, width: int, height: int) -> Image.Image:
         GenerationFailed: There is no image, it has too many pixels, or it can't be read.
     """
     if path is None:
-        raise GenerationFailed("This task starts from a picture, but the job has none.")
+        raise GenerationFailed("This task starts from an image, but the job has none.")
     try:
         with Image.open(path, formats=FORMATS) as image:
             transpose = orientation(image)
             upright = image.convert("RGB")
     except (OSError, ValueError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise GenerationFailed("The input picture can't be read.") from error
+        raise GenerationFailed("The input image can't be read.") from error
     if transpose is not None:
         upright = upright.transpose(transpose)
     return fit(upright, width, height)

@@ -24,11 +24,11 @@ def mask_from_alpha(data: bytes) -> PngImage:
     """
     with open_untrusted(data) as image:
         if not image.has_transparency_data:
-            raise InvalidMedia("The mask has no transparency: what is transparent in it is to be edited.")
+            raise InvalidMedia("The mask has no alpha channel; make the area to edit transparent.")
         image.load()
         mask = ImageOps.invert(scale(image.convert("RGBA").getchannel("A")))
         if mask.getextrema() == (KEPT, KEPT):
-            raise InvalidMedia("Nothing of the mask is transparent: there is nothing to be edited.")
+            raise InvalidMedia("The mask is fully opaque; make the area to edit transparent.")
         png = encode_plain_png(mask)
     return PngImage(png, mask.width, mask.height)
 

@@ -80,8 +80,11 @@ class UrlFetcher:
     async def _body(self, response: aiohttp.ClientResponse, shown: str) -> bytes:
         if response.status != 200:
             raise InvalidMedia(f"{shown} could not be fetched: its server answered HTTP {response.status}.")
-        if response.headers.get("Content-Encoding", "identity").strip().lower() != "identity":
-            raise InvalidMedia(f"{shown} was sent compressed, though the file was asked for as it is.")
+        encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
+        if encoding != "identity":
+            raise InvalidMedia(
+                f"{shown} was sent with Content-Encoding {encoding[:50]!r}; it must be sent uncompressed."
+            )
         if (response.content_length or 0) > self._max_bytes:
             raise self._too_large(shown)
         body = bytearray()
@@ -95,8 +98,8 @@ class UrlFetcher:
 
     def _too_large(self, shown: str) -> InvalidMedia:
         limit = self._max_bytes
-        size = f"{limit / 2**20:.4g} MB" if limit >= 2**20 else f"{limit} bytes"
-        return InvalidMedia(f"{shown} is too large; at most {size} are taken.")
+        size = f"{limit / 2**20:.4g} MiB" if limit >= 2**20 else f"{limit} bytes"
+        return InvalidMedia(f"{shown} is too large; at most {size} are accepted.")
 
 
 def shown_url(url: str) -> str:
@@ -133,13 +136,15 @@ def _explain(error: Exception, guard: Guard, shown: str) -> NoReturn:
         case aiohttp.ClientConnectorDNSError():
             message = f"The host of {shown} could not be resolved."
         case aiohttp.ClientSSLError():
-            message = f"{shown} could not be fetched: no secure connection, its certificate may be wrong."
+            message = (
+                f"{shown} could not be fetched: the TLS connection failed; its certificate may be invalid."
+            )
         case aiohttp.ClientConnectorError() if guard.refusal is not None:
             message = f"{shown} leads to {REFUSALS[guard.refusal]}. {REMEDY}"
         case aiohttp.ClientConnectorError():
             message = f"{shown} could not be fetched: its server can't be reached."
         case aiohttp.ClientPayloadError():
-            message = f"{shown} could not be fetched: the file broke off."
+            message = f"{shown} could not be fetched: the connection was closed before the file was complete."
         case _:
-            message = f"{shown} could not be fetched: its server gave no proper HTTP answer."
+            message = f"{shown} could not be fetched: its server did not send a valid HTTP response."
     raise InvalidMedia(message) from None

@@ -15,8 +15,8 @@ from framegate.media.video.probe import describe_video
 if TYPE_CHECKING:
     from framegate.core.backend import Frame
 
-EARLY = 0.25
-"""The fraction of a frame's duration by which it may be late: files round their times."""
+LATE_TOLERANCE = 0.25
+"""How late a frame may be, as a fraction of its duration, and still count: files round their times."""
 
 
 class ConformedVideo:
@@ -42,7 +42,7 @@ class ConformedVideo:
             frame = self._fitted(to_rgb(shown))
             for number in range(self.num_frames):
                 fresh = False
-                while following is not None and following[0] <= (number + EARLY) / self._fps:
+                while following is not None and following[0] <= (number + LATE_TOLERANCE) / self._fps:
                     shown, fresh = following[1], True
                     following = next(timeline, None)
                 frame = self._fitted(to_rgb(shown)) if fresh else frame
@@ -50,7 +50,7 @@ class ConformedVideo:
 
     def last_frame(self) -> "Frame":
         """Return the last of `frames`, without decoding the others."""
-        return self._fitted(frame_at(self.path, (self.num_frames - 1 + EARLY) / self._fps))
+        return self._fitted(frame_at(self.path, (self.num_frames - 1 + LATE_TOLERANCE) / self._fps))
 
     def _fitted(self, frame: "Frame") -> "Frame":
         return fit_frame(frame, *self._size)

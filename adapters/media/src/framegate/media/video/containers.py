@@ -45,12 +45,13 @@ def open_video(path: Path) -> Generator[tuple[InputContainer, VideoStream]]:
             str(path.absolute()), "r", format=container_format, options=options, metadata_errors="replace"
         ) as container:
             if not container.streams.video:
-                raise InvalidMedia("This file has no picture track.")
+                raise InvalidMedia("This file has no video stream.")
             stream = container.streams.video[0]
             # A stream of a codec that FFmpeg doesn't know has no context at all.
             context = getattr(stream, "codec_context", None)
             if context is None or context.codec.name not in CODECS.split(","):
-                raise InvalidMedia("This video is coded in a way that isn't taken; H.264 in MP4 is.")
+                codec = f"codec {context.codec.name}" if context else "codec of this video"
+                raise InvalidMedia(f"The video {codec} is not supported; use H.264 in MP4.")
             context.options = {"max_pixels": str(MAX_PIXELS)}
             context.thread_type = "AUTO"
             context.thread_count = THREADS

@@ -1,4 +1,4 @@
-"""Encode result files: MP4s, while their frames still arrive, and PNGs."""
+"""Encode result files: MP4s, as their frames arrive, and PNGs."""
 
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 # PyAV's type stubs leave packets and keyword arguments without types.
@@ -51,11 +51,11 @@ MIN_TIMESCALE = 10_000
 
 
 class VideoEncoder:
-    """Encode one H.264 MP4 in a thread of its own, while its frames still arrive.
+    """Encode one H.264 MP4 in a thread of its own, as its frames arrive.
 
-    ``width`` and ``height`` are even, ``fps`` is 0.01–1000. The file is complete when `finish` returns. Used
-    as a context manager, the encoder leaves nothing behind unless `finish` was reached and the block ended
-    well. Equal frames make equal files.
+    ``width`` and ``height`` are even, ``fps`` is 0.01–1000. The file is complete when `finish` returns. When
+    the encoder is used as a context manager, the file is removed unless `finish` returned and the block
+    raised nothing. Equal frames make equal files.
     """
 
     def __init__(self, path: Path, *, width: int, height: int, fps: float) -> None:

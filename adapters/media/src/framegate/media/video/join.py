@@ -55,10 +55,10 @@ def open_clip(path: Path, *, drop_first: int = 0, keep_frames: int | None = None
 
 
 class VideoJoiner:
-    """Encode clips one after another as one MP4, each while its frames still arrive.
+    """Encode clips one after another as one MP4, as their frames arrive.
 
-    Their audio follows, with silence where a clip has none. Used as a context manager, the joiner leaves
-    nothing behind unless `finish` was reached and the block ended well.
+    Their audio follows, with silence where a clip has none. When the joiner is used as a context manager, the
+    file is removed unless `finish` returned and the block raised nothing.
     """
 
     def __init__(self, path: Path, *, width: int, height: int, fps: float) -> None:

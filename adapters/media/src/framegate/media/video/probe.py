@@ -48,7 +48,7 @@ def probe_video(path: Path) -> VideoInfo:
         info = _describe(container, stream, max_frames=MAX_SECONDS * MAX_FPS)
     _check_video(info.width, info.height, info.duration)
     if info.fps > MAX_FPS:
-        raise InvalidMedia(f"This video has {info.fps:g} frames a second; at most {MAX_FPS} are taken.")
+        raise InvalidMedia(f"This video has {info.fps:g} frames a second; at most {MAX_FPS} are accepted.")
     return info
 
 
@@ -62,7 +62,7 @@ def _describe(container: InputContainer, stream: VideoStream, *, max_frames: int
             continue
         count += 1
         if max_frames is not None and count > max_frames:
-            raise InvalidMedia(f"This video has too many frames; at most {max_frames} are taken.")
+            raise InvalidMedia(f"This video has too many frames; at most {max_frames} are accepted.")
         if packet.pts is not None:
             start = packet.pts if count == 1 else min(start, packet.pts)
             end = max(end, packet.pts + (packet.duration or 0))
@@ -71,7 +71,7 @@ def _describe(container: InputContainer, stream: VideoStream, *, max_frames: int
     duration = float((end - start) * stream.time_base)
     rate = stream.average_rate or (count / duration if duration > 0 else 0)
     if not rate:
-        raise InvalidMedia("This video doesn't say how fast its frames are to be shown.")
+        raise InvalidMedia("This video has no frame rate.")
     sideways = quarter_turns(first) % 2 == 1
     width, height = (first.height, first.width) if sideways else (first.width, first.height)
     return VideoInfo(width, height, count, float(rate), max(duration, 1 / float(rate)))
@@ -84,5 +84,5 @@ def _check_video(width: int, height: int, seconds: float) -> None:
         )
     if seconds > MAX_SECONDS:
         raise InvalidMedia(
-            f"This video is {seconds / 60:.1f} minutes long; at most {MAX_SECONDS // 60} are taken."
+            f"This video is {seconds / 60:.1f} minutes long; at most {MAX_SECONDS // 60} are accepted."
         )

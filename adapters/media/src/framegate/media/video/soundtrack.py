@@ -39,7 +39,7 @@ class Soundtrack:
             _shape(section.audio) for section in self._sections if section.audio and not section.resampled
         }
         if len(given) > 1:
-            raise GenerationFailed("The shots' sounds differ in sample rate or channels.")
+            raise GenerationFailed("The audio of the shots differs in sample rate or channels.")
         shapes = [*given, *(_shape(section.audio) for section in self._sections if section.audio)]
         if not shapes:
             return None

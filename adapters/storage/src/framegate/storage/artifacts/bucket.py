@@ -78,7 +78,7 @@ class BucketStore:
     def check(self) -> None:
         """Raise `Unavailable` if files can't be written and read."""
         key = f"probes/{uuid.uuid4().hex}"
-        with _reached():
+        with _storage_errors_as_unavailable():
             obstore.put(self._bucket, key, b"")
             obstore.head(self._bucket, key)
             obstore.delete(self._bucket, key)
@@ -86,14 +86,14 @@ class BucketStore:
     def put(self, source: Path, key: str) -> int:
         """Move the finished file ``source`` to ``key``; return its size in bytes."""
         size = source.stat().st_size
-        with _reached():
+        with _storage_errors_as_unavailable():
             obstore.put(self._bucket, key, source, attributes={"Content-Type": _content_type(key)})
         source.unlink()
         return size
 
     def path(self, key: str) -> Path | None:
         """Return the path of a cached copy, downloading it if needed, or None if there is no such file."""
-        with _reached():
+        with _storage_errors_as_unavailable():
             try:
                 found = obstore.head(self._bucket, key)
             except FileNotFoundError:
@@ -119,7 +119,7 @@ class BucketStore:
         path = folder / local_name(key)
         if path.is_file():
             return path
-        with _reached():
+        with _storage_errors_as_unavailable():
             try:
                 stream = obstore.get(self._bucket, key).stream()
             except FileNotFoundError:
@@ -138,7 +138,7 @@ class BucketStore:
         """
         if not self._redirect:
             return None
-        with _reached():
+        with _storage_errors_as_unavailable():
             try:
                 obstore.head(self._bucket, key)
             except FileNotFoundError:
@@ -151,7 +151,7 @@ class BucketStore:
         Raises:
             NotFound: There is no such file.
         """
-        with _reached():
+        with _storage_errors_as_unavailable():
             try:
                 obstore.copy(self._bucket, key, new_key)
             except FileNotFoundError:
@@ -160,7 +160,7 @@ class BucketStore:
     def delete(self, key: str) -> None:
         """Remove the file, and this host's copy of it, if it is there."""
         self._cache.drop(key)
-        with _reached(), suppress(FileNotFoundError):
+        with _storage_errors_as_unavailable(), suppress(FileNotFoundError):
             obstore.delete(self._bucket, key)
 
     def workdir(self, name: str) -> Path:
@@ -169,7 +169,7 @@ class BucketStore:
 
     def keys_before(self, moment: float) -> Iterator[str]:
         """Yield the keys of files last written before ``moment`` (seconds since the epoch)."""
-        with _reached():
+        with _storage_errors_as_unavailable():
             for page in obstore.list(self._bucket, chunk_size=1000):
                 for entry in page:
                     if entry["last_modified"].timestamp() < moment:
@@ -182,7 +182,7 @@ class BucketStore:
 
 
 @contextmanager
-def _reached() -> Generator[None]:
+def _storage_errors_as_unavailable() -> Generator[None]:
     try:
         yield
     except FileNotFoundError as error:  # a missing object was caught above

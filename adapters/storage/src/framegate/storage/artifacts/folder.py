@@ -139,15 +139,15 @@ def _move(source: Path, target: Path) -> None:
 
 def _move_over(source: Path, target: Path) -> None:
     """Move a file to another file system: ``files`` may be mounted from network storage, ``work`` not."""
-    near = target.with_name(f".{uuid.uuid4().hex}")
+    temporary = target.with_name(f".{uuid.uuid4().hex}")
     try:
-        with source.open("rb") as file, near.open("wb") as copy:
+        with source.open("rb") as file, temporary.open("wb") as copy:
             shutil.copyfileobj(file, copy)
             copy.flush()
             os.fsync(copy.fileno())
-        near.replace(target)
+        temporary.replace(target)
     finally:
-        near.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
     source.unlink()
 
 

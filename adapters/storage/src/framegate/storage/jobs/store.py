@@ -23,7 +23,7 @@ _PAGE = 200
 
 
 class ValkeyJobStore:
-    """The `JobStore` of production.
+    """Implement `JobStore` on Valkey.
 
     Every method raises `Unavailable` when Valkey can't be reached or takes no writes; methods that return one
     job raise `NewerRecord` if a later version wrote it. Lists leave such jobs out and say so in the log.
@@ -195,7 +195,7 @@ class ValkeyJobStore:
         return self._feed.watch(job_id)
 
     async def workers(self) -> Sequence[WorkerInfo]:
-        """Return what the living workers announce, by host and age."""
+        """Return what the live workers announce, by host and age."""
         with outages_as_unavailable():
             ids = cast("set[str]", await self._client.smembers(f"{PREFIX}workers"))
             found = await self._client.mget([f"{PREFIX}worker:{worker}" for worker in ids]) if ids else []
@@ -224,7 +224,10 @@ class ValkeyJobStore:
             await self._delete_record(keys=[PREFIX], args=[job.id])
 
     async def sweep(self) -> int:
-        """Take jobs from dead workers and replace lost tickets; return the number of jobs."""
+        """Requeue or fail the jobs whose workers' leases have expired, and replace lost tickets.
+
+        Return the number of jobs.
+        """
         with outages_as_unavailable():
             lost, _ = await self._sweep(keys=[PREFIX], args=sweep_arguments())
         return int(lost)
@@ -253,16 +256,16 @@ def _refuse(outcome: str, found: str, limits: Limits) -> None:
                 "This idempotency key was used for another request; a new request needs a new key."
             )
         case "exists":
-            raise JobExists(f"There is a job with the id {found} already.", param="job_id")
+            raise JobExists(f"A job with the id {found} already exists.", param="job_id")
         case "full":
-            most = limits.max_queued
-            raise QueueFull(f"The queue is full ({most} jobs are waiting).", limit=most)
+            limit = limits.max_queued
+            raise QueueFull(f"The queue is full ({limit} jobs are waiting).", limit=limit)
         case "owner_full":
-            most = limits.owner_max_queued
-            raise KeyLimitReached(f"This key has {most} jobs waiting, which is its limit.")
+            limit = limits.owner_max_queued
+            raise KeyLimitReached(f"This key has {limit} jobs waiting, which is its limit.")
         case _:
-            most = limits.owner_max_active
-            raise KeyLimitReached(f"This key has {most} jobs at once, which is its limit.")
+            limit = limits.owner_max_active
+            raise KeyLimitReached(f"This key has {limit} jobs at once, which is its limit.")
 
 
 def _job_key(job_id: str) -> str:

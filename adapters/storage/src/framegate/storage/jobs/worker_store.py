@@ -22,7 +22,7 @@ SILENCE_SECONDS = 3.0
 """Workers and servers sweep every second. If none has for this long, Valkey was down or couldn't be reached,
 and every worker gets another lease to come back with its job."""
 
-_MOST_TICKETS_AT_ONCE = 32
+_MAX_TICKETS_AT_ONCE = 32
 _WORKER_LOST = JobError(WorkerLost.code, f"The worker died {MAX_ATTEMPTS} times while running this job.")
 
 
@@ -38,7 +38,7 @@ def sweep_arguments() -> list[str | float | bytes]:
     """Return the arguments of ``sweep.lua``."""
     lost = msgspec.json.encode(_WORKER_LOST)
     stamp = own_stamp().arguments
-    return [MAX_ATTEMPTS, lost, _MOST_TICKETS_AT_ONCE, SILENCE_SECONDS, LEASE_SECONDS, *stamp]
+    return [MAX_ATTEMPTS, lost, _MAX_TICKETS_AT_ONCE, SILENCE_SECONDS, LEASE_SECONDS, *stamp]
 
 
 class WorkerStore:
@@ -100,7 +100,10 @@ class WorkerStore:
         return None if state == "lost" else JobState(state)
 
     def sweep(self) -> tuple[int, int]:
-        """Take jobs from dead workers and replace lost tickets; return the number of each."""
+        """Requeue or fail the jobs whose workers' leases have expired, and replace lost tickets.
+
+        Return the number of jobs and of tickets.
+        """
         lost, tickets = self._sweep(keys=[PREFIX], args=sweep_arguments())
         return int(lost), int(tickets)
 

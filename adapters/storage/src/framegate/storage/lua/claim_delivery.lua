@@ -4,8 +4,8 @@
 local lease, schema, passed = ARGV[1], tonumber(ARGV[2]), {}
 for i = 3, #ARGV do passed[ARGV[i]] = true end
 -- Receivers whose next delivery only a later version can read are passed over as well.
-local most = #ARGV + 100
-for _, receiver in ipairs(redis.call('ZRANGEBYSCORE', P .. 'deliveries', '-inf', NOW, 'LIMIT', 0, most)) do
+local limit = #ARGV + 100
+for _, receiver in ipairs(redis.call('ZRANGEBYSCORE', P .. 'deliveries', '-inf', NOW, 'LIMIT', 0, limit)) do
   local waiting = P .. 'deliveries:' .. receiver
   local id = redis.call('ZRANGEBYSCORE', waiting, '-inf', NOW, 'LIMIT', 0, 1)[1]
   local key = P .. 'delivery:' .. id

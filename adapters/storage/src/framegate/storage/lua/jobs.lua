@@ -17,7 +17,7 @@
 -- share:SHARE         the id with that share id
 -- character:NAME      a character as JSON, by its username
 -- characters, characters:temporary    sorted sets of usernames by creation: all, and those to be removed
--- worker:ID, workers  what a living worker says of itself, as JSON, for as long as its lease; set of all their ids
+-- worker:ID, workers  the announcement of a live worker, as JSON, for as long as its lease; set of all their ids
 -- queues              set of the names of all queues
 -- seq, tickets        counters of submissions and of tickets
 -- dq:…                Dramatiq's own keys (its namespace is PREFIX .. "dq")
@@ -40,10 +40,10 @@ local function push_ticket(queue)
   redis.call('RPUSH', P .. 'dq:' .. queue, id)
 end
 
--- Push tickets for waiting jobs that have none, at most ``most`` of them; returns their number.
-local function replace_tickets(queue, most)
+-- Push tickets for waiting jobs that have none, at most ``limit`` of them; returns their number.
+local function replace_tickets(queue, limit)
   local waiting = redis.call('ZCARD', P .. 'queued:' .. queue)
-  local missing = math.min(waiting - redis.call('LLEN', P .. 'dq:' .. queue), most)
+  local missing = math.min(waiting - redis.call('LLEN', P .. 'dq:' .. queue), limit)
   for _ = 1, missing do push_ticket(queue) end
   return math.max(missing, 0)
 end
@@ -105,7 +105,7 @@ end
 local function hide(id, job)
   redis.call('ZREM', P .. 'jobs', id)
   redis.call('ZREM', P .. 'owner:' .. job.owner, id)
-  -- A client that pages through the collection may remove the job that a page ended with, and go on after it.
+  -- A client that pages through the collection may remove the job that a page ended with, and continue after it.
   local place = job.owner .. ':' .. job.collection
   if redis.call('ZREM', P .. 'collection:' .. place, id) == 1 then
     redis.call('SET', P .. 'removed:' .. place .. ':' .. id, job.seq, 'EX', 86400)
@@ -120,14 +120,14 @@ local function idempotency_key(new) return P .. 'once:' .. new.owner .. ':' .. n
 -- The job of an earlier submission with the same idempotency key, if there is one: whether the fingerprints agree
 -- ('earlier') or not ('mismatch'), and its id.
 local function find_earlier(new)
-  local asked = new.idempotency
-  local text = asked and redis.call('GET', idempotency_key(new))
+  local requested = new.idempotency
+  local text = requested and redis.call('GET', idempotency_key(new))
   if not text then return end
   local known = cjson.decode(text)
   local first = redis.call('HMGET', P .. 'job:' .. known.id, 'state', 'deleted')
   if not first[1] or first[2] then return end
-  if not asked['repeat'] and not (known['repeat'] and NOW - known.at <= asked.age) then return end
-  return {known.fingerprint == asked.fingerprint and 'earlier' or 'mismatch', known.id}
+  if not requested['repeat'] and not (known['repeat'] and NOW - known.at <= requested.age) then return end
+  return {known.fingerprint == requested.fingerprint and 'earlier' or 'mismatch', known.id}
 end
 
 -- Why a new job is not admitted, and the id of the job that is in its way, if it is one; nothing if it is.

@@ -1,8 +1,8 @@
--- The order in which waiting jobs are claimed, found without looking at each of them. The reference model, which
--- tests hold this to, is `framegate.core.testing.scheduling`.
+-- Find the next waiting job to claim without looking at each of them. The reference model, which tests hold this
+-- to, is `framegate.core.testing.scheduling`.
 --
--- A lane is a line of jobs that may be claimed equally: of one queue, one priority, one owner and one model,
--- with the same running limits. Its name is just that, as JSON:
+-- A lane is a line of jobs that share everything that scheduling looks at: queue, priority, owner, model and
+-- running limits. Its name is just that, as JSON:
 -- ``["q-preview","0","alice",{"key:alice":2,"model:wan22":1},"wan22"]``.
 -- Only the head of a lane is looked at, so a claim costs the same whether ten jobs wait or ten thousand.
 --
@@ -62,9 +62,9 @@ end
 -- Leave the job's groups; returns whether others may have been waiting for its place.
 local function leave_groups(id, job)
   local limited = false
-  for group, most in pairs(cjson.decode(job.lane)[4]) do
+  for group, limit in pairs(cjson.decode(job.lane)[4]) do
     redis.call('SREM', P .. 'running:' .. group, id)
-    limited = limited or most > 0
+    limited = limited or limit > 0
   end
   return limited
 end
@@ -73,8 +73,8 @@ end
 local function is_open(lane, models)
   local decoded = cjson.decode(lane)
   if not models[decoded[5]] then return false end
-  for group, most in pairs(decoded[4]) do
-    if most > 0 and redis.call('SCARD', P .. 'running:' .. group) >= most then return false end
+  for group, limit in pairs(decoded[4]) do
+    if limit > 0 and redis.call('SCARD', P .. 'running:' .. group) >= limit then return false end
   end
   return true
 end

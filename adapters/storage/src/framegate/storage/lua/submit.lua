@@ -21,9 +21,9 @@ end
 if new.result_name ~= '' then redis.call('SET', P .. 'result:' .. owner .. ':' .. new.result_name, id) end
 if new.share_id ~= '' then redis.call('SET', P .. 'share:' .. new.share_id, id) end
 if new.idempotency then
-  local asked = new.idempotency
-  local record = {id = id, fingerprint = asked.fingerprint, at = NOW, ['repeat'] = asked['repeat']}
-  redis.call('SET', idempotency_key(new), cjson.encode(record), 'EX', asked.seconds)
+  local idempotency = new.idempotency
+  local record = {id = id, fingerprint = idempotency.fingerprint, at = NOW, ['repeat'] = idempotency['repeat']}
+  redis.call('SET', idempotency_key(new), cjson.encode(record), 'EX', idempotency.seconds)
 end
 wait_in_queue(id, load(id))
 return {'new', id}

@@ -1,7 +1,7 @@
--- Take jobs from dead workers, and replace lost tickets.
--- Arguments: most attempts at a job, error of a job that has had them as JSON, most tickets to push for a queue,
--- seconds without a sweep after which workers get another lease, lease in seconds, schema of the error, the version
--- that writes it.
+-- Requeue or fail the jobs whose workers' leases have expired, and replace lost tickets.
+-- Arguments: maximum number of attempts at a job, error of a job that has had them as JSON, maximum number of tickets
+-- to push for a queue, seconds without a sweep after which workers get another lease, lease in seconds, schema of the
+-- error, the version that writes it.
 -- Returns: {number of jobs whose worker died, number of tickets pushed}.
 local stamp = {schema = ARGV[6], written_by = ARGV[7]}
 local last = tonumber(redis.call('GET', P .. 'swept') or 0)

@@ -50,7 +50,7 @@ class ActiveJob:
         self._notify()
 
     def update_status(self, status: LeaseStatus) -> None:
-        """Take the status of the job's lease. A job that was told to stop stays stopped."""
+        """Take the status of the job's lease. Once it is no longer OK, it stays so."""
         with self._lock:
             if self._status == LeaseStatus.OK:
                 self._status = status
@@ -60,7 +60,7 @@ class HeartbeatClient:
     """Keep a heartbeat process running, and send it a heartbeat every `HEARTBEAT_SECONDS`.
 
     A heartbeat is also sent as soon as a job starts, ends or reports progress. ``grace`` is how many seconds
-    a job may go on when the worker is told to stop.
+    a running job may continue after the worker has received a stop signal.
     """
 
     def __init__(

@@ -2,7 +2,7 @@
 
 A model's native code may hold the worker's GIL for longer than a lease lasts; nothing holds this process's.
 It also announces the worker, receives cancellations, and sweeps: every worker looks after the jobs of dead
-ones. When a worker was told to stop and can't, this process requeues its job and kills it. Worker and
+ones. When a worker can't end after a stop signal, this process requeues its job and kills it. Worker and
 heartbeat process exchange lines of JSON over the latter's standard input and output; it ends with its worker.
 """
 
@@ -43,8 +43,8 @@ log = structlog.get_logger(__name__)
 class HeartbeatStart(Struct, frozen=True):
     """The first line that a heartbeat process receives.
 
-    ``grace`` is how many seconds a job may go on when the worker is told to stop, which ``signal_socket``, a
-    file descriptor, reports.
+    ``grace`` is how many seconds a running job may continue after a stop signal to the worker, which
+    ``signal_socket``, a file descriptor, reports.
     """
 
     queue_url: str
@@ -76,7 +76,7 @@ class HeartbeatReply(Struct, frozen=True):
 
 
 class HeartbeatProcess:
-    """Renew leases in Valkey for the worker that `receive` hears from, and reply on ``output``."""
+    """Renew leases in Valkey as a worker's heartbeats arrive, and reply on ``output``."""
 
     def __init__(self, start: HeartbeatStart, output: TextIO) -> None:
         self._worker = start.worker
@@ -145,7 +145,7 @@ class HeartbeatProcess:
             os.kill(self._worker.pid, signal.SIGKILL)
 
     def kill_late_worker(self, signal_socket: int) -> None:
-        """Kill a worker that was told to stop and can neither leave its job nor requeue it."""
+        """Kill a worker that after a stop signal can neither leave its job nor requeue it."""
         if not wait_for_stop(signal_socket):
             return
         time.sleep(self._grace + LAST_RESORT_SECONDS)
@@ -153,7 +153,7 @@ class HeartbeatProcess:
         requeueing.start()
         requeueing.join(REQUEUE_SECONDS)
         self._check_worker()
-        log.error("worker_late", worker=self._worker.id, job_id=self._heartbeat.job)
+        log.error("worker_shutdown_timed_out", worker=self._worker.id, job_id=self._heartbeat.job)
         os.kill(self._worker.pid, signal.SIGKILL)
 
     def _requeue(self) -> None:

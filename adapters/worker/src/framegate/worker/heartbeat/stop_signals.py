@@ -1,4 +1,4 @@
-"""Tell the heartbeat process that its worker was told to stop, whatever the worker is busy with.
+"""Notify the heartbeat process of its worker's stop signals, whatever the worker is busy with.
 
 Python's signal handlers wait for the GIL, which a model's native code may hold for minutes. Before they run,
 however, at once and without the GIL, the number of the signal is written where `signal.set_wakeup_fd` says:
@@ -23,8 +23,8 @@ def forward_signals() -> int:
     """Return the file descriptor for `wait_for_stop` in heartbeat processes. Call it in the main thread."""
     sending, receiving = socket.socketpair()
     sending.setblocking(False)
-    signal.set_wakeup_fd(sending.detach(), warn_on_full_buffer=False)  # open as long as the worker lives
-    # A signal to a process that a model forked is none to its worker.
+    signal.set_wakeup_fd(sending.detach(), warn_on_full_buffer=False)  # stays open until the worker ends
+    # A signal to a process that a model forked must not stop the worker.
     os.register_at_fork(
         before=partial(signal.pthread_sigmask, signal.SIG_BLOCK, STOP_SIGNALS),
         after_in_parent=_unblock_signals,
@@ -43,7 +43,7 @@ def _stop_forwarding() -> None:
 
 
 def wait_for_stop(signal_socket: int) -> bool:
-    """Return True once the worker was told to stop, False if it ended without that.
+    """Return True once the worker has received a stop signal, False if it ended without one.
 
     The signal stays in the socket, for a heartbeat process that is started later.
     """

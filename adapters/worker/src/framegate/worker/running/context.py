@@ -1,4 +1,4 @@
-"""Show a backend its job: inputs, cancellation, progress and partial images."""
+"""Implement the context of a running shot: inputs, cancellation, progress and partial images."""
 
 import threading
 import time

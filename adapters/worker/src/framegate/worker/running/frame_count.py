@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from framegate.core.backend import Frame
 
 
-def exactly(frames: "Iterator[Frame]", count: int) -> "Iterator[Frame]":
+def require_frame_count(frames: "Iterator[Frame]", count: int) -> "Iterator[Frame]":
     """Yield ``count`` frames, and check that there are no more.
 
     Raises:

@@ -10,7 +10,7 @@ from framegate.core.types import MediaKind, Shot
 from framegate.media.images.masks import MaskedImage
 from framegate.media.video.encode import encode_png
 from framegate.worker.running.attempt import JobAttempt, ResultFile
-from framegate.worker.running.frame_count import exactly
+from framegate.worker.running.frame_count import require_frame_count
 
 
 def make_images(attempt: JobAttempt, backend: Backend) -> list[ResultFile]:
@@ -30,7 +30,7 @@ def make_images(attempt: JobAttempt, backend: Backend) -> list[ResultFile]:
                 masked.composite_file(file.path)
         return [_image_file(shot, file.path) for file in output]
     files: list[ResultFile] = []
-    for index, frame in enumerate(exactly(output.frames, shot.num_frames)):
+    for index, frame in enumerate(require_frame_count(output.frames, shot.num_frames)):
         path = attempt.workdir / f"image-{index}.png"
         encode_png(masked.composite(frame) if masked else frame, path)
         height, width, _ = frame.shape

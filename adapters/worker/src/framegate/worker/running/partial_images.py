@@ -1,4 +1,4 @@
-"""Store the images of unfinished work that clients asked for."""
+"""Store the images of unfinished work that clients requested."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class PartialImages:
-    """The partial images of a job, at most as many as were requested."""
+    """Store the partial images of a job, at most as many as were requested."""
 
     def __init__(self, artifacts: ArtifactStore, job: Job, workdir: Path) -> None:
         self._artifacts = artifacts
@@ -24,11 +24,11 @@ class PartialImages:
 
     @property
     def requested(self) -> int:
-        """How many partial images the job's client asked for."""
+        """How many partial images the job's client requested."""
         return len(self._keys)
 
     def store(self, render: "Callable[[], Frame]") -> bool:
-        """Store the next image, and return whether one was still wanted and could be stored."""
+        """Store the next image unless all were made; return whether one was stored."""
         if self._count >= self.requested:
             return False
         path = self._workdir / f"partial-{self._count}.png"

@@ -1,11 +1,11 @@
 """Make the video of a job: its shots one after another, joined into one file."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from framegate.core.backend import Backend, FrameStream, Output
+from framegate.core.backend import Backend, FinishedFile, FrameStream, Output
 from framegate.core.errors import GenerationFailed
 from framegate.core.types import MediaKind, Shot
 from framegate.media.video.audio import skip
@@ -13,7 +13,7 @@ from framegate.media.video.encode import encode_png
 from framegate.media.video.join import Clip, VideoJoiner, open_clip
 from framegate.media.video.probe import VideoInfo, describe_video
 from framegate.worker.running.attempt import JobAttempt, ResultFile
-from framegate.worker.running.frame_count import exactly
+from framegate.worker.running.frame_count import require_frame_count
 from framegate.worker.running.source_video import SourceVideo
 
 if TYPE_CHECKING:
@@ -84,14 +84,16 @@ def _clip(output: Output, shot: Shot) -> Clip:
     return Clip(_kept_frames(output.frames, shot), audio, shot.width, shot.height, shot.fps)
 
 
-def _only_file(output: Output) -> Path:
-    if isinstance(output, FrameStream) or len(output) != 1:
-        raise GenerationFailed("The backend did not give one video file for a shot.")
+def _only_file(output: Sequence[FinishedFile]) -> Path:
+    if len(output) != 1:
+        raise GenerationFailed(
+            f"The backend returned {len(output)} files for a shot; exactly one video is expected."
+        )
     return output[0].path
 
 
 def _kept_frames(frames: "Iterator[Frame]", shot: Shot) -> "Iterator[Frame]":
-    for number, frame in enumerate(exactly(frames, shot.num_frames)):
+    for number, frame in enumerate(require_frame_count(frames, shot.num_frames)):
         if shot.drop_first <= number < shot.drop_first + shot.frames_kept:
             yield frame
 
