@@ -23,7 +23,7 @@ from framegate.server.responses.files import sends_files
 from framegate.server.responses.sse import STREAMS
 
 _GENERATE: Mapping[str, Any] = {
-    "One image": {"prompt": "A white cat on a surfboard", "size": "1024x1024", "seed": 42},
+    "One picture": {"prompt": "A white cat on a surfboard", "size": "1024x1024", "seed": 42},
     "Several, as links": {
         "prompt": "A white cat on a surfboard",
         "n": 2,

@@ -12,12 +12,12 @@ const LABELS = {
   guidance_scale: "Guidance",
   fps: "Frames per second",
   seed: "Seed",
-  image_url: "Image",
-  image_base64: "Image",
+  image_url: "Picture",
+  image_base64: "Picture",
 };
 const NUMBERS = ["width", "height", "num_frames", "num_inference_steps", "guidance_scale", "fps"];
 
-let imageUrl = null;
+let pictureUrl = null;
 let videoUrl = null;
 let running = null;
 
@@ -36,7 +36,7 @@ function showErrors(messages) {
   show("error");
 }
 
-function showImage(address) {
+function showPicture(address) {
   $("preview_box").hidden = !address;
   if (address) $("preview").src = address;
   else $("preview").removeAttribute("src");
@@ -44,28 +44,28 @@ function showImage(address) {
 
 function forgetFile() {
   $("image_file").value = "";
-  if (imageUrl) URL.revokeObjectURL(imageUrl);
-  imageUrl = null;
+  if (pictureUrl) URL.revokeObjectURL(pictureUrl);
+  pictureUrl = null;
 }
 
 $("image_file").addEventListener("change", () => {
   const [file] = $("image_file").files;
-  if (imageUrl) URL.revokeObjectURL(imageUrl);
-  imageUrl = file ? URL.createObjectURL(file) : null;
+  if (pictureUrl) URL.revokeObjectURL(pictureUrl);
+  pictureUrl = file ? URL.createObjectURL(file) : null;
   if (file) $("image_url").value = "";
-  showImage(imageUrl);
+  showPicture(pictureUrl);
 });
 
 $("image_url").addEventListener("change", () => {
   const address = $("image_url").value.trim();
   if (address) forgetFile();
-  showImage(/^https?:\/\//i.test(address) ? address : imageUrl);
+  showPicture(/^https?:\/\//i.test(address) ? address : pictureUrl);
 });
 
 $("image_clear").addEventListener("click", () => {
   forgetFile();
   $("image_url").value = "";
-  showImage(null);
+  showPicture(null);
 });
 
 $("preview").addEventListener("error", () => { $("preview_box").hidden = true; });
@@ -90,7 +90,7 @@ function asDataUri(file) {
   return new Promise((resolve, reject) => {
     const reader = new FileReader();
     reader.onload = () => resolve(reader.result);
-    reader.onerror = () => reject(new Error("The image can't be read."));
+    reader.onerror = () => reject(new Error("The picture can't be read."));
     reader.readAsDataURL(file);
   });
 }
@@ -136,7 +136,7 @@ async function messagesOf(response) {
       return body.errors.map((error) => (error.field ? `${LABELS[error.field] ?? error.field}: ${error.message}` : error.message));
     }
     if (body.error) return [body.error];
-  } catch { /* not JSON: show the status instead */ }
+  } catch { /* no JSON: the status has to do */ }
   return [`The server answered ${response.status} ${response.statusText}.`];
 }
 
@@ -164,7 +164,7 @@ function showVideo(answer, seconds) {
     }),
   );
   show("done");
-  $("video").play().catch(() => { /* the browser requires a click first */ });
+  $("video").play().catch(() => { /* the browser wants a click first */ });
 }
 
 $("form").addEventListener("submit", async (event) => {
