@@ -14,6 +14,26 @@ DRAMATIQ_NAMESPACE = f"{PREFIX}dq"
 CHANGED_CHANNEL = f"{PREFIX}changed"
 CANCEL_CHANNEL = f"{PREFIX}cancel"
 
+FIELDS = (
+    "job",
+    "schema",
+    "written_by",
+    "state",
+    "attempt",
+    "worker",
+    "cancel",
+    "progress",
+    "message",
+    "started_at",
+    "finished_at",
+    "artifacts",
+    "error",
+    "result_schema",
+    "result_written_by",
+    "deleted",
+)
+"""What `decode_job` and `is_shown` need; the others are indexes of the scripts."""
+
 _job = Layout(Job, unchanged)
 _artifacts = Layout(tuple[Artifact, ...], unchanged)
 _error = Layout(JobError, unchanged)
