@@ -50,7 +50,7 @@ class ActiveJob:
         self._notify()
 
     def update_status(self, status: LeaseStatus) -> None:
-        """Take the status of the job's lease. Once it is no longer OK, it stays so."""
+        """Update the status of the job's lease; any status other than OK is final."""
         with self._lock:
             if self._status == LeaseStatus.OK:
                 self._status = status
