@@ -97,15 +97,7 @@ def test_foreign_requests_are_refused(shared_stand: Stand, path: str, header: di
     answer = requests.get(shared_stand.url + path, headers=header, timeout=10)
     assert answer.status_code == 403
     assert "X-Request-ID" in answer.headers
-    ((name, value),) = header.items()
-    assert f"The {name} header '{value}' is not this machine" in answer.text
-
-
-def test_long_headers_are_shortened(shared_stand: Stand) -> None:
-    for name in ("Host", "Origin"):
-        answer = requests.get(f"{shared_stand.url}/health", headers={name: "a" * 5000}, timeout=10)
-        assert answer.status_code == 403
-        assert f"'{'a' * 100}'" in answer.text
+    assert "evil" not in answer.text
 
 
 def test_refusals_are_in_the_dialect_s_body(shared_stand: Stand) -> None:

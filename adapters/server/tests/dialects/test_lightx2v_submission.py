@@ -146,7 +146,7 @@ def test_no_file_outside_the_input_folder(stand: Stand) -> None:
     for path in paths:
         (item,) = refusal(stand, image_path=path)
         assert item["loc"] == ["body", "image_path"], path
-        assert str(stand.folder) not in item["msg"].replace(repr(path[:100]), ""), path
+        assert str(stand.folder) not in item["msg"]
     for url in ("file:///etc/passwd", "ftp://example.com/a.png"):
         (item,) = refusal(stand, image_path=url)
         assert "http" in item["msg"]

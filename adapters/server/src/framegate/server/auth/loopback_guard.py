@@ -77,8 +77,8 @@ class LoopbackOnly:
                 ):
                     header = name.decode().capitalize()
                     error = ForeignOrigin(
-                        f"The {header} header {text[:100]!r} is not this machine. Without API keys only "
-                        "loopback hosts are served; configure [[auth.keys]] to allow others."
+                        f"The {header} header is not this machine's. Without API keys only loopback hosts "
+                        "are served; configure [[auth.keys]] to allow others."
                     )
                     await self._refuse(scope, receive, send, error)
                     return

@@ -37,8 +37,7 @@ class InputFolder:
 
     def _read(self, text: str, field: str) -> bytes:
         missing = InvalidMedia(
-            f"{text[:100]!r} is not a file in the server's input folder; send a URL or base64 instead.",
-            param=field,
+            "There is no such file in the server's input folder; send a URL or base64 instead.", param=field
         )
         try:
             folder = self._folder.resolve()
