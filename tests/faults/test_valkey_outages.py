@@ -111,6 +111,10 @@ REFUSALS = {
 }
 
 
+def execute(client: redis.Redis, command: str) -> None:
+    client.execute_command(command)  # type: ignore[no-untyped-call]  # untyped in redis-py
+
+
 def test_writes_that_are_refused(server: RunningServer, valkey: ExternalValkey, plugin: Path) -> None:
     """For each reason that Valkey has, one after the other on one server."""
     client = redis.Redis.from_url(valkey.url)
@@ -119,18 +123,18 @@ def test_writes_that_are_refused(server: RunningServer, valkey: ExternalValkey, 
         gate = reason.replace(" ", "-")
         task = submit(server, f"until {gate}")
         started(server, task)
-        client.execute_command(begin)  # type: ignore[no-untyped-call]  # untyped in redis-py
+        execute(client, begin)
         while not images_say_that_writes_are_refused(server):
             # On a busy machine the worker's announcement, which it can't renew meanwhile, has expired.
-            client.execute_command(end)  # type: ignore[no-untyped-call]  # untyped in redis-py
+            execute(client, end)
             eventually(server.worker_pids, what="the worker's announcement")
-            client.execute_command(begin)  # type: ignore[no-untyped-call]  # untyped in redis-py
+            execute(client, begin)
         assert_refusal(ask_for_video(server, "draw 1"))
         (plugin / gate).touch()
         eventually(partial(results, server, task), what="the result while nobody can be told")
         eventually(partial(_refusal_is_logged, server, logged), what="the worker's patience")
         time.sleep(LEASE_SECONDS)
-        client.execute_command(end)  # type: ignore[no-untyped-call]  # untyped in redis-py
+        execute(client, end)
         all_succeed(server, [task])
         assert server.json("jobs", "show", task)["attempt"] == 1, reason
         all_succeed(server, [submit(server, "draw 1")])
