@@ -163,7 +163,7 @@ REQUESTS: list[tuple[str, dict[str, Any], str, str]] = [
     ("videos/generate", {"prompt": ""}, "prompt", "prompt is required"),
     ("videos/generate", {"prompt": " \n"}, "prompt", "prompt is required"),
     ("videos/generate", {"prompt": 5}, "prompt", "string"),
-    ("videos/generate", {"prompt": "x", "stream": "true"}, "stream", "boolean"),
+    ("videos/generate", {"prompt": "x", "stream": "maybe"}, "stream", "boolean"),
     ("videos/generate", {"prompt": "x", "seed": -1}, "seed", "0"),
     ("videos/generate", {"prompt": "", "model": "nope"}, "model", "Invalid model: nope"),
     (

@@ -79,7 +79,6 @@ def test_details_are_what_was_used(stand: Stand) -> None:
         ("height", 2049),
         ("height", "704"),
         ("height", 704.5),
-        ("height", None),
         ("width", 31),
         ("width", 2049),
         ("width", True),
@@ -118,6 +117,15 @@ def test_each_limit(shared_stand: Stand, field: str, value: Any) -> None:
     assert [item["field"] for item in body["errors"]] == [field]
     if value is not None and value != BROKEN:
         assert json.dumps(value).strip('" ') in body["error"]
+
+
+def test_nulls_stand_for_the_defaults(stand: Stand) -> None:
+    names = ("negative_prompt", "height", "width", "num_frames", "fps", "image_url", "image_base64")
+    with stand.working():
+        answer = predict(stand, **dict.fromkeys(names))
+    assert answer.status_code == 200, answer.text
+    details = answer.json()["details"]
+    assert (details["width"], details["height"], details["num_frames"]) == (1280, 704, 121)
 
 
 def test_all_errors_are_listed(shared_stand: Stand) -> None:

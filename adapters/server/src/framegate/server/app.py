@@ -22,6 +22,7 @@ from framegate.server.health import HealthController, ReadinessController
 from framegate.server.mounting import drop_options_handlers, mount, refuse_clashes
 from framegate.server.openapi import openapi_config
 from framegate.server.request_log import RequestLog
+from framegate.server.requests.unknown_fields import add_warning
 from framegate.server.webhooks.delivery_worker import open_delivery_worker
 
 Lifespan: TypeAlias = Sequence[Callable[[Litestar], AbstractAsyncContextManager[None]]]
@@ -81,6 +82,7 @@ def create_app(
         exception_handlers={Exception: errors},
         cors_config=cors_config(any_origin=bool(keys)),
         openapi_config=openapi_config(mounted, has_keys=bool(keys)),
+        before_send=[add_warning],
         request_max_body_size=settings.server.max_body,
         lifespan=list(lifespan),
         logging_config=None,

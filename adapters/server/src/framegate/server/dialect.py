@@ -26,6 +26,7 @@ from framegate.core.wiring import CoreServices
 from framegate.server.errors.error_info import ErrorInfo
 from framegate.server.requests.bodies import HTTPRequest
 from framegate.server.requests.jobs import ClientJobs
+from framegate.server.requests.unknown_fields import UnknownFields
 
 PUBLIC: Mapping[str, Any] = {"public": True}
 """The ``opt`` of a handler that answers without an API key (a page, its assets)."""
@@ -41,8 +42,9 @@ class DialectContext(Struct, frozen=True, kw_only=True):
 
     ``prefix`` is the path below which the dialect is mounted ("" or "/v4/app"); handlers are written without
     it. ``options`` is the config's table ``[dialects.NAME]`` without the keys that the app itself handles
-    (``prefix``, ``auth``). ``public_url`` is what links begin with, empty for the request's own host.
-    ``max_input`` is the largest input file in bytes, ``retention`` the seconds for which results are kept.
+    (``prefix``, ``auth``, ``unknown_fields``). ``public_url`` is what links begin with, empty for the request's
+    own host. ``max_input`` is the largest input file in bytes, ``retention`` the seconds for which results are
+    kept.
     """
 
     name: str
@@ -84,7 +86,8 @@ class Dialect(Struct, frozen=True, kw_only=True):
     ``handlers`` are mounted below the dialect's prefix, ``root_handlers`` at the root, whatever the prefix;
     both can use ``dependencies``. ``path_prefixes`` are the paths (without the prefix) below which unknown
     paths and methods are answered with this dialect's error body. ``error_body`` is the type of that body,
-    for the API docs.
+    for the API docs. ``unknown_fields`` tells whether fields that no body of this dialect has are refused or
+    ignored, unless the config says otherwise; types of bodies are declared with ``forbid_unknown_fields``.
     """
 
     handlers: Sequence[ControllerRouterHandler]
@@ -94,3 +97,4 @@ class Dialect(Struct, frozen=True, kw_only=True):
     path_prefixes: tuple[str, ...]
     shared_routes: Sequence[SharedRoute] = ()
     error_body: type[Struct] | None = None
+    unknown_fields: UnknownFields = "refuse"

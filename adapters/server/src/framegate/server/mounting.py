@@ -21,6 +21,7 @@ from framegate.server.auth.keys import DIALECT_OPT
 from framegate.server.dialect import Dialect, DialectContext, provide_instance
 from framegate.server.requests.bodies import HTTPRequest
 from framegate.server.requests.jobs import ClientJobs
+from framegate.server.requests.unknown_fields import UNKNOWN_FIELDS_OPT, UnknownFields
 
 _PREFIX = re.compile(r"(?:/[A-Za-z0-9._~-]+)*")
 _PARAMETER = re.compile(r"\{[^}]*\}")
@@ -29,11 +30,13 @@ _PARAMETER = re.compile(r"\{[^}]*\}")
 class CommonOptions(Struct, frozen=True, forbid_unknown_fields=True):
     """The keys that every ``[dialects.NAME]`` has.
 
-    ``auth`` false lets clients in without a key even though keys are configured.
+    ``auth`` false lets clients in without a key even though keys are configured. ``unknown_fields`` overrides
+    the dialect's own way with fields that it doesn't know.
     """
 
     prefix: str = ""
     auth: bool = True
+    unknown_fields: UnknownFields | None = None
 
 
 class MountedDialect(Struct, frozen=True):
@@ -43,6 +46,7 @@ class MountedDialect(Struct, frozen=True):
     context: DialectContext
     dialect: Dialect
     auth: bool
+    unknown_fields: UnknownFields
     routers: tuple[Router, ...] = ()
 
     @property
@@ -111,10 +115,11 @@ def _create(
         retention=settings.storage.retention,
     )
     dialect: Dialect = load_object(spec.factory)(context)
-    routers = [_router(prefix, dialect.handlers, context, dialect.dependencies)]
+    unknown_fields = common.unknown_fields or dialect.unknown_fields
+    routers = [_router(prefix, dialect.handlers, context, dialect.dependencies, unknown_fields)]
     if dialect.root_handlers:
-        routers.append(_router("", dialect.root_handlers, context, dialect.dependencies))
-    return MountedDialect(spec, context, dialect, common.auth, tuple(routers))
+        routers.append(_router("", dialect.root_handlers, context, dialect.dependencies, unknown_fields))
+    return MountedDialect(spec, context, dialect, common.auth, unknown_fields, tuple(routers))
 
 
 def _router(
@@ -122,6 +127,7 @@ def _router(
     handlers: Sequence[ControllerRouterHandler],
     context: DialectContext,
     dependencies: Mapping[str, Provide],
+    unknown_fields: UnknownFields,
 ) -> Router:
     def provide_client_jobs(request: HTTPRequest) -> ClientJobs:
         return context.client_jobs(request)
@@ -134,7 +140,7 @@ def _router(
             "client_jobs": Provide(provide_client_jobs, sync_to_thread=False),
             **dependencies,
         },
-        opt={DIALECT_OPT: context.name},
+        opt={DIALECT_OPT: context.name, UNKNOWN_FIELDS_OPT: unknown_fields},
         tags=[context.name],
     )
     drop_options_handlers(router)
@@ -166,7 +172,7 @@ def _with_shared_routes(mounted: Sequence[MountedDialect]) -> list[MountedDialec
     for (prefix, compose), members in groups.items():
         owner = next((entry for entry, _ in members if entry.auth), members[0][0])
         handlers = compose([part for _, part in members])
-        composed[owner.spec.name].append(_router(prefix, handlers, owner.context, {}))
+        composed[owner.spec.name].append(_router(prefix, handlers, owner.context, {}, owner.unknown_fields))
     return [replace(entry, routers=(*entry.routers, *composed[entry.spec.name])) for entry in mounted]
 
 

@@ -15,6 +15,7 @@ from litestar.routes import HTTPRoute
 from framegate.server.auth.keys import DIALECT_OPT
 from framegate.server.mounting import MountedDialect
 from framegate.server.requests.bodies import JSON, RequestBody, documented
+from framegate.server.requests.unknown_fields import UNKNOWN_FIELDS_OPT
 from framegate.server.responses.files import FILES_OPT
 from framegate.server.responses.sse import STREAM_OPT
 
@@ -85,6 +86,8 @@ def _complete(
         }
     if body := documented(handler.opt):
         operation["requestBody"] = _request_body(body, schemas)
+        if handler.opt.get(UNKNOWN_FIELDS_OPT) == "ignore":
+            _allow_unknown_fields(operation["requestBody"], schemas)
     entry = mounted.get(handler.opt.get(DIALECT_OPT, ""))
     if entry is None:
         return
@@ -121,6 +124,11 @@ def _request_body(body: RequestBody, schemas: dict[str, Any]) -> dict[str, Any]:
         "required": True,
         "content": {JSON: {**content, "schema": plain}, **forms} if body.or_json else forms,
     }
+
+
+def _allow_unknown_fields(body: dict[str, Any], schemas: dict[str, Any]) -> None:
+    for content in body["content"].values():
+        schemas[content["schema"]["$ref"].rsplit("/", 1)[-1]].pop("additionalProperties", None)
 
 
 def _schema(model: type[msgspec.Struct], schemas: dict[str, Any]) -> dict[str, Any]:

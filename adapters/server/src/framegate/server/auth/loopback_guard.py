@@ -19,6 +19,7 @@ EXPOSED_HEADERS = [
     "ETag",
     "Location",
     "Retry-After",
+    "Warning",
     "X-Request-ID",
 ]
 LOOPBACK_ORIGIN = r"https?://(?:[A-Za-z0-9-]+\.)*localhost(?::\d{1,5})?|https?://127(?:\.\d{1,3}){3}(?::\d{1,5})?|https?://\[::1\](?::\d{1,5})?"

@@ -73,9 +73,12 @@ class InvalidFields(InvalidRequest):
 
 
 def body_errors(
-    raw: bytes, model: type[Struct], error: Exception, rules: Rules | None = None
+    raw: bytes, model: type[Struct], error: Exception, rules: Rules | None = None, *, strict: bool = True
 ) -> list[FieldError]:
-    """Return all errors of the JSON body ``raw``, whose decoding as ``model`` raised ``error``."""
+    """Return all errors of the JSON body ``raw``, whose decoding as ``model`` raised ``error``.
+
+    Unless ``strict``, strings may be numbers.
+    """
     if not raw.strip():
         return [FieldError((), "missing", "A JSON body is required")]
     try:
@@ -89,7 +92,7 @@ def body_errors(
         return [_translated(error, (), UNSET)]
     except msgspec.DecodeError as malformed:
         return [FieldError((), "json_invalid", f"The body is not valid JSON: {malformed}")]
-    return value_errors(values, model, rules) or [_translated(error, (), UNSET)]
+    return value_errors(values, model, rules, strict=strict) or [_translated(error, (), UNSET)]
 
 
 def value_errors(

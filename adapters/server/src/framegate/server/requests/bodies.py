@@ -1,11 +1,13 @@
 """Read a request's body into a dialect's own type, and list every error in it.
 
-JSON is read strictly: a number is not a string, ``5.0`` is not an integer, and an unknown field is an error
-if the type says so. Litestar's own parsing is lax and stops at the first error, so handlers take the request
-and call `read_json` or `read_form`; `documents` declares that body for the API docs.
+JSON is read strictly unless a dialect's original is lax: a number is not a string, ``5.0`` is not an integer.
+A null for an optional field means that the field is omitted. An unknown field is an error or is ignored, as
+the dialect's setting ``unknown_fields`` says; the names of ignored ones are in the response's Warning header.
+Litestar's own parsing stops at the first error, so handlers take the request and call `read_json` or
+`read_form`; `documents` declares that body for the API docs.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from functools import cache
 from typing import Any, TypeAlias, TypeVar, cast
 
@@ -27,9 +29,11 @@ from framegate.server.errors.field_errors import (
     shortened,
     value_errors,
 )
+from framegate.server.requests.unknown_fields import note_ignored_fields, unknown_fields_policy
 
 HTTPRequest: TypeAlias = Request[Any, Any, State]
 Model = TypeVar("Model", bound=Struct)
+Value = TypeVar("Value")
 
 JSON = "application/json"
 MULTIPART = "multipart/form-data"
@@ -68,10 +72,13 @@ def documented(opt: Mapping[str, Any]) -> RequestBody | None:
     return opt.get(_OPT)
 
 
-async def read_json(request: HTTPRequest, model: type[Model], rules: Rules | None = None) -> Model:
+async def read_json(
+    request: HTTPRequest, model: type[Model], rules: Rules | None = None, *, lax: bool = False
+) -> Model:
     """Read a JSON body as ``model``, and keep it as ``request.state.body`` for error messages.
 
-    ``rules`` check what the type can't express.
+    ``rules`` check what the type can't express. With ``lax``, strings may be numbers and booleans, as
+    pydantic takes them.
 
     Raises:
         InvalidFields: The body is not JSON, or fields are wrong; all of them are named.
@@ -85,10 +92,15 @@ async def read_json(request: HTTPRequest, model: type[Model], rules: Rules | Non
         raw = await request.body()
     except InternalServerException as error:  # Litestar reports a disconnect this way
         raise ClientDisconnected("The client disconnected before its request was complete.") from error
+    decoder = _decoder(model, strict=not lax)
     try:
-        body = cast(Model, _decoder(model).decode(raw))
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise InvalidFields(body_errors(raw, model, error, rules)) from None
+        body = cast(Model, decoder.decode(raw))
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raw = _without_omitted(request, raw, model)
+        try:
+            body = cast(Model, decoder.decode(raw))
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise InvalidFields(body_errors(raw, model, error, rules, strict=not lax)) from None
     if rules and (found := list(rules(asdict(body)))):
         raise InvalidFields(found)
     request.state.body = body
@@ -96,8 +108,58 @@ async def read_json(request: HTTPRequest, model: type[Model], rules: Rules | Non
 
 
 @cache
-def _decoder(model: type[Struct]) -> msgspec.json.Decoder[Struct]:
-    return msgspec.json.Decoder(model)
+def _decoder(model: type[Struct], *, strict: bool) -> msgspec.json.Decoder[Struct]:
+    return msgspec.json.Decoder(model, strict=strict)
+
+
+def _without_omitted(request: HTTPRequest, raw: bytes, model: type[Struct]) -> bytes:
+    """Return a JSON body without nulls for optional fields, and without fields that are to be ignored."""
+    try:
+        given = msgspec.json.decode(raw, type=dict[str, msgspec.Raw])
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return raw
+    kept = _known(request, given, model)
+    optional = {info.encode_name for info in fields(model) if not info.required}
+    return msgspec.json.encode(
+        {name: value for name, value in kept.items() if not (name in optional and bytes(value) == b"null")}
+    )
+
+
+def _known(request: HTTPRequest, given: Mapping[str, Value], model: type[Struct]) -> dict[str, Value]:
+    """Return the fields of ``model`` among those given, or all of them if unknown ones are to be refused."""
+    if unknown_fields_policy(request) == "refuse":
+        return dict(given)
+    names = {info.encode_name for info in fields(model)}
+    note_ignored_fields(request, [name for name in given if name not in names])
+    return {name: value for name, value in given.items() if name in names}
+
+
+def convert_fields(
+    request: HTTPRequest,
+    given: Mapping[str, Any],
+    model: type[Model],
+    rules: Rules | None = None,
+    *,
+    found: Iterable[FieldError] = (),
+) -> Model:
+    """Return a form's fields, texts or nested ones, as ``model``, and keep it as ``request.state.body``.
+
+    ``found`` are errors that are known already; no second one is reported for their fields.
+
+    Raises:
+        InvalidFields: Fields are wrong; all of them are named.
+    """
+    values = _known(request, given, model)
+    errors = list(found)
+    wrong = {error.location[0] for error in errors}
+    errors += [
+        error for error in value_errors(values, model, rules, strict=False) if error.location[0] not in wrong
+    ]
+    if errors:
+        raise InvalidFields(errors)
+    body = msgspec.convert(values, model, strict=False)
+    request.state.body = body
+    return body
 
 
 async def read_form_values(request: HTTPRequest) -> FormMultiDict:
@@ -160,22 +222,17 @@ async def read_form(
             found.append(FieldError((name,), "missing", "This file is required"))
     strings = {info.encode_name for info in fields(model) if _takes_text(info.type)}
     texts = {name: text for name, text in texts.items() if text or name in strings}
-    found += [
-        FieldError((name,), "extra_forbidden", "There is no such file field")
-        for name in uploads
-        if name not in files
-    ]
-    repeated = {error.location[0] for error in found}
-    found += [
-        error
-        for error in value_errors(texts, model, rules, strict=False)
-        if error.location[0] not in repeated
-    ]
-    if found:
-        raise InvalidFields(found)
-    body = msgspec.convert(texts, model, strict=False)
-    request.state.body = body
-    return body, uploads
+    found += unknown_files(request, uploads.keys() - files.keys())
+    body = convert_fields(request, texts, model, rules, found=found)
+    return body, {name: upload for name, upload in uploads.items() if name in files}
+
+
+def unknown_files(request: HTTPRequest, names: Collection[str]) -> list[FieldError]:
+    """Return the errors for uploads that a form doesn't have; none if unknown fields are ignored."""
+    if unknown_fields_policy(request) == "refuse":
+        return [FieldError((name,), "extra_forbidden", "There is no such file field") for name in names]
+    note_ignored_fields(request, names)
+    return []
 
 
 def _takes_text(annotation: Any) -> bool:

@@ -97,4 +97,5 @@ def create(context: DialectContext) -> Dialect:
         error_response=error_response,
         path_prefixes=("/v1", "/view"),
         error_body=ErrorBody,
+        unknown_fields="ignore",
     )

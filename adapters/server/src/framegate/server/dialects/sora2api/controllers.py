@@ -61,7 +61,9 @@ class ImageController(Controller):
         self, request: HTTPRequest, features: NamedDependency[FeatureHandlers]
     ) -> Response[Completion | Accepted]:
         """Make an image from a prompt."""
-        return await features.run(request, "image_generate", await read_json(request, ImageGenerate))
+        return await features.run(
+            request, "image_generate", await read_json(request, ImageGenerate, lax=True)
+        )
 
     @post(
         "/transform",
@@ -76,7 +78,9 @@ class ImageController(Controller):
         self, request: HTTPRequest, features: NamedDependency[FeatureHandlers]
     ) -> Response[Completion | Accepted]:
         """Make an image from a prompt and an image."""
-        return await features.run(request, "image_transform", await read_json(request, ImageTransform))
+        return await features.run(
+            request, "image_transform", await read_json(request, ImageTransform, lax=True)
+        )
 
 
 class VideoController(Controller):
@@ -95,7 +99,9 @@ class VideoController(Controller):
         self, request: HTTPRequest, features: NamedDependency[FeatureHandlers]
     ) -> Response[Completion | Accepted]:
         """Make a video from a prompt."""
-        return await features.run(request, "video_generate", await read_json(request, VideoGenerate))
+        return await features.run(
+            request, "video_generate", await read_json(request, VideoGenerate, lax=True)
+        )
 
     @post(
         "/transform",
@@ -112,7 +118,9 @@ class VideoController(Controller):
         self, request: HTTPRequest, features: NamedDependency[FeatureHandlers]
     ) -> Response[Completion | Accepted]:
         """Make a video from a prompt and an image."""
-        return await features.run(request, "video_transform", await read_json(request, VideoTransform))
+        return await features.run(
+            request, "video_transform", await read_json(request, VideoTransform, lax=True)
+        )
 
     @post(
         "/remix",
@@ -129,7 +137,7 @@ class VideoController(Controller):
         self, request: HTTPRequest, features: NamedDependency[FeatureHandlers]
     ) -> Response[Completion | Accepted]:
         """Make a video from a prompt and a finished video."""
-        return await features.run(request, "video_remix", await read_json(request, VideoRemix))
+        return await features.run(request, "video_remix", await read_json(request, VideoRemix, lax=True))
 
     @post(
         "/storyboard",
@@ -146,7 +154,9 @@ class VideoController(Controller):
         self, request: HTTPRequest, features: NamedDependency[FeatureHandlers]
     ) -> Response[Completion | Accepted]:
         """Make a video from a prompt that describes its shots."""
-        return await features.run(request, "video_storyboard", await read_json(request, VideoStoryboard))
+        return await features.run(
+            request, "video_storyboard", await read_json(request, VideoStoryboard, lax=True)
+        )
 
 
 class CharacterController(Controller):
@@ -164,7 +174,7 @@ class CharacterController(Controller):
         self, request: HTTPRequest, features: NamedDependency[FeatureHandlers]
     ) -> Response[Completion]:
         """Create a character from a video."""
-        fields = await read_json(request, CharacterCreate)
+        fields = await read_json(request, CharacterCreate, lax=True)
         _require_stream(fields.stream)
         return await features.create_character(
             request, fields.video, fields.timestamps, model=VIDEO_MODEL, stream=True
@@ -182,7 +192,7 @@ class CharacterController(Controller):
         self, request: HTTPRequest, features: NamedDependency[FeatureHandlers]
     ) -> Response[Completion]:
         """Make a video with the character that another video shows."""
-        fields = await read_json(request, CharacterGenerate)
+        fields = await read_json(request, CharacterGenerate, lax=True)
         features.model_for(fields.model, MediaKind.VIDEO)
         _require_stream(fields.stream)
         return await features.generate(request, parsed_character_request(fields), stream=True)

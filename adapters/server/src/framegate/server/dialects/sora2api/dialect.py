@@ -59,4 +59,5 @@ def create(context: DialectContext) -> Dialect:
         error_response=error_response,
         path_prefixes=("/v1",),
         error_body=ErrorBody,
+        unknown_fields="ignore",
     )

@@ -1,4 +1,4 @@
-"""The bodies of sora2api's feature endpoints and tasks; unknown fields are ignored, as in the original."""
+"""The bodies of sora2api's feature endpoints and tasks."""
 
 from typing import Annotated, Literal, TypeAlias
 
@@ -15,7 +15,7 @@ VIDEO_MODEL = "sora2-landscape-10s"
 TIMESTAMPS = "0,3"
 
 
-class ImageGenerate(Struct, kw_only=True):
+class ImageGenerate(Struct, forbid_unknown_fields=True, kw_only=True):
     """The body of a call for an image."""
 
     prompt: Prompt
@@ -25,13 +25,13 @@ class ImageGenerate(Struct, kw_only=True):
     seed: Seed | None = None
 
 
-class ImageTransform(ImageGenerate, kw_only=True):
+class ImageTransform(ImageGenerate, forbid_unknown_fields=True, kw_only=True):
     """The body of a call for an image from an image."""
 
     image: Media
 
 
-class VideoGenerate(Struct, kw_only=True):
+class VideoGenerate(Struct, forbid_unknown_fields=True, kw_only=True):
     """The body of a call for a video."""
 
     prompt: Prompt
@@ -42,23 +42,23 @@ class VideoGenerate(Struct, kw_only=True):
     seed: Seed | None = None
 
 
-class VideoTransform(VideoGenerate, kw_only=True):
+class VideoTransform(VideoGenerate, forbid_unknown_fields=True, kw_only=True):
     """The body of a call for a video from an image."""
 
     image: Media
 
 
-class VideoRemix(VideoGenerate, kw_only=True):
+class VideoRemix(VideoGenerate, forbid_unknown_fields=True, kw_only=True):
     """The body of a call for a video from a finished one."""
 
     remix_target_id: Annotated[str, Meta(description="s_ and 32 hex digits, or a link with it")]
 
 
-class VideoStoryboard(VideoGenerate, kw_only=True):
+class VideoStoryboard(VideoGenerate, forbid_unknown_fields=True, kw_only=True):
     """The body of a call for a video of several shots: ``[5.0s]first shot [5.0s]second shot``."""
 
 
-class CharacterCreate(Struct, kw_only=True):
+class CharacterCreate(Struct, forbid_unknown_fields=True, kw_only=True):
     """The body of a new character."""
 
     video: Media
@@ -66,7 +66,7 @@ class CharacterCreate(Struct, kw_only=True):
     stream: bool | None = False
 
 
-class CharacterGenerate(Struct, kw_only=True):
+class CharacterGenerate(Struct, forbid_unknown_fields=True, kw_only=True):
     """The body of a call for a video with another's character."""
 
     prompt: Prompt

@@ -58,7 +58,7 @@ class RequestController(Controller):
         options: NamedDependency[Options],
     ) -> RequestId:
         """Submit a job and return its id."""
-        body = await read_json(request, SubmitRequest)
+        body = await read_json(request, SubmitRequest, lax=True)
         try:
             served = services.jobs.registry.resolve(body.model or options.model)
         except ModelNotFound as error:
@@ -81,7 +81,7 @@ class RequestController(Controller):
         files: NamedDependency[ResultFiles],
     ) -> StatusAnswer:
         """Return the state of a job, its place in the queue, and links to its files."""
-        request_id = (await read_json(request, RequestId)).request_id
+        request_id = (await read_json(request, RequestId, lax=True)).request_id
         job = await _find(client_jobs, request_id)
         position = await services.jobs.queue_position(job) if job.state == JobState.QUEUED else None
         if job.state == JobState.QUEUED and position is None:
@@ -102,7 +102,7 @@ class RequestController(Controller):
         services: NamedDependency[CoreServices],
     ) -> Cancelled:
         """Cancel a job that has not ended."""
-        job = await _find(client_jobs, (await read_json(request, RequestId)).request_id)
+        job = await _find(client_jobs, (await read_json(request, RequestId, lax=True)).request_id)
         status = status_of(await services.jobs.cancel(job.id))
         if status != Status.CANCELLED:
             raise InvalidRequest(

@@ -19,4 +19,5 @@ def create(context: DialectContext) -> Dialect:
         error_response=error_response,
         path_prefixes=("/video",) if context.prefix else ("/video", "/videos"),
         error_body=ErrorBody,
+        unknown_fields="ignore",
     )

@@ -1,4 +1,4 @@
-"""The bodies of wan21-submit; unknown fields are ignored, as in the original."""
+"""The bodies of wan21-submit."""
 
 from enum import StrEnum
 from typing import Annotated, Literal
@@ -18,7 +18,7 @@ class Status(StrEnum):
     CANCELLED = "Cancelled"
 
 
-class SubmitRequest(Struct, kw_only=True):
+class SubmitRequest(Struct, forbid_unknown_fields=True, kw_only=True):
     """The body of a submission."""
 
     model: Annotated[str, Meta(description="A served model; by default the dialect's own")] | None = None
@@ -37,7 +37,7 @@ class SubmitRequest(Struct, kw_only=True):
     seed: Annotated[int, Meta(ge=0, le=2**31 - 1, description="Random if omitted")] | None = None
 
 
-class RequestId(Struct, rename="camel"):
+class RequestId(Struct, forbid_unknown_fields=True, rename="camel"):
     """The id of a request."""
 
     request_id: Annotated[str, Meta(description="32 hexadecimal digits")]

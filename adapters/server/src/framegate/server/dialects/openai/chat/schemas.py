@@ -31,7 +31,7 @@ class ChatMessage(Struct):
     content: str | list[Part] | None = None
 
 
-class ChatRequest(Struct, kw_only=True):
+class ChatRequest(Struct, forbid_unknown_fields=True, kw_only=True):
     """A request for a completion: OpenAI's fields, and those that hold the inputs of sora2api's models."""
 
     model: Annotated[str, Meta(description="A name of /v1/models")]

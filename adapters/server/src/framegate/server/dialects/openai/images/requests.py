@@ -6,7 +6,6 @@ Forms have their fields as text, and ``image`` once or ``image[]`` several times
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
-import msgspec
 from litestar.datastructures import UploadFile
 from msgspec import Struct
 
@@ -21,8 +20,14 @@ from framegate.server.dialects.openai.images.schemas import (
     PromptFields,
     VariationFields,
 )
-from framegate.server.errors.field_errors import FieldError, InvalidFields, shortened, value_errors
-from framegate.server.requests.bodies import HTTPRequest, read_form_values, upload_bytes
+from framegate.server.errors.field_errors import FieldError, shortened
+from framegate.server.requests.bodies import (
+    HTTPRequest,
+    convert_fields,
+    read_form_values,
+    unknown_files,
+    upload_bytes,
+)
 
 VARIATION = "A variation of this picture"
 """The prompt of a variation, for which OpenAI's API accepts none."""
@@ -110,15 +115,9 @@ async def read_form(
         elif name == "mask" and several:
             masks.append(value)
         else:
-            found.append(FieldError((name,), "extra_forbidden", "There is no such file field"))
+            found += unknown_files(request, [name])
     found += _file_errors(texts, images, masks, limit=MAX_IMAGES if several else 1)
-    wrong = {error.location[0] for error in found}
-    errors = value_errors(texts, model, rules, strict=False)
-    found += [error for error in errors if error.location[0] not in wrong]
-    if found:
-        raise InvalidFields(found)
-    fields = msgspec.convert(texts, model, strict=False)
-    request.state.body = fields
+    fields = convert_fields(request, texts, model, rules, found=found)
     return fields, Uploads(
         [await upload_bytes(upload, "image", max_bytes) for upload in images],
         await upload_bytes(masks[0], "mask", max_bytes) if masks else None,

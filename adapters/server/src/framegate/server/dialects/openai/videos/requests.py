@@ -4,7 +4,6 @@ import re
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any, TypeVar
 
-import msgspec
 from litestar.datastructures import UploadFile
 from msgspec import Struct
 
@@ -18,8 +17,15 @@ from framegate.server.dialects.openai.videos.schemas import (
     GenerationFields,
     SizedGenerationFields,
 )
-from framegate.server.errors.field_errors import FieldError, InvalidFields, Rules, shortened, value_errors
-from framegate.server.requests.bodies import FORMS, HTTPRequest, read_form_values, read_json
+from framegate.server.errors.field_errors import FieldError, Rules, shortened
+from framegate.server.requests.bodies import (
+    FORMS,
+    HTTPRequest,
+    convert_fields,
+    read_form_values,
+    read_json,
+    unknown_files,
+)
 from framegate.server.requests.form_nesting import nest
 
 REMIXED_FROM = "remixed_from"
@@ -134,17 +140,9 @@ async def read_fields(
         if not isinstance(value, UploadFile):
             texts += [(name, value)] if value else []
         elif name not in files:
-            found.append(FieldError((name,), "extra_forbidden", "There is no such file field"))
+            found += unknown_files(request, [name])
         elif name in uploads:
             found.append(FieldError((name,), "value_error", "This file is given more than once"))
         else:
             uploads[name] = value
-    values = nest(texts)
-    wrong = {error.location[0] for error in found}
-    errors = value_errors(values, model, rules, strict=False)
-    found += [error for error in errors if error.location[0] not in wrong]
-    if found:
-        raise InvalidFields(found)
-    body = msgspec.convert(values, model, strict=False)
-    request.state.body = body
-    return body, uploads
+    return convert_fields(request, nest(texts), model, rules, found=found), uploads

@@ -1,0 +1,78 @@
+"""Decide what a text is that names an image or a video: a URL, a data URI, base64, an id, or a path."""
+
+import re
+from typing import TypeAlias
+
+from msgspec import Struct
+
+from framegate.core.errors import InvalidMedia
+from framegate.core.ports import Base64Source, MediaSource, UrlSource
+
+_SCHEME = re.compile(r"([a-z][a-z0-9+.-]{1,30}):")  # a single letter is a drive of Windows
+_ID = re.compile(r"(?:file|video|task)[-_][\w-]{1,200}", re.ASCII)
+_SHORTEST_BASE64 = 64
+"""The characters of base64 below which no image or video fits."""
+
+
+class IdText(Struct, frozen=True):
+    """The id of something that the server may keep."""
+
+    text: str
+
+
+class PathText(Struct, frozen=True):
+    """The path of a file."""
+
+    text: str
+
+
+MediaText: TypeAlias = MediaSource | IdText | PathText
+
+
+def read_media_text(text: str) -> MediaText:
+    """Return what ``text`` names; blanks around it are ignored.
+
+    Base64 has no dot, so a text with one is a path, and so is one that is too short to hold a file.
+
+    Raises:
+        InvalidMedia: It is a URL whose scheme is neither http, https nor data.
+    """
+    text = text.strip()
+    start = text[:40].lower()
+    if start.startswith(("http://", "https://")):
+        return UrlSource(text)
+    if start.startswith("data:"):
+        return Base64Source(text)
+    if scheme := _SCHEME.match(start):
+        raise InvalidMedia(f"The URL's scheme is {scheme[1]!r}; only http and https URLs are fetched.")
+    if _ID.fullmatch(text[:210]):
+        return IdText(text)
+    if "." in text or text.startswith("~") or len(text) < _SHORTEST_BASE64:
+        return PathText(text)
+    return Base64Source(text)
+
+
+def media_source(text: str, param: str | None = None) -> MediaSource:
+    """Return the source that ``text`` names, where files and ids of this server can't be named.
+
+    Raises:
+        InvalidMedia: It is neither an http(s) URL, a data URI nor base64; ``param`` is its field.
+    """
+    try:
+        found = read_media_text(text)
+    except InvalidMedia as error:
+        error.param = param
+        raise
+    match found:
+        case IdText():
+            raise InvalidMedia(
+                f"{found.text[:100]!r} is an id, but no files are kept here; send an http(s) URL, a data "
+                "URI or base64.",
+                param=param,
+            )
+        case PathText():
+            raise InvalidMedia(
+                f"{found.text[:100]!r} is neither an http(s) URL, a data URI nor base64.", param=param
+            )
+        case _:
+            return found
