@@ -42,9 +42,9 @@ class DialectContext(Struct, frozen=True, kw_only=True):
 
     ``prefix`` is the path below which the dialect is mounted ("" or "/v4/app"); handlers are written without
     it. ``options`` is the config's table ``[dialects.NAME]`` without the keys that the app itself handles
-    (``prefix``, ``auth``, ``unknown_fields``). ``public_url`` is what links begin with, empty for the request's
-    own host. ``max_input`` is the largest input file in bytes, ``retention`` the seconds for which results are
-    kept.
+    (``prefix``, ``auth``, ``unknown_fields``). ``public_url`` is what links begin with, empty for the
+    request's own host. ``max_input`` is the largest input file in bytes, ``retention`` the seconds for which
+    results are kept.
     """
 
     name: str
