@@ -24,7 +24,7 @@ from framegate.core.errors import (
 from framegate.core.fitting import FittedRequest, fit
 from framegate.core.jobs import Job, JobError, JobState
 from framegate.core.models import ModelSpec
-from framegate.core.ports import IdempotencyKey, MediaSource, QueueCounts, WorkerInfo
+from framegate.core.ports import BytesSource, IdempotencyKey, MediaSource, QueueCounts, WorkerInfo
 from framegate.core.registry import ModelConfig
 from framegate.core.submission import Client, Submission
 from framegate.core.types import GenerationRequest, MediaKind, MediaRef, StoryboardShot, Task
@@ -92,6 +92,30 @@ async def test_a_bad_input_is_named_and_leaves_nothing_behind(stand: ServiceStan
     error = await stand.refused(InvalidMedia, task=Task.IMAGE_TO_VIDEO, image=PICTURE, video=BROKEN)
     assert error.param == "video"
     assert [ref.key for ref in stand.media.discarded] == ["inputs/1"]
+
+
+async def test_a_mask_is_stored_in_the_size_of_its_image(
+    stand: ServiceStand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mask, masked = BytesSource(b"mask"), list[tuple[MediaSource, MediaRef]]()
+    ingest_mask = stand.media.ingest_mask
+
+    async def recording(source: MediaSource, image: MediaRef) -> MediaRef:
+        masked.append((source, image))
+        return await ingest_mask(source, image)
+
+    monkeypatch.setattr(stand.media, "ingest_mask", recording)
+    job = await stand.submit(Task.IMAGE_TO_VIDEO, mask=mask, image=PICTURE)
+    assert masked == [(mask, job.request.image)]
+    assert job.request.mask == MediaRef(MediaKind.IMAGE, "inputs/2", 1000, 500)
+
+
+async def test_masks_that_are_refused(stand: ServiceStand) -> None:
+    error = await stand.refused(InvalidMedia, task=Task.IMAGE_TO_VIDEO, image=PICTURE, mask=BROKEN)
+    assert error.param == "mask"
+    error = await stand.refused(InvalidRequest, task=Task.TEXT_TO_VIDEO, mask=PICTURE)
+    assert error.param == "mask"
+    assert "needs the image" in error.message
 
 
 async def test_a_client_that_leaves_meanwhile_leaves_nothing_behind(

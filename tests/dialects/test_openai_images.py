@@ -212,18 +212,50 @@ def test_edit_of_a_part(client: OpenAI, photo: Path) -> None:
     assert np.abs(wide[:, :300] - original[:, :300]).mean() > 5
 
 
+def white_half(mode: str, size: tuple[int, int], kind: str = "PNG") -> bytes:
+    """The left half of it is white, the rest black."""
+    mask = Image.new("L", size, 0)
+    mask.paste(255, (0, 0, size[0] // 2, size[1]))
+    buffer = io.BytesIO()
+    mask.convert(mode).save(buffer, kind)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    "mask",
+    [
+        white_half("L", (600, 400)),
+        white_half("RGB", (300, 200)),
+        white_half("RGBA", (1200, 800)),
+        white_half("1", (8, 8)),
+        white_half("L", (608, 400), "JPEG"),
+        half_mask((400, 600)),
+    ],
+    ids=["grey", "rgb", "rgba", "one bit", "jpeg", "transparent"],
+)
+def test_masks_of_other_kinds_and_sizes(client: OpenAI, photo: Path, mask: bytes) -> None:
+    answer = client.images.edit(
+        prompt="in oil", image=photo, mask=("m", mask), size="600x400", extra_body={"strength": 1.0}
+    )
+    made = pixels(pictures_of(answer)[0])
+    with Image.open(photo) as picture:
+        original = np.asarray(picture.convert("RGB")).astype(np.float64)
+    assert np.array_equal(made[:, 301:], original[:, 301:])
+    assert np.abs(made[:, :300] - original[:, :300]).mean() > 5
+
+
+@pytest.mark.parametrize("several", [False, True])
 @pytest.mark.parametrize(
     ("mask", "word"),
     [
-        (half_mask((400, 600)), "same size"),
-        (as_png(Image.new("RGB", (600, 400), "white")), "no alpha channel"),
-        (as_png(Image.new("RGBA", (600, 400), (0, 0, 0, 255))), "fully opaque"),
+        (as_png(Image.new("RGB", (600, 400), "black")), "nothing to edit.*transparent, or white"),
+        (as_png(Image.new("RGBA", (600, 400), (0, 0, 0, 255))), "nothing to edit.*transparent, or white"),
         (b"not a picture", "not an image"),
     ],
 )
-def test_masks_that_are_none(client: OpenAI, photo: Path, mask: bytes, word: str) -> None:
+def test_masks_that_are_none(client: OpenAI, photo: Path, mask: bytes, word: str, several: bool) -> None:
     with pytest.raises(openai.BadRequestError, match=word) as refused:
-        client.images.edit(prompt="in oil", image=photo, mask=("m.png", mask))
+        client.images.edit(prompt="in oil", image=[photo, photo] if several else photo, mask=("m.png", mask))
     assert refused.value.param == "mask"
 
 

@@ -33,19 +33,26 @@ def test_a_collage() -> None:
         as_bytes(Image.new("RGB", size, colour))
         for size, colour in (((100, 50), "red"), ((40, 40), "lime"), ((60, 120), "blue"))
     ]
-    collage = make_collage(pictures, as_bytes(left_half((100, 50))))
-    pixels = as_pixels(collage.image)
-    assert pixels.shape == (50, 175, 3)
-    for column, colour in ((50, (255, 0, 0)), (125, (0, 255, 0)), (165, (0, 0, 255))):
-        assert tuple(pixels[25, column]) == colour
-    assert collage.mask is not None
-    mask = as_pixels(collage.mask)
-    assert mask.shape == (50, 175)
-    assert (mask[:, :45] == 255).all()
-    assert (mask[:, 55:] == 0).all()
-    with pytest.raises(InvalidMedia) as refused:
-        make_collage(pictures, as_bytes(left_half((50, 100))))
-    assert refused.value.param == "mask"
+    white = Image.new("L", (25, 25), 0)
+    white.paste(255, (0, 0, 13, 25))
+    plain = make_collage(pictures, None)
+    assert plain.mask is None
+    for given in (left_half((100, 50)), left_half((10, 50)), white):
+        collage = make_collage(pictures, as_bytes(given))
+        assert collage.image == plain.image
+        pixels = as_pixels(collage.image)
+        assert pixels.shape == (50, 175, 3)
+        for column, colour in ((50, (255, 0, 0)), (125, (0, 255, 0)), (165, (0, 0, 255))):
+            assert tuple(pixels[25, column]) == colour
+        assert collage.mask is not None
+        mask = as_pixels(collage.mask)
+        assert mask.shape == (50, 175)
+        assert (mask[:, :45] == 255).all()
+        assert (mask[:, 55:] == 0).all()
+    for broken in (b"not an image", as_bytes(Image.new("L", (100, 50)))):
+        with pytest.raises(InvalidMedia) as refused:
+            make_collage(pictures, broken)
+        assert refused.value.param == "mask"
 
 
 def test_a_collage_is_never_too_wide() -> None:

@@ -59,10 +59,19 @@ class JobInputs:
 
     async def _ingest(self, field: str, source: MediaSource) -> None:
         try:
-            self._stored[field] = await self._media.ingest(source, MEDIA_KINDS[field])
+            if field == "mask":
+                self._stored[field] = await self._ingest_mask(source)
+            else:
+                self._stored[field] = await self._media.ingest(source, MEDIA_KINDS[field])
         except InvalidRequest as error:
             error.param = error.param or field
             raise
+
+    async def _ingest_mask(self, source: MediaSource) -> MediaRef:
+        image = self._stored.get("image")
+        if image is None:
+            raise InvalidRequest("A mask needs the image that it belongs to, but none is given.")
+        return await self._media.ingest_mask(source, image)
 
     async def _use_remixed(self, source: Job, request: GenerationRequest) -> None:
         """Copy the video of ``source``, or take its first frame where ``request`` starts from an image."""
@@ -113,10 +122,3 @@ def _check_inputs(request: GenerationRequest) -> None:
     starts_from_image = request.task in (Task.IMAGE_TO_IMAGE, Task.IMAGE_TO_VIDEO)
     if starts_from_image and not request.extends_video and request.image is None:
         raise InvalidRequest(f"{request.task} needs an input image.", param="image")
-    image, mask = request.image, request.mask
-    if mask and image and (mask.width, mask.height) != (image.width, image.height):
-        raise InvalidRequest(
-            f"The mask has {mask.width}×{mask.height} pixels, the image {image.width}×{image.height}; "
-            "they must be the same size.",
-            param="mask",
-        )

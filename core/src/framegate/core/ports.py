@@ -295,6 +295,16 @@ class MediaIngest(Protocol):
         """
         ...
 
+    async def ingest_mask(self, source: MediaSource, image: MediaRef) -> MediaRef:
+        """Fetch and check the mask of a stored image, and store it in that image's size: white on black.
+
+        Clients may give it in any size, and mark the area to repaint as white or as transparent.
+
+        Raises:
+            InvalidMedia: It can't be fetched or read, or marks nothing.
+        """
+        ...
+
     async def ingest_frame(self, video: MediaRef, seconds: float) -> MediaRef:
         """Store the frame that a stored video shows at that time as an input image of its own.
 

@@ -66,7 +66,7 @@ MEDIA_KINDS: Mapping[str, MediaKind] = MappingProxyType(
         "video": MediaKind.VIDEO,
     }
 )
-"""The fields of a `GenerationRequest` that hold media."""
+"""The fields of a `GenerationRequest` that hold media; a mask follows its image."""
 
 Media = TypeVar("Media", default=MediaRef)
 
@@ -101,7 +101,8 @@ class GenerationRequest(Struct, Generic[Media], frozen=True, omit_defaults=True)
             is then the whole text, and ``duration``, ``num_frames`` and ``num_fragments`` are ignored.
         num_partial_images: How many partial images the client wants to see, at most.
         image: The image to start from.
-        mask: As large as ``image``: white where that is to be repainted, black where it stays.
+        mask: Of ``image``: white where that is to be repainted, black where it stays. Clients may give it in
+            any size, and transparent instead of white.
         last_image: The image to end with.
         video: The video to start from.
         extends_video: Make a continuation of ``video``; the result is ``video`` followed by it.

@@ -13,7 +13,8 @@ from framegate.core.disk_full import translate_disk_full
 from framegate.core.errors import InvalidMedia, NotFound
 from framegate.core.ports import ArtifactStore, Base64Source, BytesSource, MediaSource, UrlSource
 from framegate.core.types import MediaKind, MediaRef
-from framegate.media.images.decode import decode_base64, decode_image
+from framegate.media.images.decode import PngImage, decode_base64, decode_image
+from framegate.media.images.masks import normalize_mask
 from framegate.media.network.fetch import UrlFetcher
 from framegate.media.portraits import make_portrait
 from framegate.media.video.encode import encode_png
@@ -39,6 +40,22 @@ class MediaIngest:
         Raises:
             InvalidMedia: It can't be fetched or decoded, or exceeds a limit.
         """
+        data = await self._read(source, kind)
+        store = self._store_image if kind == MediaKind.IMAGE else self._store_video
+        async with self._decoding:
+            return await in_thread(lambda: store(data), self.discard)
+
+    async def ingest_mask(self, source: MediaSource, image: MediaRef) -> MediaRef:
+        """Fetch and check the mask of a stored image, and store it in that image's size.
+
+        Raises:
+            InvalidMedia: It can't be fetched or decoded, exceeds a limit, or marks nothing to edit.
+        """
+        data = await self._read(source, "mask")
+        async with self._decoding:
+            return await in_thread(lambda: self._store_mask(data, image), self.discard)
+
+    async def _read(self, source: MediaSource, noun: str) -> bytes:
         match source:
             case UrlSource(url):
                 data = await self._fetcher.fetch(url)
@@ -47,15 +64,13 @@ class MediaIngest:
             case BytesSource(data):
                 pass
         if not data:
-            raise InvalidMedia(f"The {kind} is empty.")
+            raise InvalidMedia(f"The {noun} is empty.")
         if len(data) > self._max_bytes:
             raise InvalidMedia(
-                f"The {kind} has {len(data) / 2**20:.1f} MiB; "
+                f"The {noun} has {len(data) / 2**20:.1f} MiB; "
                 f"at most {self._max_bytes / 2**20:g} MiB are accepted."
             )
-        store = self._store_image if kind == MediaKind.IMAGE else self._store_video
-        async with self._decoding:
-            return await in_thread(lambda: store(data), self.discard)
+        return data
 
     async def ingest_frame(self, video: MediaRef, seconds: float) -> MediaRef:
         """Store the frame at ``seconds`` of a stored video as an input image of its own.
@@ -85,7 +100,12 @@ class MediaIngest:
             self._artifacts.delete(key)
 
     def _store_image(self, data: bytes) -> MediaRef:
-        image = decode_image(data)
+        return self._store_png(decode_image(data))
+
+    def _store_mask(self, data: bytes, image: MediaRef) -> MediaRef:
+        return self._store_png(normalize_mask(data, image.width, image.height))
+
+    def _store_png(self, image: PngImage) -> MediaRef:
         with self._scratch() as (name, folder):
             path = folder / "image.png"
             path.write_bytes(image.data)

@@ -132,6 +132,11 @@ class StaticMediaIngest:
         num_frames, fps = (48, 24.0) if kind == MediaKind.VIDEO else (1, 0.0)
         return MediaRef(kind, f"inputs/{len(self.taken)}", width, height, num_frames, fps)
 
+    async def ingest_mask(self, source: MediaSource, image: MediaRef) -> MediaRef:
+        """Record the source, and return a reference of the image's size."""
+        mask = await self.ingest(source, MediaKind.IMAGE)
+        return MediaRef(mask.kind, mask.key, image.width, image.height)
+
     async def ingest_frame(self, video: MediaRef, seconds: float) -> MediaRef:
         """Return a reference to an image of the video's size."""
         return self._image(f"inputs/{video.key}@{seconds:g}", video)

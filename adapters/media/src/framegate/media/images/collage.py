@@ -8,7 +8,7 @@ from PIL import Image
 
 from framegate.core.errors import InvalidMedia
 from framegate.media.images.decode import MAX_SIDE, MIN_SIDE, decode_image, encode_plain_png
-from framegate.media.images.masks import KEPT, mask_from_alpha
+from framegate.media.images.masks import KEPT, normalize_mask
 
 
 class Collage(Struct, frozen=True):
@@ -21,11 +21,11 @@ class Collage(Struct, frozen=True):
 def make_collage(images: Sequence[bytes], mask: bytes | None) -> Collage:
     """Put ``images`` side by side from left to right, scaled to the height of the first.
 
-    Where they would get wider than `MAX_SIDE`, all are scaled down. The ``mask`` belongs to the first image;
-    the others are kept as they are.
+    Where they would get wider than `MAX_SIDE`, all are scaled down. The ``mask``, of either kind that
+    `normalize_mask` reads, belongs to the first image; the others are kept as they are.
 
     Raises:
-        InvalidMedia: An image can't be decoded, the mask differs in size from the first, or there is no room.
+        InvalidMedia: An image or the mask can't be decoded, or there is no room.
     """
     decoded = [decode_image(data) for data in images]
     height = decoded[0].height
@@ -43,15 +43,14 @@ def make_collage(images: Sequence[bytes], mask: bytes | None) -> Collage:
         left += width
     if mask is None:
         return Collage(encode_plain_png(canvas), None)
-    first_mask = mask_from_alpha(mask)
-    if (first_mask.width, first_mask.height) != (decoded[0].width, decoded[0].height):
-        raise InvalidMedia(
-            f"The mask has {first_mask.width}×{first_mask.height} pixels, the first image "
-            f"{decoded[0].width}×{decoded[0].height}; they must be the same size.",
-            param="mask",
-        )
+    try:
+        first_mask = normalize_mask(mask, widths[0], height)
+    except InvalidMedia as error:
+        error.param = "mask"
+        raise
     whole_mask = Image.new("L", canvas.size, KEPT)
-    whole_mask.paste(_resized(first_mask.data, (widths[0], height)), (0, 0))
+    with Image.open(BytesIO(first_mask.data)) as part:
+        whole_mask.paste(part, (0, 0))
     return Collage(encode_plain_png(canvas), encode_plain_png(whole_mask))
 
 

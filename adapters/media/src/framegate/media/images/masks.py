@@ -7,30 +7,59 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from framegate.core.errors import InvalidMedia
-from framegate.media.images.decode import PngImage, encode_plain_png, open_untrusted, scale
+from framegate.media.images.decode import PngImage, encode_plain_png, open_untrusted, orientation
 from framegate.media.images.fitting import fit
+from framegate.media.images.srgb import to_srgb
 
 if TYPE_CHECKING:
     from framegate.core.backend import Frame
 
 KEPT, REDRAWN = 0, 255
 
+_NOISE = 16
+"""JPEG leaves black and white areas this far from black and white."""
 
-def mask_from_alpha(data: bytes) -> PngImage:
-    """Return a greyscale mask that is white where an image is transparent, and black where it is opaque.
+
+def normalize_mask(data: bytes, width: int, height: int) -> PngImage:
+    """Return a greyscale mask of ``width`` × ``height`` pixels: white is redrawn, black is kept.
+
+    Clients send masks of two kinds. One that is transparent anywhere is OpenAI's: its transparent part is
+    redrawn. In every other mask the white part is redrawn. Either may have any size and is stretched to the
+    image's.
 
     Raises:
-        InvalidMedia: The data is not a valid image, or nothing of it is transparent.
+        InvalidMedia: The data is not a valid image, or nothing of it is to be redrawn.
     """
     with open_untrusted(data) as image:
-        if not image.has_transparency_data:
-            raise InvalidMedia("The mask has no alpha channel; make the area to edit transparent.")
         image.load()
-        mask = ImageOps.invert(scale(image.convert("RGBA").getchannel("A")))
+        mask = _from_alpha(image) or _from_brightness(image)
         if mask.getextrema() == (KEPT, KEPT):
-            raise InvalidMedia("The mask is fully opaque; make the area to edit transparent.")
+            raise InvalidMedia(
+                "The mask marks nothing to edit: make that area transparent, or white in a mask without "
+                "transparency."
+            )
+        transpose = orientation(image)
+        if transpose is not None:
+            mask = mask.transpose(transpose)
+        # A box leaves the edges of a small mask sharp, and no thin line of a large one is lost.
+        mask = mask.resize((width, height), Image.Resampling.BOX)
         png = encode_plain_png(mask)
-    return PngImage(png, mask.width, mask.height)
+    return PngImage(png, width, height)
+
+
+def _from_alpha(image: Image.Image) -> Image.Image | None:
+    """Return the mask that an image's transparency is; None for an opaque image."""
+    if not image.has_transparency_data:
+        return None
+    alpha = image.convert("RGBA").getchannel("A")
+    return None if alpha.getextrema() == (255, 255) else ImageOps.invert(alpha)
+
+
+def _from_brightness(image: Image.Image) -> Image.Image:
+    levels = [
+        KEPT if level <= _NOISE else REDRAWN if level >= 255 - _NOISE else level for level in range(256)
+    ]
+    return to_srgb(image).convert("L").point(levels)
 
 
 class MaskedImage:

@@ -57,7 +57,7 @@ class ImageController(Controller):
     @post(
         "/edits",
         status_code=200,
-        summary="Edit images, or only the part where a mask is transparent",
+        summary="Edit images, or only the part that a mask marks",
         opt={
             **documents(EditFields, content_type=MULTIPART, files={"image": True, "mask": False}),
             **STREAMS,

@@ -13,7 +13,6 @@ from framegate.core.jobs import Job
 from framegate.core.ports import BytesSource, MediaSource
 from framegate.core.wiring import CoreServices
 from framegate.media.images.collage import make_collage
-from framegate.media.images.masks import mask_from_alpha
 from framegate.server.dialects.openai.errors import model_not_found
 from framegate.server.dialects.openai.images.events import Call, encode_events, events
 from framegate.server.dialects.openai.images.files import Encoding, ImageFiles
@@ -68,18 +67,16 @@ class ImageHandlers:
         return Response(await self._answer(request, fields, done), status_code=200)
 
     async def _media(self, uploads: Uploads) -> dict[str, MediaSource]:
-        images, mask = uploads.images, uploads.mask
-        try:
-            async with self._decoding:
-                if len(images) > 1:
-                    collage = await asyncio.to_thread(make_collage, images, mask)
-                    image, mask = collage.image, collage.mask
-                else:
-                    image = images[0]
-                    mask = (await asyncio.to_thread(_mask, mask)) if mask is not None else None
-        except InvalidMedia as error:
-            error.param = error.param or "image"
-            raise
+        """Return the image and the mask, of several images those of their collage."""
+        image, mask = uploads.images[0], uploads.mask
+        if len(uploads.images) > 1:
+            try:
+                async with self._decoding:
+                    collage = await asyncio.to_thread(make_collage, uploads.images, mask)
+            except InvalidMedia as error:
+                error.param = error.param or "image"
+                raise
+            image, mask = collage.image, collage.mask
         sources: dict[str, MediaSource] = {"image": BytesSource(image)}
         return sources if mask is None else {**sources, "mask": BytesSource(mask)}
 
@@ -114,11 +111,3 @@ class ImageHandlers:
             size=f"{made.width}x{made.height}",
             seed=done.seed,
         )
-
-
-def _mask(data: bytes) -> bytes:
-    try:
-        return mask_from_alpha(data).data
-    except InvalidMedia as error:
-        error.param = "mask"
-        raise
