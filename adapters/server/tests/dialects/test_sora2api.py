@@ -1,6 +1,8 @@
 """sora2api, part by part."""
 
 import hashlib
+import time
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -10,7 +12,7 @@ from framegate.core.jobs import JobState
 from framegate.core.ports import Base64Source, UrlSource
 from framegate.core.types import MediaKind, StoryboardShot, Task
 from tests.support.event_stream import Told
-from tests.support.http_stand import BROKEN, CONTENT, Stand, StandMaker
+from tests.support.http_stand import BROKEN, CONTENT, Stand, StandMaker, own_dialects
 
 PICTURE = "https://example.com/cat.png"
 VIDEO = "https://example.com/cat.mp4"
@@ -105,7 +107,8 @@ def test_tasks(stand: Stand) -> None:
     url = f"{stand.url}/v1/tasks/{body['task_id']}"
     assert body["task_id"].startswith("task_")
     state = requests.get(url, timeout=10).json()
-    assert state.pop("created_at").endswith("+00:00")
+    created = datetime.strptime(state.pop("created_at"), "%Y-%m-%dT%H:%M:%S")  # noqa: DTZ007 # in UTC
+    assert abs(created.replace(tzinfo=UTC).timestamp() - time.time()) < 60
     assert state == {
         "task_id": body["task_id"],
         "status": "processing",
@@ -129,7 +132,9 @@ def test_tasks(stand: Stand) -> None:
     )
     [link] = state["result_urls"]
     assert requests.get(link, timeout=10).content == CONTENT[MediaKind.VIDEO]
-    assert state["completed_at"] > state["created_at"]
+    created, completed = (datetime.fromisoformat(state[name]) for name in ("created_at", "completed_at"))
+    assert created.tzinfo is completed.tzinfo is None
+    assert created <= completed <= created + timedelta(seconds=60)
 
 
 def state_at(url: str) -> Any:
@@ -355,20 +360,56 @@ def key(name: str, **limits: Any) -> dict[str, Any]:
     return {"name": name, "sha256": hashlib.sha256(name.encode()).hexdigest(), **limits}
 
 
+NO_KEY = {"message": "Invalid API key", "type": "authentication_error", "param": None, "code": None}
+"""As the document prints it."""
+
+
+def test_the_printed_errors(shared_stand: Stand) -> None:
+    for fields, message, param in (
+        ({"prompt": "x", "model": "invalid-model"}, "Invalid model: invalid-model", "model"),
+        ({"model": "sora2-landscape-10s"}, "prompt is required", "prompt"),
+    ):
+        error = refused(post(shared_stand, "videos/generate", **fields), 400, param)
+        assert error == {"message": message, "type": "invalid_request_error", "param": param, "code": None}
+    for path in ("/v1/nope", "/v1/videos/nope/nope", "/v1/tasks/task_nope"):
+        error = requests.get(shared_stand.url + path, timeout=10).json()["error"]
+        assert (error["type"], error["code"]) == ("invalid_request_error", None)
+
+
+def test_a_401_of_the_shared_routes(make_stand: StandMaker) -> None:
+    """OpenAI's dialect names a code there; where sora2api is alone, it answers as its document prints."""
+    auth = {"keys": [key("alice")]}
+    dialects = own_dialects()
+    both = "invalid_api_key"
+    for stand, code in (
+        (make_stand(auth=auth), both),
+        (make_stand(auth=auth, dialects=dict(reversed(dialects.items()))), both),
+        (make_stand({"openai-chat": {"auth": False}}, auth=auth), both),
+        (make_stand({"openai-chat": {"prefix": "/chat"}}, auth=auth), None),
+        (make_stand(auth=auth, dialects={"sora2api": dialects["sora2api"]}), None),
+    ):
+        for answer in (
+            chat(stand, "sora2-landscape-10s", "x"),
+            requests.get(f"{stand.url}/v1/models", timeout=10),
+        ):
+            assert refused(answer, 401, None) == {**NO_KEY, "code": code}
+        assert refused(post(stand, "images/generate", prompt="x"), 401, None) == NO_KEY
+
+
 def test_plans_and_keys(make_stand: StandMaker) -> None:
     stand = make_stand(auth={"keys": [key("basic"), key("pro", plan="chatgpt_pro")]})
     fields = {"prompt": "x", "model": "sora2pro-landscape-10s", "async_mode": True}
     for wrong in ("", "nobody"):
         for body in ({}, fields):
-            error = refused(post(stand, "videos/generate", key=wrong, **body), 401, None, "Invalid API key")
-            assert error["type"] == "authentication_error"
+            error = refused(post(stand, "videos/generate", key=wrong, **body), 401, None)
+            assert error == NO_KEY
     error = refused(post(stand, "videos/generate", key="basic", **fields), 403, None)
     assert error["message"].startswith("No available Pro tokens. ")
     assert (error["type"], error["code"]) == ("server_error", None)
     accepted = post(stand, "videos/generate", key="pro", **fields).json()
     task = f"{stand.url}/v1/tasks/{accepted['task_id']}"
     stand.run_next()
-    refused(requests.get(task, timeout=10), 401, None)
+    assert refused(requests.get(task, timeout=10), 401, None) == NO_KEY
     refused(requests.get(task, headers={"Authorization": "Bearer basic"}, timeout=10), 404, "task_id")
     state = requests.get(task, headers={"Authorization": "Bearer pro"}, timeout=10).json()
     assert requests.get(state["result_urls"][0], timeout=10).status_code == 200

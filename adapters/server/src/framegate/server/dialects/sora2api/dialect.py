@@ -1,13 +1,16 @@
 """The dialect sora2api, put together."""
 
+from typing import Any
+
+from litestar import Response
 from msgspec import Struct
 
 from framegate.core.errors import ConfigError
 from framegate.core.registry import ServedModel
 from framegate.server.dialect import Dialect, DialectContext, SharedRoute, provide_instance
-from framegate.server.dialects.openai.chat.controllers import ChatHandler, compose_chat
+from framegate.server.dialects.openai.chat.controllers import OPENAI_ROUTES, ChatHandler, compose_chat
 from framegate.server.dialects.openai.chat.job_events import OnDisconnect
-from framegate.server.dialects.openai.errors import ErrorBody, error_response
+from framegate.server.dialects.openai.errors import ErrorBody, error_body, in_openai_terms
 from framegate.server.dialects.sora2api.controllers import (
     CharacterController,
     FileController,
@@ -16,6 +19,8 @@ from framegate.server.dialects.sora2api.controllers import (
     VideoController,
 )
 from framegate.server.dialects.sora2api.features import FeatureHandlers
+from framegate.server.errors.error_info import ErrorInfo
+from framegate.server.requests.bodies import HTTPRequest
 from framegate.server.responses.result_files import ResultFiles
 
 _CATALOGUE = "sora2api"
@@ -30,6 +35,20 @@ class Options(Struct, frozen=True, forbid_unknown_fields=True):
 
     models: tuple[str, ...] = ()
     on_disconnect: OnDisconnect = "cancel"
+
+
+def error_response(request: HTTPRequest, error_info: ErrorInfo) -> Response[Any]:
+    """Return OpenAI's response for an error; a 401 has no code, as in the document.
+
+    That does not hold for the endpoints that are shared with openai-chat: the model, which decides whose they
+    are, is not known yet.
+    """
+    error_info = in_openai_terms(error_info)
+    body = error_body(error_info)
+    handler = request.scope.get("route_handler")
+    if error_info.status == 401 and not (handler and handler.opt.get(OPENAI_ROUTES)):
+        body.error.code = None
+    return Response(body, status_code=error_info.status)
 
 
 def create(context: DialectContext) -> Dialect:

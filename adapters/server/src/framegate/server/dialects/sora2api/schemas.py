@@ -89,7 +89,8 @@ class Accepted(Struct, kw_only=True):
 class TaskState(Struct, kw_only=True):
     """The state of a task.
 
-    ``progress`` is 0.0–100.0, times are ISO 8601 in UTC; ``remix_target_id`` is a finished video's share id.
+    ``progress`` is 0.0–100.0, times are in UTC and read ``2024-01-01T00:00:00``;
+    ``remix_target_id`` is a finished video's share id.
     """
 
     task_id: str

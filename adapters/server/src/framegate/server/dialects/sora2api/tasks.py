@@ -1,12 +1,12 @@
 """Turn jobs into sora2api's tasks and answers. Pure."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 
 from framegate.core.jobs import Job, JobState
 from framegate.core.types import MediaKind
 from framegate.server.dialects.sora2api.schemas import TaskState
 from framegate.server.requests.jobs import failure_message
+from framegate.server.responses.times import utc_text
 
 _PREFIX = "task_"
 
@@ -39,8 +39,8 @@ def task_state(job: Job, links: Sequence[str]) -> TaskState:
         prompt=job.request.prompt,
         result_urls=list(links) if done else None,
         error_message=_error(job),
-        created_at=_iso(job.created_at),
-        completed_at=_iso(job.finished_at) if job.finished_at else None,
+        created_at=utc_text(job.created_at),
+        completed_at=utc_text(job.finished_at) if job.finished_at else None,
         remix_target_id=job.share_id if done and job.share_id else None,
     )
 
@@ -53,7 +53,3 @@ def _error(job: Job) -> str | None:
             return "The job was cancelled."
         case _:
             return None
-
-
-def _iso(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).isoformat()

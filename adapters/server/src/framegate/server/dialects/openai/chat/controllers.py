@@ -18,6 +18,9 @@ from framegate.server.errors.field_errors import FieldError, InvalidFields
 from framegate.server.requests.bodies import HTTPRequest, documents, read_json
 from framegate.server.responses.sse import STREAMS
 
+OPENAI_ROUTES = "openai_routes"
+"""The ``opt`` of these endpoints: whether a dialect that handles any model, as OpenAI's API, is among those
+that share them. Its words hold for errors that come before the model is known."""
 _EXAMPLES: Mapping[str, Any] = {
     "Text to video": {
         "model": "ltx2_landscape",
@@ -122,6 +125,7 @@ def compose_chat(handlers: Sequence[ChatHandler]) -> list[ControllerRouterHandle
             "/",
             route_handlers=[ChatController, ModelController],
             dependencies={"chat_handlers": provide_instance(ChatHandlers(handlers))},
+            opt={OPENAI_ROUTES: any(handler.any_model for handler in handlers)},
         )
     ]
 
