@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from framegate.core.errors import InvalidRequest, UnsupportedParameter
 from framegate.core.fitting import fit
 from framegate.core.models import Defaults, FrameRule, ModelSpec, Range, SizeRule
-from framegate.core.types import GenerationRequest, MediaKind, MediaRef, Task
+from framegate.core.types import GenerationRequest, MediaKind, MediaRef, StoryboardShot, Task
 from tests.support.model_specs import WAN, frame_rules, ranges, size_rules
 
 quick = settings(max_examples=150, deadline=None)
@@ -254,6 +254,19 @@ def test_a_length_out_of_reach_is_refused(length: dict[str, Any]) -> None:
     with pytest.raises(InvalidRequest, match=r"wan makes at least one frame and at most 20 s\.") as caught:
         fit(WAN, asking(**length))
     assert caught.value.param == next(iter(length))
+
+
+def test_a_name_s_length_is_no_limit_of_storyboards() -> None:
+    name = WAN.narrow(None, None, Defaults(), 5.0)
+    assert (name.max_duration, name.max_storyboard) == (5.0, 20.0)
+    again = name.narrow(None, None, Defaults(), 3.0)
+    assert (again.max_duration, again.max_storyboard) == (3.0, 20.0)
+    storyboard = (StoryboardShot("a", 8.0), StoryboardShot("b", 12.0))
+    assert fit(again, asking(storyboard=storyboard)).num_frames == 20 * 16
+    with pytest.raises(InvalidRequest, match=r"A video of 21\.00 s was requested; .* at most 20 s\."):
+        fit(again, asking(storyboard=(*storyboard, StoryboardShot("c", 1.0))))
+    with pytest.raises(InvalidRequest, match=r"at most 3 s\."):
+        fit(again, asking(duration=4.0))
 
 
 def test_a_default_length_is_cut_to_what_the_frame_rate_allows() -> None:

@@ -123,7 +123,7 @@ def test_both_ways_make_the_same(small_server: RunningServer, photo: Path) -> No
     ],
 )
 def test_storyboards(small_server: RunningServer, prompt: str) -> None:
-    fields = {"model": "small-25s", "seed": 3}
+    fields = {"model": "small", "seed": 3}  # a name of 10 s
     told = Told(post(small_server, "videos/storyboard", prompt=prompt, stream=True, **fields))
     assert "A storyboard of 3 shots was detected." in told.progress
     assert "(shot 3 of 3)" in told.progress

@@ -192,7 +192,14 @@ REQUESTS: list[tuple[str, dict[str, Any], str, str]] = [
     ("videos/remix", {"prompt": "x", "remix_target_id": " "}, "remix_target_id", "is required"),
     ("videos/storyboard", {}, "prompt", "prompt is required"),
     ("videos/storyboard", {"prompt": "no shots"}, "prompt", "[5.0s]"),
-    ("videos/storyboard", {"prompt": "[5s]a [5]b [s]c [5.1s]d"}, "prompt", "10"),
+    ("videos/storyboard", {"prompt": "[30s]a [5]b [s]c [30.1s]d"}, "prompt", "add up to 60.1 s; they may"),
+    ("videos/storyboard", {"prompt": "[30s]a [5]b [s]c [30.1s]d"}, "prompt", "at most 60 s"),
+    ("videos/storyboard", {"prompt": "[99999999999999999999.0s]a"}, "prompt", "1e+20 s"),
+    ("videos/storyboard", {"prompt": "[1e9s]a"}, "prompt", "[5.0s]"),
+    ("videos/storyboard", {"prompt": "[.01s]a" * 65}, "prompt", "has 65 shots; at most 64"),
+    ("videos/storyboard", {"prompt": "[1s]a" * 19_000}, "prompt", "19,000 shots"),
+    ("videos/storyboard", {"prompt": "a" * 50_000 + "[1s]b" * 9_000}, "prompt", "9,000 shots"),
+    ("videos/storyboard", {"prompt": "[5s]" + "a" * 100_000}, "prompt", "100,004 characters"),
     ("videos/storyboard", {"prompt": "[0s]a"}, "prompt", "Shot 1"),
     ("videos/storyboard", {"prompt": "[5s][5s]b"}, "prompt", "storyboard"),
     ("videos/storyboard", {"prompt": f"[{'9' * 400}s]a"}, "prompt", "inf"),
@@ -228,7 +235,9 @@ CHATS: list[tuple[str, Any, dict[str, Any], str]] = [
     ("sora2-landscape-10s", "x", {"style": "baroque"}, "style"),
     ("sora2-landscape-10s", "x", {"image": BROKEN}, "image"),
     ("sora2-landscape-10s", "x", {"video": BROKEN}, "video"),
-    ("sora2-landscape-10s", "[9s]a [9s]b", {}, "prompt"),
+    ("sora2-landscape-10s", "[50s]a [10.5s]b", {}, "prompt"),
+    ("sora2-landscape-10s", "[1s]a" * 65, {}, "prompt"),
+    ("sora2-landscape-10s", "http://" * 20_000 + f" {UNKNOWN}", {}, "prompt"),
     ("gpt-image", "x", {"video": VIDEO}, "model"),
     ("gpt-image", "x", {"remix_target_id": UNKNOWN}, "model"),
 ]
@@ -278,6 +287,59 @@ def test_storyboards(stand: Stand, prompt: str) -> None:
     )
     assert first.shots == second.shots
     assert sum(shot.frames_kept for shot in first.shots) == 300
+
+
+DOCUMENTED = "[5.0s]猫猫从飞机上跳伞 [5.0s]猫猫降落 [10.0s]猫猫在田野奔跑"
+WAYS: list[dict[str, Any]] = [{"async_mode": True}, {"stream": True}, {}]
+
+
+@pytest.mark.parametrize(
+    "model", ["sora2-landscape-10s", "sora2pro-portrait-10s", "sora2pro-hd-landscape-10s"]
+)
+@pytest.mark.parametrize(
+    "prompt",
+    [DOCUMENTED, DOCUMENTED.replace(" [", "\n["), f"```\n{DOCUMENTED}\n```", f"At dusk. {DOCUMENTED}"],
+    ids=["line", "lines", "fenced", "common"],
+)
+def test_a_storyboard_may_be_longer_than_its_name_says(stand: Stand, model: str, prompt: str) -> None:
+    with stand.working():
+        for way in WAYS:
+            assert post(stand, "videos/storyboard", prompt=prompt, model=model, **way).ok
+        for way in WAYS[1:]:
+            assert chat(stand, model, prompt, **way).ok
+    jobs = stand.jobs()
+    assert len(jobs) == 5
+    for job in jobs:
+        assert {shot.fps for shot in job.shots} == {30.0}
+        assert [shot.frames_kept for shot in job.shots] == [150, 150, 300]
+
+
+def test_only_the_times_of_a_storyboard_exceed_a_name(stand: Stand) -> None:
+    """The name's own length is that of everything else that it makes."""
+    model = "sora2-landscape-10s"
+    assert post(stand, "videos/generate", prompt="a cat", model=model, async_mode=True).ok
+    assert post(stand, "images/generate", prompt=DOCUMENTED, async_mode=True).ok
+    with stand.working():
+        assert chat(stand, "gpt-image", DOCUMENTED).ok
+    video, *images = (job.request for job in stand.jobs())
+    assert sum(shot.frames_kept for shot in stand.jobs()[0].shots) == 300
+    assert not video.storyboard
+    for image in images:
+        assert (image.prompt, image.storyboard) == (DOCUMENTED, ())
+
+
+@pytest.mark.parametrize(("configured", "length"), [(15, "15"), ("15.5s", "15.5"), (1000, "120")])
+def test_the_longest_storyboard(make_stand: StandMaker, configured: Any, length: str) -> None:
+    """The config says it, within what the served model itself makes."""
+    stand = make_stand({"sora2api": {"max_storyboard": configured}})
+    assert post(stand, "videos/storyboard", prompt=f"[{length}s]a", async_mode=True).ok
+    prompt = f"[{length}s]a [1s]b"
+    for answer in (
+        post(stand, "videos/storyboard", prompt=prompt, async_mode=True),
+        chat(stand, "sora2-landscape-25s", prompt),
+    ):
+        error = refused(answer, 400, "prompt", f"at most {length} s")
+        assert str(float(length) + 1).removesuffix(".0") in error["message"]
 
 
 def test_remixes(stand: Stand) -> None:

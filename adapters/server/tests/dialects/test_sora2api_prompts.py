@@ -1,5 +1,7 @@
 """What sora2api reads from any prompt."""
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -124,6 +126,29 @@ def test_share_ids_in_text(before: str, after: str) -> None:
     share, rest = take_share_id(f"{before} {SHARE} {after}")
     assert share == SHARE
     assert rest.split() == [*before.split(), *after.split()]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        " " * 100_000,
+        "[" * 100_000,
+        "[5" + " " * 100_000,
+        "[" + "9" * 100_000,
+        "{" * 100_000,
+        " {" * 50_000,
+        "```" * 30_000,
+        "```a" * 25_000,
+        "http://" * 14_000 + f" {SHARE}",
+        f"{SHARE}0 " * 2_500,
+        "@" * 100_000,
+    ],
+)
+def test_hostile_prompts_are_read_in_no_time(text: str) -> None:
+    started = time.process_time()
+    read_prompt(text, STYLES, shots=True)
+    take_share_id(text)
+    assert time.process_time() - started < 0.5
 
 
 def test_mentions() -> None:

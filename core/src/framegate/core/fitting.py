@@ -169,10 +169,11 @@ def _size(sizes: SizeRule, request: GenerationRequest, defaults: Defaults) -> tu
 
 def _wanted_frames(spec: ModelSpec, request: GenerationRequest, defaults: Defaults, fps: float) -> float:
     """Return the whole video's length in frames as requested; a default is cut to what the model makes."""
-    longest = spec.max_duration * fps
+    max_duration = spec.max_duration
     wanted: float
     if request.storyboard:
         wanted = _storyboard_seconds(request) * fps
+        max_duration = max_duration if spec.max_storyboard is None else spec.max_storyboard
     elif request.num_frames is not None:
         wanted = request.num_frames
     elif request.duration is not None:
@@ -180,12 +181,12 @@ def _wanted_frames(spec: ModelSpec, request: GenerationRequest, defaults: Defaul
     else:
         default = defaults.num_frames if defaults.duration is None else defaults.duration * fps
         assert default is not None
-        return max(1, min(longest, default))
+        return max(1, min(max_duration * fps, default))
     # The comparison also rejects NaN. Seconds that don't add up exactly may be over by less than a frame.
-    if not 1 <= wanted < longest + 0.5:
+    if not 1 <= wanted < max_duration * fps + 0.5:
         raise InvalidRequest(
             f"A video of {wanted / fps:.2f} s was requested; {request.model} makes at least one frame and at "
-            f"most {spec.max_duration:g} s.",
+            f"most {max_duration:g} s.",
             param=request.length_param,
         )
     return wanted

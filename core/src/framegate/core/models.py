@@ -217,6 +217,8 @@ class ModelSpec(Struct, frozen=True, kw_only=True):
         steps: Its numbers of denoising steps.
         guidance: Its guidance scales.
         max_duration: The longest video in seconds, made in as many shots as it takes.
+        max_storyboard: The longest storyboard in seconds; None for ``max_duration``. A name that promises a
+            length narrows only ``max_duration``: the times in a storyboard say its length themselves.
         max_outputs: How many images it makes at once.
         defaults: Default values for fields that a request omits.
         queue_group: Models of one group share a queue, from which a worker takes the jobs of those that it
@@ -240,6 +242,7 @@ class ModelSpec(Struct, frozen=True, kw_only=True):
     steps: Range = Range(1, 100)
     guidance: Range = Range(1.0, 20.0)
     max_duration: float = 120.0
+    max_storyboard: float | None = None
     max_outputs: int = 4
     defaults: Defaults = field(default_factory=Defaults)
     queue_group: str = ""
@@ -280,8 +283,10 @@ class ModelSpec(Struct, frozen=True, kw_only=True):
         tasks: frozenset[Task] = frozenset(),
     ) -> "ModelSpec":
         """Return the model within the limits that one of its names promises."""
+        longest = self.max_duration if self.max_storyboard is None else self.max_storyboard
         return replace(
             self,
+            max_storyboard=longest,
             tasks=self.tasks & tasks or self.tasks,
             sizes=self.sizes.intersect(sizes),
             frames=self.frames.intersect(frames),

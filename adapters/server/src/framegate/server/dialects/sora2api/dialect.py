@@ -6,6 +6,7 @@ from litestar import Response
 from msgspec import Struct
 
 from framegate.core.errors import ConfigError
+from framegate.core.options import Duration
 from framegate.core.registry import ServedModel
 from framegate.server.dialect import Dialect, DialectContext, SharedRoute, provide_instance
 from framegate.server.dialects.openai.chat.controllers import OPENAI_ROUTES, ChatHandler, compose_chat
@@ -30,11 +31,13 @@ class Options(Struct, frozen=True, forbid_unknown_fields=True):
     """The table ``[dialects.sora2api]``.
 
     ``models`` are names, in addition to the catalogue's, that the chat handles in this dialect's style. With
-    ``on_disconnect`` "keep" a job runs to its end even if its client disconnects.
+    ``on_disconnect`` "keep" a job runs to its end even if its client disconnects. ``max_storyboard`` is how
+    long a storyboard may be, in seconds, whatever length its model's name promises.
     """
 
     models: tuple[str, ...] = ()
     on_disconnect: OnDisconnect = "cancel"
+    max_storyboard: Duration = Duration(60)
 
 
 def error_response(request: HTTPRequest, error_info: ErrorInfo) -> Response[Any]:
@@ -68,7 +71,13 @@ def create(context: DialectContext) -> Dialect:
         return served.catalogue == _CATALOGUE or served.name in options.models
 
     files = ResultFiles(context)
-    features = FeatureHandlers(context, files=files, claims=claims, on_disconnect=options.on_disconnect)
+    features = FeatureHandlers(
+        context,
+        files=files,
+        claims=claims,
+        on_disconnect=options.on_disconnect,
+        max_storyboard=options.max_storyboard,
+    )
     return Dialect(
         handlers=[ImageController, VideoController, CharacterController, TaskController, FileController],
         dependencies={"features": provide_instance(features), "files": provide_instance(files)},

@@ -17,7 +17,13 @@ from framegate.server.dialects.openai.chat.answers import Events, Progress, Resu
 from framegate.server.dialects.openai.chat.job_events import BEGINS, OnDisconnect, job_events
 from framegate.server.dialects.openai.chat.parts import media_source
 from framegate.server.dialects.openai.chat.schemas import ChatRequest
-from framegate.server.dialects.sora2api.prompts import Prompt, find_share_id, read_prompt
+from framegate.server.dialects.sora2api.prompts import (
+    Prompt,
+    check_length,
+    find_share_id,
+    read_prompt,
+    require_readable,
+)
 from framegate.server.dialects.sora2api.requests import (
     ParsedRequest,
     parse_timestamps,
@@ -35,7 +41,7 @@ from framegate.server.responses.waiting import while_connected
 class FeatureHandlers:
     """Handle the requests of the feature endpoints and the chat.
 
-    ``claims`` returns whether the chat handles a model.
+    ``claims`` returns whether the chat handles a model. ``max_storyboard`` is in seconds.
     """
 
     def __init__(
@@ -45,12 +51,14 @@ class FeatureHandlers:
         files: ResultFiles,
         claims: Callable[[ServedModel], bool],
         on_disconnect: OnDisconnect,
+        max_storyboard: float,
     ) -> None:
         self._context = context
         self._services = context.services
         self._files = files
         self._claims = claims
         self._on_disconnect: OnDisconnect = on_disconnect
+        self._max_storyboard = max_storyboard
 
     def chat_model(self, name: str) -> ServedModel:
         """Return a model that the chat handles.
@@ -137,7 +145,8 @@ class FeatureHandlers:
         return [self._files.absolute(request, f"/v1/files/{name}") for name in self._files.names(job)]
 
     def _read(self, parsed: ParsedRequest) -> Prompt:
-        """Read the prompt, and refuse blank fields and a storyboard without shots."""
+        """Read the prompt, and refuse blank fields and a storyboard without shots or with too long ones."""
+        require_readable(parsed.prompt)
         for field in ("prompt", "image", "video", "remix_target_id"):
             require(getattr(parsed, field), field)
         prompt = read_prompt(parsed.prompt, self._services.jobs.styles, shots=parsed.kind == MediaKind.VIDEO)
@@ -146,6 +155,7 @@ class FeatureHandlers:
             raise InvalidRequest(
                 "prompt contains no shots; write it as [5.0s]first shot [5.0s]second shot.", param="prompt"
             )
+        check_length(prompt.storyboard, self._max_storyboard)
         return prompt
 
     async def _create(

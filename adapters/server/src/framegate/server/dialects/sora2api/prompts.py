@@ -1,18 +1,23 @@
 """Read what a prompt contains besides its text: ``{style}``, ``@character``, ``[5.0s]``, a remix id. Pure."""
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 from msgspec import Struct
 
+from framegate.core.admission import MAX_PROMPT
+from framegate.core.errors import InvalidRequest
+from framegate.core.planning import MAX_SHOTS
 from framegate.core.types import StoryboardShot
 from framegate.server.dialects.openai.fields import find_mentions
 
 _SHARE_ID = re.compile(r"(?<![0-9A-Za-z_])s_[0-9A-Fa-f]{32}(?![0-9A-Za-z_])")
-_LINK_BEFORE = re.compile(r"https?://\S*$", re.IGNORECASE)
+_LINK = re.compile(r"https?://", re.IGNORECASE)
 _LINK_AFTER = re.compile(r"[/?#]\S*")
-_GROUP = re.compile(r"[ \t]*\{([^{}\s]+)\}")
+_GROUP = re.compile(r"\{([^{}\s]+)\}")
 _SHOT = re.compile(r"\[\s*(\d+(?:\.\d*)?|\.\d+)\s*s\s*\]", re.ASCII | re.IGNORECASE)
+_ROUNDING = 1e-6
+"""Seconds that a sum of times may be off."""
 _FENCE = re.compile(r"```[\w-]*[ \t]*\n|```", re.ASCII)
 
 
@@ -25,8 +30,24 @@ class Prompt(Struct, frozen=True):
     mentions: tuple[str, ...] = ()
 
 
+def require_readable(text: str) -> None:
+    """Refuse a prompt that is too long to be read; the core would refuse it later.
+
+    Raises:
+        InvalidRequest: It has more than `MAX_PROMPT` characters.
+    """
+    if len(text) > MAX_PROMPT:
+        raise InvalidRequest(
+            f"The prompt has {len(text):,} characters; at most {MAX_PROMPT:,} are accepted.", param="prompt"
+        )
+
+
 def read_prompt(text: str, styles: Collection[str], *, shots: bool) -> Prompt:
-    """Read a prompt; with ``shots``, which is for videos, ``[5.0s]`` begins a shot."""
+    """Read a prompt; with ``shots``, which is for videos, ``[5.0s]`` begins a shot.
+
+    Raises:
+        InvalidRequest: There are too many shots.
+    """
     style, text = take_style(text, styles)
     storyboard: tuple[StoryboardShot, ...] = ()
     if shots and _SHOT.search(text):
@@ -38,26 +59,50 @@ def read_prompt(text: str, styles: Collection[str], *, shots: bool) -> Prompt:
 def take_style(text: str, styles: Collection[str]) -> tuple[str, str]:
     """Return the style that is named first (empty: none), and the text without the groups that name one."""
     named: list[str] = []
-
-    def take(group: re.Match[str]) -> str:
+    kept: list[str] = []
+    end = 0
+    for group in _GROUP.finditer(text):
         name = group[1].lower()
-        if name not in styles:
-            return group[0]
-        named.append(name)
-        return ""
-
-    text = _GROUP.sub(take, text)
-    return (named[0], text.strip()) if named else ("", text)
+        if name in styles:
+            named.append(name)
+            kept.append(text[end : group.start()].rstrip(" \t"))  # a pattern for it would be quadratic
+            end = group.end()
+    if not named:
+        return "", text
+    return named[0], "".join((*kept, text[end:])).strip()
 
 
 def parse_storyboard(text: str) -> tuple[StoryboardShot, ...]:
-    """Return the shots of ``[5.0s]first [5.0s]second``; a text before the first applies to each of them."""
+    """Return the shots of ``[5.0s]first [5.0s]second``; a text before the first applies to each of them.
+
+    Raises:
+        InvalidRequest: There are more than `MAX_SHOTS`.
+    """
     common, *pieces = _SHOT.split(text)
+    if (count := len(pieces) // 2) > MAX_SHOTS:
+        raise InvalidRequest(
+            f"The storyboard has {count:,} shots; at most {MAX_SHOTS} are made.", param="prompt"
+        )
     shots = zip(pieces[::2], pieces[1::2], strict=True)
     return tuple(
         StoryboardShot("\n".join(part for part in (common.strip(), words.strip()) if part), float(seconds))
         for seconds, words in shots
     )
+
+
+def check_length(storyboard: Sequence[StoryboardShot], max_seconds: float) -> None:
+    """Refuse a storyboard that is longer than ``max_seconds``.
+
+    Raises:
+        InvalidRequest: It is longer.
+    """
+    total = sum(shot.duration for shot in storyboard)
+    if total > max_seconds + _ROUNDING:
+        raise InvalidRequest(
+            f"The shots of the storyboard add up to {total:.9g} s; they may have at most {max_seconds:.9g} s "
+            "in all.",
+            param="prompt",
+        )
 
 
 def find_share_id(text: str) -> str:
@@ -72,8 +117,10 @@ def take_share_id(text: str) -> tuple[str, str]:
     if match is None:
         return "", text
     start, end = match.span()
-    if link := _LINK_BEFORE.search(text, 0, start):
-        start = link.start()
+    before = text[:start]
+    word = before.rsplit(maxsplit=1)[-1] if before and not before[-1].isspace() else ""
+    if link := _LINK.search(word):
+        start -= len(word) - link.start()
         if rest := _LINK_AFTER.match(text, end):
             end = rest.end()
     left = " ".join(part for part in (text[:start].strip(), text[end:].strip()) if part)

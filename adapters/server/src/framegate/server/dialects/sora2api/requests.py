@@ -9,7 +9,7 @@ from framegate.core.registry import ServedModel
 from framegate.core.types import MediaKind
 from framegate.server.dialects.openai.chat.parts import last_message, parts_of
 from framegate.server.dialects.openai.chat.schemas import ChatRequest
-from framegate.server.dialects.sora2api.prompts import take_share_id
+from framegate.server.dialects.sora2api.prompts import require_readable, take_share_id
 from framegate.server.dialects.sora2api.schemas import (
     CharacterGenerate,
     ImageGenerate,
@@ -83,13 +83,15 @@ def parsed_chat_request(body: ChatRequest, served: ServedModel) -> ParsedRequest
     """Return the request in the last message of a chat.
 
     Raises:
-        InvalidRequest: The model makes images, but the chat has a video or a remix id.
+        InvalidRequest: The model makes images, but the chat has a video or a remix id; or the text is too
+            long.
     """
     message = last_message(body.messages)
     assert message is not None
     parts = parts_of(message)
     kind = MediaKind.VIDEO if served.makes(MediaKind.VIDEO) else MediaKind.IMAGE
-    prompt, remix = parts.text, body.remix_target_id
+    prompt, remix = parts.text, body.remix_target_id or None
+    require_readable(prompt)
     if kind == MediaKind.VIDEO and remix is None:
         found, prompt = take_share_id(prompt)
         remix = found or None
