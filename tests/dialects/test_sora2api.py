@@ -15,7 +15,7 @@ from PIL import Image
 
 from framegate.server.testing import DialectContract
 from tests.support.decoding import decoded, difference
-from tests.support.event_stream import Told
+from tests.support.event_stream import SoraTold
 from tests.support.running import RunningServer, eventually
 from tests.support.small_models import SMALL_MODELS
 
@@ -78,7 +78,9 @@ class TestContract(DialectContract):
 
 
 def test_the_catalogue_s_size_and_length(small_server: RunningServer) -> None:
-    told = Told(post(small_server, "videos/generate", model="sora2-landscape-10s", prompt="x", stream=True))
+    told = SoraTold(
+        post(small_server, "videos/generate", model="sora2-landscape-10s", prompt="x", stream=True)
+    )
     assert decoded(made(told.content)) == (1280, 720, 300, 30.0)
 
 
@@ -109,7 +111,7 @@ def test_both_ways_make_the_same(small_server: RunningServer, photo: Path) -> No
     parts = [text, {"type": "image_url", "image_url": {"url": image}}]
     fields = {"prompt": "a boat", "image": image, "style": "anime", "seed": 7}
     plain = waited(post(small_server, "videos/transform", **fields))
-    streamed = made(Told(chat(small_server, parts, seed=7, stream=True)).content)
+    streamed = made(SoraTold(chat(small_server, parts, seed=7, stream=True)).content)
     assert plain == streamed
     assert plain != waited(post(small_server, "videos/transform", **{**fields, "style": "comic"}))
     assert plain != waited(post(small_server, "videos/transform", **{**fields, "seed": 8}))
@@ -124,7 +126,7 @@ def test_both_ways_make_the_same(small_server: RunningServer, photo: Path) -> No
 )
 def test_storyboards(small_server: RunningServer, prompt: str) -> None:
     fields = {"model": "small", "seed": 3}  # a name of 10 s
-    told = Told(post(small_server, "videos/storyboard", prompt=prompt, stream=True, **fields))
+    told = SoraTold(post(small_server, "videos/storyboard", prompt=prompt, stream=True, **fields))
     assert "A storyboard of 3 shots was detected." in told.progress
     assert "(shot 3 of 3)" in told.progress
     data = made(told.content)
@@ -137,7 +139,7 @@ def test_storyboards(small_server: RunningServer, prompt: str) -> None:
 
 
 def test_remixes(small_server: RunningServer) -> None:
-    told = Told(post(small_server, "videos/generate", prompt="a boat", stream=True))
+    told = SoraTold(post(small_server, "videos/generate", prompt="a boat", stream=True))
     [share] = re.findall(r"s_[0-9a-f]{32}", told.progress)
     link = f"{small_server.url}/p/{share}"
     remixed = waited(post(small_server, "videos/remix", prompt="at night", remix_target_id=share, seed=1))
@@ -153,7 +155,7 @@ def test_remixes(small_server: RunningServer) -> None:
 
 def test_characters(small_server: RunningServer) -> None:
     video = base64.b64encode(waited(post(small_server, "videos/generate", prompt="a boat"))).decode()
-    told = Told(post(small_server, "characters/create", video=video, timestamps="0.2,0.8", stream=True))
+    told = SoraTold(post(small_server, "characters/create", video=video, timestamps="0.2,0.8", stream=True))
     match = re.fullmatch(r"角色创建成功，角色名@([a-z0-9_]+\d{3})", told.content)
     assert match
     assert re.search(rf"✨ 角色已识别: .+ \(@{match[1]}\)", told.progress)
@@ -161,7 +163,7 @@ def test_characters(small_server: RunningServer) -> None:
     nobody = waited(post(small_server, "videos/generate", prompt="@nobody000 waves", seed=1))
     assert mentioned != nobody
     before = small_server.json("characters", "list")
-    told = Told(post(small_server, "characters/generate", prompt="they wave", video=video, stream=True))
+    told = SoraTold(post(small_server, "characters/generate", prompt="they wave", video=video, stream=True))
     assert decoded(made(told.content))[:3] == (128, 96, 30)
     assert small_server.json("characters", "list") == before
 
@@ -192,7 +194,7 @@ def test_a_stopping_server_ends_its_streams(start_server: Callable[..., RunningS
     server = start_server(config=config)
     with post(server, "videos/generate", model="endless", prompt="x", stream=True) as answer:
         server.terminate()
-        told = Told(answer)
+        told = SoraTold(answer)
     assert told.error is not None
     assert told.error["type"] == "server_error"
     assert server.stop() == 0, server.log_text()

@@ -23,6 +23,7 @@ from framegate.server.dialects.openai.chat.answers import Events, Progress, Resu
 from framegate.server.dialects.openai_chat.convert import ChatPrompt, generation
 from tests.support.event_stream import Told
 from tests.support.http_stand import BROKEN, CONTENT, MODEL, Stand, StandMaker, own_dialects
+from tests.support.openai_types import check_completion, check_error, check_models
 from tests.support.running import eventually
 
 
@@ -32,11 +33,7 @@ def ask(stand: Stand, content: Any = "a boat", **fields: Any) -> requests.Respon
 
 
 def error_of(answer: requests.Response) -> dict[str, Any]:
-    body = answer.json()
-    assert body.keys() == {"error"}
-    assert body["error"].keys() == {"message", "type", "param", "code"}
-    error: dict[str, Any] = body["error"]
-    return error
+    return check_error(answer.json())
 
 
 def test_the_model_decides_who_answers(stand: Stand) -> None:
@@ -46,7 +43,7 @@ def test_the_model_decides_who_answers(stand: Stand) -> None:
         other = ask(stand, model="Wan2.2-TI2V-5B").json()
     for body in (chat, sora, other):
         assert body.keys() == {"id", "object", "created", "model", "choices", "usage"}
-        assert body["object"] == "chat.completion"
+        check_completion(body)
         assert body["usage"] == {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}
         [choice] = body["choices"]
         assert (choice["index"], choice["finish_reason"], choice["message"]["role"]) == (
@@ -124,7 +121,7 @@ def test_a_shared_route_asks_for_a_key_if_one_of_them_does(make_stand: StandMake
 
 def test_models(shared_stand: Stand) -> None:
     body = requests.get(f"{shared_stand.url}/v1/models", timeout=10).json()
-    assert body["object"] == "list"
+    check_models(body)
     items = {item["id"]: item for item in body["data"]}
     assert {"ltx2_landscape", "sora2-landscape-10s", "gpt-image", "Wan2.2-TI2V-5B"} < items.keys()
     assert items["gpt-image-portrait"]["description"] == "Image 360×540"

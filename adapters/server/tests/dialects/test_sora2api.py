@@ -11,8 +11,9 @@ import requests
 from framegate.core.jobs import JobState
 from framegate.core.ports import Base64Source, UrlSource
 from framegate.core.types import MediaKind, StoryboardShot, Task
-from tests.support.event_stream import Told
+from tests.support.event_stream import SoraTold
 from tests.support.http_stand import BROKEN, CONTENT, Stand, StandMaker, own_dialects
+from tests.support.openai_types import check_completion, check_error
 
 PICTURE = "https://example.com/cat.png"
 VIDEO = "https://example.com/cat.mp4"
@@ -31,15 +32,12 @@ def chat(stand: Stand, model: str, content: Any, **fields: Any) -> requests.Resp
 
 def content_of(answer: requests.Response) -> str:
     assert answer.status_code == 200, answer.text
-    [choice] = answer.json()["choices"]
-    return str(choice["message"]["content"])
+    [choice] = check_completion(answer.json()).choices
+    return str(choice.message.content)
 
 
 def refused(answer: requests.Response, status: int, param: str | None, message: str = "") -> dict[str, Any]:
-    body = answer.json()
-    assert body.keys() == {"error"}
-    error: dict[str, Any] = body["error"]
-    assert error.keys() == {"message", "type", "param", "code"}
+    error = check_error(answer.json())
     assert (answer.status_code, error["param"]) == (status, param), error
     assert message in error["message"]
     return error
@@ -58,7 +56,7 @@ def test_features(stand: Stand, path: str, fields: dict[str, Any], task: Task) -
     image = path.startswith("images")
     with stand.working():
         content = content_of(post(stand, path, prompt="a cat", seed=5, **fields))
-        told = Told(post(stand, path, prompt="a cat", seed=5, stream=True, **fields))
+        told = SoraTold(post(stand, path, prompt="a cat", seed=5, stream=True, **fields))
         again = chat(stand, fields["model"], "a cat", seed=5, image=fields.get("image"))
         assert again.status_code == 200
     for text in (content, told.content):
@@ -277,7 +275,7 @@ def test_storyboards(stand: Stand, prompt: str) -> None:
     model = "sora2-landscape-10s"
     post(stand, "videos/storyboard", prompt=prompt, seed=1, async_mode=True)
     with stand.working():
-        told = Told(chat(stand, model, prompt, seed=1, stream=True))
+        told = SoraTold(chat(stand, model, prompt, seed=1, stream=True))
     assert "A storyboard of 3 shots was detected." in told.progress
     first, second = stand.jobs()
     assert first.request.storyboard == (
@@ -344,7 +342,7 @@ def test_the_longest_storyboard(make_stand: StandMaker, configured: Any, length:
 
 def test_remixes(stand: Stand) -> None:
     with stand.working():
-        told = Told(post(stand, "videos/generate", prompt="a cat", stream=True))
+        told = SoraTold(post(stand, "videos/generate", prompt="a cat", stream=True))
         [source] = stand.jobs()
         share = source.share_id
         assert share in told.progress
@@ -379,7 +377,7 @@ def test_a_remix_of_what_was_cleaned_up(stand: Stand) -> None:
 
 
 async def test_characters(stand: Stand) -> None:
-    told = Told(post(stand, "characters/create", video=VIDEO, stream=True))
+    told = SoraTold(post(stand, "characters/create", video=VIDEO, stream=True))
     [character] = await stand.services.characters.list()
     assert told.content == f"角色创建成功，角色名@{character.username}"
     assert f"✨ 角色已识别: {character.display_name} (@{character.username})" in told.progress
@@ -390,19 +388,19 @@ async def test_characters(stand: Stand) -> None:
     again = content_of(chat(stand, "sora2-landscape-10s", "", video=VIDEO))
     assert again.startswith("角色创建成功，角色名@")
     parts = [{"type": "video_url", "video_url": {"url": VIDEO}}]
-    Told(chat(stand, "sora2-landscape-10s", parts, stream=True))
+    SoraTold(chat(stand, "sora2-landscape-10s", parts, stream=True))
     assert len(await stand.services.characters.list()) == 3
 
 
 @pytest.mark.parametrize("failing", ["", "The lamp broke."])
 async def test_a_character_for_one_video(stand: Stand, failing: str) -> None:
     with stand.working(failing=failing):
-        feature = Told(post(stand, "characters/generate", prompt="they wave", video=VIDEO, stream=True))
+        feature = SoraTold(post(stand, "characters/generate", prompt="they wave", video=VIDEO, stream=True))
         parts = [
             {"type": "text", "text": "they wave"},
             {"type": "video_url", "video_url": {"url": VIDEO}},
         ]
-        chatted = Told(chat(stand, "sora2-landscape-10s", parts, stream=True))
+        chatted = SoraTold(chat(stand, "sora2-landscape-10s", parts, stream=True))
     for told in (feature, chatted):
         assert "✨ 角色已识别: " in told.progress
         assert bool(told.error) == bool(failing)

@@ -6,7 +6,7 @@ from framegate.core.errors import InvalidRequest
 from framegate.core.ports import MediaSource
 from framegate.core.registry import ServedModel
 from framegate.core.types import GenerationRequest, MediaKind, Task
-from framegate.server.dialects.openai.chat.parts import last_message, media_source, parts_of
+from framegate.server.dialects.openai.chat.parts import media_source, parts_of_last
 from framegate.server.dialects.openai.chat.schemas import ChatRequest
 from framegate.server.dialects.openai_chat.catalogue import CATALOGUE
 
@@ -26,10 +26,9 @@ def read_chat_prompt(body: ChatRequest) -> ChatPrompt:
     Raises:
         InvalidRequest: There is no user message, or it has no text.
     """
-    message = last_message(body.messages, role="user")
-    if message is None:
+    parts = parts_of_last(body.messages, role="user")
+    if parts is None:
         raise InvalidRequest("messages: there is no user message.", param="messages")
-    parts = parts_of(message)
     if not parts.text.strip():
         raise InvalidRequest(
             "messages: the last user message has no text; describe what to show.", param="messages"

@@ -7,14 +7,15 @@ from litestar.di import NamedDependency
 from litestar.exceptions import NotFoundException
 from litestar.params import FromQuery
 from litestar.types import ASGIApp
-from msgspec import Struct
 
 from framegate.core.errors import InvalidRequest, ModelNotFound
 from framegate.core.jobs import Job
+from framegate.core.registry import ServedModel
 from framegate.server.dialect import PUBLIC, Dialect, DialectContext, SharedRoute, provide_instance
-from framegate.server.dialects.openai.chat.answers import answer
+from framegate.server.dialects.openai.chat.answers import StreamUsage, answer
 from framegate.server.dialects.openai.chat.controllers import ChatHandler, compose_chat
-from framegate.server.dialects.openai.chat.job_events import OnDisconnect, job_events
+from framegate.server.dialects.openai.chat.job_events import job_events
+from framegate.server.dialects.openai.chat.options import ChatOptions
 from framegate.server.dialects.openai.chat.schemas import ChatRequest
 from framegate.server.dialects.openai.errors import ErrorBody, error_response, model_not_found
 from framegate.server.dialects.openai_chat.convert import generation, read_chat_prompt
@@ -24,15 +25,6 @@ from framegate.server.responses.result_files import ResultFiles
 
 # The request field that holds what the core names in its errors.
 _FIELDS = {"prompt": "messages", "image": "messages"}
-
-
-class Options(Struct, frozen=True, forbid_unknown_fields=True):
-    """The table ``[dialects.openai-chat]``.
-
-    With ``on_disconnect`` "keep" a job runs to its end even if its client disconnects.
-    """
-
-    on_disconnect: OnDisconnect = "cancel"
 
 
 class ViewController(Controller):
@@ -59,15 +51,19 @@ class ViewController(Controller):
 
 def create(context: DialectContext) -> Dialect:
     """Return the dialect as the config describes it."""
-    options = context.parse_options(Options)
+    options = context.parse_options(ChatOptions)
     files = ResultFiles(context)
     service = context.services.jobs
 
-    async def answer_chat(request: HTTPRequest, body: ChatRequest) -> Response[Any]:
+    def resolve(name: str) -> ServedModel:
         try:
-            served = service.registry.resolve(body.model)
+            return service.registry.resolve(name)
         except ModelNotFound as error:
-            raise model_not_found(body.model) from error
+            raise model_not_found(name) from error
+
+    async def answer_chat(
+        request: HTTPRequest, body: ChatRequest, served: ServedModel, usage: StreamUsage
+    ) -> Response[Any]:
         prompt = read_chat_prompt(body)
         generation_request = generation(served, prompt, body.seed)
         try:
@@ -87,9 +83,16 @@ def create(context: DialectContext) -> Dialect:
             content=content,
             on_disconnect=options.on_disconnect,
         )
-        return await answer(request, body.model, events, stream=bool(body.stream))
+        return await answer(request, body.model, events, stream=bool(body.stream), usage=usage)
 
-    handler = ChatHandler(service.registry, answer_chat, claims=lambda _: True, any_model=True)
+    handler = ChatHandler(
+        registry=service.registry,
+        claims=lambda _: True,
+        resolve=resolve,
+        answer=answer_chat,
+        options=options,
+        any_model=True,
+    )
     return Dialect(
         handlers=[ViewController],
         dependencies={"files": provide_instance(files)},

@@ -3,14 +3,13 @@
 from typing import Any
 
 from litestar import Response
-from msgspec import Struct
 
 from framegate.core.errors import ConfigError
 from framegate.core.options import Duration
 from framegate.core.registry import ServedModel
 from framegate.server.dialect import Dialect, DialectContext, SharedRoute, provide_instance
 from framegate.server.dialects.openai.chat.controllers import OPENAI_ROUTES, ChatHandler, compose_chat
-from framegate.server.dialects.openai.chat.job_events import OnDisconnect
+from framegate.server.dialects.openai.chat.options import ChatOptions
 from framegate.server.dialects.openai.errors import ErrorBody, error_body, in_openai_terms
 from framegate.server.dialects.sora2api.controllers import (
     CharacterController,
@@ -19,7 +18,7 @@ from framegate.server.dialects.sora2api.controllers import (
     TaskController,
     VideoController,
 )
-from framegate.server.dialects.sora2api.features import FeatureHandlers
+from framegate.server.dialects.sora2api.features import USAGE, FeatureHandlers
 from framegate.server.errors.error_info import ErrorInfo
 from framegate.server.requests.bodies import HTTPRequest
 from framegate.server.responses.result_files import ResultFiles
@@ -27,16 +26,14 @@ from framegate.server.responses.result_files import ResultFiles
 _CATALOGUE = "sora2api"
 
 
-class Options(Struct, frozen=True, forbid_unknown_fields=True):
+class Options(ChatOptions, frozen=True, forbid_unknown_fields=True):
     """The table ``[dialects.sora2api]``.
 
-    ``models`` are names, in addition to the catalogue's, that the chat handles in this dialect's style. With
-    ``on_disconnect`` "keep" a job runs to its end even if its client disconnects. ``max_storyboard`` is how
-    long a storyboard may be, in seconds, whatever length its model's name promises.
+    ``models`` are names, in addition to the catalogue's, that the chat handles in this dialect's style.
+    ``max_storyboard`` is how long a storyboard may be, in seconds, whatever length its model's name promises.
     """
 
     models: tuple[str, ...] = ()
-    on_disconnect: OnDisconnect = "cancel"
     max_storyboard: Duration = Duration(60)
 
 
@@ -78,12 +75,18 @@ def create(context: DialectContext) -> Dialect:
         on_disconnect=options.on_disconnect,
         max_storyboard=options.max_storyboard,
     )
+    handler = ChatHandler(
+        registry=context.services.jobs.registry,
+        claims=claims,
+        resolve=features.chat_model,
+        answer=features.chat,
+        options=options,
+        usage=USAGE,
+    )
     return Dialect(
         handlers=[ImageController, VideoController, CharacterController, TaskController, FileController],
         dependencies={"features": provide_instance(features), "files": provide_instance(files)},
-        shared_routes=[
-            SharedRoute(compose_chat, ChatHandler(context.services.jobs.registry, features.chat, claims))
-        ],
+        shared_routes=[SharedRoute(compose_chat, handler)],
         error_response=error_response,
         path_prefixes=("/v1",),
         error_body=ErrorBody,

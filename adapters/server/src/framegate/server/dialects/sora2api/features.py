@@ -13,7 +13,13 @@ from framegate.core.registry import ServedModel
 from framegate.core.types import GenerationRequest, MediaKind, Task
 from framegate.server.auth.keys import client_of
 from framegate.server.dialect import DialectContext
-from framegate.server.dialects.openai.chat.answers import Events, Progress, Result, answer
+from framegate.server.dialects.openai.chat.answers import (
+    Events,
+    Progress,
+    Result,
+    StreamUsage,
+    answer,
+)
 from framegate.server.dialects.openai.chat.job_events import BEGINS, OnDisconnect, job_events
 from framegate.server.dialects.openai.chat.parts import media_source
 from framegate.server.dialects.openai.chat.schemas import ChatRequest
@@ -36,6 +42,9 @@ from framegate.server.dialects.sora2api.tasks import content_of, task_id
 from framegate.server.requests.bodies import HTTPRequest
 from framegate.server.responses.result_files import ResultFiles
 from framegate.server.responses.waiting import while_connected
+
+USAGE = StreamUsage.INCOMPLETE
+"""What the document's streams say about usage."""
 
 
 class FeatureHandlers:
@@ -95,18 +104,26 @@ class FeatureHandlers:
             request, parsed, stream=bool(fields.stream), async_mode=bool(fields.async_mode)
         )
 
-    async def chat(self, request: HTTPRequest, body: ChatRequest) -> Response[Any]:
+    async def chat(
+        self, request: HTTPRequest, body: ChatRequest, served: ServedModel, usage: StreamUsage
+    ) -> Response[Any]:
         """Submit the request of a chat, and respond; a video without a prompt creates a character."""
-        parsed = parsed_chat_request(body, self.chat_model(body.model))
+        parsed = parsed_chat_request(body, served)
         stream = bool(body.stream)
         if parsed.video is not None and not parsed.prompt.strip():
             return await self.create_character(
-                request, parsed.video, parsed.timestamps, model=parsed.model, stream=stream
+                request, parsed.video, parsed.timestamps, model=parsed.model, stream=stream, usage=usage
             )
-        return await self.generate(request, parsed, stream=stream)
+        return await self.generate(request, parsed, stream=stream, usage=usage)
 
     async def generate(
-        self, request: HTTPRequest, parsed: ParsedRequest, *, stream: bool, async_mode: bool = False
+        self,
+        request: HTTPRequest,
+        parsed: ParsedRequest,
+        *,
+        stream: bool,
+        async_mode: bool = False,
+        usage: StreamUsage = USAGE,
     ) -> Response[Any]:
         """Submit a job and respond with its task, with a stream, or with one completion."""
         served = self.model_for(parsed.model, parsed.kind)
@@ -131,14 +148,21 @@ class FeatureHandlers:
             content=lambda done: content_of(done, self.links(request, done)),
             on_disconnect=self._on_disconnect,
         )
-        return await answer(request, parsed.model, events, stream=stream)
+        return await answer(request, parsed.model, events, stream=stream, usage=usage)
 
     async def create_character(
-        self, request: HTTPRequest, video: str, timestamps: str, *, model: str, stream: bool
+        self,
+        request: HTTPRequest,
+        video: str,
+        timestamps: str,
+        *,
+        model: str,
+        stream: bool,
+        usage: StreamUsage = USAGE,
     ) -> Response[Any]:
         """Create a character from a video, and respond with its name."""
         character = await self._create(request, video, timestamps, temporary=False)
-        return await answer(request, model, _introduced(character), stream=stream)
+        return await answer(request, model, _introduced(character), stream=stream, usage=usage)
 
     def links(self, request: HTTPRequest, job: Job) -> list[str]:
         """Return links to a job's files; empty while there are none."""

@@ -7,7 +7,7 @@ from msgspec import Struct
 from framegate.core.errors import InvalidRequest
 from framegate.core.registry import ServedModel
 from framegate.core.types import MediaKind
-from framegate.server.dialects.openai.chat.parts import last_message, parts_of
+from framegate.server.dialects.openai.chat.parts import parts_of_last
 from framegate.server.dialects.openai.chat.schemas import ChatRequest
 from framegate.server.dialects.sora2api.prompts import require_readable, take_share_id
 from framegate.server.dialects.sora2api.schemas import (
@@ -86,9 +86,8 @@ def parsed_chat_request(body: ChatRequest, served: ServedModel) -> ParsedRequest
         InvalidRequest: The model makes images, but the chat has a video or a remix id; or the text is too
             long.
     """
-    message = last_message(body.messages)
-    assert message is not None
-    parts = parts_of(message)
+    parts = parts_of_last(body.messages)
+    assert parts is not None
     kind = MediaKind.VIDEO if served.makes(MediaKind.VIDEO) else MediaKind.IMAGE
     prompt, remix = parts.text, body.remix_target_id or None
     require_readable(prompt)

@@ -5,14 +5,16 @@ import time
 import uuid
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from enum import Enum
 from typing import Any
 
 import msgspec
 from litestar import Response
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 
 from framegate.core.errors import GenerationFailed
 from framegate.server.dialects.openai.chat.schemas import (
+    ChatRequest,
     Choice,
     Chunk,
     ChunkChoice,
@@ -29,6 +31,7 @@ from framegate.server.responses.sse import KEEPALIVE_SECONDS, EventStream, with_
 from framegate.server.responses.waiting import while_connected
 
 _DONE = b"data: [DONE]\n\n"
+_COUNTS = {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}
 
 
 class Progress(Struct, frozen=True):
@@ -46,14 +49,35 @@ class Result(Struct, frozen=True):
 Events = AsyncGenerator[Progress | Result, None]
 
 
-async def answer(request: HTTPRequest, model: str, events: Events, *, stream: bool) -> Response[Any]:
-    """Return the response with the events, as a stream or as one completion.
+class StreamUsage(Enum):
+    """What the chunks of a stream say about usage.
+
+    In OpenAI's API they say nothing (ABSENT), unless the request asks for it: then they have null, and a last
+    chunk without choices has the counts (LAST_CHUNK). In sora2api's document they have one count, and the
+    result's chunk has all three (INCOMPLETE), which strict clients of OpenAI's API refuse.
+    """
+
+    ABSENT = "absent"
+    LAST_CHUNK = "last chunk"
+    INCOMPLETE = "incomplete"
+
+
+def stream_usage(body: ChatRequest, default: StreamUsage) -> StreamUsage:
+    """Return what a request asks for, or else the default of the dialect that answers it."""
+    asked = body.stream_options is not None and body.stream_options.include_usage
+    return StreamUsage.LAST_CHUNK if asked else default
+
+
+async def answer(
+    request: HTTPRequest, model: str, events: Events, *, stream: bool, usage: StreamUsage
+) -> Response[Any]:
+    """Return the response with the events, as a stream with that ``usage`` or as one completion.
 
     Raises:
         ClientDisconnected: The client has disconnected; ``events`` were closed.
     """
     if stream:
-        return EventStream(chunks(model, events))
+        return EventStream(chunks(model, events, usage=usage))
     content = await while_connected(request.receive, _content(events))
     return Response(
         Completion(
@@ -75,13 +99,20 @@ async def _content(events: Events) -> str:
     raise GenerationFailed("The generation ended without a result.")
 
 
-async def chunks(model: str, events: Events, pause: float = KEEPALIVE_SECONDS) -> AsyncGenerator[bytes, None]:
+async def chunks(
+    model: str,
+    events: Events,
+    pause: float = KEEPALIVE_SECONDS,
+    usage: StreamUsage = StreamUsage.ABSENT,
+) -> AsyncGenerator[bytes, None]:
     """Yield the chunks of a stream as they are sent; the last is always ``[DONE]``, even after an error."""
-    encoder = _ChunkEncoder(model)
+    encoder = _ChunkEncoder(model, usage)
     async with aclosing(with_keepalives(events, pause)) as paused:
         try:
             async for event in paused:
                 yield encoder.encode(Progress("Still working...\n") if event is None else event)
+            if usage is StreamUsage.LAST_CHUNK:
+                yield encoder.encode_usage()
         except asyncio.CancelledError:
             # The server stops, or the client has disconnected and nobody reads this.
             yield _encode(stream_error_body(ServerStopping()))
@@ -93,22 +124,36 @@ async def chunks(model: str, events: Events, pause: float = KEEPALIVE_SECONDS) -
 class _ChunkEncoder:
     """Encode the chunks of one stream."""
 
-    def __init__(self, model: str) -> None:
+    def __init__(self, model: str, usage: StreamUsage) -> None:
         self._id = _new_id()
         self._created = int(time.time())
         self._model = model
+        self._usage = usage
         self._delta: type[Delta] | type[FirstDelta] = FirstDelta
 
     def encode(self, event: Progress | Result) -> bytes:
         kind, self._delta = self._delta, Delta
         if isinstance(event, Progress):
             choice = ChunkChoice(0, kind(reasoning_content=event.text))
-            usage = {"prompt_tokens": 0}
         else:
             choice = ChunkChoice(0, kind(content=event.content), "stop", "stop")
-            usage = {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}
+        return self._chunk([choice], self._usage_of(event))
+
+    def encode_usage(self) -> bytes:
+        return self._chunk([], _COUNTS)
+
+    def _usage_of(self, event: Progress | Result) -> dict[str, int] | UnsetType | None:
+        match self._usage:
+            case StreamUsage.ABSENT:
+                return UNSET
+            case StreamUsage.LAST_CHUNK:
+                return None
+            case StreamUsage.INCOMPLETE:
+                return {"prompt_tokens": 0} if isinstance(event, Progress) else _COUNTS
+
+    def _chunk(self, choices: list[ChunkChoice], usage: dict[str, int] | UnsetType | None) -> bytes:
         return _encode(
-            Chunk(id=self._id, created=self._created, model=self._model, choices=[choice], usage=usage)
+            Chunk(id=self._id, created=self._created, model=self._model, choices=choices, usage=usage)
         )
 
 

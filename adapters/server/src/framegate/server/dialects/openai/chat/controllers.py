@@ -12,7 +12,16 @@ from msgspec import Struct
 from framegate.core.registry import Registry, ServedModel
 from framegate.core.types import MediaKind
 from framegate.server.dialect import provide_instance
+from framegate.server.dialects.openai.chat.answers import (
+    Events,
+    Result,
+    StreamUsage,
+    answer,
+    stream_usage,
+)
+from framegate.server.dialects.openai.chat.options import ChatOptions
 from framegate.server.dialects.openai.chat.schemas import ChatRequest, Completion, ModelItem, ModelList
+from framegate.server.dialects.openai.chat.tasks import TaskPatterns
 from framegate.server.dialects.openai.errors import model_not_found
 from framegate.server.errors.field_errors import FieldError, InvalidFields
 from framegate.server.requests.bodies import HTTPRequest, documents, read_json
@@ -45,13 +54,22 @@ _EXAMPLES: Mapping[str, Any] = {
 class ChatHandler(Struct, frozen=True):
     """One dialect's part in the chat endpoints.
 
-    ``claims`` returns whether it handles a model. With ``any_model`` it also handles the models that no other
-    dialect claims, and unknown ones.
+    Attributes:
+        registry: The models.
+        claims: Return whether the dialect handles a model.
+        resolve: Return the model of a name, or raise the dialect's error if it does not handle that.
+        answer: Answer a chat with such a model; the usage is for its stream.
+        options: The dialect's options for chats.
+        usage: What its streams say about usage unless a request asks.
+        any_model: It also handles the models that no other dialect claims, and unknown ones.
     """
 
     registry: Registry
-    answer: Callable[[HTTPRequest, ChatRequest], Awaitable[Response[Any]]]
     claims: Callable[[ServedModel], bool]
+    resolve: Callable[[str], ServedModel]
+    answer: Callable[[HTTPRequest, ChatRequest, ServedModel, StreamUsage], Awaitable[Response[Any]]]
+    options: ChatOptions
+    usage: StreamUsage = StreamUsage.ABSENT
     any_model: bool = False
 
 
@@ -61,9 +79,22 @@ class ChatHandlers:
     def __init__(self, handlers: Sequence[ChatHandler]) -> None:
         self._handlers = sorted(handlers, key=lambda handler: handler.any_model)
         self._registry = handlers[0].registry
+        self._tasks = TaskPatterns(
+            pattern for handler in handlers for pattern in handler.options.task_patterns
+        )
 
-    def handler_for(self, model: str) -> ChatHandler:
-        """Return the handler that claims ``model``, or the one that handles any model."""
+    async def answer(self, request: HTTPRequest, body: ChatRequest) -> Response[Any]:
+        """Answer as the dialect that claims the model; tasks of front ends get a text."""
+        handler = self._handler_for(body.model)
+        served = handler.resolve(body.model)
+        usage = stream_usage(body, handler.usage)
+        task_answer = self._tasks.answer_to(body.messages) if handler.options.answer_tasks else None
+        if task_answer is None:
+            return await handler.answer(request, body, served, usage)
+        events = _only(Result(task_answer))
+        return await answer(request, body.model, events, stream=bool(body.stream), usage=usage)
+
+    def _handler_for(self, model: str) -> ChatHandler:
         served = self._registry.names.get(model)
         claiming = (handler for handler in self._handlers if served is not None and handler.claims(served))
         return next(claiming, self._handlers[-1])
@@ -93,7 +124,7 @@ class ChatController(Controller):
         body = await read_json(request, ChatRequest)
         if not body.messages:
             raise InvalidFields([FieldError(("messages",), "missing", "This field is required")])
-        return await chat_handlers.handler_for(body.model).answer(request, body)
+        return await chat_handlers.answer(request, body)
 
 
 class ModelController(Controller):
@@ -128,6 +159,10 @@ def compose_chat(handlers: Sequence[ChatHandler]) -> list[ControllerRouterHandle
             opt={OPENAI_ROUTES: any(handler.any_model for handler in handlers)},
         )
     ]
+
+
+async def _only(result: Result) -> Events:
+    yield result
 
 
 def _item(served: ServedModel) -> ModelItem:

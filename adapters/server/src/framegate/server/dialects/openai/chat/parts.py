@@ -1,14 +1,26 @@
-"""Read the parts of a chat message. Pure."""
+"""Read chat messages. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
 
+import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from framegate.core.errors import InvalidRequest
 from framegate.core.ports import Base64Source, MediaSource, UrlSource
 from framegate.server.dialects.openai.chat.schemas import ChatMessage, MediaUrl, Part
+from framegate.server.errors.field_errors import InvalidFields, value_errors
 
-_KNOWN = ("text", "image_url", "video_url")
+_FIELDS: Mapping[str, str] = {
+    "text": "text",
+    "image_url": "image_url",
+    "video_url": "video_url",
+    # As in OpenAI's responses API.
+    "input_text": "text",
+    "input_image": "image_url",
+}
+"""The field that holds a part's value, by the part's type."""
 
 
 class MessageParts(Struct, frozen=True):
@@ -22,37 +34,60 @@ class MessageParts(Struct, frozen=True):
     videos: tuple[str, ...] = ()
 
 
-def last_message(messages: Sequence[ChatMessage], role: str = "") -> ChatMessage | None:
-    """Return the last message, or the last with that ``role`` if one is given."""
-    return next((message for message in reversed(messages) if role in ("", message.role)), None)
+class _Content(Struct):
+    content: str | list[Part] | None = None
 
 
-def parts_of(message: ChatMessage) -> MessageParts:
-    """Return the content of a message.
+def parts_of_last(messages: Sequence[ChatMessage], role: str = "") -> MessageParts | None:
+    """Return the content of the last message, or of the last with that ``role`` if one is given.
+
+    The other messages are not looked at: chats hold whatever other models have said.
 
     Raises:
+        InvalidFields: The content has another shape than a text or a list of parts.
         InvalidRequest: A part has an unknown type, or lacks the field that its type names.
     """
-    content = message.content
+    places = (index for index in reversed(range(len(messages))) if role in ("", messages[index].role))
+    index = next(places, None)
+    return None if index is None else _parts_of(messages[index], index)
+
+
+def _parts_of(message: ChatMessage, index: int) -> MessageParts:
+    values = {"content": message.content}
+    if found := value_errors(values, _Content):
+        raise InvalidFields(replace(error, location=("messages", index, *error.location)) for error in found)
+    content = msgspec.convert(values, _Content).content
     if not isinstance(content, list):
         return MessageParts(content or "")
-    found: dict[str, list[str]] = {kind: [] for kind in _KNOWN}
+    values_of: dict[str, list[str]] = {field: [] for field in _FIELDS.values()}
     for part in content:
-        if part.type not in found:
+        if part.type not in _FIELDS:
             raise InvalidRequest(
-                f"messages: a part has the type {part.type[:50]!r}; use one of {', '.join(_KNOWN)}.",
+                f"messages: a part has the type {part.type[:50]!r}; use one of {', '.join(_FIELDS)}.",
                 param="messages",
             )
-        found[part.type].append(_value(part))
-    return MessageParts("\n".join(found["text"]), tuple(found["image_url"]), tuple(found["video_url"]))
+        field = _FIELDS[part.type]
+        values_of[field].append(_value(part, field))
+    return MessageParts(
+        "\n".join(values_of["text"]), tuple(values_of["image_url"]), tuple(values_of["video_url"])
+    )
 
 
-def _value(part: Part) -> str:
-    value: MediaUrl | str | None = getattr(part, part.type)
+def _value(part: Part, field: str) -> str:
+    value: MediaUrl | str | None = getattr(part, field)
     text = value.url if isinstance(value, MediaUrl) else value
-    if text is None or (not text and part.type != "text"):
+    if text is None or (not text and field != "text"):
         raise InvalidRequest(f"messages: a part of the type {part.type} is empty.", param="messages")
     return text
+
+
+def text_of(message: ChatMessage) -> str:
+    """Return the text of a message with whatever content; what is not text is passed over."""
+    if isinstance(message.content, str):
+        return message.content
+    parts = cast(list[Any], message.content) if isinstance(message.content, list) else []
+    fields = (cast(dict[str, Any], part) for part in parts if isinstance(part, dict))
+    return "\n".join(text for part in fields if isinstance(text := part.get("text"), str))
 
 
 def media_source(text: str) -> MediaSource:

@@ -1,8 +1,8 @@
 """The bodies of chat completions, as far as generation needs them; other fields are ignored."""
 
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from framegate.server.dialects.openai.fields import Seed
 
@@ -24,11 +24,42 @@ class Part(Struct):
     video_url: MediaUrl | str | None = None
 
 
+_TEXT_OR_URL = {"anyOf": [{"type": "string"}, {"type": "object", "properties": {"url": {"type": "string"}}}]}
+_CONTENT = {
+    "anyOf": [
+        {"type": "string"},
+        {"type": "null"},
+        {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["type"],
+                "properties": {
+                    "type": {"enum": ["text", "image_url", "video_url"]},
+                    "text": {"type": "string"},
+                    "image_url": _TEXT_OR_URL,
+                    "video_url": _TEXT_OR_URL,
+                },
+            },
+        },
+    ]
+}
+
+
 class ChatMessage(Struct):
-    """A message, as text or in parts."""
+    """A message, as text or in parts.
+
+    Only the message that counts is checked (`framegate.server.dialects.openai.chat.parts`).
+    """
 
     role: str
-    content: str | list[Part] | None = None
+    content: Annotated[Any, Meta(description="A text or a list of parts", extra_json_schema=_CONTENT)] = None
+
+
+class StreamOptions(Struct):
+    """``include_usage``: send the usage in a chunk of its own, after the others."""
+
+    include_usage: bool | None = None
 
 
 class ChatRequest(Struct, forbid_unknown_fields=True, kw_only=True):
@@ -37,6 +68,7 @@ class ChatRequest(Struct, forbid_unknown_fields=True, kw_only=True):
     model: Annotated[str, Meta(description="A name of /v1/models")]
     messages: list[ChatMessage]
     stream: bool | None = False
+    stream_options: StreamOptions | None = None
     seed: Seed | None = None
     image: Media | None = None
     video: Media | None = None
@@ -106,14 +138,14 @@ class ChunkChoice(Struct):
 
 
 class Chunk(Struct, kw_only=True):
-    """A chunk of a stream; only the last one's ``usage`` has all three counts."""
+    """A chunk of a stream; for its ``usage`` see `framegate.server.dialects.openai.chat.answers`."""
 
     id: str
     object: Literal["chat.completion.chunk"] = "chat.completion.chunk"
     created: int
     model: str
     choices: list[ChunkChoice]
-    usage: dict[str, int]
+    usage: dict[str, int] | UnsetType | None = UNSET
 
 
 class ModelItem(Struct, kw_only=True):
