@@ -21,7 +21,7 @@ from framegate.core.registry import ServedModel
 from framegate.core.types import MediaKind, Task
 from framegate.server.dialects.openai.chat.answers import Events, Progress, Result, chunks
 from framegate.server.dialects.openai_chat.convert import ChatPrompt, generation
-from tests.support.event_stream import Told
+from tests.support.event_stream import SoraTold, Told, ToldWithUsage
 from tests.support.http_stand import BROKEN, CONTENT, MODEL, Stand, StandMaker, own_dialects
 from tests.support.openai_types import check_completion, check_error, check_models
 from tests.support.running import eventually
@@ -248,6 +248,96 @@ def test_a_stream(stand: Stand) -> None:
     assert told.content.startswith("Successfully generated video for: a boat\n\nGenerated Video URL: http://")
     [job] = stand.jobs()
     assert job.share_id in told.progress
+
+
+MODELS = ("ltx2_landscape", "sora2-landscape-10s")
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_usage_is_told_to_whoever_asks(stand: Stand, model: str) -> None:
+    """Without being asked, openai-chat says nothing, and sora2api what its document prints."""
+    plain = Told if model == "ltx2_landscape" else SoraTold
+    asking = {"include_usage": True}
+    with stand.working():
+        ToldWithUsage(ask(stand, model=model, stream=True, stream_options=asking))
+        for options in (None, {}, {"include_usage": False}, {"include_usage": None, "x": 1}):
+            plain(ask(stand, model=model, stream=True, stream_options=options))
+        check_completion(ask(stand, model=model, stream_options=asking).json())
+    with stand.working(failing="The lamp broke."):
+        told = ToldWithUsage(ask(stand, model=model, stream=True, stream_options=asking))
+        assert told.error is not None
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_only_the_message_that_counts_is_read(stand: Stand, model: str) -> None:
+    """A chat holds whatever other models and front ends have put there."""
+    earlier: list[dict[str, Any]] = [
+        {"role": "developer", "content": [{"type": "text", "text": "You make videos."}]},
+        {"role": "system", "content": "You make videos.", "name": "x"},
+        {
+            "role": "user",
+            "content": [
+                {"type": "input_audio", "input_audio": {"data": "AAAA", "format": "wav"}},
+                {"type": "file", "file": {"file_id": "file-1"}},
+                {"type": "image_url", "image_url": {"url": BROKEN, "detail": "low"}},
+                {"type": "image_url", "image_url": None},
+                "a bare text",
+                {"no": "type"},
+            ],
+        },
+        {"role": "assistant", "content": None, "tool_calls": [{"id": "1", "type": "function"}]},
+        {"role": "tool", "tool_call_id": "1", "content": {"any": "thing"}},
+        {"role": "assistant", "content": [{"type": "refusal", "refusal": "No."}], "audio": None},
+        {"role": "assistant", "content": [{"type": "thinking", "thinking": "…"}]},
+        {"role": "assistant"},
+        {"role": "function", "name": "f", "content": 5},
+    ]
+    last = {
+        "role": "user",
+        "content": [
+            {"type": "input_text", "text": "a boat"},
+            {"type": "input_image", "image_url": "https://example.com/a.png", "detail": "auto"},
+            {"type": "image_url", "image_url": {"url": "https://example.com/b.png", "detail": "high"}},
+        ],
+    }
+    hints = {
+        "n": 1,
+        "max_tokens": 5,
+        "max_completion_tokens": None,
+        "temperature": 0.5,
+        "top_p": 1,
+        "tools": [{"type": "function", "function": {"name": "f"}}],
+        "tool_choice": "auto",
+        "response_format": {"type": "text"},
+        "user": "u",
+        "metadata": {},
+    }
+    with stand.working():
+        check_completion(ask(stand, model=model, messages=[*earlier, last], **hints).json())
+    [job] = stand.jobs()
+    assert (job.request.prompt, job.request.task) == ("a boat", Task.IMAGE_TO_VIDEO)
+    assert [getattr(source, "url", "") for source in stand.media.taken] == ["https://example.com/b.png"]
+
+
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize(
+    ("content", "param"),
+    [
+        ({"type": "text"}, "messages[1].content"),
+        (["a boat"], "messages[1].content[0]"),
+        ([{"text": "a boat"}], "messages[1].content[0]"),
+        ([{"type": "text", "text": 5}], "messages[1].content[0].text"),
+        ([{"type": "image_url", "image_url": {"url": 5}}], "messages[1].content[0].image_url.url"),
+        ([{"type": "file", "file": {}}], "messages"),
+        ([{"type": "input_image", "file_id": "file-1"}], "messages"),
+    ],
+)
+def test_what_is_wrong_in_the_message_that_counts(
+    shared_stand: Stand, model: str, content: Any, param: str
+) -> None:
+    messages = [{"role": "user", "content": 5}, {"role": "user", "content": content}]
+    answer = ask(shared_stand, model=model, messages=messages)
+    assert (answer.status_code, error_of(answer)["param"]) == (400, param)
 
 
 def test_progress_is_told_while_it_is_made(stand: Stand) -> None:

@@ -1,4 +1,4 @@
-"""What the official OpenAI SDK raises."""
+"""What the official OpenAI SDK raises and reads."""
 
 import hashlib
 from typing import Any
@@ -54,6 +54,24 @@ def refused_in_many_ways(stand: Stand, alice: OpenAI) -> None:
     with pytest.raises(openai.InternalServerError) as no_worker:
         create(alice)
     assert raised(no_worker.value) == (503, "server_error", None, None)
+
+
+@pytest.mark.parametrize("model", ["ltx2_landscape", "sora2-landscape-10s"])
+def test_the_usage_of_a_stream(stand: Stand, model: str) -> None:
+    with stand.working(), sdk(stand, "x") as client:
+        stream = client.chat.completions.create(
+            model=model,
+            messages=[{"role": "user", "content": "a boat"}],
+            stream=True,
+            stream_options={"include_usage": True},
+        )
+        *chunks, last = stream
+    assert [len(chunk.choices) for chunk in chunks] == [1] * len(chunks)
+    assert all(chunk.usage is None for chunk in chunks)
+    assert last.choices == []
+    assert last.usage is not None
+    assert last.usage.to_dict() == {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}
+    assert len({chunk.id for chunk in (*chunks, last)}) == 1
 
 
 def test_an_error_within_a_stream(stand: Stand) -> None:

@@ -28,6 +28,7 @@ _EMOJI = "Your task is to reflect the speaker's likely facial expression"
 # Where a prompt begins to quote the conversation.
 _QUOTES = ("<chat_history>", "```", "||>User:", "Conversation:\n", "latest user query:")
 _LABEL = re.compile(r"\s*(?:\|\|>|<|\*\*|#+ ?)?(?:user|human|用户)(?:>|:|：)", re.IGNORECASE)
+_REPLY = re.compile(r"\s*(?:\|\|>|<)?(?:assistant|response|ai)[>:]", re.IGNORECASE)
 _MARKS = " \t\"'`*#<>|-=_“”"
 
 
@@ -103,6 +104,8 @@ def _title(conversation: str) -> str:
     lines = conversation[:_HEAD].splitlines()
     first = next((index for index, line in enumerate(lines) if _LABEL.match(line)), 0)
     for line in lines[first:]:
+        if _REPLY.match(line):
+            break  # the prompt has no text
         label = _LABEL.match(line)
         words = (line[label.end() :] if label else line).strip(_MARKS).split()
         if words and (label or not line.lstrip().startswith("<")):
