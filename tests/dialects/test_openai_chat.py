@@ -1,6 +1,7 @@
 """openai-chat against the real server: curl, the example, and the official SDK."""
 
 import base64
+import json
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ from openai import OpenAI
 
 from framegate.server.testing import DialectContract
 from tests.support.decoding import decoded
-from tests.support.event_stream import Told
+from tests.support.event_stream import Told, ToldWithUsage
 from tests.support.running import RunningServer
 
 EXAMPLE = Path(__file__).parents[2] / "docs" / "examples" / "i2v_chat.py"
@@ -109,6 +110,25 @@ def test_the_sdk_s_streams(sdk: OpenAI, data_uri: str, model: str) -> None:
     assert decoded(requests.get(link, timeout=60).content)[:2] == (128, 96)
 
 
+@pytest.mark.parametrize("model", ["small-chat", "small"])
+def test_a_front_end_s_title(small_server: RunningServer, sdk: OpenAI, model: str) -> None:
+    """Open WebUI asks the chat's own model for one, and gets it without a video."""
+    before = small_server.json("jobs", "list", "--limit", "1")
+    completion = sdk.chat.completions.create(
+        model=model,
+        messages=[
+            {
+                "role": "user",
+                "content": "### Task:\nGenerate a concise, 3-5 word title with an emoji summarizing the chat "
+                'history.\n### Output:\nJSON format: { "title": "your concise title here" }\n'
+                "### Chat History:\n<chat_history>\nUSER: the boat leaves\nASSISTANT: …\n</chat_history>",
+            }
+        ],
+    )
+    assert json.loads(completion.choices[0].message.content or "") == {"title": "The boat leaves"}
+    assert small_server.json("jobs", "list", "--limit", "1") == before
+
+
 def test_the_sdk_s_models(sdk: OpenAI) -> None:
     names = {model.id for model in sdk.models.list()}
     assert {"small", "small-chat", "ltx2_landscape", "sora2-landscape-10s", "gpt-image"} < names
@@ -140,6 +160,9 @@ def test_a_stream(small_server: RunningServer) -> None:
     answer = requests.post(f"{small_server.url}/v1/chat/completions", json=body, stream=True, timeout=60)
     told = Told(answer)
     assert told.content.startswith("Successfully generated video for: a boat\n\n")
+    body["stream_options"] = {"include_usage": True}
+    answer = requests.post(f"{small_server.url}/v1/chat/completions", json=body, stream=True, timeout=60)
+    assert ToldWithUsage(answer).content.startswith("Successfully generated video for: a boat\n\n")
 
 
 def run_example(server: RunningServer, output: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -136,6 +136,10 @@ def test_storyboards(small_server: RunningServer, prompt: str) -> None:
     for seam in (149, 299):
         assert 0 < difference(data, seam, seam + 1) < 3 * usual + 3
     assert waited(chat(small_server, prompt, **fields)) == data
+    task = polled(
+        small_server, post(small_server, "videos/storyboard", prompt=prompt, async_mode=True, **fields)
+    )
+    assert requests.get(task["result_urls"][0], timeout=60).content == data
 
 
 def test_remixes(small_server: RunningServer) -> None:
