@@ -157,12 +157,11 @@ def test_the_sdk_s_errors(sdk: OpenAI) -> None:
 
 def test_a_stream(small_server: RunningServer) -> None:
     body = {"model": "small-chat", "stream": True, "messages": [{"role": "user", "content": "a boat"}]}
-    answer = requests.post(f"{small_server.url}/v1/chat/completions", json=body, stream=True, timeout=60)
-    told = Told(answer)
-    assert told.content.startswith("Successfully generated video for: a boat\n\n")
-    body["stream_options"] = {"include_usage": True}
-    answer = requests.post(f"{small_server.url}/v1/chat/completions", json=body, stream=True, timeout=60)
-    assert ToldWithUsage(answer).content.startswith("Successfully generated video for: a boat\n\n")
+    asking = {**body, "stream_options": {"include_usage": True}}
+    for fields, kind in ((body, Told), (asking, ToldWithUsage)):
+        url = f"{small_server.url}/v1/chat/completions"
+        told = kind(requests.post(url, json=fields, stream=True, timeout=60))
+        assert told.content.startswith("Successfully generated video for: a boat\n\n")
 
 
 def run_example(server: RunningServer, output: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

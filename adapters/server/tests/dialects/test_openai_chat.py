@@ -199,6 +199,11 @@ def test_an_image_that_can_t_be_had(shared_stand: Stand) -> None:
     parts = [{"type": "text", "text": "x"}, {"type": "image_url", "image_url": {"url": BROKEN}}]
     answer = ask(shared_stand, parts)
     assert (answer.status_code, error_of(answer)["param"]) == (400, "messages")
+    for url, words in (("ftp://example.com/a.png", "'ftp'"), ("a.png", "neither"), ("file-1", "is an id")):
+        answer = ask(shared_stand, [parts[0], {"type": "image_url", "image_url": {"url": url}}])
+        error = error_of(answer)
+        assert (answer.status_code, error["param"]) == (400, "messages")
+        assert words in error["message"]
 
 
 def test_a_model_that_needs_an_image() -> None:
@@ -319,19 +324,19 @@ def test_only_the_message_that_counts_is_read(stand: Stand, model: str) -> None:
     assert [getattr(source, "url", "") for source in stand.media.taken] == ["https://example.com/b.png"]
 
 
+BROKEN_CONTENTS: list[tuple[Any, str]] = [
+    ({"type": "text"}, "messages[1].content"),
+    (["a boat"], "messages[1].content[0]"),
+    ([{"text": "a boat"}], "messages[1].content[0]"),
+    ([{"type": "text", "text": 5}], "messages[1].content[0].text"),
+    ([{"type": "image_url", "image_url": {"url": 5}}], "messages[1].content[0].image_url.url"),
+    ([{"type": "file", "file": {}}], "messages"),
+    ([{"type": "input_image", "file_id": "file-1"}], "messages"),
+]
+
+
 @pytest.mark.parametrize("model", MODELS)
-@pytest.mark.parametrize(
-    ("content", "param"),
-    [
-        ({"type": "text"}, "messages[1].content"),
-        (["a boat"], "messages[1].content[0]"),
-        ([{"text": "a boat"}], "messages[1].content[0]"),
-        ([{"type": "text", "text": 5}], "messages[1].content[0].text"),
-        ([{"type": "image_url", "image_url": {"url": 5}}], "messages[1].content[0].image_url.url"),
-        ([{"type": "file", "file": {}}], "messages"),
-        ([{"type": "input_image", "file_id": "file-1"}], "messages"),
-    ],
-)
+@pytest.mark.parametrize(("content", "param"), BROKEN_CONTENTS)
 def test_what_is_wrong_in_the_message_that_counts(
     shared_stand: Stand, model: str, content: Any, param: str
 ) -> None:

@@ -80,6 +80,14 @@ def test_features(stand: Stand, path: str, fields: dict[str, Any], task: Task) -
         assert (shot.num_frames, shot.fps) == (450, 30.0)
 
 
+def test_blank_fields_of_a_chat_are_left_out(stand: Stand) -> None:
+    fields = {"image": "", "video": "", "remix_target_id": "", "style": "", "seed": None, "timestamps": None}
+    with stand.working():
+        content_of(chat(stand, "sora2-landscape-10s", "a cat", **fields))
+    [job] = stand.jobs()
+    assert (job.request.task, job.request.style) == (Task.TEXT_TO_VIDEO, None)
+
+
 def test_defaults(stand: Stand) -> None:
     post(stand, "images/generate", prompt="a cat", async_mode=True)
     post(stand, "videos/generate", prompt="a cat", async_mode=True)
@@ -87,12 +95,14 @@ def test_defaults(stand: Stand) -> None:
 
 
 def test_images_are_base64_or_links(stand: Stand) -> None:
-    for image in (PICTURE, "AAAA", "data:image/png;base64,AAAA"):
+    for image in (PICTURE, "AAAA", "data:image/png;base64,AAAA", f"\n {PICTURE} ", " data:,AAAA\n"):
         assert post(stand, "videos/transform", prompt="x", image=image, async_mode=True).ok
     assert stand.media.taken == [
         UrlSource(PICTURE),
         Base64Source("AAAA"),
         Base64Source("data:image/png;base64,AAAA"),
+        UrlSource(PICTURE),
+        Base64Source("data:,AAAA"),
     ]
 
 
@@ -186,6 +196,9 @@ REQUESTS: list[tuple[str, dict[str, Any], str, str]] = [
     ("videos/transform", {"prompt": "x"}, "image", "image is required"),
     ("videos/transform", {"prompt": "x", "image": ""}, "image", "image is required"),
     ("videos/transform", {"prompt": "x", "image": BROKEN}, "image", "can't be read"),
+    ("videos/transform", {"prompt": "x", "image": "ftp://example.com/a.png"}, "image", "'ftp'"),
+    ("videos/transform", {"prompt": "x", "image": "/home/cat.png"}, "image", "'/home/cat.png' is neither"),
+    ("videos/transform", {"prompt": "x", "image": "file-abc123"}, "image", "'file-abc123' is an id"),
     ("videos/remix", {"prompt": "x"}, "remix_target_id", "remix_target_id is required"),
     ("videos/remix", {"prompt": "x", "remix_target_id": " "}, "remix_target_id", "is required"),
     ("videos/storyboard", {}, "prompt", "prompt is required"),
@@ -209,6 +222,7 @@ REQUESTS: list[tuple[str, dict[str, Any], str, str]] = [
     ("characters/create", {"video": VIDEO, "stream": True, "timestamps": "3,1"}, "timestamps", "0,3"),
     ("characters/create", {"video": VIDEO, "stream": True, "timestamps": "a"}, "timestamps", "0,3"),
     ("characters/create", {"video": VIDEO, "stream": True, "timestamps": "90,95"}, "timestamps", "2"),
+    ("characters/create", {"video": "ftp://example.com/a.mp4", "stream": True}, "video", "'ftp'"),
     ("characters/generate", {"video": VIDEO}, "prompt", "prompt is required"),
     ("characters/generate", {"prompt": "x"}, "video", "video is required"),
     ("characters/generate", {"prompt": "x", "video": VIDEO}, "stream", "stream"),

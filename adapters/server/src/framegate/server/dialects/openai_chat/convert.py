@@ -6,7 +6,7 @@ from framegate.core.errors import InvalidRequest
 from framegate.core.ports import MediaSource
 from framegate.core.registry import ServedModel
 from framegate.core.types import GenerationRequest, MediaKind, Task
-from framegate.server.dialects.openai.chat.parts import media_source, parts_of_last
+from framegate.server.dialects.openai.chat.parts import media_input, parts_of_last
 from framegate.server.dialects.openai.chat.schemas import ChatRequest
 from framegate.server.dialects.openai_chat.catalogue import CATALOGUE
 
@@ -40,7 +40,7 @@ def generation(served: ServedModel, prompt: ChatPrompt, seed: int | None) -> Gen
     """Return the request for a chat's video.
 
     Raises:
-        InvalidRequest: The model does not make videos, or needs an image.
+        InvalidRequest: The model does not make videos, or needs an image, or the image is none.
     """
     if not served.makes(MediaKind.VIDEO):
         raise InvalidRequest(f"The model {served.name} is not a video model.", param="model")
@@ -60,5 +60,5 @@ def generation(served: ServedModel, prompt: ChatPrompt, seed: int | None) -> Gen
         width=defaults.width if defaults else None,
         height=defaults.height if defaults else None,
         seed=seed,
-        image=media_source(prompt.image) if prompt.image else None,
+        image=media_input(prompt.image, "messages") if prompt.image else None,
     )

@@ -21,7 +21,7 @@ from framegate.server.dialects.openai.chat.answers import (
     answer,
 )
 from framegate.server.dialects.openai.chat.job_events import BEGINS, OnDisconnect, job_events
-from framegate.server.dialects.openai.chat.parts import media_source
+from framegate.server.dialects.openai.chat.parts import media_input
 from framegate.server.dialects.openai.chat.schemas import ChatRequest
 from framegate.server.dialects.sora2api.prompts import (
     Prompt,
@@ -188,7 +188,7 @@ class FeatureHandlers:
         require(video, "video")
         start, end = parse_timestamps(timestamps)
         creation = self._services.characters.create(
-            media_source(video),
+            media_input(video, "video"),
             start=start,
             end=end,
             owner=client_of(request.scope).name,
@@ -220,7 +220,7 @@ class FeatureHandlers:
             seed=parsed.seed,
             style=(parsed.style or "").lower() or prompt.style or None,
             storyboard=prompt.storyboard,
-            image=media_source(parsed.image) if parsed.image else None,
+            image=media_input(parsed.image, "image") if parsed.image else None,
         )
         try:
             return await self._context.client_jobs(request).submit(

@@ -1,5 +1,6 @@
 """Read chat messages. Pure."""
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
@@ -8,9 +9,10 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from framegate.core.errors import InvalidRequest
-from framegate.core.ports import Base64Source, MediaSource, UrlSource
+from framegate.core.ports import Base64Source, MediaSource
 from framegate.server.dialects.openai.chat.schemas import ChatMessage, MediaUrl, Part
 from framegate.server.errors.field_errors import InvalidFields, value_errors
+from framegate.server.requests.media import media_source
 
 _FIELDS: Mapping[str, str] = {
     "text": "text",
@@ -21,6 +23,10 @@ _FIELDS: Mapping[str, str] = {
     "input_image": "image_url",
 }
 """The field that holds a part's value, by the part's type."""
+
+
+# What can be nothing but broken base64 is refused as that, not as a path.
+_SHORT_BASE64 = re.compile(r"[A-Za-z0-9+/]{1,63}={0,2}")
 
 
 class MessageParts(Struct, frozen=True):
@@ -90,7 +96,11 @@ def text_of(message: ChatMessage) -> str:
     return "\n".join(text for part in fields if isinstance(text := part.get("text"), str))
 
 
-def media_source(text: str) -> MediaSource:
-    """Return the source that ``text`` names: a URL, a data URI or base64."""
-    is_url = text[:8].lower().startswith(("http://", "https://"))
-    return UrlSource(text) if is_url else Base64Source(text)
+def media_input(text: str, param: str) -> MediaSource:
+    """Return the source that ``text`` names: a URL, a data URI or base64, which may be too short for a file.
+
+    Raises:
+        InvalidMedia: It is something else; ``param`` is its field.
+    """
+    text = text.strip()
+    return Base64Source(text) if _SHORT_BASE64.fullmatch(text) else media_source(text, param)
