@@ -16,6 +16,7 @@ from PIL import Image
 from framegate.server.testing import DialectContract
 from tests.support.decoding import decoded, difference
 from tests.support.event_stream import SoraTold
+from tests.support.openai_types import check_completion
 from tests.support.running import RunningServer, eventually
 from tests.support.small_models import SMALL_MODELS
 
@@ -41,7 +42,7 @@ def made(content: str) -> bytes:
 
 def waited(answer: requests.Response) -> bytes:
     assert answer.status_code == 200, answer.text
-    return made(answer.json()["choices"][0]["message"]["content"])
+    return made(check_completion(answer.json()).choices[0].message.content or "")
 
 
 def polled(server: RunningServer, answer: requests.Response) -> dict[str, Any]:

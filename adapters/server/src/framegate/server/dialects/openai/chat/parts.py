@@ -91,7 +91,9 @@ def text_of(message: ChatMessage) -> str:
     """Return the text of a message with whatever content; what is not text is passed over."""
     if isinstance(message.content, str):
         return message.content
-    parts = cast(list[Any], message.content) if isinstance(message.content, list) else []
+    if not isinstance(message.content, list):
+        return ""
+    parts: list[Any] = message.content  # pyright: ignore[reportUnknownVariableType] # plain JSON
     fields = (cast(dict[str, Any], part) for part in parts if isinstance(part, dict))
     return "\n".join(text for part in fields if isinstance(text := part.get("text"), str))
 
