@@ -210,6 +210,12 @@ REQUESTS: list[tuple[str, dict[str, Any], str, str]] = [
     ("videos/storyboard", {"prompt": "[.01s]a" * 65}, "prompt", "has 65 shots; at most 64"),
     ("videos/storyboard", {"prompt": "[1s]a" * 19_000}, "prompt", "19,000 shots"),
     ("videos/storyboard", {"prompt": "a" * 50_000 + "[1s]b" * 9_000}, "prompt", "9,000 shots"),
+    (
+        "videos/storyboard",
+        {"prompt": "a" * 2_000 + "[.1s]b" * 51},
+        "prompt",
+        "each of 51 shots, which makes 102",
+    ),
     ("videos/storyboard", {"prompt": "[5s]" + "a" * 100_000}, "prompt", "100,004 characters"),
     ("videos/storyboard", {"prompt": "[0s]a"}, "prompt", "Shot 1"),
     ("videos/storyboard", {"prompt": "[5s][5s]b"}, "prompt", "storyboard"),

@@ -46,7 +46,7 @@ def read_prompt(text: str, styles: Collection[str], *, shots: bool) -> Prompt:
     """Read a prompt; with ``shots``, which is for videos, ``[5.0s]`` begins a shot.
 
     Raises:
-        InvalidRequest: There are too many shots.
+        InvalidRequest: There are too many shots, or together they have too long a text.
     """
     style, text = take_style(text, styles)
     storyboard: tuple[StoryboardShot, ...] = ()
@@ -76,12 +76,18 @@ def parse_storyboard(text: str) -> tuple[StoryboardShot, ...]:
     """Return the shots of ``[5.0s]first [5.0s]second``; a text before the first applies to each of them.
 
     Raises:
-        InvalidRequest: There are more than `MAX_SHOTS`.
+        InvalidRequest: There are more than `MAX_SHOTS`, or together they have too long a text.
     """
     common, *pieces = _SHOT.split(text)
     if (count := len(pieces) // 2) > MAX_SHOTS:
         raise InvalidRequest(
             f"The storyboard has {count:,} shots; at most {MAX_SHOTS} are made.", param="prompt"
+        )
+    if (length := count * len(common)) > MAX_PROMPT:
+        raise InvalidRequest(
+            f"The text before the first shot applies to each of {count} shots, which makes {length:,} "
+            f"characters; at most {MAX_PROMPT:,} are accepted.",
+            param="prompt",
         )
     shots = zip(pieces[::2], pieces[1::2], strict=True)
     return tuple(
