@@ -1,30 +1,18 @@
-import threading
 from collections.abc import Iterator
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.support.running import RunningServer
 from tests.support.small_models import FETCHING, KEYS, SMALL_MODELS
-
-
-class _Quiet(SimpleHTTPRequestHandler):
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 # the base class's name
-        return
+from tests.support.web_folder import served_folder
 
 
 @pytest.fixture(scope="session")
 def pictures(photo: Path) -> Iterator[str]:
     """The address of a web server on loopback that has the photograph."""
-    with ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=str(photo.parent))) as web:
-        thread = threading.Thread(target=web.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{web.server_address[1]}"
-        web.shutdown()
-        thread.join()
+    with served_folder(photo.parent) as port:
+        yield f"http://127.0.0.1:{port}"
 
 
 @pytest.fixture(scope="package")

@@ -34,5 +34,11 @@ defaults = { num_inference_steps = 1000 }
 "endless" goes on until it is cancelled.
 """
 
+PRINTED_NAMES = FETCHING + "".join(
+    f'[aliases."{name}"]\nmodel = "{name}"\ndefaults = {{ width = 128, height = 96 }}\n'
+    for name in ("sora2-landscape-10s", "ltx2_landscape", "sora-2")
+)
+"""Names that documents print, for small videos of the length that each name says."""
+
 KEYS = {"alice": "alice-s3cret", "bob": "bob-s3cret"}
 """Names of API keys, each with the key."""

@@ -9,21 +9,25 @@ from framegate.server.dialects.wan22_predict.schemas import ErrorBody, ErrorItem
 from framegate.server.errors.error_info import ErrorInfo
 from framegate.server.requests.bodies import HTTPRequest
 
+_HEADINGS = {400: "Invalid payload", 401: "Unauthorized"}
+"""What the document prints for these statuses; the message follows it."""
+
 
 def error_response(request: HTTPRequest, error_info: ErrorInfo) -> Response[Any]:
     """Return the response for an error below this dialect's paths."""
-    if error_info.status == 401:
-        return Response(ErrorBody(f"Unauthorized. {error_info.message}"), status_code=401)
+    message = error_info.message
     items = [
         ErrorItem(error.field, error.kind, error.message, error.input) for error in error_info.field_errors
     ]
     if not items and isinstance(error_info.error, InvalidRequest) and error_info.param:
         field = _field(request, error_info.param)
-        items = [ErrorItem(field, "value_error", error_info.message)]
-        return Response(ErrorBody(f"{field}: {error_info.message}", items), status_code=error_info.status)
+        items = [ErrorItem(field, "value_error", message)]
+        message = f"{field}: {message}"
     # The API has no 409: a job that someone else has cancelled is a server error to this client.
     status = 500 if isinstance(error_info.error, JobCancelled) else error_info.status
-    return Response(ErrorBody(error_info.message, items), status_code=status)
+    if status in _HEADINGS:
+        message = f"{_HEADINGS[status]}. {message}"
+    return Response(ErrorBody(message, items), status_code=status)
 
 
 def _field(request: HTTPRequest, param: str) -> str:
