@@ -2,9 +2,6 @@
 
 import base64
 import io
-import re
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -346,33 +343,6 @@ def test_an_unknown_model(client: OpenAI) -> None:
     with pytest.raises(openai.NotFoundError) as refused:
         client.images.generate(prompt="a boat", model="none")
     assert (refused.value.param, refused.value.code) == ("model", "model_not_found")
-
-
-PAGE = Path(__file__).parents[2] / "docs" / "dialects" / "openai-images.md"
-
-
-def block(language: str, server: RunningServer) -> str:
-    [found] = re.findall(rf"^```{language}\n(.*?)^```$", PAGE.read_text(), flags=re.MULTILINE | re.DOTALL)
-    return str(found).replace("localhost:8000", f"127.0.0.1:{server.port}")
-
-
-def test_the_python_of_the_page(server: RunningServer, tmp_path: Path) -> None:
-    subprocess.run([sys.executable, "-c", block("python", server)], cwd=tmp_path, check=True, timeout=120)
-    made = {path.name: opened(path.read_bytes()) for path in tmp_path.iterdir()}
-    assert made.keys() == {
-        "cat-0.png",
-        "cat-1.png",
-        "image_edit.partial_image.png",
-        "image_edit.completed.png",
-    }
-    assert made["cat-0.png"] == made["cat-1.png"] == ("PNG", (768, 512))
-
-
-def test_the_commands_of_the_page(server: RunningServer, tmp_path: Path) -> None:
-    command = ["bash", "-euo", "pipefail", "-c", block("bash", server)]
-    subprocess.run(command, cwd=tmp_path, check=True, timeout=120)
-    assert opened((tmp_path / "cat.png").read_bytes()) == ("PNG", (768, 512))
-    assert opened((tmp_path / "oil.webp").read_bytes())[0] == "WEBP"
 
 
 def test_what_was_shown_on_the_way_goes_with_a_cancelled_job(client: OpenAI, server: RunningServer) -> None:

@@ -22,7 +22,6 @@ from tests.support.small_models import FETCHING, KEYS
 
 REPOSITORY = Path(__file__).parent.parent.parent
 EXAMPLE = REPOSITORY / "docs" / "examples" / "wan21_submit.py"
-PAGE = REPOSITORY / "docs" / "dialects" / "wan21-submit.md"
 SMALL: dict[str, Any] = {"prompt": "steam rises from the cup", "num_frames": 25, "infer_steps": 20, "seed": 7}
 LONG: dict[str, Any] = {"num_frames": 120, "infer_steps": 100}
 
@@ -232,21 +231,3 @@ def test_the_example(
         failed = run([sys.executable, str(EXAMPLE), *wrong], tmp_path, url=server.url)
         assert failed.returncode == 1
         assert word in failed.stderr
-
-
-def test_the_page(server: RunningServer, pictures: str, tmp_path: Path) -> None:
-    """Its commands, one after the other."""
-    [block, *_] = re.findall(r"^```bash\n(.*?)^```$", PAGE.read_text(), flags=re.MULTILINE | re.DOTALL)
-    commands = block.replace("\\\n", " ").replace("localhost:8000", server.url.removeprefix("http://"))
-    commands = commands.replace("https://example.com/cat.png", f"{pictures}/photo.jpg")
-    submit, ask, cancel = (line for line in commands.splitlines() if not line.startswith("#"))
-    answer = run(["bash", "-c", submit], tmp_path).stdout
-    request_id = re.fullmatch(r'\{"requestId":"([0-9a-f]{32})"\}', answer)
-    assert request_id, answer
-
-    def told(command: str) -> str:
-        return run(["bash", "-c", command.replace("5f0c…", request_id[1])], tmp_path).stdout
-
-    eventually(lambda: '"status":"Succeed"' in told(ask), what="the end of the request")
-    assert f"/videos/{request_id[1]}_1.mp4" in told(ask)
-    assert "ended before" in told(cancel)
