@@ -11,19 +11,19 @@ import pytest
 from msgspec import Struct
 
 from framegate.core.styles import STYLES
+from tests.support.code_blocks import code_blocks
 from tests.support.in_process import run_command
 from tests.support.running import RunningServer, clean_environ
 
 REPOSITORY = Path(__file__).parents[2]
 
 
-def code_blocks(document: str, language: str) -> list[str]:
-    text = (REPOSITORY / document).read_text(encoding="utf-8")
-    return re.findall(rf"^```{language}\n(.*?)^```$", text, flags=re.MULTILINE | re.DOTALL)
+def blocks(document: str, language: str) -> list[str]:
+    return [block.text for block in code_blocks(REPOSITORY / document) if block.language == language]
 
 
 def test_the_line_under_make_run_gives_a_playable_video(server: RunningServer, tmp_path: Path) -> None:
-    [line] = [block for block in code_blocks("README.md", "sh") if block.startswith("id=")]
+    [line] = [block for block in blocks("README.md", "sh") if block.startswith("id=")]
     (tmp_path / "docs").symlink_to(REPOSITORY / "docs")
     command = line.replace("http://localhost:8000", server.url)
     subprocess.run(["bash", "-c", command], cwd=tmp_path, check=True, timeout=120)
@@ -37,7 +37,7 @@ def test_the_line_under_make_run_gives_a_playable_video(server: RunningServer, t
 
 def written_down(folder: Path) -> dict[str, str]:
     """The plugin of the plugin page in ``folder``; the environment in which it can be imported."""
-    for block in code_blocks("docs/plugins.md", "python"):
+    for block in blocks("docs/plugins.md", "python"):
         name = block.splitlines()[0].removeprefix("# ").strip()
         path = folder / name
         path.parent.mkdir(exist_ok=True)

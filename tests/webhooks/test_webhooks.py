@@ -13,6 +13,8 @@ import openai
 import pytest
 import requests
 
+from tests.support.code_blocks import code_blocks
+from tests.support.decoding import decoded
 from tests.support.listing import files_below
 from tests.support.receiving import SECRET, Received, Receiver, StartReceiver, answering
 from tests.support.running import PATIENCE, RunningServer, eventually
@@ -24,6 +26,7 @@ StartServer = Callable[..., RunningServer]
 # pyright: reportDeprecated=false
 pytestmark = pytest.mark.filterwarnings("ignore:The Sora API:DeprecationWarning")
 
+PAGE = Path(__file__).parents[2] / "docs" / "webhooks.md"
 ENVIRON = {"WEBHOOK_SECRET": SECRET}
 CONFIG = """
 [fetch]
@@ -112,6 +115,19 @@ def test_per_request_and_per_config(
     assert status(served, asked) == "completed"
     eventually(lambda: len(lines(served, "webhook_delivered")) == delivered + 3, what="the log")
     assert "hidden" not in served.log_text()
+
+
+def test_the_program_of_the_page(served: RunningServer, start_receiver: StartReceiver) -> None:
+    """It reads the event and fetches the video."""
+    receiver = start_receiver()
+    video_id = create(served, receiver.url)
+    received = eventually(lambda: receiver.received[0] if receiver.received else None, what="the event")
+    [program] = (block for block in code_blocks(PAGE) if block.language == "python")
+    with openai.OpenAI(base_url=f"{served.url}/v1", api_key="none", webhook_secret=SECRET) as client:
+        names: dict[str, Any] = {"client": client, "body": received.body, "headers": dict(received.headers)}
+        exec(program.text, names)
+        assert names["event"].data.id == video_id
+        assert decoded(names["content"].read())[:3] == (64, 64, 8)
 
 
 def test_a_delivered_event_replayed_after_300_s_is_refused(

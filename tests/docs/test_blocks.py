@@ -1,0 +1,49 @@
+"""Every command and program of the documentation is run by a test, or named here with the reason."""
+
+from pathlib import Path
+
+from tests.support.code_blocks import CodeBlock, code_blocks, is_program
+
+REPOSITORY = Path(__file__).parents[2]
+DIALECT_PAGES = REPOSITORY / "docs" / "dialects"
+"""`tests/dialects/test_pages.py` runs all of their blocks."""
+
+ELSEWHERE = {
+    "README: make run": "starts a server until it is stopped; `RunningServer` starts the same command",
+    "README: id=try-$(date +%s); curl": "run by tests/docs/test_docs.py",
+    "README: make test": "runs the tests",
+    "comfyui: framegate comfyui check": "needs ComfyUI; plugins/comfyui/tests run its commands",
+    "comfyui: framegate generate": "needs ComfyUI; plugins/comfyui/tests have whole jobs",
+    "models: pip install": "downloads torch; tests/packaging install the distributions",
+    "operations: framegate serve": "starts servers until they are stopped",
+    "operations: pip install": "is for several hosts; tests/faults/test_two_hosts.py has them",
+    "performance: python tests/benchmarks/gpu.py": "needs a GPU; tests/benchmarks has its test",
+    "plugins: # framegate_noise/__init__.py": "run by tests/docs/test_docs.py",
+    "plugins: # framegate_noise/backend.py": "run by tests/docs/test_docs.py",
+    "plugins: # tests/test_noise.py": "run by tests/docs/test_docs.py",
+    "plugins: # framegate_noise/dialects.py": "run by tests/docs/test_docs.py",
+    "plugins: # framegate_noise/dialect.py": "run by tests/docs/test_docs.py",
+    'webhooks: export WEBHOOK_SECRET="whsec_$(openssl rand': "sets a variable; tests/webhooks have a secret",
+    "webhooks: event = client.webhooks.unwrap": "run by tests/webhooks/test_webhooks.py",
+}
+"""The beginnings of the blocks that the pages' tests don't run, each with the reason."""
+
+
+def other_programs() -> list[CodeBlock]:
+    pages = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").rglob("*.md"))]
+    blocks = [block for page in pages if page.parent != DIALECT_PAGES for block in code_blocks(page)]
+    return list(filter(is_program, blocks))
+
+
+def test_every_program_is_accounted_for() -> None:
+    missing = [
+        f"{block.file}: {block.first_line}"
+        for block in other_programs()
+        if not f"{block.file}: {block.first_line}".startswith(tuple(ELSEWHERE))
+    ]
+    assert missing == []
+
+
+def test_every_entry_is_still_printed() -> None:
+    printed = [f"{block.file}: {block.first_line}" for block in other_programs()]
+    assert [entry for entry in ELSEWHERE if not any(line.startswith(entry) for line in printed)] == []
