@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
+from functools import partial
 from typing import Any, TypeAlias
 
 from litestar import Litestar, Router
@@ -22,6 +23,9 @@ from framegate.server.health import HealthController, ReadinessController
 from framegate.server.mounting import drop_options_handlers, mount, refuse_clashes
 from framegate.server.openapi import openapi_config
 from framegate.server.request_log import RequestLog
+from framegate.server.requests.content_encoding import DecodedBodies
+from framegate.server.requests.forms import close_uploads
+from framegate.server.requests.query import drop_empty_parameters
 from framegate.server.requests.unknown_fields import add_warning
 from framegate.server.webhooks.delivery_worker import open_delivery_worker
 
@@ -87,10 +91,15 @@ def create_app(
         lifespan=list(lifespan),
         logging_config=None,
     )
+    requests = (
+        drop_empty_parameters,
+        close_uploads,
+        partial(DecodedBodies, max_bytes=settings.server.max_body),
+    )
     if keys:
-        app.wrap(RequestLog)
+        app.wrap(*requests, RequestLog)
     else:
-        app.wrap(lambda inner: LoopbackOnly(inner, errors.refuse), RequestLog)
+        app.wrap(*requests, partial(LoopbackOnly, refuse=errors.refuse), RequestLog)
     return app
 
 

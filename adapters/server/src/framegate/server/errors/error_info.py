@@ -14,6 +14,9 @@ from msgspec.structs import replace
 from framegate.core import errors
 from framegate.server.errors.field_errors import FieldError, InvalidFields, parameter_error
 
+ACCEPTED_ENCODINGS = "gzip, deflate, zstd"
+"""The codings of request bodies that are decoded."""
+
 
 class ErrorInfo(Struct, frozen=True, kw_only=True):
     """An error, ready to be rendered in a dialect's own body.
@@ -37,6 +40,18 @@ class UnsupportedContentType(errors.InvalidRequest):
     """The endpoint does not accept bodies of this content type."""
 
     code = "unsupported_content_type"
+
+
+class UnsupportedContentEncoding(UnsupportedContentType):
+    """The body is compressed in a way that is not decoded."""
+
+    code = "unsupported_content_encoding"
+
+
+class BodyTooLarge(errors.InvalidRequest):
+    """The body exceeds a limit, as it came or once it is decoded."""
+
+    code = "body_too_large"
 
 
 class ForeignOrigin(errors.PermissionDenied):
@@ -67,6 +82,7 @@ class ServerStopping(errors.Unavailable):
 # The first class of an error's ancestry that is listed decides.
 _STATUS: Mapping[type[errors.FramegateError], int] = {
     UnsupportedContentType: 415,
+    BodyTooLarge: 413,
     errors.InvalidRequest: 400,
     errors.NotFound: 404,
     errors.JobExists: 409,
@@ -119,6 +135,8 @@ def _from_core(error: errors.FramegateError) -> ErrorInfo:
         case errors.Busy():
             headers = {"Retry-After": str(error.retry_after)}
             return replace(error_info, retry_after=error.retry_after, headers=headers)
+        case UnsupportedContentEncoding():
+            return replace(error_info, headers={"Accept-Encoding": ACCEPTED_ENCODINGS})
         case errors.Unauthorized():
             return replace(error_info, headers={"WWW-Authenticate": "Bearer"})
         case _:

@@ -4,6 +4,7 @@ msgspec stops at the first error. Only a request that failed pays for the full l
 again without a type, and every field is validated against its own type.
 """
 
+import codecs
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
@@ -81,6 +82,8 @@ def body_errors(
     """
     if not raw.strip():
         return [FieldError((), "missing", "A JSON body is required")]
+    if b"\0" in raw[:4] or raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return [FieldError((), "json_invalid", "The body is UTF-16 or UTF-32; send JSON in UTF-8")]
     try:
         values = msgspec.json.decode(raw)
     except UnicodeDecodeError:
@@ -158,9 +161,9 @@ def _descend(value: Any, step: str | int) -> Any:
 
 def _choices(annotation: Any, steps: Location) -> list[Any]:
     """Return the values that are allowed ``steps`` below a type, if they are a few named ones."""
-    kinds = _alternatives(inspect.type_info(annotation))
+    kinds = alternatives(inspect.type_info(annotation))
     for step in steps:
-        kinds = [kind for outer in kinds for inner in _inside(outer, step) for kind in _alternatives(inner)]
+        kinds = [kind for outer in kinds for inner in _inside(outer, step) for kind in alternatives(inner)]
     values: list[Any] = []
     for kind in kinds:
         if isinstance(kind, inspect.LiteralType):
@@ -170,12 +173,13 @@ def _choices(annotation: Any, steps: Location) -> list[Any]:
     return values
 
 
-def _alternatives(kind: inspect.Type) -> list[inspect.Type]:
+def alternatives(kind: inspect.Type) -> list[inspect.Type]:
+    """Return the types of a union, or the type itself, without what constrains them."""
     match kind:
         case inspect.UnionType():
-            return [one for each in kind.types for one in _alternatives(each)]
+            return [one for each in kind.types for one in alternatives(each)]
         case inspect.Metadata():
-            return _alternatives(kind.type)
+            return alternatives(kind.type)
         case _:
             return [kind]
 

@@ -7,14 +7,16 @@ Litestar's own parsing stops at the first error, so handlers take the request an
 `read_form`; `documents` declares that body for the API docs.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+import codecs
+from collections.abc import Collection, Generator, Iterable, Mapping
+from contextlib import contextmanager
 from functools import cache
 from typing import Any, TypeAlias, TypeVar, cast
 
 import msgspec
 from litestar import Request
 from litestar.datastructures import FormMultiDict, State, UploadFile
-from litestar.exceptions import ClientException, InternalServerException
+from litestar.exceptions import InternalServerException
 from msgspec import Struct
 from msgspec.structs import asdict, fields
 
@@ -29,15 +31,16 @@ from framegate.server.errors.field_errors import (
     shortened,
     value_errors,
 )
+from framegate.server.requests.forms import URLENCODED, parse_form
+from framegate.server.requests.pruning import prune
 from framegate.server.requests.unknown_fields import note_ignored_fields, unknown_fields_policy
 
 HTTPRequest: TypeAlias = Request[Any, Any, State]
 Model = TypeVar("Model", bound=Struct)
-Value = TypeVar("Value")
 
 JSON = "application/json"
 MULTIPART = "multipart/form-data"
-FORMS = (MULTIPART, "application/x-www-form-urlencoded")
+FORMS = (MULTIPART, URLENCODED)
 _OPT = "request_body"
 
 
@@ -88,15 +91,13 @@ async def read_json(
     kind = request.content_type[0]
     if kind and kind != JSON and not (kind.startswith("application/") and kind.endswith("+json")):
         raise UnsupportedContentType(f"The body should be JSON (Content-Type: {JSON}), not {kind[:100]!r}.")
-    try:
-        raw = await request.body()
-    except InternalServerException as error:  # Litestar reports a disconnect this way
-        raise ClientDisconnected("The client disconnected before its request was complete.") from error
+    with _noticing_disconnects():
+        raw = (await request.body()).removeprefix(codecs.BOM_UTF8)
     decoder = _decoder(model, strict=not lax)
     try:
         body = cast(Model, decoder.decode(raw))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raw = _without_omitted(request, raw, model)
+        raw = prune(request, raw, model)
         try:
             body = cast(Model, decoder.decode(raw))
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -110,28 +111,6 @@ async def read_json(
 @cache
 def _decoder(model: type[Struct], *, strict: bool) -> msgspec.json.Decoder[Struct]:
     return msgspec.json.Decoder(model, strict=strict)
-
-
-def _without_omitted(request: HTTPRequest, raw: bytes, model: type[Struct]) -> bytes:
-    """Return a JSON body without nulls for optional fields, and without fields that are to be ignored."""
-    try:
-        given = msgspec.json.decode(raw, type=dict[str, msgspec.Raw])
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return raw
-    kept = _known(request, given, model)
-    optional = {info.encode_name for info in fields(model) if not info.required}
-    return msgspec.json.encode(
-        {name: value for name, value in kept.items() if not (name in optional and bytes(value) == b"null")}
-    )
-
-
-def _known(request: HTTPRequest, given: Mapping[str, Value], model: type[Struct]) -> dict[str, Value]:
-    """Return the fields of ``model`` among those given, or all of them if unknown ones are to be refused."""
-    if unknown_fields_policy(request) == "refuse":
-        return dict(given)
-    names = {info.encode_name for info in fields(model)}
-    note_ignored_fields(request, [name for name in given if name not in names])
-    return {name: value for name, value in given.items() if name in names}
 
 
 def convert_fields(
@@ -149,7 +128,7 @@ def convert_fields(
     Raises:
         InvalidFields: Fields are wrong; all of them are named.
     """
-    values = _known(request, given, model)
+    values = msgspec.json.decode(prune(request, msgspec.json.encode(given), model))
     errors = list(found)
     wrong = {error.location[0] for error in errors}
     errors += [
@@ -162,12 +141,15 @@ def convert_fields(
     return body
 
 
-async def read_form_values(request: HTTPRequest) -> FormMultiDict:
-    """Read a form, and return its texts and uploads as they came.
+async def read_form_values(request: HTTPRequest, files: Collection[str]) -> FormMultiDict:
+    """Read a form, and return its texts and uploads; ``files`` are the names of fields that are files.
+
+    The value of a part that is typed as JSON may also be an object or a list.
 
     Raises:
         InvalidFields: The form could not be parsed, or has too many fields.
         UnsupportedContentType: The header names a content type other than those of forms.
+        BodyTooLarge: The body is larger than forms of its type may be.
         ClientDisconnected: The client disconnected before the body was complete.
     """
     kind = request.content_type[0]
@@ -175,17 +157,16 @@ async def read_form_values(request: HTTPRequest) -> FormMultiDict:
         raise UnsupportedContentType(
             f"The body should be a form (Content-Type: {MULTIPART}), not {kind[:100]!r}."
         )
+    with _noticing_disconnects():
+        return await parse_form(request, files)
+
+
+@contextmanager
+def _noticing_disconnects() -> Generator[None]:
     try:
-        return await request.form()
+        yield
     except InternalServerException as error:  # Litestar reports a disconnect this way
         raise ClientDisconnected("The client disconnected before its request was complete.") from error
-    except (ClientException, UnicodeDecodeError, LookupError, ValueError) as error:
-        if isinstance(error, ClientException) and error.status_code != 400:
-            raise
-        what = "The body could not be parsed as a form"
-        if "segment count" in str(error.__context__):  # Litestar hides its parser's message
-            what = f"The form has more than {request.app.multipart_form_part_limit} fields"
-        raise InvalidFields([FieldError((), "form_invalid", what)]) from None
 
 
 async def read_form(
@@ -203,7 +184,7 @@ async def read_form(
         InvalidFields: Fields or files are missing or wrong; all of them are named.
         UnsupportedContentType, ClientDisconnected: As for `read_form_values`.
     """
-    form = await read_form_values(request)
+    form = await read_form_values(request, files)
     texts: dict[str, Any] = {}
     uploads: dict[str, UploadFile] = {}
     found: list[FieldError] = []
@@ -216,7 +197,7 @@ async def read_form(
         else:
             texts[name] = values[0]
     for name, required in files.items():
-        if isinstance(text := texts.pop(name, None), str) and text:
+        if text := texts.pop(name, None):
             found.append(FieldError((name,), "file_type", "This should be an uploaded file", shortened(text)))
         elif required and name not in uploads:
             found.append(FieldError((name,), "missing", "This file is required"))

@@ -99,8 +99,8 @@ async def read_form(
         InvalidMedia: A file is larger than ``max_bytes``.
         UnsupportedContentType: The body is not a form.
     """
-    form = await read_form_values(request)
-    texts: dict[str, str] = {}
+    form = await read_form_values(request, (*_IMAGE_FIELDS, "mask"))
+    texts: dict[str, Any] = {}
     images: list[UploadFile] = []
     masks: list[UploadFile] = []
     found: list[FieldError] = []
@@ -108,7 +108,7 @@ async def read_form(
         if not isinstance(value, UploadFile):
             if name in texts:
                 found.append(FieldError((name,), "value_error", "This field is given more than once"))
-            if value:  # an empty text counts as an omitted field
+            if value != "":  # an empty text counts as an omitted field
                 texts[name] = value
         elif name in _IMAGE_FIELDS:
             images.append(value)
@@ -125,7 +125,7 @@ async def read_form(
 
 
 def _file_errors(
-    texts: dict[str, str], images: Sequence[Any], masks: Sequence[Any], *, limit: int
+    texts: dict[str, Any], images: Sequence[Any], masks: Sequence[Any], *, limit: int
 ) -> list[FieldError]:
     found = [
         FieldError((name,), "file_type", "This should be an uploaded file")

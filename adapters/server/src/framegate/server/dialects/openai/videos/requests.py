@@ -132,13 +132,13 @@ async def read_fields(
     """
     if request.content_type[0] not in FORMS:
         return await read_json(request, model, rules), {}
-    form = await read_form_values(request)
+    form = await read_form_values(request, files)
     texts: list[tuple[str, Any]] = []
     uploads: dict[str, UploadFile] = {}
     found: list[FieldError] = []
     for name, value in form.items():
         if not isinstance(value, UploadFile):
-            texts += [(name, value)] if value else []
+            texts += [(name, value)] if value != "" else []
         elif name not in files:
             found += unknown_files(request, [name])
         elif name in uploads:

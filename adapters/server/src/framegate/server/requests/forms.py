@@ -1,0 +1,228 @@
+"""Parse forms: urlencoded ones, and multipart ones by RFC 7578.
+
+A part is a file if it has a file name, or if it belongs to a file field and isn't text: some clients send
+files without names. Litestar's own parser decodes all those as text.
+"""
+
+import asyncio
+import binascii
+import re
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from typing import Any, TypeAlias, cast
+from urllib.parse import parse_qsl
+
+import msgspec
+from litestar import Request
+from litestar.datastructures import FormMultiDict, State, UploadFile
+from litestar.enums import ScopeType
+from litestar.types import ASGIApp, Receive, Scope, Send
+from multipart import (  # type: ignore[import-untyped]  # Litestar's own parser
+    MultipartSegment,
+    ParserError,
+    ParserLimitReached,
+    PushMultipartParser,
+)
+
+from framegate.server.errors.error_info import BodyTooLarge
+from framegate.server.errors.field_errors import FieldError, InvalidFields
+
+FormValue: TypeAlias = Any
+"""An upload, a text, or the plain value of a part that is JSON."""
+
+URLENCODED = "application/x-www-form-urlencoded"
+MAX_FIELDS = 1000
+MAX_URLENCODED = 4 * 2**20
+"""The bytes of a urlencoded form, whose parsing takes many times its memory."""
+
+_JSON = "application/json"
+_UNTYPED = "application/octet-stream"
+_TEXT = re.compile(r"text/.*|application/(?:.*\+)?json|application/x-www-form-urlencoded")
+_QUOTED = re.compile(r'"(?:\\.|[^"\\])*"')
+_EXTENDED_FILENAME = re.compile(r";\s*filename\*[^;=]*=", re.IGNORECASE)  # RFC 5987, RFC 2231
+_CHARSETS = frozenset(
+    (
+        *("utf-8", "utf8", "utf-16", "utf-16be", "utf-16le"),
+        *("iso-8859-1", "iso-8859-2", "iso-8859-5", "iso-8859-15", "latin-1", "latin1", "koi8-r"),
+        *("windows-1250", "windows-1251", "windows-1252", "cp1252"),
+        *("big5", "euc-jp", "euc-kr", "gb18030", "gb2312", "gbk", "shift_jis"),
+    )
+)
+"""Python's codecs can do more, and some of them in quadratic time."""
+_ENCODINGS: Mapping[str, Callable[[bytes], bytes]] = {
+    "base64": binascii.a2b_base64,
+    "quoted-printable": binascii.a2b_qp,
+}
+_UNENCODED = ("", "7bit", "8bit", "binary")
+_STATE = "uploads"
+
+
+def close_uploads(app: ASGIApp) -> ASGIApp:
+    """Wrap the app so that the uploads of a request are closed when it ends."""
+
+    async def closing(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != ScopeType.HTTP:
+            await app(scope, receive, send)
+            return
+        uploads: list[UploadFile] = []
+        scope.setdefault("state", {})[_STATE] = uploads
+        try:
+            await app(scope, receive, send)
+        finally:
+            for upload in uploads:
+                await upload.close()
+
+    return closing
+
+
+async def parse_form(request: Request[Any, Any, State], files: Collection[str]) -> FormMultiDict:
+    """Return the fields of a form; ``files`` are the names of those that are files.
+
+    A JSON null counts as an omitted field.
+
+    Raises:
+        InvalidFields: The form can't be parsed, or has too many fields; a text has an unknown encoding.
+        BodyTooLarge: The form is urlencoded and larger than such forms may be.
+    """
+    kind, parameters = request.content_type
+    if kind == URLENCODED:
+        return FormMultiDict(await _urlencoded_fields(request))
+    if not (boundary := parameters.get("boundary")):
+        raise _invalid("its Content-Type has no boundary")
+    fields: list[tuple[str, FormValue]] = []
+    try:
+        async for part in _received_parts(request, boundary):
+            fields.append((part.name, await part.value(is_file_field=part.name in files)))  # noqa: PERF401  # their number is told below
+    except ParserLimitReached as error:
+        if "segment count" in str(error):
+            raise _too_many_fields() from None
+        raise _invalid(f"the headers of part {len(fields) + 1} are too long") from None
+    except ParserError as error:
+        raise _invalid(f"{str(error)[:1].lower()}{str(error)[1:200]}") from None
+    return FormMultiDict((name, value) for name, value in fields if value is not None)
+
+
+async def _urlencoded_fields(request: Request[Any, Any, State]) -> list[tuple[str, str]]:
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > MAX_URLENCODED:
+            raise BodyTooLarge(
+                f"The request body is too large: a urlencoded form may have {MAX_URLENCODED:,} bytes; "
+                f"send a larger one as multipart/form-data."
+            )
+    if body.count(b"&") >= MAX_FIELDS:
+        raise _too_many_fields()
+    try:
+        text = body.decode()
+        return await asyncio.to_thread(parse_qsl, text, keep_blank_values=True, errors="strict")
+    except UnicodeDecodeError:
+        raise _invalid("it is not valid UTF-8") from None
+
+
+class _Part:
+    """A part of a multipart form, as it is received."""
+
+    def __init__(self, number: int, segment: MultipartSegment, upload: UploadFile) -> None:
+        self.upload = upload
+        self.name = (segment.name or "").encode("latin-1").decode("utf-8", "replace")
+        self._number = number
+        self._segment = segment
+
+    async def value(self, *, is_file_field: bool) -> FormValue:
+        """Return the part's upload, its text, or its plain value if it is JSON and not a scalar."""
+        await self._decode()
+        if self._segment.bytes_received and self._has_filename():
+            return self.upload
+        kind = self._segment.content_type or "text/plain"
+        is_text = _TEXT.fullmatch(kind) is not None
+        if self._segment.bytes_received and not is_text and (is_file_field or kind != _UNTYPED):
+            return self.upload
+        content = await self.upload.read()
+        charset = (self._segment.charset or "utf-8").lower()
+        text = _decoded(content, "utf-8" if charset in ("ascii", "us-ascii") else charset)
+        if text is None or (is_file_field and "\0" in text):
+            if is_file_field:
+                await self.upload.seek(0)
+                return self.upload
+            raise InvalidFields([self._not_text(charset)])
+        return _plain(text) if kind == _JSON else text
+
+    async def _decode(self) -> None:
+        encoding = self._header("Content-Transfer-Encoding").strip().lower()
+        if encoding in _UNENCODED:
+            return
+        if not (decode := _ENCODINGS.get(encoding)):
+            raise _invalid(
+                f"part {self._number} has the Content-Transfer-Encoding {encoding[:50]!r}; send its bytes as "
+                "they are"
+            )
+        try:
+            content = await asyncio.to_thread(decode, await self.upload.read())
+        except binascii.Error:
+            raise _invalid(f"part {self._number} is not valid {encoding}") from None
+        await self.upload.seek(0)
+        self.upload.file.truncate()
+        await self.upload.write(content)
+        await self.upload.seek(0)
+
+    def _has_filename(self) -> bool:
+        header = _QUOTED.sub("", self._header("Content-Disposition"))
+        return bool(self._segment.filename or _EXTENDED_FILENAME.search(header))
+
+    def _header(self, name: str) -> str:
+        return cast("str | None", self._segment.header(name)) or ""
+
+    def _not_text(self, charset: str) -> FieldError:
+        known = charset in _CHARSETS or charset in ("ascii", "us-ascii")
+        what = f"Input should be text in {charset}" if known else f"The charset {charset[:50]!r} is not known"
+        hint = "the Content-Type of a form's part may name another, such as text/plain; charset=iso-8859-1"
+        return FieldError((self.name,), "string_unicode", f"{what}; {hint}")
+
+
+async def _received_parts(request: Request[Any, Any, State], boundary: str) -> AsyncIterator[_Part]:
+    """Yield the parts, each when it has been received as a whole."""
+    parser = PushMultipartParser(boundary, max_segment_count=MAX_FIELDS, header_charset="latin-1")
+    uploads: list[UploadFile] = request.scope["state"][_STATE]
+    parts, received = 0, False
+    part: _Part | None = None
+    async for chunk in request.stream():
+        received = received or bool(chunk)
+        for event in parser.parse(chunk) if chunk else ():
+            if isinstance(event, MultipartSegment):
+                parts += 1
+                upload = UploadFile(event.content_type or _UNTYPED, event.filename or "upload")
+                uploads.append(upload)
+                part = _Part(parts, event, upload)
+            elif part and event:
+                await part.upload.write(event)
+            elif part:
+                await part.upload.seek(0)
+                yield part
+    if received:
+        parser.close()
+
+
+def _decoded(content: bytes, charset: str) -> str | None:
+    try:
+        return content.decode(charset) if charset in _CHARSETS else None
+    except UnicodeDecodeError:
+        return None
+
+
+def _plain(text: str) -> FormValue:
+    """Return the value of a JSON text; scalars, which fields of every type take as texts, stay texts."""
+    try:
+        value: FormValue = msgspec.json.decode(text)
+    except (msgspec.DecodeError, RecursionError):
+        return text
+    return text if isinstance(value, bool | int | float) else value
+
+
+def _too_many_fields() -> InvalidFields:
+    return InvalidFields([FieldError((), "form_invalid", f"The form has more than {MAX_FIELDS} fields")])
+
+
+def _invalid(reason: str) -> InvalidFields:
+    return InvalidFields(
+        [FieldError((), "form_invalid", f"The body could not be parsed as a form: {reason}")]
+    )
