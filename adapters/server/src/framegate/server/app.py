@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any, TypeAlias
 
 from litestar import Litestar, Router
-from litestar.types import Receive, Scope, Send
+from litestar.types import ControllerRouterHandler, Receive, Scope, Send
 from litestar.types.asgi_types import LifeSpanReceive, LifeSpanScope, LifeSpanSend
 
 from framegate.cli.app_context import AppContext, open_services
@@ -20,7 +20,7 @@ from framegate.server.dialect import provide_instance
 from framegate.server.docs_pages import ApiDocs, DocsController
 from framegate.server.errors.renderer import ErrorRenderer
 from framegate.server.health import HealthController, ReadinessController
-from framegate.server.mounting import drop_options_handlers, mount, refuse_clashes
+from framegate.server.mounting import add_head_handlers, drop_options_handlers, mount, refuse_clashes
 from framegate.server.openapi import openapi_config
 from framegate.server.request_log import RequestLog
 from framegate.server.requests.content_encoding import DecodedBodies
@@ -33,9 +33,18 @@ Lifespan: TypeAlias = Sequence[Callable[[Litestar], AbstractAsyncContextManager[
 
 
 class FramegateApp(Litestar):
-    """A Litestar app whose outermost middleware also sees requests that no route matches."""
+    """A Litestar app that answers HEAD wherever it answers GET.
+
+    Its outermost middleware also sees requests that no route matches.
+    """
 
     _layers: Any
+
+    def register(self, value: ControllerRouterHandler) -> None:  # type: ignore[override]  # as in Litestar
+        """Register a router."""
+        if isinstance(value, Router):
+            add_head_handlers(value)
+        super().register(value)
 
     async def __call__(
         self,

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from copy import copy
 from typing import Any
 
 from litestar import Router
@@ -157,6 +158,22 @@ def drop_options_handlers(router: Router) -> None:
             route.route_handlers = [
                 handler for handler in route.route_handlers if handler.fn.__module__ != HTTPRoute.__module__
             ]
+
+
+def add_head_handlers(router: Router) -> None:
+    """Let HEAD be answered as GET is, wherever ``router`` has a handler for GET alone.
+
+    The HTTP server leaves the body out. In the API docs GET stands for both.
+    """
+    for route in router.routes:
+        if isinstance(route, HTTPRoute):
+            methods = {method for handler in route.route_handlers for method in handler.http_methods}
+            for handler in list(route.route_handlers) if "HEAD" not in methods else ():
+                if "GET" in handler.http_methods:
+                    head = copy(handler)
+                    head.http_methods = {"HEAD"}
+                    head.include_in_schema = False
+                    route.route_handlers.append(head)
 
 
 def _with_shared_routes(mounted: Sequence[MountedDialect]) -> list[MountedDialect]:
