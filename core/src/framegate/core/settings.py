@@ -22,7 +22,10 @@ class _Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
 
 class ServerSettings(_Settings, frozen=True):
-    """``[server]``. ``max_body`` is in bytes, ``shutdown_grace`` in seconds."""
+    """``[server]``. ``max_body`` is in bytes, ``shutdown_grace`` and ``keep_alive`` in seconds.
+
+    ``trusted_proxies`` are addresses and networks ("10.0.0.0/8") whose forwarded headers are believed.
+    """
 
     host: str = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65535)] = 8000
@@ -30,6 +33,8 @@ class ServerSettings(_Settings, frozen=True):
     data_dir: Path = Path("~/.local/share/framegate")
     max_body: PositiveInt = 100 * 2**20
     shutdown_grace: Duration = Duration(10)
+    keep_alive: Duration = Duration(75)
+    trusted_proxies: tuple[str, ...] = ()
 
     @property
     def data_path(self) -> Path:

@@ -25,6 +25,7 @@ from framegate.server.openapi import openapi_config
 from framegate.server.request_log import RequestLog
 from framegate.server.requests.content_encoding import DecodedBodies
 from framegate.server.requests.forms import close_uploads
+from framegate.server.requests.forwarded import ForwardedHeaders, TrustedProxies
 from framegate.server.requests.query import drop_empty_parameters
 from framegate.server.requests.unknown_fields import add_warning
 from framegate.server.webhooks.delivery_worker import open_delivery_worker
@@ -100,15 +101,14 @@ def create_app(
         lifespan=list(lifespan),
         logging_config=None,
     )
-    requests = (
+    app.wrap(
         drop_empty_parameters,
         close_uploads,
         partial(DecodedBodies, max_bytes=settings.server.max_body),
+        *(() if keys else (partial(LoopbackOnly, refuse=errors.refuse),)),
+        partial(ForwardedHeaders, trusted=TrustedProxies(settings.server.trusted_proxies)),
+        RequestLog,
     )
-    if keys:
-        app.wrap(*requests, RequestLog)
-    else:
-        app.wrap(*requests, partial(LoopbackOnly, refuse=errors.refuse), RequestLog)
     return app
 
 

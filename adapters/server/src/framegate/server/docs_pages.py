@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 from litestar import Controller, Litestar, Response, get
@@ -12,6 +13,7 @@ from litestar.response import Redirect
 from framegate.server.mounting import MountedDialect
 from framegate.server.openapi import openapi_document
 from framegate.server.requests.bodies import HTTPRequest
+from framegate.server.requests.forwarded import forwarded_of
 from framegate.server.requests.paths import has_trailing_slash
 from framegate.server.responses.static_files import Asset, load_assets, send_asset
 
@@ -27,14 +29,14 @@ class ApiDocs:
         self.assets: Mapping[str, Asset] = {**load_assets(_STATIC), **load_assets(_STATIC / "swagger-ui")}
         self._mounted = {entry.spec.name: entry for entry in mounted}
         self._has_keys = has_keys
-        self._document = b""
+        self._document: dict[str, Any] = {}
 
-    def document(self, app: Litestar) -> bytes:
-        """Return the OpenAPI document of ``app`` as JSON."""
+    def document(self, app: Litestar, prefix: str) -> bytes:
+        """Return the OpenAPI document of ``app`` as JSON; a proxy mounts it at ``prefix``."""
         if not self._document:
-            document = openapi_document(app, self._mounted, has_keys=self._has_keys)
-            self._document = msgspec.json.encode(document)
-        return self._document
+            self._document = openapi_document(app, self._mounted, has_keys=self._has_keys)
+        mounted = {"servers": [{"url": prefix}]} if prefix else {}
+        return msgspec.json.encode({**self._document, **mounted})
 
 
 class DocsController(Controller):
@@ -62,4 +64,6 @@ class DocsController(Controller):
     @get("/openapi.json")
     async def openapi(self, request: HTTPRequest, api_docs: NamedDependency[ApiDocs]) -> Response[bytes]:
         """Send the OpenAPI document."""
-        return Response(api_docs.document(request.app), media_type="application/json")
+        return Response(
+            api_docs.document(request.app, forwarded_of(request.scope).prefix), media_type="application/json"
+        )

@@ -7,6 +7,7 @@ from typing import Any
 
 from litestar import Router
 from litestar.di import Provide
+from litestar.enums import HttpMethod
 from litestar.routes import HTTPRoute
 from litestar.types import ControllerRouterHandler
 from msgspec import Struct
@@ -171,7 +172,7 @@ def add_head_handlers(router: Router) -> None:
             for handler in list(route.route_handlers) if "HEAD" not in methods else ():
                 if "GET" in handler.http_methods:
                     head = copy(handler)
-                    head.http_methods = {"HEAD"}
+                    head.http_methods = {HttpMethod.HEAD}
                     head.include_in_schema = False
                     route.route_handlers.append(head)
 

@@ -1,6 +1,7 @@
 """Run ``framegate serve``: the API and, by default, Valkey and workers."""
 
 import asyncio
+import math
 import signal
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -94,6 +95,8 @@ async def _serve(
             log_config=None,
             access_log=False,
             server_header=False,
+            proxy_headers=False,  # see `framegate.server.requests.forwarded`
+            timeout_keep_alive=math.ceil(settings.keep_alive),
             timeout_graceful_shutdown=max(1, round(settings.shutdown_grace)),
         )
         listener = listen(settings.host, settings.port)

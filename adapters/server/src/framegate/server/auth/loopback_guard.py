@@ -11,6 +11,7 @@ from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Receive, Scope, Send
 
 from framegate.server.errors.error_info import ForeignOrigin
+from framegate.server.requests.forwarded import forwarded_of
 
 EXPOSED_HEADERS = [
     "Accept-Ranges",
@@ -62,7 +63,10 @@ def is_loopback_origin(origin: str) -> bool:
 
 
 class LoopbackOnly:
-    """ASGI middleware that refuses requests whose Host or Origin is not this machine."""
+    """ASGI middleware that refuses requests whose Host or Origin is not this machine.
+
+    The host that a trusted proxy says the client has used has to be this machine as well.
+    """
 
     def __init__(self, app: ASGIApp, refuse: Refuse) -> None:
         self._app = app
@@ -70,20 +74,26 @@ class LoopbackOnly:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Refuse the request, or pass it on."""
-        if scope["type"] == ScopeType.HTTP:
-            for name, value in scope["headers"]:
-                text = value.decode("latin-1")
-                if (name == b"host" and not is_loopback_authority(text)) or (
-                    name == b"origin" and not is_loopback_origin(text)
-                ):
-                    header = name.decode().capitalize()
-                    error = ForeignOrigin(
-                        f"The {header} header is not this machine's. Without API keys only loopback hosts "
-                        "are served; configure [[auth.keys]] to allow others."
-                    )
-                    await self._refuse(scope, receive, send, error)
-                    return
+        if scope["type"] == ScopeType.HTTP and (header := _foreign_header(scope)):
+            error = ForeignOrigin(
+                f"The {header} header is not this machine's. Without API keys only loopback hosts "
+                "are served; configure [[auth.keys]] to allow others."
+            )
+            await self._refuse(scope, receive, send, error)
+            return
         await self._app(scope, receive, send)
+
+
+def _foreign_header(scope: Scope) -> str:
+    """Return the name of a header that is not this machine's, if there is one."""
+    for name, value in scope["headers"]:
+        text = value.decode("latin-1")
+        if (name == b"host" and not is_loopback_authority(text)) or (
+            name == b"origin" and not is_loopback_origin(text)
+        ):
+            return name.decode().capitalize()
+    host = forwarded_of(scope).host
+    return "" if not host or is_loopback_authority(host) else "forwarded Host"
 
 
 def cors_config(*, any_origin: bool) -> CORSConfig:

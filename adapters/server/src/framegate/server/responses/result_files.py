@@ -10,10 +10,10 @@ from framegate.core.jobs import Job
 from framegate.core.types import Artifact, MediaKind
 from framegate.server.dialect import DialectContext
 from framegate.server.requests.bodies import HTTPRequest
+from framegate.server.requests.forwarded import AUTHORITY, forwarded_of
 from framegate.server.responses.files import send_artifact
 
 _NAME = re.compile(r"(?P<job>[0-9a-f]{32})_(?P<number>[1-9]\d{0,3})\.[a-z0-9]{3,4}")
-_AUTHORITY = re.compile(r"[A-Za-z0-9.:\[\]_-]+")
 _SUFFIXES = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp", "video/mp4": "mp4"}
 
 
@@ -60,12 +60,12 @@ class ResultFiles:
 
 def own_host(request: HTTPRequest) -> str:
     """Return scheme and host as the client wrote them, and the path at which a proxy mounts this server."""
-    scope = request.scope
-    host = request.headers.get("host", "")
-    if not _AUTHORITY.fullmatch(host):
+    scope, forwarded = request.scope, forwarded_of(request.scope)
+    host = forwarded.host or request.headers.get("host", "")
+    if not AUTHORITY.fullmatch(host):
         name, port = scope["server"] or ("localhost", None)
         host = f"{name}:{port}" if port else name
-    return f"{scope['scheme']}://{host}{scope.get('root_path', '').rstrip('/')}"
+    return f"{forwarded.scheme or scope['scheme']}://{host}{forwarded.prefix}"
 
 
 def _name(job: Job, number: int, artifact: Artifact) -> str:
