@@ -25,7 +25,7 @@ def stand_and_image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[
         folder = tmp_path_factory.mktemp("head")
         patch.setitem(CONTENT, MediaKind.IMAGE, gradient_png(folder / "result.png").read_bytes())
         stand = start_stand(running, folder, auth={"keys": [{"name": "alice", "sha256": digest}]})
-        post = {"headers": KEY, "timeout": 10}
+        post: dict[str, Any] = {"headers": KEY, "timeout": 10}
         for path, body in (
             ("/v1/tasks/image", {"prompt": "x", "task_id": "cat"}),
             ("/v1/videos", {"prompt": "x"}),
@@ -37,7 +37,8 @@ def stand_and_image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[
         with stand.working():
             call = {"prompt": "x", "response_format": "url", "model": "gpt-image-1"}
             made = requests.post(f"{stand.url}/v1/images/generations", json=call, **post)
-        image = urlsplit(made.json()["data"][0]["url"]).path
+        link: str = made.json()["data"][0]["url"]
+        image = urlsplit(link).path
         yield stand, image
 
 

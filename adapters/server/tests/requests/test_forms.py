@@ -128,6 +128,17 @@ def test_each_way_to_send_a_text(stand: Stand, prompt: bytes) -> None:
     assert stand.job(answer.json()["task_id"]).shots[0].prompt == "a café"
 
 
+def test_an_empty_file_field_of_a_page_is_omitted(stand: Stand) -> None:
+    empty = part('name="last_frame_file"; filename=""', b"", "Content-Type: application/octet-stream")
+    answer = post(stand, VIDEO_FORM, PROMPT, part('name="image_file"', PNG), empty)
+    assert answer.status_code == 200, answer.text
+    assert stand.media.taken == [BytesSource(PNG)]
+    stand.media.taken.clear()
+    named = part('name="image_file"; filename="empty.png"', b"")
+    assert post(stand, VIDEO_FORM, PROMPT, named).status_code == 200
+    assert stand.media.taken == [BytesSource(b"")]  # whether that is an image is not the form's to say
+
+
 def test_json_parts_hold_objects_and_lists(stand: Stand) -> None:
     kind = "Content-Type: application/json"
     url = "https://example.com/a.png"

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import pytest
 import requests
@@ -16,6 +16,7 @@ from framegate.core.testing import gradient_png
 from framegate.core.types import MediaKind
 from framegate.server.requests.forwarded import TrustedProxies
 from tests.support.http_stand import CONTENT, Stand, StandMaker, own_dialects, start_stand
+from tests.support.result_links import links_of_all
 
 KEY = {"Authorization": "Bearer alice's"}
 AUTH = {"keys": [{"name": "alice", "sha256": hashlib.sha256(b"alice's").hexdigest()}]}
@@ -68,36 +69,6 @@ def link(stand: Stand, headers: Headers | Sequence[tuple[str, str]]) -> str:
     return match[1]
 
 
-def links_of_all(stand: Stand, headers: Headers) -> dict[str, str]:
-    """Make one result by each dialect that answers with links, and return the links."""
-
-    def post(path: str, body: Any) -> Any:
-        sent = {**KEY, **headers}
-        answer = requests.post(stand.url + path, json=body, headers=sent, timeout=20)
-        assert answer.ok, answer.text
-        return answer.json()
-
-    photo = {"type": "image_url", "image_url": {"url": "https://example.com/a.png"}}
-    message = {"role": "user", "content": [{"type": "text", "text": "a boat"}, photo]}
-    with stand.working():
-        chat = post("/v1/chat/completions", {"model": "ltx2_landscape", "messages": [message]})
-        sora = post("/v1/chat/completions", {"model": "sora2-landscape-10s", "messages": [message]})
-        image = post("/v1/images/generations", {"prompt": "x", "response_format": "url"})
-        boat = {"prompt": "a boat at dawn", "image_url": "https://example.com/a.png"}
-        submitted = post("/video/submit", boat)
-        while (state := post("/video/status", submitted))["status"] in ("InQueue", "InProgress"):
-            pass
-    contents = {
-        name: made["choices"][0]["message"]["content"] for name, made in (("chat", chat), ("sora", sora))
-    }
-    return {
-        "openai-chat": re.findall(r"https?://[^\s\"')]+", contents["chat"])[0],
-        "sora2api": re.findall(r"https?://[^\s\"')]+", contents["sora"])[0],
-        "openai-videos": image["data"][0]["url"],
-        "wan21-submit": state["results"]["videos"][0]["url"],
-    }
-
-
 def test_links_of_every_dialect_are_the_client_s(stand: Stand) -> None:
     for headers, start in (
         (NGINX, "https://video.example.com"),
@@ -107,7 +78,7 @@ def test_links_of_every_dialect_are_the_client_s(stand: Stand) -> None:
             "https://a.example:8443",
         ),
     ):
-        links = links_of_all(stand, headers)
+        links = links_of_all(stand, {**KEY, **headers})
         assert set(links) < set(own_dialects())
         for dialect, made in links.items():
             assert made.startswith(start + "/"), dialect

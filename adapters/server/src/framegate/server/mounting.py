@@ -7,9 +7,8 @@ from typing import Any
 
 from litestar import Router
 from litestar.di import Provide
-from litestar.enums import HttpMethod
 from litestar.routes import HTTPRoute
-from litestar.types import ControllerRouterHandler
+from litestar.types import ControllerRouterHandler, Method
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -166,13 +165,14 @@ def add_head_handlers(router: Router) -> None:
 
     The HTTP server leaves the body out. In the API docs GET stands for both.
     """
+    head_only: set[Method] = {"HEAD"}
     for route in router.routes:
         if isinstance(route, HTTPRoute):
             methods = {method for handler in route.route_handlers for method in handler.http_methods}
             for handler in list(route.route_handlers) if "HEAD" not in methods else ():
                 if "GET" in handler.http_methods:
                     head = copy(handler)
-                    head.http_methods = {HttpMethod.HEAD}
+                    head.http_methods = head_only
                     head.include_in_schema = False
                     route.route_handlers.append(head)
 

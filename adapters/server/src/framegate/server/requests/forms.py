@@ -131,7 +131,7 @@ class _Part:
     async def value(self, *, is_file_field: bool) -> FormValue:
         """Return the part's upload, its text, or its plain value if it is JSON and not a scalar."""
         await self._decode()
-        if self._segment.bytes_received and self._has_filename():
+        if self._has_filename():
             return self.upload
         kind = self._segment.content_type or "text/plain"
         is_text = _TEXT.fullmatch(kind) is not None
