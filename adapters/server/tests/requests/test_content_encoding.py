@@ -21,6 +21,7 @@ from litestar.enums import ScopeType
 
 from framegate.server.requests.content_encoding import DecodedBodies
 from tests.support.http_stand import Stand, own_dialects, start_stand
+from tests.support.running import eventually
 
 KEY = {"Authorization": "Bearer alice's"}
 MAX_BODY = 90_000
@@ -98,6 +99,19 @@ def test_forms_are_decoded_too(stand: Stand) -> None:
     kind = {"Content-Type": "application/x-www-form-urlencoded"}
     answer = post(stand, "zstd", zstd.compress(b"prompt=x"), "/v1/videos", **kind)
     assert answer.status_code == 200, answer.text
+
+
+def test_calls_that_wait_notice_the_client_behind_a_decoded_body(stand: Stand) -> None:
+    path, body = "/v1/tasks/image/sync", gzip.compress(PLAIN)
+    with stand.working():
+        assert post(stand, "gzip", body, path).status_code == 200
+    parts = urlsplit(stand.url)
+    head = f"POST {path} HTTP/1.1\r\nHost: {parts.netloc}\r\nAuthorization: {KEY['Authorization']}\r\n"
+    head += f"Content-Encoding: gzip\r\nContent-Length: {len(body)}\r\n\r\n"
+    with socket.create_connection((parts.hostname or "", parts.port or 0), timeout=10) as client:
+        client.sendall(head.encode() + body)
+        job = stand.wait_claim()
+    eventually(lambda: stand.job(job.id).cancel_requested, what="the cancel")
 
 
 def test_every_dialect_decodes_and_refuses_in_its_own_body(stand: Stand) -> None:
