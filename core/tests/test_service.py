@@ -169,6 +169,15 @@ async def test_what_is_refused_before_anything_is_fetched(
     assert not stand.media.taken
 
 
+async def test_a_prompt_may_be_optional_with_an_input(stand: ServiceStand) -> None:
+    refused = await stand.refused(InvalidRequest, task=Task.IMAGE_TO_VIDEO, prompt=" ", image=PICTURE)
+    assert refused.param == "prompt"
+    refused = await stand.refused(InvalidRequest, prompt="", prompt_optional=True)
+    assert refused.param == "prompt"
+    job = await stand.submit(Task.IMAGE_TO_VIDEO, prompt=" ", image=PICTURE, prompt_optional=True)
+    assert job.request.prompt == " "
+
+
 async def test_what_only_the_inputs_show_leaves_none_behind(stand: ServiceStand) -> None:
     too_long: dict[str, Any] = {
         "task": Task.VIDEO_TO_VIDEO,
@@ -339,9 +348,11 @@ async def test_a_storyboard_becomes_shots(stand: ServiceStand) -> None:
     job = await stand.submit(storyboard=scenes, style="anime", model="api-video-10s")
     assert [shot.own_words for shot in job.shots] == ["scene 0"] * 2 + ["scene 1"] * 2
     assert sum(shot.frames_kept for shot in job.shots) == 300
-    await stand.refused(
-        InvalidRequest, storyboard=(*scenes, StoryboardShot("one more", 0.1)), model="api-video-10s"
-    )
+    longer = (*scenes, StoryboardShot("one more", 0.1))  # than the name promises of a plain prompt
+    job = await stand.submit(storyboard=longer, model="api-video-10s")
+    assert sum(shot.frames_kept for shot in job.shots) == 303
+    longest = (*scenes, StoryboardShot("one more", 110.1))  # than the model makes under any name
+    await stand.refused(InvalidRequest, storyboard=longest, model="api-video-10s")
 
 
 async def test_another_keys_job_is_not_found(stand: ServiceStand) -> None:

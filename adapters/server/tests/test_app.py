@@ -307,7 +307,9 @@ def test_the_schema_has_a_section_for_each_dialect(make_stand: StandMaker) -> No
     form = schema["paths"]["/v1/tasks/video/form"]["post"]["requestBody"]["content"]["multipart/form-data"]
     fields = schema["components"]["schemas"][form["schema"]["$ref"].rsplit("/", 1)[1]]
     assert fields["properties"]["image_file"] == {"type": "string", "format": "binary"}
-    assert {"prompt", "image_file"} <= set(fields["required"])
+    assert fields["required"] == ["image_file"]
+    assert "image_file" not in schema["components"]["schemas"]["VideoFields"]["properties"]
+    assert schema["components"]["schemas"]["VideoFields"]["properties"].keys() < fields["properties"].keys()
     result = schema["paths"]["/v1/tasks/{task_id}/result"]["get"]["responses"]["200"]
     assert result["content"].keys() == {"video/mp4", "image/png"}
     for path, operations in schema["paths"].items():

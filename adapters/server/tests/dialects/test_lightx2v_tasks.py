@@ -1,9 +1,10 @@
 """lightx2v's tasks: states, vocabularies, results, downloads."""
 
 import http.client
+import itertools
 import threading
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import pytest
 import requests
@@ -128,9 +129,57 @@ def test_own_ids(stand: Stand) -> None:
     assert submit(stand, task_id="my-task.1")["task_id"] == "my-task.1"
     again = requests.post(f"{stand.url}/v1/tasks/", json={"prompt": "x", "task_id": "my-task.1"}, timeout=10)
     assert (again.status_code, again.json()) == (409, {"detail": "Task ID my-task.1 already exists"})
-    for bad in ("", "a/b", "../x", ".hidden", "x" * 129, "a b"):
-        (item,) = refusal(stand, task_id=bad)
+    bad = ("", " ", "a/b", "../x", ".", "..", "x" * 129, "a\nb", "\x7f", "queue", "all", "running")
+    for task_id in bad:
+        (item,) = refusal(stand, task_id=task_id)
         assert item["loc"] == ["body", "task_id"]
+
+
+@pytest.mark.parametrize(
+    "task_id",
+    [
+        "a b",
+        ".hidden",
+        "Küche 猫",
+        "50%",
+        "%2e",
+        "why?",
+        "#1",
+        "a\\b",
+        "{task_id}",
+        "~" + "0" * 64,
+        "x" * 128,
+        "猫" * 128,
+        "video",
+        "image",
+        "form",
+        "sync",
+        "status",
+        "sensenova-vision",
+    ],
+)
+def test_ids_that_need_quoting(stand: Stand, task_id: str) -> None:
+    sent = submit(stand, "/v1/tasks/video/", task_id=task_id)
+    assert (sent["task_id"], sent["save_result_path"]) == (task_id, task_id)
+    again = requests.post(f"{stand.url}/v1/tasks/", json={"prompt": "x", "task_id": task_id}, timeout=10)
+    assert (again.status_code, again.json()) == (409, {"detail": f"Task ID {task_id} already exists"})
+    url = f"{stand.url}/v1/tasks/{quote(task_id, safe='')}"
+    job = stand.claim()
+    assert requests.get(f"{stand.url}/v1/service/status", timeout=10).json()["active_tasks"] == [task_id]
+    assert requests.get(f"{url}/status", timeout=10).json()["task_id"] == task_id
+    stand.finish(job)
+    done = requests.get(f"{url}/status", timeout=10).json()
+    assert (done["status"], done["save_result_path"]) == ("completed", f"{task_id}.mp4")
+    assert requests.get(f"{url}/result", timeout=10).content == VIDEO
+    assert requests.get(f"{stand.url}/v1/files/download/{done['file_path']}", timeout=10).content == VIDEO
+    assert requests.get(f"{stand.url}/v1/tasks/", timeout=10).json() == {task_id: done}
+    stopped = requests.delete(url, timeout=10)
+    if task_id in ("video", "image"):  # routes of their own, which take POST
+        assert stopped.status_code == 405
+    else:
+        assert stopped.json()["stop_status"] == "do_nothing"
+    names = {path.name for path in stand.folder.rglob("*")}
+    assert all(name.isascii() and len(name) < 140 for name in names)
 
 
 def test_results_that_are_not_there(stand: Stand) -> None:
@@ -250,7 +299,10 @@ def test_sync_images(stand: Stand) -> None:
     )
     assert late.status_code == 504
     assert status(stand, "late")["status"] == "cancelled"
-    (item,) = requests.post(url, json={"prompt": "x"}, params={"timeout_seconds": "0"}, timeout=10).json()[
+    for name, value in itertools.product(("timeout_seconds", "poll_interval_seconds"), ("0", "-1")):
+        refused = requests.post(url, json={"prompt": "x"}, params={name: value}, timeout=10)
+        assert (refused.status_code, refused.json()) == (400, {"detail": f"{name} must be > 0"})
+    (item,) = requests.post(url, json={"prompt": "x"}, params={"timeout_seconds": "x"}, timeout=10).json()[
         "detail"
     ]
     assert item["loc"] == ["query", "timeout_seconds"]

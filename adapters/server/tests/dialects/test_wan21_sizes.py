@@ -61,7 +61,8 @@ def holds(width: int, height: int) -> None:
     assert made[0] % 16 == made[1] % 16 == 0, shown
     assert min(made) >= 256, shown
     ratio = min(4.0, max(0.25, width / height))
-    assert abs(made[0] / made[1] / ratio - 1) <= 0.03, shown
+    # 740×206 is off by 3 % but for the last digit of a float.
+    assert abs(made[0] / made[1] / ratio - 1) <= 0.03 + 1e-12, shown
     # Nothing is given away: it is the largest on the grid, but for what the ratio costs.
     assert made[0] * made[1] >= 0.91 * AUTO_PIXELS, shown
 

@@ -16,7 +16,7 @@ from framegate.core.ports import BytesSource
 from framegate.core.testing import gradient_png
 from framegate.core.types import MediaKind
 from framegate.server.requests.forms import MAX_URLENCODED
-from tests.support.http_stand import CONTENT, Stand
+from tests.support.http_stand import CONTENT, Stand, StandMaker
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(256))
 VIDEO_FORM = "/v1/tasks/video/form"
@@ -257,7 +257,8 @@ def test_curl_sends_a_file_from_its_input(stand: Stand, tmp_path: Path) -> None:
     assert stand.media.taken == [BytesSource(PNG), BytesSource(PNG)]
 
 
-def test_many_small_and_one_large_upload_are_closed(stand: Stand) -> None:
+def test_many_small_and_one_large_upload_are_closed(make_stand: StandMaker) -> None:
+    stand = make_stand(options={"lightx2v": {"unknown_fields": "refuse"}})
     large = PNG * 8000  # 2 MB: kept in a file
     small = [part(f'name="other{number}"; filename="x"', b"x") for number in range(500)]
     answer = post(stand, VIDEO_FORM, PROMPT, part('name="image_file"', large), *small)

@@ -73,7 +73,7 @@ class Admission:
         served = self._registry.resolve(submission.request.model)
         if not client.may_use(served):
             raise PlanRequired(f"The model {served.name} needs the plan {served.plan}.", plan=served.plan)
-        _check_texts(submission.request)
+        _check_texts(submission.request, prompt_optional=submission.prompt_optional)
         webhooks = self._webhooks.addresses(submission.webhook_url)
         limits = self._limits(client)
         # This answers a full queue or a repeated submission early; the decision is that of `JobStore.submit`.
@@ -127,8 +127,8 @@ def _fit(
     return fit(served.spec, start_from_image(request) if character else request)
 
 
-def _check_texts(request: GenerationRequest[MediaSource]) -> None:
-    if not request.prompt.strip():
+def _check_texts(request: GenerationRequest[MediaSource], *, prompt_optional: bool) -> None:
+    if not request.prompt.strip() and not (prompt_optional and request.media):
         raise InvalidRequest("The prompt is empty; describe what to show.", param="prompt")
     for number, shot in enumerate(request.storyboard, start=1):
         if not shot.prompt.strip():

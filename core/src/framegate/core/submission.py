@@ -37,6 +37,7 @@ class Submission(Struct, frozen=True, kw_only=True):
             and stored while the job is submitted.
         client: Whose job it is.
         job_id: The client's own id for the job, where the dialect allows one.
+        prompt_optional: Accept an empty prompt if there is an image or a video to start from.
         request_id: The HTTP request's id, for the logs.
         labels: Notes that the dialect keeps with the job.
         remix_of: The share id of a finished video to start from. The service then chooses the task.
@@ -56,6 +57,7 @@ class Submission(Struct, frozen=True, kw_only=True):
     request: GenerationRequest[MediaSource]
     client: Client = Client()
     job_id: str = ""
+    prompt_optional: bool = False
     request_id: str = ""
     labels: Mapping[str, str] = {}
     remix_of: str = ""

@@ -19,10 +19,11 @@ from typing import Any
 from litestar import Response
 from litestar.di import Provide
 from litestar.types import ControllerRouterHandler
-from msgspec import Struct
+from msgspec import Struct, field
 
 from framegate.core.options import Options, parse_table
 from framegate.core.wiring import CoreServices
+from framegate.media.network.addresses import DialPolicy
 from framegate.server.errors.error_info import ErrorInfo
 from framegate.server.requests.bodies import HTTPRequest
 from framegate.server.requests.jobs import ClientJobs
@@ -44,7 +45,7 @@ class DialectContext(Struct, frozen=True, kw_only=True):
     it. ``options`` is the config's table ``[dialects.NAME]`` without the keys that the app itself handles
     (``prefix``, ``auth``, ``unknown_fields``). ``public_url`` is what links begin with, empty for the
     request's own host. ``max_input`` is the largest input file in bytes, ``retention`` the seconds for which
-    results are kept.
+    results are kept. ``dial_policy`` says which of the addresses that clients name may be dialled.
     """
 
     name: str
@@ -55,6 +56,7 @@ class DialectContext(Struct, frozen=True, kw_only=True):
     data_path: Path
     max_input: int
     retention: float = 3600.0
+    dial_policy: DialPolicy = field(default_factory=DialPolicy)
 
     def parse_options(self, model: type[Options]) -> Options:
         """Return the options as ``model``, which should be declared with ``forbid_unknown_fields``.

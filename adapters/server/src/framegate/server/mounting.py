@@ -18,6 +18,7 @@ from framegate.core.options import parse_table
 from framegate.core.plugins import load_object
 from framegate.core.settings import Settings
 from framegate.core.wiring import CoreServices
+from framegate.media.network.addresses import DialPolicy
 from framegate.server.auth.keys import DIALECT_OPT
 from framegate.server.dialect import Dialect, DialectContext, provide_instance
 from framegate.server.requests.bodies import HTTPRequest
@@ -114,6 +115,7 @@ def _create(
         data_path=settings.server.data_path,
         max_input=settings.fetch.max_bytes,
         retention=settings.storage.retention,
+        dial_policy=DialPolicy(settings.fetch.allow),
     )
     dialect: Dialect = load_object(spec.factory)(context)
     unknown_fields = common.unknown_fields or dialect.unknown_fields

@@ -66,6 +66,12 @@ class TimedOut(errors.FramegateError):
     code = "timed_out"
 
 
+class UploadFailed(errors.FramegateError):
+    """A result could not be uploaded to the URL that its request named."""
+
+    code = "upload_failed"
+
+
 class ClientDisconnected(errors.FramegateError):
     """The client of a waiting call has disconnected; its job was cancelled, and nobody reads the response."""
 
@@ -92,6 +98,7 @@ _STATUS: Mapping[type[errors.FramegateError], int] = {
     errors.KeyLimitReached: 429,
     errors.Busy: 503,
     errors.JobCancelled: 409,
+    UploadFailed: 502,
     TimedOut: 504,
     ClientDisconnected: 499,
 }

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 
 import msgspec
 from msgspec import UNSET, Struct, inspect
-from msgspec.structs import FieldInfo, fields
+from msgspec.structs import fields
 
 from framegate.core.errors import InvalidRequest
 from framegate.core.validation import Violation, ViolationKind, parse_violation
@@ -20,7 +20,7 @@ MAX_ITEMS = 20
 
 Location: TypeAlias = tuple[str | int, ...]
 Rules: TypeAlias = Callable[[Mapping[str, Any]], "Iterable[FieldError]"]
-"""Checks that a type can't express, on the plain values of a body.
+"""Checks that a type can't express, on the values of a body in their fields' types.
 
 Values of the wrong type are already excluded.
 """
@@ -111,26 +111,24 @@ def value_errors(
         ]
     given: dict[str, Any] = {str(name): value for name, value in values.items()}  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType] # plain JSON
     known = {info.encode_name: info for info in fields(model)}
-    found = [error for name, info in known.items() if (error := _field_error(name, info, given, strict))]
+    typed: dict[str, Any] = {}
+    found: list[FieldError] = []
+    for name, info in known.items():
+        if name not in given:
+            if info.required:
+                found.append(FieldError((name,), "missing", "This field is required"))
+            continue
+        try:
+            typed[name] = msgspec.convert(given[name], info.type, strict=strict)
+        except msgspec.ValidationError as error:
+            found.append(_translated(error, (name,), given[name], info.type))
     if model.__struct_config__.forbid_unknown_fields:
         found += [
             FieldError((name,), "extra_forbidden", "There is no such field", shortened(given[name]))
             for name in given
             if name not in known
         ]
-    wrong = {error.location[0] for error in found}
-    ruled = rules({name: value for name, value in given.items() if name not in wrong}) if rules else ()
-    return [*found, *ruled]
-
-
-def _field_error(name: str, info: FieldInfo, given: Mapping[str, Any], strict: bool) -> FieldError | None:
-    if name not in given:
-        return FieldError((name,), "missing", "This field is required") if info.required else None
-    try:
-        msgspec.convert(given[name], info.type, strict=strict)
-    except msgspec.ValidationError as error:
-        return _translated(error, (name,), given[name], info.type)
-    return None
+    return [*found, *(rules(typed) if rules else ())]
 
 
 def parameter_error(name: str, source: str, message: str, annotation: Any = Any) -> FieldError:

@@ -18,10 +18,9 @@ from litestar import Request
 from litestar.datastructures import FormMultiDict, State, UploadFile
 from litestar.exceptions import InternalServerException
 from msgspec import Struct
-from msgspec.structs import asdict, fields
+from msgspec.structs import asdict
 
 from framegate.core.errors import InvalidMedia
-from framegate.core.validation import parse_violation
 from framegate.server.errors.error_info import ClientDisconnected, UnsupportedContentType
 from framegate.server.errors.field_errors import (
     FieldError,
@@ -32,6 +31,7 @@ from framegate.server.errors.field_errors import (
     value_errors,
 )
 from framegate.server.requests.forms import URLENCODED, parse_form
+from framegate.server.requests.lax import relax, relax_json
 from framegate.server.requests.pruning import prune
 from framegate.server.requests.unknown_fields import note_ignored_fields, unknown_fields_policy
 
@@ -81,7 +81,7 @@ async def read_json(
     """Read a JSON body as ``model``, and keep it as ``request.state.body`` for error messages.
 
     ``rules`` check what the type can't express. With ``lax``, strings may be numbers and booleans, as
-    pydantic takes them.
+    pydantic takes them, and an empty one for a field that is not a text counts as omitted.
 
     Raises:
         InvalidFields: The body is not JSON, or fields are wrong; all of them are named.
@@ -98,6 +98,8 @@ async def read_json(
         body = cast(Model, decoder.decode(raw))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raw = prune(request, raw, model)
+        if lax:
+            raw = relax_json(raw, model)
         try:
             body = cast(Model, decoder.decode(raw))
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -128,7 +130,7 @@ def convert_fields(
     Raises:
         InvalidFields: Fields are wrong; all of them are named.
     """
-    values = msgspec.json.decode(prune(request, msgspec.json.encode(given), model))
+    values = relax(msgspec.json.decode(prune(request, msgspec.json.encode(given), model)), model)
     errors = list(found)
     wrong = {error.location[0] for error in errors}
     errors += [
@@ -201,8 +203,6 @@ async def read_form(
             found.append(FieldError((name,), "file_type", "This should be an uploaded file", shortened(text)))
         elif required and name not in uploads:
             found.append(FieldError((name,), "missing", "This file is required"))
-    strings = {info.encode_name for info in fields(model) if _takes_text(info.type)}
-    texts = {name: text for name, text in texts.items() if text or name in strings}
     found += unknown_files(request, uploads.keys() - files.keys())
     body = convert_fields(request, texts, model, rules, found=found)
     return body, {name: upload for name, upload in uploads.items() if name in files}
@@ -214,14 +214,6 @@ def unknown_files(request: HTTPRequest, names: Collection[str]) -> list[FieldErr
         return [FieldError((name,), "extra_forbidden", "There is no such file field") for name in names]
     note_ignored_fields(request, names)
     return []
-
-
-def _takes_text(annotation: Any) -> bool:
-    try:
-        msgspec.convert("x", annotation)
-    except msgspec.ValidationError as error:
-        return parse_violation(str(error)).got != "str"
-    return True
 
 
 async def upload_bytes(upload: UploadFile, field: str, max_bytes: int) -> bytes:

@@ -23,6 +23,7 @@ class SubmissionDetails(TypedDict, total=False):
     """A job's details besides its generation request; see `framegate.core.submission.Submission`."""
 
     job_id: str
+    prompt_optional: bool
     labels: Mapping[str, str]
     remix_of: str
     remixes_video: bool

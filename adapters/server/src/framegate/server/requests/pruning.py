@@ -59,6 +59,14 @@ def _pruned_object(value: Raw, kind: inspect.StructType, path: str, ignored: lis
                 ignored.append(f"{path}{name}")
             else:
                 kept[name] = item
-        elif field.required or memoryview(item)[:5].tobytes() != _NULL:
+        elif memoryview(item)[:5].tobytes() != _NULL or not _omits_null(field):
             kept[name] = _pruned(item, field.type, f"{path}{name}.", ignored)
     return Raw(msgspec.json.encode(kept))
+
+
+def _omits_null(field: inspect.Field) -> bool:
+    """Return whether a field is optional and takes no null, so that one counts as omitted."""
+    kinds = alternatives(field.type)
+    return not field.required and not any(
+        isinstance(kind, inspect.NoneType | inspect.AnyType) for kind in kinds
+    )

@@ -9,8 +9,8 @@ import aiohttp
 from msgspec import Struct
 from yarl import URL
 
-from framegate.media.network.addresses import DialPolicy, Guard
-from framegate.media.network.fetch import REFUSALS
+from framegate.media.network.addresses import DialPolicy
+from framegate.media.network.failures import failure_reason
 from framegate.media.network.sessions import guarded_session
 
 HEADERS = {"Content-Type": "application/json", "User-Agent": "Framegate"}
@@ -57,7 +57,7 @@ class WebhookSender:
             raise NoResponse(f"no response within {self.timeout:g} s") from None
         except (aiohttp.ClientError, OSError, ValueError) as error:
             # ValueError: host names and headers that aiohttp and its parsers reject.
-            raise NoResponse(_reason(error, guard)) from None
+            raise NoResponse(failure_reason(error, guard)) from None
 
 
 def _retry_after(text: str) -> float:
@@ -67,17 +67,3 @@ def _retry_after(text: str) -> float:
         return max(0.0, float(seconds))
     except (ValueError, OverflowError):
         return 0.0
-
-
-def _reason(error: Exception, guard: Guard) -> str:
-    match error:
-        case aiohttp.ClientConnectorDNSError():
-            return "its host could not be resolved"
-        case aiohttp.ClientSSLError():
-            return "the TLS connection failed; its certificate may be invalid"
-        case aiohttp.ClientConnectorError() if guard.refusal is not None:
-            return f"it leads to {REFUSALS[guard.refusal]}"
-        case aiohttp.ClientConnectorError():
-            return "it can't be reached"
-        case _:
-            return "it did not send a valid HTTP response"

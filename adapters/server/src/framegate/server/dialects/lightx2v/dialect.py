@@ -6,15 +6,16 @@ from litestar.di import NamedDependency, Provide
 from litestar.types import ControllerRouterHandler
 from msgspec import Struct
 
+from framegate.media.network.upload import UrlUploader
 from framegate.server.dialect import Dialect, DialectContext, provide_instance
 from framegate.server.dialects.lightx2v.errors import error_response
 from framegate.server.dialects.lightx2v.input_folder import InputFolder
-from framegate.server.dialects.lightx2v.requests import VocabularySetting
 from framegate.server.dialects.lightx2v.schemas import ErrorBody
 from framegate.server.dialects.lightx2v.service_controller import ServiceController
 from framegate.server.dialects.lightx2v.submission import SubmissionSettings, TaskSubmitter
 from framegate.server.dialects.lightx2v.submission_controller import SubmissionController
 from framegate.server.dialects.lightx2v.task_controller import FileController, OutputFolder, TaskController
+from framegate.server.dialects.lightx2v.vocabulary import VocabularySetting
 from framegate.server.health import HealthController
 from framegate.server.requests.bodies import HTTPRequest
 from framegate.server.requests.jobs import ClientJobs
@@ -43,10 +44,11 @@ def create(context: DialectContext) -> Dialect:
         vocabulary=options.vocabulary,
         inputs=InputFolder(folder, max_bytes=context.max_input),
         max_input=context.max_input,
+        uploader=UrlUploader(context.dial_policy),
     )
 
     def provide_submitter(request: HTTPRequest, client_jobs: NamedDependency[ClientJobs]) -> TaskSubmitter:
-        return TaskSubmitter(request, client_jobs, settings)
+        return TaskSubmitter(request, client_jobs, context.services.jobs, settings)
 
     handlers: list[ControllerRouterHandler] = [
         SubmissionController,
@@ -67,4 +69,5 @@ def create(context: DialectContext) -> Dialect:
         error_response=error_response,
         path_prefixes=("/v1/tasks", "/v1/files", "/v1/service"),
         error_body=ErrorBody,
+        unknown_fields="ignore",
     )

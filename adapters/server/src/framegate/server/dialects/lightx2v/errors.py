@@ -1,30 +1,17 @@
 """lightx2v's error bodies: ``{"detail": …}``, with a list of fields for what is wrong in a request."""
 
-from collections.abc import Mapping
 from typing import Any
 
 from litestar import Response
 from msgspec import UnsetType
 
 from framegate.core import errors
+from framegate.server.dialects.lightx2v.changes import FIELDS
 from framegate.server.dialects.lightx2v.schemas import ErrorBody
 from framegate.server.errors.detail import DetailItem
 from framegate.server.errors.error_info import ErrorInfo
 from framegate.server.errors.field_errors import shortened
-from framegate.server.requests.bodies import HTTPRequest
-
-# The API's names of the core's request fields, where they differ.
-_FIELDS: Mapping[str, str] = {
-    "image": "image_path",
-    "last_image": "last_frame_path",
-    "video": "video_path",
-    "num_inference_steps": "infer_steps",
-    "duration": "video_duration",
-    "num_frames": "target_video_length",
-    "fps": "target_fps",
-    "strength": "i2i_denoise_strength",
-    "job_id": "task_id",
-}
+from framegate.server.requests.bodies import FORMS, HTTPRequest
 
 
 def error_response(request: HTTPRequest, error_info: ErrorInfo) -> Response[Any]:
@@ -60,11 +47,10 @@ def _of_core(request: HTTPRequest, error_info: ErrorInfo) -> DetailItem:
     body = _body(request)
     if error_info.param is None:
         return DetailItem("value_error", ["body"], error_info.message)
-    field = _FIELDS.get(error_info.param, error_info.param)
-    if not hasattr(body, field) and hasattr(body, "seed"):
-        # Forms have their media as files.
-        field = {"image_path": "image_file", "last_frame_path": "last_frame_file"}.get(field, field)
+    field = FIELDS.get(error_info.param, error_info.param)
     value = getattr(body, field, None)
+    if not value and request.content_type[0] in FORMS:
+        field = {"image_path": "image_file", "last_frame_path": "last_frame_file"}.get(field, field)
     shown = None if isinstance(value, UnsetType) else shortened(value)
     return DetailItem("value_error", ["body", field], error_info.message, shown)
 

@@ -6,7 +6,8 @@ import stat
 from pathlib import Path
 
 from framegate.core.errors import InvalidMedia
-from framegate.core.ports import Base64Source, BytesSource, MediaSource, UrlSource
+from framegate.core.ports import BytesSource, MediaSource
+from framegate.server.requests.media import IdText, PathText, read_media_text
 
 
 class InputFolder:
@@ -19,21 +20,18 @@ class InputFolder:
     async def source(self, text: str, field: str) -> MediaSource:
         """Return the source that ``text`` names: a URL, a data URI, base64, or a path below the folder.
 
-        Base64 has no dot, so a text with one is a path.
-
         Raises:
-            InvalidMedia: There is no such file, or the URL's scheme is not http or https.
+            InvalidMedia: There is no such file, or the URL's scheme is not http or https; ``field`` is its
+                ``param``.
         """
-        lowered = text[:8].lower()
-        if lowered.startswith(("http://", "https://")):
-            return UrlSource(text)
-        if lowered.startswith("data:"):
-            return Base64Source(text)
-        if "://" in text[:32]:
-            raise InvalidMedia("Only http and https URLs are fetched.", param=field)
-        if "." in text or text.startswith("~"):
-            return BytesSource(await asyncio.to_thread(self._read, text, field))
-        return Base64Source(text)
+        try:
+            found = read_media_text(text)
+        except InvalidMedia as error:
+            error.param = field
+            raise
+        if isinstance(found, PathText | IdText):
+            return BytesSource(await asyncio.to_thread(self._read, found.text, field))
+        return found
 
     def _read(self, text: str, field: str) -> bytes:
         missing = InvalidMedia(

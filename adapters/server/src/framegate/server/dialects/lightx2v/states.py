@@ -6,9 +6,11 @@ from msgspec import Struct
 
 from framegate.core.jobs import Job, JobState
 from framegate.core.types import MediaKind
-from framegate.server.dialects.lightx2v.requests import VOCABULARY, Vocabulary
+from framegate.server.dialects.lightx2v.changes import changes_of
 from framegate.server.dialects.lightx2v.result_names import RESULT_NAME, folder_of, suffix_of
 from framegate.server.dialects.lightx2v.schemas import Submitted, TaskState
+from framegate.server.dialects.lightx2v.task_ids import task_id_of
+from framegate.server.dialects.lightx2v.vocabulary import Vocabulary, job_vocabulary
 from framegate.server.requests.jobs import failure_message
 
 
@@ -27,24 +29,19 @@ _WORDS = {
 _CREATED = "Task created successfully"
 
 
-def job_vocabulary(job: Job) -> Vocabulary:
-    """Return the vocabulary of a job's states."""
-    return Vocabulary(job.labels.get(VOCABULARY, Vocabulary.DOCUMENT))
-
-
 def job_kind(job: Job) -> MediaKind:
     """Return whether the job makes a video or an image."""
     return job.request.task.output
 
 
-def default_name(job: Job) -> str:
-    """Return the name of a job's result, if its client has chosen none."""
-    return job.id + suffix_of(job_kind(job))
-
-
 def saved_as(job: Job) -> str:
-    """Return the name of a job's result: ``save_result_path``, which ``/v1/files/download/`` accepts."""
-    return job.labels.get(RESULT_NAME) or default_name(job)
+    """Return the name of a job's result, which ``/v1/files/download/`` accepts."""
+    return job.labels.get(RESULT_NAME) or task_id_of(job) + suffix_of(job_kind(job))
+
+
+def _save_result_path(job: Job) -> str:
+    """Return ``save_result_path``: the client's name, or the task's id, which gets its suffix at the end."""
+    return saved_as(job) if job.artifacts else job.labels.get(RESULT_NAME) or task_id_of(job)
 
 
 def state_of(job: Job) -> JobState:
@@ -56,7 +53,11 @@ def submitted(job: Job) -> Submitted:
     """Return the answer to a submission."""
     word = _WORDS[job_vocabulary(job)].queued
     return Submitted(
-        task_id=job.id, status=word, task_status=word, message=_CREATED, save_result_path=saved_as(job)
+        task_id=task_id_of(job),
+        status=word,
+        task_status=word,
+        message=_CREATED,
+        save_result_path=_save_result_path(job),
     )
 
 
@@ -67,18 +68,24 @@ def task_state(job: Job) -> TaskState:
     message, error, error_type = _details(job, state)
     done = state == JobState.SUCCEEDED
     return TaskState(
-        task_id=job.id,
+        task_id=task_id_of(job),
         status=word,
         task_status=word,
         progress=1.0 if done else job.progress,
         message=message,
-        file_path=f"{folder_of(job_kind(job))}/{default_name(job)}" if done else None,
-        save_result_path=saved_as(job),
+        file_path=_file_path(job) if done else None,
+        save_result_path=_save_result_path(job),
         start_time=_iso(job.started_at or job.created_at),
         end_time=_iso(job.finished_at) if job.finished_at else None,
         error=error,
         error_type=error_type,
+        changes=changes_of(job),
     )
+
+
+def _file_path(job: Job) -> str:
+    """Return ``file_path``; the job's id in it needs no quoting, unlike some ids of tasks."""
+    return f"{folder_of(job_kind(job))}/{job.id}{suffix_of(job_kind(job))}"
 
 
 def _details(job: Job, state: JobState) -> tuple[str, str | None, str]:
@@ -91,11 +98,12 @@ def _details(job: Job, state: JobState) -> tuple[str, str | None, str]:
         case JobState.SUCCEEDED:
             return "Task completed successfully", None, ""
         case JobState.CANCELLED:
-            return "cancelled", "Task cancelled by user", "cancelled"
+            return "cancelled", "Task cancelled by user", ""
         case JobState.FAILED:
             message = failure_message(job)
             return message, message, job.error.code if job.error else ""
 
 
 def _iso(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).isoformat()
+    """Return a time as the original prints its own: with a fraction, without a zone."""
+    return datetime.fromtimestamp(seconds, UTC).replace(tzinfo=None).isoformat()

@@ -1,34 +1,51 @@
 """Submit lightx2v's tasks."""
 
-from collections.abc import Mapping
+import os
+from collections.abc import Iterable, Mapping
 
 from litestar.datastructures import UploadFile
-from msgspec import Struct, UnsetType
-from msgspec.structs import replace
+from msgspec import Struct
+from msgspec.structs import asdict, replace
 
 from framegate.core.jobs import Job
 from framegate.core.ports import BytesSource, MediaSource
-from framegate.core.types import GenerationRequest, Task
+from framegate.core.service import JobService
+from framegate.core.types import GenerationRequest, MediaKind, Task
+from framegate.media.network.upload import UploadError, UrlUploader
+from framegate.server.dialects.lightx2v.changes import seed_label
+from framegate.server.dialects.lightx2v.fields import (
+    CommonFields,
+    ImageFields,
+    ImageForm,
+    VideoFields,
+    VideoForm,
+)
 from framegate.server.dialects.lightx2v.input_folder import InputFolder
-from framegate.server.dialects.lightx2v.requests import (
+from framegate.server.dialects.lightx2v.refusals import SubmissionRules, conflicts
+from framegate.server.dialects.lightx2v.requests import given, image_request, video_request
+from framegate.server.dialects.lightx2v.result_names import RESULT_NAME, result_name
+from framegate.server.dialects.lightx2v.task_ids import TASK_ID, job_id_of
+from framegate.server.dialects.lightx2v.vocabulary import (
     VOCABULARY,
     Vocabulary,
     VocabularySetting,
-    image_request,
-    video_request,
+    has_server_fields,
     vocabulary_of,
 )
-from framegate.server.dialects.lightx2v.result_names import RESULT_NAME, result_name
-from framegate.server.dialects.lightx2v.schemas import ImageFields, ImageForm, VideoFields, VideoForm
-from framegate.server.requests.bodies import HTTPRequest, upload_bytes
+from framegate.server.errors.field_errors import FieldError, InvalidFields
+from framegate.server.requests.bodies import HTTPRequest, read_form, read_json, upload_bytes
 from framegate.server.requests.jobs import ClientJobs
 from framegate.server.requests.paths import has_trailing_slash
+
+_IMAGE_FILE, _LAST_FRAME_FILE, _AUDIO_FILE = "image_file", "last_frame_file", "audio_file"
+VIDEO_FILES = {_IMAGE_FILE: True, _LAST_FRAME_FILE: False, _AUDIO_FILE: False}
+IMAGE_FILES = {_IMAGE_FILE: False}
 
 
 class SubmissionSettings(Struct, frozen=True, kw_only=True):
     """The config of tasks: the served models, the vocabulary of states, and the folder of inputs.
 
-    ``max_input`` is the largest input file in bytes.
+    ``max_input`` is the largest input file in bytes; ``uploader`` takes results to presigned URLs.
     """
 
     model: str
@@ -36,71 +53,151 @@ class SubmissionSettings(Struct, frozen=True, kw_only=True):
     vocabulary: VocabularySetting
     inputs: InputFolder
     max_input: int
+    uploader: UrlUploader
 
 
 class TaskSubmitter:
-    """Submit the tasks of one request."""
+    """Read the submission of one request, and submit its task.
 
-    def __init__(self, request: HTTPRequest, jobs: ClientJobs, settings: SubmissionSettings) -> None:
+    ``server_path`` tells, where a method has it, that only the real server has the request's path.
+    """
+
+    def __init__(
+        self, request: HTTPRequest, jobs: ClientJobs, service: JobService, settings: SubmissionSettings
+    ) -> None:
+        self._request = request
         self._jobs = jobs
+        self._service = service
         self._settings = settings
-        # Only the real server has paths that end in a slash.
-        self._slash = has_trailing_slash(request.scope)
 
-    async def submit_video(
-        self, fields: VideoFields | VideoForm, media: Mapping[str, MediaSource], *, server_path: bool = False
+    async def submit_video(self, *, server_path: bool = False) -> Job:
+        """Submit the video that a JSON body describes."""
+        rules = self._rules(self._settings.model, MediaKind.VIDEO)
+        fields = await read_json(self._request, VideoFields, rules, lax=True)
+        return await self._submit_video(fields, await self._named_media(fields), server_path=server_path)
+
+    async def submit_video_form(self) -> Job:
+        """Submit the video that a form describes."""
+        rules = self._rules(self._settings.model, MediaKind.VIDEO)
+        fields, files = await read_form(self._request, VideoForm, VIDEO_FILES, rules)
+        files = {name: file for name, file in files.items() if not _is_empty(file)}
+        if _AUDIO_FILE in files:
+            raise InvalidFields([rules.audio_file()])
+        media = {**await self._named_media(fields), **await self._uploaded_media(files)}
+        return await self._submit_video(fields, media, server_path=_LAST_FRAME_FILE in files)
+
+    async def submit_image(self) -> Job:
+        """Submit the image that a JSON body describes."""
+        rules = self._rules(self._settings.image_model, MediaKind.IMAGE)
+        fields = await read_json(self._request, ImageFields, rules, lax=True)
+        return await self._submit_image(fields, await self._named_media(fields))
+
+    async def submit_image_for_upload(self) -> tuple[Job, str]:
+        """Submit the image that a JSON body describes, and return where to upload it, empty for nowhere."""
+        rules = self._rules(self._settings.image_model, MediaKind.IMAGE, uploads=True)
+        fields = await read_json(self._request, ImageFields, rules, lax=True)
+        url: str = (given(fields.presigned_url) or "").strip()
+        if url:
+            try:
+                await self._settings.uploader.check(url)
+            except UploadError as error:
+                message = f"Nothing can be uploaded to this URL: {error}"
+                raise InvalidFields([FieldError(("presigned_url",), "value_error", message)]) from None
+        return await self._submit_image(fields, await self._named_media(fields)), url
+
+    async def submit_image_form(self) -> Job:
+        """Submit the image that a form describes."""
+        rules = self._rules(self._settings.image_model, MediaKind.IMAGE)
+        fields, files = await read_form(self._request, ImageForm, IMAGE_FILES, rules)
+        files = {name: file for name, file in files.items() if not _is_empty(file)}
+        media = {**await self._named_media(fields), **await self._uploaded_media(files)}
+        return await self._submit_image(fields, media)
+
+    def _rules(self, model: str, kind: MediaKind, *, uploads: bool = False) -> SubmissionRules:
+        served = self._service.registry.resolve(model)
+        shown = model if served.spec.id == model else f"{model} ({served.spec.id})"
+        return SubmissionRules(shown, kind, uploads)
+
+    async def _submit_video(
+        self, fields: VideoFields, media: Mapping[str, MediaSource], *, server_path: bool
     ) -> Job:
-        """Submit a video; ``server_path`` tells whether only the real server has the request's path."""
         task = Task.TEXT_TO_VIDEO
         if "image" in media:
             task = Task.IMAGE_TO_VIDEO
         elif "video" in media:
             task = Task.VIDEO_TO_VIDEO
-        vocabulary = vocabulary_of(self._settings.vocabulary, server_path=server_path or self._slash)
-        generation_request = replace(video_request(self._settings.model, fields, vocabulary, task), **media)
-        return await self._submit(fields, generation_request, vocabulary)
+        # Only the real server has paths that end in a slash.
+        server_path = server_path or has_trailing_slash(self._request.scope)
+        vocabulary = vocabulary_of(
+            self._settings.vocabulary, server_client=server_path or has_server_fields(fields)
+        )
+        generation_request = video_request(self._settings.model, fields, vocabulary, task)
+        return await self._submit(fields, generation_request, media, vocabulary)
 
-    async def submit_image(self, fields: ImageFields | ImageForm, media: Mapping[str, MediaSource]) -> Job:
-        """Submit an image."""
+    async def _submit_image(self, fields: ImageFields, media: Mapping[str, MediaSource]) -> Job:
         task = Task.IMAGE_TO_IMAGE if "image" in media else Task.TEXT_TO_IMAGE
-        generation_request = replace(image_request(self._settings.image_model, fields, task), **media)
+        generation_request = image_request(self._settings.image_model, fields, task)
         # The document has no images, so they always use the real server's words.
-        vocabulary = vocabulary_of(self._settings.vocabulary, server_path=True)
-        return await self._submit(fields, generation_request, vocabulary)
+        vocabulary = vocabulary_of(self._settings.vocabulary, server_client=True)
+        return await self._submit(fields, generation_request, media, vocabulary)
 
     async def _submit(
         self,
-        fields: VideoFields | VideoForm | ImageFields | ImageForm,
+        fields: CommonFields,
         generation_request: GenerationRequest[MediaSource],
+        media: Mapping[str, MediaSource],
         vocabulary: Vocabulary,
     ) -> Job:
-        labels = {VOCABULARY: vocabulary.value}
-        if fields.save_result_path:
-            labels[RESULT_NAME] = result_name(fields.save_result_path, generation_request.task.output)
-        job_id = "" if isinstance(fields.task_id, UnsetType) else fields.task_id
-        return await self._jobs.submit(generation_request, job_id=job_id, labels=labels)
+        _refuse(conflicts(asdict(fields), media.keys()))
+        labels = {VOCABULARY: vocabulary.value, **seed_label(fields.seed, generation_request.seed)}
+        if name := given(fields.save_result_path):
+            labels[RESULT_NAME] = result_name(name, generation_request.task.output)
+        task_id = given(fields.task_id) or ""
+        job_id = job_id_of(task_id) if task_id else ""
+        if job_id != task_id:
+            labels[TASK_ID] = task_id
+        return await self._jobs.submit(
+            replace(generation_request, **media), job_id=job_id, labels=labels, prompt_optional=True
+        )
 
-    async def json_media(self, fields: VideoFields | ImageFields) -> dict[str, MediaSource]:
-        """Return the inputs that a JSON body names.
+    async def _named_media(self, fields: CommonFields) -> dict[str, MediaSource]:
+        """Return the inputs that a body names.
 
         Raises:
             InvalidMedia: A path names no readable file.
         """
-        texts = {"image": fields.image_path, "last_image": fields.last_frame_path}
+        texts = {
+            "image": fields.image_path,
+            "mask": given(fields.image_mask_path),
+            "last_image": given(fields.last_frame_path),
+        }
         if isinstance(fields, VideoFields):
-            texts["video"] = fields.video_path
+            texts["video"] = given(fields.video_path)
         inputs = self._settings.inputs
-        return {name: await inputs.source(text, name) for name, text in texts.items() if text}
+        return {
+            name: await inputs.source(text, name) for name, text in texts.items() if text and text.strip()
+        }
 
-    async def form_media(self, files: Mapping[str, UploadFile]) -> dict[str, MediaSource]:
-        """Return the inputs of a form.
+    async def _uploaded_media(self, files: Mapping[str, UploadFile]) -> dict[str, MediaSource]:
+        """Return the inputs of a form's files.
 
         Raises:
             InvalidMedia: A file is too large.
         """
-        names = {"image": "image_file", "last_image": "last_frame_file"}
+        names = {_IMAGE_FILE: "image", _LAST_FRAME_FILE: "last_image"}
         return {
-            name: BytesSource(await upload_bytes(files[file], name, self._settings.max_input))
-            for name, file in names.items()
-            if file in files
+            names[file]: BytesSource(await upload_bytes(upload, names[file], self._settings.max_input))
+            for file, upload in files.items()
         }
+
+
+def _refuse(errors: Iterable[FieldError]) -> None:
+    if found := list(errors):
+        raise InvalidFields(found)
+
+
+def _is_empty(upload: UploadFile) -> bool:
+    """Return whether it is what browsers send for a file that was not chosen."""
+    size = upload.file.seek(0, os.SEEK_END)
+    upload.file.seek(0)
+    return not upload.filename and not size

@@ -13,11 +13,12 @@ from framegate.core.wiring import CoreServices
 from framegate.server.dialects.lightx2v.result_names import (
     ForbiddenPath,
     download_names,
-    job_id_in,
     suffix_of,
+    task_id_in,
 )
 from framegate.server.dialects.lightx2v.schemas import Stopped, TaskState
 from framegate.server.dialects.lightx2v.states import job_kind, saved_as, state_of, task_state
+from framegate.server.dialects.lightx2v.task_ids import job_id_of, named_job_id, task_id_of
 from framegate.server.requests.bodies import HTTPRequest
 from framegate.server.requests.jobs import ClientJobs
 from framegate.server.responses.files import send_artifact, sends_files
@@ -41,12 +42,12 @@ class TaskController(Controller):
         self, client_jobs: NamedDependency[ClientJobs], task_id: FromPath[str]
     ) -> TaskState:
         """Return the state of a task."""
-        return task_state(await client_jobs.find_own_job(task_id, noun="task"))
+        return task_state(await client_jobs.find_own_job(job_id_of(task_id), noun="task", requested=task_id))
 
     @get("/", summary="All of the caller's tasks, by id")
     async def list_tasks(self, client_jobs: NamedDependency[ClientJobs]) -> dict[str, TaskState]:
         """Return the states of the client's tasks, the oldest first."""
-        return {job.id: task_state(job) for job in reversed(await client_jobs.list())}
+        return {task_id_of(job): task_state(job) for job in reversed(await client_jobs.list())}
 
     @delete("/{task_id:str}", status_code=200, summary="Stop a task")
     async def stop_task(
@@ -56,13 +57,7 @@ class TaskController(Controller):
         task_id: FromPath[str],
     ) -> Stopped:
         """Stop a task; a task that is unknown or has ended is not an error."""
-        try:
-            stopped = await _stop(client_jobs, services, task_id)
-        except FramegateError as error:
-            return Stopped("error", error.message)
-        if stopped:
-            return Stopped("success", "Task stopped successfully.")
-        return Stopped("do_nothing", "Task not found or already completed.")
+        return await _stop(client_jobs, services, task_id)
 
     @delete("/all/running", status_code=200, summary="Stop all of the caller's tasks")
     async def stop_all(
@@ -93,19 +88,23 @@ class TaskController(Controller):
         task_id: FromPath[str],
     ) -> ASGIApp:
         """Send a task's file."""
-        job = await client_jobs.find_own_job(task_id, noun="task")
+        job = await client_jobs.find_own_job(job_id_of(task_id), noun="task", requested=task_id)
         if not job.artifacts:
             raise NotFound("Task not completed")
         return await send_artifact(request, services.results, job.artifacts[0], name=saved_as(job))
 
 
-async def _stop(client_jobs: ClientJobs, services: CoreServices, task_id: str) -> bool:
-    """Stop a task, and return whether there was something to stop."""
-    job = await _find_or_none(client_jobs, task_id)
-    if job is None or job.state in (JobState.SUCCEEDED, JobState.FAILED):
-        return False
-    job = await services.jobs.cancel(job.id, client_jobs.client.name)
-    return state_of(job) == JobState.CANCELLED
+async def _stop(client_jobs: ClientJobs, services: CoreServices, task_id: str) -> Stopped:
+    """Stop a task, and return the answer; nothing to stop is not an error."""
+    try:
+        job = await _find_or_none(client_jobs, job_id_of(task_id))
+        if job and job.state not in (JobState.SUCCEEDED, JobState.FAILED):
+            job = await services.jobs.cancel(job.id, client_jobs.client.name)
+            if state_of(job) == JobState.CANCELLED:
+                return Stopped("success", "Task stopped successfully.")
+    except FramegateError as error:
+        return Stopped("error", error.message)
+    return Stopped("do_nothing", "Task not found or already completed.")
 
 
 async def _find_or_none(client_jobs: ClientJobs, task_id: str) -> Job | None:
@@ -150,6 +149,7 @@ async def _find_by_name(client_jobs: ClientJobs, services: CoreServices, name: s
     job = await services.jobs.find_by_lookup_label(client_jobs.client.name, name)
     if job is not None:
         return job if job.artifacts and client_jobs.owns(job) else None
-    task_id = job_id_in(name)
-    job = await _find_or_none(client_jobs, task_id) if task_id else None
-    return job if job and job.artifacts and name.endswith(suffix_of(job_kind(job))) else None
+    task_id = task_id_in(name)
+    job = await _find_or_none(client_jobs, named_job_id(task_id)) if task_id else None
+    names = (task_id, task_id + suffix_of(job_kind(job))) if job else ()
+    return job if job and job.artifacts and name in names else None

@@ -2,10 +2,11 @@
 
 from typing import Annotated, Literal, TypeAlias
 
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from framegate.server.dialects.openai.chat.schemas import Media
 from framegate.server.dialects.openai.fields import Seed
+from framegate.server.responses.changes import FieldChange
 
 Prompt: TypeAlias = Annotated[str, Meta(description="What to show; may contain {style} and @character")]
 Timestamps: TypeAlias = Annotated[str, Meta(description="The seconds of the video that show the character")]
@@ -90,7 +91,8 @@ class TaskState(Struct, kw_only=True):
     """The state of a task.
 
     ``progress`` is 0.0–100.0, times are in UTC and read ``2024-01-01T00:00:00``;
-    ``remix_target_id`` is a finished video's share id.
+    ``remix_target_id`` is a finished video's share id. ``changes`` is there if the model could not take the
+    request as it was.
     """
 
     task_id: str
@@ -103,3 +105,4 @@ class TaskState(Struct, kw_only=True):
     created_at: str
     completed_at: str | None
     remix_target_id: str | None
+    changes: list[FieldChange] | UnsetType = UNSET

@@ -2,10 +2,13 @@
 
 from collections.abc import Sequence
 
+from msgspec import UNSET
+
 from framegate.core.jobs import Job, JobState
 from framegate.core.types import MediaKind
 from framegate.server.dialects.sora2api.schemas import TaskState
 from framegate.server.requests.jobs import failure_message
+from framegate.server.responses.changes import field_changes
 from framegate.server.responses.times import utc_text
 
 _PREFIX = "task_"
@@ -42,6 +45,7 @@ def task_state(job: Job, links: Sequence[str]) -> TaskState:
         created_at=utc_text(job.created_at),
         completed_at=utc_text(job.finished_at) if job.finished_at else None,
         remix_target_id=job.share_id if done and job.share_id else None,
+        changes=field_changes(job) or UNSET,
     )
 
 

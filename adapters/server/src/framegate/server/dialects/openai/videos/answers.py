@@ -3,11 +3,14 @@
 from collections.abc import Mapping
 from typing import Any
 
+from msgspec import UNSET
+
 from framegate.core.characters import Character
 from framegate.core.jobs import Job, JobState
 from framegate.server.dialects.openai.videos.requests import REMIXED_FROM
 from framegate.server.dialects.openai.videos.schemas import CharacterObject, Video, VideoError
 from framegate.server.requests.jobs import failure_message
+from framegate.server.responses.changes import field_changes
 
 SOONEST_MS, LATEST_MS = 250, 5_000
 UNKNOWN_MS = 1_000
@@ -18,6 +21,7 @@ _POLLS_LEFT = 10
 _QUEUED_JOB_MS = 500
 """Added for each place in the queue."""
 
+_FIELDS = {"duration": "seconds"}
 _STATUS: Mapping[JobState, Any] = {
     JobState.QUEUED: "queued",
     JobState.RUNNING: "in_progress",
@@ -47,6 +51,7 @@ def video_object(job: Job, retention: float) -> Video:
         seed=job.seed,
         remixed_from_video_id=job.labels.get(REMIXED_FROM),
         error=_error(job),
+        changes=field_changes(job, _FIELDS) or UNSET,
     )
 
 

@@ -2,9 +2,10 @@
 
 from typing import Annotated, Literal, TypeAlias
 
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from framegate.server.dialects.openai.fields import Seed, Steps
+from framegate.server.responses.changes import FieldChange
 
 Prompt: TypeAlias = Annotated[
     str, Meta(min_length=1, max_length=100_000, pattern=r"\S", description="What to show")
@@ -94,6 +95,7 @@ class Video(Struct, kw_only=True):
     """A video.
 
     ``size``, ``seconds`` and ``seed`` are those of the file; times are in seconds since the epoch.
+    ``changes``, which OpenAI's doesn't have, is there if the model could not take the request as it was.
     """
 
     id: str
@@ -110,6 +112,7 @@ class Video(Struct, kw_only=True):
     seed: int
     remixed_from_video_id: str | None
     error: VideoError | None
+    changes: list[FieldChange] | UnsetType = UNSET
 
 
 class VideoList(Struct, kw_only=True):

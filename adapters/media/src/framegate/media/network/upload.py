@@ -1,0 +1,115 @@
+"""Upload results to the URLs that requests name. Everything about such a URL is hostile."""
+
+import asyncio
+import socket
+
+import aiohttp
+from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_exponential
+from yarl import URL
+
+from framegate.media.network.addresses import DialPolicy
+from framegate.media.network.failures import failure_reason
+from framegate.media.network.fetch import REFUSALS, REMEDY
+from framegate.media.network.sessions import guarded_session
+
+HEADERS = {"User-Agent": "Framegate"}
+RESOLVING_SECONDS = 5.0
+
+
+class UploadError(Exception):
+    """A file could not be uploaded; the message says why, without the URL, which may hold a signature."""
+
+
+class _TemporaryError(UploadError):
+    """The next attempt may succeed."""
+
+
+class UrlUploader:
+    """Upload files by PUT to http(s) URLs that ``policy`` allows. Redirects are not followed.
+
+    An attempt may take ``timeout`` seconds. What may be temporary is tried again, ``attempts`` times in all,
+    after ``delay`` seconds and then twice as long each time.
+    """
+
+    def __init__(
+        self, policy: DialPolicy, *, timeout: float = 30.0, attempts: int = 3, delay: float = 1.0
+    ) -> None:
+        self._policy = policy
+        self._timeout = timeout
+        self._attempts = attempts
+        self._delay = delay
+
+    async def check(self, url: str) -> None:
+        """Check, before there is a file, that `put` would dial the URL as its host resolves now.
+
+        Raises:
+            UploadError: It would not.
+        """
+        target = _parsed(url)
+        host, port = target.raw_host or "", target.port or 0
+        try:
+            async with asyncio.timeout(RESOLVING_SECONDS):
+                found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        except (OSError, UnicodeError, TimeoutError):
+            raise UploadError("its host could not be resolved") from None
+        refusals = [self._policy.refusal(host, str(address), port) for *_, (address, *_) in found]
+        if refusals and all(refusals):
+            raise UploadError(f"it leads to {REFUSALS[next(filter(None, refusals))]}. {REMEDY}")
+
+    async def put(self, url: str, data: bytes, content_type: str) -> None:
+        """Upload a file. The URL is sent byte for byte as given, because its signature covers it.
+
+        Raises:
+            UploadError: It was refused, or all attempts failed.
+        """
+        target = _parsed(url)
+        retrying = AsyncRetrying(
+            stop=stop_after_attempt(self._attempts),
+            wait=wait_exponential(multiplier=self._delay, max=10.0),
+            retry=retry_if_exception_type(_TemporaryError),
+            reraise=True,
+        )
+        async for attempt in retrying:
+            with attempt:
+                await self._put_once(target, data, content_type)
+
+    async def _put_once(self, url: URL, data: bytes, content_type: str) -> None:
+        guard = self._policy.guard(url.raw_host or "")
+        headers = {**HEADERS, "Content-Type": content_type}
+        try:
+            async with (
+                asyncio.timeout(self._timeout),
+                guarded_session(guard, headers) as session,
+                session.put(url, data=data, allow_redirects=False) as response,
+            ):
+                status = response.status
+                response.close()
+        except TimeoutError:
+            raise _TemporaryError(f"no response within {self._timeout:g} s") from None
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            # ValueError: host names and headers that aiohttp and its parsers reject.
+            kind = UploadError if guard.refusal is not None else _TemporaryError
+            raise kind(failure_reason(error, guard)) from None
+        if not 200 <= status < 300:
+            raise (_TemporaryError if status >= 500 else UploadError)(f"its server answered HTTP {status}")
+
+
+def _parsed(text: str) -> URL:
+    """Return the URL, exactly as given.
+
+    Raises:
+        UploadError: It is not a plain http(s) URL.
+    """
+    # What is not escaped would reach the request line as it is.
+    if not text.isascii() or not text.isprintable() or " " in text:
+        raise UploadError("it has characters that should be percent-encoded")
+    try:
+        url = URL(text, encoded=True)
+        port = url.port
+    except ValueError:
+        raise UploadError("it is not a valid URL") from None
+    if url.scheme not in ("http", "https") or not url.raw_host or not port:
+        raise UploadError("it is not an http(s) URL")
+    if url.raw_user is not None or url.raw_password is not None:
+        raise UploadError("it carries a user name or password")
+    return url
