@@ -40,7 +40,7 @@ class ViewController(Controller):
         self,
         request: HTTPRequest,
         files: NamedDependency[ResultFiles],
-        filename: FromQuery[str] = "",
+        filename: FromQuery[str],
         type: FromQuery[str] = "output",  # noqa: A002 # ComfyUI's name for it
     ) -> ASGIApp:
         """Send a result file."""
