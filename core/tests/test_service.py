@@ -17,7 +17,6 @@ from framegate.core.errors import (
     KeyLimitReached,
     ModelNotFound,
     NotFound,
-    NoWorker,
     PlanRequired,
     QueueFull,
 )
@@ -325,16 +324,6 @@ async def test_a_model_that_needs_a_plan(stand: ServiceStand) -> None:
     await stand.submit(model=model, client=Client())  # no keys are configured: everything is everybody's
 
 
-async def test_a_job_that_no_living_worker_could_run(stand: ServiceStand) -> None:
-    job = await stand.submit()
-    assert job.state == JobState.QUEUED, "jobs wait for workers unless the dialect says otherwise"
-    stand.store.living.append(WorkerInfo("w1", "here", 1, "cpu", "0", ("other",), 0.0))
-    await stand.refused(NoWorker, require_worker=True, task=Task.IMAGE_TO_VIDEO, image=PICTURE)
-    assert not stand.media.taken
-    stand.store.living.append(WorkerInfo("w2", "here", 2, "cpu", "0", ("preview",), 0.0))
-    await stand.submit(require_worker=True)
-
-
 async def test_a_style_is_told_to_the_model_and_not_shown(stand: ServiceStand) -> None:
     [shot] = (await stand.submit(style="nostalgic")).shots
     assert shot.prompt.startswith("a boat\nvintage 8 mm")
@@ -470,6 +459,6 @@ async def test_a_result_by_the_name_that_its_client_gave(stand: ServiceStand) ->
 
 
 async def test_workers(stand: ServiceStand) -> None:
-    worker = WorkerInfo("w1", "here", 1, "cpu", "0", ("preview",), 0.0)
-    stand.store.living.append(worker)
+    worker = WorkerInfo("w2", "here", 2, "cpu", "0", ("preview",), 0.0)
+    stand.store.living[:] = [worker]
     assert list(await stand.services.jobs.workers()) == [worker]

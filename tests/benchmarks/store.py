@@ -15,7 +15,7 @@ from pathlib import Path
 
 from framegate.core.errors import QueueFull
 from framegate.core.jobs import Job
-from framegate.core.ports import Limits
+from framegate.core.ports import Limits, WorkerInfo
 from framegate.storage.connections import connect, connect_async
 from framegate.storage.embedded import EmbeddedValkey
 from framegate.storage.jobs.store import ValkeyJobStore
@@ -26,12 +26,18 @@ OWNERS = ("alice", "bob", "carol", "dave")
 COLLECTION = "videos"
 ROUNDS = 200
 AT_ONCE = 32
+WORKERS = 50
 
 
 def job(number: int) -> Job:
     owner = OWNERS[number % len(OWNERS)] if number % 10 == 0 else OWNERS[0]
     limits = {f"key:{owner}": 1_000_000, "model:wan22": 1_000_000 + number % 3}
     return make_job(f"j{number}", owner=owner, running_limits=limits, collection=COLLECTION)
+
+
+def worker_info(number: int) -> WorkerInfo:
+    models = tuple(f"model-{number % 7}-{each}" for each in range(8))
+    return WorkerInfo(f"a{number}", f"host-{number}", number, "cuda:0", "0.2.0", models, 0.0)
 
 
 async def fill(store: ValkeyJobStore, count: int) -> None:
@@ -81,6 +87,9 @@ async def measure(url: str, count: int) -> float:
         await timed("submit", lambda: store.submit(job(next(numbers)), limits=Limits(max_queued=10**9)))
         full = Limits(max_queued=1)
         await timed("refusal of a full queue", lambda: _refused(store, full))
+        for number in range(WORKERS):
+            WorkerStore(client, f"a{number}").announce(worker_info(number))
+        await timed(f"presence of {WORKERS} workers", store.worker_presence)
         workers = iter([WorkerStore(client, f"w{number}") for number in range(ROUNDS)])
         await timed("claim", lambda: asyncio.to_thread(next(workers).claim, "q-test", ["test"]))
         return median

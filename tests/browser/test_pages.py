@@ -1,5 +1,6 @@
 """What a person sees in a browser."""
 
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -7,6 +8,45 @@ import pytest
 
 from tests.support.browser import CHROMIUM, open_page
 from tests.support.running import RunningServer
+
+StartServer = Callable[..., RunningServer]
+
+PAGE = """<!doctype html>
+<meta charset="utf-8">
+<video id="video"></video>
+<p id="failure"></p>
+<script>
+const API_KEY = "your-api-key";
+const API_URL = "%s/predict";
+
+async function generateVideo(prompt) {
+    const payload = { prompt: prompt, num_frames: 25, width: 96, height: 64 };
+    try {
+        const response = await fetch(API_URL, {
+            method: "POST",
+            headers: {
+                "Authorization": `Bearer ${API_KEY}`,
+                "Content-Type": "application/json"
+            },
+            body: JSON.stringify(payload)
+        });
+        const result = await response.json();
+        const byteCharacters = atob(result.video_base64);
+        const byteNumbers = new Array(byteCharacters.length);
+        for (let i = 0; i < byteCharacters.length; i++) {
+            byteNumbers[i] = byteCharacters.charCodeAt(i);
+        }
+        const blob = new Blob([new Uint8Array(byteNumbers)], { type: "video/mp4" });
+        document.getElementById("video").src = URL.createObjectURL(blob);
+    } catch (error) {
+        document.getElementById("failure").textContent = `${error}`;
+    }
+}
+
+generateVideo("A beautiful sunset over ocean");
+</script>
+"""
+"""A page of somebody's own that calls the server from wherever it was opened."""
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Chromium comes from the system, not from pip")
 
@@ -57,3 +97,31 @@ async def test_the_api_docs_are_there_without_internet(server: RunningServer, tm
         hosts = {urlsplit(url).netloc for url in page.requests if not url.startswith("data:")}
         assert hosts == {urlsplit(server.url).netloc}
         assert page.problems == []
+
+
+async def outcome_of_a_file(url: str, folder: Path) -> str:
+    """Open `PAGE` from a file; return the video's size, or the failure, that it shows in the end."""
+    (folder / "index.html").write_text(PAGE % url)
+    async with open_page((folder / "index.html").as_uri(), folder / "profile") as page:
+        shown = await page.until(
+            "document.getElementById('failure').textContent ||"
+            " ((video) => video.videoWidth && `${video.videoWidth}x${video.videoHeight}`)"
+            "(document.getElementById('video'))"
+        )
+    return str(shown)
+
+
+async def test_a_page_from_a_file_may_call_where_that_is_configured(
+    start_server: StartServer, tmp_path: Path
+) -> None:
+    allowing = start_server(config='[server]\ncors_origins = ["null"]\n')
+    assert await outcome_of_a_file(allowing.url, tmp_path) == "96x64"
+
+
+async def test_a_page_from_a_file_is_refused_and_the_log_says_why(
+    server: RunningServer, tmp_path: Path
+) -> None:
+    before = len(server.log_lines())
+    assert await outcome_of_a_file(server.url, tmp_path) == "TypeError: Failed to fetch"
+    [line] = [line for line in server.log_lines()[before:] if line["event"] == "foreign_request_refused"]
+    assert 'set cors_origins = ["null"] under [server]' in line["reason"]

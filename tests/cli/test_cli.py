@@ -22,7 +22,7 @@ from tests.support.running import (
     framegate,
     running_worker,
 )
-from tests.support.tasks import all_succeed, submit
+from tests.support.tasks import all_succeed, ask_for_video, submit
 
 pytestmark = pytest.mark.smoke
 
@@ -229,10 +229,11 @@ def test_serve_refuses_a_port_that_is_taken(server: RunningServer, data_dir: Pat
 def test_separate_worker_process_serves_the_queue(start_server: StartServer) -> None:
     server = start_server(arguments=["--no-worker"], ready="/health")
     assert requests.get(server.url + "/ready", timeout=60).status_code == 503
-    job_id = submit(server, "a boat")
+    assert ask_for_video(server, "a boat").status_code == 503, "no worker was ever alive"
     only = ("--device", "cpu", "--models", "preview")
     with running_worker(server.data_dir, *only, environ=clean_environ()) as worker:
-        all_succeed(server, [job_id])
+        server.wait_until_ready()
+        all_succeed(server, [submit(server, "a boat")])
         assert server.worker_pids() == [worker.pid]
         worker.terminate()
         assert worker.wait(60) == 0

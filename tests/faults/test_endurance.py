@@ -47,7 +47,7 @@ def memory(pid: int) -> int:
 
 @pytest.mark.timeout(600 + SUBMITS / 5)
 def test_a_flood_against_the_cap(start_server: StartServer) -> None:
-    config = f"[queue]\nmax_queued = {CAP}\n"
+    config = f'[queue]\nmax_queued = {CAP}\nworker_grace = "forever"\n'
     server = start_server(config=config, arguments=["--no-worker"], ready="/health")
     local = threading.local()
 
@@ -142,6 +142,7 @@ def _left_in_valkey(server: RunningServer) -> set[str]:
         "tickets",
         "turns",
         "queues",
+        "seen",
         "served:",
         "worker:",
         "workers",

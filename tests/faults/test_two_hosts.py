@@ -126,7 +126,8 @@ def test_a_bucket_that_is_away_is_said(
     start_server: StartServer, config: str, s3: S3Server, photo: Path
 ) -> None:
     away = config.replace(s3.endpoint, "http://127.0.0.1:9")
-    api = start_server(config=away, environ=s3.environ, arguments=["--no-worker"], ready="/health")
+    environ = {**s3.environ, "FRAMEGATE_QUEUE__WORKER_GRACE": "forever"}
+    api = start_server(config=away, environ=environ, arguments=["--no-worker"], ready="/health")
     with photo.open("rb") as file:
         answer = requests.post(
             f"{api.url}/v1/tasks/video/form",

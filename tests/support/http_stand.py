@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 import msgspec
 import uvicorn
 
+from framegate.core.availability import WORKER_GRACE
 from framegate.core.dialect import DialectSpec
 from framegate.core.jobs import Job, JobError
 from framegate.core.models import ModelSpec
@@ -45,7 +46,7 @@ BROKEN = "https://example.com/broken.png"
 class Stand:
     """The app's services and what is behind it, with the worker in the test's own hands."""
 
-    def __init__(self, folder: Path, max_queued: int) -> None:
+    def __init__(self, folder: Path, max_queued: int, worker_grace: float = WORKER_GRACE) -> None:
         self.folder = folder
         self.store = InMemoryJobStore()
         self.store.living.append(WORKER)
@@ -62,6 +63,7 @@ class Stand:
             media=self.media,
             characters=self.characters,
             max_queued=max_queued,
+            worker_grace=worker_grace,
         )
         self.url = ""
 
@@ -151,9 +153,10 @@ def start_stand(
     *,
     dialects: Mapping[str, DialectSpec] | None = None,
     max_queued: int = 100,
+    worker_grace: float = WORKER_GRACE,
     **tables: Any,
 ) -> Stand:
-    stand = Stand(folder, max_queued)
+    stand = Stand(folder, max_queued, worker_grace)
     app = create_app(
         services=stand.services,
         settings=make_settings(folder, options, **tables),

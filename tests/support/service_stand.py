@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
+from framegate.core.availability import WORKER_GRACE
 from framegate.core.dialect import CatalogueName
 from framegate.core.jobs import Job
 from framegate.core.models import Defaults, FrameRule, ModelSpec, SizeRule
-from framegate.core.ports import BytesSource, IdempotencyKey, MediaSource, UrlSource
+from framegate.core.ports import BytesSource, IdempotencyKey, MediaSource, UrlSource, WorkerInfo
 from framegate.core.registry import ModelConfig, Registry
 from framegate.core.submission import Client, Submission
 from framegate.core.testing import (
@@ -49,7 +50,7 @@ CATALOGUE = (
 
 
 class ServiceStand:
-    """Serves ``spec`` by its own name and those of `CATALOGUE`."""
+    """Serves ``spec`` by its own name and those of `CATALOGUE`; one worker is alive."""
 
     def __init__(
         self,
@@ -59,8 +60,10 @@ class ServiceStand:
         max_queued: int = 0,
         store: Any = None,
         models: Mapping[str, ModelConfig] | None = None,
+        worker_grace: float = WORKER_GRACE,
     ) -> None:
         self.store: InMemoryJobStore = store or InMemoryJobStore()
+        self.store.living.append(WorkerInfo("w1", "here", 1, "cpu", "0", ("preview",), 0.0))
         self.artifacts = InMemoryArtifactStore(folder)
         self.media = StaticMediaIngest(1000, 500, broken=[BROKEN.url], artifacts=self.artifacts)
         self.folder = folder
@@ -72,6 +75,7 @@ class ServiceStand:
             media=self.media,
             characters=self.characters,
             max_queued=max_queued,
+            worker_grace=worker_grace,
         )
 
     async def submit(
@@ -83,7 +87,6 @@ class ServiceStand:
         prompt_optional: bool = False,
         remix_of: str = "",
         characters: tuple[str, ...] = (),
-        require_worker: bool = False,
         idempotency: IdempotencyKey | None = None,
         collection: str = "",
         model: str = "preview",
@@ -103,7 +106,6 @@ class ServiceStand:
                 request_id="r1",
                 remix_of=remix_of,
                 characters=characters,
-                require_worker=require_worker,
                 idempotency=idempotency,
                 collection=collection,
             )

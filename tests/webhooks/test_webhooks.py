@@ -31,6 +31,7 @@ ENVIRON = {"WEBHOOK_SECRET": SECRET}
 CONFIG = """
 [fetch]
 allow = ["127.0.0.0/8"]
+user_agent = "Acme/1.0 (ops@acme.example)"
 
 [webhooks]
 secret = {{ env = "WEBHOOK_SECRET" }}
@@ -112,6 +113,7 @@ def test_per_request_and_per_config(
     assert told(operators, before) == {"video.completed": {asked, plain}}
     assert told(theirs) == {"video.completed": {asked}}
     assert [received.path for received in theirs.received] == ["/mine"]
+    assert theirs.received[0].headers["user-agent"] == "Acme/1.0 (ops@acme.example)"
     assert status(served, asked) == "completed"
     eventually(lambda: len(lines(served, "webhook_delivered")) == delivered + 3, what="the log")
     assert "hidden" not in served.log_text()

@@ -1,6 +1,7 @@
 """What the config means, and what its errors say."""
 
 import hashlib
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -372,3 +373,30 @@ def test_the_data_folder(load: Load, tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     assert load().server.data_path == tmp_path / "home" / ".local" / "share" / "framegate"
     assert load("server.data_dir = 'here'").server.data_path == tmp_path / "here"
+
+
+@pytest.mark.parametrize("origin", ["null", "https://a.example", "http://localhost:80", "http://[::1]:8000"])
+def test_origins(load: Load, origin: str) -> None:
+    assert load(f'[server]\ncors_origins = ["{origin}"]').server.cors_origins == (origin,)
+
+
+@pytest.mark.parametrize(
+    "origin",
+    ["*", "", "a.example", "https://a.example/", "https://a.example/x", "https://*", "file://", "null "],
+)
+def test_what_is_no_origin(error_of: ErrorOf, origin: str) -> None:
+    message = error_of(f'[server]\ncors_origins = ["{origin}"]')
+    assert message.startswith("config.toml:2: server.cors_origins[0]: ")
+
+
+def test_the_grace_for_workers(load: Load, error_of: ErrorOf) -> None:
+    assert load("").queue.worker_grace == 60.0
+    assert load('[queue]\nworker_grace = "2h"').queue.worker_grace == 7200.0
+    assert load('[queue]\nworker_grace = "forever"').queue.worker_grace == math.inf
+    for written in ("inf", '"never"', "-1"):
+        message = error_of(f"[queue]\nworker_grace = {written}")
+        expected = (
+            'config.toml:2: queue.worker_grace: Expected a duration such as "90s", "15m" or "1h" or "forever"'
+        )
+        assert message.startswith(expected)
+    assert "retention" in error_of('[storage]\nretention = "forever"')

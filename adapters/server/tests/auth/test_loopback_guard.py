@@ -149,3 +149,58 @@ def test_a_page_may_read_answers_and_errors(make_stand: StandMaker) -> None:
     assert answer.status_code == 401
     assert answer.headers["Access-Control-Allow-Origin"] == "*"
     assert "Content-Disposition" in answer.headers["Access-Control-Expose-Headers"]
+
+
+JSON_BODY = {"prompt": "a boat", "num_frames": 25, "width": 64, "height": 64}
+
+
+@pytest.mark.parametrize(
+    ("origin", "remedy"),
+    [
+        ("null", 'set cors_origins = ["null"] under [server], or configure [[auth.keys]]'),
+        ("https://evil.example", 'such as ["https://app.example.com"], or configure [[auth.keys]]'),
+    ],
+)
+def test_a_refusal_says_what_would_allow_it(shared_stand: Stand, origin: str, remedy: str) -> None:
+    answer = requests.post(
+        f"{shared_stand.url}/predict", json=JSON_BODY, headers={"Origin": origin}, timeout=10
+    )
+    assert (answer.status_code, list(answer.json())) == (403, ["error"])
+    assert remedy in answer.json()["error"]
+    assert "evil" not in answer.text
+    assert "Access-Control-Allow-Origin" not in answer.headers
+
+
+def test_the_remedy_of_a_refusal_works(make_stand: StandMaker) -> None:
+    stand = make_stand(
+        server={"cors_origins": ["null", "https://App.example.com:8443", "http://[fd00::1]:80"]}
+    )
+    for origin in ("null", "https://app.example.com:8443", "http://[fd00::1]:80", "http://localhost:3000"):
+        asked = preflight(f"{stand.url}/predict", origin)
+        assert (asked.ok, asked.headers["Access-Control-Allow-Origin"]) == (True, origin)
+        with stand.working():
+            answer = requests.post(
+                f"{stand.url}/predict", json=JSON_BODY, headers={"Origin": origin}, timeout=30
+            )
+        assert (answer.status_code, answer.headers["Access-Control-Allow-Origin"]) == (200, origin)
+        wrong = requests.post(f"{stand.url}/predict", json={}, headers={"Origin": origin}, timeout=30)
+        assert (wrong.status_code, wrong.headers["Access-Control-Allow-Origin"]) == (400, origin)
+    for origin in (
+        "https://app.example.com",
+        "http://app.example.com:8443",
+        "https://app.example.com:8443.evil.example",
+        "https://evil.example",
+        "NULL",
+        "nullx",
+        "",
+    ):
+        assert preflight(f"{stand.url}/predict", origin).status_code == 403
+    for host in ("evil.example", "app.example.com:8443"):
+        answer = requests.get(f"{stand.url}/health", headers={"Host": host, "Origin": "null"}, timeout=10)
+        assert answer.status_code == 403, "a name that was rebound to this machine stays refused"
+
+
+def test_with_keys_pages_from_files_may_call(make_stand: StandMaker) -> None:
+    stand = make_stand(auth={"keys": [{"name": "alice", "sha256": "0" * 64}]})
+    answer = preflight(f"{stand.url}/predict", "null")
+    assert (answer.ok, answer.headers["Access-Control-Allow-Origin"]) == (True, "*")

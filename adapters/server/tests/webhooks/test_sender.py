@@ -7,10 +7,12 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from email.utils import formatdate
+from importlib.metadata import version
 from typing import Any
 
 import pytest
 
+from framegate.cli.webhook_policy import SignedWebhooks
 from framegate.media.network.addresses import DialPolicy
 from framegate.server.webhooks.sender import Answer, NoResponse, WebhookSender
 from tests.support.receiving import Received, StartReceiver
@@ -66,8 +68,26 @@ async def test_what_arrives(start_receiver: StartReceiver) -> None:
     assert received.path == "/hooks/a%2Fb?key=%20x+y"
     assert received.body == b'{"a":1}'
     assert received.headers["content-type"] == "application/json"
-    assert received.headers["user-agent"] == "Framegate"
+    assert received.headers["user-agent"] == f"Framegate/{version('framegate-media')}"
     assert received.id == "evt_1"
+
+
+async def test_signed_targets_are_requested_as_given(start_receiver: StartReceiver) -> None:
+    receiver = start_receiver()
+    policy = SignedWebhooks("", allowed_hosts=(), dial=DialPolicy(LOOPBACK))
+    targets = ["/a%2Fb%2fc", "/%7Ea~b?sig=%2B+%3d", "/p?", "/a|b;c?d=%20", "/a/../b", "/%zz"]
+    for target in targets:
+        [url] = policy.addresses(f" {receiver.url}{target}#top\n")
+        assert await send(url) == Answer(200)
+    assert [received.path for received in receiver.received] == targets
+    [url] = policy.addresses(f"{receiver.url}/über uns")
+    await send(url)
+    assert receiver.received[-1].path == "/%C3%BCber%20uns"
+
+
+async def test_a_url_that_is_none_any_more_is_no_crash() -> None:
+    with pytest.raises(NoResponse, match=r"its URL is not a valid http\(s\) URL"):
+        await send("https://hooks.example\\evil.example/")
 
 
 @pytest.mark.parametrize(

@@ -4,9 +4,10 @@ from collections.abc import Mapping
 
 from msgspec import Struct
 
+from framegate.core.availability import WorkerAvailability
 from framegate.core.character_service import CharacterService
 from framegate.core.characters import Character
-from framegate.core.errors import InvalidRequest, NoWorker, PlanRequired
+from framegate.core.errors import InvalidRequest, PlanRequired
 from framegate.core.fitting import FittedRequest, fit
 from framegate.core.jobs import Job
 from framegate.core.ports import JobStore, Limits, MediaSource
@@ -51,6 +52,7 @@ class Admission:
         results: ResultAccess,
         styles: Mapping[str, Style],
         webhooks: WebhookPolicy,
+        availability: WorkerAvailability,
         max_queued: int,
     ) -> None:
         self._registry = registry
@@ -59,6 +61,7 @@ class Admission:
         self._results = results
         self._styles = styles
         self._webhooks = webhooks
+        self._availability = availability
         self._max_queued = max_queued
 
     async def admit(self, submission: Submission) -> AdmittedSubmission | Job:
@@ -86,8 +89,7 @@ class Admission:
         character = await self._find_character(submission)
         fitted = _fit(submission, served, remixed, character)
         style = find_style(self._styles, fitted.request.style)
-        if submission.require_worker:
-            await self._require_worker(served)
+        await self._availability.check(served.spec.id, served.name)
         return AdmittedSubmission(
             submission=submission,
             served=served,
@@ -110,10 +112,6 @@ class Admission:
         if submission.remix_of or submission.request.media:
             return None
         return await self._characters.first_of(submission.characters, submission.client.name)
-
-    async def _require_worker(self, served: ServedModel) -> None:
-        if not any(served.spec.id in worker.models for worker in await self._store.workers()):
-            raise NoWorker(f"No worker that runs the model {served.name} is alive; try again shortly.")
 
 
 def _fit(

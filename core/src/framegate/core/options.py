@@ -17,10 +17,15 @@ Options = TypeVar("Options", bound=Struct)
 
 _DURATION = re.compile(r"(?P<count>\d+(?:\.\d+)?)\s*(?P<unit>s|m|h|d)")
 _UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+FOREVER = "forever"
 
 
 class Duration(float):
     """Seconds; written as ``"90s"``, ``"15m"``, ``"1h"``, ``"7d"`` or a bare number."""
+
+
+class DurationOrForever(Duration):
+    """Seconds as a `Duration`, or infinity, written as ``"forever"``."""
 
 
 class EnvSecret(Struct, frozen=True, forbid_unknown_fields=True):
@@ -42,12 +47,15 @@ class EnvSecret(Struct, frozen=True, forbid_unknown_fields=True):
 
 def decode_value(kind: type[Any], value: Any) -> Any:
     """Decode a `Duration` or a `Path`; msgspec's ``dec_hook``."""
-    if kind is Duration:
+    if kind is DurationOrForever and value == FOREVER:
+        return DurationOrForever(math.inf)
+    if issubclass(kind, Duration):
         if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf:
-            return Duration(value)
+            return kind(value)
         if isinstance(value, str) and (match := _DURATION.fullmatch(value.strip())):
-            return Duration(float(match["count"]) * _UNIT_SECONDS[match["unit"]])
-        raise ValueError('Expected a duration such as "90s", "15m" or "1h"')
+            return kind(float(match["count"]) * _UNIT_SECONDS[match["unit"]])
+        forever = f' or "{FOREVER}"' if kind is DurationOrForever else ""
+        raise ValueError(f'Expected a duration such as "90s", "15m" or "1h"{forever}')
     if issubclass(kind, Path):
         if isinstance(value, str):
             return Path(value)

@@ -1,7 +1,7 @@
 """What the services need from outside, as protocols that adapters implement."""
 
 import time
-from collections.abc import AsyncGenerator, Collection, Iterator, Sequence
+from collections.abc import AsyncGenerator, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Protocol, TypeAlias
@@ -29,6 +29,16 @@ class WorkerInfo(Struct, frozen=True):
     started_at: float
     job: str = ""
     health_findings: tuple[str, ...] = field(default=(), name="problems")
+
+
+class WorkerPresence(Struct, frozen=True):
+    """The live workers, and how many seconds ago each model was last served by one that was alive.
+
+    Models of live workers were seen 0 s ago; those that were never or long not served are missing.
+    """
+
+    workers: Sequence[WorkerInfo]
+    last_seen: Mapping[str, float]
 
 
 class QueueCounts(Struct, frozen=True):
@@ -172,8 +182,8 @@ class JobStore(Protocol):
         """Yield a tick whenever the job may have changed since the last one."""
         ...
 
-    async def workers(self) -> Sequence[WorkerInfo]:
-        """Return the live workers."""
+    async def worker_presence(self) -> WorkerPresence:
+        """Return the live workers, and when each model was last served, by the store's own clock."""
         ...
 
 

@@ -2,20 +2,24 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 
 import structlog
 
 from framegate.core.admission import Admission, AdmittedSubmission
+from framegate.core.availability import WorkerAvailability
 from framegate.core.character_service import CharacterService
 from framegate.core.coalesced_reads import CoalescedReads
+from framegate.core.concurrency import cancel_and_wait
 from framegate.core.errors import (
     IdempotencyMismatch,
     JobExists,
     JobNotFound,
     KeyLimitReached,
     NotFound,
+    NoWorker,
     QueueFull,
+    Unavailable,
 )
 from framegate.core.inputs import JobInputs
 from framegate.core.job_builder import build_job
@@ -28,6 +32,9 @@ from framegate.core.submission import Submission
 from framegate.core.webhooks import NoWebhooks, WebhookPolicy
 
 log = structlog.get_logger(__name__)
+
+_SHORTEST_CHECK, _LONGEST_CHECK = 1.0, 3600.0
+"""The seconds between two looks for the workers that a waiting call's job needs."""
 
 
 class JobService:
@@ -47,6 +54,7 @@ class JobService:
         media: MediaIngest,
         characters: CharacterService,
         results: ResultAccess,
+        availability: WorkerAvailability,
         max_queued: int,
         styles: Mapping[str, Style] = STYLES,
         webhooks: WebhookPolicy | None = None,
@@ -54,6 +62,7 @@ class JobService:
         self.registry = registry
         self.max_queued = max_queued
         self.styles = styles
+        self.availability = availability
         self._store = store
         self._artifacts = artifacts
         self._media = media
@@ -65,6 +74,7 @@ class JobService:
             results=results,
             styles=styles,
             webhooks=webhooks or NoWebhooks(),
+            availability=availability,
             max_queued=max_queued,
         )
 
@@ -161,14 +171,55 @@ class JobService:
                     job = now
                     yield job
 
+    async def await_result(self, job: Job) -> AsyncGenerator[Job, None]:
+        """Yield the states of a job for a caller that waits for its result, as `watch` does.
+
+        If the job waits in its queue while no worker serves its model, for longer than a job would be
+        accepted, it is cancelled.
+
+        Raises:
+            NoWorker: It was cancelled for this reason.
+            JobNotFound: As for `watch`.
+        """
+        unserved: asyncio.Future[NoWorker] = asyncio.get_running_loop().create_future()
+        watchdog = asyncio.create_task(self._cancel_unserved(job, unserved))
+        try:
+            async with aclosing(self.watch(job.id)) as states:
+                async for state in states:
+                    if state.state == JobState.CANCELLED and unserved.done():
+                        raise unserved.result()
+                    yield state
+        finally:
+            await cancel_and_wait([watchdog])
+
+    async def _cancel_unserved(self, job: Job, unserved: "asyncio.Future[NoWorker]") -> None:
+        """Cancel the job, and set ``unserved`` to the reason, once it waits without a worker."""
+        pause = 0.0
+        while True:
+            await asyncio.sleep(min(max(pause, _SHORTEST_CHECK), _LONGEST_CHECK))
+            pause = 0.0
+            with suppress(Unavailable):  # an outage is not the job's; `watch` reports it to the caller
+                try:
+                    pause = await self.availability.check(job.served_by, job.model)
+                except NoWorker as error:
+                    now = await self._store.get(job.id)
+                    if now is None or now.state != JobState.QUEUED:
+                        continue
+                    if not unserved.done():
+                        unserved.set_result(error)
+                    await self._store.cancel(job.id)
+                    log.warning("unserved_job_cancelled", job_id=job.id, served_by=job.served_by)
+                    return
+
     async def wait(self, job_id: str, owner: str | None = None) -> Job:
         """Return the job once it has finished. Bound the wait with `asyncio.timeout`.
 
         Raises:
             JobNotFound: As for `watch`.
+            NoWorker: As for `await_result`.
         """
-        async with aclosing(self.watch(job_id, owner)) as jobs:
-            async for job in jobs:
+        async with aclosing(self.await_result(await self.get(job_id, owner))) as states:
+            async for job in states:
                 if job.state.finished:
                     return job
         raise JobNotFound(f"There is no job {job_id[:100]!r}.")
@@ -218,4 +269,4 @@ class JobService:
 
     async def workers(self) -> Sequence[WorkerInfo]:
         """Return the live workers."""
-        return await self._store.workers()
+        return (await self._store.worker_presence()).workers

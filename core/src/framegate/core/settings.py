@@ -7,11 +7,15 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct, field
 
+from framegate.core.availability import WORKER_GRACE
 from framegate.core.errors import ConfigError
-from framegate.core.options import Duration, EnvSecret
+from framegate.core.options import Duration, DurationOrForever, EnvSecret
 from framegate.core.registry import AliasConfig, CatalogueConfig, ModelConfig
 
 PositiveInt = Annotated[int, Meta(ge=1)]
+Origin = Annotated[
+    str, Meta(pattern=r"^(null|https?://[A-Za-z0-9._-]+(:[0-9]+)?|https?://\[[0-9A-Fa-f:.]+\](:[0-9]+)?)\Z")
+]
 
 EMBEDDED_QUEUE = "embedded"
 FILE_STORAGE = "file"
@@ -25,12 +29,15 @@ class ServerSettings(_Settings, frozen=True):
     """``[server]``. ``max_body`` is in bytes, ``shutdown_grace`` and ``keep_alive`` in seconds.
 
     ``trusted_proxies`` are addresses and networks ("10.0.0.0/8") whose forwarded headers are believed.
+    ``cors_origins`` are the web pages that may call while no keys are configured, besides this machine's own:
+    origins ("https://app.example.com"), and "null" for pages that were opened from files.
     """
 
     host: str = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65535)] = 8000
     public_url: str = ""
     data_dir: Path = Path("~/.local/share/framegate")
+    cors_origins: tuple[Origin, ...] = ()
     max_body: PositiveInt = 100 * 2**20
     shutdown_grace: Duration = Duration(10)
     keep_alive: Duration = Duration(75)
@@ -82,10 +89,14 @@ class AuthSettings(_Settings, frozen=True):
 
 
 class QueueSettings(_Settings, frozen=True):
-    """``[queue]``. ``max_queued`` is how many jobs may wait; 0 for any number."""
+    """``[queue]``. ``max_queued`` is how many jobs may wait; 0 for any number.
+
+    ``worker_grace`` is for how many seconds jobs are accepted after the last worker for their model was seen.
+    """
 
     url: Annotated[str, Meta(pattern=r"^(embedded|rediss?://.+|unix://.+)$")] = "embedded"
     max_queued: Annotated[int, Meta(ge=0)] = 10_000
+    worker_grace: DurationOrForever = DurationOrForever(WORKER_GRACE)
 
 
 class StorageSettings(_Settings, frozen=True):
@@ -114,11 +125,15 @@ class WorkerSettings(_Settings, frozen=True):
 
 
 class FetchSettings(_Settings, frozen=True):
-    """``[fetch]``. ``allow`` opens networks ("10.0.0.0/8") and hosts ("images.internal") to clients' URLs."""
+    """``[fetch]``. ``allow`` opens networks ("10.0.0.0/8") and hosts ("images.internal") to clients' URLs.
+
+    ``user_agent`` is sent by fetches and webhooks; if empty, Framegate's own with the public URL.
+    """
 
     allow: tuple[str, ...] = ()
     max_bytes: PositiveInt = 50 * 2**20
     timeout: Duration = Duration(20)
+    user_agent: Annotated[str, Meta(pattern=r"^([!-~]([ -~]{0,198}[!-~])?)?\Z")] = ""
 
 
 class WebhookSettings(_Settings, frozen=True):

@@ -46,7 +46,6 @@ class Submission(Struct, frozen=True, kw_only=True):
             video that it starts from.
         characters: Usernames that the prompt mentions. The first that is a character of this client becomes
             the image, unless the request has an input already.
-        require_worker: Refuse the job while no live worker runs its model.
         idempotency: How a repeated submission is recognised; it is answered with the first one's job.
         collection: The list in which `JobService.page` finds the job.
         webhook_url: A URL to notify when the video is finished, beside the server's own.
@@ -64,7 +63,6 @@ class Submission(Struct, frozen=True, kw_only=True):
     remixes_video: bool = False
     inherit_source_settings: bool = False
     characters: tuple[str, ...] = ()
-    require_worker: bool = False
     idempotency: IdempotencyKey | None = None
     collection: str = ""
     webhook_url: str = ""

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from msgspec import Struct
 
+from framegate.core.availability import WORKER_GRACE, OwnWorkers, WorkerAvailability
 from framegate.core.character_service import CharacterService
 from framegate.core.ports import ArtifactStore, CharacterStore, JobStore, MediaIngest
 from framegate.core.registry import Registry
@@ -29,10 +30,12 @@ def create_services(
     media: MediaIngest,
     characters: CharacterStore,
     max_queued: int,
+    worker_grace: float = WORKER_GRACE,
+    own_workers: OwnWorkers | None = None,
     styles: Mapping[str, Style] = STYLES,
     webhooks: WebhookPolicy | None = None,
 ) -> CoreServices:
-    """Build the services over these ports; see `JobService` for the rest."""
+    """Build the services over these ports; see `WorkerAvailability` and `JobService` for the rest."""
     character_service = CharacterService(characters, artifacts, media)
     results = ResultAccess(store, artifacts)
     jobs = JobService(
@@ -42,6 +45,7 @@ def create_services(
         media=media,
         characters=character_service,
         results=results,
+        availability=WorkerAvailability(store, grace=worker_grace, own_workers=own_workers),
         max_queued=max_queued,
         styles=styles,
         webhooks=webhooks,

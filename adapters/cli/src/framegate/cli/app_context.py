@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
+from framegate.core.availability import OwnWorkers
 from framegate.core.errors import ConfigError, Unavailable
 from framegate.core.models import ModelSpec
 from framegate.core.options import EnvSecret
@@ -46,6 +47,13 @@ class AppContext(Struct, frozen=True):
     def embedded(self) -> bool:
         """Whether the server runs the queue itself."""
         return self.settings.queue.url == EMBEDDED_QUEUE
+
+    @property
+    def user_agent(self) -> str:
+        """The User-Agent of requests to the URLs that clients name."""
+        from framegate.media.network.sessions import default_user_agent
+
+        return self.settings.fetch.user_agent or default_user_agent(self.settings.server.public_url)
 
     def open_artifacts(self) -> ArtifactStore:
         """Return the storage of inputs and results: a folder, or a bucket with a cache in the data folder.
@@ -153,8 +161,12 @@ class Services(Struct, frozen=True):
 
 
 @asynccontextmanager
-async def open_services(context: AppContext) -> AsyncGenerator[Services]:
+async def open_services(
+    context: AppContext, *, own_workers: OwnWorkers | None = None
+) -> AsyncGenerator[Services]:
     """Open the services; connections are made when they are first used and closed at the end.
+
+    ``own_workers`` are the workers that this process runs.
 
     Raises:
         ConfigError: The storage's settings can't be right.
@@ -171,7 +183,10 @@ async def open_services(context: AppContext) -> AsyncGenerator[Services]:
     characters = ValkeyCharacterStore(connect_async(context.queue_url))
     artifacts = context.open_artifacts()
     fetcher = UrlFetcher(
-        settings.fetch.allow, max_bytes=settings.fetch.max_bytes, timeout=settings.fetch.timeout
+        settings.fetch.allow,
+        max_bytes=settings.fetch.max_bytes,
+        timeout=settings.fetch.timeout,
+        user_agent=context.user_agent,
     )
     core = create_services(
         registry=context.registry,
@@ -180,6 +195,8 @@ async def open_services(context: AppContext) -> AsyncGenerator[Services]:
         media=MediaIngest(fetcher, artifacts, max_bytes=settings.fetch.max_bytes),
         characters=characters,
         max_queued=settings.queue.max_queued,
+        worker_grace=settings.queue.worker_grace,
+        own_workers=own_workers,
         styles=context.styles,
         webhooks=context.webhooks,
     )

@@ -1,6 +1,7 @@
 """Worker processes that are kept running beside the server."""
 
 import asyncio
+import socket
 import sys
 import time
 from collections.abc import Sequence
@@ -9,7 +10,9 @@ from importlib.util import find_spec
 
 import structlog
 
+from framegate.core.availability import OwnWorkersStatus
 from framegate.core.errors import ConfigError
+from framegate.core.ports import WorkerInfo
 
 log = structlog.get_logger(__name__)
 
@@ -18,6 +21,19 @@ _STABLE_SECONDS = 30.0
 _TRIES = 3
 _END_SECONDS = 5.0
 """The time that a worker has to end once its job's grace is over; it requeues the job well before."""
+
+
+class _Slot:
+    """One of the workers, over all its processes.
+
+    ``starting_since`` is when the first of them was started that did not run for a while (by the monotonic
+    clock), ``pid`` the current one's, and ``announced`` tells whether that takes jobs.
+    """
+
+    def __init__(self) -> None:
+        self.starting_since = time.monotonic()
+        self.pid = 0
+        self.announced = False
 
 
 class WorkerSupervisor:
@@ -37,7 +53,7 @@ class WorkerSupervisor:
             "--with-parent",
             *arguments,
         ]
-        self._count = count
+        self._slots = [_Slot() for _ in range(count)]
         self._grace = grace
         self._processes: set[asyncio.subprocess.Process] = set()
         self._tasks: list[asyncio.Task[None]] = []
@@ -47,7 +63,23 @@ class WorkerSupervisor:
 
     def start(self) -> None:
         """Start the workers; call it where an event loop runs."""
-        self._tasks = [asyncio.create_task(self._keep_running()) for _ in range(self._count)]
+        self._tasks = [asyncio.create_task(self._keep_running(slot)) for slot in self._slots]
+
+    def status(self, announced: Sequence[WorkerInfo]) -> OwnWorkersStatus:
+        """Return whether a worker is alive or starting, given all workers that have announced themselves.
+
+        One that has yet to be started counts as starting, until they are asked to wind down.
+        """
+        here = socket.gethostname()
+        pids = {worker.pid for worker in announced if worker.host == here}
+        for slot in self._slots:
+            slot.announced = slot.announced or slot.pid in pids
+        since = [slot.starting_since for slot in self._slots if not slot.announced]
+        return OwnWorkersStatus(
+            alive=any(slot.pid in pids for slot in self._slots),
+            starting_for=time.monotonic() - max(since) if since and self._ends_at is None else None,
+            failing=self.failing.is_set(),
+        )
 
     def wind_down(self) -> None:
         """Ask every worker to finish or requeue its job, and to take no more.
@@ -78,7 +110,7 @@ class WorkerSupervisor:
         if process.stdin is not None:
             process.stdin.close()
 
-    async def _keep_running(self) -> None:
+    async def _keep_running(self, slot: _Slot) -> None:
         pause = _FIRST_PAUSE
         while True:
             started = time.monotonic()
@@ -86,16 +118,19 @@ class WorkerSupervisor:
                 *self._command, stdin=asyncio.subprocess.PIPE, start_new_session=True
             )
             self._processes.add(process)
+            slot.pid = process.pid
             if self._ends_at is not None:
                 _terminate(process)
             code = await process.wait()
             self._processes.discard(process)
+            slot.pid, slot.announced = 0, False
             if process.stdin is not None:
                 process.stdin.close()
             if self._ends_at is not None:
                 return
             if time.monotonic() - started > _STABLE_SECONDS:
-                pause = _FIRST_PAUSE
+                pause, slot.starting_since = _FIRST_PAUSE, time.monotonic()
+                self.failing.clear()
             elif pause >= _FIRST_PAUSE * 2**_TRIES:
                 self.failing.set()
             log.warning("worker_ended", pid=process.pid, exit_code=code, restart_in=pause)

@@ -10,6 +10,7 @@ from framegate.core.settings import Settings
 from framegate.core.webhooks import WebhookPolicy
 from framegate.media.network.addresses import DialPolicy
 from framegate.media.network.fetch import REFUSALS, REMEDY, shown_url
+from framegate.media.network.urls import InvalidUrl, UrlHasCredentials, parse_url
 
 MAX_URL = 2000
 
@@ -22,7 +23,7 @@ class SignedWebhooks:
     """
 
     def __init__(self, url: str, *, allowed_hosts: Sequence[str], dial: DialPolicy) -> None:
-        self._own = (_checked(url),) if url else ()
+        self._own = (str(_checked(url)),) if url else ()
         self._hosts = frozenset(map(_normalized, allowed_hosts))
         self._dial = dial
 
@@ -36,10 +37,10 @@ class SignedWebhooks:
             return self._own
         try:
             url = _checked(requested)
-            self._check_host(URL(url))
+            self._check_host(url)
         except ValueError as error:
             raise InvalidRequest(f"webhook_url: {error}", param="webhook_url") from None
-        return tuple(dict.fromkeys((url, *self._own)))
+        return tuple(dict.fromkeys((str(url), *self._own)))
 
     def _check_host(self, url: URL) -> None:
         host = _normalized(url.raw_host or "")
@@ -73,8 +74,8 @@ def make_policy(settings: Settings) -> WebhookPolicy:
         raise ConfigError(f"webhooks.url: {error}") from None
 
 
-def _checked(text: str) -> str:
-    """Return the URL as it will be dialled.
+def _checked(text: str) -> URL:
+    """Return the URL as it will be requested.
 
     Raises:
         ValueError: It is not such a URL; the message says why.
@@ -83,15 +84,11 @@ def _checked(text: str) -> str:
     if len(text) > MAX_URL:
         raise ValueError(f"the URL has {len(text):,} characters; at most {MAX_URL:,} are accepted.")
     try:
-        url = URL(text.strip())
-        port = url.port
-    except ValueError:
-        raise ValueError(f"{shown!r} is not a valid http(s) URL.") from None
-    if url.scheme not in ("http", "https") or not url.raw_host or not port:
-        raise ValueError(f"{shown!r} is not an http(s) URL.")
-    if url.raw_user is not None or url.raw_password is not None:
-        raise ValueError(f"{shown!r} carries a user name or password; events are signed instead.")
-    return str(url.with_fragment(None))
+        return parse_url(text)
+    except UrlHasCredentials as error:
+        raise ValueError(f"{shown!r} {error}; events are signed instead.") from None
+    except InvalidUrl as error:
+        raise ValueError(f"{shown!r} {error}.") from None
 
 
 def _normalized(host: str) -> str:

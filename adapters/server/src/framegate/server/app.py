@@ -94,7 +94,7 @@ def create_app(
         route_handlers=[own, *(router for entry in mounted for router in entry.routers)],
         guards=[KeyGuard(keys, frozenset(entry.spec.name for entry in mounted if not entry.auth))],
         exception_handlers={Exception: errors},
-        cors_config=cors_config(any_origin=bool(keys)),
+        cors_config=cors_config(settings.server.cors_origins, any_origin=bool(keys)),
         openapi_config=openapi_config(mounted, has_keys=bool(keys)),
         before_send=[add_warning],
         request_max_body_size=settings.server.max_body,
@@ -105,7 +105,11 @@ def create_app(
         drop_empty_parameters,
         close_uploads,
         partial(DecodedBodies, max_bytes=settings.server.max_body),
-        *(() if keys else (partial(LoopbackOnly, refuse=errors.refuse),)),
+        *(
+            ()
+            if keys
+            else (partial(LoopbackOnly, refuse=errors.refuse, origins=settings.server.cors_origins),)
+        ),
         partial(ForwardedHeaders, trusted=TrustedProxies(settings.server.trusted_proxies)),
         RequestLog,
     )

@@ -45,7 +45,8 @@ class DialectContext(Struct, frozen=True, kw_only=True):
     it. ``options`` is the config's table ``[dialects.NAME]`` without the keys that the app itself handles
     (``prefix``, ``auth``, ``unknown_fields``). ``public_url`` is what links begin with, empty for the
     request's own host. ``max_input`` is the largest input file in bytes, ``retention`` the seconds for which
-    results are kept. ``dial_policy`` says which of the addresses that clients name may be dialled.
+    results are kept. ``dial_policy`` says which of the addresses that clients name may be
+    dialled, ``user_agent`` what is sent to them as User-Agent.
     """
 
     name: str
@@ -57,6 +58,7 @@ class DialectContext(Struct, frozen=True, kw_only=True):
     max_input: int
     retention: float = 3600.0
     dial_policy: DialPolicy = field(default_factory=DialPolicy)
+    user_agent: str = ""
 
     def parse_options(self, model: type[Options]) -> Options:
         """Return the options as ``model``, which should be declared with ``forbid_unknown_fields``.

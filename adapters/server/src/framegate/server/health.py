@@ -11,6 +11,7 @@ from framegate.core.wiring import CoreServices
 from framegate.server.dialect import PUBLIC
 
 _RETRY = {"Retry-After": "5"}
+_NONE_ALIVE = "No worker is alive; jobs wait until one is."
 
 
 class Health(Struct, frozen=True):
@@ -23,7 +24,7 @@ class Readiness(Struct, frozen=True):
     """The body of ``/ready``.
 
     ``queue`` counts jobs by their state; ``workers`` counts those alive; ``problems`` say why some of
-    their models can't run at the moment (their jobs are accepted nevertheless).
+    their models, or all, can't run at the moment (their jobs are accepted nevertheless).
     """
 
     status: Literal["ready", "degraded", "unavailable", "no workers"]
@@ -44,14 +45,20 @@ class HealthController(Controller):
 class ReadinessController(Controller):
     """Readiness."""
 
-    @get("/ready", summary="Check readiness: the queue is reachable, and a worker is alive")
+    @get("/ready", summary="Check readiness: the queue is reachable, and jobs for a worker are accepted")
     async def ready(self, services: NamedDependency[CoreServices]) -> Response[Readiness]:
-        """Respond with 503 while the queue can't be reached or no worker is alive."""
+        """Respond with 503 while the queue can't be reached, and while no worker is alive.
+
+        As long as jobs are accepted because a worker was alive a moment ago, it counts as degraded.
+        """
         try:
-            counts, workers = await services.jobs.counts(), await services.jobs.workers()
+            counts, overview = await services.jobs.counts(), await services.jobs.availability.overview()
         except FramegateError:
             return Response(Readiness("unavailable", {}, 0), status_code=503, headers=_RETRY)
         queue: dict[str, int] = to_builtins(counts)
+        workers = overview.workers
+        if overview.waited_for:
+            return Response(Readiness("degraded", queue, 0, (_NONE_ALIVE,)))
         if not workers:
             return Response(Readiness("no workers", queue, 0), status_code=503, headers=_RETRY)
         problems = tuple(sorted({problem for worker in workers for problem in worker.health_findings}))

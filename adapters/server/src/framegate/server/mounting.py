@@ -19,6 +19,7 @@ from framegate.core.plugins import load_object
 from framegate.core.settings import Settings
 from framegate.core.wiring import CoreServices
 from framegate.media.network.addresses import DialPolicy
+from framegate.media.network.sessions import default_user_agent
 from framegate.server.auth.keys import DIALECT_OPT
 from framegate.server.dialect import Dialect, DialectContext, provide_instance
 from framegate.server.requests.bodies import HTTPRequest
@@ -116,6 +117,7 @@ def _create(
         max_input=settings.fetch.max_bytes,
         retention=settings.storage.retention,
         dial_policy=DialPolicy(settings.fetch.allow),
+        user_agent=settings.fetch.user_agent or default_user_agent(settings.server.public_url),
     )
     dialect: Dialect = load_object(spec.factory)(context)
     unknown_fields = common.unknown_fields or dialect.unknown_fields

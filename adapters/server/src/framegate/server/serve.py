@@ -61,16 +61,17 @@ async def _serve(
 ) -> None:
     settings = context.settings.server
     async with AsyncExitStack() as stack:
-        services = await stack.enter_async_context(open_services(context))
-        deliveries = await stack.enter_async_context(open_delivery_worker(context))
         supervisor = WorkerSupervisor(worker_arguments, workers, grace=settings.shutdown_grace)
+        services = await stack.enter_async_context(open_services(context, own_workers=supervisor))
+        deliveries = await stack.enter_async_context(open_delivery_worker(context))
 
         @asynccontextmanager
         async def lifespan(_: Litestar) -> AsyncGenerator[None]:
             supervisor.start()
-            running = [services.retention.run]
-            if workers:
-                running.append(partial(_sweep, services.store))
+            running: list[Callable[[], Awaitable[None]]] = [
+                services.retention.run,
+                partial(_sweep, services.store),
+            ]
             if deliveries is not None:
                 running.append(deliveries.run)
             if valkey is not None:
@@ -128,7 +129,7 @@ async def _repeat(run: Callable[[], Awaitable[None]]) -> None:
 async def _sweep(store: ValkeyJobStore) -> None:
     """Requeue or fail the jobs whose workers' leases have expired.
 
-    Every worker does so too, but the only one may be restarting.
+    Every worker does so too, but the only one may be restarting, or dead.
     """
     while True:
         with suppress(Unavailable):

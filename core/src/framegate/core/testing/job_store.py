@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 
 from framegate.core.errors import IdempotencyMismatch, JobExists, KeyLimitReached, QueueFull
 from framegate.core.jobs import LOOKUP_LABEL, Job, JobError, JobState
-from framegate.core.ports import IdempotencyKey, Limits, Page, QueueCounts, WorkerInfo
+from framegate.core.ports import IdempotencyKey, Limits, Page, QueueCounts, WorkerInfo, WorkerPresence
 from framegate.core.testing import scheduling, transitions
 from framegate.core.types import Artifact
 
@@ -20,11 +20,13 @@ CURSOR_SECONDS = 86_400
 class InMemoryJobStore:
     """A `JobStore` in memory. The worker's side may be called from any thread.
 
-    ``living`` holds the live workers.
+    ``living`` holds the live workers, ``last_seen`` the times (`time.monotonic`) at which models were last
+    served.
     """
 
     def __init__(self) -> None:
         self.living: list[WorkerInfo] = []
+        self.last_seen: dict[str, float] = {}
         self._jobs: dict[str, Job] = {}
         self._deleted: dict[str, Job] = {}  # those that a worker still runs
         self._idempotency: dict[tuple[str, str], tuple[IdempotencyKey, str, float]] = {}
@@ -203,9 +205,12 @@ class InMemoryJobStore:
             with self._lock:
                 self._watchers[job_id].discard(watcher)
 
-    async def workers(self) -> Sequence[WorkerInfo]:
-        """Return the workers of ``living``."""
-        return list(self.living)
+    async def worker_presence(self) -> WorkerPresence:
+        """Return the workers of ``living``, and the ages of ``last_seen``."""
+        now = time.monotonic()
+        ages = {model: now - seen for model, seen in self.last_seen.items()}
+        alive = {model: 0.0 for worker in self.living for model in worker.models}
+        return WorkerPresence(list(self.living), {**ages, **alive})
 
     # The worker's side.
 

@@ -113,8 +113,12 @@ class StaticMediaIngest:
         self.taken: list[MediaSource] = []
         self.discarded: list[MediaRef] = []
         self._size = width, height
-        self._broken = broken
+        self._broken = set(broken)
         self._artifacts = artifacts
+
+    def break_on(self, text: str) -> None:
+        """Let a URL or a text be broken from now on."""
+        self._broken.add(text)
 
     async def ingest(self, source: MediaSource, kind: MediaKind) -> MediaRef:
         """Record the source, and return a reference of the given size."""

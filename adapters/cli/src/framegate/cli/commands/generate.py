@@ -143,12 +143,13 @@ async def _generate(
     quiet: bool,
 ) -> Job:
     async with AsyncExitStack() as stack:
-        services = await stack.enter_async_context(open_services(context))
-        service = services.core.jobs
-        job = await service.submit(submission)
         supervisor = None
         if worker_arguments is not None:
             supervisor = WorkerSupervisor(worker_arguments, 1, grace=context.settings.server.shutdown_grace)
+        services = await stack.enter_async_context(open_services(context, own_workers=supervisor))
+        service = services.core.jobs
+        job = await service.submit(submission)
+        if supervisor is not None:
             supervisor.start()
             stack.push_async_callback(supervisor.stop)
             stack.callback(asyncio.create_task(_cancel_if_failing(supervisor, service, job)).cancel)

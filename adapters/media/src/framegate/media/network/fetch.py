@@ -10,7 +10,8 @@ from yarl import URL
 
 from framegate.core.errors import InvalidMedia
 from framegate.media.network.addresses import DialPolicy, Guard, Refusal
-from framegate.media.network.sessions import guarded_session
+from framegate.media.network.sessions import default_user_agent, guarded_session
+from framegate.media.network.urls import MAX_URL, InvalidUrl, UrlHasCredentials, join_url, parse_url
 
 MAX_REDIRECTS = 3
 MAX_SHOWN = 200
@@ -19,7 +20,6 @@ REDIRECTS = frozenset({301, 302, 303, 307, 308})
 HEADERS = {
     "Accept": "image/*, video/*;q=0.9, */*;q=0.1",
     "Accept-Encoding": "identity",
-    "User-Agent": "Framegate",
 }
 
 REFUSALS = {
@@ -33,13 +33,22 @@ class UrlFetcher:
     """Fetch untrusted http(s) URLs, from public addresses and from what ``allow`` opens.
 
     ``allow`` holds networks and host names as in `DialPolicy`, ``max_bytes`` limits a file, and ``timeout``
-    covers the whole fetch in seconds, redirects included.
+    covers the whole fetch in seconds, redirects included. ``user_agent`` tells the hosts who fetches
+    (by default, Framegate).
     """
 
-    def __init__(self, allow: Sequence[str] = (), *, max_bytes: int, timeout: float = 20.0) -> None:
+    def __init__(
+        self,
+        allow: Sequence[str] = (),
+        *,
+        max_bytes: int,
+        timeout: float = 20.0,
+        user_agent: str = "",
+    ) -> None:
         self._policy = DialPolicy(allow)
         self._max_bytes = max_bytes
         self._timeout = timeout
+        self._headers = {**HEADERS, "User-Agent": user_agent or default_user_agent()}
 
     async def fetch(self, url: str) -> bytes:
         """Return the content of the file at ``url``.
@@ -67,7 +76,7 @@ class UrlFetcher:
         guard = self._policy.guard(url.raw_host or "")
         try:
             async with (
-                guarded_session(guard, HEADERS) as session,
+                guarded_session(guard, self._headers) as session,
                 session.get(url, allow_redirects=False) as response,
             ):
                 if response.status in REDIRECTS:
@@ -104,7 +113,7 @@ class UrlFetcher:
 
 def shown_url(url: str) -> str:
     """Return the URL as messages show it: printable, without credentials or query, of limited length."""
-    text = re.split(r"[?#]", url.strip(), maxsplit=1)[0]
+    text = re.split(r"[?#]", url[: 2 * MAX_URL].strip(), maxsplit=1)[0]
     text = re.sub(r"^([A-Za-z][A-Za-z0-9+.-]*:)?([\\/]*)[^\\/]*@", r"\1\2", text)
     text = "".join(letter if letter.isprintable() else "?" for letter in text)
     return text if len(text) <= MAX_SHOWN else text[: MAX_SHOWN - 1] + "…"
@@ -112,21 +121,17 @@ def shown_url(url: str) -> str:
 
 def _checked(text: str, shown: str) -> URL:
     try:
-        url = URL(text.strip())
-        port = url.port
-    except ValueError:
-        raise InvalidMedia(f"{shown} is not a valid http(s) URL.") from None
-    if url.scheme not in ("http", "https") or not url.raw_host or not port:
-        raise InvalidMedia(f"{shown} is not an http(s) URL.")
-    if url.raw_user is not None or url.raw_password is not None:
-        raise InvalidMedia(f"{shown} carries a user name or password; such URLs are not fetched.")
-    return url
+        return parse_url(text)
+    except UrlHasCredentials as error:
+        raise InvalidMedia(f"{shown} {error}; such URLs are not fetched.") from None
+    except InvalidUrl as error:
+        raise InvalidMedia(f"{shown} {error}.") from None
 
 
 def _redirected(url: URL, location: str, shown: str) -> URL:
     try:
-        return _checked(str(url.join(URL(location))), shown)
-    except (InvalidMedia, ValueError):
+        return join_url(url, location)
+    except InvalidUrl:
         raise InvalidMedia(f"{shown} redirects to something that is not a plain http(s) URL.") from None
 
 

@@ -1,11 +1,29 @@
 """Open HTTP sessions for URLs that a client chose."""
 
+import re
 from collections.abc import Mapping
+from importlib.metadata import version
 
 import aiohttp
 from aiohttp.resolver import ThreadedResolver
 
 from framegate.media.network.addresses import Guard
+from framegate.media.network.urls import InvalidUrl, parse_url
+
+_VISIBLE = re.compile(r"[!-~]+")
+
+
+def default_user_agent(public_url: str = "") -> str:
+    """Return the User-Agent that says who fetches, as some hosts require: product, version, and where it is.
+
+    ``public_url`` is the server's own, as its operator wrote it ("" for none).
+    """
+    product = f"Framegate/{version('framegate-media')}"
+    try:
+        url = parse_url(public_url)
+    except InvalidUrl:
+        return product
+    return f"{product} (+{public_url if _VISIBLE.fullmatch(public_url) else url})"
 
 
 def guarded_session(guard: Guard, headers: Mapping[str, str]) -> aiohttp.ClientSession:

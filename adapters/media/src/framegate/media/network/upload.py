@@ -10,9 +10,9 @@ from yarl import URL
 from framegate.media.network.addresses import DialPolicy
 from framegate.media.network.failures import failure_reason
 from framegate.media.network.fetch import REFUSALS, REMEDY
-from framegate.media.network.sessions import guarded_session
+from framegate.media.network.sessions import default_user_agent, guarded_session
+from framegate.media.network.urls import InvalidUrl, parse_url
 
-HEADERS = {"User-Agent": "Framegate"}
 RESOLVING_SECONDS = 5.0
 
 
@@ -28,16 +28,24 @@ class UrlUploader:
     """Upload files by PUT to http(s) URLs that ``policy`` allows. Redirects are not followed.
 
     An attempt may take ``timeout`` seconds. What may be temporary is tried again, ``attempts`` times in all,
-    after ``delay`` seconds and then twice as long each time.
+    after ``delay`` seconds and then twice as long each time. ``user_agent`` tells the hosts who uploads (by
+    default, Framegate).
     """
 
     def __init__(
-        self, policy: DialPolicy, *, timeout: float = 30.0, attempts: int = 3, delay: float = 1.0
+        self,
+        policy: DialPolicy,
+        *,
+        timeout: float = 30.0,
+        attempts: int = 3,
+        delay: float = 1.0,
+        user_agent: str = "",
     ) -> None:
         self._policy = policy
         self._timeout = timeout
         self._attempts = attempts
         self._delay = delay
+        self._user_agent = user_agent or default_user_agent()
 
     async def check(self, url: str) -> None:
         """Check, before there is a file, that `put` would dial the URL as its host resolves now.
@@ -75,7 +83,7 @@ class UrlUploader:
 
     async def _put_once(self, url: URL, data: bytes, content_type: str) -> None:
         guard = self._policy.guard(url.raw_host or "")
-        headers = {**HEADERS, "Content-Type": content_type}
+        headers = {"User-Agent": self._user_agent, "Content-Type": content_type}
         try:
             async with (
                 asyncio.timeout(self._timeout),
@@ -100,16 +108,7 @@ def _parsed(text: str) -> URL:
     Raises:
         UploadError: It is not a plain http(s) URL.
     """
-    # What is not escaped would reach the request line as it is.
-    if not text.isascii() or not text.isprintable() or " " in text:
-        raise UploadError("it has characters that should be percent-encoded")
     try:
-        url = URL(text, encoded=True)
-        port = url.port
-    except ValueError:
-        raise UploadError("it is not a valid URL") from None
-    if url.scheme not in ("http", "https") or not url.raw_host or not port:
-        raise UploadError("it is not an http(s) URL")
-    if url.raw_user is not None or url.raw_password is not None:
-        raise UploadError("it carries a user name or password")
-    return url
+        return parse_url(text)
+    except InvalidUrl as error:
+        raise UploadError(f"it {error}") from None

@@ -2,16 +2,19 @@
 
 import ipaddress
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from typing import TypeAlias
 from urllib.parse import urlsplit
 
+import structlog
 from litestar.config.cors import CORSConfig
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Receive, Scope, Send
 
 from framegate.server.errors.error_info import ForeignOrigin
 from framegate.server.requests.forwarded import forwarded_of
+
+log = structlog.get_logger(__name__)
 
 EXPOSED_HEADERS = [
     "Accept-Ranges",
@@ -25,6 +28,20 @@ EXPOSED_HEADERS = [
 ]
 LOOPBACK_ORIGIN = r"https?://(?:[A-Za-z0-9-]+\.)*localhost(?::\d{1,5})?|https?://127(?:\.\d{1,3}){3}(?::\d{1,5})?|https?://\[::1\](?::\d{1,5})?"
 _HOST = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+)(?::\d{1,5})?")
+
+_FOREIGN_HOST = (
+    "The {} header is not this machine's. Without API keys only loopback hosts are served; configure "
+    "[[auth.keys]] to allow others."
+)
+_LOCAL_PAGES = "Without API keys only local pages may call: set cors_origins"
+_FILE_PAGE = (
+    f"The page was opened from a file or in a sandbox (Origin: null). {_LOCAL_PAGES} = "
+    '["null"] under [server], or configure [[auth.keys]].'
+)
+_FOREIGN_PAGE = (
+    f"The page's Origin is not this machine's. {_LOCAL_PAGES} under [server] to a list with that origin, "
+    'such as ["https://app.example.com"], or configure [[auth.keys]].'
+)
 
 Refuse: TypeAlias = Callable[[Scope, Receive, Send, ForeignOrigin], Awaitable[None]]
 
@@ -65,41 +82,39 @@ def is_loopback_origin(origin: str) -> bool:
 class LoopbackOnly:
     """ASGI middleware that refuses requests whose Host or Origin is not this machine.
 
-    The host that a trusted proxy says the client has used has to be this machine as well.
+    The host that a trusted proxy says the client has used has to be this machine as well. ``origins`` are
+    other Origins that are let in.
     """
 
-    def __init__(self, app: ASGIApp, refuse: Refuse) -> None:
+    def __init__(self, app: ASGIApp, refuse: Refuse, origins: Collection[str] = ()) -> None:
         self._app = app
         self._refuse = refuse
+        self._origins = frozenset(map(str.lower, origins))  # as browsers write them
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Refuse the request, or pass it on."""
-        if scope["type"] == ScopeType.HTTP and (header := _foreign_header(scope)):
-            error = ForeignOrigin(
-                f"The {header} header is not this machine's. Without API keys only loopback hosts "
-                "are served; configure [[auth.keys]] to allow others."
-            )
-            await self._refuse(scope, receive, send, error)
+        if scope["type"] == ScopeType.HTTP and (reason := self._reason_against(scope)):
+            log.warning("foreign_request_refused", reason=reason)
+            await self._refuse(scope, receive, send, ForeignOrigin(reason))
             return
         await self._app(scope, receive, send)
 
+    def _reason_against(self, scope: Scope) -> str:
+        """Return why the request is refused, and what would allow it; empty if it is let in."""
+        for name, value in scope["headers"]:
+            text = value.decode("latin-1")
+            if name == b"host" and not is_loopback_authority(text):
+                return _FOREIGN_HOST.format("Host")
+            if name == b"origin" and not is_loopback_origin(text) and text not in self._origins:
+                return _FILE_PAGE if text == "null" else _FOREIGN_PAGE
+        host = forwarded_of(scope).host
+        return "" if not host or is_loopback_authority(host) else _FOREIGN_HOST.format("forwarded Host")
 
-def _foreign_header(scope: Scope) -> str:
-    """Return the name of a header that is not this machine's, if there is one."""
-    for name, value in scope["headers"]:
-        text = value.decode("latin-1")
-        if (name == b"host" and not is_loopback_authority(text)) or (
-            name == b"origin" and not is_loopback_origin(text)
-        ):
-            return name.decode().capitalize()
-    host = forwarded_of(scope).host
-    return "" if not host or is_loopback_authority(host) else "forwarded Host"
 
-
-def cors_config(*, any_origin: bool) -> CORSConfig:
-    """Let any web page call if ``any_origin``, because keys are checked; otherwise only local ones."""
+def cors_config(origins: Collection[str] = (), *, any_origin: bool) -> CORSConfig:
+    """Let any web page call if ``any_origin``, as keys are checked; otherwise local ones and ``origins``."""
     return CORSConfig(
-        allow_origins=["*"] if any_origin else [],
+        allow_origins=["*"] if any_origin else [origin.lower() for origin in origins],
         allow_origin_regex=None if any_origin else LOOPBACK_ORIGIN,
         expose_headers=EXPOSED_HEADERS,
     )

@@ -29,7 +29,6 @@ class SubmissionDetails(TypedDict, total=False):
     remixes_video: bool
     inherit_source_settings: bool
     characters: tuple[str, ...]
-    require_worker: bool
     idempotency: IdempotencyKey | None
     collection: str
     webhook_url: str

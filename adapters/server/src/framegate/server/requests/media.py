@@ -52,6 +52,14 @@ def read_media_text(text: str) -> MediaText:
     return Base64Source(text)
 
 
+def is_url(text: str) -> bool:
+    """Return whether ``text`` is an http(s) URL, for fields that take nothing else, or anything but one."""
+    try:
+        return isinstance(read_media_text(text), UrlSource)
+    except InvalidMedia:
+        return False
+
+
 def media_source(text: str, param: str | None = None) -> MediaSource:
     """Return the source that ``text`` names, where files and ids of this server can't be named.
 

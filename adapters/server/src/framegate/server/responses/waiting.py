@@ -24,7 +24,7 @@ async def wait_for_job(request: HTTPRequest, service: JobService, job: Job, seco
     request's body must have been read.
 
     Raises:
-        TimedOut, ClientDisconnected, ServerStopping: The job was cancelled.
+        TimedOut, ClientDisconnected, ServerStopping, NoWorker: The job was cancelled.
     """
 
     async def finished() -> Job:

@@ -140,7 +140,9 @@ async def open_delivery_worker(context: AppContext) -> AsyncGenerator[WebhookDel
         yield None
         return
     signer = Signer(webhooks.secrets)
-    sender = WebhookSender(DialPolicy(context.settings.fetch.allow), timeout=webhooks.timeout)
+    sender = WebhookSender(
+        DialPolicy(context.settings.fetch.allow), timeout=webhooks.timeout, user_agent=context.user_agent
+    )
     store = ValkeyDeliveryStore(connect_async(context.queue_url))
     try:
         yield WebhookDeliveryWorker(store, sender, signer)

@@ -7,13 +7,11 @@ from email.utils import parsedate_to_datetime
 
 import aiohttp
 from msgspec import Struct
-from yarl import URL
 
 from framegate.media.network.addresses import DialPolicy
 from framegate.media.network.failures import failure_reason
-from framegate.media.network.sessions import guarded_session
-
-HEADERS = {"Content-Type": "application/json", "User-Agent": "Framegate"}
+from framegate.media.network.sessions import default_user_agent, guarded_session
+from framegate.media.network.urls import InvalidUrl, parse_url
 
 
 class Answer(Struct, frozen=True):
@@ -28,11 +26,16 @@ class NoResponse(Exception):
 
 
 class WebhookSender:
-    """Send events to addresses that ``policy`` allows; an attempt may take ``timeout`` seconds."""
+    """Send events to addresses that ``policy`` allows; an attempt may take ``timeout`` seconds.
 
-    def __init__(self, policy: DialPolicy, *, timeout: float) -> None:
+    ``user_agent`` tells the receivers who sends (by default, Framegate).
+    """
+
+    def __init__(self, policy: DialPolicy, *, timeout: float, user_agent: str = "") -> None:
         self.timeout = timeout
         self._policy = policy
+        agent = user_agent or default_user_agent()
+        self._headers = {"Content-Type": "application/json", "User-Agent": agent}
 
     async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Answer:
         """Send an event, and return the head of the answer.
@@ -42,12 +45,15 @@ class WebhookSender:
         Raises:
             NoResponse: There was no valid response in time.
         """
-        target = URL(url, encoded=True)
+        try:
+            target = parse_url(url)
+        except InvalidUrl as error:
+            raise NoResponse(f"its URL {error}") from None
         guard = self._policy.guard(target.raw_host or "")
         try:
             async with (
                 asyncio.timeout(self.timeout),
-                guarded_session(guard, HEADERS) as session,
+                guarded_session(guard, self._headers) as session,
                 session.post(target, data=body, headers=headers, allow_redirects=False) as response,
             ):
                 answer = Answer(response.status, _retry_after(response.headers.get("Retry-After", "")))

@@ -10,7 +10,7 @@ import redis.asyncio
 
 from framegate.core.errors import IdempotencyMismatch, JobExists, KeyLimitReached, QueueFull
 from framegate.core.jobs import Job, JobState
-from framegate.core.ports import IdempotencyKey, Limits, Page, QueueCounts, WorkerInfo
+from framegate.core.ports import IdempotencyKey, Limits, Page, QueueCounts, WorkerInfo, WorkerPresence
 from framegate.storage import scripts
 from framegate.storage.connections import outages_as_unavailable
 from framegate.storage.jobs.change_feed import ChangeFeed
@@ -20,6 +20,7 @@ from framegate.storage.jobs.worker_store import sweep_arguments
 from framegate.storage.schema import decode_readable, own_stamp
 
 _PAGE = 200
+_WORKER = msgspec.json.Decoder(WorkerInfo)
 
 
 class ValkeyJobStore:
@@ -40,6 +41,7 @@ class ValkeyJobStore:
         self._mark_files_removed = client.register_script(scripts.MARK_FILES_REMOVED)
         self._delete_record = client.register_script(scripts.DELETE_RECORD)
         self._sweep = client.register_script(scripts.SWEEP)
+        self._presence = client.register_script(scripts.WORKER_PRESENCE)
 
     async def close(self) -> None:
         """End the subscription and close the connections."""
@@ -198,13 +200,15 @@ class ValkeyJobStore:
         """Tick whenever the job may have changed since the last tick; see `ChangeFeed.watch`."""
         return self._feed.watch(job_id)
 
-    async def workers(self) -> Sequence[WorkerInfo]:
-        """Return what the live workers announce, by host and age."""
+    async def worker_presence(self) -> WorkerPresence:
+        """Return what the live workers announce, by host and age, and when models were last served."""
         with outages_as_unavailable():
-            ids = cast("set[str]", await self._client.smembers(f"{PREFIX}workers"))
-            found = await self._client.mget([f"{PREFIX}worker:{worker}" for worker in ids]) if ids else []
-        infos = [msgspec.json.decode(text, type=WorkerInfo) for text in found if text]
-        return sorted(infos, key=lambda info: (info.host, info.started_at))
+            alive, seen = await self._presence(keys=[PREFIX])
+        infos = sorted(map(_WORKER.decode, alive), key=lambda info: (info.host, info.started_at))
+        last_seen = {model: float(age) for model, age in zip(seen[::2], seen[1::2], strict=True)}
+        # Workers of 0.1 announce themselves, but don't note when models were served.
+        last_seen |= {model: 0.0 for info in infos for model in info.models}
+        return WorkerPresence(infos, last_seen)
 
     async def finished_before(self, ended: float, limit: int = 200) -> Sequence[Job]:
         """Return jobs that ended before ``ended`` (seconds since the epoch) and may still have files.

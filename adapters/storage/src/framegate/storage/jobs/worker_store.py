@@ -54,6 +54,7 @@ class WorkerStore:
         self._heartbeat = client.register_script(scripts.HEARTBEAT)
         self._finish = client.register_script(scripts.FINISH)
         self._sweep = client.register_script(scripts.SWEEP)
+        self._announce = client.register_script(scripts.ANNOUNCE)
 
     def claim(self, queue: str, models: Collection[str]) -> Job | None:
         """Claim the next job of ``queue`` for one of ``models`` that the limits allow, or return None.
@@ -109,10 +110,8 @@ class WorkerStore:
 
     def announce(self, info: WorkerInfo) -> None:
         """Announce this worker; the announcement expires unless it is repeated within the lease."""
-        pipeline = self._client.pipeline(transaction=False)
-        pipeline.set(f"{PREFIX}worker:{info.id}", msgspec.json.encode(info), px=int(LEASE_SECONDS * 1000))
-        pipeline.sadd(f"{PREFIX}workers", info.id)
-        pipeline.execute()
+        lease, models = int(LEASE_SECONDS * 1000), msgspec.json.encode(info.models)
+        self._announce(keys=[PREFIX], args=[info.id, msgspec.json.encode(info), lease, models])
 
     def withdraw(self) -> None:
         """Withdraw this worker's announcement, and the ids of workers whose own have expired."""

@@ -18,6 +18,7 @@
 -- character:NAME      a character as JSON, by its username
 -- characters, characters:temporary    sorted sets of usernames by creation: all, and those to be removed
 -- worker:ID, workers  the announcement of a live worker, as JSON, for as long as its lease; set of all their ids
+-- seen                sorted set of models by the time at which a worker that serves them was alive last, for 30 days
 -- queues              set of the names of all queues
 -- seq, tickets        counters of submissions and of tickets
 -- dq:…                Dramatiq's own keys (its namespace is PREFIX .. "dq")

@@ -44,7 +44,7 @@ def create(context: DialectContext) -> Dialect:
         vocabulary=options.vocabulary,
         inputs=InputFolder(folder, max_bytes=context.max_input),
         max_input=context.max_input,
-        uploader=UrlUploader(context.dial_policy),
+        uploader=UrlUploader(context.dial_policy, user_agent=context.user_agent),
     )
 
     def provide_submitter(request: HTTPRequest, client_jobs: NamedDependency[ClientJobs]) -> TaskSubmitter:

@@ -67,7 +67,7 @@ def create(context: DialectContext) -> Dialect:
         prompt = read_chat_prompt(body)
         generation_request = generation(served, prompt, body.seed)
         try:
-            job = await context.client_jobs(request).submit(generation_request, require_worker=True)
+            job = await context.client_jobs(request).submit(generation_request)
         except InvalidRequest as error:
             error.param = _FIELDS.get(error.param or "", error.param)
             raise

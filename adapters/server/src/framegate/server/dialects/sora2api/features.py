@@ -1,6 +1,7 @@
 """Handle sora2api's requests: submit the job, build the response."""
 
 from collections.abc import Callable, Sequence
+from contextlib import aclosing
 from typing import Any
 
 from litestar import Response
@@ -148,6 +149,7 @@ class FeatureHandlers:
             content=lambda done: content_of(done, self.links(request, done)),
             on_disconnect=self._on_disconnect,
         )
+        events = _in_own_words(events, parsed.kind)
         return await answer(request, parsed.model, events, stream=stream, usage=usage)
 
     async def create_character(
@@ -227,13 +229,9 @@ class FeatureHandlers:
                 generation_request,
                 remix_of=find_share_id(remix) or remix if remix else "",
                 characters=(*((character.username,) if character else ()), *prompt.mentions),
-                require_worker=True,
             )
         except NoWorker as error:
-            raise NoWorker(
-                f"No available tokens for {parsed.kind} generation. {error.message}",
-                retry_after=error.retry_after,
-            ) from error
+            raise _no_tokens(parsed.kind, error) from error
         except PlanRequired as error:
             refusal = PlanRequired(f"No available Pro tokens. {error.message}", plan=error.plan)
             refusal.param = None
@@ -241,6 +239,20 @@ class FeatureHandlers:
         except NotFound as error:
             error.param = "remix_target_id" if error.param == "remix_of" else error.param
             raise
+
+
+async def _in_own_words(events: Events, kind: MediaKind) -> Events:
+    async with aclosing(events):
+        try:
+            async for event in events:
+                yield event
+        except NoWorker as error:
+            raise _no_tokens(kind, error) from error
+
+
+def _no_tokens(kind: MediaKind, error: NoWorker) -> NoWorker:
+    message = f"No available tokens for {kind} generation. {error.message}"
+    return NoWorker(message, retry_after=error.retry_after)
 
 
 def _invalid_model(name: str) -> InvalidRequest:

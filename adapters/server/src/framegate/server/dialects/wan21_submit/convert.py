@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from framegate.core.errors import InvalidMedia
 from framegate.core.jobs import Job, JobState
 from framegate.core.models import FrameRule
 from framegate.core.ports import MediaSource, UrlSource
@@ -17,6 +18,7 @@ from framegate.server.dialects.wan21_submit.schemas import (
 )
 from framegate.server.errors.field_errors import FieldError, InvalidFields
 from framegate.server.requests.jobs import failure_message
+from framegate.server.requests.media import is_url
 
 AUTO_PIXELS = 480 * 832
 FRAMES = FrameRule(step=4, offset=1, min=25, max=121)
@@ -34,12 +36,16 @@ def generation(served: ServedModel, body: SubmitRequest) -> GenerationRequest[Me
 
     Raises:
         InvalidFields: The model needs an image, and there is none.
+        InvalidMedia: The image is not given by an http(s) URL.
     """
-    task = Task.IMAGE_TO_VIDEO if body.image_url else Task.TEXT_TO_VIDEO
+    url = (body.image_url or "").strip()
+    task = Task.IMAGE_TO_VIDEO if url else Task.TEXT_TO_VIDEO
     if task == Task.TEXT_TO_VIDEO and task not in served.spec.tasks:
         raise InvalidFields(
             [FieldError(("image_url",), "missing", f"The model {served.name} needs an image")]
         )
+    if url and not is_url(url):
+        raise InvalidMedia(f"image_url: {url[:100]!r} is not an http(s) URL.", param="image_url")
     auto = body.image_size == "auto"
     width, height = (None, None) if auto else map(int, body.image_size.split("x"))
     return GenerationRequest(
@@ -54,7 +60,7 @@ def generation(served: ServedModel, body: SubmitRequest) -> GenerationRequest[Me
         num_inference_steps=body.infer_steps,
         guidance_scale=body.guidance_scale,
         seed=body.seed,
-        image=UrlSource(body.image_url) if body.image_url else None,
+        image=UrlSource(url) if url else None,
     )
 
 

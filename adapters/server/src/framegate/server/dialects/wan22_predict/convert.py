@@ -7,7 +7,8 @@ from framegate.core.jobs import Job
 from framegate.core.ports import Base64Source, MediaSource, UrlSource
 from framegate.core.types import GenerationRequest, Task
 from framegate.server.dialects.wan22_predict.schemas import Details, PredictRequest
-from framegate.server.errors.field_errors import FieldError
+from framegate.server.errors.field_errors import FieldError, shortened
+from framegate.server.requests.media import is_url
 
 
 def rules(values: Mapping[str, Any]) -> Iterable[FieldError]:
@@ -15,10 +16,18 @@ def rules(values: Mapping[str, Any]) -> Iterable[FieldError]:
     frames = values.get("num_frames")
     if frames is not None and frames % 4 != 1:
         yield FieldError(("num_frames",), "multiple_of", "Input should be 4n+1 (25, 29, 33, …, 121)", frames)
-    if values.get("image_url") is not None and values.get("image_base64") is not None:
+    url, base64 = (_given(values.get(name)) for name in ("image_url", "image_base64"))
+    if url and base64:
         yield FieldError(
             ("image_base64",), "value_error", "Give either image_url or image_base64, not both", "…"
         )
+        return
+    if url and not is_url(url):
+        message = "Input should be an http(s) URL; send base64 and data URIs as image_base64"
+        yield FieldError(("image_url",), "value_error", message, shortened(url))
+    if base64 and is_url(base64):
+        message = "Input should be base64 or a data URI; send URLs as image_url"
+        yield FieldError(("image_base64",), "value_error", message, shortened(base64))
 
 
 def generation(model: str, body: PredictRequest) -> GenerationRequest[MediaSource]:
@@ -41,9 +50,15 @@ def generation(model: str, body: PredictRequest) -> GenerationRequest[MediaSourc
 
 
 def _image(body: PredictRequest) -> MediaSource | None:
-    if body.image_url is not None:
-        return UrlSource(body.image_url)
-    return None if body.image_base64 is None else Base64Source(body.image_base64)
+    if url := _given(body.image_url):
+        return UrlSource(url)
+    base64 = _given(body.image_base64)
+    return Base64Source(base64) if base64 else None
+
+
+def _given(text: str | None) -> str:
+    """Return the text without blanks around it; a blank one counts as omitted."""
+    return (text or "").strip()
 
 
 def details(job: Job) -> Details:

@@ -35,4 +35,4 @@ def _field(request: HTTPRequest, param: str) -> str:
     if param != "image":
         return param
     body = request.scope["state"].get("body")
-    return "image_url" if getattr(body, "image_base64", None) is None else "image_base64"
+    return "image_base64" if (getattr(body, "image_base64", None) or "").strip() else "image_url"

@@ -22,17 +22,10 @@ class PredictRequest(Struct, forbid_unknown_fields=True, kw_only=True):
         Annotated[int, Meta(ge=0, le=2**63 - 1, description="Random if null; the response reports it")] | None
     ) = None
     image_url: (
-        Annotated[
-            str,
-            Meta(
-                pattern=r"^[Hh][Tt][Tt][Pp][Ss]?://",
-                description="An http(s) URL; makes the task image-to-video",
-            ),
-        ]
-        | None
+        Annotated[str, Meta(description="An http(s) URL; makes the task image-to-video. Blank: none")] | None
     ) = None
     image_base64: (
-        Annotated[str, Meta(min_length=1, description="Base64 or a data URI, instead of image_url")] | None
+        Annotated[str, Meta(description="Base64 or a data URI, instead of image_url. Blank: none")] | None
     ) = None
 
 

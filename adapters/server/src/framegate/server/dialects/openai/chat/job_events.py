@@ -29,13 +29,13 @@ async def job_events(
     ``opening`` are texts to begin with; ``content`` returns the finished job's result for people.
 
     Raises:
-        JobCancelled, GenerationFailed: There is no result.
+        JobCancelled, GenerationFailed, NoWorker: There is no result.
     """
     done = job
     try:
         for text in (BEGINS, *opening):
             yield Progress(text)
-        async with aclosing(service.watch(job.id)) as states:
+        async with aclosing(service.await_result(job)) as states:
             shown = ""
             async for now in states:
                 done = now

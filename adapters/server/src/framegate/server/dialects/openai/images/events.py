@@ -44,13 +44,13 @@ async def events(
     """Yield a job's partial images as they come, then its images; closing the generator cancels the job.
 
     Raises:
-        JobCancelled, GenerationFailed: There are no images.
+        JobCancelled, GenerationFailed, NoWorker: There are no images.
     """
     words, encoding, shot = _WORDS[call], encoding_of(job.labels), job.shots[0]
     size = f"{shot.width}x{shot.height}"
     done, shown = job, 0
     try:
-        async with aclosing(services.jobs.watch(job.id)) as states:
+        async with aclosing(services.jobs.await_result(job)) as states:
             async for now in states:
                 done = now
                 while path := await services.results.partial_image_path(job, shown):

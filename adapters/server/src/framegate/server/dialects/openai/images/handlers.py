@@ -55,7 +55,7 @@ class ImageHandlers:
 
         Raises:
             JobCancelled, GenerationFailed: There are no images.
-            TimedOut, ClientDisconnected, ServerStopping: The job was cancelled.
+            TimedOut, ClientDisconnected, ServerStopping, NoWorker: The job was cancelled.
         """
         media = await self._media(uploads) if uploads else {}
         job = await self._submit(jobs, fields, media)
@@ -91,9 +91,7 @@ class ImageHandlers:
             100 if fields.output_compression is None else fields.output_compression,
         )
         try:
-            return await jobs.submit(
-                replace(generation(served, fields), **media), labels=encoding.labels(), require_worker=True
-            )
+            return await jobs.submit(replace(generation(served, fields), **media), labels=encoding.labels())
         except InvalidRequest as error:
             error.param = PARAMS.get(error.param or "", error.param)
             raise

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from framegate.core.errors import InvalidRequest, NotFound
 from framegate.core.jobs import Job, JobState
-from framegate.core.ports import Base64Source, BytesSource, MediaSource, UrlSource
+from framegate.core.ports import BytesSource, MediaSource
 from framegate.core.types import GenerationRequest, MediaKind, Task
 from framegate.core.wiring import CoreServices
 from framegate.media.file_type import detect_kind
@@ -37,6 +37,7 @@ from framegate.server.dialects.openai.videos.schemas import (
 )
 from framegate.server.requests.bodies import HTTPRequest, upload_bytes
 from framegate.server.requests.jobs import ClientJobs, SubmissionDetails
+from framegate.server.requests.media import media_source
 
 COLLECTION = "videos"
 _PREFIX = "video_"
@@ -83,7 +84,7 @@ class VideoHandlers:
             source: MediaSource = BytesSource(data or b"")
             if address is not None:
                 text, where = address
-                source = Base64Source(text) if text[:5].lower() == "data:" else UrlSource(text)
+                source = media_source(text, where)
             generation_request = replace(generation_request, task=Task.IMAGE_TO_VIDEO, image=source)
         else:
             details = {"characters": await self._characters(jobs, fields)}

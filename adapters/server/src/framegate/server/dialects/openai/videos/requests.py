@@ -86,7 +86,7 @@ def generation(
 
 
 def image_address(fields: CreateFields, *, uploaded: bool) -> tuple[str, str] | None:
-    """Return the URL of the image to start from and the field that holds it; None if there is no URL.
+    """Return the text of the image to start from and the field that holds it; None if there is none.
 
     ``uploaded`` tells whether there is a file as well.
 
@@ -94,7 +94,7 @@ def image_address(fields: CreateFields, *, uploaded: bool) -> tuple[str, str] | 
         InvalidRequest: A video can't start from what is given.
     """
     reference = fields.input_reference
-    if reference and (reference.file_id or not reference.image_url):
+    if reference and (reference.file_id or not (reference.image_url or "").strip()):
         raise InvalidRequest(
             "This server keeps no uploaded files: give input_reference as a file, or as image_url.",
             param="input_reference.file_id" if reference.file_id else "input_reference",
@@ -105,7 +105,7 @@ def image_address(fields: CreateFields, *, uploaded: bool) -> tuple[str, str] | 
             ("image_url", fields.image_url),
             ("input_reference.image_url", reference.image_url if reference else None),
         )
-        if text
+        if text and text.strip()
     ]
     if len(addresses) + uploaded > 1:
         raise InvalidRequest(

@@ -18,7 +18,7 @@ Frames: TypeAlias = Annotated[int, Meta(ge=1, le=7200, description="Length in fr
 class InputReference(Struct, forbid_unknown_fields=True):
     """The image to start from."""
 
-    image_url: Annotated[str, Meta(description="An http(s) URL or a data URI")] | None = None
+    image_url: Annotated[str, Meta(description="An http(s) URL, a data URI or base64")] | None = None
     file_id: str | None = None
 
 

@@ -1,0 +1,102 @@
+"""Whether a worker serves a model, now or soon: the rule by which jobs are accepted and may wait.
+
+A job is accepted while a worker that serves its model is alive, was seen within the grace, or is one of this
+process's own and still starts.
+"""
+
+import math
+import time
+from collections.abc import Sequence
+from typing import Protocol
+
+from msgspec import Struct
+
+from framegate.core.errors import NoWorker, Unavailable
+from framegate.core.ports import JobStore, WorkerInfo, WorkerPresence
+
+WORKER_GRACE = 60.0
+"""How many seconds jobs are accepted after the last worker for their model was seen, by default."""
+
+
+class OwnWorkersStatus(Struct, frozen=True):
+    """Whether one of a process's own workers is alive, and for how many seconds one has been starting.
+
+    ``starting_for`` is None if none is starting; ``failing`` tells whether they keep ending soon after they
+    were started.
+    """
+
+    alive: bool = False
+    starting_for: float | None = None
+    failing: bool = False
+
+
+class OwnWorkers(Protocol):
+    """The workers that this process starts, and starts again when they end. They serve every model."""
+
+    def status(self, announced: Sequence[WorkerInfo]) -> OwnWorkersStatus:
+        """Return their status, given all workers that are alive."""
+        ...
+
+
+class WorkerOverview(Struct, frozen=True):
+    """The live workers; ``waited_for`` tells whether jobs are accepted although there is none to come."""
+
+    workers: Sequence[WorkerInfo]
+    waited_for: bool
+
+
+class WorkerAvailability:
+    """Decide which models have a worker. ``grace`` is in seconds; infinity accepts every job."""
+
+    def __init__(self, store: JobStore, *, grace: float, own_workers: OwnWorkers | None = None) -> None:
+        self._store = store
+        self._grace = grace
+        self._own = own_workers
+        self._last_outage = -math.inf
+
+    async def check(self, model: str, name: str) -> float:
+        """Return for how many seconds jobs of ``model`` are accepted even if no worker is seen meanwhile.
+
+        Raises:
+            NoWorker: They are not accepted now; the message calls the model ``name``.
+            Unavailable: The store can't be reached.
+        """
+        if self._grace == math.inf:
+            return math.inf
+        presence, own = await self._read()
+        absence = self._absence(presence, model)
+        if own.alive:
+            absence = 0.0  # it has the same models, though it may have yet to announce a new one
+        elif own.starting_for is not None:
+            absence = min(absence, own.starting_for if own.failing else 0.0)
+        if absence <= self._grace:
+            return self._grace - absence
+        reason = f"No worker that runs the model {name} is alive; try again shortly."
+        if own.failing:
+            reason += " This server's own worker ends as soon as it is started; the server's log says why."
+        raise NoWorker(reason)
+
+    async def overview(self) -> WorkerOverview:
+        """Return the live workers, and whether jobs are accepted while there are none.
+
+        Raises:
+            Unavailable: The store can't be reached.
+        """
+        presence, own = await self._read()
+        if presence.workers or own.starting_for is not None:
+            return WorkerOverview(presence.workers, waited_for=False)
+        absence = min((self._absence(presence, model) for model in presence.last_seen), default=math.inf)
+        return WorkerOverview((), waited_for=absence <= self._grace)
+
+    async def _read(self) -> tuple[WorkerPresence, OwnWorkersStatus]:
+        try:
+            presence = await self._store.worker_presence()
+        except Unavailable:
+            self._last_outage = time.monotonic()
+            raise
+        return presence, self._own.status(presence.workers) if self._own else OwnWorkersStatus()
+
+    def _absence(self, presence: WorkerPresence, model: str) -> float:
+        """Return how many seconds ago a worker that serves ``model`` was alive."""
+        # While the store was away, no worker could be seen.
+        return min(presence.last_seen.get(model, math.inf), time.monotonic() - self._last_outage)
