@@ -193,6 +193,13 @@ def test_a_form_without_boundary_or_end(shared_stand: Stand) -> None:
         assert "could not be parsed as a form" in answer.json()["detail"][0]["msg"]
 
 
+def test_hostile_headers_cost_no_more_than_their_size(shared_stand: Stand) -> None:
+    parts = [part(f"name=x{number}; y={value * 2000}") for number in range(400) for value in ('\\"', '"a')]
+    answer = post(shared_stand, VIDEO_FORM, *parts)
+    assert answer.status_code == 422
+    assert answer.elapsed.total_seconds() < 3
+
+
 @pytest.mark.parametrize("body", ["prompt=a+caf%C3%A9&seed=&size=", "prompt=a+café&seed=5"])
 def test_urlencoded_forms(stand: Stand, body: str) -> None:
     headers = {"Content-Type": "application/x-www-form-urlencoded"}

@@ -96,13 +96,13 @@ def create_app(
         exception_handlers={Exception: errors},
         cors_config=cors_config(settings.server.cors_origins, any_origin=bool(keys)),
         openapi_config=openapi_config(mounted, has_keys=bool(keys)),
+        before_request=drop_empty_parameters,
         before_send=[add_warning],
         request_max_body_size=settings.server.max_body,
         lifespan=list(lifespan),
         logging_config=None,
     )
     app.wrap(
-        drop_empty_parameters,
         close_uploads,
         partial(DecodedBodies, max_bytes=settings.server.max_body),
         *(

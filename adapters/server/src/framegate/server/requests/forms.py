@@ -37,7 +37,9 @@ MAX_URLENCODED = 4 * 2**20
 _JSON = "application/json"
 _UNTYPED = "application/octet-stream"
 _TEXT = re.compile(r"text/.*|application/(?:.*\+)?json|application/x-www-form-urlencoded")
-_QUOTED = re.compile(r'"(?:\\.|[^"\\])*"')
+_QUOTED = re.compile(
+    r'"(?:\\.|[^"\\])*"?'
+)  # an open quote takes the rest, so that no second scan begins in it
 _EXTENDED_FILENAME = re.compile(r";\s*filename\*[^;=]*=", re.IGNORECASE)  # RFC 5987, RFC 2231
 _CHARSETS = frozenset(
     (

@@ -1,19 +1,18 @@
 """Empty query parameters."""
 
-from litestar.enums import ScopeType
-from litestar.types import ASGIApp, Receive, Scope, Send
+from urllib.parse import unquote_to_bytes
+
+from framegate.server.requests.bodies import HTTPRequest
 
 
-def drop_empty_parameters(app: ASGIApp) -> ASGIApp:
-    """Wrap the app so that a parameter without a value counts as omitted: ``?after=&limit=5``.
+async def drop_empty_parameters(request: HTTPRequest) -> None:
+    """Let optional parameters without a value count as omitted: ``?after=&limit=5``.
 
-    That is how many clients write a null.
+    That is how many clients write a null. Litestar calls this before it parses the parameters.
     """
-
-    async def dropping(scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == ScopeType.HTTP:
-            pairs = scope["query_string"].split(b"&")
-            scope["query_string"] = b"&".join(pair for pair in pairs if pair.partition(b"=")[2])
-        await app(scope, receive, send)
-
-    return dropping
+    parameters = request.route_handler.parsed_fn_signature.parameters.items()
+    required = {name.encode() for name, parameter in parameters if not parameter.has_default}
+    pairs = [pair.partition(b"=") for pair in request.scope["query_string"].split(b"&")]
+    request.scope["query_string"] = b"&".join(
+        b"".join(pair) for pair in pairs if pair[2] or unquote_to_bytes(pair[0]) in required
+    )
