@@ -25,15 +25,24 @@ $(1)/bin/python -m pip install --quiet --disable-pip-version-check --retries 1 -
 	|| $(1)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch
 endef
 
+# Without Node.js or its registry, the tests of JavaScript clients are skipped and say so.
+JAVASCRIPT := tests/dialects/javascript
+define install_javascript_clients
+if command -v npm >/dev/null; then \
+	npm ci --prefix $(JAVASCRIPT) --no-audit --no-fund --silent || rm -rf $(JAVASCRIPT)/node_modules; \
+fi
+endef
+
 .PHONY: install run test test-wheels lint clean
 
 install: $(STAMP)
 
-$(STAMP): pyproject.toml $(addsuffix /pyproject.toml,$(PROJECTS)) constraints.txt
+$(STAMP): pyproject.toml $(addsuffix /pyproject.toml,$(PROJECTS)) constraints.txt $(JAVASCRIPT)/package-lock.json
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade "pip>=25.1"
 	$(call install_torch,$(VENV))
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --group dev $(EDITABLE) '$(WORKER)'
+	$(install_javascript_clients)
 	touch $@
 
 run: install
@@ -60,4 +69,4 @@ test-wheels: install
 	$(WHEEL_VENV)/bin/python $(PYTEST) -m smoke tests/packaging tests/cli tests/dialects $(ARGS)
 
 clean:
-	rm -rf $(VENV) $(WHEEL_VENV) dist
+	rm -rf $(VENV) $(WHEEL_VENV) dist $(JAVASCRIPT)/node_modules
