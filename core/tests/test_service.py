@@ -17,13 +17,16 @@ from framegate.core.errors import (
     KeyLimitReached,
     ModelNotFound,
     NotFound,
+    NoWorker,
     PlanRequired,
     QueueFull,
+    StorageFull,
+    Unavailable,
 )
 from framegate.core.fitting import FittedRequest, fit
 from framegate.core.jobs import Job, JobError, JobState
 from framegate.core.models import ModelSpec
-from framegate.core.ports import BytesSource, IdempotencyKey, MediaSource, QueueCounts, WorkerInfo
+from framegate.core.ports import BytesSource, FileSource, IdempotencyKey, QueueCounts, WorkerInfo
 from framegate.core.registry import ModelConfig
 from framegate.core.submission import Client, Submission
 from framegate.core.types import GenerationRequest, MediaKind, MediaRef, StoryboardShot, Task
@@ -96,10 +99,10 @@ async def test_a_bad_input_is_named_and_leaves_nothing_behind(stand: ServiceStan
 async def test_a_mask_is_stored_in_the_size_of_its_image(
     stand: ServiceStand, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    mask, masked = BytesSource(b"mask"), list[tuple[MediaSource, MediaRef]]()
+    mask, masked = BytesSource(b"mask"), list[tuple[FileSource, MediaRef]]()
     ingest_mask = stand.media.ingest_mask
 
-    async def recording(source: MediaSource, image: MediaRef) -> MediaRef:
+    async def recording(source: FileSource, image: MediaRef) -> MediaRef:
         masked.append((source, image))
         return await ingest_mask(source, image)
 
@@ -122,7 +125,7 @@ async def test_a_client_that_leaves_meanwhile_leaves_nothing_behind(
 ) -> None:
     ingest, fetching = stand.media.ingest, asyncio.Event()
 
-    async def slow(source: MediaSource, kind: MediaKind) -> MediaRef:
+    async def slow(source: FileSource, kind: MediaKind) -> MediaRef:
         if source == BROKEN:
             fetching.set()
             await asyncio.Event().wait()
@@ -213,7 +216,7 @@ async def test_a_queue_that_fills_up_while_inputs_are_fetched(
     stand = ServiceStand(tmp_path, max_queued=1)
     ingest = stand.media.ingest
 
-    async def slow(source: MediaSource, kind: MediaKind) -> MediaRef:
+    async def slow(source: FileSource, kind: MediaKind) -> MediaRef:
         await stand.submit(client=BOB)
         return await ingest(source, kind)
 
@@ -235,12 +238,58 @@ async def test_a_repeat_is_given_the_first_job_and_fetches_nothing(stand: Servic
     assert bobs.id != first.id
 
 
+def retry(count: int) -> IdempotencyKey:
+    return IdempotencyKey(key="k", repeat=count > 0, retries=count)
+
+
+async def test_what_a_client_retries_is_counted_as_refused(
+    stand: ServiceStand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = await stand.submit(idempotency=retry(0))
+    with monkeypatch.context() as patch:
+        patch.setattr(stand.store, "living", [])
+        await stand.refused(NoWorker, idempotency=retry(0))
+    second = await stand.submit(idempotency=retry(1))
+    assert second.id != first.id
+    for error in (StorageFull("No room."), Unavailable("No bucket."), OSError("unforeseen")):
+
+        async def broken(*_: Any, error: Exception = error) -> MediaRef:
+            raise error
+
+        with monkeypatch.context() as patch:
+            patch.setattr(stand.media, "ingest", broken)
+            await stand.refused(type(error), task=Task.IMAGE_TO_VIDEO, image=PICTURE, idempotency=retry(0))
+        made = await stand.submit(idempotency=retry(1))
+        assert made.id not in (first.id, second.id)
+
+
+async def test_what_no_client_retries_is_not_counted(stand: ServiceStand) -> None:
+    first = await stand.submit(idempotency=retry(0))
+    await stand.refused(InvalidMedia, task=Task.IMAGE_TO_VIDEO, image=BROKEN, idempotency=retry(0))
+    await stand.refused(InvalidRequest, prompt=" ", idempotency=retry(0))
+    assert await stand.submit(idempotency=retry(1)) == first
+
+
+async def test_a_refusal_that_cant_be_counted_is_answered_all_the_same(
+    stand: ServiceStand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def away(*_: Any, **__: Any) -> None:
+        raise Unavailable("The queue can't be reached.")
+
+    monkeypatch.setattr(stand.store, "count_refusal", away)
+    with monkeypatch.context() as patch:
+        patch.setattr(stand.store, "living", [])
+        await stand.refused(NoWorker, idempotency=retry(0))
+    monkeypatch.setattr(stand.store, "submit", away)
+    await stand.refused(Unavailable, idempotency=retry(0))
+
+
 async def test_equal_submissions_at_once_make_one_job_and_keep_one_input(
     stand: ServiceStand, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ingest, all_here = stand.media.ingest, asyncio.Barrier(5)
 
-    async def together(source: MediaSource, kind: MediaKind) -> MediaRef:
+    async def together(source: FileSource, kind: MediaKind) -> MediaRef:
         await all_here.wait()
         return await ingest(source, kind)
 

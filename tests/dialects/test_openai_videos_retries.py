@@ -4,12 +4,10 @@
 # The SDK calls this API deprecated, since OpenAI no longer hosts it.
 
 import json
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import closing
 from http.client import HTTPConnection
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -20,6 +18,7 @@ import requests
 from openai import OpenAI
 from openai.types.video import Video
 
+from tests.dialects.losing_answers import losing_answers
 from tests.support.running import RunningServer
 from tests.support.small_models import KEYS
 
@@ -34,39 +33,6 @@ def server(guarded_server: RunningServer) -> RunningServer:
     return guarded_server
 
 
-@contextmanager
-def losing_answers(server: RunningServer, losses: int) -> Iterator[tuple[str, list[str]]]:
-    """The address of a proxy that loses the first answers, and the retry counts that it has seen."""
-    seen: list[str] = []
-
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            seen.append(self.headers["x-stainless-retry-count"])
-            headers = {name: value for name, value in self.headers.items() if name.lower() != "host"}
-            answer = requests.post(server.url + self.path, body, headers=headers, timeout=60)
-            if len(seen) <= losses:
-                self.close_connection = True
-                return
-            self.send_response(answer.status_code)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(answer.content)))
-            self.end_headers()
-            self.wfile.write(answer.content)
-
-        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 # the base class's name
-            return
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as proxy:
-        thread = threading.Thread(target=proxy.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{proxy.server_address[1]}", seen
-        proxy.shutdown()
-        thread.join()
-
-
 def all_ids(server: RunningServer, key: str = ALICE) -> list[str]:
     with OpenAI(base_url=f"{server.url}/v1", api_key=key) as client:
         return [video.id for video in client.videos.list()]
@@ -76,7 +42,7 @@ def all_ids(server: RunningServer, key: str = ALICE) -> list[str]:
 def test_a_retried_create_makes_one_job(server: RunningServer, photo: Path, losses: int) -> None:
     before = all_ids(server)
     with (
-        losing_answers(server, losses) as (url, seen),
+        losing_answers(server.url, losses) as (url, seen),
         OpenAI(base_url=f"{url}/v1", api_key=ALICE, timeout=60) as client,
     ):
         video = client.videos.create(
@@ -108,7 +74,7 @@ def test_retried_remixes_and_edits(server: RunningServer) -> None:
     for call in calls:
         before = all_ids(server)
         with (
-            losing_answers(server, 1) as (url, _),
+            losing_answers(server.url, 1) as (url, _),
             OpenAI(base_url=f"{url}/v1", api_key=ALICE, timeout=60) as client,
         ):
             video = call(client)

@@ -40,12 +40,12 @@ def test_a_collage() -> None:
     for given in (left_half((100, 50)), left_half((10, 50)), white):
         collage = make_collage(pictures, as_bytes(given))
         assert collage.image == plain.image
-        pixels = as_pixels(collage.image)
+        pixels = as_pixels(collage.image.data)
         assert pixels.shape == (50, 175, 3)
         for column, colour in ((50, (255, 0, 0)), (125, (0, 255, 0)), (165, (0, 0, 255))):
             assert tuple(pixels[25, column]) == colour
         assert collage.mask is not None
-        mask = as_pixels(collage.mask)
+        mask = as_pixels(collage.mask.data)
         assert mask.shape == (50, 175)
         assert (mask[:, :45] == 255).all()
         assert (mask[:, 55:] == 0).all()
@@ -58,7 +58,7 @@ def test_a_collage() -> None:
 def test_a_collage_is_never_too_wide() -> None:
     for size in ((3000, 300), (517, 33), (1000, 1000)):
         picture = as_bytes(Image.new("RGB", size))
-        pixels = as_pixels(make_collage([picture] * 15, None).image)
+        pixels = as_pixels(make_collage([picture] * 15, None).image.data)
         assert 3900 < pixels.shape[1] <= 4096
     with pytest.raises(InvalidMedia, match="high"):
         make_collage([as_bytes(Image.new("RGB", (3000, 30)))] * 16, None)

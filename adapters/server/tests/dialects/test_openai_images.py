@@ -16,7 +16,7 @@ from openai import OpenAI
 
 from framegate.core.jobs import JobState
 from framegate.core.testing import gradient_png
-from framegate.core.types import MediaKind
+from framegate.core.types import MediaKind, Variant
 from framegate.server.testing import DialectContract
 from tests.support.fuzzing import bounded
 from tests.support.http_stand import CONTENT, Stand, StandMaker
@@ -133,6 +133,7 @@ def test_all_files_of_a_job_are_known(stand: Stand) -> None:
     (job,) = stand.jobs()
     assert set(job.files) == {
         job.artifacts[0].key,
+        *(f"{job.artifacts[0].key}.{variant}" for variant in (Variant.PNG, Variant.JPEG, Variant.WEBP)),
         f"results/{job.id}/look-0.png",
         f"results/{job.id}/look-1.png",
     }

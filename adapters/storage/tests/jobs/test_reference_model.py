@@ -3,6 +3,7 @@
 import asyncio
 import os
 import time
+from collections.abc import Coroutine
 from typing import Any, cast
 
 import pytest
@@ -15,6 +16,7 @@ from framegate.core.errors import IdempotencyMismatch, JobExists, KeyLimitReache
 from framegate.core.jobs import Job, JobError, JobState
 from framegate.core.ports import IdempotencyKey, Limits
 from framegate.core.testing import scheduling, transitions
+from framegate.core.testing.idempotency import SubmissionMemory
 from framegate.storage.connections import connect_async
 from framegate.storage.embedded import EmbeddedValkey
 from framegate.storage.jobs.records import PREFIX, decode_job
@@ -33,12 +35,25 @@ FILMS = "films"
 # When the reading of a submission began: before or after all that the machine does.
 BEFORE, AFTER = time.monotonic() - 1_000_000, time.monotonic() + 1_000_000
 
-IDEMPOTENCY = st.none() | st.builds(
-    IdempotencyKey,
-    key=st.sampled_from(["k1", "k2"]),
-    fingerprint=st.sampled_from(["boat", "boat", "tree"]),
-    repeat=st.booleans(),
-    since=st.sampled_from([BEFORE, AFTER]),
+
+def counted(retries: int, since: float) -> IdempotencyKey:
+    return IdempotencyKey(key="k3", repeat=retries > 0, retries=retries, since=since)
+
+
+IDEMPOTENCY = (
+    st.none()
+    | st.builds(
+        IdempotencyKey,
+        key=st.sampled_from(["k1", "k2"]),
+        fingerprint=st.sampled_from(["boat", "boat", "tree"]),
+        repeat=st.booleans(),
+        since=st.sampled_from([BEFORE, AFTER]),
+    )
+    | st.builds(
+        counted,
+        retries=st.sampled_from([0, 0, 1, 2]),
+        since=st.sampled_from([BEFORE, AFTER]),
+    )
 )
 
 
@@ -54,7 +69,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.jobs: dict[str, Job] = {}  # in the order of their submission
         self.places: dict[str, tuple[int, str]] = {}  # in all that was ever submitted, and its owner
         self.deleted: dict[str, Job] = {}  # of those, the ones that their workers have not left yet
-        self.marks: dict[tuple[str, str], tuple[IdempotencyKey, str]] = {}
+        self.submissions = SubmissionMemory(self.jobs.__contains__)
         self.served: dict[scheduling.SchedulingKey, int] = {}
         self.claims = 0
         self.names = 0
@@ -93,27 +108,25 @@ class StoreMachine(RuleBasedStateMachine):
         kept = self.deleted if job.id in self.deleted else self.jobs
         kept[job.id] = job
 
-    def find_earlier(self, owner: str, idempotency: IdempotencyKey | None) -> str | None:
-        """Return the job of an earlier submission with this key, if it counts."""
-        if idempotency is None or (owner, idempotency.key) not in self.marks:
-            return None
-        mark, name = self.marks[owner, idempotency.key]
-        counts = idempotency.repeat or (mark.repeat and idempotency.since == BEFORE)
-        return name if counts and name in self.jobs else None
-
-    def find_refusal(
+    def expected(
         self, name: str, owner: str, idempotency: IdempotencyKey | None
-    ) -> type[Exception] | None:
+    ) -> str | type[Exception] | None:
+        """Return the earlier job or the error that answers a submission; None if it makes a new job."""
         if name in self.jobs or name in self.deleted:
             return JobExists
-        if idempotency and self.find_earlier(owner, idempotency):
-            same = self.marks[owner, idempotency.key][0].fingerprint == idempotency.fingerprint
-            return None if same else IdempotencyMismatch
+        earlier = idempotency and self.submissions.find_earlier(owner, idempotency)
+        if idempotency and earlier:
+            same = earlier.made_by.fingerprint == idempotency.fingerprint
+            return earlier.job_id if same else IdempotencyMismatch
         if len(self.waiting()) >= LIMITS.max_queued:
-            return QueueFull
-        if len(self.waiting(owner)) >= LIMITS.owner_max_queued:
-            return KeyLimitReached
-        return KeyLimitReached if self.active(owner) >= LIMITS.owner_max_active else None
+            refusal: type[Exception] | None = QueueFull
+        elif len(self.waiting(owner)) >= LIMITS.owner_max_queued:
+            refusal = KeyLimitReached
+        else:
+            refusal = KeyLimitReached if self.active(owner) >= LIMITS.owner_max_active else None
+        if refusal and idempotency:
+            self.submissions.count_refusal(owner, idempotency)
+        return refusal
 
     @rule(
         owner=st.sampled_from(OWNERS),
@@ -139,26 +152,40 @@ class StoreMachine(RuleBasedStateMachine):
             served_by="wan22" if on_wan22 else "test",
             collection=FILMS,
         )
-        refusal, earlier = self.find_refusal(name, owner, idempotency), self.find_earlier(owner, idempotency)
         checking = self.store.check_admission(name, owner, limits=LIMITS, idempotency=idempotency)
+        before = self.expected(name, owner, idempotency)
+        admitted = self.compare(checking, before)
+        assert before is not None or admitted is None
         submitting = self.store.submit(job, limits=LIMITS, idempotency=idempotency)
-        if refusal is not None:
-            for asking in (checking, submitting):
-                with pytest.raises(refusal):
-                    self.runner.run(asking)
+        expected = self.expected(name, owner, idempotency)
+        made = self.compare(submitting, expected)
+        if expected is not None:
             return
-        admitted, made = self.runner.run(checking), self.runner.run(submitting)
-        if earlier is not None:
-            assert admitted is not None
-            assert (admitted.id, made.id) == (earlier, earlier)
-            return
-        assert admitted is None
         assert made == job
         self.jobs[name] = job
         self.submitted += 1
         self.places[name] = self.submitted, owner
         if idempotency is not None:
-            self.marks[owner, idempotency.key] = idempotency, name
+            self.submissions.remember_job(owner, idempotency, name)
+
+    def compare(
+        self, asking: Coroutine[Any, Any, Job | None], expected: str | type[Exception] | None
+    ) -> Job | None:
+        """Check what the store answers; without an earlier job or an error return the answer."""
+        if isinstance(expected, type):
+            with pytest.raises(expected):
+                self.runner.run(asking)
+            return None
+        answer = self.runner.run(asking)
+        assert expected is None or (answer is not None and answer.id == expected)
+        return answer
+
+    @rule(owner=st.sampled_from(OWNERS), idempotency=IDEMPOTENCY)
+    def refuse(self, owner: str, idempotency: IdempotencyKey | None) -> None:
+        """A submission is refused elsewhere."""
+        if idempotency is not None:
+            self.runner.run(self.store.count_refusal(owner, idempotency))
+            self.submissions.count_refusal(owner, idempotency)
 
     @rule(worker=st.sampled_from(WORKERS))
     def claim(self, worker: str) -> None:

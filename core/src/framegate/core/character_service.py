@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from framegate.core.characters import Character
 from framegate.core.errors import Busy, NotFound, Unavailable
-from framegate.core.ports import ArtifactStore, CharacterStore, MediaIngest, MediaSource
+from framegate.core.ports import ArtifactStore, CharacterStore, FileSource, MediaIngest
 from framegate.core.types import MediaKind
 
 MAX_NAME = 80
@@ -34,7 +34,7 @@ class CharacterService:
 
     async def create(
         self,
-        source: MediaSource,
+        source: FileSource,
         *,
         start: float,
         end: float,

@@ -12,7 +12,7 @@ from framegate.core.errors import ArtifactGone, InvalidRequest, NotFound
 from framegate.core.fitting import FittedRequest, fit
 from framegate.core.jobs import Job
 from framegate.core.models import ModelSpec
-from framegate.core.ports import ArtifactStore, MediaIngest, MediaSource
+from framegate.core.ports import ArtifactStore, CollageSource, FileSource, MediaIngest, MediaSource
 from framegate.core.remixing import fit_remix, inherit_from, result_video
 from framegate.core.results import SOURCE_GONE
 from framegate.core.types import MEDIA_KINDS, GenerationRequest, MediaRef, Task
@@ -59,7 +59,9 @@ class JobInputs:
 
     async def _ingest(self, field: str, source: MediaSource) -> None:
         try:
-            if field == "mask":
+            if isinstance(source, CollageSource):
+                await self._ingest_collage(source)
+            elif field == "mask":
                 self._stored[field] = await self._ingest_mask(source)
             else:
                 self._stored[field] = await self._media.ingest(source, MEDIA_KINDS[field])
@@ -67,7 +69,13 @@ class JobInputs:
             error.param = error.param or field
             raise
 
-    async def _ingest_mask(self, source: MediaSource) -> MediaRef:
+    async def _ingest_collage(self, collage: CollageSource) -> None:
+        image, mask = await self._media.ingest_collage(collage)
+        self._stored["image"] = image
+        if mask is not None:
+            self._stored["mask"] = mask
+
+    async def _ingest_mask(self, source: FileSource) -> MediaRef:
         image = self._stored.get("image")
         if image is None:
             raise InvalidRequest("A mask needs the image that it belongs to, but none is given.")

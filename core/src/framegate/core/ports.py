@@ -1,6 +1,7 @@
 """What the services need from outside, as protocols that adapters implement."""
 
 import time
+import uuid
 from collections.abc import AsyncGenerator, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
@@ -77,19 +78,27 @@ class IdempotencyKey(Struct, frozen=True, kw_only=True):
     new job and is remembered for the repetitions. The exception is a repetition that overtook it: if that has
     made the job later than ``since``, the first submission is given the same job.
 
+    Of those clients some count their retries, and send a refused submission again just like one whose answer
+    was lost. So each refusal is counted: a retry uses up one and is new work, or, if there is none, is given
+    the newest job that no retry with its count has been given yet.
+
     Attributes:
         key: Its name among its owner's keys.
         fingerprint: A digest of the request.
         seconds: How long it is remembered; no longer than the job's record exists.
         repeat: Whether this submission may be a repetition.
+        retries: How often the client has sent it before; None if it does not count its retries.
         since: When the reading of this submission began, by `time.monotonic`.
+        call: The name of this one submission, by which its refusal is counted only once.
     """
 
     key: str
     fingerprint: str = ""
     seconds: int = 86_400
     repeat: bool = True
+    retries: int | None = None
     since: float = field(default_factory=time.monotonic)
+    call: str = field(default_factory=lambda: uuid.uuid4().hex)
 
 
 class Page(Struct, frozen=True):
@@ -111,7 +120,6 @@ class JobStore(Protocol):
         """Check whether `submit` would currently accept a job with this id ("" for a new one).
 
         It raises the same errors, and returns the earlier job that ``idempotency`` names, if there is one.
-        Nothing is written.
         """
         ...
 
@@ -122,8 +130,13 @@ class JobStore(Protocol):
         job by its label `framegate.core.jobs.LOOKUP_LABEL`, if it has one.
 
         Raises:
-            JobExists, IdempotencyMismatch, QueueFull, KeyLimitReached: Nothing was written.
+            JobExists, IdempotencyMismatch: Nothing was written.
+            QueueFull, KeyLimitReached: Nothing was written but the refusal, for ``idempotency``.
         """
+        ...
+
+    async def count_refusal(self, owner: str, idempotency: IdempotencyKey) -> None:
+        """Remember that a submission was refused for a reason of which the store knows nothing."""
         ...
 
     async def get(self, job_id: str) -> Job | None:
@@ -290,14 +303,25 @@ class BytesSource(Struct, frozen=True):
     data: bytes
 
 
-MediaSource: TypeAlias = UrlSource | Base64Source | BytesSource
+FileSource: TypeAlias = UrlSource | Base64Source | BytesSource
+"""A file as a client gives it."""
+
+
+class CollageSource(Struct, frozen=True):
+    """Several images that become one, side by side from left to right, and the mask of the first."""
+
+    images: tuple[FileSource, ...]
+    mask: FileSource | None = None
+
+
+MediaSource: TypeAlias = FileSource | CollageSource
 """An input as a client gives it."""
 
 
 class MediaIngest(Protocol):
     """Turn media as clients give them into stored inputs."""
 
-    async def ingest(self, source: MediaSource, kind: MediaKind) -> MediaRef:
+    async def ingest(self, source: FileSource, kind: MediaKind) -> MediaRef:
         """Fetch, check and store an input.
 
         Raises:
@@ -305,7 +329,15 @@ class MediaIngest(Protocol):
         """
         ...
 
-    async def ingest_mask(self, source: MediaSource, image: MediaRef) -> MediaRef:
+    async def ingest_collage(self, collage: CollageSource) -> tuple[MediaRef, MediaRef | None]:
+        """Fetch and check images, and store them as one, with a mask of its size if there is one.
+
+        Raises:
+            InvalidMedia: A file can't be fetched or read; ``param`` is "mask" if it is that.
+        """
+        ...
+
+    async def ingest_mask(self, source: FileSource, image: MediaRef) -> MediaRef:
         """Fetch and check the mask of a stored image, and store it in that image's size: white on black.
 
         Clients may give it in any size, and mark the area to repaint as white or as transparent.

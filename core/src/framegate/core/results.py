@@ -59,24 +59,24 @@ class ResultAccess:
         return await asyncio.to_thread(self._artifacts.path, job.partial_image_keys[number])
 
     async def variant_path(
-        self, video: Artifact, variant: Variant, make: Callable[[Path, Path], None]
+        self, artifact: Artifact, variant: Variant, make: Callable[[Path, Path], None]
     ) -> Path:
-        """Return a local file with an image of a result video, which is made on first use.
+        """Return a local file with an image made from a result, on first use.
 
-        ``make(video, image)`` writes it, in a thread.
+        ``make(result, image)`` writes it, in a thread. A job has only one image of each variant.
 
         Raises:
-            ArtifactGone: The video was removed after its retention.
+            ArtifactGone: The result was removed after its retention.
         """
-        source = await self.path(video)
-        key = video.variant_key(variant)
+        source = await self.path(artifact)
+        key = artifact.variant_key(variant)
         if path := await asyncio.to_thread(self._artifacts.path, key):
             return path
         async with self._making_variants:
             # It may have been made while this call waited.
             if path := await asyncio.to_thread(self._artifacts.path, key):
                 return path
-            return await asyncio.to_thread(self._make_variant, video, key, source, make)
+            return await asyncio.to_thread(self._make_variant, artifact, key, source, make)
 
     async def find_shared(self, share_id: str, owner: str | None = None) -> Job:
         """Return the finished job whose video has this share id; only one of ``owner``, if given.
@@ -98,7 +98,7 @@ class ResultAccess:
         return job
 
     def _make_variant(
-        self, video: Artifact, key: str, source: Path, make: Callable[[Path, Path], None]
+        self, artifact: Artifact, key: str, source: Path, make: Callable[[Path, Path], None]
     ) -> Path:
         folder = self._artifacts.workdir(f"variant-{uuid.uuid4().hex}")
         try:
@@ -107,7 +107,7 @@ class ResultAccess:
         finally:
             shutil.rmtree(folder, ignore_errors=True)
         path = self._artifacts.path(key)
-        if path is None or self._artifacts.path(video.key) is None:  # retention removed it meanwhile
+        if path is None or self._artifacts.path(artifact.key) is None:  # retention removed it meanwhile
             self._artifacts.delete(key)
             raise ArtifactGone(RESULT_GONE)
         return path

@@ -12,6 +12,8 @@ from framegate.core.character_service import CharacterService
 from framegate.core.coalesced_reads import CoalescedReads
 from framegate.core.concurrency import cancel_and_wait
 from framegate.core.errors import (
+    Busy,
+    FramegateError,
     IdempotencyMismatch,
     JobExists,
     JobNotFound,
@@ -89,16 +91,33 @@ class JobService:
             JobExists, IdempotencyMismatch, QueueFull, KeyLimitReached: Nothing was stored.
             Unavailable: The store can't be reached; there may be a job, if only its answer was lost.
         """
-        admitted = await self._admission.admit(submission)
-        if isinstance(admitted, Job):
-            return admitted
-        inputs = JobInputs(self._media, self._artifacts)
         try:
-            job = build_job(admitted, await inputs.collect(admitted))
+            admitted = await self._admission.admit(submission)
+            if isinstance(admitted, Job):
+                return admitted
+            inputs = JobInputs(self._media, self._artifacts)
+            job = await self._build(admitted, inputs)
+        except (QueueFull, KeyLimitReached):
+            raise  # the store has counted it
+        except Exception as error:
+            await self._count_refusal(submission, error)
+            raise
+        return await self._enqueue(job, admitted, inputs)
+
+    async def _count_refusal(self, submission: Submission, error: Exception) -> None:
+        """Count the refusal of a submission that its client is going to retry."""
+        passes = isinstance(error, Busy) or not isinstance(error, FramegateError)
+        if submission.idempotency and passes:
+            # Without the store nothing can be counted. The client gets the first error.
+            with suppress(Unavailable):
+                await self._store.count_refusal(submission.client.name, submission.idempotency)
+
+    async def _build(self, admitted: AdmittedSubmission, inputs: JobInputs) -> Job:
+        try:
+            return build_job(admitted, await inputs.collect(admitted))
         except BaseException:  # also when the client disconnects: no job came to use them
             await inputs.discard()
             raise
-        return await self._enqueue(job, admitted, inputs)
 
     async def _enqueue(self, job: Job, admitted: AdmittedSubmission, inputs: JobInputs) -> Job:
         try:

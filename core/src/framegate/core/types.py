@@ -204,10 +204,19 @@ class Shot(Struct, frozen=True, omit_defaults=True):
 
 
 class Variant(StrEnum):
-    """An image of a result video, made on first use. Its value is the end of its key."""
+    """An image made from a result on first use: of a video, or in another format. Its value ends its key."""
 
     THUMBNAIL = "thumbnail.webp"
     SPRITESHEET = "spritesheet.jpg"
+    PNG = "image.png"
+    JPEG = "image.jpg"
+    WEBP = "image.webp"
+
+
+_VARIANTS: Mapping[MediaKind, tuple[Variant, ...]] = {
+    MediaKind.VIDEO: (Variant.THUMBNAIL, Variant.SPRITESHEET),
+    MediaKind.IMAGE: (Variant.PNG, Variant.JPEG, Variant.WEBP),
+}
 
 
 class Artifact(Struct, frozen=True, omit_defaults=True):
@@ -224,12 +233,10 @@ class Artifact(Struct, frozen=True, omit_defaults=True):
     duration: float = 0.0
 
     def variant_key(self, variant: Variant) -> str:
-        """Return the key of one of the video's variants."""
+        """Return the key of one of the result's variants."""
         return f"{self.key}.{variant}"
 
     @property
     def files(self) -> tuple[str, ...]:
         """The keys of all files that may be stored for it."""
-        if self.kind == MediaKind.IMAGE:
-            return (self.key,)
-        return (self.key, *(self.variant_key(variant) for variant in Variant))
+        return (self.key, *map(self.variant_key, _VARIANTS[self.kind]))

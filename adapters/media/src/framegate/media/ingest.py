@@ -3,7 +3,7 @@
 import asyncio
 import shutil
 import uuid
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -11,8 +11,16 @@ from framegate.core.characters import Portrait
 from framegate.core.concurrency import in_thread
 from framegate.core.disk_full import translate_disk_full
 from framegate.core.errors import InvalidMedia, NotFound
-from framegate.core.ports import ArtifactStore, Base64Source, BytesSource, MediaSource, UrlSource
+from framegate.core.ports import (
+    ArtifactStore,
+    Base64Source,
+    BytesSource,
+    CollageSource,
+    FileSource,
+    UrlSource,
+)
 from framegate.core.types import MediaKind, MediaRef
+from framegate.media.images.collage import make_collage
 from framegate.media.images.decode import PngImage, decode_base64, decode_image
 from framegate.media.images.masks import normalize_mask
 from framegate.media.network.fetch import UrlFetcher
@@ -24,6 +32,9 @@ from framegate.media.video.probe import probe_video
 _DECODERS = 2
 """How many inputs are decoded at a time: each may need a few hundred megabytes."""
 
+_COLLAGE_FILES = 2
+"""The images of a collage may have this many times the bytes of one file."""
+
 
 class MediaIngest:
     """Implement the port `MediaIngest`. An input file may have ``max_bytes``, however it arrives."""
@@ -34,7 +45,7 @@ class MediaIngest:
         self._max_bytes = max_bytes
         self._decoding = asyncio.Semaphore(_DECODERS)
 
-    async def ingest(self, source: MediaSource, kind: MediaKind) -> MediaRef:
+    async def ingest(self, source: FileSource, kind: MediaKind) -> MediaRef:
         """Fetch, check and store an input.
 
         Raises:
@@ -45,7 +56,32 @@ class MediaIngest:
         async with self._decoding:
             return await in_thread(lambda: store(data), self.discard)
 
-    async def ingest_mask(self, source: MediaSource, image: MediaRef) -> MediaRef:
+    async def ingest_collage(self, collage: CollageSource) -> tuple[MediaRef, MediaRef | None]:
+        """Fetch and check images, and store them as one, with a mask of its size if there is one.
+
+        Raises:
+            InvalidMedia: A file can't be fetched or decoded, or they exceed a limit; ``param`` is "mask" if
+                it is that.
+        """
+        images: list[bytes] = []
+        for source in collage.images:
+            images.append(await self._read(source, MediaKind.IMAGE))
+            if sum(map(len, images)) > _COLLAGE_FILES * self._max_bytes:
+                raise InvalidMedia(
+                    f"The images have more than {_COLLAGE_FILES * self._max_bytes / 2**20:g} MiB together."
+                )
+        mask = await self._read_mask(collage.mask) if collage.mask else None
+        async with self._decoding:
+            return await in_thread(lambda: self._store_collage(images, mask), self._discard_collage)
+
+    async def _read_mask(self, source: FileSource) -> bytes:
+        try:
+            return await self._read(source, "mask")
+        except InvalidMedia as error:
+            error.param = "mask"
+            raise
+
+    async def ingest_mask(self, source: FileSource, image: MediaRef) -> MediaRef:
         """Fetch and check the mask of a stored image, and store it in that image's size.
 
         Raises:
@@ -55,7 +91,7 @@ class MediaIngest:
         async with self._decoding:
             return await in_thread(lambda: self._store_mask(data, image), self.discard)
 
-    async def _read(self, source: MediaSource, noun: str) -> bytes:
+    async def _read(self, source: FileSource, noun: str) -> bytes:
         match source:
             case UrlSource(url):
                 data = await self._fetcher.fetch(url)
@@ -104,6 +140,19 @@ class MediaIngest:
 
     def _store_mask(self, data: bytes, image: MediaRef) -> MediaRef:
         return self._store_png(normalize_mask(data, image.width, image.height))
+
+    def _store_collage(self, images: Sequence[bytes], mask: bytes | None) -> tuple[MediaRef, MediaRef | None]:
+        collage = make_collage(images, mask)
+        image = self._store_png(collage.image)
+        try:
+            return image, self._store_png(collage.mask) if collage.mask else None
+        except BaseException:
+            self.discard(image)
+            raise
+
+    def _discard_collage(self, refs: tuple[MediaRef, MediaRef | None]) -> None:
+        for ref in filter(None, refs):
+            self.discard(ref)
 
     def _store_png(self, image: PngImage) -> MediaRef:
         with self._scratch() as (name, folder):

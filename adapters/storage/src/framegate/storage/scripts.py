@@ -1,15 +1,15 @@
 """The Lua scripts, each an atomic change of what Valkey holds, read once from ``lua/``.
 
 A store registers those that it needs with its client when it is made; redis-py then calls them by digest.
-`framegate.core.testing.transitions` and `framegate.core.testing.scheduling` are the reference model of what
-the scripts do to jobs.
+`framegate.core.testing.transitions`, `framegate.core.testing.scheduling` and
+`framegate.core.testing.idempotency` are the reference model of what the scripts do to jobs.
 """
 
 from collections.abc import Sequence
 from importlib.resources import files
 
 _LUA = files("framegate.storage") / "lua"
-_JOBS = ("clock", "scheduling", "webhooks", "jobs")
+_JOBS = ("clock", "scheduling", "webhooks", "idempotency", "jobs")
 _DELIVERIES = ("clock", "deliveries")
 
 
@@ -20,6 +20,7 @@ def _script(name: str, libraries: Sequence[str] = ()) -> str:
 
 CHECK_ADMISSION = _script("check_admission", _JOBS)
 SUBMIT = _script("submit", _JOBS)
+COUNT_REFUSAL = _script("count_refusal", _JOBS)
 CLAIM = _script("claim", _JOBS)
 HEARTBEAT = _script("heartbeat", _JOBS)
 FINISH = _script("finish", _JOBS)

@@ -2,7 +2,7 @@
 
 It has the contract of every backend, as a class of tests to inherit (that of every dialect is
 `framegate.server.testing.DialectContract`), in-memory ports, and the reference model of what Lua scripts do
-in production: `scheduling` and `transitions`.
+in production: `scheduling`, `transitions` and `idempotency`.
 
 A backend's tests::
 

@@ -7,10 +7,11 @@ import time
 from collections.abc import AsyncGenerator, Collection, Sequence
 from contextlib import asynccontextmanager
 
-from framegate.core.errors import IdempotencyMismatch, JobExists, KeyLimitReached, QueueFull
+from framegate.core.errors import Busy, IdempotencyMismatch, JobExists, KeyLimitReached, QueueFull
 from framegate.core.jobs import LOOKUP_LABEL, Job, JobError, JobState
 from framegate.core.ports import IdempotencyKey, Limits, Page, QueueCounts, WorkerInfo, WorkerPresence
 from framegate.core.testing import scheduling, transitions
+from framegate.core.testing.idempotency import SubmissionMemory
 from framegate.core.types import Artifact
 
 CURSOR_SECONDS = 86_400
@@ -29,7 +30,7 @@ class InMemoryJobStore:
         self.last_seen: dict[str, float] = {}
         self._jobs: dict[str, Job] = {}
         self._deleted: dict[str, Job] = {}  # those that a worker still runs
-        self._idempotency: dict[tuple[str, str], tuple[IdempotencyKey, str, float]] = {}
+        self._submissions = SubmissionMemory(self._jobs.__contains__)
         self._numbers_of: dict[str, int] = {}
         self._removed: dict[str, tuple[Job, float]] = {}
         self._served: dict[scheduling.SchedulingKey, int] = {}
@@ -53,27 +54,33 @@ class InMemoryJobStore:
                 raise JobExists(f"A job with the id {job_id} already exists.", param="job_id")
             if idempotency and (earlier := self._find_earlier(owner, idempotency)):
                 return earlier
-            waiting = self._queued()
-            limit = limits.max_queued
-            if limit and len(waiting) >= limit:
-                raise QueueFull(f"The queue is full ({limit} jobs).", limit=limit)
-            own = sum(job.owner == owner for job in waiting)
-            if limits.owner_max_queued and own >= limits.owner_max_queued:
-                raise KeyLimitReached(f"This key has {limits.owner_max_queued} jobs waiting.")
-            active = own + sum(job.owner == owner for job in self._running())
-            if limits.owner_max_active and active >= limits.owner_max_active:
-                raise KeyLimitReached(f"This key has {limits.owner_max_active} jobs at once.")
+            try:
+                self._check_limits(owner, limits)
+            except Busy:
+                if idempotency:
+                    self._submissions.count_refusal(owner, idempotency)
+                raise
             return None
 
+    def _check_limits(self, owner: str, limits: Limits) -> None:
+        waiting = self._queued()
+        limit = limits.max_queued
+        if limit and len(waiting) >= limit:
+            raise QueueFull(f"The queue is full ({limit} jobs).", limit=limit)
+        own = sum(job.owner == owner for job in waiting)
+        if limits.owner_max_queued and own >= limits.owner_max_queued:
+            raise KeyLimitReached(f"This key has {limits.owner_max_queued} jobs waiting.")
+        active = own + sum(job.owner == owner for job in self._running())
+        if limits.owner_max_active and active >= limits.owner_max_active:
+            raise KeyLimitReached(f"This key has {limits.owner_max_active} jobs at once.")
+
     def _find_earlier(self, owner: str, idempotency: IdempotencyKey) -> Job | None:
-        record, job_id, made_at = self._idempotency.get((owner, idempotency.key), (None, "", 0.0))
-        if record is None or time.monotonic() - made_at > record.seconds or job_id not in self._jobs:
+        found = self._submissions.find_earlier(owner, idempotency)
+        if found is None:
             return None
-        if not idempotency.repeat and not (record.repeat and made_at >= idempotency.since):
-            return None
-        if record.fingerprint != idempotency.fingerprint:
+        if found.made_by.fingerprint != idempotency.fingerprint:
             raise IdempotencyMismatch("This idempotency key was used for another request.")
-        return self._jobs[job_id]
+        return self._jobs[found.job_id]
 
     async def submit(self, job: Job, *, limits: Limits, idempotency: IdempotencyKey | None = None) -> Job:
         """Store the job, or return the earlier one."""
@@ -83,10 +90,15 @@ class InMemoryJobStore:
             ):
                 return earlier
             if idempotency:
-                self._idempotency[job.owner, idempotency.key] = idempotency, job.id, time.monotonic()
+                self._submissions.remember_job(job.owner, idempotency, job.id)
             self._jobs[job.id] = job
             self._numbers_of[job.id] = next(self._numbers)
             return job
+
+    async def count_refusal(self, owner: str, idempotency: IdempotencyKey) -> None:
+        """Remember that a submission was refused."""
+        with self._lock:
+            self._submissions.count_refusal(owner, idempotency)
 
     async def get(self, job_id: str) -> Job | None:
         """Return the job, or None."""

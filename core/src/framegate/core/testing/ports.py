@@ -7,7 +7,14 @@ from pathlib import Path
 
 from framegate.core.characters import Character, Portrait
 from framegate.core.errors import InvalidMedia, NotFound
-from framegate.core.ports import ArtifactStore, Base64Source, BytesSource, MediaSource, UrlSource
+from framegate.core.ports import (
+    ArtifactStore,
+    Base64Source,
+    BytesSource,
+    CollageSource,
+    FileSource,
+    UrlSource,
+)
 from framegate.core.types import MediaKind, MediaRef
 
 
@@ -110,7 +117,7 @@ class StaticMediaIngest:
         broken: Collection[str] = (),
         artifacts: ArtifactStore | None = None,
     ) -> None:
-        self.taken: list[MediaSource] = []
+        self.taken: list[FileSource] = []
         self.discarded: list[MediaRef] = []
         self._size = width, height
         self._broken = set(broken)
@@ -120,7 +127,7 @@ class StaticMediaIngest:
         """Let a URL or a text be broken from now on."""
         self._broken.add(text)
 
-    async def ingest(self, source: MediaSource, kind: MediaKind) -> MediaRef:
+    async def ingest(self, source: FileSource, kind: MediaKind) -> MediaRef:
         """Record the source, and return a reference of the given size."""
         match source:
             case BytesSource():
@@ -136,7 +143,12 @@ class StaticMediaIngest:
         num_frames, fps = (48, 24.0) if kind == MediaKind.VIDEO else (1, 0.0)
         return MediaRef(kind, f"inputs/{len(self.taken)}", width, height, num_frames, fps)
 
-    async def ingest_mask(self, source: MediaSource, image: MediaRef) -> MediaRef:
+    async def ingest_collage(self, collage: CollageSource) -> tuple[MediaRef, MediaRef | None]:
+        """Record the images and the mask, and return references of the first one's size."""
+        image, *_ = [await self.ingest(source, MediaKind.IMAGE) for source in collage.images]
+        return image, await self.ingest_mask(collage.mask, image) if collage.mask else None
+
+    async def ingest_mask(self, source: FileSource, image: MediaRef) -> MediaRef:
         """Record the source, and return a reference of the image's size."""
         mask = await self.ingest(source, MediaKind.IMAGE)
         return MediaRef(mask.kind, mask.key, image.width, image.height)

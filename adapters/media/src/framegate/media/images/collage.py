@@ -7,15 +7,15 @@ from msgspec import Struct
 from PIL import Image
 
 from framegate.core.errors import InvalidMedia
-from framegate.media.images.decode import MAX_SIDE, MIN_SIDE, decode_image, encode_plain_png
+from framegate.media.images.decode import MAX_SIDE, MIN_SIDE, PngImage, decode_image, encode_plain_png
 from framegate.media.images.masks import KEPT, normalize_mask
 
 
 class Collage(Struct, frozen=True):
     """An image and its mask, PNGs of the same size."""
 
-    image: bytes
-    mask: bytes | None
+    image: PngImage
+    mask: PngImage | None
 
 
 def make_collage(images: Sequence[bytes], mask: bytes | None) -> Collage:
@@ -41,8 +41,9 @@ def make_collage(images: Sequence[bytes], mask: bytes | None) -> Collage:
     for image, width in zip(decoded, widths, strict=True):
         canvas.paste(_resized(image.data, (width, height)), (left, 0))
         left += width
+    image = _png(canvas)
     if mask is None:
-        return Collage(encode_plain_png(canvas), None)
+        return Collage(image, None)
     try:
         first_mask = normalize_mask(mask, widths[0], height)
     except InvalidMedia as error:
@@ -51,7 +52,11 @@ def make_collage(images: Sequence[bytes], mask: bytes | None) -> Collage:
     whole_mask = Image.new("L", canvas.size, KEPT)
     with Image.open(BytesIO(first_mask.data)) as part:
         whole_mask.paste(part, (0, 0))
-    return Collage(encode_plain_png(canvas), encode_plain_png(whole_mask))
+    return Collage(image, _png(whole_mask))
+
+
+def _png(image: Image.Image) -> PngImage:
+    return PngImage(encode_plain_png(image), image.width, image.height)
 
 
 def _resized(png: bytes, size: tuple[int, int]) -> Image.Image:

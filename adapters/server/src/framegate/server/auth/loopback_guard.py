@@ -25,6 +25,8 @@ EXPOSED_HEADERS = [
     "Retry-After",
     "Warning",
     "X-Request-ID",
+    "X-Should-Retry",
+    "openai-poll-after-ms",
 ]
 LOOPBACK_ORIGIN = r"https?://(?:[A-Za-z0-9-]+\.)*localhost(?::\d{1,5})?|https?://127(?:\.\d{1,3}){3}(?::\d{1,5})?|https?://\[::1\](?::\d{1,5})?"
 _HOST = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+)(?::\d{1,5})?")

@@ -6,7 +6,7 @@ from typing import TypeAlias
 from msgspec import Struct
 
 from framegate.core.errors import InvalidMedia
-from framegate.core.ports import Base64Source, MediaSource, UrlSource
+from framegate.core.ports import Base64Source, FileSource, UrlSource
 
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]{1,30}):")  # a single letter is a drive of Windows
 _ID = re.compile(r"(?:file|video|task)[-_][\w-]{1,200}", re.ASCII)
@@ -26,7 +26,7 @@ class PathText(Struct, frozen=True):
     text: str
 
 
-MediaText: TypeAlias = MediaSource | IdText | PathText
+MediaText: TypeAlias = FileSource | IdText | PathText
 
 
 def read_media_text(text: str) -> MediaText:
@@ -60,7 +60,7 @@ def is_url(text: str) -> bool:
         return False
 
 
-def media_source(text: str, param: str | None = None) -> MediaSource:
+def media_source(text: str, param: str | None = None) -> FileSource:
     """Return the source that ``text`` names, where files and ids of this server can't be named.
 
     Raises:

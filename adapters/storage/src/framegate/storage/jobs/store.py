@@ -35,6 +35,7 @@ class ValkeyJobStore:
         self._feed = ChangeFeed(client)
         self._check_admission = client.register_script(scripts.CHECK_ADMISSION)
         self._submit = client.register_script(scripts.SUBMIT)
+        self._count_refusal = client.register_script(scripts.COUNT_REFUSAL)
         self._cancel = client.register_script(scripts.CANCEL)
         self._delete = client.register_script(scripts.DELETE)
         self._position = client.register_script(scripts.QUEUE_POSITION)
@@ -74,6 +75,12 @@ class ValkeyJobStore:
             if earlier := await self.get(found):
                 return earlier
             # It was deleted in between, so the key is free again.
+
+    async def count_refusal(self, owner: str, idempotency: IdempotencyKey) -> None:
+        """Remember that a submission was refused."""
+        refused = admission_check("", owner, Limits(), idempotency)
+        with outages_as_unavailable():
+            await self._count_refusal(keys=[PREFIX], args=[msgspec.json.encode(refused)])
 
     async def get(self, job_id: str) -> Job | None:
         """Return the job, or None if there is none or it has been deleted."""

@@ -10,7 +10,7 @@ from framegate.core.jobs import LOOKUP_LABEL, Job
 from framegate.core.ports import IdempotencyKey, Limits
 
 
-class IdempotencyRecord(Struct, frozen=True):
+class IdempotencyRecord(Struct, frozen=True, omit_defaults=True, kw_only=True):
     """An `IdempotencyKey`, with the client's key as a digest of fixed length.
 
     Its ``age`` is in seconds, for this host and Valkey's need not have the same time.
@@ -21,6 +21,8 @@ class IdempotencyRecord(Struct, frozen=True):
     seconds: int
     repeat: bool
     age: float
+    call: str
+    retries: int | None = None
 
 
 class AdmissionCheck(Struct, frozen=True, omit_defaults=True, kw_only=True):
@@ -78,5 +80,12 @@ def _idempotency_record(idempotency: IdempotencyKey | None) -> IdempotencyRecord
     if idempotency is None:
         return None
     digest = hashlib.sha256(idempotency.key.encode()).hexdigest()
-    age = time.monotonic() - idempotency.since
-    return IdempotencyRecord(digest, idempotency.fingerprint, idempotency.seconds, idempotency.repeat, age)
+    return IdempotencyRecord(
+        digest=digest,
+        fingerprint=idempotency.fingerprint,
+        seconds=idempotency.seconds,
+        repeat=idempotency.repeat,
+        age=time.monotonic() - idempotency.since,
+        call=idempotency.call,
+        retries=idempotency.retries,
+    )

@@ -1,4 +1,4 @@
--- Check whether a new job would be admitted.
+-- Check whether a new job would be admitted; a refusal is counted.
 -- Arguments: AdmissionCheck as JSON.
 -- Returns: {outcome, id of the job in question}.
 return find_refusal(cjson.decode(ARGV[1])) or {'new', ''}

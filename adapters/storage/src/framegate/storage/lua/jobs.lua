@@ -6,7 +6,8 @@
 --
 -- job:ID              hash: ``job`` (what never changes, as JSON), what the scripts need of it, and what changes
 -- jobs, owner:NAME, state:STATE, collection:OWNER:NAME    sorted sets of ids by order of submission
--- once:OWNER:DIGEST   a submission's idempotency, as JSON: its job's id, fingerprint, time and kind
+-- once:OWNER:DIGEST   a submission's idempotency, as JSON; ``idempotency.lua`` explains it
+-- refused:OWNER:DIGEST    sorted set of refused submissions by time, for as long as they are remembered
 -- removed:OWNER:NAME:ID    for a day, the place in its collection of a job that was removed
 -- leases              sorted set of running ids by the time at which their worker counts as dead
 -- swept               when dead workers were last looked for
@@ -116,23 +117,8 @@ local function hide(id, job)
   redis.call('DEL', P .. 'share:' .. job.share_id)
 end
 
-local function idempotency_key(new) return P .. 'once:' .. new.owner .. ':' .. new.idempotency.digest end
-
--- The job of an earlier submission with the same idempotency key, if there is one: whether the fingerprints agree
--- ('earlier') or not ('mismatch'), and its id.
-local function find_earlier(new)
-  local requested = new.idempotency
-  local text = requested and redis.call('GET', idempotency_key(new))
-  if not text then return end
-  local known = cjson.decode(text)
-  local first = redis.call('HMGET', P .. 'job:' .. known.id, 'state', 'deleted')
-  if not first[1] or first[2] then return end
-  if not requested['repeat'] and not (known['repeat'] and NOW - known.at <= requested.age) then return end
-  return {known.fingerprint == requested.fingerprint and 'earlier' or 'mismatch', known.id}
-end
-
 -- Why a new job is not admitted, and the id of the job that is in its way, if it is one; nothing if it is.
-local function find_refusal(new)
+local function find_obstacle(new)
   if redis.call('EXISTS', P .. 'job:' .. new.id) == 1 then return {'exists', new.id} end
   local found, limits = find_earlier(new), new.limits
   if found then return found end
@@ -145,4 +131,11 @@ local function find_refusal(new)
   if limits.owner_max_active > 0 and waiting + running >= limits.owner_max_active then
     return {'owner_busy', ''}
   end
+end
+
+-- The same, as the answer to a submission: a refusal for the sake of a limit is counted.
+local function find_refusal(new)
+  local obstacle = find_obstacle(new)
+  if obstacle and obstacle[2] == '' then count_refusal(new) end
+  return obstacle
 end

@@ -20,10 +20,6 @@ if new.collection ~= '' then
 end
 if new.result_name ~= '' then redis.call('SET', P .. 'result:' .. owner .. ':' .. new.result_name, id) end
 if new.share_id ~= '' then redis.call('SET', P .. 'share:' .. new.share_id, id) end
-if new.idempotency then
-  local idempotency = new.idempotency
-  local record = {id = id, fingerprint = idempotency.fingerprint, at = NOW, ['repeat'] = idempotency['repeat']}
-  redis.call('SET', idempotency_key(new), cjson.encode(record), 'EX', idempotency.seconds)
-end
+remember_job(new, id)
 wait_in_queue(id, load(id))
 return {'new', id}

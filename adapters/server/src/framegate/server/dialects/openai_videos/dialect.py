@@ -1,4 +1,4 @@
-"""The dialect openai-videos, put together: OpenAI's videos and images."""
+"""The dialect openai-videos, put together: OpenAI's videos, images, and responses that are images."""
 
 from typing import Annotated, Any
 
@@ -12,6 +12,7 @@ from framegate.server.dialects.openai.errors import ErrorBody
 from framegate.server.dialects.openai.images.controllers import ImageController
 from framegate.server.dialects.openai.images.files import ImageFiles
 from framegate.server.dialects.openai.images.handlers import ImageHandlers
+from framegate.server.dialects.openai.responses.controllers import ResponseController
 from framegate.server.dialects.openai.videos.controllers import CharacterController, VideoController
 from framegate.server.dialects.openai.videos.handlers import VideoHandlers
 from framegate.server.errors.error_info import ErrorInfo
@@ -45,14 +46,14 @@ def create(context: DialectContext) -> Dialect:
         max_input=context.max_input,
     )
     return Dialect(
-        handlers=[VideoController, CharacterController, ImageController],
+        handlers=[VideoController, CharacterController, ImageController, ResponseController],
         dependencies={
             "videos": provide_instance(videos),
             "images": provide_instance(images),
             "image_files": provide_instance(image_files),
         },
         error_response=error_response,
-        path_prefixes=("/v1/videos", "/v1/images"),
+        path_prefixes=("/v1/videos", "/v1/images", "/v1/responses"),
         error_body=ErrorBody,
     )
 

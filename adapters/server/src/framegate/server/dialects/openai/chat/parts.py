@@ -9,7 +9,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from framegate.core.errors import InvalidRequest
-from framegate.core.ports import Base64Source, MediaSource
+from framegate.core.ports import Base64Source, FileSource
 from framegate.server.dialects.openai.chat.schemas import ChatMessage, MediaUrl, Part
 from framegate.server.errors.field_errors import InvalidFields, value_errors
 from framegate.server.requests.media import media_source
@@ -98,7 +98,7 @@ def text_of(message: ChatMessage) -> str:
     return "\n".join(text for part in fields if isinstance(text := part.get("text"), str))
 
 
-def media_input(text: str, param: str) -> MediaSource:
+def media_input(text: str, param: str) -> FileSource:
     """Return the source that ``text`` names: a URL, a data URI or base64, which may be too short for a file.
 
     Raises:

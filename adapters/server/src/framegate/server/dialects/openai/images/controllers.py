@@ -6,11 +6,13 @@ from typing import Any
 from litestar import Controller, Response, post, route
 from litestar.di import NamedDependency
 from litestar.params import FromPath
+from litestar.types import ASGIApp
 
 from framegate.server.dialect import PUBLIC
+from framegate.server.dialects.openai.extras import unwrap
 from framegate.server.dialects.openai.images.files import FILES, PATH, ImageFiles
 from framegate.server.dialects.openai.images.handlers import ImageHandlers
-from framegate.server.dialects.openai.images.requests import read_form, rules
+from framegate.server.dialects.openai.images.requests import read_edit, read_form, rules
 from framegate.server.dialects.openai.images.schemas import (
     EditFields,
     GenerateFields,
@@ -51,7 +53,7 @@ class ImageController(Controller):
         images: NamedDependency[ImageHandlers],
     ) -> Response[Images]:
         """Make images from a prompt."""
-        fields = await read_json(request, GenerateFields, rules)
+        fields = unwrap(request, await read_json(request, GenerateFields, rules), rules)
         return await images.generate(request, client_jobs, fields, "image_generation")
 
     @post(
@@ -70,8 +72,8 @@ class ImageController(Controller):
         images: NamedDependency[ImageHandlers],
     ) -> Response[Images]:
         """Make images from a prompt and images."""
-        fields, uploads = await read_form(request, EditFields, images.max_input, several=True)
-        return await images.generate(request, client_jobs, fields, "image_edit", uploads)
+        fields, inputs = await read_edit(request, images.max_input)
+        return await images.generate(request, client_jobs, fields, "image_edit", inputs)
 
     @post(
         "/variations",
@@ -86,8 +88,8 @@ class ImageController(Controller):
         images: NamedDependency[ImageHandlers],
     ) -> Response[Images]:
         """Make images from an image alone."""
-        fields, uploads = await read_form(request, VariationFields, images.max_input, several=False)
-        return await images.generate(request, client_jobs, fields, "image_edit", uploads)
+        fields, inputs = await read_form(request, VariationFields, images.max_input, several=False)
+        return await images.generate(request, client_jobs, fields, "image_edit", inputs)
 
     @route(
         f"{FILES}/{{name:str}}",
@@ -96,7 +98,7 @@ class ImageController(Controller):
         summary="An image by the name in its link",
     )
     async def image_file(
-        self, image_files: NamedDependency[ImageFiles], name: FromPath[str]
-    ) -> Response[bytes]:
+        self, request: HTTPRequest, image_files: NamedDependency[ImageFiles], name: FromPath[str]
+    ) -> ASGIApp:
         """Send an image."""
-        return await image_files.send(name)
+        return await image_files.send(request, name)

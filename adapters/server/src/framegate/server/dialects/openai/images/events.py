@@ -5,7 +5,7 @@ import base64
 import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from typing import Literal, TypeAlias
+from typing import Literal, Protocol, TypeAlias
 
 import msgspec
 from msgspec import Struct
@@ -84,8 +84,17 @@ async def events(
         )
 
 
+class TypedEvent(Protocol):
+    """An event that says in its body what it is."""
+
+    @property
+    def type(self) -> str:
+        """The name of the event."""
+        ...
+
+
 async def encode_events(
-    stream: AsyncGenerator[Event, None], pause: float = KEEPALIVE_SECONDS
+    stream: AsyncGenerator[TypedEvent, None], pause: float = KEEPALIVE_SECONDS
 ) -> AsyncGenerator[bytes, None]:
     """Yield the events as they are sent, between comments; an error is the last event."""
     async with aclosing(with_keepalives(stream, pause)) as paused:
@@ -100,5 +109,5 @@ async def encode_events(
             yield _encode("error", stream_error_body(error))
 
 
-def _encode(name: str, body: Struct) -> bytes:
+def _encode(name: str, body: object) -> bytes:
     return b"event: " + name.encode() + b"\ndata: " + msgspec.json.encode(body) + b"\n\n"

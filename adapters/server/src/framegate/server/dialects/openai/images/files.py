@@ -4,18 +4,20 @@ import asyncio
 import base64
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Final
 
-from litestar import Response
 from litestar.exceptions import NotFoundException
+from litestar.types import ASGIApp
 from msgspec import Struct
 
 from framegate.core.jobs import Job
-from framegate.core.types import Artifact, MediaKind
+from framegate.core.types import Artifact, MediaKind, Variant
 from framegate.media.images.reencode import reencode
 from framegate.server.dialect import DialectContext
-from framegate.server.dialects.openai.images.schemas import Format
+from framegate.server.dialects.openai.images.schemas import FORMATS, Format
 from framegate.server.requests.bodies import HTTPRequest
+from framegate.server.responses.files import send_artifact, send_file
 from framegate.server.responses.result_files import own_host
 
 PATH: Final = "/v1/images"
@@ -23,7 +25,7 @@ FILES: Final = "/files"
 """Below ``PATH``."""
 
 _NAME = re.compile(r"(?P<job>[0-9a-f]{32})_(?P<number>[1-9]\d?)\.(?P<format>png|jpeg|webp)")
-_HEADERS = {"X-Content-Type-Options": "nosniff", "Cache-Control": "private", "Content-Disposition": "inline"}
+_VARIANTS: Mapping[Format, Variant] = {"png": Variant.PNG, "jpeg": Variant.JPEG, "webp": Variant.WEBP}
 
 
 class Encoding(Struct, frozen=True):
@@ -42,8 +44,7 @@ class Encoding(Struct, frozen=True):
 
 def encoding_of(labels: Mapping[str, str]) -> Encoding:
     """Return the encoding that a job's labels hold."""
-    formats: Mapping[str, Format] = {"png": "png", "jpeg": "jpeg", "webp": "webp"}
-    return Encoding(formats[labels["output_format"]], int(labels["output_compression"]))
+    return Encoding(FORMATS[labels["output_format"]], int(labels["output_compression"]))
 
 
 class ImageFiles:
@@ -72,8 +73,8 @@ class ImageFiles:
         """
         return base64.b64encode(await self._data(job, artifact)).decode()
 
-    async def send(self, name: str) -> Response[bytes]:
-        """Return the response with the image that a link names.
+    async def send(self, request: HTTPRequest, name: str) -> ASGIApp:
+        """Return the response to a GET or HEAD of the image that a link names.
 
         Raises:
             NotFoundException: There is no such file.
@@ -91,8 +92,15 @@ class ImageFiles:
             or encoding_of(job.labels).format != match["format"]
         ):
             raise NotFoundException
-        data = await self._data(job, job.artifacts[number - 1])
-        return Response(data, media_type=f"image/{match['format']}", headers=_HEADERS)
+        artifact, encoding = job.artifacts[number - 1], encoding_of(job.labels)
+        if encoding.format == "png" and artifact.content_type == "image/png":
+            return await send_artifact(request, self._services.results, artifact, name=name, inline=True)
+
+        def make(source: Path, image: Path) -> None:
+            image.write_bytes(reencode(source, encoding.format, encoding.compression))
+
+        path = await self._services.results.variant_path(artifact, _VARIANTS[encoding.format], make)
+        return await send_file(request, path, f"image/{encoding.format}", name=name, inline=True)
 
     async def _data(self, job: Job, artifact: Artifact) -> bytes:
         path = await self._services.results.path(artifact)

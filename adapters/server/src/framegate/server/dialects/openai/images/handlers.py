@@ -1,30 +1,35 @@
 """Handle the requests of OpenAI's images API: submit the job, build the response."""
 
-import asyncio
 import time
-from collections.abc import Mapping
 from typing import Any
 
 from litestar import Response
+from msgspec import UNSET
 from msgspec.structs import replace
 
-from framegate.core.errors import InvalidMedia, InvalidRequest, ModelNotFound
+from framegate.core.errors import InvalidRequest, ModelNotFound
 from framegate.core.jobs import Job
-from framegate.core.ports import BytesSource, MediaSource
 from framegate.core.wiring import CoreServices
-from framegate.media.images.collage import make_collage
 from framegate.server.dialects.openai.errors import model_not_found
+from framegate.server.dialects.openai.extras import metadata_labels
 from framegate.server.dialects.openai.images.events import Call, encode_events, events
 from framegate.server.dialects.openai.images.files import Encoding, ImageFiles
-from framegate.server.dialects.openai.images.requests import PARAMS, Uploads, generation
-from framegate.server.dialects.openai.images.schemas import Image, ImageFields, Images, PromptFields
+from framegate.server.dialects.openai.images.requests import PARAMS, Inputs, generation
+from framegate.server.dialects.openai.images.schemas import (
+    FORMATS,
+    EditReferences,
+    Image,
+    ImageFields,
+    Images,
+    PromptFields,
+)
 from framegate.server.requests.bodies import HTTPRequest
 from framegate.server.requests.jobs import ClientJobs, require_result
 from framegate.server.responses.sse import EventStream
 from framegate.server.responses.waiting import wait_for_job
 
-_AT_ONCE = 2
-"""The number of requests whose uploads are decoded at the same time."""
+_LINKED = frozenset({"dall-e-2", "dall-e-3"})
+"""The models whose images OpenAI sends as links unless the request says otherwise."""
 
 
 class ImageHandlers:
@@ -37,11 +42,10 @@ class ImageHandlers:
         self, services: CoreServices, files: ImageFiles, *, model: str, timeout: float, max_input: int
     ) -> None:
         self.max_input = max_input
-        self._services = services
-        self._files = files
+        self.files = files
+        self.services = services
         self._model = model
         self._timeout = timeout
-        self._decoding = asyncio.Semaphore(_AT_ONCE)
 
     async def generate(
         self,
@@ -49,7 +53,7 @@ class ImageHandlers:
         jobs: ClientJobs,
         fields: ImageFields,
         call: Call,
-        uploads: Uploads | None = None,
+        inputs: Inputs | None = None,
     ) -> Response[Any]:
         """Submit a job, and respond with its images or with a stream of events.
 
@@ -57,55 +61,59 @@ class ImageHandlers:
             JobCancelled, GenerationFailed: There are no images.
             TimedOut, ClientDisconnected, ServerStopping, NoWorker: The job was cancelled.
         """
-        media = await self._media(uploads) if uploads else {}
-        job = await self._submit(jobs, fields, media)
+        job = await self.submit(jobs, fields, inputs)
         if isinstance(fields, PromptFields) and fields.stream:
-            stream = events(self._services, self._files, job, call=call, quality=fields.quality or "auto")
+            stream = events(self.services, self.files, job, call=call, quality=fields.quality or "auto")
             return EventStream(encode_events(stream))
-        done = await wait_for_job(request, self._services.jobs, job, self._timeout)
-        require_result(done)
+        done = await self.wait(request, job)
         return Response(await self._answer(request, fields, done), status_code=200)
 
-    async def _media(self, uploads: Uploads) -> dict[str, MediaSource]:
-        """Return the image and the mask, of several images those of their collage."""
-        image, mask = uploads.images[0], uploads.mask
-        if len(uploads.images) > 1:
-            try:
-                async with self._decoding:
-                    collage = await asyncio.to_thread(make_collage, uploads.images, mask)
-            except InvalidMedia as error:
-                error.param = error.param or "image"
-                raise
-            image, mask = collage.image, collage.mask
-        sources: dict[str, MediaSource] = {"image": BytesSource(image)}
-        return sources if mask is None else {**sources, "mask": BytesSource(mask)}
+    async def submit(self, jobs: ClientJobs, fields: ImageFields, inputs: Inputs | None) -> Job:
+        """Submit a job for images.
 
-    async def _submit(self, jobs: ClientJobs, fields: ImageFields, media: Mapping[str, MediaSource]) -> Job:
+        Raises:
+            ModelNotFound: There is no such model.
+            InvalidRequest: The model makes no images, or not these; the errors of `JobService.submit`.
+        """
         name = fields.model or self._model
         try:
-            served = self._services.jobs.registry.resolve(name)
+            served = self.services.jobs.registry.resolve(name)
         except ModelNotFound as error:
             raise model_not_found(name) from error
         encoding = Encoding(
-            fields.output_format or "png",
+            FORMATS[fields.output_format or "png"],
             100 if fields.output_compression is None else fields.output_compression,
         )
+        media = inputs.media if inputs else {}
         try:
-            return await jobs.submit(replace(generation(served, fields), **media), labels=encoding.labels())
+            return await jobs.submit(
+                replace(generation(served, fields), **media),
+                labels={**encoding.labels(), **metadata_labels(fields)},
+            )
         except InvalidRequest as error:
             error.param = PARAMS.get(error.param or "", error.param)
+            if error.param == "image" and isinstance(fields, EditReferences):
+                error.param = "images"
             raise
 
+    async def wait(self, request: HTTPRequest, job: Job) -> Job:
+        """Return the job once it has its images; the errors are those of `generate`."""
+        done = await wait_for_job(request, self.services.jobs, job, self._timeout)
+        require_result(done)
+        return done
+
     async def _answer(self, request: HTTPRequest, fields: ImageFields, done: Job) -> Images:
-        if fields.response_format == "url":
-            data = [Image(url=link) for link in self._files.links(request, done)]
+        default = "url" if fields.model in _LINKED else "b64_json"
+        if (fields.response_format or default) == "url":
+            data = [Image(url=link) for link in self.files.links(request, done)]
         else:
-            data = [Image(b64_json=await self._files.base64(done, made)) for made in done.artifacts]
+            data = [Image(b64_json=await self.files.base64(done, made)) for made in done.artifacts]
         made = done.artifacts[0]
         return Images(
             created=int(time.time()),
             data=data,
-            output_format=fields.output_format or "png",
+            output_format=FORMATS[fields.output_format or "png"],
             size=f"{made.width}x{made.height}",
             seed=done.seed,
+            metadata=UNSET if fields.metadata is None else fields.metadata,
         )

@@ -7,6 +7,7 @@ from msgspec import UNSET
 
 from framegate.core.characters import Character
 from framegate.core.jobs import Job, JobState
+from framegate.server.dialects.openai.extras import metadata_of
 from framegate.server.dialects.openai.videos.requests import REMIXED_FROM
 from framegate.server.dialects.openai.videos.schemas import CharacterObject, Video, VideoError
 from framegate.server.requests.jobs import failure_message
@@ -36,7 +37,7 @@ def video_object(job: Job, retention: float) -> Video:
     done = job.state == JobState.SUCCEEDED
     shot = job.shots[0]
     made = job.artifacts[0] if job.artifacts else shot
-    ended = job.finished_at
+    ended, metadata = job.finished_at, metadata_of(job.labels)
     return Video(
         id=job.id,
         model=job.model,
@@ -52,6 +53,7 @@ def video_object(job: Job, retention: float) -> Video:
         remixed_from_video_id=job.labels.get(REMIXED_FROM),
         error=_error(job),
         changes=field_changes(job, _FIELDS) or UNSET,
+        metadata=UNSET if metadata is None else metadata,
     )
 
 

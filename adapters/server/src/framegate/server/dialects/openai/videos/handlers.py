@@ -17,6 +17,7 @@ from framegate.core.ports import BytesSource, MediaSource
 from framegate.core.types import GenerationRequest, MediaKind, Task
 from framegate.core.wiring import CoreServices
 from framegate.media.file_type import detect_kind
+from framegate.server.dialects.openai.extras import metadata_labels
 from framegate.server.dialects.openai.fields import find_mentions
 from framegate.server.dialects.openai.videos.answers import poll_after_ms, video_object
 from framegate.server.dialects.openai.videos.idempotency import fingerprint, idempotency_key
@@ -202,6 +203,7 @@ class VideoHandlers:
         digest = await asyncio.to_thread(fingerprint, command.call, command.fields, command.uploads)
         details["job_id"] = f"{_PREFIX}{uuid.uuid4().hex}"
         details["idempotency"] = idempotency_key(request.headers, digest, since=command.since)
+        details["labels"] = {**details.get("labels", {}), **metadata_labels(command.fields)}
         details["collection"] = COLLECTION
         details["webhook_url"] = command.fields.webhook_url or ""
         try:

@@ -45,5 +45,10 @@ def idempotency_key(headers: Mapping[str, str], digest: str, *, since: float) ->
     if not _COUNT.fullmatch(count):
         return None
     return IdempotencyKey(
-        key=f"sent:{digest}", fingerprint=digest, seconds=RETRY_SECONDS, repeat=int(count) > 0, since=since
+        key=f"sent:{digest}",
+        fingerprint=digest,
+        seconds=RETRY_SECONDS,
+        repeat=int(count) > 0,
+        retries=int(count),
+        since=since,
     )

@@ -5,11 +5,11 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Any, TypeVar
 
 from litestar.datastructures import UploadFile
-from msgspec import Struct
 
 from framegate.core.errors import InvalidRequest
 from framegate.core.ports import MediaSource
 from framegate.core.types import GenerationRequest, Task
+from framegate.server.dialects.openai.extras import METADATA, ExtraFields, parse_objects, unwrap
 from framegate.server.dialects.openai.fields import parse_size, steps_errors
 from framegate.server.dialects.openai.videos.schemas import (
     CreateFields,
@@ -33,7 +33,7 @@ REMIXED_FROM = "remixed_from"
 
 _SECONDS = re.compile(r"\d{1,4}(\.\d{1,3})?", re.ASCII)
 
-Model = TypeVar("Model", bound=Struct)
+Fields = TypeVar("Fields", bound=ExtraFields)
 
 
 def rules(values: Mapping[str, Any]) -> Iterable[FieldError]:
@@ -119,11 +119,12 @@ def image_address(fields: CreateFields, *, uploaded: bool) -> tuple[str, str] | 
 
 
 async def read_fields(
-    request: HTTPRequest, model: type[Model], files: Collection[str], rules: Rules
-) -> tuple[Model, dict[str, UploadFile]]:
+    request: HTTPRequest, model: type[Fields], files: Collection[str], rules: Rules
+) -> tuple[Fields, dict[str, UploadFile]]:
     """Read JSON, or a form with brackets in its names: the body as ``model``, and uploads by their name.
 
-    An upload and a value may be given for the same field. An empty text counts as an omitted field.
+    An upload and a value may be given for the same field. An empty text counts as an omitted field, except in
+    the client's own metadata.
 
     Raises:
         InvalidFields: Fields or files are wrong; all of them are named.
@@ -131,18 +132,21 @@ async def read_fields(
         UnsupportedContentType: The body is neither JSON nor a form.
     """
     if request.content_type[0] not in FORMS:
-        return await read_json(request, model, rules), {}
+        return unwrap(request, await read_json(request, model, rules), rules), {}
     form = await read_form_values(request, files)
     texts: list[tuple[str, Any]] = []
     uploads: dict[str, UploadFile] = {}
     found: list[FieldError] = []
     for name, value in form.items():
         if not isinstance(value, UploadFile):
-            texts += [(name, value)] if value != "" else []
+            texts += [(name, value)] if value != "" or name.startswith(f"{METADATA}[") else []
         elif name not in files:
             found += unknown_files(request, [name])
         elif name in uploads:
             found.append(FieldError((name,), "value_error", "This file is given more than once"))
         else:
             uploads[name] = value
-    return convert_fields(request, nest(texts), model, rules, found=found), uploads
+    values = nest(texts)
+    found += parse_objects(values)
+    body = convert_fields(request, values, model, rules, found=found)
+    return unwrap(request, body, rules), uploads

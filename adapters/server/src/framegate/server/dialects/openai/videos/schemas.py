@@ -4,6 +4,7 @@ from typing import Annotated, Literal, TypeAlias
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
+from framegate.server.dialects.openai.extras import ExtraFields
 from framegate.server.dialects.openai.fields import Seed, Steps
 from framegate.server.responses.changes import FieldChange
 
@@ -28,7 +29,7 @@ class Reference(Struct, forbid_unknown_fields=True):
     id: str
 
 
-class GenerationFields(Struct, forbid_unknown_fields=True, kw_only=True):
+class GenerationFields(ExtraFields, forbid_unknown_fields=True, kw_only=True):
     """The fields of all calls that make a video; apart from the prompt, they are Framegate's own."""
 
     prompt: Prompt
@@ -96,6 +97,7 @@ class Video(Struct, kw_only=True):
 
     ``size``, ``seconds`` and ``seed`` are those of the file; times are in seconds since the epoch.
     ``changes``, which OpenAI's doesn't have, is there if the model could not take the request as it was.
+    ``metadata`` is there if the client gave any.
     """
 
     id: str
@@ -113,6 +115,7 @@ class Video(Struct, kw_only=True):
     remixed_from_video_id: str | None
     error: VideoError | None
     changes: list[FieldChange] | UnsetType = UNSET
+    metadata: dict[str, str] | UnsetType = UNSET
 
 
 class VideoList(Struct, kw_only=True):

@@ -1,0 +1,1 @@
+"""The part of OpenAI's responses API that makes images."""
