@@ -41,6 +41,11 @@ def test_openai_sdk(small_server: RunningServer, photo: Path) -> None:
     *earlier, last = found["usage"]
     assert set(earlier) == {None}
     assert last.keys() >= {"prompt_tokens", "completion_tokens", "total_tokens"}
+    status, outputs, _ = found["response"]
+    assert status == "completed"
+    assert "image_generation_call" in outputs
+    assert found["events"][0] == "response.created"
+    assert found["events"][-1] == "response.completed"
     assert found["error"] == ["NotFoundError", 404, "model_not_found", "model"]
 
 
@@ -52,6 +57,7 @@ def test_ai_sdk(small_server: RunningServer) -> None:
     assert reason == "stop"
     assert "Generated Video URL: http://127.0.0.1" in found["streamed"]
     assert found["reason"] == "stop"
+    assert found["drawn"] == "PNG"
     name, status, message = found["error"]
     assert (name, status) == ("AI_APICallError", 404)
     assert "'none' does not exist" in message

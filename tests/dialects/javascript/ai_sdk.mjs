@@ -17,6 +17,15 @@ found.streamed = "";
 for await (const part of stream.textStream) found.streamed += part;
 found.reason = await stream.finishReason;
 
+// Without .chat() the provider speaks the responses API.
+const drawn = await generateText({
+  model: provider("gpt-image-1"),
+  prompt: "a boat",
+  tools: { image_generation: provider.tools.imageGeneration({ size: "1024x1024" }) },
+});
+const [output] = drawn.staticToolResults ?? drawn.toolResults;
+found.drawn = Buffer.from(output.output.result, "base64").subarray(1, 4).toString();
+
 try {
   await generateText({ model: provider.chat("none"), prompt: "a boat", maxRetries: 0 });
 } catch (error) {

@@ -51,6 +51,18 @@ for await (const chunk of stream) chunks.push(chunk);
 found.streamed = chunks.map((chunk) => chunk.choices[0]?.delta?.content ?? "").join("");
 found.usage = chunks.map((chunk) => chunk.usage);
 
+const drawing = {
+  model: "gpt-image-1",
+  input: "a boat",
+  tools: [{ type: "image_generation", size: "128x96" }],
+};
+const response = await client.responses.create(drawing);
+found.response = [response.status, response.output.map((item) => item.type), response.output_text];
+found.events = [];
+for await (const event of await client.responses.create({ ...drawing, stream: true })) {
+  found.events.push(event.type);
+}
+
 try {
   await client.chat.completions.create({ model: "none", messages });
 } catch (error) {
