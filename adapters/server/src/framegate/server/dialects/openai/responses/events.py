@@ -1,5 +1,6 @@
 """Turn the events of an images call into the stream of a response."""
 
+import asyncio
 import itertools
 import time
 from collections.abc import AsyncGenerator
@@ -8,6 +9,8 @@ from typing import TypeAlias
 
 from msgspec.structs import replace
 
+from framegate.core.jobs import Job
+from framegate.core.service import JobService
 from framegate.server.dialects.openai.errors import stream_error_body
 from framegate.server.dialects.openai.images.events import Event as ImageEvent
 from framegate.server.dialects.openai.images.schemas import PartialEvent
@@ -21,17 +24,37 @@ from framegate.server.dialects.openai.responses.schemas import (
     ResponseObject,
     Usage,
 )
+from framegate.server.responses.waiting import cancel_job
 
 Event: TypeAlias = ResponseEvent | ItemEvent | CallEvent | PartialImageEvent
 
 
 async def response_events(
-    images: AsyncGenerator[ImageEvent, None], response: ResponseObject, call: ImageCall
+    jobs: JobService,
+    job: Job,
+    images: AsyncGenerator[ImageEvent, None],
+    response: ResponseObject,
+    call: ImageCall,
 ) -> AsyncGenerator[Event, None]:
     """Yield the events of ``response``, whose first image is ``call``; a failure is the last event.
 
-    Closing the generator closes ``images``.
+    ``images`` are those of ``job``, which closing the generator cancels.
     """
+    over = False
+    try:
+        async with aclosing(_events(images, response, call)) as stream:
+            async for event in stream:
+                yield event
+        over = True
+    finally:
+        # `images` cancels it too, but not if the client leaves before the first of them was asked for.
+        if not over:
+            await asyncio.shield(cancel_job(jobs, job))
+
+
+async def _events(
+    images: AsyncGenerator[ImageEvent, None], response: ResponseObject, call: ImageCall
+) -> AsyncGenerator[Event, None]:
     count = itertools.count()
     async with aclosing(images):
         yield ResponseEvent(type="response.created", sequence_number=next(count), response=response)

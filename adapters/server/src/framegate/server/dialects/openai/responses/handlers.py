@@ -40,7 +40,7 @@ async def respond(
         call_name: Call = "image_generation" if tool.action == "generate" else "image_edit"
         quality = tool.fields.quality or "auto"
         made = events(images.services, images.files, job, call=call_name, quality=quality)
-        return EventStream(encode_events(response_events(made, response, call)))
+        return EventStream(encode_events(response_events(images.services.jobs, job, made, response, call)))
     done = await images.wait(request, job)
     output = [
         replace(
