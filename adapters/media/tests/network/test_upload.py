@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from importlib.metadata import version
 
 import pytest
 from aiohttp import web
@@ -21,11 +22,13 @@ class Bucket:
     def __init__(self, *statuses: int) -> None:
         self.statuses = list(statuses)
         self.puts: list[tuple[str, str, bytes]] = []
+        self.agents: list[str] = []
         self.url = ""
 
     async def take(self, request: web.Request) -> web.Response:
         body = await request.read()
         self.puts.append((request.raw_path, request.headers["Content-Type"], body))
+        self.agents.append(request.headers["User-Agent"])
         status = self.statuses.pop(0) if len(self.statuses) > 1 else self.statuses[0]
         if status == SILENCE:
             await asyncio.Event().wait()
@@ -56,6 +59,25 @@ async def test_a_url_is_sent_as_given() -> None:
         await uploader().check(served.url + SIGNED)
         await uploader().put(served.url + SIGNED, DATA, "image/png")
         assert served.puts == [(SIGNED, "image/png", DATA)]
+        targets = ["/a%2fb?", "/a/../b|c?x=%2B+%7e", "/%zz;?&"]
+        for target in targets:
+            await uploader().put(f" {served.url}{target}\n", DATA, "image/png")
+        assert [path for path, *_ in served.puts[1:]] == targets
+
+
+async def test_what_no_request_line_may_hold_is_encoded() -> None:
+    async with bucket(200) as served:
+        for target in ("/a b", "/ä"):
+            await uploader().put(served.url + target, DATA, "image/png")
+        assert [path for path, *_ in served.puts] == ["/a%20b", "/%C3%A4"]
+
+
+async def test_the_host_learns_who_uploads() -> None:
+    async with bucket(200) as served:
+        await uploader().put(f"{served.url}/a", DATA, "image/png")
+        named = UrlUploader(DialPolicy(("127.0.0.1",)), user_agent="Acme/1")
+        await named.put(f"{served.url}/a", DATA, "image/png")
+        assert served.agents == [f"Framegate/{version('framegate-media')}", "Acme/1"]
 
 
 @pytest.mark.parametrize("status", [200, 201, 204])
@@ -138,9 +160,10 @@ async def test_private_addresses_are_not_dialled(url: str) -> None:
         "http:///a",
         "http://example.com:99999/a",
         "http://user:secret@example.com/a",
-        "http://example.com/a b",
+        "http://example.com\\.evil.example/a",
+        "http://example.com%2f@evil.example/a",
         "http://example.com/a\r\nHost: evil",
-        "http://example.com/ä",
+        "http://example.com/a\tb",
         "data:text/plain,x",
     ],
 )
