@@ -16,7 +16,6 @@ Message: TypeAlias = Callable[[Any], str]
 """Return the message in an error body, which has nothing else where the dialect has nothing else."""
 
 CHAT = [{"role": "user", "content": "a boat"}]
-NO_TOKENS = "No available tokens for {} generation. "
 REASON = "No worker that runs the model {} is alive; try again shortly."
 
 
@@ -46,12 +45,12 @@ class Call:
     """A call that needs a worker, and how its dialect says that there is none."""
 
     def __init__(
-        self, path: str, body: Mapping[str, Any], message: Message, model: str, prefix: str = ""
+        self, path: str, body: Mapping[str, Any], message: Message, model: str, text: str = ""
     ) -> None:
         self.path = path
         self.body = body
         self.message = message
-        self.text = prefix + REASON.format(model)
+        self.text = text or REASON.format(model)
 
     def __repr__(self) -> str:
         return f"{self.path} {sorted(self.body)}"
@@ -65,7 +64,12 @@ class Call:
         assert self.message(answer.json()) == self.text
 
 
-SORA, VIDEO, IMAGE = "sora2-landscape-10s", NO_TOKENS.format("video"), NO_TOKENS.format("image")
+SORA = "sora2-landscape-10s"
+VIDEO = (
+    "No available tokens for video generation. All tokens are either disabled, cooling down, Sora2 quota "
+    "exhausted, don't support Sora2, or expired."
+)
+IMAGE = "No available tokens for image generation. All tokens are either disabled, cooling down, or expired."
 TASKS = [
     Call("/v1/tasks/video", {"prompt": "a boat"}, lightx2v, "lightx2v"),
     Call("/v1/tasks/", {"prompt": "a boat"}, lightx2v, "lightx2v"),

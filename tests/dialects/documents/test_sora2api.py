@@ -279,7 +279,6 @@ def test_errors(document_server: RunningServer, blocks: list[CodeBlock]) -> None
     assert all(body["error"].keys() == general["error"].keys() for body in printed)
 
 
-@pytest.mark.xfail(reason="the second sentence of our message names the model")
 @DOCUMENT.each(28)
 def test_no_worker(tmp_path: Path, block: CodeBlock) -> None:
     with ExitStack() as running:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from typing import Any
 
+import structlog
 from litestar import Response
 
 from framegate.core.characters import Character
@@ -44,8 +45,17 @@ from framegate.server.requests.bodies import HTTPRequest
 from framegate.server.responses.result_files import ResultFiles
 from framegate.server.responses.waiting import while_connected
 
+log = structlog.get_logger(__name__)
+
 USAGE = StreamUsage.INCOMPLETE
 """What the document's streams say about usage."""
+
+_ALL_TOKENS = "All tokens are either disabled, cooling down"
+_NO_TOKENS = {
+    MediaKind.VIDEO: f"No available tokens for video generation. {_ALL_TOKENS}, Sora2 quota exhausted, don't "
+    "support Sora2, or expired.",
+    MediaKind.IMAGE: f"No available tokens for image generation. {_ALL_TOKENS}, or expired.",
+}
 
 
 class FeatureHandlers:
@@ -251,8 +261,9 @@ async def _in_own_words(events: Events, kind: MediaKind) -> Events:
 
 
 def _no_tokens(kind: MediaKind, error: NoWorker) -> NoWorker:
-    message = f"No available tokens for {kind} generation. {error.message}"
-    return NoWorker(message, retry_after=error.retry_after)
+    """Return the error in the document's words, which clients compare; the real reason goes to the log."""
+    log.warning("no_worker", reason=error.message)
+    return NoWorker(_NO_TOKENS[kind], retry_after=error.retry_after)
 
 
 def _invalid_model(name: str) -> InvalidRequest:
