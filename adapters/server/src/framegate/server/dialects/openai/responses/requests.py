@@ -8,8 +8,7 @@ from msgspec import Struct
 from msgspec.structs import fields, replace
 
 from framegate.core.errors import InvalidRequest
-from framegate.core.ports import BytesSource, FileSource
-from framegate.media.images.decode import decode_base64
+from framegate.core.ports import Base64Source, FileSource
 from framegate.server.dialects.openai.chat.parts import parts_of_last
 from framegate.server.dialects.openai.chat.schemas import ChatMessage
 from framegate.server.dialects.openai.images.requests import MAX_IMAGES, Inputs, image_source, rules
@@ -193,7 +192,7 @@ def _last_made(items: Sequence[Mapping[str, Any]]) -> FileSource | None:
             "Responses are not kept here: an image_generation_call in input needs its result, as base64.",
             param="input",
         )
-    return BytesSource(decode_base64(result))
+    return Base64Source(result)
 
 
 def _refuse_file_ids(items: Sequence[Mapping[str, Any]]) -> None:
