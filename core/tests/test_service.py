@@ -99,16 +99,17 @@ async def test_a_bad_input_is_named_and_leaves_nothing_behind(stand: ServiceStan
 async def test_a_mask_is_stored_in_the_size_of_its_image(
     stand: ServiceStand, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    mask, masked = BytesSource(b"mask"), list[tuple[FileSource, MediaRef]]()
+    mask, masked = BytesSource(b"mask"), list[tuple[FileSource, MediaRef, bool]]()
     ingest_mask = stand.media.ingest_mask
 
-    async def recording(source: FileSource, image: MediaRef) -> MediaRef:
-        masked.append((source, image))
+    async def recording(source: FileSource, image: MediaRef, *, ignore_alpha: bool) -> MediaRef:
+        masked.append((source, image, ignore_alpha))
         return await ingest_mask(source, image)
 
     monkeypatch.setattr(stand.media, "ingest_mask", recording)
     job = await stand.submit(Task.IMAGE_TO_VIDEO, mask=mask, image=PICTURE)
-    assert masked == [(mask, job.request.image)]
+    other = await stand.submit(Task.IMAGE_TO_VIDEO, mask=mask, image=PICTURE, mask_ignores_alpha=True)
+    assert masked == [(mask, job.request.image, False), (mask, other.request.image, True)]
     assert job.request.mask == MediaRef(MediaKind.IMAGE, "inputs/2", 1000, 500)
 
 

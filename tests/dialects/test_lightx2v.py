@@ -177,12 +177,20 @@ def test_images(server: RunningServer) -> None:
         assert (picture.format, picture.size) == ("PNG", (128, 96))
 
 
-@pytest.mark.parametrize("size", [(128, 96), (32, 24)])
-def test_a_mask_keeps_the_rest(server: RunningServer, photo: Path, size: tuple[int, int]) -> None:
+@pytest.mark.parametrize(
+    ("size", "ground"), [((128, 96), "black"), ((32, 24), "black"), ((64, 64), "transparent")]
+)
+def test_a_mask_keeps_the_rest(
+    server: RunningServer, photo: Path, size: tuple[int, int], ground: str
+) -> None:
     with Image.open(photo) as source:
         original = source.convert("RGB").resize((128, 96))
     mask = Image.new("L", size, 0)
     mask.paste(255, (0, 0, size[0] // 2, size[1]))
+    if ground == "transparent":
+        white, drawn = Image.new("RGBA", size, "white"), mask
+        white.putalpha(drawn)
+        mask = white
     fields = {
         "prompt": "a red ball",
         "image_path": png_base64(original),

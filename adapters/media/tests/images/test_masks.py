@@ -53,6 +53,15 @@ def test_what_is_transparent_gets_white(kind: str) -> None:
     halves(as_bytes(left_half(), kind))
 
 
+@pytest.mark.parametrize("hidden", [(0, 0, 0, 0), (255, 255, 255, 0)])
+def test_with_alpha_ignored_only_what_is_painted_white_counts(hidden: tuple[int, int, int, int]) -> None:
+    picture = Image.new("RGBA", (40, 20), hidden)
+    picture.paste((255, 255, 255, 255), (0, 0, 20, 20))
+    pixels = as_pixels(normalize_mask(as_bytes(picture), 40, 20, ignore_alpha=True).data)
+    assert (pixels[:, :20] == 255).all()
+    assert (pixels[:, 20:] == 0).all()
+
+
 def test_transparency_of_a_palette_counts() -> None:
     picture = Image.new("P", (20, 20), 1)
     picture.putpalette([0, 0, 0, 255, 255, 255])

@@ -40,7 +40,7 @@ class JobInputs:
         submission, spec = admitted.submission, admitted.served.spec
         request = admitted.fitted.requested
         for field, source in submission.request.media.items():
-            await self._ingest(field, source)
+            await self._ingest(field, source, mask_ignores_alpha=submission.mask_ignores_alpha)
         if admitted.remixed:
             await self._use_remixed(admitted.remixed, request)
         if admitted.character:
@@ -57,12 +57,12 @@ class JobInputs:
         """Remove what was stored: no job came to use it."""
         await asyncio.shield(asyncio.to_thread(self._discard_all))
 
-    async def _ingest(self, field: str, source: MediaSource) -> None:
+    async def _ingest(self, field: str, source: MediaSource, *, mask_ignores_alpha: bool) -> None:
         try:
             if isinstance(source, CollageSource):
                 await self._ingest_collage(source)
             elif field == "mask":
-                self._stored[field] = await self._ingest_mask(source)
+                self._stored[field] = await self._ingest_mask(source, ignore_alpha=mask_ignores_alpha)
             else:
                 self._stored[field] = await self._media.ingest(source, MEDIA_KINDS[field])
         except InvalidRequest as error:
@@ -75,11 +75,11 @@ class JobInputs:
         if mask is not None:
             self._stored["mask"] = mask
 
-    async def _ingest_mask(self, source: FileSource) -> MediaRef:
+    async def _ingest_mask(self, source: FileSource, *, ignore_alpha: bool) -> MediaRef:
         image = self._stored.get("image")
         if image is None:
             raise InvalidRequest("A mask needs the image that it belongs to, but none is given.")
-        return await self._media.ingest_mask(source, image)
+        return await self._media.ingest_mask(source, image, ignore_alpha=ignore_alpha)
 
     async def _use_remixed(self, source: Job, request: GenerationRequest) -> None:
         """Copy the video of ``source``, or take its first frame where ``request`` starts from an image."""

@@ -337,10 +337,13 @@ class MediaIngest(Protocol):
         """
         ...
 
-    async def ingest_mask(self, source: FileSource, image: MediaRef) -> MediaRef:
+    async def ingest_mask(
+        self, source: FileSource, image: MediaRef, *, ignore_alpha: bool = False
+    ) -> MediaRef:
         """Fetch and check the mask of a stored image, and store it in that image's size: white on black.
 
-        Clients may give it in any size, and mark the area to repaint as white or as transparent.
+        Clients may give it in any size, and mark the area to repaint as white or as transparent; with
+        ``ignore_alpha`` as white only.
 
         Raises:
             InvalidMedia: It can't be fetched or read, or marks nothing.

@@ -38,6 +38,7 @@ class Submission(Struct, frozen=True, kw_only=True):
         client: Whose job it is.
         job_id: The client's own id for the job, where the dialect allows one.
         prompt_optional: Accept an empty prompt if there is an image or a video to start from.
+        mask_ignores_alpha: In a mask the white part is redrawn, even if other parts are transparent.
         request_id: The HTTP request's id, for the logs.
         labels: Notes that the dialect keeps with the job.
         remix_of: The share id of a finished video to start from. The service then chooses the task.
@@ -57,6 +58,7 @@ class Submission(Struct, frozen=True, kw_only=True):
     client: Client = Client()
     job_id: str = ""
     prompt_optional: bool = False
+    mask_ignores_alpha: bool = False
     request_id: str = ""
     labels: Mapping[str, str] = {}
     remix_of: str = ""

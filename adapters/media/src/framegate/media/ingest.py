@@ -81,15 +81,19 @@ class MediaIngest:
             error.param = "mask"
             raise
 
-    async def ingest_mask(self, source: FileSource, image: MediaRef) -> MediaRef:
+    async def ingest_mask(
+        self, source: FileSource, image: MediaRef, *, ignore_alpha: bool = False
+    ) -> MediaRef:
         """Fetch and check the mask of a stored image, and store it in that image's size.
+
+        Its transparent part is redrawn, or with ``ignore_alpha`` its white one; see `normalize_mask`.
 
         Raises:
             InvalidMedia: It can't be fetched or decoded, exceeds a limit, or marks nothing to edit.
         """
         data = await self._read(source, "mask")
         async with self._decoding:
-            return await in_thread(lambda: self._store_mask(data, image), self.discard)
+            return await in_thread(lambda: self._store_mask(data, image, ignore_alpha), self.discard)
 
     async def _read(self, source: FileSource, noun: str) -> bytes:
         match source:
@@ -138,8 +142,8 @@ class MediaIngest:
     def _store_image(self, data: bytes) -> MediaRef:
         return self._store_png(decode_image(data))
 
-    def _store_mask(self, data: bytes, image: MediaRef) -> MediaRef:
-        return self._store_png(normalize_mask(data, image.width, image.height))
+    def _store_mask(self, data: bytes, image: MediaRef, ignore_alpha: bool) -> MediaRef:
+        return self._store_png(normalize_mask(data, image.width, image.height, ignore_alpha=ignore_alpha))
 
     def _store_collage(self, images: Sequence[bytes], mask: bytes | None) -> tuple[MediaRef, MediaRef | None]:
         collage = make_collage(images, mask)

@@ -148,8 +148,11 @@ class StaticMediaIngest:
         image, *_ = [await self.ingest(source, MediaKind.IMAGE) for source in collage.images]
         return image, await self.ingest_mask(collage.mask, image) if collage.mask else None
 
-    async def ingest_mask(self, source: FileSource, image: MediaRef) -> MediaRef:
+    async def ingest_mask(
+        self, source: FileSource, image: MediaRef, *, ignore_alpha: bool = False
+    ) -> MediaRef:
         """Record the source, and return a reference of the image's size."""
+        del ignore_alpha
         mask = await self.ingest(source, MediaKind.IMAGE)
         return MediaRef(mask.kind, mask.key, image.width, image.height)
 

@@ -20,19 +20,19 @@ _NOISE = 16
 """JPEG leaves black and white areas this far from black and white."""
 
 
-def normalize_mask(data: bytes, width: int, height: int) -> PngImage:
+def normalize_mask(data: bytes, width: int, height: int, *, ignore_alpha: bool = False) -> PngImage:
     """Return a greyscale mask of ``width`` × ``height`` pixels: white is redrawn, black is kept.
 
     Clients send masks of two kinds. One that is transparent anywhere is OpenAI's: its transparent part is
-    redrawn. In every other mask the white part is redrawn. Either may have any size and is stretched to the
-    image's.
+    redrawn. In every other mask, and with ``ignore_alpha`` in every one, the white part is redrawn. A mask may
+    have any size and is stretched to the image's.
 
     Raises:
         InvalidMedia: The data is not a valid image, or nothing of it is to be redrawn.
     """
     with open_untrusted(data) as image:
         image.load()
-        mask = _from_alpha(image) or _from_brightness(image)
+        mask = _from_brightness(image) if ignore_alpha else _from_alpha(image) or _from_brightness(image)
         if mask.getextrema() == (KEPT, KEPT):
             raise InvalidMedia(
                 "The mask marks nothing to edit: make that area transparent, or white in a mask without "
@@ -59,6 +59,10 @@ def _from_brightness(image: Image.Image) -> Image.Image:
     levels = [
         KEPT if level <= _NOISE else REDRAWN if level >= 255 - _NOISE else level for level in range(256)
     ]
+    if image.has_transparency_data:
+        painted = image.convert("RGBA")
+        image = Image.new("RGB", painted.size)
+        image.paste(painted, mask=painted.getchannel("A"))  # what nobody has painted is black
     return to_srgb(image).convert("L").point(levels)
 
 

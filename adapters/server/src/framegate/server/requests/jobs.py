@@ -24,6 +24,7 @@ class SubmissionDetails(TypedDict, total=False):
 
     job_id: str
     prompt_optional: bool
+    mask_ignores_alpha: bool
     labels: Mapping[str, str]
     remix_of: str
     remixes_video: bool

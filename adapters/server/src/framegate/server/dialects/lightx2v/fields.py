@@ -68,7 +68,7 @@ class CommonFields(Struct, forbid_unknown_fields=True, kw_only=True):
     height: Side | None = None
     width: Side | None = None
 
-    task_id: ServerOnly[Annotated[str, Meta(min_length=1, max_length=128)]] = UNSET
+    task_id: ServerOnly[Annotated[str, Meta(max_length=128)]] = UNSET
     target_shape: ServerOnly[Shape] = UNSET
     aspect_ratio: ServerOnly[Ratio] = UNSET
     save_result_path: ServerOnly[ResultPath] = UNSET

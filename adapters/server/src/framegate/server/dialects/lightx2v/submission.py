@@ -157,7 +157,11 @@ class TaskSubmitter:
         if job_id != task_id:
             labels[TASK_ID] = task_id
         return await self._jobs.submit(
-            replace(generation_request, **media), job_id=job_id, labels=labels, prompt_optional=True
+            replace(generation_request, **media),
+            job_id=job_id,
+            labels=labels,
+            prompt_optional=True,
+            mask_ignores_alpha=True,
         )
 
     async def _named_media(self, fields: CommonFields) -> dict[str, MediaSource]:
