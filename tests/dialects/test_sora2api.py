@@ -85,6 +85,15 @@ def test_the_catalogue_s_size_and_length(small_server: RunningServer) -> None:
     assert decoded(made(told.content)) == (1280, 720, 300, 30.0)
 
 
+def test_a_name_of_the_catalogue_for_a_model_of_one_s_own(small_server: RunningServer) -> None:
+    fields = {"model": "sora2-portrait-25s", "seed": 3}
+    data = waited(post(small_server, "videos/generate", prompt="a boat", **fields))
+    assert decoded(data) == (96, 128, 30, 30.0)
+    assert waited(chat(small_server, "a boat", **fields)) == data
+    told = SoraTold(chat(small_server, "[0.5s]a boat [1.0s]a house", stream=True, **fields))
+    assert decoded(made(told.content)) == (96, 128, 45, 30.0)
+
+
 def test_images(small_server: RunningServer, photo: Path) -> None:
     image = base64.b64encode(photo.read_bytes()).decode()
     for path, fields in (("images/generate", {}), ("images/transform", {"image": image})):

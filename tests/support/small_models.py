@@ -16,6 +16,10 @@ defaults = { width = 128, height = 96, duration = 1.0 }
 model = "sora2-landscape-25s"
 defaults = { width = 128, height = 96 }
 
+[aliases.sora2-portrait-25s]
+model = "preview"
+defaults = { width = 96, height = 128, duration = 1.0, fps = 30.0 }
+
 [aliases.small-chat]
 model = "ltx2_landscape"
 defaults = { width = 128, height = 96, num_frames = 17 }
@@ -30,6 +34,8 @@ defaults = { num_inference_steps = 1000 }
 """
 )
 """Small ones for sora2api ("small", "small-25s"), openai-chat ("small-chat") and openai-videos ("sora-2").
+
+"sora2-portrait-25s", a name of sora2api's catalogue, is given to a model of no catalogue.
 
 "endless" goes on until it is cancelled.
 """

@@ -11,6 +11,7 @@ from framegate.server.dialect import Dialect, DialectContext, SharedRoute, provi
 from framegate.server.dialects.openai.chat.controllers import OPENAI_ROUTES, ChatHandler, compose_chat
 from framegate.server.dialects.openai.chat.options import ChatOptions
 from framegate.server.dialects.openai.errors import ErrorBody, error_body, in_openai_terms
+from framegate.server.dialects.sora2api.catalogue import CATALOGUE
 from framegate.server.dialects.sora2api.controllers import (
     CharacterController,
     FileController,
@@ -24,6 +25,7 @@ from framegate.server.requests.bodies import HTTPRequest
 from framegate.server.responses.result_files import ResultFiles
 
 _CATALOGUE = "sora2api"
+_NAMES = frozenset(entry.name for entry in CATALOGUE)
 
 
 class Options(ChatOptions, frozen=True, forbid_unknown_fields=True):
@@ -64,8 +66,11 @@ def create(context: DialectContext) -> Dialect:
             "run `framegate models` for the names."
         )
 
+    # An alias may give a catalogue's name to a model that is in no catalogue.
+    names = _NAMES.union(options.models)
+
     def claims(served: ServedModel) -> bool:
-        return served.catalogue == _CATALOGUE or served.name in options.models
+        return served.catalogue == _CATALOGUE or served.name in names
 
     files = ResultFiles(context)
     features = FeatureHandlers(
