@@ -21,6 +21,7 @@ DEFAULTS: list[tuple[str, Any]] = [
     *(("sr_ratio", value) for value in (2, 2.0, "2", "2.0", None)),
     *(("talk_objects", value) for value in NOTHING),
     *(("resize_mode", value) for value in ("adaptive", "", None)),
+    *(("target_shape", value) for value in ([], "[]", " [ ] ", "")),
     *((name, value) for name in ("audio_path", "lora_name", "presigned_url") for value in ("", " ", None)),
     *((name, value) for name in ("image_mask_path", "last_frame_path", "video_path") for value in ("", None)),
     *((name, None) for name in ("data_bootstrap_room", "disagg_bootstrap_room", "i2i_denoise_strength")),
@@ -40,7 +41,7 @@ def test_a_default_means_nothing(roomy_stand: Stand, field: str, value: Any) -> 
     submit(roomy_stand, **{field: value})
     # Beside a field that has to be converted, and one that is not known
     submit(roomy_stand, **{field: value}, infer_steps="4", no_such_field=1)
-    if isinstance(value, list) or field == "task_id":
+    if field == "task_id":
         return
     text = "" if value is None else str(value)
     url = f"{roomy_stand.url}/v1/tasks/video/form"
@@ -141,6 +142,27 @@ def test_numbers_as_strings(stand: Stand) -> None:
     )
     shaped = submit(stand, target_shape=["96", "128"], i2i_denoise_strength=None)
     assert stand.job(shaped["task_id"]).shots[0].width == 128
+
+
+def test_lists_in_forms(shared_stand: Stand) -> None:
+    url = f"{shared_stand.url}/v1/tasks/video/form"
+    for text, size in (("[96, 128]", (96, 128)), (' ["64","96"] ', (64, 96))):
+        files = {"image_file": ("a.png", b"png")}
+        sent = requests.post(url, data={"prompt": "x", "target_shape": text}, files=files, timeout=10)
+        assert sent.status_code == 200, sent.text
+        shot = shared_stand.job(sent.json()["task_id"]).shots[0]
+        assert (shot.height, shot.width) == size
+    for text, kind in (
+        ("96,128", "list_type"),
+        ("[96, 128", "list_type"),
+        ("{}", "list_type"),
+        ("[96]", "too_short"),
+        ("[" * 10_000, "list_type"),
+        (f"[{' ' * 5000}]", "list_type"),
+    ):
+        files = {"image_file": ("a.png", b"png")}
+        sent = requests.post(url, data={"prompt": "x", "target_shape": text}, files=files, timeout=10)
+        assert (sent.status_code, [item["type"] for item in sent.json()["detail"]]) == (422, [kind]), text
 
 
 @pytest.mark.parametrize(("steps", "used"), [(0, 1), (-5, 1), (101, None), ("100000", None), (2**62, None)])
