@@ -183,6 +183,59 @@ TEXTS: list[tuple[list[dict[str, Any]], str]] = [
         ],
         SUBJECT,
     ),
+    (  # Open WebUI until 0.3
+        [
+            {
+                "role": "user",
+                "content": "Here is the query:\na white cat on a surfboard, at sunset\n\nCreate a concise, "
+                "3-5 word phrase with an emoji as a title for the previous query. RESPOND ONLY WITH IT.",
+            }
+        ],
+        SUBJECT,
+    ),
+    (  # LibreChat
+        [
+            {
+                "role": "user",
+                "content": "Please generate a concise title (max 40 characters) for a conversation that "
+                "starts with:\nUser: a white cat on a surfboard, at sunset\nAssistant: …\n\nTitle:",
+            }
+        ],
+        SUBJECT,
+    ),
+    (
+        [
+            {
+                "role": "user",
+                "content": "Analyze this conversation and provide:\n1. The detected language of the "
+                "conversation\n2. A concise title in the detected language (5 words or less, no punctuation "
+                "or quotation)\n\nUser: a white cat on a surfboard, at sunset\nAI: …",
+            }
+        ],
+        SUBJECT,
+    ),
+    (  # HuggingChat
+        [
+            {
+                "role": "system",
+                "content": "You are a chat thread titling assistant.\nGoal: Produce a very short, "
+                "descriptive title (2-4 words) that names the topic of the user's first message.",
+            },
+            {"role": "user", "content": 'User message: "a white cat on a surfboard, at sunset"'},
+        ],
+        SUBJECT,
+    ),
+    (  # Vercel's chatbot
+        [
+            {
+                "role": "system",
+                "content": "\n\n    - you will generate a short title based on the first message a user "
+                "begins a conversation with\n    - ensure it is not more than 80 characters long",
+            },
+            {"role": "user", "content": "a white cat on a surfboard, at sunset"},
+        ],
+        SUBJECT,
+    ),
     (
         [
             {
@@ -206,6 +259,14 @@ PROMPTS = [
     "Create a concise video",
     "Available tools: a hammer, a saw; a carpenter at work",
     "You are a professional dancer",
+]
+OWN_SYSTEM_PROMPTS = [
+    "You make videos.",
+    "You are an assistant skilled in conversation and in films.",
+    "你是一名擅长会话的助理，也会拍电影",
+    "You are a professional conversation summarizer and a film director.",
+    "Use the language used by the user (e.g. en for english conversation) for what is said in videos.",
+    "You're an assistant who's good at extracting key takeaways from conversations for short films.",
 ]
 
 
@@ -255,13 +316,14 @@ def test_what_people_write_is_a_prompt(stand: Stand) -> None:
     chats = [
         *map(user, PROMPTS),
         [*user(TITLE), {"role": "assistant", "content": "{}"}, *user("a white cat")],
-        [{"role": "system", "content": "You make videos."}, *user("a white cat")],
+        *([{"role": "system", "content": text}, *user("a white cat")] for text in OWN_SYSTEM_PROMPTS),
     ]
     for model in MODELS[:2]:
         with stand.working():
             for messages in chats:
                 assert ask(stand, messages, model).status_code == 200
-    assert [job.request.prompt for job in stand.jobs()] == 2 * [*PROMPTS, "a white cat", "a white cat"]
+    cats = ["a white cat"] * (1 + len(OWN_SYSTEM_PROMPTS))
+    assert [job.request.prompt for job in stand.jobs()] == 2 * [*PROMPTS, *cats]
 
 
 def test_the_model_must_exist_even_for_a_title(shared_stand: Stand, make_stand: StandMaker) -> None:

@@ -26,8 +26,11 @@ _JSON_ANSWERS: Mapping[str, Any] = {
 }
 _EMOJI = "Your task is to reflect the speaker's likely facial expression"
 # Where a prompt begins to quote the conversation.
-_QUOTES = ("<chat_history>", "```", "||>User:", "Conversation:\n", "latest user query:")
-_LABEL = re.compile(r"\s*(?:\|\|>|<|\*\*|#+ ?)?(?:user|human|用户)(?:>|:|：)", re.IGNORECASE)
+_QUOTES = (
+    *("<chat_history>", "```", "||>User:", "Conversation:\n", "latest user query:"),
+    *("Here is the query:\n", "that starts with:\n", "punctuation or quotation)\n"),
+)
+_LABEL = re.compile(r"\s*(?:\|\|>|<|\*\*|#+ ?)?(?:user(?: message)?|human|用户)(?:>|:|：)", re.IGNORECASE)
 _REPLY = re.compile(r"\s*(?:\|\|>|<)?(?:assistant|response|ai)[>:]", re.IGNORECASE)
 _MARKS = " \t\"'`*#<>|-=_“”"
 
