@@ -21,12 +21,12 @@ DEFAULTS: list[tuple[str, Any]] = [
     *(("sr_ratio", value) for value in (2, 2.0, "2", "2.0", None)),
     *(("talk_objects", value) for value in NOTHING),
     *(("resize_mode", value) for value in ("adaptive", "", None)),
-    *(("target_shape", value) for value in ([], "[]", " [ ] ", "")),
+    *(("target_shape", value) for value in (*NOTHING, "[]", " [ ] ", "")),
     *((name, value) for name in ("audio_path", "lora_name", "presigned_url") for value in ("", " ", None)),
     *((name, value) for name in ("image_mask_path", "last_frame_path", "video_path") for value in ("", None)),
     *((name, None) for name in ("data_bootstrap_room", "disagg_bootstrap_room", "i2i_denoise_strength")),
     *((name, value) for name in ("save_result_path", "aspect_ratio") for value in ("", None)),
-    *((name, None) for name in ("task_id", "target_shape", "target_fps", "target_video_length", "seed")),
+    *((name, None) for name in ("task_id", "target_fps", "target_video_length", "seed")),
 ]
 
 
