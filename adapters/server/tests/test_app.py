@@ -101,6 +101,28 @@ def test_dialects_share_a_path(make_stand: StandMaker) -> None:
     assert {"get", "delete"} <= paths["/v1/tasks/{task_id}"].keys()
 
 
+def test_types_of_one_name_have_schemas_of_their_own(shared_stand: Stand) -> None:
+    document = requests.get(f"{shared_stand.url}/openapi.json", timeout=10).json()
+
+    def properties(path: str, *steps: str) -> set[str]:
+        described = document["paths"][path]["post"]
+        for step in (*steps, "content", "application/json", "schema", "$ref"):
+            described = described[step]
+        return set(document["components"]["schemas"][described.rpartition("/")[2]]["properties"])
+
+    bodies = {
+        "/v1/tasks/video": {"detail"},
+        "/predict": {"error", "errors"},
+        "/video/submit": {"detail"},
+        "/v1/videos": {"error"},
+        "/v1/chat/completions": {"error"},
+    }
+    assert {path: properties(path, "responses", "default") for path in bodies} == bodies
+    edit = properties("/v1/videos/edits", "requestBody")
+    assert "seconds" in edit
+    assert not edit & {"image", "mask", "quality"}
+
+
 def test_controllers_get_their_dependencies(make_stand: StandMaker) -> None:
     dialects = {"lightx2v": own_dialects()["lightx2v"], **other("has-controllers")}
     stand = make_stand({"has-controllers": {"prefix": "/deep"}}, dialects=dialects)

@@ -51,7 +51,7 @@ def openapi_document(app: Litestar, mounted: dict[str, MountedDialect], *, has_k
     Litestar knows neither: see `framegate.server.requests.bodies.documents` and `Dialect.error_body`.
     """
     document = app.openapi_schema.to_schema()
-    schemas: dict[str, Any] = document.setdefault("components", {}).setdefault("schemas", {})
+    schemas = _Schemas(document.setdefault("components", {}).setdefault("schemas", {}))
     for route in app.routes:
         if not isinstance(route, HTTPRoute):
             continue
@@ -67,11 +67,36 @@ def openapi_document(app: Litestar, mounted: dict[str, MountedDialect], *, has_k
     return document
 
 
+class _Schemas:
+    """The document's schemas by name, to which those of types are added."""
+
+    def __init__(self, named: dict[str, dict[str, Any]]) -> None:
+        self.named = named
+        self._added: dict[str, dict[str, Any]] = {}
+
+    def add(self, model: type[msgspec.Struct]) -> dict[str, Any]:
+        """Return a reference to the schema of a type, which is added with all that it consists of.
+
+        Types of several dialects may have the same name; each later one is prefixed with its module, as
+        Litestar does.
+        """
+        (reference,), added = msgspec.json.schema_components([model], ref_template=_REF)
+        if any(self._added.get(name, schema) != schema for name, schema in added.items()):
+            prefix = "_".join(model.__module__.split(".")[-2:])
+            template = _REF.format(name=f"{prefix}_{{name}}")
+            (reference,), components = msgspec.json.schema_components([model], ref_template=template)
+            added = {f"{prefix}_{name}": schema for name, schema in components.items()}
+        self._added |= added
+        for name, schema in added.items():
+            self.named.setdefault(name, {**schema})
+        return reference
+
+
 def _complete(
     operation: dict[str, Any],
     handler: HTTPRouteHandler,
     mounted: dict[str, MountedDialect],
-    schemas: dict[str, Any],
+    schemas: _Schemas,
     *,
     has_keys: bool,
 ) -> None:
@@ -92,7 +117,7 @@ def _complete(
     if entry is None:
         return
     if entry.dialect.error_body is not None:
-        reference = _schema(entry.dialect.error_body, schemas)
+        reference = schemas.add(entry.dialect.error_body)
         operation["responses"]["default"] = {
             "description": "Any error",
             "content": {"application/json": {"schema": reference}},
@@ -101,17 +126,17 @@ def _complete(
         operation["security"] = [{_SCHEME: []}]
 
 
-def _request_body(body: RequestBody, schemas: dict[str, Any]) -> dict[str, Any]:
-    schema = plain = _schema(body.model, schemas)
+def _request_body(body: RequestBody, schemas: _Schemas) -> dict[str, Any]:
+    schema = plain = schemas.add(body.model)
     if body.files:
         name = schema["$ref"].rsplit("/", 1)[-1]
-        whole = {**schemas[name], "properties": {**schemas[name]["properties"]}}
+        whole = {**schemas.named[name], "properties": {**schemas.named[name]["properties"]}}
         for field in body.files:
             whole["properties"][field] = {"type": "string", "format": "binary"}
         needed = [*whole.get("required", ()), *(field for field, needed in body.files.items() if needed)]
         whole["required"] = sorted(set(needed))
         form_name = f"{name}Form" if body.or_json else name
-        schemas[form_name] = whole
+        schemas.named[form_name] = whole
         schema = {"$ref": _REF.format(name=form_name)}
     content: dict[str, Any] = {"schema": schema}
     if body.examples:
@@ -126,13 +151,6 @@ def _request_body(body: RequestBody, schemas: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _allow_unknown_fields(body: dict[str, Any], schemas: dict[str, Any]) -> None:
+def _allow_unknown_fields(body: dict[str, Any], schemas: _Schemas) -> None:
     for content in body["content"].values():
-        schemas[content["schema"]["$ref"].rsplit("/", 1)[-1]].pop("additionalProperties", None)
-
-
-def _schema(model: type[msgspec.Struct], schemas: dict[str, Any]) -> dict[str, Any]:
-    (reference,), components = msgspec.json.schema_components([model], ref_template=_REF)
-    for name, schema in components.items():
-        schemas.setdefault(name, schema)
-    return reference
+        schemas.named[content["schema"]["$ref"].rsplit("/", 1)[-1]].pop("additionalProperties", None)
