@@ -6,6 +6,7 @@ encoded, as browsers do. The authority is read strictly: one that programs read 
 """
 
 import re
+from ipaddress import IPv4Address
 
 from yarl import URL
 
@@ -16,6 +17,7 @@ _PARTS = re.compile(r"(https?)://([^/?#]*)([^#]*)", re.IGNORECASE | re.ASCII)
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*:", re.IGNORECASE | re.ASCII)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _PORT = re.compile(r":[0-9]{0,5}", re.ASCII)
+_NUMERIC = re.compile(r"[0-9.]+", re.ASCII)
 _NOT_IN_AUTHORITY = re.compile(r"[\s%\\]")
 _NOT_IN_TARGET = re.compile(r'[^!-~]+|["<>\\^`{}]+')
 
@@ -51,6 +53,8 @@ def parse_url(text: str) -> URL:
             raise ValueError
         origin = URL(f"{scheme.lower()}://{authority}")
         host, port = origin.raw_host, origin.port
+        if host and _NUMERIC.fullmatch(host):
+            IPv4Address(host)  # ``127.1`` and ``2130706433`` are addresses to some programs only
         target = _NOT_IN_TARGET.sub(_percent_encoded, target)
     except ValueError:
         raise InvalidUrl("is not a valid http(s) URL") from None
