@@ -26,6 +26,10 @@ class Nested(Struct):
     order: Annotated[Literal["asc"], Meta(description="x")]
 
 
+class Strict(Struct, forbid_unknown_fields=True):
+    order: str = ""
+
+
 class Body(Struct, forbid_unknown_fields=True):
     prompt: Annotated[str, Meta(min_length=1, max_length=5, pattern=r"\S")]
     count: Annotated[int, Meta(ge=1, lt=10)] = 1
@@ -37,6 +41,7 @@ class Body(Struct, forbid_unknown_fields=True):
     size: Literal["480x832", "auto"] | None = None
     states: list[State] = []
     nested: Nested | None = None
+    strict: Strict | None = None
 
 
 def errors_of(raw: bytes) -> list[FieldError]:
@@ -152,3 +157,15 @@ def test_only_known_values_are_told() -> None:
     assert unknown.input is None
     query = parameter_error("order", "query", "Invalid enum value 'up'", Literal["asc", "desc"])
     assert query.sentence == 'order: Input should be "asc" or "desc".'
+
+
+def test_errors_are_no_longer_than_people_read() -> None:
+    many = errors_of(msgspec.json.encode({"prompt": "x", "count": 0, **{f"k{n}": 1 for n in range(100_000)}}))
+    assert [error.field for error in many[:3]] == ["count", "k0", "k1"]
+    assert len(many) < 100
+    (long,) = errors_of(msgspec.json.encode({"prompt": "x", "k" * 100_000: 1}))
+    assert long.kind == "extra_forbidden"
+    assert len(long.sentence) < 300
+    (nested,) = errors_of(msgspec.json.encode({"prompt": "x", "strict": {"k" * 100_000: 1}}))
+    assert nested.field == "strict"
+    assert len(nested.message) < 300

@@ -6,6 +6,7 @@ again without a type, and every field is validated against its own type.
 
 import codecs
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import islice
 from typing import Any, TypeAlias
 
 import msgspec
@@ -17,6 +18,8 @@ from framegate.core.validation import Violation, ViolationKind, parse_violation
 
 MAX_INPUT = 200
 MAX_ITEMS = 20
+MAX_UNKNOWN = 50
+"""Unknown fields that are listed: a body may have a million, and the answer would be larger than the body."""
 
 Location: TypeAlias = tuple[str | int, ...]
 Rules: TypeAlias = Callable[[Mapping[str, Any]], "Iterable[FieldError]"]
@@ -64,7 +67,7 @@ class FieldError(Struct, frozen=True):
 
 
 class InvalidFields(InvalidRequest):
-    """Some fields of the body are wrong; ``errors`` lists all of them."""
+    """Some fields of the body are wrong; ``errors`` lists them, of unknown ones the first."""
 
     def __init__(self, errors: Iterable[FieldError]) -> None:
         self.errors = tuple(errors)
@@ -101,7 +104,7 @@ def body_errors(
 def value_errors(
     values: object, model: type[Struct], rules: Rules | None = None, *, strict: bool = True
 ) -> list[FieldError]:
-    """Return all errors of the plain ``values`` as ``model``.
+    """Return all errors of the plain ``values`` as ``model``, of unknown fields those of the first.
 
     Unless ``strict``, strings may be numbers, as in forms.
     """
@@ -124,9 +127,8 @@ def value_errors(
             found.append(_translated(error, (name,), given[name], info.type))
     if model.__struct_config__.forbid_unknown_fields:
         found += [
-            FieldError((name,), "extra_forbidden", "There is no such field", shortened(given[name]))
-            for name in given
-            if name not in known
+            FieldError((_cut(name),), "extra_forbidden", "There is no such field", shortened(given[name]))
+            for name in islice((name for name in given if name not in known), MAX_UNKNOWN)
         ]
     return [*found, *(rules(typed) if rules else ())]
 
@@ -225,7 +227,7 @@ def _worded(violation: Violation, value: Any, choices: Sequence[Any] = ()) -> tu
             regex = violation.pattern
             return "string_pattern_mismatch", _PATTERNS.get(regex, f"Input should match {regex}")
         case _:
-            return "value_error", violation.message
+            return "value_error", _cut(violation.message)
 
 
 def _wrong_type(expected: str, value: Any) -> tuple[str, str]:
