@@ -361,3 +361,26 @@ def test_prefixes(make_stand: StandMaker) -> None:
     paths = requests.get(f"{stand.url}/openapi.json", timeout=10).json()["paths"]
     assert "/v4/PROJECT/APP/predict" in paths
     assert requests.get(f"{stand.url}/docs", timeout=10).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("public_url", "why"),
+    [
+        ("video.example.com", "is not an http"),
+        ("//video.example.com", "is not an http"),
+        ("javascript:alert(1)", "is not an http"),
+        ("https://video example.com/", "is not a valid http"),
+        ("https://video.example.com/\r\nX: y", "is not a valid http"),
+        ("https://video.example.com:99999", "is not a valid http"),
+        ("https://user:secret@video.example.com", "user name or password"),
+        ("https://video.example.com/?a", "more than scheme, host and path"),
+        ("https://video.example.com/#a", "more than scheme, host and path"),
+        (" https://video.example.com", "more than scheme, host and path"),
+    ],
+)
+def test_a_public_url_that_makes_no_links_is_refused(
+    make_stand: StandMaker, public_url: str, why: str
+) -> None:
+    with pytest.raises(ConfigError, match=rf"server\.public_url: .* {why}.*; write one such as") as refused:
+        make_stand(server={"public_url": public_url})
+    assert "secret" not in str(refused.value)

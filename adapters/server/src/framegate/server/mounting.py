@@ -19,7 +19,9 @@ from framegate.core.plugins import load_object
 from framegate.core.settings import Settings
 from framegate.core.wiring import CoreServices
 from framegate.media.network.addresses import DialPolicy
+from framegate.media.network.fetch import shown_url
 from framegate.media.network.sessions import default_user_agent
+from framegate.media.network.urls import InvalidUrl, parse_url
 from framegate.server.auth.keys import DIALECT_OPT
 from framegate.server.dialect import Dialect, DialectContext, provide_instance
 from framegate.server.requests.bodies import HTTPRequest
@@ -112,7 +114,7 @@ def _create(
         services=services,
         prefix=prefix,
         options={key: value for key, value in table.items() if key not in common_keys},
-        public_url=settings.server.public_url.rstrip("/"),
+        public_url=_public_url(settings.server.public_url),
         data_path=settings.server.data_path,
         max_input=settings.fetch.max_bytes,
         retention=settings.storage.retention,
@@ -125,6 +127,21 @@ def _create(
     if dialect.root_handlers:
         routers.append(_router("", dialect.root_handlers, context, dialect.dependencies, unknown_fields))
     return MountedDialect(spec, context, dialect, common.auth, unknown_fields, tuple(routers))
+
+
+def _public_url(text: str) -> str:
+    """Return what links begin with, as its operator wrote it, without a slash at the end."""
+    if not text:
+        return ""
+    try:
+        parse_url(text)
+        if text != text.strip() or "?" in text or "#" in text:
+            raise InvalidUrl("is more than scheme, host and path")
+    except InvalidUrl as error:
+        raise ConfigError(
+            f'server.public_url: {shown_url(text)!r} {error}; write one such as "https://video.example.com/films".'
+        ) from None
+    return text.rstrip("/")
 
 
 def _router(
