@@ -434,7 +434,14 @@ def test_views(stand: Stand) -> None:
         answer = requests.get(view, params=params, timeout=10)
         assert answer.status_code == 404, params
         error_of(answer)
-    assert requests.get(view, timeout=10).status_code == 400
+    missing = requests.get(view, params={"type": "output", "other": "x" * 1000}, timeout=10)
+    assert missing.status_code == 400
+    assert missing.json()["error"] == {
+        "message": "filename is required",
+        "type": "invalid_request_error",
+        "param": "filename",
+        "code": None,
+    }
 
 
 def test_links_begin_with_the_public_url(make_stand: StandMaker) -> None:

@@ -3,6 +3,7 @@
 This is the only place where the core's errors are given HTTP status codes.
 """
 
+import re
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
@@ -150,6 +151,9 @@ def _from_core(error: errors.FramegateError) -> ErrorInfo:
             return error_info
 
 
+_MISSING = re.compile(r"Missing required (\w+) parameter '(\w+)' for ")
+
+
 def _from_litestar(exc: HTTPException, types: Mapping[str, Any]) -> ErrorInfo:
     status = exc.status_code
     phrase = HTTPStatus(status).phrase
@@ -170,6 +174,11 @@ def _from_litestar(exc: HTTPException, types: Mapping[str, Any]) -> ErrorInfo:
             if "key" in item
         )
         message = " ".join(error.sentence for error in found) or message
+    elif missing := _MISSING.match(message):
+        # Litestar's own text goes on with the whole URL.
+        source, name = missing.groups()
+        found = (FieldError((name,), "missing", "This field is required", source=source),)
+        message = found[0].sentence
     return ErrorInfo(
         status=status,
         code=_HTTP_CODES.get(status, "invalid_request"),
