@@ -74,6 +74,12 @@ def test_metadata_that_is_none(server: RunningServer, path: str, metadata: Any) 
     assert refused.json()["error"]["param"].startswith("metadata")
 
 
+def test_json_nulls_in_a_form_count_as_omitted(server: RunningServer) -> None:
+    made = post(server, "/v1/videos", data={**SMALL, "metadata": "null", "extra_body": "null"})
+    assert made.status_code == 200, made.text
+    assert "metadata" not in made.json()
+
+
 def test_the_most_metadata(server: RunningServer) -> None:
     metadata = {f"{number:064}": "ü" * 512 for number in range(16)}
     assert post(server, "/v1/videos", json={**SMALL, "metadata": metadata}).json()["metadata"] == metadata

@@ -41,14 +41,14 @@ Fields = TypeVar("Fields", bound=ExtraFields)
 
 
 def parse_objects(texts: dict[str, Any]) -> list[FieldError]:
-    """Replace those of a form's fields that are JSON objects as text by the objects; return what is wrong."""
+    """Replace those of a form's fields that are JSON objects (or null) as text; return what is wrong."""
     found: list[FieldError] = []
     for name in (*HOLDERS, METADATA):
         text = texts.get(name)
         if not isinstance(text, str):
             continue
         try:
-            texts[name] = msgspec.json.decode(text, type=dict[str, Any])
+            texts[name] = msgspec.json.decode(text, type=dict[str, Any] | None)
         except (msgspec.DecodeError, RecursionError):
             message = "This should be a JSON object, or fields such as " + f"{name}[name]"
             found.append(FieldError((name,), "json_invalid", message, shortened(text)))
