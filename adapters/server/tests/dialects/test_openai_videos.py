@@ -14,6 +14,7 @@ import requests
 from openai import OpenAI
 
 from framegate.core.jobs import JobError
+from framegate.core.types import Task
 from tests.support.http_stand import Stand, StandMaker, own_dialects
 
 pytestmark = pytest.mark.filterwarnings("ignore:The Sora API is scheduled:DeprecationWarning")
@@ -245,3 +246,11 @@ def test_clients_beside_a_dialect_whose_prefix_is_theirs(make_stand: StandMaker)
         assert answer.status_code == status
         assert answer.json()["error"]["message"]
     assert requests.get(f"{stand.url}/v1/video/none", timeout=10).json()["detail"]["status"] == "Failed"
+
+
+def test_nulls_ask_for_nothing(stand: Stand) -> None:
+    fields = {"prompt": "x", "input_reference": {"image_url": None, "file_id": None}, "no_such_field": None}
+    answer = requests.post(f"{stand.url}/v1/videos", json=fields, timeout=10)
+    assert answer.status_code == 200, answer.text
+    assert "warning" not in answer.headers
+    assert stand.job(answer.json()["id"]).request.task == Task.TEXT_TO_VIDEO

@@ -24,7 +24,7 @@ def normalize_mask(data: bytes, width: int, height: int, *, ignore_alpha: bool =
     """Return a greyscale mask of ``width`` × ``height`` pixels: white is redrawn, black is kept.
 
     Clients send masks of two kinds. One that is transparent anywhere is OpenAI's: its transparent part is
-    redrawn. In every other mask, and with ``ignore_alpha`` in every one, the white part is redrawn. A mask may
+    redrawn. In every other mask, and with ``ignore_alpha`` in each one, the white part is redrawn. A mask may
     have any size and is stretched to the image's.
 
     Raises:

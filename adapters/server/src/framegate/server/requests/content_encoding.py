@@ -137,7 +137,7 @@ async def _decoded_body(names: list[str], receive: Receive, max_bytes: int) -> A
         )
     pieces = _limited(_received(receive), max_bytes, "")
     for name in reversed(names):
-        pieces = _limited(_decoded(pieces, name), max_bytes, f", decoded by {name}")
+        pieces = _limited(_decoded(pieces, name), max_bytes, f", decoded by {name},")
     async for piece in pieces:
         yield piece
     yield b""

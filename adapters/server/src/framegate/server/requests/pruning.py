@@ -54,12 +54,15 @@ def _pruned_object(value: Raw, kind: inspect.StructType, path: str, ignored: lis
     known = {field.encode_name: field for field in kind.fields}
     kept: dict[str, Raw] = {}
     for name, item in msgspec.json.decode(value, type=dict[str, Raw]).items():
+        is_null = memoryview(item)[:5].tobytes() == _NULL
         if (field := known.get(name)) is None:
+            if is_null:  # nothing is asked for
+                continue
             if kind.forbid_unknown_fields and ignored is not None:
                 ignored.append(f"{path}{name}")
             else:
                 kept[name] = item
-        elif memoryview(item)[:5].tobytes() != _NULL or not _omits_null(field):
+        elif not is_null or not _omits_null(field):
             kept[name] = _pruned(item, field.type, f"{path}{name}.", ignored)
     return Raw(msgspec.json.encode(kept))
 

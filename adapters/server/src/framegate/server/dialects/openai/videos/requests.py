@@ -94,10 +94,10 @@ def image_address(fields: CreateFields, *, uploaded: bool) -> tuple[str, str] | 
         InvalidRequest: A video can't start from what is given.
     """
     reference = fields.input_reference
-    if reference and (reference.file_id or not (reference.image_url or "").strip()):
+    if reference and reference.file_id:
         raise InvalidRequest(
             "This server keeps no uploaded files: give input_reference as a file, or as image_url.",
-            param="input_reference.file_id" if reference.file_id else "input_reference",
+            param="input_reference.file_id",
         )
     addresses = [
         (text, name)
