@@ -29,7 +29,7 @@ endef
 JAVASCRIPT := tests/dialects/javascript
 define install_javascript_clients
 if command -v npm >/dev/null; then \
-	npm ci --prefix $(JAVASCRIPT) --no-audit --no-fund --silent || rm -rf $(JAVASCRIPT)/node_modules; \
+	npm ci --prefix $(JAVASCRIPT) --no-audit --no-fund --silent --fetch-retries 1 --fetch-timeout 20000 || rm -rf $(JAVASCRIPT)/node_modules; \
 fi
 endef
 
