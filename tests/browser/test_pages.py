@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.support.browser import CHROMIUM, open_page
+from tests.support.browser import needs_chromium, open_page
 from tests.support.running import RunningServer
 
 StartServer = Callable[..., RunningServer]
@@ -48,7 +48,7 @@ generateVideo("A beautiful sunset over ocean");
 """
 """A page of somebody's own that calls the server from wherever it was opened."""
 
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Chromium comes from the system, not from pip")
+pytestmark = needs_chromium
 
 
 async def test_the_page_makes_a_video_and_plays_it(

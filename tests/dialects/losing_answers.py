@@ -4,9 +4,10 @@ import threading
 from collections.abc import Generator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
 
 import requests
+
+from tests.support.quiet_handler import Quiet
 
 
 @contextmanager
@@ -14,7 +15,7 @@ def losing_answers(server: str, losses: int) -> Generator[tuple[str, list[str]]]
     """Yield the address of a proxy that loses each client's first answers, and all retry counts."""
     seen: list[str] = []
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(Quiet, BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
         def do_POST(self) -> None:
@@ -31,9 +32,6 @@ def losing_answers(server: str, losses: int) -> Generator[tuple[str, list[str]]]
             self.send_header("Content-Length", str(len(answer.content)))
             self.end_headers()
             self.wfile.write(answer.content)
-
-        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 # the base class's name
-            return
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as proxy:
         thread = threading.Thread(target=proxy.serve_forever)

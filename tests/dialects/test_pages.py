@@ -16,7 +16,7 @@ from tests.support.code_blocks import CodeBlock, code_blocks, is_program
 from tests.support.decoding import decoded
 from tests.support.flat_model import flat_environ
 from tests.support.running import RunningServer, eventually
-from tests.support.shell import MISSING_TOOLS, Shell
+from tests.support.shell import Shell, needs_tools
 from tests.support.small_models import PRINTED_NAMES
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -166,7 +166,7 @@ def run(shell: Shell, block: CodeBlock, replacements: dict[str, str]) -> str:
     return follow(shell, text) if PRINTED_ID in block.code else shell.bash(text)
 
 
-@pytest.mark.skipif(bool(MISSING_TOOLS), reason="the pages' commands need curl and jq")
+@needs_tools
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_the_page(page: Path, page_server: RunningServer, pictures: str, photo: Path, tmp_path: Path) -> None:
     shell = Shell(tmp_path, {"FRAMEGATE_URL": page_server.url})

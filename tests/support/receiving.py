@@ -12,6 +12,7 @@ from msgspec import Struct
 from openai.types.webhooks import UnwrapWebhookEvent
 
 from tests.support.ports import free_port
+from tests.support.quiet_handler import Quiet
 
 # whsec_ and the base64 of 32 bytes.
 SECRET = "whsec_ZnJhbWVnYXRlLXRlc3RzLWtlZXAtbm8tc2VjcmV0cyE="
@@ -70,7 +71,7 @@ class Receiver:
         """Listen, on the same port as before."""
         receiver = self
 
-        class Handler(BaseHTTPRequestHandler):
+        class Handler(Quiet, BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 headers = {name.lower(): value for name, value in self.headers.items()}
@@ -83,9 +84,6 @@ class Receiver:
                 for name, value in {"Content-Length": "0", **extra}.items():
                     self.send_header(name, value)
                 self.end_headers()
-
-            def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 # the base class's name
-                return
 
         class Server(ThreadingHTTPServer):
             def handle_error(self, request: Any, client_address: Any) -> None:

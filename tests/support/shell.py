@@ -7,8 +7,12 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+import pytest
+
 TOOLS = ("curl", "jq")
-MISSING_TOOLS = [tool for tool in TOOLS if shutil.which(tool) is None]
+needs_tools = pytest.mark.skipif(
+    not all(map(shutil.which, TOOLS)), reason=f"printed commands need {' and '.join(TOOLS)}"
+)
 
 
 class Shell:

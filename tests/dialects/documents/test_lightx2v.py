@@ -7,14 +7,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import pytest
 import requests
 
 from tests.support.code_blocks import CodeBlock, Document
 from tests.support.decoding import decoded
 from tests.support.printed_answers import mismatches, parse_printed
 from tests.support.running import RunningServer, eventually
-from tests.support.shell import MISSING_TOOLS, Shell
+from tests.support.shell import Shell, needs_tools
 
 DOCUMENT = Document(Path(__file__).parent / "published" / "lightx2v.md")
 PRINTED_HOST = "http://115.190.78.40:30155"
@@ -131,7 +130,7 @@ def test_the_form(document_server: RunningServer, block: CodeBlock, photo: Path)
     assert decoded(video_of(document_server, answer.json()["task_id"])) == (832, 480, 80, 16.0)
 
 
-@pytest.mark.skipif(bool(MISSING_TOOLS), reason="the commands need curl")
+@needs_tools
 @DOCUMENT.each(10)
 def test_the_whole_flow(document_server: RunningServer, shell: Shell, block: CodeBlock) -> None:
     submit, status, download = re.split(r"^# \d\..*\n", block.text, flags=re.MULTILINE)[1:]
@@ -151,7 +150,7 @@ def test_the_whole_flow(document_server: RunningServer, shell: Shell, block: Cod
     assert decoded((shell.folder / "output.mp4").read_bytes()) == (832, 480, 80, 16.0)
 
 
-@pytest.mark.skipif(bool(MISSING_TOOLS), reason="the commands need curl")
+@needs_tools
 @DOCUMENT.each(11)
 def test_both_ways_to_give_an_image(
     document_server: RunningServer, shell: Shell, block: CodeBlock, photo: Path

@@ -6,14 +6,13 @@ import re
 import shutil
 from pathlib import Path
 
-import pytest
 import requests
 
 from tests.support.code_blocks import CodeBlock, Document
 from tests.support.decoding import decoded
 from tests.support.printed_answers import mismatches
 from tests.support.running import RunningServer
-from tests.support.shell import MISSING_TOOLS, Shell
+from tests.support.shell import Shell, needs_tools
 
 DOCUMENT = Document(Path(__file__).parent / "published" / "openai-chat-i2v.md")
 EXAMPLE = Path(__file__).parents[3] / "docs" / "examples" / "i2v_chat.py"
@@ -47,7 +46,7 @@ def test_a_chat_completion(document_server: RunningServer, blocks: list[CodeBloc
     assert decoded(requests.get(link, timeout=60).content)[:2] == (128, 96)
 
 
-@pytest.mark.skipif(bool(MISSING_TOOLS), reason="a shell without curl is not a reader's")
+@needs_tools
 @DOCUMENT.each(3)
 def test_the_script(shell: Shell, block: CodeBlock, photo: Path, pictures: str) -> None:
     """Its script is not published; ours takes the same arguments."""

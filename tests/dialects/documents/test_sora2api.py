@@ -15,14 +15,12 @@ from tests.support.decoding import decoded
 from tests.support.http_stand import start_stand
 from tests.support.printed_answers import mismatches, parse_printed
 from tests.support.running import RunningServer, eventually
-from tests.support.shell import MISSING_TOOLS, Shell
+from tests.support.shell import Shell, needs_tools
 
 DOCUMENT = Document(Path(__file__).parent / "published" / "sora2api.md")
 PRINTED_HOST = "http://localhost:8000"
 KEY = {"Authorization": "Bearer han1234"}
 SIZE = (128, 96)
-
-needs_curl = pytest.mark.skipif(bool(MISSING_TOOLS), reason="the commands need curl")
 
 
 def post(server: RunningServer, path: str, body: Any, **headers: str) -> requests.Response:
@@ -88,7 +86,7 @@ def test_the_header(document_server: RunningServer, block: CodeBlock) -> None:
     assert requests.get(url, timeout=60).status_code == 401
 
 
-@needs_curl
+@needs_tools
 @DOCUMENT.each(2, 4)
 def test_images_by_curl(
     document_server: RunningServer, shell: Shell, block: CodeBlock, small_png: Path
@@ -98,7 +96,7 @@ def test_images_by_curl(
     assert linked(content_of(streamed(output))).startswith(b"\x89PNG")
 
 
-@needs_curl
+@needs_tools
 @DOCUMENT.each(6, 7, 8)
 def test_videos_by_curl(
     document_server: RunningServer, shell: Shell, block: CodeBlock, small_png: Path, task: dict[str, Any]
@@ -115,7 +113,7 @@ def test_videos_by_curl(
     assert decoded(linked(content_of(streamed(output)))) == (*SIZE, 300, 30.0)
 
 
-@needs_curl
+@needs_tools
 @DOCUMENT.together(9, 10, 11)
 def test_storyboards(document_server: RunningServer, shell: Shell, blocks: list[CodeBlock]) -> None:
     """The command, and both formats of the prompt."""
@@ -130,7 +128,7 @@ def test_storyboards(document_server: RunningServer, shell: Shell, blocks: list[
         assert decoded(linked(content)) == (*SIZE, 600, 30.0)
 
 
-@needs_curl
+@needs_tools
 @DOCUMENT.together(16, 18)
 def test_characters_by_curl(
     document_server: RunningServer, shell: Shell, blocks: list[CodeBlock], video: bytes
@@ -151,7 +149,7 @@ def test_characters_by_curl(
     assert re.fullmatch(re.sub("username123", match[1], created), content_of(chunks))
 
 
-@needs_curl
+@needs_tools
 @DOCUMENT.each(19)
 def test_a_character_in_a_video_by_curl(
     document_server: RunningServer, shell: Shell, block: CodeBlock, video: bytes
@@ -171,7 +169,7 @@ def test_streams_by_python(
     assert "@" in content_of(chunks) or linked(content_of(chunks))
 
 
-@needs_curl
+@needs_tools
 @DOCUMENT.together(12, 13)
 def test_a_task(
     document_server: RunningServer, shell: Shell, blocks: list[CodeBlock], task: dict[str, Any]

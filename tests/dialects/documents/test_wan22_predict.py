@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 import requests
 
-from tests.support.browser import CHROMIUM, open_page
+from tests.support.browser import needs_chromium, open_page
 from tests.support.code_blocks import CodeBlock, Document
 from tests.support.decoding import decoded
 from tests.support.printed_answers import mismatches
 from tests.support.running import RunningServer
-from tests.support.shell import MISSING_TOOLS, Shell
+from tests.support.shell import Shell, needs_tools
 from tests.support.web_folder import served_folder
 
 DOCUMENT = Document(Path(__file__).parent / "published" / "wan22-predict.md")
@@ -23,7 +23,6 @@ PREFIX = "/v4/p-194bc83f/wan22-ti2v"
 HOME = (1280, 704, 121, 24.0)
 SMALL: dict[str, Any] = {"prompt": "a boat", "width": 128, "height": 96, "num_frames": 25, "seed": 1}
 
-needs_curl = pytest.mark.skipif(bool(MISSING_TOOLS), reason="the commands need curl")
 
 _OURS = "The file is not published; test_wan22_predict.py runs ours, docs/examples/predict.py"
 DOCUMENT.not_applicable(1, f"A variable for the script. {_OURS}.")
@@ -38,7 +37,7 @@ def predict(server: RunningServer, *, headers: dict[str, str], **fields: Any) ->
     )
 
 
-@needs_curl
+@needs_tools
 @DOCUMENT.together(5, 6)
 def test_text_to_video(document_server: RunningServer, shell: Shell, blocks: list[CodeBlock]) -> None:
     command, printed = blocks
@@ -49,7 +48,7 @@ def test_text_to_video(document_server: RunningServer, shell: Shell, blocks: lis
     assert decoded(base64.b64decode(answer["video_base64"])) == HOME
 
 
-@needs_curl
+@needs_tools
 @DOCUMENT.each(7)
 def test_text_and_image_to_video(
     document_server: RunningServer, shell: Shell, block: CodeBlock, pictures: str
@@ -87,7 +86,7 @@ def page_server(tmp_path: Path) -> Iterator[str]:
         yield f"http://localhost:{port}"
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="Chromium comes from the system, not from pip")
+@needs_chromium
 @DOCUMENT.each(10)
 @pytest.mark.parametrize("opened", ["from another origin", "from a file"])
 async def test_the_page_s_script(

@@ -12,6 +12,7 @@ from framegate.core.ports import Base64Source, BytesSource, UrlSource
 from framegate.core.types import MediaKind
 from tests.support.http_stand import BROKEN, CONTENT, Stand, StandMaker
 from tests.support.lightx2v_client import refusal, status
+from tests.support.quiet_handler import Quiet
 
 IMAGE = {"image_path": "https://example.com/cat.png"}
 SIGNED = "/bucket/a%2Fb.png?X-Amz-Signature=5ecre7%2B&X=%7E"
@@ -26,16 +27,13 @@ class Bucket:
         self.puts: list[tuple[str, str | None, bytes]] = []
         bucket = self
 
-        class Handler(BaseHTTPRequestHandler):
+        class Handler(Quiet, BaseHTTPRequestHandler):
             def do_PUT(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 bucket.puts.append((self.path, self.headers["Content-Type"], body))
                 self.send_response(bucket.statuses.pop(0) if bucket.statuses else 200)
                 self.send_header("Content-Length", "0")
                 self.end_headers()
-
-            def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 # the base class's name
-                return
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self.server.server_address[1]}{SIGNED}"

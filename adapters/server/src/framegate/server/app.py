@@ -41,7 +41,7 @@ class FramegateApp(Litestar):
 
     _layers: Any
 
-    def register(self, value: ControllerRouterHandler) -> None:  # type: ignore[override]  # as in Litestar
+    def register(self, value: ControllerRouterHandler) -> None:  # type: ignore[override]  # Litestar's returns nothing, Router's does
         """Register a router."""
         if isinstance(value, Router):
             add_head_handlers(value)

@@ -9,7 +9,7 @@ import sys
 import zlib
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import aclosing
-from typing import Protocol, TypeAlias
+from typing import Protocol, TypeAlias, cast
 
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, HTTPReceiveMessage, Receive, Scope, Send
@@ -107,7 +107,7 @@ class DecodedBodies:
             async def receive_decoded() -> HTTPReceiveMessage:
                 async for piece in body:
                     return {"type": "http.request", "body": piece, "more_body": bool(piece)}
-                return await receive()  # type: ignore[return-value]  # the scope is one of HTTP
+                return cast(HTTPReceiveMessage, await receive())
 
             await self._app(scope, receive_decoded, send)
 

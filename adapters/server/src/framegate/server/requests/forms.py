@@ -90,17 +90,13 @@ async def parse_form(request: Request[Any, Any, State], files: Collection[str]) 
         return FormMultiDict(await _urlencoded_fields(request))
     if not (boundary := parameters.get("boundary")):
         raise _invalid("its Content-Type has no boundary")
-    fields: list[tuple[str, FormValue]] = []
-    try:
-        async for part in _received_parts(request, boundary):
-            fields.append((part.name, await part.value(is_file_field=part.name in files)))  # noqa: PERF401  # their number is told below
-    except ParserLimitReached as error:
-        if "segment count" in str(error):
-            raise _too_many_fields() from None
-        raise _invalid(f"the headers of part {len(fields) + 1} are too long") from None
-    except ParserError as error:
-        raise _invalid(f"{str(error)[:1].lower()}{str(error)[1:200]}") from None
-    return FormMultiDict((name, value) for name, value in fields if value is not None)
+    return FormMultiDict(
+        [
+            (part.name, value)
+            async for part in _received_parts(request, boundary)
+            if (value := await part.value(is_file_field=part.name in files)) is not None
+        ]
+    )
 
 
 async def _urlencoded_fields(request: Request[Any, Any, State]) -> list[tuple[str, str]]:
@@ -182,26 +178,37 @@ class _Part:
 
 
 async def _received_parts(request: Request[Any, Any, State], boundary: str) -> AsyncIterator[_Part]:
-    """Yield the parts, each when it has been received as a whole."""
+    """Yield the parts, each when it has been received as a whole.
+
+    Raises:
+        InvalidFields: They can't be parsed, or there are too many.
+    """
     parser = PushMultipartParser(boundary, max_segment_count=MAX_FIELDS, header_charset="latin-1")
     uploads: list[UploadFile] = request.scope["state"][_STATE]
     parts, received = 0, False
     part: _Part | None = None
-    async for chunk in request.stream():
-        received = received or bool(chunk)
-        for event in parser.parse(chunk) if chunk else ():
-            if isinstance(event, MultipartSegment):
-                parts += 1
-                upload = UploadFile(event.content_type or _UNTYPED, event.filename or "upload")
-                uploads.append(upload)
-                part = _Part(parts, event, upload)
-            elif part and event:
-                await part.upload.write(event)
-            elif part:
-                await part.upload.seek(0)
-                yield part
-    if received:
-        parser.close()
+    try:
+        async for chunk in request.stream():
+            received = received or bool(chunk)
+            for event in parser.parse(chunk) if chunk else ():
+                if isinstance(event, MultipartSegment):
+                    parts += 1
+                    upload = UploadFile(event.content_type or _UNTYPED, event.filename or "upload")
+                    uploads.append(upload)
+                    part = _Part(parts, event, upload)
+                elif part and event:
+                    await part.upload.write(event)
+                elif part:
+                    await part.upload.seek(0)
+                    yield part
+        if received:
+            parser.close()
+    except ParserLimitReached as error:
+        if "segment count" in str(error):
+            raise _too_many_fields() from None
+        raise _invalid(f"the headers of part {parts + 1} are too long") from None
+    except ParserError as error:
+        raise _invalid(f"{str(error)[:1].lower()}{str(error)[1:200]}") from None
 
 
 def _decoded(content: bytes, charset: str) -> str | None:
