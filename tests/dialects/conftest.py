@@ -2,6 +2,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from openai import OpenAI
 
 from tests.support.running import RunningServer
 from tests.support.small_models import FETCHING, KEYS, SMALL_MODELS
@@ -47,3 +48,10 @@ def guarded_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running
     yield running.wait_until_ready()
     assert running.stop() == 0, running.log_text()
     assert not any(key in running.log_text() for key in KEYS.values())
+
+
+@pytest.fixture
+def client(server: RunningServer) -> Iterator[OpenAI]:
+    """The official SDK for the server of the test's module."""
+    with OpenAI(base_url=f"{server.url}/v1", api_key="x", max_retries=0, timeout=60) as client:
+        yield client

@@ -2,7 +2,6 @@
 
 import base64
 import io
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +14,11 @@ from openai import AsyncOpenAI, OpenAI
 from openai.types import ImagesResponse
 from PIL import Image
 
+from tests.support.decoding import opened
 from tests.support.listing import files_below
 from tests.support.running import RunningServer, eventually
 
 SIZE: Any = "128x96"
-
-
-@pytest.fixture
-def client(server: RunningServer) -> Iterator[OpenAI]:
-    with OpenAI(base_url=f"{server.url}/v1", api_key="x", max_retries=0, timeout=60) as client:
-        yield client
 
 
 def pictures_of(answer: ImagesResponse) -> list[bytes]:
@@ -33,12 +27,6 @@ def pictures_of(answer: ImagesResponse) -> list[bytes]:
         assert item.b64_json is not None
         found.append(base64.b64decode(item.b64_json))
     return found
-
-
-def opened(data: bytes) -> tuple[str | None, tuple[int, int]]:
-    with Image.open(io.BytesIO(data)) as picture:
-        picture.load()
-        return picture.format, picture.size
 
 
 def pixels(data: bytes) -> NDArray[np.float64]:

@@ -2,7 +2,6 @@
 
 import base64
 import io
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from openai.types.responses.response_output_item import ImageGenerationCall
 from PIL import Image
 from pydantic import TypeAdapter
 
+from tests.support.decoding import opened
 from tests.support.running import RunningServer
 
 TOOL: Any = {"type": "image_generation", "size": "128x96", "seed": 7}
@@ -25,12 +25,6 @@ EVENTS: TypeAdapter[ResponseStreamEvent] = TypeAdapter(ResponseStreamEvent)
 @pytest.fixture(scope="module")
 def server(small_server: RunningServer) -> RunningServer:
     return small_server
-
-
-@pytest.fixture
-def client(server: RunningServer) -> Iterator[OpenAI]:
-    with OpenAI(base_url=f"{server.url}/v1", api_key="x", max_retries=0, timeout=60) as client:
-        yield client
 
 
 def images_of(response: Response) -> list[bytes]:
@@ -43,12 +37,6 @@ def images_of(response: Response) -> list[bytes]:
         assert item.result is not None
         found.append(base64.b64decode(item.result))
     return found
-
-
-def opened(data: bytes) -> tuple[str | None, tuple[int, int]]:
-    with Image.open(io.BytesIO(data)) as picture:
-        picture.load()
-        return picture.format, picture.size
 
 
 def data_uri(path: Path) -> str:

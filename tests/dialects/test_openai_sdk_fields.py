@@ -6,7 +6,6 @@
 import base64
 import io
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
@@ -29,12 +28,6 @@ SIZE: Any = "128x96"
 @pytest.fixture(scope="module")
 def server(small_server: RunningServer) -> RunningServer:
     return small_server
-
-
-@pytest.fixture
-def client(server: RunningServer) -> Iterator[OpenAI]:
-    with OpenAI(base_url=f"{server.url}/v1", api_key="x", max_retries=0, timeout=60) as client:
-        yield client
 
 
 def post(server: RunningServer, path: str, **body: Any) -> requests.Response:

@@ -1,9 +1,10 @@
-"""What is in a video file."""
+"""What is in a file."""
 
 import io
 
 import av
 import numpy as np
+from PIL import Image
 
 
 def decoded(data: bytes) -> tuple[int, int, int, float]:
@@ -25,3 +26,10 @@ def difference(data: bytes, first: int, second: int) -> float:
             if number in (first, second)
         ]
     return float(np.abs(frames[0] - frames[1]).mean())
+
+
+def opened(data: bytes) -> tuple[str | None, tuple[int, int]]:
+    """Format and size of an image."""
+    with Image.open(io.BytesIO(data)) as picture:
+        picture.load()
+        return picture.format, picture.size

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.http_stand import Stand, StandMaker, start_stand
+from framegate.core.testing import gradient_png
+from framegate.core.types import MediaKind
+from tests.support.http_stand import CONTENT, Stand, StandMaker, start_stand
 
 
 @pytest.fixture
@@ -27,3 +29,12 @@ def shared_stand(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
 @pytest.fixture
 def stand(make_stand: StandMaker) -> Stand:
     return make_stand()
+
+
+@pytest.fixture(scope="module")
+def real_images(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Let results be images that can be converted to other formats."""
+    with pytest.MonkeyPatch.context() as patch:
+        path = gradient_png(tmp_path_factory.mktemp("images") / "result.png")
+        patch.setitem(CONTENT, MediaKind.IMAGE, path.read_bytes())
+        yield

@@ -1,6 +1,5 @@
 """OpenAI's images API, part by part."""
 
-import hashlib
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,45 +11,23 @@ import pytest
 import requests
 import schemathesis
 from hypothesis import given
-from openai import OpenAI
 
 from framegate.core.jobs import JobState
 from framegate.core.testing import gradient_png
 from framegate.core.types import MediaKind, Variant
-from framegate.server.testing import DialectContract
 from tests.support.fuzzing import bounded
 from tests.support.http_stand import CONTENT, Stand, StandMaker
+from tests.support.openai_contract import OpenAIContract, sdk
 from tests.support.running import eventually
+
+pytestmark = pytest.mark.usefixtures("real_images")
 
 POSTS = ("/v1/images/generations", "/v1/images/edits", "/v1/images/variations")
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _real_images(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Let results be images that can be converted to other formats."""
-    with pytest.MonkeyPatch.context() as patch:
-        path = gradient_png(tmp_path_factory.mktemp("images") / "result.png")
-        patch.setitem(CONTENT, MediaKind.IMAGE, path.read_bytes())
-        yield
-
-
-class TestContract(DialectContract):
+class TestContract(OpenAIContract):
     posts = POSTS
     unknown_path = "/v1/images/nothing"
-    api_key = "alice's"
-
-    @pytest.fixture
-    def base_url(self, make_stand: StandMaker) -> str:
-        digest = hashlib.sha256(self.api_key.encode()).hexdigest()
-        return make_stand(auth={"keys": [{"name": "alice", "sha256": digest}]}).url
-
-    def is_error_body(self, body: Any) -> bool:
-        keys: set[str] = set(body["error"])
-        return keys == {"message", "type", "param", "code"}
-
-
-def sdk(stand: Stand, **options: Any) -> OpenAI:
-    return OpenAI(base_url=f"{stand.url}/v1", api_key="x", timeout=20, **options)
 
 
 def test_a_failed_job_is_not_tried_again(stand: Stand) -> None:

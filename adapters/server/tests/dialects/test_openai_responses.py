@@ -1,51 +1,27 @@
 """OpenAI's responses API, part by part."""
 
-import hashlib
-from collections.abc import Iterator
 from typing import Any
 
 import openai
 import pytest
 import requests
-from openai import OpenAI
 
 from framegate.core.jobs import JobState
 from framegate.core.ports import UrlSource
-from framegate.core.testing import gradient_png
-from framegate.core.types import MediaKind, Task
-from framegate.server.testing import DialectContract
-from tests.support.http_stand import BROKEN, CONTENT, Stand, StandMaker
+from framegate.core.types import Task
+from tests.support.http_stand import BROKEN, Stand
+from tests.support.openai_contract import OpenAIContract, sdk
 from tests.support.running import eventually
+
+pytestmark = pytest.mark.usefixtures("real_images")
 
 TOOLS: Any = [{"type": "image_generation"}]
 LINKS = tuple(f"https://example.com/{name}.png" for name in ("a", "b", "mask"))
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _real_images(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        path = gradient_png(tmp_path_factory.mktemp("images") / "result.png")
-        patch.setitem(CONTENT, MediaKind.IMAGE, path.read_bytes())
-        yield
-
-
-class TestContract(DialectContract):
+class TestContract(OpenAIContract):
     posts = ("/v1/responses",)
     unknown_path = "/v1/responses/a/b"
-    api_key = "alice's"
-
-    @pytest.fixture
-    def base_url(self, make_stand: StandMaker) -> str:
-        digest = hashlib.sha256(self.api_key.encode()).hexdigest()
-        return make_stand(auth={"keys": [{"name": "alice", "sha256": digest}]}).url
-
-    def is_error_body(self, body: Any) -> bool:
-        keys: set[str] = set(body["error"])
-        return keys == {"message", "type", "param", "code"}
-
-
-def sdk(stand: Stand, **options: Any) -> OpenAI:
-    return OpenAI(base_url=f"{stand.url}/v1", api_key="x", timeout=20, **options)
 
 
 def test_a_job_that_fails_in_a_stream(stand: Stand) -> None:
