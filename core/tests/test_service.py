@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from framegate.core.errors import (
-    IdempotencyMismatch,
     InvalidMedia,
     InvalidRequest,
     JobExists,
@@ -17,16 +16,13 @@ from framegate.core.errors import (
     KeyLimitReached,
     ModelNotFound,
     NotFound,
-    NoWorker,
     PlanRequired,
     QueueFull,
-    StorageFull,
-    Unavailable,
 )
 from framegate.core.fitting import FittedRequest, fit
 from framegate.core.jobs import Job, JobError, JobState
 from framegate.core.models import ModelSpec
-from framegate.core.ports import BytesSource, FileSource, IdempotencyKey, QueueCounts, WorkerInfo
+from framegate.core.ports import BytesSource, FileSource, QueueCounts, WorkerInfo
 from framegate.core.registry import ModelConfig
 from framegate.core.submission import Client, Submission
 from framegate.core.types import GenerationRequest, MediaKind, MediaRef, StoryboardShot, Task
@@ -225,87 +221,6 @@ async def test_a_queue_that_fills_up_while_inputs_are_fetched(
     with pytest.raises(QueueFull):
         await stand.submit(Task.IMAGE_TO_VIDEO, image=PICTURE)
     assert (len(stand.media.taken), len(stand.media.discarded)) == (1, 1)
-
-
-async def test_a_repeat_is_given_the_first_job_and_fetches_nothing(stand: ServiceStand) -> None:
-    once = IdempotencyKey(key="k", fingerprint="boat")
-    first = await stand.submit(Task.IMAGE_TO_VIDEO, image=PICTURE, idempotency=once)
-    again = await stand.submit(Task.IMAGE_TO_VIDEO, image=PICTURE, idempotency=once)
-    assert (again, len(stand.media.taken)) == (first, 1)
-    other = IdempotencyKey(key="k", fingerprint="tree")
-    with pytest.raises(IdempotencyMismatch):
-        await stand.submit(Task.IMAGE_TO_VIDEO, image=PICTURE, idempotency=other)
-    bobs = await stand.submit(idempotency=once, client=BOB)
-    assert bobs.id != first.id
-
-
-def retry(count: int) -> IdempotencyKey:
-    return IdempotencyKey(key="k", repeat=count > 0, retries=count)
-
-
-async def test_what_a_client_retries_is_counted_as_refused(
-    stand: ServiceStand, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    first = await stand.submit(idempotency=retry(0))
-    with monkeypatch.context() as patch:
-        patch.setattr(stand.store, "living", [])
-        await stand.refused(NoWorker, idempotency=retry(0))
-    second = await stand.submit(idempotency=retry(1))
-    assert second.id != first.id
-    for error in (StorageFull("No room."), Unavailable("No bucket."), OSError("unforeseen")):
-
-        async def broken(*_: Any, error: Exception = error) -> MediaRef:
-            raise error
-
-        with monkeypatch.context() as patch:
-            patch.setattr(stand.media, "ingest", broken)
-            await stand.refused(type(error), task=Task.IMAGE_TO_VIDEO, image=PICTURE, idempotency=retry(0))
-        made = await stand.submit(idempotency=retry(1))
-        assert made.id not in (first.id, second.id)
-
-
-async def test_what_no_client_retries_is_not_counted(stand: ServiceStand) -> None:
-    first = await stand.submit(idempotency=retry(0))
-    await stand.refused(InvalidMedia, task=Task.IMAGE_TO_VIDEO, image=BROKEN, idempotency=retry(0))
-    await stand.refused(InvalidRequest, prompt=" ", idempotency=retry(0))
-    assert await stand.submit(idempotency=retry(1)) == first
-
-
-async def test_a_refusal_that_cant_be_counted_is_answered_all_the_same(
-    stand: ServiceStand, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async def away(*_: Any, **__: Any) -> None:
-        raise Unavailable("The queue can't be reached.")
-
-    monkeypatch.setattr(stand.store, "count_refusal", away)
-    with monkeypatch.context() as patch:
-        patch.setattr(stand.store, "living", [])
-        await stand.refused(NoWorker, idempotency=retry(0))
-    monkeypatch.setattr(stand.store, "submit", away)
-    await stand.refused(Unavailable, idempotency=retry(0))
-
-
-async def test_equal_submissions_at_once_make_one_job_and_keep_one_input(
-    stand: ServiceStand, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    ingest, all_here = stand.media.ingest, asyncio.Barrier(5)
-
-    async def together(source: FileSource, kind: MediaKind) -> MediaRef:
-        await all_here.wait()
-        return await ingest(source, kind)
-
-    monkeypatch.setattr(stand.media, "ingest", together)
-    jobs = await asyncio.gather(
-        *(
-            stand.submit(Task.IMAGE_TO_VIDEO, image=PICTURE, idempotency=IdempotencyKey(key="k"))
-            for _ in range(5)
-        )
-    )
-    assert len({job.id for job in jobs}) == 1
-    assert len(stand.media.taken) == 5
-    kept = {ref.key for job in jobs for ref in job.inputs}
-    assert kept.isdisjoint(ref.key for ref in stand.media.discarded)
-    assert len(stand.media.discarded) == 4
 
 
 async def test_limits_and_priority_of_key_model_and_name(tmp_path: Path) -> None:
