@@ -110,8 +110,8 @@ async def test_prompts(start_comfyui: StartComfyUI, photo: Path) -> None:
     assert upload == read_recording("upload_image")["body"]
 
     def interrupt_at_create_video(prompt_id: str) -> None:
-        fake.release()
         fake.hold("CreateVideo")
+        fake.release("*")
         assert fake.wait_until_held().class_type == "CreateVideo"
         response = requests.post(f"{fake.url}/interrupt", json={"prompt_id": prompt_id}, timeout=30)
         assert (response.status_code, response.text) == (200, read_recording("interrupt")["body"])

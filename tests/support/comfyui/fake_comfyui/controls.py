@@ -64,6 +64,8 @@ class Controls:
         """Continue at nodes of this class (None: of all)."""
         with self._changed:
             self._stops -= self._stops if class_type is None else {class_type}
+            if self.held is not None and not self._stops_at(self.held):
+                self.held = None
             self._changed.notify_all()
 
     def wake(self) -> None:
@@ -83,10 +85,13 @@ class Controls:
 
     def wait_while_held(self, at: HeldNode, interrupted: threading.Event) -> None:
         with self._changed:
-            while self._stops & {"*", at.class_type} and not interrupted.is_set():
+            while self._stops_at(at) and not interrupted.is_set():
                 self.held = at
                 self._changed.wait()
             self.held = None
+
+    def _stops_at(self, node: HeldNode) -> bool:
+        return not self._stops.isdisjoint({"*", node.class_type})
 
     def fault_at(self, path: str) -> HttpFault | None:
         for fault in self.faults:
