@@ -21,6 +21,7 @@ from framegate.core.testing import (
     InMemoryArtifactStore,
     InMemoryCharacterStore,
     InMemoryJobStore,
+    InMemorySecretStore,
     StaticMediaIngest,
 )
 from framegate.core.types import Artifact, MediaKind, Task
@@ -62,6 +63,7 @@ class Stand:
             artifacts=self.artifacts,
             media=self.media,
             characters=self.characters,
+            secrets=InMemorySecretStore(),
             max_queued=max_queued,
             worker_grace=worker_grace,
         )
@@ -154,6 +156,7 @@ def start_stand(
     dialects: Mapping[str, DialectSpec] | None = None,
     max_queued: int = 100,
     worker_grace: float = WORKER_GRACE,
+    clock: Callable[[], float] = time.time,
     **tables: Any,
 ) -> Stand:
     stand = Stand(folder, max_queued, worker_grace)
@@ -161,6 +164,7 @@ def start_stand(
         services=stand.services,
         settings=make_settings(folder, options, **tables),
         dialects=own_dialects() if dialects is None else dialects,
+        clock=clock,
     )
     stand.url = running.enter_context(_served(app))
     return stand

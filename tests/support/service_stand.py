@@ -17,6 +17,7 @@ from framegate.core.testing import (
     InMemoryArtifactStore,
     InMemoryCharacterStore,
     InMemoryJobStore,
+    InMemorySecretStore,
     StaticMediaIngest,
 )
 from framegate.core.types import Artifact, GenerationRequest, MediaKind, Task
@@ -74,6 +75,7 @@ class ServiceStand:
             artifacts=self.artifacts,
             media=self.media,
             characters=self.characters,
+            secrets=InMemorySecretStore(),
             max_queued=max_queued,
             worker_grace=worker_grace,
         )

@@ -141,7 +141,13 @@ async def test_a_file_that_can_not_be_removed_stops_nothing(
         worker.succeed(job, (Artifact(MediaKind.VIDEO, f"results/{number}.mp4", "video/mp4", 4, 64, 64),))
     with structlog.testing.capture_logs() as logs:
         await Retention(store, characters, artifacts, files_for=-1, records_for=-1).remove_expired()
-    assert [line["event"] for line in logs] == ["file_not_removed", "files_removed"]
+    removed = [("job_files_removed", number) for number in range(3)]
+    removed += [("job_record_removed", number) for number in range(3)]
+    assert [line for line in logs if "actor" in line] == [
+        {"event": event, "actor": "retention", "job_id": str(number), "owner": "", "log_level": "info"}
+        for event, number in removed
+    ]
+    assert [line["event"] for line in logs if "actor" not in line] == ["file_not_removed", "files_removed"]
     assert list(artifacts.keys_before(time.time() + 60)) == ["results/0.mp4"]
     assert left_behind(client) == set()
 

@@ -13,7 +13,12 @@ from framegate.core.errors import Unavailable
 from framegate.core.jobs import JobState
 from framegate.core.ports import Limits
 from framegate.core.registry import Registry
-from framegate.core.testing import InMemoryArtifactStore, InMemoryCharacterStore, StaticMediaIngest
+from framegate.core.testing import (
+    InMemoryArtifactStore,
+    InMemoryCharacterStore,
+    InMemorySecretStore,
+    StaticMediaIngest,
+)
 from framegate.core.wiring import create_services
 from framegate.storage.connections import connect_async
 from framegate.storage.embedded import EmbeddedValkey
@@ -92,6 +97,7 @@ async def test_watchers_share_what_is_read(
         artifacts=InMemoryArtifactStore(tmp_path),
         media=StaticMediaIngest(),
         characters=InMemoryCharacterStore(),
+        secrets=InMemorySecretStore(),
         max_queued=0,
     ).jobs
     for number in range(JOBS):

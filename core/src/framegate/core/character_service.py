@@ -11,6 +11,7 @@ from contextlib import suppress
 
 from msgspec.structs import replace
 
+from framegate.core import audit
 from framegate.core.characters import Character
 from framegate.core.errors import Busy, NotFound, Unavailable
 from framegate.core.ports import ArtifactStore, CharacterStore, FileSource, MediaIngest
@@ -95,6 +96,7 @@ class CharacterService:
         character = await self.get(username, owner)
         await self._store.delete(username)
         await self._remove_files(character)
+        audit.record("character_deleted", character=character.username, owner=character.owner)
 
     async def first_of(self, usernames: Sequence[str], owner: str) -> Character | None:
         """Return the first of these that is a character of ``owner``, or None."""

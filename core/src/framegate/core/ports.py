@@ -285,6 +285,14 @@ class CharacterStore(Protocol):
         ...
 
 
+class SecretStore(Protocol):
+    """Secrets that all API hosts share. The method raises `Unavailable` when the store can't be reached."""
+
+    async def get_or_create(self, name: str) -> bytes:
+        """Return the secret of that name, 32 random bytes; it is made when it is first asked for."""
+        ...
+
+
 class UrlSource(Struct, frozen=True):
     """An http or https URL."""
 

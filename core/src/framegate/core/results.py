@@ -1,6 +1,7 @@
 """Access to the files of finished (and running) jobs."""
 
 import asyncio
+import math
 import re
 import shutil
 import uuid
@@ -13,6 +14,7 @@ from framegate.core.ports import ArtifactStore, JobStore
 from framegate.core.types import Artifact, Variant
 
 LINK_SECONDS = 3600.0
+"""How long a link to the store itself is valid, unless results' own links expire sooner."""
 RESULT_GONE = "The result was removed: its retention time is over."
 SOURCE_GONE = "The source video was cleaned up: its retention time is over."
 CONCURRENT_VARIANTS = 2
@@ -21,9 +23,15 @@ _SHARE_ID = re.compile(r"s_[0-9a-f]{32}")
 
 
 class ResultAccess:
-    """Result files, partial images and variants as local paths or links."""
+    """Result files, partial images and variants as local paths or links.
 
-    def __init__(self, store: JobStore, artifacts: ArtifactStore) -> None:
+    ``link_seconds`` is for how long links to the store are valid at most.
+    """
+
+    def __init__(
+        self, store: JobStore, artifacts: ArtifactStore, *, link_seconds: float = LINK_SECONDS
+    ) -> None:
+        self._link_seconds = link_seconds
         self._store = store
         self._artifacts = artifacts
         self._making_variants = asyncio.Semaphore(CONCURRENT_VARIANTS)
@@ -39,15 +47,17 @@ class ResultAccess:
             raise ArtifactGone(RESULT_GONE)
         return path
 
-    async def link(self, artifact: Artifact, *, method: str) -> str | None:
-        """Return a URL at which the store itself serves the result for an hour, or None if it does not.
+    async def link(self, artifact: Artifact, *, method: str, seconds: float = math.inf) -> str | None:
+        """Return a URL at which the store itself serves the result, or None if it does not.
+
+        It is valid for ``seconds`` or the access's own ``link_seconds``, whichever is shorter.
 
         Raises:
             ArtifactGone: It was removed after its retention.
         """
         try:
             return await asyncio.to_thread(
-                self._artifacts.link, artifact.key, method=method, seconds=LINK_SECONDS
+                self._artifacts.link, artifact.key, method=method, seconds=min(seconds, self._link_seconds)
             )
         except NotFound:
             raise ArtifactGone(RESULT_GONE) from None

@@ -6,6 +6,7 @@ from contextlib import aclosing, suppress
 
 import structlog
 
+from framegate.core import audit
 from framegate.core.admission import Admission, AdmittedSubmission
 from framegate.core.availability import WorkerAvailability
 from framegate.core.character_service import CharacterService
@@ -249,10 +250,12 @@ class JobService:
         Raises:
             JobNotFound: As for `get`.
         """
-        await self.get(job_id, owner)
+        before = await self.get(job_id, owner)
         job = await self._store.cancel(job_id)
         if job is None:
             raise JobNotFound(f"There is no job {job_id[:100]!r}.")
+        if not (before.state.finished or before.cancel_requested):
+            audit.record("job_cancelled", job_id=job.id, owner=job.owner, dialect=job.dialect)
         return job
 
     async def delete(self, job_id: str, owner: str | None = None) -> None:
@@ -267,7 +270,7 @@ class JobService:
             raise JobNotFound(f"There is no job {job_id[:100]!r}.")
         await asyncio.to_thread(self._remove_files, job)
         await self._store.delete_record(job)
-        log.info("job_deleted", job_id=job_id, state=job.state)
+        audit.record("job_deleted", job_id=job.id, owner=job.owner, dialect=job.dialect, state=job.state)
 
     def _remove_files(self, job: Job) -> None:
         for key in job.files:

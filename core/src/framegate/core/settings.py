@@ -1,6 +1,7 @@
 """The config's settings and their defaults. The command line reads them from a file and the environment."""
 
 import hashlib
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -154,6 +155,33 @@ class WebhookSettings(_Settings, frozen=True):
         return (self.secret,) if isinstance(self.secret, EnvSecret) else self.secret
 
 
+class LinkSettings(_Settings, frozen=True):
+    """``[links]``. ``expiry`` is for how many seconds a link to a result leads there; for ever by default.
+
+    With several secrets links are signed with the first, and those signed with the others remain valid.
+    Without any, the API hosts share one that is made at random and kept in the queue.
+    """
+
+    expiry: DurationOrForever = DurationOrForever(math.inf)
+    secret: EnvSecret | tuple[EnvSecret, ...] = ()
+
+    @property
+    def secrets(self) -> tuple[EnvSecret, ...]:
+        """The secrets, however many were given."""
+        return (self.secret,) if isinstance(self.secret, EnvSecret) else self.secret
+
+
+class AuditSettings(_Settings, frozen=True):
+    """``[audit]``. ``file`` is where the audit log is written; among the other log lines if empty."""
+
+    file: str = ""
+
+    @property
+    def path(self) -> Path | None:
+        """The file as an absolute path, or None."""
+        return Path(self.file).expanduser().absolute() if self.file else None
+
+
 class Settings(_Settings, frozen=True):
     """The whole config."""
 
@@ -164,6 +192,8 @@ class Settings(_Settings, frozen=True):
     storage: StorageSettings = field(default_factory=StorageSettings)
     fetch: FetchSettings = field(default_factory=FetchSettings)
     webhooks: WebhookSettings = field(default_factory=WebhookSettings)
+    links: LinkSettings = field(default_factory=LinkSettings)
+    audit: AuditSettings = field(default_factory=AuditSettings)
     worker: WorkerSettings = field(default_factory=WorkerSettings)
     models: dict[str, ModelConfig] = {}
     aliases: dict[str, AliasConfig] = {}

@@ -6,9 +6,9 @@ from msgspec import Struct
 
 from framegate.core.availability import WORKER_GRACE, OwnWorkers, WorkerAvailability
 from framegate.core.character_service import CharacterService
-from framegate.core.ports import ArtifactStore, CharacterStore, JobStore, MediaIngest
+from framegate.core.ports import ArtifactStore, CharacterStore, JobStore, MediaIngest, SecretStore
 from framegate.core.registry import Registry
-from framegate.core.results import ResultAccess
+from framegate.core.results import LINK_SECONDS, ResultAccess
 from framegate.core.service import JobService
 from framegate.core.styles import STYLES, Style
 from framegate.core.webhooks import WebhookPolicy
@@ -20,6 +20,7 @@ class CoreServices(Struct, frozen=True):
     jobs: JobService
     characters: CharacterService
     results: ResultAccess
+    secrets: SecretStore
 
 
 def create_services(
@@ -29,15 +30,20 @@ def create_services(
     artifacts: ArtifactStore,
     media: MediaIngest,
     characters: CharacterStore,
+    secrets: SecretStore,
     max_queued: int,
     worker_grace: float = WORKER_GRACE,
     own_workers: OwnWorkers | None = None,
     styles: Mapping[str, Style] = STYLES,
     webhooks: WebhookPolicy | None = None,
+    link_seconds: float = LINK_SECONDS,
 ) -> CoreServices:
-    """Build the services over these ports; see `WorkerAvailability` and `JobService` for the rest."""
+    """Build the services over these ports.
+
+    See `WorkerAvailability`, `JobService` and `ResultAccess` for the rest.
+    """
     character_service = CharacterService(characters, artifacts, media)
-    results = ResultAccess(store, artifacts)
+    results = ResultAccess(store, artifacts, link_seconds=link_seconds)
     jobs = JobService(
         registry=registry,
         store=store,
@@ -50,4 +56,4 @@ def create_services(
         styles=styles,
         webhooks=webhooks,
     )
-    return CoreServices(jobs, character_service, results)
+    return CoreServices(jobs, character_service, results, secrets)

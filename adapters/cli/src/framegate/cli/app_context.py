@@ -17,6 +17,7 @@ from framegate.core.options import EnvSecret
 from framegate.core.plugins import Plugins, discover
 from framegate.core.ports import ArtifactStore
 from framegate.core.registry import Registry
+from framegate.core.results import LINK_SECONDS
 from framegate.core.settings import EMBEDDED_QUEUE, FILE_STORAGE, Settings
 from framegate.core.styles import Style, with_prompts
 from framegate.core.webhooks import NoWebhooks, WebhookPolicy
@@ -177,10 +178,12 @@ async def open_services(
     from framegate.storage.connections import connect_async
     from framegate.storage.jobs.store import ValkeyJobStore
     from framegate.storage.retention import Retention
+    from framegate.storage.secrets import ValkeySecretStore
 
     settings = context.settings
     store = ValkeyJobStore(connect_async(context.queue_url))
     characters = ValkeyCharacterStore(connect_async(context.queue_url))
+    secrets = ValkeySecretStore(connect_async(context.queue_url))
     artifacts = context.open_artifacts()
     fetcher = UrlFetcher(
         settings.fetch.allow,
@@ -194,11 +197,13 @@ async def open_services(
         artifacts=artifacts,
         media=MediaIngest(fetcher, artifacts, max_bytes=settings.fetch.max_bytes),
         characters=characters,
+        secrets=secrets,
         max_queued=settings.queue.max_queued,
         worker_grace=settings.queue.worker_grace,
         own_workers=own_workers,
         styles=context.styles,
         webhooks=context.webhooks,
+        link_seconds=min(LINK_SECONDS, settings.links.expiry),
     )
     retention = Retention(
         store,
@@ -210,6 +215,7 @@ async def open_services(
     try:
         yield Services(core, store, retention)
     finally:
+        await secrets.close()
         await characters.close()
         await store.close()
 

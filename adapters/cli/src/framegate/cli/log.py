@@ -1,10 +1,30 @@
-"""Structured logs: readable on a terminal, JSON lines otherwise."""
+"""Structured logs: readable on a terminal, otherwise JSON lines, as is the audit log in its own file."""
 
 import logging
+import os
 import sys
+from io import TextIOWrapper
+from logging.handlers import WatchedFileHandler
+from pathlib import Path
 from typing import TextIO
 
 import structlog
+
+from framegate.core.audit import LOGGER as AUDIT
+from framegate.core.errors import ConfigError
+
+log = structlog.get_logger(__name__)
+
+_SHARED: tuple[structlog.typing.Processor, ...] = (
+    structlog.contextvars.merge_contextvars,
+    structlog.stdlib.add_log_level,
+    structlog.stdlib.add_logger_name,
+    structlog.processors.TimeStamper(fmt="iso", utc=True),
+)
+_JSON: tuple[structlog.typing.Processor, ...] = (
+    structlog.processors.format_exc_info,
+    structlog.processors.JSONRenderer(),
+)
 
 
 def configure_logging(stream: TextIO = sys.stderr, *, level: int = logging.INFO) -> None:
@@ -12,33 +32,75 @@ def configure_logging(stream: TextIO = sys.stderr, *, level: int = logging.INFO)
 
     Values bound with `structlog.contextvars` (job id, request id) are on every line.
     """
-    shared: list[structlog.typing.Processor] = [
-        structlog.contextvars.merge_contextvars,
-        structlog.stdlib.add_log_level,
-        structlog.stdlib.add_logger_name,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-    ]
-    renderers: list[structlog.typing.Processor]
+    renderers = _JSON
     if stream.isatty():
         # The default would show the local variables of every frame, prompts and keys among them.
-        renderers = [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
-    else:
-        renderers = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+        renderers = (structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback),)
     structlog.configure(
-        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        processors=[*_SHARED, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=True,
     )
     handler = logging.StreamHandler(stream)
-    handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=shared,
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *renderers],
-        )
-    )
+    handler.setFormatter(_formatter(renderers))
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
     for noisy in ("dramatiq", "httpx", "uvicorn"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+
+
+def configure_audit_log(path: Path | None) -> None:
+    """Send the audit log to a file, whatever the level of the other logs, or among their lines if None.
+
+    The file is opened when the first line is written. Programs that rotate logs may move it away.
+    """
+    logger = logging.getLogger(AUDIT)
+    for handler in logger.handlers[:]:
+        logger.removeHandler(handler)
+        handler.close()
+    logger.propagate = path is None
+    logger.setLevel(logging.NOTSET if path is None else logging.INFO)
+    if path is not None:
+        file = _AuditFile(path, encoding="utf-8", delay=True)
+        file.setFormatter(_formatter(_JSON))
+        logger.addHandler(file)
+
+
+def require_audit_log(path: Path | None) -> None:
+    """Raise if the audit log can't be written.
+
+    Raises:
+        ConfigError: Its folder doesn't exist, or the file can't be opened.
+    """
+    if path is not None:
+        try:
+            _open_private(path).close()
+        except OSError as error:
+            raise ConfigError(f"audit.file: {path} can't be written: {error.strerror}.") from None
+
+
+class _AuditFile(WatchedFileHandler):
+    """A file that only its owner can read."""
+
+    def _open(self) -> TextIOWrapper:
+        return _open_private(Path(self.baseFilename))
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 # the name that logging calls
+        """Report a line that can't be written, on a full disk for example, and go on."""
+        error = sys.exception()
+        log.error("audit_line_lost", lost=record.getMessage(), reason=getattr(error, "strerror", str(error)))
+
+
+def _open_private(path: Path) -> TextIOWrapper:
+    return open(  # Path.open has no opener
+        path, "a", encoding="utf-8", opener=lambda name, flags: os.open(name, flags, 0o600)
+    )
+
+
+def _formatter(renderers: tuple[structlog.typing.Processor, ...]) -> logging.Formatter:
+    return structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=_SHARED,
+        processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *renderers],
+    )

@@ -10,7 +10,7 @@ import click
 
 from framegate.cli.app_context import AppContext, create_context
 from framegate.cli.config_file import load_settings
-from framegate.cli.log import configure_logging
+from framegate.cli.log import configure_audit_log, configure_logging
 from framegate.core.command import PluginConfig
 from framegate.core.settings import Settings
 
@@ -91,10 +91,12 @@ def forwarded_options(config_file: Path | None, data_dir: Path | None) -> list[s
 
 
 def context_from(config_file: Path | None, data_dir: Path | None, **overrides: Any) -> AppContext:
-    """Read the settings and assemble the context.
+    """Read the settings, assemble the context, and send the audit log where the settings say.
 
     Logging is configured to show warnings only, unless the command has configured it already.
     """
     if not logging.getLogger().handlers:
         configure_logging(level=logging.WARNING)
-    return create_context(settings_from(config_file, data_dir, **overrides))
+    settings = settings_from(config_file, data_dir, **overrides)
+    configure_audit_log(settings.audit.path)
+    return create_context(settings)

@@ -1,6 +1,7 @@
 """Build the Litestar app from dialects, keys, errors, docs and health."""
 
 import asyncio
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from functools import partial
@@ -28,6 +29,7 @@ from framegate.server.requests.forms import close_uploads
 from framegate.server.requests.forwarded import ForwardedHeaders, TrustedProxies
 from framegate.server.requests.query import drop_empty_parameters
 from framegate.server.requests.unknown_fields import add_warning
+from framegate.server.responses.link_signing import make_signer
 from framegate.server.webhooks.delivery_worker import open_delivery_worker
 
 Lifespan: TypeAlias = Sequence[Callable[[Litestar], AbstractAsyncContextManager[None]]]
@@ -70,14 +72,16 @@ def create_app(
     settings: Settings,
     dialects: Mapping[str, DialectSpec],
     lifespan: Lifespan = (),
+    clock: Callable[[], float] = time.time,
 ) -> Litestar:
-    """Return the app that serves ``services`` over HTTP.
+    """Return the app that serves ``services`` over HTTP; by ``clock`` links to results expire.
 
     Raises:
         ConfigError: The settings name an unknown dialect or option, two dialects clash, or a key is missing.
     """
     keys = KeyRing(settings.auth.keys)
-    mounted = mount(dialects, settings, services)
+    links = make_signer(settings.links, services.secrets, clock=clock)
+    mounted = mount(dialects, settings, services, links)
     errors = ErrorRenderer(mounted)
     own = Router(
         "/",
@@ -110,8 +114,8 @@ def create_app(
             if keys
             else (partial(LoopbackOnly, refuse=errors.refuse, origins=settings.server.cors_origins),)
         ),
-        partial(ForwardedHeaders, trusted=TrustedProxies(settings.server.trusted_proxies)),
         RequestLog,
+        partial(ForwardedHeaders, trusted=TrustedProxies(settings.server.trusted_proxies)),
     )
     return app
 

@@ -28,6 +28,7 @@ from framegate.server.errors.error_info import ErrorInfo
 from framegate.server.requests.bodies import HTTPRequest
 from framegate.server.requests.jobs import ClientJobs
 from framegate.server.requests.unknown_fields import UnknownFields
+from framegate.server.responses.link_signing import LinkSigner
 
 PUBLIC: Mapping[str, Any] = {"public": True}
 """The ``opt`` of a handler that answers without an API key (a page, its assets)."""
@@ -46,7 +47,7 @@ class DialectContext(Struct, frozen=True, kw_only=True):
     (``prefix``, ``auth``, ``unknown_fields``). ``public_url`` is what links begin with, empty for the
     request's own host. ``max_input`` is the largest input file in bytes, ``retention`` the seconds for which
     results are kept. ``dial_policy`` says which of the addresses that clients name may be
-    dialled, ``user_agent`` what is sent to them as User-Agent.
+    dialled, ``user_agent`` what is sent to them as User-Agent. ``links`` signs links to results.
     """
 
     name: str
@@ -59,6 +60,7 @@ class DialectContext(Struct, frozen=True, kw_only=True):
     retention: float = 3600.0
     dial_policy: DialPolicy = field(default_factory=DialPolicy)
     user_agent: str = ""
+    links: LinkSigner = field(default_factory=LinkSigner)
 
     def parse_options(self, model: type[Options]) -> Options:
         """Return the options as ``model``, which should be declared with ``forbid_unknown_fields``.

@@ -27,6 +27,7 @@ from framegate.server.dialect import Dialect, DialectContext, provide_instance
 from framegate.server.requests.bodies import HTTPRequest
 from framegate.server.requests.jobs import ClientJobs
 from framegate.server.requests.unknown_fields import UNKNOWN_FIELDS_OPT, UnknownFields
+from framegate.server.responses.link_signing import LinkSigner
 
 _PREFIX = re.compile(r"(?:/[A-Za-z0-9._~-]+)*")
 _PARAMETER = re.compile(r"\{[^}]*\}")
@@ -80,9 +81,9 @@ def paths_below(entry: MountedDialect, mounted: Iterable[MountedDialect]) -> tup
 
 
 def mount(
-    specs: Mapping[str, DialectSpec], settings: Settings, services: CoreServices
+    specs: Mapping[str, DialectSpec], settings: Settings, services: CoreServices, links: LinkSigner
 ) -> list[MountedDialect]:
-    """Create every enabled dialect and put its handlers below its prefix.
+    """Create every enabled dialect and put its handlers below its prefix; ``links`` signs those to results.
 
     Raises:
         ConfigError: A dialect is unknown, an option is wrong, or two dialects claim one path and method.
@@ -94,14 +95,21 @@ def mount(
         if name not in specs:
             raise ConfigError(f"dialects: unknown dialect {name!r}; available: {', '.join(sorted(specs))}.")
     mounted = _with_shared_routes(
-        [_create(specs[name], tables.get(name, {}), settings, services) for name in dict.fromkeys(enabled)]
+        [
+            _create(specs[name], tables.get(name, {}), settings, services, links)
+            for name in dict.fromkeys(enabled)
+        ]
     )
     refuse_clashes((entry.spec.name, entry.routers) for entry in mounted)
     return mounted
 
 
 def _create(
-    spec: DialectSpec, table: Mapping[str, Any], settings: Settings, services: CoreServices
+    spec: DialectSpec,
+    table: Mapping[str, Any],
+    settings: Settings,
+    services: CoreServices,
+    links: LinkSigner,
 ) -> MountedDialect:
     where = f"dialects.{spec.name}"
     common_keys = CommonOptions.__struct_fields__
@@ -120,6 +128,7 @@ def _create(
         retention=settings.storage.retention,
         dial_policy=DialPolicy(settings.fetch.allow),
         user_agent=settings.fetch.user_agent or default_user_agent(settings.server.public_url),
+        links=links,
     )
     dialect: Dialect = load_object(spec.factory)(context)
     unknown_fields = common.unknown_fields or dialect.unknown_fields

@@ -8,6 +8,9 @@ import structlog
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
+from framegate.core.audit import Actor, acting_as
+from framegate.server.requests.forwarded import client_address
+
 log = structlog.get_logger(__name__)
 
 _HEADER = b"x-request-id"
@@ -18,8 +21,8 @@ _STATE = "request_id"
 class RequestLog:
     """ASGI middleware that identifies and logs requests.
 
-    What handlers bind to structlog's context variables (``job_id``, ``client``) is on the line; query values,
-    headers and bodies never are.
+    It also tells the audit log from where the request comes. What handlers bind to structlog's context
+    variables (``job_id``, ``client``) is on the line; query values, headers and bodies never are.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -47,7 +50,8 @@ class RequestLog:
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(request_id=request_id)
         try:
-            await self._app(scope, receive, send_with_id)
+            with acting_as(Actor("client", address=client_address(scope))):
+                await self._app(scope, receive, send_with_id)
         finally:
             elapsed = round((time.perf_counter() - started) * 1000, 1)
             log.info("request", method=method, path=path, status=status, ms=elapsed)

@@ -13,7 +13,9 @@ import uvicorn
 from litestar import Litestar
 
 from framegate.cli.app_context import AppContext, open_services
+from framegate.cli.log import require_audit_log
 from framegate.cli.supervisor import WorkerSupervisor
+from framegate.core.audit import Actor, acting_as
 from framegate.core.concurrency import cancel_and_wait
 from framegate.core.errors import ConfigError, FramegateError, Unavailable
 from framegate.server.app import create_app
@@ -43,7 +45,9 @@ def serve(context: AppContext, *, workers: int, worker_arguments: list[str]) -> 
             f"server.host: without keys this server answers on loopback only, not on {server.host}. "
             "Add a key under [[auth.keys]], or set the host to 127.0.0.1."
         )
+    require_audit_log(context.settings.audit.path)
     with ExitStack() as stack:
+        stack.enter_context(acting_as(Actor("server")))
         valkey: EmbeddedValkey | None = None
         if context.embedded:
             lock = DataFolderLock(server.data_path)

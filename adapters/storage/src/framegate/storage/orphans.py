@@ -13,6 +13,7 @@ import uuid
 
 import structlog
 
+from framegate.core import audit
 from framegate.core.ports import ArtifactStore
 from framegate.storage.characters import ValkeyCharacterStore
 from framegate.storage.jobs.store import ValkeyJobStore
@@ -62,6 +63,9 @@ async def remove_orphans(
         return 0
     orphans = [key for key in old if key not in known]
     removed = [key for key in orphans if await asyncio.to_thread(remove_file, artifacts, key)]
+    with audit.acting_as(audit.Actor("retention")):
+        for key in removed:
+            audit.record("orphan_removed", file=key)
     if removed:
         log.info("orphans_removed", files=len(removed))
     return len(removed)

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 
 import structlog
 
+from framegate.core import audit
 from framegate.core.errors import Unavailable
 from framegate.core.ports import ArtifactStore
 from framegate.storage.characters import ValkeyCharacterStore
@@ -61,19 +62,25 @@ class Retention:
 
     async def remove_expired(self) -> int:
         """Remove what is due now; return the number of jobs whose files were removed."""
-        now = time.time()
+        with audit.acting_as(audit.Actor("retention")):
+            return await self._remove_expired(time.time())
+
+    async def _remove_expired(self, now: float) -> int:
         removed = 0
         while jobs := await self._store.finished_before(now - self._files_for):
             for job in jobs:
                 await asyncio.to_thread(self._delete, job.files)
                 await self._store.mark_files_removed(job)
+                audit.record("job_files_removed", job_id=job.id, owner=job.owner)
             removed += len(jobs)
         while jobs := await self._store.records_before(now - self._records_for):
             for job in jobs:
                 await self._store.delete_record(job)
+                audit.record("job_record_removed", job_id=job.id, owner=job.owner)
         for character in await self._characters.temporary_before(now - self._files_for):
             await self._characters.delete(character.username)
             await asyncio.to_thread(self._delete, character.files)
+            audit.record("character_deleted", character=character.username, owner=character.owner)
         await asyncio.to_thread(lambda: self._artifacts.clean_up(unused_for=self._files_for))
         if removed:
             log.info("files_removed", jobs=removed)

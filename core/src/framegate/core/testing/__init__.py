@@ -17,13 +17,19 @@ numpy and pytest are imported where they are used, so that importing this module
 
 from framegate.core.testing.backends import BackendContract, RecordingContext, gradient_png
 from framegate.core.testing.job_store import InMemoryJobStore
-from framegate.core.testing.ports import InMemoryArtifactStore, InMemoryCharacterStore, StaticMediaIngest
+from framegate.core.testing.ports import (
+    InMemoryArtifactStore,
+    InMemoryCharacterStore,
+    InMemorySecretStore,
+    StaticMediaIngest,
+)
 
 __all__ = [
     "BackendContract",
     "InMemoryArtifactStore",
     "InMemoryCharacterStore",
     "InMemoryJobStore",
+    "InMemorySecretStore",
     "RecordingContext",
     "StaticMediaIngest",
     "gradient_png",

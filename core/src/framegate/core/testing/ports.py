@@ -1,6 +1,7 @@
 """The services' other ports in memory."""
 
 import itertools
+import secrets
 import shutil
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
@@ -100,6 +101,17 @@ class InMemoryCharacterStore:
     async def delete(self, username: str) -> None:
         """Remove the character if it is there."""
         self._characters.pop(username, None)
+
+
+class InMemorySecretStore:
+    """A `SecretStore` in memory."""
+
+    def __init__(self) -> None:
+        self._secrets: dict[str, bytes] = {}
+
+    async def get_or_create(self, name: str) -> bytes:
+        """Return the secret of that name."""
+        return self._secrets.setdefault(name, secrets.token_bytes(32))
 
 
 class StaticMediaIngest:

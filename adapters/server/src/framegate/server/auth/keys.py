@@ -10,6 +10,7 @@ from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
 from litestar.types import Scope
 
+from framegate.core.audit import identify_client
 from framegate.core.errors import Unauthorized
 from framegate.core.settings import KeyConfig
 from framegate.core.submission import Client
@@ -94,6 +95,7 @@ class KeyGuard:
         client = self._keys.authenticate(connection.headers.get("authorization"))
         connection.scope["state"][_STATE] = client
         structlog.contextvars.bind_contextvars(client=client.name)
+        identify_client(client.name)
 
 
 def client_of(scope: Scope) -> Client:

@@ -61,6 +61,18 @@ class ForeignOrigin(errors.PermissionDenied):
     code = "foreign_origin"
 
 
+class LinkRefused(errors.PermissionDenied):
+    """A link to a result has no signature, or a wrong one."""
+
+    code = "link_refused"
+
+
+class LinkExpired(errors.FramegateError):
+    """A link to a result was valid once."""
+
+    code = "link_expired"
+
+
 class TimedOut(errors.FramegateError):
     """A waiting call has reached its time limit; its job was cancelled."""
 
@@ -99,6 +111,7 @@ _STATUS: Mapping[type[errors.FramegateError], int] = {
     errors.KeyLimitReached: 429,
     errors.Busy: 503,
     errors.JobCancelled: 409,
+    LinkExpired: 410,
     UploadFailed: 502,
     TimedOut: 504,
     ClientDisconnected: 499,

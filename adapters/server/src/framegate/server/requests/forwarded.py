@@ -1,4 +1,4 @@
-"""Learn from trusted proxies by which scheme, host and prefix the client reached them.
+"""Learn from trusted proxies who the client is, and by which scheme, host and prefix it reached them.
 
 Only what trusted proxies have added counts: entries of lists are taken from the right, past the addresses of
 trusted proxies. ``X-Forwarded-Proto`` and ``X-Forwarded-Host`` win over ``Forwarded`` (RFC 7239), because the
@@ -27,18 +27,21 @@ _PAIR = re.compile(r'(?:[^;"]|"[^"]*")+')
 _MOST_ENTRIES = 30
 _STATE = "forwarded"
 
+_Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 _Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 class Forwarded(Struct, frozen=True):
     """What trusted proxies say of a request; empty texts for what they don't say.
 
-    ``host`` may have a port; ``prefix`` is the path at which the server is mounted, such as ``/video``.
+    ``host`` may have a port; ``prefix`` is the path at which the server is mounted, such as ``/video``;
+    ``client`` is the client's IP address.
     """
 
     scheme: str = ""
     host: str = ""
     prefix: str = ""
+    client: str = ""
 
 
 _NOTHING = Forwarded()
@@ -48,6 +51,15 @@ def forwarded_of(scope: Scope) -> Forwarded:
     """Return what trusted proxies say of the request."""
     forwarded: Forwarded = scope["state"].get(_STATE, _NOTHING)
     return forwarded
+
+
+def client_address(scope: Scope) -> str:
+    """Return the IP address from which the request came, as trusted proxies say; empty for a Unix socket."""
+    if forwarded := forwarded_of(scope).client:
+        return forwarded
+    peer = scope["client"]
+    address = _parse_address(peer[0]) if peer else None
+    return str(address) if address else ""
 
 
 class TrustedProxies:
@@ -62,18 +74,24 @@ class TrustedProxies:
 
     def __contains__(self, address: str) -> bool:
         """Return whether ``address``, with or without a port, is one of them."""
-        address = address.strip('"')
-        if address.startswith("["):
-            address = address[1:].partition("]")[0]
-        elif address.count(":") == 1:
-            address = address.partition(":")[0]
-        try:
-            parsed = ipaddress.ip_address(address)
-        except ValueError:
-            return False
-        if isinstance(parsed, ipaddress.IPv6Address) and parsed.ipv4_mapped:
-            parsed = parsed.ipv4_mapped
-        return any(parsed in network for network in self._networks)
+        parsed = _parse_address(address)
+        return parsed is not None and any(parsed in network for network in self._networks)
+
+
+def _parse_address(text: str) -> _Address | None:
+    """Return an IP address, given with or without a port, or None if it is something else."""
+    text = text.strip('"')
+    if text.startswith("["):
+        text = text[1:].partition("]")[0]
+    elif text.count(":") == 1:
+        text = text.partition(":")[0]
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        return None
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
+        return address.ipv4_mapped
+    return address
 
 
 def _network(number: int, name: str) -> _Network:
@@ -100,33 +118,39 @@ class ForwardedHeaders:
         await self._app(scope, receive, send)
 
     def _read(self, scope: Scope) -> Forwarded:
-        hops = self._count_hops(_entries(scope, b"x-forwarded-for"))
+        addresses = _entries(scope, b"x-forwarded-for")
+        hops = self._count_hops(addresses)
         schemes, hosts, prefixes = (
             _entries(scope, name)[-hops:]
             for name in (b"x-forwarded-proto", b"x-forwarded-host", b"x-forwarded-prefix")
         )
+        clients = addresses[-hops:]
         if not (schemes or hosts):
-            schemes, hosts = self._read_standard(_elements(scope))
+            schemes, hosts, standard = self._read_standard(_elements(scope))
+            clients = clients or standard
         return Forwarded(
             scheme=_valid(_SCHEME, schemes[0].lower() if schemes else ""),
             host=_valid(AUTHORITY, hosts[0] if hosts else ""),
             prefix=_valid(_PREFIX, "".join(prefix.rstrip("/") for prefix in prefixes)),
+            client=str((clients and _parse_address(clients[0])) or ""),
         )
 
     def _count_hops(self, addresses: Sequence[str]) -> int:
         """Return how many proxies, from this server's peer on, are trusted."""
         return 1 + sum(1 for _ in takewhile(self._trusted.__contains__, reversed(addresses)))
 
-    def _read_standard(self, elements: Sequence[Mapping[str, str]]) -> tuple[list[str], list[str]]:
-        """Return the schemes and hosts that trusted proxies have written, the client's first."""
+    def _read_standard(self, elements: Sequence[Mapping[str, str]]) -> tuple[list[str], list[str], list[str]]:
+        """Return the schemes, hosts and addresses that trusted proxies have written, the client's first."""
         schemes: list[str] = []
         hosts: list[str] = []
+        clients: list[str] = []
         for element in reversed(elements):
             schemes = [element["proto"]] if "proto" in element else schemes
             hosts = [element["host"]] if "host" in element else hosts
+            clients = [element["for"]] if "for" in element else clients
             if element.get("for", "") not in self._trusted:
                 break
-        return schemes, hosts
+        return schemes, hosts, clients
 
 
 def _text(scope: Scope, name: bytes) -> str:

@@ -1,17 +1,20 @@
 """Send results as downloads: with Range (single, suffix, several), HEAD, ETag, If-None-Match, If-Range."""
 
 import asyncio
+import math
 import re
 from pathlib import Path
 from typing import Any, cast
 
-from litestar.types import ASGIApp
+from litestar.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.responses import FileResponse, RedirectResponse, Response
 
+from framegate.core import audit
 from framegate.core.errors import ArtifactGone
 from framegate.core.results import ResultAccess
 from framegate.core.types import Artifact
 from framegate.server.requests.bodies import HTTPRequest
+from framegate.server.responses.link_signing import SignedLink
 
 FILES_OPT = "file_types"
 _SPAN = r"[ \t]*(?:\d{1,100}-\d{0,100}|-\d{1,100})[ \t]*"
@@ -26,21 +29,37 @@ def sends_files(*content_types: str) -> dict[str, Any]:
 
 
 async def send_artifact(
-    request: HTTPRequest, results: ResultAccess, artifact: Artifact, *, name: str, inline: bool = False
+    request: HTTPRequest,
+    results: ResultAccess,
+    artifact: Artifact,
+    *,
+    name: str,
+    inline: bool = False,
+    link: SignedLink | None = None,
 ) -> ASGIApp:
     """Return the response to a GET or HEAD of a result; browsers save it as ``name``.
+
+    ``link`` is the signed one by which the request came; a link to the bucket expires with it.
 
     Raises:
         ArtifactGone: It was removed after its retention.
     """
-    if link := await results.link(artifact, method=request.method):
-        return cast(ASGIApp, RedirectResponse(link, headers={"Cache-Control": "no-store"}))
+    seconds = math.inf if link is None else math.ceil(link.seconds_left)
+    if url := await results.link(artifact, method=request.method, seconds=seconds):
+        redirect = cast(ASGIApp, RedirectResponse(url, headers={"Cache-Control": "no-store"}))
+        return _recorded(redirect, request, name, link, delivery="redirect")
     path = await results.path(artifact)
-    return await send_file(request, path, artifact.content_type, name=name, inline=inline)
+    return await send_file(request, path, artifact.content_type, name=name, inline=inline, link=link)
 
 
 async def send_file(
-    request: HTTPRequest, path: Path, content_type: str, *, name: str, inline: bool = False
+    request: HTTPRequest,
+    path: Path,
+    content_type: str,
+    *,
+    name: str,
+    inline: bool = False,
+    link: SignedLink | None = None,
 ) -> ASGIApp:
     """Return the response to a GET or HEAD of a file; browsers save it as ``name``.
 
@@ -66,7 +85,43 @@ async def send_file(
     if not _is_range(request.headers.get("range", "")):
         # RFC 9110, 14.2: the header is to be ignored, where Starlette refuses the request.
         request.scope["headers"] = [pair for pair in request.scope["headers"] if pair[0] != b"range"]
-    return cast(ASGIApp, response)  # one protocol, typed by two frameworks
+    # One protocol, typed by two frameworks.
+    return _recorded(cast(ASGIApp, response), request, name, link, delivery="file")
+
+
+def _recorded(
+    response: ASGIApp, request: HTTPRequest, name: str, link: SignedLink | None, *, delivery: str
+) -> ASGIApp:
+    """Return the response, which is recorded in the audit log once it has been sent or given up."""
+    if request.method != "GET":
+        return response
+    signed = {} if link is None else {"link_expires": link.expires}
+
+    async def respond(scope: Scope, receive: Receive, send: Send) -> None:
+        status = sent = 0
+
+        async def counted(message: Message) -> None:
+            nonlocal status, sent
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            elif message["type"] == "http.response.body":
+                sent += len(message["body"])
+            await send(message)
+
+        try:
+            await response(scope, receive, counted)
+        finally:
+            if 200 <= status < 400:
+                audit.record(
+                    "result_downloaded",
+                    file=safe_name(name),
+                    delivery=delivery,
+                    status=status,
+                    bytes=sent,
+                    **signed,
+                )
+
+    return respond
 
 
 def safe_name(name: str) -> str:

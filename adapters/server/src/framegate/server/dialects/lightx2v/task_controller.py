@@ -1,5 +1,6 @@
 """lightx2v's endpoints for tasks: their states, their results, and stopping them."""
 
+import structlog
 from litestar import Controller, delete, get, route
 from litestar.di import NamedDependency
 from litestar.exceptions import PermissionDeniedException
@@ -140,6 +141,7 @@ class FileController(Controller):
             raise PermissionDeniedException("Access to this file is not allowed") from None
         for name in names:
             if job := await _find_by_name(client_jobs, services, name):
+                structlog.contextvars.bind_contextvars(job_id=job.id)
                 return await send_artifact(request, services.results, job.artifacts[0], name=saved_as(job))
         raise NotFound("File not found")
 

@@ -2,6 +2,7 @@
 
 import asyncio
 
+from framegate.core import audit
 from framegate.core.errors import ArtifactGone
 from framegate.core.jobs import Job
 from framegate.core.results import RESULT_GONE, ResultAccess
@@ -36,4 +37,5 @@ async def upload_result(
             f"Failed to upload sync result to presigned URL: {error}. The image is kept as the result of "
             f"task {task_id_of(job)}."
         ) from None
+    audit.record("result_downloaded", job_id=job.id, delivery="upload", bytes=len(data))
     return Uploaded(task_id=task_id_of(job), presigned_url=url)

@@ -52,7 +52,7 @@ class ViewController(Controller):
 def create(context: DialectContext) -> Dialect:
     """Return the dialect as the config describes it."""
     options = context.parse_options(ChatOptions)
-    files = ResultFiles(context)
+    files = ResultFiles(context, "/view?filename={name}&type=output")
     service = context.services.jobs
 
     def resolve(name: str) -> ServedModel:
@@ -72,8 +72,8 @@ def create(context: DialectContext) -> Dialect:
             error.param = _FIELDS.get(error.param or "", error.param)
             raise
 
-        def content(done: Job) -> str:
-            link = files.absolute(request, f"/view?filename={files.names(done)[0]}&type=output")
+        async def content(done: Job) -> str:
+            link = (await files.links(request, done))[0]
             return f"Successfully generated video for: {prompt.text}\n\nGenerated Video URL: {link}"
 
         events = job_events(

@@ -218,7 +218,7 @@ class TaskController(Controller):
     ) -> TaskState:
         """Return the state of a task, with links to its result."""
         job = await client_jobs.find_own_job(job_id(task_id), noun="task", requested=task_id, param="task_id")
-        return task_state(job, features.links(request, job))
+        return task_state(job, await features.files.links(request, job))
 
 
 class FileController(Controller):

@@ -72,7 +72,7 @@ def create(context: DialectContext) -> Dialect:
     def claims(served: ServedModel) -> bool:
         return served.catalogue == _CATALOGUE or served.name in names
 
-    files = ResultFiles(context)
+    files = ResultFiles(context, "/v1/files/{name}")
     features = FeatureHandlers(
         context,
         files=files,

@@ -75,7 +75,7 @@ class FeatureHandlers:
     ) -> None:
         self._context = context
         self._services = context.services
-        self._files = files
+        self.files = files
         self._claims = claims
         self._on_disconnect: OnDisconnect = on_disconnect
         self._max_storyboard = max_storyboard
@@ -152,11 +152,15 @@ class FeatureHandlers:
         if async_mode:
             message = f"The task was accepted; poll GET /v1/tasks/{task_id(job)} for its result."
             return Response(Accepted(task_id=task_id(job), task_type=parsed.task_type, message=message))
+
+        async def content(done: Job) -> str:
+            return content_of(done, await self.files.links(request, done))
+
         events = job_events(
             self._services.jobs,
             job,
             opening=_opening(parsed, prompt, character),
-            content=lambda done: content_of(done, self.links(request, done)),
+            content=content,
             on_disconnect=self._on_disconnect,
         )
         events = _in_own_words(events, parsed.kind)
@@ -175,10 +179,6 @@ class FeatureHandlers:
         """Create a character from a video, and respond with its name."""
         character = await self._create(request, video, timestamps, temporary=False)
         return await answer(request, model, _introduced(character), stream=stream, usage=usage)
-
-    def links(self, request: HTTPRequest, job: Job) -> list[str]:
-        """Return links to a job's files; empty while there are none."""
-        return [self._files.absolute(request, f"/v1/files/{name}") for name in self._files.names(job)]
 
     def _read(self, parsed: ParsedRequest) -> Prompt:
         """Read the prompt, and refuse blank fields and a storyboard without shots or with too long ones."""

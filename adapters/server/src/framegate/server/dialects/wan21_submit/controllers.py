@@ -86,8 +86,7 @@ class RequestController(Controller):
         position = await services.jobs.queue_position(job) if job.state == JobState.QUEUED else None
         if job.state == JobState.QUEUED and position is None:
             job = await _find(client_jobs, request_id)  # it has just left the queue
-        links = [files.absolute(request, f"/videos/{name}") for name in files.names(job)]
-        return answer(job, queue_position=position, links=links)
+        return answer(job, queue_position=position, links=await files.links(request, job))
 
     @post(
         "/cancel",

@@ -14,7 +14,7 @@ def create(context: DialectContext) -> Dialect:
         root_handlers=[FileController],
         dependencies={
             "options": provide_instance(context.parse_options(Options)),
-            "files": provide_instance(ResultFiles(context, at_root=True)),
+            "files": provide_instance(ResultFiles(context, "/videos/{name}", at_root=True)),
         },
         error_response=error_response,
         path_prefixes=("/video",) if context.prefix else ("/video", "/videos"),

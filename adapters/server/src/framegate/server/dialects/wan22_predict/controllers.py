@@ -11,6 +11,7 @@ from litestar.params import FromPath
 from litestar.response import Redirect
 from msgspec import Meta, Struct
 
+from framegate.core import audit
 from framegate.core.wiring import CoreServices
 from framegate.server.dialect import PUBLIC, DialectContext
 from framegate.server.dialects.wan22_predict.convert import details, generation, rules
@@ -61,8 +62,10 @@ class PredictController(Controller):
         body = await read_json(request, PredictRequest, rules)
         job = await client_jobs.submit(generation(options.model, body))
         job = await wait_for_job(request, services.jobs, job, options.timeout)
-        path = await services.results.path(require_result(job))
-        return Prediction(await asyncio.to_thread(_encoded, path), details(job))
+        artifact = require_result(job)
+        video = await asyncio.to_thread(_encoded, await services.results.path(artifact))
+        audit.record("result_downloaded", job_id=job.id, delivery="answer", bytes=artifact.size)
+        return Prediction(video, details(job))
 
 
 def _encoded(path: Path) -> str:

@@ -1,7 +1,7 @@
 """Turn a job into the events of a chat."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing
 from typing import Literal, TypeAlias
 
@@ -21,7 +21,7 @@ async def job_events(
     job: Job,
     *,
     opening: Sequence[str],
-    content: Callable[[Job], str],
+    content: Callable[[Job], Awaitable[str]],
     on_disconnect: OnDisconnect,
 ) -> Events:
     """Yield a job's progress, then its result; closing the generator may cancel the job.
@@ -49,7 +49,7 @@ async def job_events(
     require_result(done)
     if done.share_id:
         yield Progress(f"**Generation Completed**\n\nRemix id: {done.share_id}\n")
-    yield Result(content(done))
+    yield Result(await content(done))
 
 
 def _words(job: Job) -> str:

@@ -105,7 +105,7 @@ class ImageHandlers:
     async def _answer(self, request: HTTPRequest, fields: ImageFields, done: Job) -> Images:
         default = "url" if fields.model in _LINKED else "b64_json"
         if (fields.response_format or default) == "url":
-            data = [Image(url=link) for link in self.files.links(request, done)]
+            data = [Image(url=link) for link in await self.files.links(request, done)]
         else:
             data = [Image(b64_json=await self.files.base64(done, made)) for made in done.artifacts]
         made = done.artifacts[0]
