@@ -1,10 +1,12 @@
 """Files of results, and videos by their share ids."""
 
+import math
 from pathlib import Path
 
 import pytest
 
 from framegate.core.errors import ArtifactGone, NotFound
+from framegate.core.results import ResultAccess
 from framegate.core.types import Artifact, MediaKind, Variant
 from tests.support.service_stand import ALICE, ServiceStand
 
@@ -64,3 +66,18 @@ async def test_an_owner_can_be_asked_for(stand: ServiceStand) -> None:
     assert await stand.services.results.find_shared(source.share_id, "alice") == source
     with pytest.raises(NotFound):
         await stand.services.results.find_shared(source.share_id, "bob")
+
+
+@pytest.mark.parametrize(
+    ("own", "seconds", "lives"), [(3600.0, math.inf, 3600.0), (60.0, math.inf, 60.0), (60.0, 7.0, 7.0)]
+)
+async def test_links_to_the_store_live_as_long_as_the_shorter_limit(
+    stand: ServiceStand, monkeypatch: pytest.MonkeyPatch, own: float, seconds: float, lives: float
+) -> None:
+    def link(key: str, *, method: str, seconds: float) -> str:
+        return f"{method} {key} {seconds:g}"
+
+    monkeypatch.setattr(stand.artifacts, "link", link)
+    results = ResultAccess(stand.store, stand.artifacts, link_seconds=own)
+    artifact = Artifact(MediaKind.VIDEO, "results/a.mp4", "video/mp4", 4, 64, 64)
+    assert await results.link(artifact, method="GET", seconds=seconds) == f"GET results/a.mp4 {lives:g}"

@@ -74,14 +74,17 @@ class KeyGuard:
     """Litestar's guard for every handler.
 
     Handlers of the dialects in ``open_dialects``, those marked public, those that belong to no dialect and
-    those that answer OPTIONS need no key.
+    those that answer OPTIONS need no key. It is async, as Litestar would call it in a thread otherwise, where
+    context variables that it sets are lost.
     """
 
     def __init__(self, keys: KeyRing, open_dialects: frozenset[str]) -> None:
         self._keys = keys
         self._open = open_dialects
 
-    def __call__(self, connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
+    async def __call__(
+        self, connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler
+    ) -> None:
         """Authenticate the request and keep its client in the connection's state.
 
         Raises:
