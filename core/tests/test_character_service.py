@@ -5,9 +5,11 @@ import re
 from pathlib import Path
 
 import pytest
+import structlog
 from hypothesis import given
 from hypothesis import strategies as st
 
+from framegate.core import audit
 from framegate.core.character_service import slug_of
 from framegate.core.characters import Character
 from framegate.core.errors import Busy, InvalidMedia, NotFound, Unavailable
@@ -53,7 +55,22 @@ async def test_another_keys_character_is_not_found(stand: ServiceStand) -> None:
 
 async def test_deleting_removes_the_pictures(stand: ServiceStand) -> None:
     made = await create(stand)
-    await stand.services.characters.delete(made.username, "alice")
+    with (
+        structlog.testing.capture_logs() as logs,
+        audit.acting_as(audit.Actor("client", "alice", "203.0.113.7")),
+    ):
+        await stand.services.characters.delete(made.username, "alice")
+    assert [line for line in logs if "actor" in line] == [
+        {
+            "event": "character_deleted",
+            "log_level": "info",
+            "actor": "client",
+            "client": "alice",
+            "address": "203.0.113.7",
+            "character": made.username,
+            "owner": "alice",
+        }
+    ]
     assert stand.files() == set()
     with pytest.raises(NotFound):
         await stand.services.characters.get(made.username)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 
 from framegate.core.errors import (
     InvalidMedia,
@@ -248,7 +249,9 @@ async def test_deleting_a_job_removes_its_files(stand: ServiceStand) -> None:
     done = await stand.made()
     with pytest.raises(JobNotFound):
         await stand.services.jobs.delete(done.id, "bob")
-    await stand.services.jobs.delete(done.id, "alice")
+    with structlog.testing.capture_logs() as logs:
+        await stand.services.jobs.delete(done.id, "alice")
+    assert [(line["event"], line["job_id"]) for line in logs] == [("job_deleted", done.id)]
     with pytest.raises(JobNotFound):
         await stand.services.jobs.get(done.id)
     assert stand.artifacts.path(done.artifacts[0].key) is None

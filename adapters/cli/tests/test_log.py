@@ -3,13 +3,19 @@
 import io
 import json
 import logging
+import os
+import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import structlog
 
-from framegate.cli.log import configure_logging
+from framegate.cli.log import configure_audit_log, configure_logging, require_audit_log
+from framegate.cli.options import context_from
+from framegate.core import audit
+from framegate.core.errors import ConfigError
 
 
 class Terminal(io.StringIO):
@@ -24,6 +30,7 @@ def restored_logging() -> Iterator[None]:
     names = ("dramatiq", "httpx", "uvicorn")
     levels = {name: logging.getLogger(name).level for name in names}
     yield
+    configure_audit_log(None)
     root.handlers[:] = handlers
     root.setLevel(level)
     for name, known in levels.items():
@@ -121,3 +128,84 @@ def test_configuring_twice_writes_each_line_once() -> None:
     logging.getLogger("library").warning("once")
     assert first.getvalue() == ""
     assert len(lines_of(second)) == 1
+
+
+def test_the_audit_log_is_among_the_lines() -> None:
+    stream = io.StringIO()
+    configure_logging(stream)
+    with audit.acting_as(audit.Actor("client", "alice", "203.0.113.7")):
+        audit.record("job_deleted", job_id="a1")
+    audit.record("job_deleted", job_id="a2")
+    first, second = lines_of(stream)
+    assert first.pop("timestamp").endswith("Z")
+    assert first == {
+        "event": "job_deleted",
+        "level": "info",
+        "logger": "framegate.audit",
+        "actor": "client",
+        "client": "alice",
+        "address": "203.0.113.7",
+        "job_id": "a1",
+    }
+    assert (second["actor"], second["job_id"]) == ("operator", "a2")
+    assert not second.keys() & {"client", "address"}
+    configure_logging(stream, level=logging.WARNING)
+    audit.record("job_deleted", job_id="a3")
+    assert len(lines_of(stream)) == 2, "it has the level of the other logs"
+
+
+@pytest.mark.parametrize("level", [logging.INFO, logging.ERROR])
+def test_the_audit_log_in_a_file_of_its_own(tmp_path: Path, level: int) -> None:
+    stream, file = Terminal(), tmp_path / "audit.log"
+    configure_logging(stream, level=level)
+    configure_audit_log(file)
+    assert not file.exists(), "commands that delete nothing leave nothing"
+    with structlog.contextvars.bound_contextvars(request_id="r1"):
+        audit.record("job_deleted", job_id="a1", file="\x1b]0;title\x07\n")
+    rotated = tmp_path / "audit.log.1"
+    file.rename(rotated)
+    audit.record("job_deleted", job_id="a2")
+    assert stream.getvalue() == ""
+    [line] = [json.loads(line) for line in rotated.read_text().splitlines()]
+    assert (line["logger"], line["level"], line["actor"]) == ("framegate.audit", "info", "operator")
+    assert (line["job_id"], line["request_id"]) == ("a1", "r1")
+    assert "\x1b" not in rotated.read_text(), "JSON escapes it"
+    [line] = [json.loads(line) for line in file.read_text().splitlines()]
+    assert line["job_id"] == "a2"
+    assert [path.stat().st_mode & 0o777 for path in (file, rotated)] == [0o600, 0o600]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_a_line_that_can_not_be_written_is_in_the_other_log() -> None:
+    stream = io.StringIO()
+    configure_logging(stream)
+    configure_audit_log(Path("/dev/full"))
+    audit.record("job_deleted", job_id="a1")
+    [line] = lines_of(stream)
+    assert (line["event"], line["reason"]) == ("audit_line_not_written", "No space left on device")
+    assert "a1" in line["line"]
+    assert "Traceback" not in stream.getvalue()
+
+
+@pytest.mark.parametrize("name", ["missing/audit.log", "."])
+def test_a_file_that_can_not_be_written(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    with pytest.raises(ConfigError, match=rf"audit\.file: {re.escape(str(path))} can't be written: "):
+        require_audit_log(path)
+    require_audit_log(tmp_path / "audit.log")
+    require_audit_log(None)
+
+
+def test_commands_write_to_the_file_of_the_config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in filter(re.compile("FRAMEGATE_").match, list(os.environ)):
+        monkeypatch.delenv(name)
+    config = tmp_path / "framegate.toml"
+    config.write_text('[audit]\nfile = "audit.log"\n')
+    context_from(config, tmp_path)
+    audit.record("character_deleted", character="cat001")
+    assert json.loads((tmp_path / "audit.log").read_text())["character"] == "cat001"
+    config.write_text("")
+    context_from(config, tmp_path)
+    audit.record("character_deleted", character="cat002")
+    assert "cat002" not in (tmp_path / "audit.log").read_text()

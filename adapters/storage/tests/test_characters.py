@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import redis
+import structlog
 
 from framegate.core.characters import Character
 from framegate.core.errors import Unavailable
@@ -96,7 +97,10 @@ async def test_retention_removes_temporary_characters_that_nobody_did(
             path = artifacts.workdir("x") / "picture"
             path.touch()
             artifacts.put(path, key)
-    await Retention(store, characters, artifacts, files_for=60, records_for=60).remove_expired()
+    with structlog.testing.capture_logs() as logs:
+        await Retention(store, characters, artifacts, files_for=60, records_for=60).remove_expired()
+    [line] = logs
+    assert (line["event"], line["actor"], line["character"]) == ("character_deleted", "retention", "old003")
     assert [character.username for character in await characters.list(owner=None)] == ["fresh002", "kept001"]
     assert [artifacts.path(key) for key in old.files] == [None, None]
     assert all(artifacts.path(key) for key in (*kept.files, *fresh.files))

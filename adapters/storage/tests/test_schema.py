@@ -351,7 +351,10 @@ async def test_nothing_of_a_later_version_is_removed(
     assert set(artifacts.keys_before(time.time() + 60)) == {VIDEO.key, orphan, "installation"}
     assert client.hgetall("fg:job:succeeded") == before
     client.hset("fg:job:succeeded", "result_schema", str(SCHEMA))
-    assert await remove_orphans(store, characters, artifacts, unknown_for=-60) == 1
+    with structlog.testing.capture_logs() as logs:
+        assert await remove_orphans(store, characters, artifacts, unknown_for=-60) == 1
+    [line] = [line for line in logs if "actor" in line]
+    assert (line["event"], line["actor"], line["file"]) == ("orphan_removed", "retention", orphan)
 
 
 async def test_retention_looks_past_many_jobs_of_a_later_version(

@@ -2,11 +2,12 @@
 
 import hashlib
 import http.client
+import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import pytest
 import requests
@@ -14,7 +15,7 @@ import requests
 from framegate.core.errors import ConfigError
 from framegate.core.testing import gradient_png
 from framegate.core.types import MediaKind
-from framegate.server.requests.forwarded import TrustedProxies
+from framegate.server.requests.forwarded import ForwardedHeaders, TrustedProxies, client_address
 from tests.support.http_stand import CONTENT, Stand, StandMaker, own_dialects, start_stand
 from tests.support.result_links import links_of_all
 
@@ -204,6 +205,51 @@ def test_others_are_not_believed(make_stand: StandMaker, trusted: list[str]) -> 
         {"Host": "other.example", "Forwarded": "proto=https;host=a.example"},
     ):
         assert link(stand, headers) == "http://other.example"
+
+
+def test_a_proxy_in_another_container(make_stand: StandMaker) -> None:
+    """It connects from an address of the containers' network, not from loopback."""
+    stand = make_stand(auth=AUTH, server={"trusted_proxies": ["127.1.0.0/16"]})
+    make_result(stand)
+    host, _, port = stand.url.removeprefix("http://").partition(":")
+    job = stand.jobs()[-1]
+    for source, start in (
+        ("127.1.0.7", "https://video.example.com"),
+        ("127.2.0.7", "http://video.example.com"),
+    ):
+        connection = http.client.HTTPConnection(host, int(port), timeout=10, source_address=(source, 0))
+        connection.request("GET", f"/v1/tasks/task_{job.id}", headers={**NGINX, **KEY})
+        [link] = json.loads(connection.getresponse().read())["result_urls"]
+        assert link.startswith(f"{start}/v1/files/"), source
+        connection.close()
+
+
+@pytest.mark.parametrize(
+    ("peer", "headers", "address"),
+    [
+        (("172.18.0.3", 4711), {b"x-forwarded-for": b"203.0.113.7"}, "203.0.113.7"),
+        (("::ffff:172.18.0.3", 4711), {b"x-forwarded-for": b"203.0.113.7"}, "203.0.113.7"),
+        (("172.18.0.3", 4711), {b"x-forwarded-for": b"192.0.2.1, 203.0.113.7, 172.18.0.9"}, "203.0.113.7"),
+        (("172.18.0.3", 4711), {b"forwarded": b"for=192.0.2.1, for=203.0.113.7;proto=https"}, "203.0.113.7"),
+        (("172.18.0.3", 4711), {b"x-forwarded-for": b"_hidden"}, "172.18.0.3"),
+        (("172.18.0.3", 4711), {}, "172.18.0.3"),
+        (("198.51.100.1", 4711), {b"x-forwarded-for": b"203.0.113.7"}, "198.51.100.1"),
+        (("::ffff:198.51.100.1", 4711), {b"forwarded": b"for=203.0.113.7"}, "198.51.100.1"),
+        (None, {b"x-forwarded-for": b"203.0.113.7"}, ""),
+    ],
+)
+async def test_the_client_s_address(
+    peer: tuple[str, int] | None, headers: Mapping[bytes, bytes], address: str
+) -> None:
+    seen: list[str] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        seen.append(client_address(scope))
+
+    scope: Any = {"type": "http", "client": peer, "headers": list(headers.items()), "state": {}}
+    nothing: Any = None
+    await ForwardedHeaders(app, TrustedProxies(["172.16.0.0/12"]))(scope, nothing, nothing)
+    assert seen == [address]
 
 
 def test_public_url_wins(make_stand: StandMaker) -> None:

@@ -3,6 +3,7 @@
 import logging
 import os
 import sys
+from contextlib import suppress
 from io import TextIOWrapper
 from logging.handlers import WatchedFileHandler
 from pathlib import Path
@@ -59,7 +60,8 @@ def configure_audit_log(path: Path | None) -> None:
     logger = logging.getLogger(AUDIT)
     for handler in logger.handlers[:]:
         logger.removeHandler(handler)
-        handler.close()
+        with suppress(OSError):  # what could not be written before
+            handler.close()
     logger.propagate = path is None
     logger.setLevel(logging.NOTSET if path is None else logging.INFO)
     if path is not None:
@@ -90,7 +92,8 @@ class _AuditFile(WatchedFileHandler):
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 # the name that logging calls
         """Report a line that can't be written, on a full disk for example, and go on."""
         error = sys.exception()
-        log.error("audit_line_lost", lost=record.getMessage(), reason=getattr(error, "strerror", str(error)))
+        reason = getattr(error, "strerror", None) or str(error)
+        log.error("audit_line_not_written", line=record.getMessage(), reason=reason)
 
 
 def _open_private(path: Path) -> TextIOWrapper:
