@@ -15,7 +15,7 @@ import requests
 from framegate.core.errors import ConfigError
 from framegate.core.testing import gradient_png
 from framegate.core.types import MediaKind
-from framegate.server.requests.forwarded import ForwardedHeaders, TrustedProxies, client_address
+from framegate.server.requests.forwarded import ForwardedHeaders, TrustedProxies, client_ip
 from tests.support.http_stand import CONTENT, Stand, StandMaker, own_dialects, start_stand
 from tests.support.result_links import links_of_all
 
@@ -244,7 +244,7 @@ async def test_the_client_s_address(
     seen: list[str] = []
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
-        seen.append(client_address(scope))
+        seen.append(client_ip(scope))
 
     scope: Any = {"type": "http", "client": peer, "headers": list(headers.items()), "state": {}}
     nothing: Any = None

@@ -9,7 +9,7 @@ from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from framegate.core.audit import Actor, acting_as
-from framegate.server.requests.forwarded import client_address
+from framegate.server.requests.forwarded import client_ip
 
 log = structlog.get_logger(__name__)
 
@@ -50,7 +50,7 @@ class RequestLog:
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(request_id=request_id)
         try:
-            with acting_as(Actor("client", address=client_address(scope))):
+            with acting_as(Actor("client", address=client_ip(scope))):
                 await self._app(scope, receive, send_with_id)
         finally:
             elapsed = round((time.perf_counter() - started) * 1000, 1)

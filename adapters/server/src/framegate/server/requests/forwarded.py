@@ -22,12 +22,12 @@ AUTHORITY = re.compile(r"(?:\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9._-]{1,253})(?::\d
 _PREFIX = re.compile(r"(?:/(?!\.{1,2}(?:/|$))[A-Za-z0-9._~-]+)+")
 _SCHEME = re.compile("https?")
 _LONGEST = 300
+_LONGEST_ADDRESS = 100
 _ELEMENT = re.compile(r'(?:[^,"]|"[^"]*")+')
 _PAIR = re.compile(r'(?:[^;"]|"[^"]*")+')
 _MOST_ENTRIES = 30
 _STATE = "forwarded"
 
-_Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 _Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
@@ -35,7 +35,7 @@ class Forwarded(Struct, frozen=True):
     """What trusted proxies say of a request; empty texts for what they don't say.
 
     ``host`` may have a port; ``prefix`` is the path at which the server is mounted, such as ``/video``;
-    ``client`` is the client's IP address.
+    ``client`` is the address from which the request came to the outermost trusted proxy.
     """
 
     scheme: str = ""
@@ -53,13 +53,11 @@ def forwarded_of(scope: Scope) -> Forwarded:
     return forwarded
 
 
-def client_address(scope: Scope) -> str:
+def client_ip(scope: Scope) -> str:
     """Return the IP address from which the request came, as trusted proxies say; empty for a Unix socket."""
-    if forwarded := forwarded_of(scope).client:
-        return forwarded
     peer = scope["client"]
-    address = _parse_address(peer[0]) if peer else None
-    return str(address) if address else ""
+    address = parse_address(forwarded_of(scope).client or (peer[0] if peer else ""))
+    return str(address or "")
 
 
 class TrustedProxies:
@@ -74,24 +72,28 @@ class TrustedProxies:
 
     def __contains__(self, address: str) -> bool:
         """Return whether ``address``, with or without a port, is one of them."""
-        parsed = _parse_address(address)
+        parsed = parse_address(address)
         return parsed is not None and any(parsed in network for network in self._networks)
 
 
-def _parse_address(text: str) -> _Address | None:
-    """Return an IP address, given with or without a port, or None if it is something else."""
+def parse_address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """Return the IP address in ``text``, which may have quotes, brackets and a port; None if there is none.
+
+    An IPv4 address that is written as an IPv6 address is returned as what it is.
+    """
+    if len(text) > _LONGEST_ADDRESS:
+        return None
     text = text.strip('"')
     if text.startswith("["):
         text = text[1:].partition("]")[0]
     elif text.count(":") == 1:
         text = text.partition(":")[0]
     try:
-        address = ipaddress.ip_address(text)
+        parsed = ipaddress.ip_address(text)
     except ValueError:
         return None
-    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
-        return address.ipv4_mapped
-    return address
+    mapped = parsed.ipv4_mapped if isinstance(parsed, ipaddress.IPv6Address) else None
+    return mapped or parsed
 
 
 def _network(number: int, name: str) -> _Network:
@@ -124,33 +126,36 @@ class ForwardedHeaders:
             _entries(scope, name)[-hops:]
             for name in (b"x-forwarded-proto", b"x-forwarded-host", b"x-forwarded-prefix")
         )
-        clients = addresses[-hops:]
+        client = addresses[-hops:][0] if addresses else ""
         if not (schemes or hosts):
-            schemes, hosts, standard = self._read_standard(_elements(scope))
-            clients = clients or standard
+            schemes, hosts, standard_client = self._read_standard(_elements(scope))
+            client = client or standard_client
         return Forwarded(
+            client=client if parse_address(client) else "",
             scheme=_valid(_SCHEME, schemes[0].lower() if schemes else ""),
             host=_valid(AUTHORITY, hosts[0] if hosts else ""),
             prefix=_valid(_PREFIX, "".join(prefix.rstrip("/") for prefix in prefixes)),
-            client=str((clients and _parse_address(clients[0])) or ""),
         )
 
     def _count_hops(self, addresses: Sequence[str]) -> int:
         """Return how many proxies, from this server's peer on, are trusted."""
         return 1 + sum(1 for _ in takewhile(self._trusted.__contains__, reversed(addresses)))
 
-    def _read_standard(self, elements: Sequence[Mapping[str, str]]) -> tuple[list[str], list[str], list[str]]:
-        """Return the schemes, hosts and addresses that trusted proxies have written, the client's first."""
+    def _read_standard(self, elements: Sequence[Mapping[str, str]]) -> tuple[list[str], list[str], str]:
+        """Return the schemes and hosts that trusted proxies have written, and the client's address.
+
+        The client's scheme and host come first.
+        """
         schemes: list[str] = []
         hosts: list[str] = []
-        clients: list[str] = []
+        client = ""
         for element in reversed(elements):
             schemes = [element["proto"]] if "proto" in element else schemes
             hosts = [element["host"]] if "host" in element else hosts
-            clients = [element["for"]] if "for" in element else clients
-            if element.get("for", "") not in self._trusted:
+            client = element.get("for", "")
+            if client not in self._trusted:
                 break
-        return schemes, hosts, clients
+        return schemes, hosts, client
 
 
 def _text(scope: Scope, name: bytes) -> str:
