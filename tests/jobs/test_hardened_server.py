@@ -1,19 +1,26 @@
-"""Signed links and the audit log of a whole server, with its command line."""
+"""A whole server as docs/hardening.md describes it: signed links, an audit log, a user of Valkey."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
+import redis
 import requests
 
+from tests.support.code_blocks import code_blocks
+from tests.support.external_valkey import ExternalValkey
 from tests.support.running import RunningServer, eventually, framegate
 from tests.support.tasks import submit
 
 StartServer = Callable[..., RunningServer]
 KEY = "a-key-of-many-letters"
 HEADERS = {"Authorization": f"Bearer {KEY}"}
+PASSWORD = "a-long-password"
 CONFIG = """
+[queue]
+url = "redis://framegate:a-long-password@127.0.0.1:{port}/0"
 [links]
 expiry = "1h"
 [[auth.keys]]
@@ -26,14 +33,34 @@ file = "{file}"
 """
 
 
+@pytest.fixture
+def external_valkey(tmp_path: Path) -> Iterator[ExternalValkey]:
+    """A Valkey with the user that the page prints, and no other."""
+    [rule] = [
+        block.text.split()
+        for block in code_blocks(Path(__file__).parents[2] / "docs" / "hardening.md")
+        if block.text.startswith("user ")
+    ]
+    assert rule[:2] == ["user", "framegate"]
+    valkey = ExternalValkey(tmp_path / "valkey")
+    with redis.Redis.from_url(valkey.url) as operator:
+        operator.execute_command("ACL", "SETUSER", *rule[1:], f">{PASSWORD}")
+        operator.execute_command("ACL", "SETUSER", "default", "off")
+    yield valkey
+    valkey.kill()
+
+
 def lines_of(file: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
 
 
-def test_signed_links_and_the_audit_log(start_server: StartServer, tmp_path: Path) -> None:
+def test_signed_links_and_the_audit_log(
+    external_valkey: ExternalValkey, start_server: StartServer, tmp_path: Path
+) -> None:
     file = tmp_path / "audit.log"
     environ = {"ALICE_KEY": KEY}
-    server = start_server(config=CONFIG.format(file=file), environ=environ)
+    config = CONFIG.format(file=file, port=external_valkey.port)
+    server = start_server(config=config, environ=environ)
     body = {"prompt": "x", "async_mode": True}
     made = requests.post(f"{server.url}/v1/images/generate", json=body, headers=HEADERS, timeout=60).json()
     url = f"{server.url}/v1/tasks/{made['task_id']}"
@@ -81,6 +108,7 @@ def test_signed_links_and_the_audit_log(start_server: StartServer, tmp_path: Pat
         assert "signature" not in text
         assert link.rpartition("=")[2] not in text
         assert KEY not in text
+        assert PASSWORD not in text
     assert "framegate.audit" not in server.log_text()
 
 
