@@ -261,6 +261,11 @@ def test_an_error_names_file_line_and_key(error_of: ErrorOf, text: str, message:
         f"auth.keys = '{SECRET}'\n",
         f"auth = '{SECRET}'\n",
         f"[queue]\nurl = 'reds://user:{SECRET}@host/0'\n",
+        f"[links]\nsecret = '{SECRET}'\n",
+        f"[links]\nsecret = ['{SECRET}']\n",
+        f"[webhooks]\nsecret = '{SECRET}'\n",
+        f"[storage]\nsecret_access_key = '{SECRET}'\n",
+        f"[storage]\naccess_key_id = '{SECRET}'\n",
     ],
 )
 def test_an_error_shows_no_secret(error_of: ErrorOf, text: str) -> None:

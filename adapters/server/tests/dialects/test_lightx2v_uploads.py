@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import requests
+import structlog
 
 from framegate.core.ports import Base64Source, BytesSource, UrlSource
 from framegate.core.types import MediaKind
@@ -57,7 +58,12 @@ def sync(stand: Stand, **fields: Any) -> requests.Response:
 
 def test_an_upload(make_stand: StandMaker, bucket: Bucket) -> None:
     stand = make_stand(**ALLOWED)
-    answer = sync(stand, presigned_url=f" {bucket.url}\n", task_id="a b")
+    with structlog.testing.capture_logs() as logs:
+        answer = sync(stand, presigned_url=f" {bucket.url}\n", task_id="a b")
+    [line] = [line for line in logs if "actor" in line]
+    assert (line["event"], line["delivery"]) == ("result_downloaded", "upload")
+    assert (line["job_id"], line["bytes"]) == (stand.jobs()[0].id, len(CONTENT[MediaKind.IMAGE]))
+    assert "X-Amz-Signature" not in str(logs)
     assert answer.status_code == 200, answer.text
     assert answer.headers["Content-Type"].startswith("application/json")
     assert answer.json() == {

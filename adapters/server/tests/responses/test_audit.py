@@ -186,6 +186,12 @@ def test_results_within_answers(stand: Stand, log: Log) -> None:
                     "delivery": "answer",
                 }
         log.lines.clear()
+        image = requests.post(
+            f"{stand.url}/v1/tasks/image/sync", json={"prompt": "x"}, headers=KEY, timeout=20
+        )
+        [line] = log.wait_for("result_downloaded")
+        assert (line["client"], line["bytes"]) == ("alice", len(image.content))
+        log.lines.clear()
         requests.post(
             f"{stand.url}/v1/images/generations",
             json={"prompt": "x", "stream": True, "model": "gpt-image-1"},

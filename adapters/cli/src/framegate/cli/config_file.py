@@ -20,6 +20,7 @@ DEFAULT_FILE = Path("framegate.toml")
 
 _Path: TypeAlias = list[str | int]
 _SECRET_TABLES = frozenset({"auth", "webhooks"})
+_SECRET_NAME = re.compile("key|password|secret|token")
 _PASSWORD = re.compile(r"//.*@")
 
 
@@ -39,7 +40,7 @@ def load_settings(
 
     Raises:
         ConfigError: A setting is wrong; the message names file, line and key, or the environment variable.
-            It shows the value, unless that is below ``auth`` or ``webhooks``.
+            It shows the value, unless that may be a secret: below ``auth`` or ``webhooks``, or by its name.
     """
     environ = os.environ if environ is None else environ
     file, text, tree = _read(file, environ)
@@ -142,7 +143,8 @@ def _explain(error: msgspec.ValidationError, tree: dict[str, Any]) -> tuple[_Pat
         case _:
             message = violation.message.replace(" | null", "").replace("`object`", "a table")
     value = _at(tree, path)
-    if path[0] not in _SECRET_TABLES and isinstance(value, str | int | float):
+    secret = path[0] in _SECRET_TABLES or any(_SECRET_NAME.search(str(step)) for step in path)
+    if not secret and isinstance(value, str | int | float):
         shown = _PASSWORD.sub("//…@", json.dumps(value, ensure_ascii=False))
         message = f"{message.partition(', got `')[0]}, got {shown[:200]}"
     return path, message

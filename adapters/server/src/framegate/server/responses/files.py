@@ -93,7 +93,7 @@ def _recorded(
     response: ASGIApp, request: HTTPRequest, name: str, link: SignedLink | None, *, delivery: str
 ) -> ASGIApp:
     """Return the response, which is recorded in the audit log once it has been sent or given up."""
-    if request.method != "GET":
+    if request.method == "HEAD":
         return response
     signed = {} if link is None else {"link_expires": link.expires}
 
