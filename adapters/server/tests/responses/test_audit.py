@@ -149,7 +149,11 @@ def test_a_range_is_a_line_and_what_sends_nothing_is_none(stand: Stand, log: Log
 
 def test_a_redirect_to_the_bucket(stand: Stand, log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
     video = made_video(stand)
-    monkeypatch.setattr(stand.artifacts, "link", lambda *_, **__: "https://bucket.example/x?X-Amz-Secret=5")
+
+    def bucket(key: str, *, method: str, seconds: float) -> str:
+        return f"https://bucket.example/{key}?X-Amz-Secret={method}{seconds}"
+
+    monkeypatch.setattr(stand.artifacts, "link", bucket)
     url = f"{stand.url}/v1/videos/{video}/content"
     answer = requests.get(url, headers=KEY, timeout=10, allow_redirects=False)
     assert answer.status_code == 307
