@@ -200,6 +200,7 @@ def test_commands_write_to_the_file_of_the_config(tmp_path: Path, monkeypatch: p
     monkeypatch.chdir(tmp_path)
     for name in filter(re.compile("FRAMEGATE_").match, list(os.environ)):
         monkeypatch.delenv(name)
+    configure_logging(io.StringIO())
     config = tmp_path / "framegate.toml"
     config.write_text('[audit]\nfile = "audit.log"\n')
     context_from(config, tmp_path)

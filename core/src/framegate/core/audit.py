@@ -18,7 +18,11 @@ LOGGER = "framegate.audit"
 ANONYMOUS = "anonymous"
 
 # The logger's own level decides: that of the other logs may be higher.
-_log = structlog.wrap_logger(logging.getLogger(LOGGER), wrapper_class=structlog.stdlib.BoundLogger)
+_log = structlog.wrap_logger(
+    logging.getLogger(LOGGER),
+    wrapper_class=structlog.stdlib.BoundLogger,
+    cache_logger_on_first_use=False,  # processes may configure logging after their first line
+)
 
 
 class Actor(Struct, frozen=True):
