@@ -183,6 +183,7 @@ def test_init_writes_a_config_that_passes_the_check(data_dir: Path) -> None:
         environ={
             "ALICE_KEY": "secret",
             "WEBHOOK_SECRET": "whsec_YSBzZWNyZXQgb2YgdGhlIHdlYmhvb2tz",
+            "LINK_SECRET": "the secret of links, which is long",
         },
     )
     assert checked.returncode == 0, checked.stderr
