@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+import structlog
 
 from framegate.core.availability import OwnWorkersStatus, WorkerAvailability
 from framegate.core.errors import NoWorker, Unavailable
@@ -113,9 +114,12 @@ async def test_who_waits_is_told_when_the_grace_is_over(tmp_path: Path) -> None:
     job, other = await stand.submit(), await stand.submit()
     stand.store.living.clear()
     stand.store.last_seen["preview"] = time.monotonic()
-    async with asyncio.timeout(30):
-        with pytest.raises(NoWorker):
-            await stand.services.jobs.wait(job.id)
+    with structlog.testing.capture_logs() as logs:
+        async with asyncio.timeout(30):
+            with pytest.raises(NoWorker):
+                await stand.services.jobs.wait(job.id)
+    [line] = [line for line in logs if "actor" in line]
+    assert (line["event"], line["actor"], line["job_id"]) == ("job_cancelled", "server", job.id)
     assert (await stand.services.jobs.get(job.id)).state == JobState.CANCELLED
     assert (await stand.services.jobs.get(other.id)).state == JobState.QUEUED, "nobody waits for it"
 

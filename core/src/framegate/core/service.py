@@ -229,6 +229,8 @@ class JobService:
                         unserved.set_result(error)
                     await self._store.cancel(job.id)
                     log.warning("unserved_job_cancelled", job_id=job.id, served_by=job.served_by)
+                    with audit.acting_as(audit.Actor("server")):
+                        audit.record("job_cancelled", job_id=job.id, owner=job.owner, dialect=job.dialect)
                     return
 
     async def wait(self, job_id: str, owner: str | None = None) -> Job:
