@@ -150,7 +150,7 @@ def test_sound(tmp_path: Path, backend: type[Backend], before: bool, after: bool
 
 def heard(stand: Stand, artifact: Artifact) -> list[bool] | None:
     """Is there sound in the source, and in what follows it? None: there is no track."""
-    sound = read_audio(stand.store.path(artifact.key) or Path())
+    sound = read_audio(stand.store.path(artifact.key) or Path(), seconds=60)
     if sound is None:
         return None
     assert sound.samples.shape[1] / sound.sample_rate == pytest.approx(3.5, abs=0.05)

@@ -7,6 +7,8 @@ import resource
 import struct
 import time
 from collections.abc import Callable, Iterator
+from fractions import Fraction
+from io import BytesIO
 from pathlib import Path
 
 import av
@@ -15,9 +17,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis.strategies import DataObject, binary, data, integers, sampled_from
 from numpy.typing import NDArray
+from PIL import Image
 
 from framegate.core.errors import InvalidMedia
-from framegate.media.video.frames import frame_at
+from framegate.media.video.frames import frame_at, read_frames
 from framegate.media.video.probe import VideoInfo, describe_video, probe_video
 
 Frames = list[NDArray[np.uint8]]
@@ -129,6 +132,98 @@ def test_huge_frames_are_not_decoded(tmp_path: Path) -> None:
             look(path)
     assert time.process_time() - started < 2
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50_000
+
+
+def repeated(path: Path, size: tuple[int, int], count: int, fps: int, *, growing_to: int = 0) -> Path:
+    """A video that shows one JPEG ``count`` times, or a JPEG of ``growing_to``² pixels from the second on."""
+
+    def jpeg(width: int, height: int) -> bytes:
+        buffer = BytesIO()
+        Image.new("L", (width, height)).save(buffer, "JPEG")
+        return buffer.getvalue()
+
+    first = jpeg(*size)
+    later = jpeg(growing_to, growing_to) if growing_to else first
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mjpeg", rate=fps)
+        assert isinstance(stream, av.VideoStream)
+        stream.width, stream.height, stream.pix_fmt = *size, "yuvj420p"
+        for number in range(count):
+            packet = av.Packet(later if number else first)
+            packet.pts = packet.dts = number
+            packet.time_base = Fraction(1, fps)
+            packet.duration = 1
+            packet.is_keyframe = True
+            packet.stream = stream
+            container.mux(packet)
+    return path
+
+
+def test_frames_that_take_too_long_to_decode_are_refused(tmp_path: Path) -> None:
+    """4096×4096 at 240 frames a second: within each limit of its own, and minutes of work."""
+    path = repeated(tmp_path / "a.mp4", (4096, 4096), 24, 240)
+    assert path.stat().st_size < 5_000_000
+    started = time.process_time()
+    with pytest.raises(InvalidMedia, match=r"24 frames of 4096×4096 pixels, 240 a second; at most 64"):
+        probe_video(path)
+    assert time.process_time() - started < 2
+    probe_video(repeated(tmp_path / "b.mp4", (4096, 4096), 24, 60))
+    probe_video(repeated(tmp_path / "c.mp4", (1920, 1080), 48, 240))
+
+
+def test_all_frames_together_are_limited(tmp_path: Path) -> None:
+    """Ten minutes of 2048×2048, in a file of some megabytes."""
+    with pytest.raises(InvalidMedia, match=r"14,400 frames of 2048×2048 .* too much .* 40 billion pixels"):
+        probe_video(repeated(tmp_path / "a.mkv", (2048, 2048), 14_400, 24))
+    assert probe_video(repeated(tmp_path / "b.mkv", (320, 240), 14_000, 24)).num_frames == 14_000
+
+
+def test_frames_may_not_outgrow_the_video(tmp_path: Path) -> None:
+    """What intake saw is a small video; four times the pixels are the most it may become."""
+    path = repeated(tmp_path / "a.mkv", (640, 480), 5, 24, growing_to=2000)
+    assert probe_video(path).width == 640
+    frames = read_frames(path)
+    assert next(frames).shape == (480, 640, 3)
+    with pytest.raises(InvalidMedia):
+        list(frames)
+    assert len(list(read_frames(repeated(tmp_path / "b.mkv", (640, 480), 5, 24, growing_to=1000)))) == 5
+
+
+@pytest.mark.parametrize("jump", [3600.0, -3600.0, 10.0**9])
+def test_time_stamps_that_jump_are_the_length_of_the_video(jump: float, tmp_path: Path) -> None:
+    """Two frames may be an hour apart; nothing is made of the time between."""
+    path = tmp_path / "a.mkv"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mjpeg", rate=24)
+        assert isinstance(stream, av.VideoStream)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuvj420p"
+        buffer = BytesIO()
+        Image.new("L", (64, 48)).save(buffer, "JPEG")
+        for seconds in sorted((0.0, jump)):
+            packet = av.Packet(buffer.getvalue())
+            packet.pts = packet.dts = round(seconds * 1000)
+            packet.time_base = Fraction(1, 1000)
+            packet.stream = stream
+            container.mux(packet)
+    with pytest.raises(InvalidMedia, match=r"minutes long; at most 10|no frame rate|pixels a second"):
+        probe_video(path)
+
+
+def test_files_with_very_many_streams_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.mov"
+    with av.open(str(path), "w") as container:
+        for _ in range(129):
+            stream = container.add_stream("mjpeg", rate=24)
+            assert isinstance(stream, av.VideoStream)
+            stream.width, stream.height, stream.pix_fmt = 64, 48, "yuvj420p"
+        for added in container.streams:
+            packet = av.Packet(bytes(100))
+            packet.pts = packet.dts = 0
+            packet.time_base = Fraction(1, 24)
+            packet.stream = added
+            container.mux(packet)
+    with pytest.raises(InvalidMedia, match="129 streams; at most 128"):
+        probe_video(path)
 
 
 @pytest.mark.parametrize(

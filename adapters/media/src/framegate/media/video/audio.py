@@ -3,8 +3,9 @@
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 # PyAV's type stubs leave packets and keyword arguments without types.
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from fractions import Fraction
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ from av.audio.stream import AudioStream
 from av.packet import Packet
 
 from framegate.core.backend import Audio
-from framegate.media.video.containers import open_video
+from framegate.media.video.containers import audio_stream, check_audio_format, open_video
 
 if TYPE_CHECKING:
     from framegate.core.backend import Samples
@@ -24,6 +25,8 @@ LAYOUTS = {1: "mono", 2: "stereo"}
 AAC_RATES = frozenset({8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000})
 RATE = 48_000
 BLOCK = 1024
+MAX_LEAD = 60 * RATE
+"""Sound that begins more samples before the picture is left out, as finding the picture in it takes long."""
 
 
 def check_audio(audio: Audio) -> None:
@@ -52,30 +55,53 @@ def skip(audio: Audio, seconds: float) -> Audio:
     return Audio(audio.samples[:, round(seconds * audio.sample_rate) :], audio.sample_rate)
 
 
-def read_audio(path: Path) -> Audio | None:
-    """Return a video's audio from its first frame on, in stereo at 48 kHz; None if it has none.
+def read_audio(path: Path, *, seconds: float) -> Audio | None:
+    """Return a video's audio from its first frame on, in stereo at 48 kHz; None if it has none there.
+
+    No more than ``seconds``, the length of the picture, is decoded, however long the audio is.
 
     Raises:
         InvalidMedia: The file is not a valid video, or is damaged.
     """
+    length = round(seconds * RATE)
+    blocks: list[Samples] = []
     with open_video(path) as (container, video):
-        if not container.streams.audio:
+        track = audio_stream(container)
+        if track is None:
             return None
-        track = container.streams.audio[0]
         first_frame = Fraction(video.start_time or 0) * (video.time_base or 0)
-        resampler = AudioResampler(format="fltp", layout="stereo", rate=RATE)
-        blocks: list[Samples] = []
-        lead = 0
-        for frame in container.decode(track):
-            if not blocks and frame.pts is not None and frame.time_base is not None:
-                lead = round((frame.pts * frame.time_base - first_frame) * RATE)
-            blocks += _samples(resampler.resample(frame))
-        blocks += _samples(resampler.resample(None))
-    if not blocks:
-        return None
-    samples = np.concatenate(blocks, axis=1)
-    samples = np.pad(samples, ((0, 0), (lead, 0))) if lead > 0 else samples[:, -lead:]
-    return Audio(samples, RATE)
+        frames = container.decode(track)
+        first = next(frames, None)
+        if first is None:
+            return None
+        position = 0  # of the next block, in samples after the first frame
+        if first.pts is not None and first.time_base is not None:
+            position = round((first.pts * first.time_base - first_frame) * RATE)
+        if not -MAX_LEAD <= position < length:
+            return None
+        if position > 0:
+            blocks.append(np.zeros((2, position), np.float32))
+        for samples in _in_stereo(chain([first], frames)):
+            blocks.append(samples[:, max(0, -position) : length - position])
+            position += samples.shape[1]
+            if position >= length:
+                break
+    return Audio(np.concatenate(blocks, axis=1), RATE) if blocks else None
+
+
+def _in_stereo(frames: Iterable[AudioFrame]) -> "Iterator[Samples]":
+    """Convert decoded frames to stereo at `RATE`. Some files change their format on the way."""
+    resampler, known = None, None
+    for frame in frames:
+        found = (frame.format.name, frame.layout.name, frame.sample_rate)
+        if resampler is None or found != known:
+            check_audio_format(frame.sample_rate, frame.layout.nb_channels)
+            if resampler is not None:
+                yield from _samples(resampler.resample(None))
+            resampler, known = AudioResampler(format="fltp", layout="stereo", rate=RATE), found
+        yield from _samples(resampler.resample(frame))
+    if resampler is not None:
+        yield from _samples(resampler.resample(None))
 
 
 def resample(audio: Audio, sample_rate: int, channels: int) -> Audio:
@@ -100,10 +126,10 @@ def aac_packets(stream: AudioStream, audio: Audio, duration: Fraction) -> "Itera
     stream.format = "fltp"
     stream.bit_rate = 96_000 * audio.samples.shape[0]
     length = round(duration * audio.sample_rate)
-    samples = np.clip(np.nan_to_num(pad_or_trim(audio.samples, length)), -1.0, 1.0)
     resampler = AudioResampler(format="fltp", layout=layout, rate=stream.rate)
     for start in range(0, length, BLOCK):
-        block = np.ascontiguousarray(samples[:, start : start + BLOCK])
+        samples = pad_or_trim(audio.samples[:, start : start + BLOCK], min(BLOCK, length - start))
+        block = np.ascontiguousarray(np.clip(np.nan_to_num(samples), -1.0, 1.0))
         frame = AudioFrame.from_ndarray(block, format="fltp", layout=layout)
         frame.sample_rate = audio.sample_rate
         frame.pts = start

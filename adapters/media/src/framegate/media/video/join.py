@@ -45,11 +45,12 @@ def open_clip(path: Path, *, drop_first: int = 0, keep_frames: int | None = None
     """
     info = describe_video(path)
 
+    end = None if keep_frames is None else drop_first + keep_frames
+
     def audio() -> Audio | None:
-        whole = read_audio(path)
+        whole = read_audio(path, seconds=(info.num_frames if end is None else end) / info.fps)
         return skip(whole, drop_first / info.fps) if whole else None
 
-    end = None if keep_frames is None else drop_first + keep_frames
     frames = islice(read_frames(path), drop_first, end)
     return Clip(frames, audio, info.width, info.height, info.fps, resampled=True)
 

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from av.audio.stream import AudioStream
 from av.container import InputContainer
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
@@ -9,12 +10,16 @@ from msgspec import Struct
 
 from framegate.core.errors import InvalidMedia
 from framegate.media.video.color import quarter_turns
-from framegate.media.video.containers import DAMAGED, open_video
+from framegate.media.video.containers import DAMAGED, audio_stream, open_video
 
 MAX_SIDE = 4096
 MIN_SIDE = 16
 MAX_SECONDS = 600
 MAX_FPS = 240
+MAX_PIXEL_RATE = 1 << 30
+"""Pixels a second: 4096×4096 at 64 frames, 3840×2160 at 120."""
+MAX_DECODED_PIXELS = 40_000_000_000
+"""Pixels of all frames: 10 minutes of 1920×1080 at 30 frames a second."""
 
 
 class VideoInfo(Struct, frozen=True):
@@ -38,18 +43,48 @@ def describe_video(path: Path) -> VideoInfo:
 
 
 def probe_video(path: Path) -> VideoInfo:
-    """Describe an untrusted video, and hold it to 4096 pixels a side, 10 minutes and 240 frames a second.
+    """Describe an untrusted video, and hold it to what may be decoded.
+
+    That is 4096 pixels a side, 10 minutes, 240 frames a second, `MAX_PIXEL_RATE` and `MAX_DECODED_PIXELS`;
+    for its audio, 10 minutes and what `audio_stream` accepts.
 
     Raises:
         InvalidMedia: The file is not a valid video, is damaged, or exceeds a limit.
     """
     with open_video(path) as (container, stream):
-        _check_video(stream.width, stream.height, float((stream.duration or 0) * (stream.time_base or 0)))
+        _check_video(stream.width, stream.height, _seconds(stream))
+        if (audio := audio_stream(container)) and (seconds := _seconds(audio)) > MAX_SECONDS:
+            raise InvalidMedia(
+                f"The sound of this video is {seconds / 60:.1f} minutes long; at most "
+                f"{MAX_SECONDS // 60} are accepted."
+            )
+        declared = stream.width * stream.height
         info = _describe(container, stream, max_frames=MAX_SECONDS * MAX_FPS)
     _check_video(info.width, info.height, info.duration)
     if info.fps > MAX_FPS:
         raise InvalidMedia(f"This video has {info.fps:g} frames a second; at most {MAX_FPS} are accepted.")
+    _check_effort(info, max(declared, info.width * info.height))
     return info
+
+
+def _seconds(stream: VideoStream | AudioStream) -> float:
+    return float((stream.duration or 0) * (stream.time_base or 0))
+
+
+def _check_effort(info: VideoInfo, pixels: int) -> None:
+    """Check how much there is to decode, with ``pixels`` a frame."""
+    kind = f"This video has {info.num_frames:,} frames of {info.width}×{info.height} pixels"
+    if info.num_frames * pixels > MAX_DECODED_PIXELS:
+        raise InvalidMedia(
+            f"{kind}, which is too much to decode; shorten it or make it smaller. At most "
+            f"{MAX_DECODED_PIXELS / 1e9:g} billion pixels are accepted, which are 10 minutes of 1920×1080."
+        )
+    rate = info.num_frames * pixels / info.duration
+    if info.num_frames > 1 and rate > MAX_PIXEL_RATE:
+        raise InvalidMedia(
+            f"{kind}, {info.num_frames / info.duration:.0f} a second; at most "
+            f"{MAX_PIXEL_RATE / pixels:.0f} a second of this size are accepted."
+        )
 
 
 def _describe(container: InputContainer, stream: VideoStream, *, max_frames: int | None = None) -> VideoInfo:

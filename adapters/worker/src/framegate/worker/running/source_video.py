@@ -11,7 +11,7 @@ from framegate.media.video.encode import encode_png
 from framegate.media.video.join import Clip
 
 if TYPE_CHECKING:
-    from framegate.core.backend import Frame
+    from framegate.core.backend import Audio, Frame
 
 
 class SourceVideo:
@@ -27,10 +27,13 @@ class SourceVideo:
 
     def clip(self) -> Clip:
         """Return the whole video as the first clip of the result."""
-        shot, path = self._shot, self._video.path
-        return Clip(
-            self._frames(), lambda: read_audio(path), shot.width, shot.height, shot.fps, resampled=True
-        )
+        shot, video = self._shot, self._video
+        seconds = video.num_frames / shot.fps
+
+        def audio() -> "Audio | None":
+            return read_audio(video.path, seconds=seconds)
+
+        return Clip(self._frames(), audio, shot.width, shot.height, shot.fps, resampled=True)
 
     def write_last_frame(self, path: Path) -> None:
         """Write the image that the first shot starts from, as PNG."""
