@@ -190,6 +190,7 @@ async def open_services(
         max_bytes=settings.fetch.max_bytes,
         timeout=settings.fetch.timeout,
         user_agent=context.user_agent,
+        spool_dir=settings.server.data_path / "work",
     )
     core = create_services(
         registry=context.registry,

@@ -2,20 +2,34 @@
 
 import asyncio
 import re
-from collections.abc import Sequence
-from typing import NoReturn
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from tempfile import SpooledTemporaryFile
+from typing import IO, NoReturn
 
 import aiohttp
 from yarl import URL
 
-from framegate.core.errors import InvalidMedia
+from framegate.core.disk_full import translate_disk_full
+from framegate.core.errors import Busy, InvalidMedia
 from framegate.media.network.addresses import DialPolicy, Guard, Refusal
+from framegate.media.network.lookups import HostLookups, OwnerResolver
+from framegate.media.network.metering import Meter
 from framegate.media.network.sessions import default_user_agent, guarded_session
+from framegate.media.network.slots import Slots
 from framegate.media.network.urls import MAX_URL, InvalidUrl, UrlHasCredentials, join_url, parse_url
 
 MAX_REDIRECTS = 3
 MAX_SHOWN = 200
 CHUNK = 64 * 1024
+MAX_FETCHES = 64
+MAX_FETCHES_PER_OWNER = 16
+IN_MEMORY = 1 << 20
+"""Bytes of a file that are held in memory while it arrives; a larger one is on disk until it is complete."""
+MIN_RATE = 1024
+"""Bytes a second that a body has to arrive with, on average over `RATE_SECONDS`."""
+RATE_SECONDS = 10.0
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 HEADERS = {
     "Accept": "image/*, video/*;q=0.9, */*;q=0.1",
@@ -34,7 +48,8 @@ class UrlFetcher:
 
     ``allow`` holds networks and host names as in `DialPolicy`, ``max_bytes`` limits a file, and ``timeout``
     covers the whole fetch in seconds, redirects included. ``user_agent`` tells the hosts who fetches
-    (by default, Framegate).
+    (by default, Framegate). Files that are arriving are kept in ``spool_dir`` (by default, the system's
+    temporary folder), which is created when it is needed.
     """
 
     def __init__(
@@ -44,49 +59,72 @@ class UrlFetcher:
         max_bytes: int,
         timeout: float = 20.0,
         user_agent: str = "",
+        spool_dir: Path | None = None,
     ) -> None:
         self._policy = DialPolicy(allow)
         self._max_bytes = max_bytes
         self._timeout = timeout
         self._headers = {**HEADERS, "User-Agent": user_agent or default_user_agent()}
+        self._spool_dir = spool_dir
+        self._slots = Slots(MAX_FETCHES, per_owner=MAX_FETCHES_PER_OWNER)
+        self._lookups = HostLookups()
 
-    async def fetch(self, url: str) -> bytes:
-        """Return the content of the file at ``url``.
+    async def fetch(self, url: str, *, owner: str = "") -> bytes:
+        """Return the content of the file at ``url``, as one of the fetches of ``owner``.
 
         Raises:
             InvalidMedia: It can't be fetched; the message tells the person who sent the URL why.
+            Busy: Too many files are being fetched.
         """
         shown = repr(shown_url(url))
+        target = _checked(url, shown)
+        async with self._slot(owner):
+            try:
+                async with asyncio.timeout(self._timeout):
+                    return await self._follow(target, shown, OwnerResolver(self._lookups, owner))
+            except TimeoutError:
+                raise InvalidMedia(f"Fetching {shown} timed out after {self._timeout:g} s.") from None
+
+    @asynccontextmanager
+    async def _slot(self, owner: str) -> AsyncGenerator[None]:
         try:
             async with asyncio.timeout(self._timeout):
-                return await self._follow(_checked(url, shown), shown)
+                release = await self._slots.acquire(owner)
         except TimeoutError:
-            raise InvalidMedia(f"Fetching {shown} timed out after {self._timeout:g} s.") from None
+            raise Busy("Too many files are being fetched; try again shortly.", retry_after=10) from None
+        try:
+            yield
+        finally:
+            release()
 
-    async def _follow(self, url: URL, shown: str) -> bytes:
+    async def _follow(self, url: URL, shown: str, resolver: OwnerResolver) -> bytes:
         for _ in range(MAX_REDIRECTS + 1):
-            found = await self._get(url, shown)
+            found = await self._get(url, shown, resolver)
             if isinstance(found, bytes):
                 return found
             url = found
         raise InvalidMedia(f"{shown} has too many redirects; at most {MAX_REDIRECTS} are followed.")
 
-    async def _get(self, url: URL, shown: str) -> bytes | URL:
+    async def _get(self, url: URL, shown: str, resolver: OwnerResolver) -> bytes | URL:
         """Return the body, or the URL to which the response redirects."""
-        guard = self._policy.guard(url.raw_host or "")
+        guard, meter = self._policy.guard(url.raw_host or ""), Meter()
         try:
             async with (
-                guarded_session(guard, self._headers) as session,
+                guarded_session(guard, self._headers, resolver=resolver, meter=meter) as session,
                 session.get(url, allow_redirects=False) as response,
             ):
                 if response.status in REDIRECTS:
                     return _redirected(url, response.headers.get("Location", ""), shown)
-                return await self._body(response, shown)
+                return await self._body(response, shown, meter)
         except (aiohttp.ClientError, OSError, ValueError) as error:
             # ValueError: host names and headers that aiohttp and its parsers trip over.
+            if meter.exceeded:
+                raise InvalidMedia(
+                    f"{shown} could not be fetched: its server sent far more around the file than the file."
+                ) from None
             _explain(error, guard, shown)
 
-    async def _body(self, response: aiohttp.ClientResponse, shown: str) -> bytes:
+    async def _body(self, response: aiohttp.ClientResponse, shown: str, meter: Meter) -> bytes:
         if response.status != 200:
             raise InvalidMedia(f"{shown} could not be fetched: its server answered HTTP {response.status}.")
         encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
@@ -96,14 +134,38 @@ class UrlFetcher:
             )
         if (response.content_length or 0) > self._max_bytes:
             raise self._too_large(shown)
-        body = bytearray()
-        async for chunk in response.content.iter_chunked(CHUNK):
-            body += chunk
-            if len(body) > self._max_bytes:
-                raise self._too_large(shown)
-        if not body:
-            raise InvalidMedia(f"{shown} is an empty file.")
-        return bytes(body)
+        meter.begin_content()
+        with translate_disk_full():
+            if self._spool_dir is not None:
+                self._spool_dir.mkdir(parents=True, exist_ok=True)
+            with SpooledTemporaryFile(IN_MEMORY, dir=self._spool_dir and str(self._spool_dir)) as file:
+                await self._receive(response.content, file, shown, meter)
+                if not file.tell():
+                    raise InvalidMedia(f"{shown} is an empty file.")
+                file.seek(0)
+                return file.read()
+
+    async def _receive(
+        self, content: aiohttp.StreamReader, file: IO[bytes], shown: str, meter: Meter
+    ) -> None:
+        """Write what arrives to ``file``, as long as it arrives at `MIN_RATE`."""
+        loop = asyncio.get_running_loop()
+        lately = 0
+        try:
+            async with asyncio.timeout(RATE_SECONDS) as deadline:
+                async for chunk in content.iter_chunked(CHUNK):
+                    meter.count_content(len(chunk))
+                    file.write(chunk)
+                    if file.tell() > self._max_bytes:
+                        raise self._too_large(shown)
+                    lately += len(chunk)
+                    if lately >= MIN_RATE * RATE_SECONDS:
+                        lately = 0
+                        deadline.reschedule(loop.time() + RATE_SECONDS)
+        except TimeoutError:
+            raise InvalidMedia(
+                f"{shown} could not be fetched: its server sends less than {MIN_RATE} bytes a second."
+            ) from None
 
     def _too_large(self, shown: str) -> InvalidMedia:
         limit = self._max_bytes

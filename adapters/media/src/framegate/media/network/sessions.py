@@ -5,9 +5,10 @@ from collections.abc import Mapping
 from importlib.metadata import version
 
 import aiohttp
-from aiohttp.resolver import ThreadedResolver
 
 from framegate.media.network.addresses import Guard
+from framegate.media.network.lookups import OwnerResolver
+from framegate.media.network.metering import Meter, MeteredConnector
 from framegate.media.network.urls import InvalidUrl, parse_url
 
 _VISIBLE = re.compile(r"[!-~]+")
@@ -26,13 +27,16 @@ def default_user_agent(public_url: str = "") -> str:
     return f"{product} (+{public_url if _VISIBLE.fullmatch(public_url) else url})"
 
 
-def guarded_session(guard: Guard, headers: Mapping[str, str]) -> aiohttp.ClientSession:
+def guarded_session(
+    guard: Guard, headers: Mapping[str, str], *, resolver: OwnerResolver, meter: Meter
+) -> aiohttp.ClientSession:
     """Return a session for one request, which dials what ``guard`` allows, past any proxy, without cookies.
 
-    Its user follows no redirects, unless each hop gets a guard of its own, and limits the time it takes.
+    ``meter`` limits what the server sends around its content. The session's user follows no redirects, unless
+    each hop gets a guard of its own, and limits the time it takes.
     """
-    connector = aiohttp.TCPConnector(
-        socket_factory=guard, resolver=ThreadedResolver(), use_dns_cache=False, force_close=True
+    connector = MeteredConnector(
+        meter, socket_factory=guard, resolver=resolver, use_dns_cache=False, force_close=True
     )
     return aiohttp.ClientSession(
         connector=connector,

@@ -1,7 +1,6 @@
 """Upload results to the URLs that requests name. Everything about such a URL is hostile."""
 
 import asyncio
-import socket
 
 import aiohttp
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_exponential
@@ -10,10 +9,15 @@ from yarl import URL
 from framegate.media.network.addresses import DialPolicy
 from framegate.media.network.failures import failure_reason
 from framegate.media.network.fetch import REFUSALS, REMEDY
+from framegate.media.network.lookups import HostLookups, OwnerResolver
+from framegate.media.network.metering import Meter
 from framegate.media.network.sessions import default_user_agent, guarded_session
+from framegate.media.network.slots import Slots
 from framegate.media.network.urls import InvalidUrl, parse_url
 
 RESOLVING_SECONDS = 5.0
+MAX_UPLOADS = 32
+MAX_UPLOADS_PER_OWNER = 8
 
 
 class UploadError(Exception):
@@ -46,8 +50,10 @@ class UrlUploader:
         self._attempts = attempts
         self._delay = delay
         self._user_agent = user_agent or default_user_agent()
+        self._slots = Slots(MAX_UPLOADS, per_owner=MAX_UPLOADS_PER_OWNER)
+        self._lookups = HostLookups()
 
-    async def check(self, url: str) -> None:
+    async def check(self, url: str, *, owner: str = "") -> None:
         """Check, before there is a file, that `put` would dial the URL as its host resolves now.
 
         Raises:
@@ -57,15 +63,17 @@ class UrlUploader:
         host, port = target.raw_host or "", target.port or 0
         try:
             async with asyncio.timeout(RESOLVING_SECONDS):
-                found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+                found = await self._lookups.find(host, port, owner=owner)
         except (OSError, UnicodeError, TimeoutError):
             raise UploadError("its host could not be resolved") from None
         refusals = [self._policy.refusal(host, str(address), port) for *_, (address, *_) in found]
         if refusals and all(refusals):
             raise UploadError(f"it leads to {REFUSALS[next(filter(None, refusals))]}. {REMEDY}")
 
-    async def put(self, url: str, data: bytes, content_type: str) -> None:
-        """Upload a file. The URL is sent byte for byte as given, because its signature covers it.
+    async def put(self, url: str, data: bytes, content_type: str, *, owner: str = "") -> None:
+        """Upload a file as one of the uploads of ``owner``, only so many of which are made at once.
+
+        The URL is sent byte for byte as given, because its signature covers it.
 
         Raises:
             UploadError: It was refused, or all attempts failed.
@@ -79,15 +87,16 @@ class UrlUploader:
         )
         async for attempt in retrying:
             with attempt:
-                await self._put_once(target, data, content_type)
+                async with self._slots.hold(owner):
+                    await self._put_once(target, data, content_type, OwnerResolver(self._lookups, owner))
 
-    async def _put_once(self, url: URL, data: bytes, content_type: str) -> None:
+    async def _put_once(self, url: URL, data: bytes, content_type: str, resolver: OwnerResolver) -> None:
         guard = self._policy.guard(url.raw_host or "")
         headers = {"User-Agent": self._user_agent, "Content-Type": content_type}
         try:
             async with (
                 asyncio.timeout(self._timeout),
-                guarded_session(guard, headers) as session,
+                guarded_session(guard, headers, resolver=resolver, meter=Meter()) as session,
                 session.put(url, data=data, allow_redirects=False) as response,
             ):
                 status = response.status

@@ -10,6 +10,8 @@ from msgspec import Struct
 
 from framegate.media.network.addresses import DialPolicy
 from framegate.media.network.failures import failure_reason
+from framegate.media.network.lookups import HostLookups, OwnerResolver
+from framegate.media.network.metering import Meter
 from framegate.media.network.sessions import default_user_agent, guarded_session
 from framegate.media.network.urls import InvalidUrl, parse_url
 
@@ -34,6 +36,7 @@ class WebhookSender:
     def __init__(self, policy: DialPolicy, *, timeout: float, user_agent: str = "") -> None:
         self.timeout = timeout
         self._policy = policy
+        self._resolver = OwnerResolver(HostLookups(), owner="")
         agent = user_agent or default_user_agent()
         self._headers = {"Content-Type": "application/json", "User-Agent": agent}
 
@@ -53,7 +56,7 @@ class WebhookSender:
         try:
             async with (
                 asyncio.timeout(self.timeout),
-                guarded_session(guard, self._headers) as session,
+                guarded_session(guard, self._headers, resolver=self._resolver, meter=Meter()) as session,
                 session.post(target, data=body, headers=headers, allow_redirects=False) as response,
             ):
                 answer = Answer(response.status, _retry_after(response.headers.get("Retry-After", "")))

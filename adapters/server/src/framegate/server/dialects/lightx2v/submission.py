@@ -99,7 +99,7 @@ class TaskSubmitter:
         url: str = (given(fields.presigned_url) or "").strip()
         if url:
             try:
-                await self._settings.uploader.check(url)
+                await self._settings.uploader.check(url, owner=self._jobs.client.name)
             except UploadError as error:
                 message = f"Nothing can be uploaded to this URL: {error}"
                 raise InvalidFields([FieldError(("presigned_url",), "value_error", message)]) from None

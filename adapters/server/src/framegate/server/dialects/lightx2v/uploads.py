@@ -31,7 +31,9 @@ async def upload_result(
     except FileNotFoundError:
         raise ArtifactGone(RESULT_GONE) from None
     try:
-        await while_connected(request.receive, uploader.put(url, data, artifact.content_type))
+        await while_connected(
+            request.receive, uploader.put(url, data, artifact.content_type, owner=job.owner)
+        )
     except UploadError as error:
         raise UploadFailed(
             f"Failed to upload sync result to presigned URL: {error}. The image is kept as the result of "
