@@ -165,6 +165,7 @@ def test_plugins_and_dialects_are_listed(data_dir: Path) -> None:
 def test_init_writes_a_config_that_passes_the_check(data_dir: Path) -> None:
     folder = data_dir.parent
     first, again = (run_command(["init"], environ=clean_environ(), cwd=folder) for _ in range(2))
+    assert (folder / "framegate.toml").stat().st_mode & 0o077 == 0
     assert first.returncode == 0, first.stderr
     assert again.returncode == 1
     assert "--force" in again.stderr

@@ -23,6 +23,7 @@ from framegate.server.auth.loopback_guard import is_loopback_host
 from framegate.server.listening import listen
 from framegate.server.webhooks.delivery_worker import open_delivery_worker
 from framegate.storage.connections import require_usable
+from framegate.storage.data_folder import secure_data_folder
 from framegate.storage.embedded import DataFolderLock, EmbeddedValkey
 from framegate.storage.jobs.store import ValkeyJobStore
 
@@ -45,6 +46,7 @@ def serve(context: AppContext, *, workers: int, worker_arguments: list[str]) -> 
             f"server.host: without keys this server answers on loopback only, not on {server.host}. "
             "Add a key under [[auth.keys]], or set the host to 127.0.0.1."
         )
+    secure_data_folder(server.data_path)
     require_audit_log(context.settings.audit.path)
     with ExitStack() as stack:
         stack.enter_context(acting_as(Actor("server")))

@@ -6,6 +6,7 @@ import hashlib
 import os
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 import tempfile
@@ -132,8 +133,8 @@ class EmbeddedValkey:
     def _launch(self) -> None:
         for folder in (self._folder, self._socket.parent):
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        if self._socket.parent.stat().st_uid != os.getuid():
-            raise ConfigError(f"{self._socket.parent} belongs to another user.")
+        if self._socket.parent != self._folder:
+            _require_private(self._socket.parent)
         self._end_orphan()
         self._socket.unlink(missing_ok=True)
         settings = {
@@ -227,6 +228,14 @@ def _answers(data_dir: Path) -> bool:
         return False
     finally:
         client.close()
+
+
+def _require_private(folder: Path) -> None:
+    """Check a folder in the system's temporary one, where others may have made it first."""
+    status = folder.lstat()
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid():
+        raise ConfigError(f"{folder} belongs to another user, or is no folder.")
+    folder.chmod(0o700)
 
 
 def _die_with_parent() -> None:

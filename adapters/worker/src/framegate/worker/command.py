@@ -8,6 +8,7 @@ import click
 
 from framegate.cli.log import configure_logging
 from framegate.cli.options import config_options, context_from, log_level_option
+from framegate.storage.data_folder import secure_data_folder
 
 
 @click.command()
@@ -33,6 +34,7 @@ def worker(
     context = context_from(config_file, data_dir)
     specs = context.models_for([name.strip() for name in model_list.split(",") if name.strip()])
     context.require_queue()
+    secure_data_folder(context.settings.server.data_path)
 
     from framegate.worker.health_monitor import HealthMonitor
     from framegate.worker.model_cache import ModelCache

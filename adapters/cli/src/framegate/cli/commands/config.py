@@ -20,6 +20,7 @@ def init(file: Path, force: bool) -> None:
     """Write a commented framegate.toml. Everything in it is optional."""
     if file.exists() and not force:
         raise ConfigError(f"{file} already exists; --force overwrites it.")
+    file.touch(mode=0o600)  # URLs in it may hold passwords
     file.write_text(TEMPLATE.read_text(encoding="utf-8"), encoding="utf-8")
     click.echo(f"Wrote {file}. Check it after editing with `framegate config check`.")
 

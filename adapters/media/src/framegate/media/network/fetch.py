@@ -138,7 +138,8 @@ class UrlFetcher:
         with translate_disk_full():
             if self._spool_dir is not None:
                 self._spool_dir.mkdir(parents=True, exist_ok=True)
-            with SpooledTemporaryFile(IN_MEMORY, dir=self._spool_dir and str(self._spool_dir)) as file:
+            folder = None if self._spool_dir is None else str(self._spool_dir)
+            with SpooledTemporaryFile(IN_MEMORY, dir=folder) as file:
                 await self._receive(response.content, file, shown, meter)
                 if not file.tell():
                     raise InvalidMedia(f"{shown} is an empty file.")

@@ -1,0 +1,61 @@
+"""Keep the data folder from other users of the machine."""
+
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import structlog
+
+from framegate.core.errors import ConfigError
+
+log = structlog.get_logger(__name__)
+
+OURS = ("cache", "files", "valkey", "work")
+"""The folders that Framegate makes in it."""
+_OTHERS, _GROUP_AND_OTHERS = 0o007, 0o077
+
+
+def secure_data_folder(folder: Path) -> None:
+    """Create the data folder if need be, close it to other users, and set the umask of this process.
+
+    A folder with the setgid bit belongs to its group, whose members may run hosts under several users: what
+    the group may do stays as it is, and new files are open to it. Otherwise all is its owner's alone.
+
+    Raises:
+        ConfigError: The folder can't be created.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        shared = bool(folder.stat().st_mode & stat.S_ISGID)
+    except OSError as error:
+        raise ConfigError(f"server.data_dir: {folder} can't be used: {error.strerror}.") from None
+    closed = _OTHERS if shared else _GROUP_AND_OTHERS
+    os.umask(closed)
+    for part in _parts(folder):
+        with suppress(FileNotFoundError):
+            _close(part, closed)
+
+
+def _parts(folder: Path) -> Iterator[Path]:
+    # These may have been named by mistake, and others rely on them.
+    if not folder.stat().st_mode & stat.S_ISVTX and folder not in (Path(folder.anchor), Path.home()):
+        yield folder
+    yield from (folder / name for name in OURS)
+
+
+def _close(folder: Path, closed: int) -> None:
+    mode = stat.S_IMODE(folder.stat().st_mode)
+    if not mode & closed:
+        return
+    try:
+        folder.chmod(mode & ~closed)
+        log.info("data_folder_closed", folder=str(folder), mode=f"{mode & ~closed:o}", before=f"{mode:o}")
+    except PermissionError:
+        log.warning(
+            "data_folder_open",
+            folder=str(folder),
+            mode=f"{mode:o}",
+            remedy="it belongs to another user, who should close it with chmod o-rwx (or go-rwx)",
+        )
