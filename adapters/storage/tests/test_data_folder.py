@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from framegate.core.errors import ConfigError
-from framegate.storage import embedded
 from framegate.storage.artifacts.folder import FolderStore
 from framegate.storage.data_folder import secure_data_folder
 from framegate.storage.embedded import EmbeddedValkey, socket_path
@@ -106,7 +105,7 @@ def test_a_file_in_its_place_is_an_error(tmp_path: Path) -> None:
 
 def test_a_prepared_socket_folder_is_not_trusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In the system's temporary folder anybody may have made it first, also as a link to elsewhere."""
-    monkeypatch.setattr(embedded.tempfile, "gettempdir", lambda: str(tmp_path))
+    monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path))
     data_dir = tmp_path / ("deep" * 30)
     private, elsewhere = socket_path(data_dir).parent, tmp_path / "elsewhere"
     elsewhere.mkdir()

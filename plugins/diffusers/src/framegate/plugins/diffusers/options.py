@@ -11,12 +11,15 @@ Share = Annotated[float, Meta(gt=0.0, le=1.0)]
 class Lora(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """One LoRA: ``source`` is a file, a folder or a hub id (``weight_name`` names the file in it).
 
+    ``revision`` pins a hub repository to a commit.
+
     ``component``: the transformer that takes it; the low-noise half of a two-transformer model is
     ``transformer_2``, and the Stable Diffusion family has a ``unet`` instead.
     """
 
     source: str
     weight_name: str = ""
+    revision: str = ""
     strength: float = 1.0
     component: Literal["transformer", "transformer_2", "unet"] = "transformer"
 

@@ -14,13 +14,15 @@ class Ltx2Options(Options, frozen=True, forbid_unknown_fields=True, kw_only=True
     eight noise levels, and one forward pass a step.
     ``stages``: with 2, a video is made at half its width and height, its latents are upsampled, and three
     more steps refine them; much faster for large videos. ``upsampler`` is the upsampler's folder or hub id;
-    "" is the folder ``latent_upsampler`` of the source. ``refine_lora`` is the distillation LoRA for the
+    "" is the folder ``latent_upsampler`` of the source; ``upsampler_revision`` pins it to a commit of its
+    repository. ``refine_lora`` is the distillation LoRA for the
     second stage only; weights that are not distilled need it.
     """
 
     schedule: Literal["full", "distilled"] = "full"
     stages: Literal[1, 2] = 1
     upsampler: str = ""
+    upsampler_revision: str = ""
     refine_lora: Lora | None = None
 
 

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from diffusers import LTX2LatentUpsamplePipeline
 from diffusers.pipelines.ltx2.latent_upsampler import LTX2LatentUpsamplerModel
+from safetensors import SafetensorError
 
 from framegate.core.errors import GenerationFailed
 from framegate.plugins.ltx2.backend import Ltx2Options
@@ -24,9 +25,14 @@ def load_upsampler(source: str, options: Ltx2Options, vae: Any, dtype: torch.dty
     subfolder = None if (folder / "config.json").is_file() else _FOLDER
     try:
         model = LTX2LatentUpsamplerModel.from_pretrained(
-            location, subfolder=subfolder, dtype=dtype, local_files_only=options.offline or folder.is_dir()
+            location,
+            subfolder=subfolder,
+            revision=(options.upsampler_revision if options.upsampler else options.revision) or None,
+            dtype=dtype,
+            local_files_only=options.offline or folder.is_dir(),
+            use_safetensors=True,
         )
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, SafetensorError) as error:
         raise GenerationFailed(
             f"There is no {_FOLDER} in {Path(location).name!r}, and two stages need one: name its folder or "
             "hub id as options.upsampler."

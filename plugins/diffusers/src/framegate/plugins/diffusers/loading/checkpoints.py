@@ -1,22 +1,32 @@
-"""A model's files: where they are, and how large."""
+"""A model's files: where they are, how large, and that they hold nothing but data."""
 
 import json
 import math
 import os
 import struct
+from collections.abc import Container
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from diffusers import DiffusionPipeline
+from diffusers import DiffusionPipeline, pipelines
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
 from framegate.core.errors import GenerationFailed
 from framegate.plugins.diffusers.options import Options
 
+_NO_CODE = "Only classes of diffusers and transformers are loaded, never code that comes with a model."
+
 INDEX = "model_index.json"
 """The file that makes a folder a model in diffusers' layout."""
 MAX_HEADER = 100_000_000
 """Bytes of a safetensors header; the format's own limit."""
+PICKLES = frozenset({".bin", ".ckpt", ".pt", ".pth", ".pkl"})
+"""Suffixes of weights that are Python pickles, which run code when they are loaded."""
+CONVERT = (
+    "such a file can run code when it is loaded, so it never is. Convert it once where you trust it: "
+    "`safetensors.torch.save_file(torch.load(FILE, weights_only=True), FILE.safetensors)`, or "
+    "`save_pretrained(FOLDER, safe_serialization=True)` for a whole model"
+)
 
 
 def fetch(source: str, options: Options) -> Path:
@@ -43,6 +53,8 @@ def fetch(source: str, options: Options) -> Path:
                     revision=options.revision or None,
                     variant=options.variant or None,
                     local_files_only=options.offline,
+                    use_safetensors=True,
+                    trust_remote_code=False,
                 )
             )
         )
@@ -52,6 +64,10 @@ def fetch(source: str, options: Options) -> Path:
             "is set)."
         ) from error
     except (HfHubHTTPError, HFValidationError, OSError) as error:
+        if "safetensors" in str(error):
+            raise GenerationFailed(
+                f"The model {source!r} has weights that are not in the safetensors format; {CONVERT}."
+            ) from error
         raise GenerationFailed(
             f"The model {source!r} can't be downloaded: its name is wrong, or it needs a login "
             f"({type(error).__name__})."
@@ -74,6 +90,39 @@ def read_index(folder: Path) -> dict[str, Any]:
         return dict(json.loads((folder / INDEX).read_text(encoding="utf-8")))
     except (OSError, ValueError) as error:
         raise GenerationFailed(f"The {INDEX} of the model can't be read.") from error
+
+
+def check_components(folder: Path, replaced: Container[str] = ()) -> None:
+    """Check that a model is made of diffusers' and transformers' own classes, with weights as safetensors.
+
+    Components that are ``replaced`` by other files are not looked at.
+
+    Raises:
+        GenerationFailed: It would run code of its own.
+    """
+    for component, entry in read_index(folder).items():
+        if component == "_class_name" and not isinstance(entry, str):
+            raise GenerationFailed(
+                f"The model {folder.name!r} has a pipeline of its own in Python. {_NO_CODE}"
+            )
+        if component.startswith("_") or not isinstance(entry, list) or component in replaced:
+            continue
+        library: str | None = next(iter(cast("list[Any]", entry)), None)
+        if library is not None and not _is_own_library(library):
+            raise GenerationFailed(
+                f"The component {component!r} of the model {folder.name!r} is a class of {library!r}. "
+                f"{_NO_CODE}"
+            )
+        suffixes = {file.suffix for file in (folder / component).glob("*")}
+        if suffixes & PICKLES and ".safetensors" not in suffixes:
+            raise GenerationFailed(
+                f"The component {component!r} of the model {folder.name!r} has its weights in a pickle "
+                f"({min(suffixes & PICKLES)}); {CONVERT}."
+            )
+
+
+def _is_own_library(library: str) -> bool:
+    return library in ("diffusers", "transformers") or hasattr(pipelines, library)
 
 
 def read_config(folder: Path, component: str) -> dict[str, Any]:

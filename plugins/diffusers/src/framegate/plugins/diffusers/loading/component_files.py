@@ -7,6 +7,7 @@ from typing import Any
 
 import diffusers
 import torch
+from safetensors import SafetensorError
 
 from framegate.core.errors import GenerationFailed
 from framegate.plugins.diffusers.loading.checkpoints import read_index
@@ -51,7 +52,7 @@ def _load_file(
         return getattr(diffusers, class_name).from_single_file(
             str(file), config=str(folder), subfolder=component, dtype=dtype, local_files_only=True, **extra
         )
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise GenerationFailed(
             f"options.weights: {file.name} does not fit {class_name} of this model ({type(error).__name__})."
         ) from error

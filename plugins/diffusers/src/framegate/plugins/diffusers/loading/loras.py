@@ -4,8 +4,10 @@ from pathlib import Path
 from typing import Any
 
 import structlog
+from safetensors import SafetensorError
 
 from framegate.core.errors import GenerationFailed
+from framegate.plugins.diffusers.loading.checkpoints import CONVERT
 from framegate.plugins.diffusers.options import Lora, Options
 
 log = structlog.get_logger(__name__)
@@ -39,9 +41,13 @@ def load_lora(pipeline: Any, lora: Lora, name: str, options: Options) -> None:
     location = str(source) if source.exists() else lora.source
     if lora.weight_name:
         extra["weight_name"] = lora.weight_name
+    if lora.revision:
+        extra["revision"] = lora.revision
+    if (lora.weight_name or source.is_file()) and not _label(lora).endswith(".safetensors"):
+        raise GenerationFailed(f"The LoRA {_label(lora)!r} is not a .safetensors file; {CONVERT}.")
     try:
-        pipeline.load_lora_weights(location, adapter_name=name, **extra)
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        pipeline.load_lora_weights(location, adapter_name=name, use_safetensors=True, **extra)
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise GenerationFailed(
             f"The LoRA {_label(lora)!r} can't be loaded: it is missing, or made for another model "
             f"({type(error).__name__})."

@@ -10,11 +10,16 @@ import structlog
 import torch
 import transformers
 from msgspec import Struct
+from safetensors import SafetensorError
 
 from framegate.core.errors import GenerationFailed
 from framegate.plugins.diffusers.cancellation import CancelPoints
 from framegate.plugins.diffusers.loading.attention import set_attention_backend
-from framegate.plugins.diffusers.loading.checkpoints import count_file_parameters, count_parameters
+from framegate.plugins.diffusers.loading.checkpoints import (
+    check_components,
+    count_file_parameters,
+    count_parameters,
+)
 from framegate.plugins.diffusers.loading.compiling import compile_blocks, set_compile_cache, should_compile
 from framegate.plugins.diffusers.loading.component_files import load_component_files
 from framegate.plugins.diffusers.loading.loras import merge_loras
@@ -100,6 +105,7 @@ def load_pipeline(
         OutOfMemory: There is no room now; the message says how much is needed.
     """
     silence_logging()
+    check_components(folder, replaced=options.weights)
     sizes = component_sizes(folder, options, dtypes)
     placement = plan_placement(options, sizes, device, headroom)
     parts = load_component_files(folder, options.weights, dtypes)
@@ -110,9 +116,11 @@ def load_pipeline(
             dtype=dict(dtypes),
             variant=options.variant or None,
             local_files_only=True,
+            use_safetensors=True,
+            trust_remote_code=False,
             **parts,
         )
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
         raise GenerationFailed(
             f"The model {folder.name!r} can't be loaded as {pipeline_class.__name__}: its files are "
             f"incomplete or of another kind ({type(error).__name__})."
