@@ -1,10 +1,11 @@
-"""A worker that hangs for good: its heartbeat process would keep its job for ever, and so kills it."""
+"""A worker that hangs, or works for too long: its heartbeat process would keep its job, and so kills it."""
 
 import asyncio
 import signal
 import subprocess
 import sys
 
+from framegate.core.jobs import Job, JobState
 from framegate.core.ports import Limits
 from framegate.storage.connections import connect, connect_async
 from framegate.storage.jobs.store import ValkeyJobStore
@@ -14,7 +15,7 @@ from tests.support.sample_jobs import make_job
 
 HEARTBEAT_PROCESS = """
 from framegate.worker.heartbeat import process
-process.STALLED_SECONDS = 1.0
+process.STALLED_SECONDS = {stalled}
 process.main()
 """
 # Claims a job, starts its heartbeat process, waits until that has renewed the lease, and stands still.
@@ -26,7 +27,7 @@ from framegate.storage.connections import connect
 from framegate.storage.jobs.worker_store import LeaseStatus, WorkerStore
 from framegate.core.ports import WorkerInfo
 
-url, program = sys.argv[1:]
+url, program, job_timeout = sys.argv[1:]
 info = WorkerInfo("hung", "here", os.getpid(), "cpu", "0", ("test",), time.time())
 job = WorkerStore(connect(url), info.id).claim("q-test", ["test"])
 _, signals = socket.socketpair()
@@ -34,7 +35,8 @@ heartbeats = subprocess.Popen(
     [sys.executable, "-c", program],
     stdin=subprocess.PIPE, stdout=subprocess.PIPE, pass_fds=[signals.fileno()]
 )
-for line in (HeartbeatStart(url, info, 0.0, signals.fileno()), Heartbeat(job.id, job.attempt)):
+start = HeartbeatStart(url, info, 0.0, signals.fileno(), job_timeout=float(job_timeout))
+for line in (start, Heartbeat(job.id, job.attempt)):
     heartbeats.stdin.write(msgspec.json.encode(line) + b"\\n")
 heartbeats.stdin.flush()
 heartbeats.stdout.readline()
@@ -48,8 +50,7 @@ def test_a_hung_worker_is_killed_and_its_job_goes_on(queue_url: str) -> None:
     client = connect(queue_url)
     client.ping()  # tries again until Valkey has started
     asyncio.run(_submit(queue_url))
-    with subprocess.Popen([sys.executable, "-c", WORKER, queue_url, HEARTBEAT_PROCESS]) as worker:
-        assert worker.wait(PATIENCE) == -signal.SIGKILL
+    _run_worker_until_killed(queue_url, stalled=1.0)
     other = WorkerStore(client, "other")
 
     def taken() -> int:
@@ -59,6 +60,37 @@ def test_a_hung_worker_is_killed_and_its_job_goes_on(queue_url: str) -> None:
 
     assert eventually(taken, what="the job's next attempt") == 2
     client.close()
+
+
+def test_a_job_that_takes_too_long_fails_with_its_worker(queue_url: str) -> None:
+    """It isn't tried again: that would take as long, and the next worker."""
+    client = connect(queue_url)
+    client.ping()
+    asyncio.run(_submit(queue_url))
+    _run_worker_until_killed(queue_url, stalled=600.0, job_timeout=1.0)
+    job = asyncio.run(_get(queue_url))
+    assert job.state == JobState.FAILED
+    assert job.error is not None
+    assert job.error.message == (
+        "The job took longer than 1 s, so its worker was ended. The server's operator can raise "
+        "worker.job_timeout."
+    )
+    client.close()
+
+
+def _run_worker_until_killed(queue_url: str, *, stalled: float, job_timeout: float = 0.0) -> None:
+    program = HEARTBEAT_PROCESS.format(stalled=stalled)
+    command = [sys.executable, "-c", WORKER, queue_url, program, str(job_timeout)]
+    with subprocess.Popen(command) as worker:
+        assert worker.wait(PATIENCE) == -signal.SIGKILL
+
+
+async def _get(url: str) -> Job:
+    store = ValkeyJobStore(connect_async(url))
+    job = await store.get("job")
+    await store.close()
+    assert job is not None
+    return job
 
 
 async def _submit(url: str) -> None:

@@ -205,7 +205,7 @@ class Close(Step):
             case _, "succeed":
                 return client.worker_store.succeed(held, ())
             case _, "fail":
-                return client.worker_store.fail(held, BROKEN)
+                return client.worker_store.fail(held.id, held.attempt, BROKEN)
             case _:
                 return client.worker_store.requeue(held.id, held.attempt)
 

@@ -9,6 +9,7 @@ file ``loadable`` is in the plugin's folder. Prompts:
 - ``hold 12`` keeps the GIL in a native call of 12 seconds; ``hold-once 12`` does so the first time only.
 - ``die`` kills its own worker with -9.
 - ``fail`` raises an error.
+- ``eat 2000`` allocates 2000 MB of the host's memory.
 """
 
 import ctypes
@@ -68,6 +69,8 @@ class Trouble(Backend):
                     _hold(int(argument))
             case "die":
                 _die()
+            case "eat":
+                np.ones(int(argument) * 10**6, np.uint8)
             case "fail":
                 raise GenerationFailed("It was told to fail.")
             case _:

@@ -131,7 +131,7 @@ async def act(store: ValkeyJobStore, characters: ValkeyCharacterStore, client: r
         if name == "succeeded":
             worker.succeed(job, (VIDEO,))
         if name == "failed":
-            worker.fail(job, BROKEN)
+            worker.fail(job.id, job.attempt, BROKEN)
     WorkerStore(client, "worker-running").announce(WORKER)
     await store.installation()
 

@@ -55,7 +55,7 @@ class Stand:
         for _ in job_ids:
             job = self.worker.claim("q-test", ["test"])
             assert job is not None
-            state = self.worker.fail(job, BROKE) if failing else self.worker.succeed(job, ())
+            state = self.worker.fail(job.id, job.attempt, BROKE) if failing else self.worker.succeed(job, ())
             assert state == (JobState.FAILED if failing else JobState.SUCCEEDED)
 
     def pending(self) -> dict[str, str]:

@@ -240,7 +240,7 @@ class StoreMachine(RuleBasedStateMachine):
         worker_store, error = self.workers[worker], JobError("generation_failed", "no")
         closing: dict[str, Any] = {
             "succeed": lambda: worker_store.succeed(held, ()),
-            "fail": lambda: worker_store.fail(held, error),
+            "fail": lambda: worker_store.fail(held.id, held.attempt, error),
             "finish_cancelled": lambda: worker_store.finish_cancelled(held),
             "requeue": lambda: worker_store.requeue(held.id, held.attempt),
         }

@@ -120,9 +120,17 @@ class StorageSettings(_Settings, frozen=True):
 
 
 class WorkerSettings(_Settings, frozen=True):
-    """``[worker]``. ``memory`` is how many bytes loaded models may use on the device; 0 for all there is."""
+    """``[worker]``. ``memory`` is how many bytes loaded models may use on the device; 0 for all there is.
+
+    ``host_memory`` is how many bytes a worker process may allocate in the host's memory; 0 for no limit.
+    ``load_timeout`` and ``job_timeout`` are how many seconds a model may take to load, and a job after that;
+    0 for no limit.
+    """
 
     memory: Annotated[int, Meta(ge=0)] = 0
+    host_memory: Annotated[int, Meta(ge=0)] = 0
+    load_timeout: Duration = Duration(1800)
+    job_timeout: Duration = Duration(86400)
 
 
 class FetchSettings(_Settings, frozen=True):

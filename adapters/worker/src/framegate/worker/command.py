@@ -9,6 +9,7 @@ import click
 from framegate.cli.log import configure_logging
 from framegate.cli.options import config_options, context_from, log_level_option
 from framegate.storage.data_folder import secure_data_folder
+from framegate.worker.host_memory import limit_host_memory
 
 
 @click.command()
@@ -35,6 +36,8 @@ def worker(
     specs = context.models_for([name.strip() for name in model_list.split(",") if name.strip()])
     context.require_queue()
     secure_data_folder(context.settings.server.data_path)
+    settings = context.settings.worker
+    limit_host_memory(settings.host_memory)
 
     from framegate.worker.health_monitor import HealthMonitor
     from framegate.worker.model_cache import ModelCache
@@ -43,9 +46,11 @@ def worker(
     WorkerProcess(
         queue_url=context.queue_url,
         artifacts=context.open_artifacts(),
-        models=ModelCache(specs, _device(device), budget=context.settings.worker.memory),
+        models=ModelCache(specs, _device(device), budget=settings.memory),
         version=importlib.metadata.version("framegate-worker"),
         shutdown_grace=context.settings.server.shutdown_grace,
+        load_timeout=settings.load_timeout,
+        job_timeout=settings.job_timeout,
         health=HealthMonitor(partial(context.plugins.health_findings, check_network=True)),
     ).run()
 

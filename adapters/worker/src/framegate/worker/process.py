@@ -15,6 +15,7 @@ import structlog
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_delay, stop_never, wait_fixed
 from tenacity.stop import stop_base
 
+from framegate.core.backend import Backend
 from framegate.core.disk_full import translate_disk_full
 from framegate.core.errors import FramegateError, JobCancelled, OutOfMemory, Unavailable
 from framegate.core.jobs import Job, JobError, JobState
@@ -49,7 +50,8 @@ class WorkerProcess:
     """Run jobs on one device, one at a time.
 
     ``shutdown_grace`` is how many seconds a running job may continue after a stop signal. Then it is
-    requeued, at most `LEAVE_SECONDS` later.
+    requeued, at most `LEAVE_SECONDS` later. A job whose model takes longer than ``load_timeout`` seconds to
+    load, or that then takes longer than ``job_timeout``, fails (0: it may take as long as it likes).
     """
 
     def __init__(
@@ -60,6 +62,8 @@ class WorkerProcess:
         models: ModelCache,
         version: str,
         shutdown_grace: float,
+        load_timeout: float,
+        job_timeout: float,
         health: HealthMonitor,
     ) -> None:
         self.id = uuid.uuid4().hex
@@ -77,7 +81,14 @@ class WorkerProcess:
         self._runner = JobRunner(artifacts, self._abandon)
         self._until_stopped = _retrying(stop_never, self._sleep_until_stopped)
         self._record = _retrying(stop_after_delay(RECORD_FOR_SECONDS), time.sleep)
-        self._heartbeat = HeartbeatClient(queue_url, self._store, self._describe, grace=shutdown_grace)
+        self._heartbeat = HeartbeatClient(
+            queue_url,
+            self._store,
+            self._describe,
+            grace=shutdown_grace,
+            load_timeout=load_timeout,
+            job_timeout=job_timeout,
+        )
 
     def run(self) -> None:
         """Work until SIGTERM or SIGINT. Call it from the main thread.
@@ -165,23 +176,30 @@ class WorkerProcess:
         started = time.monotonic()
         artifacts: tuple[Artifact, ...] = ()
         try:
-            if not self._models.is_loaded(job.served_by):
-                active_job.report(0.0, f"loading {job.served_by}")
             with translate_disk_full():
-                artifacts = self._runner.run(active_job, self._models.get(job.served_by))
+                artifacts = self._runner.run(active_job, self._loaded_model(active_job))
         except JobRequeued:
             outcome = self._record(self._store.requeue, job.id, job.attempt)
         except JobCancelled:
             outcome = self._record(self._store.finish_cancelled, job)
         except Exception as error:
-            if isinstance(error, OutOfMemory):
+            if isinstance(error, OutOfMemory | MemoryError):
                 self._models.unload_others(job.served_by)
-            outcome = self._record(self._store.fail, job, _reason(error))
+            outcome = self._record(self._store.fail, job.id, job.attempt, _reason(error))
         else:
             outcome = self._record(self._store.succeed, job, artifacts)
         if outcome != JobState.SUCCEEDED:
             self._delete(*job.partial_image_keys, *(artifact.key for artifact in artifacts))
         log.info("job_ended", state=outcome or "lost", seconds=round(time.monotonic() - started, 3))
+
+    def _loaded_model(self, active_job: ActiveJob) -> Backend:
+        model = active_job.job.served_by
+        if self._models.is_loaded(model):
+            return self._models.get(model)
+        active_job.report(0.0, f"loading {model}", loading=True)
+        backend = self._models.get(model)
+        active_job.report(0.0, "")
+        return backend
 
     def _delete(self, *keys: str) -> None:
         """Delete files; those that can't be deleted now are orphans, and are swept with the others."""

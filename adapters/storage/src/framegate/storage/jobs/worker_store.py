@@ -83,9 +83,9 @@ class WorkerStore:
         """
         return self._close(job.id, job.attempt, "succeeded", msgspec.json.encode(artifacts))
 
-    def fail(self, job: Job, error: JobError) -> JobState | None:
-        """Finish the job with an error; the state is that of `succeed`."""
-        return self._close(job.id, job.attempt, "failed", msgspec.json.encode(error))
+    def fail(self, job_id: str, attempt: int, error: JobError) -> JobState | None:
+        """Finish a job with an error; the state is that of `succeed`."""
+        return self._close(job_id, attempt, "failed", msgspec.json.encode(error))
 
     def finish_cancelled(self, job: Job) -> JobState | None:
         """Stop working on a job whose cancel was requested; the state is that of `succeed`."""

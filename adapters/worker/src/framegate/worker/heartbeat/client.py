@@ -44,9 +44,12 @@ class ActiveJob:
         """Whether the job is still this worker's to run."""
         return self._status
 
-    def report(self, progress: float, message: str) -> None:
-        """Report the job's progress (0.0–1.0), with a short phrase for people."""
-        self.heartbeat = Heartbeat(self.job.id, self.job.attempt, progress, message)
+    def report(self, progress: float, message: str, *, loading: bool = False) -> None:
+        """Report the job's progress (0.0–1.0), with a short phrase for people.
+
+        With ``loading`` its model is being loaded, until the next report.
+        """
+        self.heartbeat = Heartbeat(self.job.id, self.job.attempt, loading, progress, message)
         self._notify()
 
     def update_status(self, status: LeaseStatus) -> None:
@@ -60,14 +63,23 @@ class HeartbeatClient:
     """Keep a heartbeat process running, and send it a heartbeat every `HEARTBEAT_SECONDS`.
 
     A heartbeat is also sent as soon as a job starts, ends or reports progress. ``grace`` is how many seconds
-    a running job may continue after the worker has received a stop signal.
+    a running job may continue after the worker has received a stop signal; ``load_timeout`` and
+    ``job_timeout`` are those after which a model that loads or a job that runs is given up, 0 for never.
     """
 
     def __init__(
-        self, queue_url: str, store: WorkerStore, describe: Callable[[], WorkerInfo], *, grace: float
+        self,
+        queue_url: str,
+        store: WorkerStore,
+        describe: Callable[[], WorkerInfo],
+        *,
+        grace: float,
+        load_timeout: float,
+        job_timeout: float,
     ) -> None:
         self._queue_url = queue_url
-        self._grace = float(grace)  # settings have a type of their own for it, which JSON lacks
+        # Settings have a type of their own for durations, which JSON lacks.
+        self._grace, self._load_timeout, self._job_timeout = map(float, (grace, load_timeout, job_timeout))
         self._describe = describe
         self._announced = describe()
         self._store = store
@@ -155,7 +167,15 @@ class HeartbeatClient:
         process = subprocess.Popen(  # noqa: S603  # this interpreter, and a module of ours
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, pass_fds=[self._signal_socket]
         )
-        _write(process, HeartbeatStart(self._queue_url, self._announced, self._grace, self._signal_socket))
+        start = HeartbeatStart(
+            self._queue_url,
+            self._announced,
+            self._grace,
+            self._signal_socket,
+            load_timeout=self._load_timeout,
+            job_timeout=self._job_timeout,
+        )
+        _write(process, start)
         assert process.stdout is not None
         if not process.stdout.readline():  # it ended at once: pause before another is started
             self._stopping.wait(1)

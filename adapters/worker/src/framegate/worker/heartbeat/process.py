@@ -2,7 +2,8 @@
 
 A model's native code may hold the worker's GIL for longer than a lease lasts; nothing holds this process's.
 It also announces the worker, receives cancellations, and sweeps: every worker looks after the jobs of dead
-ones. When a worker can't end after a stop signal, this process requeues its job and kills it. Worker and
+ones. When a worker can't end after a stop signal, this process requeues its job and kills it; when a model
+doesn't finish loading or a job takes too long, it fails the job and kills the worker. Worker and
 heartbeat process exchange lines of JSON over the latter's standard input and output; it ends with its worker.
 """
 
@@ -21,7 +22,8 @@ from msgspec.structs import replace
 from redis.client import PubSub
 
 from framegate.cli.log import configure_logging
-from framegate.core.jobs import JobState
+from framegate.core.errors import GenerationFailed
+from framegate.core.jobs import JobError, JobState
 from framegate.core.ports import WorkerInfo
 from framegate.storage.connections import connect
 from framegate.storage.jobs.records import CANCEL_CHANNEL
@@ -44,24 +46,29 @@ class HeartbeatStart(Struct, frozen=True):
     """The first line that a heartbeat process receives.
 
     ``grace`` is how many seconds a running job may continue after a stop signal to the worker, which
-    ``signal_socket``, a file descriptor, reports.
+    ``signal_socket``, a file descriptor, reports. ``load_timeout`` and ``job_timeout`` are how many seconds a
+    model may take to load, and a job to run; 0 for any number.
     """
 
     queue_url: str
     worker: WorkerInfo
     grace: float
     signal_socket: int
+    load_timeout: float = 0.0
+    job_timeout: float = 0.0
 
 
 class Heartbeat(Struct, frozen=True, omit_defaults=True):
     """A worker's sign of life, every `HEARTBEAT_SECONDS` and whenever something changes.
 
-    It says which attempt at which job runs, and its progress (0.0–1.0). ``worker`` describes the worker
-    itself if that has changed: models and health findings come and go.
+    It says which attempt at which job runs, and its progress (0.0–1.0); with ``loading`` its model is still
+    being loaded. ``worker`` describes the worker itself if that has changed: models and health findings come
+    and go.
     """
 
     job: str = ""
     attempt: int = 0
+    loading: bool = False
     progress: float | None = None
     message: str = ""
     worker: WorkerInfo | None = None
@@ -80,16 +87,18 @@ class HeartbeatProcess:
 
     def __init__(self, start: HeartbeatStart, output: TextIO) -> None:
         self._worker = start.worker
-        self._grace = start.grace
+        self._start = start
         self._client = connect(start.queue_url)
         self._store = WorkerStore(self._client, start.worker.id)
         self._output = output
         self._heartbeat = self._passed_on = Heartbeat()
-        self._received_at = time.monotonic()
+        self._received_at = self._step_since = time.monotonic()
 
     def receive(self, heartbeat: Heartbeat) -> None:
         """Take a heartbeat of the worker; it is passed on by the thread in `run`."""
         self._worker = heartbeat.worker or self._worker
+        if _step(heartbeat) != _step(self._heartbeat):
+            self._step_since = time.monotonic()
         self._heartbeat, self._received_at = heartbeat, time.monotonic()
 
     def run(self) -> None:
@@ -137,18 +146,39 @@ class HeartbeatProcess:
                 return
 
     def _check_worker(self) -> None:
-        """End with the worker, and kill it if it hangs."""
+        """End with the worker, and kill it if it hangs or takes too long."""
         if os.getppid() != self._worker.pid:
             os._exit(0)  # a process that the worker forked may still hold the pipe open
         if time.monotonic() - self._received_at > STALLED_SECONDS:
             log.error("worker_stalled", worker=self._worker.id, job_id=self._heartbeat.job)
             os.kill(self._worker.pid, signal.SIGKILL)
+        heartbeat, seconds = self._heartbeat, time.monotonic() - self._step_since
+        limit = self._start.load_timeout if heartbeat.loading else self._start.job_timeout
+        if heartbeat.job and 0 < limit < seconds:
+            self._end_overdue_job(heartbeat, limit)
+
+    def _end_overdue_job(self, heartbeat: Heartbeat, limit: float) -> None:
+        """Fail a job that takes too long, and kill its worker: native code can't be interrupted.
+
+        Another attempt would hardly be quicker, and only take the next worker.
+        """
+        step, setting = ("Loading the model", "load") if heartbeat.loading else ("The job", "job")
+        log.error("job_timed_out", worker=self._worker.id, job_id=heartbeat.job, step=setting, limit=limit)
+        message = (
+            f"{step} took longer than {limit:g} s, so its worker was ended. The server's operator can raise "
+            f"worker.{setting}_timeout."
+        )
+        try:
+            self._store.fail(heartbeat.job, heartbeat.attempt, JobError(GenerationFailed.code, message))
+        except redis.RedisError as error:
+            log.warning("valkey_unreachable", worker=self._worker.id, error=type(error).__name__)
+        os.kill(self._worker.pid, signal.SIGKILL)
 
     def kill_late_worker(self, signal_socket: int) -> None:
         """Kill a worker that after a stop signal can neither leave its job nor requeue it."""
         if not wait_for_stop(signal_socket):
             return
-        time.sleep(self._grace + LAST_RESORT_SECONDS)
+        time.sleep(self._start.grace + LAST_RESORT_SECONDS)
         requeueing = threading.Thread(target=self._requeue, name="requeue", daemon=True)
         requeueing.start()
         requeueing.join(REQUEUE_SECONDS)
@@ -163,6 +193,10 @@ class HeartbeatProcess:
                 log.warning("job_requeued", job_id=heartbeat.job, by="heartbeat process")
         except redis.RedisError as error:
             log.warning("valkey_unreachable", worker=self._worker.id, error=type(error).__name__)
+
+
+def _step(heartbeat: Heartbeat) -> tuple[str, int, bool]:
+    return heartbeat.job, heartbeat.attempt, heartbeat.loading
 
 
 def main() -> None:
