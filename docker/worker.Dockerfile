@@ -11,7 +11,10 @@ COPY plugins plugins
 RUN pip install --no-cache-dir -c constraints.txt ./core ./adapters/media './adapters/storage[s3]' \
     ./adapters/cli ./adapters/worker ./plugins/preview ./plugins/comfyui './plugins/diffusers[torch]' \
     './plugins/wan21[torch]' './plugins/wan22[torch]' './plugins/ltx2[torch]' \
- && useradd --create-home framegate && mkdir /data && chown framegate /data
-USER framegate
+ && useradd --uid 10001 --create-home framegate && mkdir --parents /data /home/framegate/.cache \
+ && chown --recursive framegate: /data /home/framegate && chmod 0700 /data
+# The same user in both images: they share /data, which is closed to others.
+USER 10001:10001
+ENV TRITON_CACHE_DIR=/home/framegate/.cache/triton
 ENTRYPOINT ["framegate"]
 CMD ["worker"]
