@@ -92,7 +92,7 @@ def test_every_setting_is_documented() -> None:
 
     page = (REPOSITORY / "docs" / "configuration.md").read_text(encoding="utf-8")
     template = TEMPLATE.read_text(encoding="utf-8")
-    tables = {"server", "auth", "queue", "storage", "fetch", "webhooks", "links", "audit"}
+    tables = {"server", "auth", "queue", "storage", "fetch", "webhooks", "links", "audit", "worker"}
     assert tables < set(Settings.__struct_fields__)
     for table in tables:
         settings: Struct = getattr(Settings(), table)
