@@ -6,7 +6,7 @@ import os
 import struct
 from collections.abc import Container
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from diffusers import DiffusionPipeline, pipelines
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
@@ -105,9 +105,9 @@ def check_components(folder: Path, replaced: Container[str] = ()) -> None:
             raise GenerationFailed(
                 f"The model {folder.name!r} has a pipeline of its own in Python. {_NO_CODE}"
             )
-        if component.startswith("_") or not isinstance(entry, list) or component in replaced:
+        if component.startswith("_") or component in replaced:
             continue
-        library: str | None = next(iter(cast("list[Any]", entry)), None)
+        library = _library(entry)
         if library is not None and not _is_own_library(library):
             raise GenerationFailed(
                 f"The component {component!r} of the model {folder.name!r} is a class of {library!r}. "
@@ -119,6 +119,15 @@ def check_components(folder: Path, replaced: Container[str] = ()) -> None:
                 f"The component {component!r} of the model {folder.name!r} has its weights in a pickle "
                 f"({min(suffixes & PICKLES)}); {CONVERT}."
             )
+
+
+def _library(entry: Any) -> str | None:
+    """Return the library of a component's class; None for a setting, and for a component that is left out."""
+    match entry:
+        case [str(library), *_]:
+            return library
+        case _:
+            return None
 
 
 def _is_own_library(library: str) -> bool:
