@@ -4,6 +4,7 @@ import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -103,11 +104,18 @@ def test_a_file_in_its_place_is_an_error(tmp_path: Path) -> None:
         secure_data_folder(tmp_path / "data")
 
 
-def test_a_prepared_socket_folder_is_not_trusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In the system's temporary folder anybody may have made it first, also as a link to elsewhere."""
-    monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path))
+@pytest.fixture
+def temporary(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The system's temporary folder, with a path that is short enough for a socket in it."""
+    with TemporaryDirectory() as folder:
+        monkeypatch.setattr("tempfile.gettempdir", lambda: folder)
+        yield Path(folder)
+
+
+def test_a_prepared_socket_folder_is_not_trusted(tmp_path: Path, temporary: Path) -> None:
+    """Anybody may have made it first, also as a link to elsewhere."""
     data_dir = tmp_path / ("deep" * 30)
-    private, elsewhere = socket_path(data_dir).parent, tmp_path / "elsewhere"
+    private, elsewhere = socket_path(data_dir).parent, temporary / "elsewhere"
     elsewhere.mkdir()
     private.symlink_to(elsewhere)
     with pytest.raises(ConfigError, match="belongs to another user, or is no folder"):
