@@ -18,8 +18,10 @@ from framegate.core.validation import Violation, ViolationKind, parse_violation
 
 MAX_INPUT = 200
 MAX_ITEMS = 20
-MAX_UNKNOWN = 50
-"""Unknown fields that are listed: a body may have a million, and the answer would be larger than the body."""
+MAX_ERRORS = 50
+"""Errors that are listed: a body may have a million, and the answer would be larger than the body."""
+MAX_VALUE = 2000
+"""Characters of a value in an error, as JSON."""
 
 Location: TypeAlias = tuple[str | int, ...]
 Rules: TypeAlias = Callable[[Mapping[str, Any]], "Iterable[FieldError]"]
@@ -67,10 +69,10 @@ class FieldError(Struct, frozen=True):
 
 
 class InvalidFields(InvalidRequest):
-    """Some fields of the body are wrong; ``errors`` lists them, of unknown ones the first."""
+    """Some fields of the body are wrong; ``errors`` lists them, the first `MAX_ERRORS` of many."""
 
     def __init__(self, errors: Iterable[FieldError]) -> None:
-        self.errors = tuple(errors)
+        self.errors = tuple(islice(errors, MAX_ERRORS))
         super().__init__(
             " ".join(error.sentence for error in self.errors), param=self.errors[0].field or None
         )
@@ -128,7 +130,7 @@ def value_errors(
     if model.__struct_config__.forbid_unknown_fields:
         found += [
             FieldError((_cut(name),), "extra_forbidden", "There is no such field", shortened(given[name]))
-            for name in islice((name for name in given if name not in known), MAX_UNKNOWN)
+            for name in islice((name for name in given if name not in known), MAX_ERRORS)
         ]
     return [*found, *(rules(typed) if rules else ())]
 
@@ -250,8 +252,16 @@ def _wrong_length(expected: str, sign: str, length: str) -> tuple[str, str]:
     return f"too_{'short' if few else 'long'}", f"Input should have {limit} item{plural}"
 
 
-def shortened(value: Any, depth: int = 3) -> Any:
+def shortened(value: Any) -> Any:
     """Return the value as an error may show it: a few lines at most, always encodable."""
+    for depth in (3, 2, 1):
+        shown = _shortened(value, depth)
+        if not isinstance(shown, list | dict) or len(msgspec.json.encode(shown)) <= MAX_VALUE:  # pyright: ignore[reportUnknownArgumentType] # plain JSON
+            return shown
+    return "…"
+
+
+def _shortened(value: Any, depth: int) -> Any:
     match value:
         case bool() | None | float():
             return value
@@ -266,10 +276,10 @@ def shortened(value: Any, depth: int = 3) -> Any:
         case list() | dict() if depth == 0:
             return "…"
         case list():
-            return [shortened(item, depth - 1) for item in value[:MAX_ITEMS]]  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType] # plain JSON
+            return [_shortened(item, depth - 1) for item in value[:MAX_ITEMS]]  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType] # plain JSON
         case dict():
             items = list(value.items())[:MAX_ITEMS]  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType] # plain JSON
-            return {_cut(str(name)): shortened(item, depth - 1) for name, item in items}  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType] # plain JSON
+            return {_cut(str(name)): _shortened(item, depth - 1) for name, item in items}  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType] # plain JSON
         case _:
             return _cut(str(value))
 

@@ -7,6 +7,7 @@ Litestar's own parsing stops at the first error, so handlers take the request an
 `read_form`; `documents` declares that body for the API docs.
 """
 
+import asyncio
 import codecs
 from collections.abc import Collection, Generator, Iterable, Mapping
 from contextlib import contextmanager
@@ -29,6 +30,13 @@ from framegate.server.errors.field_errors import (
     body_errors,
     shortened,
     value_errors,
+)
+from framegate.server.requests.body_limits import (
+    LARGE,
+    check_json_size,
+    max_json_bytes,
+    takes_media,
+    too_large,
 )
 from framegate.server.requests.forms import URLENCODED, parse_form
 from framegate.server.requests.lax import relax, relax_json
@@ -86,13 +94,34 @@ async def read_json(
     Raises:
         InvalidFields: The body is not JSON, or fields are wrong; all of them are named.
         UnsupportedContentType: The header names a content type other than JSON.
+        BodyTooLarge: The body has more text than one of ``model`` may have; see `body_limits`.
         ClientDisconnected: The client disconnected before the body was complete.
     """
     kind = request.content_type[0]
     if kind and kind != JSON and not (kind.startswith("application/") and kind.endswith("+json")):
         raise UnsupportedContentType(f"The body should be JSON (Content-Type: {JSON}), not {kind[:100]!r}.")
     with _noticing_disconnects():
-        raw = (await request.body()).removeprefix(codecs.BOM_UTF8)
+        raw = await _received(request, max_json_bytes(model))
+    if len(raw) <= LARGE:
+        return _parse_json(request, raw, model, rules, lax=lax)
+    return await asyncio.to_thread(_parse_json, request, raw, model, rules, lax=lax)
+
+
+async def _received(request: HTTPRequest, max_bytes: int | None) -> bytes:
+    pieces: list[bytes] = []
+    total = 0
+    async for piece in request.stream():
+        pieces.append(piece)
+        total += len(piece)
+        if max_bytes is not None and total > max_bytes:
+            raise too_large(media=False)
+    return b"".join(pieces).removeprefix(codecs.BOM_UTF8)
+
+
+def _parse_json(
+    request: HTTPRequest, raw: bytes, model: type[Model], rules: Rules | None, *, lax: bool
+) -> Model:
+    check_json_size(raw)
     decoder = _decoder(model, strict=not lax)
     try:
         body = cast(Model, decoder.decode(raw))
@@ -143,15 +172,17 @@ def convert_fields(
     return body
 
 
-async def read_form_values(request: HTTPRequest, files: Collection[str]) -> FormMultiDict:
-    """Read a form, and return its texts and uploads; ``files`` are the names of fields that are files.
+async def read_form_values(
+    request: HTTPRequest, model: type[Struct], files: Collection[str]
+) -> FormMultiDict:
+    """Read the form of a ``model``, and return its texts and uploads; ``files`` are names of file fields.
 
     The value of a part that is typed as JSON may also be an object or a list.
 
     Raises:
         InvalidFields: The form could not be parsed, or has too many fields.
         UnsupportedContentType: The header names a content type other than those of forms.
-        BodyTooLarge: The body is larger than forms of its type may be.
+        BodyTooLarge: The body, or its texts, are larger than forms of its type may be.
         ClientDisconnected: The client disconnected before the body was complete.
     """
     kind = request.content_type[0]
@@ -160,7 +191,7 @@ async def read_form_values(request: HTTPRequest, files: Collection[str]) -> Form
             f"The body should be a form (Content-Type: {MULTIPART}), not {kind[:100]!r}."
         )
     with _noticing_disconnects():
-        return await parse_form(request, files)
+        return await parse_form(request, files, media=takes_media(model))
 
 
 @contextmanager
@@ -186,7 +217,7 @@ async def read_form(
         InvalidFields: Fields or files are missing or wrong; all of them are named.
         UnsupportedContentType, ClientDisconnected: As for `read_form_values`.
     """
-    form = await read_form_values(request, files)
+    form = await read_form_values(request, model, files)
     texts: dict[str, Any] = {}
     uploads: dict[str, UploadFile] = {}
     found: list[FieldError] = []

@@ -25,6 +25,7 @@ from multipart import (  # type: ignore[import-untyped]  # Litestar's own parser
 
 from framegate.server.errors.error_info import BodyTooLarge
 from framegate.server.errors.field_errors import FieldError, InvalidFields
+from framegate.server.requests.body_limits import TextSizes
 
 FormValue: TypeAlias = Any
 """An upload, a text, or the plain value of a part that is JSON."""
@@ -33,6 +34,8 @@ URLENCODED = "application/x-www-form-urlencoded"
 MAX_FIELDS = 1000
 MAX_URLENCODED = 4 * 2**20
 """The bytes of a urlencoded form, whose parsing takes many times its memory."""
+MAX_ESCAPES = 400_000
+"""The ``%XX`` of a urlencoded form, each of which becomes an object of its own for a moment."""
 
 _JSON = "application/json"
 _UNTYPED = "application/octet-stream"
@@ -76,30 +79,33 @@ def close_uploads(app: ASGIApp) -> ASGIApp:
     return closing
 
 
-async def parse_form(request: Request[Any, Any, State], files: Collection[str]) -> FormMultiDict:
+async def parse_form(
+    request: Request[Any, Any, State], files: Collection[str], *, media: bool
+) -> FormMultiDict:
     """Return the fields of a form; ``files`` are the names of those that are files.
 
-    A JSON null counts as an omitted field.
+    With ``media`` its texts may be base64 or data URIs. A JSON null counts as an omitted field.
 
     Raises:
         InvalidFields: The form can't be parsed, or has too many fields; a text has an unknown encoding.
-        BodyTooLarge: The form is urlencoded and larger than such forms may be.
+        BodyTooLarge: The form's texts, or the urlencoded form, are larger than they may be.
     """
     kind, parameters = request.content_type
     if kind == URLENCODED:
-        return FormMultiDict(await _urlencoded_fields(request))
+        return FormMultiDict(await _urlencoded_fields(request, media=media))
     if not (boundary := parameters.get("boundary")):
         raise _invalid("its Content-Type has no boundary")
+    texts = TextSizes(media=media)
     return FormMultiDict(
         [
             (part.name, value)
             async for part in _received_parts(request, boundary)
-            if (value := await part.value(is_file_field=part.name in files)) is not None
+            if (value := await part.value(texts, is_file_field=part.name in files)) is not None
         ]
     )
 
 
-async def _urlencoded_fields(request: Request[Any, Any, State]) -> list[tuple[str, str]]:
+async def _urlencoded_fields(request: Request[Any, Any, State], *, media: bool) -> list[tuple[str, str]]:
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
@@ -110,11 +116,20 @@ async def _urlencoded_fields(request: Request[Any, Any, State]) -> list[tuple[st
             )
     if body.count(b"&") >= MAX_FIELDS:
         raise _too_many_fields()
+    if body.count(b"%") > MAX_ESCAPES:
+        raise BodyTooLarge(
+            f"The request body is too large: a urlencoded form may have {MAX_ESCAPES:,} characters that are "
+            f"encoded as %XX; send a larger one as multipart/form-data."
+        )
+    texts = TextSizes(media=media)
     try:
         text = body.decode()
-        return await asyncio.to_thread(parse_qsl, text, keep_blank_values=True, errors="strict")
+        fields = await asyncio.to_thread(parse_qsl, text, keep_blank_values=True, errors="strict")
     except UnicodeDecodeError:
         raise _invalid("it is not valid UTF-8") from None
+    for _, value in fields:
+        await texts.add(value.encode())
+    return fields
 
 
 class _Part:
@@ -122,11 +137,12 @@ class _Part:
 
     def __init__(self, number: int, segment: MultipartSegment, upload: UploadFile) -> None:
         self.upload = upload
+        self.size = 0
         self.name = (segment.name or "").encode("latin-1").decode("utf-8", "replace")
         self._number = number
         self._segment = segment
 
-    async def value(self, *, is_file_field: bool) -> FormValue:
+    async def value(self, texts: TextSizes, *, is_file_field: bool) -> FormValue:
         """Return the part's upload, its text, or its plain value if it is JSON and not a scalar."""
         await self._decode()
         if self._has_filename():
@@ -135,7 +151,9 @@ class _Part:
         is_text = _TEXT.fullmatch(kind) is not None
         if self._segment.bytes_received and not is_text and (is_file_field or kind != _UNTYPED):
             return self.upload
+        texts.require_possible(self.size)
         content = await self.upload.read()
+        await texts.add(content)
         charset = (self._segment.charset or "utf-8").lower()
         text = _decoded(content, "utf-8" if charset in ("ascii", "us-ascii") else charset)
         if text is None or (is_file_field and "\0" in text):
@@ -144,6 +162,11 @@ class _Part:
                 return self.upload
             raise InvalidFields([self._not_text(charset)])
         return _plain(text) if kind == _JSON else text
+
+    async def write(self, data: bytes | bytearray) -> None:
+        """Add what has been received of the part."""
+        self.size += len(data)
+        await self.upload.write(bytes(data))
 
     async def _decode(self) -> None:
         encoding = self._header("Content-Transfer-Encoding").strip().lower()
@@ -162,6 +185,7 @@ class _Part:
         self.upload.file.truncate()
         await self.upload.write(content)
         await self.upload.seek(0)
+        self.size = len(content)
 
     def _has_filename(self) -> bool:
         header = _QUOTED.sub("", self._header("Content-Disposition"))
@@ -197,7 +221,7 @@ async def _received_parts(request: Request[Any, Any, State], boundary: str) -> A
                     uploads.append(upload)
                     part = _Part(parts, event, upload)
                 elif part and event:
-                    await part.upload.write(event)
+                    await part.write(event)
                 elif part:
                     await part.upload.seek(0)
                     yield part

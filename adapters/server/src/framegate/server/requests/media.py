@@ -3,10 +3,17 @@
 import re
 from typing import TypeAlias
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from framegate.core.errors import InvalidMedia
 from framegate.core.ports import Base64Source, FileSource, UrlSource
+
+MEDIA_MARK = "media"
+MEDIA = Meta(extra={MEDIA_MARK: True})
+"""Marks the type of a body's field that may hold base64 or a data URI: ``Annotated[str, MEDIA]``.
+
+Bodies without such a field may have no more than `framegate.server.requests.body_limits.MAX_PLAIN` bytes.
+"""
 
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]{1,30}):")  # a single letter is a drive of Windows
 _ID = re.compile(r"(?:file|video|task)[-_][\w-]{1,200}", re.ASCII)

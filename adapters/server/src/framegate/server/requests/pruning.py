@@ -1,6 +1,7 @@
 """Drop what has no effect from a body: nulls for optional fields, and ignored unknown fields."""
 
 from functools import cache
+from operator import is_
 from typing import Any
 
 import msgspec
@@ -42,9 +43,10 @@ def _pruned(value: Raw, kind: inspect.Type, path: str, ignored: list[str] | None
                 return _pruned_object(value, one, path, ignored)
             case inspect.ListType(), b"[":
                 items = msgspec.json.decode(value, type=list[Raw])
-                if len(items) <= MAX_ITEMS:
-                    items = [_pruned(item, one.item_type, path, ignored) for item in items]
-                return Raw(msgspec.json.encode(items))
+                if len(items) > MAX_ITEMS:
+                    return value
+                pruned = [_pruned(item, one.item_type, path, ignored) for item in items]
+                return value if all(map(is_, items, pruned)) else Raw(msgspec.json.encode(pruned))
             case _:
                 pass
     return value
@@ -52,8 +54,9 @@ def _pruned(value: Raw, kind: inspect.Type, path: str, ignored: list[str] | None
 
 def _pruned_object(value: Raw, kind: inspect.StructType, path: str, ignored: list[str] | None) -> Raw:
     known = {field.encode_name: field for field in kind.fields}
+    given = msgspec.json.decode(value, type=dict[str, Raw])
     kept: dict[str, Raw] = {}
-    for name, item in msgspec.json.decode(value, type=dict[str, Raw]).items():
+    for name, item in given.items():
         is_null = memoryview(item)[:5].tobytes() == _NULL
         if (field := known.get(name)) is None:
             if is_null:  # nothing is asked for
@@ -64,7 +67,8 @@ def _pruned_object(value: Raw, kind: inspect.StructType, path: str, ignored: lis
                 kept[name] = item
         elif not is_null or not _omits_null(field):
             kept[name] = _pruned(item, field.type, f"{path}{name}.", ignored)
-    return Raw(msgspec.json.encode(kept))
+    unchanged = len(kept) == len(given) and all(kept[name] is item for name, item in given.items())
+    return value if unchanged else Raw(msgspec.json.encode(kept))
 
 
 def _omits_null(field: inspect.Field) -> bool:

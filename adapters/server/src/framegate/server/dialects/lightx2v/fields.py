@@ -11,6 +11,7 @@ from typing import Annotated, Any, TypeAlias, TypeVar
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from framegate.server.dialects.lightx2v.result_names import MAX_REQUESTED
+from framegate.server.requests.media import MEDIA
 
 Value = TypeVar("Value")
 
@@ -36,7 +37,9 @@ Frames: TypeAlias = Annotated[
 Seconds: TypeAlias = Annotated[float, Meta(gt=0, le=600, description="Length in seconds; about 5 by default")]
 Rate: TypeAlias = Annotated[int, Meta(ge=1, le=120, description="Frames per second of the file")]
 Image: TypeAlias = Annotated[
-    str, Meta(description="http(s) URL, base64, data URI, or a file below the server's input folder")
+    str,
+    Meta(description="http(s) URL, base64, data URI, or a file below the server's input folder"),
+    MEDIA,
 ]
 Shape: TypeAlias = Annotated[list[Side], Meta(max_length=2, description="[height, width]")]
 Ratio: TypeAlias = Annotated[str, Meta(max_length=32, description="Such as 16:9, or auto")]
@@ -47,12 +50,12 @@ ResultPath: TypeAlias = Annotated[
         description="The result's name in the output folder; only the last part counts of a path outside it",
     ),
 ]
-LastFrame: TypeAlias = Annotated[str, Meta(description="The image to end with, given as image_path")]
-Mask: TypeAlias = Annotated[str, Meta(description="The part of image_path to redraw, white or transparent")]
+LastFrame: TypeAlias = Annotated[str, Meta(description="The image to end with, given as image_path"), MEDIA]
+Mask: TypeAlias = Annotated[str, Meta(description="The part of image_path to redraw, white or transparent"), MEDIA]
 UploadUrl: TypeAlias = Annotated[
     str, Meta(max_length=8192, description="Where the sync route uploads its image by PUT")
 ]
-Video: TypeAlias = Annotated[str, Meta(description="A source video, given as image_path")]
+Video: TypeAlias = Annotated[str, Meta(description="A source video, given as image_path"), MEDIA]
 
 
 class CommonFields(Struct, forbid_unknown_fields=True, kw_only=True):

@@ -26,6 +26,8 @@ Metadata: TypeAlias = Annotated[
     Meta(max_length=16, description="Notes of the client, which the answers repeat"),
 ]
 
+UserId: TypeAlias = Annotated[str, Meta(max_length=512)]
+
 
 class ExtraFields(Struct, forbid_unknown_fields=True, kw_only=True):
     """The fields of every call that can hold others. In a form, each may be a JSON object as text."""
@@ -33,8 +35,8 @@ class ExtraFields(Struct, forbid_unknown_fields=True, kw_only=True):
     extra_body: Extras | None = None
     extra_params: Extras | None = None
     metadata: Metadata | None = None
-    user: str | None = None
-    safety_identifier: str | None = None
+    user: UserId | None = None
+    safety_identifier: UserId | None = None
 
 
 Fields = TypeVar("Fields", bound=ExtraFields)

@@ -4,12 +4,11 @@ from typing import Annotated, Literal, TypeAlias
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from framegate.server.dialects.openai.chat.schemas import Media
+from framegate.server.dialects.openai.chat.schemas import Media, RemixTarget, StyleName, Timestamps
 from framegate.server.dialects.openai.fields import Seed
 from framegate.server.responses.changes import FieldChange
 
 Prompt: TypeAlias = Annotated[str, Meta(description="What to show; may contain {style} and @character")]
-Timestamps: TypeAlias = Annotated[str, Meta(description="The seconds of the video that show the character")]
 
 IMAGE_MODEL = "gpt-image"
 VIDEO_MODEL = "sora2-landscape-10s"
@@ -37,7 +36,7 @@ class VideoGenerate(Struct, forbid_unknown_fields=True, kw_only=True):
 
     prompt: Prompt
     model: str = VIDEO_MODEL
-    style: str | None = None
+    style: StyleName | None = None
     stream: bool | None = False
     async_mode: bool | None = False
     seed: Seed | None = None
@@ -52,7 +51,7 @@ class VideoTransform(VideoGenerate, forbid_unknown_fields=True, kw_only=True):
 class VideoRemix(VideoGenerate, forbid_unknown_fields=True, kw_only=True):
     """The body of a call for a video from a finished one."""
 
-    remix_target_id: Annotated[str, Meta(description="s_ and 32 hex digits, or a link with it")]
+    remix_target_id: RemixTarget
 
 
 class VideoStoryboard(VideoGenerate, forbid_unknown_fields=True, kw_only=True):

@@ -4,6 +4,8 @@ from typing import Annotated, Any, TypeAlias
 
 from msgspec import Meta, Struct
 
+from framegate.server.requests.media import MEDIA
+
 Side: TypeAlias = Annotated[int, Meta(ge=32, le=2048, description="Pixels; rounded down to a multiple of 32")]
 
 
@@ -25,7 +27,8 @@ class PredictRequest(Struct, forbid_unknown_fields=True, kw_only=True):
         Annotated[str, Meta(description="An http(s) URL; makes the task image-to-video. Blank: none")] | None
     ) = None
     image_base64: (
-        Annotated[str, Meta(description="Base64 or a data URI, instead of image_url. Blank: none")] | None
+        Annotated[str, Meta(description="Base64 or a data URI, instead of image_url. Blank: none"), MEDIA]
+        | None
     ) = None
 
 

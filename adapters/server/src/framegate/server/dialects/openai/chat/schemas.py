@@ -5,8 +5,18 @@ from typing import Annotated, Any, Literal, TypeAlias
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from framegate.server.dialects.openai.fields import Seed
+from framegate.server.requests.media import MEDIA
 
-Media: TypeAlias = Annotated[str, Meta(description="Base64, a data URI, or an http(s) URL")]
+Media: TypeAlias = Annotated[str, Meta(description="Base64, a data URI, or an http(s) URL"), MEDIA]
+Timestamps: TypeAlias = Annotated[
+    str, Meta(max_length=100, description="The seconds of the video that show the character")
+]
+RemixTarget: TypeAlias = Annotated[
+    str, Meta(max_length=4096, description="s_ and 32 hex digits, or a link with it")
+]
+StyleName: TypeAlias = Annotated[str, Meta(max_length=100)]
+
+MAX_MESSAGES = 2000
 
 
 class MediaUrl(Struct):
@@ -53,7 +63,9 @@ class ChatMessage(Struct):
     """
 
     role: str
-    content: Annotated[Any, Meta(description="A text or a list of parts", extra_json_schema=_CONTENT)] = None
+    content: Annotated[
+        Any, Meta(description="A text or a list of parts", extra_json_schema=_CONTENT), MEDIA
+    ] = None
 
 
 class StreamOptions(Struct):
@@ -66,15 +78,15 @@ class ChatRequest(Struct, forbid_unknown_fields=True, kw_only=True):
     """A request for a completion: OpenAI's fields, and those that hold the inputs of sora2api's models."""
 
     model: Annotated[str, Meta(description="A name of /v1/models")]
-    messages: list[ChatMessage]
+    messages: Annotated[list[ChatMessage], Meta(max_length=MAX_MESSAGES)]
     stream: bool | None = False
     stream_options: StreamOptions | None = None
     seed: Seed | None = None
     image: Media | None = None
     video: Media | None = None
-    remix_target_id: Annotated[str, Meta(description="s_ and 32 hex digits, or a link with it")] | None = None
-    style: str | None = None
-    timestamps: Annotated[str, Meta(description="The seconds of the video that show the character")] = "0,3"
+    remix_target_id: RemixTarget | None = None
+    style: StyleName | None = None
+    timestamps: Timestamps = "0,3"
 
 
 class Usage(Struct):

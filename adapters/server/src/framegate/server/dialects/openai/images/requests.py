@@ -171,7 +171,7 @@ async def read_form(
         InvalidMedia: A file is larger than ``max_bytes``.
         UnsupportedContentType: The body is not a form.
     """
-    form = await read_form_values(request, (*_IMAGE_FIELDS, "mask"))
+    form = await read_form_values(request, model, (*_IMAGE_FIELDS, "mask"))
     texts: dict[str, Any] = {}
     nested: list[tuple[str, Any]] = []
     images: list[UploadFile] = []

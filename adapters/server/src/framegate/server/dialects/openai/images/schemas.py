@@ -10,6 +10,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from framegate.server.dialects.openai.extras import ExtraFields
 from framegate.server.dialects.openai.fields import Seed, Steps
+from framegate.server.requests.media import MEDIA
 
 Format: TypeAlias = Literal["png", "jpeg", "webp"]
 FORMATS: Mapping[str, Format] = {"png": "png", "jpeg": "jpeg", "webp": "webp"}
@@ -32,7 +33,7 @@ class ImageFields(ExtraFields, forbid_unknown_fields=True, kw_only=True):
     size: Annotated[str, Meta(description="WIDTHxHEIGHT or auto")] | None = None
     response_format: Literal["b64_json", "url"] | None = None
     seed: Seed | None = None
-    negative_prompt: Annotated[str, Meta(description="What to avoid")] | None = None
+    negative_prompt: Annotated[str, Meta(max_length=100_000, description="What to avoid")] | None = None
     num_inference_steps: Steps | None = None
     steps: Annotated[int, Meta(ge=1, le=1000, description="The same as num_inference_steps")] | None = None
     guidance_scale: Annotated[float, Meta(ge=0, le=100)] | None = None
@@ -45,7 +46,7 @@ class ImageFields(ExtraFields, forbid_unknown_fields=True, kw_only=True):
 class PromptFields(ImageFields, kw_only=True):
     """The fields that calls with a prompt share; ``quality``, ``moderation`` and the like have no effect."""
 
-    prompt: Annotated[str, Meta(min_length=1, pattern=r"\S", description="What to show")]
+    prompt: Annotated[str, Meta(min_length=1, max_length=100_000, pattern=r"\S", description="What to show")]
     background: Literal["opaque", "auto", "transparent"] | None = None
     quality: Quality | None = None
     complexity: Literal["low", "medium", "high"] | None = None
@@ -76,7 +77,9 @@ class EditFields(PromptFields, kw_only=True):
 class ImageReference(Struct, forbid_unknown_fields=True):
     """An image in a JSON body."""
 
-    image_url: Annotated[str, Meta(min_length=1, description="An http(s) URL or a data URI")] | None = None
+    image_url: Annotated[str, Meta(min_length=1, description="An http(s) URL or a data URI"), MEDIA] | None = (
+        None
+    )
     file_id: str | None = None
 
 

@@ -4,8 +4,9 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct, field
 
-from framegate.server.dialects.openai.extras import Metadata
+from framegate.server.dialects.openai.extras import Metadata, UserId
 from framegate.server.dialects.openai.images.schemas import Format
+from framegate.server.requests.media import MEDIA
 
 
 class CreateResponse(Struct, forbid_unknown_fields=True, kw_only=True):
@@ -14,16 +15,21 @@ class CreateResponse(Struct, forbid_unknown_fields=True, kw_only=True):
     ``background``, ``conversation`` and ``previous_response_id`` are known only to be refused.
     """
 
-    input: Annotated[str | list[Any], Meta(description="A prompt, or messages with input_text, input_image")]
-    tools: Annotated[list[Any], Meta(description='The tool {"type": "image_generation"}')] | None = None
+    input: Annotated[
+        str | list[Any], Meta(description="A prompt, or messages with input_text, input_image"), MEDIA
+    ]
+    tools: (
+        Annotated[list[Any], Meta(max_length=128, description='The tool {"type": "image_generation"}'), MEDIA]
+        | None
+    ) = None
     model: str | None = None
     tool_choice: Any = None
     stream: bool | None = None
     store: bool | None = None
-    instructions: str | None = None
+    instructions: Annotated[str, Meta(max_length=100_000)] | None = None
     metadata: Metadata | None = None
-    user: str | None = None
-    safety_identifier: str | None = None
+    user: UserId | None = None
+    safety_identifier: UserId | None = None
     background: bool | None = None
     conversation: Any = None
     previous_response_id: str | None = None

@@ -133,7 +133,7 @@ async def read_fields(
     """
     if request.content_type[0] not in FORMS:
         return unwrap(request, await read_json(request, model, rules), rules), {}
-    form = await read_form_values(request, files)
+    form = await read_form_values(request, model, files)
     texts: list[tuple[str, Any]] = []
     uploads: dict[str, UploadFile] = {}
     found: list[FieldError] = []

@@ -6,6 +6,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from framegate.server.dialects.openai.extras import ExtraFields
 from framegate.server.dialects.openai.fields import Seed, Steps
+from framegate.server.requests.media import MEDIA
 from framegate.server.responses.changes import FieldChange
 
 Prompt: TypeAlias = Annotated[
@@ -19,7 +20,7 @@ Frames: TypeAlias = Annotated[int, Meta(ge=1, le=7200, description="Length in fr
 class InputReference(Struct, forbid_unknown_fields=True):
     """The image to start from."""
 
-    image_url: Annotated[str, Meta(description="An http(s) URL, a data URI or base64")] | None = None
+    image_url: Annotated[str, Meta(description="An http(s) URL, a data URI or base64"), MEDIA] | None = None
     file_id: str | None = None
 
 
@@ -55,7 +56,7 @@ class CreateFields(SizedGenerationFields, forbid_unknown_fields=True, kw_only=Tr
     """The body of a call for a video."""
 
     input_reference: InputReference | None = None
-    image_url: Annotated[str, Meta(description="The same as input_reference.image_url")] | None = None
+    image_url: Annotated[str, Meta(description="The same as input_reference.image_url"), MEDIA] | None = None
     characters: list[Reference] | None = None
 
 
