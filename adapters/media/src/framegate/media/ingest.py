@@ -20,8 +20,9 @@ from framegate.core.ports import (
     UrlSource,
 )
 from framegate.core.types import MediaKind, MediaRef
+from framegate.media.data_uris import decode_base64
 from framegate.media.images.collage import make_collage
-from framegate.media.images.decode import PngImage, decode_base64, decode_image
+from framegate.media.images.decode import PngImage, decode_image
 from framegate.media.images.masks import normalize_mask
 from framegate.media.network.fetch import UrlFetcher
 from framegate.media.portraits import make_portrait
@@ -100,7 +101,7 @@ class MediaIngest:
             case UrlSource(url):
                 data = await self._fetcher.fetch(url)
             case Base64Source(text):
-                data = await asyncio.to_thread(decode_base64, text)
+                data = await asyncio.to_thread(decode_base64, text, max_bytes=self._max_bytes)
             case BytesSource(data):
                 pass
         if not data:

@@ -1,14 +1,11 @@
-"""Decode untrusted inputs: base64, and images, which become plain PNGs."""
+"""Decode untrusted images, which become plain PNGs."""
 
 import re
 import warnings
-from base64 import b64decode
-from binascii import Error as Base64Error
 from collections.abc import Generator
 from contextlib import contextmanager
 from io import BytesIO
 from typing import NoReturn
-from urllib.parse import unquote_to_bytes
 
 from msgspec import Struct
 from PIL import Image, UnidentifiedImageError, features
@@ -22,9 +19,6 @@ MIN_SIDE = 16
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF") + (("AVIF",) if features.check("avif") else ())
 FORMAT_NAMES = "PNG, JPEG, WebP, GIF, BMP, TIFF" + (" or AVIF" if "AVIF" in FORMATS else "")
-
-DATA_URI = re.compile(r"data:(?P<type>[^,]{0,200}),(?P<data>.*)", re.IGNORECASE | re.DOTALL)
-URLSAFE = str.maketrans("-_", "+/")
 
 ORIENTATION_TAG = 0x0112
 UPRIGHT = {
@@ -48,27 +42,6 @@ class PngImage(Struct, frozen=True):
     data: bytes
     width: int
     height: int
-
-
-def decode_base64(text: str) -> bytes:
-    """Decode a data URI, or base64 in either alphabet, padded or not, with any white space.
-
-    Raises:
-        InvalidMedia: ``text`` is neither, or holds no data.
-    """
-    if not text.isascii():
-        raise InvalidMedia("This is neither base64 nor a data URI: it holds characters other than ASCII.")
-    text = text.strip()
-    if uri := DATA_URI.fullmatch(text):
-        data = unquote_to_bytes(uri["data"])
-        *_, last = uri["type"].lower().split(";")
-        if last.strip() == "base64":
-            data = _from_base64(data.decode("ascii", "replace"))
-    else:
-        data = _from_base64(text)
-    if not data:
-        raise InvalidMedia("This file is empty: there is nothing behind its base64 or data URI.")
-    return data
 
 
 def decode_image(data: bytes) -> PngImage:
@@ -110,17 +83,6 @@ def open_untrusted(data: bytes) -> Generator[Image.Image]:
         raise InvalidMedia(f"This is not an image that can be read ({FORMAT_NAMES}).") from None
     except Exception as error:  # Pillow's decoders raise all kinds of errors for damaged files
         raise InvalidMedia("This image is damaged or incomplete.") from error
-
-
-def _from_base64(text: str) -> bytes:
-    letters = "".join(text.split()).translate(URLSAFE)
-    bare = letters.rstrip("=")
-    try:
-        if len(letters) - len(bare) > 2:
-            raise Base64Error
-        return b64decode(bare + "=" * (-len(bare) % 4), validate=True)
-    except Base64Error:
-        raise InvalidMedia("This is neither base64 nor a data URI (data:image/png;base64,…).") from None
 
 
 def _plain_rgb(image: Image.Image) -> Image.Image:

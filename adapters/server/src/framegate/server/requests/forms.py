@@ -151,9 +151,9 @@ class _Part:
         is_text = _TEXT.fullmatch(kind) is not None
         if self._segment.bytes_received and not is_text and (is_file_field or kind != _UNTYPED):
             return self.upload
-        texts.require_possible(self.size)
+        if not is_file_field:
+            texts.require_possible(self.size)
         content = await self.upload.read()
-        await texts.add(content)
         charset = (self._segment.charset or "utf-8").lower()
         text = _decoded(content, "utf-8" if charset in ("ascii", "us-ascii") else charset)
         if text is None or (is_file_field and "\0" in text):
@@ -161,6 +161,7 @@ class _Part:
                 await self.upload.seek(0)
                 return self.upload
             raise InvalidFields([self._not_text(charset)])
+        await texts.add(content)
         return _plain(text) if kind == _JSON else text
 
     async def write(self, data: bytes | bytearray) -> None:
