@@ -39,8 +39,7 @@ def parse_url(text: str) -> URL:
         InvalidUrl: It is not an http(s) URL, or one that not every program reads in the same way.
         UrlHasCredentials: It has a user name or a password.
     """
-    text = text.strip()
-    if len(text) > MAX_URL:
+    if len(text) > 2 * MAX_URL or len(text := text.strip()) > MAX_URL:
         raise InvalidUrl(f"has {len(text):,} characters; at most {MAX_URL:,} are accepted")
     parts = _PARTS.match(text)
     if parts is None:

@@ -16,6 +16,8 @@ from framegate.core.errors import InvalidRequest
 MAX_DEPTH = 5
 """The longest path of names; ``a[b][c]`` has three."""
 MAX_FIELDS = 1000
+MAX_NAME = 1000
+"""Characters of a field's name."""
 
 _NAME = re.compile(r"([^\[\]]+)((?:\[[^\[\]]*\])*)")
 _STEP = re.compile(r"\[([^\[\]]*)\]")
@@ -40,7 +42,7 @@ def nest(fields: Iterable[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _steps(name: str) -> list[str]:
-    match = _NAME.fullmatch(name)
+    match = _NAME.fullmatch(name) if len(name) <= MAX_NAME else None
     steps = [match[1], *_STEP.findall(match[2])] if match else []
     if not steps or len(steps) > MAX_DEPTH or steps.count(_ITEM) > 1:
         raise _refused(

@@ -51,7 +51,9 @@ ResultPath: TypeAlias = Annotated[
     ),
 ]
 LastFrame: TypeAlias = Annotated[str, Meta(description="The image to end with, given as image_path"), MEDIA]
-Mask: TypeAlias = Annotated[str, Meta(description="The part of image_path to redraw, white or transparent"), MEDIA]
+Mask: TypeAlias = Annotated[
+    str, Meta(description="The part of image_path to redraw, white or transparent"), MEDIA
+]
 UploadUrl: TypeAlias = Annotated[
     str, Meta(max_length=8192, description="Where the sync route uploads its image by PUT")
 ]

@@ -9,6 +9,8 @@ from framegate.core.errors import InvalidMedia
 from framegate.core.ports import BytesSource, MediaSource
 from framegate.server.requests.media import IdText, PathText, read_media_text
 
+_LONGEST_PATH = 4096
+
 
 class InputFolder:
     """The one folder of the server below which requests may name files."""
@@ -37,6 +39,8 @@ class InputFolder:
         missing = InvalidMedia(
             "There is no such file in the server's input folder; send a URL or base64 instead.", param=field
         )
+        if len(text) > _LONGEST_PATH:  # Python splits a path at every slash before the system refuses it
+            raise missing
         try:
             folder = self._folder.resolve()
             path = (folder / text).resolve(strict=True)

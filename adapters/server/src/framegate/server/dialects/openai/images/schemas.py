@@ -77,9 +77,9 @@ class EditFields(PromptFields, kw_only=True):
 class ImageReference(Struct, forbid_unknown_fields=True):
     """An image in a JSON body."""
 
-    image_url: Annotated[str, Meta(min_length=1, description="An http(s) URL or a data URI"), MEDIA] | None = (
-        None
-    )
+    image_url: (
+        Annotated[str, Meta(min_length=1, description="An http(s) URL or a data URI"), MEDIA] | None
+    ) = None
     file_id: str | None = None
 
 
