@@ -15,8 +15,15 @@ _LONGEST_TYPE = 200
 _URLSAFE = bytes.maketrans(b"-_", b"+/")
 _WHITE_SPACE = string.whitespace.encode()
 _ESCAPED = {
-    **{b"%2B": b"+", b"%2F": b"/", b"%3D": b"=", b"%2D": b"-", b"%5F": b"_"},
-    **{b"%09": b"", b"%0A": b"", b"%0D": b"", b"%20": b""},
+    b"%2B": b"+",
+    b"%2F": b"/",
+    b"%3D": b"=",
+    b"%2D": b"-",
+    b"%5F": b"_",
+    b"%09": b"",
+    b"%0A": b"",
+    b"%0D": b"",
+    b"%20": b"",
 }
 """What programs escape in a data URI's base64; letters and digits need not be."""
 

@@ -37,7 +37,7 @@ PLACES: Mapping[str, Place] = {
     "mountains": Place(_OUTDOORS, 0.78, (_PEAKS, *_VALLEY), _DUST),
     "abstract": Place(("abstract",), 0.6, _FOLDS, _BOKEH, clouds=0.0),
 }
-_NAMES = {
+NAMES = {
     "space": "space star galaxy galaxies nebula planet astronaut rocket moon mars 太空 宇宙 星 银河 月球",
     "snow": "snow snowy snowflake winter ice icy frozen blizzard arctic christmas 雪 冬 冰",
     "desert": "desert dune sand sahara canyon camel savannah 沙漠 沙丘",
@@ -48,7 +48,7 @@ _NAMES = {
     "mountains": "mountain hill valley peak cliff eagle landscape meadow field horse sky cloud 山 谷 草原 云",
     "abstract": "abstract pattern 抽象",
 }
-_HOURS = {
+HOURS = {
     "night": "night midnight moonlit moonlight dark starry 夜 深夜 月光",
     "sunset": "sunset evening golden 日落 夕阳 黄昏 晚霞",
     "dusk": "dusk twilight purple 暮",
@@ -57,11 +57,16 @@ _HOURS = {
 }
 
 
+def names_pattern(words: str) -> str:
+    """Return the pattern that finds the first of ``words``, whole and in the plural too."""
+    return rf"(?<![a-z])(?:{'|'.join(words.split())})s?(?![a-z])"
+
+
 def _first_named(names: Mapping[str, str], prompt: str) -> str:
     """Return the key of the name that stands first in ``prompt``, or an empty string."""
     starts: dict[str, int] = {}
     for key, words in names.items():
-        pattern = rf"(?<![a-z])(?:{'|'.join(words.split())})s?(?![a-z])"
+        pattern = names_pattern(words)
         if found := re.search(pattern, prompt, re.IGNORECASE):
             starts[key] = found.start()
     return min(starts, key=lambda key: starts[key], default="")
@@ -69,7 +74,7 @@ def _first_named(names: Mapping[str, str], prompt: str) -> str:
 
 def choose_place(prompt: str, seed: int) -> str:
     """Return the place that the prompt names first; without one, any."""
-    return _first_named(_NAMES, prompt) or str(random_for("place", prompt, seed).choice(list(PLACES)))
+    return _first_named(NAMES, prompt) or str(random_for("place", prompt, seed).choice(list(PLACES)))
 
 
 def scene_for(prompt: str, seed: int, size: tuple[int, int], seconds: float) -> Landscape:
@@ -77,6 +82,6 @@ def scene_for(prompt: str, seed: int, size: tuple[int, int], seconds: float) -> 
     key, rng = choose_place(prompt, seed), random_for("scene", prompt, seed)
     hour = str(rng.choice(PLACES[key].hours))
     if key not in {"space", "abstract"}:
-        hour = _first_named(_HOURS, prompt) or hour
+        hour = _first_named(HOURS, prompt) or hour
     palette = Palette(*map(parse_hex_color, str(rng.choice(PALETTES[hour])).split()))
     return Landscape(rng, PLACES[key], palette, size, seconds)

@@ -1,0 +1,122 @@
+"""Every regular expression that sees what clients or other servers send takes time linear in its length.
+
+The patterns are found in the source, so none can be forgotten. A pattern that is computed when the program
+runs is listed here with how it is made, and one that only ever sees the operator's own words with that reason.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+
+import pytest
+
+from framegate.plugins.preview import scenes
+from tests.support.adversarial_texts import adversarial_texts, used_as
+from tests.support.source_patterns import SourcePattern, source_patterns
+
+COMPUTED: Mapping[str, Callable[[], list[str]]] = {
+    "plugins/preview/src/framegate/plugins/preview/scenes.py: pattern": lambda: [
+        scenes.names_pattern(max(names.values(), key=len)) for names in (scenes.NAMES, scenes.HOURS)
+    ],
+}
+"""How the patterns that the source computes are made, by their place."""
+
+_CONFIG = "adapters/cli/src/framegate/cli/config_file.py"
+OPERATORS_OWN: Mapping[str, str] = {
+    f"{_CONFIG}: //.*@": "a value of the config, in an error at start",
+    rf"""{_CONFIG}: ([A-Za-z0-9_.\"' -]+?)\s*=""": "a line of framegate.toml, in an error at start",
+    r"adapters/server/src/framegate/server/mounting.py: \{[^}]*\}": "the paths of the routes, at start",
+}
+"""Places whose patterns see only the operator's words, each with the reason."""
+
+SHORT, LONG = 10_000, 100_000
+MOST_SECONDS = 0.02
+"""Of a short text. A linear pattern takes a hundredth of it."""
+MOST_GROWTH = 40.0
+"""A text ten times as long takes ten times the time, or a hundred times if the pattern is quadratic."""
+SHORTEST = 0.000_25
+"""Seconds below which the clock decides, not the pattern."""
+TRIES = 5
+
+PATTERNS = source_patterns()
+
+
+def seconds(read: Callable[[], object]) -> float:
+    started = time.process_time()
+    read()
+    return time.process_time() - started
+
+
+def is_linear(pattern: SourcePattern, method: str, short: str | bytes, long: str | bytes) -> bool:
+    """Whether one of some tries is as fast as it should be: others may use this machine's caches."""
+    compiled = pattern.compiled()
+    for _ in range(TRIES):
+        first = seconds(lambda: used_as(compiled, method, short))
+        if first > 10 * MOST_SECONDS:
+            return False
+        if first < MOST_SECONDS:
+            second = seconds(lambda: used_as(compiled, method, long))
+            if second <= MOST_GROWTH * max(first, SHORTEST):
+                return True
+    return False
+
+
+def slow_texts(pattern: SourcePattern) -> Iterator[tuple[str, str | bytes]]:
+    """Yield how a pattern is used, and the beginning of a text, wherever that is not linear."""
+    assert pattern.pattern is not None
+    texts = zip(
+        *(adversarial_texts(pattern.pattern, pattern.flags, length) for length in (SHORT, LONG)), strict=True
+    )
+    for short, long in texts:
+        for method in sorted(pattern.methods):
+            if not is_linear(pattern, method, short, long):
+                yield method, short[:80]
+
+
+def variants(pattern: SourcePattern) -> list[SourcePattern]:
+    if pattern.pattern is not None:
+        return [pattern]
+    made = COMPUTED[pattern.place]()
+    return [
+        SourcePattern(
+            file=pattern.file,
+            line=pattern.line,
+            source=pattern.source,
+            pattern=text,
+            flags=pattern.flags,
+            methods=pattern.methods,
+        )
+        for text in made
+    ]
+
+
+def test_patterns_are_found() -> None:
+    places = [pattern.place for pattern in PATTERNS]
+    assert len(places) > 60
+    assert any("sora2api/prompts.py" in place for place in places)
+    assert any(pattern.pattern == r"\S" for pattern in PATTERNS), "msgspec's constraints"
+    computed = {pattern.place for pattern in PATTERNS if pattern.pattern is None}
+    assert computed == set(COMPUTED), "say how a computed pattern is made, or give it as a constant"
+    assert set(OPERATORS_OWN) <= set(places)
+
+
+@pytest.mark.parametrize(
+    "pattern", [each for each in PATTERNS if each.place not in OPERATORS_OWN], ids=lambda each: each.place
+)
+def test_a_pattern_is_linear(pattern: SourcePattern) -> None:
+    for variant in variants(pattern):
+        assert next(slow_texts(variant), None) is None, variant.pattern
+
+
+@pytest.mark.parametrize(
+    ("pattern", "method"),
+    [
+        (r"\s+$", "search"),
+        (r"a.*?b.*?c", "search"),
+        (r"[A-Za-z]{64,}_", "search"),
+        (r'"(?:\\.|[^"\\])*"', "sub"),
+        (rb"x*y*z", "search"),
+    ],
+)
+def test_a_slow_pattern_is_noticed(pattern: str | bytes, method: str) -> None:
+    slow = SourcePattern(file="", line=0, source="", pattern=pattern, flags=0, methods=frozenset({method}))
+    assert next(slow_texts(slow), None)
