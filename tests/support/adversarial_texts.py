@@ -16,7 +16,7 @@ _CATEGORIES = {
     constants.CATEGORY_NOT_WORD: "-",
 }
 _MAX_LETTERS = 10
-_MISMATCHES = ("", "\0", "!")
+_MISMATCHES = ("", "\0")
 
 
 def adversarial_texts(pattern: str | bytes, flags: int, length: int) -> Iterator[str | bytes]:
@@ -32,8 +32,6 @@ def adversarial_texts(pattern: str | bytes, flags: int, length: int) -> Iterator
     for unit in units:
         body = unit * (length // len(unit) + 1)
         for head, mismatch in itertools.product(heads, _MISMATCHES):
-            if head and mismatch == "!":
-                continue
             whole = head + body + mismatch
             yield whole.encode("latin-1", "replace") if isinstance(pattern, bytes) else whole
 

@@ -78,7 +78,7 @@ class CharacterService:
         Raises:
             NotFound: There is none, or it belongs to another key.
         """
-        character = await self._store.get(username)
+        character = await self._store.get(username) if len(username) <= MAX_NAME else None
         if character is None or (owner is not None and character.owner != owner):
             raise NotFound(f"There is no character @{username[:100]}.")
         return character

@@ -5,6 +5,7 @@ conditioned on its last frame. It makes that frame again as its own first one an
 is repeated or skipped at a seam.
 """
 
+from collections.abc import Sequence
 from itertools import accumulate, pairwise
 
 from msgspec import Struct
@@ -15,6 +16,8 @@ from framegate.core.models import ModelSpec
 from framegate.core.types import Shot, Task
 
 MAX_SHOTS = 64
+MAX_SHOT_TEXT = 1_000_000
+"""Characters of all shots' texts together: each shot of a job's record holds its own, whole."""
 
 
 class _Scene(Struct, frozen=True):
@@ -31,8 +34,8 @@ def plan(spec: ModelSpec, fitted: FittedRequest, seed: int, *, style_prompt: str
     ``style_prompt`` is appended to each shot's prompt.
 
     Raises:
-        InvalidRequest: There would be more pieces than frames or than `MAX_SHOTS`, or the model can't
-            continue a video.
+        InvalidRequest: There would be more pieces than frames or than `MAX_SHOTS`, their texts would have
+            more than `MAX_SHOT_TEXT` characters, or the model can't continue a video.
     """
     request = fitted.request
     if request.task.output == "image":
@@ -50,6 +53,7 @@ def plan(spec: ModelSpec, fitted: FittedRequest, seed: int, *, style_prompt: str
             f"({request.task}); this request needs {fitted.num_frames} frames in {len(pieces)} shots.",
             param="num_fragments" if request.num_fragments > 1 else request.length_param,
         )
+    _check_texts(fitted, [prompt for prompt, _ in pieces], style_prompt)
     return tuple(
         _shot(
             fitted,
@@ -63,6 +67,19 @@ def plan(spec: ModelSpec, fitted: FittedRequest, seed: int, *, style_prompt: str
         for index, (prompt, length) in enumerate(pieces)
         for continues in (index > 0 or request.extends_video,)
     )
+
+
+def _check_texts(fitted: FittedRequest, prompts: Sequence[str], style_prompt: str) -> None:
+    captions = sum(map(len, prompts)) if style_prompt else 0
+    shared = len(fitted.request.negative_prompt) + len(style_prompt)
+    total = sum(map(len, prompts)) + captions + len(prompts) * shared
+    if len(prompts) > 1 and total > MAX_SHOT_TEXT:
+        raise InvalidRequest(
+            f"The texts of the video's {len(prompts)} shots have {total:,} characters together, as each shot "
+            f"has the whole prompt and negative prompt; at most {MAX_SHOT_TEXT:,} are accepted. Shorten them, "
+            "or make fewer shots.",
+            param="prompt",
+        )
 
 
 def _scenes(fitted: FittedRequest) -> list[_Scene]:

@@ -36,6 +36,8 @@ from framegate.core.webhooks import NoWebhooks, WebhookPolicy
 
 log = structlog.get_logger(__name__)
 
+MAX_ID = 200
+"""Characters of a job's id; nothing that is longer is looked up."""
 _SHORTEST_CHECK, _LONGEST_CHECK = 1.0, 3600.0
 """The seconds between two looks for the workers that a waiting call's job needs."""
 
@@ -143,7 +145,7 @@ class JobService:
         Raises:
             JobNotFound: No job has this id, or it belongs to another key.
         """
-        job = await self._reads.get(job_id)
+        job = await self._reads.get(job_id) if len(job_id) <= MAX_ID else None
         if job is None or (owner is not None and job.owner != owner):
             raise JobNotFound(f"There is no job {job_id[:100]!r}.")
         return job
@@ -168,9 +170,11 @@ class JobService:
         Raises:
             NotFound: There is no job ``after`` in it, nor was there within the last day.
         """
-        page = await self._store.page(
-            collection, owner=owner, after=after, limit=limit, newest_first=newest_first
-        )
+        page = None
+        if len(after) <= MAX_ID:
+            page = await self._store.page(
+                collection, owner=owner, after=after, limit=limit, newest_first=newest_first
+            )
         if page is None:
             raise NotFound(f"There is no job {after[:100]!r} in this list to continue after.", param="after")
         return page

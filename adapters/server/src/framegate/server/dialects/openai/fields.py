@@ -6,6 +6,8 @@ from typing import Annotated, Any, TypeAlias
 
 from msgspec import Meta
 
+from framegate.core.admission import MAX_PROMPT
+from framegate.core.errors import InvalidRequest
 from framegate.server.errors.field_errors import FieldError
 
 Seed: TypeAlias = Annotated[int, Meta(ge=0, le=2**63 - 1, description="Random if omitted")]
@@ -14,6 +16,18 @@ Steps: TypeAlias = Annotated[int, Meta(ge=1, le=1000, description="Denoising ste
 MAX_MENTIONS = 20
 _MENTION = re.compile(r"(?<![\w@.])@(\w{1,64})", re.ASCII)
 _SIZE = re.compile(r"([1-9]\d{1,4})x([1-9]\d{1,4})", re.ASCII)
+
+
+def require_readable(text: str, param: str) -> None:
+    """Refuse a prompt that is too long to be read, before anything does; ``param`` is its field.
+
+    Raises:
+        InvalidRequest: It has more than `MAX_PROMPT` characters.
+    """
+    if len(text) > MAX_PROMPT:
+        raise InvalidRequest(
+            f"The prompt has {len(text):,} characters; at most {MAX_PROMPT:,} are accepted.", param=param
+        )
 
 
 def parse_size(text: str) -> tuple[int, int] | None:

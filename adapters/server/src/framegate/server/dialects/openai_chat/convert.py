@@ -8,6 +8,7 @@ from framegate.core.registry import ServedModel
 from framegate.core.types import GenerationRequest, MediaKind, Task
 from framegate.server.dialects.openai.chat.parts import media_input, parts_of_last
 from framegate.server.dialects.openai.chat.schemas import ChatRequest
+from framegate.server.dialects.openai.fields import require_readable
 from framegate.server.dialects.openai_chat.catalogue import CATALOGUE
 
 _PROMISED = frozenset(entry.name for entry in CATALOGUE)
@@ -24,11 +25,12 @@ def read_chat_prompt(body: ChatRequest) -> ChatPrompt:
     """Return the prompt of the last user message; of several images the last is used.
 
     Raises:
-        InvalidRequest: There is no user message, or it has no text.
+        InvalidRequest: There is no user message, or it has no text or too long a one.
     """
     parts = parts_of_last(body.messages, role="user")
     if parts is None:
         raise InvalidRequest("messages: there is no user message.", param="messages")
+    require_readable(parts.text, "messages")
     if not parts.text.strip():
         raise InvalidRequest(
             "messages: the last user message has no text; describe what to show.", param="messages"

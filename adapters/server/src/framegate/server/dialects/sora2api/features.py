@@ -25,12 +25,12 @@ from framegate.server.dialects.openai.chat.answers import (
 from framegate.server.dialects.openai.chat.job_events import BEGINS, OnDisconnect, job_events
 from framegate.server.dialects.openai.chat.parts import media_input
 from framegate.server.dialects.openai.chat.schemas import ChatRequest
+from framegate.server.dialects.openai.fields import require_readable
 from framegate.server.dialects.sora2api.prompts import (
     Prompt,
     check_length,
     find_share_id,
     read_prompt,
-    require_readable,
 )
 from framegate.server.dialects.sora2api.requests import (
     ParsedRequest,
@@ -182,7 +182,7 @@ class FeatureHandlers:
 
     def _read(self, parsed: ParsedRequest) -> Prompt:
         """Read the prompt, and refuse blank fields and a storyboard without shots or with too long ones."""
-        require_readable(parsed.prompt)
+        require_readable(parsed.prompt, "prompt")
         for field in ("prompt", "image", "video", "remix_target_id"):
             require(getattr(parsed, field), field)
         prompt = read_prompt(parsed.prompt, self._services.jobs.styles, shots=parsed.kind == MediaKind.VIDEO)

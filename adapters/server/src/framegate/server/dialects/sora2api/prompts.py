@@ -30,18 +30,6 @@ class Prompt(Struct, frozen=True):
     mentions: tuple[str, ...] = ()
 
 
-def require_readable(text: str) -> None:
-    """Refuse a prompt that is too long to be read; the core would refuse it later.
-
-    Raises:
-        InvalidRequest: It has more than `MAX_PROMPT` characters.
-    """
-    if len(text) > MAX_PROMPT:
-        raise InvalidRequest(
-            f"The prompt has {len(text):,} characters; at most {MAX_PROMPT:,} are accepted.", param="prompt"
-        )
-
-
 def read_prompt(text: str, styles: Collection[str], *, shots: bool) -> Prompt:
     """Read a prompt; with ``shots``, which is for videos, ``[5.0s]`` begins a shot.
 

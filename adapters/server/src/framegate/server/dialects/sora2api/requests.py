@@ -9,7 +9,8 @@ from framegate.core.registry import ServedModel
 from framegate.core.types import MediaKind
 from framegate.server.dialects.openai.chat.parts import parts_of_last
 from framegate.server.dialects.openai.chat.schemas import ChatRequest
-from framegate.server.dialects.sora2api.prompts import require_readable, take_share_id
+from framegate.server.dialects.openai.fields import require_readable
+from framegate.server.dialects.sora2api.prompts import take_share_id
 from framegate.server.dialects.sora2api.schemas import (
     CharacterGenerate,
     ImageGenerate,
@@ -90,7 +91,7 @@ def parsed_chat_request(body: ChatRequest, served: ServedModel) -> ParsedRequest
     assert parts is not None
     kind = MediaKind.VIDEO if served.makes(MediaKind.VIDEO) else MediaKind.IMAGE
     prompt, remix = parts.text, body.remix_target_id or None
-    require_readable(prompt)
+    require_readable(prompt, "prompt")
     if kind == MediaKind.VIDEO and remix is None:
         found, prompt = take_share_id(prompt)
         remix = found or None

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from framegate.core.errors import InvalidMedia
 from framegate.core.jobs import Job, JobState
 from framegate.core.models import FrameRule
-from framegate.core.ports import MediaSource, UrlSource
+from framegate.core.ports import MediaSource
 from framegate.core.registry import ServedModel
 from framegate.core.types import GenerationRequest, Task
 from framegate.server.dialects.wan21_submit.schemas import (
@@ -18,7 +18,7 @@ from framegate.server.dialects.wan21_submit.schemas import (
 )
 from framegate.server.errors.field_errors import FieldError, InvalidFields
 from framegate.server.requests.jobs import failure_message
-from framegate.server.requests.media import is_url
+from framegate.server.requests.media import is_url, media_source
 
 AUTO_PIXELS = 480 * 832
 FRAMES = FrameRule(step=4, offset=1, min=25, max=121)
@@ -60,7 +60,7 @@ def generation(served: ServedModel, body: SubmitRequest) -> GenerationRequest[Me
         num_inference_steps=body.infer_steps,
         guidance_scale=body.guidance_scale,
         seed=body.seed,
-        image=UrlSource(url) if url else None,
+        image=media_source(url, "image_url") if url else None,
     )
 
 

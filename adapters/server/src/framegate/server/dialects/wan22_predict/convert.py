@@ -4,11 +4,11 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from framegate.core.jobs import Job
-from framegate.core.ports import Base64Source, MediaSource, UrlSource
+from framegate.core.ports import Base64Source, MediaSource
 from framegate.core.types import GenerationRequest, Task
 from framegate.server.dialects.wan22_predict.schemas import Details, PredictRequest
 from framegate.server.errors.field_errors import FieldError, shortened
-from framegate.server.requests.media import is_url
+from framegate.server.requests.media import is_url, media_source
 
 
 def rules(values: Mapping[str, Any]) -> Iterable[FieldError]:
@@ -51,7 +51,7 @@ def generation(model: str, body: PredictRequest) -> GenerationRequest[MediaSourc
 
 def _image(body: PredictRequest) -> MediaSource | None:
     if url := _given(body.image_url):
-        return UrlSource(url)
+        return media_source(url, "image")
     base64 = _given(body.image_base64)
     return Base64Source(base64) if base64 else None
 

@@ -2,10 +2,10 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from typing import Annotated, Any, cast
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 from msgspec.structs import replace
 
 from framegate.core.errors import InvalidRequest
@@ -25,6 +25,9 @@ _FIELDS: Mapping[str, str] = {
 """The field that holds a part's value, by the part's type."""
 
 
+MAX_PARTS = 1000
+"""The parts of a message."""
+
 # What can be nothing but broken base64 is refused as that, not as a path.
 _SHORT_BASE64 = re.compile(r"[A-Za-z0-9+/]{1,63}={0,2}")
 
@@ -41,7 +44,7 @@ class MessageParts(Struct, frozen=True):
 
 
 class _Content(Struct):
-    content: str | list[Part] | None = None
+    content: str | Annotated[list[Part], Meta(max_length=MAX_PARTS)] | None = None
 
 
 def parts_of_last(messages: Sequence[ChatMessage], role: str = "") -> MessageParts | None:

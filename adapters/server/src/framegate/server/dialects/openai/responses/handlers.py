@@ -16,6 +16,7 @@ from framegate.server.dialects.openai.images.schemas import FORMATS
 from framegate.server.dialects.openai.responses.events import completed, response_events
 from framegate.server.dialects.openai.responses.requests import ImageTool, image_tool
 from framegate.server.dialects.openai.responses.schemas import CreateResponse, ImageCall, ResponseObject
+from framegate.server.errors.field_errors import shortened
 from framegate.server.requests.bodies import HTTPRequest
 from framegate.server.requests.jobs import ClientJobs
 from framegate.server.responses.sse import EventStream
@@ -77,8 +78,8 @@ def _response(body: CreateResponse, tool: ImageTool, job: Job) -> ResponseObject
         instructions=body.instructions,
         metadata=body.metadata or {},
         model=body.model or job.model,
-        tool_choice=body.tool_choice or "auto",
-        tools=[dict(tool.tool)],
+        tool_choice=shortened(body.tool_choice or "auto"),
+        tools=[tool.shown],
         user=body.user,
         safety_identifier=body.safety_identifier,
     )

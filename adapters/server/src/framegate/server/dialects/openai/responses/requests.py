@@ -11,10 +11,11 @@ from framegate.core.errors import InvalidRequest
 from framegate.core.ports import Base64Source, FileSource
 from framegate.server.dialects.openai.chat.parts import parts_of_last
 from framegate.server.dialects.openai.chat.schemas import ChatMessage
+from framegate.server.dialects.openai.fields import require_readable
 from framegate.server.dialects.openai.images.requests import MAX_IMAGES, Inputs, image_source, rules
 from framegate.server.dialects.openai.images.schemas import EditFields, GenerateFields, ImageReference
 from framegate.server.dialects.openai.responses.schemas import CreateResponse
-from framegate.server.errors.field_errors import InvalidFields, value_errors
+from framegate.server.errors.field_errors import InvalidFields, shortened, value_errors
 from framegate.server.requests.bodies import HTTPRequest
 from framegate.server.requests.media import media_source
 from framegate.server.requests.unknown_fields import note_ignored_fields
@@ -46,6 +47,12 @@ class ImageTool(Struct, frozen=True):
     def action(self) -> Action:
         """Whether it starts from images."""
         return "generate" if self.inputs is None else "edit"
+
+    @property
+    def shown(self) -> dict[str, Any]:
+        """What answers repeat of ``tool``: its known fields, shortened."""
+        known = {info.encode_name for info in fields(type(self.fields))} | _OWN
+        return {name: shortened(value) for name, value in self.tool.items() if name in known}
 
 
 def image_tool(request: HTTPRequest, body: CreateResponse, default_model: str | None) -> ImageTool:
@@ -171,6 +178,7 @@ def _read_input(given: str | Sequence[Any]) -> tuple[str, tuple[FileSource, ...]
             raise
         text, images = (parts.text, parts.images) if parts else ("", ())
         made = _last_made(items)
+    require_readable(text, "input")
     if not text.strip():
         raise InvalidRequest(
             "The input has no prompt: send a text, or a message of the role user with an input_text.",
