@@ -210,3 +210,37 @@ def test_commands_write_to_the_file_of_the_config(tmp_path: Path, monkeypatch: p
     context_from(config, tmp_path)
     audit.record("character_deleted", character="cat002")
     assert "cat002" not in (tmp_path / "audit.log").read_text()
+
+
+HOSTILE = "\x1b]0;owned\x07\x9b2J\r\u202e\u200b\x7f\n2026-01-01 [error] forged\u2028"
+
+
+@pytest.mark.parametrize("kind", [io.StringIO, Terminal])
+@pytest.mark.parametrize("library", [False, True])
+def test_what_clients_send_forges_no_line(kind: type[io.StringIO], library: bool) -> None:
+    stream = kind()
+    configure_logging(stream)
+    if library:
+        logging.getLogger("library").warning("from %s", HOSTILE)
+    else:
+        structlog.get_logger("framegate.test").warning("request", path=HOSTILE, names=[HOSTILE])
+    text = stream.getvalue()
+    assert text.count("\n") == 1
+    colours = re.sub(r"\x1b\[[0-9;]*m", "", text.removesuffix("\n"))
+    assert colours.isascii()
+    assert colours.isprintable()
+    if kind is io.StringIO:
+        (line,) = lines_of(stream)
+        assert line["event"] == f"from {HOSTILE}" if library else line["path"] == HOSTILE
+
+
+@pytest.mark.parametrize("kind", [io.StringIO, Terminal])
+def test_an_exception_forges_nothing_but_its_own_lines(kind: type[io.StringIO]) -> None:
+    stream = kind()
+    configure_logging(stream)
+    try:
+        raise RuntimeError(HOSTILE)
+    except RuntimeError:
+        structlog.get_logger("framegate.test").exception("failed")
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", stream.getvalue())
+    assert all(line.isprintable() and line.isascii() for line in plain.splitlines())

@@ -13,6 +13,7 @@ import structlog
 
 from framegate.core.audit import LOGGER as AUDIT
 from framegate.core.errors import ConfigError
+from framegate.core.printable import printable, printable_json
 
 log = structlog.get_logger(__name__)
 
@@ -22,9 +23,33 @@ _SHARED: tuple[structlog.typing.Processor, ...] = (
     structlog.stdlib.add_logger_name,
     structlog.processors.TimeStamper(fmt="iso", utc=True),
 )
-_JSON: tuple[structlog.typing.Processor, ...] = (
+_MANY_LINES = frozenset({"exception", "stack"})
+_encode = structlog.processors.JSONRenderer()
+
+
+def _write_out(
+    logger: structlog.typing.WrappedLogger, method: str, event: structlog.typing.EventDict
+) -> structlog.typing.EventDict:
+    """Write out what a terminal would obey, such as escape sequences in what clients have sent."""
+    del logger, method
+    return {
+        key: printable(value, keep_lines=key in _MANY_LINES) if isinstance(value, str) else value
+        for key, value in event.items()
+    }
+
+
+def _render_json(
+    logger: structlog.typing.WrappedLogger, method: str, event: structlog.typing.EventDict
+) -> str:
+    return printable_json(str(_encode(logger, method, event)))
+
+
+_JSON: tuple[structlog.typing.Processor, ...] = (structlog.processors.format_exc_info, _render_json)
+_CONSOLE: tuple[structlog.typing.Processor, ...] = (
     structlog.processors.format_exc_info,
-    structlog.processors.JSONRenderer(),
+    _write_out,
+    # The default would show the local variables of every frame, prompts and keys among them.
+    structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback),
 )
 
 
@@ -33,10 +58,7 @@ def configure_logging(stream: TextIO = sys.stderr, *, level: int = logging.INFO)
 
     Values bound with `structlog.contextvars` (job id, request id) are on every line.
     """
-    renderers = _JSON
-    if stream.isatty():
-        # The default would show the local variables of every frame, prompts and keys among them.
-        renderers = (structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback),)
+    renderers = _CONSOLE if stream.isatty() else _JSON
     structlog.configure(
         processors=[*_SHARED, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         wrapper_class=structlog.make_filtering_bound_logger(level),

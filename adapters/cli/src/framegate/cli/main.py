@@ -100,5 +100,7 @@ def main(arguments: list[str] | None = None) -> Any:
 
         if not isinstance(error, FramegateError):
             raise
-        click.echo(f"Error: {error.message}", err=True)
+        from framegate.cli.output import print_line
+
+        print_line(f"Error: {error.message}", error=True, keep_lines=True)
         sys.exit(1)

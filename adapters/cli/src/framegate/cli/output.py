@@ -1,4 +1,8 @@
-"""Output of commands: tables for people, JSON for programs."""
+"""Output of commands: lines and tables for people, JSON for programs.
+
+What clients and servers have sent is among it, so every character that a terminal would obey is written out.
+No command prints in another way.
+"""
 
 import datetime
 from collections.abc import Sequence
@@ -8,26 +12,38 @@ import click
 import msgspec
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
+
+from framegate.core.printable import printable, printable_json
 
 _UNFOLDED = 1000
 """Columns where the output is not a terminal: nothing is folded for programs."""
 
 
-def print_json(value: Any) -> None:
-    """Print anything that msgspec encodes, indented."""
-    click.echo(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
+def print_line(text: str, *, mark: str = "", error: bool = False, keep_lines: bool = False) -> None:
+    """Print a line, to standard error if ``error``; ``mark`` goes before it as it is.
+
+    Line breaks within ``text`` are written out unless ``keep_lines``.
+    """
+    click.echo(f"{mark}{printable(text, keep_lines=keep_lines)}", err=error)
+
+
+def print_json(value: Any, *, one_line: bool = False) -> None:
+    """Print anything that msgspec encodes, indented, or in ``one_line``."""
+    encoded = msgspec.json.encode(value)
+    click.echo(printable_json((encoded if one_line else msgspec.json.format(encoded, indent=2)).decode()))
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, empty: str) -> None:
     """Print rows of cells under column titles, or the text ``empty`` if there are no rows."""
     if not rows:
-        click.echo(empty)
+        print_line(empty)
         return
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
         table.add_column(column, overflow="fold")
     for row in rows:
-        table.add_row(*(str(cell) for cell in row))
+        table.add_row(*(Text(printable(str(cell))) for cell in row))
     console = Console(markup=False)
     if not console.is_terminal:
         console = Console(markup=False, width=_UNFOLDED)

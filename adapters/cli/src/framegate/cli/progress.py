@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
 from framegate.core.jobs import Job
+from framegate.core.printable import printable
 
 
 class JobProgressBar:
@@ -39,5 +40,9 @@ class JobProgressBar:
     def show(self, job: Job) -> None:
         """Redraw the line for the job as it is now."""
         self._progress.update(
-            self._task, completed=job.progress, description=str(job.state), note=job.message, refresh=True
+            self._task,
+            completed=job.progress,
+            description=str(job.state),
+            note=printable(job.message),
+            refresh=True,
         )

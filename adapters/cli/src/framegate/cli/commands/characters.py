@@ -9,7 +9,7 @@ import click
 
 from framegate.cli.app_context import open_services
 from framegate.cli.options import config_options, context_from, json_option
-from framegate.cli.output import format_time, print_json, print_table
+from framegate.cli.output import format_time, print_json, print_line, print_table
 from framegate.core.character_service import CharacterService
 
 Answer = TypeVar("Answer")
@@ -97,4 +97,4 @@ def delete(username: str, as_json: bool, config_file: Path | None, data_dir: Pat
     if as_json:
         print_json({"deleted": name})
     else:
-        click.echo(f"@{name} is deleted.")
+        print_line(f"@{name} is deleted.")

@@ -6,7 +6,7 @@ import click
 
 from framegate.cli.config_file import DEFAULT_FILE
 from framegate.cli.options import config_options, context_from, json_option
-from framegate.cli.output import print_json
+from framegate.cli.output import print_json, print_line
 from framegate.core.errors import ConfigError
 from framegate.core.plugins import load_object
 
@@ -22,7 +22,7 @@ def init(file: Path, force: bool) -> None:
         raise ConfigError(f"{file} already exists; --force overwrites it.")
     file.touch(mode=0o600)  # URLs in it may hold passwords
     file.write_text(TEMPLATE.read_text(encoding="utf-8"), encoding="utf-8")
-    click.echo(f"Wrote {file}. Check it after editing with `framegate config check`.")
+    print_line(f"Wrote {file}. Check it after editing with `framegate config check`.")
 
 
 @click.group()
@@ -53,6 +53,6 @@ def check(as_json: bool, config_file: Path | None, data_dir: Path | None) -> Non
             }
         )
         return
-    click.echo(f"The config is valid: dialects {', '.join(enabled or dialects)}; models {', '.join(models)}.")
+    print_line(f"The config is valid: dialects {', '.join(enabled or dialects)}; models {', '.join(models)}.")
     for name, error in broken.items():
-        click.echo(f"Note: the plugin {name} is broken: {error}", err=True)
+        print_line(f"Note: the plugin {name} is broken: {error}", error=True)

@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from framegate.cli.app_context import AppContext, open_services
 from framegate.cli.options import config_options, context_from, json_option
-from framegate.cli.output import print_json
+from framegate.cli.output import print_json, print_line
 from framegate.core.errors import FramegateError, PluginError
 from framegate.core.models import ModelSpec
 from framegate.core.plugins import load_object, missing_for
@@ -55,7 +55,7 @@ def doctor(as_json: bool, config_file: Path | None, data_dir: Path | None) -> No
     else:
         for finding in findings:
             mark = click.style("ok  ", fg="green") if finding.ok else click.style("FAIL", fg="red")
-            click.echo(f"{mark} {finding.subject}: {finding.detail}")
+            print_line(f" {finding.subject}: {finding.detail}", mark=mark)
     if not all(finding.ok for finding in findings):
         raise SystemExit(1)
 

@@ -9,7 +9,7 @@ import click
 
 from framegate.cli.app_context import AppContext, open_services
 from framegate.cli.options import config_options, context_from, forwarded_options, json_option
-from framegate.cli.output import print_json
+from framegate.cli.output import print_json, print_line
 from framegate.cli.progress import JobProgressBar
 from framegate.cli.supervisor import WorkerSupervisor, require_worker
 from framegate.core.errors import GenerationFailed, InvalidRequest
@@ -111,7 +111,7 @@ def generate(
     else:
         artifact = job.artifacts[0]
         length = f", {artifact.duration:.2f} s" if artifact.kind == MediaKind.VIDEO else ""
-        click.echo(f"{output} ({artifact.width}×{artifact.height}{length}, seed {job.seed})")
+        print_line(f"{output} ({artifact.width}×{artifact.height}{length}, seed {job.seed})")
 
 
 def _task(output: Path, image: str | None, video: str | None) -> Task:

@@ -8,7 +8,7 @@ import click
 
 from framegate.cli.app_context import AppContext, open_services
 from framegate.cli.options import config_options, context_from, json_option
-from framegate.cli.output import format_time, print_json, print_table
+from framegate.cli.output import format_time, print_json, print_line, print_table
 from framegate.core.ports import WorkerInfo
 
 
@@ -79,7 +79,7 @@ def plugins(as_json: bool, config_file: Path | None, data_dir: Path | None) -> N
     )
     for status in statuses:
         for finding in status.health_findings:
-            click.echo(f"Note: {finding}", err=True)
+            print_line(f"Note: {finding}", error=True)
 
 
 @click.command()

@@ -6,11 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import click
-import msgspec
 
 from framegate.cli.app_context import AppContext, open_services
 from framegate.cli.options import config_options, context_from, json_option
-from framegate.cli.output import format_time, print_json, print_table
+from framegate.cli.output import format_time, print_json, print_line, print_table
 from framegate.cli.progress import JobProgressBar
 from framegate.core.jobs import Job, JobState
 
@@ -95,12 +94,12 @@ def watch(job_id: str, as_json: bool, config_file: Path | None, data_dir: Path |
                 async for job in changes:
                     bar.show(job)
                     if as_json:
-                        click.echo(msgspec.json.encode(as_dict(job)).decode())
+                        print_json(as_dict(job), one_line=True)
         return job
 
     job = asyncio.run(follow())
     if job is not None and not as_json:
-        click.echo(f"{job.id} {job.state}{f': {job.error.message}' if job.error else ''}")
+        print_line(f"{job.id} {job.state}{f': {job.error.message}' if job.error else ''}")
     if job is None or job.state != JobState.SUCCEEDED:
         raise SystemExit(1)
 
@@ -121,9 +120,9 @@ def cancel(job_id: str, as_json: bool, config_file: Path | None, data_dir: Path 
     if as_json:
         print_json(as_dict(job))
     elif job.state == JobState.RUNNING:
-        click.echo(f"{job.id} is being cancelled.")
+        print_line(f"{job.id} is being cancelled.")
     else:
-        click.echo(f"{job.id} is {job.state}.")
+        print_line(f"{job.id} is {job.state}.")
 
 
 def as_dict(job: Job) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import msgspec
 
 from framegate.core.command import PluginConfig
 from framegate.core.errors import ConfigError
+from framegate.core.printable import printable, printable_json
 from framegate.plugins.comfyui.catalogue import find_file_findings, get_library
 from framegate.plugins.comfyui.config import read_config
 from framegate.plugins.comfyui.servers.health import check_servers
@@ -39,11 +40,11 @@ def check(plugin: PluginConfig, files: tuple[Path, ...], as_json: bool) -> None:
         _print_json({"workflows": sorted(library.models()), "problems": findings})
     else:
         for finding in findings:
-            click.echo(finding)
+            _print_line(finding)
         if not config.servers:
             click.echo("Only the files were checked: [[plugins.comfyui.servers]] names no server.", err=True)
         if not findings:
-            click.echo(f"No problems found in {', '.join(sorted(library.models())) or 'no workflow'}.")
+            _print_line(f"No problems found in {', '.join(sorted(library.models())) or 'no workflow'}.")
     if findings:
         raise SystemExit(1)
 
@@ -60,7 +61,7 @@ def list_workflows(plugin: PluginConfig, as_json: bool) -> None:
     width = max((len(name) for name in models), default=0)
     for name, model in models.items():
         keys = dict.fromkeys(each.key.value for each in model.workflow.parameters if each.key)
-        click.echo(f"{name:{width}}  {', '.join(sorted(model.spec.tasks))}  ({', '.join(keys)})")
+        _print_line(f"{name:{width}}  {', '.join(sorted(model.spec.tasks))}  ({', '.join(keys)})")
 
 
 @comfyui.command("describe")
@@ -78,17 +79,17 @@ def describe(plugin: PluginConfig, name: str, as_json: bool) -> None:
         return
     workflow, spec = model.workflow, model.spec
     output = workflow.graph[workflow.output].label
-    click.echo(f"{name}: {', '.join(sorted(spec.tasks))}; the result comes from {output}")
+    _print_line(f"{name}: {', '.join(sorted(spec.tasks))}; the result comes from {output}")
     defaults = spec.defaults
     size = f"{defaults.width}×{defaults.height}" if defaults.width else "that of the input"
     frames = defaults.num_frames or "as many as the graph makes"
-    click.echo(f"size: {size} ({spec.sizes}); frames: {frames} ({spec.frames})")
+    _print_line(f"size: {size} ({spec.sizes}); frames: {frames} ({spec.frames})")
     for each in workflow.parameters:
         source = each.key.value if each.key else "no request can set it"
         default = f" = {each.default!r}" if each.default not in ("", None) else ""
         description = f"  {each.description}" if each.description else ""
         node = workflow.graph[each.node].label
-        click.echo(f"  ${each.name} ({source}) → {node}, {each.input}{default[:80]}{description}")
+        _print_line(f"  ${each.name} ({source}) → {node}, {each.input}{default[:80]}{description}")
 
 
 def _describe(name: str, model: WorkflowModel) -> dict[str, Any]:
@@ -105,5 +106,9 @@ def _describe(name: str, model: WorkflowModel) -> dict[str, Any]:
     }
 
 
+def _print_line(text: str) -> None:
+    click.echo(printable(text))
+
+
 def _print_json(value: Any) -> None:
-    click.echo(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
+    click.echo(printable_json(msgspec.json.format(msgspec.json.encode(value), indent=2).decode()))
