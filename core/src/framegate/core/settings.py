@@ -4,7 +4,7 @@ import hashlib
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeAlias
 
 from msgspec import Meta, Struct, field
 
@@ -17,6 +17,8 @@ PositiveInt = Annotated[int, Meta(ge=1)]
 Origin = Annotated[
     str, Meta(pattern=r"^(null|https?://[A-Za-z0-9._-]+(:[0-9]+)?|https?://\[[0-9A-Fa-f:.]+\](:[0-9]+)?)\Z")
 ]
+
+DocsAccess: TypeAlias = Literal["open", "keys", "off"]
 
 EMBEDDED_QUEUE = "embedded"
 FILE_STORAGE = "file"
@@ -31,7 +33,8 @@ class ServerSettings(_Settings, frozen=True):
 
     ``trusted_proxies`` are addresses and networks ("10.0.0.0/8") whose forwarded headers are believed.
     ``cors_origins`` are the web pages that may call while no keys are configured, besides this machine's own:
-    origins ("https://app.example.com"), and "null" for pages that were opened from files.
+    origins ("https://app.example.com"), and "null" for pages that were opened from files. ``docs`` tells who
+    may read the pages that describe the server: anybody, clients with a key, or nobody.
     """
 
     host: str = "127.0.0.1"
@@ -43,6 +46,7 @@ class ServerSettings(_Settings, frozen=True):
     shutdown_grace: Duration = Duration(10)
     keep_alive: Duration = Duration(75)
     trusted_proxies: tuple[str, ...] = ()
+    docs: DocsAccess = "open"
 
     @property
     def data_path(self) -> Path:

@@ -15,7 +15,7 @@ from framegate.cli.app_context import AppContext, open_services
 from framegate.core.dialect import DialectSpec
 from framegate.core.settings import Settings
 from framegate.core.wiring import CoreServices
-from framegate.server.auth.keys import KeyGuard, KeyRing
+from framegate.server.auth.keys import KEY_OPT, KeyGuard, KeyRing
 from framegate.server.auth.loopback_guard import LoopbackOnly, cors_config
 from framegate.server.dialect import provide_instance
 from framegate.server.docs_pages import ApiDocs, DocsController
@@ -83,12 +83,23 @@ def create_app(
     links = make_signer(settings.links, services.secrets, clock=clock)
     mounted = mount(dialects, settings, services, links)
     errors = ErrorRenderer(mounted)
+    docs = settings.server.docs
+    needs_key = docs == "keys"
     own = Router(
         "/",
-        route_handlers=[HealthController, ReadinessController, DocsController],
+        route_handlers=[
+            HealthController,
+            ReadinessController,
+            *(
+                ()
+                if docs == "off"
+                else (Router("/", route_handlers=[DocsController], opt={KEY_OPT: needs_key}),)
+            ),
+        ],
         dependencies={
             "services": provide_instance(services),
             "api_docs": provide_instance(ApiDocs(mounted, has_keys=bool(keys))),
+            "shows_details": provide_instance(docs == "open"),
         },
         tags=["server"],
     )
@@ -99,7 +110,9 @@ def create_app(
         guards=[KeyGuard(keys, frozenset(entry.spec.name for entry in mounted if not entry.auth))],
         exception_handlers={Exception: errors},
         cors_config=cors_config(settings.server.cors_origins, any_origin=bool(keys)),
-        openapi_config=openapi_config(mounted, has_keys=bool(keys)),
+        openapi_config=None
+        if docs == "off"
+        else openapi_config(mounted, has_keys=bool(keys), needs_key=needs_key),
         before_request=drop_empty_parameters,
         before_send=[add_warning],
         request_max_body_size=settings.server.max_body,

@@ -5,14 +5,14 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import msgspec
-from litestar import Litestar
+from litestar import Litestar, Router
 from litestar.handlers import HTTPRouteHandler
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.openapi.spec import Components, SecurityScheme, Tag
 from litestar.routes import HTTPRoute
 
-from framegate.server.auth.keys import DIALECT_OPT
+from framegate.server.auth.keys import DIALECT_OPT, KEY_OPT
 from framegate.server.mounting import MountedDialect
 from framegate.server.requests.bodies import JSON, RequestBody, documented
 from framegate.server.requests.unknown_fields import UNKNOWN_FIELDS_OPT
@@ -23,8 +23,11 @@ _REF = "#/components/schemas/{name}"
 _SCHEME = "bearer"
 
 
-def openapi_config(mounted: Sequence[MountedDialect], *, has_keys: bool) -> OpenAPIConfig:
-    """Return the document's head: title, version, one tag for each dialect, and how keys are sent."""
+def openapi_config(mounted: Sequence[MountedDialect], *, has_keys: bool, needs_key: bool) -> OpenAPIConfig:
+    """Return the document's head: title, version, one tag for each dialect, and how keys are sent.
+
+    ``needs_key`` tells whether the document itself is only for clients with a key.
+    """
     try:
         own_version = version("framegate-server")
     except PackageNotFoundError:
@@ -40,7 +43,9 @@ def openapi_config(mounted: Sequence[MountedDialect], *, has_keys: bool) -> Open
         ],
         components=Components(security_schemes={_SCHEME: scheme} if has_keys else None),
         # Litestar's own pages load their scripts from other hosts; only its JSON document is served.
-        path="/docs/schema",
+        openapi_router=Router(
+            "/docs/schema", route_handlers=[], include_in_schema=False, opt={KEY_OPT: needs_key}
+        ),
         render_plugins=[JsonRenderPlugin()],
     )
 

@@ -1,4 +1,4 @@
-"""Give every request an id, and write one log line when it is done."""
+"""Give every request an id and every answer its common headers, and write one log line when it is done."""
 
 import re
 import time
@@ -14,12 +14,14 @@ from framegate.server.requests.forwarded import client_ip
 log = structlog.get_logger(__name__)
 
 _HEADER = b"x-request-id"
+_NOSNIFF = (b"x-content-type-options", b"nosniff")
+"""Browsers take a text that a client chose, such as a prompt in JSON, for what its Content-Type says."""
 _VALID_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 _STATE = "request_id"
 
 
 class RequestLog:
-    """ASGI middleware that identifies and logs requests.
+    """ASGI middleware that identifies and logs requests, and answers with ``X-Content-Type-Options``.
 
     It also tells the audit log from where the request comes. What handlers bind to structlog's context
     variables (``job_id``, ``client``) is on the line; query values, headers and bodies never are.
@@ -44,7 +46,7 @@ class RequestLog:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message.get("headers", ()), (_HEADER, request_id.encode())]
+                message["headers"] = [*message.get("headers", ()), (_HEADER, request_id.encode()), _NOSNIFF]
             await send(message)
 
         structlog.contextvars.clear_contextvars()

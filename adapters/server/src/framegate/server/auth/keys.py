@@ -17,6 +17,8 @@ from framegate.core.submission import Client
 
 ANONYMOUS = Client()
 DIALECT_OPT = "dialect"
+KEY_OPT = "needs_key"
+"""The ``opt`` of handlers of no dialect that need a key nevertheless."""
 _STATE = "client"
 
 
@@ -74,8 +76,8 @@ class KeyGuard:
     """Litestar's guard for every handler.
 
     Handlers of the dialects in ``open_dialects``, those marked public, those that belong to no dialect and
-    those that answer OPTIONS need no key. It is async, as Litestar would call it in a thread otherwise, where
-    context variables that it sets are lost.
+    those that answer OPTIONS need no key; with `KEY_OPT`, one of no dialect does. It is async, as Litestar
+    would call it in a thread otherwise, where context variables that it sets are lost.
     """
 
     def __init__(self, keys: KeyRing, open_dialects: frozenset[str]) -> None:
@@ -91,7 +93,9 @@ class KeyGuard:
             Unauthorized: The handler needs a key, and the request has none or an unknown one.
         """
         dialect = handler.opt.get(DIALECT_OPT)
-        if not self._keys or dialect is None or dialect in self._open or handler.opt.get("public"):
+        if not self._keys or dialect in self._open or handler.opt.get("public"):
+            return
+        if dialect is None and not handler.opt.get(KEY_OPT):
             return
         if connection.scope.get("method") == "OPTIONS":
             return

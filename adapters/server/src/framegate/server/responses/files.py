@@ -23,7 +23,7 @@ _BOUNDS = re.compile(r"(?<!\d)(\d{1,100})-(\d{1,100})", re.ASCII)
 _MOST_SPANS = 100
 """Each becomes a part of the answer, so a request with more gets the whole file, which RFC 9110 allows."""
 _UNSAFE = re.compile(r"[^\w.() -]")
-_HEADERS = {"X-Content-Type-Options": "nosniff", "Cache-Control": "private"}
+_HEADERS = {"Cache-Control": "private"}
 
 
 def sends_files(*content_types: str) -> dict[str, Any]:

@@ -57,7 +57,6 @@ def send_asset(
         "ETag": asset.etag,
         "Cache-Control": "no-cache",
         "Content-Security-Policy": policy,
-        "X-Content-Type-Options": "nosniff",
         "Referrer-Policy": "no-referrer",
     }
     if asset.etag in request.headers.get("if-none-match", ""):
