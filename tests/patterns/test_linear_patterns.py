@@ -1,7 +1,7 @@
 """Every regular expression that sees what clients or other servers send takes time linear in its length.
 
 The patterns are found in the source, so none can be forgotten. A pattern that is computed when the program
-runs is listed here with how it is made, and one that only ever sees the operator's own words with that reason.
+runs is listed here with how it is made, and one that only ever sees the operator's own words with the reason.
 """
 
 import time

@@ -3,11 +3,12 @@
 import itertools
 import re
 from collections.abc import Iterator
-from re import _constants as constants  # type: ignore[attr-defined]  # the only description of a pattern
-from re import _parser as parser  # type: ignore[attr-defined]
+from importlib import import_module
 from typing import Any
 
-_CATEGORIES = {
+constants: Any = import_module("re._constants")  # the only description of a parsed pattern
+parser: Any = import_module("re._parser")
+_CATEGORIES: dict[Any, str] = {
     constants.CATEGORY_DIGIT: "7",
     constants.CATEGORY_NOT_DIGIT: "x",
     constants.CATEGORY_SPACE: " ",
@@ -20,7 +21,7 @@ _MISMATCHES = ("", "\0")
 
 
 def adversarial_texts(pattern: str | bytes, flags: int, length: int) -> Iterator[str | bytes]:
-    """Yield texts of about ``length`` characters for a pattern; for each length, as many in the same order."""
+    """Yield texts of about ``length`` characters for a pattern; the order is the same for each length."""
     text = pattern.decode("latin-1") if isinstance(pattern, bytes) else pattern
     tree = parser.parse(text, flags)
     letters = list(dict.fromkeys(itertools.chain(_letters(tree), " a0\n")))[:_MAX_LETTERS]

@@ -34,7 +34,7 @@ class SourcePattern(Struct, frozen=True, kw_only=True):
 
     def compiled(self) -> re.Pattern[Any]:
         assert self.pattern is not None, self.place
-        return re.compile(self.pattern, self.flags)  # type: ignore[arg-type]  # of either kind
+        return re.compile(self.pattern, self.flags)
 
 
 def source_patterns() -> list[SourcePattern]:
@@ -96,7 +96,7 @@ def _used_methods(trees: Any) -> dict[str, set[str]]:
 def _flags(node: ast.Call, keywords: Mapping[str | None, ast.expr], function: str) -> int:
     at = {"compile": 1, "sub": 4, "subn": 4, "split": 3}.get(function, 2)
     given = keywords.get("flags") or (node.args[at] if len(node.args) > at else None)
-    return int(eval(ast.unparse(given), {"re": re})) if given is not None else 0  # noqa: S307 # our own source
+    return int(eval(ast.unparse(given), {"re": re})) if given is not None else 0
 
 
 def _constants(tree: ast.Module) -> dict[str, str | bytes]:

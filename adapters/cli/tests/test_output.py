@@ -93,8 +93,12 @@ def test_json(text: str, one_line: bool, capsys: pytest.CaptureFixture[str]) -> 
 @pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
 def test_the_progress_bar(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     stream = io.StringIO()
-    console = Console(file=stream, width=500)
-    monkeypatch.setattr(progress, "Console", lambda **_: console)
+
+    def console(*, stderr: bool) -> Console:
+        assert stderr
+        return Console(file=stream, width=500)
+
+    monkeypatch.setattr(progress, "Console", console)
     with progress.JobProgressBar() as bar:
         bar.show(replace(make_job("a1"), message=text))
     assert printable(text) in stream.getvalue()

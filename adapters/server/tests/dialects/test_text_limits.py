@@ -1,4 +1,4 @@
-"""The longest texts of every dialect: what exceeds them is refused before it is read, in the dialect's body."""
+"""The longest texts of every dialect: longer ones are refused before they are read, in its own body."""
 
 import time
 from collections.abc import Mapping

@@ -255,7 +255,7 @@ def _wrong_length(expected: str, sign: str, length: str) -> tuple[str, str]:
 def shortened(value: Any) -> Any:
     """Return the value as an error may show it: a few lines at most, always encodable."""
     for depth in (3, 2, 1):
-        shown = _shortened(value, depth)
+        shown: Any = _shortened(value, depth)
         if not isinstance(shown, list | dict) or len(msgspec.json.encode(shown)) <= MAX_VALUE:  # pyright: ignore[reportUnknownArgumentType] # plain JSON
             return shown
     return "…"

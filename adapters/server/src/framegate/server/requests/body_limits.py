@@ -42,8 +42,7 @@ def takes_media(model: type[Struct]) -> bool:
 def _takes_media(kind: inspect.Type, seen: set[type]) -> bool:
     match kind:
         case inspect.Metadata():
-            marked = bool(kind.extra and kind.extra.get(MEDIA_MARK))
-            return marked or _takes_media(kind.type, seen)
+            return MEDIA_MARK in (kind.extra or ()) or _takes_media(kind.type, seen)
         case inspect.UnionType():
             return any(_takes_media(one, seen) for one in kind.types)
         case inspect.ListType():
