@@ -58,9 +58,8 @@ def _letters(tree: Any) -> Iterator[str]:
 def _inner(argument: Any) -> list[Any]:
     if isinstance(argument, parser.SubPattern):
         return [argument]
-    if isinstance(argument, tuple | list):
-        return [inner for part in argument for inner in _inner(part)]
-    return []
+    parts: Any = argument if type(argument) in (tuple, list) else ()
+    return [inner for part in parts for inner in _inner(part)]
 
 
 def _of_class(items: Any) -> list[str]:

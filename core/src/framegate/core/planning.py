@@ -75,9 +75,9 @@ def _check_texts(fitted: FittedRequest, prompts: Sequence[str], style_prompt: st
     total = sum(map(len, prompts)) + captions + len(prompts) * shared
     if len(prompts) > 1 and total > MAX_SHOT_TEXT:
         raise InvalidRequest(
-            f"The texts of the {len(prompts)} shots have {total:,} characters together, as each has the whole "
-            f"prompt and negative prompt; at most {MAX_SHOT_TEXT:,} are accepted. Shorten them, or make fewer "
-            "shots.",
+            f"The texts of the {len(prompts)} shots have {total:,} characters together, as each has the "
+            f"whole prompt and negative prompt; at most {MAX_SHOT_TEXT:,} are accepted. Shorten them, or "
+            "make fewer shots.",
             param="prompt",
         )
 

@@ -256,7 +256,7 @@ def shortened(value: Any) -> Any:
     """Return the value as an error may show it: a few lines at most, always encodable."""
     for depth in (3, 2, 1):
         shown: Any = _shortened(value, depth)
-        if not isinstance(shown, list | dict) or len(msgspec.json.encode(shown)) <= MAX_VALUE:  # pyright: ignore[reportUnknownArgumentType] # plain JSON
+        if type(shown) not in (list, dict) or len(msgspec.json.encode(shown)) <= MAX_VALUE:
             return shown
     return "…"
 
