@@ -4,14 +4,15 @@ The patterns are found in the source, so none can be forgotten. A pattern that i
 runs is listed here with how it is made, and one that only ever sees the operator's own words with the reason.
 """
 
-import time
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 
 import pytest
 
 from framegate.plugins.preview import scenes
 from tests.support.adversarial_texts import adversarial_texts, used_as
 from tests.support.source_patterns import SourcePattern, source_patterns
+from tests.support.timing import LONG, SHORT, is_linear
 
 COMPUTED: Mapping[str, Callable[[], list[str]]] = {
     "plugins/preview/src/framegate/plugins/preview/scenes.py: pattern": lambda: [
@@ -28,47 +29,20 @@ OPERATORS_OWN: Mapping[str, str] = {
 }
 """Places whose patterns see only the operator's words, each with the reason."""
 
-SHORT, LONG = 10_000, 100_000
-MOST_SECONDS = 0.02
-"""Of a short text. A linear pattern takes a hundredth of it."""
-MOST_GROWTH = 40.0
-"""A text ten times as long takes ten times the time, or a hundred times if the pattern is quadratic."""
-SHORTEST = 0.000_25
-"""Seconds below which the clock decides, not the pattern."""
-TRIES = 5
-
 PATTERNS = source_patterns()
-
-
-def seconds(read: Callable[[], object]) -> float:
-    started = time.process_time()
-    read()
-    return time.process_time() - started
-
-
-def is_linear(pattern: SourcePattern, method: str, short: str | bytes, long: str | bytes) -> bool:
-    """Whether one of some tries is as fast as it should be: others may use this machine's caches."""
-    compiled = pattern.compiled()
-    for _ in range(TRIES):
-        first = seconds(lambda: used_as(compiled, method, short))
-        if first > 10 * MOST_SECONDS:
-            return False
-        if first < MOST_SECONDS:
-            second = seconds(lambda: used_as(compiled, method, long))
-            if second <= MOST_GROWTH * max(first, SHORTEST):
-                return True
-    return False
 
 
 def slow_texts(pattern: SourcePattern) -> Iterator[tuple[str, str | bytes]]:
     """Yield how a pattern is used, and the beginning of a text, wherever that is not linear."""
     assert pattern.pattern is not None
+    compiled = pattern.compiled()
     texts = zip(
         *(adversarial_texts(pattern.pattern, pattern.flags, length) for length in (SHORT, LONG)), strict=True
     )
     for short, long in texts:
         for method in sorted(pattern.methods):
-            if not is_linear(pattern, method, short, long):
+            reads = [partial(used_as, compiled, method, text) for text in (short, long)]
+            if not is_linear(*reads):
                 yield method, short[:80]
 
 

@@ -5,10 +5,15 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from framegate.server.errors.field_errors import (
+    MAX_ERRORS,
+    MAX_VALUE,
     FieldError,
+    InvalidFields,
     body_errors,
     parameter_error,
     shortened,
@@ -169,3 +174,23 @@ def test_errors_are_no_longer_than_people_read() -> None:
     (nested,) = errors_of(msgspec.json.encode({"prompt": "x", "strict": {"k" * 100_000: 1}}))
     assert nested.field == "strict"
     assert len(nested.message) < 300
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text() | st.text("\x01"),
+        lambda inner: st.lists(inner, max_size=40) | st.dictionaries(st.text(), inner, max_size=40),
+        max_leaves=300,
+    )
+)
+@example([["\x01" * 500] * 20] * 20)
+@example({str(number): {"x" * 300: ["\x01" * 500] * 20} for number in range(20)})
+@example(10**5000)
+def test_a_shown_value_is_short(value: Any) -> None:
+    assert len(msgspec.json.encode(shortened(value))) <= MAX_VALUE
+
+
+def test_errors_stop_at_a_number() -> None:
+    errors = InvalidFields(FieldError((str(number),), "missing", "x") for number in range(10**6))
+    assert len(errors.errors) == MAX_ERRORS
+    assert len(errors.message) < 1000

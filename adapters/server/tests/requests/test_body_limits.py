@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 import requests
+from hypothesis import given
+from hypothesis import strategies as st
 
 from framegate.server.dialects.openai.images.schemas import EditReferences, GenerateFields
 from framegate.server.dialects.openai.responses.schemas import CreateResponse
@@ -219,6 +221,28 @@ def test_answers_are_small_whatever_is_wrong(shared_stand: Stand, path: str, bod
     body_errors: list[Any] = answer.json().get("errors") or []
     assert len(body_errors) <= 50
     assert answer.text.count('"loc":') <= 50
+
+
+MEDIA = st.integers(1024, 3000).map(lambda length: "A" * length)
+VALUES = st.recursive(
+    st.none() | st.integers() | st.text(max_size=50) | st.text('"\\u', max_size=20) | MEDIA,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=9), inner, max_size=3),
+)
+
+
+def media_bytes(value: Any) -> int:
+    if isinstance(value, str):
+        return len(value) if len(value) >= 1024 else 0
+    if isinstance(value, int) or value is None:
+        return 0
+    inner: Any = value.values() if hasattr(value, "values") else value
+    return sum(map(media_bytes, inner))
+
+
+@given(VALUES, st.booleans())
+def test_media_are_told_from_text(value: Any, ascii_only: bool) -> None:
+    raw = json.dumps(value, ensure_ascii=ascii_only).encode("utf-8", "replace")
+    assert plain_bytes(raw) == len(raw) - media_bytes(value)
 
 
 def test_counting_copies_nothing() -> None:
