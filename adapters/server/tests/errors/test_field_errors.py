@@ -179,8 +179,8 @@ def test_errors_are_no_longer_than_people_read() -> None:
 @given(
     st.recursive(
         st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text() | st.text("\x01"),
-        lambda inner: st.lists(inner, max_size=40) | st.dictionaries(st.text(), inner, max_size=40),
-        max_leaves=300,
+        lambda inner: st.lists(inner, max_size=5) | st.dictionaries(st.text(max_size=9), inner, max_size=5),
+        max_leaves=20,
     )
 )
 @example([["\x01" * 500] * 20] * 20)
