@@ -286,9 +286,9 @@ async def test_a_keys_limit_of_jobs_at_once(stand: ServiceStand) -> None:
 async def test_a_model_that_needs_a_plan(stand: ServiceStand) -> None:
     model = "api-video-pro"
     for plan in ("", "other"):
-        error = await stand.refused(PlanRequired, model=model, client=Client("carol", plan))
+        error = await stand.refused(PlanRequired, model=model, client=Client("carol", plan=plan))
         assert (error.plan, error.param) == ("gold", "model")
-    await stand.submit(model=model, client=Client("carol", "gold"))
+    await stand.submit(model=model, client=Client("carol", plan="gold"))
     await stand.submit(model=model, client=Client())  # no keys are configured: everything is everybody's
 
 

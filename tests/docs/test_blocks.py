@@ -14,6 +14,7 @@ ELSEWHERE = {
     "README: make test": "runs the tests",
     "comfyui: framegate comfyui check": "needs ComfyUI; plugins/comfyui/tests run its commands",
     "comfyui: framegate generate": "needs ComfyUI; plugins/comfyui/tests have whole jobs",
+    "keys: framegate keys": "run by adapters/cli/tests/test_keys_command.py, which has all of its commands",
     "models: pip install": "downloads torch; tests/packaging install the distributions",
     "operations: framegate serve": "starts servers until they are stopped",
     "operations: pip install": "is for several hosts; tests/faults/test_two_hosts.py has them",

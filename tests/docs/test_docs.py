@@ -109,7 +109,7 @@ def test_every_style_is_documented() -> None:
 def test_the_compose_files_config_is_right(tmp_path: Path) -> None:
     done = run_command(
         ["config", "check", "--config", REPOSITORY / "docker" / "framegate.toml", "--data-dir", tmp_path],
-        environ=clean_environ({"FRAMEGATE_KEY": "secret"}),
+        environ=clean_environ({"FRAMEGATE_KEY": "a-secret-for-tests"}),
         cwd=tmp_path,
     )
     assert done.returncode == 0, done.stderr

@@ -1,18 +1,22 @@
 """The HTTP app on ports in memory, behind a real socket."""
 
+import asyncio
 import threading
 import time
-from collections.abc import Callable, Generator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import msgspec
 import uvicorn
+from litestar import Litestar
 
 from framegate.core.availability import WORKER_GRACE
+from framegate.core.concurrency import cancel_and_wait
 from framegate.core.dialect import DialectSpec
 from framegate.core.jobs import Job, JobError
+from framegate.core.keys import KeyGrants
 from framegate.core.models import ModelSpec
 from framegate.core.ports import WorkerInfo
 from framegate.core.registry import Registry
@@ -21,12 +25,14 @@ from framegate.core.testing import (
     InMemoryArtifactStore,
     InMemoryCharacterStore,
     InMemoryJobStore,
+    InMemoryKeyStore,
     InMemorySecretStore,
     StaticMediaIngest,
 )
 from framegate.core.types import Artifact, MediaKind, Task
 from framegate.core.wiring import create_services
 from framegate.server.app import create_app
+from framegate.server.auth.key_ring import KeyRing
 from framegate.server.plugin import framegate_dialects
 
 MODEL = ModelSpec(
@@ -47,13 +53,20 @@ BROKEN = "https://example.com/broken.png"
 class Stand:
     """The app's services and what is behind it, with the worker in the test's own hands."""
 
-    def __init__(self, folder: Path, max_queued: int, worker_grace: float = WORKER_GRACE) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        max_queued: int,
+        worker_grace: float = WORKER_GRACE,
+        configured_keys: Mapping[str, KeyGrants] | None = None,
+    ) -> None:
         self.folder = folder
         self.store = InMemoryJobStore()
         self.store.living.append(WORKER)
         self.artifacts = InMemoryArtifactStore(folder)
         self.media = StaticMediaIngest(640, 640, broken=[BROKEN], artifacts=self.artifacts)
         self.characters = InMemoryCharacterStore()
+        self.keys = InMemoryKeyStore()
         self.services = create_services(
             registry=Registry(
                 {"preview": MODEL},
@@ -64,6 +77,9 @@ class Stand:
             media=self.media,
             characters=self.characters,
             secrets=InMemorySecretStore(),
+            keys=self.keys,
+            configured_keys=configured_keys,
+            dialects=own_dialects(),
             max_queued=max_queued,
             worker_grace=worker_grace,
         )
@@ -159,12 +175,24 @@ def start_stand(
     clock: Callable[[], float] = time.time,
     **tables: Any,
 ) -> Stand:
-    stand = Stand(folder, max_queued, worker_grace)
+    settings = make_settings(folder, options, **tables)
+    stand = Stand(folder, max_queued, worker_grace, {key.name: key for key in settings.auth.keys})
+    ring = KeyRing(settings.auth.keys, stand.keys)
+
+    @asynccontextmanager
+    async def lifespan(_: Litestar) -> AsyncGenerator[None]:
+        await ring.load()
+        following = asyncio.create_task(ring.follow())
+        yield
+        await cancel_and_wait([following])
+
     app = create_app(
         services=stand.services,
-        settings=make_settings(folder, options, **tables),
+        settings=settings,
         dialects=own_dialects() if dialects is None else dialects,
         clock=clock,
+        lifespan=[lifespan],
+        keys=ring,
     )
     stand.url = running.enter_context(_served(app))
     return stand

@@ -143,12 +143,12 @@ class RunningServer:
         self.process.kill()
         self.process.wait()
 
-    def restart(self, *, config: str | None = None) -> "RunningServer":
+    def restart(self, *, config: str | None = None, ready: str = "/ready") -> "RunningServer":
         """Start it again, after `kill` or `stop`, with another config if one is given."""
         if config is not None:
             self.config.write_text(config)
         self.process = self._start()
-        return self.wait_until_ready()
+        return self.wait_until_ready(ready)
 
     def terminate(self) -> None:
         """Send SIGTERM, as a service manager would."""

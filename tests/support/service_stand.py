@@ -17,6 +17,7 @@ from framegate.core.testing import (
     InMemoryArtifactStore,
     InMemoryCharacterStore,
     InMemoryJobStore,
+    InMemoryKeyStore,
     InMemorySecretStore,
     StaticMediaIngest,
 )
@@ -76,6 +77,7 @@ class ServiceStand:
             media=self.media,
             characters=self.characters,
             secrets=InMemorySecretStore(),
+            keys=InMemoryKeyStore(),
             max_queued=max_queued,
             worker_grace=worker_grace,
         )

@@ -316,7 +316,7 @@ def test_the_docs_assets_are_cached_by_etag(shared_stand: Stand) -> None:
 def test_the_schema_has_a_section_for_each_dialect(make_stand: StandMaker) -> None:
     stand = make_stand(auth={"keys": [{"name": "a", "sha256": "0" * 64}]})
     schema = requests.get(f"{stand.url}/openapi.json", timeout=10).json()
-    assert [tag["name"] for tag in schema["tags"]] == [*own_dialects(), "server"]
+    assert [tag["name"] for tag in schema["tags"]] == [*own_dialects(), "server", "admin"]
     assert schema["paths"]["/v1/chat/completions"]["post"]["tags"] == ["sora2api"]  # shared with openai-chat
     assert schema["components"]["securitySchemes"]["bearer"]["scheme"] == "bearer"
     predict = schema["paths"]["/predict"]["post"]

@@ -24,7 +24,8 @@ def stand_and_image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[
     with ExitStack() as running, pytest.MonkeyPatch.context() as patch:
         folder = tmp_path_factory.mktemp("head")
         patch.setitem(CONTENT, MediaKind.IMAGE, gradient_png(folder / "result.png").read_bytes())
-        stand = start_stand(running, folder, auth={"keys": [{"name": "alice", "sha256": digest}]})
+        key = {"name": "alice", "sha256": digest, "scopes": ["submit", "read", "admin"]}
+        stand = start_stand(running, folder, auth={"keys": [key]})
         post: dict[str, Any] = {"headers": KEY, "timeout": 10}
         for path, body in (
             ("/v1/tasks/image", {"prompt": "x", "task_id": "cat"}),
@@ -61,6 +62,7 @@ def paths(stand_and_image: tuple[Stand, str]) -> list[str]:
         "/v1/models/{model_id}": "/v1/models/sora-2",
         "/v1/files/{name}": f"/v1/files/{ids['sora2api']}_1.png",
         "/videos/{name}": f"/videos/{video}",
+        "/admin/keys/{name}": "/admin/keys/alice",
         "/v1/files/download/{file_path}": "/v1/files/download/outputs/images/cat.png",
     }
     found = [names.get(path, path).replace("{task_id}", "cat") for path in found]

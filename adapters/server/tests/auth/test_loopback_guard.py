@@ -1,11 +1,13 @@
 """The loopback guard: what counts as this machine, and which requests are let in."""
 
+import hashlib
 import re
+import time
 
 import pytest
 import requests
 
-from framegate.server.auth.loopback_guard import (
+from framegate.server.auth.origins import (
     LOOPBACK_ORIGIN,
     is_loopback_authority,
     is_loopback_host,
@@ -204,3 +206,107 @@ def test_with_keys_pages_from_files_may_call(make_stand: StandMaker) -> None:
     stand = make_stand(auth={"keys": [{"name": "alice", "sha256": "0" * 64}]})
     answer = preflight(f"{stand.url}/predict", "null")
     assert (answer.ok, answer.headers["Access-Control-Allow-Origin"]) == (True, "*")
+
+
+CROSS_SITE = {"Sec-Fetch-Site": "cross-site"}
+"""What browsers send with the requests of other sites' pages, also where they send no Origin."""
+
+
+@pytest.mark.parametrize("path", ["/predict", "/v1/tasks/video", "/v1/videos", "/admin/keys", "/elsewhere"])
+@pytest.mark.parametrize("method", ["POST", "DELETE", "PUT", "PATCH"])
+def test_without_keys_other_sites_may_change_nothing(shared_stand: Stand, path: str, method: str) -> None:
+    url = shared_stand.url + path
+    answer = requests.request(method, url, json=JSON_BODY, headers=CROSS_SITE, timeout=10)
+    assert answer.status_code == 403
+    assert "Sec-Fetch-Site: cross-site" in answer.text
+    assert not shared_stand.jobs()
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_without_keys_other_sites_may_link_here(shared_stand: Stand, method: str) -> None:
+    answer = requests.request(method, f"{shared_stand.url}/docs", headers=CROSS_SITE, timeout=10)
+    assert answer.status_code == 200
+
+
+def test_without_keys_pages_of_this_machine_may_call_at_another_name(make_stand: StandMaker) -> None:
+    """To a browser, localhost and 127.0.0.1 are two sites."""
+    stand = make_stand(server={"cors_origins": ["https://app.example.com"]})
+    url = f"{stand.url}/v1/tasks/video"
+    for origin, status in {
+        "http://localhost:3000": 200,
+        "https://app.example.com": 200,
+        "https://evil.example": 403,
+    }.items():
+        headers = {**CROSS_SITE, "Origin": origin}
+        assert requests.post(url, json={"prompt": "x"}, headers=headers, timeout=10).status_code == status
+    for site in ("same-origin", "same-site", "none"):
+        headers = {"Sec-Fetch-Site": site}
+        assert requests.post(url, json={"prompt": "x"}, headers=headers, timeout=10).status_code == 200
+
+
+OPEN = {"lightx2v": {"auth": False}}
+ALICE = {"keys": [{"name": "alice", "sha256": "0" * 64}]}
+
+
+def test_an_open_dialect_on_a_server_with_keys_checks_pages(make_stand: StandMaker) -> None:
+    stand = make_stand(
+        OPEN,
+        auth=ALICE,
+        server={"cors_origins": ["https://app.example.com"], "public_url": "https://video.example.com/films"},
+    )
+    url, own = f"{stand.url}/v1/tasks/video", stand.url
+    tries: list[tuple[dict[str, str], int]] = [
+        ({}, 200),
+        ({"Origin": "http://localhost:3000"}, 200),
+        ({"Origin": "https://app.example.com", **CROSS_SITE}, 200),
+        ({"Origin": "https://video.example.com", "Host": "video.example.com"}, 200),
+        ({"Origin": own}, 200),
+        ({"Origin": "http://10.0.0.5:8000", "Host": "10.0.0.5:8000"}, 200),
+        ({"Host": "anything.example"}, 200),
+        ({"Sec-Fetch-Site": "same-origin"}, 200),
+        ({"Origin": "https://evil.example"}, 403),
+        ({"Origin": "null"}, 403),
+        ({"Origin": "http://rebound.example", "Host": "rebound.example"}, 403),
+        ({"Origin": "http://10.0.0.5:8000", "Host": "10.0.0.6:8000"}, 403),
+        ({"Origin": "https://video.example.com.evil.example"}, 403),
+        ({"Origin": "http://" + "a" * 5000}, 403),
+        (CROSS_SITE, 403),
+    ]
+    for headers, status in tries:
+        before = len(stand.jobs())
+        answer = requests.post(url, json={"prompt": "x"}, headers=headers, timeout=10)
+        assert (answer.status_code, len(stand.jobs()) - before) == (status, int(status == 200)), headers
+        if status == 403:
+            assert "let the dialect require a key (auth = true)" in answer.json()["detail"]
+    read = requests.get(f"{stand.url}/v1/tasks/", headers={"Origin": "https://evil.example"}, timeout=10)
+    assert read.status_code == 403
+    linked = requests.get(f"{stand.url}/v1/tasks/", headers=CROSS_SITE, timeout=10)
+    assert linked.status_code == 200
+
+
+def test_other_dialects_beside_an_open_one_take_any_page_with_a_key(make_stand: StandMaker) -> None:
+    digest = hashlib.sha256(b"alice-key").hexdigest()
+    stand = make_stand(OPEN, auth={"keys": [{"name": "alice", "sha256": digest}]})
+    headers = {"Authorization": "Bearer alice-key", "Origin": "https://anywhere.example", **CROSS_SITE}
+    answer = requests.post(f"{stand.url}/v1/videos", json={"prompt": "x"}, headers=headers, timeout=10)
+    assert (answer.status_code, answer.headers["Access-Control-Allow-Origin"]) == (200, "*")
+
+
+def test_rules_follow_the_first_key(stand: Stand) -> None:
+    foreign = {"Host": "video.example.com", "Origin": "https://anywhere.example"}
+    url = f"{stand.url}/v1/models"
+    assert requests.get(url, headers=foreign, timeout=10).status_code == 403
+    assert preflight(url, "https://anywhere.example").status_code == 403
+    schema = requests.get(f"{stand.url}/openapi.json", timeout=10).json()
+    assert "securitySchemes" not in schema["components"]
+    secret = requests.post(f"{stand.url}/admin/keys", json={"name": "alice"}, timeout=10).json()["secret"]
+    deadline = time.monotonic() + 60
+    while requests.get(url, timeout=10).status_code != 401:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    asked = preflight(url, "https://anywhere.example")
+    assert (asked.status_code, asked.headers["Access-Control-Allow-Origin"]) == (204, "*")
+    answer = requests.get(url, headers={**foreign, "Authorization": f"Bearer {secret}"}, timeout=10)
+    assert (answer.status_code, answer.headers["Access-Control-Allow-Origin"]) == (200, "*")
+    schema = requests.get(f"{stand.url}/openapi.json", timeout=10).json()
+    assert schema["components"]["securitySchemes"]["bearer"]["scheme"] == "bearer"

@@ -174,6 +174,19 @@ async def test_the_end_of_a_job_is_delivered_to_each_of_its_webhooks(stand: Stan
     assert int(started) <= one.created_at <= time.time()
 
 
+async def test_an_event_has_the_id_by_which_the_client_knows_the_job(stand: Stand) -> None:
+    async with stand.job_store() as store:
+        job = make_job("~digest", task_id="my film")
+        await store.submit(replace(job, webhooks=("http://a.example",)), limits=Limits())
+    claimed = stand.worker.claim("q-test", ["test"])
+    assert claimed is not None
+    stand.worker.succeed(claimed, ())
+    async with stand.delivery_store() as deliveries:
+        delivery = await take(deliveries)
+    assert delivery is not None
+    assert delivery.job_id == "my film"
+
+
 async def test_jobs_without_deliveries(stand: Stand) -> None:
     await stand.end("no-webhooks", urls=[])
     await stand.submit("waiting", "running", urls=["http://a.example"])

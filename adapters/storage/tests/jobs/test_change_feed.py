@@ -16,6 +16,7 @@ from framegate.core.registry import Registry
 from framegate.core.testing import (
     InMemoryArtifactStore,
     InMemoryCharacterStore,
+    InMemoryKeyStore,
     InMemorySecretStore,
     StaticMediaIngest,
 )
@@ -98,6 +99,7 @@ async def test_watchers_share_what_is_read(
         media=StaticMediaIngest(),
         characters=InMemoryCharacterStore(),
         secrets=InMemorySecretStore(),
+        keys=InMemoryKeyStore(),
         max_queued=0,
     ).jobs
     for number in range(JOBS):

@@ -7,7 +7,7 @@ from msgspec import Struct
 from framegate.core.availability import WorkerAvailability
 from framegate.core.character_service import CharacterService
 from framegate.core.characters import Character
-from framegate.core.errors import InvalidRequest, PlanRequired
+from framegate.core.errors import InvalidRequest
 from framegate.core.fitting import FittedRequest, fit
 from framegate.core.jobs import Job
 from framegate.core.ports import JobStore, Limits, MediaSource
@@ -68,14 +68,13 @@ class Admission:
         """Check everything that needs no input; return the earlier job if this is a repeated submission.
 
         Raises:
-            ModelNotFound, PlanRequired, InvalidRequest, NoWorker: The request can't be served.
+            ModelNotFound, ModelNotAllowed, PlanRequired, InvalidRequest, NoWorker: It can't be served.
             NotFound, ArtifactGone: There is no such video to remix, or it was removed.
             JobExists, IdempotencyMismatch, QueueFull, KeyLimitReached: As `JobStore.check_admission` says.
         """
         client = submission.client
         served = self._registry.resolve(submission.request.model)
-        if not client.may_use(served):
-            raise PlanRequired(f"The model {served.name} needs the plan {served.plan}.", plan=served.plan)
+        client.require_model(served)
         _check_texts(submission.request, prompt_optional=submission.prompt_optional)
         webhooks = self._webhooks.addresses(submission.webhook_url)
         limits = self._limits(client)

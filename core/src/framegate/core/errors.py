@@ -7,12 +7,15 @@ FramegateError
 ├── NotFound
 │   ├── ModelNotFound
 │   ├── JobNotFound
+│   ├── KeyNotFound          no API key has this name
 │   └── ArtifactGone         the result existed and was removed
 ├── JobExists                the caller's own job id is taken
 ├── IdempotencyMismatch      the caller's idempotency key was used for another request
+├── KeyConflict              an API key's name is taken, or the config's
 ├── Unauthorized             no key, or a wrong one
 ├── PermissionDenied         the key may not do this
-│   └── PlanRequired         the model needs a plan that the key does not have
+│   ├── PlanRequired         the model needs a plan that the key does not have
+│   └── ModelNotAllowed      the key may only use other models
 ├── Busy                     try again later
 │   ├── QueueFull
 │   ├── KeyLimitReached
@@ -86,6 +89,12 @@ class JobNotFound(NotFound):
     code = "job_not_found"
 
 
+class KeyNotFound(NotFound):
+    """No API key has this name."""
+
+    code = "key_not_found"
+
+
 class ArtifactGone(NotFound):
     """The result existed and was removed."""
 
@@ -102,6 +111,12 @@ class IdempotencyMismatch(FramegateError):
     """The caller's idempotency key was used for another request."""
 
     code = "idempotency_mismatch"
+
+
+class KeyConflict(FramegateError):
+    """An API key's name is taken, or the key is the config's and can only be changed there."""
+
+    code = "key_conflict"
 
 
 class Unauthorized(FramegateError):
@@ -124,6 +139,15 @@ class PlanRequired(PermissionDenied):
     def __init__(self, message: str, *, plan: str) -> None:
         super().__init__(message, param="model")
         self.plan = plan
+
+
+class ModelNotAllowed(PermissionDenied):
+    """The key may only use other models."""
+
+    code = "model_not_allowed"
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, param="model")
 
 
 class Busy(FramegateError):

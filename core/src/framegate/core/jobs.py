@@ -9,6 +9,8 @@ The transitions are Lua scripts in `framegate.storage`; `framegate.core.testing.
 reference model.
 """
 
+import hashlib
+import re
 import secrets
 from enum import StrEnum
 
@@ -20,6 +22,28 @@ from framegate.core.types import Artifact, GenerationRequest, MediaRef, Shot
 MAX_ATTEMPTS = 3
 LOOKUP_LABEL = "result_name"
 """The label, as 0.1 stored it, by which `JobService.find_by_lookup_label` finds an owner's newest job."""
+
+
+CLIENT_ID_LABEL = "task_id"
+"""The label, as 0.1 stored it, of a job whose client knows it by an id of its own choice."""
+_PLAIN_ID = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}")
+
+
+def is_plain_id(text: str) -> bool:
+    """Return whether ``text`` is safe as a job's id, and so as the name of a file."""
+    return _PLAIN_ID.fullmatch(text) is not None
+
+
+def job_id_for(owner: str, chosen: str) -> str:
+    """Return the id of the job that ``owner`` calls ``chosen``.
+
+    Jobs' ids are unique on the server, and what a client chooses is unique among its owner's jobs: so it is a
+    digest of both. Without an owner it is what the client has chosen, if that is safe as a file's name.
+    """
+    if not owner and is_plain_id(chosen):
+        return chosen
+    named = f"{owner}\0{chosen}" if owner else chosen
+    return "~" + hashlib.sha256(named.encode(errors="surrogatepass")).hexdigest()
 
 
 def new_share_id() -> str:
@@ -111,6 +135,11 @@ class Job(Struct, frozen=True, kw_only=True, omit_defaults=True):
     finished_at: float | None = None
     artifacts: tuple[Artifact, ...] = ()
     error: JobError | None = None
+
+    @property
+    def client_id(self) -> str:
+        """The id by which its client knows it: the one that it has chosen, or the job's own."""
+        return self.labels.get(CLIENT_ID_LABEL, self.id)
 
     @property
     def seed(self) -> int:

@@ -2,7 +2,7 @@
 
 import time
 import uuid
-from collections.abc import AsyncGenerator, Collection, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Protocol, TypeAlias
@@ -11,6 +11,7 @@ from msgspec import Struct, field
 
 from framegate.core.characters import Character, Portrait
 from framegate.core.jobs import Job, JobState
+from framegate.core.keys import StoredKey, StoredKeys
 from framegate.core.types import MediaKind, MediaRef
 
 
@@ -290,6 +291,48 @@ class SecretStore(Protocol):
 
     async def get_or_create(self, name: str) -> bytes:
         """Return the secret of that name, 32 random bytes; it is made when it is first asked for."""
+        ...
+
+
+class KeyStore(Protocol):
+    """The API keys that were created at run time.
+
+    Every method but `changes` raises `Unavailable` when the store can't be reached.
+    """
+
+    async def version(self) -> int:
+        """Return the version of the stored keys; see `StoredKeys`."""
+        ...
+
+    async def read(self) -> StoredKeys:
+        """Return all stored keys."""
+        ...
+
+    async def add(self, key: StoredKey) -> bool:
+        """Store the key; return False, with nothing stored, if its name is taken."""
+        ...
+
+    async def update(self, name: str, change: Callable[[StoredKey], StoredKey]) -> StoredKey | None:
+        """Replace the key by what ``change`` returns for it, in one step, and return that.
+
+        ``change`` may be called more than once. None means that there is no such key.
+        """
+        ...
+
+    async def delete(self, name: str) -> bool:
+        """Remove the key; return False if there is none."""
+        ...
+
+    def changes(self) -> AsyncGenerator[None, None]:
+        """Yield a tick whenever the keys may have changed, at once at first, and every few seconds anyway."""
+        ...
+
+    async def note_uses(self, uses: Mapping[str, float]) -> None:
+        """Remember when keys were last used: seconds since the epoch by their names."""
+        ...
+
+    async def last_uses(self) -> Mapping[str, float]:
+        """Return when keys were last used, those of the config included."""
         ...
 
 

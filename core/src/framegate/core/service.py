@@ -89,7 +89,7 @@ class JobService:
         The returned job is durable. With ``idempotency`` it may be an earlier job, in any state.
 
         Raises:
-            ModelNotFound, PlanRequired, InvalidRequest, NoWorker: Nothing was stored.
+            ModelNotFound, ModelNotAllowed, PlanRequired, InvalidRequest, NoWorker: Nothing was stored.
             NotFound, ArtifactGone: The video to remix does not exist or was removed.
             JobExists, IdempotencyMismatch, QueueFull, KeyLimitReached: Nothing was stored.
             Unavailable: The store can't be reached; there may be a job, if only its answer was lost.

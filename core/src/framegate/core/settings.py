@@ -1,8 +1,7 @@
 """The config's settings and their defaults. The command line reads them from a file and the environment."""
 
-import hashlib
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
 
@@ -10,6 +9,7 @@ from msgspec import Meta, Struct, field
 
 from framegate.core.availability import WORKER_GRACE
 from framegate.core.errors import ConfigError
+from framegate.core.keys import KeyGrants, KeyName, digest_of
 from framegate.core.options import Duration, DurationOrForever, EnvSecret
 from framegate.core.registry import AliasConfig, CatalogueConfig, ModelConfig
 
@@ -19,6 +19,7 @@ Origin = Annotated[
 ]
 
 DocsAccess: TypeAlias = Literal["open", "keys", "off"]
+_Digest = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
 
 EMBEDDED_QUEUE = "embedded"
 FILE_STORAGE = "file"
@@ -61,30 +62,35 @@ class DialectsSettings(Struct, frozen=True):
     options: Mapping[str, Mapping[str, Any]] = {}
 
 
-class KeyConfig(_Settings, frozen=True):
-    """``[[auth.keys]]``. The key itself is given as an environment variable or as its SHA-256."""
+class KeyConfig(KeyGrants, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """``[[auth.keys]]``. The secrets are given as environment variables or as their SHA-256.
 
-    name: Annotated[str, Meta(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
-    key: EnvSecret | None = None
-    sha256: Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")] | None = None
-    plan: str = ""
-    max_running: Annotated[int, Meta(ge=0)] = 0
-    max_queued: Annotated[int, Meta(ge=0)] = 0
-    max_active: Annotated[int, Meta(ge=0)] = 0
-    priority: int = 0
+    With several secrets each of them is accepted, so that clients can switch to a new one at their own pace.
+    """
 
-    def digest(self) -> bytes:
-        """Return the SHA-256 of the key.
+    name: KeyName
+    key: EnvSecret | tuple[EnvSecret, ...] = ()
+    sha256: _Digest | tuple[_Digest, ...] = ()
+
+    def secrets(self) -> Sequence[str]:
+        """Return the secrets that are given as environment variables.
 
         Raises:
-            ConfigError: Neither or both ways of giving it are used, or the variable is not set.
+            ConfigError: A variable is not set.
         """
-        if (self.key is None) == (self.sha256 is None):
+        variables = (self.key,) if isinstance(self.key, EnvSecret) else self.key
+        return [variable.reveal(f"auth.keys {self.name!r}") for variable in variables]
+
+    def digests(self) -> Sequence[bytes]:
+        """Return the SHA-256 of each secret.
+
+        Raises:
+            ConfigError: Neither or both ways of giving them are used, or a variable is not set.
+        """
+        if bool(self.key) == bool(self.sha256):
             raise ConfigError(f"auth.keys {self.name!r}: give either key = {{ env = … }} or sha256 = …")
-        if self.sha256 is not None:
-            return bytes.fromhex(self.sha256)
-        assert self.key is not None
-        return hashlib.sha256(self.key.reveal(f"auth.keys {self.name!r}").encode()).digest()
+        given = (self.sha256,) if isinstance(self.sha256, str) else self.sha256
+        return [*map(digest_of, self.secrets()), *map(bytes.fromhex, given)]
 
 
 class AuthSettings(_Settings, frozen=True):

@@ -1,31 +1,69 @@
 """Submissions, and the clients that they come from."""
 
 from collections.abc import Mapping
+from typing import Self
 
 from msgspec import Struct
 
+from framegate.core.errors import ModelNotAllowed, PermissionDenied, PlanRequired
+from framegate.core.keys import KeyGrants, KeyScope
 from framegate.core.ports import IdempotencyKey, MediaSource
 from framegate.core.registry import ServedModel
 from framegate.core.types import GenerationRequest
 
 
-class Client(Struct, frozen=True):
-    """The name, plan, limits and priority of an API key.
+class Client(KeyGrants, frozen=True):
+    """The name of an API key, and what it may do.
 
-    A limit of 0 means no limit. ``name`` is empty where no keys are configured, and for the operator; both
-    may use every model.
+    ``name`` is empty where no keys exist, and for the operator; both may use every model.
     """
 
     name: str = ""
-    plan: str = ""
-    max_queued: int = 0
-    max_running: int = 0
-    max_active: int = 0
-    priority: int = 0
 
-    def may_use(self, served: ServedModel) -> bool:
-        """Return whether the key's plan covers the model."""
-        return not self.name or served.plan in ("", self.plan)
+    @classmethod
+    def of(cls, name: str, grants: KeyGrants) -> Self:
+        """Return the client of the key ``name``."""
+        return cls(name, **{field: getattr(grants, field) for field in KeyGrants.__struct_fields__})
+
+    def require_scope(self, scope: KeyScope) -> None:
+        """Check that the key may make this kind of request.
+
+        Raises:
+            PermissionDenied: It may not.
+        """
+        if scope not in self.scopes:
+            raise PermissionDenied(
+                f"The API key {self.name!r} may not do this: it needs the scope {scope}, and has "
+                f"{' and '.join(self.scopes)}."
+            )
+
+    def may_call(self, dialect: str) -> bool:
+        """Return whether the key may call the dialect."""
+        return not self.dialects or dialect in self.dialects
+
+    def may_name(self, model: str) -> bool:
+        """Return whether the key may use the model or alias of this name, if its plan covers it."""
+        return not self.models or model in self.models
+
+    def require_name(self, model: str) -> None:
+        """Check that the key may use the model or alias of this name, if its plan covers it.
+
+        Raises:
+            ModelNotAllowed: It may not.
+        """
+        if not self.may_name(model):
+            raise ModelNotAllowed(f"The API key {self.name!r} may not use the model {model}.")
+
+    def require_model(self, served: ServedModel) -> None:
+        """Check that the key may use the model.
+
+        Raises:
+            ModelNotAllowed: It may only use others.
+            PlanRequired: Its plan does not cover the model.
+        """
+        self.require_name(served.name)
+        if self.name and served.plan not in ("", self.plan):
+            raise PlanRequired(f"The model {served.name} needs the plan {served.plan}.", plan=served.plan)
 
 
 class Submission(Struct, frozen=True, kw_only=True):
@@ -36,7 +74,7 @@ class Submission(Struct, frozen=True, kw_only=True):
         request: What to generate. Its media are sources as the client gave them; they are fetched, checked
             and stored while the job is submitted.
         client: Whose job it is.
-        job_id: The client's own id for the job, where the dialect allows one.
+        job_id: The job's id, where the client has chosen one; see `framegate.core.jobs.job_id_for`.
         prompt_optional: Accept an empty prompt if there is an image or a video to start from.
         mask_ignores_alpha: In a mask the white part is redrawn, even if other parts are transparent.
         request_id: The HTTP request's id, for the logs.

@@ -1,12 +1,21 @@
 """The services over one set of ports."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from msgspec import Struct
 
 from framegate.core.availability import WORKER_GRACE, OwnWorkers, WorkerAvailability
 from framegate.core.character_service import CharacterService
-from framegate.core.ports import ArtifactStore, CharacterStore, JobStore, MediaIngest, SecretStore
+from framegate.core.key_service import KeyService
+from framegate.core.keys import KeyGrants
+from framegate.core.ports import (
+    ArtifactStore,
+    CharacterStore,
+    JobStore,
+    KeyStore,
+    MediaIngest,
+    SecretStore,
+)
 from framegate.core.registry import Registry
 from framegate.core.results import LINK_SECONDS, ResultAccess
 from framegate.core.service import JobService
@@ -21,6 +30,7 @@ class CoreServices(Struct, frozen=True):
     characters: CharacterService
     results: ResultAccess
     secrets: SecretStore
+    keys: KeyService
 
 
 def create_services(
@@ -31,16 +41,19 @@ def create_services(
     media: MediaIngest,
     characters: CharacterStore,
     secrets: SecretStore,
+    keys: KeyStore,
     max_queued: int,
     worker_grace: float = WORKER_GRACE,
     own_workers: OwnWorkers | None = None,
     styles: Mapping[str, Style] = STYLES,
     webhooks: WebhookPolicy | None = None,
     link_seconds: float = LINK_SECONDS,
+    configured_keys: Mapping[str, KeyGrants] | None = None,
+    dialects: Collection[str] = (),
 ) -> CoreServices:
     """Build the services over these ports.
 
-    See `WorkerAvailability`, `JobService` and `ResultAccess` for the rest.
+    See `WorkerAvailability`, `JobService`, `ResultAccess` and `KeyService` for the rest.
     """
     character_service = CharacterService(characters, artifacts, media)
     results = ResultAccess(store, artifacts, link_seconds=link_seconds)
@@ -56,4 +69,5 @@ def create_services(
         styles=styles,
         webhooks=webhooks,
     )
-    return CoreServices(jobs, character_service, results, secrets)
+    key_service = KeyService(keys, registry, configured=configured_keys or {}, dialects=dialects)
+    return CoreServices(jobs, character_service, results, secrets, key_service)

@@ -26,6 +26,7 @@ from framegate.storage import embedded
 
 if TYPE_CHECKING:
     from framegate.storage.jobs.store import ValkeyJobStore
+    from framegate.storage.keys import ValkeyKeyStore
     from framegate.storage.retention import Retention
 
 
@@ -158,6 +159,7 @@ class Services(Struct, frozen=True):
 
     core: CoreServices
     store: "ValkeyJobStore"
+    keys: "ValkeyKeyStore"
     retention: "Retention"
 
 
@@ -177,6 +179,7 @@ async def open_services(
     from framegate.storage.characters import ValkeyCharacterStore
     from framegate.storage.connections import connect_async
     from framegate.storage.jobs.store import ValkeyJobStore
+    from framegate.storage.keys import ValkeyKeyStore
     from framegate.storage.retention import Retention
     from framegate.storage.secrets import ValkeySecretStore
 
@@ -184,6 +187,7 @@ async def open_services(
     store = ValkeyJobStore(connect_async(context.queue_url))
     characters = ValkeyCharacterStore(connect_async(context.queue_url))
     secrets = ValkeySecretStore(connect_async(context.queue_url))
+    keys = ValkeyKeyStore(connect_async(context.queue_url))
     artifacts = context.open_artifacts()
     fetcher = UrlFetcher(
         settings.fetch.allow,
@@ -199,12 +203,15 @@ async def open_services(
         media=MediaIngest(fetcher, artifacts, max_bytes=settings.fetch.max_bytes),
         characters=characters,
         secrets=secrets,
+        keys=keys,
         max_queued=settings.queue.max_queued,
         worker_grace=settings.queue.worker_grace,
         own_workers=own_workers,
         styles=context.styles,
         webhooks=context.webhooks,
         link_seconds=min(LINK_SECONDS, settings.links.expiry),
+        configured_keys={key.name: key for key in settings.auth.keys},
+        dialects=context.plugins.dialects,
     )
     retention = Retention(
         store,
@@ -214,9 +221,10 @@ async def open_services(
         records_for=settings.storage.record_retention,
     )
     try:
-        yield Services(core, store, retention)
+        yield Services(core, store, keys, retention)
     finally:
         await secrets.close()
+        await keys.close()
         await characters.close()
         await store.close()
 

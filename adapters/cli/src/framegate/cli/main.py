@@ -15,6 +15,7 @@ _COMMANDS = {
     "dialects": ("inspect:dialects", "List the API dialects and where they are served."),
     "jobs": ("jobs:jobs", "List, show, watch and cancel jobs."),
     "characters": ("characters:characters", "List, show and delete characters."),
+    "keys": ("keys:keys", "Create, list, rotate, expire and revoke API keys."),
     "workers": ("inspect:workers", "List the workers that are alive."),
     "init": ("config:init", "Write a commented framegate.toml."),
     "config": ("config:config", "Check the config."),

@@ -15,8 +15,13 @@ from framegate.cli.app_context import AppContext, open_services
 from framegate.core.dialect import DialectSpec
 from framegate.core.settings import Settings
 from framegate.core.wiring import CoreServices
-from framegate.server.auth.keys import KEY_OPT, KeyGuard, KeyRing
-from framegate.server.auth.loopback_guard import LoopbackOnly, cors_config
+from framegate.server.admin import admin_router
+from framegate.server.auth.cors import Cors
+from framegate.server.auth.key_checks import check_keys
+from framegate.server.auth.key_ring import KeyRing
+from framegate.server.auth.keys import KEY_OPT, KeyGuard
+from framegate.server.auth.loopback_guard import LoopbackOnly
+from framegate.server.auth.origins import OriginRules
 from framegate.server.dialect import provide_instance
 from framegate.server.docs_pages import ApiDocs, DocsController
 from framegate.server.errors.renderer import ErrorRenderer
@@ -73,13 +78,20 @@ def create_app(
     dialects: Mapping[str, DialectSpec],
     lifespan: Lifespan = (),
     clock: Callable[[], float] = time.time,
+    keys: KeyRing | None = None,
 ) -> Litestar:
     """Return the app that serves ``services`` over HTTP; by ``clock`` links to results expire.
 
+    ``keys`` are the valid ones, by default those of the settings.
+
     Raises:
-        ConfigError: The settings name an unknown dialect or option, two dialects clash, or a key is missing.
+        ConfigError: The settings name an unknown dialect or option, two dialects clash, or a key is missing
+            or unsafe.
     """
-    keys = KeyRing(settings.auth.keys)
+    server = settings.server
+    check_keys(settings, dialects=dialects, models=services.jobs.registry.names)
+    keys = keys or KeyRing(settings.auth.keys)
+    origins = partial(OriginRules, server.cors_origins, server.public_url)
     links = make_signer(settings.links, services.secrets, clock=clock)
     mounted = mount(dialects, settings, services, links)
     errors = ErrorRenderer(mounted)
@@ -98,34 +110,38 @@ def create_app(
         ],
         dependencies={
             "services": provide_instance(services),
-            "api_docs": provide_instance(ApiDocs(mounted, has_keys=bool(keys))),
+            "api_docs": provide_instance(ApiDocs(mounted, keys)),
             "shows_details": provide_instance(docs == "open"),
         },
         tags=["server"],
     )
     drop_options_handlers(own)
-    refuse_clashes([("framegate", [own]), *((entry.spec.name, entry.routers) for entry in mounted)])
+    admin = admin_router(services)
+    drop_options_handlers(admin)
+    refuse_clashes([("framegate", [own, admin]), *((entry.spec.name, entry.routers) for entry in mounted)])
     app = FramegateApp(
-        route_handlers=[own, *(router for entry in mounted for router in entry.routers)],
-        guards=[KeyGuard(keys, frozenset(entry.spec.name for entry in mounted if not entry.auth))],
+        route_handlers=[own, admin, *(router for entry in mounted for router in entry.routers)],
+        guards=[
+            KeyGuard(
+                keys,
+                frozenset(entry.spec.name for entry in mounted if not entry.auth),
+                origins(remedy="let the dialect require a key (auth = true)"),
+            )
+        ],
         exception_handlers={Exception: errors},
-        cors_config=cors_config(settings.server.cors_origins, any_origin=bool(keys)),
-        openapi_config=None
-        if docs == "off"
-        else openapi_config(mounted, has_keys=bool(keys), needs_key=needs_key),
+        cors_config=Cors(keys, server.cors_origins),
+        openapi_config=None if docs == "off" else openapi_config(mounted, needs_key=needs_key),
         before_request=drop_empty_parameters,
         before_send=[add_warning],
-        request_max_body_size=settings.server.max_body,
+        request_max_body_size=server.max_body,
         lifespan=list(lifespan),
         logging_config=None,
     )
     app.wrap(
         close_uploads,
-        partial(DecodedBodies, max_bytes=settings.server.max_body),
-        *(
-            ()
-            if keys
-            else (partial(LoopbackOnly, refuse=errors.refuse, origins=settings.server.cors_origins),)
+        partial(DecodedBodies, max_bytes=server.max_body),
+        partial(
+            LoopbackOnly, keys=keys, refuse=errors.refuse, origins=origins(remedy="configure [[auth.keys]]")
         ),
         RequestLog,
         partial(ForwardedHeaders, trusted=TrustedProxies(settings.server.trusted_proxies)),

@@ -21,9 +21,11 @@ from litestar.di import Provide
 from litestar.types import ControllerRouterHandler
 from msgspec import Struct, field
 
+from framegate.core.keys import KeyScope
 from framegate.core.options import Options, parse_table
 from framegate.core.wiring import CoreServices
 from framegate.media.network.addresses import DialPolicy
+from framegate.server.auth.keys import SCOPE_OPT
 from framegate.server.errors.error_info import ErrorInfo
 from framegate.server.requests.bodies import HTTPRequest
 from framegate.server.requests.jobs import ClientJobs
@@ -32,6 +34,9 @@ from framegate.server.responses.link_signing import LinkSigner
 
 PUBLIC: Mapping[str, Any] = {"public": True}
 """The ``opt`` of a handler that answers without an API key (a page, its assets)."""
+
+READS: Mapping[str, Any] = {SCOPE_OPT: KeyScope.READ}
+"""The ``opt`` of a handler that changes nothing although its method isn't GET or HEAD."""
 
 
 def provide_instance(instance: object) -> Provide:
@@ -79,7 +84,8 @@ class SharedRoute(Struct, frozen=True):
     """A dialect's part in routes that several dialects answer together.
 
     ``compose`` is called once, with the ``part`` of every dialect that is mounted at the same prefix and
-    names the same function.
+    names the same function. A key that may call one of the dialects may call the route: the handlers leave it
+    to the parts of those that `Client.may_call` names.
     """
 
     compose: Callable[[Sequence[Any]], Sequence[ControllerRouterHandler]]

@@ -10,6 +10,7 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath
 from litestar.response import Redirect
 
+from framegate.server.auth.key_ring import KeyRing
 from framegate.server.mounting import MountedDialect
 from framegate.server.openapi import openapi_document
 from framegate.server.requests.bodies import HTTPRequest
@@ -25,18 +26,19 @@ _POLICY = "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' 
 class ApiDocs:
     """The assets of the page, and the OpenAPI document, which is made when it is first requested."""
 
-    def __init__(self, mounted: Sequence[MountedDialect], *, has_keys: bool) -> None:
+    def __init__(self, mounted: Sequence[MountedDialect], keys: KeyRing) -> None:
         self.assets: Mapping[str, Asset] = {**load_assets(_STATIC), **load_assets(_STATIC / "swagger-ui")}
         self._mounted = {entry.spec.name: entry for entry in mounted}
-        self._has_keys = has_keys
-        self._document: dict[str, Any] = {}
+        self._keys = keys
+        self._documents: dict[bool, dict[str, Any]] = {}
 
     def document(self, app: Litestar, prefix: str) -> bytes:
         """Return the OpenAPI document of ``app`` as JSON; a proxy mounts it at ``prefix``."""
-        if not self._document:
-            self._document = openapi_document(app, self._mounted, has_keys=self._has_keys)
+        keyed = self._keys.keyed
+        if keyed not in self._documents:
+            self._documents[keyed] = openapi_document(app, self._mounted, has_keys=keyed)
         mounted = {"servers": [{"url": prefix}]} if prefix else {}
-        return msgspec.json.encode({**self._document, **mounted})
+        return msgspec.json.encode({**self._documents[keyed], **mounted})
 
 
 class DocsController(Controller):

@@ -22,7 +22,7 @@ from framegate.media.network.addresses import DialPolicy
 from framegate.media.network.fetch import shown_url
 from framegate.media.network.sessions import default_user_agent
 from framegate.media.network.urls import InvalidUrl, parse_url
-from framegate.server.auth.keys import DIALECT_OPT
+from framegate.server.auth.keys import DIALECT_OPT, SHARED_OPT
 from framegate.server.dialect import Dialect, DialectContext, provide_instance
 from framegate.server.requests.bodies import HTTPRequest
 from framegate.server.requests.jobs import ClientJobs
@@ -159,6 +159,7 @@ def _router(
     context: DialectContext,
     dependencies: Mapping[str, Provide],
     unknown_fields: UnknownFields,
+    shared_by: frozenset[str] = frozenset(),
 ) -> Router:
     def provide_client_jobs(request: HTTPRequest) -> ClientJobs:
         return context.client_jobs(request)
@@ -171,7 +172,7 @@ def _router(
             "client_jobs": Provide(provide_client_jobs, sync_to_thread=False),
             **dependencies,
         },
-        opt={DIALECT_OPT: context.name, UNKNOWN_FIELDS_OPT: unknown_fields},
+        opt={DIALECT_OPT: context.name, UNKNOWN_FIELDS_OPT: unknown_fields, SHARED_OPT: shared_by},
         tags=[context.name],
     )
     drop_options_handlers(router)
@@ -220,7 +221,10 @@ def _with_shared_routes(mounted: Sequence[MountedDialect]) -> list[MountedDialec
     for (prefix, compose), members in groups.items():
         owner = next((entry for entry, _ in members if entry.auth), members[0][0])
         handlers = compose([part for _, part in members])
-        composed[owner.spec.name].append(_router(prefix, handlers, owner.context, {}, owner.unknown_fields))
+        names = frozenset(entry.spec.name for entry, _ in members)
+        composed[owner.spec.name].append(
+            _router(prefix, handlers, owner.context, {}, owner.unknown_fields, names)
+        )
     return [replace(entry, routers=(*entry.routers, *composed[entry.spec.name])) for entry in mounted]
 
 

@@ -9,10 +9,11 @@ from litestar import Litestar, Router
 from litestar.handlers import HTTPRouteHandler
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
-from litestar.openapi.spec import Components, SecurityScheme, Tag
+from litestar.openapi.spec import Tag
 from litestar.routes import HTTPRoute
 
-from framegate.server.auth.keys import DIALECT_OPT, KEY_OPT
+from framegate.server.auth.keys import ADMIN_OPT, DIALECT_OPT, KEY_OPT
+from framegate.server.errors.problem import PROBLEM_JSON, Problem
 from framegate.server.mounting import MountedDialect
 from framegate.server.requests.bodies import JSON, RequestBody, documented
 from framegate.server.requests.unknown_fields import UNKNOWN_FIELDS_OPT
@@ -23,8 +24,8 @@ _REF = "#/components/schemas/{name}"
 _SCHEME = "bearer"
 
 
-def openapi_config(mounted: Sequence[MountedDialect], *, has_keys: bool, needs_key: bool) -> OpenAPIConfig:
-    """Return the document's head: title, version, one tag for each dialect, and how keys are sent.
+def openapi_config(mounted: Sequence[MountedDialect], *, needs_key: bool) -> OpenAPIConfig:
+    """Return the document's head: title, version and one tag for each dialect.
 
     ``needs_key`` tells whether the document itself is only for clients with a key.
     """
@@ -32,7 +33,6 @@ def openapi_config(mounted: Sequence[MountedDialect], *, has_keys: bool, needs_k
         own_version = version("framegate-server")
     except PackageNotFoundError:
         own_version = "0"
-    scheme = SecurityScheme(type="http", scheme=_SCHEME, description="An API key of this server")
     return OpenAPIConfig(
         title="Framegate",
         version=own_version,
@@ -40,8 +40,8 @@ def openapi_config(mounted: Sequence[MountedDialect], *, has_keys: bool, needs_k
         tags=[
             *(Tag(name=entry.spec.name, description=entry.spec.summary) for entry in mounted),
             Tag(name="server", description="The server itself"),
+            Tag(name="admin", description="The server's administration, for keys with the scope admin"),
         ],
-        components=Components(security_schemes={_SCHEME: scheme} if has_keys else None),
         # Litestar's own pages load their scripts from other hosts; only its JSON document is served.
         openapi_router=Router(
             "/docs/schema", route_handlers=[], include_in_schema=False, opt={KEY_OPT: needs_key}
@@ -56,6 +56,10 @@ def openapi_document(app: Litestar, mounted: dict[str, MountedDialect], *, has_k
     Litestar knows neither: see `framegate.server.requests.bodies.documents` and `Dialect.error_body`.
     """
     document = app.openapi_schema.to_schema()
+    if has_keys:
+        document.setdefault("components", {})["securitySchemes"] = {
+            _SCHEME: {"type": "http", "scheme": _SCHEME, "description": "An API key of this server"}
+        }
     schemas = _Schemas(document.setdefault("components", {}).setdefault("schemas", {}))
     for route in app.routes:
         if not isinstance(route, HTTPRoute):
@@ -119,16 +123,21 @@ def _complete(
         if handler.opt.get(UNKNOWN_FIELDS_OPT) == "ignore":
             _allow_unknown_fields(operation["requestBody"], schemas)
     entry = mounted.get(handler.opt.get(DIALECT_OPT, ""))
-    if entry is None:
-        return
-    if entry.dialect.error_body is not None:
-        reference = schemas.add(entry.dialect.error_body)
-        operation["responses"]["default"] = {
-            "description": "Any error",
-            "content": {"application/json": {"schema": reference}},
-        }
-    if has_keys and entry.auth and not handler.opt.get("public"):
+    is_admin = bool(handler.opt.get(ADMIN_OPT))
+    if is_admin:
+        _add_error(operation, schemas.add(Problem), PROBLEM_JSON)
+    if entry is not None and entry.dialect.error_body is not None:
+        _add_error(operation, schemas.add(entry.dialect.error_body), JSON)
+    needs_key = is_admin or (entry is not None and entry.auth and not handler.opt.get("public"))
+    if has_keys and needs_key:
         operation["security"] = [{_SCHEME: []}]
+
+
+def _add_error(operation: dict[str, Any], reference: dict[str, Any], media_type: str) -> None:
+    operation["responses"]["default"] = {
+        "description": "Any error",
+        "content": {media_type: {"schema": reference}},
+    }
 
 
 def _request_body(body: RequestBody, schemas: _Schemas) -> dict[str, Any]:

@@ -19,7 +19,8 @@ from framegate.core.audit import Actor, acting_as
 from framegate.core.concurrency import cancel_and_wait
 from framegate.core.errors import ConfigError, FramegateError, Unavailable
 from framegate.server.app import create_app
-from framegate.server.auth.loopback_guard import is_loopback_host
+from framegate.server.auth.key_ring import KeyRing
+from framegate.server.auth.origins import is_loopback_host
 from framegate.server.listening import listen
 from framegate.server.webhooks.delivery_worker import open_delivery_worker
 from framegate.storage.connections import require_usable
@@ -41,11 +42,6 @@ def serve(context: AppContext, *, workers: int, worker_arguments: list[str]) -> 
         ConfigError, Unavailable: The server can't start.
     """
     server = context.settings.server
-    if not context.settings.auth.keys and not is_loopback_host(server.host):
-        raise ConfigError(
-            f"server.host: without keys this server answers on loopback only, not on {server.host}. "
-            "Add a key under [[auth.keys]], or set the host to 127.0.0.1."
-        )
     secure_data_folder(server.data_path)
     require_audit_log(context.settings.audit.path)
     with ExitStack() as stack:
@@ -69,6 +65,8 @@ async def _serve(
     async with AsyncExitStack() as stack:
         supervisor = WorkerSupervisor(worker_arguments, workers, grace=settings.shutdown_grace)
         services = await stack.enter_async_context(open_services(context, own_workers=supervisor))
+        keys = KeyRing(context.settings.auth.keys, services.keys)
+        await _require_keys(keys, settings.host)
         deliveries = await stack.enter_async_context(open_delivery_worker(context))
 
         @asynccontextmanager
@@ -77,6 +75,7 @@ async def _serve(
             running: list[Callable[[], Awaitable[None]]] = [
                 services.retention.run,
                 partial(_sweep, services.store),
+                keys.follow,
             ]
             if deliveries is not None:
                 running.append(deliveries.run)
@@ -94,6 +93,7 @@ async def _serve(
             settings=context.settings,
             dialects=context.plugins.dialects,
             lifespan=[lifespan],
+            keys=keys,
         )
         config = uvicorn.Config(
             app,
@@ -120,6 +120,23 @@ async def _serve(
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, end)
         await uvicorn_server.serve(sockets=[listener])
+
+
+async def _require_keys(keys: KeyRing, host: str) -> None:
+    """Read the stored keys, and refuse to serve other machines without any."""
+    hint = "Add a key under [[auth.keys]] or with `framegate keys create NAME`, or set the host to 127.0.0.1."
+    try:
+        await keys.load()
+    except Unavailable as error:
+        if not keys.keyed and not is_loopback_host(host):
+            raise Unavailable(
+                f"server.host: without keys this server answers on loopback only, not on {host}, and the "
+                f"stored ones can't be read. {error.message} {hint}"
+            ) from None
+    if not keys.keyed and not is_loopback_host(host):
+        raise ConfigError(
+            f"server.host: without keys this server answers on loopback only, not on {host}. {hint}"
+        )
 
 
 async def _repeat(run: Callable[[], Awaitable[None]]) -> None:

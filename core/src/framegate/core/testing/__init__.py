@@ -20,6 +20,7 @@ from framegate.core.testing.job_store import InMemoryJobStore
 from framegate.core.testing.ports import (
     InMemoryArtifactStore,
     InMemoryCharacterStore,
+    InMemoryKeyStore,
     InMemorySecretStore,
     StaticMediaIngest,
 )
@@ -29,6 +30,7 @@ __all__ = [
     "InMemoryArtifactStore",
     "InMemoryCharacterStore",
     "InMemoryJobStore",
+    "InMemoryKeyStore",
     "InMemorySecretStore",
     "RecordingContext",
     "StaticMediaIngest",

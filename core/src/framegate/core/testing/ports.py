@@ -1,13 +1,15 @@
 """The services' other ports in memory."""
 
+import asyncio
 import itertools
 import secrets
 import shutil
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from framegate.core.characters import Character, Portrait
 from framegate.core.errors import InvalidMedia, NotFound
+from framegate.core.keys import StoredKey, StoredKeys
 from framegate.core.ports import (
     ArtifactStore,
     Base64Source,
@@ -112,6 +114,65 @@ class InMemorySecretStore:
     async def get_or_create(self, name: str) -> bytes:
         """Return the secret of that name."""
         return self._secrets.setdefault(name, secrets.token_bytes(32))
+
+
+class InMemoryKeyStore:
+    """A `KeyStore` in memory."""
+
+    def __init__(self) -> None:
+        self._version = 0
+        self._keys: dict[str, StoredKey] = {}
+        self._uses: dict[str, float] = {}
+
+    async def version(self) -> int:
+        """Return the number of changes so far."""
+        return self._version
+
+    async def read(self) -> StoredKeys:
+        """Return all keys."""
+        return StoredKeys(self._version, tuple(self._keys.values()))
+
+    async def add(self, key: StoredKey) -> bool:
+        """Store the key unless its name is taken."""
+        if key.name in self._keys:
+            return False
+        self._put(key)
+        return True
+
+    async def update(self, name: str, change: Callable[[StoredKey], StoredKey]) -> StoredKey | None:
+        """Replace the key by what ``change`` returns."""
+        if name not in self._keys:
+            return None
+        self._put(change(self._keys[name]))
+        return self._keys[name]
+
+    async def delete(self, name: str) -> bool:
+        """Remove the key; return False if there is none."""
+        if self._keys.pop(name, None) is None:
+            return False
+        self._version += 1
+        return True
+
+    async def changes(self) -> AsyncGenerator[None, None]:
+        """Yield at once, and again after every change."""
+        seen = -1
+        while True:
+            if seen != self._version:
+                seen = self._version
+                yield
+            await asyncio.sleep(0.01)
+
+    async def note_uses(self, uses: Mapping[str, float]) -> None:
+        """Remember when keys were last used."""
+        self._uses |= uses
+
+    async def last_uses(self) -> Mapping[str, float]:
+        """Return when keys were last used."""
+        return dict(self._uses)
+
+    def _put(self, key: StoredKey) -> None:
+        self._keys[key.name] = key
+        self._version += 1
 
 
 class StaticMediaIngest:

@@ -1,8 +1,5 @@
-"""Identify a request's client by its bearer key, before the body is read."""
+"""Identify a request's client by its bearer key, and check what it may do, before the body is read."""
 
-import hashlib
-import hmac
-from collections.abc import Sequence
 from typing import Any
 
 import structlog
@@ -11,78 +8,47 @@ from litestar.handlers import BaseRouteHandler
 from litestar.types import Scope
 
 from framegate.core.audit import identify_client
-from framegate.core.errors import Unauthorized
-from framegate.core.settings import KeyConfig
+from framegate.core.errors import PermissionDenied
+from framegate.core.keys import KeyScope
 from framegate.core.submission import Client
+from framegate.server.auth.key_ring import KeyRing
+from framegate.server.auth.origins import OriginRules
+from framegate.server.errors.error_info import ForeignOrigin
 
 ANONYMOUS = Client()
 DIALECT_OPT = "dialect"
+"""The ``opt`` that names the dialect of a handler."""
+SHARED_OPT = "shared_by"
+"""The ``opt`` with the names of all dialects that share a handler."""
+SCOPE_OPT = "scope"
+"""The ``opt`` with the scope that a handler needs, if its method doesn't tell."""
+ADMIN_OPT = "admin"
+"""The ``opt`` of the handlers that administer the server."""
 KEY_OPT = "needs_key"
 """The ``opt`` of handlers of no dialect that need a key nevertheless."""
 _STATE = "client"
-
-
-class KeyRing:
-    """The configured keys, kept as SHA-256 digests.
-
-    Raises:
-        ConfigError: A key is missing, or its environment variable is not set.
-    """
-
-    def __init__(self, keys: Sequence[KeyConfig]) -> None:
-        self._clients = [
-            (
-                config.digest(),
-                Client(
-                    config.name,
-                    config.plan,
-                    max_queued=config.max_queued,
-                    max_running=config.max_running,
-                    max_active=config.max_active,
-                    priority=config.priority,
-                ),
-            )
-            for config in keys
-        ]
-
-    def __bool__(self) -> bool:
-        return bool(self._clients)
-
-    def find(self, key: bytes) -> Client | None:
-        """Return the client that ``key`` belongs to, or None, in the same time for every key."""
-        digest = hashlib.sha256(key).digest()
-        found = None
-        for known, client in self._clients:
-            if hmac.compare_digest(digest, known):
-                found = client
-        return found
-
-    def authenticate(self, authorization: str | None) -> Client:
-        """Return the client whose key is in an Authorization header.
-
-        Raises:
-            Unauthorized: The header has no key, or an unknown one.
-        """
-        scheme, _, key = (authorization or "").partition(" ")
-        if scheme.lower() != "bearer" or not key.strip():
-            raise Unauthorized("The request has no API key; send one as 'Authorization: Bearer KEY'.")
-        client = self.find(key.strip().encode("latin-1"))
-        if client is None:
-            raise Unauthorized("The API key is not valid.")
-        return client
+_READING = frozenset({"GET", "HEAD"})
 
 
 class KeyGuard:
     """Litestar's guard for every handler.
 
     Handlers of the dialects in ``open_dialects``, those marked public, those that belong to no dialect and
-    those that answer OPTIONS need no key; with `KEY_OPT`, one of no dialect does. It is async, as Litestar
-    would call it in a thread otherwise, where context variables that it sets are lost.
+    those that answer OPTIONS need no key; with `KEY_OPT`, one of no dialect needs any. Open dialects refuse
+    other sites' pages by ``origins`` instead. While the server has no keys nobody needs one: see
+    `framegate.server.auth.loopback_guard`.
+
+    With a key, GET and HEAD need the scope ``read`` and all else ``submit``, unless the handler's ``opt``
+    says otherwise; handlers that administer the server need ``admin``.
+
+    It is async, as Litestar would call it in a thread otherwise, where context variables that it sets are
+    lost.
     """
 
-    def __init__(self, keys: KeyRing, open_dialects: frozenset[str]) -> None:
+    def __init__(self, keys: KeyRing, open_dialects: frozenset[str], origins: OriginRules) -> None:
         self._keys = keys
         self._open = open_dialects
+        self._origins = origins
 
     async def __call__(
         self, connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler
@@ -91,18 +57,37 @@ class KeyGuard:
 
         Raises:
             Unauthorized: The handler needs a key, and the request has none or an unknown one.
+            PermissionDenied: The key may not make such a request, or another site's page makes it.
+            Unavailable: It is not known yet which keys there are.
         """
-        dialect = handler.opt.get(DIALECT_OPT)
-        if not self._keys or dialect in self._open or handler.opt.get("public"):
+        opt, method = handler.opt, connection.scope.get("method")
+        dialect, is_admin = opt.get(DIALECT_OPT), bool(opt.get(ADMIN_OPT))
+        needs_key = dialect is not None or is_admin or opt.get(KEY_OPT)
+        if not needs_key or opt.get("public") or method == "OPTIONS":
             return
-        if dialect is None and not handler.opt.get(KEY_OPT):
+        if not self._keys.keyed:
+            self._keys.require_known()
             return
-        if connection.scope.get("method") == "OPTIONS":
+        if dialect in self._open:
+            if reason := self._origins.reason_against_page(connection.scope):
+                raise ForeignOrigin(reason)
             return
         client = self._keys.authenticate(connection.headers.get("authorization"))
         connection.scope["state"][_STATE] = client
         structlog.contextvars.bind_contextvars(client=client.name)
         identify_client(client.name)
+        if is_admin:
+            client.require_scope(KeyScope.ADMIN)
+            return
+        if dialect is None:
+            return
+        client.require_scope(opt.get(SCOPE_OPT) or (KeyScope.READ if method in _READING else KeyScope.SUBMIT))
+        names: frozenset[str] = opt.get(SHARED_OPT) or frozenset({str(dialect)})
+        if not any(map(client.may_call, names)):
+            raise PermissionDenied(
+                f"The API key {client.name!r} may not call the API {' or '.join(sorted(names))}; it may call "
+                f"{', '.join(client.dialects)}."
+            )
 
 
 def client_of(scope: Scope) -> Client:

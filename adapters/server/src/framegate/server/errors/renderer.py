@@ -9,8 +9,9 @@ from litestar.types import Receive, Scope, Send
 from msgspec import Struct
 from msgspec.structs import replace
 
-from framegate.server.auth.keys import DIALECT_OPT
+from framegate.server.auth.keys import ADMIN_OPT, DIALECT_OPT
 from framegate.server.errors.error_info import ErrorInfo, ForeignOrigin, error_info_of
+from framegate.server.errors.problem import problem_response
 from framegate.server.mounting import MountedDialect, paths_below
 from framegate.server.request_log import request_id_of
 from framegate.server.requests.bodies import HTTPRequest
@@ -53,9 +54,11 @@ class ErrorRenderer:
 
     def _render(self, request: HTTPRequest, error_info: ErrorInfo) -> Response[Any]:
         entry = self._dialect_of(request.scope)
-        if entry is None:
+        if entry is None and _is_admin(request.scope):
+            response: Response[Any] = problem_response(error_info, request_id_of(request.scope))
+        elif entry is None:
             body = NeutralError(error_info.message, error_info.code)
-            response: Response[Any] = Response(body, status_code=error_info.status)
+            response = Response(body, status_code=error_info.status)
         else:
             response = entry.dialect.error_response(request, error_info)
         for name, value in error_info.headers.items():
@@ -67,6 +70,12 @@ class ErrorRenderer:
             return self._by_name[name]
         path = scope["path"].rstrip("/") + "/"
         return next((entry for owned, entry in self._owned if path.startswith(owned.rstrip("/") + "/")), None)
+
+
+def _is_admin(scope: Scope) -> bool:
+    if "route_handler" in scope:
+        return bool(scope["route_handler"].opt.get(ADMIN_OPT))
+    return (scope["path"] + "/").startswith("/admin/")
 
 
 def _parameter_types(scope: Scope) -> Mapping[str, Any]:

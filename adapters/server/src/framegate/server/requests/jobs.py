@@ -1,12 +1,14 @@
 """Submit and find the jobs of the client behind a request, and read their results."""
 
+import re
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from typing import TypedDict, Unpack
 
 import structlog
 
-from framegate.core.errors import GenerationFailed, JobCancelled, JobNotFound
-from framegate.core.jobs import Job, JobState
+from framegate.core.errors import GenerationFailed, JobCancelled, JobExists, JobNotFound
+from framegate.core.jobs import CLIENT_ID_LABEL, Job, JobState, job_id_for
 from framegate.core.ports import IdempotencyKey, MediaSource
 from framegate.core.service import JobService
 from framegate.core.submission import Submission
@@ -17,10 +19,14 @@ from framegate.server.requests.bodies import HTTPRequest
 from framegate.server.responses.waiting import while_connected
 
 MAX_LISTED = 1000
+_GENERATED_ID = re.compile(r"[0-9a-f]{32}")
 
 
 class SubmissionDetails(TypedDict, total=False):
-    """A job's details besides its generation request; see `framegate.core.submission.Submission`."""
+    """A job's details besides its generation request; see `framegate.core.submission.Submission`.
+
+    A ``job_id`` is one that the dialect draws at random; `ClientJobs.submit` takes those that clients choose.
+    """
 
     job_id: str
     prompt_optional: bool
@@ -51,14 +57,22 @@ class ClientJobs:
         self,
         request: GenerationRequest[MediaSource],
         *,
+        client_id: str = "",
         cancel_on_disconnect: bool = False,
         **details: Unpack[SubmissionDetails],
     ) -> Job:
         """Submit a job for this client and put its id on the request's log line.
 
-        With ``cancel_on_disconnect`` the submission is abandoned if the client disconnects before its
-        inputs have been fetched. The errors are those of `JobService.submit`.
+        ``client_id`` is the client's own id for the job, where the dialect allows one: it is unique among the
+        client's jobs, and `find_by_client_id` finds the job by it. With ``cancel_on_disconnect`` the
+        submission is abandoned if the client disconnects before its inputs have been fetched. The errors are
+        those of `JobService.submit`.
         """
+        if client_id:
+            details["job_id"] = job_id_for(self.client.name, client_id)
+            if details["job_id"] != client_id:
+                await self._refuse_repetition(client_id)
+                details["labels"] = {**details.get("labels", {}), CLIENT_ID_LABEL: client_id}
         submission = self._service.submit(
             Submission(
                 dialect=self._dialect,
@@ -101,6 +115,31 @@ class ClientJobs:
             raise missing
         structlog.contextvars.bind_contextvars(job_id=job.id)
         return job
+
+    async def find_by_client_id(self, client_id: str, *, noun: str = "job") -> Job:
+        """Return the job of this client and dialect that the client knows by this id; see `find_own_job`.
+
+        That is an id of the client's own choice, or the job's own id if the client has chosen none.
+        """
+        # Jobs of earlier versions, and those without a chosen id, are stored by the id that is shown.
+        stored_as = [job_id_for(self.client.name, client_id), job_id_for("", client_id)]
+        if _GENERATED_ID.fullmatch(client_id):
+            stored_as.reverse()  # rarely a client's choice
+        for job_id in dict.fromkeys(stored_as):
+            try:
+                job = await self.find_own_job(job_id, noun=noun, requested=client_id)
+            except JobNotFound:
+                continue
+            if job.client_id == client_id:
+                return job
+        raise JobNotFound(f"There is no {noun} {client_id[:100]!r}.")
+
+    async def _refuse_repetition(self, client_id: str) -> None:
+        """Refuse an id that the server itself has given to another of the client's jobs."""
+        if _GENERATED_ID.fullmatch(client_id):
+            with suppress(JobNotFound):
+                await self.find_own_job(client_id)
+                raise JobExists(f"A job with the id {client_id} already exists.", param="job_id")
 
     def owns(self, job: Job) -> bool:
         """Return whether ``job`` belongs to this client and dialect."""

@@ -7,7 +7,6 @@ from framegate.core.jobs import JobState
 from framegate.core.wiring import CoreServices
 from framegate.server.dialects.lightx2v.schemas import Metadata, QueueState, ServiceState
 from framegate.server.dialects.lightx2v.submission import SubmissionSettings
-from framegate.server.dialects.lightx2v.task_ids import task_id_of
 from framegate.server.requests.jobs import ClientJobs
 
 _UNLIMITED = 2**31 - 1
@@ -68,4 +67,4 @@ def _queue_size(services: CoreServices) -> int:
 
 
 async def _running_ids(client_jobs: ClientJobs) -> list[str]:
-    return [task_id_of(job) for job in await client_jobs.list(states=(JobState.RUNNING,))]
+    return [job.client_id for job in await client_jobs.list(states=(JobState.RUNNING,))]

@@ -4,12 +4,11 @@ from datetime import UTC, datetime
 
 from msgspec import Struct
 
-from framegate.core.jobs import Job, JobState
+from framegate.core.jobs import Job, JobState, is_plain_id
 from framegate.core.types import MediaKind
 from framegate.server.dialects.lightx2v.changes import changes_of
 from framegate.server.dialects.lightx2v.result_names import RESULT_NAME, folder_of, suffix_of
 from framegate.server.dialects.lightx2v.schemas import Submitted, TaskState
-from framegate.server.dialects.lightx2v.task_ids import task_id_of
 from framegate.server.dialects.lightx2v.vocabulary import Vocabulary, job_vocabulary
 from framegate.server.requests.jobs import failure_message
 
@@ -36,12 +35,12 @@ def job_kind(job: Job) -> MediaKind:
 
 def saved_as(job: Job) -> str:
     """Return the name of a job's result, which ``/v1/files/download/`` accepts."""
-    return job.labels.get(RESULT_NAME) or task_id_of(job) + suffix_of(job_kind(job))
+    return job.labels.get(RESULT_NAME) or job.client_id + suffix_of(job_kind(job))
 
 
 def _save_result_path(job: Job) -> str:
     """Return ``save_result_path``: the client's name, or the task's id, which gets its suffix at the end."""
-    return saved_as(job) if job.artifacts else job.labels.get(RESULT_NAME) or task_id_of(job)
+    return saved_as(job) if job.artifacts else job.labels.get(RESULT_NAME) or job.client_id
 
 
 def state_of(job: Job) -> JobState:
@@ -53,7 +52,7 @@ def submitted(job: Job) -> Submitted:
     """Return the answer to a submission."""
     word = _WORDS[job_vocabulary(job)].queued
     return Submitted(
-        task_id=task_id_of(job),
+        task_id=job.client_id,
         status=word,
         task_status=word,
         message=_CREATED,
@@ -68,7 +67,7 @@ def task_state(job: Job) -> TaskState:
     message, error, error_type = _details(job, state)
     done = state == JobState.SUCCEEDED
     return TaskState(
-        task_id=task_id_of(job),
+        task_id=job.client_id,
         status=word,
         task_status=word,
         progress=1.0 if done else job.progress,
@@ -84,8 +83,9 @@ def task_state(job: Job) -> TaskState:
 
 
 def _file_path(job: Job) -> str:
-    """Return ``file_path``; the job's id in it needs no quoting, unlike some ids of tasks."""
-    return f"{folder_of(job_kind(job))}/{job.id}{suffix_of(job_kind(job))}"
+    """Return ``file_path``, with the task's id, or, if that would need quoting, the job's."""
+    name = job.client_id if is_plain_id(job.client_id) else job.id
+    return f"{folder_of(job_kind(job))}/{name}{suffix_of(job_kind(job))}"
 
 
 def _details(job: Job, state: JobState) -> tuple[str, str | None, str]:

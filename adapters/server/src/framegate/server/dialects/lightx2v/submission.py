@@ -24,7 +24,6 @@ from framegate.server.dialects.lightx2v.input_folder import InputFolder
 from framegate.server.dialects.lightx2v.refusals import SubmissionRules, conflicts
 from framegate.server.dialects.lightx2v.requests import given, image_request, video_request
 from framegate.server.dialects.lightx2v.result_names import RESULT_NAME, result_name
-from framegate.server.dialects.lightx2v.task_ids import TASK_ID, job_id_of
 from framegate.server.dialects.lightx2v.vocabulary import (
     VOCABULARY,
     Vocabulary,
@@ -152,13 +151,9 @@ class TaskSubmitter:
         labels = {VOCABULARY: vocabulary.value, **seed_label(fields.seed, generation_request.seed)}
         if name := given(fields.save_result_path):
             labels[RESULT_NAME] = result_name(name, generation_request.task.output)
-        task_id = given(fields.task_id) or ""
-        job_id = job_id_of(task_id) if task_id else ""
-        if job_id != task_id:
-            labels[TASK_ID] = task_id
         return await self._jobs.submit(
             replace(generation_request, **media),
-            job_id=job_id,
+            client_id=given(fields.task_id) or "",
             labels=labels,
             prompt_optional=True,
             mask_ignores_alpha=True,

@@ -1,5 +1,7 @@
 """lightx2v's endpoints for tasks: their states, their results, and stopping them."""
 
+from contextlib import suppress
+
 import structlog
 from litestar import Controller, delete, get, route
 from litestar.di import NamedDependency
@@ -19,7 +21,6 @@ from framegate.server.dialects.lightx2v.result_names import (
 )
 from framegate.server.dialects.lightx2v.schemas import Stopped, TaskState
 from framegate.server.dialects.lightx2v.states import job_kind, saved_as, state_of, task_state
-from framegate.server.dialects.lightx2v.task_ids import job_id_of, named_job_id, task_id_of
 from framegate.server.requests.bodies import HTTPRequest
 from framegate.server.requests.jobs import ClientJobs
 from framegate.server.responses.files import send_artifact, sends_files
@@ -43,12 +44,12 @@ class TaskController(Controller):
         self, client_jobs: NamedDependency[ClientJobs], task_id: FromPath[str]
     ) -> TaskState:
         """Return the state of a task."""
-        return task_state(await client_jobs.find_own_job(job_id_of(task_id), noun="task", requested=task_id))
+        return task_state(await client_jobs.find_by_client_id(task_id, noun="task"))
 
     @get("/", summary="All of the caller's tasks, by id")
     async def list_tasks(self, client_jobs: NamedDependency[ClientJobs]) -> dict[str, TaskState]:
         """Return the states of the client's tasks, the oldest first."""
-        return {task_id_of(job): task_state(job) for job in reversed(await client_jobs.list())}
+        return {job.client_id: task_state(job) for job in reversed(await client_jobs.list())}
 
     @delete("/{task_id:str}", status_code=200, summary="Stop a task")
     async def stop_task(
@@ -89,7 +90,7 @@ class TaskController(Controller):
         task_id: FromPath[str],
     ) -> ASGIApp:
         """Send a task's file."""
-        job = await client_jobs.find_own_job(job_id_of(task_id), noun="task", requested=task_id)
+        job = await client_jobs.find_by_client_id(task_id, noun="task")
         if not job.artifacts:
             raise NotFound("Task not completed")
         return await send_artifact(request, services.results, job.artifacts[0], name=saved_as(job))
@@ -98,7 +99,7 @@ class TaskController(Controller):
 async def _stop(client_jobs: ClientJobs, services: CoreServices, task_id: str) -> Stopped:
     """Stop a task, and return the answer; nothing to stop is not an error."""
     try:
-        job = await _find_or_none(client_jobs, job_id_of(task_id))
+        job = await _find_or_none(client_jobs, task_id)
         if job and job.state not in (JobState.SUCCEEDED, JobState.FAILED):
             job = await services.jobs.cancel(job.id, client_jobs.client.name)
             if state_of(job) == JobState.CANCELLED:
@@ -110,7 +111,7 @@ async def _stop(client_jobs: ClientJobs, services: CoreServices, task_id: str) -
 
 async def _find_or_none(client_jobs: ClientJobs, task_id: str) -> Job | None:
     try:
-        return await client_jobs.find_own_job(task_id)
+        return await client_jobs.find_by_client_id(task_id)
     except JobNotFound:
         return None
 
@@ -152,6 +153,10 @@ async def _find_by_name(client_jobs: ClientJobs, services: CoreServices, name: s
     if job is not None:
         return job if job.artifacts and client_jobs.owns(job) else None
     task_id = task_id_in(name)
-    job = await _find_or_none(client_jobs, named_job_id(task_id)) if task_id else None
+    job = await _find_or_none(client_jobs, task_id) if task_id else None
+    if job is None and task_id.startswith("~"):
+        # What `states` shows in place of an id that needs quoting.
+        with suppress(JobNotFound):
+            job = await client_jobs.find_own_job(task_id)
     names = (task_id, task_id + suffix_of(job_kind(job))) if job else ()
     return job if job and job.artifacts and name in names else None

@@ -8,7 +8,6 @@ from framegate.core.jobs import Job
 from framegate.core.results import RESULT_GONE, ResultAccess
 from framegate.media.network.upload import UploadError, UrlUploader
 from framegate.server.dialects.lightx2v.schemas import Uploaded
-from framegate.server.dialects.lightx2v.task_ids import task_id_of
 from framegate.server.errors.error_info import UploadFailed
 from framegate.server.requests.bodies import HTTPRequest
 from framegate.server.responses.waiting import while_connected
@@ -37,7 +36,7 @@ async def upload_result(
     except UploadError as error:
         raise UploadFailed(
             f"Failed to upload sync result to presigned URL: {error}. The image is kept as the result of "
-            f"task {task_id_of(job)}."
+            f"task {job.client_id}."
         ) from None
     audit.record("result_downloaded", job_id=job.id, delivery="upload", bytes=len(data))
-    return Uploaded(task_id=task_id_of(job), presigned_url=url)
+    return Uploaded(task_id=job.client_id, presigned_url=url)

@@ -86,6 +86,7 @@ def create(context: DialectContext) -> Dialect:
         return await answer(request, body.model, events, stream=bool(body.stream), usage=usage)
 
     handler = ChatHandler(
+        dialect=context.name,
         registry=service.registry,
         claims=lambda _: True,
         resolve=resolve,

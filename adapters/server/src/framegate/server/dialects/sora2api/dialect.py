@@ -81,6 +81,7 @@ def create(context: DialectContext) -> Dialect:
         max_storyboard=options.max_storyboard,
     )
     handler = ChatHandler(
+        dialect=context.name,
         registry=context.services.jobs.registry,
         claims=claims,
         resolve=features.chat_model,

@@ -12,7 +12,7 @@ from msgspec import Struct
 from framegate.core.errors import InvalidRequest, ModelNotFound
 from framegate.core.jobs import Job, JobState
 from framegate.core.wiring import CoreServices
-from framegate.server.dialect import PUBLIC
+from framegate.server.dialect import PUBLIC, READS
 from framegate.server.dialects.wan21_submit.convert import answer, generation, status_of
 from framegate.server.dialects.wan21_submit.schemas import (
     Cancelled,
@@ -71,7 +71,7 @@ class RequestController(Controller):
         "/status",
         status_code=200,
         summary="Status of a request, and its result",
-        opt=documents(RequestId, _ID),
+        opt={**documents(RequestId, _ID), **READS},
     )
     async def request_status(
         self,

@@ -10,7 +10,9 @@ from litestar.types import ControllerRouterHandler
 from msgspec import Struct
 
 from framegate.core.registry import Registry, ServedModel
+from framegate.core.submission import Client
 from framegate.core.types import MediaKind
+from framegate.server.auth.keys import client_of
 from framegate.server.dialect import provide_instance
 from framegate.server.dialects.openai.chat.answers import (
     Events,
@@ -55,6 +57,7 @@ class ChatHandler(Struct, frozen=True):
     """One dialect's part in the chat endpoints.
 
     Attributes:
+        dialect: The dialect's name.
         registry: The models.
         claims: Return whether the dialect handles a model.
         resolve: Return the model of a name, or raise the dialect's error if it does not handle that.
@@ -64,6 +67,7 @@ class ChatHandler(Struct, frozen=True):
         any_model: It also handles the models that no other dialect claims, and unknown ones.
     """
 
+    dialect: str
     registry: Registry
     claims: Callable[[ServedModel], bool]
     resolve: Callable[[str], ServedModel]
@@ -85,8 +89,10 @@ class ChatHandlers:
 
     async def answer(self, request: HTTPRequest, body: ChatRequest) -> Response[Any]:
         """Answer as the dialect that claims the model; tasks of front ends get a text."""
-        handler = self._handler_for(body.model)
+        client = client_of(request.scope)
+        handler = self._handler_for(body.model, client)
         served = handler.resolve(body.model)
+        client.require_name(served.name)
         usage = stream_usage(body, handler.usage)
         task_answer = self._tasks.answer_to(body.messages) if handler.options.answer_tasks else None
         if task_answer is None:
@@ -94,17 +100,23 @@ class ChatHandlers:
         events = _only(Result(task_answer))
         return await answer(request, body.model, events, stream=bool(body.stream), usage=usage)
 
-    def _handler_for(self, model: str) -> ChatHandler:
+    def _handler_for(self, model: str, client: Client) -> ChatHandler:
         served = self._registry.names.get(model)
-        claiming = (handler for handler in self._handlers if served is not None and handler.claims(served))
-        return next(claiming, self._handlers[-1])
+        handlers = self._handlers_of(client)
+        claiming = (handler for handler in handlers if served is not None and handler.claims(served))
+        return next(claiming, handlers[-1])
 
-    def models(self) -> list[ServedModel]:
-        """Return the models that some handler claims."""
+    def _handlers_of(self, client: Client) -> list[ChatHandler]:
+        """Return the handlers of the dialects that ``client`` may call; the guard has let it call one."""
+        return [handler for handler in self._handlers if client.may_call(handler.dialect)]
+
+    def models(self, client: Client) -> list[ServedModel]:
+        """Return the models that ``client`` may name and that some handler claims."""
+        handlers = self._handlers_of(client)
         return [
             served
             for served in self._registry.names.values()
-            if any(handler.claims(served) for handler in self._handlers)
+            if client.may_name(served.name) and any(handler.claims(served) for handler in handlers)
         ]
 
 
@@ -133,17 +145,19 @@ class ModelController(Controller):
     path = "/v1/models"
 
     @get("/", summary="The models that requests can name")
-    async def list_models(self, chat_handlers: NamedDependency[ChatHandlers]) -> ModelList:
-        """Return all models."""
-        return ModelList(data=[_item(served) for served in chat_handlers.models()])
+    async def list_models(
+        self, request: HTTPRequest, chat_handlers: NamedDependency[ChatHandlers]
+    ) -> ModelList:
+        """Return all models that the caller may use."""
+        return ModelList(data=[_item(served) for served in chat_handlers.models(client_of(request.scope))])
 
     @get("/{model_id:path}", summary="One model")
     async def get_model(
-        self, chat_handlers: NamedDependency[ChatHandlers], model_id: FromPath[str]
+        self, request: HTTPRequest, chat_handlers: NamedDependency[ChatHandlers], model_id: FromPath[str]
     ) -> ModelItem:
         """Return one model."""
         name = model_id.lstrip("/")
-        for served in chat_handlers.models():
+        for served in chat_handlers.models(client_of(request.scope)):
             if served.name == name:
                 return _item(served)
         raise model_not_found(name)

@@ -1,0 +1,124 @@
+"""API keys in Valkey: a hash of records by name, their version, and a channel that announces changes."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Mapping
+from typing import cast
+
+import msgspec
+import redis.asyncio
+import structlog
+
+from framegate.core.keys import StoredKey, StoredKeys
+from framegate.storage import scripts
+from framegate.storage.connections import outages_as_unavailable
+from framegate.storage.jobs.records import PREFIX
+from framegate.storage.schema import Layout, Stamp, decode_readable, own_stamp, unchanged
+
+log = structlog.get_logger(__name__)
+
+REREAD_SECONDS = 5.0
+"""How often there is a tick although no change was announced: an announcement may be lost."""
+_RECONNECT_SECONDS = 0.5
+
+_KEYS = f"{PREFIX}keys"
+_VERSION = f"{PREFIX}keys:version"
+_USED = f"{PREFIX}keys:used"
+_CHANGED_CHANNEL = f"{PREFIX}keys:changed"
+_layout = Layout(StoredKey, unchanged)
+_stamp = msgspec.json.Decoder(Stamp)
+
+
+class ValkeyKeyStore:
+    """Implement `KeyStore` on Valkey.
+
+    Every method but `changes` raises `Unavailable` when Valkey can't be reached. `update` raises
+    `NewerRecord` if a later version wrote the key; `read` leaves such keys out, so that they are refused.
+    """
+
+    def __init__(self, client: redis.asyncio.Redis) -> None:
+        self._client = client
+        self._change = client.register_script(scripts.CHANGE_KEY)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._client.aclose()
+
+    async def version(self) -> int:
+        """Return the version of the stored keys, 0 if there never was one."""
+        with outages_as_unavailable():
+            return int(await self._client.get(_VERSION) or 0)
+
+    async def read(self) -> StoredKeys:
+        """Return all stored keys that this version can read."""
+        with outages_as_unavailable():
+            pipeline = self._client.pipeline(transaction=True)
+            pipeline.get(_VERSION)
+            pipeline.hvals(_KEYS)
+            version, texts = await pipeline.execute()
+        return StoredKeys(int(version or 0), tuple(decode_readable(_decode, cast("list[str]", texts))))
+
+    async def add(self, key: StoredKey) -> bool:
+        """Store the key; return False if its name is taken."""
+        return await self._put(key.name, "", _encode(key))
+
+    async def update(self, name: str, change: Callable[[StoredKey], StoredKey]) -> StoredKey | None:
+        """Replace the key by what ``change`` returns for it; None if there is no such key."""
+        while True:
+            before = await self._text(name)
+            if before is None:
+                return None
+            after = change(_decode(before))
+            if await self._put(name, before, _encode(after)):
+                return after
+
+    async def delete(self, name: str) -> bool:
+        """Remove the key; return False if there is none."""
+        while True:
+            before = await self._text(name)
+            if before is None:
+                return False
+            if await self._put(name, before, ""):
+                return True
+
+    async def changes(self) -> AsyncGenerator[None, None]:
+        """Yield at once, after each announced change or new connection, and every `REREAD_SECONDS`."""
+        while True:
+            try:
+                async with self._client.pubsub() as subscription:
+                    await subscription.subscribe(_CHANGED_CHANNEL)
+                    while True:
+                        await subscription.get_message(timeout=REREAD_SECONDS)
+                        yield
+            except redis.RedisError as error:
+                log.warning("key_changes_interrupted", error=type(error).__name__)
+                yield
+                await asyncio.sleep(_RECONNECT_SECONDS)
+
+    async def note_uses(self, uses: Mapping[str, float]) -> None:
+        """Remember when keys were last used."""
+        if uses:
+            with outages_as_unavailable():
+                await self._client.hset(_USED, items=[part for use in uses.items() for part in use])
+
+    async def last_uses(self) -> Mapping[str, float]:
+        """Return when keys were last used."""
+        with outages_as_unavailable():
+            found = cast("dict[str, str]", await self._client.hgetall(_USED))
+        return {name: float(moment) for name, moment in found.items()}
+
+    async def _text(self, name: str) -> str | None:
+        with outages_as_unavailable():
+            return cast("str | None", await self._client.hget(_KEYS, name))
+
+    async def _put(self, name: str, before: str, after: str) -> bool:
+        with outages_as_unavailable():
+            return bool(await self._change(keys=[PREFIX], args=[name, before, after]))
+
+
+def _encode(key: StoredKey) -> str:
+    record = msgspec.to_builtins(own_stamp()) | msgspec.to_builtins(key)
+    return msgspec.json.encode(record).decode()
+
+
+def _decode(text: str) -> StoredKey:
+    return _layout.decode(text, _stamp.decode(text))

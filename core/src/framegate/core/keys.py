@@ -1,0 +1,94 @@
+"""API keys: what each may do, and the secrets of those that operators create at run time."""
+
+import hashlib
+import secrets
+from collections.abc import Sequence
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated, TypeAlias
+
+from msgspec import Meta, Struct
+
+KeyName: TypeAlias = Annotated[str, Meta(pattern=r"^[A-Za-z0-9._-]{1,64}\Z")]
+Moment: TypeAlias = Annotated[datetime, Meta(tz=True)]
+_Limit: TypeAlias = Annotated[int, Meta(ge=0)]
+_Names: TypeAlias = Annotated[
+    tuple[Annotated[str, Meta(min_length=1, max_length=200)], ...], Meta(max_length=500)
+]
+
+SECRET_PREFIX = "fg_"  # noqa: S105  # what secrets begin with, so that scanners of code recognise them
+_SECRET_BYTES = 32
+
+
+class KeyScope(StrEnum):
+    """A kind of request that a key may make.
+
+    ``submit`` covers everything that makes, cancels or deletes something, ``read`` everything that shows the
+    key's own jobs, files, characters and models, and ``admin`` the server's own administration.
+    """
+
+    SUBMIT = "submit"
+    READ = "read"
+    ADMIN = "admin"
+
+
+class KeyGrants(Struct, frozen=True, kw_only=True):
+    """What a key may do, wherever it is defined: in the config or in Valkey.
+
+    Attributes:
+        plan: The plan that some model names need.
+        max_running: How many of its jobs run at once; 0 for any number, as for the other limits.
+        max_queued: How many of its jobs wait.
+        max_active: How many of its jobs wait or run.
+        priority: Jobs of keys with a higher one are served first.
+        scopes: The kinds of requests that it may make.
+        dialects: The dialects that it may call; empty for all.
+        models: The names of models and aliases, as clients write them, that it may use; empty for all.
+        expires_at: From when on it is refused; None for never.
+    """
+
+    plan: str = ""
+    max_running: _Limit = 0
+    max_queued: _Limit = 0
+    max_active: _Limit = 0
+    priority: Annotated[int, Meta(ge=-(2**31), le=2**31)] = 0
+    scopes: Annotated[tuple[KeyScope, ...], Meta(min_length=1)] = (KeyScope.SUBMIT, KeyScope.READ)
+    dialects: _Names = ()
+    models: _Names = ()
+    expires_at: Moment | None = None
+
+
+class KeySecret(Struct, frozen=True, kw_only=True):
+    """The SHA-256 of a secret. It is random, so its digest can be neither reversed nor guessed."""
+
+    sha256: str
+    created_at: Moment
+    expires_at: Moment | None = None
+
+
+class StoredKey(KeyGrants, frozen=True, kw_only=True):
+    """A key that was created at run time, with its active secrets, the newest last."""
+
+    name: str
+    created_at: Moment
+    secrets: tuple[KeySecret, ...]
+
+
+class StoredKeys(Struct, frozen=True):
+    """All keys that were created at run time.
+
+    ``version`` grows with every change, is never used again, and is 0 only if there never was one.
+    """
+
+    version: int
+    keys: Sequence[StoredKey]
+
+
+def new_secret() -> str:
+    """Return a random secret for a key."""
+    return SECRET_PREFIX + secrets.token_urlsafe(_SECRET_BYTES)
+
+
+def digest_of(secret: str) -> bytes:
+    """Return the SHA-256 of a secret."""
+    return hashlib.sha256(secret.encode()).digest()
