@@ -8,7 +8,9 @@ from typing import Any
 
 import msgspec
 import pytest
+import structlog
 
+from framegate.core import audit
 from framegate.core.errors import FramegateError, InvalidRequest, KeyConflict, KeyNotFound, ModelNotFound
 from framegate.core.key_service import MAX_SECRETS, KeyService
 from framegate.core.keys import KeyGrants, KeyScope
@@ -178,3 +180,18 @@ async def test_when_keys_were_last_used(service: KeyService, store: InMemoryKeyS
         "alice": datetime.fromtimestamp(1e9, UTC),
         "root": datetime.fromtimestamp(1e9 + 1, UTC),
     }
+
+
+async def test_every_change_is_in_the_audit_log(service: KeyService) -> None:
+    with (
+        structlog.testing.capture_logs() as lines,
+        audit.acting_as(audit.Actor("client", "root", "203.0.113.7")),
+    ):
+        first = await service.create("alice", KeyGrants())
+        second = await service.rotate("alice", grace=60)
+        await service.expire("alice", None)
+        await service.revoke("alice")
+    names = ["key_created", "key_rotated", "key_expiry_set", "key_revoked"]
+    assert [line["event"] for line in lines] == names
+    assert all((line["actor"], line["client"], line["name"]) == ("client", "root", "alice") for line in lines)
+    assert not any(key.secret in str(lines) for key in (first, second))
