@@ -20,7 +20,7 @@ from framegate.core.keys import KeyGrants
 from framegate.core.models import ModelSpec
 from framegate.core.ports import WorkerInfo
 from framegate.core.registry import Registry
-from framegate.core.settings import DialectsSettings, Settings
+from framegate.core.settings import DialectsSettings, ServerSettings, Settings
 from framegate.core.testing import (
     InMemoryArtifactStore,
     InMemoryCharacterStore,
@@ -33,6 +33,7 @@ from framegate.core.types import Artifact, MediaKind, Task
 from framegate.core.wiring import create_services
 from framegate.server.app import create_app
 from framegate.server.auth.key_ring import KeyRing
+from framegate.server.connections.protocol import ServerConfig
 from framegate.server.plugin import framegate_dialects
 
 MODEL = ModelSpec(
@@ -194,21 +195,13 @@ def start_stand(
         lifespan=[lifespan],
         keys=ring,
     )
-    stand.url = running.enter_context(_served(app))
+    stand.url = running.enter_context(_served(app, settings.server))
     return stand
 
 
 @contextmanager
-def _served(app: Any) -> Generator[str]:
-    config = uvicorn.Config(
-        app,
-        host="127.0.0.1",
-        port=0,
-        log_config=None,
-        access_log=False,
-        ws="none",
-        proxy_headers=False,
-    )
+def _served(app: Any, settings: ServerSettings) -> Generator[str]:
+    config = ServerConfig(app, msgspec.structs.replace(settings, port=0), max_files=1024)
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)
     thread.start()

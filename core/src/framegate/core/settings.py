@@ -30,7 +30,14 @@ class _Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
 
 class ServerSettings(_Settings, frozen=True):
-    """``[server]``. ``max_body`` is in bytes, ``shutdown_grace`` and ``keep_alive`` in seconds.
+    """``[server]``. Sizes are in bytes, times in seconds.
+
+    A client has ``header_timeout`` for the head of a request. It may be silent for ``body_timeout`` while it
+    sends a body, which has to come at ``min_body_rate`` bytes per second beyond that time, and may take none
+    of a response for ``write_timeout``. ``max_connections`` 0 derives the number from the limit on open files,
+    ``max_connections_per_address`` 0 allows any number. ``max_bytes_in_flight`` is what large bodies take in
+    memory, ``max_client_bytes_in_flight`` what the unfinished requests of a key, or of an address without
+    one, hold in memory or on disk.
 
     ``trusted_proxies`` are addresses and networks ("10.0.0.0/8") whose forwarded headers are believed.
     ``cors_origins`` are the web pages that may call while no keys are configured, besides this machine's own:
@@ -46,6 +53,14 @@ class ServerSettings(_Settings, frozen=True):
     max_body: PositiveInt = 100 * 2**20
     shutdown_grace: Duration = Duration(10)
     keep_alive: Duration = Duration(75)
+    header_timeout: Duration = Duration(10)
+    body_timeout: Duration = Duration(30)
+    min_body_rate: Annotated[int, Meta(ge=0)] = 1024
+    write_timeout: Duration = Duration(300)
+    max_connections: Annotated[int, Meta(ge=0)] = 0
+    max_connections_per_address: Annotated[int, Meta(ge=0)] = 256
+    max_bytes_in_flight: PositiveInt = 256 * 2**20
+    max_client_bytes_in_flight: PositiveInt = 512 * 2**20
     trusted_proxies: tuple[str, ...] = ()
     docs: DocsAccess = "open"
 

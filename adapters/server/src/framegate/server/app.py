@@ -28,6 +28,9 @@ from framegate.server.errors.renderer import ErrorRenderer
 from framegate.server.health import HealthController, ReadinessController
 from framegate.server.mounting import add_head_handlers, drop_options_handlers, mount, refuse_clashes
 from framegate.server.openapi import openapi_config
+from framegate.server.receiving.budget import BodyBudget
+from framegate.server.receiving.deadlines import BodyDeadlines
+from framegate.server.receiving.spooled_bodies import SpooledBodies
 from framegate.server.request_log import RequestLog
 from framegate.server.requests.content_encoding import DecodedBodies
 from framegate.server.requests.forms import close_uploads
@@ -139,7 +142,15 @@ def create_app(
     )
     app.wrap(
         close_uploads,
+        partial(
+            SpooledBodies,
+            budget=BodyBudget(server.max_bytes_in_flight),
+            limit_of=lambda client: server.max_client_bytes_in_flight,
+            max_bytes=server.max_body,
+            data_path=server.data_path,
+        ),
         partial(DecodedBodies, max_bytes=server.max_body),
+        partial(BodyDeadlines, timeout=server.body_timeout, min_rate=server.min_body_rate),
         partial(
             LoopbackOnly, keys=keys, refuse=errors.refuse, origins=origins(remedy="configure [[auth.keys]]")
         ),

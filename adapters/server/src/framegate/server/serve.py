@@ -1,7 +1,6 @@
 """Run ``framegate serve``: the API and, by default, Valkey and workers."""
 
 import asyncio
-import math
 import signal
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -21,6 +20,9 @@ from framegate.core.errors import ConfigError, FramegateError, Unavailable
 from framegate.server.app import create_app
 from framegate.server.auth.key_ring import KeyRing
 from framegate.server.auth.origins import is_loopback_host
+from framegate.server.connections.accept_errors import AcceptErrors
+from framegate.server.connections.file_limit import raise_file_limit
+from framegate.server.connections.protocol import ServerConfig
 from framegate.server.listening import listen
 from framegate.server.webhooks.delivery_worker import open_delivery_worker
 from framegate.storage.connections import require_usable
@@ -44,6 +46,7 @@ def serve(context: AppContext, *, workers: int, worker_arguments: list[str]) -> 
     server = context.settings.server
     secure_data_folder(server.data_path)
     require_audit_log(context.settings.audit.path)
+    max_files = raise_file_limit()
     with ExitStack() as stack:
         stack.enter_context(acting_as(Actor("server")))
         valkey: EmbeddedValkey | None = None
@@ -55,11 +58,15 @@ def serve(context: AppContext, *, workers: int, worker_arguments: list[str]) -> 
             stack.callback(valkey.stop)
         else:
             require_usable(context.queue_url)
-        asyncio.run(_serve(context, valkey, workers, worker_arguments))
+        asyncio.run(_serve(context, valkey, workers, worker_arguments, max_files))
 
 
 async def _serve(
-    context: AppContext, valkey: EmbeddedValkey | None, workers: int, worker_arguments: list[str]
+    context: AppContext,
+    valkey: EmbeddedValkey | None,
+    workers: int,
+    worker_arguments: list[str],
+    max_files: int,
 ) -> None:
     settings = context.settings.server
     async with AsyncExitStack() as stack:
@@ -95,17 +102,8 @@ async def _serve(
             lifespan=[lifespan],
             keys=keys,
         )
-        config = uvicorn.Config(
-            app,
-            host=settings.host,
-            port=settings.port,
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            proxy_headers=False,  # see `framegate.server.requests.forwarded`
-            timeout_keep_alive=math.ceil(settings.keep_alive),
-            timeout_graceful_shutdown=max(1, round(settings.shutdown_grace)),
-        )
+        config = ServerConfig(app, settings, max_files)
+        asyncio.get_running_loop().set_exception_handler(AcceptErrors())
         listener = listen(settings.host, settings.port)
         host, port = listener.getsockname()[:2]
         log.info("listening", url=f"http://{host}:{port}", docs=f"http://{host}:{port}/docs")

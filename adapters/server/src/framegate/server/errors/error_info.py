@@ -55,6 +55,18 @@ class BodyTooLarge(errors.InvalidRequest):
     code = "body_too_large"
 
 
+class BodyTimedOut(errors.FramegateError):
+    """The client was too slow to send the body."""
+
+    code = "request_timeout"
+
+
+class TooManyBytesInFlight(errors.KeyLimitReached):
+    """The client's unfinished requests hold as many bytes as they may."""
+
+    code = "too_many_bytes_in_flight"
+
+
 class ForeignOrigin(errors.PermissionDenied):
     """The request comes from another site's web page, or by a name that was rebound to this host."""
 
@@ -114,6 +126,7 @@ _STATUS: Mapping[type[errors.FramegateError], int] = {
     errors.JobCancelled: 409,
     LinkExpired: 410,
     UploadFailed: 502,
+    BodyTimedOut: 408,
     TimedOut: 504,
     ClientDisconnected: 499,
 }
@@ -159,6 +172,8 @@ def _from_core(error: errors.FramegateError) -> ErrorInfo:
             return replace(error_info, retry_after=error.retry_after, headers=headers)
         case UnsupportedContentEncoding():
             return replace(error_info, headers={"Accept-Encoding": ACCEPTED_ENCODINGS})
+        case BodyTimedOut():
+            return replace(error_info, headers={"Connection": "close"})
         case errors.Unauthorized():
             return replace(error_info, headers={"WWW-Authenticate": "Bearer"})
         case _:

@@ -1,0 +1,1 @@
+"""The bodies of requests while they arrive: deadlines, spooling to disk, and limits on bytes in flight."""

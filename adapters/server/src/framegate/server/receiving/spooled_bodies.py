@@ -1,0 +1,158 @@
+"""Keep large bodies on disk until they are complete and there is room for them in memory.
+
+A form's files are written to disk by its parser as they arrive, so the pieces of multipart bodies are passed
+on at once; the last one is kept back until there is room for all of them. Neither happens before a handler
+asks for the body, hence after keys have been checked.
+"""
+
+import asyncio
+import errno
+import math
+import tempfile
+from collections.abc import Callable, Generator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import IO
+
+from litestar.enums import ScopeType
+from litestar.handlers import HTTPRouteHandler
+from litestar.types import ASGIApp, HTTPReceiveMessage, HTTPRequestEvent, Receive, Scope, Send
+
+from framegate.core.concurrency import in_thread
+from framegate.core.disk_full import translate_disk_full
+from framegate.core.errors import Unavailable
+from framegate.core.submission import Client
+from framegate.server.auth.keys import client_of
+from framegate.server.errors.error_info import BodyTooLarge
+from framegate.server.receiving.budget import BodyBudget, BodyShare
+
+SMALL = 256 * 1024
+"""The bytes of a body that are kept in memory from the start."""
+_FOLDER = "uploads"
+
+
+class SpooledBodies:
+    """ASGI middleware that accounts for the bodies of requests in a `BodyBudget`.
+
+    ``limit_of`` returns how many bytes a client may have in flight. Large bodies are in unnamed files below
+    ``data_path``.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        budget: BodyBudget,
+        limit_of: Callable[[Client], int],
+        max_bytes: int,
+        data_path: Path,
+    ) -> None:
+        self._app = app
+        self._budget = budget
+        self._limit_of = limit_of
+        self._max_bytes = max_bytes
+        self._folder = data_path / _FOLDER
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on."""
+        if scope["type"] != ScopeType.HTTP:
+            await self._app(scope, receive, send)
+            return
+        share: BodyShare | None = None
+        complete = False
+
+        async def receive_spooled() -> HTTPReceiveMessage:
+            nonlocal share, complete
+            if complete:
+                return await receive()  # type: ignore[return-value]  # HTTP's messages alone
+            if share is None:
+                share = self._new_share(scope)
+            message: HTTPReceiveMessage = await receive()  # type: ignore[assignment]
+            if message["type"] != "http.request":
+                return message
+            self._budget.hold(share, len(message["body"]))
+            if message["more_body"] and not _is_multipart(scope):
+                message = await self._spool(scope, message, receive, share)
+            if message["type"] == "http.request" and not message["more_body"]:
+                if share.held > SMALL and not share.loaded:
+                    await self._budget.load(share)
+                complete = True
+            return message
+
+        try:
+            await self._app(scope, receive_spooled, send)
+        finally:
+            if share is not None:
+                self._budget.release(share)
+
+    def _new_share(self, scope: Scope) -> BodyShare:
+        client = client_of(scope)
+        peer = scope["client"]
+        owner = f"key {client.name}" if client.name else f"address {peer[0] if peer else ''}"
+        return BodyShare(owner, self._limit_of(client))
+
+    async def _spool(
+        self, scope: Scope, first: HTTPRequestEvent, receive: Receive, share: BodyShare
+    ) -> HTTPReceiveMessage:
+        """Return the whole body as one message, or the client's disconnect."""
+        max_bytes = min(self._max_bytes, _handler_limit(scope))
+        pending = bytearray(first["body"])
+        with ExitStack() as closing:
+            file: IO[bytes] | None = None
+            more = True
+            while more:
+                message: HTTPReceiveMessage = await receive()  # type: ignore[assignment]
+                if message["type"] != "http.request":
+                    return message
+                self._budget.hold(share, len(message["body"]))
+                if share.held > max_bytes:
+                    raise BodyTooLarge(
+                        f"The request body is too large; at most {max_bytes:,} bytes are accepted."
+                    )
+                pending += message["body"]
+                more = message["more_body"]
+                if len(pending) > SMALL:
+                    with _explaining_errors():
+                        if file is None:
+                            opened = await in_thread(self._open, lambda opened: opened.close())
+                            file = closing.enter_context(opened)
+                        await asyncio.to_thread(file.write, pending)
+                    pending = bytearray()
+            if file is None:
+                return {"type": "http.request", "body": bytes(pending), "more_body": False}
+            await self._budget.load(share)
+            with _explaining_errors():
+                await asyncio.to_thread(file.write, pending)
+                body = await asyncio.to_thread(_read, file)
+            return {"type": "http.request", "body": body, "more_body": False}
+
+    def _open(self) -> IO[bytes]:
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return tempfile.TemporaryFile(dir=self._folder)
+
+
+def _read(file: IO[bytes]) -> bytes:
+    file.seek(0)
+    return file.read()
+
+
+def _is_multipart(scope: Scope) -> bool:
+    kind = next((value for name, value in scope["headers"] if name == b"content-type"), b"")
+    return kind.strip().lower().startswith(b"multipart/")
+
+
+def _handler_limit(scope: Scope) -> float:
+    """Return the size that Litestar would accept for the request's handler."""
+    handler: HTTPRouteHandler = scope["route_handler"]  # type: ignore[assignment]  # of an HTTP scope
+    return handler.resolve_request_max_body_size() or math.inf
+
+
+@contextmanager
+def _explaining_errors() -> Generator[None]:
+    try:
+        with translate_disk_full():
+            yield
+    except OSError as error:
+        if error.errno in (errno.EMFILE, errno.ENFILE):
+            raise Unavailable("The server has too many open files; try again shortly.") from error
+        raise
