@@ -34,7 +34,7 @@ class ServerSettings(_Settings, frozen=True):
 
     A client has ``header_timeout`` for the head of a request. It may be silent for ``body_timeout`` while it
     sends a body, which has to come at ``min_body_rate`` bytes per second beyond that time, and may take none
-    of a response for ``write_timeout``. ``max_connections`` 0 derives the number from the limit on open files,
+    of a response for ``write_timeout``. ``max_connections`` 0 derives it from the limit on open files,
     ``max_connections_per_address`` 0 allows any number. ``max_bytes_in_flight`` is what large bodies take in
     memory, ``max_client_bytes_in_flight`` what the unfinished requests of a key, or of an address without
     one, hold in memory or on disk.

@@ -18,6 +18,7 @@ _NOSNIFF = (b"x-content-type-options", b"nosniff")
 """Browsers take a text that a client chose, such as a prompt in JSON, for what its Content-Type says."""
 _VALID_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 _STATE = "request_id"
+_LONGEST_PATH = 500
 
 
 class RequestLog:
@@ -39,7 +40,7 @@ class RequestLog:
         if "state" not in scope:
             scope["state"] = {}
         scope["state"][_STATE] = request_id
-        method, path, started = scope["method"], scope["path"], time.perf_counter()
+        method, path, started = scope["method"], scope["path"][:_LONGEST_PATH], time.perf_counter()
         status = 0
 
         async def send_with_id(message: Message) -> None:

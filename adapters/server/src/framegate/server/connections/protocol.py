@@ -95,7 +95,8 @@ class TrackedProtocol(H11Protocol):
         self.address = self.client[0] if self.client else ""
         self._awaited_since = self.loop.time()
         if reason := self._tracker.add(self):
-            self._answer(503, reason)
+            transport.write(_error_response(503, reason))
+            transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the connection."""
@@ -113,8 +114,10 @@ class TrackedProtocol(H11Protocol):
             super().data_received(data)
         else:
             for start in range(0, len(data), _PIECE):
-                if not self.transport.is_closing():
+                if not (self._lingers or self.transport.is_closing()):
                     super().data_received(data[start : start + _PIECE])
+        if self._lingers:
+            return
         if self._drained >= 0:
             self._drain(len(data))
         elif self._awaiting and self.conn.their_state is not h11.IDLE:
@@ -142,7 +145,13 @@ class TrackedProtocol(H11Protocol):
             self.abort()  # a response is under way already
             return
         message = str(error) if isinstance(error, RefusedRequest) else "The request is not valid HTTP/1.1."
-        self._answer(status, message)
+        self.transport.write(_error_response(status, message))
+        if self.cycle:
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+        self._awaiting, self._awaited_since = True, self.loop.time()
+        self._tracker.response_sent(self)
+        self._linger()
 
     def close_if_overdue(self, now: float) -> float:
         """Close the connection if its client has exceeded a deadline.
@@ -176,9 +185,8 @@ class TrackedProtocol(H11Protocol):
 
     def _time_out(self) -> None:
         if self._drained < 0 and not self._lingers and self.conn.trailing_data[0]:
-            self._answer(408, "The request's head did not arrive in time.")
-        else:
-            self.transport.close()
+            self.transport.write(_error_response(408, "The request's head did not arrive in time."))
+        self.transport.close()
 
     def _drain(self, size: int) -> None:
         if self.conn.their_state is not h11.SEND_BODY or not self.cycle.response_complete:
@@ -212,15 +220,14 @@ class TrackedProtocol(H11Protocol):
         if self._drained > self._settings.max_body:
             self.abort()
 
-    def _answer(self, status: int, message: str) -> None:
-        """Send an error that no dialect knows of, and close the connection."""
-        code = _CODES.get(status, "invalid_request")
-        body = msgspec.json.encode(NeutralError(message, code))
-        head = (
-            f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\nContent-Type: application/json\r\n"
-            f"Content-Length: {len(body)}\r\nX-Content-Type-Options: nosniff\r\nConnection: close\r\n"
-        )
-        if status == HTTPStatus.SERVICE_UNAVAILABLE:
-            head += f"Retry-After: {_RETRY_AFTER}\r\n"
-        self.transport.write(head.encode() + b"\r\n" + body)
-        self.transport.close()
+
+def _error_response(status: int, message: str) -> bytes:
+    """Return the response to a request of which no dialect knows, after which the connection is closed."""
+    body = msgspec.json.encode(NeutralError(message, _CODES.get(status, "invalid_request")))
+    head = (
+        f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\nContent-Type: application/json\r\n"
+        f"Content-Length: {len(body)}\r\nX-Content-Type-Options: nosniff\r\nConnection: close\r\n"
+    )
+    if status == HTTPStatus.SERVICE_UNAVAILABLE:
+        head += f"Retry-After: {_RETRY_AFTER}\r\n"
+    return head.encode() + b"\r\n" + body

@@ -1,8 +1,8 @@
 """Parse HTTP/1.1 without what proxies may read in another way, and without what costs more than it carries.
 
-h11 takes the obsolete line folding, lines that end with a bare LF, and Content-Length beside Transfer-Encoding,
-as RFC 9112 allows. A proxy in front may split such requests at other bytes, so that a part of one client's
-request becomes another's (request smuggling).
+h11 takes the obsolete line folding, lines that end with a bare LF, and Content-Length beside
+Transfer-Encoding, as RFC 9112 allows. A proxy in front may split such requests at other bytes, so that a part
+of one client's request becomes another's (request smuggling).
 """
 
 from typing import TypeAlias
@@ -17,7 +17,7 @@ _MAX_FRAMING = 2**20
 """The bytes that chunk sizes and extensions of a body may take beside as many as its data."""
 _FREE_CHUNKS = 2000
 _MIN_CHUNK = 256
-"""The bytes that chunks have on average once there are many: each costs as much as some kilobytes in one piece."""
+"""The bytes that chunks have on average once there are many: each costs as much as kilobytes in one piece."""
 
 _END_OF_HEAD = b"\r\n\r\n"
 
@@ -68,8 +68,8 @@ class StrictConnection(h11.Connection):
         self._chunks += 1
         if self._chunks > _FREE_CHUNKS and self._body < _MIN_CHUNK * self._chunks:
             raise RefusedRequest(
-                f"The body comes in more than {_FREE_CHUNKS:,} chunks of fewer than {_MIN_CHUNK} bytes on average; "
-                "send larger ones."
+                f"The body comes in more than {_FREE_CHUNKS:,} chunks of fewer than {_MIN_CHUNK} bytes on "
+                "average; send larger ones."
             )
         if self.received > 2 * self._body + _MAX_FRAMING:
             raise RefusedRequest("The extensions of the body's chunks are larger than the body.")
@@ -96,6 +96,8 @@ def _check_head(head: bytes) -> None:
 
 
 def _check_framing(request: h11.Request) -> None:
+    if not request.http_version.startswith(b"1."):
+        raise RefusedRequest("Only HTTP/1.1 and HTTP/1.0 are spoken here.", error_status_hint=505)
     names = [name for name, _ in request.headers]
     if b"transfer-encoding" in names:
         if b"content-length" in names:

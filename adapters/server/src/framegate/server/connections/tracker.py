@@ -2,13 +2,13 @@
 
 import asyncio
 from collections import OrderedDict, deque
-from collections.abc import Container
 from typing import Protocol
 
 import structlog
 
 from framegate.core.settings import ServerSettings
 from framegate.server.auth.loopback_guard import is_loopback_host
+from framegate.server.requests.forwarded import TrustedProxies
 
 log = structlog.get_logger(__name__)
 
@@ -42,10 +42,10 @@ class ConnectionTracker:
     A connection awaits a request from when it is accepted, or its last response was sent, until the head of
     the next request is complete. If there are ``max_connections``, a new one takes the place of the one that
     has awaited a request for longest, or else of the one whose client has been stalled for longest. Peers in
-    ``proxies``, and this machine itself, may have any number of connections: they bring those of many clients.
+    ``proxies`` and this machine itself, which bring the connections of many clients, may have any number.
     """
 
-    def __init__(self, settings: ServerSettings, max_connections: int, proxies: Container[str]) -> None:
+    def __init__(self, settings: ServerSettings, max_connections: int, proxies: TrustedProxies) -> None:
         self._max = max_connections
         self._max_per_address = settings.max_connections_per_address
         self._proxies = proxies
@@ -67,9 +67,7 @@ class ConnectionTracker:
         address = connection.address
         count = self._by_address.get(address, 0)
         if self._max_per_address and count >= self._max_per_address and not self._is_exempt(address):
-            return self._refuse(
-                f"Your address has {count:,} open connections; that is as many as it may have."
-            )
+            return self._refuse(f"Your address has {count:,} open connections, as many as it may have.")
         if len(self._open) >= self._max and not self._make_room():
             return self._refuse("The server has as many open connections as it may have.")
         self._open.add(connection)

@@ -48,8 +48,8 @@ class BodyBudget:
         held = self._held_by.get(share.client, 0)
         if held + size > share.limit and held > share.held:
             raise TooManyBytesInFlight(
-                f"Your unfinished requests have {held + size:,} bytes; at most {share.limit:,} may be in flight at "
-                "once. Send this one again when others are done."
+                f"Your unfinished requests have {held + size:,} bytes; at most {share.limit:,} may be in "
+                "flight at once. Send this one again when others are done."
             )
         self._held_by[share.client] = held + size
         share.held += size
@@ -82,8 +82,8 @@ class BodyBudget:
             if self._fits_client(share):
                 raise Busy("The server is busy with other large requests; try again shortly.") from None
             raise TooManyBytesInFlight(
-                "Your other requests already fill your share of the memory for large bodies. Send this one again "
-                "when others are done."
+                "Your other requests already fill your share of the memory for large bodies. Send this one "
+                "again when others are done."
             ) from None
 
     def _fits_client(self, share: BodyShare) -> bool:
