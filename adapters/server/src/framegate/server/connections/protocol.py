@@ -1,7 +1,6 @@
 """uvicorn's HTTP/1.1 protocol with deadlines, and its configuration."""
 
 import asyncio
-import math
 import sys
 from http import HTTPStatus
 from typing import Any
@@ -49,7 +48,6 @@ class ServerConfig(uvicorn.Config):
             access_log=False,
             server_header=False,
             proxy_headers=False,  # see `framegate.server.requests.forwarded`
-            timeout_keep_alive=math.ceil(settings.keep_alive),
             timeout_graceful_shutdown=max(1, round(settings.shutdown_grace)),
         )
         self.server_settings = settings
@@ -84,6 +82,7 @@ class TrackedProtocol(H11Protocol):
         self.address = ""
         self._awaiting = True
         self._awaited_since: float | None = None
+        self._idle_since: float | None = None
         self._drained = -1
         self._lingers = False
         self._progress: tuple[str, int] | None = None
@@ -111,27 +110,47 @@ class TrackedProtocol(H11Protocol):
         if self._awaiting and self._awaited_since is None:
             self._awaited_since = self.loop.time()
         if len(data) <= _PIECE:
-            super().data_received(data)
+            self._parse(data)
         else:
             for start in range(0, len(data), _PIECE):
-                if not (self._lingers or self.transport.is_closing()):
-                    super().data_received(data[start : start + _PIECE])
+                self._parse(data[start : start + _PIECE])
         if self._lingers:
             return
         if self._drained >= 0:
             self._drain(len(data))
         elif self._awaiting and self.conn.their_state is not h11.IDLE:
-            self._awaiting, self._awaited_since = False, None
-            self._tracker.request_received(self)
+            self._request_received()
+
+    def _parse(self, data: bytes) -> None:
+        if not self._lingers:
+            self._strict.received += len(data)
+            self._strict.receive_data(data)
+            self.handle_events()
+
+    def _request_received(self) -> None:
+        self._awaiting, self._awaited_since, self._idle_since = False, None, None
+        self._tracker.request_received(self)
 
     def on_response_complete(self) -> None:
-        """Await the next request, which may be here already."""
-        super().on_response_complete()
-        if self.transport.is_closing() or not self.cycle.response_complete:
+        """Await the next request, which may be here already.
+
+        This is uvicorn's own method without its timer for idle connections: the tracker looks after them.
+        """
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
             return
-        self._awaiting, self._awaited_since = True, None
+        self.flow.resume_reading()
+        self._awaiting = True
         self._tracker.response_sent(self)
-        if self.conn.their_state is h11.SEND_BODY:
+        if self.conn.our_state is h11.DONE and self.conn.their_state is h11.DONE:
+            if not self._settings.keep_alive:
+                self.transport.close()
+                return
+            self.conn.start_next_cycle()
+            self.handle_events()
+            if self.conn.their_state is not h11.IDLE:
+                self._request_received()
+        elif self.conn.their_state is h11.SEND_BODY:
             self._drained = 0
             self._awaited_since = self.loop.time()
             if any(name == b"expect" for name, _ in self.scope["headers"]):
@@ -158,9 +177,8 @@ class TrackedProtocol(H11Protocol):
 
         Return for how many seconds the client has neither sent nor taken a byte that it should.
         """
-        since = self._awaited_since
-        if since is not None and now - since > self._settings.header_timeout:
-            self._time_out()
+        if self._awaiting:
+            self._close_if_late(now)
         progress = self._client_progress()
         if progress != self._progress:
             self._progress, self._progress_at = progress, now
@@ -183,6 +201,15 @@ class TrackedProtocol(H11Protocol):
             return ("body", self._strict.received)
         return None
 
+    def _close_if_late(self, now: float) -> None:
+        if self._awaited_since is None:
+            if self._idle_since is None:
+                self._idle_since = now
+            elif now - self._idle_since > self._settings.keep_alive:
+                self.transport.close()
+        elif now - self._awaited_since > self._settings.header_timeout:
+            self._time_out()
+
     def _time_out(self) -> None:
         if self._drained < 0 and not self._lingers and self.conn.trailing_data[0]:
             self.transport.write(_error_response(408, "The request's head did not arrive in time."))
@@ -191,14 +218,9 @@ class TrackedProtocol(H11Protocol):
     def _drain(self, size: int) -> None:
         if self.conn.their_state is not h11.SEND_BODY or not self.cycle.response_complete:
             self._drained = -1
-            self._awaiting = self.conn.their_state is h11.IDLE
             self._awaited_since = None
-            if self._awaiting:
-                self.timeout_keep_alive_task = self.loop.call_later(
-                    self.timeout_keep_alive, self.timeout_keep_alive_handler
-                )
-            else:
-                self._tracker.request_received(self)
+            if self.conn.their_state is not h11.IDLE:
+                self._request_received()
             return
         self._drained += size
         if self._drained > _DRAINED:
@@ -211,7 +233,6 @@ class TrackedProtocol(H11Protocol):
         response.
         """
         self._lingers, self._drained = True, 0
-        self._unset_keepalive_if_required()
         self.flow.resume_reading()
         self.transport.write_eof()
 

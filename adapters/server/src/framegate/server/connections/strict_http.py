@@ -29,20 +29,18 @@ class RefusedRequest(h11.RemoteProtocolError):
 
 
 class StrictConnection(h11.Connection):
-    """h11's parser of the server's side, with further rules for requests."""
+    """h11's parser of the server's side, with further rules for requests.
 
+    Whoever feeds it counts the bytes in ``received``, which begins again with each request.
+    """
+
+    received = 0
     _chunks = 0
     _body = 0
-    received = 0
-    """The bytes received since the last request's head."""
+    _may_be_chunked = False
 
     def __init__(self) -> None:
         super().__init__(h11.SERVER, MAX_HEAD)
-
-    def receive_data(self, data: bytes) -> None:
-        """Take bytes from the client."""
-        self.received += len(data)
-        super().receive_data(data)
 
     def next_event(self) -> _Event:
         """Return the next event.
@@ -50,15 +48,15 @@ class StrictConnection(h11.Connection):
         Raises:
             RemoteProtocolError: The client doesn't speak HTTP/1.1, or breaks a rule (`RefusedRequest`).
         """
-        if self.their_state is h11.IDLE:
-            _check_head(self.trailing_data[0])
+        if self.their_state is h11.IDLE and (head := self.trailing_data[0]):
+            self._may_be_chunked = _check_head(head)
         event = super().next_event()
         kind = type(event)
         if kind is h11.Data:
             self._check_chunks(event)  # type: ignore[arg-type]  # by `kind`
         elif kind is h11.Request:
             self._chunks = self._body = self.received = 0
-            _check_framing(event)  # type: ignore[arg-type]  # by `kind`
+            _check_framing(event, self._may_be_chunked)  # type: ignore[arg-type]  # by `kind`
         return event
 
     def _check_chunks(self, data: h11.Data) -> None:
@@ -75,8 +73,11 @@ class StrictConnection(h11.Connection):
             raise RefusedRequest("The extensions of the body's chunks are larger than the body.")
 
 
-def _check_head(head: bytes) -> None:
-    """Refuse a head, complete or not, that breaks a rule; bytes after it don't count."""
+def _check_head(head: bytes) -> bool:
+    """Refuse a head, complete or not, that breaks a rule; bytes after it don't count.
+
+    Return whether it may have a Transfer-Encoding.
+    """
     end = head.find(_END_OF_HEAD)
     if end >= 0:
         head = head[: end + 2]
@@ -93,13 +94,13 @@ def _check_head(head: bytes) -> None:
         raise RefusedRequest("A line of the request's head ends with LF alone instead of CR LF.")
     if b"\n " in head or b"\n\t" in head:
         raise RefusedRequest("A header is continued on a second line, which HTTP/1.1 no longer allows.")
+    return b"transfer-encoding" in head.lower()
 
 
-def _check_framing(request: h11.Request) -> None:
+def _check_framing(request: h11.Request, may_be_chunked: bool) -> None:
     if not request.http_version.startswith(b"1."):
         raise RefusedRequest("Only HTTP/1.1 and HTTP/1.0 are spoken here.", error_status_hint=505)
-    names = [name for name, _ in request.headers]
-    if b"transfer-encoding" in names:
+    if may_be_chunked and b"transfer-encoding" in (names := [name for name, _ in request.headers]):
         if b"content-length" in names:
             raise RefusedRequest(
                 "The request has both Content-Length and Transfer-Encoding; send one of them."

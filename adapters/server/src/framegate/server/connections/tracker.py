@@ -49,7 +49,7 @@ class ConnectionTracker:
         self._max = max_connections
         self._max_per_address = settings.max_connections_per_address
         self._proxies = proxies
-        shortest = min(settings.header_timeout, settings.write_timeout)
+        shortest = min(settings.header_timeout, settings.write_timeout, settings.keep_alive)
         self._interval = max(0.05, min(_SWEEP_SECONDS, shortest / 4))
         self._open: set[Connection] = set()
         self._awaiting: OrderedDict[Connection, None] = OrderedDict()
@@ -96,8 +96,7 @@ class ConnectionTracker:
 
     def response_sent(self, connection: Connection) -> None:
         """Note that a connection awaits its next request."""
-        if connection in self._open:
-            self._awaiting[connection] = None
+        self._awaiting[connection] = None
 
     def _is_exempt(self, address: str) -> bool:
         return is_loopback_host(address) or address in self._proxies
