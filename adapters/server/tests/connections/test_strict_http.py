@@ -98,8 +98,24 @@ def test_rules_hold_however_the_head_is_split(shared_stand: Stand, piece: int) -
 def test_rules_hold_for_the_second_request_in_a_packet(shared_stand: Stand) -> None:
     with open_socket(shared_stand.url) as client:
         client.sendall(SMUGGLED.replace(b"smuggled", b"localhost") + MALFORMED["CL and TE"])
-        answer = read_all(client)
+        answer = read_all(client, seconds=20)
     assert (answer.count, answer.status, answer.closed) == (2, 400, True)
+
+
+def test_requests_in_one_packet_are_answered_in_turn(shared_stand: Stand) -> None:
+    call = SMUGGLED.replace(b"smuggled", b"localhost")
+    with open_socket(shared_stand.url) as client:
+        client.sendall(call * 20 + call[:-2] + b"Connection: close\r\n\r\n")
+        answer = read_all(client)
+    assert (answer.count, answer.status, answer.closed) == (21, 200, True)
+
+
+def test_an_upgrade_is_not_taken(shared_stand: Stand) -> None:
+    upgrade = b"Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+    with open_socket(shared_stand.url) as client:
+        for _ in range(2):
+            client.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\n" + upgrade)
+            assert read_response(client).status == 200
 
 
 HEADS = {

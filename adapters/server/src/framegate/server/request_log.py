@@ -1,8 +1,8 @@
 """Give every request an id and every answer its common headers, and write one log line when it is done."""
 
 import re
+import secrets
 import time
-import uuid
 
 import structlog
 from litestar.enums import ScopeType
@@ -36,7 +36,7 @@ class RequestLog:
         if scope["type"] != ScopeType.HTTP:
             await self._app(scope, receive, send)
             return
-        request_id = _incoming_id(scope) or uuid.uuid4().hex
+        request_id = _incoming_id(scope) or secrets.token_hex(16)
         if "state" not in scope:
             scope["state"] = {}
         scope["state"][_STATE] = request_id

@@ -109,11 +109,12 @@ class TrackedProtocol(H11Protocol):
             return
         if self._awaiting and self._awaited_since is None:
             self._awaited_since = self.loop.time()
+        self._strict.received += len(data)
         if len(data) <= _PIECE:
-            self._parse(data)
+            self._strict.receive_data(data)
+            self.handle_events()
         else:
-            for start in range(0, len(data), _PIECE):
-                self._parse(data[start : start + _PIECE])
+            self._parse_pieces(data)
         if self._lingers:
             return
         if self._drained >= 0:
@@ -121,11 +122,11 @@ class TrackedProtocol(H11Protocol):
         elif self._awaiting and self.conn.their_state is not h11.IDLE:
             self._request_received()
 
-    def _parse(self, data: bytes) -> None:
-        if not self._lingers:
-            self._strict.received += len(data)
-            self._strict.receive_data(data)
-            self.handle_events()
+    def _parse_pieces(self, data: bytes) -> None:
+        for start in range(0, len(data), _PIECE):
+            if not self._lingers:
+                self._strict.receive_data(data[start : start + _PIECE])
+                self.handle_events()
 
     def _request_received(self) -> None:
         self._awaiting, self._awaited_since, self._idle_since = False, None, None
@@ -148,13 +149,17 @@ class TrackedProtocol(H11Protocol):
                 return
             self.conn.start_next_cycle()
             self.handle_events()
-            if self.conn.their_state is not h11.IDLE:
+            if self.conn.their_state is not h11.IDLE and not self._lingers:
                 self._request_received()
         elif self.conn.their_state is h11.SEND_BODY:
             self._drained = 0
             self._awaited_since = self.loop.time()
             if any(name == b"expect" for name, _ in self.scope["headers"]):
                 self._linger()  # it may send the body, or another request in its place
+
+    def _should_upgrade(self) -> bool:
+        """Take a request to change the protocol as an ordinary one, without uvicorn's warnings."""
+        return False
 
     def send_400_response(self, msg: str) -> None:
         """Answer a request that is not valid HTTP, and close the connection."""

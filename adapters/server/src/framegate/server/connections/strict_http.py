@@ -81,8 +81,7 @@ def _check_head(head: bytes) -> bool:
     end = head.find(_END_OF_HEAD)
     if end >= 0:
         head = head[: end + 2]
-    target_end = head.find(b"\n", 0, MAX_TARGET)
-    if target_end < 0 and len(head) >= MAX_TARGET:
+    if len(head) >= MAX_TARGET and b"\n" not in head[:MAX_TARGET]:
         raise RefusedRequest(f"The URL is longer than {MAX_TARGET:,} bytes.", error_status_hint=414)
     lines = head.count(b"\n")
     if len(head) > MAX_HEAD or lines > MAX_HEADERS + 1:

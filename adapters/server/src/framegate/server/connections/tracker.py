@@ -124,9 +124,10 @@ class ConnectionTracker:
         return reason
 
     def _schedule(self) -> None:
-        self._sweep_handle = asyncio.get_running_loop().call_later(self._interval, self._sweep)
+        self._sweep_handle = asyncio.get_running_loop().call_later(self._interval, self.sweep)
 
-    def _sweep(self) -> None:
+    def sweep(self) -> None:
+        """Close the connections that are overdue; it is repeated as long as there are any."""
         now = asyncio.get_running_loop().time()
         stalled = [(connection.close_if_overdue(now), connection) for connection in tuple(self._open)]
         waiting = sorted(
