@@ -7,7 +7,6 @@ from unittest.mock import Mock
 import pytest
 from structlog.testing import capture_logs
 
-from framegate.server.connections import accept_errors
 from framegate.server.connections.accept_errors import AcceptErrors
 
 MESSAGE = "socket.accept() out of system resource"
@@ -16,7 +15,7 @@ FULL = {"message": MESSAGE, "exception": OSError(errno.EMFILE, "Too many open fi
 
 def test_one_line_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 100.0
-    monkeypatch.setattr(accept_errors.time, "monotonic", lambda: now)
+    monkeypatch.setattr("time.monotonic", lambda: now)
     loop, handler = Mock(spec=asyncio.AbstractEventLoop), AcceptErrors()
     with capture_logs() as lines:
         for _ in range(2000):

@@ -3,12 +3,13 @@
 import json
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import ExitStack, contextmanager
 
 import pytest
 import requests
 
+from framegate.core.jobs import Job
 from framegate.core.types import MediaKind
 from tests.support.http_stand import CONTENT, Stand, StandMaker, start_stand
 from tests.support.raw_http import open_socket, read_all, read_response
@@ -182,7 +183,7 @@ def test_an_unread_body_is_not_drained_for_ever(hasty: Stand) -> None:
 
 
 @contextmanager
-def half_open(stand: Stand, count: int) -> Iterator[list[socket.socket]]:
+def half_open(stand: Stand, count: int) -> Generator[list[socket.socket]]:
     with ExitStack() as opened:
         sockets = [opened.enter_context(open_socket(stand.url)) for _ in range(count)]
         for client in sockets:
@@ -207,7 +208,7 @@ def test_connections_at_work_are_not_replaced(make_stand: StandMaker) -> None:
     request = head("/v1/tasks/image/sync", JSON, "Content-Length: 15") + b'{"prompt": "x"}'
     with ExitStack() as opened:
         clients = [opened.enter_context(open_socket(stand.url)) for _ in range(5)]
-        jobs = []
+        jobs: list[Job] = []
         for client in clients:
             client.sendall(request)
             jobs.append(stand.wait_claim())

@@ -2,7 +2,7 @@
 
 import gzip
 import json
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -53,7 +53,7 @@ def post(stand: Stand, path: str, size: int, key: str) -> requests.Response:
 
 
 @contextmanager
-def full(stand: Stand, path: str, kind: str = "application/json") -> Iterator[requests.Response]:
+def full(stand: Stand, path: str, kind: str = "application/json") -> Generator[requests.Response]:
     """Let alice have so much in flight that a further body is refused; yield that refusal.
 
     Which of two bodies the server reads first is its own choice, so it may take several attempts.

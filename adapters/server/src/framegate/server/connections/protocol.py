@@ -119,7 +119,7 @@ class TrackedProtocol(H11Protocol):
             return
         if self._drained >= 0:
             self._drain(len(data))
-        elif self._awaiting and self.conn.their_state is not h11.IDLE:
+        elif self._awaiting and self._has_head():
             self._request_received()
 
     def _parse_pieces(self, data: bytes) -> None:
@@ -127,6 +127,9 @@ class TrackedProtocol(H11Protocol):
             if not self._lingers:
                 self._strict.receive_data(data[start : start + _PIECE])
                 self.handle_events()
+
+    def _has_head(self) -> bool:
+        return self.conn.their_state is not h11.IDLE
 
     def _request_received(self) -> None:
         self._awaiting, self._awaited_since, self._idle_since = False, None, None
@@ -149,7 +152,7 @@ class TrackedProtocol(H11Protocol):
                 return
             self.conn.start_next_cycle()
             self.handle_events()
-            if self.conn.their_state is not h11.IDLE and not self._lingers:
+            if self._has_head() and not self._lingers:
                 self._request_received()
         elif self.conn.their_state is h11.SEND_BODY:
             self._drained = 0
@@ -224,7 +227,7 @@ class TrackedProtocol(H11Protocol):
         if self.conn.their_state is not h11.SEND_BODY or not self.cycle.response_complete:
             self._drained = -1
             self._awaited_since = None
-            if self.conn.their_state is not h11.IDLE:
+            if self._has_head():
                 self._request_received()
             return
         self._drained += size
