@@ -7,7 +7,7 @@ from typing import Protocol
 import structlog
 
 from framegate.core.settings import ServerSettings
-from framegate.server.auth.loopback_guard import is_loopback_host
+from framegate.server.auth.origins import is_loopback_host
 from framegate.server.requests.forwarded import TrustedProxies
 
 log = structlog.get_logger(__name__)
