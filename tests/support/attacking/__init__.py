@@ -1,0 +1,1 @@
+"""What attacks on a server are made of, and what is measured while they run."""
