@@ -32,7 +32,7 @@ from msgspec import Struct, field, to_builtins
 from tests.support.attacking import media
 from tests.support.attacking.health import HealthProbe
 from tests.support.attacking.memory import MemoryWatch, worker_processes
-from tests.support.running import COMMAND, RunningServer
+from tests.support.running import COMMAND_WITH_FEW_FILES, RunningServer
 
 CUT_OFF = 60.0
 MEASURED = 3.0
@@ -458,7 +458,7 @@ def own_server(folder: Path) -> Iterator[Target]:
         folder / "data",
         config=CONFIG,
         environ=environ,
-        command=("prlimit", "--nofile=1024:8192", *COMMAND),
+        command=COMMAND_WITH_FEW_FILES,
     )
     try:
         server.wait_until_ready()

@@ -29,8 +29,8 @@ class Case(Struct, frozen=True, kw_only=True):
     """A request over HTTP.
 
     ``path`` and texts of the body may hold ``{names}`` of what the owner has, and of the listener: see
-    `tests.security.conftest.Fortress`; functions in it are called for their values. ``key`` is the name of a key,
-    empty for none. ``says`` is part of the answer, ``lacks`` is not.
+    `tests.security.conftest.Fortress`; functions in it are called for their values. ``key`` is the name of a
+    key, empty for none. ``says`` is part of the answer, ``lacks`` is not.
     """
 
     name: str

@@ -12,7 +12,7 @@ import pytest
 import requests
 
 from tests.security.case import OWNER, STRANGER, Case, RawCase, error_of
-from tests.security.listener import SLOW_RESOLVER, Listener, hostile_pictures
+from tests.security.listener import RESOLVER, Listener, hostile_pictures
 from tests.support.attacking import media
 from tests.support.attacking.memory import api_processes
 from tests.support.running import RunningServer, eventually
@@ -105,7 +105,7 @@ class Fortress:
         self.hold(received.decode("latin-1"), before, resident)
 
     def exchange(self, data: bytes, *, first: float = 10.0, then: float = 0.1) -> bytes:
-        """Send bytes and return what is answered until the connection is closed, or silent for some seconds."""
+        """Send bytes, and return the answer until the connection is closed, or silent for some seconds."""
         received = bytearray()
         with socket.create_connection(("127.0.0.1", self.server.port), timeout=10) as connection:
             try:
@@ -193,12 +193,12 @@ class Fortress:
 
 @contextmanager
 def running_fortress(
-    tmp_path_factory: pytest.TempPathFactory, config: str, **options: Any
+    tmp_path_factory: pytest.TempPathFactory, config: str, *, ready: str = "/ready", **options: Any
 ) -> Generator[Fortress]:
     """Run a server whose name server is the attacker's."""
     folder = tmp_path_factory.mktemp("fortress")
     (folder / "site").mkdir()
-    (folder / "site" / "sitecustomize.py").write_text(SLOW_RESOLVER)
+    (folder / "site" / "sitecustomize.py").write_text(RESOLVER)
     environ = {
         **{f"{name.upper()}_KEY": key for name, key in KEYS.items()},
         "PYTHONPATH": os.pathsep.join(filter(None, [str(folder / "site"), os.environ.get("PYTHONPATH")])),
@@ -207,14 +207,16 @@ def running_fortress(
     running = RunningServer(folder / "data", config=config, environ=environ, **options)
     try:
         with hostile_pictures() as pictures:
-            yield Fortress(running.wait_until_ready(), listener, pictures)
+            yield Fortress(running.wait_until_ready(ready), listener, pictures)
         assert running.stop() == 0, running.log_text()
     finally:
         running.process.kill()
         listener.close()
     log = running.log_text()
-    assert not [leak for leak in (*LEAKS, *KEYS.values()) if leak in log]
-    assert "\x1b" not in log
+    leaking = [
+        line for line in log.splitlines() if any(leak in line for leak in (*LEAKS, *KEYS.values(), "\x1b"))
+    ]
+    assert not leaking, leaking[0]
 
 
 @pytest.fixture(scope="module")

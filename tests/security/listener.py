@@ -11,8 +11,8 @@ from urllib.parse import unquote
 
 from tests.support.quiet_handler import Quiet
 
-SLOW_RESOLVER = """
-import itertools, socket
+RESOLVER = """
+import itertools, socket, time
 _real = socket.getaddrinfo
 _answers = {
     "pictures.test": [["127.0.0.1"]],
@@ -34,6 +34,8 @@ def _resolve(host, port, *args, **kwargs):
             else (socket.AF_INET, socket.SOCK_STREAM, 6, "", (each, int(port or 0)))
             for each in found
         ]
+    if name.endswith(".slow.test"):
+        time.sleep(2.5)
     if name.endswith((".test", ".example")) or not name.isascii():
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
     return _real(host, port, *args, **kwargs)

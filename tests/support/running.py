@@ -19,6 +19,13 @@ from tests.support.ports import free_port
 Found = TypeVar("Found")
 
 COMMAND = (sys.executable, "-m", "framegate.cli")
+COMMAND_WITH_FEW_FILES = (
+    sys.executable,
+    "-c",
+    "import resource, runpy; resource.setrlimit(resource.RLIMIT_NOFILE, (1024, 4096)); "
+    "runpy.run_module('framegate.cli', run_name='__main__', alter_sys=True)",
+)
+"""The same, with the soft limit of 1,024 open files that shells and containers often give."""
 PATIENCE = 120.0
 """Seconds until a state that a quiet machine reaches at once counts as never reached."""
 
