@@ -22,8 +22,10 @@ COMMAND = (sys.executable, "-m", "framegate.cli")
 COMMAND_WITH_FEW_FILES = (
     sys.executable,
     "-c",
-    "import resource, runpy; resource.setrlimit(resource.RLIMIT_NOFILE, (1024, 4096)); "
-    "runpy.run_module('framegate.cli', run_name='__main__', alter_sys=True)",
+    (
+        "import resource, runpy; resource.setrlimit(resource.RLIMIT_NOFILE, (1024, 4096)); "
+        "runpy.run_module('framegate.cli', run_name='__main__', alter_sys=True)"
+    ),
 )
 """The same, with the soft limit of 1,024 open files that shells and containers often give."""
 PATIENCE = 120.0
