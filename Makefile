@@ -33,7 +33,7 @@ if command -v npm >/dev/null; then \
 fi
 endef
 
-.PHONY: install run test test-wheels lint clean
+.PHONY: install run test test-wheels lint audit fuzz clean
 
 install: $(STAMP)
 
@@ -57,6 +57,15 @@ lint: install
 	MYPYPATH=$(subst $(space),:,$(SOURCES)) $(BIN)/mypy
 	$(BIN)/pyright --project pyproject.toml
 	$(BIN)/lint-imports
+	$(BIN)/bandit --quiet --configfile pyproject.toml --recursive $(SOURCES) cli.py
+
+# Known vulnerabilities of what is installed, by the advisories of PyPI; it needs the network.
+audit: install
+	$(BIN)/pip-audit --local --skip-editable --progress-spinner off
+
+# Every target of tests/fuzzing for SECONDS each; what fails becomes a case of the suite.
+fuzz: install
+	$(BIN)/python -m tests.fuzzing --seconds $(or $(SECONDS),300) $(ARGS)
 
 # The built wheels in an environment of their own: packaging, a whole job by each dialect, the command line.
 test-wheels: install

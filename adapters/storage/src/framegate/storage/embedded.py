@@ -154,7 +154,7 @@ class EmbeddedValkey:
             find_server(),
             *(part for name, value in settings.items() for part in (f"--{name}", value)),
         ]
-        self._process = subprocess.Popen(  # noqa: S603 (a program that we found, arguments that we made)
+        self._process = subprocess.Popen(  # noqa: S603 # nosec B603 # a program that we found
             command, stdin=subprocess.DEVNULL, start_new_session=True, preexec_fn=_die_with_parent
         )
         self._deadline = time.monotonic() + START_SECONDS

@@ -164,7 +164,7 @@ class HeartbeatClient:
 
     def _start_process(self) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", "framegate.worker.heartbeat.process"]
-        process = subprocess.Popen(  # noqa: S603  # this interpreter, and a module of ours
+        process = subprocess.Popen(  # noqa: S603 # nosec B603 # this interpreter, a module of ours
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, pass_fds=[self._signal_socket]
         )
         start = HeartbeatStart(

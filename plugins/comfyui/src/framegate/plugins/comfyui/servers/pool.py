@@ -59,7 +59,7 @@ class ServerPool:
         while True:
             states = await asyncio.gather(*(self._queue_state(client) for client in candidates))
             loads = [
-                (state.size, random.random(), client)  # noqa: S311 # any of the equally loaded
+                (state.size, random.random(), client)  # noqa: S311 # nosec B311 # any of the equally loaded
                 for client, state in zip(candidates, states, strict=True)
                 if isinstance(state, QueueState)
             ]
