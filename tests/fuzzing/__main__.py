@@ -16,7 +16,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-TOO_LONG = 5.0
+TOO_LONG = 20.0
 """Seconds after which one input counts as a finding."""
 
 

@@ -6,7 +6,7 @@ encoded, as browsers do. The authority is read strictly: one that programs read 
 """
 
 import re
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 
 from yarl import URL
 
@@ -54,6 +54,8 @@ def parse_url(text: str) -> URL:
         host, port = origin.raw_host, origin.port
         if host and _NUMERIC.fullmatch(host):
             IPv4Address(host)  # ``127.1`` and ``2130706433`` are addresses to some programs only
+        if "[" in authority:
+            IPv6Address(host or "")  # yarl takes more in brackets than addresses, and then loses the brackets
         target = _NOT_IN_TARGET.sub(_percent_encoded, target)
     except ValueError:
         raise InvalidUrl("is not a valid http(s) URL") from None
