@@ -25,3 +25,15 @@ def test_attack(fortress: Fortress, case: Case) -> None:
 @pytest.mark.parametrize("case", wire.CASES, ids=str)
 def test_bytes(fortress: Fortress, case: RawCase) -> None:
     fortress.check_raw(case)
+
+
+def test_the_owner_has_lost_nothing(fortress: Fortress) -> None:
+    known = fortress.values
+    assert fortress.as_owner("GET", f"/v1/videos/{known['video']}")["status"] == "completed"
+    assert fortress.as_owner("GET", f"/v1/tasks/{known['own_task']}/status")["file_path"]
+    assert fortress.as_owner("GET", f"/v1/tasks/{known['sora_task']}")["status"] == "completed"
+    assert fortress.as_owner("GET", f"/v1/videos/characters/{known['character']}")["id"] == known["character"]
+
+
+def test_nothing_leaked_into_the_log(fortress: Fortress) -> None:
+    fortress.check_log()

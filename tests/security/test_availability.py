@@ -275,3 +275,7 @@ def test_half_an_hour_of_silence_in_a_worker(target: Fortress) -> None:
         else:
             assert made.status_code == 400
     assert memory.growth <= MEMORY, f"{memory.growth / 1e6:.0f} MB"
+
+
+def test_the_log_stays_clean(target: Fortress) -> None:
+    target.check_log()

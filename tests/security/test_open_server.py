@@ -27,3 +27,4 @@ def test_nothing_was_submitted(open_server: Fortress) -> None:
     videos = requests.get(f"{open_server.server.url}/v1/videos", timeout=60).json()
     assert videos["data"] == []
     assert requests.get(f"{open_server.server.url}/v1/tasks/", timeout=60).json() == {}
+    open_server.check_log()

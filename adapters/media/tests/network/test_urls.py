@@ -234,6 +234,8 @@ NO_URLS = [
     "http://127.0.0.1%00.example.com/",
     "http://[fe80::1%25lo]/",
     "http://[::1/",
+    "http://[::1.]/",
+    "http://[v1.x]/",
     "http://[::1]a/",
     "http://[::1]:80:90/",
     "http://example.com:80:90/",
