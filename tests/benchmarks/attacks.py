@@ -16,18 +16,17 @@ import os
 import resource
 import socket
 import statistics
-import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import requests
-from msgspec import Struct, field, to_builtins
+from msgspec import Struct, to_builtins
 
 from tests.support.attacking import media
 from tests.support.attacking.health import HealthProbe
@@ -84,7 +83,7 @@ class Report(Struct, kw_only=True):
     seconds: float = 0.0
     api_growth_mb: float | None = None
     worker_growth_mb: float | None = None
-    health: dict[str, float] = field(default_factory=dict)
+    health: dict[str, float] = {}
     uploads: list[float] = []
     log_growth_mb: float | None = None
 
@@ -137,6 +136,7 @@ class Target:
 
     def _answer(self, send: Callable[[], requests.Response]) -> Answer:
         started = time.monotonic()
+        status: int | str
         try:
             response = send()
             status, size = response.status_code, len(response.content)
@@ -448,7 +448,7 @@ def shown(report: Report) -> str:
 
 
 @contextmanager
-def own_server(folder: Path) -> Iterator[Target]:
+def own_server(folder: Path) -> Generator[Target]:
     """Start the server, with the soft limit of 1,024 files that shells and containers often give."""
     (folder / "site").mkdir()
     (folder / "site" / "sitecustomize.py").write_text(SLOW_NAMES)
@@ -496,4 +496,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

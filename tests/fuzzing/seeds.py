@@ -29,7 +29,8 @@ def _json(choice: int, body: object) -> bytes:
 
 _PART = b'--x\r\nContent-Disposition: form-data; name="prompt"\r\n\r\nA cat\r\n'
 _FILE = (
-    b'--x\r\nContent-Disposition: form-data; name="image"; filename="a.png"\r\nContent-Type: image/png\r\n\r\n'
+    b'--x\r\nContent-Disposition: form-data; name="image"; filename="a.png"\r\n'
+    b"Content-Type: image/png\r\n\r\n"
     b"\x89PNG\r\n--x--\r\n"
 )
 
@@ -57,7 +58,7 @@ def seeds() -> Mapping[str, Sequence[bytes]]:
             _json(1, {"prompt": "x", "n": 2, "extra_body": {"seed": 3}}),
             _json(2, {"prompt": "x", "images": [{"image_url": "data:,x"}]}),
             _json(3, {"prompt": "x", "seconds": "4", "size": "64x64"}),
-            _json(5, {"input": [{"role": "user", "content": []}], "tools": [{"type": "image_generation"}]}),
+            _json(5, {"input": [{"role": "user", "content": "x"}], "tools": [{"type": "image_generation"}]}),
             _json(8 + 132, {"prompt": "x", "target_shape": [64, 64], "seed": "5"}),
             _json(11, {"prompt": "x", "num_frames": 25}),
         ],

@@ -78,8 +78,8 @@ def error_of(shape: Shape, body: Any) -> str:
             message = detail if isinstance(detail, str) else " ".join(item["msg"] for item in detail)
         case Shape.WAN21:
             assert body.keys() == {"detail"}, body
-            detail = body["detail"]
-            if isinstance(detail, list):
+            detail: Any = body["detail"]
+            if isinstance(body["detail"], list):
                 message = " ".join(item["msg"] for item in detail)
             else:
                 assert detail["status"] == "Failed", body

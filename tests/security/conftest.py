@@ -6,7 +6,7 @@ import os
 import socket
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import requests
@@ -142,9 +142,10 @@ class Fortress:
                 value = value.replace(b"{%s}" % name.encode(), str(self.values[name]).encode())
             return value
         if isinstance(value, list):
-            return [self._filled(each) for each in value]
+            items: list[Any] = value  # pyright: ignore[reportUnknownVariableType] # plain JSON
+            return [self._filled(each) for each in items]
         if isinstance(value, Mapping):
-            return {name: self._filled(each) for name, each in value.items()}
+            return {name: self._filled(each) for name, each in cast(Mapping[str, Any], value).items()}
         return value
 
     def as_owner(self, method: str, path: str, **arguments: Any) -> Any:

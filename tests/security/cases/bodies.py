@@ -24,7 +24,7 @@ _FORMS = {
     "no end": _part(_NAMED % b"prompt"),
     "another boundary": b"--y\r\n" + _NAMED % b"prompt" + b"\r\n\r\nv\r\n--y--\r\n",
     "2,000 parts": b"".join(_part(_NAMED % b"p%d" % n) for n in range(2_000)) + _END,
-    "2,000 files": b"".join(_part(_NAMED % b"f" + b'; filename="a"') for n in range(2_000)) + _END,
+    "2,000 files": b"".join(_part(_NAMED % b"f" + b'; filename="a"') for _ in range(2_000)) + _END,
     "a part without a name": _part(b"Content-Disposition: form-data") + _END,
     "a part without headers": b"--x\r\n\r\nv\r\n" + _END,
     "a part's header of 100 kB": _part(b"X: " + b"y" * 100_000) + _END,

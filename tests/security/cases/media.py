@@ -10,6 +10,8 @@ from typing import Any
 
 import av
 import numpy as np
+from av.audio.stream import AudioStream
+from av.video.stream import VideoStream
 from PIL import Image
 
 from tests.security.case import Case, Maker, Shape
@@ -137,9 +139,11 @@ def _matroska(codec: str) -> bytes:
     buffer = io.BytesIO()
     with av.open(buffer, "w", format="matroska") as container:
         video = container.add_stream("mpeg4", rate=16)
+        assert isinstance(video, VideoStream)
         video.width = video.height = 64
         video.pix_fmt = "yuv420p"
         audio = container.add_stream(codec, rate=48_000)
+        assert isinstance(audio, AudioStream)
         audio.layout = "stereo"
         for _ in range(16):
             frame = av.VideoFrame.from_ndarray(np.full((96, 64), 128, np.uint8), format="yuv420p")

@@ -1,8 +1,14 @@
 """What a stranger's key may not do with the owner's jobs, files and characters."""
 
+from collections.abc import Mapping
+from typing import Any, TypeAlias
+
 from tests.security.case import OWNER, STRANGER, Case, Shape
 
-_READS = (
+Route: TypeAlias = tuple[str, str, dict[str, Any] | None, Shape]
+"""Method, path, body, and the form of its errors."""
+
+_READS: tuple[Route, ...] = (
     ("GET", "/v1/videos/{video}", None, Shape.OPENAI),
     ("GET", "/v1/videos/{video}/content", None, Shape.OPENAI),
     ("GET", "/v1/videos/{video}/content?variant=thumbnail", None, Shape.OPENAI),
@@ -34,7 +40,7 @@ _READS = (
 )
 """Each of the owner's, by every route that takes its id."""
 
-_ELSEWHERE = (
+_ELSEWHERE: tuple[Route, ...] = (
     ("GET", "/v1/videos/{task}", None, Shape.OPENAI),
     ("GET", "/v1/videos/{request}/content", None, Shape.OPENAI),
     ("DELETE", "/v1/videos/{request}", None, Shape.OPENAI),
@@ -45,7 +51,7 @@ _ELSEWHERE = (
 )
 """By the routes of other dialects."""
 
-_KEYLESS = (
+_KEYLESS: tuple[Route, ...] = (
     ("GET", "/v1/videos", None, Shape.OPENAI),
     ("POST", "/v1/videos", {"prompt": "x"}, Shape.OPENAI),
     ("GET", "/v1/tasks/", None, Shape.LIGHTX2V),
@@ -65,7 +71,7 @@ _KEYLESS = (
     ("POST", "/predict", {"prompt": "x"}, Shape.WAN22),
 )
 
-_NOT_KEYS = {
+_NOT_KEYS: Mapping[str, Mapping[str, str]] = {
     "none": {},
     "an empty one": {"Authorization": ""},
     "no key behind Bearer": {"Authorization": "Bearer "},

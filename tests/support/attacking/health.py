@@ -83,7 +83,12 @@ def main() -> None:
     assert parts.hostname
     assert parts.port
     ended = threading.Event()
-    threading.Thread(target=lambda: (sys.stdin.read(), ended.set()), daemon=True).start()
+
+    def wait_for_the_end() -> None:
+        sys.stdin.read()
+        ended.set()
+
+    threading.Thread(target=wait_for_the_end, daemon=True).start()
     taken = [_ask(parts.hostname, parts.port)]
     print("answered", flush=True)
     while not ended.wait(max(0.0, INTERVAL - taken[-1])):

@@ -1,5 +1,8 @@
 """Small files that are expensive to decode."""
 
+# pyright: reportUnknownArgumentType=false, reportUnknownVariableType=false
+# PyAV's type stubs leave packets without types.
+
 import io
 import struct
 from fractions import Fraction
@@ -7,6 +10,7 @@ from fractions import Fraction
 import av
 import numpy as np
 from av.audio.stream import AudioStream
+from av.container import OutputContainer
 from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
@@ -80,7 +84,7 @@ def video_with_silence(
     return buffer.getvalue()
 
 
-def _video_stream(container: av.container.OutputContainer, side: int, fps: int) -> VideoStream:
+def _video_stream(container: OutputContainer, side: int, fps: int) -> VideoStream:
     stream = container.add_stream("mpeg4", rate=fps)
     assert isinstance(stream, VideoStream)
     stream.width = stream.height = side
@@ -116,7 +120,7 @@ def _silent_packet(stream: AudioStream, rate: int) -> tuple[bytes, int]:
 
 
 def _mux_copy(
-    container: av.container.OutputContainer,
+    container: OutputContainer,
     stream: VideoStream | AudioStream,
     data: bytes,
     pts: int,
