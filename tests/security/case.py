@@ -72,18 +72,9 @@ def error_of(shape: Shape, body: Any) -> str:
             assert body.keys() == {"error"}, body
             assert body["error"].keys() == {"message", "type", "param", "code"}, body
             message = body["error"]["message"]
-        case Shape.LIGHTX2V:
+        case Shape.LIGHTX2V | Shape.WAN21:
             assert body.keys() == {"detail"}, body
-            detail = body["detail"]
-            message = detail if isinstance(detail, str) else " ".join(item["msg"] for item in detail)
-        case Shape.WAN21:
-            assert body.keys() == {"detail"}, body
-            detail: Any = body["detail"]
-            if isinstance(body["detail"], list):
-                message = " ".join(item["msg"] for item in detail)
-            else:
-                assert detail["status"] == "Failed", body
-                message = detail["reason"]
+            message = _detail(body["detail"], shape)
         case Shape.WAN22:
             assert body.keys() <= {"error", "errors"}, body
             message = body["error"]
@@ -92,6 +83,16 @@ def error_of(shape: Shape, body: Any) -> str:
     assert message, body
     assert len(message) < 20_000, message[:300]
     return str(message)
+
+
+def _detail(detail: Any, shape: Shape) -> str:
+    if isinstance(detail, list):
+        items: list[Any] = detail  # pyright: ignore[reportUnknownVariableType] # plain JSON
+        return " ".join(item["msg"] for item in items)
+    if shape == Shape.LIGHTX2V:
+        return str(detail)
+    assert detail["status"] == "Failed", detail
+    return str(detail["reason"])
 
 
 def each(values: Sequence[str], make: Callable[[str], Case]) -> list[Case]:
