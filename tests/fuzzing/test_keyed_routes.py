@@ -1,11 +1,13 @@
 """Schemathesis on every route of a server with keys, as its own OpenAPI document describes it."""
 
 import hashlib
+import re
 from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any
 
 import pytest
+import requests
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
 
@@ -13,7 +15,7 @@ from framegate.core.testing import gradient_png
 from framegate.core.types import MediaKind
 from tests.support.http_stand import CONTENT, Stand, start_stand
 
-KEY = "fuzzer-0123456789abcdef"
+KEY, WRONG_KEY = "fuzzer-0123456789abcdef", "no-such-key-0123456789"
 few = settings(
     max_examples=4,
     deadline=None,
@@ -41,7 +43,7 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
 @pytest.fixture(scope="module")
 def operations(guarded: Stand) -> list[Any]:
     """All operations of the document."""
-    schema = schemathesis.openapi.from_url(f"{guarded.url}/openapi.json")
+    schema: Any = schemathesis.openapi.from_url(f"{guarded.url}/openapi.json")
     return [result.ok() for result in schema.get_all_operations()]
 
 
@@ -64,19 +66,15 @@ def test_most_operations_need_a_key(operations: list[Any]) -> None:
     }
 
 
-def test_without_a_key_nothing_is_answered(operations: list[Any]) -> None:
+def test_without_a_key_nothing_is_answered(guarded: Stand, operations: list[Any]) -> None:
     """Whatever is wrong with a request, the key is looked at first."""
     for operation in filter(names_key, operations):
-
-        @settings(few, max_examples=1)
-        @given(case=operation.as_strategy())
-        def send(case: Any) -> None:
-            case.headers.pop("Authorization", None)
-            answer = case.call(timeout=30, headers={"Authorization": "Bearer no-such-key-0123456789"})
-            assert answer.status_code == 401, (case.path, answer.text)
-            assert "no-such-key" not in answer.text
-
-        send()
+        url = guarded.url + re.sub(r"\{\w+\}", "x", operation.path)
+        answer = requests.request(
+            operation.method, url, data="{", headers={"Authorization": f"Bearer {WRONG_KEY}"}, timeout=30
+        )
+        assert answer.status_code == 401, (operation.path, answer.text)
+        assert WRONG_KEY not in answer.text
 
 
 def test_with_a_key_no_request_is_a_server_error(operations: list[Any]) -> None:
