@@ -125,7 +125,7 @@ VIDEOS: Mapping[str, Maker] = {
     "an MP4 of 20 minutes": lambda: media.static_video(64, 20 * 60, 1),
     "an MP4 at 1,000 frames a second": lambda: media.static_video(64, 100, 1_000),
     "an MP4 with half an hour of silence": lambda: media.video_with_silence(30),
-    "an MP4 with sound in MP2": lambda: media.video_with_silence(0.05, codec="mp2"),
+    "a Matroska with sound in MP2": lambda: _matroska("mp2"),
     "a Matroska with sound in TTA": lambda: _matroska("tta"),
     "a Matroska with sound in WavPack": lambda: _matroska("wavpack"),
     "a Matroska with nothing": lambda: b"\x1a\x45\xdf\xa3" + bytes(200),
