@@ -24,9 +24,9 @@ def stand(tmp_path: Path) -> ServiceStand:
     return ServiceStand(tmp_path)
 
 
-async def create(stand: ServiceStand, name: str = "", **values: bool) -> Character:
+async def create(stand: ServiceStand, name: str = "", *, temporary: bool = False) -> Character:
     return await stand.services.characters.create(
-        PICTURE, start=0.0, end=1.5, owner=ALICE.name, display_name=name, **values
+        PICTURE, start=0.0, end=1.5, owner=ALICE.name, display_name=name, temporary=temporary
     )
 
 

@@ -1,7 +1,20 @@
+"""Threads and tasks beside the one that waits for them."""
+
 import asyncio
+import contextvars
+import threading
 from contextlib import suppress
 
-from framegate.core.concurrency import cancel_and_wait
+import pytest
+
+from framegate.core.concurrency import (
+    FILE_THREADS,
+    SharedTasks,
+    Threads,
+    cancel_and_wait,
+    in_thread,
+    to_its_end,
+)
 
 
 async def test_tasks_end_though_a_call_swallows_their_cancellation() -> None:
@@ -18,3 +31,76 @@ async def test_tasks_end_though_a_call_swallows_their_cancellation() -> None:
     async with asyncio.timeout(60):
         await cancel_and_wait([task])
     assert task.cancelled()
+
+
+async def test_kinds_of_threads_do_not_wait_for_one_another() -> None:
+    slow, quick = Threads("slow", 2), Threads("quick", 1)
+    released = threading.Event()
+    waiting = [asyncio.create_task(slow.run(released.wait, 50)) for _ in range(10)]
+    assert await quick.run(threading.current_thread) != threading.current_thread()
+    released.set()
+    assert await asyncio.gather(*waiting) == [True] * 10
+
+
+async def test_threads_know_what_their_caller_has_bound() -> None:
+    name = contextvars.ContextVar("name", default="")
+    name.set("request 1")
+    assert await FILE_THREADS.run(name.get) == "request 1"
+
+
+async def test_what_a_thread_did_for_a_caller_that_left_is_undone() -> None:
+    begun, released = threading.Event(), threading.Event()
+    undone: list[str] = []
+
+    def work() -> str:
+        begun.set()
+        released.wait(50)
+        return "file"
+
+    caller = asyncio.create_task(in_thread(work, undone.append))
+    await asyncio.to_thread(begun.wait, 50)
+    for _ in range(3):  # however often
+        caller.cancel()
+        await asyncio.sleep(0)
+    assert not caller.done(), "it waits for the thread, which can't be stopped"
+    released.set()
+    with pytest.raises(asyncio.CancelledError):
+        await caller
+    assert undone == ["file"]
+
+
+async def test_work_runs_to_its_end_though_its_caller_is_cancelled() -> None:
+    begun, released, ended = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def work() -> None:
+        begun.set()
+        await released.wait()
+        ended.set()
+
+    caller = asyncio.create_task(to_its_end(work()))
+    await begun.wait()
+    for _ in range(3):
+        caller.cancel()
+        await asyncio.sleep(0)
+    released.set()
+    with pytest.raises(asyncio.CancelledError):
+        await caller
+    assert ended.is_set()
+
+
+async def test_shared_work_is_done_once_and_its_error_is_everybodys() -> None:
+    shared: SharedTasks[int] = SharedTasks()
+    begun = 0
+
+    async def fail() -> int:
+        nonlocal begun
+        begun += 1
+        await asyncio.sleep(0)
+        raise ValueError("broken")
+
+    calls = await asyncio.gather(*(shared.run("a", fail) for _ in range(5)), return_exceptions=True)
+    assert [str(error) for error in calls] == ["broken"] * 5
+    assert begun == 1
+    with pytest.raises(ValueError, match="broken"):
+        await shared.run("a", fail)
+    assert begun == 2, "an error is not kept"

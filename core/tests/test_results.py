@@ -1,12 +1,15 @@
 """Files of results, and videos by their share ids."""
 
+import asyncio
 import math
 from pathlib import Path
 
 import pytest
 
+from framegate.core.concurrency import FILE_THREADS
 from framegate.core.errors import ArtifactGone, NotFound
 from framegate.core.results import ResultAccess
+from framegate.core.testing import StaticVariantMaker
 from framegate.core.types import Artifact, MediaKind, Variant
 from tests.support.service_stand import ALICE, ServiceStand
 
@@ -25,32 +28,95 @@ async def test_a_result_and_its_removal(stand: ServiceStand) -> None:
     assert (await stand.services.results.path(artifact)).read_bytes() == b"film"
 
 
-async def test_pictures_of_a_result_are_made_once(stand: ServiceStand) -> None:
-    job = await stand.made()
+async def test_images_of_a_result_are_made_once_in_the_share_of_its_owner(stand: ServiceStand) -> None:
+    job = await stand.made(client=ALICE)
     video = job.artifacts[0]
-    made: list[bytes] = []
-
-    def make(source: Path, picture: Path) -> None:
-        made.append(source.read_bytes())
-        picture.write_bytes(b"picture")
-
+    results = stand.services.results
     for _ in range(2):
-        path = await stand.services.results.variant_path(video, Variant.THUMBNAIL, make)
-        assert path.read_bytes() == b"picture"
-    assert len(made) == 1
+        path = await results.variant_path(job, video, Variant.THUMBNAIL, quality=7)
+        assert path.read_bytes().startswith(Variant.THUMBNAIL.encode())
+    assert stand.variants.made == [(Variant.THUMBNAIL, 7, ALICE.name)]
     assert video.variant_key(Variant.THUMBNAIL) in job.files
     stand.artifacts.delete(video.key)
     with pytest.raises(ArtifactGone):
-        await stand.services.results.variant_path(video, Variant.THUMBNAIL, make)
+        await results.variant_path(job, video, Variant.THUMBNAIL)
 
-    def make_too_late(source: Path, picture: Path) -> None:
-        source.unlink()  # as retention does meanwhile
-        picture.write_bytes(b"picture")
 
-    other = (await stand.made()).artifacts[0]
+class HeldVariantMaker(StaticVariantMaker):
+    """Makes nothing until it is released, and notes what was cancelled."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.begun, self.released = asyncio.Event(), asyncio.Event()
+        self.cancelled = 0
+
+    async def make_variant(
+        self, source: Path, target: Path, variant: Variant, *, quality: int, owner: str
+    ) -> None:
+        self.begun.set()
+        try:
+            await self.released.wait()
+        except asyncio.CancelledError:
+            self.cancelled += 1
+            raise
+        await super().make_variant(source, target, variant, quality=quality, owner=owner)
+
+
+class LateVariantMaker(StaticVariantMaker):
+    """Is finished just when retention removes the result."""
+
+    async def make_variant(
+        self, source: Path, target: Path, variant: Variant, *, quality: int, owner: str
+    ) -> None:
+        await super().make_variant(source, target, variant, quality=quality, owner=owner)
+        await FILE_THREADS.run(source.unlink)
+
+
+async def test_a_result_that_is_removed_meanwhile_leaves_no_image(tmp_path: Path) -> None:
+    stand = ServiceStand(tmp_path, variants=LateVariantMaker())
+    job = await stand.made()
+    video = job.artifacts[0]
     with pytest.raises(ArtifactGone):
-        await stand.services.results.variant_path(other, Variant.SPRITESHEET, make_too_late)
-    assert stand.artifacts.path(other.variant_key(Variant.SPRITESHEET)) is None
+        await stand.services.results.variant_path(job, video, Variant.SPRITESHEET)
+    assert stand.artifacts.path(video.variant_key(Variant.SPRITESHEET)) is None
+
+
+async def test_all_who_want_an_image_at_once_wait_for_the_same_one(tmp_path: Path) -> None:
+    maker = HeldVariantMaker()
+    stand = ServiceStand(tmp_path, variants=maker)
+    job = await stand.made()
+    calls = [
+        asyncio.create_task(stand.services.results.variant_path(job, job.artifacts[0], Variant.THUMBNAIL))
+        for _ in range(60)
+    ]
+    await maker.begun.wait()
+    for leaving in calls[:20]:
+        leaving.cancel()
+    await asyncio.wait(calls[:20])
+    assert maker.cancelled == 0, "others still wait"
+    maker.released.set()
+    assert len({await call for call in calls[20:]}) == 1
+    assert len(maker.made) == 1
+
+
+async def test_an_image_that_nobody_waits_for_any_more_is_given_up(tmp_path: Path) -> None:
+    maker = HeldVariantMaker()
+    stand = ServiceStand(tmp_path, variants=maker)
+    job = await stand.made()
+    calls = [
+        asyncio.create_task(stand.services.results.variant_path(job, job.artifacts[0], Variant.THUMBNAIL))
+        for _ in range(3)
+    ]
+    await maker.begun.wait()
+    for leaving in calls:
+        leaving.cancel()
+    await asyncio.wait(calls)
+    assert maker.cancelled == 1
+    assert not await FILE_THREADS.run(lambda: list((tmp_path / "work").iterdir())), (
+        "no scratch folder remains"
+    )
+    maker.released.set()
+    assert await stand.services.results.variant_path(job, job.artifacts[0], Variant.THUMBNAIL)
 
 
 @pytest.mark.parametrize("share_id", ["s_" + "0" * 32, "", "s_1", "nonsense", "s_" + "G" * 32])
@@ -78,6 +144,6 @@ async def test_links_to_the_store_live_as_long_as_the_shorter_limit(
         return f"{method} {key} {seconds:g}"
 
     monkeypatch.setattr(stand.artifacts, "link", link)
-    results = ResultAccess(stand.store, stand.artifacts, link_seconds=own)
+    results = ResultAccess(stand.store, stand.artifacts, stand.variants, link_seconds=own)
     artifact = Artifact(MediaKind.VIDEO, "results/a.mp4", "video/mp4", 4, 64, 64)
     assert await results.link(artifact, method="GET", seconds=seconds) == f"GET results/a.mp4 {lives:g}"

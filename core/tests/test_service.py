@@ -99,9 +99,9 @@ async def test_a_mask_is_stored_in_the_size_of_its_image(
     mask, masked = BytesSource(b"mask"), list[tuple[FileSource, MediaRef, bool]]()
     ingest_mask = stand.media.ingest_mask
 
-    async def recording(source: FileSource, image: MediaRef, *, ignore_alpha: bool) -> MediaRef:
+    async def recording(source: FileSource, image: MediaRef, *, owner: str, ignore_alpha: bool) -> MediaRef:
         masked.append((source, image, ignore_alpha))
-        return await ingest_mask(source, image)
+        return await ingest_mask(source, image, owner=owner)
 
     monkeypatch.setattr(stand.media, "ingest_mask", recording)
     job = await stand.submit(Task.IMAGE_TO_VIDEO, mask=mask, image=PICTURE)
@@ -123,11 +123,11 @@ async def test_a_client_that_leaves_meanwhile_leaves_nothing_behind(
 ) -> None:
     ingest, fetching = stand.media.ingest, asyncio.Event()
 
-    async def slow(source: FileSource, kind: MediaKind) -> MediaRef:
+    async def slow(source: FileSource, kind: MediaKind, *, owner: str) -> MediaRef:
         if source == BROKEN:
             fetching.set()
             await asyncio.Event().wait()
-        return await ingest(source, kind)
+        return await ingest(source, kind, owner=owner)
 
     monkeypatch.setattr(stand.media, "ingest", slow)
     submitting = asyncio.create_task(stand.submit(Task.IMAGE_TO_VIDEO, image=PICTURE, last_image=BROKEN))
@@ -214,9 +214,9 @@ async def test_a_queue_that_fills_up_while_inputs_are_fetched(
     stand = ServiceStand(tmp_path, max_queued=1)
     ingest = stand.media.ingest
 
-    async def slow(source: FileSource, kind: MediaKind) -> MediaRef:
+    async def slow(source: FileSource, kind: MediaKind, *, owner: str) -> MediaRef:
         await stand.submit(client=BOB)
-        return await ingest(source, kind)
+        return await ingest(source, kind, owner=owner)
 
     monkeypatch.setattr(stand.media, "ingest", slow)
     with pytest.raises(QueueFull):
@@ -430,3 +430,34 @@ async def test_workers(stand: ServiceStand) -> None:
     worker = WorkerInfo("w2", "here", 2, "cpu", "0", ("preview",), 0.0)
     stand.store.living[:] = [worker]
     assert list(await stand.services.jobs.workers()) == [worker]
+
+
+async def test_inputs_are_decoded_in_the_share_of_their_key_or_address(stand: ServiceStand) -> None:
+    await stand.submit(Task.IMAGE_TO_VIDEO, image=PICTURE, mask=PICTURE)
+    await stand.submit(Task.IMAGE_TO_VIDEO, image=PICTURE, client=Client(address="203.0.113.7"))
+    await stand.submit(Task.IMAGE_TO_VIDEO, image=PICTURE, client=Client())
+    assert stand.media.owners == [ALICE.name, ALICE.name, "203.0.113.7", ""]
+
+
+async def test_a_job_that_is_being_written_is_written_whatever_its_client_does(
+    stand: ServiceStand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    submit, writing, released = stand.store.submit, asyncio.Event(), asyncio.Event()
+
+    async def slow(*arguments: Any, **values: Any) -> Job:
+        writing.set()
+        await released.wait()
+        return await submit(*arguments, **values)
+
+    monkeypatch.setattr(stand.store, "submit", slow)
+    submitting = asyncio.create_task(stand.submit(Task.IMAGE_TO_VIDEO, image=PICTURE))
+    await writing.wait()
+    for _ in range(3):
+        submitting.cancel()
+        await asyncio.sleep(0)
+    released.set()
+    with pytest.raises(asyncio.CancelledError):
+        await submitting
+    [job] = stand.store.jobs
+    assert job.inputs
+    assert stand.media.discarded == []

@@ -10,6 +10,7 @@ from framegate.core.errors import (
     IdempotencyMismatch,
     InvalidMedia,
     InvalidRequest,
+    KeyLimitReached,
     NoWorker,
     StorageFull,
     Unavailable,
@@ -51,7 +52,7 @@ async def test_what_a_client_retries_is_counted_as_refused(
     assert second.id != first.id
     for error in (StorageFull("No room."), Unavailable("No bucket."), OSError("unforeseen")):
 
-        async def broken(*_: Any, error: Exception = error) -> MediaRef:
+        async def broken(*_: Any, owner: str, error: Exception = error) -> MediaRef:
             raise error
 
         with monkeypatch.context() as patch:
@@ -87,9 +88,9 @@ async def test_equal_submissions_at_once_make_one_job_and_keep_one_input(
 ) -> None:
     ingest, all_here = stand.media.ingest, asyncio.Barrier(5)
 
-    async def together(source: FileSource, kind: MediaKind) -> MediaRef:
+    async def together(source: FileSource, kind: MediaKind, *, owner: str) -> MediaRef:
         await all_here.wait()
-        return await ingest(source, kind)
+        return await ingest(source, kind, owner=owner)
 
     monkeypatch.setattr(stand.media, "ingest", together)
     jobs = await asyncio.gather(
@@ -103,3 +104,40 @@ async def test_equal_submissions_at_once_make_one_job_and_keep_one_input(
     kept = {ref.key for job in jobs for ref in job.inputs}
     assert kept.isdisjoint(ref.key for ref in stand.media.discarded)
     assert len(stand.media.discarded) == 4
+
+
+async def test_what_a_client_gave_up_and_retries_is_new_work(
+    stand: ServiceStand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is no repetition of an earlier, equal submission, whose job it would be given otherwise."""
+    first = await stand.submit(idempotency=retry(0))
+    fetching = asyncio.Event()
+
+    async def endless(*_: Any, owner: str) -> MediaRef:
+        fetching.set()
+        await asyncio.Event().wait()
+        raise AssertionError("nobody waits for that long")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(stand.media, "ingest", endless)
+        leaving = asyncio.create_task(stand.submit(Task.IMAGE_TO_VIDEO, image=PICTURE, idempotency=retry(0)))
+        await fetching.wait()
+        leaving.cancel()
+        await asyncio.wait([leaving])
+    again = await stand.submit(Task.IMAGE_TO_VIDEO, image=PICTURE, idempotency=retry(1))
+    assert again.id != first.id
+
+
+async def test_a_client_with_too_many_files_to_decode_is_refused_and_may_retry(
+    stand: ServiceStand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = await stand.submit(idempotency=retry(0))
+
+    async def busy(*_: Any, owner: str) -> MediaRef:
+        raise KeyLimitReached("32 of your files are waiting to be decoded.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(stand.media, "ingest", busy)
+        await stand.refused(KeyLimitReached, task=Task.IMAGE_TO_VIDEO, image=PICTURE, idempotency=retry(0))
+    again = await stand.submit(Task.IMAGE_TO_VIDEO, image=PICTURE, idempotency=retry(1))
+    assert again.id != first.id

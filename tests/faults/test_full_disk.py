@@ -50,7 +50,10 @@ def test_a_job_without_room_fails_and_says_so(start_server: StartServer) -> None
 
 def test_an_input_without_room_is_refused(start_server: StartServer, photo: Path) -> None:
     server = start_server()
-    limit_files(server.process.pid, 100_000)
+    decoders = eventually(lambda: found if len(found := server.decoders()) == 2 else None, what="decoders")
+    writers = [server.process.pid, *(decoder.pid for decoder in decoders)]
+    for pid in writers:
+        limit_files(pid, 100_000)
     with photo.open("rb") as file:
         answer = requests.post(
             f"{server.url}/v1/tasks/video/form",
@@ -58,7 +61,8 @@ def test_an_input_without_room_is_refused(start_server: StartServer, photo: Path
             files={"image_file": ("photo.jpg", file)},
             timeout=60,
         )
-    limit_files(server.process.pid, -1)
+    for pid in writers:
+        limit_files(pid, -1)
     assert answer.status_code == 503
     assert int(answer.headers["Retry-After"]) >= 1
     assert "storage is full" in answer.text

@@ -26,3 +26,16 @@ def test_discovery_imports_no_backend() -> None:
         "assert not heavy, heavy"
     )
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_the_api_process_decodes_nothing() -> None:
+    """What clients send is decoded in processes of its own, so nothing that could do it is loaded here."""
+    program = (
+        "import sys, framegate.server.serve, framegate.media.ingest, framegate.media.variants\n"
+        "from importlib import import_module\n"
+        "from framegate.core.plugins import discover\n"
+        "for spec in discover().dialects.values(): import_module(spec.factory.partition(':')[0])\n"
+        "decoding = {'PIL', 'av', 'numpy', 'cv2'} & set(sys.modules)\n"
+        "assert not decoding, decoding"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)

@@ -35,6 +35,7 @@ from framegate.server.app import create_app
 from framegate.server.auth.key_ring import KeyRing
 from framegate.server.connections.protocol import ServerConfig
 from framegate.server.plugin import framegate_dialects
+from tests.support.variants import InProcessVariants
 
 MODEL = ModelSpec(
     id="preview",
@@ -76,6 +77,7 @@ class Stand:
             store=self.store,
             artifacts=self.artifacts,
             media=self.media,
+            variants=InProcessVariants(),
             characters=self.characters,
             secrets=InMemorySecretStore(),
             keys=self.keys,

@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
+import psutil
 import requests
 
 from tests.support.in_process import Done, run_command
@@ -28,6 +29,7 @@ COMMAND_WITH_FEW_FILES = (
     ),
 )
 """The same, with the soft limit of 1,024 open files that shells and containers often give."""
+DECODER = "framegate.media.decoding.worker"
 PATIENCE = 120.0
 """Seconds until a state that a quiet machine reaches at once counts as never reached."""
 
@@ -183,6 +185,15 @@ class RunningServer:
     def worker_pids(self) -> list[int]:
         """Return the processes that have announced themselves as workers."""
         return [worker["pid"] for worker in self.json("workers")]
+
+    def decoders(self) -> list[psutil.Process]:
+        """Return the server's decoder processes."""
+        found: list[psutil.Process] = []
+        for child in psutil.Process(self.process.pid).children():
+            with suppress(psutil.NoSuchProcess):
+                if child.status() != psutil.STATUS_ZOMBIE and DECODER in child.cmdline():
+                    found.append(child)
+        return found
 
     def pid_of(self, started: str) -> int:
         """Return the process whose start is last in the log, as ``valkey_started``."""

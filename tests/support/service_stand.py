@@ -20,6 +20,7 @@ from framegate.core.testing import (
     InMemoryKeyStore,
     InMemorySecretStore,
     StaticMediaIngest,
+    StaticVariantMaker,
 )
 from framegate.core.types import Artifact, GenerationRequest, MediaKind, Task
 from framegate.core.wiring import create_services
@@ -63,11 +64,13 @@ class ServiceStand:
         store: Any = None,
         models: Mapping[str, ModelConfig] | None = None,
         worker_grace: float = WORKER_GRACE,
+        variants: StaticVariantMaker | None = None,
     ) -> None:
         self.store: InMemoryJobStore = store or InMemoryJobStore()
         self.store.living.append(WorkerInfo("w1", "here", 1, "cpu", "0", ("preview",), 0.0))
         self.artifacts = InMemoryArtifactStore(folder)
         self.media = StaticMediaIngest(1000, 500, broken=[BROKEN.url], artifacts=self.artifacts)
+        self.variants = variants or StaticVariantMaker()
         self.folder = folder
         self.characters = InMemoryCharacterStore()
         self.services = create_services(
@@ -75,6 +78,7 @@ class ServiceStand:
             store=self.store,
             artifacts=self.artifacts,
             media=self.media,
+            variants=self.variants,
             characters=self.characters,
             secrets=InMemorySecretStore(),
             keys=InMemoryKeyStore(),

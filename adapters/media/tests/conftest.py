@@ -1,6 +1,6 @@
 """Clips for the tests of `framegate.media`."""
 
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
 from typing import TypeAlias
 
@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from framegate.core.backend import Audio
+from framegate.media.decoding.pool import DecoderPool, open_decoders
+from framegate.media.decoding.tasks import DecoderLimits
 from framegate.media.video.encode import VideoEncoder
 
 Frames: TypeAlias = list[NDArray[np.uint8]]
@@ -58,3 +60,10 @@ def astronaut() -> Image.Image:
     """Eileen Collins, photographed for NASA: public domain (scikit-image's ``astronaut``, cropped)."""
     with Image.open(Path(__file__).with_name("astronaut.jpg")) as picture:
         return picture.convert("RGB").resize((200, 200))
+
+
+@pytest.fixture
+async def decoders() -> AsyncGenerator[DecoderPool]:
+    """Up to two decoder processes."""
+    async with open_decoders(2, DecoderLimits()) as pool:
+        yield pool

@@ -1,13 +1,9 @@
 """wan21-submit, part by part."""
 
-import asyncio
 import hashlib
-import json
 import os
-import socket
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,7 +15,7 @@ from hypothesis import given
 
 from framegate.core.jobs import JobState
 from framegate.core.ports import UrlSource
-from framegate.core.types import MediaKind, MediaRef, Task
+from framegate.core.types import MediaKind, Task
 from framegate.server.testing import DialectContract
 from tests.support.fuzzing import bounded
 from tests.support.http_stand import BROKEN, CONTENT, Stand, StandMaker
@@ -217,30 +213,6 @@ def test_an_empty_image_url_is_none(stand: Stand) -> None:
     (item,) = refused.json()["detail"]
     assert (item["loc"], item["type"]) == (["body", "image_url"], "missing")
     assert "needs an image" in item["msg"]
-
-
-def test_a_disconnect_while_the_image_is_fetched_leaves_no_job(
-    stand: Stand, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    fetching, given_up = threading.Event(), threading.Event()
-
-    async def ingest(*_: Any) -> MediaRef:
-        fetching.set()
-        try:
-            await asyncio.sleep(20)
-        except asyncio.CancelledError:
-            given_up.set()
-            raise
-        raise AssertionError("nobody waits for that long")
-
-    monkeypatch.setattr(stand.media, "ingest", ingest)
-    body = json.dumps({"prompt": PROMPT, "image_url": IMAGE}).encode()
-    head = f"POST /video/submit HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {len(body)}\r\n\r\n"
-    with socket.create_connection(("127.0.0.1", int(stand.url.rpartition(":")[2]))) as connection:
-        connection.sendall(head.encode() + body)
-        assert fetching.wait(10)
-    assert given_up.wait(10)
-    assert stand.jobs() == []
 
 
 def test_the_example_says_what_is_wrong(stand: Stand) -> None:

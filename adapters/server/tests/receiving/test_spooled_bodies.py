@@ -91,7 +91,7 @@ def test_large_bodies_arrive_whole(guarded: Stand) -> None:
         for compress, more in ((bytes, {}), (gzip.compress, {"Content-Encoding": "gzip"})):
             task_id = f"large-{size}-{len(more)}"
             head = f'{{"prompt": "x", "task_id": "{task_id}", "image_path": "'
-            body = f"{head}{'A' * (size - len(head) - 2)}\"}}".encode()
+            body = f'{head}{"A" * (size - len(head) - 2)}"}}'.encode()
             answer = requests.post(
                 f"{guarded.url}/v1/tasks/video", data=compress(body), headers={**headers, **more}, timeout=30
             )

@@ -15,7 +15,12 @@ import requests
 from framegate.core.errors import ConfigError
 from framegate.core.testing import gradient_png
 from framegate.core.types import MediaKind
-from framegate.server.requests.forwarded import ForwardedHeaders, TrustedProxies, client_ip
+from framegate.server.requests.forwarded import (
+    ForwardedHeaders,
+    TrustedProxies,
+    client_ip,
+    client_network,
+)
 from tests.support.http_stand import CONTENT, Stand, StandMaker, own_dialects, start_stand
 from tests.support.result_links import links_of_all
 
@@ -307,3 +312,38 @@ def test_wrong_proxies_are_named(tmp_path: Path, name: str) -> None:
 )
 def test_trusted_addresses(address: str, trusted: bool) -> None:
     assert (address in TrustedProxies(PROXIES)) == trusted
+
+
+@pytest.mark.parametrize(
+    ("peer", "headers", "address"),
+    [
+        ("198.51.100.9", {}, "198.51.100.9"),
+        ("::ffff:198.51.100.9", {}, "198.51.100.9"),
+        ("2001:db9:1:2:3:4:5:6", {}, "2001:db9:1:2::/64"),
+        ("198.51.100.9", {"X-Forwarded-For": "203.0.113.7"}, "198.51.100.9"),
+        ("127.0.0.1", {"X-Forwarded-For": "203.0.113.7"}, "203.0.113.7"),
+        ("127.0.0.1", {"X-Forwarded-For": "spoofed, 203.0.113.7:99, 10.0.0.2"}, "203.0.113.7"),
+        ("127.0.0.1", {"X-Forwarded-For": "[2001:db9:1:2::5]:443"}, "2001:db9:1:2::/64"),
+        ("127.0.0.1", {"X-Forwarded-For": "10.0.0.3, 10.0.0.2"}, "10.0.0.3"),
+        ("127.0.0.1", {"X-Forwarded-For": "unknown"}, "127.0.0.1"),
+        ("127.0.0.1", {"Forwarded": 'for=1.2.3.4, for="203.0.113.7:80", for=10.0.0.2'}, "203.0.113.7"),
+        ("127.0.0.1", {}, "127.0.0.1"),
+    ],
+)
+async def test_the_address_of_a_client(peer: str, headers: Headers, address: str) -> None:
+    found: list[str] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        del receive, send
+        found.append(client_network(scope))
+
+    pairs = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+    scope: Any = {"type": "http", "client": (peer, 5000), "headers": pairs, "state": {}}
+    nobody: Any = None
+    await ForwardedHeaders(app, TrustedProxies(PROXIES))(scope, nobody, nobody)
+    assert found == [address]
+
+
+def test_a_client_on_a_unix_socket_has_no_address() -> None:
+    scope: Any = {"type": "http", "client": None, "headers": [], "state": {}}
+    assert client_network(scope) == ""

@@ -19,6 +19,7 @@ from framegate.core.testing import (
     InMemoryKeyStore,
     InMemorySecretStore,
     StaticMediaIngest,
+    StaticVariantMaker,
 )
 from framegate.core.wiring import create_services
 from framegate.storage.connections import connect_async
@@ -97,6 +98,7 @@ async def test_watchers_share_what_is_read(
         store=store,
         artifacts=InMemoryArtifactStore(tmp_path),
         media=StaticMediaIngest(),
+        variants=StaticVariantMaker(),
         characters=InMemoryCharacterStore(),
         secrets=InMemorySecretStore(),
         keys=InMemoryKeyStore(),

@@ -1,6 +1,5 @@
 """Characters as dialects and the command line see them."""
 
-import asyncio
 import re
 import secrets
 import time
@@ -13,6 +12,7 @@ from msgspec.structs import replace
 
 from framegate.core import audit
 from framegate.core.characters import Character
+from framegate.core.concurrency import FILE_THREADS, to_its_end
 from framegate.core.errors import Busy, NotFound, Unavailable
 from framegate.core.ports import ArtifactStore, CharacterStore, FileSource, MediaIngest
 from framegate.core.types import MediaKind
@@ -40,22 +40,25 @@ class CharacterService:
         start: float,
         end: float,
         owner: str,
+        decoded_for: str = "",
         display_name: str = "",
         temporary: bool = False,
     ) -> Character:
         """Create a character from what a video shows between ``start`` and ``end`` (seconds).
 
-        A ``temporary`` one is removed by retention, even if nobody deletes it.
+        A ``temporary`` one is removed by retention, even if nobody deletes it. Its decoding takes the share
+        of ``decoded_for`` (`Client.identity`), by default its owner's.
 
         Raises:
             InvalidMedia: The video can't be fetched or read, or the interval lies outside it.
-            Busy: No free username was found.
+            Busy: Too much is waiting to be decoded, or no free username was found.
         """
-        video = await self._media.ingest(source, MediaKind.VIDEO)
+        share = decoded_for or owner
+        video = await self._media.ingest(source, MediaKind.VIDEO, owner=share)
         try:
-            portrait = await self._media.create_portrait(video, start=start, end=end)
+            portrait = await self._media.create_portrait(video, start=start, end=end, owner=share)
         finally:
-            await asyncio.shield(asyncio.to_thread(self._media.discard, video))
+            await to_its_end(FILE_THREADS.run(self._media.discard, video))
         character = Character(
             id=uuid.uuid4().hex,
             username="",
@@ -117,7 +120,7 @@ class CharacterService:
                 if await self._store.add(named):
                     return named
             except BaseException:  # it may have been added nevertheless
-                await asyncio.shield(self._undo(named))
+                await to_its_end(self._undo(named))
                 raise
         raise Busy("No free username was found for the character; try again.")
 
@@ -132,7 +135,7 @@ class CharacterService:
             for key in character.files:
                 self._artifacts.delete(key)
 
-        await asyncio.shield(asyncio.to_thread(remove))
+        await to_its_end(FILE_THREADS.run(remove))
 
 
 def slug_of(name: str) -> str:

@@ -1,13 +1,12 @@
 """The second step of a submission: its inputs are fetched, checked and stored."""
 
-import asyncio
 import uuid
 
 from msgspec.structs import replace
 
 from framegate.core.admission import AdmittedSubmission
 from framegate.core.characters import Character
-from framegate.core.concurrency import in_thread
+from framegate.core.concurrency import FILE_THREADS, in_thread, to_its_end
 from framegate.core.errors import ArtifactGone, InvalidRequest, NotFound
 from framegate.core.fitting import FittedRequest, fit
 from framegate.core.jobs import Job
@@ -22,9 +21,11 @@ class JobInputs:
     """The inputs of one job while it is submitted, stored one by one.
 
     Each is a file of the job's own, which nobody else removes. `discard` them if no job comes to use them.
+    ``owner`` is the client whose share of the server their decoding takes.
     """
 
-    def __init__(self, media: MediaIngest, artifacts: ArtifactStore) -> None:
+    def __init__(self, media: MediaIngest, artifacts: ArtifactStore, *, owner: str) -> None:
+        self._owner = owner
         self._media = media
         self._artifacts = artifacts
         self._stored: dict[str, MediaRef] = {}  # by the request's fields
@@ -55,7 +56,7 @@ class JobInputs:
 
     async def discard(self) -> None:
         """Remove what was stored: no job came to use it."""
-        await asyncio.shield(asyncio.to_thread(self._discard_all))
+        await to_its_end(FILE_THREADS.run(self._discard_all))
 
     async def _ingest(self, field: str, source: MediaSource, *, mask_ignores_alpha: bool) -> None:
         try:
@@ -64,13 +65,13 @@ class JobInputs:
             elif field == "mask":
                 self._stored[field] = await self._ingest_mask(source, ignore_alpha=mask_ignores_alpha)
             else:
-                self._stored[field] = await self._media.ingest(source, MEDIA_KINDS[field])
+                self._stored[field] = await self._media.ingest(source, MEDIA_KINDS[field], owner=self._owner)
         except InvalidRequest as error:
             error.param = error.param or field
             raise
 
     async def _ingest_collage(self, collage: CollageSource) -> None:
-        image, mask = await self._media.ingest_collage(collage)
+        image, mask = await self._media.ingest_collage(collage, owner=self._owner)
         self._stored["image"] = image
         if mask is not None:
             self._stored["mask"] = mask
@@ -79,7 +80,7 @@ class JobInputs:
         image = self._stored.get("image")
         if image is None:
             raise InvalidRequest("A mask needs the image that it belongs to, but none is given.")
-        return await self._media.ingest_mask(source, image, ignore_alpha=ignore_alpha)
+        return await self._media.ingest_mask(source, image, owner=self._owner, ignore_alpha=ignore_alpha)
 
     async def _use_remixed(self, source: Job, request: GenerationRequest) -> None:
         """Copy the video of ``source``, or take its first frame where ``request`` starts from an image."""
@@ -88,7 +89,7 @@ class JobInputs:
             if request.extends_video or request.task == Task.VIDEO_TO_VIDEO:
                 self._stored["video"] = await self._copy(video)
             elif "image" not in self._stored:
-                self._stored["image"] = await self._media.ingest_frame(video, 0.0)
+                self._stored["image"] = await self._media.ingest_frame(video, 0.0, owner=self._owner)
         except NotFound:
             raise ArtifactGone(SOURCE_GONE, param="remix_of") from None
 
@@ -104,9 +105,9 @@ class JobInputs:
             request = inherit_from(video, request)
         request = fit_remix(spec, request).requested
         if request.task == Task.IMAGE_TO_VIDEO and not request.extends_video:
-            self._stored["image"] = await self._media.ingest_frame(video, 0.0)
+            self._stored["image"] = await self._media.ingest_frame(video, 0.0, owner=self._owner)
             del self._stored["video"]
-            self._media.discard(video)
+            await to_its_end(FILE_THREADS.run(self._media.discard, video))
         return request
 
     async def _copy(self, ref: MediaRef) -> MediaRef:

@@ -12,7 +12,7 @@ from msgspec import Struct, field
 from framegate.core.characters import Character, Portrait
 from framegate.core.jobs import Job, JobState
 from framegate.core.keys import StoredKey, StoredKeys
-from framegate.core.types import MediaKind, MediaRef
+from framegate.core.types import MediaKind, MediaRef, Variant
 
 
 class WorkerInfo(Struct, frozen=True):
@@ -370,17 +370,22 @@ MediaSource: TypeAlias = FileSource | CollageSource
 
 
 class MediaIngest(Protocol):
-    """Turn media as clients give them into stored inputs."""
+    """Turn media as clients give them into stored inputs.
 
-    async def ingest(self, source: FileSource, kind: MediaKind) -> MediaRef:
+    ``owner`` is the client (`Client.identity`) in whose share of the server the media are decoded. If a call
+    is cancelled, the work ends and nothing remains stored.
+    """
+
+    async def ingest(self, source: FileSource, kind: MediaKind, *, owner: str) -> MediaRef:
         """Fetch, check and store an input.
 
         Raises:
             InvalidMedia: It can't be fetched or read; the message says why.
+            Busy: Too much is waiting to be decoded; so do the other methods.
         """
         ...
 
-    async def ingest_collage(self, collage: CollageSource) -> tuple[MediaRef, MediaRef | None]:
+    async def ingest_collage(self, collage: CollageSource, *, owner: str) -> tuple[MediaRef, MediaRef | None]:
         """Fetch and check images, and store them as one, with a mask of its size if there is one.
 
         Raises:
@@ -389,7 +394,7 @@ class MediaIngest(Protocol):
         ...
 
     async def ingest_mask(
-        self, source: FileSource, image: MediaRef, *, ignore_alpha: bool = False
+        self, source: FileSource, image: MediaRef, *, owner: str, ignore_alpha: bool = False
     ) -> MediaRef:
         """Fetch and check the mask of a stored image, and store it in that image's size: white on black.
 
@@ -401,7 +406,7 @@ class MediaIngest(Protocol):
         """
         ...
 
-    async def ingest_frame(self, video: MediaRef, seconds: float) -> MediaRef:
+    async def ingest_frame(self, video: MediaRef, seconds: float, *, owner: str) -> MediaRef:
         """Store the frame that a stored video shows at that time as an input image of its own.
 
         Raises:
@@ -409,7 +414,7 @@ class MediaIngest(Protocol):
         """
         ...
 
-    async def create_portrait(self, video: MediaRef, *, start: float, end: float) -> Portrait:
+    async def create_portrait(self, video: MediaRef, *, start: float, end: float, owner: str) -> Portrait:
         """Find who (or what) a stored video shows between two times, and store their images.
 
         Raises:
@@ -419,4 +424,19 @@ class MediaIngest(Protocol):
 
     def discard(self, ref: MediaRef) -> None:
         """Remove an input that no job uses. May block."""
+        ...
+
+
+class VariantMaker(Protocol):
+    """Make images from results."""
+
+    async def make_variant(
+        self, source: Path, target: Path, variant: Variant, *, quality: int, owner: str
+    ) -> None:
+        """Write a variant of the result ``source`` to ``target``; ``quality`` (0–100) is JPEG's and WebP's.
+
+        Raises:
+            InvalidMedia: The result can't be decoded.
+            Busy: Too much is waiting to be decoded.
+        """
         ...

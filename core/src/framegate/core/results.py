@@ -1,24 +1,24 @@
 """Access to the files of finished (and running) jobs."""
 
-import asyncio
 import math
 import re
 import shutil
 import uuid
-from collections.abc import Callable
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
+from framegate.core.concurrency import FILE_THREADS, SharedTasks, in_thread, to_its_end
+from framegate.core.disk_full import translate_disk_full
 from framegate.core.errors import ArtifactGone, NotFound
 from framegate.core.jobs import Job
-from framegate.core.ports import ArtifactStore, JobStore
+from framegate.core.ports import ArtifactStore, JobStore, VariantMaker
 from framegate.core.types import Artifact, Variant
 
 LINK_SECONDS = 3600.0
 """How long a link to the store itself is valid, unless results' own links expire sooner."""
 RESULT_GONE = "The result was removed: its retention time is over."
 SOURCE_GONE = "The source video was cleaned up: its retention time is over."
-CONCURRENT_VARIANTS = 2
-"""Each of them decodes a video."""
 _SHARE_ID = re.compile(r"s_[0-9a-f]{32}")
 
 
@@ -29,12 +29,18 @@ class ResultAccess:
     """
 
     def __init__(
-        self, store: JobStore, artifacts: ArtifactStore, *, link_seconds: float = LINK_SECONDS
+        self,
+        store: JobStore,
+        artifacts: ArtifactStore,
+        variants: VariantMaker,
+        *,
+        link_seconds: float = LINK_SECONDS,
     ) -> None:
         self._link_seconds = link_seconds
         self._store = store
         self._artifacts = artifacts
-        self._making_variants = asyncio.Semaphore(CONCURRENT_VARIANTS)
+        self._variants = variants
+        self._making: SharedTasks[Path] = SharedTasks()
 
     async def path(self, artifact: Artifact) -> Path:
         """Return a local file with the result.
@@ -42,7 +48,7 @@ class ResultAccess:
         Raises:
             ArtifactGone: It was removed after its retention.
         """
-        path = await asyncio.to_thread(self._artifacts.path, artifact.key)
+        path = await FILE_THREADS.run(self._artifacts.path, artifact.key)
         if path is None:
             raise ArtifactGone(RESULT_GONE)
         return path
@@ -56,37 +62,59 @@ class ResultAccess:
             ArtifactGone: It was removed after its retention.
         """
         try:
-            return await asyncio.to_thread(
+            return await FILE_THREADS.run(
                 self._artifacts.link, artifact.key, method=method, seconds=min(seconds, self._link_seconds)
             )
         except NotFound:
             raise ArtifactGone(RESULT_GONE) from None
 
-    async def partial_image_path(self, job: Job, number: int) -> Path | None:
-        """Return a local file with the job's partial image ``number`` (from 0), or None if not made yet."""
+    async def partial_image(
+        self, job: Job, number: int, variant: Variant, *, quality: int = 100
+    ) -> bytes | None:
+        """Return the job's partial image ``number`` (from 0) in a format, or None if it is not made yet."""
         if number >= len(job.partial_image_keys):
             return None
-        return await asyncio.to_thread(self._artifacts.path, job.partial_image_keys[number])
+        path = await FILE_THREADS.run(self._artifacts.path, job.partial_image_keys[number])
+        if path is None:
+            return None
+        try:
+            if variant == Variant.PNG:  # as workers store them
+                return await FILE_THREADS.run(path.read_bytes)
+            async with self._scratch() as folder:
+                target = folder / "image"
+                await self._variants.make_variant(path, target, variant, quality=quality, owner=job.owner)
+                return await FILE_THREADS.run(target.read_bytes)
+        except FileNotFoundError:  # its worker has just died
+            return None
 
     async def variant_path(
-        self, artifact: Artifact, variant: Variant, make: Callable[[Path, Path], None]
+        self, job: Job, artifact: Artifact, variant: Variant, *, quality: int = 100
     ) -> Path:
-        """Return a local file with an image made from a result, on first use.
+        """Return a local file with an image made from a result of ``job``, on first use.
 
-        ``make(result, image)`` writes it, in a thread. A job has only one image of each variant.
+        A job has only one image of each variant, of whatever ``quality`` (0–100) is given first. All who want
+        it at that time wait for the same one; its decoding takes the share of the job's owner.
 
         Raises:
             ArtifactGone: The result was removed after its retention.
+            InvalidMedia: The result can't be decoded.
+            Busy: Too much is waiting to be decoded.
         """
         source = await self.path(artifact)
         key = artifact.variant_key(variant)
-        if path := await asyncio.to_thread(self._artifacts.path, key):
+        if path := await FILE_THREADS.run(self._artifacts.path, key):
             return path
-        async with self._making_variants:
-            # It may have been made while this call waited.
-            if path := await asyncio.to_thread(self._artifacts.path, key):
+
+        async def make() -> Path:
+            # It may have been made since this call looked for it.
+            if path := await FILE_THREADS.run(self._artifacts.path, key):
                 return path
-            return await asyncio.to_thread(self._make_variant, artifact, key, source, make)
+            async with self._scratch() as folder:
+                image = folder / "image"
+                await self._variants.make_variant(source, image, variant, quality=quality, owner=job.owner)
+                return await to_its_end(FILE_THREADS.run(self._store_variant, artifact, key, image))
+
+        return await self._making.run(key, make)
 
     async def find_shared(self, share_id: str, owner: str | None = None) -> Job:
         """Return the finished job whose video has this share id; only one of ``owner``, if given.
@@ -103,21 +131,29 @@ class ResultAccess:
             raise NotFound(
                 f"The video {share_id} can't be remixed: its job is {job.state}.", param="remix_of"
             )
-        if await asyncio.to_thread(self._artifacts.path, job.artifacts[0].key) is None:
+        if await FILE_THREADS.run(self._artifacts.path, job.artifacts[0].key) is None:
             raise ArtifactGone(SOURCE_GONE, param="remix_of")
         return job
 
-    def _make_variant(
-        self, artifact: Artifact, key: str, source: Path, make: Callable[[Path, Path], None]
-    ) -> Path:
-        folder = self._artifacts.workdir(f"variant-{uuid.uuid4().hex}")
-        try:
-            make(source, folder / "image")
-            self._artifacts.put(folder / "image", key)
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
+    def _store_variant(self, artifact: Artifact, key: str, image: Path) -> Path:
+        self._artifacts.put(image, key)
         path = self._artifacts.path(key)
         if path is None or self._artifacts.path(artifact.key) is None:  # retention removed it meanwhile
             self._artifacts.delete(key)
             raise ArtifactGone(RESULT_GONE)
         return path
+
+    @asynccontextmanager
+    async def _scratch(self) -> AsyncGenerator[Path]:
+        """Yield a scratch folder, which is removed at the end of the block."""
+        with translate_disk_full():
+            name = f"variant-{uuid.uuid4().hex}"
+            folder = await in_thread(lambda: self._artifacts.workdir(name), _remove)
+            try:
+                yield folder
+            finally:
+                await to_its_end(FILE_THREADS.run(_remove, folder))
+
+
+def _remove(folder: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)

@@ -5,13 +5,14 @@ from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from contextlib import aclosing, suppress
 
 import structlog
+from msgspec import Struct
 
 from framegate.core import audit
 from framegate.core.admission import Admission, AdmittedSubmission
 from framegate.core.availability import WorkerAvailability
 from framegate.core.character_service import CharacterService
 from framegate.core.coalesced_reads import CoalescedReads
-from framegate.core.concurrency import cancel_and_wait
+from framegate.core.concurrency import FILE_THREADS, cancel_and_wait, to_its_end
 from framegate.core.errors import (
     Busy,
     FramegateError,
@@ -40,6 +41,14 @@ MAX_ID = 200
 """Characters of a job's id; nothing that is longer is looked up."""
 _SHORTEST_CHECK, _LONGEST_CHECK = 1.0, 3600.0
 """The seconds between two looks for the workers that a waiting call's job needs."""
+
+
+class PreparedJob(Struct, frozen=True):
+    """A job that can be queued, with its inputs; without ``admitted``, the earlier job that it repeats."""
+
+    job: Job
+    admitted: AdmittedSubmission | None = None
+    inputs: JobInputs | None = None
 
 
 class JobService:
@@ -90,37 +99,52 @@ class JobService:
 
         Raises:
             ModelNotFound, ModelNotAllowed, PlanRequired, InvalidRequest, NoWorker: Nothing was stored.
+            Busy: Too many files wait to be decoded; nothing was stored.
             NotFound, ArtifactGone: The video to remix does not exist or was removed.
             JobExists, IdempotencyMismatch, QueueFull, KeyLimitReached: Nothing was stored.
             Unavailable: The store can't be reached; there may be a job, if only its answer was lost.
         """
+        return await self.enqueue(await self.prepare(submission))
+
+    async def prepare(self, submission: Submission) -> PreparedJob:
+        """Do all that `submit` does before it queues the job, which is what takes time, and raise its errors.
+
+        If it is cancelled, nothing remains stored.
+        """
         try:
             admitted = await self._admission.admit(submission)
-            if isinstance(admitted, Job):
-                return admitted
-            inputs = JobInputs(self._media, self._artifacts)
-            job = await self._build(admitted, inputs)
         except (QueueFull, KeyLimitReached):
             raise  # the store has counted it
-        except Exception as error:
-            await self._count_refusal(submission, error)
+        except BaseException as error:
+            await to_its_end(self._count_refusal(submission, error))
             raise
-        return await self._enqueue(job, admitted, inputs)
+        if isinstance(admitted, Job):
+            return PreparedJob(admitted)
+        inputs = JobInputs(self._media, self._artifacts, owner=submission.client.identity)
+        try:
+            job = build_job(admitted, await inputs.collect(admitted))
+        except BaseException as error:  # also when the client disconnects: no job came to use them
+            await inputs.discard()
+            await to_its_end(self._count_refusal(submission, error))
+            raise
+        return PreparedJob(job, admitted, inputs)
 
-    async def _count_refusal(self, submission: Submission, error: Exception) -> None:
+    async def enqueue(self, prepared: PreparedJob) -> Job:
+        """Queue a prepared job, and return it; the errors are those of `submit`.
+
+        Once begun this runs to its end, even if the caller is cancelled: a job is queued or it is not.
+        """
+        if prepared.admitted is None or prepared.inputs is None:
+            return prepared.job
+        return await to_its_end(self._enqueue(prepared.job, prepared.admitted, prepared.inputs))
+
+    async def _count_refusal(self, submission: Submission, error: BaseException) -> None:
         """Count the refusal of a submission that its client is going to retry."""
         passes = isinstance(error, Busy) or not isinstance(error, FramegateError)
         if submission.idempotency and passes:
             # Without the store nothing can be counted. The client gets the first error.
             with suppress(Unavailable):
                 await self._store.count_refusal(submission.client.name, submission.idempotency)
-
-    async def _build(self, admitted: AdmittedSubmission, inputs: JobInputs) -> Job:
-        try:
-            return build_job(admitted, await inputs.collect(admitted))
-        except BaseException:  # also when the client disconnects: no job came to use them
-            await inputs.discard()
-            raise
 
     async def _enqueue(self, job: Job, admitted: AdmittedSubmission, inputs: JobInputs) -> Job:
         try:
@@ -274,7 +298,7 @@ class JobService:
         job = await self._store.delete(job_id)
         if job is None:
             raise JobNotFound(f"There is no job {job_id[:100]!r}.")
-        await asyncio.to_thread(self._remove_files, job)
+        await FILE_THREADS.run(self._remove_files, job)
         await self._store.delete_record(job)
         audit.record("job_deleted", job_id=job.id, owner=job.owner, dialect=job.dialect, state=job.state)
 

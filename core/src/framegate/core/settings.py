@@ -1,6 +1,7 @@
 """The config's settings and their defaults. The command line reads them from a file and the environment."""
 
 import math
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
@@ -170,6 +171,22 @@ class FetchSettings(_Settings, frozen=True):
     user_agent: Annotated[str, Meta(pattern=r"^([!-~]([ -~]{0,198}[!-~])?)?\Z")] = ""
 
 
+def default_decoders() -> int:
+    """Return how many decoder processes this machine gets by default: one for each core, from 2 to 8."""
+    return max(2, min(os.cpu_count() or 1, 8))
+
+
+class DecodingSettings(_Settings, frozen=True):
+    """``[decoding]``. ``processes`` is how many files are decoded at a time.
+
+    Decoding one file may take ``timeout`` seconds, and its process ``memory`` bytes.
+    """
+
+    processes: Annotated[int, Meta(ge=2, le=256)] = field(default_factory=default_decoders)
+    timeout: Duration = Duration(30)
+    memory: Annotated[int, Meta(ge=512 * 2**20)] = 1536 * 2**20
+
+
 class WebhookSettings(_Settings, frozen=True):
     """``[webhooks]``. ``url`` is notified when a video ends.
 
@@ -224,6 +241,7 @@ class Settings(_Settings, frozen=True):
     queue: QueueSettings = field(default_factory=QueueSettings)
     storage: StorageSettings = field(default_factory=StorageSettings)
     fetch: FetchSettings = field(default_factory=FetchSettings)
+    decoding: DecodingSettings = field(default_factory=DecodingSettings)
     webhooks: WebhookSettings = field(default_factory=WebhookSettings)
     links: LinkSettings = field(default_factory=LinkSettings)
     audit: AuditSettings = field(default_factory=AuditSettings)

@@ -15,10 +15,17 @@ from framegate.core.types import GenerationRequest
 class Client(KeyGrants, frozen=True):
     """The name of an API key, and what it may do.
 
-    ``name`` is empty where no keys exist, and for the operator; both may use every model.
+    ``name`` is empty where no keys exist, and for the operator; both may use every model. ``address`` is
+    where the request comes from, if it comes over the network.
     """
 
     name: str = ""
+    address: str = ""
+
+    @property
+    def identity(self) -> str:
+        """What tells it from other clients: the key's name or, without keys, the address."""
+        return self.name or self.address
 
     @classmethod
     def of(cls, name: str, grants: KeyGrants) -> Self:

@@ -15,6 +15,7 @@ from framegate.core.ports import (
     KeyStore,
     MediaIngest,
     SecretStore,
+    VariantMaker,
 )
 from framegate.core.registry import Registry
 from framegate.core.results import LINK_SECONDS, ResultAccess
@@ -39,6 +40,7 @@ def create_services(
     store: JobStore,
     artifacts: ArtifactStore,
     media: MediaIngest,
+    variants: VariantMaker,
     characters: CharacterStore,
     secrets: SecretStore,
     keys: KeyStore,
@@ -56,7 +58,7 @@ def create_services(
     See `WorkerAvailability`, `JobService`, `ResultAccess` and `KeyService` for the rest.
     """
     character_service = CharacterService(characters, artifacts, media)
-    results = ResultAccess(store, artifacts, link_seconds=link_seconds)
+    results = ResultAccess(store, artifacts, variants, link_seconds=link_seconds)
     jobs = JobService(
         registry=registry,
         store=store,

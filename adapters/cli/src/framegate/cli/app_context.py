@@ -25,6 +25,7 @@ from framegate.core.wiring import CoreServices, create_services
 from framegate.storage import embedded
 
 if TYPE_CHECKING:
+    from framegate.media.decoding.pool import DecoderPool
     from framegate.storage.jobs.store import ValkeyJobStore
     from framegate.storage.keys import ValkeyKeyStore
     from framegate.storage.retention import Retention
@@ -158,6 +159,7 @@ class Services(Struct, frozen=True):
     """The services with their connections, and what the server runs beside them."""
 
     core: CoreServices
+    decoders: "DecoderPool"
     store: "ValkeyJobStore"
     keys: "ValkeyKeyStore"
     retention: "Retention"
@@ -174,8 +176,11 @@ async def open_services(
     Raises:
         ConfigError: The storage's settings can't be right.
     """
+    from framegate.media.decoding.pool import open_decoders
+    from framegate.media.decoding.tasks import DecoderLimits
     from framegate.media.ingest import MediaIngest
     from framegate.media.network.fetch import UrlFetcher
+    from framegate.media.variants import MediaVariants
     from framegate.storage.characters import ValkeyCharacterStore
     from framegate.storage.connections import connect_async
     from framegate.storage.jobs.store import ValkeyJobStore
@@ -196,37 +201,40 @@ async def open_services(
         user_agent=context.user_agent,
         spool_dir=settings.server.data_path / "work",
     )
-    core = create_services(
-        registry=context.registry,
-        store=store,
-        artifacts=artifacts,
-        media=MediaIngest(fetcher, artifacts, max_bytes=settings.fetch.max_bytes),
-        characters=characters,
-        secrets=secrets,
-        keys=keys,
-        max_queued=settings.queue.max_queued,
-        worker_grace=settings.queue.worker_grace,
-        own_workers=own_workers,
-        styles=context.styles,
-        webhooks=context.webhooks,
-        link_seconds=min(LINK_SECONDS, settings.links.expiry),
-        configured_keys={key.name: key for key in settings.auth.keys},
-        dialects=context.plugins.dialects,
-    )
-    retention = Retention(
-        store,
-        characters,
-        artifacts,
-        files_for=settings.storage.retention,
-        records_for=settings.storage.record_retention,
-    )
-    try:
-        yield Services(core, store, keys, retention)
-    finally:
-        await secrets.close()
-        await keys.close()
-        await characters.close()
-        await store.close()
+    limits = DecoderLimits(timeout=float(settings.decoding.timeout), memory=settings.decoding.memory)
+    async with open_decoders(settings.decoding.processes, limits) as decoders:
+        core = create_services(
+            registry=context.registry,
+            store=store,
+            artifacts=artifacts,
+            media=MediaIngest(fetcher, artifacts, decoders, max_bytes=settings.fetch.max_bytes),
+            variants=MediaVariants(decoders),
+            characters=characters,
+            secrets=secrets,
+            keys=keys,
+            max_queued=settings.queue.max_queued,
+            worker_grace=settings.queue.worker_grace,
+            own_workers=own_workers,
+            styles=context.styles,
+            webhooks=context.webhooks,
+            link_seconds=min(LINK_SECONDS, settings.links.expiry),
+            configured_keys={key.name: key for key in settings.auth.keys},
+            dialects=context.plugins.dialects,
+        )
+        retention = Retention(
+            store,
+            characters,
+            artifacts,
+            files_for=settings.storage.retention,
+            records_for=settings.storage.record_retention,
+        )
+        try:
+            yield Services(core, decoders, store, keys, retention)
+        finally:
+            await secrets.close()
+            await keys.close()
+            await characters.close()
+            await store.close()
 
 
 def _webhook_policy(settings: Settings) -> WebhookPolicy:

@@ -89,6 +89,7 @@ async def _serve(
             if valkey is not None:
                 running.append(partial(_keep_running, valkey))
             tasks = [asyncio.create_task(_repeat(run)) for run in running]
+            tasks.append(asyncio.create_task(services.decoders.warm()))
             try:
                 yield
             finally:

@@ -23,6 +23,7 @@ from framegate.core.testing.ports import (
     InMemoryKeyStore,
     InMemorySecretStore,
     StaticMediaIngest,
+    StaticVariantMaker,
 )
 
 __all__ = [
@@ -34,5 +35,6 @@ __all__ = [
     "InMemorySecretStore",
     "RecordingContext",
     "StaticMediaIngest",
+    "StaticVariantMaker",
     "gradient_png",
 ]

@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, Callable, Collection, Iterator, Mapp
 from pathlib import Path
 
 from framegate.core.characters import Character, Portrait
+from framegate.core.concurrency import FILE_THREADS
 from framegate.core.errors import InvalidMedia, NotFound
 from framegate.core.keys import StoredKey, StoredKeys
 from framegate.core.ports import (
@@ -18,7 +19,7 @@ from framegate.core.ports import (
     FileSource,
     UrlSource,
 )
-from framegate.core.types import MediaKind, MediaRef
+from framegate.core.types import MediaKind, MediaRef, Variant
 
 
 class InMemoryArtifactStore:
@@ -179,8 +180,8 @@ class StaticMediaIngest:
     """A `MediaIngest` that fetches and reads nothing.
 
     Every source becomes an image or video (2 s at 24 fps) of the given size, except for the URLs and texts in
-    ``broken``. Images that it takes from videos are empty files in ``artifacts``, if that is given. ``taken``
-    and ``discarded`` record the calls.
+    ``broken``. Images that it takes from videos are empty files in ``artifacts``, if that is given.
+    ``taken``, ``owners`` and ``discarded`` record the calls.
     """
 
     def __init__(
@@ -191,6 +192,7 @@ class StaticMediaIngest:
         artifacts: ArtifactStore | None = None,
     ) -> None:
         self.taken: list[FileSource] = []
+        self.owners: list[str] = []
         self.discarded: list[MediaRef] = []
         self._size = width, height
         self._broken = set(broken)
@@ -200,7 +202,7 @@ class StaticMediaIngest:
         """Let a URL or a text be broken from now on."""
         self._broken.add(text)
 
-    async def ingest(self, source: FileSource, kind: MediaKind) -> MediaRef:
+    async def ingest(self, source: FileSource, kind: MediaKind, *, owner: str) -> MediaRef:
         """Record the source, and return a reference of the given size."""
         match source:
             case BytesSource():
@@ -212,28 +214,30 @@ class StaticMediaIngest:
         if text and text in self._broken:
             raise InvalidMedia("The image can't be read.")
         self.taken.append(source)
+        self.owners.append(owner)
         width, height = self._size
         num_frames, fps = (48, 24.0) if kind == MediaKind.VIDEO else (1, 0.0)
         return MediaRef(kind, f"inputs/{len(self.taken)}", width, height, num_frames, fps)
 
-    async def ingest_collage(self, collage: CollageSource) -> tuple[MediaRef, MediaRef | None]:
+    async def ingest_collage(self, collage: CollageSource, *, owner: str) -> tuple[MediaRef, MediaRef | None]:
         """Record the images and the mask, and return references of the first one's size."""
-        image, *_ = [await self.ingest(source, MediaKind.IMAGE) for source in collage.images]
-        return image, await self.ingest_mask(collage.mask, image) if collage.mask else None
+        image, *_ = [await self.ingest(source, MediaKind.IMAGE, owner=owner) for source in collage.images]
+        mask = await self.ingest_mask(collage.mask, image, owner=owner) if collage.mask else None
+        return image, mask
 
     async def ingest_mask(
-        self, source: FileSource, image: MediaRef, *, ignore_alpha: bool = False
+        self, source: FileSource, image: MediaRef, *, owner: str, ignore_alpha: bool = False
     ) -> MediaRef:
         """Record the source, and return a reference of the image's size."""
         del ignore_alpha
-        mask = await self.ingest(source, MediaKind.IMAGE)
+        mask = await self.ingest(source, MediaKind.IMAGE, owner=owner)
         return MediaRef(mask.kind, mask.key, image.width, image.height)
 
-    async def ingest_frame(self, video: MediaRef, seconds: float) -> MediaRef:
+    async def ingest_frame(self, video: MediaRef, seconds: float, *, owner: str) -> MediaRef:
         """Return a reference to an image of the video's size."""
         return self._image(f"inputs/{video.key}@{seconds:g}", video)
 
-    async def create_portrait(self, video: MediaRef, *, start: float, end: float) -> Portrait:
+    async def create_portrait(self, video: MediaRef, *, start: float, end: float, owner: str) -> Portrait:
         """Return references to two images of the video's size."""
         length = video.num_frames / video.fps
         if start >= length:
@@ -253,3 +257,23 @@ class StaticMediaIngest:
             path.touch()
             self._artifacts.put(path, key)
         return MediaRef(MediaKind.IMAGE, key, video.width, video.height)
+
+
+class StaticVariantMaker:
+    """A `VariantMaker` that decodes nothing: what it makes are the variant's name and the result's bytes.
+
+    ``made`` records the calls, as variant, quality and owner.
+    """
+
+    def __init__(self) -> None:
+        self.made: list[tuple[Variant, int, str]] = []
+
+    async def make_variant(
+        self, source: Path, target: Path, variant: Variant, *, quality: int, owner: str
+    ) -> None:
+        """Record the call, and write the file."""
+        self.made.append((variant, quality, owner))
+        await FILE_THREADS.run(self._write, source, target, variant)
+
+    def _write(self, source: Path, target: Path, variant: Variant) -> None:
+        target.write_bytes(variant.encode() + source.read_bytes())

@@ -11,6 +11,7 @@ from msgspec import Struct
 from PIL import Image, UnidentifiedImageError, features
 
 from framegate.core.errors import InvalidMedia
+from framegate.media.images.jpeg_scans import check_scans
 from framegate.media.images.srgb import to_srgb
 
 MAX_PIXELS = 50_000_000
@@ -71,11 +72,13 @@ def open_untrusted(data: bytes) -> Generator[Image.Image]:
 
     Raises:
         InvalidMedia: The data is not a valid image, or is damaged, or has more than `MAX_PIXELS` pixels.
+        MemoryError: There is not enough memory to decode it.
     """
+    check_scans(data)
     try:
         with Image.open(BytesIO(data), formats=FORMATS) as image:
             yield image
-    except InvalidMedia:
+    except (InvalidMedia, MemoryError):
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         _refuse_pixels(int(re.findall(r"\d+", str(error))[0]))

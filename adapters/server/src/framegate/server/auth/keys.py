@@ -14,8 +14,8 @@ from framegate.core.submission import Client
 from framegate.server.auth.key_ring import KeyRing
 from framegate.server.auth.origins import OriginRules
 from framegate.server.errors.error_info import ForeignOrigin
+from framegate.server.requests.forwarded import client_network
 
-ANONYMOUS = Client()
 DIALECT_OPT = "dialect"
 """The ``opt`` that names the dialect of a handler."""
 SHARED_OPT = "shared_by"
@@ -91,6 +91,6 @@ class KeyGuard:
 
 
 def client_of(scope: Scope) -> Client:
-    """Return the client that the guard has authenticated, or the anonymous one where no key is needed."""
-    client: Client = scope["state"].get(_STATE, ANONYMOUS)
-    return client
+    """Return the client that the guard has authenticated, or an anonymous one where no key is needed."""
+    client: Client | None = scope["state"].get(_STATE)
+    return client or Client(address=client_network(scope))

@@ -5,7 +5,6 @@ on at once; the last one is kept back until there is room for all of them. Neith
 asks for the body, hence after keys have been checked.
 """
 
-import asyncio
 import errno
 import math
 import tempfile
@@ -18,7 +17,7 @@ from litestar.enums import ScopeType
 from litestar.handlers import HTTPRouteHandler
 from litestar.types import ASGIApp, HTTPReceiveMessage, HTTPRequestEvent, Receive, Scope, Send
 
-from framegate.core.concurrency import in_thread
+from framegate.core.concurrency import FILE_THREADS, in_thread
 from framegate.core.disk_full import translate_disk_full
 from framegate.core.errors import Unavailable
 from framegate.core.submission import Client
@@ -116,14 +115,14 @@ class SpooledBodies:
                         if file is None:
                             opened = await in_thread(self._open, lambda opened: opened.close())
                             file = closing.enter_context(opened)
-                        await asyncio.to_thread(file.write, pending)
+                        await FILE_THREADS.run(file.write, pending)
                     pending = bytearray()
             if file is None:
                 return {"type": "http.request", "body": bytes(pending), "more_body": False}
             await self._budget.load(share)
             with _explaining_errors():
-                await asyncio.to_thread(file.write, pending)
-                body = await asyncio.to_thread(_read, file)
+                await FILE_THREADS.run(file.write, pending)
+                body = await FILE_THREADS.run(_read, file)
             return {"type": "http.request", "body": body, "more_body": False}
 
     def _open(self) -> IO[bytes]:

@@ -7,7 +7,6 @@ Litestar's own parsing stops at the first error, so handlers take the request an
 `read_form`; `documents` declares that body for the API docs.
 """
 
-import asyncio
 import codecs
 from collections.abc import Collection, Generator, Iterable, Mapping
 from contextlib import contextmanager
@@ -21,6 +20,7 @@ from litestar.exceptions import InternalServerException
 from msgspec import Struct
 from msgspec.structs import asdict
 
+from framegate.core.concurrency import PARSER_THREADS
 from framegate.core.errors import InvalidMedia
 from framegate.server.errors.error_info import ClientDisconnected, UnsupportedContentType
 from framegate.server.errors.field_errors import (
@@ -104,7 +104,7 @@ async def read_json(
         raw = await _received(request, max_json_bytes(model))
     if len(raw) <= LARGE:
         return _parse_json(request, raw, model, rules, lax=lax)
-    return await asyncio.to_thread(_parse_json, request, raw, model, rules, lax=lax)
+    return await PARSER_THREADS.run(_parse_json, request, raw, model, rules, lax=lax)
 
 
 async def _received(request: HTTPRequest, max_bytes: int | None) -> bytes:

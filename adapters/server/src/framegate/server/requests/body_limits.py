@@ -6,11 +6,11 @@ model marks the fields that may hold files with `framegate.server.requests.media
 `MAX_PLAIN` bytes besides such texts. Bodies of all other models may have that many in all.
 """
 
-import asyncio
 from functools import cache
 
 from msgspec import Struct, inspect
 
+from framegate.core.concurrency import PARSER_THREADS
 from framegate.server.errors.error_info import BodyTooLarge
 from framegate.server.requests.media import MEDIA_MARK
 
@@ -91,7 +91,7 @@ class TextSizes:
         if not self._media or len(text) < _SHORTEST_MEDIA:
             self._plain += len(text)
         elif not _is_media(text, 0, len(text)):
-            self._plain += await asyncio.to_thread(plain_bytes, text)
+            self._plain += await PARSER_THREADS.run(plain_bytes, text)
         if self._plain > MAX_PLAIN:
             raise too_large(media=self._media)
 

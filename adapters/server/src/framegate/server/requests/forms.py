@@ -4,7 +4,6 @@ A part is a file if it has a file name, or if it belongs to a file field and isn
 files without names. Litestar's own parser decodes all those as text.
 """
 
-import asyncio
 import binascii
 import re
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
@@ -23,6 +22,7 @@ from multipart import (  # type: ignore[import-untyped]  # Litestar's own parser
     PushMultipartParser,
 )
 
+from framegate.core.concurrency import PARSER_THREADS
 from framegate.server.errors.error_info import BodyTooLarge
 from framegate.server.errors.field_errors import FieldError, InvalidFields
 from framegate.server.requests.body_limits import TextSizes
@@ -124,7 +124,7 @@ async def _urlencoded_fields(request: Request[Any, Any, State], *, media: bool) 
     texts = TextSizes(media=media)
     try:
         text = body.decode()
-        fields = await asyncio.to_thread(parse_qsl, text, keep_blank_values=True, errors="strict")
+        fields = await PARSER_THREADS.run(parse_qsl, text, keep_blank_values=True, errors="strict")
     except UnicodeDecodeError:
         raise _invalid("it is not valid UTF-8") from None
     for _, value in fields:
@@ -179,7 +179,7 @@ class _Part:
                 "they are"
             )
         try:
-            content = await asyncio.to_thread(decode, await self.upload.read())
+            content = await PARSER_THREADS.run(decode, await self.upload.read())
         except binascii.Error:
             raise _invalid(f"part {self._number} is not valid {encoding}") from None
         await self.upload.seek(0)

@@ -60,6 +60,17 @@ def client_ip(scope: Scope) -> str:
     return str(address or "")
 
 
+def client_network(scope: Scope) -> str:
+    """Return the address from which the request came or, of an IPv6 address, its /64 network.
+
+    A single IPv6 client has as many addresses as it likes within its network.
+    """
+    address = parse_address(client_ip(scope))
+    if isinstance(address, ipaddress.IPv6Address):
+        return str(ipaddress.IPv6Network((address, 64), strict=False))
+    return str(address or "")
+
+
 class TrustedProxies:
     """The addresses from which forwarded headers are believed.
 

@@ -58,33 +58,34 @@ class ClientJobs:
         request: GenerationRequest[MediaSource],
         *,
         client_id: str = "",
-        cancel_on_disconnect: bool = False,
         **details: Unpack[SubmissionDetails],
     ) -> Job:
         """Submit a job for this client and put its id on the request's log line.
 
         ``client_id`` is the client's own id for the job, where the dialect allows one: it is unique among the
-        client's jobs, and `find_by_client_id` finds the job by it. With ``cancel_on_disconnect`` the
-        submission is abandoned if the client disconnects before its inputs have been fetched. The errors are
-        those of `JobService.submit`.
+        client's jobs, and `find_by_client_id` finds the job by it.
+
+        Fetching and decoding its inputs takes a while. If the client disconnects meanwhile, it could never
+        learn of the job: the work ends, and there is no job. The request's body must have been read.
+
+        Raises:
+            ClientDisconnected, ServerStopping: There is no job.
+            FramegateError: The errors of `JobService.submit`.
         """
         if client_id:
             details["job_id"] = job_id_for(self.client.name, client_id)
             if details["job_id"] != client_id:
                 await self._refuse_repetition(client_id)
                 details["labels"] = {**details.get("labels", {}), CLIENT_ID_LABEL: client_id}
-        submission = self._service.submit(
-            Submission(
-                dialect=self._dialect,
-                request=request,
-                client=self.client,
-                request_id=request_id_of(self._request.scope),
-                **details,
-            )
+        submission = Submission(
+            dialect=self._dialect,
+            request=request,
+            client=self.client,
+            request_id=request_id_of(self._request.scope),
+            **details,
         )
-        if cancel_on_disconnect:
-            submission = while_connected(self._request.receive, submission)
-        job = await submission
+        prepared = await while_connected(self._request.receive, self._service.prepare(submission))
+        job = await self._service.enqueue(prepared)
         structlog.contextvars.bind_contextvars(job_id=job.id)
         return job
 

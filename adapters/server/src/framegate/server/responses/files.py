@@ -1,6 +1,5 @@
 """Send results as downloads: with Range (single, suffix, several), HEAD, ETag, If-None-Match, If-Range."""
 
-import asyncio
 import math
 import re
 from pathlib import Path
@@ -10,6 +9,7 @@ from litestar.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.responses import FileResponse, RedirectResponse, Response
 
 from framegate.core import audit
+from framegate.core.concurrency import FILE_THREADS
 from framegate.core.errors import ArtifactGone
 from framegate.core.results import ResultAccess
 from framegate.core.types import Artifact
@@ -70,7 +70,7 @@ async def send_file(
         ArtifactGone: It was removed after its retention.
     """
     try:
-        stat = await asyncio.to_thread(path.stat)
+        stat = await FILE_THREADS.run(path.stat)
     except FileNotFoundError:
         raise ArtifactGone("The result was removed: its retention time is over.") from None
     response = FileResponse(

@@ -1,10 +1,10 @@
 """Read the input images and videos that lightx2v's clients name."""
 
-import asyncio
 import os
 import stat
 from pathlib import Path
 
+from framegate.core.concurrency import FILE_THREADS
 from framegate.core.errors import InvalidMedia
 from framegate.core.ports import BytesSource, MediaSource
 from framegate.server.requests.media import IdText, PathText, read_media_text
@@ -32,7 +32,7 @@ class InputFolder:
             error.param = field
             raise
         if isinstance(found, PathText | IdText):
-            return BytesSource(await asyncio.to_thread(self._read, found.text, field))
+            return BytesSource(await FILE_THREADS.run(self._read, found.text, field))
         return found
 
     def _read(self, text: str, field: str) -> bytes:

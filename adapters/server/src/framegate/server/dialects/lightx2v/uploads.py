@@ -1,8 +1,7 @@
 """Upload results to the presigned URLs of lightx2v's clients."""
 
-import asyncio
-
 from framegate.core import audit
+from framegate.core.concurrency import FILE_THREADS
 from framegate.core.errors import ArtifactGone
 from framegate.core.jobs import Job
 from framegate.core.results import RESULT_GONE, ResultAccess
@@ -26,7 +25,7 @@ async def upload_result(
     artifact = job.artifacts[0]
     path = await results.path(artifact)
     try:
-        data = await asyncio.to_thread(path.read_bytes)
+        data = await FILE_THREADS.run(path.read_bytes)
     except FileNotFoundError:
         raise ArtifactGone(RESULT_GONE) from None
     try:

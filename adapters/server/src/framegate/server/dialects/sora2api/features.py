@@ -199,11 +199,13 @@ class FeatureHandlers:
     ) -> Character:
         require(video, "video")
         start, end = parse_timestamps(timestamps)
+        client = client_of(request.scope)
         creation = self._services.characters.create(
             media_input(video, "video"),
             start=start,
             end=end,
-            owner=client_of(request.scope).name,
+            owner=client.name,
+            decoded_for=client.identity,
             temporary=temporary,
         )
         try:

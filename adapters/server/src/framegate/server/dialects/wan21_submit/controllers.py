@@ -63,8 +63,7 @@ class RequestController(Controller):
             served = services.jobs.registry.resolve(body.model or options.model)
         except ModelNotFound as error:
             raise InvalidRequest(f"model: {error.message}", param="model") from None
-        # Fetching the image takes a while; a client that has disconnected could never poll its job.
-        job = await client_jobs.submit(generation(served, body), cancel_on_disconnect=True)
+        job = await client_jobs.submit(generation(served, body))
         return RequestId(job.id)
 
     @post(

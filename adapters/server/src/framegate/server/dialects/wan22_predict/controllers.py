@@ -1,6 +1,5 @@
 """wan22-predict's endpoints: the one call, and the page."""
 
-import asyncio
 import base64
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,6 +11,7 @@ from litestar.response import Redirect
 from msgspec import Meta, Struct
 
 from framegate.core import audit
+from framegate.core.concurrency import FILE_THREADS
 from framegate.core.wiring import CoreServices
 from framegate.server.dialect import PUBLIC, DialectContext
 from framegate.server.dialects.wan22_predict.convert import details, generation, rules
@@ -63,7 +63,7 @@ class PredictController(Controller):
         job = await client_jobs.submit(generation(options.model, body))
         job = await wait_for_job(request, services.jobs, job, options.timeout)
         artifact = require_result(job)
-        video = await asyncio.to_thread(_encoded, await services.results.path(artifact))
+        video = await FILE_THREADS.run(_encoded, await services.results.path(artifact))
         audit.record("result_downloaded", job_id=job.id, delivery="answer", bytes=artifact.size)
         return Prediction(video, details(job))
 

@@ -12,7 +12,6 @@ from msgspec import Struct
 
 from framegate.core.jobs import Job
 from framegate.core.wiring import CoreServices
-from framegate.media.images.reencode import reencode
 from framegate.server.dialects.openai.errors import stream_error_body
 from framegate.server.dialects.openai.images.files import ImageFiles, encoding_of
 from framegate.server.dialects.openai.images.schemas import CompletedEvent, PartialEvent, Quality
@@ -53,11 +52,9 @@ async def events(
         async with aclosing(services.jobs.await_result(job)) as states:
             async for now in states:
                 done = now
-                while path := await services.results.partial_image_path(job, shown):
-                    try:
-                        data = await asyncio.to_thread(reencode, path, encoding.format, encoding.compression)
-                    except FileNotFoundError:  # its worker has just died
-                        break
+                while data := await services.results.partial_image(
+                    job, shown, encoding.variant, quality=encoding.compression
+                ):
                     yield PartialEvent(
                         type=words.partial,
                         b64_json=base64.b64encode(data).decode(),

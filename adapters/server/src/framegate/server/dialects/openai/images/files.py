@@ -1,6 +1,5 @@
 """Result images in the requested format, as base64 or by a link that can't be guessed."""
 
-import asyncio
 import base64
 import re
 from collections.abc import Mapping
@@ -13,14 +12,15 @@ from litestar.types import ASGIApp
 from msgspec import Struct
 
 from framegate.core import audit
+from framegate.core.concurrency import FILE_THREADS
 from framegate.core.jobs import Job
 from framegate.core.types import Artifact, MediaKind, Variant
-from framegate.media.images.reencode import reencode
 from framegate.server.dialect import DialectContext
 from framegate.server.dialects.openai.images.schemas import FORMATS, Format
 from framegate.server.requests.bodies import HTTPRequest
 from framegate.server.responses.files import send_artifact, send_file
 from framegate.server.responses.public_links import PublicLinks
+from framegate.server.responses.waiting import while_connected
 
 PATH: Final = "/v1/images"
 FILES: Final = "/files"
@@ -38,6 +38,11 @@ class Encoding(Struct, frozen=True):
 
     format: Format = "png"
     compression: int = 100
+
+    @property
+    def variant(self) -> Variant:
+        """The variant of a result that has this format."""
+        return _VARIANTS[self.format]
 
     def labels(self) -> dict[str, str]:
         """Return what `encoding_of` reads."""
@@ -73,7 +78,7 @@ class ImageFiles:
         Raises:
             ArtifactGone: It was removed after its retention.
         """
-        data = await self._data(job, artifact)
+        data = await FILE_THREADS.run((await self._path(job, artifact)).read_bytes)
         audit.record("result_downloaded", job_id=job.id, delivery="answer", bytes=len(data))
         return base64.b64encode(data).decode()
 
@@ -100,18 +105,21 @@ class ImageFiles:
             raise NotFoundException
         structlog.contextvars.bind_contextvars(job_id=job.id)
         artifact, encoding = job.artifacts[number - 1], encoding_of(job.labels)
-        if encoding.format == "png" and artifact.content_type == "image/png":
+        if _is_stored_as(artifact, encoding):
             return await send_artifact(
                 request, self._services.results, artifact, name=name, inline=True, link=link
             )
-
-        def make(source: Path, image: Path) -> None:
-            image.write_bytes(reencode(source, encoding.format, encoding.compression))
-
-        path = await self._services.results.variant_path(artifact, _VARIANTS[encoding.format], make)
+        path = await while_connected(request.receive, self._path(job, artifact))
         return await send_file(request, path, f"image/{encoding.format}", name=name, inline=True, link=link)
 
-    async def _data(self, job: Job, artifact: Artifact) -> bytes:
-        path = await self._services.results.path(artifact)
+    async def _path(self, job: Job, artifact: Artifact) -> Path:
         encoding = encoding_of(job.labels)
-        return await asyncio.to_thread(reencode, path, encoding.format, encoding.compression)
+        if _is_stored_as(artifact, encoding):
+            return await self._services.results.path(artifact)
+        return await self._services.results.variant_path(
+            job, artifact, encoding.variant, quality=encoding.compression
+        )
+
+
+def _is_stored_as(artifact: Artifact, encoding: Encoding) -> bool:
+    return encoding.format == "png" and artifact.content_type == "image/png"

@@ -26,7 +26,7 @@ from framegate.server.dialects.openai.images.schemas import (
 from framegate.server.requests.bodies import HTTPRequest
 from framegate.server.requests.jobs import ClientJobs, require_result
 from framegate.server.responses.sse import EventStream
-from framegate.server.responses.waiting import wait_for_job
+from framegate.server.responses.waiting import wait_for_job, while_connected
 
 _LINKED = frozenset({"dall-e-2", "dall-e-3"})
 """The models whose images OpenAI sends as links unless the request says otherwise."""
@@ -66,7 +66,8 @@ class ImageHandlers:
             stream = events(self.services, self.files, job, call=call, quality=fields.quality or "auto")
             return EventStream(encode_events(stream))
         done = await self.wait(request, job)
-        return Response(await self._answer(request, fields, done), status_code=200)
+        images = await while_connected(request.receive, self._answer(request, fields, done))
+        return Response(images, status_code=200)
 
     async def submit(self, jobs: ClientJobs, fields: ImageFields, inputs: Inputs | None) -> Job:
         """Submit a job for images.

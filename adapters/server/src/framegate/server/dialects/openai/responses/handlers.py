@@ -20,6 +20,7 @@ from framegate.server.errors.field_errors import shortened
 from framegate.server.requests.bodies import HTTPRequest
 from framegate.server.requests.jobs import ClientJobs
 from framegate.server.responses.sse import EventStream
+from framegate.server.responses.waiting import while_connected
 
 
 async def respond(
@@ -43,7 +44,12 @@ async def respond(
         made = events(images.services, images.files, job, call=call_name, quality=quality)
         return EventStream(encode_events(response_events(images.services.jobs, job, made, response, call)))
     done = await images.wait(request, job)
-    output = [
+    output = await while_connected(request.receive, _calls(images, done, call))
+    return Response(completed(response, output), status_code=200)
+
+
+async def _calls(images: ImageHandlers, done: Job, call: ImageCall) -> list[ImageCall]:
+    return [
         replace(
             call,
             id=call.id if index == 0 else f"{call.id}_{index + 1}",
@@ -53,7 +59,6 @@ async def respond(
         )
         for index, artifact in enumerate(done.artifacts)
     ]
-    return Response(completed(response, output), status_code=200)
 
 
 def _image_model(registry: Registry, name: str | None) -> str | None:

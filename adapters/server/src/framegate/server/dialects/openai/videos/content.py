@@ -1,7 +1,6 @@
 """The files of a video: the MP4 itself, a thumbnail, a sheet of its frames."""
 
-from collections.abc import Callable, Mapping
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Literal, TypeAlias
 
 from litestar.types import ASGIApp
@@ -10,16 +9,16 @@ from framegate.core.errors import ArtifactGone, GenerationFailed, InvalidMedia, 
 from framegate.core.jobs import Job, JobState
 from framegate.core.results import ResultAccess
 from framegate.core.types import Variant
-from framegate.media.video.thumbnails import make_spritesheet, make_thumbnail
 from framegate.server.requests.bodies import HTTPRequest
 from framegate.server.requests.jobs import failure_message
 from framegate.server.responses.files import send_artifact, send_file
+from framegate.server.responses.waiting import while_connected
 
 ContentKind: TypeAlias = Literal["video", "thumbnail", "spritesheet"]
 
-_VARIANTS: Mapping[ContentKind, tuple[Variant, Callable[[Path, Path], None], str]] = {
-    "thumbnail": (Variant.THUMBNAIL, make_thumbnail, "image/webp"),
-    "spritesheet": (Variant.SPRITESHEET, make_spritesheet, "image/jpeg"),
+_VARIANTS: Mapping[ContentKind, tuple[Variant, str]] = {
+    "thumbnail": (Variant.THUMBNAIL, "image/webp"),
+    "spritesheet": (Variant.SPRITESHEET, "image/jpeg"),
 }
 
 
@@ -37,8 +36,8 @@ async def send_content(request: HTTPRequest, results: ResultAccess, job: Job, ki
     try:
         if kind == "video":
             return await send_artifact(request, results, video, name=f"{job.id}.mp4")
-        variant, make, content_type = _VARIANTS[kind]
-        path = await results.variant_path(video, variant, make)
+        variant, content_type = _VARIANTS[kind]
+        path = await while_connected(request.receive, results.variant_path(job, video, variant))
         return await send_file(request, path, content_type, name=f"{job.id}-{variant}")
     except ArtifactGone as error:
         error.param = "video_id"

@@ -202,6 +202,7 @@ class CharacterController(Controller):
             start=0.0,
             end=_CHARACTER_SECONDS,
             owner=client_jobs.client.name,
+            decoded_for=client_jobs.client.identity,
             display_name=fields.name,
         )
         try:

@@ -1,6 +1,5 @@
 """Handle the requests of OpenAI's videos API: read the body, submit the job, build the response."""
 
-import asyncio
 import time
 import uuid
 from collections.abc import Mapping
@@ -11,6 +10,7 @@ from litestar.datastructures import UploadFile
 from msgspec import Struct
 from msgspec.structs import replace
 
+from framegate.core.concurrency import PARSER_THREADS
 from framegate.core.errors import InvalidRequest, NotFound
 from framegate.core.jobs import Job, JobState
 from framegate.core.ports import BytesSource, MediaSource
@@ -200,7 +200,7 @@ class VideoHandlers:
         served = self._services.jobs.registry.resolve(generation_request.model)
         if not served.makes(MediaKind.VIDEO):
             raise InvalidRequest(f"The model {served.name} does not make videos.", param="model")
-        digest = await asyncio.to_thread(fingerprint, command.call, command.fields, command.uploads)
+        digest = await PARSER_THREADS.run(fingerprint, command.call, command.fields, command.uploads)
         details["job_id"] = f"{_PREFIX}{uuid.uuid4().hex}"
         details["idempotency"] = idempotency_key(request.headers, digest, since=command.since)
         details["labels"] = {**details.get("labels", {}), **metadata_labels(command.fields)}
