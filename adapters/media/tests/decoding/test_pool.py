@@ -92,6 +92,18 @@ async def test_two_are_started_before_they_are_needed() -> None:
         assert len(decoders()) == 2
 
 
+async def test_a_pool_that_is_closed_at_once_leaves_nothing(files: Files) -> None:
+    for pause in (0.0, 0.05):  # while its processes are created, and while they start
+        async with open_decoders(2, DecoderLimits()) as pool:
+            warming = asyncio.create_task(pool.warm())
+            running = asyncio.create_task(pool.run(files.decode(), owner="a"))
+            await asyncio.sleep(pause)
+            running.cancel()
+            warming.cancel()
+            await asyncio.wait([running, warming])
+        await until(lambda: not decoders())
+
+
 async def test_a_refusal_is_the_callers_own(files: Files) -> None:
     files.image.write_bytes(b"no image")
     async with open_decoders(2, DecoderLimits()) as pool:

@@ -8,6 +8,7 @@ from typing import Self
 
 import msgspec
 
+from framegate.core.concurrency import to_its_end
 from framegate.media.decoding.tasks import (
     HEADER_BYTES,
     MAX_REPLY,
@@ -85,6 +86,7 @@ class DecoderProcess:
                 await process._receive()
         except BaseException:
             process.kill()
+            await to_its_end(process.wait())
             raise
         return process
 
@@ -124,6 +126,7 @@ class DecoderProcess:
         """Wait until the process has ended, and close its pipes."""
         await self._process.wait()
         self._tasks.close()
+        await self._replies.read()  # asyncio closes its side with the end of this pipe
 
     async def _receive(self) -> Envelope:
         try:
