@@ -81,7 +81,7 @@ def many_frames() -> bytes:
 def run_lengths() -> bytes:
     """Return a BMP of 49 million pixels, of which the decoder reads each run by itself."""
     side = 7000
-    runs = b"\x01\x00" * 2_000_000
+    runs = b"\x01\x00" * 12_000_000
     header = struct.pack("<IiiHHIIiiII", 40, side, side, 1, 8, 1, len(runs), 0, 0, 256, 0)
     offset = 14 + 40 + 1024
     return b"BM" + struct.pack("<IHHI", offset + len(runs), 0, 0, offset) + header + bytes(1024) + runs
