@@ -112,6 +112,8 @@ class DecoderProcess:
             await self._tasks.drain()
         except ConnectionError:
             raise DecoderGone((await self._death()).exit_code) from None
+        if self._tasks.is_closing():  # known before `drain` raises for it
+            raise DecoderGone((await self._death()).exit_code)
         envelope = await self._receive()
         self._retired = envelope.retiring
         return envelope

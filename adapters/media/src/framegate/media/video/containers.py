@@ -46,7 +46,7 @@ DAMAGED = "This video is damaged or incomplete."
 
 
 @contextmanager
-def open_video(path: Path) -> Generator[tuple[InputContainer, VideoStream]]:
+def open_video(path: Path, *, threads: int = THREADS) -> Generator[tuple[InputContainer, VideoStream]]:
     """Open a file and its first video stream. FFmpeg's errors while it is open mean that it is damaged.
 
     The container format is chosen by the file's first bytes, so that FFmpeg's playlist, concat and network
@@ -85,7 +85,7 @@ def open_video(path: Path) -> Generator[tuple[InputContainer, VideoStream]]:
                 "max_pixels": str(_largest_frame(context.width, context.height)),
             }
             context.thread_type = "AUTO"
-            context.thread_count = THREADS
+            context.thread_count = threads
             yield container, stream
     except FFmpegError as error:
         raise InvalidMedia(DAMAGED) from error

@@ -51,7 +51,8 @@ def probe_video(path: Path) -> VideoInfo:
     Raises:
         InvalidMedia: The file is not a valid video, is damaged, or exceeds a limit.
     """
-    with open_video(path) as (container, stream):
+    # Only the first frame is decoded, and each thread would hold frames of its own.
+    with open_video(path, threads=1) as (container, stream):
         _check_video(stream.width, stream.height, _seconds(stream))
         if (audio := audio_stream(container)) and (seconds := _seconds(audio)) > MAX_SECONDS:
             raise InvalidMedia(
