@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from framegate.core import audit
 from framegate.core.character_service import slug_of
 from framegate.core.characters import Character
-from framegate.core.errors import Busy, InvalidMedia, NotFound, Unavailable
+from framegate.core.errors import Busy, InvalidMedia, NotFound, QuotaReached, Unavailable
+from framegate.core.ports import NO_CHARACTER_LIMITS, CharacterLimits
 from framegate.core.types import Task
 from tests.support.service_stand import ALICE, BOB, BROKEN, PICTURE, ServiceStand
 
@@ -24,9 +25,21 @@ def stand(tmp_path: Path) -> ServiceStand:
     return ServiceStand(tmp_path)
 
 
-async def create(stand: ServiceStand, name: str = "", *, temporary: bool = False) -> Character:
+async def create(
+    stand: ServiceStand,
+    name: str = "",
+    *,
+    temporary: bool = False,
+    limits: CharacterLimits = NO_CHARACTER_LIMITS,
+) -> Character:
     return await stand.services.characters.create(
-        PICTURE, start=0.0, end=1.5, owner=ALICE.name, display_name=name, temporary=temporary
+        PICTURE,
+        start=0.0,
+        end=1.5,
+        owner=ALICE.name,
+        display_name=name,
+        temporary=temporary,
+        limits=limits,
     )
 
 
@@ -106,8 +119,8 @@ async def test_nothing_is_left_of_what_failed(stand: ServiceStand, monkeypatch: 
 
     add = stand.characters.add
 
-    async def lost(character: Character) -> bool:
-        await add(character)
+    async def lost(character: Character, limits: CharacterLimits) -> bool:
+        await add(character, limits)
         raise Unavailable("The answer was lost.")
 
     monkeypatch.setattr(stand.characters, "add", lost)
@@ -123,7 +136,7 @@ async def test_who_leaves_meanwhile_leaves_nothing(
 ) -> None:
     adding = asyncio.Event()
 
-    async def slow(character: Character) -> bool:
+    async def slow(character: Character, limits: CharacterLimits) -> bool:
         adding.set()
         return await asyncio.Future[bool]()
 
@@ -134,6 +147,33 @@ async def test_who_leaves_meanwhile_leaves_nothing(
     with pytest.raises(asyncio.CancelledError):
         await creating
     assert stand.files() == set()
+
+
+async def test_a_key_keeps_as_many_characters_as_it_may(stand: ServiceStand) -> None:
+    limits = CharacterLimits(max_characters=2)
+    made = [await create(stand, limits=limits) for _ in range(2)]
+    taken = len(stand.media.taken)
+    with pytest.raises(QuotaReached):
+        await create(stand, limits=limits)
+    assert len(stand.media.taken) == taken, "the video is not even fetched"
+    await create(stand, temporary=True, limits=limits)
+    await stand.services.characters.delete(made[0].username, "alice")
+    await create(stand, limits=limits)
+    with pytest.raises(QuotaReached):
+        await create(stand, limits=limits)
+
+
+async def test_who_is_overtaken_at_the_quota_leaves_nothing(
+    stand: ServiceStand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def passes(owner: str, limits: CharacterLimits) -> None:
+        """Answer as before another request took the last place."""
+
+    monkeypatch.setattr(stand.characters, "check_quota", passes)
+    kept = await create(stand, limits=CharacterLimits(max_characters=1))
+    with pytest.raises(QuotaReached):
+        await create(stand, limits=CharacterLimits(max_characters=1))
+    assert stand.files() == set(kept.files)
 
 
 async def test_usernames_are_unique_though_names_are_not(

@@ -61,7 +61,7 @@ async def test_a_catalogues_name_runs_on_the_model_behind_it(stand: ServiceStand
 
 async def test_inputs_are_stored_and_give_the_size(stand: ServiceStand) -> None:
     job = await stand.submit(Task.IMAGE_TO_VIDEO, image=PICTURE)
-    assert job.inputs == (MediaRef(MediaKind.IMAGE, "inputs/1", 1000, 500),)
+    assert job.inputs == (MediaRef(MediaKind.IMAGE, "inputs/1", 1000, 500, size=len(PICTURE.data)),)
     assert (job.shots[0].width, job.shots[0].height) == (768, 384)
     film = await stand.submit(Task.VIDEO_TO_VIDEO, video=PICTURE)
     assert film.request.video is not None

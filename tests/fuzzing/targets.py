@@ -18,7 +18,8 @@ from litestar.exceptions import HTTPException
 from msgspec import Struct
 
 from framegate.core.errors import FramegateError
-from framegate.media.images.decode import decode_base64, decode_image
+from framegate.media.data_uris import decode_base64
+from framegate.media.images.decode import decode_image
 from framegate.media.images.masks import normalize_mask
 from framegate.media.network.fetch import shown_url
 from framegate.media.network.urls import InvalidUrl, join_url, parse_url
@@ -40,7 +41,6 @@ from framegate.server.dialects.sora2api.prompts import (
     check_length,
     find_share_id,
     read_prompt,
-    require_readable,
     take_share_id,
 )
 from framegate.server.dialects.sora2api.requests import parse_timestamps
@@ -104,7 +104,7 @@ def media_text(data: bytes) -> None:
     with suppress(FramegateError):
         read_media_text(text)
     with suppress(FramegateError):
-        decode_base64(text)
+        decode_base64(text, max_bytes=1_000_000)
 
 
 def url(data: bytes) -> None:
@@ -126,10 +126,8 @@ def prompt(data: bytes) -> None:
     """Read a prompt of sora2api: its style, storyboard, characters and remix id."""
     text = _text(data)
     with suppress(FramegateError):
-        require_readable(text)
         check_length(read_prompt(text, STYLES, shots=True).storyboard, 60)
     with suppress(FramegateError):
-        require_readable(text)
         found, rest = take_share_id(text)
         assert len(rest) <= len(text)
         assert find_share_id(text) == found
@@ -183,7 +181,7 @@ def urlencoded(data: bytes) -> None:
 
 
 async def _read_form(request: Request[Any, Any, State]) -> None:
-    nest((await read_form_values(request, ("image", "video"))).multi_items())
+    nest((await read_form_values(request, CreateFields, ("image", "video"))).multi_items())
 
 
 def forwarded(data: bytes) -> None:

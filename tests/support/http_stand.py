@@ -26,6 +26,7 @@ from framegate.core.testing import (
     InMemoryCharacterStore,
     InMemoryJobStore,
     InMemoryKeyStore,
+    InMemoryRateStore,
     InMemorySecretStore,
     StaticMediaIngest,
 )
@@ -69,6 +70,7 @@ class Stand:
         self.media = StaticMediaIngest(640, 640, broken=[BROKEN], artifacts=self.artifacts)
         self.characters = InMemoryCharacterStore()
         self.keys = InMemoryKeyStore()
+        self.rates = InMemoryRateStore()
         self.services = create_services(
             registry=Registry(
                 {"preview": MODEL},
@@ -180,7 +182,7 @@ def start_stand(
 ) -> Stand:
     settings = make_settings(folder, options, **tables)
     stand = Stand(folder, max_queued, worker_grace, {key.name: key for key in settings.auth.keys})
-    ring = KeyRing(settings.auth.keys, stand.keys)
+    ring = KeyRing(settings.auth.keys, stand.keys, defaults=settings.key_defaults)
 
     @asynccontextmanager
     async def lifespan(_: Litestar) -> AsyncGenerator[None]:
@@ -196,6 +198,7 @@ def start_stand(
         clock=clock,
         lifespan=[lifespan],
         keys=ring,
+        rates=stand.rates,
     )
     stand.url = running.enter_context(_served(app, settings.server))
     return stand

@@ -3,7 +3,7 @@
 import time
 
 from framegate.core.jobs import Job, new_share_id
-from framegate.core.types import GenerationRequest, Shot, Task
+from framegate.core.types import GenerationRequest, MediaKind, MediaRef, Shot, Task
 
 
 def make_job(
@@ -15,16 +15,18 @@ def make_job(
     running_limits: dict[str, int] | None = None,
     collection: str = "",
     served_by: str = "test",
+    input_bytes: int = 0,
     **labels: str,
 ) -> Job:
-    """Return a small text-to-video job; ``labels`` are the dialect's."""
+    """Return a small job; ``labels`` are the dialect's. With ``input_bytes`` it starts from such an image."""
+    image = MediaRef(MediaKind.IMAGE, f"inputs/{job_id}", 64, 64, size=input_bytes) if input_bytes else None
     return Job(
         id=job_id,
         model="test",
         served_by=served_by,
         queue=queue,
         dialect="test",
-        request=GenerationRequest(model="test", task=Task.TEXT_TO_VIDEO, prompt="a boat"),
+        request=GenerationRequest(model="test", task=Task.TEXT_TO_VIDEO, prompt="a boat", image=image),
         shots=(
             Shot(
                 task=Task.TEXT_TO_VIDEO,

@@ -347,7 +347,7 @@ def test_keys_by_environment_and_digest(load: Load, monkeypatch: pytest.MonkeyPa
         """
     ).auth.keys
     assert alice.digests() == bob.digests() == [digest.digest()]
-    assert (alice.name, alice.plan, alice.max_running, alice.max_queued) == ("alice", "chatgpt_pro", 2, 0)
+    assert (alice.name, alice.plan, alice.max_running, alice.max_queued) == ("alice", "chatgpt_pro", 2, None)
 
 
 def test_a_key_is_given_in_one_way(load: Load) -> None:

@@ -158,7 +158,7 @@ def test_a_fault_is_not_shown_but_logged(make_stand: StandMaker) -> None:
 def refuse(stand: Stand, specs: Mapping[str, DialectSpec], options: Mapping[str, Any], **tables: Any) -> str:
     settings = make_settings(stand.folder, options, **tables)
     with pytest.raises(ConfigError) as caught:
-        create_app(services=stand.services, settings=settings, dialects=specs)
+        create_app(services=stand.services, settings=settings, dialects=specs, rates=stand.rates)
     return caught.value.message
 
 
@@ -171,6 +171,7 @@ def test_a_clash_names_both(shared_stand: Stand) -> None:
         services=shared_stand.services,
         settings=make_settings(shared_stand.folder, {"clashes": {"prefix": "/other"}}),
         dialects={**own_dialects(), **other("clashes")},
+        rates=shared_stand.rates,
     )
 
 

@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 import redis
 import structlog
+from msgspec.structs import replace
 
 from framegate.core.characters import Character
-from framegate.core.errors import Unavailable
+from framegate.core.errors import QuotaReached, Unavailable
+from framegate.core.ports import CharacterLimits, Limits
 from framegate.core.types import MediaKind, MediaRef
 from framegate.storage.artifacts.folder import FolderStore
 from framegate.storage.characters import ValkeyCharacterStore
@@ -17,6 +19,7 @@ from framegate.storage.connections import connect_async
 from framegate.storage.embedded import EmbeddedValkey
 from framegate.storage.jobs.store import ValkeyJobStore
 from framegate.storage.retention import Retention
+from tests.support.sample_jobs import make_job
 
 
 def make_character(
@@ -47,12 +50,12 @@ async def test_characters_are_kept_listed_and_removed(
     assert await characters.get("nobody") is None
     assert await characters.list(owner=None) == [cid, bob, ann]
     assert await characters.list(owner="alice") == [cid, ann]
-    await characters.delete("ann001")
-    await characters.delete("ann001")
+    await characters.delete(ann)
+    await characters.delete(ann)
     assert await characters.get("ann001") is None
     assert await characters.list(owner=None) == [cid, bob]
-    for name in ("bob002", "cid003"):
-        await characters.delete(name)
+    for character in (bob, cid):
+        await characters.delete(character)
     assert client.keys("fg:*") == []
 
 
@@ -64,6 +67,69 @@ async def test_a_username_is_given_once(characters: ValkeyCharacterStore) -> Non
     assert await characters.get("ann001") == winner
     assert await characters.add(winner), "said twice because the first answer was lost"
     assert len(await characters.list(owner=None)) == 1
+
+
+async def test_no_race_exceeds_the_quota(characters: ValkeyCharacterStore) -> None:
+    limits = CharacterLimits(max_characters=5)
+    rivals = [make_character(f"ann{number:03}") for number in range(40)]
+    taken = await asyncio.gather(*(characters.add(rival, limits) for rival in rivals), return_exceptions=True)
+    assert [answer for answer in taken if not isinstance(answer, QuotaReached)] == [True] * 5
+    with pytest.raises(QuotaReached, match="has 5 characters"):
+        await characters.check_quota("alice", limits)
+    await characters.check_quota("bob", limits)
+    kept = await characters.list(owner="alice")
+    assert await characters.add(kept[0], limits), "said twice because the first answer was lost"
+    assert await characters.add(make_character("tmp001", temporary=True), CharacterLimits())
+    for _ in range(2):
+        await characters.delete(kept[0])
+    assert await characters.add(make_character("new001"), limits)
+    with pytest.raises(QuotaReached):
+        await characters.add(make_character("new002"), limits)
+
+
+async def test_pictures_count_as_stored_bytes(
+    characters: ValkeyCharacterStore, store: ValkeyJobStore, client: redis.Redis
+) -> None:
+    def drawn(username: str) -> Character:
+        made = make_character(username)
+        return replace(made, avatar_size=100, reference=replace(made.reference, size=300))
+
+    await store.submit(make_job("j1", owner="alice", input_bytes=200), limits=Limits())
+    limits = CharacterLimits(max_stored=1000)
+    ann, bea = drawn("ann001"), drawn("bea001")
+    assert await characters.add(ann, limits)
+    assert await characters.add(bea, limits)
+    with pytest.raises(QuotaReached, match="stores 1,000 bytes of the 1,000 bytes that"):
+        await characters.check_quota("alice", limits)
+    with pytest.raises(QuotaReached):
+        await store.submit(make_job("j2", owner="alice", input_bytes=1), limits=Limits(owner_max_stored=1000))
+    assert client.get("fg:stored:alice") == "1000"
+    await characters.delete(bea)
+    assert client.get("fg:stored:alice") == "600"
+    with pytest.raises(QuotaReached):
+        await characters.add(drawn("cat001"), CharacterLimits(max_stored=999))
+    client.delete("fg:stored:alice")
+    await characters.check_quota("alice", limits)
+    assert client.get("fg:stored:alice") == "600", "made of what is there"
+
+
+async def test_characters_of_versions_that_did_not_count(
+    characters: ValkeyCharacterStore, client: redis.Redis
+) -> None:
+    limits = CharacterLimits(max_characters=2)
+    ann, bea, gone = (make_character(name) for name in ("ann001", "bea001", "gone01"))
+    for character in (ann, bea, make_character("tmp001", temporary=True)):
+        await characters.add(character)
+    client.delete("fg:charactersby:alice")
+    await characters.check_quota("alice", limits)
+    await characters.count_uncounted()
+    await characters.count_uncounted()
+    with pytest.raises(QuotaReached, match="has 2 characters"):
+        await characters.check_quota("alice", limits)
+    client.hset("fg:charactersby:alice", mapping={gone.username: 0})
+    client.delete("fg:character:bea001")
+    await characters.check_quota("alice", limits)
+    assert client.hkeys("fg:charactersby:alice") == ["ann001"], "two were removed without a word"
 
 
 async def test_characters_survive_a_restart(tmp_path: Path) -> None:

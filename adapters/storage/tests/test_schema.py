@@ -44,6 +44,8 @@ DUMP_OF_0_1: dict[str, dict[str, Any]] = json.loads(
     (Path(__file__).parent / "records" / "valkey-0.1.json").read_text()
 )
 STAMPS = {"schema", "written_by", "result_schema", "result_written_by"}
+ADDED = {"stored"}
+"""Fields of a job that 0.1 does not have."""
 NEWER = r"stored by Framegate 9\.1\.0; this host runs .*Update Framegate on this host\."
 VIDEO = Artifact(MediaKind.VIDEO, "results/succeeded/1-0.mp4", "video/mp4", 1234, 64, 48, 8, 8.0, 1.0)
 BROKEN = JobError("generation_failed", "The model broke.")
@@ -174,7 +176,7 @@ def without_times(entry: dict[str, Any]) -> Any:
         case "zset":
             return sorted("evt" if member.startswith("evt_") else member for member in value)
         case "hash":
-            changing = {*STAMPS, "started_at", "finished_at", "event", "created_at"}
+            changing = {*STAMPS, *ADDED, "started_at", "finished_at", "event", "created_at"}
             return {
                 name: without_times(_string(text)) for name, text in value.items() if name not in changing
             }
@@ -209,6 +211,8 @@ async def test_what_is_stored_is_what_0_1_stores_and_a_stamp(
     succeeded, failed, queued = (now[f"fg:job:{name}"]["value"] for name in ("succeeded", "failed", "queued"))
     assert stamp.items() <= queued.items()
     assert "result_schema" not in queued
+    assert succeeded["stored"] == str(VIDEO.size)
+    assert "stored" not in queued
     for ended in (succeeded, failed):
         assert {f"result_{name}": value for name, value in stamp.items()}.items() <= ended.items()
     for key, entry in now.items():

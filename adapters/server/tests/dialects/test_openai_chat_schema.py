@@ -18,6 +18,7 @@ OPERATIONS = [
     ("POST", "/v1/videos/storyboard"),
     ("POST", "/v1/characters/create"),
     ("POST", "/v1/characters/generate"),
+    ("DELETE", "/v1/characters/{username}"),
     ("POST", "/v1/chat/completions"),
     ("GET", "/v1/tasks/{task_id}"),
     ("GET", "/v1/files/{name}"),

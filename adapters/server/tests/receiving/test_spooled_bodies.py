@@ -15,17 +15,26 @@ from tests.support.raw_http import open_socket, read_all
 from tests.support.running import eventually
 
 MIB = 2**20
-KEYS = {"alice": "alice-long-secret", "bob": "bob-long-secret-too"}
+KEYS = {
+    "alice": "alice-long-secret",
+    "bob": "bob-long-secret-too",
+    "cid": "cid-long-secret-too",
+    "dan": "dan-long-secret-too",
+}
+OWN_LIMITS = {"cid": 0, "dan": 300_000}
 PATHS = {"/v1/tasks/video": "detail", "/v1/videos": "error", "/predict": "error", "/video/submit": "detail"}
 
 
 @pytest.fixture(scope="module")
 def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
-    """A server whose clients may have 2 MiB in flight each."""
+    """A server whose clients may have 2 MiB in flight each, but for `OWN_LIMITS`."""
     with ExitStack() as running, pytest.MonkeyPatch.context() as patch:
         for name, key in KEYS.items():
             patch.setenv(f"{name.upper()}_KEY", key)
-        keys = [{"name": name, "key": {"env": f"{name.upper()}_KEY"}} for name in KEYS]
+        keys: list[dict[str, Any]] = [{"name": name, "key": {"env": f"{name.upper()}_KEY"}} for name in KEYS]
+        for config in keys:
+            if config["name"] in OWN_LIMITS:
+                config["max_bytes_in_flight"] = OWN_LIMITS[config["name"]]
         yield start_stand(
             running,
             tmp_path_factory.mktemp("guarded"),
@@ -77,6 +86,16 @@ def test_a_key_has_a_limit_of_bytes_in_flight(guarded: Stand, kind: str) -> None
         assert post(guarded, "/v1/videos", MIB, KEYS["bob"]).status_code == 400
         assert post(guarded, "/v1/videos", 1000, KEYS["alice"]).status_code == 400
     eventually(lambda: post(guarded, "/v1/videos", MIB, KEYS["alice"]).status_code == 400, what="room")
+
+
+def test_a_key_may_have_a_limit_of_its_own(guarded: Stand) -> None:
+    def status_beside_another(name: str, other: int, size: int) -> int:
+        form = "multipart/form-data; boundary=b"
+        with unfinished(guarded, other, key=KEYS[name], path="/v1/videos", kind=form):
+            return post(guarded, "/v1/videos", size, KEYS[name]).status_code
+
+    assert status_beside_another("cid", 1_500_000, MIB) == 400, "no limit"
+    eventually(lambda: status_beside_another("dan", 200_000, 200_000) == 429, what="the limit")
 
 
 @pytest.mark.parametrize("path", PATHS)

@@ -12,11 +12,12 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
-from framegate.core.errors import IdempotencyMismatch, JobExists, KeyLimitReached, QueueFull
+from framegate.core.errors import IdempotencyMismatch, JobExists, KeyLimitReached, QueueFull, QuotaReached
 from framegate.core.jobs import Job, JobError, JobState
 from framegate.core.ports import IdempotencyKey, Limits
 from framegate.core.testing import scheduling, transitions
 from framegate.core.testing.idempotency import SubmissionMemory
+from framegate.core.types import Artifact, MediaKind
 from framegate.storage.connections import connect_async
 from framegate.storage.embedded import EmbeddedValkey
 from framegate.storage.jobs.records import PREFIX, decode_job
@@ -30,7 +31,8 @@ OWNERS = ("alice", "bob")
 MODELS = {"w1": ("test", "wan22"), "w2": ("wan22", "test", "other"), "w3": ("test",)}
 WORKERS = tuple(MODELS)
 MOST = {"key:alice": 2, "key:bob": 2, "model:wan22": 1}
-LIMITS = Limits(max_queued=8, owner_max_queued=5, owner_max_active=6)
+LIMITS = Limits(max_queued=8, owner_max_queued=5, owner_max_active=6, owner_max_stored=400)
+FILM = Artifact(MediaKind.VIDEO, "results/film.mp4", "video/mp4", 150, 64, 64)
 FILMS = "films"
 # When the reading of a submission began: before or after all that the machine does.
 BEFORE, AFTER = time.monotonic() - 1_000_000, time.monotonic() + 1_000_000
@@ -76,6 +78,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.submitted = 0
         self.held: dict[str, Job] = {}  # what each worker believes to run, as it claimed it
         self.forgotten: list[Job] = []
+        self.removed: set[str] = set()  # whose files retention has removed
         self.workers = {name: WorkerStore(self.client, name) for name in WORKERS}
 
     @initialize()
@@ -108,8 +111,12 @@ class StoreMachine(RuleBasedStateMachine):
         kept = self.deleted if job.id in self.deleted else self.jobs
         kept[job.id] = job
 
+    def stored(self, owner: str) -> int:
+        kept = (job for job in self.jobs.values() if job.owner == owner and job.id not in self.removed)
+        return transitions.stored_bytes(kept)
+
     def expected(
-        self, name: str, owner: str, idempotency: IdempotencyKey | None
+        self, name: str, owner: str, idempotency: IdempotencyKey | None, input_bytes: int = 0
     ) -> str | type[Exception] | None:
         """Return the earlier job or the error that answers a submission; None if it makes a new job."""
         if name in self.jobs or name in self.deleted:
@@ -120,10 +127,15 @@ class StoreMachine(RuleBasedStateMachine):
             return earlier.job_id if same else IdempotencyMismatch
         if len(self.waiting()) >= LIMITS.max_queued:
             refusal: type[Exception] | None = QueueFull
-        elif len(self.waiting(owner)) >= LIMITS.owner_max_queued:
+        elif (
+            len(self.waiting(owner)) >= LIMITS.owner_max_queued
+            or self.active(owner) >= LIMITS.owner_max_active
+        ):
             refusal = KeyLimitReached
         else:
-            refusal = KeyLimitReached if self.active(owner) >= LIMITS.owner_max_active else None
+            stored = self.stored(owner)
+            full = stored >= LIMITS.owner_max_stored or stored + input_bytes > LIMITS.owner_max_stored
+            refusal = QuotaReached if full else None
         if refusal and idempotency:
             self.submissions.count_refusal(owner, idempotency)
         return refusal
@@ -134,9 +146,16 @@ class StoreMachine(RuleBasedStateMachine):
         priority=st.sampled_from([0, 0, 5, -1]),
         on_wan22=st.booleans(),
         idempotency=IDEMPOTENCY,
+        input_bytes=st.sampled_from([0, 0, 20, 100]),
     )
     def submit(
-        self, owner: str, again: bool, priority: int, on_wan22: bool, idempotency: IdempotencyKey | None
+        self,
+        owner: str,
+        again: bool,
+        priority: int,
+        on_wan22: bool,
+        idempotency: IdempotencyKey | None,
+        input_bytes: int = 0,
     ) -> None:
         taken = next(iter((*self.deleted, *self.jobs)), None)
         if again and taken:
@@ -151,13 +170,14 @@ class StoreMachine(RuleBasedStateMachine):
             running_limits=groups,
             served_by="wan22" if on_wan22 else "test",
             collection=FILMS,
+            input_bytes=input_bytes,
         )
         checking = self.store.check_admission(name, owner, limits=LIMITS, idempotency=idempotency)
         before = self.expected(name, owner, idempotency)
         admitted = self.compare(checking, before)
         assert before is not None or admitted is None
         submitting = self.store.submit(job, limits=LIMITS, idempotency=idempotency)
-        expected = self.expected(name, owner, idempotency)
+        expected = self.expected(name, owner, idempotency, input_bytes)
         made = self.compare(submitting, expected)
         if expected is not None:
             return
@@ -239,7 +259,7 @@ class StoreMachine(RuleBasedStateMachine):
             return  # a worker leaves only what it was told to leave
         worker_store, error = self.workers[worker], JobError("generation_failed", "no")
         closing: dict[str, Any] = {
-            "succeed": lambda: worker_store.succeed(held, ()),
+            "succeed": lambda: worker_store.succeed(held, (FILM,)),
             "fail": lambda: worker_store.fail(held.id, held.attempt, error),
             "finish_cancelled": lambda: worker_store.finish_cancelled(held),
             "requeue": lambda: worker_store.requeue(held.id, held.attempt),
@@ -253,7 +273,7 @@ class StoreMachine(RuleBasedStateMachine):
         job, now = self.known(held.id), 0.0
         match end:
             case "succeed":
-                after = transitions.succeed(job, held.attempt, (), now)
+                after = transitions.succeed(job, held.attempt, (FILM,), now)
             case "fail":
                 after = transitions.fail(job, held.attempt, error, now)
             case "finish_cancelled":
@@ -294,6 +314,7 @@ class StoreMachine(RuleBasedStateMachine):
         name = data.draw(st.sampled_from(sorted(self.jobs)))
         before = self.runner.run(self.store.delete(name))
         job = self.jobs.pop(name)
+        self.removed.discard(name)  # whatever may be left is removed once more
         assert before is not None
         assert before.state == job.state
         self.deleted[name] = job if job.state.finished else transitions.request_cancel(job, 0.0)
@@ -314,6 +335,20 @@ class StoreMachine(RuleBasedStateMachine):
         for worker in held_by:
             held = self.held.pop(worker)
             assert self.workers[worker].heartbeat(held.id, held.attempt) == LeaseStatus.LOST
+
+    @rule(data=st.data())
+    def remove_files(self, data: st.DataObject) -> None:
+        """Retention removes the files of a job that has ended, and keeps its record."""
+        ended = sorted(job.id for job in self.jobs.values() if job.state.finished)
+        if ended:
+            job = self.known(data.draw(st.sampled_from(ended)))
+            self.runner.run(self.store.mark_files_removed(job))
+            self.removed.add(job.id)
+
+    @rule(owner=st.sampled_from(OWNERS))
+    def forget_sum(self, owner: str) -> None:
+        """The sum of what an owner stores expires."""
+        self.client.delete(f"{PREFIX}stored:{owner}")
 
     @rule()
     def forget_too_early(self) -> None:
@@ -386,7 +421,19 @@ class StoreMachine(RuleBasedStateMachine):
         leased = self.client.zrange(f"{PREFIX}leases", 0, -1)
         assert set(leased) == {job.id for job in self.running()}
         ended = self.client.zrange(f"{PREFIX}finished", 0, -1)
-        assert set(ended) == {job.id for job in everything if job.state.finished}
+        assert set(ended) == {j.id for j in everything if j.state.finished and j.id not in self.removed}
+        recorded = self.client.zrange(f"{PREFIX}records", 0, -1)
+        assert set(recorded) == self.removed & self.jobs.keys()
+
+    @invariant()
+    def stored_bytes_agree(self) -> None:
+        for owner in OWNERS:
+            found = self.client.get(f"{PREFIX}stored:{owner}")
+            assert found is None or int(found) == self.stored(owner)
+        for job in (*self.jobs.values(), *self.deleted.values()):
+            kept = job.id in self.jobs and job.id not in self.removed
+            expected = transitions.stored_bytes([job]) if kept else 0
+            assert int(self.client.hget(f"{PREFIX}job:{job.id}", "stored") or 0) == expected
 
     @invariant()
     def lanes_agree(self) -> None:

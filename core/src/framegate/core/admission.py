@@ -103,8 +103,9 @@ class Admission:
     def _limits(self, client: Client) -> Limits:
         return Limits(
             max_queued=self._max_queued,
-            owner_max_queued=client.max_queued,
+            owner_max_queued=client.max_queued or 0,
             owner_max_active=client.max_active,
+            owner_max_stored=client.max_stored_bytes or 0,
         )
 
     async def _find_character(self, submission: Submission) -> Character | None:

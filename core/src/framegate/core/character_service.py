@@ -13,8 +13,15 @@ from msgspec.structs import replace
 from framegate.core import audit
 from framegate.core.characters import Character
 from framegate.core.concurrency import FILE_THREADS, to_its_end
-from framegate.core.errors import Busy, NotFound, Unavailable
-from framegate.core.ports import ArtifactStore, CharacterStore, FileSource, MediaIngest
+from framegate.core.errors import Busy, NotFound, QuotaReached, Unavailable
+from framegate.core.ports import (
+    NO_CHARACTER_LIMITS,
+    ArtifactStore,
+    CharacterLimits,
+    CharacterStore,
+    FileSource,
+    MediaIngest,
+)
 from framegate.core.types import MediaKind
 
 MAX_NAME = 80
@@ -43,6 +50,7 @@ class CharacterService:
         decoded_for: str = "",
         display_name: str = "",
         temporary: bool = False,
+        limits: CharacterLimits = NO_CHARACTER_LIMITS,
     ) -> Character:
         """Create a character from what a video shows between ``start`` and ``end`` (seconds).
 
@@ -51,8 +59,13 @@ class CharacterService:
 
         Raises:
             InvalidMedia: The video can't be fetched or read, or the interval lies outside it.
+            QuotaReached: The owner keeps as much as ``limits`` allow.
             Busy: Too much is waiting to be decoded, or no free username was found.
         """
+        if temporary:
+            limits = CharacterLimits(max_stored=limits.max_stored)
+        # This spares the work on the video; the decision is that of `CharacterStore.add`.
+        await self._store.check_quota(owner, limits)
         share = decoded_for or owner
         video = await self._media.ingest(source, MediaKind.VIDEO, owner=share)
         try:
@@ -68,9 +81,10 @@ class CharacterService:
             reference=portrait.reference,
             created_at=time.time(),
             temporary=temporary,
+            avatar_size=portrait.avatar_size,
         )
         try:
-            return await self._add(character)
+            return await self._add(character, limits)
         except BaseException:
             await self._remove_files(character)
             raise
@@ -97,7 +111,7 @@ class CharacterService:
             NotFound: As for `get`.
         """
         character = await self.get(username, owner)
-        await self._store.delete(username)
+        await self._store.delete(character)
         await self._remove_files(character)
         audit.record("character_deleted", character=character.username, owner=character.owner)
 
@@ -109,7 +123,7 @@ class CharacterService:
                 return character
         return None
 
-    async def _add(self, character: Character) -> Character:
+    async def _add(self, character: Character, limits: CharacterLimits) -> Character:
         """Store it under a unique username."""
         slug = slug_of(character.display_name)
         for attempt in range(_TRIES):
@@ -117,8 +131,10 @@ class CharacterService:
             stem = slug + "".join(secrets.choice("abcdefghjkmnpqrstuvwxyz") for _ in range(attempt // 3))
             named = replace(character, username=f"{stem}{secrets.randbelow(1000):03}")
             try:
-                if await self._store.add(named):
+                if await self._store.add(named, limits):
                     return named
+            except QuotaReached:
+                raise
             except BaseException:  # it may have been added nevertheless
                 await to_its_end(self._undo(named))
                 raise
@@ -128,7 +144,7 @@ class CharacterService:
         with suppress(Unavailable):
             found = await self._store.get(character.username)
             if found is not None and found.id == character.id:
-                await self._store.delete(character.username)
+                await self._store.delete(found)
 
     async def _remove_files(self, character: Character) -> None:
         def remove() -> None:

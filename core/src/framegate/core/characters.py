@@ -17,6 +17,7 @@ class Character(Struct, frozen=True, kw_only=True, omit_defaults=True):
         reference: The frame that conditions what the character appears in.
         created_at: Seconds since the epoch.
         temporary: Whether it was made for one job, and is removed with it.
+        avatar_size: The bytes of the avatar.
     """
 
     id: str
@@ -27,11 +28,17 @@ class Character(Struct, frozen=True, kw_only=True, omit_defaults=True):
     reference: MediaRef
     created_at: float
     temporary: bool = False
+    avatar_size: int = 0
 
     @property
     def files(self) -> tuple[str, ...]:
         """The keys of its images."""
         return self.avatar, self.reference.key
+
+    @property
+    def stored_bytes(self) -> int:
+        """The bytes of its images."""
+        return self.avatar_size + self.reference.size
 
 
 class Portrait(Struct, frozen=True):
@@ -39,3 +46,4 @@ class Portrait(Struct, frozen=True):
 
     avatar: str
     reference: MediaRef
+    avatar_size: int = 0

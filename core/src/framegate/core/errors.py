@@ -18,7 +18,9 @@ FramegateError
 │   └── ModelNotAllowed      the key may only use other models
 ├── Busy                     try again later
 │   ├── QueueFull
-│   ├── KeyLimitReached
+│   ├── RateLimited          too many requests within a minute
+│   ├── KeyLimitReached      the key has as many jobs as it may have
+│   │   └── QuotaReached     the key keeps as much as it may keep
 │   └── Unavailable          the queue or the storage can't be reached
 │       ├── NoWorker         no live worker serves the model
 │       └── StorageFull      the storage has no room left
@@ -170,10 +172,25 @@ class QueueFull(Busy):
         self.limit = limit
 
 
+class RateLimited(Busy):
+    """A key or an address has sent as many requests within a minute as it may."""
+
+    code = "rate_limited"
+
+
 class KeyLimitReached(Busy):
     """The key has as many jobs as it may have."""
 
     code = "key_limit_reached"
+
+
+class QuotaReached(KeyLimitReached):
+    """The key keeps as many files or characters as it may keep."""
+
+    code = "quota_reached"
+
+    def __init__(self, message: str, *, retry_after: int = 60) -> None:
+        super().__init__(message, retry_after=retry_after)
 
 
 class Unavailable(Busy):

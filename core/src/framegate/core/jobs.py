@@ -152,6 +152,11 @@ class Job(Struct, frozen=True, kw_only=True, omit_defaults=True):
         return tuple(self.request.media.values())
 
     @property
+    def input_bytes(self) -> int:
+        """The bytes of its stored inputs."""
+        return sum(ref.size for ref in self.inputs)
+
+    @property
     def files(self) -> tuple[str, ...]:
         """The keys of all files that may be stored for it: results, partial images and inputs."""
         results = (key for artifact in self.artifacts for key in artifact.files)

@@ -2,12 +2,13 @@
 
 import hashlib
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, TypeAlias
+from typing import Annotated, Self, TypeAlias
 
 from msgspec import Meta, Struct
+from msgspec.structs import replace
 
 KeyName: TypeAlias = Annotated[str, Meta(pattern=r"^[A-Za-z0-9._-]{1,64}\Z")]
 Moment: TypeAlias = Annotated[datetime, Meta(tz=True)]
@@ -38,24 +39,40 @@ class KeyGrants(Struct, frozen=True, kw_only=True):
     Attributes:
         plan: The plan that some model names need.
         max_running: How many of its jobs run at once; 0 for any number, as for the other limits.
-        max_queued: How many of its jobs wait.
+        max_queued: How many of its jobs wait; None, here and below, for the server's default.
         max_active: How many of its jobs wait or run.
         priority: Jobs of keys with a higher one are served first.
         scopes: The kinds of requests that it may make.
         dialects: The dialects that it may call; empty for all.
         models: The names of models and aliases, as clients write them, that it may use; empty for all.
         expires_at: From when on it is refused; None for never.
+        requests_per_minute: How many requests it sends in any minute.
+        request_burst: How many of these within one second.
+        max_bytes_in_flight: The bytes of its unfinished requests.
+        max_stored_bytes: The bytes of its jobs' files and its characters' images.
+        max_characters: How many characters it keeps.
     """
 
     plan: str = ""
     max_running: _Limit = 0
-    max_queued: _Limit = 0
+    max_queued: _Limit | None = None
     max_active: _Limit = 0
     priority: Annotated[int, Meta(ge=-(2**31), le=2**31)] = 0
     scopes: Annotated[tuple[KeyScope, ...], Meta(min_length=1)] = (KeyScope.SUBMIT, KeyScope.READ)
     dialects: _Names = ()
     models: _Names = ()
     expires_at: Moment | None = None
+    requests_per_minute: _Limit | None = None
+    request_burst: _Limit | None = None
+    max_bytes_in_flight: _Limit | None = None
+    max_stored_bytes: _Limit | None = None
+    max_characters: _Limit | None = None
+
+    def with_defaults(self, defaults: Mapping[str, int]) -> Self:
+        """Return the grants with these limits in place of those that are None."""
+        return replace(
+            self, **{name: limit for name, limit in defaults.items() if getattr(self, name) is None}
+        )
 
 
 class KeySecret(Struct, frozen=True, kw_only=True):

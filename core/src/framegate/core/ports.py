@@ -65,11 +65,66 @@ class Limits(Struct, frozen=True):
         max_queued: Waiting in all.
         owner_max_queued: Waiting of the new job's owner.
         owner_max_active: Waiting or running of the new job's owner.
+        owner_max_stored: Bytes that the owner's jobs and characters may keep, the new job's inputs included.
+            Results come later and are not foreseen, so what they exceed it by refuses the next job.
     """
 
     max_queued: int = 0
     owner_max_queued: int = 0
     owner_max_active: int = 0
+    owner_max_stored: int = 0
+
+
+class CharacterLimits(Struct, frozen=True):
+    """How much an owner may keep, a new character included. 0 means no limit.
+
+    Attributes:
+        max_characters: Characters; temporary ones don't count.
+        max_stored: Bytes, together with those of the owner's jobs.
+    """
+
+    max_characters: int = 0
+    max_stored: int = 0
+
+
+NO_CHARACTER_LIMITS = CharacterLimits()
+
+
+class Rate(Struct, frozen=True):
+    """How many requests may come.
+
+    Attributes:
+        per_minute: Within any minute; at least 1.
+        burst: Of these within one second; 0 means any number.
+    """
+
+    per_minute: int
+    burst: int = 0
+
+
+class RateLease(Struct, frozen=True):
+    """Requests that a process may let through.
+
+    ``granted`` is their number. If it is 0, ``retry_after`` says in how many seconds there is one again.
+    """
+
+    granted: int
+    retry_after: float = 0.0
+
+
+class RateStore(Protocol):
+    """The rates that all API processes keep together."""
+
+    async def lease(self, name: str, rate: Rate, wanted: int) -> RateLease:
+        """Lease at most ``wanted`` of the requests that ``name`` may still send.
+
+        They count from now on, whether they come or not. What is left is shared out ever more sparingly, so
+        that one process does not keep what another could use.
+
+        Raises:
+            Unavailable: The store can't be reached.
+        """
+        ...
 
 
 class IdempotencyKey(Struct, frozen=True, kw_only=True):
@@ -269,8 +324,20 @@ class ArtifactStore(Protocol):
 class CharacterStore(Protocol):
     """The records of characters. Every method raises `Unavailable` when the store can't be reached."""
 
-    async def add(self, character: Character) -> bool:
-        """Write the character; return False, with nothing written, if its username is taken."""
+    async def check_quota(self, owner: str, limits: CharacterLimits) -> None:
+        """Check whether `add` would currently accept one more character of ``owner``.
+
+        Raises:
+            QuotaReached: It would not.
+        """
+        ...
+
+    async def add(self, character: Character, limits: CharacterLimits = NO_CHARACTER_LIMITS) -> bool:
+        """Write the character; return False, with nothing written, if its username is taken.
+
+        Raises:
+            QuotaReached: Its owner keeps as much as ``limits`` allow; nothing was written.
+        """
         ...
 
     async def get(self, username: str) -> Character | None:
@@ -281,7 +348,7 @@ class CharacterStore(Protocol):
         """Return characters, newest first; everybody's if ``owner`` is None."""
         ...
 
-    async def delete(self, username: str) -> None:
+    async def delete(self, character: Character) -> None:
         """Remove the record if it is there."""
         ...
 

@@ -41,7 +41,7 @@ def inherit_from(video: MediaRef, request: GenerationRequest) -> GenerationReque
 def result_video(job: Job) -> MediaRef:
     """Return the video that a job has made, as an input."""
     made = job.artifacts[0]
-    return MediaRef(MediaKind.VIDEO, made.key, made.width, made.height, made.num_frames, made.fps)
+    return MediaRef(MediaKind.VIDEO, made.key, made.width, made.height, made.num_frames, made.fps, made.size)
 
 
 def start_from_image(request: GenerationRequest) -> GenerationRequest:

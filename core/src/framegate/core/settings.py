@@ -15,6 +15,8 @@ from framegate.core.options import Duration, DurationOrForever, EnvSecret
 from framegate.core.registry import AliasConfig, CatalogueConfig, ModelConfig
 
 PositiveInt = Annotated[int, Meta(ge=1)]
+Limit = Annotated[int, Meta(ge=0)]
+"""0 means no limit."""
 Origin = Annotated[
     str, Meta(pattern=r"^(null|https?://[A-Za-z0-9._-]+(:[0-9]+)?|https?://\[[0-9A-Fa-f:.]+\](:[0-9]+)?)\Z")
 ]
@@ -82,6 +84,7 @@ class KeyConfig(KeyGrants, frozen=True, forbid_unknown_fields=True, kw_only=True
     """``[[auth.keys]]``. The secrets are given as environment variables or as their SHA-256.
 
     With several secrets each of them is accepted, so that clients can switch to a new one at their own pace.
+    Limits that are left out are those of `LimitSettings`, for ``max_queued`` a share of the queue.
     """
 
     name: KeyName
@@ -124,6 +127,34 @@ class QueueSettings(_Settings, frozen=True):
     url: Annotated[str, Meta(pattern=r"^(embedded|rediss?://.+|unix://.+)$")] = "embedded"
     max_queued: Annotated[int, Meta(ge=0)] = 10_000
     worker_grace: DurationOrForever = DurationOrForever(WORKER_GRACE)
+
+
+class LimitSettings(_Settings, frozen=True):
+    """``[limits]``: of every key that has none of its own, and of every address. 0 means no limit.
+
+    ``queue_share`` is the part of ``queue.max_queued`` that a key without ``max_queued`` may fill.
+    ``…request_burst`` is how many of a minute's requests may come within one second. An IPv6 address stands
+    for its /64.
+    """
+
+    queue_share: Annotated[float, Meta(gt=0, le=1)] = 0.5
+    requests_per_minute: Limit = 0
+    request_burst: Limit = 0
+    max_stored_bytes: Limit = 0
+    max_characters: Limit = 1000
+    address_requests_per_minute: Limit = 0
+    address_request_burst: Limit = 0
+    address_failed_logins_per_minute: Limit = 100
+
+    def for_keys(self, max_queued: int) -> dict[str, int]:
+        """Return the limits of keys that have none of their own; ``max_queued`` jobs may wait in all."""
+        return {
+            "max_queued": math.ceil(max_queued * self.queue_share),
+            "requests_per_minute": self.requests_per_minute,
+            "request_burst": self.request_burst,
+            "max_stored_bytes": self.max_stored_bytes,
+            "max_characters": self.max_characters,
+        }
 
 
 class StorageSettings(_Settings, frozen=True):
@@ -239,6 +270,7 @@ class Settings(_Settings, frozen=True):
     dialects: DialectsSettings = field(default_factory=DialectsSettings)
     auth: AuthSettings = field(default_factory=AuthSettings)
     queue: QueueSettings = field(default_factory=QueueSettings)
+    limits: LimitSettings = field(default_factory=LimitSettings)
     storage: StorageSettings = field(default_factory=StorageSettings)
     fetch: FetchSettings = field(default_factory=FetchSettings)
     decoding: DecodingSettings = field(default_factory=DecodingSettings)
@@ -251,3 +283,8 @@ class Settings(_Settings, frozen=True):
     presets: dict[str, CatalogueConfig] = {}
     styles: dict[str, str] = {}
     plugins: dict[str, dict[str, Any]] = {}
+
+    @property
+    def key_defaults(self) -> dict[str, int]:
+        """The limits of keys that have none of their own."""
+        return self.limits.for_keys(self.queue.max_queued)

@@ -35,7 +35,7 @@ class MediaRef(Struct, frozen=True, omit_defaults=True):
     """An input file that was fetched, checked and stored.
 
     ``key`` is its place in the artifact store; ``width`` and ``height`` are pixels of the upright image;
-    ``num_frames`` and ``fps`` are set for videos.
+    ``num_frames`` and ``fps`` are set for videos. ``size`` is its bytes, 0 if an earlier version stored it.
     """
 
     kind: MediaKind
@@ -44,6 +44,7 @@ class MediaRef(Struct, frozen=True, omit_defaults=True):
     height: int
     num_frames: int = 1
     fps: float = 0.0
+    size: int = 0
 
     @property
     def duration(self) -> float:

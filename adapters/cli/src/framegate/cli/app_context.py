@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from framegate.media.decoding.pool import DecoderPool
     from framegate.storage.jobs.store import ValkeyJobStore
     from framegate.storage.keys import ValkeyKeyStore
+    from framegate.storage.rates import ValkeyRateStore
     from framegate.storage.retention import Retention
 
 
@@ -162,6 +163,7 @@ class Services(Struct, frozen=True):
     decoders: "DecoderPool"
     store: "ValkeyJobStore"
     keys: "ValkeyKeyStore"
+    rates: "ValkeyRateStore"
     retention: "Retention"
 
 
@@ -185,6 +187,7 @@ async def open_services(
     from framegate.storage.connections import connect_async
     from framegate.storage.jobs.store import ValkeyJobStore
     from framegate.storage.keys import ValkeyKeyStore
+    from framegate.storage.rates import ValkeyRateStore
     from framegate.storage.retention import Retention
     from framegate.storage.secrets import ValkeySecretStore
 
@@ -193,6 +196,7 @@ async def open_services(
     characters = ValkeyCharacterStore(connect_async(context.queue_url))
     secrets = ValkeySecretStore(connect_async(context.queue_url))
     keys = ValkeyKeyStore(connect_async(context.queue_url))
+    rates = ValkeyRateStore(connect_async(context.queue_url))
     artifacts = context.open_artifacts()
     fetcher = UrlFetcher(
         settings.fetch.allow,
@@ -229,8 +233,9 @@ async def open_services(
             records_for=settings.storage.record_retention,
         )
         try:
-            yield Services(core, decoders, store, keys, retention)
+            yield Services(core, decoders, store, keys, rates, retention)
         finally:
+            await rates.close()
             await secrets.close()
             await keys.close()
             await characters.close()

@@ -6,6 +6,8 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from framegate.core.characters import Portrait
 from framegate.core.concurrency import FILE_THREADS, PARSER_THREADS, in_thread, to_its_end
 from framegate.core.disk_full import translate_disk_full
@@ -178,12 +180,12 @@ class MediaIngest:
         reference = MediaRef(MediaKind.IMAGE, f"{keys}/reference.png", info.width, info.height)
         portrait = Portrait(f"{keys}/avatar.png", reference)
         try:
-            self._artifacts.put(folder / "avatar.png", portrait.avatar)
-            self._artifacts.put(folder / "reference.png", reference.key)
+            avatar_size = self._artifacts.put(folder / "avatar.png", portrait.avatar)
+            size = self._artifacts.put(folder / "reference.png", reference.key)
         except BaseException:
             self._discard_portrait(portrait)
             raise
-        return portrait
+        return Portrait(portrait.avatar, replace(reference, size=size), avatar_size)
 
     def _discard_portrait(self, portrait: Portrait) -> None:
         for key in (portrait.avatar, portrait.reference.key):
@@ -194,8 +196,8 @@ class MediaIngest:
         key = f"inputs/{uuid.uuid4().hex}{'.png' if kind == MediaKind.IMAGE else ''}"
 
         def put() -> MediaRef:
-            self._artifacts.put(path, key)
-            return MediaRef(kind, key, info.width, info.height, info.num_frames, info.fps)
+            size = self._artifacts.put(path, key)
+            return MediaRef(kind, key, info.width, info.height, info.num_frames, info.fps, size)
 
         return await in_thread(put, self.discard)
 

@@ -1,6 +1,7 @@
 """Build the Litestar app from dialects, keys, errors, docs and health."""
 
 import asyncio
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -8,12 +9,14 @@ from functools import partial
 from typing import Any, TypeAlias
 
 from litestar import Litestar, Router
-from litestar.types import ControllerRouterHandler, Receive, Scope, Send
+from litestar.types import ASGIApp, ControllerRouterHandler, Receive, Scope, Send
 from litestar.types.asgi_types import LifeSpanReceive, LifeSpanScope, LifeSpanSend
 
 from framegate.cli.app_context import AppContext, open_services
 from framegate.core.dialect import DialectSpec
-from framegate.core.settings import Settings
+from framegate.core.ports import Rate, RateStore
+from framegate.core.settings import LimitSettings, ServerSettings, Settings
+from framegate.core.submission import Client
 from framegate.core.wiring import CoreServices
 from framegate.server.admin import admin_router
 from framegate.server.auth.cors import Cors
@@ -26,6 +29,9 @@ from framegate.server.dialect import provide_instance
 from framegate.server.docs_pages import ApiDocs, DocsController
 from framegate.server.errors.renderer import ErrorRenderer
 from framegate.server.health import HealthController, ReadinessController
+from framegate.server.limits.limiter import RateLimiter
+from framegate.server.limits.logins import LoginThrottle
+from framegate.server.limits.requests import AddressLimit
 from framegate.server.mounting import add_head_handlers, drop_options_handlers, mount, refuse_clashes
 from framegate.server.openapi import openapi_config
 from framegate.server.receiving.budget import BodyBudget
@@ -79,11 +85,14 @@ def create_app(
     services: CoreServices,
     settings: Settings,
     dialects: Mapping[str, DialectSpec],
+    rates: RateStore,
     lifespan: Lifespan = (),
     clock: Callable[[], float] = time.time,
     keys: KeyRing | None = None,
 ) -> Litestar:
     """Return the app that serves ``services`` over HTTP; by ``clock`` links to results expire.
+
+    ``rates`` are those that all API processes keep together.
 
     ``keys`` are the valid ones, by default those of the settings.
 
@@ -93,10 +102,11 @@ def create_app(
     """
     server = settings.server
     check_keys(settings, dialects=dialects, models=services.jobs.registry.names)
-    keys = keys or KeyRing(settings.auth.keys)
+    keys = keys or KeyRing(settings.auth.keys, defaults=settings.key_defaults)
     origins = partial(OriginRules, server.cors_origins, server.public_url)
     links = make_signer(settings.links, services.secrets, clock=clock)
     mounted = mount(dialects, settings, services, links)
+    limits, limiter = settings.limits, RateLimiter(rates)
     errors = ErrorRenderer(mounted)
     docs = settings.server.docs
     needs_key = docs == "keys"
@@ -129,6 +139,8 @@ def create_app(
                 keys,
                 frozenset(entry.spec.name for entry in mounted if not entry.auth),
                 origins(remedy="let the dialect require a key (auth = true)"),
+                logins=LoginThrottle(limiter, limits.address_failed_logins_per_minute),
+                limiter=limiter,
             )
         ],
         exception_handlers={Exception: errors},
@@ -145,7 +157,7 @@ def create_app(
         partial(
             SpooledBodies,
             budget=BodyBudget(server.max_bytes_in_flight),
-            limit_of=lambda client: server.max_client_bytes_in_flight,
+            limit_of=partial(_max_bytes_in_flight, server),
             max_bytes=server.max_body,
             data_path=server.data_path,
         ),
@@ -154,10 +166,25 @@ def create_app(
         partial(
             LoopbackOnly, keys=keys, refuse=errors.refuse, origins=origins(remedy="configure [[auth.keys]]")
         ),
+        *_address_limit(limits, limiter, errors),
         RequestLog,
         partial(ForwardedHeaders, trusted=TrustedProxies(settings.server.trusted_proxies)),
     )
     return app
+
+
+def _max_bytes_in_flight(server: ServerSettings, client: Client) -> int:
+    own = client.max_bytes_in_flight
+    return server.max_client_bytes_in_flight if own is None else own or sys.maxsize
+
+
+def _address_limit(
+    limits: LimitSettings, limiter: RateLimiter, errors: ErrorRenderer
+) -> Sequence[Callable[[ASGIApp], ASGIApp]]:
+    if not limits.address_requests_per_minute:
+        return ()
+    rate = Rate(limits.address_requests_per_minute, limits.address_request_burst)
+    return (partial(AddressLimit, limiter=limiter, rate=rate, refuse=errors.refuse),)
 
 
 def check_config(context: AppContext) -> None:
@@ -169,6 +196,11 @@ def check_config(context: AppContext) -> None:
 
     async def build() -> None:
         async with open_services(context) as services, open_delivery_worker(context):
-            create_app(services=services.core, settings=context.settings, dialects=context.plugins.dialects)
+            create_app(
+                services=services.core,
+                settings=context.settings,
+                dialects=context.plugins.dialects,
+                rates=services.rates,
+            )
 
     asyncio.run(build())

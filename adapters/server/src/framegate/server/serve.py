@@ -72,7 +72,7 @@ async def _serve(
     async with AsyncExitStack() as stack:
         supervisor = WorkerSupervisor(worker_arguments, workers, grace=settings.shutdown_grace)
         services = await stack.enter_async_context(open_services(context, own_workers=supervisor))
-        keys = KeyRing(context.settings.auth.keys, services.keys)
+        keys = KeyRing(context.settings.auth.keys, services.keys, defaults=context.settings.key_defaults)
         await _require_keys(keys, settings.host)
         deliveries = await stack.enter_async_context(open_delivery_worker(context))
 
@@ -100,6 +100,7 @@ async def _serve(
             services=services.core,
             settings=context.settings,
             dialects=context.plugins.dialects,
+            rates=services.rates,
             lifespan=[lifespan],
             keys=keys,
         )

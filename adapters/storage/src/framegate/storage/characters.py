@@ -7,13 +7,16 @@ import msgspec
 import redis.asyncio
 
 from framegate.core.characters import Character
+from framegate.core.ports import NO_CHARACTER_LIMITS, CharacterLimits
 from framegate.storage import scripts
 from framegate.storage.connections import outages_as_unavailable
 from framegate.storage.jobs.records import PREFIX
+from framegate.storage.quotas import character_quota_reached, stored_quota_reached
 from framegate.storage.schema import Layout, Stamp, decode_readable, own_stamp, unchanged
 
 _ALL = f"{PREFIX}characters"
 _TEMPORARY = f"{PREFIX}characters:temporary"
+_AT_ONCE = 1000
 _layout = Layout(Character, unchanged)
 _stamp = msgspec.json.Decoder(Stamp)
 
@@ -28,21 +31,39 @@ class ValkeyCharacterStore:
     def __init__(self, client: redis.asyncio.Redis) -> None:
         self._client = client
         self._add = client.register_script(scripts.ADD_CHARACTER)
+        self._check = client.register_script(scripts.CHECK_CHARACTER)
+        self._delete = client.register_script(scripts.DELETE_CHARACTER)
+        self._index = client.register_script(scripts.INDEX_CHARACTERS)
 
     async def close(self) -> None:
         """Close the connections."""
         await self._client.aclose()
 
-    async def add(self, character: Character) -> bool:
+    async def check_quota(self, owner: str, limits: CharacterLimits) -> None:
+        """Raise what `add` would raise for one more character of ``owner``."""
+        if limits == NO_CHARACTER_LIMITS:
+            return
+        with outages_as_unavailable():
+            arguments: list[str | int] = [owner, limits.max_characters, limits.max_stored]
+            outcome, found = await self._check(keys=[PREFIX], args=arguments)
+        _refuse(outcome, int(found), limits)
+
+    async def add(self, character: Character, limits: CharacterLimits = NO_CHARACTER_LIMITS) -> bool:
         """Store the character; return False if its username is taken."""
         arguments: list[str | bytes | float] = [
+            character.owner,
+            limits.max_characters,
+            limits.max_stored,
             character.username,
             msgspec.json.encode(msgspec.to_builtins(own_stamp()) | msgspec.to_builtins(character)),
             character.created_at,
             "1" if character.temporary else "",
+            character.stored_bytes,
         ]
         with outages_as_unavailable():
-            return bool(await self._add(keys=[PREFIX], args=arguments))
+            outcome, found = await self._add(keys=[PREFIX], args=arguments)
+        _refuse(outcome, int(found), limits)
+        return bool(outcome == "added")
 
     async def get(self, username: str) -> Character | None:
         """Return the character, or None."""
@@ -67,14 +88,20 @@ class ValkeyCharacterStore:
             names = cast("list[str]", await self._client.zrange(_ALL, 0, -1))
             return [_decode(text) for text in await self._texts(names)]
 
-    async def delete(self, username: str) -> None:
+    async def delete(self, character: Character) -> None:
         """Remove the character's record if it is there."""
         with outages_as_unavailable():
-            pipeline = self._client.pipeline(transaction=True)
-            pipeline.delete(_key(username))
-            for index in (_ALL, _TEMPORARY):
-                pipeline.zrem(index, username)
-            await pipeline.execute()
+            await self._delete(keys=[PREFIX], args=[character.username, character.owner])
+
+    async def count_uncounted(self) -> None:
+        """Let characters that an earlier version has stored count towards their owners' quotas."""
+        arguments: list[str | int] = []
+        for character in await self.list(owner=None):
+            if not character.temporary:
+                arguments += [character.username, character.owner, character.stored_bytes]
+        with outages_as_unavailable():
+            for start in range(0, len(arguments), 3 * _AT_ONCE):
+                await self._index(keys=[PREFIX], args=arguments[start : start + 3 * _AT_ONCE])
 
     async def temporary_before(self, created: float) -> Sequence[Character]:
         """Return the temporary characters made before ``created`` (seconds since the epoch)."""
@@ -87,6 +114,17 @@ class ValkeyCharacterStore:
             return []
         texts = cast("list[str | None]", await self._client.mget([_key(name) for name in names]))
         return [text for text in texts if text]
+
+
+def _refuse(outcome: str, found: int, limits: CharacterLimits) -> None:
+    """Raise the reason for which a script did not admit a new character, if it gave one."""
+    match outcome:
+        case "characters":
+            raise character_quota_reached(found)
+        case "stored":
+            raise stored_quota_reached(found, limits.max_stored)
+        case _:
+            return
 
 
 def _decode(text: str) -> Character:

@@ -52,6 +52,7 @@ class Retention:
             try:
                 await self.remove_expired()
                 if time.monotonic() >= orphans_at:
+                    await self._characters.count_uncounted()
                     await remove_orphans(self._store, self._characters, self._artifacts)
                     orphans_at = time.monotonic() + ORPHANS_SECONDS
             except Unavailable as error:
@@ -78,7 +79,7 @@ class Retention:
                 await self._store.delete_record(job)
                 audit.record("job_record_removed", job_id=job.id, owner=job.owner)
         for character in await self._characters.temporary_before(now - self._files_for):
-            await self._characters.delete(character.username)
+            await self._characters.delete(character)
             await asyncio.to_thread(self._delete, character.files)
             audit.record("character_deleted", character=character.username, owner=character.owner)
         await asyncio.to_thread(lambda: self._artifacts.clean_up(unused_for=self._files_for))

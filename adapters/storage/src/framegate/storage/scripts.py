@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from importlib.resources import files
 
 _LUA = files("framegate.storage") / "lua"
-_JOBS = ("clock", "scheduling", "webhooks", "idempotency", "jobs")
+_JOBS = ("clock", "quotas", "scheduling", "webhooks", "idempotency", "jobs")
+_CHARACTERS = ("clock", "quotas", "characters")
 _DELIVERIES = ("clock", "deliveries")
 
 
@@ -29,10 +30,14 @@ DELETE = _script("delete", _JOBS)
 QUEUE_POSITION = _script("queue_position", _JOBS)
 SWEEP = _script("sweep", _JOBS)
 DELETE_RECORD = _script("delete_record", _JOBS)
-MARK_FILES_REMOVED = _script("mark_files_removed")
+MARK_FILES_REMOVED = _script("mark_files_removed", ("clock", "quotas"))
 ANNOUNCE = _script("announce", ("clock",))
 WORKER_PRESENCE = _script("worker_presence", ("clock",))
-ADD_CHARACTER = _script("add_character")
+ADD_CHARACTER = _script("add_character", _CHARACTERS)
+CHECK_CHARACTER = _script("check_character", _CHARACTERS)
+DELETE_CHARACTER = _script("delete_character", _CHARACTERS)
+INDEX_CHARACTERS = _script("index_characters", _CHARACTERS)
+LEASE_RATE = _script("lease_rate", ("clock",))
 CHANGE_KEY = _script("change_key", ("clock",))
 CLAIM_DELIVERY = _script("claim_delivery", _DELIVERIES)
 SETTLE_DELIVERY = _script("settle_delivery", _DELIVERIES)

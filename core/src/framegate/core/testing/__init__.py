@@ -25,6 +25,7 @@ from framegate.core.testing.ports import (
     StaticMediaIngest,
     StaticVariantMaker,
 )
+from framegate.core.testing.rates import InMemoryRateStore
 
 __all__ = [
     "BackendContract",
@@ -32,6 +33,7 @@ __all__ = [
     "InMemoryCharacterStore",
     "InMemoryJobStore",
     "InMemoryKeyStore",
+    "InMemoryRateStore",
     "InMemorySecretStore",
     "RecordingContext",
     "StaticMediaIngest",

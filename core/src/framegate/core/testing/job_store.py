@@ -7,7 +7,14 @@ import time
 from collections.abc import AsyncGenerator, Collection, Sequence
 from contextlib import asynccontextmanager
 
-from framegate.core.errors import Busy, IdempotencyMismatch, JobExists, KeyLimitReached, QueueFull
+from framegate.core.errors import (
+    Busy,
+    IdempotencyMismatch,
+    JobExists,
+    KeyLimitReached,
+    QueueFull,
+    QuotaReached,
+)
 from framegate.core.jobs import LOOKUP_LABEL, Job, JobError, JobState
 from framegate.core.ports import IdempotencyKey, Limits, Page, QueueCounts, WorkerInfo, WorkerPresence
 from framegate.core.testing import scheduling, transitions
@@ -49,20 +56,25 @@ class InMemoryJobStore:
         self, job_id: str, owner: str, *, limits: Limits, idempotency: IdempotencyKey | None
     ) -> Job | None:
         """Check as `JobStore.check_admission` does."""
+        return self._admit(job_id, owner, limits, idempotency, 0)
+
+    def _admit(
+        self, job_id: str, owner: str, limits: Limits, idempotency: IdempotencyKey | None, new_bytes: int
+    ) -> Job | None:
         with self._lock:
             if job_id in self._jobs or job_id in self._deleted:
                 raise JobExists(f"A job with the id {job_id} already exists.", param="job_id")
             if idempotency and (earlier := self._find_earlier(owner, idempotency)):
                 return earlier
             try:
-                self._check_limits(owner, limits)
+                self._check_limits(owner, limits, new_bytes)
             except Busy:
                 if idempotency:
                     self._submissions.count_refusal(owner, idempotency)
                 raise
             return None
 
-    def _check_limits(self, owner: str, limits: Limits) -> None:
+    def _check_limits(self, owner: str, limits: Limits, new_bytes: int) -> None:
         waiting = self._queued()
         limit = limits.max_queued
         if limit and len(waiting) >= limit:
@@ -73,6 +85,10 @@ class InMemoryJobStore:
         active = own + sum(job.owner == owner for job in self._running())
         if limits.owner_max_active and active >= limits.owner_max_active:
             raise KeyLimitReached(f"This key has {limits.owner_max_active} jobs at once.")
+        limit = limits.owner_max_stored
+        stored = transitions.stored_bytes(job for job in self._jobs.values() if job.owner == owner)
+        if limit and (stored >= limit or stored + new_bytes > limit):
+            raise QuotaReached(f"This key keeps {stored} bytes.")
 
     def _find_earlier(self, owner: str, idempotency: IdempotencyKey) -> Job | None:
         found = self._submissions.find_earlier(owner, idempotency)
@@ -85,9 +101,7 @@ class InMemoryJobStore:
     async def submit(self, job: Job, *, limits: Limits, idempotency: IdempotencyKey | None = None) -> Job:
         """Store the job, or return the earlier one."""
         with self._lock:
-            if earlier := await self.check_admission(
-                job.id, job.owner, limits=limits, idempotency=idempotency
-            ):
+            if earlier := self._admit(job.id, job.owner, limits, idempotency, job.input_bytes):
                 return earlier
             if idempotency:
                 self._submissions.remember_job(job.owner, idempotency, job.id)

@@ -9,12 +9,14 @@ from pathlib import Path
 
 from framegate.core.characters import Character, Portrait
 from framegate.core.concurrency import FILE_THREADS
-from framegate.core.errors import InvalidMedia, NotFound
+from framegate.core.errors import InvalidMedia, NotFound, QuotaReached
 from framegate.core.keys import StoredKey, StoredKeys
 from framegate.core.ports import (
+    NO_CHARACTER_LIMITS,
     ArtifactStore,
     Base64Source,
     BytesSource,
+    CharacterLimits,
     CollageSource,
     FileSource,
     UrlSource,
@@ -84,13 +86,27 @@ class InMemoryArtifactStore:
 
 
 class InMemoryCharacterStore:
-    """A `CharacterStore` in memory."""
+    """A `CharacterStore` in memory. The bytes of jobs don't count."""
 
     def __init__(self) -> None:
         self._characters: dict[str, Character] = {}
 
-    async def add(self, character: Character) -> bool:
-        """Store the character unless its username is taken."""
+    async def check_quota(self, owner: str, limits: CharacterLimits) -> None:
+        """Check whether one more character would be accepted."""
+        self._check(owner, limits, 0)
+
+    def _check(self, owner: str, limits: CharacterLimits, size: int) -> None:
+        kept = [c for c in self._characters.values() if c.owner == owner and not c.temporary]
+        if limits.max_characters and len(kept) >= limits.max_characters:
+            raise QuotaReached(f"This key keeps {len(kept)} characters.")
+        stored = sum(character.stored_bytes for character in kept)
+        if limits.max_stored and (stored >= limits.max_stored or stored + size > limits.max_stored):
+            raise QuotaReached(f"This key keeps {stored} bytes.")
+
+    async def add(self, character: Character, limits: CharacterLimits = NO_CHARACTER_LIMITS) -> bool:
+        """Store the character unless its username is taken, or its owner has too many."""
+        if character.username not in self._characters:
+            self._check(character.owner, limits, character.stored_bytes)
         return self._characters.setdefault(character.username, character) is character
 
     async def get(self, username: str) -> Character | None:
@@ -101,9 +117,9 @@ class InMemoryCharacterStore:
         """Return characters, newest first."""
         return [c for c in reversed(self._characters.values()) if owner is None or c.owner == owner]
 
-    async def delete(self, username: str) -> None:
+    async def delete(self, character: Character) -> None:
         """Remove the character if it is there."""
-        self._characters.pop(username, None)
+        self._characters.pop(character.username, None)
 
 
 class InMemorySecretStore:
@@ -179,9 +195,9 @@ class InMemoryKeyStore:
 class StaticMediaIngest:
     """A `MediaIngest` that fetches and reads nothing.
 
-    Every source becomes an image or video (2 s at 24 fps) of the given size, except for the URLs and texts in
-    ``broken``. Images that it takes from videos are empty files in ``artifacts``, if that is given.
-    ``taken``, ``owners`` and ``discarded`` record the calls.
+    Every source becomes an image or video (2 s at 24 fps) of the given size, with the bytes of the source if
+    these are given, except for the URLs and texts in ``broken``. Images that it takes from videos are empty
+    files in ``artifacts``, if that is given. ``taken``, ``owners`` and ``discarded`` record the calls.
     """
 
     def __init__(
@@ -217,7 +233,8 @@ class StaticMediaIngest:
         self.owners.append(owner)
         width, height = self._size
         num_frames, fps = (48, 24.0) if kind == MediaKind.VIDEO else (1, 0.0)
-        return MediaRef(kind, f"inputs/{len(self.taken)}", width, height, num_frames, fps)
+        size = len(source.data) if isinstance(source, BytesSource) else 0
+        return MediaRef(kind, f"inputs/{len(self.taken)}", width, height, num_frames, fps, size)
 
     async def ingest_collage(self, collage: CollageSource, *, owner: str) -> tuple[MediaRef, MediaRef | None]:
         """Record the images and the mask, and return references of the first one's size."""

@@ -4,6 +4,8 @@ In production Lua scripts in `framegate.storage` do this. Only tests and the in-
 functions: state machine tests hold the scripts to them.
 """
 
+from collections.abc import Iterable
+
 from msgspec.structs import replace
 
 from framegate.core.errors import WorkerLost
@@ -110,3 +112,8 @@ def _requeued(job: Job) -> Job:
 
 def _cancelled(job: Job, now: float) -> Job:
     return replace(job, state=JobState.CANCELLED, message="", finished_at=now)
+
+
+def stored_bytes(jobs: Iterable[Job]) -> int:
+    """Return how many bytes count as stored for these jobs, as long as their files have not been removed."""
+    return sum(job.input_bytes + sum(made.size for made in job.artifacts) for job in jobs)

@@ -295,7 +295,8 @@ def _print_key(key: KeyInfo, as_json: bool) -> None:
         + (f", ends {_shown(secret.expires_at)}" if secret.expires_at else "")
         for secret in key.secrets
     )
-    grants = {name: getattr(key, name) for name in _SETTABLE}
+    limits = {name: getattr(key, name) for name in _SETTABLE}
+    grants = {name: "default" if value is None else value for name, value in limits.items()}
     print_table(
         ("FIELD", "VALUE"),
         [

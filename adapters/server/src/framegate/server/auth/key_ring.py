@@ -3,7 +3,7 @@
 import hashlib
 import math
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import aclosing, suppress
 from datetime import datetime
 
@@ -11,7 +11,7 @@ import structlog
 from msgspec import Struct
 
 from framegate.core.errors import ConfigError, Unauthorized, Unavailable
-from framegate.core.keys import StoredKey
+from framegate.core.keys import KeyGrants, StoredKey
 from framegate.core.ports import KeyStore
 from framegate.core.settings import KeyConfig
 from framegate.core.submission import Client
@@ -29,6 +29,9 @@ class _Entry(Struct, frozen=True):
 class KeyRing:
     """The keys of the config, and those of ``store``, kept as SHA-256 digests.
 
+    ``defaults`` are the limits of keys that have none of their own. All clients that need no key, although
+    there are keys, are ``anonymous``: together they have the limits of one.
+
     `follow` keeps it up to date. While the store can't be reached, the last known keys stay valid, and
     nothing else becomes valid.
 
@@ -40,8 +43,16 @@ class KeyRing:
         ConfigError: A key is missing, its environment variable is not set, or two names share it.
     """
 
-    def __init__(self, configured: Sequence[KeyConfig], store: KeyStore | None = None) -> None:
-        self._configured = _configured_entries(configured)
+    def __init__(
+        self,
+        configured: Sequence[KeyConfig],
+        store: KeyStore | None = None,
+        *,
+        defaults: Mapping[str, int] | None = None,
+    ) -> None:
+        self._defaults = defaults or {}
+        self.anonymous = Client.of("", KeyGrants().with_defaults(self._defaults))
+        self._configured = _configured_entries(configured, self._defaults)
         self._entries = self._configured
         self._store = store
         self._version: int | None = None if store else 0
@@ -102,7 +113,7 @@ class KeyRing:
         stored = await self._store.read()
         # A name that the config has taken since is the config's.
         names = {entry.client.name for entry in self._configured.values()}
-        own = _stored_entries(key for key in stored.keys if key.name not in names)
+        own = _stored_entries((key for key in stored.keys if key.name not in names), self._defaults)
         self._entries = {**own, **self._configured}
         self._keyed = self._keyed or stored.version > 0
         self._version = stored.version
@@ -126,10 +137,11 @@ class KeyRing:
             await store.note_uses(uses)
 
 
-def _configured_entries(keys: Sequence[KeyConfig]) -> dict[bytes, _Entry]:
+def _configured_entries(keys: Sequence[KeyConfig], defaults: Mapping[str, int]) -> dict[bytes, _Entry]:
     entries: dict[bytes, _Entry] = {}
     for config in keys:
-        entry = _Entry(Client.of(config.name, config), _seconds(config.expires_at))
+        client = Client.of(config.name, config.with_defaults(defaults))
+        entry = _Entry(client, _seconds(config.expires_at))
         for digest in config.digests():
             other = entries.setdefault(digest, entry).client.name
             if other != config.name:
@@ -140,13 +152,14 @@ def _configured_entries(keys: Sequence[KeyConfig]) -> dict[bytes, _Entry]:
     return entries
 
 
-def _stored_entries(keys: Iterable[StoredKey]) -> dict[bytes, _Entry]:
+def _stored_entries(keys: Iterable[StoredKey], defaults: Mapping[str, int]) -> dict[bytes, _Entry]:
     return {
-        bytes.fromhex(secret.sha256): _Entry(
-            Client.of(key.name, key), min(_seconds(key.expires_at), _seconds(secret.expires_at))
+        bytes.fromhex(secret.sha256): _Entry(client, min(expires_at, _seconds(secret.expires_at)))
+        for client, expires_at, secrets in (
+            (Client.of(key.name, key.with_defaults(defaults)), _seconds(key.expires_at), key.secrets)
+            for key in keys
         )
-        for key in keys
-        for secret in key.secrets
+        for secret in secrets
     }
 
 

@@ -8,12 +8,15 @@ from litestar.handlers import BaseRouteHandler
 from litestar.types import Scope
 
 from framegate.core.audit import identify_client
-from framegate.core.errors import PermissionDenied
+from framegate.core.errors import PermissionDenied, Unauthorized
 from framegate.core.keys import KeyScope
 from framegate.core.submission import Client
 from framegate.server.auth.key_ring import KeyRing
 from framegate.server.auth.origins import OriginRules
 from framegate.server.errors.error_info import ForeignOrigin
+from framegate.server.limits.limiter import RateLimiter
+from framegate.server.limits.logins import LoginThrottle
+from framegate.server.limits.requests import check_key_rate
 from framegate.server.requests.forwarded import client_network
 
 DIALECT_OPT = "dialect"
@@ -31,7 +34,7 @@ _READING = frozenset({"GET", "HEAD"})
 
 
 class KeyGuard:
-    """Litestar's guard for every handler.
+    """Litestar's guard for every handler, which also counts failed logins and the requests of each key.
 
     Handlers of the dialects in ``open_dialects``, those marked public, those that belong to no dialect and
     those that answer OPTIONS need no key; with `KEY_OPT`, one of no dialect needs any. Open dialects refuse
@@ -45,10 +48,20 @@ class KeyGuard:
     lost.
     """
 
-    def __init__(self, keys: KeyRing, open_dialects: frozenset[str], origins: OriginRules) -> None:
+    def __init__(
+        self,
+        keys: KeyRing,
+        open_dialects: frozenset[str],
+        origins: OriginRules,
+        *,
+        logins: LoginThrottle,
+        limiter: RateLimiter,
+    ) -> None:
         self._keys = keys
         self._open = open_dialects
         self._origins = origins
+        self._logins = logins
+        self._limiter = limiter
 
     async def __call__(
         self, connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler
@@ -58,6 +71,7 @@ class KeyGuard:
         Raises:
             Unauthorized: The handler needs a key, and the request has none or an unknown one.
             PermissionDenied: The key may not make such a request, or another site's page makes it.
+            RateLimited: The key has sent as many requests as it may, or the address as many wrong keys.
             Unavailable: It is not known yet which keys there are.
         """
         opt, method = handler.opt, connection.scope.get("method")
@@ -71,11 +85,13 @@ class KeyGuard:
         if dialect in self._open:
             if reason := self._origins.reason_against_page(connection.scope):
                 raise ForeignOrigin(reason)
+            connection.scope["state"][_STATE] = self._keys.anonymous
             return
-        client = self._keys.authenticate(connection.headers.get("authorization"))
+        client = await self._authenticate(connection)
         connection.scope["state"][_STATE] = client
         structlog.contextvars.bind_contextvars(client=client.name)
         identify_client(client.name)
+        await check_key_rate(self._limiter, client)
         if is_admin:
             client.require_scope(KeyScope.ADMIN)
             return
@@ -88,6 +104,17 @@ class KeyGuard:
                 f"The API key {client.name!r} may not call the API {' or '.join(sorted(names))}; it may call "
                 f"{', '.join(client.dialects)}."
             )
+
+    async def _authenticate(self, connection: ASGIConnection[Any, Any, Any, Any]) -> Client:
+        authorization, scope = connection.headers.get("authorization"), connection.scope
+        self._logins.check(scope, authorization)
+        try:
+            client = self._keys.authenticate(authorization)
+        except Unauthorized:
+            await self._logins.failed(scope)
+            raise
+        self._logins.succeeded(scope, authorization)
+        return client
 
 
 def client_of(scope: Scope) -> Client:

@@ -121,6 +121,7 @@ _STATUS: Mapping[type[errors.FramegateError], int] = {
     errors.KeyConflict: 409,
     errors.Unauthorized: 401,
     errors.PermissionDenied: 403,
+    errors.RateLimited: 429,
     errors.KeyLimitReached: 429,
     errors.Busy: 503,
     errors.JobCancelled: 409,

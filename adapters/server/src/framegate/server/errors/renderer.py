@@ -9,8 +9,9 @@ from litestar.types import Receive, Scope, Send
 from msgspec import Struct
 from msgspec.structs import replace
 
+from framegate.core.errors import FramegateError
 from framegate.server.auth.keys import ADMIN_OPT, DIALECT_OPT
-from framegate.server.errors.error_info import ErrorInfo, ForeignOrigin, error_info_of
+from framegate.server.errors.error_info import ErrorInfo, error_info_of
 from framegate.server.errors.problem import problem_response
 from framegate.server.mounting import MountedDialect, paths_below
 from framegate.server.request_log import request_id_of
@@ -46,7 +47,7 @@ class ErrorRenderer:
             )
         return self._render(request, error_info)
 
-    async def refuse(self, scope: Scope, receive: Receive, send: Send, error: ForeignOrigin) -> None:
+    async def refuse(self, scope: Scope, receive: Receive, send: Send, error: FramegateError) -> None:
         """Send ``error`` in place of a middleware that refuses a request."""
         request: HTTPRequest = Request(scope, receive, send)
         response: Any = self._render(request, error_info_of(error))

@@ -24,7 +24,6 @@ from framegate.core.submission import Client
 from framegate.server.auth.keys import client_of
 from framegate.server.errors.error_info import BodyTooLarge
 from framegate.server.receiving.budget import BodyBudget, BodyShare
-from framegate.server.requests.forwarded import client_ip
 
 SMALL = 256 * 1024
 """The bytes of a body that are kept in memory from the start."""
@@ -87,8 +86,7 @@ class SpooledBodies:
 
     def _new_share(self, scope: Scope) -> BodyShare:
         client = client_of(scope)
-        owner = f"key {client.name}" if client.name else f"address {client_ip(scope)}"
-        return BodyShare(owner, self._limit_of(client))
+        return BodyShare(client.identity, self._limit_of(client))
 
     async def _spool(
         self, scope: Scope, first: HTTPRequestEvent, receive: Receive, share: BodyShare

@@ -8,6 +8,7 @@ usual proxies set the former and pass on whatever clients send as the latter.
 import ipaddress
 import re
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from itertools import takewhile
 from typing import TypeAlias
 
@@ -23,6 +24,8 @@ _PREFIX = re.compile(r"(?:/(?!\.{1,2}(?:/|$))[A-Za-z0-9._~-]+)+")
 _SCHEME = re.compile("https?")
 _LONGEST = 300
 _LONGEST_ADDRESS = 100
+_CLIENT_NETWORK = 64
+"""The bits of an IPv6 address that a client does not choose itself."""
 _ELEMENT = re.compile(r'(?:[^,"]|"[^"]*")+')
 _PAIR = re.compile(r'(?:[^;"]|"[^"]*")+')
 _MOST_ENTRIES = 30
@@ -63,11 +66,18 @@ def client_ip(scope: Scope) -> str:
 def client_network(scope: Scope) -> str:
     """Return the address from which the request came or, of an IPv6 address, its /64 network.
 
-    A single IPv6 client has as many addresses as it likes within its network.
+    A single IPv6 client has as many addresses as it likes within its network. Behind trusted proxies it is
+    the client's, else the peer's, whatever headers say; empty for a Unix socket.
     """
-    address = parse_address(client_ip(scope))
+    peer = scope["client"]
+    return _network_of(forwarded_of(scope).client or (peer[0] if peer else ""))
+
+
+@lru_cache(maxsize=4096)
+def _network_of(text: str) -> str:
+    address = parse_address(text.partition("%")[0])
     if isinstance(address, ipaddress.IPv6Address):
-        return str(ipaddress.IPv6Network((address, 64), strict=False))
+        return str(ipaddress.IPv6Network((address, _CLIENT_NETWORK), strict=False))
     return str(address or "")
 
 

@@ -17,6 +17,7 @@ from framegate.storage.jobs.change_feed import ChangeFeed
 from framegate.storage.jobs.records import FIELDS, PREFIX, decode_job, encode_job, is_shown
 from framegate.storage.jobs.submissions import admission_check, job_submission
 from framegate.storage.jobs.worker_store import sweep_arguments
+from framegate.storage.quotas import stored_quota_reached
 from framegate.storage.schema import decode_readable, own_stamp
 
 _PAGE = 200
@@ -55,8 +56,10 @@ class ValkeyJobStore:
         """Return the earlier job that ``idempotency`` names, or raise what `submit` would raise now."""
         new = admission_check(job_id, owner, limits, idempotency)
         with outages_as_unavailable():
-            outcome, found = await self._check_admission(keys=[PREFIX], args=[msgspec.json.encode(new)])
-        _refuse(outcome, found, limits)
+            outcome, found, *stored = await self._check_admission(
+                keys=[PREFIX], args=[msgspec.json.encode(new)]
+            )
+        _refuse(outcome, found, limits, *stored)
         return await self.get(found) if outcome == "earlier" else None
 
     async def submit(self, job: Job, *, limits: Limits, idempotency: IdempotencyKey | None = None) -> Job:
@@ -68,8 +71,8 @@ class ValkeyJobStore:
         ]
         while True:
             with outages_as_unavailable():
-                outcome, found = await self._submit(keys=[PREFIX], args=arguments)
-            _refuse(outcome, found, limits)
+                outcome, found, *stored = await self._submit(keys=[PREFIX], args=arguments)
+            _refuse(outcome, found, limits, *stored)
             if outcome == "new":
                 return job
             if earlier := await self.get(found):
@@ -261,7 +264,7 @@ class ValkeyJobStore:
             start += limit  # a later version wrote all of these
 
 
-def _refuse(outcome: str, found: str, limits: Limits) -> None:
+def _refuse(outcome: str, found: str, limits: Limits, stored: str = "0") -> None:
     """Raise the reason for which a script did not admit a new job, if it gave one."""
     match outcome:
         case "new" | "earlier":
@@ -278,6 +281,8 @@ def _refuse(outcome: str, found: str, limits: Limits) -> None:
         case "owner_full":
             limit = limits.owner_max_queued
             raise KeyLimitReached(f"This key has {limit} jobs waiting, which is its limit.")
+        case "owner_stored":
+            raise stored_quota_reached(int(stored), limits.owner_max_stored)
         case _:
             limit = limits.owner_max_active
             raise KeyLimitReached(f"This key has {limit} jobs at once, which is its limit.")

@@ -26,12 +26,16 @@ class IdempotencyRecord(Struct, frozen=True, omit_defaults=True, kw_only=True):
 
 
 class AdmissionCheck(Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """What decides whether a job is admitted; ``id`` is empty while the job has none."""
+    """What decides whether a job is admitted; ``id`` is empty while the job has none.
+
+    ``input_bytes`` are those of its stored inputs, 0 while there are none.
+    """
 
     id: str
     owner: str
     limits: Limits
     idempotency: IdempotencyRecord | None = None
+    input_bytes: int = 0
 
 
 class JobSubmission(AdmissionCheck, frozen=True, kw_only=True):
@@ -58,6 +62,7 @@ def job_submission(job: Job, limits: Limits, idempotency: IdempotencyKey | None)
         owner=job.owner,
         limits=limits,
         idempotency=_idempotency_record(idempotency),
+        input_bytes=job.input_bytes,
         queue=job.queue,
         lane=lane_of(job),
         collection=job.collection,

@@ -81,7 +81,8 @@ class WorkerStore:
         That is CANCELLED if a cancel was requested first, and None if the job has gone to another worker.
         Unless it is SUCCEEDED, the caller removes the artifacts.
         """
-        return self._close(job.id, job.attempt, "succeeded", msgspec.json.encode(artifacts))
+        size = sum(made.size for made in artifacts)
+        return self._close(job.id, job.attempt, "succeeded", msgspec.json.encode(artifacts), size=size)
 
     def fail(self, job_id: str, attempt: int, error: JobError) -> JobState | None:
         """Finish a job with an error; the state is that of `succeed`."""
@@ -95,8 +96,10 @@ class WorkerStore:
         """Return the job to its queue because this worker shuts down; the attempt does not count."""
         return self._close(job_id, attempt, "requeued", b"")
 
-    def _close(self, job_id: str, attempt: int, outcome: str, payload: bytes) -> JobState | None:
-        arguments = [job_id, self._worker, attempt, outcome, payload, *own_stamp().arguments]
+    def _close(
+        self, job_id: str, attempt: int, outcome: str, payload: bytes, *, size: int = 0
+    ) -> JobState | None:
+        arguments = [job_id, self._worker, attempt, outcome, payload, *own_stamp().arguments, size]
         state = self._finish(keys=[PREFIX], args=arguments)
         return None if state == "lost" else JobState(state)
 

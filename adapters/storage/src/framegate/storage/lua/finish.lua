@@ -1,6 +1,6 @@
 -- End a worker's attempt at a job.
 -- Arguments: id, worker, attempt, outcome (succeeded | failed | cancelled | requeued), artifacts or error as JSON, its
--- schema, the version that writes it.
+-- schema, the version that writes it, bytes of the artifacts.
 -- Returns: the job's state, or 'lost' if the attempt is not the current one.
 local id, worker, attempt, outcome, payload = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local stamp = {schema = ARGV[6], written_by = ARGV[7]}
@@ -17,6 +17,8 @@ end
 if outcome == 'succeeded' then
   set_result(id, 'artifacts', payload, stamp)
   redis.call('HSET', key, 'progress', 1)
+  -- While the job ran, only its inputs were stored.
+  set_stored(id, job.owner, (tonumber(redis.call('HGET', key, 'stored')) or 0) + tonumber(ARGV[8]))
 end
 if outcome == 'failed' then set_result(id, 'error', payload, stamp) end
 close(id, job, outcome, stamp)

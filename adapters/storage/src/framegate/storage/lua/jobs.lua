@@ -1,7 +1,8 @@
 -- Jobs: what the scripts that change them share. The reference model of what they do, which tests hold them to, is
 -- `framegate.core.testing.transitions`; the order in which jobs are claimed is that of ``scheduling.lua``.
 --
--- Keys, all below one prefix, beside those of ``scheduling.lua`` and ``deliveries.lua``. Scripts touch keys of many
+-- Keys, all below one prefix, beside those of ``scheduling.lua``, ``deliveries.lua``, ``quotas.lua`` and
+-- ``lease_rate.lua``. Scripts touch keys of many
 -- hash slots, so Redis Cluster can't run them.
 --
 -- job:ID              hash: ``job`` (what never changes, as JSON), what the scripts need of it, and what changes
@@ -115,9 +116,11 @@ local function hide(id, job)
   local name = P .. 'result:' .. job.owner .. ':' .. job.result_name
   if redis.call('GET', name) == id then redis.call('DEL', name) end
   redis.call('DEL', P .. 'share:' .. job.share_id)
+  set_stored(id, job.owner, 0)
 end
 
--- Why a new job is not admitted, and the id of the job that is in its way, if it is one; nothing if it is.
+-- Why a new job is not admitted, the id of the job that is in its way, if it is one, and how many bytes its owner
+-- stores, if it is that; nothing if it is admitted.
 local function find_obstacle(new)
   if redis.call('EXISTS', P .. 'job:' .. new.id) == 1 then return {'exists', new.id} end
   local found, limits = find_earlier(new), new.limits
@@ -131,6 +134,8 @@ local function find_obstacle(new)
   if limits.owner_max_active > 0 and waiting + running >= limits.owner_max_active then
     return {'owner_busy', ''}
   end
+  local stored = stored_in_the_way(new.owner, new.input_bytes or 0, limits.owner_max_stored or 0)
+  if stored then return {'owner_stored', '', whole(stored)} end
 end
 
 -- The same, as the answer to a submission: a refusal for the sake of a limit is counted.

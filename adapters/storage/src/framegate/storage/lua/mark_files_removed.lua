@@ -1,5 +1,8 @@
 -- Note that a job's files have been removed, unless its record has been as well.
 -- Arguments: id, time at which the job ended.
-local P, id = KEYS[1], ARGV[1]
+local id = ARGV[1]
 redis.call('ZREM', P .. 'finished', id)
-if redis.call('EXISTS', P .. 'job:' .. id) == 1 then redis.call('ZADD', P .. 'records', ARGV[2], id) end
+local owner = redis.call('HGET', P .. 'job:' .. id, 'owner')
+if not owner then return end
+redis.call('ZADD', P .. 'records', ARGV[2], id)
+set_stored(id, owner, 0)

@@ -1,6 +1,6 @@
 -- Submit a job.
 -- Arguments: JobSubmission as JSON, the job's own JSON, its schema, the version that writes it.
--- Returns: {outcome, id of the job in question}.
+-- Returns: {outcome, id of the job in question, bytes that its owner stores if they are too many}.
 local new, json, schema, written_by = cjson.decode(ARGV[1]), ARGV[2], ARGV[3], ARGV[4]
 local id, owner, key = new.id, new.owner, P .. 'job:' .. new.id
 -- The same text again: the client library repeats a call whose reply was lost.
@@ -20,6 +20,7 @@ if new.collection ~= '' then
 end
 if new.result_name ~= '' then redis.call('SET', P .. 'result:' .. owner .. ':' .. new.result_name, id) end
 if new.share_id ~= '' then redis.call('SET', P .. 'share:' .. new.share_id, id) end
+set_stored(id, owner, new.input_bytes or 0)
 remember_job(new, id)
 wait_in_queue(id, load(id))
 return {'new', id}

@@ -18,6 +18,7 @@ log = structlog.get_logger(__name__)
 _TYPES: Mapping[int, str] = {401: "authentication_error", 429: "rate_limit_error"}
 # The codes that OpenAI's own API uses; elsewhere its code is null.
 _CODES: Mapping[int, str] = {401: "invalid_api_key", 429: "rate_limit_exceeded"}
+_QUOTA = "insufficient_quota"
 
 
 class ErrorItem(Struct):
@@ -75,6 +76,8 @@ def error_body(error_info: ErrorInfo) -> ErrorBody:
         code = error_info.error.code
     if isinstance(error_info.error, errors.PlanRequired):
         kind = "server_error"
+    if isinstance(error_info.error, errors.QuotaReached):
+        kind = code = _QUOTA
     message, param = error_info.message, error_info.param
     if error_info.field_errors:
         message = "; ".join(_sentence(error) for error in error_info.field_errors)

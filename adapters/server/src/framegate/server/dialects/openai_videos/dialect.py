@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from litestar import Response
 from msgspec import Meta, Struct
 
-from framegate.core.errors import GenerationError, JobCancelled
+from framegate.core.errors import GenerationError, JobCancelled, QuotaReached
 from framegate.server.dialect import Dialect, DialectContext, provide_instance
 from framegate.server.dialects.openai import errors
 from framegate.server.dialects.openai.errors import ErrorBody
@@ -61,7 +61,10 @@ def create(context: DialectContext) -> Dialect:
 def error_response(request: HTTPRequest, error_info: ErrorInfo) -> Response[Any]:
     """Return OpenAI's error response, with a header that keeps its SDKs from retrying permanent errors."""
     response = errors.error_response(request, error_info)
-    if error_info.status == 409 or isinstance(error_info.error, GenerationError | JobCancelled):
+    if error_info.status == 409 or isinstance(
+        error_info.error, GenerationError | JobCancelled | QuotaReached
+    ):
         # The SDKs retry 409 as a lock conflict; here the conflict is permanent, and a failed job fails again.
+        # What a key stores may become less, but not while a program waits.
         response.headers["x-should-retry"] = "false"
     return response

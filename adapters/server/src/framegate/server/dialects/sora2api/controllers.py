@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from litestar import Controller, Response, get, post, route
+from litestar import Controller, Response, delete, get, post, route
 from litestar.di import NamedDependency
 from litestar.params import FromPath
 from litestar.types import ASGIApp
@@ -19,6 +19,7 @@ from framegate.server.dialects.sora2api.schemas import (
     VIDEO_MODEL,
     Accepted,
     CharacterCreate,
+    CharacterDeleted,
     CharacterGenerate,
     ImageGenerate,
     ImageTransform,
@@ -196,6 +197,20 @@ class CharacterController(Controller):
         features.model_for(fields.model, MediaKind.VIDEO)
         _require_stream(fields.stream)
         return await features.generate(request, parsed_character_request(fields), stream=True)
+
+    @delete(
+        "/{username:str}",
+        status_code=200,
+        summary="Remove a character; jobs that use it have their own copies",
+    )
+    async def delete_character(
+        self,
+        request: HTTPRequest,
+        features: NamedDependency[FeatureHandlers],
+        username: FromPath[str],
+    ) -> CharacterDeleted:
+        """Remove one of the key's own characters and its images."""
+        return await features.delete_character(request, username)
 
 
 def _require_stream(stream: bool | None) -> None:

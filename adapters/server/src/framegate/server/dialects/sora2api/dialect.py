@@ -40,16 +40,18 @@ class Options(ChatOptions, frozen=True, forbid_unknown_fields=True):
 
 
 def error_response(request: HTTPRequest, error_info: ErrorInfo) -> Response[Any]:
-    """Return OpenAI's response for an error; a 401 has no code, as in the document.
+    """Return OpenAI's response for an error; a 401 has no code, and 429 one type, as in the document.
 
-    That does not hold for the endpoints that are shared with openai-chat: the model, which decides whose they
-    are, is not known yet.
+    The former does not hold for the endpoints that are shared with openai-chat: the model, which decides
+    whose they are, is not known yet.
     """
     error_info = in_openai_terms(error_info)
     body = error_body(error_info)
     handler = request.scope.get("route_handler")
     if error_info.status == 401 and not (handler and handler.opt.get(OPENAI_ROUTES)):
         body.error.code = None
+    if error_info.status == 429:
+        body.error.type = "rate_limit_error"
     return Response(body, status_code=error_info.status)
 
 

@@ -10,7 +10,7 @@ from litestar import Response
 from framegate.core.characters import Character
 from framegate.core.errors import InvalidRequest, ModelNotFound, NotFound, NoWorker, PlanRequired
 from framegate.core.jobs import Job
-from framegate.core.ports import MediaSource
+from framegate.core.ports import CharacterLimits, MediaSource
 from framegate.core.registry import ServedModel
 from framegate.core.types import GenerationRequest, MediaKind, Task
 from framegate.server.auth.keys import client_of
@@ -39,7 +39,12 @@ from framegate.server.dialects.sora2api.requests import (
     parsed_feature_request,
     require,
 )
-from framegate.server.dialects.sora2api.schemas import Accepted, ImageGenerate, VideoGenerate
+from framegate.server.dialects.sora2api.schemas import (
+    Accepted,
+    CharacterDeleted,
+    ImageGenerate,
+    VideoGenerate,
+)
 from framegate.server.dialects.sora2api.tasks import content_of, task_id
 from framegate.server.requests.bodies import HTTPRequest
 from framegate.server.responses.result_files import ResultFiles
@@ -180,6 +185,16 @@ class FeatureHandlers:
         character = await self._create(request, video, timestamps, temporary=False)
         return await answer(request, model, _introduced(character), stream=stream, usage=usage)
 
+    async def delete_character(self, request: HTTPRequest, username: str) -> CharacterDeleted:
+        """Remove one of the client's own characters.
+
+        Raises:
+            NotFound: There is none by this name, or it is another key's.
+        """
+        name = username.removeprefix("@")
+        await self._services.characters.delete(name, client_of(request.scope).name)
+        return CharacterDeleted(username=name)
+
     def _read(self, parsed: ParsedRequest) -> Prompt:
         """Read the prompt, and refuse blank fields and a storyboard without shots or with too long ones."""
         require_readable(parsed.prompt, "prompt")
@@ -207,6 +222,7 @@ class FeatureHandlers:
             owner=client.name,
             decoded_for=client.identity,
             temporary=temporary,
+            limits=CharacterLimits(client.max_characters or 0, client.max_stored_bytes or 0),
         )
         try:
             return await while_connected(request.receive, creation)

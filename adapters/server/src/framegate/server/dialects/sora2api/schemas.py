@@ -77,6 +77,13 @@ class CharacterGenerate(Struct, forbid_unknown_fields=True, kw_only=True):
     seed: Seed | None = None
 
 
+class CharacterDeleted(Struct, kw_only=True):
+    """The answer to the removal of a character."""
+
+    username: str
+    deleted: Literal[True] = True
+
+
 class Accepted(Struct, kw_only=True):
     """The answer of ``async_mode``."""
 

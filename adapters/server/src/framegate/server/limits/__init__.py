@@ -1,0 +1,1 @@
+"""How many requests keys and addresses may send."""

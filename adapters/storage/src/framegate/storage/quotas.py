@@ -1,0 +1,20 @@
+"""What to say to an owner who keeps too much."""
+
+from framegate.core.errors import QuotaReached
+
+
+def stored_quota_reached(stored: int, limit: int) -> QuotaReached:
+    """Return the error for an owner who keeps ``stored`` bytes, which may be less than its ``limit``."""
+    return QuotaReached(
+        f"This key stores {_shown(stored)} of the {_shown(limit)} that it may store; delete jobs or "
+        "characters, or wait until the files of finished jobs are removed."
+    )
+
+
+def character_quota_reached(count: int) -> QuotaReached:
+    """Return the error for an owner who has ``count`` characters and may have no more."""
+    return QuotaReached(f"This key has {count:,} characters, which is its limit; delete one first.")
+
+
+def _shown(size: int) -> str:
+    return f"{size:,} bytes" if size < 2**20 else f"{size / 2**20:,.1f} MiB"
