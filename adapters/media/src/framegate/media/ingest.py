@@ -59,7 +59,7 @@ class MediaIngest:
             InvalidMedia: It can't be fetched or decoded, or exceeds a limit.
             Busy: Too much is waiting to be decoded; so do the other methods.
         """
-        data = await self._read(source, kind)
+        data = await self._read(source, kind, owner)
         async with self._scratch() as folder:
             given, image = folder / "given", folder / "image.png"
             await FILE_THREADS.run(given.write_bytes, data)
@@ -77,10 +77,10 @@ class MediaIngest:
                 it is that.
         """
         async with self._scratch() as folder:
-            images = await self._write_images(collage, folder)
+            images = await self._write_images(collage, folder, owner)
             mask = folder / "mask" if collage.mask else None
             if collage.mask and mask:
-                await FILE_THREADS.run(mask.write_bytes, await self._read_mask(collage.mask))
+                await FILE_THREADS.run(mask.write_bytes, await self._read_mask(collage.mask, owner))
             image_target, mask_target = folder / "image.png", folder / "mask.png"
             task = MakeCollage(images, image_target, mask, mask_target)
             info = await self._decoders.run(task, owner=owner)
@@ -91,11 +91,11 @@ class MediaIngest:
                 await to_its_end(FILE_THREADS.run(self.discard, image))
                 raise
 
-    async def _write_images(self, collage: CollageSource, folder: Path) -> tuple[Path, ...]:
+    async def _write_images(self, collage: CollageSource, folder: Path, owner: str) -> tuple[Path, ...]:
         paths: list[Path] = []
         total = 0
         for number, source in enumerate(collage.images):
-            data = await self._read(source, MediaKind.IMAGE)
+            data = await self._read(source, MediaKind.IMAGE, owner)
             total += len(data)
             if total > _COLLAGE_FILES * self._max_bytes:
                 raise InvalidMedia(
@@ -105,9 +105,9 @@ class MediaIngest:
             await FILE_THREADS.run(paths[-1].write_bytes, data)
         return tuple(paths)
 
-    async def _read_mask(self, source: FileSource) -> bytes:
+    async def _read_mask(self, source: FileSource, owner: str) -> bytes:
         try:
-            return await self._read(source, "mask")
+            return await self._read(source, "mask", owner)
         except InvalidMedia as error:
             error.param = "mask"
             raise
@@ -122,17 +122,17 @@ class MediaIngest:
         Raises:
             InvalidMedia: It can't be fetched or decoded, exceeds a limit, or marks nothing to edit.
         """
-        data = await self._read(source, "mask")
+        data = await self._read(source, "mask", owner)
         async with self._scratch() as folder:
             given, mask = folder / "given", folder / "mask.png"
             await FILE_THREADS.run(given.write_bytes, data)
             task = NormalizeMask(given, mask, image.width, image.height, ignore_alpha)
             return await self._store(mask, MediaKind.IMAGE, await self._decoders.run(task, owner=owner))
 
-    async def _read(self, source: FileSource, noun: str) -> bytes:
+    async def _read(self, source: FileSource, noun: str, owner: str) -> bytes:
         match source:
             case UrlSource(url):
-                data = await self._fetcher.fetch(url)
+                data = await self._fetcher.fetch(url, owner=owner)
             case Base64Source(text):
                 data = await PARSER_THREADS.run(decode_base64, text, max_bytes=self._max_bytes)
             case BytesSource(data):

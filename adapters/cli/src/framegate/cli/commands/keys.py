@@ -12,7 +12,7 @@ import msgspec
 
 from framegate.cli.app_context import AppContext, open_services
 from framegate.cli.options import config_options, context_from, json_option
-from framegate.cli.output import format_time, print_json, print_table
+from framegate.cli.output import format_time, print_json, print_line, print_table
 from framegate.core.errors import InvalidRequest
 from framegate.core.key_service import IssuedKey, KeyInfo, KeyService
 from framegate.core.keys import KeyGrants, KeyName, KeyScope, Moment
@@ -170,7 +170,7 @@ def revoke(name: str, as_json: bool, config_file: Path | None, data_dir: Path | 
     if as_json:
         print_json({"revoked": name})
     else:
-        click.echo(f"{name} is revoked.")
+        print_line(f"{name} is revoked.")
 
 
 @keys.command()
@@ -196,9 +196,9 @@ def expire(
     if as_json:
         print_json(key)
     elif key.expired:
-        click.echo(f"{name} has expired.")
+        print_line(f"{name} has expired.")
     else:
-        click.echo(f"{name} expires {f'at {_shown(moment)}' if moment else 'never'}.")
+        print_line(f"{name} expires {f'at {_shown(moment)}' if moment else 'never'}.")
 
 
 def _call_service(
@@ -282,8 +282,8 @@ def _print_issued(issued: IssuedKey, as_json: bool) -> None:
     if as_json:
         print_json(issued)
         return
-    click.echo(issued.secret)
-    click.echo(_ONCE, err=True)
+    print_line(issued.secret)
+    print_line(_ONCE, error=True)
 
 
 def _print_key(key: KeyInfo, as_json: bool) -> None:
