@@ -38,7 +38,8 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
         yield start_stand(
             running,
             tmp_path_factory.mktemp("guarded"),
-            server={"max_client_bytes_in_flight": 2 * MIB, "max_body": 8 * MIB},
+            server={"max_body": 8 * MIB},
+            limits={"max_bytes_in_flight": 2 * MIB},
             auth={"keys": keys},
         )
 

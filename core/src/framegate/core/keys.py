@@ -12,7 +12,8 @@ from msgspec.structs import replace
 
 KeyName: TypeAlias = Annotated[str, Meta(pattern=r"^[A-Za-z0-9._-]{1,64}\Z")]
 Moment: TypeAlias = Annotated[datetime, Meta(tz=True)]
-_Limit: TypeAlias = Annotated[int, Meta(ge=0)]
+Limit: TypeAlias = Annotated[int, Meta(ge=0)]
+"""0 means no limit."""
 _Names: TypeAlias = Annotated[
     tuple[Annotated[str, Meta(min_length=1, max_length=200)], ...], Meta(max_length=500)
 ]
@@ -54,19 +55,19 @@ class KeyGrants(Struct, frozen=True, kw_only=True):
     """
 
     plan: str = ""
-    max_running: _Limit = 0
-    max_queued: _Limit | None = None
-    max_active: _Limit = 0
+    max_running: Limit = 0
+    max_queued: Limit | None = None
+    max_active: Limit = 0
     priority: Annotated[int, Meta(ge=-(2**31), le=2**31)] = 0
     scopes: Annotated[tuple[KeyScope, ...], Meta(min_length=1)] = (KeyScope.SUBMIT, KeyScope.READ)
     dialects: _Names = ()
     models: _Names = ()
     expires_at: Moment | None = None
-    requests_per_minute: _Limit | None = None
-    request_burst: _Limit | None = None
-    max_bytes_in_flight: _Limit | None = None
-    max_stored_bytes: _Limit | None = None
-    max_characters: _Limit | None = None
+    requests_per_minute: Limit | None = None
+    request_burst: Limit | None = None
+    max_bytes_in_flight: Limit | None = None
+    max_stored_bytes: Limit | None = None
+    max_characters: Limit | None = None
 
     def with_defaults(self, defaults: Mapping[str, int]) -> Self:
         """Return the grants with these limits in place of those that are None."""

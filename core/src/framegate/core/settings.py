@@ -10,13 +10,11 @@ from msgspec import Meta, Struct, field
 
 from framegate.core.availability import WORKER_GRACE
 from framegate.core.errors import ConfigError
-from framegate.core.keys import KeyGrants, KeyName, digest_of
+from framegate.core.keys import KeyGrants, KeyName, Limit, digest_of
 from framegate.core.options import Duration, DurationOrForever, EnvSecret
 from framegate.core.registry import AliasConfig, CatalogueConfig, ModelConfig
 
 PositiveInt = Annotated[int, Meta(ge=1)]
-Limit = Annotated[int, Meta(ge=0)]
-"""0 means no limit."""
 Origin = Annotated[
     str, Meta(pattern=r"^(null|https?://[A-Za-z0-9._-]+(:[0-9]+)?|https?://\[[0-9A-Fa-f:.]+\](:[0-9]+)?)\Z")
 ]
@@ -38,9 +36,8 @@ class ServerSettings(_Settings, frozen=True):
     A client has ``header_timeout`` for the head of a request. It may be silent for ``body_timeout`` while it
     sends a body, which has to come at ``min_body_rate`` bytes per second beyond that time, and may take none
     of a response for ``write_timeout``. ``max_connections`` 0 derives it from the limit on open files,
-    ``max_connections_per_address`` 0 allows any number. ``max_bytes_in_flight`` is what large bodies take in
-    memory, ``max_client_bytes_in_flight`` what the unfinished requests of a key, or of an address without
-    one, hold in memory or on disk.
+    ``max_connections_per_address`` 0 allows any number. ``max_body_memory`` is what all large bodies together
+    take in memory.
 
     ``trusted_proxies`` are addresses and networks ("10.0.0.0/8") whose forwarded headers are believed.
     ``cors_origins`` are the web pages that may call while no keys are configured, besides this machine's own:
@@ -60,10 +57,9 @@ class ServerSettings(_Settings, frozen=True):
     body_timeout: Duration = Duration(30)
     min_body_rate: Annotated[int, Meta(ge=0)] = 1024
     write_timeout: Duration = Duration(300)
-    max_connections: Annotated[int, Meta(ge=0)] = 0
-    max_connections_per_address: Annotated[int, Meta(ge=0)] = 256
-    max_bytes_in_flight: PositiveInt = 256 * 2**20
-    max_client_bytes_in_flight: PositiveInt = 512 * 2**20
+    max_connections: Limit = 0
+    max_connections_per_address: Limit = 256
+    max_body_memory: PositiveInt = 256 * 2**20
     trusted_proxies: tuple[str, ...] = ()
     docs: DocsAccess = "open"
 
@@ -125,7 +121,7 @@ class QueueSettings(_Settings, frozen=True):
     """
 
     url: Annotated[str, Meta(pattern=r"^(embedded|rediss?://.+|unix://.+)$")] = "embedded"
-    max_queued: Annotated[int, Meta(ge=0)] = 10_000
+    max_queued: Limit = 10_000
     worker_grace: DurationOrForever = DurationOrForever(WORKER_GRACE)
 
 
@@ -133,13 +129,15 @@ class LimitSettings(_Settings, frozen=True):
     """``[limits]``: of every key that has none of its own, and of every address. 0 means no limit.
 
     ``queue_share`` is the part of ``queue.max_queued`` that a key without ``max_queued`` may fill.
-    ``…request_burst`` is how many of a minute's requests may come within one second. An IPv6 address stands
+    ``…request_burst`` is how many of a minute's requests may come within one second. ``max_bytes_in_flight``
+    is for all unfinished requests of a key, or of an address where no key is needed. An IPv6 address stands
     for its /64.
     """
 
     queue_share: Annotated[float, Meta(gt=0, le=1)] = 0.5
     requests_per_minute: Limit = 0
     request_burst: Limit = 0
+    max_bytes_in_flight: Limit = 512 * 2**20
     max_stored_bytes: Limit = 0
     max_characters: Limit = 1000
     address_requests_per_minute: Limit = 0
@@ -152,6 +150,7 @@ class LimitSettings(_Settings, frozen=True):
             "max_queued": math.ceil(max_queued * self.queue_share),
             "requests_per_minute": self.requests_per_minute,
             "request_burst": self.request_burst,
+            "max_bytes_in_flight": self.max_bytes_in_flight,
             "max_stored_bytes": self.max_stored_bytes,
             "max_characters": self.max_characters,
         }
@@ -184,8 +183,8 @@ class WorkerSettings(_Settings, frozen=True):
     0 for no limit.
     """
 
-    memory: Annotated[int, Meta(ge=0)] = 0
-    host_memory: Annotated[int, Meta(ge=0)] = 0
+    memory: Limit = 0
+    host_memory: Limit = 0
     load_timeout: Duration = Duration(1800)
     job_timeout: Duration = Duration(86400)
 

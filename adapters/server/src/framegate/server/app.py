@@ -1,7 +1,6 @@
 """Build the Litestar app from dialects, keys, errors, docs and health."""
 
 import asyncio
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -15,8 +14,7 @@ from litestar.types.asgi_types import LifeSpanReceive, LifeSpanScope, LifeSpanSe
 from framegate.cli.app_context import AppContext, open_services
 from framegate.core.dialect import DialectSpec
 from framegate.core.ports import Rate, RateStore
-from framegate.core.settings import LimitSettings, ServerSettings, Settings
-from framegate.core.submission import Client
+from framegate.core.settings import LimitSettings, Settings
 from framegate.core.wiring import CoreServices
 from framegate.server.admin import admin_router
 from framegate.server.auth.cors import Cors
@@ -156,8 +154,8 @@ def create_app(
         close_uploads,
         partial(
             SpooledBodies,
-            budget=BodyBudget(server.max_bytes_in_flight),
-            limit_of=partial(_max_bytes_in_flight, server),
+            budget=BodyBudget(server.max_body_memory),
+            default_limit=limits.max_bytes_in_flight,
             max_bytes=server.max_body,
             data_path=server.data_path,
         ),
@@ -171,11 +169,6 @@ def create_app(
         partial(ForwardedHeaders, trusted=TrustedProxies(settings.server.trusted_proxies)),
     )
     return app
-
-
-def _max_bytes_in_flight(server: ServerSettings, client: Client) -> int:
-    own = client.max_bytes_in_flight
-    return server.max_client_bytes_in_flight if own is None else own or sys.maxsize
 
 
 def _address_limit(

@@ -19,7 +19,7 @@ class BodyShare(Struct, eq=False):
     """
 
     client: str
-    limit: int
+    limit: float
     held: int = 0
     loaded: int = 0
 

@@ -8,7 +8,7 @@ asks for the body, hence after keys have been checked.
 import errno
 import math
 import tempfile
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO
@@ -20,7 +20,6 @@ from litestar.types import ASGIApp, HTTPReceiveMessage, HTTPRequestEvent, Receiv
 from framegate.core.concurrency import FILE_THREADS, in_thread
 from framegate.core.disk_full import translate_disk_full
 from framegate.core.errors import Unavailable
-from framegate.core.submission import Client
 from framegate.server.auth.keys import client_of
 from framegate.server.errors.error_info import BodyTooLarge
 from framegate.server.receiving.budget import BodyBudget, BodyShare
@@ -33,8 +32,8 @@ _FOLDER = "uploads"
 class SpooledBodies:
     """ASGI middleware that accounts for the bodies of requests in a `BodyBudget`.
 
-    ``limit_of`` returns how many bytes a client may have in flight. Large bodies are in unnamed files below
-    ``data_path``.
+    A client may have as many bytes in flight as its key says, or else ``default_limit``; 0 means no limit.
+    Large bodies are in unnamed files below ``data_path``.
     """
 
     def __init__(
@@ -42,13 +41,13 @@ class SpooledBodies:
         app: ASGIApp,
         *,
         budget: BodyBudget,
-        limit_of: Callable[[Client], int],
+        default_limit: int,
         max_bytes: int,
         data_path: Path,
     ) -> None:
         self._app = app
         self._budget = budget
-        self._limit_of = limit_of
+        self._default_limit = default_limit
         self._max_bytes = max_bytes
         self._folder = data_path / _FOLDER
 
@@ -86,7 +85,8 @@ class SpooledBodies:
 
     def _new_share(self, scope: Scope) -> BodyShare:
         client = client_of(scope)
-        return BodyShare(client.identity, self._limit_of(client))
+        own = client.max_bytes_in_flight
+        return BodyShare(client.identity, (self._default_limit if own is None else own) or math.inf)
 
     async def _spool(
         self, scope: Scope, first: HTTPRequestEvent, receive: Receive, share: BodyShare
