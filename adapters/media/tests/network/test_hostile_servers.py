@@ -16,7 +16,6 @@ from framegate.media.network import fetch as fetching
 from framegate.media.network.addresses import DialPolicy
 from framegate.media.network.fetch import UrlFetcher
 from framegate.media.network.lookups import HostLookups
-from framegate.media.network.slots import Slots
 from framegate.media.network.upload import UploadError, UrlUploader
 
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -326,25 +325,3 @@ async def test_receivers_that_flood_end_an_upload() -> None:
         with pytest.raises(UploadError):
             await UrlUploader(DialPolicy(LOOPBACK), attempts=1).put(host.url, b"x", "image/png")
     assert sum(sent) < 8 << 20
-
-
-async def test_shares_and_slots_are_all_returned() -> None:
-    slots = Slots(3, per_owner=2)
-    running: list[str] = []
-
-    async def work(owner: str) -> None:
-        async with slots.hold(owner):
-            running.append(owner)
-            assert len(running) <= 3
-            assert not owner or running.count(owner) <= 2
-            await asyncio.sleep(0)
-            running.remove(owner)
-
-    tasks = [asyncio.create_task(work(owner)) for owner in ["a", "b", ""] * 30]
-    for task in tasks[::7]:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
-    async with asyncio.timeout(5):
-        async with slots.hold(""), slots.hold(""), slots.hold("a"):
-            pass
-    assert not slots._shares  # pyright: ignore[reportPrivateUsage]

@@ -11,7 +11,6 @@ import structlog
 from framegate.core.concurrency import cancel_and_wait
 from framegate.core.errors import InvalidMedia, Unavailable
 from framegate.media.decoding.process import DecoderDied, DecoderGone, DecoderProcess
-from framegate.media.decoding.slots import FairSlots
 from framegate.media.decoding.tasks import (
     Crashed,
     DecoderLimits,
@@ -22,11 +21,15 @@ from framegate.media.decoding.tasks import (
     Reply,
     SystemFailure,
 )
+from framegate.media.slots import FairSlots
 
 log = structlog.get_logger(__name__)
 
 WARM = 2
 """How many processes are started before they are needed."""
+MAX_WAITING = 256
+MAX_WAITING_PER_OWNER = 32
+"""How many files wait to be decoded, in all and of one owner."""
 _TRIES = 3
 """How often a task is given to another process because the one before had ended."""
 _NONE_STARTS = "The server can't start a decoder at the moment; try again later."
@@ -40,13 +43,20 @@ class DecoderError(Exception):
 class DecoderPool:
     """Perform tasks in up to ``processes`` processes, which are started when they are first needed.
 
+    There are at least two: an owner's tasks have all but one of them at most.
     A task that takes too long, or whose caller is cancelled, is ended by killing its process; another one is
     started in its place at once. Open a pool with `open_decoders`, which kills its processes at the end.
     """
 
     def __init__(self, processes: int, limits: DecoderLimits) -> None:
         self._limits = limits
-        self._slots = FairSlots(processes)
+        self._slots = FairSlots(
+            processes,
+            per_owner=processes - 1,
+            max_waiting=MAX_WAITING,
+            max_waiting_per_owner=MAX_WAITING_PER_OWNER,
+            calls="files to decode",
+        )
         self._idle: list[asyncio.Future[DecoderProcess]] = []
         """The processes that nobody uses; some of them are still starting."""
         self._busy: set[DecoderProcess] = set()

@@ -17,8 +17,8 @@ from framegate.media.network.addresses import DialPolicy, Guard, Refusal
 from framegate.media.network.lookups import HostLookups, OwnerResolver
 from framegate.media.network.metering import Meter
 from framegate.media.network.sessions import default_user_agent, guarded_session
-from framegate.media.network.slots import Slots
 from framegate.media.network.urls import MAX_URL, InvalidUrl, UrlHasCredentials, join_url, parse_url
+from framegate.media.slots import FairSlots
 
 MAX_REDIRECTS = 3
 MAX_SHOWN = 200
@@ -66,7 +66,7 @@ class UrlFetcher:
         self._timeout = timeout
         self._headers = {**HEADERS, "User-Agent": user_agent or default_user_agent()}
         self._spool_dir = spool_dir
-        self._slots = Slots(MAX_FETCHES, per_owner=MAX_FETCHES_PER_OWNER)
+        self._slots = FairSlots(MAX_FETCHES, per_owner=MAX_FETCHES_PER_OWNER)
         self._lookups = HostLookups()
 
     async def fetch(self, url: str, *, owner: str = "") -> bytes:
@@ -89,13 +89,13 @@ class UrlFetcher:
     async def _slot(self, owner: str) -> AsyncGenerator[None]:
         try:
             async with asyncio.timeout(self._timeout):
-                release = await self._slots.acquire(owner)
+                await self._slots.acquire(owner)
         except TimeoutError:
             raise Busy("Too many files are being fetched; try again shortly.", retry_after=10) from None
         try:
             yield
         finally:
-            release()
+            self._slots.release(owner)
 
     async def _follow(self, url: URL, shown: str, resolver: OwnerResolver) -> bytes:
         for _ in range(MAX_REDIRECTS + 1):

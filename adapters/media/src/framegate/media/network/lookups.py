@@ -15,7 +15,7 @@ from threading import Thread
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 from framegate.media.network.addresses import AddressInfo
-from framegate.media.network.slots import Slots
+from framegate.media.slots import FairSlots
 
 MAX_LOOKUPS = 64
 MAX_LOOKUPS_PER_OWNER = 16
@@ -30,7 +30,7 @@ class HostLookups:
     """
 
     def __init__(self, *, total: int = MAX_LOOKUPS, per_owner: int = MAX_LOOKUPS_PER_OWNER) -> None:
-        self._slots = Slots(total, per_owner=per_owner)
+        self._slots = FairSlots(total, per_owner=per_owner)
 
     async def find(
         self, host: str, port: int, *, owner: str = "", family: int = socket.AF_UNSPEC, flags: int = 0
@@ -40,14 +40,14 @@ class HostLookups:
         Raises:
             OSError, UnicodeError: As `socket.getaddrinfo` does.
         """
-        release = await self._slots.acquire(owner)
+        await self._slots.acquire(owner)
         loop = asyncio.get_running_loop()
         outcome: Future[Sequence[AddressInfo]] = Future()
         outcome.set_running_or_notify_cancel()  # from here on it ends with its thread only
 
         def release_slot(_: object) -> None:
             with suppress(RuntimeError):  # the loop has ended
-                loop.call_soon_threadsafe(release)
+                loop.call_soon_threadsafe(self._slots.release, owner)
 
         def look_up() -> None:
             try:

@@ -12,8 +12,8 @@ from framegate.media.network.fetch import REFUSALS, REMEDY
 from framegate.media.network.lookups import HostLookups, OwnerResolver
 from framegate.media.network.metering import Meter
 from framegate.media.network.sessions import default_user_agent, guarded_session
-from framegate.media.network.slots import Slots
 from framegate.media.network.urls import InvalidUrl, parse_url
+from framegate.media.slots import FairSlots
 
 RESOLVING_SECONDS = 5.0
 MAX_UPLOADS = 32
@@ -50,7 +50,7 @@ class UrlUploader:
         self._attempts = attempts
         self._delay = delay
         self._user_agent = user_agent or default_user_agent()
-        self._slots = Slots(MAX_UPLOADS, per_owner=MAX_UPLOADS_PER_OWNER)
+        self._slots = FairSlots(MAX_UPLOADS, per_owner=MAX_UPLOADS_PER_OWNER)
         self._lookups = HostLookups()
 
     async def check(self, url: str, *, owner: str = "") -> None:

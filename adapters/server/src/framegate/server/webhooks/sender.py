@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from framegate.media.network.addresses import DialPolicy
 from framegate.media.network.failures import failure_reason
-from framegate.media.network.lookups import HostLookups, OwnerResolver
+from framegate.media.network.lookups import MAX_LOOKUPS, HostLookups, OwnerResolver
 from framegate.media.network.metering import Meter
 from framegate.media.network.sessions import default_user_agent, guarded_session
 from framegate.media.network.urls import InvalidUrl, parse_url
@@ -36,7 +36,7 @@ class WebhookSender:
     def __init__(self, policy: DialPolicy, *, timeout: float, user_agent: str = "") -> None:
         self.timeout = timeout
         self._policy = policy
-        self._resolver = OwnerResolver(HostLookups(), owner="")
+        self._resolver = OwnerResolver(HostLookups(per_owner=MAX_LOOKUPS), owner="")
         agent = user_agent or default_user_agent()
         self._headers = {"Content-Type": "application/json", "User-Agent": agent}
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from framegate.core.errors import Busy, KeyLimitReached
-from framegate.media.decoding.slots import FairSlots
+from framegate.media.slots import FairSlots
 
 
 class Calls:
@@ -49,7 +49,7 @@ async def settle() -> None:
 
 
 async def test_an_owner_leaves_one_slot_to_the_others() -> None:
-    calls = Calls(FairSlots(3))
+    calls = Calls(FairSlots(3, per_owner=2))
     await calls.begin("a", "a", "a", "a")
     assert calls.owners == ["a", "a"]
     await calls.begin("b")
@@ -57,7 +57,7 @@ async def test_an_owner_leaves_one_slot_to_the_others() -> None:
 
 
 async def test_owners_are_served_in_turn_and_their_calls_in_order() -> None:
-    calls = Calls(FairSlots(2))
+    calls = Calls(FairSlots(2, per_owner=1))
     await calls.begin("x", "y", "a", "a", "a", "b", "b", "c")
     for _ in range(6):
         await calls.end()
@@ -65,7 +65,7 @@ async def test_owners_are_served_in_turn_and_their_calls_in_order() -> None:
 
 
 async def test_calls_that_are_given_up_neither_keep_a_slot_nor_a_place() -> None:
-    slots = FairSlots(2)
+    slots = FairSlots(2, per_owner=1)
     calls = Calls(slots)
     await calls.begin("a", "b", "c", "d")
     waiting, served = calls.tasks[2], calls.tasks[3]
@@ -83,7 +83,7 @@ async def test_calls_that_are_given_up_neither_keep_a_slot_nor_a_place() -> None
 
 
 async def test_only_so_many_calls_wait() -> None:
-    calls = Calls(FairSlots(2, max_waiting=5, max_waiting_per_owner=3))
+    calls = Calls(FairSlots(2, per_owner=1, max_waiting=5, max_waiting_per_owner=3, calls="files"))
     await calls.begin("a", "a", "a", "a")
     with pytest.raises(KeyLimitReached, match="3 of your files are waiting") as refused:
         async with calls.slots.hold("a"):
@@ -99,11 +99,6 @@ async def test_only_so_many_calls_wait() -> None:
     assert calls.slots.waiting == 5
 
 
-def test_a_single_slot_can_not_be_shared() -> None:
-    with pytest.raises(ValueError, match="at least two"):
-        FairSlots(1)
-
-
 @given(
     count=st.integers(2, 4),
     steps=st.lists(st.one_of(st.sampled_from("abcd"), st.integers(0, 9)), max_size=60),
@@ -112,7 +107,7 @@ def test_no_slot_is_idle_while_an_owner_may_have_it(count: int, steps: Sequence[
     """Begin calls (letters) and end or give up running and waiting ones (numbers), in any order."""
 
     async def run() -> None:
-        slots = FairSlots(count)
+        slots = FairSlots(count, per_owner=count - 1)
         calls = Calls(slots)
         for step in steps:
             if isinstance(step, str):
@@ -137,7 +132,7 @@ def test_no_slot_is_idle_while_an_owner_may_have_it(count: int, steps: Sequence[
 
 
 async def test_a_flood_of_one_owner_delays_another_by_a_call_at_most() -> None:
-    calls = Calls(FairSlots(2))
+    calls = Calls(FairSlots(2, per_owner=1))
     await calls.begin(*"aaaaaaaaaaaaaaaaaaaa", *"bbb")
     assert Counter(calls.owners) == {"a": 1, "b": 1}
     order = list(calls.begun)

@@ -1,37 +1,38 @@
 """Share a few slots fairly among owners."""
 
 import asyncio
+import math
 from collections import Counter, OrderedDict, deque
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 from framegate.core.errors import Busy, KeyLimitReached
 
-MAX_WAITING = 256
-MAX_WAITING_PER_OWNER = 32
 _RETRY_AFTER = 10
 
 
 class FairSlots:
-    """Hand out ``count`` slots, at least two, to owners in turn.
+    """Hand out ``count`` slots, of which an owner holds ``per_owner`` at most, to owners in turn.
 
-    An owner holds all but one of them at most, so that another's next call finds a slot however long the
-    first one's take. Waiting owners are served round-robin, and each owner's calls in their order. Only so
-    many calls may wait: for one owner, and in all.
+    So another owner's next call finds a slot, however long the first one's take. Waiting owners are served
+    round-robin, and each owner's calls in their order. ``max_waiting`` calls may wait in all, and
+    ``max_waiting_per_owner`` for one owner; ``calls`` says what they are in the refusals of others.
     """
 
     def __init__(
         self,
         count: int,
         *,
-        max_waiting: int = MAX_WAITING,
-        max_waiting_per_owner: int = MAX_WAITING_PER_OWNER,
+        per_owner: int,
+        max_waiting: float = math.inf,
+        max_waiting_per_owner: float = math.inf,
+        calls: str = "calls",
     ) -> None:
-        if count < 2:
-            raise ValueError(f"{count} slots can't be shared fairly; there must be at least two")
         self._count = count
+        self._per_owner = per_owner
         self._max_waiting = max_waiting
         self._max_waiting_per_owner = max_waiting_per_owner
+        self._calls = calls
         self._held: Counter[str] = Counter()
         self._waiting: OrderedDict[str, deque[asyncio.Future[None]]] = OrderedDict()
         """The calls that wait, by owner; the owner to be served next comes first."""
@@ -48,19 +49,20 @@ class FairSlots:
 
     @asynccontextmanager
     async def hold(self, owner: str) -> AsyncGenerator[None]:
-        """Wait for a slot of ``owner``, and hold it during the block.
+        """Wait for a slot of ``owner``, and hold it during the block; the errors are those of `acquire`."""
+        await self.acquire(owner)
+        try:
+            yield
+        finally:
+            self.release(owner)
+
+    async def acquire(self, owner: str) -> None:
+        """Wait for a slot of ``owner``, which has to be released.
 
         Raises:
             KeyLimitReached: Too many calls of the owner wait already.
             Busy: Too many calls wait in all.
         """
-        await self._acquire(owner)
-        try:
-            yield
-        finally:
-            self._release(owner)
-
-    async def _acquire(self, owner: str) -> None:
         if self._is_free(owner) and owner not in self._waiting:
             self._held[owner] += 1
             return
@@ -73,26 +75,27 @@ class FairSlots:
             if turn.cancelled():
                 self._forget(owner, turn)
             else:  # the slot was handed over at the same moment
-                self._release(owner)
+                self.release(owner)
             raise
 
     def _refuse_too_many(self, owner: str) -> None:
         if len(self._waiting.get(owner, ())) >= self._max_waiting_per_owner:
             raise KeyLimitReached(
-                f"{self._max_waiting_per_owner} of your files are waiting to be decoded; try again when some "
-                "of those requests have been answered.",
+                f"{self._max_waiting_per_owner} of your {self._calls} are waiting; try again when some of "
+                "those requests have been answered.",
                 retry_after=_RETRY_AFTER,
             )
         if self.waiting >= self._max_waiting:
             raise Busy(
-                f"{self._max_waiting} files are waiting to be decoded; try again later.",
+                f"{self._max_waiting} {self._calls} are waiting; try again later.",
                 retry_after=_RETRY_AFTER,
             )
 
     def _is_free(self, owner: str) -> bool:
-        return self._held.total() < self._count and self._held[owner] < self._count - 1
+        return self._held.total() < self._count and self._held[owner] < self._per_owner
 
-    def _release(self, owner: str) -> None:
+    def release(self, owner: str) -> None:
+        """Give back a slot of ``owner``."""
         self._held[owner] -= 1
         if not self._held[owner]:
             del self._held[owner]
