@@ -2,17 +2,13 @@
 
 import math
 import re
-import shutil
-import uuid
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
-from framegate.core.concurrency import FILE_THREADS, SharedTasks, in_thread, to_its_end
-from framegate.core.disk_full import translate_disk_full
+from framegate.core.concurrency import FILE_THREADS, SharedTasks, to_its_end
 from framegate.core.errors import ArtifactGone, NotFound
 from framegate.core.jobs import Job
 from framegate.core.ports import ArtifactStore, JobStore, VariantMaker
+from framegate.core.scratch import scratch_folder
 from framegate.core.types import Artifact, Variant
 
 LINK_SECONDS = 3600.0
@@ -80,7 +76,7 @@ class ResultAccess:
         try:
             if variant == Variant.PNG:  # as workers store them
                 return await FILE_THREADS.run(path.read_bytes)
-            async with self._scratch() as folder:
+            async with scratch_folder(self._artifacts, "variant") as folder:
                 target = folder / "image"
                 await self._variants.make_variant(path, target, variant, quality=quality, owner=job.owner)
                 return await FILE_THREADS.run(target.read_bytes)
@@ -109,7 +105,7 @@ class ResultAccess:
             # It may have been made since this call looked for it.
             if path := await FILE_THREADS.run(self._artifacts.path, key):
                 return path
-            async with self._scratch() as folder:
+            async with scratch_folder(self._artifacts, "variant") as folder:
                 image = folder / "image"
                 await self._variants.make_variant(source, image, variant, quality=quality, owner=job.owner)
                 return await to_its_end(FILE_THREADS.run(self._store_variant, artifact, key, image))
@@ -142,18 +138,3 @@ class ResultAccess:
             self._artifacts.delete(key)
             raise ArtifactGone(RESULT_GONE)
         return path
-
-    @asynccontextmanager
-    async def _scratch(self) -> AsyncGenerator[Path]:
-        """Yield a scratch folder, which is removed at the end of the block."""
-        with translate_disk_full():
-            name = f"variant-{uuid.uuid4().hex}"
-            folder = await in_thread(lambda: self._artifacts.workdir(name), _remove)
-            try:
-                yield folder
-            finally:
-                await to_its_end(FILE_THREADS.run(_remove, folder))
-
-
-def _remove(folder: Path) -> None:
-    shutil.rmtree(folder, ignore_errors=True)

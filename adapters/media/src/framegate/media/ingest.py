@@ -1,16 +1,12 @@
 """Fetch, check, decode and store the inputs of a request, before its job is accepted."""
 
-import shutil
 import uuid
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 from msgspec.structs import replace
 
 from framegate.core.characters import Portrait
 from framegate.core.concurrency import FILE_THREADS, PARSER_THREADS, in_thread, to_its_end
-from framegate.core.disk_full import translate_disk_full
 from framegate.core.errors import InvalidMedia, NotFound
 from framegate.core.ports import (
     ArtifactStore,
@@ -20,6 +16,7 @@ from framegate.core.ports import (
     FileSource,
     UrlSource,
 )
+from framegate.core.scratch import scratch_folder
 from framegate.core.types import MediaKind, MediaRef
 from framegate.media.data_uris import decode_base64
 from framegate.media.decoding.pool import DecoderPool
@@ -60,7 +57,7 @@ class MediaIngest:
             Busy: Too much is waiting to be decoded; so do the other methods.
         """
         data = await self._read(source, kind, owner)
-        async with self._scratch() as folder:
+        async with scratch_folder(self._artifacts, "input") as folder:
             given, image = folder / "given", folder / "image.png"
             await FILE_THREADS.run(given.write_bytes, data)
             if kind == MediaKind.VIDEO:
@@ -76,7 +73,7 @@ class MediaIngest:
             InvalidMedia: A file can't be fetched or decoded, or they exceed a limit; ``param`` is "mask" if
                 it is that.
         """
-        async with self._scratch() as folder:
+        async with scratch_folder(self._artifacts, "input") as folder:
             images = await self._write_images(collage, folder, owner)
             mask = folder / "mask" if collage.mask else None
             if collage.mask and mask:
@@ -123,7 +120,7 @@ class MediaIngest:
             InvalidMedia: It can't be fetched or decoded, exceeds a limit, or marks nothing to edit.
         """
         data = await self._read(source, "mask", owner)
-        async with self._scratch() as folder:
+        async with scratch_folder(self._artifacts, "input") as folder:
             given, mask = folder / "given", folder / "mask.png"
             await FILE_THREADS.run(given.write_bytes, data)
             task = NormalizeMask(given, mask, image.width, image.height, ignore_alpha)
@@ -153,7 +150,7 @@ class MediaIngest:
             NotFound: The video was removed.
         """
         path = await self._path_of(video)
-        async with self._scratch() as folder:
+        async with scratch_folder(self._artifacts, "input") as folder:
             image = folder / "image.png"
             info = await self._decoders.run(ExtractFrame(path, image, seconds), owner=owner)
             return await self._store(image, MediaKind.IMAGE, info)
@@ -166,7 +163,7 @@ class MediaIngest:
             InvalidMedia: The interval lies outside the video.
         """
         path = await self._path_of(video)
-        async with self._scratch() as folder:
+        async with scratch_folder(self._artifacts, "input") as folder:
             length = video.num_frames / video.fps
             info = await self._decoders.run(MakePortrait(path, folder, start, end, length), owner=owner)
             return await in_thread(lambda: self._put_portrait(folder, info), self._discard_portrait)
@@ -206,18 +203,3 @@ class MediaIngest:
         if path is None:
             raise NotFound("The video was removed.")
         return path
-
-    @asynccontextmanager
-    async def _scratch(self) -> AsyncGenerator[Path]:
-        """Yield a scratch folder, which is removed at the end of the block."""
-        name = f"input-{uuid.uuid4().hex}"
-        with translate_disk_full():
-            folder = await in_thread(lambda: self._artifacts.workdir(name), _remove)
-            try:
-                yield folder
-            finally:
-                await to_its_end(FILE_THREADS.run(_remove, folder))
-
-
-def _remove(folder: Path) -> None:
-    shutil.rmtree(folder, ignore_errors=True)

@@ -1,15 +1,12 @@
 """Refuse requests from other machines, and from other sites' web pages, while there are no keys."""
 
-from collections.abc import Awaitable, Callable
-from typing import TypeAlias
-
 import structlog
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Receive, Scope, Send
 
 from framegate.server.auth.key_ring import KeyRing
 from framegate.server.auth.origins import OriginRules, is_loopback_authority
-from framegate.server.errors.error_info import ForeignOrigin
+from framegate.server.errors.error_info import ForeignOrigin, Refuse
 from framegate.server.requests.forwarded import forwarded_of
 
 log = structlog.get_logger(__name__)
@@ -18,8 +15,6 @@ _FOREIGN_HOST = (
     "The {} header is not this machine's. Without API keys only loopback hosts are served; configure "
     "[[auth.keys]] to allow others."
 )
-
-Refuse: TypeAlias = Callable[[Scope, Receive, Send, ForeignOrigin], Awaitable[None]]
 
 
 class LoopbackOnly:

@@ -4,11 +4,12 @@ This is the only place where the core's errors are given HTTP status codes.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
-from typing import Any
+from typing import Any, TypeAlias
 
 from litestar.exceptions import HTTPException, ValidationException
+from litestar.types import Receive, Scope, Send
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -17,6 +18,9 @@ from framegate.server.errors.field_errors import FieldError, InvalidFields, para
 
 ACCEPTED_ENCODINGS = "gzip, deflate, zstd"
 """The codings of request bodies that are decoded."""
+
+Refuse: TypeAlias = Callable[[Scope, Receive, Send, errors.FramegateError], Awaitable[None]]
+"""How a middleware refuses a request: with an error in the form of the dialect that it is for."""
 
 
 class ErrorInfo(Struct, frozen=True, kw_only=True):

@@ -1,19 +1,15 @@
 """Refuse the requests of keys and addresses that have sent as many as they may."""
 
-from collections.abc import Awaitable, Callable
-from typing import TypeAlias
-
 import structlog
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Receive, Scope, Send
 
-from framegate.core.errors import FramegateError, RateLimited
+from framegate.core.errors import RateLimited
 from framegate.core.ports import Rate
 from framegate.core.submission import Client
+from framegate.server.errors.error_info import Refuse
 from framegate.server.limits.limiter import RateLimiter, whole_seconds
 from framegate.server.requests.forwarded import client_network
-
-Refuse: TypeAlias = Callable[[Scope, Receive, Send, FramegateError], Awaitable[None]]
 
 log = structlog.get_logger(__name__)
 

@@ -1,0 +1,51 @@
+"""What the services need from outside, as protocols that adapters implement."""
+
+from framegate.core.ports.characters import NO_CHARACTER_LIMITS, CharacterLimits, CharacterStore
+from framegate.core.ports.jobs import (
+    IdempotencyKey,
+    JobStore,
+    Limits,
+    Page,
+    QueueCounts,
+    WorkerInfo,
+    WorkerPresence,
+)
+from framegate.core.ports.keys import KeyStore, Rate, RateLease, RateStore, SecretStore
+from framegate.core.ports.media import (
+    ArtifactStore,
+    Base64Source,
+    BytesSource,
+    CollageSource,
+    FileSource,
+    MediaIngest,
+    MediaSource,
+    UrlSource,
+    VariantMaker,
+)
+
+__all__ = [
+    "NO_CHARACTER_LIMITS",
+    "ArtifactStore",
+    "Base64Source",
+    "BytesSource",
+    "CharacterLimits",
+    "CharacterStore",
+    "CollageSource",
+    "FileSource",
+    "IdempotencyKey",
+    "JobStore",
+    "KeyStore",
+    "Limits",
+    "MediaIngest",
+    "MediaSource",
+    "Page",
+    "QueueCounts",
+    "Rate",
+    "RateLease",
+    "RateStore",
+    "SecretStore",
+    "UrlSource",
+    "VariantMaker",
+    "WorkerInfo",
+    "WorkerPresence",
+]

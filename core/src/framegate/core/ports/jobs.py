@@ -1,0 +1,200 @@
+"""The records of jobs, and what they tell of workers."""
+
+import time
+import uuid
+from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Protocol
+
+from msgspec import Struct, field
+
+from framegate.core.jobs import Job, JobState
+
+
+class WorkerInfo(Struct, frozen=True):
+    """A live worker process, as it announces itself.
+
+    ``started_at`` is seconds since the epoch; ``health_findings`` are sentences that say what currently keeps
+    some of its models from running.
+    """
+
+    id: str
+    host: str
+    pid: int
+    device: str
+    version: str
+    models: tuple[str, ...]
+    started_at: float
+    job: str = ""
+    health_findings: tuple[str, ...] = field(default=(), name="problems")
+
+
+class WorkerPresence(Struct, frozen=True):
+    """The live workers, and how many seconds ago each model was last served by one that was alive.
+
+    Models of live workers were seen 0 s ago; those that were never or long not served are missing.
+    """
+
+    workers: Sequence[WorkerInfo]
+    last_seen: Mapping[str, float]
+
+
+class QueueCounts(Struct, frozen=True):
+    """How many jobs there are of each state."""
+
+    queued: int
+    running: int
+    succeeded: int
+    failed: int
+    cancelled: int
+
+    @property
+    def active(self) -> int:
+        """How many are queued or running."""
+        return self.queued + self.running
+
+
+class Limits(Struct, frozen=True):
+    """How many jobs there may be, the new one included. 0 means no limit.
+
+    Attributes:
+        max_queued: Waiting in all.
+        owner_max_queued: Waiting of the new job's owner.
+        owner_max_active: Waiting or running of the new job's owner.
+        owner_max_stored: Bytes that the owner's jobs and characters may keep, the new job's inputs included.
+            Results come later and are not foreseen, so what they exceed it by refuses the next job.
+    """
+
+    max_queued: int = 0
+    owner_max_queued: int = 0
+    owner_max_active: int = 0
+    owner_max_stored: int = 0
+
+
+class IdempotencyKey(Struct, frozen=True, kw_only=True):
+    """How a repeated submission is recognised, so that it makes one job however often it is sent.
+
+    Some clients mark only the repetitions as such. Their first submission has ``repeat`` False: it makes a
+    new job and is remembered for the repetitions. The exception is a repetition that overtook it: if that has
+    made the job later than ``since``, the first submission is given the same job.
+
+    Of those clients some count their retries, and send a refused submission again just like one whose answer
+    was lost. So each refusal is counted: a retry uses up one and is new work, or, if there is none, is given
+    the newest job that no retry with its count has been given yet.
+
+    Attributes:
+        key: Its name among its owner's keys.
+        fingerprint: A digest of the request.
+        seconds: How long it is remembered; no longer than the job's record exists.
+        repeat: Whether this submission may be a repetition.
+        retries: How often the client has sent it before; None if it does not count its retries.
+        since: When the reading of this submission began, by `time.monotonic`.
+        call: The name of this one submission, by which its refusal is counted only once.
+    """
+
+    key: str
+    fingerprint: str = ""
+    seconds: int = 86_400
+    repeat: bool = True
+    retries: int | None = None
+    since: float = field(default_factory=time.monotonic)
+    call: str = field(default_factory=lambda: uuid.uuid4().hex)
+
+
+class Page(Struct, frozen=True):
+    """A part of a list, and whether more follows."""
+
+    jobs: Sequence[Job]
+    has_more: bool
+
+
+class JobStore(Protocol):
+    """The records of jobs, as the API needs them.
+
+    Every method raises `Unavailable` when the store can't be reached.
+    """
+
+    async def check_admission(
+        self, job_id: str, owner: str, *, limits: Limits, idempotency: IdempotencyKey | None
+    ) -> Job | None:
+        """Check whether `submit` would currently accept a job with this id ("" for a new one).
+
+        It raises the same errors, and returns the earlier job that ``idempotency`` names, if there is one.
+        """
+        ...
+
+    async def submit(self, job: Job, *, limits: Limits, idempotency: IdempotencyKey | None = None) -> Job:
+        """Write ``job`` and its ticket in one step, and return it.
+
+        If ``idempotency`` names an earlier job, that is returned instead. `find_by_lookup_label` finds the
+        job by its label `framegate.core.jobs.LOOKUP_LABEL`, if it has one.
+
+        Raises:
+            JobExists, IdempotencyMismatch: Nothing was written.
+            QueueFull, KeyLimitReached: Nothing was written but the refusal, for ``idempotency``.
+        """
+        ...
+
+    async def count_refusal(self, owner: str, idempotency: IdempotencyKey) -> None:
+        """Remember that a submission was refused for a reason of which the store knows nothing."""
+        ...
+
+    async def get(self, job_id: str) -> Job | None:
+        """Return the job, or None if there is none."""
+        ...
+
+    async def find_by_lookup_label(self, owner: str, value: str) -> str | None:
+        """Return the id of the owner's newest job whose label `LOOKUP_LABEL` is ``value``."""
+        ...
+
+    async def find_shared(self, share_id: str) -> str | None:
+        """Return the id of the job with this share id."""
+        ...
+
+    async def list(self, *, owner: str | None, states: Collection[JobState], limit: int) -> Sequence[Job]:
+        """Return jobs, newest first. No ``owner`` means everybody's, no ``states`` means any state."""
+        ...
+
+    async def page(
+        self, collection: str, *, owner: str, after: str, limit: int, newest_first: bool
+    ) -> Page | None:
+        """Return at most ``limit`` jobs of the owner's ``collection``, in the order of their submission.
+
+        They begin with the one that follows the job ``after`` ("" for the first), which may have been removed
+        within the last day. None means that ``after`` was never in the collection.
+        """
+        ...
+
+    async def queue_position(self, job: Job) -> int | None:
+        """Return how many jobs of its queue will be served before it, plus one; None if it is not queued.
+
+        Jobs that are yet to come and limits on running jobs are not taken into account.
+        """
+        ...
+
+    async def counts(self) -> QueueCounts:
+        """Count the jobs of every state."""
+        ...
+
+    async def cancel(self, job_id: str) -> Job | None:
+        """Cancel the job, or ask its worker to stop; return it as it is then."""
+        ...
+
+    async def delete(self, job_id: str) -> Job | None:
+        """Hide the job from everybody, and cancel it if it has not ended; return it as it was before.
+
+        What is left of it is removed by `delete_record`, or else by retention.
+        """
+        ...
+
+    async def delete_record(self, job: Job) -> None:
+        """Remove the record of a job that has ended and whose files are gone."""
+        ...
+
+    def changes(self, job_id: str) -> AbstractAsyncContextManager[AsyncGenerator[None, None]]:
+        """Yield a tick whenever the job may have changed since the last one."""
+        ...
+
+    async def worker_presence(self) -> WorkerPresence:
+        """Return the live workers, and when each model was last served, by the store's own clock."""
+        ...
