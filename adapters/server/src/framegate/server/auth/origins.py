@@ -3,6 +3,7 @@
 import ipaddress
 import re
 from collections.abc import Collection
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 from litestar.types import Scope
@@ -27,6 +28,7 @@ _CROSS_SITE = (
 )
 
 
+@lru_cache(maxsize=1024)
 def is_loopback_host(host: str) -> bool:
     """Return whether ``host``, a name or an address without a port, always is this machine.
 

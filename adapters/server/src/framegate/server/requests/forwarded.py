@@ -93,7 +93,7 @@ class TrustedProxies:
 
     def __contains__(self, address: str) -> bool:
         """Return whether ``address``, with or without a port, is one of them."""
-        parsed = parse_address(address)
+        parsed = parse_address(address) if self._networks else None
         return parsed is not None and any(parsed in network for network in self._networks)
 
 
@@ -102,8 +102,11 @@ def parse_address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | 
 
     An IPv4 address that is written as an IPv6 address is returned as what it is.
     """
-    if len(text) > _LONGEST_ADDRESS:
-        return None
+    return _parse_short(text) if len(text) <= _LONGEST_ADDRESS else None
+
+
+@lru_cache(maxsize=4096)
+def _parse_short(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     text = text.strip('"')
     if text.startswith("["):
         text = text[1:].partition("]")[0]
