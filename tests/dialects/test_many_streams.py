@@ -42,4 +42,4 @@ async def test_streams_hang_on_one_subscription_and_all_end(
     async with aiohttp.ClientSession(connector=connector, timeout=patience) as session:
         await asyncio.gather(look(opened), *(follow(session, event) for event in opened))
     assert endings == [b"data: [DONE]"] * STREAMS
-    assert subscriptions == [2], "one of the API's for all its streams, one of the worker's for cancels"
+    assert subscriptions == [3], "the API's for all its streams and for keys, the worker's for cancels"

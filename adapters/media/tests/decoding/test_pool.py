@@ -28,7 +28,8 @@ def decoders_of(process: psutil.Process) -> list[psutil.Process]:
     found: list[psutil.Process] = []
     for child in process.children(recursive=True):
         try:
-            if WORKER in child.cmdline() and child.status() != psutil.STATUS_ZOMBIE:
+            command = child.cmdline()  # one that is ending has none, but its pipes may be open yet
+            if (WORKER in command or not command) and child.status() != psutil.STATUS_ZOMBIE:
                 found.append(child)
         except psutil.NoSuchProcess:
             pass
