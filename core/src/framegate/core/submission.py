@@ -114,3 +114,8 @@ class Submission(Struct, frozen=True, kw_only=True):
     collection: str = ""
     webhook_url: str = ""
     priority: int = 0
+
+    @property
+    def has_inputs(self) -> bool:
+        """Whether files have to be fetched, decoded or copied for it."""
+        return bool(self.request.media or self.remix_of or self.characters)

@@ -84,7 +84,10 @@ class ClientJobs:
             request_id=request_id_of(self._request.scope),
             **details,
         )
-        prepared = await while_connected(self._request.receive, self._service.prepare(submission))
+        preparation = self._service.prepare(submission)
+        if submission.has_inputs:
+            preparation = while_connected(self._request.receive, preparation)
+        prepared = await preparation
         job = await self._service.enqueue(prepared)
         structlog.contextvars.bind_contextvars(job_id=job.id)
         return job
