@@ -30,6 +30,9 @@ key = {{ env = "ALICE_KEY" }}
 auth = false
 [audit]
 file = "{file}"
+[aliases.tiny]
+model = "gpt-image"
+defaults = {{ width = 64, height = 64, num_inference_steps = 1 }}
 """
 
 
@@ -61,7 +64,7 @@ def test_signed_links_and_the_audit_log(
     environ = {"ALICE_KEY": KEY}
     config = CONFIG.format(file=file, port=external_valkey.port)
     server = start_server(config=config, environ=environ)
-    body = {"prompt": "x", "async_mode": True}
+    body = {"model": "tiny", "prompt": "x", "async_mode": True}
     made = requests.post(f"{server.url}/v1/images/generate", json=body, headers=HEADERS, timeout=60).json()
     url = f"{server.url}/v1/tasks/{made['task_id']}"
 
