@@ -27,8 +27,8 @@ log = structlog.get_logger(__name__)
 
 WARM = 2
 """How many processes are started before they are needed."""
-MAX_WAITING = 256
-MAX_WAITING_PER_OWNER = 32
+MAX_WAITING = 1024
+MAX_WAITING_PER_OWNER = 128
 """How many files wait to be decoded, in all and of one owner."""
 _TRIES = 3
 """How often a task is given to another process because the one before had ended."""
