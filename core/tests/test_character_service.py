@@ -13,7 +13,8 @@ from framegate.core import audit
 from framegate.core.character_service import slug_of
 from framegate.core.characters import Character
 from framegate.core.errors import Busy, InvalidMedia, NotFound, QuotaReached, Unavailable
-from framegate.core.ports import NO_CHARACTER_LIMITS, CharacterLimits
+from framegate.core.ports import CharacterLimits
+from framegate.core.submission import Client
 from framegate.core.types import Task
 from tests.support.service_stand import ALICE, BOB, BROKEN, PICTURE, ServiceStand
 
@@ -30,16 +31,15 @@ async def create(
     name: str = "",
     *,
     temporary: bool = False,
-    limits: CharacterLimits = NO_CHARACTER_LIMITS,
+    client: Client = ALICE,
 ) -> Character:
     return await stand.services.characters.create(
         PICTURE,
         start=0.0,
         end=1.5,
-        owner=ALICE.name,
+        client=client,
         display_name=name,
         temporary=temporary,
-        limits=limits,
     )
 
 
@@ -112,9 +112,9 @@ async def test_a_given_picture_wins_over_a_character(stand: ServiceStand) -> Non
 
 async def test_nothing_is_left_of_what_failed(stand: ServiceStand, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(InvalidMedia):
-        await stand.services.characters.create(BROKEN, start=0, end=3, owner=ALICE.name)
+        await stand.services.characters.create(BROKEN, start=0, end=3, client=ALICE)
     with pytest.raises(InvalidMedia, match="2 s long") as caught:
-        await stand.services.characters.create(PICTURE, start=2, end=3, owner=ALICE.name)
+        await stand.services.characters.create(PICTURE, start=2, end=3, client=ALICE)
     assert caught.value.param == "timestamps"
 
     add = stand.characters.add
@@ -150,17 +150,17 @@ async def test_who_leaves_meanwhile_leaves_nothing(
 
 
 async def test_a_key_keeps_as_many_characters_as_it_may(stand: ServiceStand) -> None:
-    limits = CharacterLimits(max_characters=2)
-    made = [await create(stand, limits=limits) for _ in range(2)]
+    client = Client("alice", max_characters=2)
+    made = [await create(stand, client=client) for _ in range(2)]
     taken = len(stand.media.taken)
     with pytest.raises(QuotaReached):
-        await create(stand, limits=limits)
+        await create(stand, client=client)
     assert len(stand.media.taken) == taken, "the video is not even fetched"
-    await create(stand, temporary=True, limits=limits)
+    await create(stand, temporary=True, client=client)
     await stand.services.characters.delete(made[0].username, "alice")
-    await create(stand, limits=limits)
+    await create(stand, client=client)
     with pytest.raises(QuotaReached):
-        await create(stand, limits=limits)
+        await create(stand, client=client)
 
 
 async def test_who_is_overtaken_at_the_quota_leaves_nothing(
@@ -170,9 +170,10 @@ async def test_who_is_overtaken_at_the_quota_leaves_nothing(
         """Answer as before another request took the last place."""
 
     monkeypatch.setattr(stand.characters, "check_quota", passes)
-    kept = await create(stand, limits=CharacterLimits(max_characters=1))
+    client = Client("alice", max_characters=1)
+    kept = await create(stand, client=client)
     with pytest.raises(QuotaReached):
-        await create(stand, limits=CharacterLimits(max_characters=1))
+        await create(stand, client=client)
     assert stand.files() == set(kept.files)
 
 

@@ -113,7 +113,7 @@ async def test_a_character_from_a_video_to_a_video(server: RunningServer, film: 
     files = server.data_dir / "files"
     async with beside(server) as services:
         made = await services.core.characters.create(
-            film, start=0.0, end=3.0, owner="", display_name="Eileen C."
+            film, start=0.0, end=3.0, client=Client(), display_name="Eileen C."
         )
         assert [path.name for path in entries_of((files / made.avatar).parent)] == [
             "avatar.png",
@@ -150,10 +150,10 @@ async def test_nothing_is_left_of_a_character_that_failed(server: RunningServer,
         before = kept()
         for source, start in ((film, 3.0), (film, -1.0), (BytesSource(b"no video"), 0.0)):
             with pytest.raises(InvalidMedia):
-                await services.core.characters.create(source, start=start, end=9.0, owner="")
+                await services.core.characters.create(source, start=start, end=9.0, client=Client())
         for delay in (0.0, 0.02, 0.1, 0.3):  # each lets it come to another point, or to its end
             creating = asyncio.create_task(
-                services.core.characters.create(film, start=0.0, end=3.0, owner="")
+                services.core.characters.create(film, start=0.0, end=3.0, client=Client())
             )
             await asyncio.sleep(delay)
             creating.cancel()

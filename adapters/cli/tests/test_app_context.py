@@ -10,6 +10,7 @@ from framegate.cli.app_context import create_context, open_services
 from framegate.cli.config_file import load_settings
 from framegate.core.errors import ConfigError, InvalidMedia
 from framegate.core.ports import UrlSource
+from framegate.core.submission import Client
 
 PRODUCT = f"Framegate/{version('framegate-media')}"
 
@@ -52,7 +53,7 @@ async def agent_of(tmp_path: Path, **server_and_fetch: str) -> str:
     async with server, open_services(context) as services:
         link = UrlSource(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/a.mp4")
         with pytest.raises(InvalidMedia, match="404"):
-            await services.core.characters.create(link, start=0, end=1, owner="")
+            await services.core.characters.create(link, start=0, end=1, client=Client())
     [head] = heads
     [agent] = [line for line in head.decode().split("\r\n") if line.lower().startswith("user-agent:")]
     return agent.partition(": ")[2]

@@ -93,6 +93,7 @@ CHANGES = [
     ("openai-videos", "DELETE", "/v1/videos/video_1"),
     ("openai-videos", "POST", "/v1/videos/video_1/remix"),
     ("openai-videos", "POST", "/v1/videos/characters"),
+    ("openai-videos", "DELETE", "/v1/videos/characters/ann001"),
     ("sora2api", "POST", "/v1/characters/create"),
     ("wan21-submit", "POST", "/video/cancel"),
 ]

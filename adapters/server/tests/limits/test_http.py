@@ -1,5 +1,6 @@
 """Limits as clients meet them: 429 in each dialect's own body, with the time after which to try again."""
 
+import asyncio
 import hashlib
 from collections.abc import Callable
 from typing import Any
@@ -280,15 +281,44 @@ async def test_a_key_deletes_its_own_characters(make_stand: StandMaker) -> None:
     assert await stand.characters.get("ben002") is None
 
 
-def test_a_key_has_as_many_characters_as_it_may(make_stand: StandMaker) -> None:
-    stand = make_stand(auth={"keys": [key("alice", max_characters=1), key("bob")]})
-    body = {"video": "https://example.com/v.mp4", "stream": True, "timestamps": "0,1"}
+CHARACTERS = [
+    ("sora2api", "/v1/characters/create", "/v1/characters", "username"),
+    ("openai-videos", "/v1/videos/characters", "/v1/videos/characters", "id"),
+]
 
-    def create(name: str) -> requests.Response:
-        return requests.post(f"{stand.url}/v1/characters/create", json=body, headers=bearer(name), timeout=10)
+
+@pytest.mark.parametrize(("dialect", "creating", "below", "name"), CHARACTERS)
+def test_a_key_has_as_many_characters_as_it_may(
+    make_stand: StandMaker, dialect: str, creating: str, below: str, name: str
+) -> None:
+    stand = make_stand(auth={"keys": [key("alice", max_characters=1, dialects=[dialect]), key("bob")]})
+
+    def create(owner: str) -> requests.Response:
+        if dialect == "sora2api":
+            body: dict[str, Any] = {
+                "json": {"video": "https://example.com/v.mp4", "stream": True, "timestamps": "0,1"}
+            }
+        else:
+            body = {"data": {"name": "Ann"}, "files": {"video": ("v.mp4", b"video", "video/mp4")}}
+        return requests.post(stand.url + creating, headers=bearer(owner), timeout=10, **body)
+
+    def delete(owner: str, username: str) -> requests.Response:
+        return requests.delete(f"{stand.url}{below}/{username}", headers=bearer(owner), timeout=10)
 
     assert create("alice").status_code == 200
     answer = create("alice")
-    assert (answer.status_code, answer.json()["error"]["type"]) == (429, "rate_limit_error")
+    kind = "rate_limit_error" if dialect == "sora2api" else "insufficient_quota"
+    assert (answer.status_code, answer.json()["error"]["type"]) == (429, kind)
     assert "characters" in answer.json()["error"]["message"]
     assert create("bob").status_code == 200
+
+    made = {made.owner: made.username for made in asyncio.run(stand.services.characters.list())}
+    assert delete("alice", made["bob"]).status_code == 404
+    deleted = delete("alice", made["alice"])
+    assert (deleted.status_code, deleted.json()[name], deleted.json()["deleted"]) == (
+        200,
+        made["alice"],
+        True,
+    )
+    assert delete("alice", made["alice"]).status_code == 404
+    assert create("alice").status_code == 200

@@ -15,13 +15,13 @@ from framegate.core.characters import Character
 from framegate.core.concurrency import FILE_THREADS, to_its_end
 from framegate.core.errors import Busy, NotFound, QuotaReached, Unavailable
 from framegate.core.ports import (
-    NO_CHARACTER_LIMITS,
     ArtifactStore,
     CharacterLimits,
     CharacterStore,
     FileSource,
     MediaIngest,
 )
+from framegate.core.submission import Client
 from framegate.core.types import MediaKind
 
 MAX_NAME = 80
@@ -46,27 +46,27 @@ class CharacterService:
         *,
         start: float,
         end: float,
-        owner: str,
-        decoded_for: str = "",
+        client: Client,
         display_name: str = "",
         temporary: bool = False,
-        limits: CharacterLimits = NO_CHARACTER_LIMITS,
     ) -> Character:
-        """Create a character from what a video shows between ``start`` and ``end`` (seconds).
+        """Create a character of ``client`` from what a video shows between ``start`` and ``end`` (seconds).
 
-        A ``temporary`` one is removed by retention, even if nobody deletes it. Its decoding takes the share
-        of ``decoded_for`` (`Client.identity`), by default its owner's.
+        A ``temporary`` one is removed by retention, even if nobody deletes it, and doesn't count towards
+        ``max_characters``.
 
         Raises:
             InvalidMedia: The video can't be fetched or read, or the interval lies outside it.
-            QuotaReached: The owner keeps as much as ``limits`` allow.
+            QuotaReached: The client keeps as much as it may.
             Busy: Too much is waiting to be decoded, or no free username was found.
         """
-        if temporary:
-            limits = CharacterLimits(max_stored=limits.max_stored)
+        limits = CharacterLimits(
+            max_characters=0 if temporary else client.max_characters or 0,
+            max_stored=client.max_stored_bytes or 0,
+        )
         # This spares the work on the video; the decision is that of `CharacterStore.add`.
-        await self._store.check_quota(owner, limits)
-        share = decoded_for or owner
+        await self._store.check_quota(client.name, limits)
+        share = client.identity
         video = await self._media.ingest(source, MediaKind.VIDEO, owner=share)
         try:
             portrait = await self._media.create_portrait(video, start=start, end=end, owner=share)
@@ -76,7 +76,7 @@ class CharacterService:
             id=uuid.uuid4().hex,
             username="",
             display_name=" ".join(display_name.split())[:MAX_NAME] or DEFAULT_NAME,
-            owner=owner,
+            owner=client.name,
             avatar=portrait.avatar,
             reference=portrait.reference,
             created_at=time.time(),

@@ -10,7 +10,7 @@ from litestar import Response
 from framegate.core.characters import Character
 from framegate.core.errors import InvalidRequest, ModelNotFound, NotFound, NoWorker, PlanRequired
 from framegate.core.jobs import Job
-from framegate.core.ports import CharacterLimits, MediaSource
+from framegate.core.ports import MediaSource
 from framegate.core.registry import ServedModel
 from framegate.core.types import GenerationRequest, MediaKind, Task
 from framegate.server.auth.keys import client_of
@@ -214,15 +214,12 @@ class FeatureHandlers:
     ) -> Character:
         require(video, "video")
         start, end = parse_timestamps(timestamps)
-        client = client_of(request.scope)
         creation = self._services.characters.create(
             media_input(video, "video"),
             start=start,
             end=end,
-            owner=client.name,
-            decoded_for=client.identity,
+            client=client_of(request.scope),
             temporary=temporary,
-            limits=CharacterLimits(client.max_characters or 0, client.max_stored_bytes or 0),
         )
         try:
             return await while_connected(request.receive, creation)

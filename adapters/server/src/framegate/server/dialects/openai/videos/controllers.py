@@ -15,6 +15,7 @@ from framegate.server.dialects.openai.videos.answers import character_object
 from framegate.server.dialects.openai.videos.content import ContentKind, send_content
 from framegate.server.dialects.openai.videos.handlers import COLLECTION, VideoHandlers, find_video
 from framegate.server.dialects.openai.videos.schemas import (
+    CharacterDeleted,
     CharacterFields,
     CharacterObject,
     CreateFields,
@@ -201,8 +202,7 @@ class CharacterController(Controller):
             BytesSource(await videos.upload(files["video"], "video")),
             start=0.0,
             end=_CHARACTER_SECONDS,
-            owner=client_jobs.client.name,
-            decoded_for=client_jobs.client.identity,
+            client=client_jobs.client,
             display_name=fields.name,
         )
         try:
@@ -225,3 +225,22 @@ class CharacterController(Controller):
             error.param = "character_id"
             raise
         return character_object(character)
+
+    @delete(
+        "/{character_id:str}",
+        status_code=200,
+        summary="Remove a character; videos that use it have their own copies",
+    )
+    async def delete_character(
+        self,
+        client_jobs: NamedDependency[ClientJobs],
+        services: NamedDependency[CoreServices],
+        character_id: FromPath[str],
+    ) -> CharacterDeleted:
+        """Remove a character of the client and its images."""
+        try:
+            await services.characters.delete(character_id, client_jobs.client.name)
+        except NotFound as error:
+            error.param = "character_id"
+            raise
+        return CharacterDeleted(id=character_id)

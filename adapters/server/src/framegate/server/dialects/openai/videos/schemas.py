@@ -137,6 +137,14 @@ class VideoDeleted(Struct, kw_only=True):
     object: Literal["video.deleted"] = "video.deleted"
 
 
+class CharacterDeleted(Struct):
+    """The answer to removing a character."""
+
+    id: str
+    deleted: Literal[True] = True
+    object: Literal["character.deleted"] = "character.deleted"
+
+
 class CharacterObject(Struct):
     """A character, which prompts mention as ``@id``."""
 
