@@ -111,6 +111,15 @@ def test_a_key_s_life(framegate: CommandLine) -> None:
     assert [key["name"] for key in framegate.json("list")] == ["root"]
 
 
+@pytest.mark.parametrize("moment", ["9999-12-31T23:59:59-12:00", "9999-12-31T23:59:59Z"])
+def test_a_moment_that_no_clock_here_shows(framegate: CommandLine, moment: str) -> None:
+    framegate.json("create", "late", "--expires-at", moment)
+    assert "late" in framegate.run("list").stdout
+    assert "9999-12-31" in framegate.run("show", "late").stdout
+    assert "expires at 9999-12-31" in framegate.run("expire", "late", "--at", moment).stdout
+    assert framegate.json("revoke", "late") == {"revoked": "late"}
+
+
 def test_keys_of_the_config_are_shown_and_not_changed(framegate: CommandLine) -> None:
     assert framegate.json("list")[0] | {"source": "config", "scopes": ["admin"]} == framegate.json("list")[0]
     for arguments in (
@@ -136,6 +145,9 @@ def test_keys_of_the_config_are_shown_and_not_changed(framegate: CommandLine) ->
         (("create", "a", "--expires-in", "0"), "choose a time in the future"),
         (("create", "a", "--expires-at", "2999-01-01T00:00:00"), "write a time with its zone"),
         (("create", "a", "--expires-in", "1h", "--expires-at", "2999-01-01T00:00:00Z"), "not both"),
+        (("create", "."), "'.' can't be a key's name"),
+        (("create", "a", "--expires-in", "99999999999d"), "after the year 9999"),
+        (("rotate", "root", "--grace", "99999999999d"), "at most 366 days"),
         (("rotate", "nobody"), "There is no key 'nobody'"),
         (("revoke", "nobody"), "There is no key 'nobody'"),
         (("show", "nobody"), "There is no key 'nobody'"),

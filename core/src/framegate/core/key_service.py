@@ -15,6 +15,8 @@ from framegate.core.registry import Registry
 
 MAX_SECRETS = 10
 """Secrets of one key that are active at once."""
+MAX_GRACE = 366 * 86_400
+"""Seconds for which older secrets may work on."""
 
 
 class SecretInfo(Struct, frozen=True, kw_only=True):
@@ -117,8 +119,13 @@ class KeyService:
 
         Raises:
             KeyNotFound, KeyConflict: There is none, or it is the config's.
-            InvalidRequest: The key has too many active secrets.
+            InvalidRequest: The key has too many active secrets, or the grace is longer than `MAX_GRACE`.
         """
+        if grace > MAX_GRACE:
+            raise InvalidRequest(
+                f"A grace of {grace:,.0f} s is too long; at most {MAX_GRACE // 86_400} days are accepted.",
+                param="grace",
+            )
         now, secret = _now(), new_secret()
         key = await self._change(name, lambda key: _rotated(key, _secret(secret, now), grace))
         audit.record("key_rotated", name=name, grace=grace)

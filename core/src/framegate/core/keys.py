@@ -10,9 +10,10 @@ from typing import Annotated, Self, TypeAlias
 from msgspec import Meta, Struct
 from msgspec.structs import replace
 
-KeyName: TypeAlias = Annotated[str, Meta(pattern=r"^[A-Za-z0-9._-]{1,64}\Z")]
+KeyName: TypeAlias = Annotated[str, Meta(pattern=r"^(?!\.{1,2}\Z)[A-Za-z0-9._-]{1,64}\Z")]
+"""``.`` and ``..`` can't be part of a path, by which keys are changed over HTTP."""
 Moment: TypeAlias = Annotated[datetime, Meta(tz=True)]
-Limit: TypeAlias = Annotated[int, Meta(ge=0)]
+Limit: TypeAlias = Annotated[int, Meta(ge=0, le=2**53)]  # all that Lua counts exactly
 """0 means no limit."""
 _Names: TypeAlias = Annotated[
     tuple[Annotated[str, Meta(min_length=1, max_length=200)], ...], Meta(max_length=500)
@@ -54,7 +55,7 @@ class KeyGrants(Struct, frozen=True, kw_only=True):
         max_characters: How many characters it keeps.
     """
 
-    plan: str = ""
+    plan: Annotated[str, Meta(max_length=200)] = ""
     max_running: Limit = 0
     max_queued: Limit | None = None
     max_active: Limit = 0

@@ -11,7 +11,7 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath
 from msgspec import Meta, Struct
 
-from framegate.core.key_service import IssuedKey, KeyInfo
+from framegate.core.key_service import MAX_GRACE, IssuedKey, KeyInfo
 from framegate.core.keys import KeyGrants, KeyName, Moment
 from framegate.core.wiring import CoreServices
 from framegate.server.auth.keys import ADMIN_OPT
@@ -19,7 +19,6 @@ from framegate.server.dialect import provide_instance
 from framegate.server.requests.bodies import HTTPRequest, documents, read_json
 
 ADMIN_PATH = "/admin"
-_YEAR = 366 * 86_400
 _NO_STORE = {"Cache-Control": "no-store"}
 _NEW_KEY: Mapping[str, Any] = {
     "For one model": {"name": "alice", "models": ["sora-2"], "max_queued": 10},
@@ -36,7 +35,7 @@ class NewKey(KeyGrants, frozen=True, forbid_unknown_fields=True, kw_only=True):
 class Rotation(Struct, frozen=True, forbid_unknown_fields=True):
     """The body that rotates a key; ``grace`` is for how many seconds its older secrets still work."""
 
-    grace: Annotated[float, Meta(ge=0, le=_YEAR)] = 0.0
+    grace: Annotated[float, Meta(ge=0, le=MAX_GRACE)] = 0.0
 
 
 class Expiry(Struct, frozen=True, forbid_unknown_fields=True):

@@ -270,12 +270,18 @@ def _moment(at: datetime | None, within: float | None) -> datetime | None:
     if at is not None and within is not None:
         raise click.UsageError("Give a time or a duration, not both.")
     if within is not None:
-        return (datetime.now(UTC) + timedelta(seconds=within)).replace(microsecond=0)
+        try:
+            return (datetime.now(UTC) + timedelta(seconds=within)).replace(microsecond=0)
+        except OverflowError:
+            raise click.UsageError("The time is after the year 9999; leave it out for never.") from None
     return at
 
 
 def _shown(moment: datetime | None) -> str:
-    return format_time(moment.timestamp() if moment else None)
+    try:
+        return format_time(moment.timestamp() if moment else None)
+    except (OverflowError, ValueError):  # at this place it is before the year 1, or after 9999
+        return str(moment)
 
 
 def _print_issued(issued: IssuedKey, as_json: bool) -> None:
