@@ -1,6 +1,7 @@
 """``framegate keys``, as it prints."""
 
 import json
+import stat
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -160,10 +161,35 @@ def test_what_is_wrong_is_said(framegate: CommandLine, arguments: tuple[str, ...
 
 
 def test_the_first_key_can_be_made_before_the_first_start(tmp_path: Path) -> None:
+    """Also in a folder of an earlier version, which others could read."""
     framegate = CommandLine(tmp_path, {})
+    folders = [tmp_path / "data", tmp_path / "data" / "valkey"]
+    for folder in folders:
+        folder.mkdir()
+        folder.chmod(0o755)
     framegate.json("create", "alice")
+    assert [stat.S_IMODE(folder.stat().st_mode) for folder in folders] == [0o700, 0o700]
     assert not is_running(tmp_path / "data"), "its queue ran for the command alone"
     assert [key["name"] for key in framegate.json("list")] == ["root", "alice"]
+
+
+def test_the_check_of_the_config_asks_for_a_key_as_the_server_does(
+    valkey: EmbeddedValkey, client: redis.Redis, tmp_path: Path
+) -> None:
+    (tmp_path / "framegate.toml").touch()
+
+    def run(*arguments: str, queue: str = valkey.url) -> Done:
+        environ = {"FRAMEGATE_QUEUE__URL": queue, "FRAMEGATE_SERVER__HOST": "0.0.0.0"}
+        data = ("--data-dir", str(tmp_path / "data"))
+        return run_command([*arguments, *data], environ=clean_environ(environ), cwd=tmp_path)
+
+    refused = run("config", "check")
+    assert refused.returncode == 1
+    assert "server.host: without keys this server answers on loopback only, not on 0.0.0.0" in refused.stderr
+    assert run("keys", "create", "alice").returncode == 0
+    assert run("config", "check").returncode == 0
+    unknown = run("config", "check", queue="redis://127.0.0.1:1/0")
+    assert (unknown.returncode, "stored_keys_not_checked" in unknown.stderr) == (0, True)
 
 
 def test_a_queue_that_is_away(tmp_path: Path) -> None:

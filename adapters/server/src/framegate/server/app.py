@@ -7,22 +7,24 @@ from contextlib import AbstractAsyncContextManager
 from functools import partial
 from typing import Any, TypeAlias
 
+import structlog
 from litestar import Litestar, Router
 from litestar.types import ASGIApp, ControllerRouterHandler, Receive, Scope, Send
 from litestar.types.asgi_types import LifeSpanReceive, LifeSpanScope, LifeSpanSend
 
 from framegate.cli.app_context import AppContext, open_services
 from framegate.core.dialect import DialectSpec
+from framegate.core.errors import Unavailable
 from framegate.core.ports import Rate, RateStore
 from framegate.core.settings import LimitSettings, Settings
 from framegate.core.wiring import CoreServices
 from framegate.server.admin import admin_router
 from framegate.server.auth.cors import Cors
-from framegate.server.auth.key_checks import check_keys
+from framegate.server.auth.key_checks import check_keys, require_keys
 from framegate.server.auth.key_ring import KeyRing
 from framegate.server.auth.keys import KEY_OPT, KeyGuard
 from framegate.server.auth.loopback_guard import LoopbackOnly
-from framegate.server.auth.origins import OriginRules
+from framegate.server.auth.origins import OriginRules, is_loopback_host
 from framegate.server.dialect import provide_instance
 from framegate.server.docs_pages import ApiDocs, DocsController
 from framegate.server.errors.renderer import ErrorRenderer
@@ -43,6 +45,8 @@ from framegate.server.requests.query import drop_empty_parameters
 from framegate.server.requests.unknown_fields import add_warning
 from framegate.server.responses.link_signing import make_signer
 from framegate.server.webhooks.delivery_worker import open_delivery_worker
+
+log = structlog.get_logger(__name__)
 
 Lifespan: TypeAlias = Sequence[Callable[[Litestar], AbstractAsyncContextManager[None]]]
 
@@ -183,17 +187,28 @@ def _address_limit(
 def check_config(context: AppContext) -> None:
     """Build the app as ``framegate serve`` would, up to the point where it would listen.
 
+    Whether there are stored keys may be unknown, as long as no server runs; that is a warning in the log.
+
     Raises:
-        ConfigError: The settings are wrong; see `create_app`.
+        ConfigError: The settings are wrong; see `create_app` and `require_keys`.
     """
 
     async def build() -> None:
+        settings = context.settings
         async with open_services(context) as services, open_delivery_worker(context):
+            keys = KeyRing(settings.auth.keys, services.keys, defaults=settings.key_defaults)
             create_app(
                 services=services.core,
-                settings=context.settings,
+                settings=settings,
                 dialects=context.plugins.dialects,
                 rates=services.rates,
+                keys=keys,
             )
+            if keys.keyed or is_loopback_host(settings.server.host):
+                return  # whether there are others, or any, makes no difference
+            try:
+                await require_keys(keys, settings.server.host)
+            except Unavailable as error:
+                log.warning("stored_keys_not_checked", reason=error.message)
 
     asyncio.run(build())

@@ -16,10 +16,10 @@ from framegate.cli.log import require_audit_log
 from framegate.cli.supervisor import WorkerSupervisor
 from framegate.core.audit import Actor, acting_as
 from framegate.core.concurrency import cancel_and_wait
-from framegate.core.errors import ConfigError, FramegateError, Unavailable
+from framegate.core.errors import FramegateError, Unavailable
 from framegate.server.app import create_app
+from framegate.server.auth.key_checks import require_keys
 from framegate.server.auth.key_ring import KeyRing
-from framegate.server.auth.origins import is_loopback_host
 from framegate.server.connections.accept_errors import AcceptErrors
 from framegate.server.connections.file_limit import raise_file_limit
 from framegate.server.connections.protocol import ServerConfig
@@ -73,7 +73,7 @@ async def _serve(
         supervisor = WorkerSupervisor(worker_arguments, workers, grace=settings.shutdown_grace)
         services = await stack.enter_async_context(open_services(context, own_workers=supervisor))
         keys = KeyRing(context.settings.auth.keys, services.keys, defaults=context.settings.key_defaults)
-        await _require_keys(keys, settings.host)
+        await require_keys(keys, settings.host)
         deliveries = await stack.enter_async_context(open_delivery_worker(context))
 
         @asynccontextmanager
@@ -120,23 +120,6 @@ async def _serve(
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, end)
         await uvicorn_server.serve(sockets=[listener])
-
-
-async def _require_keys(keys: KeyRing, host: str) -> None:
-    """Read the stored keys, and refuse to serve other machines without any."""
-    hint = "Add a key under [[auth.keys]] or with `framegate keys create NAME`, or set the host to 127.0.0.1."
-    try:
-        await keys.load()
-    except Unavailable as error:
-        if not keys.keyed and not is_loopback_host(host):
-            raise Unavailable(
-                f"server.host: without keys this server answers on loopback only, not on {host}, and the "
-                f"stored ones can't be read. {error.message} {hint}"
-            ) from None
-    if not keys.keyed and not is_loopback_host(host):
-        raise ConfigError(
-            f"server.host: without keys this server answers on loopback only, not on {host}. {hint}"
-        )
 
 
 async def _repeat(run: Callable[[], Awaitable[None]]) -> None:

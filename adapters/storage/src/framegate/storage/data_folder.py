@@ -18,7 +18,16 @@ _OTHERS, _GROUP_AND_OTHERS = 0o007, 0o077
 
 
 def secure_data_folder(folder: Path) -> None:
-    """Create the data folder if need be, close it to other users, and set the umask of this process.
+    """Create and close the data folder as `close_data_folder` does, and set the umask of this process.
+
+    Raises:
+        ConfigError: The folder can't be created.
+    """
+    os.umask(close_data_folder(folder))
+
+
+def close_data_folder(folder: Path) -> int:
+    """Create the data folder if need be, close it to other users, and return the mode bits that are closed.
 
     A folder with the setgid bit belongs to its group, whose members may run hosts under several users: what
     the group may do stays as it is, and new files are open to it. Otherwise all is its owner's alone.
@@ -32,10 +41,10 @@ def secure_data_folder(folder: Path) -> None:
     except OSError as error:
         raise ConfigError(f"server.data_dir: {folder} can't be used: {error.strerror}.") from None
     closed = _OTHERS if shared else _GROUP_AND_OTHERS
-    os.umask(closed)
     for part in _parts(folder):
         with suppress(FileNotFoundError):
             _close(part, closed)
+    return closed
 
 
 def _parts(folder: Path) -> Iterator[Path]:

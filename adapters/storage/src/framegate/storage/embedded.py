@@ -18,6 +18,7 @@ import redis
 import structlog
 
 from framegate.core.errors import ConfigError, Unavailable
+from framegate.storage.data_folder import close_data_folder
 
 log = structlog.get_logger(__name__)
 
@@ -51,15 +52,15 @@ def is_running(data_dir: Path) -> bool:
 
 
 class DataFolderLock:
-    """Held by the one process that runs the Valkey of a data folder.
+    """Held by the one process that runs the Valkey of a data folder, which is closed to other users.
 
     Raises:
         ConfigError: Another process holds it.
     """
 
     def __init__(self, data_dir: Path) -> None:
+        close_data_folder(data_dir)
         try:
-            data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._file: IO[str] = (data_dir / "lock").open("a+")
         except OSError as error:
             raise ConfigError(f"server.data_dir: {data_dir} can't be used: {error.strerror}.") from None

@@ -1,11 +1,12 @@
-"""Checks of the config's keys that a look at one of them alone doesn't allow."""
+"""Checks of keys that a look at one of them alone doesn't allow."""
 
 from collections.abc import Collection
 
 import structlog
 
-from framegate.core.errors import ConfigError
+from framegate.core.errors import ConfigError, Unavailable
 from framegate.core.settings import KeyConfig, Settings
+from framegate.server.auth.key_ring import KeyRing
 from framegate.server.auth.origins import is_loopback_host
 
 log = structlog.get_logger(__name__)
@@ -47,3 +48,25 @@ def _check_length(config: KeyConfig, host: str) -> None:
             f"accepted on loopback only, not on {host}."
         )
     log.warning("short_api_key", name=config.name, reason=reason)
+
+
+async def require_keys(keys: KeyRing, host: str) -> None:
+    """Read the stored keys, and refuse to serve other machines without any.
+
+    Raises:
+        ConfigError: ``host`` is not on loopback, and there are no keys.
+        Unavailable: The same, as far as is known: the stored ones can't be read.
+    """
+    hint = "Add a key under [[auth.keys]] or with `framegate keys create NAME`, or set the host to 127.0.0.1."
+    try:
+        await keys.load()
+    except Unavailable as error:
+        if not keys.keyed and not is_loopback_host(host):
+            raise Unavailable(
+                f"server.host: without keys this server answers on loopback only, not on {host}, and the "
+                f"stored ones can't be read. {error.message} {hint}"
+            ) from None
+    if not keys.keyed and not is_loopback_host(host):
+        raise ConfigError(
+            f"server.host: without keys this server answers on loopback only, not on {host}. {hint}"
+        )
