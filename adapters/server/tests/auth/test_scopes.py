@@ -141,6 +141,16 @@ def test_models_that_a_key_may_not_use(guarded: Stand, dialect: str) -> None:
     assert len(guarded.jobs()) == before
 
 
+def test_nothing_is_fetched_for_a_model_that_a_key_may_not_use(guarded: Stand) -> None:
+    taken = len(guarded.media.taken)
+    body = {"video": "https://example.com/v.mp4", "prompt": "x", "stream": True}
+    answer = call(
+        guarded, "small", "POST", "/v1/characters/generate", {**body, "model": "sora2-landscape-15s"}
+    )
+    assert_refused(answer, "sora2api", "'small' may not use the model sora2-landscape-15s")
+    assert len(guarded.media.taken) == taken
+
+
 def test_models_that_a_key_may_use(guarded: Stand) -> None:
     assert call(guarded, "small", "POST", "/v1/tasks/video", {"prompt": "x"}).status_code == 200
     body = {"model": "sora2-landscape-10s", "prompt": "x", "async_mode": True}

@@ -12,6 +12,7 @@ from framegate.core.errors import InvalidRequest, ModelNotFound, NotFound, NoWor
 from framegate.core.jobs import Job
 from framegate.core.ports import MediaSource
 from framegate.core.registry import ServedModel
+from framegate.core.submission import Client
 from framegate.core.types import GenerationRequest, MediaKind, Task
 from framegate.server.auth.keys import client_of
 from framegate.server.dialect import DialectContext
@@ -143,6 +144,7 @@ class FeatureHandlers:
     ) -> Response[Any]:
         """Submit a job and respond with its task, with a stream, or with one completion."""
         served = self.model_for(parsed.model, parsed.kind)
+        _require_model(client_of(request.scope), served)
         prompt = self._read(parsed)
         character: Character | None = None
         if parsed.video is None:
@@ -257,10 +259,6 @@ class FeatureHandlers:
             )
         except NoWorker as error:
             raise _no_tokens(parsed.kind, error) from error
-        except PlanRequired as error:
-            refusal = PlanRequired(f"No available Pro tokens. {error.message}", plan=error.plan)
-            refusal.param = None
-            raise refusal from error
         except NotFound as error:
             error.param = "remix_target_id" if error.param == "remix_of" else error.param
             raise
@@ -279,6 +277,20 @@ def _no_tokens(kind: MediaKind, error: NoWorker) -> NoWorker:
     """Return the error in the document's words, which clients compare; the real reason goes to the log."""
     log.warning("no_worker", reason=error.message)
     return NoWorker(_NO_TOKENS[kind], retry_after=error.retry_after)
+
+
+def _require_model(client: Client, served: ServedModel) -> None:
+    """Check that the client may use the model, before anything is done with its inputs.
+
+    Raises:
+        ModelNotAllowed, PlanRequired: It may not.
+    """
+    try:
+        client.require_model(served)
+    except PlanRequired as error:
+        refusal = PlanRequired(f"No available Pro tokens. {error.message}", plan=error.plan)
+        refusal.param = None
+        raise refusal from error
 
 
 def _invalid_model(name: str) -> InvalidRequest:
