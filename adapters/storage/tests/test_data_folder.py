@@ -47,11 +47,12 @@ def test_a_new_folder_is_its_owners_alone(tmp_path: Path) -> None:
 def test_an_open_folder_is_closed(tmp_path: Path) -> None:
     """One of an earlier version, with what that left open in it."""
     folder = tmp_path / "data"
-    for part in (folder, folder / "files", folder / "valkey"):
+    parts = [folder, *(folder / name for name in ("files", "uploads", "valkey"))]
+    for part in parts:
         part.mkdir()
         part.chmod(0o755)
     secure_data_folder(folder)
-    assert [mode(folder), mode(folder / "files"), mode(folder / "valkey")] == [0o700] * 3
+    assert [mode(part) for part in parts] == [0o700] * 4
 
 
 def test_a_group_keeps_its_folder(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """API keys in Valkey."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 from datetime import UTC, datetime
@@ -17,7 +18,7 @@ from framegate.storage import scripts
 from framegate.storage.connections import connect_async
 from framegate.storage.embedded import EmbeddedValkey
 from framegate.storage.keys import ValkeyKeyStore
-from framegate.storage.schema import SCHEMA, NewerRecord
+from framegate.storage.schema import SCHEMA, NewerRecord, UnreadableRecord
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
@@ -164,6 +165,23 @@ async def test_a_later_version_s_key_is_refused_and_left_alone(
     with pytest.raises(NewerRecord):
         await keys.update("alice", lambda key: key)
     assert client.hget("fg:keys", "alice") == newer
+
+
+@pytest.mark.parametrize("damage", ["not JSON", "{}", '"sha256":"zz"', '"scopes":["other"]'])
+async def test_a_damaged_key_is_refused_and_can_be_revoked(
+    keys: ValkeyKeyStore, client: redis.Redis, damage: str
+) -> None:
+    await keys.add(make_key("alice"))
+    await keys.add(make_key("bob"))
+    sound = str(client.hget("fg:keys", "alice"))
+    name = damage.partition(":")[0]
+    damaged = re.sub(rf'{name}:(\[.*?\]|".*?")', damage, sound) if ":" in damage else damage
+    assert damaged != sound
+    client.hset("fg:keys", "alice", damaged)
+    assert [key.name for key in (await keys.read()).keys] == ["bob"]
+    with pytest.raises(UnreadableRecord, match="Revoke it"):
+        await keys.update("alice", lambda key: key)
+    assert await keys.delete("alice")
 
 
 async def test_unknown_members_are_ignored(keys: ValkeyKeyStore, client: redis.Redis) -> None:

@@ -300,7 +300,7 @@ async def test_a_job_of_a_later_version_is_an_error_that_says_so(
         listed = await store.list(owner="alice", states=(), limit=9)
     assert [job.id for job in listed] == ["queued", "running", "failed"]
     (line,) = logs
-    assert (line["event"], line["records"]) == ("newer_records_left_out", 1)
+    assert (line["event"], line["records"]) == ("records_left_out", 1)
     assert re.search(NEWER, line["reason"])
 
 

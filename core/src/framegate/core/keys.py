@@ -80,7 +80,7 @@ class KeyGrants(Struct, frozen=True, kw_only=True):
 class KeySecret(Struct, frozen=True, kw_only=True):
     """The SHA-256 of a secret. It is random, so its digest can be neither reversed nor guessed."""
 
-    sha256: str
+    sha256: Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
     created_at: Moment
     expires_at: Moment | None = None
 

@@ -12,7 +12,7 @@ from framegate.core.errors import ConfigError
 
 log = structlog.get_logger(__name__)
 
-OURS = ("cache", "files", "valkey", "work")
+OURS = ("cache", "files", "uploads", "valkey", "work")
 """The folders that Framegate makes in it."""
 _OTHERS, _GROUP_AND_OTHERS = 0o007, 0o077
 

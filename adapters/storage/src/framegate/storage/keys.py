@@ -12,7 +12,7 @@ from framegate.core.keys import StoredKey, StoredKeys
 from framegate.storage import scripts
 from framegate.storage.connections import outages_as_unavailable
 from framegate.storage.jobs.records import PREFIX
-from framegate.storage.schema import Layout, Stamp, decode_readable, own_stamp, unchanged
+from framegate.storage.schema import Layout, Stamp, UnreadableRecord, decode_readable, own_stamp, unchanged
 
 log = structlog.get_logger(__name__)
 
@@ -32,7 +32,8 @@ class ValkeyKeyStore:
     """Implement `KeyStore` on Valkey.
 
     Every method but `changes` raises `Unavailable` when Valkey can't be reached. `update` raises
-    `NewerRecord` if a later version wrote the key; `read` leaves such keys out, so that they are refused.
+    `UnreadableRecord` if a later version wrote the key, or it is damaged. `read` leaves such keys out: they
+    are refused, and changes of the others still arrive.
     """
 
     def __init__(self, client: redis.asyncio.Redis) -> None:
@@ -121,4 +122,9 @@ def _encode(key: StoredKey) -> str:
 
 
 def _decode(text: str) -> StoredKey:
-    return _layout.decode(text, _stamp.decode(text))
+    try:
+        return _layout.decode(text, _stamp.decode(text))
+    except msgspec.MsgspecError as error:
+        raise UnreadableRecord(
+            f"A stored key is damaged, and refused: {error}. Revoke it, and create another."
+        ) from None

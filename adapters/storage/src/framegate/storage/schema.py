@@ -34,7 +34,11 @@ Migration: TypeAlias = Callable[[Any], Any]
 """Turn a record, as plain JSON values, from one schema into the next."""
 
 
-class NewerRecord(Unavailable):
+class UnreadableRecord(Unavailable):
+    """A record can't be read."""
+
+
+class NewerRecord(UnreadableRecord):
     """A record was written by a later version, in a layout that this one can't read."""
 
 
@@ -68,16 +72,19 @@ def unchanged(record: Any) -> Any:
 
 
 def decode_readable(decode: Callable[[Stored], Record], stored: Iterable[Stored]) -> list[Record]:
-    """Decode what is stored, leaving out what later versions wrote, which is noted in the log."""
+    """Decode what is stored, leaving out what can't be read, such as what later versions wrote.
+
+    The log has a line about it.
+    """
     found: list[Record] = []
-    left_out: list[NewerRecord] = []
+    left_out: list[UnreadableRecord] = []
     for each in stored:
         try:
             found.append(decode(each))
-        except NewerRecord as error:
+        except UnreadableRecord as error:
             left_out.append(error)
     if left_out:
-        log.warning("newer_records_left_out", records=len(left_out), reason=left_out[0].message)
+        log.warning("records_left_out", records=len(left_out), reason=left_out[0].message)
     return found
 
 
