@@ -72,10 +72,14 @@ class KeyService:
 
         Raises:
             KeyConflict: There is such a key, or the config has one.
-            InvalidRequest: The grants name an unknown dialect, or they expire in the past.
+            InvalidRequest: URLs can't hold the name, a dialect is unknown, or the grants expire in the past.
             ModelNotFound: They name an unknown model.
         """
         self._refuse_configured(name)
+        if name in (".", ".."):
+            raise InvalidRequest(
+                f"{name!r} can't be a key's name, as URLs can't hold it; choose another.", param="name"
+            )
         self._check(grants)
         now, secret = _now(), new_secret()
         key = StoredKey(**_fields(grants), name=name, created_at=now, secrets=(_secret(secret, now),))

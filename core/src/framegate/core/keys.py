@@ -10,8 +10,7 @@ from typing import Annotated, Self, TypeAlias
 from msgspec import Meta, Struct
 from msgspec.structs import replace
 
-KeyName: TypeAlias = Annotated[str, Meta(pattern=r"^(?!\.{1,2}\Z)[A-Za-z0-9._-]{1,64}\Z")]
-"""``.`` and ``..`` can't be part of a path, by which keys are changed over HTTP."""
+KeyName: TypeAlias = Annotated[str, Meta(pattern=r"^[A-Za-z0-9._-]{1,64}\Z")]
 Moment: TypeAlias = Annotated[datetime, Meta(tz=True)]
 Limit: TypeAlias = Annotated[int, Meta(ge=0, le=2**53)]  # all that Lua counts exactly
 """0 means no limit."""
