@@ -11,7 +11,6 @@ from litestar.types import Scope
 LOOPBACK_ORIGIN = r"https?://(?:[A-Za-z0-9-]+\.)*localhost(?::\d{1,5})?|https?://127(?:\.\d{1,3}){3}(?::\d{1,5})?|https?://\[::1\](?::\d{1,5})?"
 _HOST = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+)(?::\d{1,5})?")
 _LONGEST = 300
-_SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 _LOCAL_PAGES = "Without API keys only local pages may call: set cors_origins"
 _FILE_PAGE = (
@@ -82,7 +81,7 @@ class OriginRules:
         for origin in origins:
             if not self._is_allowed(origin, host):
                 return (_FILE_PAGE if origin == "null" else _FOREIGN_PAGE).format(remedy=self._remedy)
-        if cross_site and not origins and scope.get("method") not in _SAFE_METHODS:
+        if cross_site and not origins and scope.get("method") != "GET":
             return _CROSS_SITE.format(remedy=self._remedy)
         return ""
 
