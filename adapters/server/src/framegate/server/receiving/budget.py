@@ -11,6 +11,9 @@ from framegate.server.errors.error_info import TooManyBytesInFlight
 _PATIENCE = 5.0
 """The seconds for which a complete body waits for room in memory."""
 
+_CROWD = 64 * 2**20
+"""The bytes that have arrived of all bodies, apart from those loaded, above which it is crowded."""
+
 
 class BodyShare(Struct, eq=False):
     """The bytes of one request's body: those ``held`` on disk or in memory, and those ``loaded`` as a whole.
@@ -34,6 +37,7 @@ class BodyBudget:
 
     def __init__(self, in_memory: int) -> None:
         self._max_loaded = in_memory
+        self._held = 0
         self._loaded = 0
         self._loaded_by: dict[str, int] = {}
         self._held_by: dict[str, int] = {}
@@ -52,7 +56,13 @@ class BodyBudget:
                 "flight at once. Send this one again when others are done."
             )
         self._held_by[share.client] = held + size
+        self._held += size
         share.held += size
+
+    @property
+    def is_crowded(self) -> bool:
+        """Whether so much is arriving that small bodies, too, should be on disk."""
+        return self._held - self._loaded > _CROWD
 
     async def load(self, share: BodyShare) -> None:
         """Wait for room in memory for all that is held.
@@ -120,6 +130,7 @@ class BodyBudget:
     def release(self, share: BodyShare) -> None:
         """Give everything back; the request is done."""
         _subtract(self._held_by, share.client, share.held)
+        self._held -= share.held
         share.held = 0
         if share.loaded:
             self._unload(share)

@@ -26,6 +26,8 @@ from framegate.server.receiving.budget import BodyBudget, BodyShare
 
 SMALL = 256 * 1024
 """The bytes of a body that are kept in memory from the start."""
+_SMALL_IN_A_CROWD = 16 * 1024
+"""The same while many bodies arrive."""
 _FOLDER = "uploads"
 
 
@@ -108,7 +110,7 @@ class SpooledBodies:
                     )
                 pending += message["body"]
                 more = message["more_body"]
-                if len(pending) > SMALL:
+                if len(pending) > (_SMALL_IN_A_CROWD if self._budget.is_crowded else SMALL):
                     with _explaining_errors():
                         if file is None:
                             opened = await in_thread(self._open, lambda opened: opened.close())

@@ -6,6 +6,7 @@ model marks the fields that may hold files with `framegate.server.requests.media
 `MAX_PLAIN` bytes besides such texts. Bodies of all other models may have that many in all.
 """
 
+import re
 from functools import cache
 
 from msgspec import Struct, inspect
@@ -17,10 +18,14 @@ from framegate.server.requests.media import MEDIA_MARK
 MAX_PLAIN = 2**20
 """The bytes of a body that are not media."""
 
+MAX_VALUES = 2**16
+"""The values of a JSON text: small ones take fifty times their bytes, and nothing else runs meanwhile."""
+
 LARGE = 64 * 1024
 """The bytes of a body above which its parsing may take more than a moment, so that it is done in a thread."""
 
 _SHORTEST_MEDIA = 1024
+_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
 _HEADER = 256
 """A data URI's type may hold other characters than its data."""
 _PIECE = 64 * 1024
@@ -57,13 +62,20 @@ def _takes_media(kind: inspect.Type, seen: set[type]) -> bool:
 
 
 def check_json_size(raw: bytes) -> None:
-    """Refuse a JSON text with more than `MAX_PLAIN` bytes besides media. Its cost is linear.
+    """Refuse a JSON text with more than `MAX_PLAIN` bytes besides media, or `MAX_VALUES`. Its cost is linear.
 
     Raises:
         BodyTooLarge: It has more.
     """
     if len(raw) > MAX_PLAIN and plain_bytes(raw) > MAX_PLAIN:
         raise too_large()
+    # Texts may have as many commas as they like, so they are looked for only if there are many.
+    if _count_separators(raw) > MAX_VALUES and _count_separators(_STRING.sub(b"", raw)) > MAX_VALUES:
+        raise BodyTooLarge(f"The request body is too large: it may have {MAX_VALUES:,} values.")
+
+
+def _count_separators(raw: bytes) -> int:
+    return sum(map(raw.count, (b",", b"[", b"{")))
 
 
 class TextSizes:
@@ -90,7 +102,7 @@ class TextSizes:
         """
         if not self._media or len(text) < _SHORTEST_MEDIA:
             self._plain += len(text)
-        elif not _is_media(text, 0, len(text)):
+        elif not is_media(text):
             self._plain += await PARSER_THREADS.run(plain_bytes, text)
         if self._plain > MAX_PLAIN:
             raise too_large(media=self._media)
@@ -123,6 +135,11 @@ def _is_escaped(raw: bytes, start: int, quote: int) -> bool:
         return False
     piece = raw[start:quote]
     return (len(piece) - len(piece.rstrip(b"\\"))) % 2 == 1
+
+
+def is_media(text: bytes) -> bool:
+    """Return whether a text is long, and nothing but base64 or a data URI."""
+    return _is_media(text, 0, len(text))
 
 
 def _is_media(raw: bytes, start: int, end: int) -> bool:

@@ -7,7 +7,7 @@ files without names. Litestar's own parser decodes all those as text.
 import binascii
 import re
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
-from typing import Any, TypeAlias, cast
+from typing import Any, Concatenate, ParamSpec, TypeAlias, TypeVar, cast
 from urllib.parse import parse_qsl
 
 import msgspec
@@ -25,18 +25,31 @@ from multipart import (  # type: ignore[import-untyped]  # Litestar's own parser
 from framegate.core.concurrency import PARSER_THREADS
 from framegate.server.errors.error_info import BodyTooLarge
 from framegate.server.errors.field_errors import FieldError, InvalidFields
-from framegate.server.requests.body_limits import TextSizes
+from framegate.server.requests.body_limits import (
+    LARGE,
+    MAX_PLAIN,
+    TextSizes,
+    check_json_size,
+    is_media,
+)
+
+Parameters = ParamSpec("Parameters")
+Result = TypeVar("Result")
 
 FormValue: TypeAlias = Any
 """An upload, a text, or the plain value of a part that is JSON."""
 
 URLENCODED = "application/x-www-form-urlencoded"
 MAX_FIELDS = 1000
+MAX_LARGE_PARTS = 200
+"""The parts that don't fit into the memory of a form, each of which is an open file."""
 MAX_URLENCODED = 4 * 2**20
 """The bytes of a urlencoded form, whose parsing takes many times its memory."""
 MAX_ESCAPES = 400_000
 """The ``%XX`` of a urlencoded form, each of which becomes an object of its own for a moment."""
 
+_IN_MEMORY = 64 * 1024
+"""The bytes of a form's parts that stay in memory while it arrives; further parts are in files."""
 _JSON = "application/json"
 _UNTYPED = "application/octet-stream"
 _TEXT = re.compile(r"text/.*|application/(?:.*\+)?json|application/x-www-form-urlencoded")
@@ -96,10 +109,12 @@ async def parse_form(
     if not (boundary := parameters.get("boundary")):
         raise _invalid("its Content-Type has no boundary")
     texts = TextSizes(media=media)
+    # No text is read before the form is complete: until then it has no share of the memory for large bodies.
+    parts = [part async for part in _received_parts(request, boundary)]
     return FormMultiDict(
         [
             (part.name, value)
-            async for part in _received_parts(request, boundary)
+            for part in parts
             if (value := await part.value(texts, is_file_field=part.name in files)) is not None
         ]
     )
@@ -154,15 +169,20 @@ class _Part:
         if not is_file_field:
             texts.require_possible(self.size)
         content = await self.upload.read()
+        # As text it would be too large, and take up to four times its bytes.
+        is_text = not is_file_field or len(content) <= MAX_PLAIN or is_media(content)
+        if is_text and not is_file_field:
+            await texts.add(content)
         charset = (self._segment.charset or "utf-8").lower()
-        text = _decoded(content, "utf-8" if charset in ("ascii", "us-ascii") else charset)
+        text = await _in_thread_if_large(_decoded, content, charset) if is_text else None
         if text is None or (is_file_field and "\0" in text):
             if is_file_field:
                 await self.upload.seek(0)
                 return self.upload
             raise InvalidFields([self._not_text(charset)])
-        await texts.add(content)
-        return _plain(text) if kind == _JSON else text
+        if is_file_field:
+            await texts.add(content)
+        return await _in_thread_if_large(_plain, content, text) if kind == _JSON else text
 
     async def write(self, data: bytes | bytearray) -> None:
         """Add what has been received of the part."""
@@ -210,7 +230,8 @@ async def _received_parts(request: Request[Any, Any, State], boundary: str) -> A
     """
     parser = PushMultipartParser(boundary, max_segment_count=MAX_FIELDS, header_charset="latin-1")
     uploads: list[UploadFile] = request.scope["state"][_STATE]
-    parts, received = 0, False
+    parts = large = 0
+    room, received = _IN_MEMORY, False
     part: _Part | None = None
     try:
         async for chunk in request.stream():
@@ -218,12 +239,20 @@ async def _received_parts(request: Request[Any, Any, State], boundary: str) -> A
             for event in parser.parse(chunk) if chunk else ():
                 if isinstance(event, MultipartSegment):
                     parts += 1
-                    upload = UploadFile(event.content_type or _UNTYPED, event.filename or "upload")
+                    upload = UploadFile(
+                        event.content_type or _UNTYPED,
+                        event.filename or "upload",
+                        max_spool_size=max(room, 1),
+                    )
                     uploads.append(upload)
                     part = _Part(parts, event, upload)
                 elif part and event:
                     await part.write(event)
                 elif part:
+                    room -= 0 if part.upload.rolled_to_disk else part.size
+                    large += part.upload.rolled_to_disk
+                    if large > MAX_LARGE_PARTS:
+                        raise _too_many_large_parts()
                     await part.upload.seek(0)
                     yield part
         if received:
@@ -236,15 +265,35 @@ async def _received_parts(request: Request[Any, Any, State], boundary: str) -> A
         raise _invalid(f"{str(error)[:1].lower()}{str(error)[1:200]}") from None
 
 
+async def _in_thread_if_large(
+    work: Callable[Concatenate[bytes, Parameters], Result],
+    content: bytes,
+    *args: Parameters.args,
+    **kwargs: Parameters.kwargs,
+) -> Result:
+    if len(content) <= LARGE:
+        return work(content, *args, **kwargs)
+    return await PARSER_THREADS.run(work, content, *args, **kwargs)
+
+
 def _decoded(content: bytes, charset: str) -> str | None:
+    if charset in ("ascii", "us-ascii"):
+        charset = "utf-8"
+    if content.isascii() and charset in _CHARSETS and not charset.startswith("utf-16"):
+        return content.decode("ascii")  # at once, where the codecs of some charsets take seconds for 100 MB
     try:
         return content.decode(charset) if charset in _CHARSETS else None
     except UnicodeDecodeError:
         return None
 
 
-def _plain(text: str) -> FormValue:
-    """Return the value of a JSON text; scalars, which fields of every type take as texts, stay texts."""
+def _plain(content: bytes, text: str) -> FormValue:
+    """Return the value of a JSON text; scalars, which fields of every type take as texts, stay texts.
+
+    Raises:
+        BodyTooLarge: It has too many values.
+    """
+    check_json_size(content)
     try:
         value: FormValue = msgspec.json.decode(text)
     except (msgspec.DecodeError, RecursionError):
@@ -254,6 +303,11 @@ def _plain(text: str) -> FormValue:
 
 def _too_many_fields() -> InvalidFields:
     return InvalidFields([FieldError((), "form_invalid", f"The form has more than {MAX_FIELDS} fields")])
+
+
+def _too_many_large_parts() -> InvalidFields:
+    message = f"The form has more than {MAX_LARGE_PARTS} files and long texts"
+    return InvalidFields([FieldError((), "form_invalid", message)])
 
 
 def _invalid(reason: str) -> InvalidFields:
