@@ -41,6 +41,14 @@ def test_as_many_as_are_accepted() -> None:
         decode_image(scan_bomb(MAX_SCANS, side=64))
 
 
+@pytest.mark.parametrize("marker", [0x02, 0x4F, 0xBF])
+def test_reserved_markers_hide_no_scans(marker: int) -> None:
+    bomb = scan_bomb(2 * MAX_SCANS, side=64)
+    first = bomb.index(b"\xff\xda") + 10
+    hiding = bytes((0xFF, marker, 0xFF, 0xFE))  # as a segment it would reach over all scans
+    assert count_scans(bomb[:first] + hiding + bomb[first:]) > MAX_SCANS
+
+
 @pytest.mark.parametrize("image", [BASELINE, PROGRESSIVE], ids=["baseline", "progressive"])
 def test_what_is_no_scan_of_the_image_does_not_count(image: bytes) -> None:
     thumbnails = b"\xff\xda\x00\x08" * 10_000

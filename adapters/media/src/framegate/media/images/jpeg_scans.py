@@ -9,7 +9,8 @@ MAX_SCANS = 100
 _MAX_SEGMENTS = 20_000
 _START = b"\xff\xd8"
 _SOS, _EOI = 0xDA, 0xD9
-_WITHOUT_LENGTH = frozenset({0x01, *range(0xD0, 0xD9)})
+_WITHOUT_LENGTH = frozenset({*range(0x01, 0xC0), *range(0xD0, 0xD9)})
+"""Of the reserved ones up to BF, libjpeg skips the two bytes alone where it looks for a restart marker."""
 _MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 """What ends a scan's data, in which a byte FF is followed by 00, or by one of the restart markers."""
 
