@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+import sys
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, suppress
@@ -35,6 +36,8 @@ log = structlog.get_logger(__name__)
 _SWEEP_SECONDS = 1.0
 _VALKEY_LONGEST_PAUSE, _VALKEY_STABLE_SECONDS = 15.0, 5.0
 _PAUSE_AFTER_ERROR = 5.0
+_SWITCH_SECONDS = 0.001
+"""How long a thread that parses may keep the event loop waiting, at each of its turns."""
 
 
 def serve(context: AppContext, *, workers: int, worker_arguments: list[str]) -> None:
@@ -47,6 +50,7 @@ def serve(context: AppContext, *, workers: int, worker_arguments: list[str]) -> 
     secure_data_folder(server.data_path)
     require_audit_log(context.settings.audit.path)
     max_files = raise_file_limit()
+    sys.setswitchinterval(_SWITCH_SECONDS)
     with ExitStack() as stack:
         stack.enter_context(acting_as(Actor("server")))
         valkey: EmbeddedValkey | None = None

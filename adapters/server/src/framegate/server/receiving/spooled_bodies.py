@@ -95,21 +95,16 @@ class SpooledBodies:
     ) -> HTTPReceiveMessage:
         """Return the whole body as one message, or the client's disconnect."""
         max_bytes = min(self._max_bytes, _handler_limit(scope))
-        pending = bytearray(first["body"])
+        message: HTTPReceiveMessage = first
+        pending = bytearray()
         with ExitStack() as closing:
             file: IO[bytes] | None = None
-            more = True
-            while more:
-                message: HTTPReceiveMessage = await receive()  # type: ignore[assignment]
-                if message["type"] != "http.request":
-                    return message
-                self._budget.hold(share, len(message["body"]))
+            while message["type"] == "http.request":
                 if share.held > max_bytes:
                     raise BodyTooLarge(
                         f"The request body is too large; at most {max_bytes:,} bytes are accepted."
                     )
                 pending += message["body"]
-                more = message["more_body"]
                 if len(pending) > (_SMALL_IN_A_CROWD if self._budget.is_crowded else SMALL):
                     with _explaining_errors():
                         if file is None:
@@ -117,6 +112,14 @@ class SpooledBodies:
                             file = closing.enter_context(opened)
                         await FILE_THREADS.run(file.write, pending)
                     pending = bytearray()
+                if not message["more_body"]:
+                    break
+                message["body"] = b""  # it is not to stay in memory until the next one is here
+                message = await receive()  # type: ignore[assignment]
+                if message["type"] == "http.request":
+                    self._budget.hold(share, len(message["body"]))
+            else:
+                return message
             if file is None:
                 return {"type": "http.request", "body": bytes(pending), "more_body": False}
             await self._budget.load(share)

@@ -92,7 +92,7 @@ async def read_json(
     pydantic takes them, and an empty one for a field that is not a text counts as omitted.
 
     Raises:
-        InvalidFields: The body is not JSON, or fields are wrong; all of them are named.
+        InvalidFields: The body is not JSON, has too many values, or fields are wrong; all of them are named.
         UnsupportedContentType: The header names a content type other than JSON.
         BodyTooLarge: The body has more text than one of ``model`` may have; see `body_limits`.
         ClientDisconnected: The client disconnected before the body was complete.

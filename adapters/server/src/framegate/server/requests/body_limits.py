@@ -13,12 +13,13 @@ from msgspec import Struct, inspect
 
 from framegate.core.concurrency import PARSER_THREADS
 from framegate.server.errors.error_info import BodyTooLarge
+from framegate.server.errors.field_errors import FieldError, InvalidFields
 from framegate.server.requests.media import MEDIA_MARK
 
 MAX_PLAIN = 2**20
 """The bytes of a body that are not media."""
 
-MAX_VALUES = 2**16
+MAX_VALUES = 2**15
 """The values of a JSON text: small ones take fifty times their bytes, and nothing else runs meanwhile."""
 
 LARGE = 64 * 1024
@@ -28,6 +29,10 @@ _SHORTEST_MEDIA = 1024
 _STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
 _HEADER = 256
 """A data URI's type may hold other characters than its data."""
+_WIDE = re.compile(rb"[\xc4-\xff]|\\u(?:[^0]|0[^0])")
+_WIDE_ESCAPE = re.compile(rb"\\u(?:[^0]|0[^0])")
+"""Characters beyond Latin-1, of which a single one lets a text of 100 MB take up to 400."""
+_LONGEST_ESCAPE = 6
 _PIECE = 64 * 1024
 _MEDIA_CHARACTERS = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_+/=.~%\\\r\n"
 """Those of base64 in both alphabets and of data URIs, and the backslashes with which JSON escapes some."""
@@ -65,25 +70,45 @@ def check_json_size(raw: bytes) -> None:
     """Refuse a JSON text with more than `MAX_PLAIN` bytes besides media, or `MAX_VALUES`. Its cost is linear.
 
     Raises:
-        BodyTooLarge: It has more.
+        BodyTooLarge: It has more bytes.
+        InvalidFields: It has more values.
     """
     if len(raw) > MAX_PLAIN and plain_bytes(raw) > MAX_PLAIN:
         raise too_large()
     # Texts may have as many commas as they like, so they are looked for only if there are many.
-    if _count_separators(raw) > MAX_VALUES and _count_separators(_STRING.sub(b"", raw)) > MAX_VALUES:
-        raise BodyTooLarge(f"The request body is too large: it may have {MAX_VALUES:,} values.")
+    if _count_separators(raw, 0, len(raw)) > MAX_VALUES and _count_values(raw) > MAX_VALUES:
+        raise _too_many_values()
 
 
-def _count_separators(raw: bytes) -> int:
-    return sum(map(raw.count, (b",", b"[", b"{")))
+def _count_values(raw: bytes) -> int:
+    """Return about how many values a JSON text has; above `MAX_VALUES` it stops counting."""
+    values = end = 0
+    for text in _STRING.finditer(raw):
+        values += _count_separators(raw, end, text.start())
+        end = text.end()
+        if values > MAX_VALUES:
+            return values
+    return values + _count_separators(raw, end, len(raw))
+
+
+def _count_separators(raw: bytes, start: int, end: int) -> int:
+    return raw.count(b",", start, end) + raw.count(b"[", start, end) + raw.count(b"{", start, end)
+
+
+def _too_many_values() -> InvalidFields:
+    return InvalidFields([FieldError((), "json_invalid", f"The body has more than {MAX_VALUES:,} values")])
 
 
 class TextSizes:
-    """Add up the texts of a form, which may have `MAX_PLAIN` bytes, besides media if it may hold some."""
+    """Add up the texts of a form, which may have `MAX_PLAIN` bytes, besides media if it may hold some.
+
+    Those that are JSON may have `MAX_VALUES` together.
+    """
 
     def __init__(self, *, media: bool) -> None:
         self._media = media
         self._plain = 0
+        self._values = 0
 
     def require_possible(self, size: int) -> None:
         """Refuse a text of ``size`` bytes before it is read, if it is too large whatever it holds.
@@ -106,6 +131,16 @@ class TextSizes:
             self._plain += await PARSER_THREADS.run(plain_bytes, text)
         if self._plain > MAX_PLAIN:
             raise too_large(media=self._media)
+
+    def add_values(self, text: bytes) -> None:
+        """Count the values of a text that is JSON.
+
+        Raises:
+            InvalidFields: There are too many by now.
+        """
+        self._values += _count_values(text)
+        if self._values > MAX_VALUES:
+            raise _too_many_values()
 
 
 def too_large(*, media: bool = True) -> BodyTooLarge:
@@ -144,9 +179,10 @@ def is_media(text: bytes) -> bool:
 
 def _is_media(raw: bytes, start: int, end: int) -> bool:
     """Return whether the text between two places is long, and is nothing but base64 or a data URI."""
-    if end - start < _SHORTEST_MEDIA:
+    if end - start < _SHORTEST_MEDIA or _WIDE.search(raw, start, start + _HEADER):
         return False
     return not any(
-        raw[at : min(at + _PIECE, end)].translate(None, _MEDIA_CHARACTERS)
-        for at in range(start + _HEADER, end, _PIECE)
+        raw[max(at, start + _HEADER) : min(at + _PIECE, end)].translate(None, _MEDIA_CHARACTERS)
+        or _WIDE_ESCAPE.search(raw, at, min(at + _PIECE + _LONGEST_ESCAPE, end))
+        for at in range(start, end, _PIECE)
     )

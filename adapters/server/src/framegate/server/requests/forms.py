@@ -29,10 +29,10 @@ from framegate.server.requests.body_limits import (
     LARGE,
     MAX_PLAIN,
     TextSizes,
-    check_json_size,
     is_media,
 )
 
+Text = TypeVar("Text", str, bytes)
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
 
@@ -182,7 +182,10 @@ class _Part:
             raise InvalidFields([self._not_text(charset)])
         if is_file_field:
             await texts.add(content)
-        return await _in_thread_if_large(_plain, content, text) if kind == _JSON else text
+        if kind != _JSON:
+            return text
+        texts.add_values(content)
+        return await _in_thread_if_large(_plain, text)
 
     async def write(self, data: bytes | bytearray) -> None:
         """Add what has been received of the part."""
@@ -266,14 +269,14 @@ async def _received_parts(request: Request[Any, Any, State], boundary: str) -> A
 
 
 async def _in_thread_if_large(
-    work: Callable[Concatenate[bytes, Parameters], Result],
-    content: bytes,
+    work: Callable[Concatenate[Text, Parameters], Result],
+    text: Text,
     *args: Parameters.args,
     **kwargs: Parameters.kwargs,
 ) -> Result:
-    if len(content) <= LARGE:
-        return work(content, *args, **kwargs)
-    return await PARSER_THREADS.run(work, content, *args, **kwargs)
+    if len(text) <= LARGE:
+        return work(text, *args, **kwargs)
+    return await PARSER_THREADS.run(work, text, *args, **kwargs)
 
 
 def _decoded(content: bytes, charset: str) -> str | None:
@@ -287,13 +290,8 @@ def _decoded(content: bytes, charset: str) -> str | None:
         return None
 
 
-def _plain(content: bytes, text: str) -> FormValue:
-    """Return the value of a JSON text; scalars, which fields of every type take as texts, stay texts.
-
-    Raises:
-        BodyTooLarge: It has too many values.
-    """
-    check_json_size(content)
+def _plain(text: str) -> FormValue:
+    """Return the value of a JSON text; scalars, which fields of every type take as texts, stay texts."""
     try:
         value: FormValue = msgspec.json.decode(text)
     except (msgspec.DecodeError, RecursionError):
