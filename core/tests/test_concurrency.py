@@ -33,6 +33,29 @@ async def test_tasks_end_though_a_call_swallows_their_cancellation() -> None:
     assert task.cancelled()
 
 
+async def test_tasks_end_though_the_caller_is_cancelled_meanwhile() -> None:
+    cleaning, cleaned = asyncio.Event(), asyncio.Event()
+
+    async def clean_up_slowly() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            cleaning.set()
+            await cleaned.wait()
+
+    task = asyncio.create_task(clean_up_slowly())
+    await asyncio.sleep(0)
+    caller = asyncio.create_task(cancel_and_wait([task]))
+    await cleaning.wait()
+    caller.cancel()
+    await asyncio.sleep(0)
+    assert not caller.done()
+    cleaned.set()
+    await asyncio.wait([caller])
+    assert caller.cancelled()
+    assert task.cancelled()
+
+
 async def test_kinds_of_threads_do_not_wait_for_one_another() -> None:
     slow, quick = Threads("slow", 2), Threads("quick", 1)
     released = threading.Event()

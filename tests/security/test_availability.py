@@ -125,6 +125,28 @@ def form_fields(target: Fortress) -> list[int]:
     return [send(target, path, data=text, headers=headers) for path in ("/v1/videos", "/v1/images/edits")]
 
 
+def wide_characters(target: Fortress) -> list[int]:
+    """A single character beyond Latin-1 lets a text of Python's take four bytes for each letter."""
+    parts = {"prompt": (None, "\U0001f600" + "a" * 60_000_000)}
+    image_url = "\\ud83d\\ude00" + "A" * 60_000_000
+    headers = {"Content-Type": "application/json"}
+    return [
+        send(target, "/v1/videos", files=parts),
+        send(target, "/v1/videos", data=f'{{"prompt": "x", "image_url": "{image_url}"}}', headers=headers),
+    ]
+
+
+def small_values(target: Fortress) -> list[int]:
+    values = "[" + ",".join(["[]"] * 32_000) + "]"
+    parts = {f"k{index}": (None, values, "application/json") for index in range(10)}
+    whole = '{"prompt": "x", "seed": [' + ",".join(["[]"] * 340_000) + "]}"
+    headers = {"Content-Type": "application/json"}
+    return [
+        *at_once(8, lambda: send(target, "/v1/videos", files=parts)),
+        *at_once(16, lambda: send(target, "/predict", data=whole, headers=headers)),
+    ]
+
+
 def percent_signs(target: Fortress) -> list[int]:
     body = {"model": "tiny-image", "prompt": "x", "image": "data:," + "%41" * 8_000_000}
     return [send(target, "/v1/images/transform", json=body)]
@@ -182,10 +204,22 @@ def long_urls(target: Fortress) -> list[int]:
 
 
 def unfinished_uploads(target: Fortress) -> list[int]:
-    size, chunk = 60_000_000, bytes(1_000_000)
+    return hold_uploads(target, "/v1/images/transform", "application/json", bytes(1_000_000))
+
+
+def unfinished_forms(target: Fortress) -> list[int]:
+    """Parts that are complete, each of which would fit into memory, in forms that are not."""
+    part = b'--b\r\nContent-Disposition: form-data; name="k"; filename="x"\r\n\r\n'
+    return hold_uploads(
+        target, "/v1/videos", "multipart/form-data; boundary=b", part.ljust(999_998) + b"\r\n"
+    )
+
+
+def hold_uploads(target: Fortress, path: str, kind: str, chunk: bytes) -> list[int]:
+    size = 60_000_000
     head = (
-        f"POST /v1/images/transform HTTP/1.1\r\nHost: {target.values['host']}\r\n"
-        f"Content-Type: application/json\r\nAuthorization: Bearer {KEYS[STRANGER]}\r\n"
+        f"POST {path} HTTP/1.1\r\nHost: {target.values['host']}\r\n"
+        f"Content-Type: {kind}\r\nAuthorization: Bearer {KEYS[STRANGER]}\r\n"
         f"Content-Length: {size}\r\n\r\n"
     ).encode()
 
@@ -213,6 +247,8 @@ ATTACKS: Mapping[str, tuple[Attack, tuple[int, ...]]] = {
     "16.9 MB of unknown fields": (unknown_fields, (0, *REFUSED)),
     "a list of 1.4 million empty objects": (many_items, (0, *REFUSED)),
     "a form of 1.1 million fields": (form_fields, (0, *REFUSED)),
+    "60 MB of text with one wide character": (wide_characters, (413,)),
+    "320,000 small values": (small_values, (400, 413)),
     "24 MB of percent signs": (percent_signs, (0, *REFUSED)),
     "80 MB of base64 with spaces": (spaced_base64, (0, *REFUSED)),
     "a JPEG of 12,000 scans, twice": (scans, REFUSED),
@@ -221,6 +257,7 @@ ATTACKS: Mapping[str, tuple[Attack, tuple[int, ...]]] = {
     "24 slow name servers": (slow_names, (400, 429, 503)),
     "a URL of 24 MB": (long_urls, (0, 400, 413, 414, 422)),
     "20 unfinished uploads": (unfinished_uploads, (0,)),
+    "20 unfinished forms": (unfinished_forms, (0,)),
 }
 
 

@@ -35,7 +35,7 @@ def _own(process: psutil.Process) -> Iterator[psutil.Process]:
 def _runs(process: psutil.Process, what: str) -> bool:
     with suppress(psutil.Error):
         command = process.cmdline()
-        return "valkey" in command[0] if what == "valkey" else what in command[1:5]
+        return "valkey" in "".join(command[:1]) if what == "valkey" else what in command[1:5]
     return False
 
 

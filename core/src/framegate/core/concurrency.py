@@ -72,12 +72,17 @@ async def _end_of(task: "asyncio.Task[Any]") -> None:
 
 
 async def cancel_and_wait(tasks: Iterable[asyncio.Future[Any]]) -> None:
-    """Cancel tasks, and wait until they have ended.
+    """Cancel tasks, and wait until they have ended, even if the caller is cancelled meanwhile.
 
     The cancellation is repeated, after the time that a task may need to clean up: redis-py swallows one that
     arrives while it connects.
     """
-    pending = set(tasks)
+    pending = {task for task in tasks if not task.done()}
+    if pending:
+        await to_its_end(_cancel_until_done(pending))
+
+
+async def _cancel_until_done(pending: set[asyncio.Future[Any]]) -> None:
     while pending:
         for task in pending:
             task.cancel()
