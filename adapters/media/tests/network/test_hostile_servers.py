@@ -101,6 +101,7 @@ OK = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n"
         pytest.param(b"HTTP/1.1 200 OK\r\n", b"A: b\r\n", id="headers"),
         pytest.param(b"HTTP/1.1 200 OK\r\nX: ", b"a" * 64, id="one header"),
         pytest.param(OK + b"\r\n", b"1\r\na\r\n", id="chunks of one byte"),
+        pytest.param(OK + b"\r\n", b"14\r\n" + b"a" * 20 + b"\r\n", id="chunks of twenty bytes"),
         pytest.param(OK + b"\r\n", b"1;" + b"x" * 60 + b"\r\na\r\n", id="chunk extensions"),
         pytest.param(OK + b"\r\n4\r\nabcd\r\n0\r\n", b"A: b\r\n", id="trailers"),
         pytest.param(b"\r\n" * 100, b"\r\n", id="blank lines"),

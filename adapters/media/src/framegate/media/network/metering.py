@@ -18,8 +18,8 @@ MAX_RESPONSES = 16
 """Interim responses and the final one."""
 UNREAD_BYTES = 640 * 1024
 """What may have been received and not yet read as content: the head, and what is buffered."""
-OVERHEAD = 1 / 3
-"""Bytes around each byte of content; chunks of 20 bytes have about as many."""
+OVERHEAD = 1 / 32
+"""Bytes around each byte of content; chunks of 220 bytes have as many. Smaller ones are costly to parse."""
 
 
 class Meter(asyncio.Protocol):
