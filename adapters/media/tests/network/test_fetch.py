@@ -11,6 +11,7 @@ from aiohttp import web
 
 from framegate.core.errors import InvalidMedia
 from framegate.media.network.fetch import UrlFetcher, shown_url
+from tests.support.fetching import fetch_content
 
 Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -43,7 +44,7 @@ async def fetch_from(
             await web.TCPSite(runner, host, port).start()
             port = runner.addresses[0][1]
         fetcher = UrlFetcher(allow, max_bytes=max_bytes, timeout=seconds)
-        return await fetcher.fetch(url.format(port=port))
+        return await fetch_content(fetcher, url.format(port=port))
     finally:
         await runner.cleanup()
 
@@ -61,7 +62,7 @@ async def fetch_from_socket(answer: bytes) -> bytes:
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     async with server:
         port = server.sockets[0].getsockname()[1]
-        return await UrlFetcher(LOOPBACK, max_bytes=1000).fetch(f"http://127.0.0.1:{port}/")
+        return await fetch_content(UrlFetcher(LOOPBACK, max_bytes=1000), f"http://127.0.0.1:{port}/")
 
 
 def resolve_to(monkeypatch: pytest.MonkeyPatch, *answers: Sequence[str]) -> None:
@@ -186,13 +187,13 @@ async def test_a_closed_address_is_named_with_its_remedy() -> None:
 async def test_a_closed_port_is_named_with_its_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
     resolve_to(monkeypatch, ["93.184.216.34"])
     with pytest.raises(InvalidMedia, match=r"port other than 80 and 443.*`\[fetch\] allow`"):
-        await UrlFetcher(max_bytes=1).fetch("http://public.example:6379/")
+        await fetch_content(UrlFetcher(max_bytes=1), "http://public.example:6379/")
 
 
 async def test_addresses_from_the_name_server_stay_secret(monkeypatch: pytest.MonkeyPatch) -> None:
     resolve_to(monkeypatch, ["10.11.12.13", "192.168.7.7"])
     with pytest.raises(InvalidMedia, match="not public") as refused:
-        await UrlFetcher(max_bytes=1).fetch("http://intranet.example/")
+        await fetch_content(UrlFetcher(max_bytes=1), "http://intranet.example/")
     assert "10.11" not in str(refused.value)
     assert "192.168" not in str(refused.value)
 
@@ -273,7 +274,7 @@ async def test_unknown_hosts(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(socket, "getaddrinfo", fail)
     with pytest.raises(InvalidMedia, match=r"host of 'http://nowhere\.example/a' could not be resolved"):
-        await UrlFetcher(max_bytes=1).fetch("http://nowhere.example/a?token=1")
+        await fetch_content(UrlFetcher(max_bytes=1), "http://nowhere.example/a?token=1")
 
 
 @pytest.mark.parametrize("status", [204, 206, 401, 404, 500])
@@ -361,7 +362,7 @@ async def test_nobody_listens() -> None:
         unused.bind(("127.0.0.1", 0))
         port = unused.getsockname()[1]
         with pytest.raises(InvalidMedia, match="can't be reached"):
-            await UrlFetcher(LOOPBACK, max_bytes=1).fetch(f"http://127.0.0.1:{port}/")
+            await fetch_content(UrlFetcher(LOOPBACK, max_bytes=1), f"http://127.0.0.1:{port}/")
 
 
 async def test_a_plain_server_behind_https() -> None:

@@ -17,6 +17,7 @@ from framegate.media.network.addresses import DialPolicy
 from framegate.media.network.fetch import UrlFetcher
 from framegate.media.network.lookups import HostLookups
 from framegate.media.network.upload import UploadError, UrlUploader
+from tests.support.fetching import fetch_content
 
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 LOOPBACK = ("127.0.0.1",)
@@ -113,7 +114,7 @@ async def test_floods_end_early_and_let_others_work(head: bytes, flood: bytes) -
         fetcher = UrlFetcher(LOOPBACK, max_bytes=MAX_BYTES)
         before = time.process_time()
         with pytest.raises(InvalidMedia, match=r"could not be fetched|closed before"):
-            await fetcher.fetch(host.url)
+            await fetch_content(fetcher, host.url)
         used = time.process_time() - before
     assert sum(sent) < 8 << 20
     assert used < 1.5
@@ -124,7 +125,7 @@ async def test_a_flood_is_named() -> None:
     serve, _ = flooding(OK + b"\r\n", b"1\r\na\r\n")
     async with Host(serve) as host:
         with pytest.raises(InvalidMedia, match="far more around the file than the file"):
-            await UrlFetcher(LOOPBACK, max_bytes=MAX_BYTES).fetch(host.url)
+            await fetch_content(UrlFetcher(LOOPBACK, max_bytes=MAX_BYTES), host.url)
 
 
 async def test_interim_responses_and_small_chunks_are_fine() -> None:
@@ -141,7 +142,7 @@ async def test_interim_responses_and_small_chunks_are_fine() -> None:
         await writer.drain()
 
     async with Host(serve) as host:
-        assert await UrlFetcher(LOOPBACK, max_bytes=MAX_BYTES).fetch(host.url) == content
+        assert await fetch_content(UrlFetcher(LOOPBACK, max_bytes=MAX_BYTES), host.url) == content
 
 
 async def test_a_large_file_in_one_go_is_fine() -> None:
@@ -156,7 +157,9 @@ async def test_a_large_file_in_one_go_is_fine() -> None:
 
     async with Host(serve) as host:
         for _ in range(3):
-            assert (await UrlFetcher(LOOPBACK, max_bytes=MAX_BYTES).fetch(host.url))[1:] == content[1:]
+            assert (await fetch_content(UrlFetcher(LOOPBACK, max_bytes=MAX_BYTES), host.url))[1:] == content[
+                1:
+            ]
 
 
 async def test_bodies_that_trickle_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -172,7 +175,7 @@ async def test_bodies_that_trickle_are_refused(monkeypatch: pytest.MonkeyPatch) 
 
     async with Host(serve) as host:
         with pytest.raises(InvalidMedia, match="sends less than 1024 bytes a second"):
-            await UrlFetcher(LOOPBACK, max_bytes=MAX_BYTES, timeout=3600).fetch(host.url)
+            await fetch_content(UrlFetcher(LOOPBACK, max_bytes=MAX_BYTES, timeout=3600), host.url)
 
 
 async def test_slow_bodies_above_the_minimum_are_fine(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -186,7 +189,7 @@ async def test_slow_bodies_above_the_minimum_are_fine(monkeypatch: pytest.Monkey
             await asyncio.sleep(0.1)
 
     async with Host(serve) as host:
-        assert len(await UrlFetcher(LOOPBACK, max_bytes=MAX_BYTES).fetch(host.url)) == 60_000
+        assert len(await fetch_content(UrlFetcher(LOOPBACK, max_bytes=MAX_BYTES), host.url)) == 60_000
 
 
 async def test_a_body_that_arrives_is_on_disk(tmp_path: Path) -> None:
@@ -202,27 +205,16 @@ async def test_a_body_that_arrives_is_on_disk(tmp_path: Path) -> None:
         writer.write(half)
         await writer.drain()
 
-    def spooled() -> int:
-        """The bytes in files that only this process can reach."""
-        targets = [path for path in Path("/proc/self/fd").iterdir() if str(tmp_path) in _target(path)]
-        return sum(path.stat().st_size for path in targets)
-
     async with Host(serve) as host:
-        fetcher = UrlFetcher(LOOPBACK, max_bytes=MAX_BYTES, spool_dir=tmp_path / "work")
-        task = asyncio.create_task(fetcher.fetch(host.url))
+        target = tmp_path / "file"
+        fetcher = UrlFetcher(LOOPBACK, max_bytes=MAX_BYTES)
+        task = asyncio.create_task(fetcher.download(host.url, target))
         await arrived.wait()
-        while spooled() < 2 << 20:
+        while not target.exists() or target.stat().st_size < 2 << 20:
             assert not task.done()
             await asyncio.sleep(0.01)
         go_on.set()
-        assert await task == half + half
-    assert list((tmp_path / "work").iterdir()) == []
-
-
-def _target(path: Path) -> str:
-    with suppress(OSError):
-        return str(path.readlink())
-    return ""
+        assert await task == target.stat().st_size == 2 * len(half)
 
 
 async def test_one_owner_does_not_hold_all_fetches(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -241,14 +233,14 @@ async def test_one_owner_does_not_hold_all_fetches(monkeypatch: pytest.MonkeyPat
 
     async with Host(serve) as slow, Host(answer) as quick:
         fetcher = UrlFetcher(LOOPBACK, max_bytes=MAX_BYTES, timeout=30)
-        tasks = [asyncio.create_task(fetcher.fetch(slow.url, owner="mallory")) for _ in range(200)]
+        tasks = [asyncio.create_task(fetch_content(fetcher, slow.url, owner="mallory")) for _ in range(200)]
         await all_wait.wait()
-        assert await fetcher.fetch(quick.url, owner="alice") == b"ok"
+        assert await fetch_content(fetcher, quick.url, owner="alice") == b"ok"
         assert waiting == fetching.MAX_FETCHES_PER_OWNER
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        assert await fetcher.fetch(quick.url, owner="mallory") == b"ok", "the share is free again"
+        assert await fetch_content(fetcher, quick.url, owner="mallory") == b"ok", "the share is free again"
 
 
 async def test_who_waits_too_long_is_told_to_come_back() -> None:
@@ -256,7 +248,7 @@ async def test_who_waits_too_long_is_told_to_come_back() -> None:
     for _ in range(fetching.MAX_FETCHES_PER_OWNER):
         await fetcher._slots.acquire("mallory")  # pyright: ignore[reportPrivateUsage]
     with pytest.raises(Busy, match="Too many files are being fetched"):
-        await fetcher.fetch("http://127.0.0.1:1/", owner="mallory")
+        await fetch_content(fetcher, "http://127.0.0.1:1/", owner="mallory")
 
 
 @pytest.fixture
@@ -283,7 +275,7 @@ async def test_names_that_hang_hold_up_neither_threads_nor_other_owners(hanging_
 
     fetcher = UrlFetcher(LOOPBACK, max_bytes=MAX_BYTES, timeout=20)
     tasks = [
-        asyncio.create_task(fetcher.fetch(f"http://{number}.slow.example/", owner="mallory"))
+        asyncio.create_task(fetch_content(fetcher, f"http://{number}.slow.example/", owner="mallory"))
         for number in range(100)
     ]
     while len(hanging_names) < fetching.MAX_FETCHES_PER_OWNER:  # noqa: ASYNC110  # threads fill it
@@ -291,8 +283,8 @@ async def test_names_that_hang_hold_up_neither_threads_nor_other_owners(hanging_
     async with Host(answer) as host:
         started = time.monotonic()
         url = host.url.replace("127.0.0.1", "localhost")
-        assert await UrlFetcher(["localhost"], max_bytes=MAX_BYTES).fetch(url) == b"ok"
-        assert await fetcher.fetch(host.url, owner="alice") == b"ok"
+        assert await fetch_content(UrlFetcher(["localhost"], max_bytes=MAX_BYTES), url) == b"ok"
+        assert await fetch_content(fetcher, host.url, owner="alice") == b"ok"
         await asyncio.to_thread(lambda: None)
         assert time.monotonic() - started < 15, "nothing waits for the names"
     for task in tasks:

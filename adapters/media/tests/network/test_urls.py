@@ -10,6 +10,7 @@ import pytest
 from framegate.core.errors import InvalidMedia
 from framegate.media.network.fetch import UrlFetcher
 from framegate.media.network.urls import InvalidUrl, UrlHasCredentials, join_url, parse_url
+from tests.support.fetching import fetch_content
 
 BODY = b"a picture, say"
 
@@ -38,7 +39,7 @@ class Recorder:
     async def fetch(self, url: str, redirects: Mapping[str, bytes] | None = None) -> list[str]:
         """Fetch a URL from this server, and return what was requested."""
         self.targets, self.redirects = [], dict(redirects or {})
-        assert await UrlFetcher(["127.0.0.1"], max_bytes=1000).fetch(url) == BODY
+        assert await fetch_content(UrlFetcher(["127.0.0.1"], max_bytes=1000), url) == BODY
         return self.targets
 
 
@@ -290,4 +291,4 @@ def test_redirects_that_are_refused(location: str) -> None:
 
 async def test_a_long_url_is_refused_with_its_length() -> None:
     with pytest.raises(InvalidMedia, match=r"has 16,385 characters; at most 16,384 are accepted\."):
-        await UrlFetcher(max_bytes=1).fetch("http://example.com/".ljust(16_385, "a"))
+        await fetch_content(UrlFetcher(max_bytes=1), "http://example.com/".ljust(16_385, "a"))

@@ -203,7 +203,6 @@ async def open_services(
         max_bytes=settings.fetch.max_bytes,
         timeout=settings.fetch.timeout,
         user_agent=context.user_agent,
-        spool_dir=settings.server.data_path / "work",
     )
     limits = DecoderLimits(timeout=float(settings.decoding.timeout), memory=settings.decoding.memory)
     async with open_decoders(settings.decoding.processes, limits) as decoders:

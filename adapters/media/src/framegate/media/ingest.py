@@ -56,10 +56,9 @@ class MediaIngest:
             InvalidMedia: It can't be fetched or decoded, or exceeds a limit.
             Busy: Too much is waiting to be decoded; so do the other methods.
         """
-        data = await self._read(source, kind, owner)
         async with scratch_folder(self._artifacts, "input") as folder:
             given, image = folder / "given", folder / "image.png"
-            await FILE_THREADS.run(given.write_bytes, data)
+            await self._write(source, given, kind, owner)
             if kind == MediaKind.VIDEO:
                 info = await self._decoders.run(ProbeVideo(given), owner=owner)
                 return await self._store(given, MediaKind.VIDEO, info)
@@ -77,7 +76,7 @@ class MediaIngest:
             images = await self._write_images(collage, folder, owner)
             mask = folder / "mask" if collage.mask else None
             if collage.mask and mask:
-                await FILE_THREADS.run(mask.write_bytes, await self._read_mask(collage.mask, owner))
+                await self._write_mask(collage.mask, mask, owner)
             image_target, mask_target = folder / "image.png", folder / "mask.png"
             task = MakeCollage(images, image_target, mask, mask_target)
             info = await self._decoders.run(task, owner=owner)
@@ -92,19 +91,17 @@ class MediaIngest:
         paths: list[Path] = []
         total = 0
         for number, source in enumerate(collage.images):
-            data = await self._read(source, MediaKind.IMAGE, owner)
-            total += len(data)
+            paths.append(folder / f"given-{number}")
+            total += await self._write(source, paths[-1], MediaKind.IMAGE, owner)
             if total > _COLLAGE_FILES * self._max_bytes:
                 raise InvalidMedia(
                     f"The images have more than {_COLLAGE_FILES * self._max_bytes / 2**20:g} MiB together."
                 )
-            paths.append(folder / f"given-{number}")
-            await FILE_THREADS.run(paths[-1].write_bytes, data)
         return tuple(paths)
 
-    async def _read_mask(self, source: FileSource, owner: str) -> bytes:
+    async def _write_mask(self, source: FileSource, target: Path, owner: str) -> None:
         try:
-            return await self._read(source, "mask", owner)
+            await self._write(source, target, "mask", owner)
         except InvalidMedia as error:
             error.param = "mask"
             raise
@@ -119,17 +116,17 @@ class MediaIngest:
         Raises:
             InvalidMedia: It can't be fetched or decoded, exceeds a limit, or marks nothing to edit.
         """
-        data = await self._read(source, "mask", owner)
         async with scratch_folder(self._artifacts, "input") as folder:
             given, mask = folder / "given", folder / "mask.png"
-            await FILE_THREADS.run(given.write_bytes, data)
+            await self._write(source, given, "mask", owner)
             task = NormalizeMask(given, mask, image.width, image.height, ignore_alpha)
             return await self._store(mask, MediaKind.IMAGE, await self._decoders.run(task, owner=owner))
 
-    async def _read(self, source: FileSource, noun: str, owner: str) -> bytes:
+    async def _write(self, source: FileSource, target: Path, noun: str, owner: str) -> int:
+        """Write the file to ``target``; return its size."""
         match source:
             case UrlSource(url):
-                data = await self._fetcher.fetch(url, owner=owner)
+                return await self._fetcher.download(url, target, owner=owner)
             case Base64Source(text):
                 data = await PARSER_THREADS.run(decode_base64, text, max_bytes=self._max_bytes)
             case BytesSource(data):
@@ -141,7 +138,7 @@ class MediaIngest:
                 f"The {noun} has {len(data) / 2**20:.1f} MiB; "
                 f"at most {self._max_bytes / 2**20:g} MiB are accepted."
             )
-        return data
+        return await FILE_THREADS.run(target.write_bytes, data)
 
     async def ingest_frame(self, video: MediaRef, seconds: float, *, owner: str) -> MediaRef:
         """Store the frame at ``seconds`` of a stored video as an input image of its own.

@@ -5,7 +5,6 @@ import re
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from tempfile import SpooledTemporaryFile
 from typing import IO, NoReturn
 
 import aiohttp
@@ -25,8 +24,6 @@ MAX_SHOWN = 200
 CHUNK = 64 * 1024
 MAX_FETCHES = 64
 MAX_FETCHES_PER_OWNER = 16
-IN_MEMORY = 1 << 20
-"""Bytes of a file that are held in memory while it arrives; a larger one is on disk until it is complete."""
 MIN_RATE = 1024
 """Bytes a second that a body has to arrive with, on average over `RATE_SECONDS`."""
 RATE_SECONDS = 10.0
@@ -48,8 +45,7 @@ class UrlFetcher:
 
     ``allow`` holds networks and host names as in `DialPolicy`, ``max_bytes`` limits a file, and ``timeout``
     covers the whole fetch in seconds, redirects included. ``user_agent`` tells the hosts who fetches
-    (by default, Framegate). Files that are arriving are kept in ``spool_dir`` (by default, the system's
-    temporary folder), which is created when it is needed.
+    (by default, Framegate).
     """
 
     def __init__(
@@ -59,29 +55,27 @@ class UrlFetcher:
         max_bytes: int,
         timeout: float = 20.0,
         user_agent: str = "",
-        spool_dir: Path | None = None,
     ) -> None:
         self._policy = DialPolicy(allow)
         self._max_bytes = max_bytes
         self._timeout = timeout
         self._headers = {**HEADERS, "User-Agent": user_agent or default_user_agent()}
-        self._spool_dir = spool_dir
         self._slots = FairSlots(MAX_FETCHES, per_owner=MAX_FETCHES_PER_OWNER)
         self._lookups = HostLookups()
 
-    async def fetch(self, url: str, *, owner: str = "") -> bytes:
-        """Return the content of the file at ``url``, as one of the fetches of ``owner``.
+    async def download(self, url: str, target: Path, *, owner: str = "") -> int:
+        """Write the file at ``url`` to ``target``, as one of the fetches of ``owner``; return its size.
 
         Raises:
             InvalidMedia: It can't be fetched; the message tells the person who sent the URL why.
             Busy: Too many files are being fetched.
         """
         shown = repr(shown_url(url))
-        target = _checked(url, shown)
+        parsed = _checked(url, shown)
         async with self._slot(owner):
             try:
                 async with asyncio.timeout(self._timeout):
-                    return await self._follow(target, shown, OwnerResolver(self._lookups, owner))
+                    return await self._follow(parsed, target, shown, OwnerResolver(self._lookups, owner))
             except TimeoutError:
                 raise InvalidMedia(f"Fetching {shown} timed out after {self._timeout:g} s.") from None
 
@@ -97,16 +91,16 @@ class UrlFetcher:
         finally:
             self._slots.release(owner)
 
-    async def _follow(self, url: URL, shown: str, resolver: OwnerResolver) -> bytes:
+    async def _follow(self, url: URL, target: Path, shown: str, resolver: OwnerResolver) -> int:
         for _ in range(MAX_REDIRECTS + 1):
-            found = await self._get(url, shown, resolver)
-            if isinstance(found, bytes):
+            found = await self._get(url, target, shown, resolver)
+            if isinstance(found, int):
                 return found
             url = found
         raise InvalidMedia(f"{shown} has too many redirects; at most {MAX_REDIRECTS} are followed.")
 
-    async def _get(self, url: URL, shown: str, resolver: OwnerResolver) -> bytes | URL:
-        """Return the body, or the URL to which the response redirects."""
+    async def _get(self, url: URL, target: Path, shown: str, resolver: OwnerResolver) -> int | URL:
+        """Return the size of the body, or the URL to which the response redirects."""
         guard, meter = self._policy.guard(url.raw_host or ""), Meter()
         try:
             async with (
@@ -115,7 +109,7 @@ class UrlFetcher:
             ):
                 if response.status in REDIRECTS:
                     return _redirected(url, response.headers.get("Location", ""), shown)
-                return await self._body(response, shown, meter)
+                return await self._save(response, target, shown, meter)
         except (aiohttp.ClientError, OSError, ValueError) as error:
             # ValueError: host names and headers that aiohttp and its parsers trip over.
             if meter.exceeded:
@@ -124,7 +118,7 @@ class UrlFetcher:
                 ) from None
             _explain(error, guard, shown)
 
-    async def _body(self, response: aiohttp.ClientResponse, shown: str, meter: Meter) -> bytes:
+    async def _save(self, response: aiohttp.ClientResponse, target: Path, shown: str, meter: Meter) -> int:
         if response.status != 200:
             raise InvalidMedia(f"{shown} could not be fetched: its server answered HTTP {response.status}.")
         encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
@@ -135,16 +129,12 @@ class UrlFetcher:
         if (response.content_length or 0) > self._max_bytes:
             raise self._too_large(shown)
         meter.begin_content()
-        with translate_disk_full():
-            if self._spool_dir is not None:
-                self._spool_dir.mkdir(parents=True, exist_ok=True)
-            folder = None if self._spool_dir is None else str(self._spool_dir)
-            with SpooledTemporaryFile(IN_MEMORY, dir=folder) as file:
-                await self._receive(response.content, file, shown, meter)
-                if not file.tell():
-                    raise InvalidMedia(f"{shown} is an empty file.")
-                file.seek(0)
-                return file.read()
+        with translate_disk_full(), target.open("wb") as file:
+            await self._receive(response.content, file, shown, meter)
+            size = file.tell()
+        if not size:
+            raise InvalidMedia(f"{shown} is an empty file.")
+        return size
 
     async def _receive(
         self, content: aiohttp.StreamReader, file: IO[bytes], shown: str, meter: Meter
