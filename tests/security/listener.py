@@ -84,6 +84,13 @@ class _Pictures(Quiet, BaseHTTPRequestHandler):
                         time.sleep(0.2)
             case "/huge":
                 self._send({"Content-Length": str(2**40)}, b"x" * 1000)
+            case "/large":
+                self._send({"Content-Length": str(49_000_000)}, b"")
+                with suppress(OSError):
+                    for _ in range(48):
+                        self.wfile.write(bytes(1_000_000))
+                    time.sleep(2)
+                    self.wfile.write(bytes(1_000_000))
             case "/gzip":
                 self._send({"Content-Encoding": "gzip"}, gzip.compress(bytes(10_000_000)))
             case "/html":

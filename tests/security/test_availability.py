@@ -203,6 +203,16 @@ def long_urls(target: Fortress) -> list[int]:
     ]
 
 
+def large_files(target: Fortress) -> list[int]:
+    url = f"http://pictures.test:{target.values['pictures']}/large"
+    return at_once(
+        24,
+        lambda: send(
+            target, "/v1/images/transform", json={"model": "tiny-image", "prompt": "x", "image": url}
+        ),
+    )
+
+
 def unfinished_uploads(target: Fortress) -> list[int]:
     return hold_uploads(target, "/v1/images/transform", "application/json", bytes(1_000_000))
 
@@ -255,6 +265,7 @@ ATTACKS: Mapping[str, tuple[Attack, tuple[int, ...]]] = {
     "four images of 4096 pixels a side": (big_images, (*REFUSED, 429, 503)),
     "a character of 2,400 large frames": (heavy_character, (200, 429, *REFUSED)),
     "24 slow name servers": (slow_names, (400, 429, 503)),
+    "24 files of 49 MB to be fetched": (large_files, (400, 429, 503)),
     "a URL of 24 MB": (long_urls, (0, 400, 413, 414, 422)),
     "20 unfinished uploads": (unfinished_uploads, (0,)),
     "20 unfinished forms": (unfinished_forms, (0,)),
