@@ -84,6 +84,11 @@ class _Pictures(Quiet, BaseHTTPRequestHandler):
                         time.sleep(0.2)
             case "/huge":
                 self._send({"Content-Length": str(2**40)}, b"x" * 1000)
+            case "/chunks":
+                self._send({"Transfer-Encoding": "chunked"}, b"")
+                with suppress(OSError):
+                    for _ in range(100):
+                        self.wfile.write(b"1\r\na\r\n" * 20_000)
             case "/large":
                 self._send({"Content-Length": str(49_000_000)}, b"")
                 with suppress(OSError):

@@ -204,13 +204,17 @@ def long_urls(target: Fortress) -> list[int]:
 
 
 def large_files(target: Fortress) -> list[int]:
-    url = f"http://pictures.test:{target.values['pictures']}/large"
-    return at_once(
-        24,
-        lambda: send(
-            target, "/v1/images/transform", json={"model": "tiny-image", "prompt": "x", "image": url}
-        ),
-    )
+    return fetch_at_once(target, 24, "/large")
+
+
+def tiny_chunks(target: Fortress) -> list[int]:
+    return fetch_at_once(target, 40, "/chunks")
+
+
+def fetch_at_once(target: Fortress, count: int, path: str) -> list[int]:
+    url = f"http://pictures.test:{target.values['pictures']}{path}"
+    body = {"model": "tiny-image", "prompt": "x", "image": url}
+    return at_once(count, lambda: send(target, "/v1/images/transform", json=body))
 
 
 def unfinished_uploads(target: Fortress) -> list[int]:
@@ -266,6 +270,7 @@ ATTACKS: Mapping[str, tuple[Attack, tuple[int, ...]]] = {
     "a character of 2,400 large frames": (heavy_character, (200, 429, *REFUSED)),
     "24 slow name servers": (slow_names, (400, 429, 503)),
     "24 files of 49 MB to be fetched": (large_files, (400, 429, 503)),
+    "40 files in chunks of one byte": (tiny_chunks, (400, 429, 503)),
     "a URL of 24 MB": (long_urls, (0, 400, 413, 414, 422)),
     "20 unfinished uploads": (unfinished_uploads, (0,)),
     "20 unfinished forms": (unfinished_forms, (0,)),

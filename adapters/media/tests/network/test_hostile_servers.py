@@ -134,8 +134,8 @@ async def test_interim_responses_and_small_chunks_are_fine() -> None:
     async def serve(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"HTTP/1.1 100 Continue\r\n\r\n" + b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n" * 5)
         writer.write(OK + b"\r\n")
-        for start in range(0, len(content), 32):
-            writer.write(b"20\r\n" + content[start : start + 32] + b"\r\n")
+        for start in range(0, len(content), 256):
+            writer.write(b"100\r\n" + content[start : start + 256] + b"\r\n")
             if start % 65536 == 0:
                 await writer.drain()
         writer.write(b"0\r\nA-Trailer: b\r\n\r\n")

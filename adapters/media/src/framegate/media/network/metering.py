@@ -20,6 +20,10 @@ UNREAD_BYTES = 640 * 1024
 """What may have been received and not yet read as content: the head, and what is buffered."""
 OVERHEAD = 1 / 32
 """Bytes around each byte of content; chunks of 220 bytes have as many. Smaller ones are costly to parse."""
+MAX_LINES = 2000
+BYTES_A_LINE = 128
+"""Line ends of a chunked response: so many, and one more for so many bytes. A chunk has two of them."""
+_CHUNKED = b"chunked"
 
 
 class Meter(asyncio.Protocol):
@@ -31,7 +35,8 @@ class Meter(asyncio.Protocol):
     def __init__(self) -> None:
         self._left = UNREAD_BYTES
         self._responses_left = MAX_RESPONSES
-        self._in_head = True
+        self._lines_left = MAX_LINES
+        self._in_head, self._chunked, self._head_tail = True, False, b""
         self._protocol: asyncio.Protocol | None = None
         self._transport: asyncio.Transport | None = None
         self.exceeded = False
@@ -56,7 +61,13 @@ class Meter(asyncio.Protocol):
         self._left -= len(data)
         if self._in_head:
             self._responses_left -= data.count(b"\nHTTP/1.")
-        if self._left >= 0 and self._responses_left >= 0:
+            head = self._head_tail + data.lower()
+            self._chunked = self._chunked or _CHUNKED in head
+            self._head_tail = head[1 - len(_CHUNKED) :]
+        if self._chunked:
+            # Before they are parsed: thousands of chunks take the event loop as many callbacks at once.
+            self._lines_left += len(data) // BYTES_A_LINE - data.count(b"\r\n")
+        if min(self._left, self._responses_left, self._lines_left) >= 0:
             self._protocol.data_received(data)
         else:
             self.exceeded = True
