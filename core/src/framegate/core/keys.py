@@ -18,7 +18,7 @@ _Names: TypeAlias = Annotated[
     tuple[Annotated[str, Meta(min_length=1, max_length=200)], ...], Meta(max_length=500)
 ]
 
-SECRET_PREFIX = "fg_"  # noqa: S105  # what secrets begin with, so that scanners of code recognise them
+KEY_PREFIX = "fg_"  # what secrets begin with, so that scanners of code recognise them
 _SECRET_BYTES = 32
 
 
@@ -104,7 +104,7 @@ class StoredKeys(Struct, frozen=True):
 
 def new_secret() -> str:
     """Return a random secret for a key."""
-    return SECRET_PREFIX + secrets.token_urlsafe(_SECRET_BYTES)
+    return KEY_PREFIX + secrets.token_urlsafe(_SECRET_BYTES)
 
 
 def digest_of(secret: str) -> bytes:
