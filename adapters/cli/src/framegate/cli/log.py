@@ -111,7 +111,7 @@ class _AuditFile(WatchedFileHandler):
     def _open(self) -> TextIOWrapper:
         return _open_private(Path(self.baseFilename))
 
-    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 # the name that logging calls
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  # the name that logging calls
         """Report a line that can't be written, on a full disk for example, and go on."""
         error = sys.exception()
         reason = getattr(error, "strerror", None) or str(error)

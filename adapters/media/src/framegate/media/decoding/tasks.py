@@ -174,4 +174,4 @@ def decode_task(body: bytes) -> DecoderTask:
 def _decode_path(kind: type[Any], value: Any) -> Any:
     if kind is Path and isinstance(value, str):
         return Path(value)
-    raise NotImplementedError(kind)
+    raise NotImplementedError(kind)  # as msgspec asks of a hook that doesn't know a type

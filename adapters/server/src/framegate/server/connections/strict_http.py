@@ -51,12 +51,11 @@ class StrictConnection(h11.Connection):
         if self.their_state is h11.IDLE and (head := self.trailing_data[0]):
             self._may_be_chunked = _check_head(head)
         event = super().next_event()
-        kind = type(event)
-        if kind is h11.Data:
-            self._check_chunks(event)  # type: ignore[arg-type]  # by `kind`
-        elif kind is h11.Request:
+        if isinstance(event, h11.Data):
+            self._check_chunks(event)
+        elif isinstance(event, h11.Request):
             self._chunks = self._body = self.received = 0
-            _check_framing(event, self._may_be_chunked)  # type: ignore[arg-type]  # by `kind`
+            _check_framing(event, self._may_be_chunked)
         return event
 
     def _check_chunks(self, data: h11.Data) -> None:
