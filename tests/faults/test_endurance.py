@@ -154,8 +154,4 @@ def _left_in_valkey(server: RunningServer) -> set[str]:
         return {"unknown"}
     finally:
         client.close()
-    return {
-        key
-        for key in keys
-        if not f"{PREFIX}{key}".startswith(DRAMATIQ_NAMESPACE) and not key.startswith(kept)
-    }
+    return {key for key in keys if not key.startswith(kept)}

@@ -24,6 +24,7 @@ import os, signal, socket, subprocess, sys, time
 import msgspec
 from framegate.worker.heartbeat.process import HeartbeatStart, Heartbeat, HeartbeatReply
 from framegate.storage.connections import connect
+from framegate.storage.jobs.records import PREFIX
 from framegate.storage.jobs.worker_store import LeaseStatus, WorkerStore
 from framegate.core.ports import WorkerInfo
 
@@ -35,7 +36,7 @@ heartbeats = subprocess.Popen(
     [sys.executable, "-c", program],
     stdin=subprocess.PIPE, stdout=subprocess.PIPE, pass_fds=[signals.fileno()]
 )
-start = HeartbeatStart(url, info, 0.0, signals.fileno(), job_timeout=float(job_timeout))
+start = HeartbeatStart(url, PREFIX, info, 0.0, signals.fileno(), job_timeout=float(job_timeout))
 for line in (start, Heartbeat(job.id, job.attempt)):
     heartbeats.stdin.write(msgspec.json.encode(line) + b"\\n")
 heartbeats.stdin.flush()

@@ -9,7 +9,7 @@ from dramatiq import Message
 from framegate.core.ports import Limits
 from framegate.storage.connections import connect, connect_async, connect_for_tickets
 from framegate.storage.embedded import EmbeddedValkey
-from framegate.storage.jobs.records import DRAMATIQ_NAMESPACE
+from framegate.storage.jobs.records import DRAMATIQ_NAMESPACE, PREFIX
 from framegate.storage.jobs.store import ValkeyJobStore
 from framegate.worker.broker import ACTOR_NAME, make_broker
 from tests.support.sample_jobs import make_job
@@ -32,9 +32,9 @@ async def test_a_ticket_is_a_dramatiq_message(tmp_path: Path) -> None:
             queue_name="q-test", actor_name=ACTOR_NAME, args=("q-test",), kwargs={}, options={}
         )
         own = cast("Message[None]", broker.enqueue(message))
-        stored = client.hgetall(f"{DRAMATIQ_NAMESPACE}:q-test.msgs")
+        stored = client.hgetall(f"{PREFIX}{DRAMATIQ_NAMESPACE}:q-test.msgs")
         ours, theirs = (
-            json.loads(stored[key]) for key in client.lrange(f"{DRAMATIQ_NAMESPACE}:q-test", 0, -1)
+            json.loads(stored[key]) for key in client.lrange(f"{PREFIX}{DRAMATIQ_NAMESPACE}:q-test", 0, -1)
         )
         assert ours.keys() == theirs.keys()
         assert {name: type(value) for name, value in ours.items()} == {

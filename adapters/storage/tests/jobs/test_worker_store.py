@@ -15,11 +15,11 @@ WORKER = WorkerInfo("w", "here", 1, "cpu", "0", ("wan", "preview"), 0.0)
 
 async def test_sweep_replaces_a_lost_ticket(store: ValkeyJobStore, client: redis.Redis) -> None:
     await store.submit(make_job("a"), limits=Limits())
-    client.delete(f"{DRAMATIQ_NAMESPACE}:q-test", f"{DRAMATIQ_NAMESPACE}:q-test.msgs")
+    client.delete(f"{PREFIX}{DRAMATIQ_NAMESPACE}:q-test", f"{PREFIX}{DRAMATIQ_NAMESPACE}:q-test.msgs")
     worker = WorkerStore(client, "w")
     assert worker.sweep() == (0, 1)
     assert worker.sweep() == (0, 0)
-    assert client.llen(f"{DRAMATIQ_NAMESPACE}:q-test") == 1
+    assert client.llen(f"{PREFIX}{DRAMATIQ_NAMESPACE}:q-test") == 1
 
 
 async def test_lease_lets_a_dead_workers_job_go(

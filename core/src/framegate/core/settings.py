@@ -117,10 +117,12 @@ class AuthSettings(_Settings, frozen=True):
 class QueueSettings(_Settings, frozen=True):
     """``[queue]``. ``max_queued`` is how many jobs may wait; 0 for any number.
 
+    ``prefix`` begins the names of all keys and channels, so that several installations may share one server.
     ``worker_grace`` is for how many seconds jobs are accepted after the last worker for their model was seen.
     """
 
     url: Annotated[str, Meta(pattern=r"^(embedded|rediss?://.+|unix://.+)$")] = "embedded"
+    prefix: Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.:-]{0,63}\Z")] = "fg:"
     max_queued: Limit = 10_000
     worker_grace: DurationOrForever = DurationOrForever(WORKER_GRACE)
 

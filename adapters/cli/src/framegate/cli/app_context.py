@@ -192,11 +192,12 @@ async def open_services(
     from framegate.storage.secrets import ValkeySecretStore
 
     settings = context.settings
-    store = ValkeyJobStore(connect_async(context.queue_url))
-    characters = ValkeyCharacterStore(connect_async(context.queue_url))
-    secrets = ValkeySecretStore(connect_async(context.queue_url))
-    keys = ValkeyKeyStore(connect_async(context.queue_url))
-    rates = ValkeyRateStore(connect_async(context.queue_url))
+    prefix = settings.queue.prefix
+    store = ValkeyJobStore(connect_async(context.queue_url), prefix=prefix)
+    characters = ValkeyCharacterStore(connect_async(context.queue_url), prefix=prefix)
+    secrets = ValkeySecretStore(connect_async(context.queue_url), prefix=prefix)
+    keys = ValkeyKeyStore(connect_async(context.queue_url), prefix=prefix)
+    rates = ValkeyRateStore(connect_async(context.queue_url), prefix=prefix)
     artifacts = context.open_artifacts()
     fetcher = UrlFetcher(
         settings.fetch.allow,

@@ -14,8 +14,6 @@ from framegate.storage.jobs.records import PREFIX
 from framegate.storage.quotas import character_quota_reached, stored_quota_reached
 from framegate.storage.schema import Layout, Stamp, decode_readable, own_stamp, unchanged
 
-_ALL = f"{PREFIX}characters"
-_TEMPORARY = f"{PREFIX}characters:temporary"
 _AT_ONCE = 1000
 _layout = Layout(Character, unchanged)
 _stamp = msgspec.json.Decoder(Stamp)
@@ -28,8 +26,9 @@ class ValkeyCharacterStore:
     version wrote the character; lists leave such characters out and say so in the log.
     """
 
-    def __init__(self, client: redis.asyncio.Redis) -> None:
+    def __init__(self, client: redis.asyncio.Redis, *, prefix: str = PREFIX) -> None:
         self._client = client
+        self._prefix = prefix
         self._add = client.register_script(scripts.ADD_CHARACTER)
         self._check = client.register_script(scripts.CHECK_CHARACTER)
         self._delete = client.register_script(scripts.DELETE_CHARACTER)
@@ -45,7 +44,7 @@ class ValkeyCharacterStore:
             return
         with outages_as_unavailable():
             arguments: list[str | int] = [owner, limits.max_characters, limits.max_stored]
-            outcome, found = await self._check(keys=[PREFIX], args=arguments)
+            outcome, found = await self._check(keys=[self._prefix], args=arguments)
         _refuse(outcome, int(found), limits)
 
     async def add(self, character: Character, limits: CharacterLimits = NO_CHARACTER_LIMITS) -> bool:
@@ -61,20 +60,22 @@ class ValkeyCharacterStore:
             character.stored_bytes,
         ]
         with outages_as_unavailable():
-            outcome, found = await self._add(keys=[PREFIX], args=arguments)
+            outcome, found = await self._add(keys=[self._prefix], args=arguments)
         _refuse(outcome, int(found), limits)
         return bool(outcome == "added")
 
     async def get(self, username: str) -> Character | None:
         """Return the character, or None."""
         with outages_as_unavailable():
-            text = cast("str | None", await self._client.get(_key(username)))
+            text = cast("str | None", await self._client.get(self._key(username)))
         return _decode(text) if text else None
 
     async def list(self, *, owner: str | None) -> Sequence[Character]:
         """Return the owner's characters, or everybody's, newest first."""
         with outages_as_unavailable():
-            names = cast("list[str]", await self._client.zrange(_ALL, 0, -1, desc=True))
+            names = cast(
+                "list[str]", await self._client.zrange(f"{self._prefix}characters", 0, -1, desc=True)
+            )
             found = decode_readable(_decode, await self._texts(names))
         return [character for character in found if owner is None or character.owner == owner]
 
@@ -85,13 +86,13 @@ class ValkeyCharacterStore:
             NewerRecord: A later version wrote one of them.
         """
         with outages_as_unavailable():
-            names = cast("list[str]", await self._client.zrange(_ALL, 0, -1))
+            names = cast("list[str]", await self._client.zrange(f"{self._prefix}characters", 0, -1))
             return [_decode(text) for text in await self._texts(names)]
 
     async def delete(self, character: Character) -> None:
         """Remove the character's record if it is there."""
         with outages_as_unavailable():
-            await self._delete(keys=[PREFIX], args=[character.username, character.owner])
+            await self._delete(keys=[self._prefix], args=[character.username, character.owner])
 
     async def count_uncounted(self) -> None:
         """Let characters that an earlier version has stored count towards their owners' quotas."""
@@ -101,19 +102,24 @@ class ValkeyCharacterStore:
                 arguments += [character.username, character.owner, character.stored_bytes]
         with outages_as_unavailable():
             for start in range(0, len(arguments), 3 * _AT_ONCE):
-                await self._index(keys=[PREFIX], args=arguments[start : start + 3 * _AT_ONCE])
+                await self._index(keys=[self._prefix], args=arguments[start : start + 3 * _AT_ONCE])
 
     async def temporary_before(self, created: float) -> Sequence[Character]:
         """Return the temporary characters made before ``created`` (seconds since the epoch)."""
         with outages_as_unavailable():
-            names = await self._client.zrange(_TEMPORARY, "-inf", created, byscore=True, offset=0, num=200)
+            names = await self._client.zrange(
+                f"{self._prefix}characters:temporary", "-inf", created, byscore=True, offset=0, num=200
+            )
             return decode_readable(_decode, await self._texts(cast("list[str]", names)))
 
     async def _texts(self, names: Sequence[str]) -> Sequence[str]:
         if not names:
             return []
-        texts = cast("list[str | None]", await self._client.mget([_key(name) for name in names]))
+        texts = cast("list[str | None]", await self._client.mget([self._key(name) for name in names]))
         return [text for text in texts if text]
+
+    def _key(self, username: str) -> str:
+        return f"{self._prefix}character:{username}"
 
 
 def _refuse(outcome: str, found: int, limits: CharacterLimits) -> None:
@@ -129,7 +135,3 @@ def _refuse(outcome: str, found: int, limits: CharacterLimits) -> None:
 
 def _decode(text: str) -> Character:
     return _layout.decode(text, _stamp.decode(text))
-
-
-def _key(username: str) -> str:
-    return f"{PREFIX}character:{username}"

@@ -20,10 +20,6 @@ REREAD_SECONDS = 5.0
 """How often there is a tick although no change was announced: an announcement may be lost."""
 _RECONNECT_SECONDS = 0.5
 
-_KEYS = f"{PREFIX}keys"
-_VERSION = f"{PREFIX}keys:version"
-_USED = f"{PREFIX}keys:used"
-_CHANGED_CHANNEL = f"{PREFIX}keys:changed"
 _layout = Layout(StoredKey, unchanged)
 _stamp = msgspec.json.Decoder(Stamp)
 
@@ -36,8 +32,12 @@ class ValkeyKeyStore:
     are refused, and changes of the others still arrive.
     """
 
-    def __init__(self, client: redis.asyncio.Redis) -> None:
+    def __init__(self, client: redis.asyncio.Redis, *, prefix: str = PREFIX) -> None:
         self._client = client
+        self._prefix = prefix
+        self._records = f"{prefix}keys"
+        self._version = f"{prefix}keys:version"
+        self._used = f"{prefix}keys:used"
         self._change = client.register_script(scripts.CHANGE_KEY)
 
     async def close(self) -> None:
@@ -47,14 +47,14 @@ class ValkeyKeyStore:
     async def version(self) -> int:
         """Return the version of the stored keys, 0 if there never was one."""
         with outages_as_unavailable():
-            return int(await self._client.get(_VERSION) or 0)
+            return int(await self._client.get(self._version) or 0)
 
     async def read(self) -> StoredKeys:
         """Return all stored keys that this version can read."""
         with outages_as_unavailable():
             pipeline = self._client.pipeline(transaction=True)
-            pipeline.get(_VERSION)
-            pipeline.hvals(_KEYS)
+            pipeline.get(self._version)
+            pipeline.hvals(self._records)
             version, texts = await pipeline.execute()
         return StoredKeys(int(version or 0), tuple(decode_readable(_decode, cast("list[str]", texts))))
 
@@ -86,7 +86,7 @@ class ValkeyKeyStore:
         while True:
             try:
                 async with self._client.pubsub() as subscription:
-                    await subscription.subscribe(_CHANGED_CHANNEL)
+                    await subscription.subscribe(f"{self._prefix}keys:changed")
                     while True:
                         await subscription.get_message(timeout=REREAD_SECONDS)
                         yield
@@ -99,21 +99,21 @@ class ValkeyKeyStore:
         """Remember when keys were last used."""
         if uses:
             with outages_as_unavailable():
-                await self._client.hset(_USED, items=[part for use in uses.items() for part in use])
+                await self._client.hset(self._used, items=[part for use in uses.items() for part in use])
 
     async def last_uses(self) -> Mapping[str, float]:
         """Return when keys were last used."""
         with outages_as_unavailable():
-            found = cast("dict[str, str]", await self._client.hgetall(_USED))
+            found = cast("dict[str, str]", await self._client.hgetall(self._used))
         return {name: float(moment) for name, moment in found.items()}
 
     async def _text(self, name: str) -> str | None:
         with outages_as_unavailable():
-            return cast("str | None", await self._client.hget(_KEYS, name))
+            return cast("str | None", await self._client.hget(self._records, name))
 
     async def _put(self, name: str, before: str, after: str) -> bool:
         with outages_as_unavailable():
-            return bool(await self._change(keys=[PREFIX], args=[name, before, after]))
+            return bool(await self._change(keys=[self._prefix], args=[name, before, after]))
 
 
 def _encode(key: StoredKey) -> str:

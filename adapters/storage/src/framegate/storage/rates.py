@@ -11,8 +11,9 @@ from framegate.storage.jobs.records import PREFIX
 class ValkeyRateStore:
     """Implement `RateStore` on Valkey, in keys that expire after a minute without requests."""
 
-    def __init__(self, client: redis.asyncio.Redis) -> None:
+    def __init__(self, client: redis.asyncio.Redis, *, prefix: str = PREFIX) -> None:
         self._client = client
+        self._prefix = prefix
         self._lease = client.register_script(scripts.LEASE_RATE)
 
     async def close(self) -> None:
@@ -23,5 +24,5 @@ class ValkeyRateStore:
         """Lease at most ``wanted`` requests, by Valkey's clock."""
         arguments: list[str | int] = [name, rate.per_minute, rate.burst, wanted]
         with outages_as_unavailable():
-            granted, retry_after = await self._lease(keys=[PREFIX], args=arguments)
+            granted, retry_after = await self._lease(keys=[self._prefix], args=arguments)
         return RateLease(int(granted), float(retry_after))

@@ -14,8 +14,9 @@ _BYTES = 32
 class ValkeySecretStore:
     """Implement `SecretStore` on Valkey."""
 
-    def __init__(self, client: redis.asyncio.Redis) -> None:
+    def __init__(self, client: redis.asyncio.Redis, *, prefix: str = PREFIX) -> None:
         self._client = client
+        self._prefix = prefix
 
     async def close(self) -> None:
         """Close the connections."""
@@ -23,7 +24,7 @@ class ValkeySecretStore:
 
     async def get_or_create(self, name: str) -> bytes:
         """Return the secret of that name; of hosts that create it at the same time, one wins."""
-        key = f"{PREFIX}secret:{name}"
+        key = f"{self._prefix}secret:{name}"
         with outages_as_unavailable():
             await self._client.set(key, secrets.token_hex(_BYTES), nx=True)
             return bytes.fromhex(cast("str", await self._client.get(key)))

@@ -38,8 +38,9 @@ class ValkeyDeliveryStore:
     Every method raises `Unavailable` when Valkey can't be reached.
     """
 
-    def __init__(self, client: redis.asyncio.Redis) -> None:
+    def __init__(self, client: redis.asyncio.Redis, *, prefix: str = PREFIX) -> None:
         self._client = client
+        self._prefix = prefix
         self._claim = client.register_script(scripts.CLAIM_DELIVERY)
         self._settle = client.register_script(scripts.SETTLE_DELIVERY)
 
@@ -54,16 +55,16 @@ class ValkeyDeliveryStore:
         and those of later versions are left alone.
         """
         with outages_as_unavailable():
-            found = await self._claim(keys=[PREFIX], args=[lease, SCHEMA, *exclude])
+            found = await self._claim(keys=[self._prefix], args=[lease, SCHEMA, *exclude])
         fields = dict(zip(found[::2], found[1::2], strict=True))
         return _layout.convert(fields, read_stamp(fields)) if fields else None
 
     async def finish(self, delivery: Delivery) -> None:
         """Remove the delivery: it has arrived, or is given up."""
         with outages_as_unavailable():
-            await self._settle(keys=[PREFIX], args=[delivery.id, delivery.attempt, ""])
+            await self._settle(keys=[self._prefix], args=[delivery.id, delivery.attempt, ""])
 
     async def postpone(self, delivery: Delivery, seconds: float) -> None:
         """Try the delivery again after ``seconds``, unless another attempt has begun meanwhile."""
         with outages_as_unavailable():
-            await self._settle(keys=[PREFIX], args=[delivery.id, delivery.attempt, seconds])
+            await self._settle(keys=[self._prefix], args=[delivery.id, delivery.attempt, seconds])

@@ -17,16 +17,16 @@ import dramatiq
 import redis
 from dramatiq.brokers.redis import RedisBroker
 
-from framegate.storage.jobs.records import DRAMATIQ_NAMESPACE
+from framegate.storage.jobs.records import DRAMATIQ_NAMESPACE, PREFIX
 
 ACTOR_NAME = "run_next_job"
 POLL_MS = 100
 
 
-def make_broker(client: redis.Redis) -> RedisBroker:
+def make_broker(client: redis.Redis, *, prefix: str = PREFIX) -> RedisBroker:
     """Return a broker without middleware: retries, time limits and ages are the store's business."""
     return RedisBroker(  # type: ignore[no-untyped-call]  # Dramatiq leaves its constructor untyped
-        client=client, middleware=[], namespace=DRAMATIQ_NAMESPACE, heartbeat_timeout=15_000
+        client=client, middleware=[], namespace=prefix + DRAMATIQ_NAMESPACE, heartbeat_timeout=15_000
     )
 
 

@@ -45,6 +45,7 @@ def worker(
 
     WorkerProcess(
         queue_url=context.queue_url,
+        prefix=context.settings.queue.prefix,
         artifacts=context.open_artifacts(),
         models=ModelCache(specs, _device(device), budget=settings.memory),
         version=importlib.metadata.version("framegate-worker"),

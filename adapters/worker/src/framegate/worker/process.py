@@ -58,6 +58,7 @@ class WorkerProcess:
         self,
         *,
         queue_url: str,
+        prefix: str,
         artifacts: ArtifactStore,
         models: ModelCache,
         version: str,
@@ -68,6 +69,7 @@ class WorkerProcess:
     ) -> None:
         self.id = uuid.uuid4().hex
         self._queue_url = queue_url
+        self._prefix = prefix
         self._client = connect(queue_url)
         self._artifacts = artifacts
         self._models = models
@@ -75,7 +77,7 @@ class WorkerProcess:
         self._grace = shutdown_grace
         self._health = health
         self._started_at = time.time()
-        self._store = WorkerStore(self._client, self.id)
+        self._store = WorkerStore(self._client, self.id, prefix=prefix)
         self._abandon = threading.Event()
         self._stop = threading.Event()
         self._runner = JobRunner(artifacts, self._abandon)
@@ -83,6 +85,7 @@ class WorkerProcess:
         self._record = _retrying(stop_after_delay(RECORD_FOR_SECONDS), time.sleep)
         self._heartbeat = HeartbeatClient(
             queue_url,
+            prefix,
             self._store,
             self._describe,
             grace=shutdown_grace,
@@ -100,7 +103,7 @@ class WorkerProcess:
             signal.signal(number, self._on_stop_signal)
         queues = {spec.queue for spec in self._models.specs.values()}
         tickets = connect_for_tickets(self._queue_url)
-        broker = make_broker(tickets)
+        broker = make_broker(tickets, prefix=self._prefix)
         for queue in queues:
             broker.declare_queue(queue)
         dramatiq.Actor(

@@ -143,7 +143,7 @@ async def open_delivery_worker(context: AppContext) -> AsyncGenerator[WebhookDel
     sender = WebhookSender(
         DialPolicy(context.settings.fetch.allow), timeout=webhooks.timeout, user_agent=context.user_agent
     )
-    store = ValkeyDeliveryStore(connect_async(context.queue_url))
+    store = ValkeyDeliveryStore(connect_async(context.queue_url), prefix=context.settings.queue.prefix)
     try:
         yield WebhookDeliveryWorker(store, sender, signer)
     finally:

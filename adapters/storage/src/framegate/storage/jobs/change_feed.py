@@ -23,8 +23,9 @@ class ChangeFeed:
     A tick means "read it again": after a lost connection every watcher gets one.
     """
 
-    def __init__(self, client: redis.asyncio.Redis) -> None:
+    def __init__(self, client: redis.asyncio.Redis, *, prefix: str) -> None:
         self._client = client
+        self._channel = f"{prefix}{CHANGED_CHANNEL}"
         self._waiting: defaultdict[str, set[asyncio.Event]] = defaultdict(set)
         self._listening = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -58,7 +59,7 @@ class ChangeFeed:
         while True:
             try:
                 async with self._client.pubsub() as subscription:
-                    await subscription.subscribe(CHANGED_CHANNEL)
+                    await subscription.subscribe(self._channel)
                     await self._read(subscription)
             except redis.RedisError as error:
                 self._listening.clear()

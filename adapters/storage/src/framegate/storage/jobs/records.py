@@ -10,9 +10,10 @@ from framegate.core.types import Artifact
 from framegate.storage.schema import Layout, read_stamp, unchanged
 
 PREFIX = "fg:"
-DRAMATIQ_NAMESPACE = f"{PREFIX}dq"
-CHANGED_CHANNEL = f"{PREFIX}changed"
-CANCEL_CHANNEL = f"{PREFIX}cancel"
+"""What the names of all keys and channels begin with, unless `queue.prefix` says otherwise."""
+DRAMATIQ_NAMESPACE = "dq"
+CHANGED_CHANNEL = "changed"
+CANCEL_CHANNEL = "cancel"
 
 FIELDS = (
     "job",

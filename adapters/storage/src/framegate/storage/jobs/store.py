@@ -31,9 +31,10 @@ class ValkeyJobStore:
     job raise `NewerRecord` if a later version wrote it. Lists leave such jobs out and say so in the log.
     """
 
-    def __init__(self, client: redis.asyncio.Redis) -> None:
+    def __init__(self, client: redis.asyncio.Redis, *, prefix: str = PREFIX) -> None:
         self._client = client
-        self._feed = ChangeFeed(client)
+        self._prefix = prefix
+        self._feed = ChangeFeed(client, prefix=prefix)
         self._check_admission = client.register_script(scripts.CHECK_ADMISSION)
         self._submit = client.register_script(scripts.SUBMIT)
         self._count_refusal = client.register_script(scripts.COUNT_REFUSAL)
@@ -57,7 +58,7 @@ class ValkeyJobStore:
         new = admission_check(job_id, owner, limits, idempotency)
         with outages_as_unavailable():
             outcome, found, *stored = await self._check_admission(
-                keys=[PREFIX], args=[msgspec.json.encode(new)]
+                keys=[self._prefix], args=[msgspec.json.encode(new)]
             )
         _refuse(outcome, found, limits, *stored)
         return await self.get(found) if outcome == "earlier" else None
@@ -71,7 +72,7 @@ class ValkeyJobStore:
         ]
         while True:
             with outages_as_unavailable():
-                outcome, found, *stored = await self._submit(keys=[PREFIX], args=arguments)
+                outcome, found, *stored = await self._submit(keys=[self._prefix], args=arguments)
             _refuse(outcome, found, limits, *stored)
             if outcome == "new":
                 return job
@@ -83,31 +84,31 @@ class ValkeyJobStore:
         """Remember that a submission was refused."""
         refused = admission_check("", owner, Limits(), idempotency)
         with outages_as_unavailable():
-            await self._count_refusal(keys=[PREFIX], args=[msgspec.json.encode(refused)])
+            await self._count_refusal(keys=[self._prefix], args=[msgspec.json.encode(refused)])
 
     async def get(self, job_id: str) -> Job | None:
         """Return the job, or None if there is none or it has been deleted."""
         with outages_as_unavailable():
-            fields = cast("dict[str, str]", await self._client.hgetall(_job_key(job_id)))
+            fields = cast("dict[str, str]", await self._client.hgetall(self._job_key(job_id)))
         return decode_job(fields) if is_shown(fields) else None
 
     async def find_by_lookup_label(self, owner: str, value: str) -> str | None:
         """Return the id of the owner's newest job whose lookup label has this value."""
         with outages_as_unavailable():
-            return cast("str | None", await self._client.get(f"{PREFIX}result:{owner}:{value}"))
+            return cast("str | None", await self._client.get(f"{self._prefix}result:{owner}:{value}"))
 
     async def find_shared(self, share_id: str) -> str | None:
         """Return the id of the job with that share id."""
         with outages_as_unavailable():
-            return cast("str | None", await self._client.get(f"{PREFIX}share:{share_id}"))
+            return cast("str | None", await self._client.get(f"{self._prefix}share:{share_id}"))
 
     async def list(self, *, owner: str | None, states: Collection[JobState], limit: int) -> Sequence[Job]:
         """Return at most ``limit`` jobs, newest first, in any of ``states`` or in all."""
         with outages_as_unavailable():
             if owner is None and len(states) == 1:
-                return await self._newest(f"{PREFIX}state:{next(iter(states))}", states, limit)
+                return await self._newest(f"{self._prefix}state:{next(iter(states))}", states, limit)
             return await self._newest(
-                f"{PREFIX}jobs" if owner is None else f"{PREFIX}owner:{owner}", states, limit
+                f"{self._prefix}jobs" if owner is None else f"{self._prefix}owner:{owner}", states, limit
             )
 
     async def _newest(self, index: str, states: Collection[JobState], limit: int) -> Sequence[Job]:
@@ -127,7 +128,7 @@ class ValkeyJobStore:
     async def _records(self, ids: Sequence[str]) -> Sequence[Mapping[str, str]]:
         pipeline = self._client.pipeline(transaction=False)
         for job_id in ids:
-            pipeline.hmget(_job_key(job_id), FIELDS)
+            pipeline.hmget(self._job_key(job_id), FIELDS)
         # Redis-py takes most of a list's time to read the replies, so only what is needed is requested.
         return [
             {name: value for name, value in zip(FIELDS, values, strict=True) if value is not None}
@@ -138,7 +139,7 @@ class ValkeyJobStore:
         self, collection: str, *, owner: str, after: str, limit: int, newest_first: bool
     ) -> Page | None:
         """Return the jobs of a collection that follow the job ``after``, or None if that was not in it."""
-        index = f"{PREFIX}collection:{owner}:{collection}"
+        index = f"{self._prefix}collection:{owner}:{collection}"
         start, end = ("+inf", "-inf") if newest_first else ("-inf", "+inf")
         with outages_as_unavailable():
             if after:
@@ -155,15 +156,15 @@ class ValkeyJobStore:
             return Page(await self._get_many(ids[:limit]), len(ids) > limit)
 
     async def _place(self, owner: str, collection: str, job_id: str) -> int | None:
-        score = await self._client.zscore(f"{PREFIX}collection:{owner}:{collection}", job_id)
+        score = await self._client.zscore(f"{self._prefix}collection:{owner}:{collection}", job_id)
         if score is not None:
             return int(score)
-        removed = await self._client.get(f"{PREFIX}removed:{owner}:{collection}:{job_id}")
+        removed = await self._client.get(f"{self._prefix}removed:{owner}:{collection}:{job_id}")
         return None if removed is None else int(removed)
 
     async def installation(self) -> str:
         """Return the random name of this set of jobs, which is kept for as long as Valkey keeps its data."""
-        key = f"{PREFIX}installation"
+        key = f"{self._prefix}installation"
         with outages_as_unavailable():
             await self._client.set(key, uuid.uuid4().hex, nx=True)
             return cast("str", await self._client.get(key))
@@ -175,7 +176,7 @@ class ValkeyJobStore:
             NewerRecord: A later version wrote one of them.
         """
         with outages_as_unavailable():
-            ids = cast("list[str]", await self._client.zrange(f"{PREFIX}jobs", 0, -1))
+            ids = cast("list[str]", await self._client.zrange(f"{self._prefix}jobs", 0, -1))
             for start in range(0, len(ids), _PAGE):
                 for fields in filter(is_shown, await self._records(ids[start : start + _PAGE])):
                     yield decode_job(fields)
@@ -183,26 +184,26 @@ class ValkeyJobStore:
     async def queue_position(self, job: Job) -> int | None:
         """Return the job's place in the order of service, from 1, or None if it does not wait."""
         with outages_as_unavailable():
-            return cast("int | None", await self._position(keys=[PREFIX], args=[job.id]))
+            return cast("int | None", await self._position(keys=[self._prefix], args=[job.id]))
 
     async def counts(self) -> QueueCounts:
         """Return the number of jobs in each state."""
         pipeline = self._client.pipeline(transaction=False)
         for state in JobState:
-            pipeline.zcard(f"{PREFIX}state:{state}")
+            pipeline.zcard(f"{self._prefix}state:{state}")
         with outages_as_unavailable():
             return QueueCounts(*await pipeline.execute())
 
     async def cancel(self, job_id: str) -> Job | None:
         """Cancel a waiting job, or ask a running one's worker to stop; return the job as it is then."""
         with outages_as_unavailable():
-            await self._cancel(keys=[PREFIX], args=[job_id])
+            await self._cancel(keys=[self._prefix], args=[job_id])
         return await self.get(job_id)
 
     async def delete(self, job_id: str) -> Job | None:
         """Delete the job, cancelling it first if it has not ended; return it as it was before."""
         with outages_as_unavailable():
-            before = await self._delete(keys=[PREFIX], args=[job_id])
+            before = await self._delete(keys=[self._prefix], args=[job_id])
         fields = dict(zip(before[::2], before[1::2], strict=True))
         return decode_job(fields) if fields else None
 
@@ -213,7 +214,7 @@ class ValkeyJobStore:
     async def worker_presence(self) -> WorkerPresence:
         """Return what the live workers announce, by host and age, and when models were last served."""
         with outages_as_unavailable():
-            alive, seen = await self._presence(keys=[PREFIX])
+            alive, seen = await self._presence(keys=[self._prefix])
         infos = sorted(map(_WORKER.decode, alive), key=lambda info: (info.host, info.started_at))
         last_seen = {model: float(age) for model, age in zip(seen[::2], seen[1::2], strict=True)}
         # Workers of 0.1 announce themselves, but don't note when models were served.
@@ -225,21 +226,21 @@ class ValkeyJobStore:
 
         Jobs that were deleted while they ran are among them.
         """
-        return await self._ended(f"{PREFIX}finished", ended, limit)
+        return await self._ended(f"{self._prefix}finished", ended, limit)
 
     async def mark_files_removed(self, job: Job) -> None:
         """Note that the files of ``job`` have been removed; its record stays for a while."""
         with outages_as_unavailable():
-            await self._mark_files_removed(keys=[PREFIX], args=[job.id, job.finished_at or 0.0])
+            await self._mark_files_removed(keys=[self._prefix], args=[job.id, job.finished_at or 0.0])
 
     async def records_before(self, ended: float, limit: int = 200) -> Sequence[Job]:
         """Return jobs that ended before ``ended`` (seconds since the epoch) and whose files are gone."""
-        return await self._ended(f"{PREFIX}records", ended, limit)
+        return await self._ended(f"{self._prefix}records", ended, limit)
 
     async def delete_record(self, job: Job) -> None:
         """Remove the record of a job that has ended, and all that points at it."""
         with outages_as_unavailable():
-            await self._delete_record(keys=[PREFIX], args=[job.id])
+            await self._delete_record(keys=[self._prefix], args=[job.id])
 
     async def sweep(self) -> int:
         """Requeue or fail the jobs whose workers' leases have expired, and replace lost tickets.
@@ -247,8 +248,11 @@ class ValkeyJobStore:
         Return the number of jobs.
         """
         with outages_as_unavailable():
-            lost, _ = await self._sweep(keys=[PREFIX], args=sweep_arguments())
+            lost, _ = await self._sweep(keys=[self._prefix], args=sweep_arguments())
         return int(lost)
+
+    def _job_key(self, job_id: str) -> str:
+        return f"{self._prefix}job:{job_id}"
 
     async def _ended(self, index: str, ended: float, limit: int) -> Sequence[Job]:
         start = 0
@@ -286,7 +290,3 @@ def _refuse(outcome: str, found: str, limits: Limits, stored: str = "0") -> None
         case _:
             limit = limits.owner_max_active
             raise KeyLimitReached(f"This key has {limit} jobs at once, which is its limit.")
-
-
-def _job_key(job_id: str) -> str:
-    return f"{PREFIX}job:{job_id}"

@@ -47,8 +47,9 @@ class WorkerStore:
     Methods raise `redis.RedisError` while Valkey can't be reached; each call may be repeated.
     """
 
-    def __init__(self, client: redis.Redis, worker_id: str) -> None:
+    def __init__(self, client: redis.Redis, worker_id: str, *, prefix: str = PREFIX) -> None:
         self._client = client
+        self._prefix = prefix
         self._worker = worker_id
         self._claim = client.register_script(scripts.CLAIM)
         self._heartbeat = client.register_script(scripts.HEARTBEAT)
@@ -63,7 +64,7 @@ class WorkerStore:
         """
         arguments: list[str | float | bytes] = [queue, self._worker, LEASE_SECONDS]
         arguments += [msgspec.json.encode(list(models)), SCHEMA]
-        found = self._claim(keys=[PREFIX], args=arguments)
+        found = self._claim(keys=[self._prefix], args=arguments)
         fields = dict(zip(found[::2], found[1::2], strict=True))
         return decode_job(fields) if fields else None
 
@@ -73,7 +74,7 @@ class WorkerStore:
         """Renew the lease of an attempt, and report how far it is (0.0–1.0)."""
         reported = "" if progress is None else f"{progress:.6f}"
         arguments: list[str | float] = [job_id, self._worker, attempt, LEASE_SECONDS, reported, message]
-        return LeaseStatus(self._heartbeat(keys=[PREFIX], args=arguments))
+        return LeaseStatus(self._heartbeat(keys=[self._prefix], args=arguments))
 
     def succeed(self, job: Job, artifacts: tuple[Artifact, ...]) -> JobState | None:
         """Finish the job with its result, and return the state in which it is then.
@@ -100,7 +101,7 @@ class WorkerStore:
         self, job_id: str, attempt: int, outcome: str, payload: bytes, *, size: int = 0
     ) -> JobState | None:
         arguments = [job_id, self._worker, attempt, outcome, payload, *own_stamp().arguments, size]
-        state = self._finish(keys=[PREFIX], args=arguments)
+        state = self._finish(keys=[self._prefix], args=arguments)
         return None if state == "lost" else JobState(state)
 
     def sweep(self) -> tuple[int, int]:
@@ -108,19 +109,19 @@ class WorkerStore:
 
         Return the number of jobs and of tickets.
         """
-        lost, tickets = self._sweep(keys=[PREFIX], args=sweep_arguments())
+        lost, tickets = self._sweep(keys=[self._prefix], args=sweep_arguments())
         return int(lost), int(tickets)
 
     def announce(self, info: WorkerInfo) -> None:
         """Announce this worker; the announcement expires unless it is repeated within the lease."""
         lease, models = int(LEASE_SECONDS * 1000), msgspec.json.encode(info.models)
-        self._announce(keys=[PREFIX], args=[info.id, msgspec.json.encode(info), lease, models])
+        self._announce(keys=[self._prefix], args=[info.id, msgspec.json.encode(info), lease, models])
 
     def withdraw(self) -> None:
         """Withdraw this worker's announcement, and the ids of workers whose own have expired."""
-        self._client.delete(f"{PREFIX}worker:{self._worker}")
-        known = sorted(cast("set[str]", self._client.smembers(f"{PREFIX}workers")))
-        alive = self._client.mget([f"{PREFIX}worker:{worker}" for worker in known]) if known else []
+        self._client.delete(f"{self._prefix}worker:{self._worker}")
+        known = sorted(cast("set[str]", self._client.smembers(f"{self._prefix}workers")))
+        alive = self._client.mget([f"{self._prefix}worker:{worker}" for worker in known]) if known else []
         gone = [worker for worker, info in zip(known, alive, strict=True) if info is None]
         if gone:
-            self._client.srem(f"{PREFIX}workers", *gone)
+            self._client.srem(f"{self._prefix}workers", *gone)

@@ -70,6 +70,7 @@ class HeartbeatClient:
     def __init__(
         self,
         queue_url: str,
+        prefix: str,
         store: WorkerStore,
         describe: Callable[[], WorkerInfo],
         *,
@@ -78,6 +79,7 @@ class HeartbeatClient:
         job_timeout: float,
     ) -> None:
         self._queue_url = queue_url
+        self._prefix = prefix
         # Settings have a type of their own for durations, which JSON lacks.
         self._grace, self._load_timeout, self._job_timeout = map(float, (grace, load_timeout, job_timeout))
         self._describe = describe
@@ -169,6 +171,7 @@ class HeartbeatClient:
         )
         start = HeartbeatStart(
             self._queue_url,
+            self._prefix,
             self._announced,
             self._grace,
             self._signal_socket,

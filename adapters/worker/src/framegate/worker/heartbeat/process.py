@@ -51,6 +51,7 @@ class HeartbeatStart(Struct, frozen=True):
     """
 
     queue_url: str
+    prefix: str
     worker: WorkerInfo
     grace: float
     signal_socket: int
@@ -89,7 +90,7 @@ class HeartbeatProcess:
         self._worker = start.worker
         self._start = start
         self._client = connect(start.queue_url)
-        self._store = WorkerStore(self._client, start.worker.id)
+        self._store = WorkerStore(self._client, start.worker.id, prefix=start.prefix)
         self._output = output
         self._heartbeat = self._passed_on = Heartbeat()
         self._received_at = self._step_since = time.monotonic()
@@ -108,7 +109,7 @@ class HeartbeatProcess:
                 with self._client.pubsub(  # type: ignore[no-untyped-call]  # untyped in redis-py
                     ignore_subscribe_messages=True
                 ) as subscription:
-                    subscription.subscribe(CANCEL_CHANNEL)
+                    subscription.subscribe(self._start.prefix + CANCEL_CHANNEL)
                     while True:
                         self._pass_on()
                         self._wait(subscription)
