@@ -11,14 +11,14 @@ import pytest
 import redis
 from msgspec.structs import replace
 
-from framegate.core.errors import Unavailable
+from framegate.core.errors import Unavailable, UnreadableRecord
 from framegate.core.keys import KeyScope, KeySecret, StoredKey
 from framegate.storage import keys as module
 from framegate.storage import scripts
 from framegate.storage.connections import connect_async
 from framegate.storage.embedded import EmbeddedValkey
 from framegate.storage.keys import ValkeyKeyStore
-from framegate.storage.schema import SCHEMA, NewerRecord, UnreadableRecord
+from framegate.storage.schema import SCHEMA, NewerRecord
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 

@@ -44,7 +44,7 @@ DUMP_OF_0_1: dict[str, dict[str, Any]] = json.loads(
     (Path(__file__).parent / "records" / "valkey-0.1.json").read_text()
 )
 STAMPS = {"schema", "written_by", "result_schema", "result_written_by"}
-ADDED = {"stored"}
+ADDED = {"stored", "files", "result_files", "webhooks", "known_as", "dialect"}
 """Fields of a job that 0.1 does not have."""
 NEWER = r"stored by Framegate 9\.1\.0; this host runs .*Update Framegate on this host\."
 VIDEO = Artifact(MediaKind.VIDEO, "results/succeeded/1-0.mp4", "video/mp4", 1234, 64, 48, 8, 8.0, 1.0)

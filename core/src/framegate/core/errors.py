@@ -28,6 +28,7 @@ FramegateError
 │   ├── GenerationFailed
 │   ├── OutOfMemory
 │   └── WorkerLost
+├── UnreadableRecord         a stored record is damaged
 ├── JobCancelled             raised inside a worker to leave a cancelled job
 └── ConfigError              the operator's files or plugins are wrong
     └── PluginError
@@ -233,6 +234,12 @@ class WorkerLost(GenerationError):
     """The job's worker died too many times."""
 
     code = "worker_lost"
+
+
+class UnreadableRecord(FramegateError):
+    """A stored record can't be read, because it is damaged; reading it again gives the same error."""
+
+    code = "incompatible_record"
 
 
 class JobCancelled(FramegateError):

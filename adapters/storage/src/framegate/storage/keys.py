@@ -8,11 +8,12 @@ import msgspec
 import redis.asyncio
 import structlog
 
+from framegate.core.errors import UnreadableRecord
 from framegate.core.keys import StoredKey, StoredKeys
 from framegate.storage import scripts
 from framegate.storage.connections import outages_as_unavailable
 from framegate.storage.jobs.records import PREFIX
-from framegate.storage.schema import Layout, Stamp, UnreadableRecord, decode_readable, own_stamp, unchanged
+from framegate.storage.schema import Layout, Stamp, decode_readable, own_stamp, unchanged
 
 log = structlog.get_logger(__name__)
 

@@ -7,12 +7,14 @@ the fields of webhook deliveries. Each of these records says by its `Stamp` how 
 it. Readers ignore members that they don't know, so what an earlier version would misread needs a new
 `SCHEMA`.
 
-A record of a later schema is left to a host that can read it. `Layout` raises `NewerRecord`; lists, retention
-and a worker's claim pass over the record; the search for orphans removes nothing meanwhile, as it can't know
-which files the record names.
+A record of a later schema is left to a host that can read it. `Layout` raises `NewerRecord`; lists and a
+worker's claim pass over the record. One that nobody can read raises `UnreadableRecord`: lists leave it out as
+well, but a worker that claims such a job ends it as failed. Neither is in the way of other records, and what
+has to be known of every job, such as the keys of its files, stands in fields of its own.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
+from contextlib import contextmanager
 from functools import cache
 from importlib.metadata import version
 from typing import Any, Generic, TypeAlias, TypeVar
@@ -21,7 +23,7 @@ import msgspec
 import structlog
 from msgspec import Struct
 
-from framegate.core.errors import Unavailable
+from framegate.core.errors import Unavailable, UnreadableRecord
 
 log = structlog.get_logger(__name__)
 
@@ -34,12 +36,20 @@ Migration: TypeAlias = Callable[[Any], Any]
 """Turn a record, as plain JSON values, from one schema into the next."""
 
 
-class UnreadableRecord(Unavailable):
-    """A record can't be read."""
+_DAMAGE = (
+    msgspec.MsgspecError,
+    LookupError,
+    ValueError,
+    TypeError,
+    ArithmeticError,
+    RecursionError,
+)
 
 
-class NewerRecord(UnreadableRecord):
-    """A record was written by a later version, in a layout that this one can't read."""
+class NewerRecord(UnreadableRecord, Unavailable):
+    """A record was written by a later version, in a layout that this one can't read; another host can."""
+
+    code = "unavailable"
 
 
 class Stamp(Struct, frozen=True):
@@ -60,8 +70,28 @@ def own_stamp() -> Stamp:
     return Stamp(SCHEMA, version("framegate-storage"))
 
 
+@contextmanager
+def damage_as_unreadable(what: str) -> Generator[None]:
+    """Turn whatever decoding ``what`` ("This job") raises for damaged text into `UnreadableRecord`."""
+    try:
+        yield
+    except (
+        msgspec.MsgspecError,
+        LookupError,
+        ValueError,
+        TypeError,
+        ArithmeticError,
+        RecursionError,
+    ) as error:
+        raise UnreadableRecord(f"{what} is damaged ({type(error).__name__}: {str(error)[:200]}).") from None
+
+
 def read_stamp(fields: Mapping[str, str], prefix: str = "") -> Stamp:
-    """Return the stamp in the fields of a hash whose names begin with ``prefix``."""
+    """Return the stamp in the fields of a hash whose names begin with ``prefix``.
+
+    Raises:
+        ValueError: The number of the schema is none.
+    """
     schema = fields.get(f"{prefix}schema")
     return Stamp(int(schema), fields.get(f"{prefix}written_by", "")) if schema else Stamp()
 
@@ -124,6 +154,8 @@ class Layout(Generic[Record]):
                 f"This was stored by Framegate {stamp.written_by}; this host runs {own_stamp().written_by}, "
                 "which can't read it. Update Framegate on this host."
             )
+        if stamp.schema < 1:
+            raise ValueError(f"there is no schema {stamp.schema}")
         for migrate in self._migrations[stamp.schema - 1 :]:
             record = migrate(record)
         return record

@@ -5,9 +5,9 @@ from collections.abc import Mapping
 import msgspec
 from msgspec.structs import replace
 
-from framegate.core.jobs import Job, JobError, JobState
+from framegate.core.jobs import CLIENT_ID_LABEL, Job, JobError, JobState
 from framegate.core.types import Artifact
-from framegate.storage.schema import Layout, read_stamp, unchanged
+from framegate.storage.schema import Layout, damage_as_unreadable, read_stamp, unchanged
 
 PREFIX = "fg:"
 """What the names of all keys and channels begin with, unless `queue.prefix` says otherwise."""
@@ -35,14 +35,43 @@ FIELDS = (
 )
 """What `decode_job` and `is_shown` need; the others are indexes of the scripts."""
 
+FILE_FIELDS = (
+    "files",
+    "result_files",
+    "job",
+    "schema",
+    "written_by",
+    "artifacts",
+    "result_schema",
+    "result_written_by",
+)
+"""What `files_of` needs."""
+
+_LATEST = 1e11
+"""A time in seconds since the epoch that is further away than this is damaged."""
+
 _job = Layout(Job, unchanged)
 _artifacts = Layout(tuple[Artifact, ...], unchanged)
 _error = Layout(JobError, unchanged)
+_keys = msgspec.json.Decoder(tuple[str, ...])
 
 
 def encode_job(job: Job) -> bytes:
     """Return the part of a job's record that never changes, as JSON."""
     return msgspec.json.encode(job)
+
+
+def readable_fields(job: Job) -> dict[str, str | bytes]:
+    """Return the fields that repeat what has to be known of the job where its JSON is not or can't be read.
+
+    ``files`` and ``webhooks`` are JSON lists; ``known_as`` is empty if its client knows it by the job's id.
+    """
+    return {
+        "files": msgspec.json.encode(job.files),
+        "webhooks": msgspec.json.encode(job.webhooks),
+        "known_as": job.labels.get(CLIENT_ID_LABEL, ""),
+        "dialect": job.dialect,
+    }
 
 
 def is_shown(fields: Mapping[str, str]) -> bool:
@@ -55,20 +84,70 @@ def decode_job(fields: Mapping[str, str]) -> Job:
 
     Raises:
         NewerRecord: A later version submitted or finished it, in a layout of its own.
+        UnreadableRecord: It is damaged.
     """
-    stamp, result_stamp = read_stamp(fields), read_stamp(fields, "result_")
-    started, finished = fields.get("started_at"), fields.get("finished_at")
-    artifacts, error = fields.get("artifacts"), fields.get("error")
-    return replace(
-        _job.decode(fields["job"], stamp),
-        state=JobState(fields["state"]),
-        attempt=int(fields["attempt"]),
-        worker=fields["worker"],
-        cancel_requested=bool(fields.get("cancel")),
-        progress=float(fields["progress"]),
-        message=fields["message"],
-        started_at=float(started) if started else None,
-        finished_at=float(finished) if finished else None,
-        artifacts=_artifacts.decode(artifacts, result_stamp) if artifacts else (),
-        error=_error.decode(error, result_stamp) if error else None,
-    )
+    with damage_as_unreadable("The record of this job"):
+        job = _submitted_job(fields)
+        if not job.shots:
+            raise ValueError("it has no shots")
+        return replace(
+            job,
+            state=JobState(fields["state"]),
+            attempt=int(fields["attempt"]),
+            worker=fields["worker"],
+            cancel_requested=bool(fields.get("cancel")),
+            progress=_number(fields["progress"], 1.0),
+            message=fields["message"],
+            started_at=_time(fields, "started_at"),
+            finished_at=_time(fields, "finished_at"),
+            artifacts=_results(fields),
+            error=_reason(fields),
+        )
+
+
+def files_of(fields: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the keys of all files that may be stored for a job, from the `FILE_FIELDS` of its hash.
+
+    They stand in fields of their own, so that they are known even if the job can't be read. Processes of
+    earlier versions write none of these: there the job and its results are read.
+
+    Raises:
+        NewerRecord: A later version submitted or finished it, in a layout of its own.
+        UnreadableRecord: It is damaged.
+    """
+    with damage_as_unreadable("The list of this job's files"):
+        submitted, results = fields.get("files"), fields.get("result_files")
+        return (
+            *(
+                (key for made in _results(fields) for key in made.files)
+                if results is None
+                else _keys.decode(results)
+            ),
+            *(_submitted_job(fields).files if submitted is None else _keys.decode(submitted)),
+        )
+
+
+def _submitted_job(fields: Mapping[str, str]) -> Job:
+    return _job.decode(fields["job"], read_stamp(fields))
+
+
+def _results(fields: Mapping[str, str]) -> tuple[Artifact, ...]:
+    text = fields.get("artifacts")
+    return _artifacts.decode(text, read_stamp(fields, "result_")) if text else ()
+
+
+def _reason(fields: Mapping[str, str]) -> JobError | None:
+    text = fields.get("error")
+    return _error.decode(text, read_stamp(fields, "result_")) if text else None
+
+
+def _time(fields: Mapping[str, str], name: str) -> float | None:
+    text = fields.get(name)
+    return _number(text, _LATEST) if text else None
+
+
+def _number(text: str, largest: float) -> float:
+    number = float(text)
+    if not 0 <= number <= largest:  # nor is "nan"
+        raise ValueError(f"{text!r} is not within 0 … {largest:g}")
+    return number

@@ -1,5 +1,6 @@
 """Jobs in Valkey, as the API uses them."""
 
+import itertools
 import uuid
 from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -14,7 +15,7 @@ from framegate.core.ports import IdempotencyKey, Limits, Page, QueueCounts, Work
 from framegate.storage import scripts
 from framegate.storage.connections import outages_as_unavailable
 from framegate.storage.jobs.change_feed import ChangeFeed
-from framegate.storage.jobs.records import FIELDS, PREFIX, decode_job, encode_job, is_shown
+from framegate.storage.jobs.records import FIELDS, PREFIX, decode_job, encode_job, is_shown, readable_fields
 from framegate.storage.jobs.submissions import admission_check, job_submission
 from framegate.storage.jobs.worker_store import sweep_arguments
 from framegate.storage.quotas import stored_quota_reached
@@ -69,6 +70,7 @@ class ValkeyJobStore:
             msgspec.json.encode(job_submission(job, limits, idempotency)),
             encode_job(job),
             *own_stamp().arguments,
+            *itertools.chain.from_iterable(readable_fields(job).items()),
         ]
         while True:
             with outages_as_unavailable():

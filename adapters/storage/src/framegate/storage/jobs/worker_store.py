@@ -83,7 +83,9 @@ class WorkerStore:
         Unless it is SUCCEEDED, the caller removes the artifacts.
         """
         size = sum(made.size for made in artifacts)
-        return self._close(job.id, job.attempt, "succeeded", msgspec.json.encode(artifacts), size=size)
+        files = msgspec.json.encode([key for made in artifacts for key in made.files])
+        payload = msgspec.json.encode(artifacts)
+        return self._close(job.id, job.attempt, "succeeded", payload, size=size, files=files)
 
     def fail(self, job_id: str, attempt: int, error: JobError) -> JobState | None:
         """Finish a job with an error; the state is that of `succeed`."""
@@ -98,9 +100,17 @@ class WorkerStore:
         return self._close(job_id, attempt, "requeued", b"")
 
     def _close(
-        self, job_id: str, attempt: int, outcome: str, payload: bytes, *, size: int = 0
+        self,
+        job_id: str,
+        attempt: int,
+        outcome: str,
+        payload: bytes,
+        *,
+        size: int = 0,
+        files: bytes = b"[]",
     ) -> JobState | None:
-        arguments = [job_id, self._worker, attempt, outcome, payload, *own_stamp().arguments, size]
+        stamp = own_stamp().arguments
+        arguments = [job_id, self._worker, attempt, outcome, payload, *stamp, size, files]
         state = self._finish(keys=[self._prefix], args=arguments)
         return None if state == "lost" else JobState(state)
 

@@ -1,6 +1,6 @@
 -- End a worker's attempt at a job.
 -- Arguments: id, worker, attempt, outcome (succeeded | failed | cancelled | requeued), artifacts or error as JSON, its
--- schema, the version that writes it, bytes of the artifacts.
+-- schema, the version that writes it, bytes of the artifacts, keys of their files as JSON.
 -- Returns: the job's state, or 'lost' if the attempt is not the current one.
 local id, worker, attempt, outcome, payload = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local stamp = {schema = ARGV[6], written_by = ARGV[7]}
@@ -16,7 +16,7 @@ if outcome == 'requeued' then
 end
 if outcome == 'succeeded' then
   set_result(id, 'artifacts', payload, stamp)
-  redis.call('HSET', key, 'progress', 1)
+  redis.call('HSET', key, 'progress', 1, 'result_files', ARGV[9])
   -- While the job ran, only its inputs were stored.
   set_stored(id, job.owner, (tonumber(redis.call('HGET', key, 'stored')) or 0) + tonumber(ARGV[8]))
 end

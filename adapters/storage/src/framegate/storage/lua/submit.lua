@@ -1,5 +1,6 @@
 -- Submit a job.
--- Arguments: JobSubmission as JSON, the job's own JSON, its schema, the version that writes it.
+-- Arguments: JobSubmission as JSON, the job's own JSON, its schema, the version that writes it, and then names and values
+-- of further fields of its record.
 -- Returns: {outcome, id of the job in question, bytes that its owner stores if they are too many}.
 local new, json, schema, written_by = cjson.decode(ARGV[1]), ARGV[2], ARGV[3], ARGV[4]
 local id, owner, key = new.id, new.owner, P .. 'job:' .. new.id
@@ -11,7 +12,7 @@ local seq = redis.call('INCR', P .. 'seq')
 redis.call('HSET', key, 'job', json, 'schema', schema, 'written_by', written_by, 'state', 'queued',
   'owner', owner, 'queue', new.queue, 'lane', new.lane, 'seq', seq, 'collection', new.collection,
   'result_name', new.result_name, 'share_id', new.share_id, 'attempt', 0, 'worker', '', 'progress', 0,
-  'message', '')
+  'message', '', unpack(ARGV, 5))
 redis.call('ZADD', P .. 'jobs', seq, id)
 redis.call('ZADD', P .. 'owner:' .. owner, seq, id)
 redis.call('ZADD', P .. 'state:queued', seq, id)

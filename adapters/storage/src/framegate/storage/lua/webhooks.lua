@@ -1,16 +1,26 @@
 -- Webhook deliveries begin in the step that ends a job, and are kept apart from its record, which they may
 -- outlive. ``deliveries.lua`` describes their keys.
 
+-- The URLs to notify of a job's end, none if they can't be read, and the id by which its client knows it.
+local function webhooks_of(id)
+  local fields = redis.call('HMGET', P .. 'job:' .. id, 'webhooks', 'known_as')
+  if fields[1] then
+    local readable, urls = pcall(cjson.decode, fields[1])
+    return readable and urls or {}, fields[2] ~= '' and fields[2] or id
+  end
+  -- An earlier version submitted the job, and wrote this into its JSON alone.
+  local readable, job = pcall(cjson.decode, redis.call('HGET', P .. 'job:' .. id, 'job') or '')
+  if not readable or type(job) ~= 'table' then return {}, id end
+  return job.webhooks or {}, (job.labels or {}).task_id or id
+end
+
 local function enqueue_webhooks(id, job, outcome, stamp)
   if outcome == 'cancelled' then return end
-  local record = cjson.decode(redis.call('HGET', P .. 'job:' .. id, 'job'))
-  local urls = record.webhooks or {}
-  -- Its client knows it by an id of its own choice, if there is one.
-  local known_as = (record.labels or {}).task_id or id
+  local urls, known_as = webhooks_of(id)
   -- The number makes it another event when the same id is used once more after its record is gone.
   local event = 'evt_' .. string.sub(redis.sha1hex(id .. ':' .. job.seq .. ':' .. NOW), 1, 32)
   for number, url in ipairs(urls) do
-    local delivery, receiver = event .. ':' .. number, string.match(url, '^%a+://([^/?#]*)')
+    local delivery, receiver = event .. ':' .. number, string.match(tostring(url), '^%a+://([^/?#]*)')
     redis.call('HSET', P .. 'delivery:' .. delivery, 'event', event, 'outcome', outcome, 'job_id', known_as,
       'created_at', math.floor(NOW), 'url', url, 'receiver', receiver, 'attempt', 0,
       'schema', stamp.schema, 'written_by', stamp.written_by)
