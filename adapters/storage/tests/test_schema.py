@@ -202,10 +202,11 @@ def by_key(dump: dict[str, dict[str, Any]]) -> dict[str, list[Any]]:
 async def test_what_is_stored_is_what_0_1_stores_and_a_stamp(
     store: ValkeyJobStore, characters: ValkeyCharacterStore, client: redis.Redis
 ) -> None:
-    """So 0.1 reads it: it passes over fields, and the one key, that it does not know."""
+    """So 0.1 reads it: it passes over fields and keys that it does not know."""
     await act(store, characters, client)
     now = dump(client)
     assert list(now.pop("fg:seen")["value"]) == ["test"]
+    assert list(now.pop("fg:claimed")["value"]) == ["running"]
     assert by_key(now) == by_key(DUMP_OF_0_1)
     stamp = {"schema": str(SCHEMA), "written_by": own_stamp().written_by}
     succeeded, failed, queued = (now[f"fg:job:{name}"]["value"] for name in ("succeeded", "failed", "queued"))

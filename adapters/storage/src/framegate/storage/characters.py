@@ -12,7 +12,14 @@ from framegate.storage import scripts
 from framegate.storage.connections import outages_as_unavailable
 from framegate.storage.jobs.records import PREFIX
 from framegate.storage.quotas import character_quota_reached, stored_quota_reached
-from framegate.storage.schema import Layout, Stamp, decode_readable, own_stamp, unchanged
+from framegate.storage.schema import (
+    Layout,
+    Stamp,
+    damage_as_unreadable,
+    decode_readable,
+    own_stamp,
+    unchanged,
+)
 
 _AT_ONCE = 1000
 _layout = Layout(Character, unchanged)
@@ -23,7 +30,8 @@ class ValkeyCharacterStore:
     """Implement `CharacterStore` on Valkey.
 
     Every method raises `Unavailable` when Valkey can't be reached. `get` raises `NewerRecord` if a later
-    version wrote the character; lists leave such characters out and say so in the log.
+    version wrote the character, and `UnreadableRecord` if it is damaged; lists leave such characters out and
+    say so in the log.
     """
 
     def __init__(self, client: redis.asyncio.Redis, *, prefix: str = PREFIX) -> None:
@@ -83,7 +91,7 @@ class ValkeyCharacterStore:
         """Return every character.
 
         Raises:
-            NewerRecord: A later version wrote one of them.
+            UnreadableRecord: One of them is damaged, or a later version wrote it.
         """
         with outages_as_unavailable():
             names = cast("list[str]", await self._client.zrange(f"{self._prefix}characters", 0, -1))
@@ -134,4 +142,5 @@ def _refuse(outcome: str, found: int, limits: CharacterLimits) -> None:
 
 
 def _decode(text: str) -> Character:
-    return _layout.decode(text, _stamp.decode(text))
+    with damage_as_unreadable("The record of a character"):
+        return _layout.decode(text, _stamp.decode(text))

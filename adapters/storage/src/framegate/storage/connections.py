@@ -55,6 +55,7 @@ def connect(url: str) -> redis.Redis:
     return redis.Redis.from_url(
         url,
         decode_responses=True,
+        encoding_errors="replace",  # a damaged text must not break the replies around it
         socket_timeout=3,
         socket_connect_timeout=2,
         retry=Retry(ExponentialWithJitterBackoff(cap=0.5, base=0.05), 5, (redis.ConnectionError,)),
@@ -93,6 +94,7 @@ def connect_async(url: str) -> redis.asyncio.Redis:
     pool = redis.asyncio.BlockingConnectionPool.from_url(
         url,
         decode_responses=True,
+        encoding_errors="replace",  # a damaged text must not break the replies around it
         max_connections=64,
         timeout=20,
         socket_timeout=2.5,

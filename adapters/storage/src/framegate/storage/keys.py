@@ -13,7 +13,7 @@ from framegate.core.keys import StoredKey, StoredKeys
 from framegate.storage import scripts
 from framegate.storage.connections import outages_as_unavailable
 from framegate.storage.jobs.records import PREFIX
-from framegate.storage.schema import Layout, Stamp, decode_readable, own_stamp, unchanged
+from framegate.storage.schema import DAMAGE, Layout, Stamp, decode_readable, own_stamp, unchanged
 
 log = structlog.get_logger(__name__)
 
@@ -125,7 +125,7 @@ def _encode(key: StoredKey) -> str:
 def _decode(text: str) -> StoredKey:
     try:
         return _layout.decode(text, _stamp.decode(text))
-    except msgspec.MsgspecError as error:
+    except DAMAGE as error:
         raise UnreadableRecord(
             f"A stored key is damaged, and refused: {error}. Revoke it, and create another."
         ) from None

@@ -14,10 +14,10 @@ import uuid
 import structlog
 
 from framegate.core import audit
+from framegate.core.errors import UnreadableRecord
 from framegate.core.ports import ArtifactStore
 from framegate.storage.characters import ValkeyCharacterStore
 from framegate.storage.jobs.store import ValkeyJobStore
-from framegate.storage.schema import NewerRecord
 
 log = structlog.get_logger(__name__)
 
@@ -42,8 +42,8 @@ async def remove_orphans(
 ) -> int:
     """Remove our files that are older than ``unknown_for`` seconds and not named by any record.
 
-    Returns the number of files removed: 0 if the files belong to another queue's jobs, or if a later version
-    wrote one of the records.
+    Returns the number of files removed: 0 if the files belong to another queue's jobs, or if one of the
+    records can't be read.
     """
     installation = await store.installation()
     if await asyncio.to_thread(_mark, artifacts, installation) != installation:
@@ -58,7 +58,7 @@ async def remove_orphans(
         known = {key for character in await characters.each() for key in character.files}
         async for job in store.each():
             known.update(job.files)
-    except NewerRecord as error:
+    except UnreadableRecord as error:
         log.warning("orphans_left", reason=error.message)
         return 0
     orphans = [key for key in old if key not in known]

@@ -36,7 +36,7 @@ Migration: TypeAlias = Callable[[Any], Any]
 """Turn a record, as plain JSON values, from one schema into the next."""
 
 
-_DAMAGE = (
+DAMAGE = (
     msgspec.MsgspecError,
     LookupError,
     ValueError,
@@ -44,6 +44,7 @@ _DAMAGE = (
     ArithmeticError,
     RecursionError,
 )
+"""What decoding a damaged record may raise."""
 
 
 class NewerRecord(UnreadableRecord, Unavailable):

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from importlib.resources import files
 
 _LUA = files("framegate.storage") / "lua"
-_JOBS = ("clock", "quotas", "scheduling", "webhooks", "idempotency", "jobs")
+_JOBS = ("clock", "json", "quotas", "scheduling", "webhooks", "idempotency", "jobs")
 _CHARACTERS = ("clock", "quotas", "characters")
 _DELIVERIES = ("clock", "deliveries")
 
@@ -30,6 +30,7 @@ DELETE = _script("delete", _JOBS)
 QUEUE_POSITION = _script("queue_position", _JOBS)
 SWEEP = _script("sweep", _JOBS)
 DELETE_RECORD = _script("delete_record", _JOBS)
+DROP_MISSING = _script("drop_missing", _JOBS)
 MARK_FILES_REMOVED = _script("mark_files_removed", ("clock", "quotas"))
 ANNOUNCE = _script("announce", ("clock",))
 WORKER_PRESENCE = _script("worker_presence", ("clock",))

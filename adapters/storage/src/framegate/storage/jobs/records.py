@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import msgspec
 from msgspec.structs import replace
 
+from framegate.core.errors import UnreadableRecord
 from framegate.core.jobs import CLIENT_ID_LABEL, Job, JobError, JobState
 from framegate.core.types import Artifact
 from framegate.storage.schema import Layout, damage_as_unreadable, read_stamp, unchanged
@@ -47,6 +48,11 @@ FILE_FIELDS = (
 )
 """What `files_of` needs."""
 
+UNREADABLE = JobError(
+    UnreadableRecord.code, "The server can't read its record of this job, which is damaged; submit it again."
+)
+"""Why a job fails whose record is damaged, for its owner."""
+
 _LATEST = 1e11
 """A time in seconds since the epoch that is further away than this is damaged."""
 
@@ -88,8 +94,8 @@ def decode_job(fields: Mapping[str, str]) -> Job:
     """
     with damage_as_unreadable("The record of this job"):
         job = _submitted_job(fields)
-        if not job.shots:
-            raise ValueError("it has no shots")
+        if not job.shots or fields.get("id", job.id) != job.id:
+            raise ValueError("it has no shots, or another job's id")
         return replace(
             job,
             state=JobState(fields["state"]),
@@ -98,10 +104,10 @@ def decode_job(fields: Mapping[str, str]) -> Job:
             cancel_requested=bool(fields.get("cancel")),
             progress=_number(fields["progress"], 1.0),
             message=fields["message"],
-            started_at=_time(fields, "started_at"),
-            finished_at=_time(fields, "finished_at"),
-            artifacts=_results(fields),
-            error=_reason(fields),
+            started_at=read_time(fields, "started_at"),
+            finished_at=read_time(fields, "finished_at"),
+            artifacts=read_artifacts(fields),
+            error=read_error(fields),
         )
 
 
@@ -119,7 +125,7 @@ def files_of(fields: Mapping[str, str]) -> tuple[str, ...]:
         submitted, results = fields.get("files"), fields.get("result_files")
         return (
             *(
-                (key for made in _results(fields) for key in made.files)
+                (key for made in read_artifacts(fields) for key in made.files)
                 if results is None
                 else _keys.decode(results)
             ),
@@ -131,17 +137,20 @@ def _submitted_job(fields: Mapping[str, str]) -> Job:
     return _job.decode(fields["job"], read_stamp(fields))
 
 
-def _results(fields: Mapping[str, str]) -> tuple[Artifact, ...]:
+def read_artifacts(fields: Mapping[str, str]) -> tuple[Artifact, ...]:
+    """Return the job's results."""
     text = fields.get("artifacts")
     return _artifacts.decode(text, read_stamp(fields, "result_")) if text else ()
 
 
-def _reason(fields: Mapping[str, str]) -> JobError | None:
+def read_error(fields: Mapping[str, str]) -> JobError | None:
+    """Return why the job failed."""
     text = fields.get("error")
     return _error.decode(text, read_stamp(fields, "result_")) if text else None
 
 
-def _time(fields: Mapping[str, str], name: str) -> float | None:
+def read_time(fields: Mapping[str, str], name: str) -> float | None:
+    """Return a time of the job in seconds since the epoch."""
     text = fields.get(name)
     return _number(text, _LATEST) if text else None
 

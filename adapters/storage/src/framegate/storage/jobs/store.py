@@ -8,18 +8,22 @@ from typing import cast
 
 import msgspec
 import redis.asyncio
+import structlog
 
-from framegate.core.errors import IdempotencyMismatch, JobExists, KeyLimitReached, QueueFull
+from framegate.core.errors import IdempotencyMismatch, JobExists, KeyLimitReached, QueueFull, UnreadableRecord
 from framegate.core.jobs import Job, JobState
 from framegate.core.ports import IdempotencyKey, Limits, Page, QueueCounts, WorkerInfo, WorkerPresence
 from framegate.storage import scripts
 from framegate.storage.connections import outages_as_unavailable
 from framegate.storage.jobs.change_feed import ChangeFeed
+from framegate.storage.jobs.damaged import outline_of
 from framegate.storage.jobs.records import FIELDS, PREFIX, decode_job, encode_job, is_shown, readable_fields
 from framegate.storage.jobs.submissions import admission_check, job_submission
 from framegate.storage.jobs.worker_store import sweep_arguments
 from framegate.storage.quotas import stored_quota_reached
-from framegate.storage.schema import decode_readable, own_stamp
+from framegate.storage.schema import NewerRecord, damage_as_unreadable, decode_readable, own_stamp
+
+log = structlog.get_logger(__name__)
 
 _PAGE = 200
 _WORKER = msgspec.json.Decoder(WorkerInfo)
@@ -29,7 +33,8 @@ class ValkeyJobStore:
     """Implement `JobStore` on Valkey.
 
     Every method raises `Unavailable` when Valkey can't be reached or takes no writes; methods that return one
-    job raise `NewerRecord` if a later version wrote it. Lists leave such jobs out and say so in the log.
+    job raise `NewerRecord` if a later version wrote it, and return its outline if its record is damaged.
+    Lists leave both kinds out and say so in the log.
     """
 
     def __init__(self, client: redis.asyncio.Redis, *, prefix: str = PREFIX) -> None:
@@ -44,6 +49,7 @@ class ValkeyJobStore:
         self._position = client.register_script(scripts.QUEUE_POSITION)
         self._mark_files_removed = client.register_script(scripts.MARK_FILES_REMOVED)
         self._delete_record = client.register_script(scripts.DELETE_RECORD)
+        self._drop_missing = client.register_script(scripts.DROP_MISSING)
         self._sweep = client.register_script(scripts.SWEEP)
         self._presence = client.register_script(scripts.WORKER_PRESENCE)
 
@@ -89,10 +95,13 @@ class ValkeyJobStore:
             await self._count_refusal(keys=[self._prefix], args=[msgspec.json.encode(refused)])
 
     async def get(self, job_id: str) -> Job | None:
-        """Return the job, or None if there is none or it has been deleted."""
+        """Return the job, or None if there is none or it has been deleted.
+
+        Of a job whose record is damaged it has what can still be read.
+        """
         with outages_as_unavailable():
             fields = cast("dict[str, str]", await self._client.hgetall(self._job_key(job_id)))
-        return decode_job(fields) if is_shown(fields) else None
+        return _decode_or_outline(job_id, fields) if is_shown(fields) else None
 
     async def find_by_lookup_label(self, owner: str, value: str) -> str | None:
         """Return the id of the owner's newest job whose lookup label has this value."""
@@ -108,34 +117,39 @@ class ValkeyJobStore:
         """Return at most ``limit`` jobs, newest first, in any of ``states`` or in all."""
         with outages_as_unavailable():
             if owner is None and len(states) == 1:
-                return await self._newest(f"{self._prefix}state:{next(iter(states))}", states, limit)
-            return await self._newest(
-                f"{self._prefix}jobs" if owner is None else f"{self._prefix}owner:{owner}", states, limit
-            )
+                return await self._newest(f"{self._prefix}state:{next(iter(states))}", "", states, limit)
+            index = f"{self._prefix}jobs" if owner is None else f"{self._prefix}owner:{owner}"
+            return await self._newest(index, owner or "", states, limit)
 
-    async def _newest(self, index: str, states: Collection[JobState], limit: int) -> Sequence[Job]:
+    async def _newest(
+        self, index: str, owner: str, states: Collection[JobState], limit: int
+    ) -> Sequence[Job]:
         jobs: list[Job] = []
         start = 0
         while len(jobs) < limit:
             ids = cast("list[str]", await self._client.zrange(index, start, start + _PAGE - 1, desc=True))
-            jobs += [job for job in await self._get_many(ids) if not states or job.state in states]
+            found = await self._get_many(ids, owner=owner)
+            jobs += [job for job in found if not states or job.state in states]
             if len(ids) < _PAGE:
                 break
             start += _PAGE
         return jobs[:limit]
 
-    async def _get_many(self, ids: Sequence[str]) -> Sequence[Job]:
-        return decode_readable(decode_job, filter(is_shown, await self._records(ids)))
+    async def _get_many(self, ids: Sequence[str], *, owner: str, collection: str = "") -> Sequence[Job]:
+        records = await self._records(ids)
+        missing = [job_id for job_id, fields in zip(ids, records, strict=True) if not fields]
+        if missing:
+            await self._drop_missing(keys=[self._prefix], args=[owner, collection, *missing])
+            log.warning("missing_records_dropped", records=len(missing), job_id=missing[0])
+        return decode_readable(decode_job, filter(is_shown, records))
 
     async def _records(self, ids: Sequence[str]) -> Sequence[Mapping[str, str]]:
         pipeline = self._client.pipeline(transaction=False)
         for job_id in ids:
             pipeline.hmget(self._job_key(job_id), FIELDS)
         # Redis-py takes most of a list's time to read the replies, so only what is needed is requested.
-        return [
-            {name: value for name, value in zip(FIELDS, values, strict=True) if value is not None}
-            for values in (await pipeline.execute() if ids else [])
-        ]
+        replies = await pipeline.execute() if ids else []
+        return [_fields(job_id, values) for job_id, values in zip(ids, replies, strict=True)]
 
     async def page(
         self, collection: str, *, owner: str, after: str, limit: int, newest_first: bool
@@ -155,7 +169,8 @@ class ValkeyJobStore:
                     index, start, end, byscore=True, desc=newest_first, offset=0, num=limit + 1
                 ),
             )
-            return Page(await self._get_many(ids[:limit]), len(ids) > limit)
+            jobs = await self._get_many(ids[:limit], owner=owner, collection=collection)
+            return Page(jobs, len(ids) > limit)
 
     async def _place(self, owner: str, collection: str, job_id: str) -> int | None:
         score = await self._client.zscore(f"{self._prefix}collection:{owner}:{collection}", job_id)
@@ -175,7 +190,7 @@ class ValkeyJobStore:
         """Yield every job that has a record; one that comes or goes meanwhile may be among them or not.
 
         Raises:
-            NewerRecord: A later version wrote one of them.
+            UnreadableRecord: One of them is damaged, or a later version wrote it.
         """
         with outages_as_unavailable():
             ids = cast("list[str]", await self._client.zrange(f"{self._prefix}jobs", 0, -1))
@@ -207,7 +222,7 @@ class ValkeyJobStore:
         with outages_as_unavailable():
             before = await self._delete(keys=[self._prefix], args=[job_id])
         fields = dict(zip(before[::2], before[1::2], strict=True))
-        return decode_job(fields) if fields else None
+        return _decode_or_outline(job_id, fields) if fields else None
 
     def changes(self, job_id: str) -> AbstractAsyncContextManager[AsyncGenerator[None, None]]:
         """Tick whenever the job may have changed since the last tick; see `ChangeFeed.watch`."""
@@ -217,7 +232,8 @@ class ValkeyJobStore:
         """Return what the live workers announce, by host and age, and when models were last served."""
         with outages_as_unavailable():
             alive, seen = await self._presence(keys=[self._prefix])
-        infos = sorted(map(_WORKER.decode, alive), key=lambda info: (info.host, info.started_at))
+        infos = decode_readable(_decode_worker, cast("list[str]", alive))
+        infos.sort(key=lambda info: (info.host, info.started_at))
         last_seen = {model: float(age) for model, age in zip(seen[::2], seen[1::2], strict=True)}
         # Workers of 0.1 announce themselves, but don't note when models were served.
         last_seen |= {model: 0.0 for info in infos for model in info.models}
@@ -268,6 +284,27 @@ class ValkeyJobStore:
             if jobs or len(ids) < limit:
                 return jobs
             start += limit  # a later version wrote all of these
+
+
+def _fields(job_id: str, values: Sequence[str | None]) -> Mapping[str, str]:
+    """Return the `FIELDS` of a job's hash with its id; none if it has no record."""
+    found = {name: value for name, value in zip(FIELDS, values, strict=True) if value is not None}
+    return {**found, "id": job_id} if found else {}
+
+
+def _decode_worker(text: str) -> WorkerInfo:
+    with damage_as_unreadable("A worker's announcement"):
+        return _WORKER.decode(text)
+
+
+def _decode_or_outline(job_id: str, fields: Mapping[str, str]) -> Job:
+    try:
+        return decode_job({**fields, "id": job_id})
+    except NewerRecord:
+        raise
+    except UnreadableRecord as error:
+        log.error("job_unreadable", job_id=job_id, reason=error.message)
+        return outline_of(job_id, fields)
 
 
 def _refuse(outcome: str, found: str, limits: Limits, stored: str = "0") -> None:

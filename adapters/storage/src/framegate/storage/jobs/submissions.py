@@ -1,6 +1,7 @@
 """New jobs as the scripts take them: what limits, lanes and indexes need of them, as JSON."""
 
 import hashlib
+import json
 import time
 
 import msgspec
@@ -79,6 +80,16 @@ def lane_of(job: Job) -> str:
     groups = {f"key:{job.owner}": 0, **job.running_limits}
     lane = (job.queue, str(job.priority), job.owner, groups, job.served_by)
     return msgspec.json.encode(lane, order="sorted").decode()
+
+
+def model_of(lane: str) -> str:
+    """Return the id of the model that serves the jobs of a lane.
+
+    Raises:
+        ValueError, LookupError, TypeError: This is not the name of a lane.
+    """
+    parts = json.loads(lane)
+    return str(parts[4] or parts[5])
 
 
 def _idempotency_record(idempotency: IdempotencyKey | None) -> IdempotencyRecord | None:

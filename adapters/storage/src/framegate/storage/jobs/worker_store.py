@@ -1,19 +1,23 @@
 """Jobs in Valkey, as a worker uses them: claim one, renew its lease, finish it."""
 
+from collections import Counter
 from collections.abc import Collection
 from enum import StrEnum
 from typing import cast
 
 import msgspec
 import redis
+import structlog
 
-from framegate.core.errors import WorkerLost
+from framegate.core.errors import UnreadableRecord, WorkerLost
 from framegate.core.jobs import MAX_ATTEMPTS, Job, JobError, JobState
 from framegate.core.ports import WorkerInfo
 from framegate.core.types import Artifact
 from framegate.storage import scripts
-from framegate.storage.jobs.records import PREFIX, decode_job
+from framegate.storage.jobs.records import PREFIX, UNREADABLE, decode_job
 from framegate.storage.schema import SCHEMA, own_stamp
+
+log = structlog.get_logger(__name__)
 
 LEASE_SECONDS = 6.0
 """How long a worker may stay silent before its job goes to another one."""
@@ -22,6 +26,8 @@ SILENCE_SECONDS = 3.0
 """Workers and servers sweep every second. If none has for this long, Valkey was down or couldn't be reached,
 and every worker gets another lease to come back with its job."""
 
+_ATTEMPTS_TO_FAIL = 2
+"""How often a worker tries to end a job that it can't read, before it lets go of it."""
 _MAX_TICKETS_AT_ONCE = 32
 _WORKER_LOST = JobError(WorkerLost.code, f"The worker died {MAX_ATTEMPTS} times while running this job.")
 
@@ -60,13 +66,28 @@ class WorkerStore:
     def claim(self, queue: str, models: Collection[str]) -> Job | None:
         """Claim the next job of ``queue`` for one of ``models`` that the limits allow, or return None.
 
-        A worker that asks again while it holds a job gets the same one.
+        A worker that asks again while it holds a job gets the same one. Jobs whose records can't be read are
+        ended as failed on the way.
         """
         arguments: list[str | float | bytes] = [queue, self._worker, LEASE_SECONDS]
         arguments += [msgspec.json.encode(list(models)), SCHEMA]
-        found = self._claim(keys=[self._prefix], args=arguments)
-        fields = dict(zip(found[::2], found[1::2], strict=True))
-        return decode_job(fields) if fields else None
+        unreadable: Counter[str] = Counter()
+        while True:
+            found = self._claim(keys=[self._prefix], args=arguments)
+            fields = dict(zip(found[::2], found[1::2], strict=True))
+            if not fields:
+                return None
+            try:
+                return decode_job(fields)
+            except UnreadableRecord as error:
+                job_id = fields["id"]
+                log.error("job_unreadable", job_id=job_id, reason=error.message)
+            unreadable[job_id] += 1
+            if unreadable[job_id] > _ATTEMPTS_TO_FAIL:
+                # The sweep ends it, like the job of a worker that died.
+                self._client.delete(f"{self._prefix}holds:{self._worker}")
+                return None
+            self.fail(job_id, int(fields["attempt"]), UNREADABLE)
 
     def heartbeat(
         self, job_id: str, attempt: int, progress: float | None = None, message: str = ""

@@ -1,12 +1,11 @@
 -- Claim the next job for a worker.
 -- Arguments: queue, worker, lease in seconds, the worker's models as JSON, the latest schema that it can read.
--- Returns: the job's hash and its id, or nothing.
+-- Returns: the job's hash, its id and its attempt, or nothing.
 local queue, worker, lease, models, schema = ARGV[1], ARGV[2], tonumber(ARGV[3]), {}, tonumber(ARGV[5])
 for _, model in ipairs(cjson.decode(ARGV[4])) do models[model] = true end
-local function answer(id)
+local function answer(id, attempt)
   local fields = redis.call('HGETALL', P .. 'job:' .. id)
-  table.insert(fields, 'id')
-  table.insert(fields, id)
+  for _, part in ipairs({'id', id, 'attempt', attempt}) do table.insert(fields, part) end
   return fields
 end
 local held = redis.call('GET', P .. 'holds:' .. worker)
@@ -14,7 +13,7 @@ if held then
   local job = load(held)
   if job and job.state == 'running' and job.worker == worker then
     redis.call('ZADD', P .. 'leases', NOW + lease, held)
-    return answer(held)  -- the reply to an earlier claim was lost
+    return answer(held, job.attempt)  -- the reply to an earlier claim was lost
   end
 end
 local id = next_in(queue, models, schema)
@@ -23,9 +22,10 @@ local job = load(id)
 leave_lane(id, job)
 mark_served(job)
 enter_groups(id, job)
+redis.call('HSET', P .. 'claimed', id, job.lane)
 redis.call('ZADD', P .. 'leases', NOW + lease, id)
 redis.call('SET', P .. 'holds:' .. worker, id, 'EX', 86400)
 redis.call('HSET', P .. 'job:' .. id, 'worker', worker, 'attempt', job.attempt + 1, 'started_at', NOW,
   'progress', 0, 'message', '')
 set_state(id, job, 'queued', 'running')
-return answer(id)
+return answer(id, tostring(job.attempt + 1))

@@ -5,7 +5,7 @@ local job = load(id)
 if job and (job.state == 'queued' or job.state == 'running') then return end
 redis.call('ZREM', P .. 'finished', id)
 redis.call('ZREM', P .. 'records', id)
-if not job then return end
+if not job then return drop_missing(id, '', '') end
 hide(id, job)
 redis.call('ZREM', P .. 'state:' .. job.state, id)
 redis.call('DEL', P .. 'job:' .. id)

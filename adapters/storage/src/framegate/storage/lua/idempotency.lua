@@ -15,13 +15,14 @@ local function is_retry(requested) return requested.retries ~= nil and requested
 
 -- The jobs of earlier submissions with the same key that can still be found, newest first.
 local function answering_jobs(new)
-  local text = redis.call('GET', idempotency_key(new))
-  if not text then return {} end
-  local newest = cjson.decode(text)
+  local newest = decode_table(redis.call('GET', idempotency_key(new)))
+  if not newest then return {} end
   local found = {}
-  for _, job in ipairs({newest, unpack(newest.others or {})}) do
-    local fields = redis.call('HMGET', P .. 'job:' .. job.id, 'state', 'deleted')
-    if fields[1] and not fields[2] and NOW - job.at <= new.idempotency.seconds then table.insert(found, job) end
+  for _, job in ipairs({newest, unpack(type(newest.others) == 'table' and newest.others or {})}) do
+    if type(job.id) == 'string' and type(job.at) == 'number' and NOW - job.at <= new.idempotency.seconds then
+      local fields = redis.call('HMGET', P .. 'job:' .. job.id, 'state', 'deleted')
+      if fields[1] and not fields[2] then table.insert(found, job) end
+    end
   end
   return found
 end

@@ -10,6 +10,7 @@
 -- once:OWNER:DIGEST   a submission's idempotency, as JSON; ``idempotency.lua`` explains it
 -- refused:OWNER:DIGEST    sorted set of refused submissions by time, for as long as they are remembered
 -- removed:OWNER:NAME:ID    for a day, the place in its collection of a job that was removed
+-- claimed             hash of running ids with their lanes, for those whose record is lost
 -- leases              sorted set of running ids by the time at which their worker counts as dead
 -- swept               when dead workers were last looked for
 -- finished, records   sorted sets of ids by end: whose files, and then whose records, are to be removed
@@ -30,6 +31,21 @@
 --
 -- A deleted job that still runs keeps its record, which no list or look-up shows, until its worker has left it. It
 -- then counts as ended in 1970, so that retention removes the rest at once.
+
+local STATES = {'queued', 'running', 'succeeded', 'failed', 'cancelled'}
+
+local function is_state(text)
+  for _, state in ipairs(STATES) do
+    if text == state then return true end
+  end
+end
+
+-- Whether a lane is what `enter_lane` and the others read.
+local function is_lane(text)
+  local lane = decode_table(text)
+  return lane and type(lane[1]) == 'string' and tonumber(lane[2]) and type(lane[3]) == 'string'
+    and type(lane[4]) == 'table'
+end
 
 local function changed(id) redis.call('PUBLISH', P .. 'changed', id) end
 
@@ -58,13 +74,27 @@ local function set_state(id, job, from, to)
   changed(id)
 end
 
+-- The job's fields, or nil if it has no record. What a damaged record lacks is replaced, so that each job can be ended
+-- and removed.
 local function load(id)
   local names = {'state', 'owner', 'queue', 'lane', 'attempt', 'worker', 'cancel', 'seq', 'progress',
     'deleted', 'collection', 'result_name', 'share_id'}
-  local values = redis.call('HMGET', P .. 'job:' .. id, unpack(names))
+  local values = redis.pcall('HMGET', P .. 'job:' .. id, unpack(names))
   if not values[1] then return nil end
   local job = {}
   for i, name in ipairs(names) do job[name] = values[i] or '' end
+  if not is_state(job.state) then
+    job.state = 'failed'
+    for _, state in ipairs(STATES) do
+      if redis.call('ZSCORE', P .. 'state:' .. state, id) then job.state = state end
+    end
+  end
+  for _, name in ipairs({'attempt', 'seq', 'progress'}) do
+    if not tonumber(job[name]) then job[name] = '0' end
+  end
+  if not is_lane(job.lane) then
+    job.lane = cjson.encode({job.queue, '0', job.owner, {['key:' .. job.owner] = 0}, ''})
+  end
   return job
 end
 
@@ -76,6 +106,7 @@ end
 
 local function leave_worker(id, job)
   redis.call('ZREM', P .. 'leases', id)
+  redis.call('HDEL', P .. 'claimed', id)
   local held = P .. 'holds:' .. job.worker
   if redis.call('GET', held) == id then redis.call('DEL', held) end
   if leave_groups(id, job) then replace_tickets(job.queue, 1) end
@@ -117,6 +148,24 @@ local function hide(id, job)
   if redis.call('GET', name) == id then redis.call('DEL', name) end
   redis.call('DEL', P .. 'share:' .. job.share_id)
   set_stored(id, job.owner, 0)
+end
+
+-- Drop what points at a job without a record, as far as it is known: a server that evicts keys has removed it. Its owner
+-- and its collection may be unknown ('').
+local function drop_missing(id, owner, collection)
+  for _, state in ipairs(STATES) do
+    redis.call('ZREM', P .. 'state:' .. state, id)
+  end
+  for _, index in ipairs({'jobs', 'leases', 'finished', 'records'}) do redis.call('ZREM', P .. index, id) end
+  local lane = redis.call('HGET', P .. 'claimed', id)
+  if is_lane(lane) then
+    owner = cjson.decode(lane)[3]
+    leave_groups(id, {lane = lane})
+  end
+  redis.call('HDEL', P .. 'claimed', id)
+  redis.call('ZREM', P .. 'owner:' .. owner, id)
+  redis.call('SREM', P .. 'queuedby:' .. owner, id)
+  redis.call('ZREM', P .. 'collection:' .. owner .. ':' .. collection, id)
 end
 
 -- Why a new job is not admitted, the id of the job that is in its way, if it is one, and how many bytes its owner

@@ -20,7 +20,7 @@ local function stored_by(owner)
   for _, id in ipairs(redis.call('ZRANGE', P .. 'owner:' .. owner, 0, -1)) do
     total = total + (tonumber(redis.call('HGET', P .. 'job:' .. id, 'stored')) or 0)
   end
-  for _, bytes in ipairs(redis.call('HVALS', P .. 'charactersby:' .. owner)) do total = total + tonumber(bytes) end
+  for _, bytes in ipairs(redis.call('HVALS', P .. 'charactersby:' .. owner)) do total = total + (tonumber(bytes) or 0) end
   redis.call('SET', P .. 'stored:' .. owner, whole(total), 'EX', STORED_FOR)
   return total
 end

@@ -13,10 +13,11 @@ if NOW - last > tonumber(ARGV[4]) then
     redis.call('ZADD', P .. 'leases', lease, id)
   end
 end
-local lost = redis.call('ZRANGEBYSCORE', P .. 'leases', '-inf', NOW, 'LIMIT', 0, 1000)
-for _, id in ipairs(lost) do
+local function recover(id)
   local job = load(id)
-  if not job or job.state ~= 'running' then
+  if not job then
+    drop_missing(id, '', '')
+  elseif job.state ~= 'running' then
     redis.call('ZREM', P .. 'leases', id)
   elseif job.cancel ~= '' then
     close(id, job, 'cancelled')
@@ -27,6 +28,8 @@ for _, id in ipairs(lost) do
     requeue(id, job)
   end
 end
+local lost = redis.call('ZRANGEBYSCORE', P .. 'leases', '-inf', NOW, 'LIMIT', 0, 1000)
+for _, id in ipairs(lost) do recover(id) end
 local added = 0
 for _, queue in ipairs(redis.call('SMEMBERS', P .. 'queues')) do
   added = added + replace_tickets(queue, tonumber(ARGV[3]))

@@ -5,13 +5,12 @@
 local function webhooks_of(id)
   local fields = redis.call('HMGET', P .. 'job:' .. id, 'webhooks', 'known_as')
   if fields[1] then
-    local readable, urls = pcall(cjson.decode, fields[1])
-    return readable and urls or {}, fields[2] ~= '' and fields[2] or id
+    return decode_table(fields[1]) or {}, fields[2] ~= '' and fields[2] or id
   end
   -- An earlier version submitted the job, and wrote this into its JSON alone.
-  local readable, job = pcall(cjson.decode, redis.call('HGET', P .. 'job:' .. id, 'job') or '')
-  if not readable or type(job) ~= 'table' then return {}, id end
-  return job.webhooks or {}, (job.labels or {}).task_id or id
+  local job = decode_table(redis.call('HGET', P .. 'job:' .. id, 'job')) or {}
+  local labels = type(job.labels) == 'table' and job.labels or {}
+  return type(job.webhooks) == 'table' and job.webhooks or {}, labels.task_id or id
 end
 
 local function enqueue_webhooks(id, job, outcome, stamp)
@@ -21,10 +20,12 @@ local function enqueue_webhooks(id, job, outcome, stamp)
   local event = 'evt_' .. string.sub(redis.sha1hex(id .. ':' .. job.seq .. ':' .. NOW), 1, 32)
   for number, url in ipairs(urls) do
     local delivery, receiver = event .. ':' .. number, string.match(tostring(url), '^%a+://([^/?#]*)')
-    redis.call('HSET', P .. 'delivery:' .. delivery, 'event', event, 'outcome', outcome, 'job_id', known_as,
-      'created_at', math.floor(NOW), 'url', url, 'receiver', receiver, 'attempt', 0,
-      'schema', stamp.schema, 'written_by', stamp.written_by)
-    redis.call('ZADD', P .. 'deliveries:' .. receiver, NOW, delivery)
-    redis.call('ZADD', P .. 'deliveries', 'LT', NOW, receiver)
+    if receiver then
+      redis.call('HSET', P .. 'delivery:' .. delivery, 'event', event, 'outcome', outcome, 'job_id', known_as,
+        'created_at', math.floor(NOW), 'url', url, 'receiver', receiver, 'attempt', 0,
+        'schema', stamp.schema, 'written_by', stamp.written_by)
+      redis.call('ZADD', P .. 'deliveries:' .. receiver, NOW, delivery)
+      redis.call('ZADD', P .. 'deliveries', 'LT', NOW, receiver)
+    end
   end
 end
