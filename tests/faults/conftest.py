@@ -5,7 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.clocks import clock_library, new_clock
 from tests.support.external_valkey import ExternalValkey
+
+__all__ = ["clock_library", "new_clock"]
 
 
 @pytest.fixture

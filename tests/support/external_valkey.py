@@ -1,7 +1,9 @@
 """A Valkey that somebody else runs, as where several hosts share one."""
 
+import os
 import signal
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 
 import redis
@@ -13,9 +15,13 @@ from tests.support.running import eventually
 
 
 class ExternalValkey:
-    """Listens on loopback and keeps its data in ``folder``, which it makes."""
+    """Listens on loopback and keeps its data in ``folder``, which it makes.
 
-    def __init__(self, folder: Path) -> None:
+    ``environ`` is set for its process, for example a clock of its own.
+    """
+
+    def __init__(self, folder: Path, *, environ: Mapping[str, str] | None = None) -> None:
+        self._environ = {**os.environ, **(environ or {})}
         self.port = free_port()
         self.folder = folder
         folder.mkdir()
@@ -26,7 +32,9 @@ class ExternalValkey:
         """Start it, and wait until it answers."""
         options = ["--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder)]
         durable = ["--save", "", "--appendonly", "yes", "--appendfsync", "always"]
-        self._process = subprocess.Popen([find_server(), *options, *durable], stdout=subprocess.DEVNULL)
+        self._process = subprocess.Popen(
+            [find_server(), *options, *durable], stdout=subprocess.DEVNULL, env=self._environ
+        )
         client = redis.Redis.from_url(self.url)
         eventually(lambda: _answers(client), what="Valkey")
         client.close()
