@@ -46,6 +46,8 @@ DUMP_OF_0_1: dict[str, dict[str, Any]] = json.loads(
 STAMPS = {"schema", "written_by", "result_schema", "result_written_by"}
 ADDED = {"stored", "files", "result_files", "webhooks", "known_as", "dialect"}
 """Fields of a job that 0.1 does not have."""
+INDEXES = re.compile(r"fg:(buckets?|places|waiting|waitingby|depths):.*")
+"""Keys that 0.1 does not have, which are made of those that it has."""
 NEWER = r"stored by Framegate 9\.1\.0; this host runs .*Update Framegate on this host\."
 VIDEO = Artifact(MediaKind.VIDEO, "results/succeeded/1-0.mp4", "video/mp4", 1234, 64, 48, 8, 8.0, 1.0)
 BROKEN = JobError("generation_failed", "The model broke.")
@@ -204,7 +206,7 @@ async def test_what_is_stored_is_what_0_1_stores_and_a_stamp(
 ) -> None:
     """So 0.1 reads it: it passes over fields and keys that it does not know."""
     await act(store, characters, client)
-    now = dump(client)
+    now = {key: entry for key, entry in dump(client).items() if not INDEXES.fullmatch(key)}
     assert list(now.pop("fg:seen")["value"]) == ["test"]
     assert list(now.pop("fg:claimed")["value"]) == ["running"]
     assert by_key(now) == by_key(DUMP_OF_0_1)

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from importlib.resources import files
 
 _LUA = files("framegate.storage") / "lua"
-_JOBS = ("clock", "json", "quotas", "scheduling", "webhooks", "idempotency", "jobs")
+_JOBS = ("clock", "json", "quotas", "lanes", "webhooks", "idempotency", "jobs")
+_QUEUES = (*_JOBS, "scheduling", "index_repair")
 _CHARACTERS = ("clock", "quotas", "characters")
 _DELIVERIES = ("clock", "deliveries")
 
@@ -22,13 +23,13 @@ def _script(name: str, libraries: Sequence[str] = ()) -> str:
 CHECK_ADMISSION = _script("check_admission", _JOBS)
 SUBMIT = _script("submit", _JOBS)
 COUNT_REFUSAL = _script("count_refusal", _JOBS)
-CLAIM = _script("claim", _JOBS)
+CLAIM = _script("claim", _QUEUES)
 HEARTBEAT = _script("heartbeat", _JOBS)
 FINISH = _script("finish", _JOBS)
 CANCEL = _script("cancel", _JOBS)
 DELETE = _script("delete", _JOBS)
 QUEUE_POSITION = _script("queue_position", _JOBS)
-SWEEP = _script("sweep", _JOBS)
+SWEEP = _script("sweep", _QUEUES)
 DELETE_RECORD = _script("delete_record", _JOBS)
 DROP_MISSING = _script("drop_missing", _JOBS)
 MARK_FILES_REMOVED = _script("mark_files_removed", ("clock", "quotas"))

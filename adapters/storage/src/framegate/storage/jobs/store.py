@@ -19,7 +19,7 @@ from framegate.storage.jobs.change_feed import ChangeFeed
 from framegate.storage.jobs.damaged import outline_of
 from framegate.storage.jobs.records import FIELDS, PREFIX, decode_job, encode_job, is_shown, readable_fields
 from framegate.storage.jobs.submissions import admission_check, job_submission
-from framegate.storage.jobs.worker_store import sweep_arguments
+from framegate.storage.jobs.worker_store import log_missing, sweep_arguments
 from framegate.storage.quotas import stored_quota_reached
 from framegate.storage.schema import NewerRecord, damage_as_unreadable, decode_readable, own_stamp
 
@@ -266,7 +266,8 @@ class ValkeyJobStore:
         Return the number of jobs.
         """
         with outages_as_unavailable():
-            lost, _ = await self._sweep(keys=[self._prefix], args=sweep_arguments())
+            lost, _, missing = await self._sweep(keys=[self._prefix], args=sweep_arguments())
+        log_missing(missing)
         return int(lost)
 
     def _job_key(self, job_id: str) -> str:

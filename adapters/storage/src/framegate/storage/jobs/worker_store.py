@@ -1,7 +1,7 @@
 """Jobs in Valkey, as a worker uses them: claim one, renew its lease, finish it."""
 
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from enum import StrEnum
 from typing import cast
 
@@ -47,6 +47,16 @@ def sweep_arguments() -> list[str | float | bytes]:
     return [MAX_ATTEMPTS, lost, _MAX_TICKETS_AT_ONCE, SILENCE_SECONDS, LEASE_SECONDS, *stamp]
 
 
+def log_missing(job_ids: Sequence[str]) -> None:
+    """Log that waiting jobs were dropped because their records were gone, if there are any."""
+    if job_ids:
+        log.error(
+            "records_missing",
+            job_ids=job_ids,
+            reason="Valkey no longer has the records of these waiting jobs. Set its maxmemory-policy to noeviction.",
+        )
+
+
 class WorkerStore:
     """What one worker does to jobs.
 
@@ -73,7 +83,8 @@ class WorkerStore:
         arguments += [msgspec.json.encode(list(models)), SCHEMA]
         unreadable: Counter[str] = Counter()
         while True:
-            found = self._claim(keys=[self._prefix], args=arguments)
+            found, missing = self._claim(keys=[self._prefix], args=arguments)
+            log_missing(missing)
             fields = dict(zip(found[::2], found[1::2], strict=True))
             if not fields:
                 return None
@@ -140,7 +151,8 @@ class WorkerStore:
 
         Return the number of jobs and of tickets.
         """
-        lost, tickets = self._sweep(keys=[self._prefix], args=sweep_arguments())
+        lost, tickets, missing = self._sweep(keys=[self._prefix], args=sweep_arguments())
+        log_missing(missing)
         return int(lost), int(tickets)
 
     def announce(self, info: WorkerInfo) -> None:

@@ -1,6 +1,6 @@
 -- Claim the next job for a worker.
 -- Arguments: queue, worker, lease in seconds, the worker's models as JSON, the latest schema that it can read.
--- Returns: the job's hash, its id and its attempt, or nothing.
+-- Returns: {the job's hash, its id and its attempt, or nothing; ids of waiting jobs whose records were missing}.
 local queue, worker, lease, models, schema = ARGV[1], ARGV[2], tonumber(ARGV[3]), {}, tonumber(ARGV[5])
 for _, model in ipairs(cjson.decode(ARGV[4])) do models[model] = true end
 local function answer(id, attempt)
@@ -13,11 +13,16 @@ if held then
   local job = load(held)
   if job and job.state == 'running' and job.worker == worker then
     redis.call('ZADD', P .. 'leases', NOW + lease, held)
-    return answer(held, job.attempt)  -- the reply to an earlier claim was lost
+    return {answer(held, job.attempt), {}}  -- the reply to an earlier claim was lost
   end
 end
-local id = next_in(queue, models, schema)
-if not id then return {} end
+local claim = new_claim(queue, models, schema)
+local id = next_in(claim)
+if not id and redis.call('ZCARD', P .. 'queued:' .. queue) ~= redis.call('HLEN', P .. 'waiting:' .. queue) then
+  mend_queue(claim, queue)
+  id = next_in(claim)
+end
+if not id then return {{}, claim.missing} end
 local job = load(id)
 leave_lane(id, job)
 mark_served(job)
@@ -28,4 +33,4 @@ redis.call('SET', P .. 'holds:' .. worker, id, 'EX', 86400)
 redis.call('HSET', P .. 'job:' .. id, 'worker', worker, 'attempt', job.attempt + 1, 'started_at', NOW,
   'progress', 0, 'message', '')
 set_state(id, job, 'queued', 'running')
-return answer(id, tostring(job.attempt + 1))
+return {answer(id, tostring(job.attempt + 1)), claim.missing}

@@ -1,136 +1,150 @@
--- Find the next waiting job to claim without looking at each of them. The reference model, which tests hold this
--- to, is `framegate.core.testing.scheduling`.
+-- Find the next waiting job to claim without looking at each of them, nor at each owner. The reference model, which
+-- tests hold this to, is `framegate.core.testing.scheduling`; ``lanes.lua`` describes the keys.
 --
--- A lane is a line of jobs that share everything that scheduling looks at: queue, priority, owner, model and
--- running limits. Its name is just that, as JSON:
--- ``["q-preview","0","alice",{"key:alice":2,"model:wan22":1},"wan22"]``.
--- Only the head of a lane is looked at, so a claim costs the same whether ten jobs wait or ten thousand.
---
--- Keys below the prefix, where LEVEL is ``PRIORITY:QUEUE``:
---
--- queued:QUEUE        sorted set of all waiting ids by order of submission
--- queuedby:OWNER      set of an owner's waiting ids
--- levels:QUEUE        sorted set of the priorities at which jobs wait
--- turns               counter of claims: the time of scheduling
--- turns:LEVEL         sorted set of the owners that wait there, by the claim at which they were served last
--- served:LEVEL        hash of all owners that were served there within a day, with that claim
--- lanes:OWNER:LEVEL   set of the owner's lanes in which jobs wait
--- lane:LANE           sorted set of a lane's ids by order of submission
--- running:GROUP       set of the ids that run in a group of running limits
+-- A claim looks at the head of each bucket that it may open. The owner of the one that was served longest ago is next,
+-- and gets the oldest job among those of its lanes that are open. Whatever other versions or a server that evicts keys
+-- have made wrong by then is put right on the way, at most `MAX_REPAIRS` things in one claim.
 
-local function level_of(lane) return lane[2] .. ':' .. lane[1] end
+local MAX_REPAIRS = 1000
 
-local function enter_lane(id, job)
-  local lane = cjson.decode(job.lane)
-  local queue, priority, owner, level = lane[1], lane[2], lane[3], level_of(lane)
-  redis.call('ZADD', P .. 'queued:' .. queue, job.seq, id)
-  redis.call('SADD', P .. 'queuedby:' .. owner, id)
-  redis.call('ZADD', P .. 'lane:' .. job.lane, job.seq, id)
-  redis.call('SADD', P .. 'lanes:' .. owner .. ':' .. level, job.lane)
-  local served = redis.call('HGET', P .. 'served:' .. level, owner) or 0
-  redis.call('ZADD', P .. 'turns:' .. level, 'NX', served, owner)
-  redis.call('ZADD', P .. 'levels:' .. queue, priority, priority)
+-- What a claim knows: what its worker can take, how many run in each group, and what it has found missing.
+local function new_claim(queue, models, schema)
+  return {queue = queue, models = models, schema = schema, counts = {}, repairs = 0, missing = {}}
 end
 
-local function leave_lane(id, job)
-  local lane = cjson.decode(job.lane)
-  local queue, priority, owner, level = lane[1], lane[2], lane[3], level_of(lane)
-  local own = P .. 'lanes:' .. owner .. ':' .. level
-  redis.call('ZREM', P .. 'queued:' .. queue, id)
-  redis.call('SREM', P .. 'queuedby:' .. owner, id)
-  redis.call('ZREM', P .. 'lane:' .. job.lane, id)
-  if redis.call('EXISTS', P .. 'lane:' .. job.lane) == 1 then return end
-  redis.call('SREM', own, job.lane)
-  if redis.call('EXISTS', own) == 1 then return end
-  redis.call('ZREM', P .. 'turns:' .. level, owner)
-  if redis.call('EXISTS', P .. 'turns:' .. level) == 1 then return end
-  redis.call('ZREM', P .. 'levels:' .. queue, priority)
-end
-
-local function mark_served(job)
-  local lane = cjson.decode(job.lane)
-  local owner, level, claim = lane[3], level_of(lane), redis.call('INCR', P .. 'turns')
-  redis.call('HSET', P .. 'served:' .. level, owner, claim)
-  redis.call('EXPIRE', P .. 'served:' .. level, 86400)
-  redis.call('ZADD', P .. 'turns:' .. level, 'XX', claim, owner)
-end
-
-local function enter_groups(id, job)
-  for group in pairs(cjson.decode(job.lane)[4]) do redis.call('SADD', P .. 'running:' .. group, id) end
-end
-
--- Leave the job's groups; returns whether others may have been waiting for its place.
-local function leave_groups(id, job)
-  local limited = false
-  for group, limit in pairs(cjson.decode(job.lane)[4]) do
-    redis.call('SREM', P .. 'running:' .. group, id)
-    limited = limited or limit > 0
+local function has_room(claim, group, limit)
+  if limit == 0 then return true end
+  local count = claim.counts[group]
+  if not count then
+    count = redis.call('SCARD', P .. 'running:' .. group)
+    claim.counts[group] = count
   end
-  return limited
+  return count < limit
 end
 
--- Whether a worker that has ``models`` (a set) may take the head of a lane.
-local function is_open(lane, models)
-  local decoded = cjson.decode(lane)
-  if not models[decoded[5]] then return false end
-  for group, limit in pairs(decoded[4]) do
-    if limit > 0 and redis.call('SCARD', P .. 'running:' .. group) >= limit then return false end
+local function is_lane_open(claim, lane)
+  if not claim.models[lane.model] then return false end
+  for group, limit in pairs(lane.groups) do
+    if not has_room(claim, group, limit) then return false end
   end
   return true
 end
 
--- Whether a worker can read a job's record: one of a later version is left to a worker of that version.
-local function is_readable(id, schema)
-  return tonumber(redis.call('HGET', P .. 'job:' .. id, 'schema') or 1) <= schema
+local function is_bucket_open(claim, bucket)
+  local parts = cjson.decode(bucket)
+  if parts[1] > claim.schema or not claim.models[parts[2]] then return false end
+  for i = 3, #parts, 2 do
+    if not has_room(claim, parts[i], parts[i + 1]) then return false end
+  end
+  return true
 end
 
-local function next_of(owner, level, models, schema)
+-- Note that the record of a waiting job is missing, and take it out of the lists.
+local function note_missing(claim, id)
+  table.insert(claim.missing, id)
+  redis.call('ZREM', P .. 'state:queued', id)
+  redis.call('ZREM', P .. 'jobs', id)
+end
+
+-- Take an id out of a lane in which it doesn't wait: its record is missing, or says something else.
+local function drop_from_lane(claim, id, lane, state)
+  claim.repairs = claim.repairs + 1
+  if state == 'queued' then
+    remove_from_lane(id, lane)  -- the record is that of another job, made after the first one's was lost
+    return
+  end
+  leave_lane(id, {lane = lane.name})
+  if state then return end
+  note_missing(claim, id)
+  redis.call('ZREM', P .. 'owner:' .. lane.owner, id)
+end
+
+-- The first job of a lane: its id, its place in the order of submission and its schema.
+local function head_of(claim, lane)
+  while claim.repairs < MAX_REPAIRS do
+    local head = redis.call('ZRANGE', P .. 'lane:' .. lane.name, 0, 0, 'WITHSCORES')
+    if not head[1] then return end
+    local record = redis.call('HMGET', P .. 'job:' .. head[1], 'state', 'lane', 'schema')
+    if record[1] == 'queued' and record[2] == lane.name then
+      return head[1], tonumber(head[2]), tonumber(record[3] or 1)
+    end
+    drop_from_lane(claim, head[1], lane, record[1])
+  end
+end
+
+-- The owner's oldest job at a level that the claim may take.
+local function next_of(claim, owner, level)
   local first, first_seq
-  for _, lane in ipairs(redis.call('SMEMBERS', P .. 'lanes:' .. owner .. ':' .. level)) do
-    local head = redis.call('ZRANGE', P .. 'lane:' .. lane, 0, 0, 'WITHSCORES')
-    local seq = tonumber(head[2])
-    if (not first or seq < first_seq) and is_open(lane, models) and is_readable(head[1], schema) then
-      first, first_seq = head[1], seq
+  for _, name in ipairs(redis.call('SMEMBERS', P .. 'lanes:' .. owner .. ':' .. level)) do
+    local lane = decode_lane(name)
+    if is_lane_open(claim, lane) then
+      local id, seq, schema = head_of(claim, lane)
+      -- A record of a later version is left to a worker that can read it.
+      if id and schema <= claim.schema and (not first or seq < first_seq) then first, first_seq = id, seq end
     end
   end
   return first
 end
 
-local function next_in(queue, models, schema)
-  for _, priority in ipairs(redis.call('ZREVRANGE', P .. 'levels:' .. queue, 0, -1)) do
-    local level = priority .. ':' .. queue
-    for _, owner in ipairs(redis.call('ZRANGE', P .. 'turns:' .. level, 0, -1)) do
-      local id = next_of(owner, level, models, schema)
-      if id then return id end
-    end
+-- The first lane of a bucket and the time at which its owner was served last, which a claim by another version may
+-- have changed.
+local function first_in(claim, level, bucket)
+  while claim.repairs < MAX_REPAIRS do
+    local head = redis.call('ZRANGE', P .. 'bucket:' .. level .. ':' .. bucket, 0, 0, 'WITHSCORES')
+    if not head[1] then return end
+    local owner, name = string.match(head[1], '^(%Z*)%z(.*)$')
+    local turn = redis.call('ZSCORE', P .. 'turns:' .. level, owner)
+    if turn == head[2] then return {owner = owner, lane = name, turn = tonumber(turn), bucket = bucket} end
+    claim.repairs = claim.repairs + 1
+    place_lane(decode_lane(name))
   end
 end
 
--- The number of the owner's jobs at a level, up to a place in the order of submission.
-local function count_waiting(owner, level, upto)
-  local count = 0
-  for _, lane in ipairs(redis.call('SMEMBERS', P .. 'lanes:' .. owner .. ':' .. level)) do
-    count = count + redis.call('ZCOUNT', P .. 'lane:' .. lane, '-inf', upto)
+-- Whether the owner of one lane is served before that of another.
+local function is_before(level, one, other)
+  if one.turn ~= other.turn then return one.turn < other.turn end
+  if one.owner == other.owner then return false end
+  -- Not by comparing names: Lua does so by the rules of some language, Valkey byte by byte.
+  for _, first in ipairs({one, other}) do
+    first.rank = first.rank or redis.call('ZRANK', P .. 'turns:' .. level, first.owner)
   end
-  return count
+  return one.rank < other.rank
 end
 
-local function position_of(job)
-  local lane = cjson.decode(job.lane)
-  local queue, priority, owner, level = lane[1], lane[2], lane[3], level_of(lane)
-  local ahead = 0
-  for _, higher in ipairs(redis.call('ZRANGEBYSCORE', P .. 'levels:' .. queue, '(' .. priority, '+inf')) do
-    local above = higher .. ':' .. queue
-    for _, other in ipairs(redis.call('ZRANGE', P .. 'turns:' .. above, 0, -1)) do
-      ahead = ahead + count_waiting(other, above, '+inf')
+local function next_at(claim, level)
+  local firsts = {}
+  for _, bucket in ipairs(redis.call('SMEMBERS', P .. 'buckets:' .. level)) do
+    if is_bucket_open(claim, bucket) then firsts[bucket] = first_in(claim, level, bucket) end
+  end
+  while true do
+    local best
+    for _, first in pairs(firsts) do
+      if not best or is_before(level, first, best) then best = first end
     end
+    if not best then return end
+    local id = next_of(claim, best.owner, level)
+    if id then return id end
+    -- The lane isn't what its place says.
+    claim.repairs = claim.repairs + 1
+    local lane = decode_lane(best.lane)
+    local place = place_lane(lane)
+    if place then list_lane(lane) end
+    firsts[best.bucket] = first_in(claim, level, best.bucket)
+    if place and firsts[place] then firsts[place] = first_in(claim, level, place) end
   end
-  local own = count_waiting(owner, level, job.seq)
-  -- Owners that come before this one are served once more until this job is next.
-  local rounds = own
-  for _, other in ipairs(redis.call('ZRANGE', P .. 'turns:' .. level, 0, -1)) do
-    if other == owner then rounds = own - 1
-    else ahead = ahead + math.min(rounds, count_waiting(other, level, '+inf')) end
+end
+
+local function next_in(claim)
+  for _, priority in ipairs(redis.call('ZREVRANGE', P .. 'levels:' .. claim.queue, 0, -1)) do
+    local id = next_at(claim, priority .. ':' .. claim.queue)
+    if id then return id end
   end
-  return ahead + own
+end
+
+local function mark_served(job)
+  local lane = decode_lane(job.lane)
+  local claim = redis.call('INCR', P .. 'turns')
+  redis.call('HSET', P .. 'served:' .. lane.level, lane.owner, claim)
+  redis.call('EXPIRE', P .. 'served:' .. lane.level, 86400)
+  redis.call('ZADD', P .. 'turns:' .. lane.level, 'XX', claim, lane.owner)
 end

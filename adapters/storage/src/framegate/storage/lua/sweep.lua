@@ -2,7 +2,7 @@
 -- Arguments: maximum number of attempts at a job, error of a job that has had them as JSON, maximum number of tickets
 -- to push for a queue, seconds without a sweep after which workers get another lease, lease in seconds, schema of the
 -- error, the version that writes it.
--- Returns: {number of jobs whose worker died, number of tickets pushed}.
+-- Returns: {number of jobs whose worker died, number of tickets pushed, ids of waiting jobs whose records were missing}.
 local stamp = {schema = ARGV[6], written_by = ARGV[7]}
 local last = tonumber(redis.call('GET', P .. 'swept') or 0)
 redis.call('SET', P .. 'swept', NOW)
@@ -30,8 +30,10 @@ local function recover(id)
 end
 local lost = redis.call('ZRANGEBYSCORE', P .. 'leases', '-inf', NOW, 'LIMIT', 0, 1000)
 for _, id in ipairs(lost) do recover(id) end
-local added = 0
+local added, repair = 0, new_repair()
+mend_closed_lanes()
 for _, queue in ipairs(redis.call('SMEMBERS', P .. 'queues')) do
+  mend_queue(repair, queue)
   added = added + replace_tickets(queue, tonumber(ARGV[3]))
 end
-return {#lost, added}
+return {#lost, added, repair.missing}

@@ -1,0 +1,59 @@
+-- Mend the indexes that only versions since 0.2 keep, see ``lanes.lua``, after changes by others.
+--
+-- Whoever sweeps calls ``mend_queue`` for each queue and ``mend_closed_lanes``. Nothing is written where all is as it
+-- should be, and each call looks at a bounded number of jobs and owners, others at each time.
+
+local NEWEST, AUDITED, MENDED, CLOSED_OWNERS = 25, 25, 1000, 50
+
+-- The ``size`` members of a sorted set that are looked at in this second.
+local function window(key, size)
+  local count = redis.call('ZCARD', key)
+  if count == 0 then return {} end
+  local first = math.floor(NOW) % math.ceil(count / size) * size
+  return redis.call('ZRANGE', key, first, first + size - 1)
+end
+
+local function new_repair() return {repairs = 0, missing = {}} end
+
+-- Check that a waiting job is where it should be.
+local function check_waiting(repair, id, queue)
+  local job, known = load(id), redis.call('HGET', P .. 'waiting:' .. queue, id) or ''
+  local lane = decode_lane(job and job.lane or known)
+  if job and job.state == 'queued' and lane and lane.queue == queue then
+    if known ~= lane.name
+        or not redis.call('ZSCORE', P .. 'lane:' .. lane.name, id)
+        or redis.call('HEXISTS', P .. 'places:' .. lane.owner, lane.name) == 0 then
+      enter_lane(id, job)
+    end
+    return
+  end
+  redis.call('ZREM', P .. 'queued:' .. queue, id)
+  if not job and lane then
+    drop_from_lane(repair, id, lane)
+  elseif not job then
+    note_missing(repair, id)
+  elseif job.state ~= 'queued' then
+    leave_lane(id, job)
+  end
+end
+
+-- Enter what waits in a queue and isn't known, and drop what no longer waits.
+local function mend_queue(repair, queue)
+  local queued, waiting = P .. 'queued:' .. queue, P .. 'waiting:' .. queue
+  local agree = redis.call('ZCARD', queued) == redis.call('HLEN', waiting)
+  for _, id in ipairs(redis.call('ZRANGE', queued, -NEWEST, -1)) do check_waiting(repair, id, queue) end
+  for _, id in ipairs(window(queued, agree and AUDITED or MENDED)) do check_waiting(repair, id, queue) end
+  if redis.call('HLEN', waiting) <= redis.call('ZCARD', queued) then return end
+  for _, id in ipairs(redis.call('HRANDFIELD', waiting, MENDED)) do
+    if not redis.call('ZSCORE', queued, id) then
+      local lane = decode_lane(redis.call('HGET', waiting, id))
+      count_out(id, queue)
+      place_lane(lane)
+    end
+  end
+end
+
+-- Open lanes whose owners' jobs have ended without that.
+local function mend_closed_lanes()
+  for _, owner in ipairs(window(P .. 'closed', CLOSED_OWNERS)) do place_lanes_of(owner) end
+end
