@@ -1,9 +1,12 @@
 """The store in Valkey does exactly what the reference model does, for any order of calls."""
 
 import asyncio
+import json
 import os
 import time
-from collections.abc import Coroutine
+from collections import Counter
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager
 from typing import Any, cast
 
 import pytest
@@ -24,6 +27,7 @@ from framegate.storage.jobs.records import PREFIX, decode_job
 from framegate.storage.jobs.store import ValkeyJobStore
 from framegate.storage.jobs.submissions import lane_of
 from framegate.storage.jobs.worker_store import LeaseStatus, WorkerStore
+from framegate.storage.schema import SCHEMA
 from tests.support.sample_jobs import make_job
 
 EXAMPLES = int(os.environ.get("FAULT_EXAMPLES", "60"))
@@ -31,6 +35,8 @@ OWNERS = ("alice", "bob")
 MODELS = {"w1": ("test", "wan22"), "w2": ("wan22", "test", "other"), "w3": ("test",)}
 WORKERS = tuple(MODELS)
 MOST = {"key:alice": 2, "key:bob": 2, "model:wan22": 1}
+INDEXES = ("buckets:*", "bucket:*", "places:*", "closed", "waiting:*", "waitingby:*", "depths:*")
+"""The keys that 0.1 does not know."""
 LIMITS = Limits(max_queued=8, owner_max_queued=5, owner_max_active=6, owner_max_stored=400)
 FILM = Artifact(MediaKind.VIDEO, "results/film.mp4", "video/mp4", 150, 64, 64)
 FILMS = "films"
@@ -63,6 +69,7 @@ class StoreMachine(RuleBasedStateMachine):
     """Compares the store with a plain dictionary of jobs and the transitions of the reference model."""
 
     client: redis.Redis
+    raw: redis.Redis
     store: ValkeyJobStore
     runner: asyncio.Runner
 
@@ -78,6 +85,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.submitted = 0
         self.held: dict[str, Job] = {}  # what each worker believes to run, as it claimed it
         self.forgotten: list[Job] = []
+        self.had_older_version = False
         self.removed: set[str] = set()  # whose files retention has removed
         self.workers = {name: WorkerStore(self.client, name) for name in WORKERS}
 
@@ -147,6 +155,7 @@ class StoreMachine(RuleBasedStateMachine):
         on_wan22=st.booleans(),
         idempotency=IDEMPOTENCY,
         input_bytes=st.sampled_from([0, 0, 20, 100]),
+        own_limit=st.sampled_from([2, 2, 1]),
     )
     def submit(
         self,
@@ -156,13 +165,15 @@ class StoreMachine(RuleBasedStateMachine):
         on_wan22: bool,
         idempotency: IdempotencyKey | None,
         input_bytes: int = 0,
+        own_limit: int = 2,
     ) -> None:
+        """Submit a job; the configuration, and with it the limit of an owner, may change."""
         taken = next(iter((*self.deleted, *self.jobs)), None)
         if again and taken:
             name = taken
         else:
             name, self.names = f"job-{self.names}", self.names + 1
-        groups = {group: MOST[group] for group in (f"key:{owner}", *(("model:wan22",) if on_wan22 else ()))}
+        groups = {f"key:{owner}": own_limit, **({"model:wan22": MOST["model:wan22"]} if on_wan22 else {})}
         job = make_job(
             name,
             owner=owner,
@@ -376,6 +387,48 @@ class StoreMachine(RuleBasedStateMachine):
         assert [job.id for job in page.jobs] == expected[:limit]
         assert page.has_more == (len(expected) > limit)
 
+    @rule(
+        changes=st.lists(st.sampled_from(["submit", "claim", "close", "cancel", "delete"]), max_size=3),
+        data=st.data(),
+    )
+    def change_by_older_version(self, changes: list[str], data: st.DataObject) -> None:
+        """Processes of 0.1 change jobs, but not the indexes that they don't know; then somebody sweeps."""
+        for change in changes:
+            with self.indexes_unchanged():
+                worker = data.draw(st.sampled_from(WORKERS))
+                match change:
+                    case "submit":
+                        self.submit(
+                            data.draw(st.sampled_from(OWNERS)),
+                            again=data.draw(st.booleans()),
+                            priority=data.draw(st.sampled_from([0, 5])),
+                            on_wan22=data.draw(st.booleans()),
+                            idempotency=None,
+                        )
+                    case "claim":
+                        self.claim(worker)
+                    case "close":
+                        self.close(worker, data.draw(st.sampled_from(["succeed", "requeue"])))
+                    case "cancel":
+                        self.cancel(data)
+                    case _:
+                        self.delete(data)
+            self.had_older_version = True
+        self.workers["w1"].sweep()
+
+    @contextmanager
+    def indexes_unchanged(self) -> Iterator[None]:
+        """Leave the indexes over lanes as they are, whatever happens to jobs meanwhile."""
+        before = {key: self.raw.dump(key) for key in self.index_keys()}
+        self.workers["w1"].sweep()  # for an older version finds its jobs without them
+        yield
+        self.client.delete(*self.index_keys(), "nothing")
+        for key, value in before.items():
+            self.raw.restore(key, 0, cast("bytes", value))
+
+    def index_keys(self) -> list[str]:
+        return [key for kind in INDEXES for key in cast("list[str]", self.client.keys(f"{PREFIX}{kind}"))]
+
     @rule(data=st.data())
     def position(self, data: st.DataObject) -> None:
         if not self.jobs:
@@ -436,6 +489,70 @@ class StoreMachine(RuleBasedStateMachine):
             assert int(self.client.hget(f"{PREFIX}job:{job.id}", "stored") or 0) == expected
 
     @invariant()
+    def counts_agree(self) -> None:
+        """Waiting jobs are counted by owner and by priority."""
+        waiting = self.waiting()
+        assert self.client.hgetall(f"{PREFIX}waiting:q-test") == {job.id: lane_of(job) for job in waiting}
+        counts: dict[str, Counter[str]] = {}
+        for job in waiting:
+            counts.setdefault("depths", Counter())[str(job.priority)] += 1
+            counts.setdefault(f"waitingby:{job.priority}", Counter())[job.owner] += 1
+        found = {
+            key.removeprefix(PREFIX).removesuffix(":q-test"): Counter(
+                dict(self.client.zrange(key, 0, -1, withscores=True))
+            )
+            for kind in ("waitingby", "depths")
+            for key in self.client.keys(f"{PREFIX}{kind}:*")
+        }
+        assert found == counts
+
+    @invariant()
+    def places_agree(self) -> None:
+        """Each lane in which jobs wait is in its bucket, or closed by its owner's own limit."""
+        buckets: dict[str, dict[str, int]] = {}
+        closed: Counter[str] = Counter()
+        running = Counter(job.owner for job in self.running())
+        for lane, job in {lane_of(job): job for job in self.waiting()}.items():
+            owner = job.owner
+            place = self.client.hget(f"{PREFIX}places:{owner}", lane)
+            full = running[owner] >= job.running_limits[f"key:{owner}"]
+            # Lanes that an older version has closed are noticed by the next claim that would open them.
+            assert (place == "") == full or (self.had_older_version and full)
+            if place == "":
+                closed[owner] += 1
+                continue
+            shared = [
+                part for group in ("model:wan22",) if group in job.running_limits for part in (group, 1)
+            ]
+            assert place is not None
+            assert json.loads(place) == [SCHEMA, job.served_by, *shared]
+            turn = self.served.get(scheduling.scheduling_key(job), 0)
+            buckets.setdefault(f"{job.priority}:q-test:{place}", {})[f"{owner}\0{lane}"] = turn
+        found = {
+            key.removeprefix(f"{PREFIX}bucket:"): dict(self.client.zrange(key, 0, -1, withscores=True))
+            for key in self.client.keys(f"{PREFIX}bucket:*")
+        }
+        if self.had_older_version:
+            assert {name: set(lanes) for name, lanes in found.items()} == {
+                name: set(lanes) for name, lanes in buckets.items()
+            }
+            assert all(
+                found[name][lane] <= turn for name, lanes in buckets.items() for lane, turn in lanes.items()
+            )
+        else:
+            assert found == buckets
+        listed = {
+            f"{level}:{name}"
+            for level in {f"{job.priority}:q-test" for job in self.waiting()}
+            for name in self.client.smembers(f"{PREFIX}buckets:{level}")
+        }
+        assert listed == set(buckets)
+        assert Counter(dict(self.client.zrange(f"{PREFIX}closed", 0, -1, withscores=True))) == closed
+        for owner in OWNERS:
+            lanes = {lane_of(job) for job in self.waiting(owner)}
+            assert set(self.client.hkeys(f"{PREFIX}places:{owner}")) == lanes
+
+    @invariant()
     def lanes_agree(self) -> None:
         """Nothing is left of a lane in which nobody waits."""
         waiting: dict[str, list[str]] = {}
@@ -456,6 +573,7 @@ def test_store_follows_the_rules(valkey: EmbeddedValkey, client: redis.Redis) ->
     with asyncio.Runner() as runner:
         store = ValkeyJobStore(connect_async(valkey.url))
         StoreMachine.client, StoreMachine.store, StoreMachine.runner = client, store, runner
+        StoreMachine.raw = redis.Redis.from_url(valkey.url)
         try:
             run_state_machine_as_test(
                 StoreMachine,
@@ -467,3 +585,4 @@ def test_store_follows_the_rules(valkey: EmbeddedValkey, client: redis.Redis) ->
             )
         finally:
             runner.run(store.close())
+            StoreMachine.raw.close()

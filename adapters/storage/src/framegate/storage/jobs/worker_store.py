@@ -53,7 +53,7 @@ def log_missing(job_ids: Sequence[str]) -> None:
         log.error(
             "records_missing",
             job_ids=job_ids,
-            reason="Valkey no longer has the records of these waiting jobs. Set its maxmemory-policy to noeviction.",
+            reason="Valkey lost the records of these waiting jobs: its maxmemory-policy must be noeviction.",
         )
 
 

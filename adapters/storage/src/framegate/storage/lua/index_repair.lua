@@ -3,7 +3,7 @@
 -- Whoever sweeps calls ``mend_queue`` for each queue and ``mend_closed_lanes``. Nothing is written where all is as it
 -- should be, and each call looks at a bounded number of jobs and owners, others at each time.
 
-local NEWEST, AUDITED, MENDED, CLOSED_OWNERS = 25, 25, 1000, 50
+local NEWEST, AUDITED, MENDED, CLOSED_OWNERS = 10, 20, 1000, 50
 
 -- The ``size`` members of a sorted set that are looked at in this second.
 local function window(key, size)
@@ -17,23 +17,24 @@ local function new_repair() return {repairs = 0, missing = {}} end
 
 -- Check that a waiting job is where it should be.
 local function check_waiting(repair, id, queue)
-  local job, known = load(id), redis.call('HGET', P .. 'waiting:' .. queue, id) or ''
-  local lane = decode_lane(job and job.lane or known)
-  if job and job.state == 'queued' and lane and lane.queue == queue then
+  local state, name = unpack(redis.call('HMGET', P .. 'job:' .. id, 'state', 'lane'))
+  local known = redis.call('HGET', P .. 'waiting:' .. queue, id) or ''
+  local lane = decode_lane(name or known)
+  if state == 'queued' and lane and lane.queue == queue then
     if known ~= lane.name
         or not redis.call('ZSCORE', P .. 'lane:' .. lane.name, id)
         or redis.call('HEXISTS', P .. 'places:' .. lane.owner, lane.name) == 0 then
-      enter_lane(id, job)
+      enter_lane(id, load(id))
     end
     return
   end
   redis.call('ZREM', P .. 'queued:' .. queue, id)
-  if not job and lane then
+  if not state and lane then
     drop_from_lane(repair, id, lane)
-  elseif not job then
+  elseif not state then
     note_missing(repair, id)
-  elseif job.state ~= 'queued' then
-    leave_lane(id, job)
+  elseif state ~= 'queued' then
+    leave_lane(id, load(id))
   end
 end
 
