@@ -17,25 +17,22 @@ local function new_repair() return {repairs = 0, missing = {}} end
 
 -- Check that a waiting job is where it should be.
 local function check_waiting(repair, id, queue)
-  local state, name = unpack(redis.call('HMGET', P .. 'job:' .. id, 'state', 'lane'))
-  local known = redis.call('HGET', P .. 'waiting:' .. queue, id) or ''
-  local lane = decode_lane(name or known)
-  if state == 'queued' and lane and lane.queue == queue then
-    if known ~= lane.name
-        or not redis.call('ZSCORE', P .. 'lane:' .. lane.name, id)
-        or redis.call('HEXISTS', P .. 'places:' .. lane.owner, lane.name) == 0 then
-      enter_lane(id, load(id))
-    end
+  local state, name = unpack(redis.pcall('HMGET', P .. 'job:' .. id, 'state', 'lane'))
+  local known = redis.call('HGET', P .. 'waiting:' .. queue, id)
+  if state == 'queued' and known == name
+      and redis.call('ZSCORE', P .. 'lane:' .. name, id)
+      and redis.call('HEXISTS', P .. 'places:' .. decode_lane(name).owner, name) == 1 then
     return
   end
-  redis.call('ZREM', P .. 'queued:' .. queue, id)
-  if not state and lane then
-    drop_from_lane(repair, id, lane)
-  elseif not state then
-    note_missing(repair, id)
-  elseif state ~= 'queued' then
-    leave_lane(id, load(id))
+  local job = load(id)
+  if job and job.state == 'queued' and decode_lane(job.lane).queue == queue then
+    enter_lane(id, job)
+    return
   end
+  if known and not job then leave_lane(id, {lane = known}) end
+  if job and job.state ~= 'queued' then leave_lane(id, job) end
+  redis.call('ZREM', P .. 'queued:' .. queue, id)
+  if not job then note_missing(repair, id, known and decode_lane(known).owner or '') end
 end
 
 -- Enter what waits in a queue and isn't known, and drop what no longer waits.

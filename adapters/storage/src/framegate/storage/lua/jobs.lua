@@ -40,13 +40,6 @@ local function is_state(text)
   end
 end
 
--- Whether a lane is what `enter_lane` and the others read.
-local function is_lane(text)
-  local lane = decode_table(text)
-  return lane and type(lane[1]) == 'string' and tonumber(lane[2]) and type(lane[3]) == 'string'
-    and type(lane[4]) == 'table'
-end
-
 local function changed(id) redis.call('PUBLISH', P .. 'changed', id) end
 
 -- A message in the layout of Dramatiq's own enqueue; a contract test holds the two together.
@@ -91,6 +84,9 @@ local function load(id)
   end
   for _, name in ipairs({'attempt', 'seq', 'progress'}) do
     if not tonumber(job[name]) then job[name] = '0' end
+  end
+  if not is_lane(job.lane) then
+    job.lane = redis.call('HGET', P .. 'claimed', id) or redis.call('HGET', P .. 'waiting:' .. job.queue, id)
   end
   if not is_lane(job.lane) then
     job.lane = cjson.encode({job.queue, '0', job.owner, {['key:' .. job.owner] = 0}, ''})

@@ -35,11 +35,17 @@ local decoded = {}
 
 local function model_of(parts) return parts[6] or parts[5] end
 
--- What a lane's name says; nothing if it isn't one, as in a damaged record.
+-- Whether a text names a lane: that in a damaged record may not.
+local function is_lane(text)
+  if decoded[text] then return true end
+  local parts = decode_table(text)
+  return parts and type(parts[1]) == 'string' and tonumber(parts[2]) and type(parts[3]) == 'string'
+    and type(parts[4]) == 'table'
+end
+
 local function decode_lane(name)
   if decoded[name] then return decoded[name] end
-  local is_lane, parts = pcall(cjson.decode, name)
-  if not is_lane or type(parts) ~= 'table' then return end
+  local parts = cjson.decode(name)
   local lane = {name = name, queue = parts[1], priority = parts[2], owner = parts[3], groups = parts[4]}
   lane.level, lane.model = lane.priority .. ':' .. lane.queue, model_of(parts)
   lane.owner_group = 'key:' .. lane.owner
@@ -67,13 +73,16 @@ local function bucket_of(lane, schema)
   return cjson.encode(bucket)
 end
 
+-- The schema of a job's record; one that is missing or damaged is for any worker to clear away.
+local function schema_of(id) return tonumber(redis.pcall('HGET', P .. 'job:' .. id, 'schema') or 1) or 1 end
+
 -- The place where a lane belongs: its bucket, '' if its owner's own limit closes it, nothing if it is empty.
 local function place_of(lane)
   local head = redis.call('ZRANGE', P .. 'lane:' .. lane.name, 0, 0)[1]
   if not head then return end
   local limit = lane.owner_limit
   if limit > 0 and redis.call('SCARD', P .. 'running:' .. lane.owner_group) >= limit then return '' end
-  return bucket_of(lane, tonumber(redis.call('HGET', P .. 'job:' .. head, 'schema') or 1))
+  return bucket_of(lane, schema_of(head))
 end
 
 -- List a lane in which jobs wait.
@@ -137,7 +146,6 @@ end
 
 local function enter_lane(id, job)
   local lane = decode_lane(job.lane)
-  if not lane then return end
   redis.call('ZADD', P .. 'queued:' .. lane.queue, job.seq, id)
   redis.call('SADD', P .. 'queuedby:' .. lane.owner, id)
   redis.call('ZADD', P .. 'lane:' .. lane.name, job.seq, id)
@@ -160,7 +168,6 @@ end
 
 local function leave_lane(id, job)
   local lane = decode_lane(job.lane)
-  if not lane then return end
   redis.call('ZREM', P .. 'queued:' .. lane.queue, id)
   redis.call('SREM', P .. 'queuedby:' .. lane.owner, id)
   count_out(id, lane.queue)
@@ -177,7 +184,6 @@ end
 -- Leave the job's groups; returns whether others may have been waiting for its place.
 local function leave_groups(id, job)
   local lane, limited = decode_lane(job.lane), false
-  if not lane then return false end
   for group, limit in pairs(lane.groups) do
     redis.call('SREM', P .. 'running:' .. group, id)
     limited = limited or limit > 0

@@ -39,36 +39,33 @@ local function is_bucket_open(claim, bucket)
   return true
 end
 
--- Note that the record of a waiting job is missing, and take it out of the lists.
-local function note_missing(claim, id)
+-- Note that a waiting job has no record, and drop what points at it.
+local function note_missing(claim, id, owner)
   table.insert(claim.missing, id)
-  redis.call('ZREM', P .. 'state:queued', id)
-  redis.call('ZREM', P .. 'jobs', id)
+  drop_missing(id, owner, '')
 end
 
--- Take an id out of a lane in which it doesn't wait: its record is missing, or says something else.
-local function drop_from_lane(claim, id, lane, state)
-  claim.repairs = claim.repairs + 1
-  if state == 'queued' then
-    remove_from_lane(id, lane)  -- the record is that of another job, made after the first one's was lost
-    return
-  end
-  leave_lane(id, {lane = lane.name})
-  if state then return end
-  note_missing(claim, id)
-  redis.call('ZREM', P .. 'owner:' .. lane.owner, id)
+-- Whether the record of a job says that it waits in another lane.
+local function is_elsewhere(id, lane)
+  local name = redis.call('HGET', P .. 'job:' .. id, 'lane')
+  return name ~= lane.name and is_lane(name)
 end
 
--- The first job of a lane: its id, its place in the order of submission and its schema.
+-- The first job of a lane and its place in the order of submission; what doesn't wait there is dropped.
 local function head_of(claim, lane)
   while claim.repairs < MAX_REPAIRS do
     local head = redis.call('ZRANGE', P .. 'lane:' .. lane.name, 0, 0, 'WITHSCORES')
-    if not head[1] then return end
-    local record = redis.call('HMGET', P .. 'job:' .. head[1], 'state', 'lane', 'schema')
-    if record[1] == 'queued' and record[2] == lane.name then
-      return head[1], tonumber(head[2]), tonumber(record[3] or 1)
+    local id = head[1]
+    if not id then return end
+    local job = load(id)
+    if job and job.state == 'queued' and not is_elsewhere(id, lane) then return id, tonumber(head[2]) end
+    claim.repairs = claim.repairs + 1
+    if job and job.state == 'queued' then
+      remove_from_lane(id, lane)  -- another job of this id was made after the record of the first was lost
+    else
+      leave_lane(id, {lane = lane.name})
     end
-    drop_from_lane(claim, head[1], lane, record[1])
+    if not job then note_missing(claim, id, lane.owner) end
   end
 end
 
@@ -78,9 +75,9 @@ local function next_of(claim, owner, level)
   for _, name in ipairs(redis.call('SMEMBERS', P .. 'lanes:' .. owner .. ':' .. level)) do
     local lane = decode_lane(name)
     if is_lane_open(claim, lane) then
-      local id, seq, schema = head_of(claim, lane)
+      local id, seq = head_of(claim, lane)
       -- A record of a later version is left to a worker that can read it.
-      if id and schema <= claim.schema and (not first or seq < first_seq) then first, first_seq = id, seq end
+      if id and schema_of(id) <= claim.schema and (not first or seq < first_seq) then first, first_seq = id, seq end
     end
   end
   return first
