@@ -5,8 +5,7 @@ import json
 import os
 import time
 from collections import Counter
-from collections.abc import Coroutine, Iterator
-from contextlib import contextmanager
+from collections.abc import Coroutine
 from typing import Any, cast
 
 import pytest
@@ -28,6 +27,7 @@ from framegate.storage.jobs.store import ValkeyJobStore
 from framegate.storage.jobs.submissions import lane_of
 from framegate.storage.jobs.worker_store import LeaseStatus, WorkerStore
 from framegate.storage.schema import SCHEMA
+from tests.support.older_versions import as_older_version
 from tests.support.sample_jobs import make_job
 
 EXAMPLES = int(os.environ.get("FAULT_EXAMPLES", "60"))
@@ -35,8 +35,6 @@ OWNERS = ("alice", "bob")
 MODELS = {"w1": ("test", "wan22"), "w2": ("wan22", "test", "other"), "w3": ("test",)}
 WORKERS = tuple(MODELS)
 MOST = {"key:alice": 2, "key:bob": 2, "model:wan22": 1}
-INDEXES = ("buckets:*", "bucket:*", "places:*", "closed", "waiting:*", "waitingby:*", "depths:*")
-"""The keys that 0.1 does not know."""
 LIMITS = Limits(max_queued=8, owner_max_queued=5, owner_max_active=6, owner_max_stored=400)
 FILM = Artifact(MediaKind.VIDEO, "results/film.mp4", "video/mp4", 150, 64, 64)
 FILMS = "films"
@@ -69,7 +67,6 @@ class StoreMachine(RuleBasedStateMachine):
     """Compares the store with a plain dictionary of jobs and the transitions of the reference model."""
 
     client: redis.Redis
-    raw: redis.Redis
     store: ValkeyJobStore
     runner: asyncio.Runner
 
@@ -394,7 +391,7 @@ class StoreMachine(RuleBasedStateMachine):
     def change_by_older_version(self, changes: list[str], data: st.DataObject) -> None:
         """Processes of 0.1 change jobs, but not the indexes that they don't know; then somebody sweeps."""
         for change in changes:
-            with self.indexes_unchanged():
+            with as_older_version(self.client):
                 worker = data.draw(st.sampled_from(WORKERS))
                 match change:
                     case "submit":
@@ -415,19 +412,6 @@ class StoreMachine(RuleBasedStateMachine):
                         self.delete(data)
             self.had_older_version = True
         self.workers["w1"].sweep()
-
-    @contextmanager
-    def indexes_unchanged(self) -> Iterator[None]:
-        """Leave the indexes over lanes as they are, whatever happens to jobs meanwhile."""
-        before = {key: self.raw.dump(key) for key in self.index_keys()}
-        self.workers["w1"].sweep()  # for an older version finds its jobs without them
-        yield
-        self.client.delete(*self.index_keys(), "nothing")
-        for key, value in before.items():
-            self.raw.restore(key, 0, cast("bytes", value))
-
-    def index_keys(self) -> list[str]:
-        return [key for kind in INDEXES for key in cast("list[str]", self.client.keys(f"{PREFIX}{kind}"))]
 
     @rule(data=st.data())
     def position(self, data: st.DataObject) -> None:
@@ -573,7 +557,6 @@ def test_store_follows_the_rules(valkey: EmbeddedValkey, client: redis.Redis) ->
     with asyncio.Runner() as runner:
         store = ValkeyJobStore(connect_async(valkey.url))
         StoreMachine.client, StoreMachine.store, StoreMachine.runner = client, store, runner
-        StoreMachine.raw = redis.Redis.from_url(valkey.url)
         try:
             run_state_machine_as_test(
                 StoreMachine,
@@ -585,4 +568,3 @@ def test_store_follows_the_rules(valkey: EmbeddedValkey, client: redis.Redis) ->
             )
         finally:
             runner.run(store.close())
-            StoreMachine.raw.close()

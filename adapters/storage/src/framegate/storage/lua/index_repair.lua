@@ -41,6 +41,13 @@ local function mend_queue(repair, queue)
   local agree = redis.call('ZCARD', queued) == redis.call('HLEN', waiting)
   for _, id in ipairs(redis.call('ZRANGE', queued, -NEWEST, -1)) do check_waiting(repair, id, queue) end
   for _, id in ipairs(window(queued, agree and AUDITED or MENDED)) do check_waiting(repair, id, queue) end
+  local levels, depths = P .. 'levels:' .. queue, P .. 'depths:' .. queue
+  if redis.call('ZCARD', levels) < redis.call('ZCARD', depths) then
+    for _, priority in ipairs(redis.call('ZRANGE', depths, 0, -1)) do
+      local waits = redis.call('EXISTS', P .. 'turns:' .. priority .. ':' .. queue) == 1
+      if waits then redis.call('ZADD', levels, priority, priority) end
+    end
+  end
   if redis.call('HLEN', waiting) <= redis.call('ZCARD', queued) then return end
   for _, id in ipairs(redis.call('HRANDFIELD', waiting, MENDED)) do
     if not redis.call('ZSCORE', queued, id) then

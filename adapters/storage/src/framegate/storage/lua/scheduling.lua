@@ -61,7 +61,12 @@ local function head_of(claim, lane)
     if job and job.state == 'queued' and not is_elsewhere(id, lane) then return id, tonumber(head[2]) end
     claim.repairs = claim.repairs + 1
     if job and job.state == 'queued' then
-      remove_from_lane(id, lane)  -- another job of this id was made after the record of the first was lost
+      -- Another job of this id was made after the record of the first was lost.
+      remove_from_lane(id, lane)
+      if job.owner ~= lane.owner then
+        redis.call('SREM', P .. 'queuedby:' .. lane.owner, id)
+        redis.call('ZREM', P .. 'owner:' .. lane.owner, id)
+      end
     else
       leave_lane(id, {lane = lane.name})
     end
