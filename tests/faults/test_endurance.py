@@ -22,7 +22,7 @@ import requests
 
 from framegate.storage.connections import connect
 from framegate.storage.embedded import socket_url
-from framegate.storage.jobs.records import DRAMATIQ_NAMESPACE, PREFIX
+from framegate.storage.jobs.records import OLD_TICKETS, PREFIX
 from tests.support.running import RunningServer, eventually
 from tests.support.tasks import kept_files
 from tests.support.trouble import trouble_environ
@@ -146,7 +146,7 @@ def _left_in_valkey(server: RunningServer) -> set[str]:
         "served:",
         "worker:",
         "workers",
-        DRAMATIQ_NAMESPACE,
+        OLD_TICKETS,
     )
     try:
         keys = {str(key).removeprefix(PREFIX) for key in client.keys(f"{PREFIX}*")}

@@ -22,7 +22,7 @@ process.main()
 WORKER = """
 import os, signal, socket, subprocess, sys, time
 import msgspec
-from framegate.worker.heartbeat.process import HeartbeatStart, Heartbeat, HeartbeatReply
+from framegate.worker.heartbeat.messages import HeartbeatStart, Heartbeat, HeartbeatReply
 from framegate.storage.connections import connect
 from framegate.storage.jobs.records import PREFIX
 from framegate.storage.jobs.worker_store import LeaseStatus, WorkerStore
@@ -40,8 +40,8 @@ start = HeartbeatStart(url, PREFIX, info, 0.0, signals.fileno(), job_timeout=flo
 for line in (start, Heartbeat(job.id, job.attempt)):
     heartbeats.stdin.write(msgspec.json.encode(line) + b"\\n")
 heartbeats.stdin.flush()
-heartbeats.stdout.readline()
-reply = msgspec.json.decode(heartbeats.stdout.readline(), type=HeartbeatReply)
+line = next(line for line in heartbeats.stdout if line.strip())
+reply = msgspec.json.decode(line, type=HeartbeatReply)
 assert reply == HeartbeatReply(job.id, 1, LeaseStatus.OK)
 os.kill(os.getpid(), signal.SIGSTOP)
 """

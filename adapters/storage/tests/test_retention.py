@@ -15,7 +15,7 @@ from framegate.core.ports import Limits
 from framegate.core.types import Artifact, MediaKind, MediaRef
 from framegate.storage.artifacts.folder import FolderStore
 from framegate.storage.characters import ValkeyCharacterStore
-from framegate.storage.jobs.records import DRAMATIQ_NAMESPACE, PREFIX
+from framegate.storage.jobs.records import OLD_TICKETS, PREFIX
 from framegate.storage.jobs.store import ValkeyJobStore
 from framegate.storage.jobs.worker_store import WorkerStore
 from framegate.storage.retention import Retention
@@ -38,7 +38,7 @@ def left_behind(client: redis.Redis) -> set[str]:
         "fg:queues",
         "fg:served:",
         "fg:removed:",
-        f"{PREFIX}{DRAMATIQ_NAMESPACE}",
+        f"{PREFIX}{OLD_TICKETS}",
     )
     return {str(key) for key in client.keys("fg:*") if not str(key).startswith(kept)}
 

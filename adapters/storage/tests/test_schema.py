@@ -335,7 +335,7 @@ async def test_a_worker_leaves_jobs_of_a_later_version_to_others(
     assert worker.claim("q-test", ["test"]) is None, "the lane waits for a worker that can read its head"
     worker.sweep()
     assert client.hgetall("fg:job:newer") == before
-    assert client.llen("fg:dq:q-test") >= 2, "there are tickets for such a worker"
+    assert client.llen("fg:tickets:q-test") >= 2, "there are tickets for such a worker"
 
 
 async def test_nothing_of_a_later_version_is_removed(

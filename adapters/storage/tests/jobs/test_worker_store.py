@@ -5,7 +5,7 @@ import redis
 from msgspec.structs import replace
 
 from framegate.core.ports import Limits, WorkerInfo
-from framegate.storage.jobs.records import DRAMATIQ_NAMESPACE, PREFIX
+from framegate.storage.jobs.records import PREFIX
 from framegate.storage.jobs.store import ValkeyJobStore
 from framegate.storage.jobs.worker_store import LeaseStatus, WorkerStore
 from tests.support.sample_jobs import make_job
@@ -15,11 +15,11 @@ WORKER = WorkerInfo("w", "here", 1, "cpu", "0", ("wan", "preview"), 0.0)
 
 async def test_sweep_replaces_a_lost_ticket(store: ValkeyJobStore, client: redis.Redis) -> None:
     await store.submit(make_job("a"), limits=Limits())
-    client.delete(f"{PREFIX}{DRAMATIQ_NAMESPACE}:q-test", f"{PREFIX}{DRAMATIQ_NAMESPACE}:q-test.msgs")
+    client.delete(f"{PREFIX}tickets:q-test")
     worker = WorkerStore(client, "w")
     assert worker.sweep() == (0, 1)
     assert worker.sweep() == (0, 0)
-    assert client.llen(f"{PREFIX}{DRAMATIQ_NAMESPACE}:q-test") == 1
+    assert client.llen(f"{PREFIX}tickets:q-test") == 1
 
 
 async def test_lease_lets_a_dead_workers_job_go(

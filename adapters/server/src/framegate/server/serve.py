@@ -30,10 +30,10 @@ from framegate.storage.connections import require_usable
 from framegate.storage.data_folder import secure_data_folder
 from framegate.storage.embedded import DataFolderLock, EmbeddedValkey
 from framegate.storage.jobs.store import ValkeyJobStore
+from framegate.storage.jobs.worker_store import SWEEP_SECONDS
 
 log = structlog.get_logger(__name__)
 
-_SWEEP_SECONDS = 1.0
 _VALKEY_LONGEST_PAUSE, _VALKEY_STABLE_SECONDS = 15.0, 5.0
 _PAUSE_AFTER_ERROR = 5.0
 _SWITCH_SECONDS = 0.001
@@ -143,9 +143,9 @@ async def _sweep(store: ValkeyJobStore) -> None:
     """
     while True:
         with suppress(Unavailable):
-            if lost := await store.sweep():
+            if lost := await store.sweep(interval=SWEEP_SECONDS):
                 log.warning("expired_leases_reclaimed", count=lost)
-        await asyncio.sleep(_SWEEP_SECONDS)
+        await asyncio.sleep(SWEEP_SECONDS)
 
 
 async def _keep_running(valkey: EmbeddedValkey) -> None:

@@ -3,7 +3,6 @@
 import re
 from collections.abc import Generator
 from contextlib import contextmanager
-from typing import cast
 
 import redis
 import redis.asyncio
@@ -63,26 +62,13 @@ def connect(url: str) -> redis.Redis:
 
 
 def connect_for_tickets(url: str) -> redis.Redis:
-    """Return a client for Dramatiq, which replies with bytes.
-
-    It reports every passing error as a lost connection, because that is what Dramatiq waits out.
-    """
-    return _TicketClient.from_url(
+    """Return a client for Dramatiq, which takes messages as bytes; a worker waits for its tickets on it."""
+    return redis.Redis.from_url(
         url,
         socket_timeout=3,
         socket_connect_timeout=2,
         retry=Retry(ExponentialWithJitterBackoff(cap=0.5, base=0.05), 1, (redis.ConnectionError,)),
     )
-
-
-class _TicketClient(redis.Redis):
-    def execute_command(self, *args: object, **options: object) -> object:
-        try:
-            return cast("object", super().execute_command(*args, **options))  # type: ignore[no-untyped-call]  # in redis-py
-        except redis.RedisError as error:
-            if is_transient(error):
-                raise redis.ConnectionError(str(error)) from error
-            raise
 
 
 def connect_async(url: str) -> redis.asyncio.Redis:

@@ -28,12 +28,14 @@ from framegate.storage.connections import (
     is_transient,
     misconfigured,
 )
+from framegate.storage.jobs.records import TICKETS
 from framegate.storage.jobs.worker_store import WorkerStore
-from framegate.worker.broker import ACTOR_NAME, make_broker, make_worker
+from framegate.worker.broker import ACTOR_NAME, TicketBroker, make_worker
 from framegate.worker.health_monitor import HealthMonitor
 from framegate.worker.heartbeat.client import ActiveJob, HeartbeatClient
 from framegate.worker.heartbeat.stop_signals import LEAVE_SECONDS, STOP_SIGNALS
 from framegate.worker.model_cache import ModelCache
+from framegate.worker.queue_rotation import QueueRotation
 from framegate.worker.running.context import JobRequeued
 from framegate.worker.running.job_runner import JobRunner
 
@@ -42,8 +44,6 @@ log = structlog.get_logger(__name__)
 RECORD_FOR_SECONDS = 600.0
 """How long a worker tries to record how a job ended while Valkey can't be reached."""
 RETRY_SECONDS = 0.5
-NO_JOB_SECONDS = 0.05
-"""How long a worker pauses after a ticket for which it found no job."""
 
 
 class WorkerProcess:
@@ -81,6 +81,7 @@ class WorkerProcess:
         self._abandon = threading.Event()
         self._stop = threading.Event()
         self._runner = JobRunner(artifacts, self._abandon)
+        self._queues = QueueRotation(lambda: {spec.queue for spec in models.specs.values()})
         self._until_stopped = _retrying(stop_never, self._sleep_until_stopped)
         self._record = _retrying(stop_after_delay(RECORD_FOR_SECONDS), time.sleep)
         self._heartbeat = HeartbeatClient(
@@ -101,29 +102,26 @@ class WorkerProcess:
         """
         for number in STOP_SIGNALS:
             signal.signal(number, self._on_stop_signal)
-        queues = {spec.queue for spec in self._models.specs.values()}
         tickets = connect_for_tickets(self._queue_url)
-        broker = make_broker(tickets, prefix=self._prefix)
-        for queue in queues:
-            broker.declare_queue(queue)
+        broker = TicketBroker(tickets, self._queues, prefix=self._prefix)
         dramatiq.Actor(
             self.run_next_job,
             broker=broker,
             actor_name=ACTOR_NAME,
-            queue_name=min(queues),
+            queue_name=TICKETS,
             priority=0,
             options={},
         )
         self._artifacts.clean_up(unused_for=0.0)
         try:
-            self._until_stopped(lambda: self._store.announce(self._describe()))
+            self._until_stopped(self._store.beat, [])
         except _Stopped:
             return
         except redis.RedisError as error:
             raise misconfigured(error) from None
         self._health.start()
         self._heartbeat.start()
-        consumer = make_worker(broker, queues)
+        consumer = make_worker(broker)
         consumer.start()
         log.info(
             "worker_started",
@@ -163,9 +161,9 @@ class WorkerProcess:
             return
         job = self._claim(queue)
         if job is None:
-            # The jobs that wait may be for workers with other models: leave the next tickets to those.
-            self._stop.wait(NO_JOB_SECONDS)
+            self._queues.found_nothing(queue)
             return
+        self._queues.found_job(queue)
         with structlog.contextvars.bound_contextvars(job_id=job.id, request_id=job.request_id):
             active_job = self._heartbeat.start_job(job)
             try:

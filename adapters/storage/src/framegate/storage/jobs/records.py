@@ -12,7 +12,10 @@ from framegate.storage.schema import Layout, damage_as_unreadable, read_stamp, u
 
 PREFIX = "fg:"
 """What the names of all keys and channels begin with, unless `queue.prefix` says otherwise."""
-DRAMATIQ_NAMESPACE = "dq"
+OLD_TICKETS = "dq"
+"""Dramatiq's own keys, in which workers of 0.1 keep their tickets."""
+TICKETS = "tickets"
+"""The lists of tickets, each with the name of its queue, and their queue in Dramatiq."""
 CHANGED_CHANNEL = "changed"
 CANCEL_CHANNEL = "cancel"
 

@@ -260,13 +260,14 @@ class ValkeyJobStore:
         with outages_as_unavailable():
             await self._delete_record(keys=[self._prefix], args=[job.id])
 
-    async def sweep(self) -> int:
+    async def sweep(self, *, interval: float = 0.0) -> int:
         """Requeue or fail the jobs whose workers' leases have expired, and replace lost tickets.
 
-        Return the number of jobs.
+        Nothing is done if that was done less than ``interval`` seconds ago, by whomever. Return the number of
+        jobs.
         """
         with outages_as_unavailable():
-            lost, _, missing = await self._sweep(keys=[self._prefix], args=sweep_arguments())
+            lost, _, missing = await self._sweep(keys=[self._prefix], args=sweep_arguments(interval))
         log_missing(missing)
         return int(lost)
 

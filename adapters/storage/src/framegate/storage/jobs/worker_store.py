@@ -3,11 +3,11 @@
 from collections import Counter
 from collections.abc import Collection, Sequence
 from enum import StrEnum
-from typing import cast
 
 import msgspec
 import redis
 import structlog
+from msgspec import Struct
 
 from framegate.core.errors import UnreadableRecord, WorkerLost
 from framegate.core.jobs import MAX_ATTEMPTS, Job, JobError, JobState
@@ -22,13 +22,21 @@ log = structlog.get_logger(__name__)
 LEASE_SECONDS = 6.0
 """How long a worker may stay silent before its job goes to another one."""
 
+SWEEP_SECONDS = 1.0
+"""How often dead workers and lost tickets are looked for while jobs run or wait, whoever asks first."""
+
 SILENCE_SECONDS = 3.0
-"""Workers and servers sweep every second. If none has for this long, Valkey was down or couldn't be reached,
-and every worker gets another lease to come back with its job."""
+"""If nobody has swept for this long, Valkey was down or couldn't be reached, and every worker gets another
+lease to come back with its job."""
+
+ANNOUNCE_SECONDS = 20.0
+"""How often a worker announces itself although nothing about it has changed."""
+
+ANNOUNCEMENT_SECONDS = 60.0
+"""How long an announcement holds for a worker whose host was lost without a word."""
 
 _ATTEMPTS_TO_FAIL = 2
 """How often a worker tries to end a job that it can't read, before it lets go of it."""
-_MAX_TICKETS_AT_ONCE = 32
 _WORKER_LOST = JobError(WorkerLost.code, f"The worker died {MAX_ATTEMPTS} times while running this job.")
 
 
@@ -40,11 +48,33 @@ class LeaseStatus(StrEnum):
     LOST = "lost"
 
 
-def sweep_arguments() -> list[str | float | bytes]:
-    """Return the arguments of ``sweep.lua``."""
+class RunningJob(Struct, frozen=True):
+    """An attempt at a job, as its worker reports it; ``progress`` (0.0–1.0) is None if it has not changed."""
+
+    job_id: str
+    attempt: int
+    progress: float | None = None
+    message: str = ""
+
+
+class BeatReply(Struct, frozen=True):
+    """What a worker learns from a heartbeat.
+
+    Attributes:
+        statuses: Those of its jobs' leases, in their order.
+        sweep_due: Whether it should call `WorkerStore.sweep`.
+        announced: Whether Valkey has its announcement, which it may have lost.
+    """
+
+    statuses: Sequence[LeaseStatus]
+    sweep_due: bool
+    announced: bool
+
+
+def sweep_arguments(interval: float) -> list[str | float | bytes]:
+    """Return the arguments of ``sweep.lua``; ``interval`` is that of `WorkerStore.sweep`."""
     lost = msgspec.json.encode(_WORKER_LOST)
-    stamp = own_stamp().arguments
-    return [MAX_ATTEMPTS, lost, _MAX_TICKETS_AT_ONCE, SILENCE_SECONDS, LEASE_SECONDS, *stamp]
+    return [MAX_ATTEMPTS, lost, interval, SILENCE_SECONDS, LEASE_SECONDS, *own_stamp().arguments]
 
 
 def log_missing(job_ids: Sequence[str]) -> None:
@@ -68,10 +98,18 @@ class WorkerStore:
         self._prefix = prefix
         self._worker = worker_id
         self._claim = client.register_script(scripts.CLAIM)
-        self._heartbeat = client.register_script(scripts.HEARTBEAT)
+        self._beat = client.register_script(scripts.BEAT)
         self._finish = client.register_script(scripts.FINISH)
         self._sweep = client.register_script(scripts.SWEEP)
-        self._announce = client.register_script(scripts.ANNOUNCE)
+        self._withdraw = client.register_script(scripts.WITHDRAW)
+
+    @property
+    def channel(self) -> str:
+        """The channel of this worker, on which the ids of jobs that it is to stop arrive.
+
+        While a worker that has announced to listen there does so, it is alive.
+        """
+        return f"{self._prefix}worker:{self._worker}"
 
     def claim(self, queue: str, models: Collection[str]) -> Job | None:
         """Claim the next job of ``queue`` for one of ``models`` that the limits allow, or return None.
@@ -104,9 +142,24 @@ class WorkerStore:
         self, job_id: str, attempt: int, progress: float | None = None, message: str = ""
     ) -> LeaseStatus:
         """Renew the lease of an attempt, and report how far it is (0.0–1.0)."""
-        reported = "" if progress is None else f"{progress:.6f}"
-        arguments: list[str | float] = [job_id, self._worker, attempt, LEASE_SECONDS, reported, message]
-        return LeaseStatus(self._heartbeat(keys=[self._prefix], args=arguments))
+        return self.beat([RunningJob(job_id, attempt, progress, message)]).statuses[0]
+
+    def beat(
+        self, running: Sequence[RunningJob], *, info: WorkerInfo | None = None, listens: bool = False
+    ) -> BeatReply:
+        """Renew the leases of this worker's jobs, and announce it if ``info`` is given, all in one trip.
+
+        With ``listens`` it is subscribed to its `channel`, and dead when it no longer is. Otherwise it counts
+        as alive for `ANNOUNCEMENT_SECONDS`.
+        """
+        announcement = msgspec.json.encode(info) if info else b""
+        arguments: list[str | float | bytes] = [self._worker, LEASE_SECONDS, SWEEP_SECONDS]
+        arguments += [announcement, int(ANNOUNCEMENT_SECONDS * 1000), int(listens)]
+        for job in running:
+            reported = "" if job.progress is None else f"{job.progress:.6f}"
+            arguments += [job.job_id, job.attempt, reported, job.message]
+        due, announced, *statuses = self._beat(keys=[self._prefix], args=arguments)
+        return BeatReply([LeaseStatus(status) for status in statuses], bool(due), bool(announced))
 
     def succeed(self, job: Job, artifacts: tuple[Artifact, ...]) -> JobState | None:
         """Finish the job with its result, and return the state in which it is then.
@@ -146,25 +199,20 @@ class WorkerStore:
         state = self._finish(keys=[self._prefix], args=arguments)
         return None if state == "lost" else JobState(state)
 
-    def sweep(self) -> tuple[int, int]:
+    def sweep(self, *, interval: float = 0.0) -> tuple[int, int]:
         """Requeue or fail the jobs whose workers' leases have expired, and replace lost tickets.
 
-        Return the number of jobs and of tickets.
+        Nothing is done if that was done less than ``interval`` seconds ago, by whomever. Return the number of
+        jobs and of tickets.
         """
-        lost, tickets, missing = self._sweep(keys=[self._prefix], args=sweep_arguments())
+        lost, tickets, missing = self._sweep(keys=[self._prefix], args=sweep_arguments(interval))
         log_missing(missing)
         return int(lost), int(tickets)
 
     def announce(self, info: WorkerInfo) -> None:
-        """Announce this worker; the announcement expires unless it is repeated within the lease."""
-        lease, models = int(LEASE_SECONDS * 1000), msgspec.json.encode(info.models)
-        self._announce(keys=[self._prefix], args=[info.id, msgspec.json.encode(info), lease, models])
+        """Announce this worker, which does not listen to its channel; see `beat`."""
+        self.beat([], info=info)
 
     def withdraw(self) -> None:
-        """Withdraw this worker's announcement, and the ids of workers whose own have expired."""
-        self._client.delete(f"{self._prefix}worker:{self._worker}")
-        known = sorted(cast("set[str]", self._client.smembers(f"{self._prefix}workers")))
-        alive = self._client.mget([f"{self._prefix}worker:{worker}" for worker in known]) if known else []
-        gone = [worker for worker, info in zip(known, alive, strict=True) if info is None]
-        if gone:
-            self._client.srem(f"{self._prefix}workers", *gone)
+        """Withdraw this worker, and those that have died; its models were served until now."""
+        self._withdraw(keys=[self._prefix], args=[self._worker])

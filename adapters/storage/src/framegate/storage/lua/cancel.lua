@@ -9,8 +9,7 @@ if job.state == 'queued' then
   return 'cancelled'
 end
 if job.state == 'running' and job.cancel == '' then
-  redis.call('HSET', P .. 'job:' .. id, 'cancel', '1')
-  redis.call('PUBLISH', P .. 'cancel', id)
+  request_cancel(id, job)
   changed(id)
 end
 return job.state

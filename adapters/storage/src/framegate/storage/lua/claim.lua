@@ -28,6 +28,9 @@ leave_lane(id, job)
 mark_served(job)
 enter_groups(id, job)
 redis.call('HSET', P .. 'claimed', id, job.lane)
+replace_tickets(job.queue, 1)
+-- While there was no lease there was nothing to sweep, so nobody has been silent.
+if redis.call('EXISTS', P .. 'leases') == 0 then redis.call('SET', P .. 'swept', NOW) end
 redis.call('ZADD', P .. 'leases', NOW + lease, id)
 redis.call('SET', P .. 'holds:' .. worker, id, 'EX', 86400)
 redis.call('HSET', P .. 'job:' .. id, 'worker', worker, 'attempt', job.attempt + 1, 'started_at', NOW,

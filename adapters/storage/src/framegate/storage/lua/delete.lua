@@ -13,8 +13,7 @@ job.deleted = '1'
 if job.state == 'queued' then
   close(id, job, 'cancelled')
 elseif job.state == 'running' then
-  redis.call('HSET', key, 'cancel', '1')
-  redis.call('PUBLISH', P .. 'cancel', id)
+  request_cancel(id, job)
 else
   redis.call('HSET', key, 'finished_at', 0)
   redis.call('ZREM', P .. 'records', id)

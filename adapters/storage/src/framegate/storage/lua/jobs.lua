@@ -1,8 +1,8 @@
 -- Jobs: what the scripts that change them share. The reference model of what they do, which tests hold them to, is
 -- `framegate.core.testing.transitions`; the order in which jobs are claimed is that of ``scheduling.lua``.
 --
--- Keys, all below one prefix, beside those of ``scheduling.lua``, ``deliveries.lua``, ``quotas.lua`` and
--- ``lease_rate.lua``. Scripts touch keys of many
+-- Keys, all below one prefix, beside those of ``scheduling.lua``, ``presence.lua``, ``deliveries.lua``,
+-- ``quotas.lua`` and ``lease_rate.lua``. Scripts touch keys of many
 -- hash slots, so Redis Cluster can't run them.
 --
 -- job:ID              hash: ``job`` (what never changes, as JSON), what the scripts need of it, and what changes
@@ -20,13 +20,15 @@
 -- share:SHARE         the id with that share id
 -- character:NAME      a character as JSON, by its username
 -- characters, characters:temporary    sorted sets of usernames by creation: all, and those to be removed
--- worker:ID, workers  the announcement of a live worker, as JSON, for as long as its lease; set of all their ids
--- seen                sorted set of models by the time at which a worker that serves them was alive last, for 30 days
--- queues              set of the names of all queues
+-- queues              set of the names of the queues in which jobs wait, or did until the last sweep
+-- tickets:QUEUE       list of Dramatiq messages, each of which sends one worker to claim a job
 -- seq, tickets        counters of submissions and of tickets
--- dq:…                Dramatiq's own keys (its namespace is PREFIX .. "dq")
+-- dq:…                the tickets of workers of 0.1, which push them for themselves; its namespace in Dramatiq
 --
--- In a job's hash, ``schema`` and ``written_by`` belong to ``job``, ``result_schema`` and ``result_written_by`` to
+-- Channels: ``changed`` has the id of each job that has changed, ``worker:ID`` those of jobs that this worker is to
+-- stop, ``cancel`` the same for workers of 0.1.
+--
+-- In a job's hash, ``extended`` is the lease that it was given without its worker. ``schema`` and ``written_by`` belong to ``job``, ``result_schema`` and ``result_written_by`` to
 -- ``artifacts`` and ``error``; `framegate.storage.schema` explains them.
 --
 -- A deleted job that still runs keeps its record, which no list or look-up shows, until its worker has left it. It
@@ -42,22 +44,32 @@ end
 
 local function changed(id) redis.call('PUBLISH', P .. 'changed', id) end
 
--- A message in the layout of Dramatiq's own enqueue; a contract test holds the two together.
+-- A thousand waiting jobs need no thousand tickets: each claim pushes another one.
+local MOST_TICKETS = 32
+
+-- A message in the layout of Dramatiq's own; a contract test holds the two together.
 local function push_ticket(queue)
-  local id = 't' .. redis.call('INCR', P .. 'tickets')
-  redis.call('HSET', P .. 'dq:' .. queue .. '.msgs', id, cjson.encode({
-    queue_name = queue, actor_name = 'run_next_job', args = {queue}, kwargs = {},
-    options = {redis_message_id = id}, message_id = id,
-    message_timestamp = math.floor(NOW * 1000)}))
-  redis.call('RPUSH', P .. 'dq:' .. queue, id)
+  redis.call('RPUSH', P .. 'tickets:' .. queue, cjson.encode({
+    queue_name = 'tickets', actor_name = 'run_next_job', args = {queue}, kwargs = {}, options = {},
+    message_id = 't' .. redis.call('INCR', P .. 'tickets'), message_timestamp = math.floor(NOW * 1000)}))
+end
+
+-- How many tickets a queue lacks: one for each waiting job, up to `MOST_TICKETS`.
+local function missing_tickets(queue)
+  local wanted = math.min(redis.call('ZCARD', P .. 'queued:' .. queue), MOST_TICKETS)
+  return wanted - redis.call('LLEN', P .. 'tickets:' .. queue)
 end
 
 -- Push tickets for waiting jobs that have none, at most ``limit`` of them; returns their number.
 local function replace_tickets(queue, limit)
-  local waiting = redis.call('ZCARD', P .. 'queued:' .. queue)
-  local missing = math.min(waiting - redis.call('LLEN', P .. 'dq:' .. queue), limit)
+  local missing = math.min(missing_tickets(queue), limit)
   for _ = 1, missing do push_ticket(queue) end
   return math.max(missing, 0)
+end
+
+-- Take away the ticket of a job that no longer waits.
+local function drop_ticket(queue)
+  if missing_tickets(queue) < 0 then redis.call('RPOP', P .. 'tickets:' .. queue) end
 end
 
 local function set_state(id, job, from, to)
@@ -97,7 +109,7 @@ end
 local function wait_in_queue(id, job)
   enter_lane(id, job)
   redis.call('SADD', P .. 'queues', job.queue)
-  push_ticket(job.queue)
+  replace_tickets(job.queue, 1)
 end
 
 local function leave_worker(id, job)
@@ -116,11 +128,23 @@ end
 -- ``stamp`` is that of the webhook deliveries; a job that is cancelled has none.
 local function close(id, job, to, stamp)
   local ended = job.deleted == '' and NOW or 0
-  if job.state == 'queued' then leave_lane(id, job) else leave_worker(id, job) end
+  if job.state == 'queued' then
+    leave_lane(id, job)
+    drop_ticket(job.queue)
+  else
+    leave_worker(id, job)
+  end
   redis.call('HSET', P .. 'job:' .. id, 'finished_at', ended, 'message', '')
   redis.call('ZADD', P .. 'finished', ended, id)
   set_state(id, job, job.state, to)
   if job.deleted == '' then enqueue_webhooks(id, job, to, stamp) end
+end
+
+-- Ask a running job's worker to stop it.
+local function request_cancel(id, job)
+  redis.call('HSET', P .. 'job:' .. id, 'cancel', '1')
+  redis.call('PUBLISH', P .. 'worker:' .. job.worker, id)
+  redis.call('PUBLISH', P .. 'cancel', id)
 end
 
 local function requeue(id, job)

@@ -1,18 +1,25 @@
--- Requeue or fail the jobs whose workers' leases have expired, and replace lost tickets.
--- Arguments: maximum number of attempts at a job, error of a job that has had them as JSON, maximum number of tickets
--- to push for a queue, seconds without a sweep after which workers get another lease, lease in seconds, schema of the
--- error, the version that writes it.
+-- Requeue or fail the jobs whose workers' leases have expired, replace lost tickets, forget dead workers, and mend what
+-- processes of other versions left out of the indexes.
+-- Arguments: maximum number of attempts at a job, error of a job that has had them as JSON, seconds that must have
+-- passed since the last sweep, seconds without a sweep after which workers get another lease, lease in seconds,
+-- schema of the error, the version that writes it.
 -- Returns: {number of jobs whose worker died, number of tickets pushed, ids of waiting jobs whose records were missing}.
 local stamp = {schema = ARGV[6], written_by = ARGV[7]}
-local last = tonumber(redis.call('GET', P .. 'swept') or 0)
-redis.call('SET', P .. 'swept', NOW)
-if NOW - last > tonumber(ARGV[4]) then
-  -- Nobody could reach this server, so a worker whose lease ran out may well live.
-  local lease = NOW + tonumber(ARGV[5])
+local most, no_worker, interval, most_silent = tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
+local lease = NOW + tonumber(ARGV[5])
+
+-- Nobody could reach this server, so a worker whose lease ran out may well live: it gets another one. Only one for
+-- each that it took itself, or sweeps that are always late would never find a dead worker.
+local function extend_leases()
   for _, id in ipairs(redis.call('ZRANGEBYSCORE', P .. 'leases', '-inf', lease)) do
-    redis.call('ZADD', P .. 'leases', lease, id)
+    local key = P .. 'job:' .. id
+    if load(id) and redis.call('HGET', key, 'extended') ~= redis.call('ZSCORE', P .. 'leases', id) then
+      redis.call('ZADD', P .. 'leases', lease, id)
+      redis.call('HSET', key, 'extended', redis.call('ZSCORE', P .. 'leases', id))
+    end
   end
 end
+
 local function recover(id)
   local job = load(id)
   if not job then
@@ -21,19 +28,43 @@ local function recover(id)
     redis.call('ZREM', P .. 'leases', id)
   elseif job.cancel ~= '' then
     close(id, job, 'cancelled')
-  elseif tonumber(job.attempt) >= tonumber(ARGV[1]) then
-    set_result(id, 'error', ARGV[2], stamp)
+  elseif tonumber(job.attempt) >= most then
+    set_result(id, 'error', no_worker, stamp)
     close(id, job, 'failed', stamp)
   else
     requeue(id, job)
   end
 end
+
+-- A queue in which nothing waits is no longer listed: whoever submits to it next lists it again.
+local function mend_queues(repair)
+  local pushed = 0
+  mend_closed_lanes()
+  for _, queue in ipairs(redis.call('SMEMBERS', P .. 'queues')) do
+    remove_old_tickets(queue)
+    mend_queue(repair, queue)
+    if redis.call('EXISTS', P .. 'queued:' .. queue, P .. 'waiting:' .. queue) > 0 then
+      pushed = pushed + replace_tickets(queue, MOST_TICKETS)
+    else
+      redis.call('DEL', P .. 'tickets:' .. queue)
+      redis.call('SREM', P .. 'queues', queue)
+    end
+  end
+  return pushed
+end
+
+if not is_idle() and interval > 0 and not is_due(interval) then return {0, 0, {}} end  -- somebody else has just swept
+forget_dead_workers()
+if is_idle() then return {0, 0, {}} end
+local silent_for = silence()
+redis.call('SET', P .. 'swept', NOW)
+-- A lease that ends later than any could is from before the clock was put back.
+for _, id in ipairs(redis.call('ZRANGEBYSCORE', P .. 'leases', '(' .. lease, '+inf')) do
+  redis.call('ZADD', P .. 'leases', lease, id)
+end
+if silent_for > most_silent then extend_leases() end
 local lost = redis.call('ZRANGEBYSCORE', P .. 'leases', '-inf', NOW, 'LIMIT', 0, 1000)
 for _, id in ipairs(lost) do recover(id) end
-local added, repair = 0, new_repair()
-mend_closed_lanes()
-for _, queue in ipairs(redis.call('SMEMBERS', P .. 'queues')) do
-  mend_queue(repair, queue)
-  added = added + replace_tickets(queue, tonumber(ARGV[3]))
-end
+local repair = new_repair()
+local added = mend_queues(repair)
 return {#lost, added, repair.missing}

@@ -1,7 +1,5 @@
 """The worker's side of its heartbeat process: report what runs, and learn what becomes of it."""
 
-import subprocess
-import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -14,7 +12,8 @@ from msgspec.structs import replace
 from framegate.core.jobs import Job
 from framegate.core.ports import WorkerInfo
 from framegate.storage.jobs.worker_store import LeaseStatus, WorkerStore
-from framegate.worker.heartbeat.process import (
+from framegate.worker.heartbeat.child import HeartbeatChild
+from framegate.worker.heartbeat.messages import (
     HEARTBEAT_SECONDS,
     Heartbeat,
     HeartbeatReply,
@@ -22,6 +21,13 @@ from framegate.worker.heartbeat.process import (
 )
 from framegate.worker.heartbeat.stop_signals import forward_signals
 
+UNANSWERED_HEARTBEATS = 2
+"""How many in a row a heartbeat process may leave without an answer before it is replaced. That is soon
+enough for the next one to renew the lease."""
+START_HEARTBEATS = 30
+"""The same for one that has yet to start."""
+STOP_SECONDS = 2.0
+"""How long a heartbeat process may take to end."""
 log = structlog.get_logger(__name__)
 
 
@@ -62,9 +68,10 @@ class ActiveJob:
 class HeartbeatClient:
     """Keep a heartbeat process running, and send it a heartbeat every `HEARTBEAT_SECONDS`.
 
-    A heartbeat is also sent as soon as a job starts, ends or reports progress. ``grace`` is how many seconds
-    a running job may continue after the worker has received a stop signal; ``load_timeout`` and
-    ``job_timeout`` are those after which a model that loads or a job that runs is given up, 0 for never.
+    A heartbeat is also sent as soon as a job starts, ends or reports progress. Nothing waits for the process
+    to take it: one that stands still is killed and replaced. ``grace`` is how many seconds a running job may
+    continue after the worker has received a stop signal; ``load_timeout`` and ``job_timeout`` are those after
+    which a model that loads or a job that runs is given up, 0 for never.
     """
 
     def __init__(
@@ -89,28 +96,34 @@ class HeartbeatClient:
         self._stopping = threading.Event()
         self._lock = threading.Lock()
         self._signal_socket = -1
-        self._process: subprocess.Popen[bytes] | None = None
+        self._child: HeartbeatChild | None = None
+        self._started = threading.Event()
+        self._unanswered = 0
         self._threads = [
             threading.Thread(target=self._send_regularly, name="heartbeats", daemon=True),
-            threading.Thread(target=self._receive, name="heartbeat-replies", daemon=True),
+            threading.Thread(target=self._run_children, name="heartbeat-replies", daemon=True),
         ]
 
     def start(self) -> None:
-        """Announce the worker, and return once the heartbeat process runs. Call it from the main thread."""
+        """Return once the heartbeat process runs, which announces the worker. Call it from the main
+        thread.
+        """
         self._signal_socket = forward_signals()
-        self._store.announce(self._announced)
-        self._process = self._start_process()
         for thread in self._threads:
             thread.start()
+        self._started.wait(START_HEARTBEATS * HEARTBEAT_SECONDS)
 
     def stop(self) -> None:
         """End the heartbeat process and withdraw the worker."""
         self._stopping.set()
         with self._lock:
-            if self._process is not None:
-                _close_input(self._process)
+            if self._child is not None:
+                self._child.end()
         for thread in self._threads:
-            thread.join(5)
+            thread.join(STOP_SECONDS)
+        with self._lock:
+            if self._child is not None:
+                self._child.kill()
         with suppress(redis.RedisError):
             self._store.withdraw()
 
@@ -133,43 +146,54 @@ class HeartbeatClient:
     def _send_regularly(self) -> None:
         while not self._stopping.wait(HEARTBEAT_SECONDS):
             self._send()
+            with self._lock:
+                self._unanswered += 1
+                patience = UNANSWERED_HEARTBEATS if self._started.is_set() else START_HEARTBEATS
+                if self._child is not None and self._unanswered > patience:
+                    log.error("heartbeat_process_stalled", pid=self._child.pid)
+                    self._child.kill()
 
     def _send(self) -> None:
         active_job = self._active_job
         heartbeat = active_job.heartbeat if active_job else Heartbeat()
+        worker = self._describe()
         with self._lock:
-            if self._process is not None:
-                worker = self._describe()
-                if worker != self._announced:
-                    heartbeat, self._announced = replace(heartbeat, worker=worker), worker
-                _write(self._process, heartbeat)
+            if self._child is None:
+                return
+            changed = worker != self._announced
+            if self._child.send(replace(heartbeat, worker=worker) if changed else heartbeat):
+                self._announced = worker
 
-    def _receive(self) -> None:
-        process = self._process
-        while process is not None:
-            assert process.stdout is not None
-            for line in process.stdout:
-                reply = msgspec.json.decode(line, type=HeartbeatReply)
-                active_job = self._active_job
-                if active_job and (active_job.job.id, active_job.job.attempt) == (reply.job, reply.attempt):
-                    active_job.update_status(reply.status)
-            code = process.wait()
+    def _run_children(self) -> None:
+        """Start a heartbeat process, read what it answers, and start another one when it has ended."""
+        while True:
+            with self._lock:
+                if self._stopping.is_set():
+                    return
+                self._unanswered = 0
+                child = self._child = HeartbeatChild(self._start_line(), self._signal_socket)
+            self._send()
+            for line in child.lines():
+                self._unanswered = 0
+                self._started.set()
+                if line.strip():
+                    self._take(msgspec.json.decode(line, type=HeartbeatReply))
+            with self._lock:
+                code = child.wait()
             if self._stopping.is_set():
                 return
             log.error("heartbeat_process_ended", exit_code=code)
-            process = self._start_process()
-            with self._lock:
-                self._process = process
-                if self._stopping.is_set():
-                    _close_input(process)
-            self._send()
+            if not self._started.is_set():  # it ended at once: pause before another is started
+                self._stopping.wait(1)
+            self._started.clear()
 
-    def _start_process(self) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-m", "framegate.worker.heartbeat.process"]
-        process = subprocess.Popen(  # noqa: S603 # nosec B603 # this interpreter, a module of ours
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, pass_fds=[self._signal_socket]
-        )
-        start = HeartbeatStart(
+    def _take(self, reply: HeartbeatReply) -> None:
+        active_job = self._active_job
+        if active_job and (active_job.job.id, active_job.job.attempt) == (reply.job, reply.attempt):
+            active_job.update_status(reply.status)
+
+    def _start_line(self) -> HeartbeatStart:
+        return HeartbeatStart(
             self._queue_url,
             self._prefix,
             self._announced,
@@ -178,22 +202,3 @@ class HeartbeatClient:
             load_timeout=self._load_timeout,
             job_timeout=self._job_timeout,
         )
-        _write(process, start)
-        assert process.stdout is not None
-        if not process.stdout.readline():  # it ended at once: pause before another is started
-            self._stopping.wait(1)
-        return process
-
-
-def _write(process: "subprocess.Popen[bytes]", line: HeartbeatStart | Heartbeat) -> None:
-    assert process.stdin is not None
-    with suppress(BrokenPipeError):  # it has ended; the thread that reads its replies starts another
-        process.stdin.write(msgspec.json.encode(line) + b"\n")
-        process.stdin.flush()
-
-
-def _close_input(process: "subprocess.Popen[bytes]") -> None:
-    """End the heartbeat process, which reads until its input is closed."""
-    assert process.stdin is not None
-    with suppress(BrokenPipeError):
-        process.stdin.close()

@@ -1,38 +1,49 @@
 """The heartbeat process: a small process beside each worker that keeps the lease of the worker's job.
 
 A model's native code may hold the worker's GIL for longer than a lease lasts; nothing holds this process's.
-It also announces the worker, receives cancellations, and sweeps: every worker looks after the jobs of dead
-ones. When a worker can't end after a stop signal, this process requeues its job and kills it; when a model
-doesn't finish loading or a job takes too long, it fails the job and kills the worker. Worker and
+It also announces the worker, receives cancellations, and sweeps when that is due: the workers look after the
+jobs of dead ones. When a worker can't end after a stop signal, this process requeues its job and kills it;
+when a model doesn't finish loading or a job takes too long, it fails the job and kills the worker. Worker and
 heartbeat process exchange lines of JSON over the latter's standard input and output; it ends with its worker.
 """
 
 import os
+import random
 import signal
 import sys
 import threading
 import time
-from typing import TextIO, cast
+from typing import TextIO
 
 import msgspec
 import redis
 import structlog
-from msgspec import Struct
 from msgspec.structs import replace
-from redis.client import PubSub
 
 from framegate.cli.log import configure_logging
 from framegate.core.errors import GenerationFailed
 from framegate.core.jobs import JobError, JobState
 from framegate.core.ports import WorkerInfo
 from framegate.storage.connections import connect
-from framegate.storage.jobs.records import CANCEL_CHANNEL
-from framegate.storage.jobs.worker_store import LeaseStatus, WorkerStore
+from framegate.storage.jobs.worker_store import (
+    ANNOUNCE_SECONDS,
+    SWEEP_SECONDS,
+    RunningJob,
+    WorkerStore,
+)
+from framegate.worker.heartbeat.listener import ChannelListener
+from framegate.worker.heartbeat.messages import (
+    HEARTBEAT_SECONDS,
+    Heartbeat,
+    HeartbeatReply,
+    HeartbeatStart,
+)
 from framegate.worker.heartbeat.stop_signals import LAST_RESORT_SECONDS, wait_for_stop
 
-HEARTBEAT_SECONDS = 1.0
-POLL_SECONDS = 0.1
-"""How soon progress is passed on."""
+IDLE_SECONDS = 3.0
+"""How often a worker without a job calls Valkey, to see that it is announced and whether a sweep is due."""
+SUBSCRIBE_SECONDS = 2.0
+"""How long the first announcement waits for the subscription that shows that the worker lives."""
 STALLED_SECONDS = 600.0
 """How long a worker may send no heartbeat before it counts as hung and is killed to free its job."""
 REQUEUE_SECONDS = 1.0
@@ -40,47 +51,6 @@ REQUEUE_SECONDS = 1.0
 RETRY_SECONDS = 0.5
 
 log = structlog.get_logger(__name__)
-
-
-class HeartbeatStart(Struct, frozen=True):
-    """The first line that a heartbeat process receives.
-
-    ``grace`` is how many seconds a running job may continue after a stop signal to the worker, which
-    ``signal_socket``, a file descriptor, reports. ``load_timeout`` and ``job_timeout`` are how many seconds a
-    model may take to load, and a job to run; 0 for any number.
-    """
-
-    queue_url: str
-    prefix: str
-    worker: WorkerInfo
-    grace: float
-    signal_socket: int
-    load_timeout: float = 0.0
-    job_timeout: float = 0.0
-
-
-class Heartbeat(Struct, frozen=True, omit_defaults=True):
-    """A worker's sign of life, every `HEARTBEAT_SECONDS` and whenever something changes.
-
-    It says which attempt at which job runs, and its progress (0.0–1.0); with ``loading`` its model is still
-    being loaded. ``worker`` describes the worker itself if that has changed: models and health findings come
-    and go.
-    """
-
-    job: str = ""
-    attempt: int = 0
-    loading: bool = False
-    progress: float | None = None
-    message: str = ""
-    worker: WorkerInfo | None = None
-
-
-class HeartbeatReply(Struct, frozen=True):
-    """The status of an attempt's lease after it was renewed."""
-
-    job: str
-    attempt: int
-    status: LeaseStatus
 
 
 class HeartbeatProcess:
@@ -92,8 +62,20 @@ class HeartbeatProcess:
         self._client = connect(start.queue_url)
         self._store = WorkerStore(self._client, start.worker.id, prefix=start.prefix)
         self._output = output
+        self._output_lock = threading.Lock()
         self._heartbeat = self._passed_on = Heartbeat()
         self._received_at = self._step_since = time.monotonic()
+        self._announced: WorkerInfo | None = None
+        self._announce_at = 0.0
+        self._announce_again = threading.Event()
+        self._due = threading.Event()
+        self._subscribed = threading.Event()
+        self._listener = ChannelListener(
+            connect(start.queue_url),
+            self._store.channel,
+            on_message=self._on_cancel,
+            on_subscribed=self._on_subscribed,
+        )
 
     def receive(self, heartbeat: Heartbeat) -> None:
         """Take a heartbeat of the worker; it is passed on by the thread in `run`."""
@@ -101,50 +83,72 @@ class HeartbeatProcess:
         if _step(heartbeat) != _step(self._heartbeat):
             self._step_since = time.monotonic()
         self._heartbeat, self._received_at = heartbeat, time.monotonic()
+        if heartbeat != self._passed_on:
+            self._due.set()
+        self._write("")
 
     def run(self) -> None:
         """Pass heartbeats on to Valkey until the worker has ended, which ends this process."""
+        self._listener.start()
+        self._subscribed.wait(SUBSCRIBE_SECONDS)
         while True:
+            self._check_worker()
+            self._due.clear()
             try:
-                with self._client.pubsub(  # type: ignore[no-untyped-call]  # untyped in redis-py
-                    ignore_subscribe_messages=True
-                ) as subscription:
-                    subscription.subscribe(self._start.prefix + CANCEL_CHANNEL)
-                    while True:
-                        self._pass_on()
-                        self._wait(subscription)
+                self._pass_on()
             except redis.RedisError as error:
+                self._announce_again.set()
                 log.warning("valkey_unreachable", worker=self._worker.id, error=type(error).__name__)
-                self._check_worker()
                 time.sleep(RETRY_SECONDS)
+            else:
+                self._due.wait(HEARTBEAT_SECONDS if self._heartbeat.job else _idle_seconds())
 
     def _pass_on(self) -> None:
         heartbeat = self._heartbeat
+        running: list[RunningJob] = []
         if heartbeat.job:
             progress = None if heartbeat == self._passed_on else heartbeat.progress
-            status = self._store.heartbeat(heartbeat.job, heartbeat.attempt, progress, heartbeat.message)
-            self._reply(HeartbeatReply(heartbeat.job, heartbeat.attempt, status))
+            running.append(RunningJob(heartbeat.job, heartbeat.attempt, progress, heartbeat.message))
+        reply = self._store.beat(
+            running, info=self._announcement(heartbeat), listens=self._subscribed.is_set()
+        )
+        for status in reply.statuses:
+            self._write(
+                msgspec.json.encode(HeartbeatReply(heartbeat.job, heartbeat.attempt, status)).decode()
+            )
         self._passed_on = heartbeat
-        self._store.announce(replace(self._worker, job=heartbeat.job))
-        lost, _ = self._store.sweep()
-        if lost:
-            log.warning("expired_leases_reclaimed", count=lost)
+        if not reply.announced:
+            self._announce_again.set()
+        if reply.sweep_due:
+            lost, _ = self._store.sweep(interval=SWEEP_SECONDS)
+            if lost:
+                log.warning("expired_leases_reclaimed", count=lost)
 
-    def _reply(self, reply: HeartbeatReply) -> None:
-        self._output.write(msgspec.json.encode(reply).decode() + "\n")
-        self._output.flush()
+    def _announcement(self, heartbeat: Heartbeat) -> WorkerInfo | None:
+        """Return what is to be announced, None while Valkey knows it."""
+        info, now = replace(self._worker, job=heartbeat.job), time.monotonic()
+        if info == self._announced and now < self._announce_at and not self._announce_again.is_set():
+            return None
+        self._announce_again.clear()
+        self._announced, self._announce_at = info, now + ANNOUNCE_SECONDS
+        return info
 
-    def _wait(self, subscription: PubSub) -> None:
-        """Wait until the next renewal is due, there is progress, or the active job is cancelled."""
-        due = time.monotonic() + HEARTBEAT_SECONDS
-        while (left := due - time.monotonic()) > 0:
-            self._check_worker()
-            message = cast("dict[str, str] | None", subscription.get_message(timeout=min(left, POLL_SECONDS)))
-            heartbeat = self._heartbeat
-            if message is not None and message["data"] == heartbeat.job:
-                return
-            if heartbeat != self._passed_on and heartbeat.job:
-                return
+    def _on_cancel(self, job_id: str) -> None:
+        if job_id == self._heartbeat.job:
+            self._due.set()
+
+    def _on_subscribed(self) -> None:
+        self._subscribed.set()
+        self._announce_again.set()
+        self._due.set()
+
+    def _write(self, line: str) -> None:
+        try:
+            with self._output_lock:
+                self._output.write(line + "\n")
+                self._output.flush()
+        except BrokenPipeError:
+            os._exit(0)  # the worker has ended
 
     def _check_worker(self) -> None:
         """End with the worker, and kill it if it hangs or takes too long."""
@@ -196,6 +200,11 @@ class HeartbeatProcess:
             log.warning("valkey_unreachable", worker=self._worker.id, error=type(error).__name__)
 
 
+def _idle_seconds() -> float:
+    """Return when to call Valkey next; many workers that found it back at once don't all call at once again."""
+    return random.uniform(0.8, 1.2) * IDLE_SECONDS  # noqa: S311 # nosec B311 # nothing secret
+
+
 def _step(heartbeat: Heartbeat) -> tuple[str, int, bool]:
     return heartbeat.job, heartbeat.attempt, heartbeat.loading
 
@@ -219,7 +228,7 @@ def main() -> None:
         os._exit(0)
 
     threading.Thread(target=listen, name="heartbeats", daemon=True).start()
-    print(flush=True)  # noqa: T201  # an empty line: from here on the lease is kept
+    print(flush=True)  # noqa: T201  # an empty line, as `framegate.worker.heartbeat.messages` explains
     process.run()
 
 

@@ -1,0 +1,79 @@
+"""Start a heartbeat process, and write to it without ever waiting for it."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+
+import msgspec
+
+from framegate.worker.heartbeat.messages import Heartbeat, HeartbeatStart
+
+COMMAND = (sys.executable, "-m", "framegate.worker.heartbeat.process")
+
+
+class HeartbeatChild:
+    """A heartbeat process that was started with ``start``.
+
+    Its methods are called by one thread at a time, except `lines`, which is for the one that reads its
+    answers.
+    """
+
+    def __init__(self, start: HeartbeatStart, signal_socket: int) -> None:
+        self._process = subprocess.Popen(  # noqa: S603 # nosec B603 # this interpreter, a module of ours
+            COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE, pass_fds=[signal_socket]
+        )
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._input, self._output = self._process.stdin, self._process.stdout
+        os.set_blocking(self._input.fileno(), False)
+        self._unsent = msgspec.json.encode(start) + b"\n"
+        self._flush()
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._process.pid
+
+    def send(self, heartbeat: Heartbeat) -> bool:
+        """Send a heartbeat, and return whether it was taken: a process that reads nothing has no room for
+        it.
+        """
+        if not self._flush():
+            return False
+        self._unsent = msgspec.json.encode(heartbeat) + b"\n"
+        self._flush()
+        return True
+
+    def lines(self) -> Iterator[bytes]:
+        """Yield the lines that it writes, until it has ended."""
+        yield from self._output
+
+    def wait(self) -> int:
+        """Return its exit status once `lines` has ended, and close its input and output."""
+        code = self._process.wait()
+        self._output.close()
+        self.end()
+        return code
+
+    def end(self) -> None:
+        """Let it end: it reads until its input is closed."""
+        with suppress(BrokenPipeError):
+            self._input.close()
+
+    def kill(self) -> None:
+        """Kill it, even if it stands still."""
+        self._process.kill()
+
+    def _flush(self) -> bool:
+        if self._input.closed:
+            return False
+        try:
+            while self._unsent:
+                self._unsent = self._unsent[os.write(self._input.fileno(), self._unsent) :]
+        except BlockingIOError:
+            return False
+        except BrokenPipeError:  # it has ended; the thread that reads its answers starts another
+            return False
+        return True

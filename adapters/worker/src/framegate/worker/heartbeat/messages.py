@@ -1,0 +1,54 @@
+"""What a worker and its heartbeat process tell each other, a line of JSON each.
+
+The heartbeat process also writes an empty line when it keeps the lease from there on, and one for each
+heartbeat that it receives, whatever Valkey does: by those the worker knows that it is not standing still.
+"""
+
+from msgspec import Struct
+
+from framegate.core.ports import WorkerInfo
+from framegate.storage.jobs.worker_store import LeaseStatus
+
+HEARTBEAT_SECONDS = 1.0
+"""How often a worker sends a heartbeat, and how often a lease is renewed."""
+
+
+class HeartbeatStart(Struct, frozen=True):
+    """The first line that a heartbeat process receives.
+
+    ``grace`` is how many seconds a running job may continue after a stop signal to the worker, which
+    ``signal_socket``, a file descriptor, reports. ``load_timeout`` and ``job_timeout`` are how many seconds a
+    model may take to load, and a job to run; 0 for any number.
+    """
+
+    queue_url: str
+    prefix: str
+    worker: WorkerInfo
+    grace: float
+    signal_socket: int
+    load_timeout: float = 0.0
+    job_timeout: float = 0.0
+
+
+class Heartbeat(Struct, frozen=True, omit_defaults=True):
+    """A worker's sign of life, every `HEARTBEAT_SECONDS` and whenever something changes.
+
+    It says which attempt at which job runs, and its progress (0.0–1.0); with ``loading`` its model is still
+    being loaded. ``worker`` describes the worker itself if that has changed: models and health findings come
+    and go.
+    """
+
+    job: str = ""
+    attempt: int = 0
+    loading: bool = False
+    progress: float | None = None
+    message: str = ""
+    worker: WorkerInfo | None = None
+
+
+class HeartbeatReply(Struct, frozen=True):
+    """The status of an attempt's lease after it was renewed."""
+
+    job: str
+    attempt: int
+    status: LeaseStatus

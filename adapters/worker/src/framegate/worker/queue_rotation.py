@@ -1,0 +1,53 @@
+"""From which queues a worker takes its next ticket."""
+
+import time
+from collections.abc import Callable, Collection, Sequence
+
+FIRST_PAUSE_SECONDS = 0.05
+LONGEST_PAUSE_SECONDS = 0.4
+
+
+class QueueRotation:
+    """The queues of a worker, the one that it served least recently first.
+
+    ``queues`` returns those of the models that it has at that moment. A queue in which it found no job
+    although there was a ticket is left alone for a moment, and for longer each time: the jobs that wait there
+    may be for workers with other models, which get the next tickets, or for a limit on running jobs.
+
+    It is changed while a ticket is worked on, and read while there is none, so it needs no lock.
+    """
+
+    def __init__(self, queues: Callable[[], Collection[str]]) -> None:
+        self._queues = queues
+        self._served_at: dict[str, float] = {}
+        self._pauses: dict[str, float] = {}
+        self._paused_until: dict[str, float] = {}
+
+    @property
+    def queues(self) -> frozenset[str]:
+        """All queues, those that are left alone included."""
+        return frozenset(self._queues())
+
+    def open_queues(self) -> Sequence[str]:
+        """Return the queues that are not left alone, in the order in which they are looked at."""
+        now = time.monotonic()
+        found = [queue for queue in self.queues if self._paused_until.get(queue, 0.0) <= now]
+        return sorted(found, key=lambda queue: (self._served_at.get(queue, 0.0), queue))
+
+    def seconds_to_next(self, longest: float) -> float:
+        """Return in how many seconds another queue is no longer left alone, at most ``longest``."""
+        now = time.monotonic()
+        return min((end - now for end in self._paused_until.values() if end > now), default=longest)
+
+    def found_job(self, queue: str) -> None:
+        """Note that a ticket of the queue led to a job."""
+        self._served_at[queue] = time.monotonic()
+        self._pauses.pop(queue, None)
+        self._paused_until.pop(queue, None)
+
+    def found_nothing(self, queue: str) -> None:
+        """Note that a ticket of the queue led to no job."""
+        now = self._served_at[queue] = time.monotonic()
+        pause = min(2 * self._pauses.get(queue, FIRST_PAUSE_SECONDS / 2), LONGEST_PAUSE_SECONDS)
+        self._pauses[queue] = pause
+        self._paused_until[queue] = now + pause
