@@ -48,8 +48,7 @@ def calls(client: redis.Redis) -> dict[str, int]:
 
 def written(client: redis.Redis) -> int:
     """Return how many bytes Valkey has appended to its log, which it syncs after each second with a write."""
-    persistence = cast("dict[str, Any]", client.info("persistence"))
-    return int(persistence["aof_current_size"])
+    return int(client.info("persistence")["aof_current_size"])
 
 
 def difference(before: Mapping[str, int], after: Mapping[str, int]) -> dict[str, int]:

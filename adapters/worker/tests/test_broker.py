@@ -212,7 +212,7 @@ def test_a_lost_connection_is_noticed(
             _step_until_error(lambda: next(consumer))
     else:
         assert next(consumer) is None
-        for each in cast("list[dict[str, str]]", client.client_list()):
+        for each in client.client_list():
             if each["cmd"] == "blpop":
                 client.client_kill_filter(_id=each["id"])
         with pytest.raises(ConnectionClosed):

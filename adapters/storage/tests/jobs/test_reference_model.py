@@ -326,10 +326,15 @@ class StoreMachine(RuleBasedStateMachine):
         assert lost == 0
         self.vain_tickets = 0
 
+    def leases(self) -> dict[str, float]:
+        """When the leases end, by job."""
+        found = self.client.zrange(f"{PREFIX}leases", 0, -1, withscores=True)
+        return dict(cast("list[tuple[str, float]]", found))
+
     @rule(hours=st.integers(1, 1000))
     def put_clock_back(self, hours: int) -> None:
         """What Valkey wrote is from later than now; a lease still ends soon after its worker."""
-        leases = cast("dict[str, float]", dict(self.client.zrange(f"{PREFIX}leases", 0, -1, withscores=True)))
+        leases = self.leases()
         later = time.time() + 3600 * hours
         self.client.set(f"{PREFIX}swept", later)
         if leases:
@@ -341,17 +346,17 @@ class StoreMachine(RuleBasedStateMachine):
     @rule()
     def sweep_after_silence(self) -> None:
         """Nobody swept while Valkey was away: each worker has another lease to come back, and only one."""
-        leases = cast("dict[str, float]", dict(self.client.zrange(f"{PREFIX}leases", 0, -1, withscores=True)))
+        leases = self.leases()
         if not leases:
             return
         self.client.set(f"{PREFIX}swept", 0)
         self.client.zadd(f"{PREFIX}leases", dict.fromkeys(leases, 1.0))
         self.sweep()
-        extended = dict(self.client.zrange(f"{PREFIX}leases", 0, -1, withscores=True))
+        extended = self.leases()
         assert all(lease > 1.0 for lease in extended.values())
         self.client.set(f"{PREFIX}swept", 0)
         self.sweep()
-        assert dict(self.client.zrange(f"{PREFIX}leases", 0, -1, withscores=True)) == extended
+        assert self.leases() == extended
 
     @rule(data=st.data())
     def delete(self, data: st.DataObject) -> None:

@@ -9,7 +9,7 @@ from typing import cast
 import redis
 from dramatiq import Consumer, Message, MessageProxy
 from dramatiq.errors import ConnectionClosed
-from redis.connection import ConnectionInterface
+from redis.connection import Connection
 
 from framegate.storage.connections import is_transient
 from framegate.worker.queue_rotation import QueueRotation
@@ -39,7 +39,7 @@ class TicketConsumer(Consumer):
         self._timeout = timeout
         self._acknowledged = threading.Event()
         self._acknowledged.set()
-        self._connection: ConnectionInterface | None = None
+        self._connection: Connection | None = None
         self._queues: frozenset[str] = frozenset()
         self._deadline = self._recheck_at = 0.0
 
@@ -85,8 +85,7 @@ class TicketConsumer(Consumer):
             time.sleep(min(self._timeout, self._rotation.seconds_to_next(self._timeout)))
             return False
         seconds = self._rotation.seconds_to_next(BLOCK_SECONDS)
-        connection = self._client.connection_pool.get_connection()
-        self._connection = connection
+        connection = self._connection = cast("Connection", self._client.connection_pool.get_connection())
         try:
             keys = [f"{self._prefix}{queue}" for queue in queues]
             connection.send_command("BLPOP", *keys, f"{seconds:.3f}")

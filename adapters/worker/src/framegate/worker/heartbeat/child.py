@@ -37,9 +37,7 @@ class HeartbeatChild:
         return self._process.pid
 
     def send(self, heartbeat: Heartbeat) -> bool:
-        """Send a heartbeat, and return whether it was taken: a process that reads nothing has no room for
-        it.
-        """
+        """Send a heartbeat, and return whether there was room: a process that stands still has none."""
         if not self._flush():
             return False
         self._unsent = msgspec.json.encode(heartbeat) + b"\n"

@@ -105,9 +105,7 @@ class HeartbeatClient:
         ]
 
     def start(self) -> None:
-        """Return once the heartbeat process runs, which announces the worker. Call it from the main
-        thread.
-        """
+        """Start the heartbeat process, which announces the worker. Call it from the main thread."""
         self._signal_socket = forward_signals()
         for thread in self._threads:
             thread.start()

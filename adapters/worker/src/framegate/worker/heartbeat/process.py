@@ -201,7 +201,7 @@ class HeartbeatProcess:
 
 
 def _idle_seconds() -> float:
-    """Return when to call Valkey next; many workers that found it back at once don't all call at once again."""
+    """Return when to call Valkey next; workers that found it back at the same moment spread again."""
     return random.uniform(0.8, 1.2) * IDLE_SECONDS  # noqa: S311 # nosec B311 # nothing secret
 
 
