@@ -1,5 +1,8 @@
 """Tickets and leases, as workers use them."""
 
+import time
+from typing import cast
+
 import pytest
 import redis
 from msgspec.structs import replace
@@ -7,7 +10,13 @@ from msgspec.structs import replace
 from framegate.core.ports import Limits, WorkerInfo
 from framegate.storage.jobs.records import PREFIX
 from framegate.storage.jobs.store import ValkeyJobStore
-from framegate.storage.jobs.worker_store import LeaseStatus, WorkerStore
+from framegate.storage.jobs.worker_store import (
+    LEASE_SECONDS,
+    SILENCE_SECONDS,
+    LeaseStatus,
+    RunningJob,
+    WorkerStore,
+)
 from tests.support.sample_jobs import make_job
 
 WORKER = WorkerInfo("w", "here", 1, "cpu", "0", ("wan", "preview"), 0.0)
@@ -63,3 +72,111 @@ async def test_what_was_not_served_for_long_is_forgotten(store: ValkeyJobStore, 
     worker.announce(replace(WORKER, models=("preview",)))
     worker.withdraw()
     assert (await store.worker_presence()).last_seen.keys() == {"preview"}
+
+
+LET_PASS = """
+local prefix, seconds = KEYS[1], tonumber(ARGV[1])
+redis.call('INCRBYFLOAT', prefix .. 'swept', -seconds)
+for _, id in ipairs(redis.call('ZRANGE', prefix .. 'leases', 0, -1)) do
+  local lease = redis.call('ZSCORE', prefix .. 'leases', id)
+  local extended = redis.call('HGET', prefix .. 'job:' .. id, 'extended')
+  redis.call('ZINCRBY', prefix .. 'leases', -seconds, id)
+  if extended == lease then
+    redis.call('HSET', prefix .. 'job:' .. id, 'extended', redis.call('ZSCORE', prefix .. 'leases', id))
+  end
+end
+"""
+
+
+async def test_sweeps_that_are_always_late_find_a_dead_worker(
+    store: ValkeyJobStore, client: redis.Redis
+) -> None:
+    """After each silence its worker may come back, but only once for each lease that it took itself."""
+    let_pass = client.register_script(LET_PASS)
+    await store.submit(make_job("a"), limits=Limits())
+    dead, alive = WorkerStore(client, "dead"), WorkerStore(client, "alive")
+    assert dead.claim("q-test", ["test"]) is not None
+    lost: list[int] = []
+    for _ in range(4):
+        let_pass(keys=[PREFIX], args=[SILENCE_SECONDS + 0.2])
+        lost.append(alive.sweep(interval=1.0)[0])
+    assert lost == [0, 0, 1, 0]
+    again = alive.claim("q-test", ["test"])
+    assert again is not None
+    for _ in range(4):
+        assert alive.heartbeat(again.id, again.attempt) == LeaseStatus.OK
+        let_pass(keys=[PREFIX], args=[LEASE_SECONDS + 1])
+        assert dead.sweep(interval=1.0)[0] == 0, "a worker that lives has another lease after every silence"
+
+
+async def test_a_lease_does_not_outlive_a_clock_that_was_put_back(
+    store: ValkeyJobStore, client: redis.Redis
+) -> None:
+    """Valkey's clock went back by an hour just when the worker died."""
+    await store.submit(make_job("a"), limits=Limits())
+    dead, alive = WorkerStore(client, "dead"), WorkerStore(client, "alive")
+    assert dead.claim("q-test", ["test"]) is not None
+    client.zadd(f"{PREFIX}leases", {"a": time.time() + 3606})
+    client.set(f"{PREFIX}swept", time.time() + 3600)
+    assert alive.beat([]).sweep_due
+    assert alive.sweep(interval=1.0) == (0, 0)
+    lease = client.zscore(f"{PREFIX}leases", "a")
+    assert lease is not None
+    assert float(lease) <= time.time() + LEASE_SECONDS
+    assert float(client.get(f"{PREFIX}swept") or 0) <= time.time()
+
+
+async def test_a_job_without_a_record_does_not_stop_the_sweep(
+    store: ValkeyJobStore, client: redis.Redis
+) -> None:
+    for name in ("a", "b"):
+        await store.submit(make_job(name), limits=Limits())
+        assert WorkerStore(client, name).claim("q-test", ["test"]) is not None
+    client.delete(f"{PREFIX}job:a")
+    client.zadd(f"{PREFIX}leases", {"a": 1, "b": 1})
+    client.set(f"{PREFIX}swept", 1)
+    sweeping = WorkerStore(client, "w")
+    assert sweeping.sweep()[0] == 1, "after a silence the one with a record has another lease"
+    client.zadd(f"{PREFIX}leases", {"b": 1})
+    assert sweeping.sweep()[0] == 1
+    assert client.exists(f"{PREFIX}leases") == 0
+
+
+async def test_one_beat_renews_many_leases(store: ValkeyJobStore, client: redis.Redis) -> None:
+    for name in ("a", "b", "c"):
+        await store.submit(make_job(name), limits=Limits())
+        client.delete(f"{PREFIX}holds:w")
+        assert WorkerStore(client, "w").claim("q-test", ["test"]) is not None
+    await store.cancel("b")
+    client.zadd(f"{PREFIX}leases", {"a": 1, "b": 1, "c": 1})
+    reply = WorkerStore(client, "w").beat(
+        [RunningJob("a", 1, 0.5, "half"), RunningJob("b", 1), RunningJob("c", 2), RunningJob("d", 1)]
+    )
+    assert reply.statuses == [LeaseStatus.OK, LeaseStatus.CANCEL, LeaseStatus.LOST, LeaseStatus.LOST]
+    leases = dict(cast("list[tuple[str, float]]", client.zrange(f"{PREFIX}leases", 0, -1, withscores=True)))
+    assert {name for name, lease in leases.items() if lease > 1} == {"a", "b"}
+    job = await store.get("a")
+    assert job is not None
+    assert (job.progress, job.message) == (0.5, "half")
+
+
+async def test_a_worker_is_told_to_stop_on_its_own_channel(
+    store: ValkeyJobStore, client: redis.Redis
+) -> None:
+    """And on that of 0.1, whose workers share one."""
+    for name in ("cancelled", "deleted"):
+        await store.submit(make_job(name), limits=Limits())
+    workers = {name: WorkerStore(client, f"w-{name}") for name in ("cancelled", "deleted")}
+    for worker in workers.values():
+        assert worker.claim("q-test", ["test"]) is not None
+    with client.pubsub(ignore_subscribe_messages=True) as listening:  # type: ignore[no-untyped-call]  # untyped
+        listening.subscribe(f"{PREFIX}cancel", *(worker.channel for worker in workers.values()))
+        await store.cancel("cancelled")
+        await store.delete("deleted")
+        heard: set[tuple[str, str]] = set()
+        while len(heard) < 4:
+            message = cast("dict[str, str] | None", listening.get_message(timeout=10))
+            if message:
+                heard.add((message["channel"], message["data"]))
+    own = {(worker.channel, name) for name, worker in workers.items()}
+    assert heard == own | {(f"{PREFIX}cancel", name) for name in workers}

@@ -1,0 +1,126 @@
+"""Tickets: as few as wake enough workers, none left over, none lost for long."""
+
+import time
+from typing import cast
+
+import pytest
+import redis
+
+from framegate.core.jobs import JobError
+from framegate.core.ports import Limits, WorkerInfo
+from framegate.storage.jobs.records import OLD_TICKETS, PREFIX
+from framegate.storage.jobs.store import ValkeyJobStore
+from framegate.storage.jobs.worker_store import WorkerStore
+from tests.support.sample_jobs import make_job
+
+MOST = 32
+QUEUE = f"{PREFIX}tickets:q-test"
+OLD = f"{PREFIX}{OLD_TICKETS}"
+
+
+async def submit(store: ValkeyJobStore, count: int) -> None:
+    for number in range(count):
+        await store.submit(make_job(f"job-{number}"), limits=Limits())
+
+
+async def test_a_burst_has_few_tickets_and_each_claim_pushes_another(
+    store: ValkeyJobStore, client: redis.Redis
+) -> None:
+    await submit(store, 40)
+    assert client.llen(QUEUE) == MOST
+    for taken in range(1, 41):
+        assert client.lpop(QUEUE) is not None, "there is one for each worker that comes"
+        assert WorkerStore(client, f"w{taken}").claim("q-test", ["test"]) is not None
+        assert client.llen(QUEUE) == min(MOST, 40 - taken)
+
+
+async def test_one_ticket_is_enough_to_wake_all_workers(store: ValkeyJobStore, client: redis.Redis) -> None:
+    """What 0.1 submits has no ticket of ours but those that the sweep pushes."""
+    await submit(store, 5)
+    client.delete(QUEUE)
+    assert WorkerStore(client, "w").sweep() == (0, 5)
+    client.ltrim(QUEUE, 0, 0)
+    for number in range(5):
+        assert client.lpop(QUEUE) is not None
+        assert WorkerStore(client, f"w{number}").claim("q-test", ["test"]) is not None
+    assert client.llen(QUEUE) == 0
+
+
+@pytest.mark.parametrize("leave", ["cancel", "delete"])
+async def test_a_job_that_no_longer_waits_leaves_no_ticket(
+    store: ValkeyJobStore, client: redis.Redis, leave: str
+) -> None:
+    await submit(store, 3)
+    for number in (1, 0, 2):
+        await getattr(store, leave)(f"job-{number}")
+    assert client.llen(QUEUE) == 0
+
+
+async def test_nothing_is_left_of_a_queue_in_which_nothing_waits(
+    store: ValkeyJobStore, client: redis.Redis
+) -> None:
+    await submit(store, 1)
+    worker = WorkerStore(client, "w")
+    job = worker.claim("q-test", ["test"])  # without its ticket
+    assert job is not None
+    worker.sweep()
+    assert client.exists(QUEUE, f"{PREFIX}queues") == 0
+    worker.requeue(job.id, job.attempt)
+    assert client.llen(QUEUE) == 1
+    assert client.smembers(f"{PREFIX}queues") == {"q-test"}
+
+
+async def test_an_idle_queue_is_not_written_to(store: ValkeyJobStore, client: redis.Redis) -> None:
+    """Whatever is asked of it: there is nothing to sync."""
+    worker = WorkerStore(client, "w")
+    worker.announce(WorkerInfo("w", "here", 1, "cpu", "0", ("test",), 0.0))
+    await submit(store, 1)
+    job = worker.claim("q-test", ["test"])
+    assert job is not None
+    worker.fail(job.id, job.attempt, JobError("generation_failed", "no"))
+    await store.sweep()
+    written = _written(client)
+    for _ in range(5):
+        assert not worker.beat([]).sweep_due
+        assert worker.sweep(interval=1.0) == (0, 0)
+        await store.sweep(interval=1.0)
+        await store.worker_presence()
+        await store.counts()
+    assert _written(client) == written
+
+
+async def test_whoever_asks_first_sweeps_for_all(store: ValkeyJobStore, client: redis.Redis) -> None:
+    await submit(store, 1)
+    one, other = WorkerStore(client, "one"), WorkerStore(client, "other")
+    client.delete(QUEUE)
+    assert one.beat([]).sweep_due
+    assert other.beat([]).sweep_due
+    assert one.sweep(interval=1.0) == (0, 1)
+    client.delete(QUEUE)
+    assert not other.beat([]).sweep_due
+    assert other.sweep(interval=1.0) == (0, 0)
+    client.set(f"{PREFIX}swept", time.time() - 1.1)
+    assert other.beat([]).sweep_due
+    assert other.sweep(interval=1.0) == (0, 1)
+
+
+async def test_tickets_of_0_1_go_with_its_last_worker(store: ValkeyJobStore, client: redis.Redis) -> None:
+    """As long as one is announced it keeps its own; an API of 0.1 pushes some with each submission."""
+    old = WorkerStore(client, "old")
+    old.announce(WorkerInfo("old", "here", 1, "cpu", "0.1.0", ("test",), 0.0))
+    await submit(store, 1)
+    client.zadd(f"{OLD}:__heartbeats__", {"d": 1})
+    client.sadd(f"{OLD}:__acks__.d.q-test", "t1")
+    client.rpush(f"{OLD}:q-test", "t1", "t2")
+    client.hset(f"{OLD}:q-test.msgs", mapping={"t1": "{}", "t2": "{}"})
+    await store.sweep()
+    assert client.llen(f"{OLD}:q-test") == 2
+    client.delete(f"{PREFIX}worker:old")
+    await store.sweep()
+    left = cast("list[str]", client.keys(f"{OLD}:*"))
+    assert left == [f"{OLD}:__heartbeats__"]
+
+
+def _written(client: redis.Redis) -> int:
+    """How many bytes Valkey has appended to its log."""
+    return int(client.info("persistence")["aof_current_size"])
