@@ -235,7 +235,7 @@ def test_environment_variables_find_the_files_own_names(load: Load) -> None:
             "[queue]\nurl = 'http://queue'\n",
             (
                 "config.toml:2: queue.url: Expected `str` matching regex "
-                "'^(embedded|rediss?://.+|unix://.+)$', got \"http://queue\"."
+                "'^(embedded|rediss?://.+|unix://.+|sentinels?://.+)$', got \"http://queue\"."
             ),
         ),
         (

@@ -14,23 +14,27 @@ from framegate.core.errors import ConfigError, Unavailable
 from framegate.storage.connections import (
     connect,
     connect_async,
+    connect_once,
     outages_as_unavailable,
-    require_usable,
 )
+from framegate.storage.server_check import check_server
 
 PASSING = (
     "BUSY Valkey is busy running a script.",
-    "CLUSTERDOWN The cluster is down",
     "LOADING Valkey is loading the dataset in memory",
     "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.",
     "MISCONF Valkey is configured to save RDB snapshots, but it's currently unable to persist to disk.",
-    "NOAUTH Authentication required.",
-    "NOPERM User default has no permissions to run the 'evalsha' command",
     "NOREPLICAS Not enough good replicas to write. script: 5b1f, on @user_script:9.",
     "OOM command not allowed when used memory > 'maxmemory'. script: 5b1f, on @user_script:9.",
     "READONLY You can't write against a read only replica. script: 5b1f, on @user_script:9.",
     "TRYAGAIN Multiple keys request during rehashing of slot",
 )
+AT_START = (
+    "CLUSTERDOWN The cluster is down",
+    "NOAUTH Authentication required.",
+    "NOPERM User default has no permissions to run the 'evalsha' command",
+)
+"""What passes while jobs run, as somebody will mend it, but is to be mended before a server starts."""
 MISTAKES = (
     "WRONGTYPE Operation against a key holding the wrong kind of value",
     "ERR user_script:9: attempt to index a nil value script: 5b1f, on @user_script:9.",
@@ -58,7 +62,17 @@ def test_what_passes(error: str) -> None:
     with always_answering(error) as url, connect(url) as client:
         with pytest.raises(Unavailable, match="try again shortly"), outages_as_unavailable():
             client.set("a", "b")
-        require_usable(url)
+        with connect_once(url) as looking, pytest.raises(Unavailable), outages_as_unavailable():
+            check_server(looking, "fg:")
+
+
+@pytest.mark.parametrize("error", AT_START)
+def test_what_passes_but_not_at_the_start(error: str) -> None:
+    with always_answering(error) as url, connect(url) as client:
+        with pytest.raises(Unavailable, match="try again shortly"), outages_as_unavailable():
+            client.set("a", "b")
+        with connect_once(url) as looking, pytest.raises(ConfigError, match=r"^queue\.url: "):
+            check_server(looking, "fg:")
 
 
 @pytest.mark.parametrize("error", MISTAKES)
@@ -66,8 +80,11 @@ def test_what_does_not(error: str) -> None:
     with always_answering(error) as url, connect(url) as client:
         with pytest.raises(redis.ResponseError), outages_as_unavailable():
             client.set("a", "b")
-        with pytest.raises(ConfigError, match=r"queue\.url: the server rejected the connection"):
-            require_usable(url)
+        with (
+            connect_once(url) as looking,
+            pytest.raises(ConfigError, match=r"queue\.url: the server rejected the connection"),
+        ):
+            check_server(looking, "fg:")
 
 
 async def test_nobody_waits_long_for_a_server_that_hangs() -> None:

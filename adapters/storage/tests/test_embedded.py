@@ -1,16 +1,28 @@
 """The private Valkey of a data folder."""
 
 import os
+import shlex
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 import redis
 
-from framegate.core.errors import ConfigError
-from framegate.storage.embedded import DataFolderLock, EmbeddedValkey, is_running, socket_path
+from framegate.core.errors import ConfigError, Unavailable
+from framegate.storage import embedded
+from framegate.storage.connections import connect_once, outages_as_unavailable
+from framegate.storage.embedded import (
+    Condition,
+    DataFolderLock,
+    EmbeddedValkey,
+    find_server,
+    is_running,
+    look,
+    socket_path,
+)
 from tests.support.running import eventually
 
 
@@ -88,3 +100,80 @@ def test_one_process_at_a_time_owns_a_data_folder(data_dir: Path) -> None:
         DataFolderLock(data_dir)
     lock.release()
     DataFolderLock(data_dir).release()
+
+
+KEYS, KEY_SECONDS = 200, 0.01
+LOADING_SECONDS = KEYS * KEY_SECONDS
+
+
+@pytest.fixture
+def slow_to_load(data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> EmbeddedValkey:
+    """A stopped Valkey that takes `LOADING_SECONDS` to load what it has, and may be silent for half of that."""
+    valkey = EmbeddedValkey(data_dir)
+    valkey.start()
+    with redis.Redis.from_url(valkey.url) as client:
+        client.mset({f"key{number}": "x" * 4096 for number in range(KEYS)})
+        client.bgrewriteaof()
+        eventually(lambda: client.info("persistence")["aof_rewrites"] == 1, what="the file's new beginning")
+        eventually(lambda: not client.info("persistence")["aof_rewrite_in_progress"], what="its end")
+    valkey.stop()
+    program = tmp_path / "slow-valkey"
+    delay = f"--key-load-delay {KEY_SECONDS * 1e6:.0f} --loading-process-events-interval-bytes 1024"
+    program.write_text(f'#!/bin/sh\nexec {shlex.quote(find_server())} "$@" {delay}\n')
+    program.chmod(0o700)
+    monkeypatch.setattr(embedded, "find_server", lambda: str(program))
+    monkeypatch.setattr(embedded, "START_SECONDS", LOADING_SECONDS / 2)
+    monkeypatch.setattr(embedded, "LOADING_LOG_SECONDS", 0.2)
+    return valkey
+
+
+def test_a_server_that_loads_for_long_is_waited_for(
+    slow_to_load: EmbeddedValkey, capsys: pytest.CaptureFixture[str]
+) -> None:
+    began = time.monotonic()
+    slow_to_load.start()
+    assert time.monotonic() - began > LOADING_SECONDS * 0.8
+    with redis.Redis.from_url(slow_to_load.url) as client:
+        assert client.dbsize() == KEYS
+    slow_to_load.stop()
+    assert capsys.readouterr().out.count("valkey_loading") > 1
+
+
+def test_a_server_that_loads_counts_as_running_and_others_are_told(
+    slow_to_load: EmbeddedValkey, data_dir: Path
+) -> None:
+    slow_to_load.launch()
+    eventually(lambda: look(data_dir) == Condition.LOADING, what="the beginning")
+    assert is_running(data_dir)
+    with (
+        connect_once(slow_to_load.url) as client,
+        pytest.raises(Unavailable, match="The job queue is loading its data; try again shortly"),
+        outages_as_unavailable(),
+    ):
+        client.get("key1")
+    slow_to_load.stop()
+    assert look(data_dir) == Condition.SILENT
+
+
+def test_a_server_that_ends_while_it_loads_is_not_waited_for(slow_to_load: EmbeddedValkey) -> None:
+    slow_to_load.launch()
+    assert slow_to_load.pid
+    os.kill(slow_to_load.pid, signal.SIGKILL)
+    eventually(lambda: slow_to_load.ended, what="its end")
+    with pytest.raises(Unavailable, match="does not start"):
+        slow_to_load.is_up()
+
+
+def test_a_successor_ends_an_orphan_that_is_still_loading(
+    slow_to_load: EmbeddedValkey, data_dir: Path
+) -> None:
+    slow_to_load.launch()
+    eventually(lambda: look(data_dir) == Condition.LOADING, what="the beginning")
+    orphan = slow_to_load.pid
+    successor = EmbeddedValkey(data_dir)
+    successor.start()
+    assert successor.pid != orphan
+    with redis.Redis.from_url(successor.url) as client:
+        assert client.dbsize() == KEYS
+    successor.stop()
+    slow_to_load.stop()

@@ -121,7 +121,7 @@ class QueueSettings(_Settings, frozen=True):
     ``worker_grace`` is for how many seconds jobs are accepted after the last worker for their model was seen.
     """
 
-    url: Annotated[str, Meta(pattern=r"^(embedded|rediss?://.+|unix://.+)$")] = "embedded"
+    url: Annotated[str, Meta(pattern=r"^(embedded|rediss?://.+|unix://.+|sentinels?://.+)$")] = "embedded"
     prefix: Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.:-]{0,63}\Z")] = "fg:"
     max_queued: Limit = 10_000
     worker_grace: DurationOrForever = DurationOrForever(WORKER_GRACE)

@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
+import structlog
 from msgspec import Struct
 
 from framegate.core.availability import OwnWorkers
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from framegate.storage.keys import ValkeyKeyStore
     from framegate.storage.rates import ValkeyRateStore
     from framegate.storage.retention import Retention
+
+log = structlog.get_logger(__name__)
 
 
 class AppContext(Struct, frozen=True):
@@ -90,6 +93,34 @@ class AppContext(Struct, frozen=True):
             cache_bytes=storage.cache_bytes,
             redirect=storage.downloads == "redirect",
         )
+
+    @property
+    def storage_place(self) -> str:
+        """Where inputs and results are, for messages."""
+        url = self.settings.storage.url
+        return str(self.settings.server.data_path / "files") if url == FILE_STORAGE else url
+
+    def check_start(self, *, adopt_files: bool) -> None:
+        """Check that the queue's server can be used, and that the storage is the one of its other hosts.
+
+        ``adopt_files`` is what `Installation.claim_files` calls ``adopt``.
+
+        Raises:
+            ConfigError: The server or the storage can never be used as they are set up.
+            Unavailable: One of them can't be reached; the check may be repeated.
+        """
+        from framegate.storage.connections import connect_once, outages_as_unavailable
+        from framegate.storage.installation import Installation
+        from framegate.storage.server_check import check_server
+
+        prefix = self.settings.queue.prefix
+        with outages_as_unavailable(), connect_once(self.queue_url) as client:
+            server = check_server(client, prefix)
+            for warning in server.warnings:
+                log.warning("queue_server_warning", server=server.name, warning=warning)
+            Installation(client, prefix).claim_files(
+                self.open_artifacts(), place=self.storage_place, adopt=adopt_files
+            )
 
     def require_queue(self) -> None:
         """Raise if the embedded queue is not running; a remote queue is not checked.

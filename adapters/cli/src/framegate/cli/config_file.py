@@ -60,11 +60,11 @@ def load_settings(
         where, message = _explain(error, tree)
         raise ConfigError(f"{_source(where, file, text, sources)}: {_dotted(where)}: {message}.") from None
     if settings.queue.url != EMBEDDED_QUEUE:
-        from redis import Redis
+        from framegate.storage.endpoints import read_url
 
         try:
-            Redis.from_url(settings.queue.url)  # reads it, and connects to nothing
-        except ValueError:  # what it says may show a password
+            read_url(settings.queue.url)
+        except ConfigError:  # in the words of a file
             raise ConfigError(
                 f"{_source(['queue', 'url'], file, text, sources)}: queue.url: this is not a URL such as "
                 "redis://user:password@host:6379/0."

@@ -17,7 +17,7 @@ from framegate.cli.log import require_audit_log
 from framegate.cli.supervisor import WorkerSupervisor
 from framegate.core.audit import Actor, acting_as
 from framegate.core.concurrency import cancel_and_wait
-from framegate.core.errors import FramegateError, Unavailable
+from framegate.core.errors import ConfigError, FramegateError, Unavailable
 from framegate.server.app import create_app
 from framegate.server.auth.key_checks import require_keys
 from framegate.server.auth.key_ring import KeyRing
@@ -26,7 +26,6 @@ from framegate.server.connections.file_limit import raise_file_limit
 from framegate.server.connections.protocol import ServerConfig
 from framegate.server.listening import listen
 from framegate.server.webhooks.delivery_worker import open_delivery_worker
-from framegate.storage.connections import require_usable
 from framegate.storage.data_folder import secure_data_folder
 from framegate.storage.embedded import DataFolderLock, EmbeddedValkey
 from framegate.storage.jobs.store import ValkeyJobStore
@@ -34,6 +33,7 @@ from framegate.storage.jobs.worker_store import SWEEP_SECONDS
 
 log = structlog.get_logger(__name__)
 
+_CHECK_SECONDS = 2.0
 _VALKEY_LONGEST_PAUSE, _VALKEY_STABLE_SECONDS = 15.0, 5.0
 _PAUSE_AFTER_ERROR = 5.0
 _SWITCH_SECONDS = 0.001
@@ -60,9 +60,17 @@ def serve(context: AppContext, *, workers: int, worker_arguments: list[str]) -> 
             valkey = EmbeddedValkey(server.data_path)
             valkey.start()
             stack.callback(valkey.stop)
-        else:
-            require_usable(context.queue_url)
-        asyncio.run(_serve(context, valkey, workers, worker_arguments, max_files))
+        asyncio.run(_serve(context, valkey, workers, worker_arguments, max_files, checked=_check(context)))
+
+
+def _check(context: AppContext) -> bool:
+    """Return False if queue or storage can't be reached, which is not an error: they may be started later."""
+    try:
+        context.check_start(adopt_files=True)
+    except Unavailable as error:
+        log.warning("start_check_postponed", reason=error.message)
+        return False
+    return True
 
 
 async def _serve(
@@ -71,6 +79,8 @@ async def _serve(
     workers: int,
     worker_arguments: list[str],
     max_files: int,
+    *,
+    checked: bool,
 ) -> None:
     settings = context.settings.server
     async with AsyncExitStack() as stack:
@@ -94,6 +104,8 @@ async def _serve(
                 running.append(partial(_keep_running, valkey))
             tasks = [asyncio.create_task(_repeat(run)) for run in running]
             tasks.append(asyncio.create_task(services.decoders.warm()))
+            if not checked:
+                tasks.append(asyncio.create_task(_check_later(context, fail)))
             try:
                 yield
             finally:
@@ -115,6 +127,12 @@ async def _serve(
         log.info("listening", url=f"http://{host}:{port}", docs=f"http://{host}:{port}/docs")
         uvicorn_server = uvicorn.Server(config)
 
+        errors: list[ConfigError] = []
+
+        def fail(error: ConfigError) -> None:
+            errors.append(error)
+            end()
+
         def end(*_: object) -> None:
             uvicorn_server.should_exit = True
             supervisor.wind_down()  # running jobs may finish while calls still wait for them
@@ -124,6 +142,21 @@ async def _serve(
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, end)
         await uvicorn_server.serve(sockets=[listener])
+        for error in errors:
+            raise error
+
+
+async def _check_later(context: AppContext, fail: Callable[[ConfigError], None]) -> None:
+    """Repeat the start check until queue and storage can be reached; ``fail`` ends the server."""
+    while True:
+        await asyncio.sleep(_CHECK_SECONDS)
+        try:
+            await asyncio.to_thread(context.check_start, adopt_files=True)
+        except Unavailable:
+            continue
+        except ConfigError as error:
+            fail(error)
+        return
 
 
 async def _repeat(run: Callable[[], Awaitable[None]]) -> None:

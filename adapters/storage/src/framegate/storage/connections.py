@@ -7,8 +7,9 @@ from contextlib import contextmanager
 import redis
 import redis.asyncio
 from redis.asyncio.retry import Retry as AsyncRetry
-from redis.backoff import ExponentialWithJitterBackoff
+from redis.backoff import ExponentialWithJitterBackoff, NoBackoff
 from redis.exceptions import (
+    BusyLoadingError,
     ClusterDownError,
     MasterDownError,
     NoPermissionError,
@@ -18,7 +19,8 @@ from redis.exceptions import (
 )
 from redis.retry import Retry
 
-from framegate.core.errors import ConfigError, Unavailable
+from framegate.core.errors import Unavailable
+from framegate.storage.endpoints import read_url
 
 _UNREACHABLE = (redis.ConnectionError, redis.TimeoutError)
 _REFUSALS = (
@@ -51,23 +53,37 @@ def connect(url: str) -> redis.Redis:
 
     It never waits long for an answer: after its lease another worker has the job.
     """
-    return redis.Redis.from_url(
-        url,
-        decode_responses=True,
-        encoding_errors="replace",  # a damaged text must not break the replies around it
-        socket_timeout=3,
-        socket_connect_timeout=2,
-        retry=Retry(ExponentialWithJitterBackoff(cap=0.5, base=0.05), 5, (redis.ConnectionError,)),
+    return redis.Redis.from_pool(
+        read_url(url).pool(
+            decode_responses=True,
+            encoding_errors="replace",  # a damaged text must not break the replies around it
+            socket_timeout=3,
+            socket_connect_timeout=2,
+            retry=Retry(ExponentialWithJitterBackoff(cap=0.5, base=0.05), 5, (redis.ConnectionError,)),
+        )
     )
 
 
 def connect_for_tickets(url: str) -> redis.Redis:
     """Return a client for Dramatiq, which takes messages as bytes; a worker waits for its tickets on it."""
-    return redis.Redis.from_url(
-        url,
-        socket_timeout=3,
-        socket_connect_timeout=2,
-        retry=Retry(ExponentialWithJitterBackoff(cap=0.5, base=0.05), 1, (redis.ConnectionError,)),
+    return redis.Redis.from_pool(
+        read_url(url).pool(
+            socket_timeout=3,
+            socket_connect_timeout=2,
+            retry=Retry(ExponentialWithJitterBackoff(cap=0.5, base=0.05), 1, (redis.ConnectionError,)),
+        )
+    )
+
+
+def connect_once(url: str) -> redis.Redis:
+    """Return a client for a look at the server, whose calls fail at the first error."""
+    return redis.Redis.from_pool(
+        read_url(url).pool(
+            decode_responses=True,
+            socket_timeout=2,
+            socket_connect_timeout=2,
+            retry=Retry(NoBackoff(), 0),
+        )
     )
 
 
@@ -77,8 +93,7 @@ def connect_async(url: str) -> redis.asyncio.Redis:
     A call waits little for its answer, but long for a free connection: there are many calls before it, which
     says nothing about Valkey.
     """
-    pool = redis.asyncio.BlockingConnectionPool.from_url(
-        url,
+    pool = read_url(url).async_pool(
         decode_responses=True,
         encoding_errors="replace",  # a damaged text must not break the replies around it
         max_connections=64,
@@ -90,33 +105,14 @@ def connect_async(url: str) -> redis.asyncio.Redis:
     return redis.asyncio.Redis.from_pool(pool)
 
 
-def require_usable(url: str) -> None:
-    """Call the server once; one that can't be reached is not an error, as it may start later.
-
-    Raises:
-        ConfigError: It can never be used, for example because there is no such database.
-    """
-    client = redis.Redis.from_url(url, socket_timeout=2, socket_connect_timeout=2, retry=None)
-    try:
-        client.ping()
-    except redis.RedisError as error:
-        if not is_transient(error):
-            raise misconfigured(error) from None
-    finally:
-        client.close()
-
-
-def misconfigured(error: redis.RedisError) -> ConfigError:
-    """Return the error for a server that answers a first call with an error that doesn't pass."""
-    return ConfigError(f"queue.url: the server rejected the connection: {error}.")
-
-
 @contextmanager
 def outages_as_unavailable() -> Generator[None]:
     """Turn passing errors of Valkey into `Unavailable`."""
     try:
         yield
     except redis.RedisError as error:
+        if isinstance(error, BusyLoadingError):
+            raise Unavailable("The job queue is loading its data; try again shortly.") from error
         if is_refusal(error):
             raise Unavailable("The job queue takes no writes right now; try again shortly.") from error
         if is_transient(error):

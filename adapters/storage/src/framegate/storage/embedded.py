@@ -11,18 +11,24 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
+from enum import StrEnum
 from pathlib import Path
 from typing import IO
 
 import redis
 import structlog
+from redis.exceptions import BusyLoadingError
 
 from framegate.core.errors import ConfigError, Unavailable
+from framegate.storage.connections import connect_once
 from framegate.storage.data_folder import close_data_folder
 
 log = structlog.get_logger(__name__)
 
 START_SECONDS = 30.0
+"""How long a started server may give no sign of life. While it loads its data it gives one."""
+LOADING_LOG_SECONDS = 5.0
 # What macOS leaves for a socket's path (Linux: 108), with the byte that ends it.
 _MAX_SOCKET_PATH = 103
 _PR_SET_PDEATHSIG = 1
@@ -46,9 +52,31 @@ def socket_url(data_dir: Path) -> str:
     return f"unix://{socket_path(data_dir)}"
 
 
+class Condition(StrEnum):
+    """What a look at the socket of a data folder finds."""
+
+    SILENT = "silent"
+    LOADING = "loading"
+    UP = "up"
+
+
+def look(data_dir: Path) -> Condition:
+    """Return whether a Valkey answers on the socket of ``data_dir``, or is still loading its data."""
+    if not socket_path(data_dir).exists():
+        return Condition.SILENT
+    try:
+        with _client(data_dir) as client:
+            client.ping()
+    except BusyLoadingError:
+        return Condition.LOADING
+    except redis.RedisError:
+        return Condition.SILENT
+    return Condition.UP
+
+
 def is_running(data_dir: Path) -> bool:
-    """Return whether a Valkey answers on the socket of ``data_dir``."""
-    return socket_path(data_dir).exists() and _answers(data_dir)
+    """Return whether a Valkey runs with ``data_dir``, which may still be loading its data."""
+    return look(data_dir) != Condition.SILENT
 
 
 class DataFolderLock:
@@ -91,6 +119,7 @@ class EmbeddedValkey:
         self._process: subprocess.Popen[bytes] | None = None
         self._wanted = False
         self._deadline = 0.0
+        self._log_at = 0.0
 
     @property
     def url(self) -> str:
@@ -107,7 +136,8 @@ class EmbeddedValkey:
 
         Raises:
             ConfigError: There is no server program for this platform.
-            Unavailable: It does not start; its log file says why. It may be tried again.
+            Unavailable: It does not start; its log file says why. It may be tried again. As long as it loads
+            its data, it is waited for.
         """
         self.launch()
         while not self.is_up():
@@ -123,13 +153,31 @@ class EmbeddedValkey:
 
     def is_up(self) -> bool:
         """Return whether it answers. Raises as `start` does."""
-        if _answers(self._data_dir):
+        condition = look(self._data_dir)
+        if condition == Condition.UP:
             log.info("valkey_started", pid=self.pid)
             return True
+        if condition == Condition.LOADING:
+            self._deadline = time.monotonic() + START_SECONDS
+            self._log_loading()
         if self.ended or time.monotonic() > self._deadline:
             self._end()
             raise Unavailable(f"The embedded Valkey does not start; see {self._folder / 'valkey.log'}.")
         return False
+
+    def _log_loading(self) -> None:
+        """Log how far it has come, from time to time."""
+        if time.monotonic() < self._log_at:
+            return
+        self._log_at = time.monotonic() + LOADING_LOG_SECONDS
+        with suppress(redis.RedisError), _client(self._data_dir) as client:
+            found = client.info("persistence")
+            log.info(
+                "valkey_loading",
+                pid=self.pid,
+                percent=found.get("loading_loaded_perc"),
+                seconds_left=found.get("loading_eta_seconds"),
+            )
 
     def _launch(self) -> None:
         for folder in (self._folder, self._socket.parent):
@@ -159,6 +207,7 @@ class EmbeddedValkey:
             command, stdin=subprocess.DEVNULL, start_new_session=True, preexec_fn=_die_with_parent
         )
         self._deadline = time.monotonic() + START_SECONDS
+        self._log_at = time.monotonic() + LOADING_LOG_SECONDS
 
     @property
     def ended(self) -> bool:
@@ -185,18 +234,14 @@ class EmbeddedValkey:
         """End a server that a killed run left behind; holding the lock, we know that nobody else uses it."""
         if not self._socket.exists():
             return
-        client = redis.Redis.from_url(self.url, socket_timeout=2, retry=None)
-        try:
+        # If nobody listens, the socket is a leftover.
+        with suppress(redis.RedisError, ProcessLookupError), _client(self._data_dir) as client:
             pid = int(client.info("server")["process_id"])
             log.info("valkey_orphan_ended", pid=pid)
             os.kill(pid, signal.SIGTERM)
-        except (redis.RedisError, ProcessLookupError):
-            pass  # nobody listens: the socket is a leftover
-        finally:
-            client.close()
         deadline = time.monotonic() + START_SECONDS
         # It removes its socket when it has written everything.
-        while self._socket.exists() and _answers(self._data_dir) and time.monotonic() < deadline:
+        while is_running(self._data_dir) and time.monotonic() < deadline:
             time.sleep(0.01)
 
 
@@ -221,14 +266,8 @@ def find_server() -> str:
     )
 
 
-def _answers(data_dir: Path) -> bool:
-    client = redis.Redis.from_url(socket_url(data_dir), socket_timeout=2, retry=None)
-    try:
-        return bool(client.ping())
-    except redis.RedisError:
-        return False
-    finally:
-        client.close()
+def _client(data_dir: Path) -> redis.Redis:
+    return connect_once(socket_url(data_dir))
 
 
 def _require_private(folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import aclosing
 from typing import cast
 
 import msgspec
@@ -14,6 +15,7 @@ from framegate.storage import scripts
 from framegate.storage.connections import outages_as_unavailable
 from framegate.storage.jobs.records import PREFIX
 from framegate.storage.schema import DAMAGE, Layout, Stamp, decode_readable, own_stamp, unchanged
+from framegate.storage.subscriptions import Message, messages
 
 log = structlog.get_logger(__name__)
 
@@ -83,18 +85,22 @@ class ValkeyKeyStore:
                 return True
 
     async def changes(self) -> AsyncGenerator[None, None]:
-        """Yield at once, after each announced change or new connection, and every `REREAD_SECONDS`."""
+        """Yield at once, after each announced change or new connection, and every `REREAD_SECONDS`.
+
+        The last follow the answer to a PING, or the loss of a connection that has fallen silent.
+        """
         while True:
             try:
-                async with self._client.pubsub() as subscription:
-                    await subscription.subscribe(f"{self._prefix}keys:changed")
-                    while True:
-                        await subscription.get_message(timeout=REREAD_SECONDS)
+                async with aclosing(self._messages()) as found:
+                    async for _ in found:
                         yield
             except redis.RedisError as error:
                 log.warning("key_changes_interrupted", error=type(error).__name__)
                 yield
                 await asyncio.sleep(_RECONNECT_SECONDS)
+
+    def _messages(self) -> AsyncGenerator[Message | None]:
+        return messages(self._client, f"{self._prefix}keys:changed", ping_after=REREAD_SECONDS)
 
     async def note_uses(self, uses: Mapping[str, float]) -> None:
         """Remember when keys were last used."""

@@ -7,9 +7,7 @@ first queue that uses the place leaves its mark there.
 
 import asyncio
 import re
-import shutil
 import time
-import uuid
 
 import structlog
 
@@ -17,12 +15,11 @@ from framegate.core import audit
 from framegate.core.errors import UnreadableRecord
 from framegate.core.ports import ArtifactStore
 from framegate.storage.characters import ValkeyCharacterStore
+from framegate.storage.installation import MARK, read_mark, write_mark
 from framegate.storage.jobs.store import ValkeyJobStore
 
 log = structlog.get_logger(__name__)
 
-MARK = "installation"
-"""The key of the mark."""
 UNKNOWN_FOR = 3600.0
 """Seconds for which a file needs no record: far longer than it takes to read a request, or than a worker
 tries to report its result."""
@@ -45,8 +42,17 @@ async def remove_orphans(
     Returns the number of files removed: 0 if the files belong to another queue's jobs, or if one of the
     records can't be read.
     """
-    installation = await store.installation()
-    if await asyncio.to_thread(_mark, artifacts, installation) != installation:
+    installation, mark = await store.installation(), await asyncio.to_thread(read_mark, artifacts)
+    if mark is None and await store.files_mark() != installation:
+        await store.note_files_mark(installation)
+        await asyncio.to_thread(write_mark, artifacts, installation)
+        mark = installation
+    if mark is None:
+        log.warning(
+            "orphans_left", reason=f"the mark {MARK!r} is missing among the files: are these the ones?"
+        )
+        return 0
+    if mark != installation:
         log.warning("orphans_left", reason=f"another queue's jobs have set the mark {MARK!r} among the files")
         return 0
     # The files first: what is stored while the records are read is newer than these.
@@ -79,18 +85,3 @@ def remove_file(artifacts: ArtifactStore, key: str) -> bool:
         log.warning("file_not_removed", key=key, error=error.strerror)
         return False
     return True
-
-
-def _mark(artifacts: ArtifactStore, installation: str) -> str:
-    """Return the name of the installation that owns the files; mark them as ours if nobody does."""
-    folder = artifacts.workdir(f"mark-{uuid.uuid4().hex}")
-    try:
-        mark = artifacts.fetch(MARK, folder)
-        if mark is not None:
-            return mark.read_text()
-        new = folder / "new"
-        new.write_text(installation)
-        artifacts.put(new, MARK)
-        return installation
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)

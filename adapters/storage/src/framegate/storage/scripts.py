@@ -21,6 +21,10 @@ def _script(name: str, libraries: Sequence[str] = ()) -> str:
     return "\n".join((_LUA / f"{part}.lua").read_text(encoding="utf-8") for part in (*libraries, name))
 
 
+ALL = tuple(part.read_text(encoding="utf-8") for part in _LUA.iterdir() if part.name.endswith(".lua"))
+"""The text of every file there."""
+
+PROBE = _script("probe", ("clock",))
 CHECK_ADMISSION = _script("check_admission", _JOBS)
 SUBMIT = _script("submit", _JOBS)
 COUNT_REFUSAL = _script("count_refusal", _JOBS)

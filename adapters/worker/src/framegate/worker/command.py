@@ -46,6 +46,7 @@ def worker(
     WorkerProcess(
         queue_url=context.queue_url,
         prefix=context.settings.queue.prefix,
+        check_start=partial(context.check_start, adopt_files=False),
         artifacts=context.open_artifacts(),
         models=ModelCache(specs, _device(device), budget=settings.memory),
         version=importlib.metadata.version("framegate-worker"),

@@ -26,7 +26,6 @@ from framegate.storage.connections import (
     connect_for_tickets,
     is_refusal,
     is_transient,
-    misconfigured,
 )
 from framegate.storage.jobs.records import TICKETS
 from framegate.storage.jobs.worker_store import WorkerStore
@@ -59,6 +58,7 @@ class WorkerProcess:
         *,
         queue_url: str,
         prefix: str,
+        check_start: Callable[[], None],
         artifacts: ArtifactStore,
         models: ModelCache,
         version: str,
@@ -70,6 +70,7 @@ class WorkerProcess:
         self.id = uuid.uuid4().hex
         self._queue_url = queue_url
         self._prefix = prefix
+        self._check_start = check_start
         self._client = connect(queue_url)
         self._artifacts = artifacts
         self._models = models
@@ -98,7 +99,7 @@ class WorkerProcess:
         """Work until SIGTERM or SIGINT. Call it from the main thread.
 
         Raises:
-            ConfigError: The queue's server rejected the connection.
+            ConfigError: The queue's server or the storage can't be used as they are set up.
         """
         for number in STOP_SIGNALS:
             signal.signal(number, self._on_stop_signal)
@@ -114,11 +115,10 @@ class WorkerProcess:
         )
         self._artifacts.clean_up(unused_for=0.0)
         try:
+            self._until_stopped(self._check_start)
             self._until_stopped(self._store.beat, [])
         except _Stopped:
             return
-        except redis.RedisError as error:
-            raise misconfigured(error) from None
         self._health.start()
         self._heartbeat.start()
         consumer = make_worker(broker)
@@ -236,9 +236,9 @@ class _Stopped(Exception):
 
 
 def _retrying(stop: stop_base, sleep: Callable[[float], None]) -> Retrying:
-    """Return what repeats calls while Valkey can't be reached or takes no writes."""
+    """Return what repeats calls while Valkey takes no writes, or Valkey or the storage can't be reached."""
     return Retrying(
-        retry=retry_if_exception(lambda error: isinstance(error, redis.RedisError) and is_transient(error)),
+        retry=retry_if_exception(_passes),
         wait=wait_fixed(RETRY_SECONDS),
         stop=stop,
         sleep=sleep,
@@ -247,8 +247,14 @@ def _retrying(stop: stop_base, sleep: Callable[[float], None]) -> Retrying:
     )
 
 
+def _passes(error: BaseException) -> bool:
+    return isinstance(error, Unavailable) or (isinstance(error, redis.RedisError) and is_transient(error))
+
+
 def _log_outage(state: RetryCallState) -> None:
     error = state.outcome and state.outcome.exception()
+    if isinstance(error, Unavailable):
+        error = error.__cause__
     if isinstance(error, redis.RedisError) and is_refusal(error):
         log.warning("valkey_refuses", reason=str(error))
     else:

@@ -19,6 +19,9 @@ from framegate.core.models import ModelSpec
 from framegate.core.plugins import load_object, missing_for
 from framegate.core.settings import FILE_STORAGE
 from framegate.storage import embedded
+from framegate.storage.connections import connect_once, outages_as_unavailable
+from framegate.storage.installation import Installation
+from framegate.storage.server_check import check_server
 
 
 class Finding(Struct, frozen=True):
@@ -42,7 +45,7 @@ def doctor(as_json: bool, config_file: Path | None, data_dir: Path | None) -> No
         Finding("device", True, _device()),
         _check("video encoder", _encoder),
         _check("storage", lambda: _storage(context)),
-        _check("queue", lambda: _queue(context)),
+        *_queue(context),
         *(_plugin(status.name, status.version, status.error) for status in context.plugins.statuses),
         *(
             Finding("plugins", False, finding)
@@ -91,17 +94,42 @@ def _storage(context: AppContext) -> str:
     return str(settings.server.data_path) if settings.storage.url == FILE_STORAGE else settings.storage.url
 
 
-def _queue(context: AppContext) -> str:
-    if context.embedded and not embedded.is_running(context.settings.server.data_path):
-        return f"embedded, no server is running; it would use {embedded.find_server()}"
+def _queue(context: AppContext) -> list[Finding]:
+    """Return whether the queue's server can be used, what to change about it, and whose the files are."""
+    if context.embedded:
+        condition = embedded.look(context.settings.server.data_path)
+        if condition == embedded.Condition.SILENT:
+            return [_check("queue", _what_it_would_use)]
+        if condition == embedded.Condition.LOADING:
+            return [Finding("queue", True, "embedded, loading its data; until then calls get 503")]
+    try:
+        with outages_as_unavailable(), connect_once(context.queue_url) as client:
+            server = check_server(client, context.settings.queue.prefix)
+    except FramegateError as error:
+        return [Finding("queue", False, error.message)]
+    return [
+        _check("queue", lambda: f"{server.name}, {asyncio.run(_load(context))}"),
+        *(Finding("queue", False, f"{server.name}: {warning}.") for warning in server.warnings),
+        _check("files", lambda: _files(context)),
+    ]
 
-    async def look() -> str:
-        async with open_services(context) as services:
-            counts = await services.core.jobs.counts()
-            workers = await services.core.jobs.workers()
-        return f"reachable; {counts.queued} queued, {counts.running} running, {len(workers)} worker(s) alive"
 
-    return asyncio.run(look())
+def _what_it_would_use() -> str:
+    return f"embedded, no server is running; it would use {embedded.find_server()}"
+
+
+async def _load(context: AppContext) -> str:
+    async with open_services(context) as services:
+        counts = await services.core.jobs.counts()
+        workers = await services.core.jobs.workers()
+    return f"reachable; {counts.queued} queued, {counts.running} running, {len(workers)} worker(s) alive"
+
+
+def _files(context: AppContext) -> str:
+    with outages_as_unavailable(), connect_once(context.queue_url) as client:
+        installation = Installation(client, context.settings.queue.prefix)
+        installation.check_files(context.open_artifacts(), place=context.storage_place)
+    return f"{context.storage_place} is what this queue's hosts use"
 
 
 def _backend(spec: ModelSpec) -> str:

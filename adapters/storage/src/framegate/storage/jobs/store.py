@@ -15,6 +15,7 @@ from framegate.core.jobs import Job, JobState
 from framegate.core.ports import IdempotencyKey, Limits, Page, QueueCounts, WorkerInfo, WorkerPresence
 from framegate.storage import scripts
 from framegate.storage.connections import outages_as_unavailable
+from framegate.storage.installation import INSTALLATION_KEY, MARK_KEY
 from framegate.storage.jobs.change_feed import ChangeFeed
 from framegate.storage.jobs.damaged import outline_of
 from framegate.storage.jobs.records import FIELDS, PREFIX, decode_job, encode_job, is_shown, readable_fields
@@ -181,10 +182,20 @@ class ValkeyJobStore:
 
     async def installation(self) -> str:
         """Return the random name of this set of jobs, which is kept for as long as Valkey keeps its data."""
-        key = f"{self._prefix}installation"
+        key = self._prefix + INSTALLATION_KEY
         with outages_as_unavailable():
             await self._client.set(key, uuid.uuid4().hex, nx=True)
             return cast("str", await self._client.get(key))
+
+    async def files_mark(self) -> str | None:
+        """Return the mark among the files that these jobs use, or None if no process has claimed any."""
+        with outages_as_unavailable():
+            return cast("str | None", await self._client.get(self._prefix + MARK_KEY))
+
+    async def note_files_mark(self, mark: str) -> None:
+        """Note that these jobs use the files among which ``mark`` is."""
+        with outages_as_unavailable():
+            await self._client.set(self._prefix + MARK_KEY, mark)
 
     async def each(self) -> AsyncGenerator[Job]:
         """Yield every job that has a record; one that comes or goes meanwhile may be among them or not.

@@ -16,5 +16,5 @@ end
 -- milliseconds, a change that follows a restart with older data gets no version that there was before.
 local version = math.max(tonumber(redis.call('GET', P .. 'keys:version') or 0) + 1, math.floor(NOW * 1000))
 redis.call('SET', P .. 'keys:version', string.format('%.0f', version))
-redis.call('PUBLISH', P .. 'keys:changed', string.format('%.0f', version))
+publish('keys:changed', string.format('%.0f', version))
 return 1

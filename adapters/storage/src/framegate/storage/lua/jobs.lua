@@ -15,6 +15,7 @@
 -- swept               when dead workers were last looked for
 -- finished, records   sorted sets of ids by end: whose files, and then whose records, are to be removed
 -- installation        the name of this set of jobs, which also marks its files
+-- files_mark          the mark of its files; `framegate.storage.installation` explains it
 -- holds:WORKER        the id that a worker runs
 -- result:OWNER:NAME   the newest id with that result name
 -- share:SHARE         the id with that share id
@@ -42,7 +43,7 @@ local function is_state(text)
   end
 end
 
-local function changed(id) redis.call('PUBLISH', P .. 'changed', id) end
+local function changed(id) publish('changed', id) end
 
 -- A thousand waiting jobs need no thousand tickets: each claim pushes another one.
 local MOST_TICKETS = 32

@@ -1,0 +1,174 @@
+"""What ``queue.url`` names: a Valkey by TCP, TLS or Unix socket, or the primary that Sentinels name.
+
+Every client is made here, whatever it is used for, so that all of them notice a peer that has fallen silent.
+"""
+
+import socket
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import parse_qsl, urlencode, urlsplit
+
+import redis
+import redis.asyncio
+import redis.asyncio.connection
+import redis.asyncio.sentinel
+import redis.sentinel
+from msgspec import Struct
+from redis.connection import Connection, SSLConnection, parse_url
+
+from framegate.core.errors import ConfigError
+
+SENTINEL_PORT = 26379
+HEALTH_CHECK_SECONDS = 10
+"""A connection that was idle for longer is tried with a PING before it is used."""
+
+# By default, Linux looks for a silent peer after two hours.
+_KEEPALIVE_SECONDS = {
+    ("TCP_KEEPIDLE", "TCP_KEEPALIVE"): 15,
+    ("TCP_KEEPINTVL",): 5,
+    ("TCP_KEEPCNT",): 3,
+}
+
+
+class Endpoint(Struct, frozen=True):
+    """A parsed ``queue.url``.
+
+    ``options`` are redis-py's of a connection. ``sentinels`` are their hosts and ports, ``service`` is the
+    name under which they know the primary, and ``sentinel_options`` are for connections to themselves; all of
+    these are empty without Sentinels.
+    """
+
+    options: Mapping[str, Any]
+    sentinels: tuple[tuple[str, int], ...] = ()
+    service: str = ""
+    sentinel_options: Mapping[str, Any] = {}
+
+    @property
+    def secure(self) -> bool:
+        """Whether connections use TLS."""
+        return bool(self.options.get("ssl"))
+
+    def pool(self, **defaults: Any) -> redis.ConnectionPool:
+        """Return a pool of connections; what the URL says comes before ``defaults``."""
+        options = _with_liveness(self, defaults)
+        if not self.sentinels:
+            secure = options.pop("ssl", False)
+            if "path" in options:
+                connection: type[redis.connection.AbstractConnection] = redis.UnixDomainSocketConnection
+            else:
+                connection = SSLConnection if secure else Connection
+            return redis.ConnectionPool(connection_class=connection, **options)
+        manager = redis.sentinel.Sentinel(self.sentinels, sentinel_kwargs=_for_sentinels(self, options))
+        return redis.sentinel.SentinelConnectionPool(self.service, manager, **options)
+
+    def async_pool(self, **defaults: Any) -> redis.asyncio.BlockingConnectionPool:
+        """Return a pool of asynchronous connections, whose users wait for a free one."""
+        options = _with_liveness(self, defaults)
+        secure = options.pop("ssl", False)
+        if not self.sentinels:
+            if "path" in options:
+                connection: type[redis.asyncio.connection.AbstractConnection] = (
+                    redis.asyncio.UnixDomainSocketConnection
+                )
+            else:
+                connection = redis.asyncio.SSLConnection if secure else redis.asyncio.Connection
+            return redis.asyncio.BlockingConnectionPool(connection_class=connection, **options)
+        manager = redis.asyncio.sentinel.Sentinel(
+            self.sentinels, sentinel_kwargs=_for_sentinels(self, {**options, "ssl": secure})
+        )
+        return _BlockingSentinelPool(
+            service_name=self.service,
+            sentinel_manager=manager,
+            connection_class=(
+                redis.asyncio.sentinel.SentinelManagedSSLConnection
+                if secure
+                else redis.asyncio.sentinel.SentinelManagedConnection
+            ),
+            **options,
+        )
+
+
+class _BlockingSentinelPool(
+    redis.asyncio.BlockingConnectionPool, redis.asyncio.sentinel.SentinelConnectionPool
+):
+    pass
+
+
+def read_url(url: str) -> Endpoint:
+    """Parse a ``queue.url``.
+
+    Raises:
+        ConfigError: It is not the URL of a Valkey. The message shows nothing of it, nor what is wrong with
+        it: any part of it may be one of a password.
+    """
+    try:
+        if url.startswith(("sentinel://", "sentinels://")):
+            return _read_sentinel_url(url)
+        return Endpoint(_connection_options(url))
+    except ValueError:
+        raise ConfigError(
+            "queue.url: this is not a URL such as redis://user:password@host:6379/0 or "
+            "sentinel://user:password@host:26379,host:26379/name-of-the-primary/0."
+        ) from None
+
+
+def _connection_options(url: str) -> dict[str, Any]:
+    options: dict[str, Any] = parse_url(url)  # type: ignore[no-untyped-call]  # untyped in redis-py
+    options.pop("connection_class", None)
+    if urlsplit(url).scheme == "rediss":
+        options["ssl"] = True
+    return options
+
+
+def _read_sentinel_url(url: str) -> Endpoint:
+    """Parse ``sentinel://[user:password@]host[:port],…/service[/database][?options]``."""
+    parts = urlsplit(url)
+    user, _, hosts = parts.netloc.rpartition("@")
+    service, _, database = parts.path.strip("/").partition("/")
+    if not hosts or not service:
+        raise ValueError("the Sentinels or the name of the primary are missing")
+    query = dict(parse_qsl(parts.query))
+    own = {
+        name.removeprefix("sentinel_"): query.pop(name)
+        for name in ("sentinel_username", "sentinel_password")
+        if name in query
+    }
+    scheme = "rediss" if parts.scheme == "sentinels" else "redis"
+    options = _connection_options(f"{scheme}://{user}@/{database or 0}?{urlencode(query)}")
+    return Endpoint(options, tuple(_host_and_port(host) for host in hosts.split(",")), service, own)
+
+
+def _host_and_port(text: str) -> tuple[str, int]:
+    parts = urlsplit(f"//{text}")
+    if not parts.hostname:
+        raise ValueError("the host of a Sentinel is missing")
+    return parts.hostname, parts.port or SENTINEL_PORT
+
+
+def _with_liveness(endpoint: Endpoint, defaults: Mapping[str, Any]) -> dict[str, Any]:
+    options: dict[str, Any] = {"health_check_interval": HEALTH_CHECK_SECONDS, **defaults}
+    if "path" not in endpoint.options:
+        options |= {"socket_keepalive": True, "socket_keepalive_options": _keepalive_options()}
+    return {**options, **endpoint.options}
+
+
+def _keepalive_options() -> dict[int, int]:
+    found: dict[int, int] = {}
+    for names, value in _KEEPALIVE_SECONDS.items():
+        for name in names:  # the first that this platform has
+            if hasattr(socket, name):
+                found[getattr(socket, name)] = value
+                break
+    return found
+
+
+_SHARED_WITH_SENTINELS = ("socket_", "ssl")
+
+
+def _for_sentinels(endpoint: Endpoint, options: Mapping[str, Any]) -> dict[str, Any]:
+    shared = {
+        name: value
+        for name, value in options.items()
+        if name.startswith(_SHARED_WITH_SENTINELS) and value is not None
+    }
+    return {**shared, **endpoint.sentinel_options}
