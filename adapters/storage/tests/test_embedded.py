@@ -108,7 +108,7 @@ LOADING_SECONDS = KEYS * KEY_SECONDS
 
 @pytest.fixture
 def slow_to_load(data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> EmbeddedValkey:
-    """A stopped Valkey that takes `LOADING_SECONDS` to load what it has, and may be silent for half of that."""
+    """A stopped Valkey that takes `LOADING_SECONDS` to load, and may be silent for half of that."""
     valkey = EmbeddedValkey(data_dir)
     valkey.start()
     with redis.Redis.from_url(valkey.url) as client:

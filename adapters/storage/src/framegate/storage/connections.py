@@ -80,6 +80,7 @@ def connect_once(url: str) -> redis.Redis:
     return redis.Redis.from_pool(
         read_url(url).pool(
             decode_responses=True,
+            health_check_interval=0,  # a server that is loading answers INFO, but no PING
             socket_timeout=2,
             socket_connect_timeout=2,
             retry=Retry(NoBackoff(), 0),
