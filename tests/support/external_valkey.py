@@ -12,28 +12,49 @@ from framegate.storage.embedded import find_server
 from tests.support.listing import files_below
 from tests.support.ports import free_port
 from tests.support.running import eventually
+from tests.support.server_programs import ServerProgram
 
 
 class ExternalValkey:
     """Listens on loopback and keeps its data in ``folder``, which it makes.
 
+    ``options`` are further settings; ``password`` is the default user's.
     ``environ`` is set for its process, for example a clock of its own.
     """
 
-    def __init__(self, folder: Path, *, environ: Mapping[str, str] | None = None) -> None:
-        self._environ = {**os.environ, **(environ or {})}
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        environ: Mapping[str, str] | None = None,
+        program: ServerProgram | None = None,
+        options: Mapping[str, str] | None = None,
+        password: str = "",
+    ) -> None:
         self.port = free_port()
         self.folder = folder
         folder.mkdir()
-        self.url = f"redis://127.0.0.1:{self.port}/0"
+        self._program = program or ServerProgram(find_server())
+        self._environ = {**os.environ, **self._program.environ, **(environ or {})}
+        self._options = {**(options or {}), **({"requirepass": password} if password else {})}
+        self.url = f"redis://{f':{password}@' if password else ''}127.0.0.1:{self.port}/0"
         self.start()
 
     def start(self) -> None:
         """Start it, and wait until it answers."""
-        options = ["--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder)]
-        durable = ["--save", "", "--appendonly", "yes", "--appendfsync", "always"]
+        settings = {
+            "port": str(self.port),
+            "bind": "127.0.0.1",
+            "dir": str(self.folder),
+            "save": "",
+            "appendonly": "yes",
+            "appendfsync": "always",
+            **self._options,
+        }
+        command = [self._program.path]
+        command += [part for name, value in settings.items() for part in (f"--{name}", value)]
         self._process = subprocess.Popen(
-            [find_server(), *options, *durable], stdout=subprocess.DEVNULL, env=self._environ
+            command, stdout=subprocess.DEVNULL, env=self._environ
         )
         client = redis.Redis.from_url(self.url)
         eventually(lambda: _answers(client), what="Valkey")

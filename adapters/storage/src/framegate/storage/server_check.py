@@ -156,7 +156,7 @@ def needed_commands() -> list[str]:
 
 def _permanent_reason(error: redis.RedisError, prefix: str) -> str | None:
     """Return what to tell the operator if the same call can never work, None if it may work later."""
-    text = str(error)
+    text = str(error).rstrip(".")
     if isinstance(error, MasterDownError):  # to redis-py a kind of ClusterDownError
         return None
     if isinstance(error, ClusterDownError | MovedError) or _CROSS_SLOT.search(text):
@@ -176,9 +176,10 @@ def _permanent_reason(error: redis.RedisError, prefix: str) -> str | None:
 
 def _denied(what: Sequence[str], prefix: str) -> str:
     return (
-        f"queue.url: the server denies its user what Framegate needs: {', '.join(what)}. A rule that is "
-        "enough "
-        f"(ACL SETUSER, or the server's ACL file): user NAME on >PASSWORD {acl_rule(prefix)}"
+        f"queue.url: the server denies its user what Framegate needs with keys and channels that begin with "
+        f"{prefix!r}: {', '.join(what)}. A rule that is enough (ACL SETUSER, or the server's ACL file): "
+        "user NAME on "
+        f">PASSWORD {acl_rule(prefix)}"
     )
 
 
