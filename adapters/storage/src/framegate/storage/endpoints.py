@@ -14,7 +14,10 @@ import redis.asyncio.connection
 import redis.asyncio.sentinel
 import redis.sentinel
 from msgspec import Struct
+from redis.asyncio.retry import Retry as AsyncRetry
+from redis.backoff import NoBackoff
 from redis.connection import Connection, SSLConnection, parse_url
+from redis.retry import Retry
 
 from framegate.core.errors import ConfigError
 
@@ -58,8 +61,10 @@ class Endpoint(Struct, frozen=True):
             else:
                 connection = SSLConnection if secure else Connection
             return redis.ConnectionPool(connection_class=connection, **options)
-        manager = redis.sentinel.Sentinel(self.sentinels, sentinel_kwargs=_for_sentinels(self, options))
-        return redis.sentinel.SentinelConnectionPool(self.service, manager, **options)
+        manager = redis.sentinel.Sentinel(
+            self.sentinels, sentinel_kwargs=_for_sentinels(self, options, Retry(NoBackoff(), 0))
+        )
+        return _SentinelPool(self.service, manager, **options)
 
     def async_pool(self, **defaults: Any) -> redis.asyncio.BlockingConnectionPool:
         """Return a pool of asynchronous connections, whose users wait for a free one."""
@@ -74,9 +79,10 @@ class Endpoint(Struct, frozen=True):
                 connection = redis.asyncio.SSLConnection if secure else redis.asyncio.Connection
             return redis.asyncio.BlockingConnectionPool(connection_class=connection, **options)
         manager = redis.asyncio.sentinel.Sentinel(
-            self.sentinels, sentinel_kwargs=_for_sentinels(self, {**options, "ssl": secure})
+            self.sentinels,
+            sentinel_kwargs=_for_sentinels(self, {**options, "ssl": secure}, AsyncRetry(NoBackoff(), 0)),
         )
-        return _BlockingSentinelPool(
+        return _AsyncSentinelPool(
             service_name=self.service,
             sentinel_manager=manager,
             connection_class=(
@@ -88,10 +94,24 @@ class Endpoint(Struct, frozen=True):
         )
 
 
-class _BlockingSentinelPool(
-    redis.asyncio.BlockingConnectionPool, redis.asyncio.sentinel.SentinelConnectionPool
-):
-    pass
+class _SentinelPool(redis.sentinel.SentinelConnectionPool):
+    """One that closes its connections to Sentinels as well."""
+
+    def disconnect(self, inuse_connections: bool = True) -> None:
+        super().disconnect(inuse_connections)  # type: ignore[no-untyped-call]  # untyped in redis-py
+        if inuse_connections:  # else there is another primary
+            for sentinel in self.sentinel_manager.sentinels:
+                sentinel.close()
+
+
+class _AsyncSentinelPool(redis.asyncio.BlockingConnectionPool, redis.asyncio.sentinel.SentinelConnectionPool):
+    """The same; its users wait for a free connection."""
+
+    async def disconnect(self, inuse_connections: bool = True) -> None:
+        await super().disconnect(inuse_connections)
+        if inuse_connections:
+            for sentinel in self.sentinel_manager.sentinels:
+                await sentinel.aclose()
 
 
 def read_url(url: str) -> Endpoint:
@@ -165,10 +185,13 @@ def _keepalive_options() -> dict[int, int]:
 _SHARED_WITH_SENTINELS = ("socket_", "ssl")
 
 
-def _for_sentinels(endpoint: Endpoint, options: Mapping[str, Any]) -> dict[str, Any]:
+def _for_sentinels(
+    endpoint: Endpoint, options: Mapping[str, Any], retry: Retry | AsyncRetry
+) -> dict[str, Any]:
+    """Return the options of connections to Sentinels; where one can't be reached, the next one is asked."""
     shared = {
         name: value
         for name, value in options.items()
         if name.startswith(_SHARED_WITH_SENTINELS) and value is not None
     }
-    return {**shared, **endpoint.sentinel_options}
+    return {**shared, "retry": retry, **endpoint.sentinel_options}
