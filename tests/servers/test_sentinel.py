@@ -87,7 +87,7 @@ async def test_without_any_sentinel_the_queue_cannot_be_reached() -> None:
 def test_how_the_address_is_read() -> None:
     found = read_url(
         "sentinels://alice:p%40ss@a.internal,b.internal:5000,[::1]:5001/films/3"
-        "?sentinel_username=watch&sentinel_password=w&ssl_ca_certs=/etc/ca.pem&socket_timeout=7"
+        "?sentinel_username=watch&sentinel_password=w&ssl_min_version=772&socket_timeout=7"
     )
     assert found.sentinels == (("a.internal", 26379), ("b.internal", 5000), ("::1", 5001))
     assert found.service == "films"
@@ -97,7 +97,7 @@ def test_how_the_address_is_read() -> None:
         "password": "p@ss",
         "db": 3,
         "ssl": True,
-        "ssl_ca_certs": "/etc/ca.pem",
+        "ssl_min_version": 772,
         "socket_timeout": 7.0,
     }
 

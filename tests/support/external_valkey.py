@@ -18,7 +18,8 @@ from tests.support.server_programs import ServerProgram
 class ExternalValkey:
     """Listens on loopback and keeps its data in ``folder``, which it makes.
 
-    ``options`` are further settings; ``password`` is the default user's.
+    ``options`` are further settings; ``password`` is the default user's. With the certificates in ``tls`` it
+    takes TLS alone, from clients with a certificate.
     ``environ`` is set for its process, for example a clock of its own.
     """
 
@@ -30,6 +31,7 @@ class ExternalValkey:
         program: ServerProgram | None = None,
         options: Mapping[str, str] | None = None,
         password: str = "",
+        tls: Path | None = None,
     ) -> None:
         self.port = free_port()
         self.folder = folder
@@ -38,6 +40,15 @@ class ExternalValkey:
         self._environ = {**os.environ, **self._program.environ, **(environ or {})}
         self._options = {**(options or {}), **({"requirepass": password} if password else {})}
         self.url = f"redis://{f':{password}@' if password else ''}127.0.0.1:{self.port}/0"
+        if tls is not None:
+            self._options |= {
+                "port": "0",
+                "tls-port": str(self.port),
+                "tls-ca-cert-file": str(tls / "ca.pem"),
+            }
+            self._options |= {f"tls-{kind}-file": str(tls / f"server-{kind}.pem") for kind in ("cert", "key")}
+            certificate = f"ssl_certfile={tls / 'client-cert.pem'}&ssl_keyfile={tls / 'client-key.pem'}"
+            self.url = f"{self.url.replace('redis', 'rediss')}?ssl_ca_certs={tls / 'ca.pem'}&{certificate}"
         self.start()
 
     def start(self) -> None:

@@ -229,7 +229,10 @@ def test_environment_variables_find_the_files_own_names(load: Load) -> None:
         ),
         (
             "[queue]\nurl = 'redis://queue:secret/0'\n",
-            "config.toml:2: queue.url: this is not a URL such as redis://user:password@host:6379/0.",
+            (
+                "config.toml:2: queue.url: this is not a URL such as redis://user:password@host:6379/0 or "
+                "sentinel://user:password@host:26379,host:26379/name-of-the-primary/0."
+            ),
         ),
         (
             "[queue]\nurl = 'http://queue'\n",

@@ -64,11 +64,9 @@ def load_settings(
 
         try:
             read_url(settings.queue.url)
-        except ConfigError:  # in the words of a file
-            raise ConfigError(
-                f"{_source(['queue', 'url'], file, text, sources)}: queue.url: this is not a URL such as "
-                "redis://user:password@host:6379/0."
-            ) from None
+        except ConfigError as error:
+            where = _source(["queue", "url"], file, text, sources)
+            raise ConfigError(f"{where}: {error.message}") from None
     return settings
 
 

@@ -5,6 +5,7 @@ Every client is made here, whatever it is used for, so that all of them notice a
 
 import socket
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
@@ -31,6 +32,9 @@ _KEEPALIVE_SECONDS = {
     ("TCP_KEEPINTVL",): 5,
     ("TCP_KEEPCNT",): 3,
 }
+_FILES = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
+_SHARED_WITH_SENTINELS = ("socket_", "ssl")
+"""What the names of options begin with that hold for connections to Sentinels too."""
 
 
 class Endpoint(Struct, frozen=True):
@@ -45,11 +49,6 @@ class Endpoint(Struct, frozen=True):
     sentinels: tuple[tuple[str, int], ...] = ()
     service: str = ""
     sentinel_options: Mapping[str, Any] = {}
-
-    @property
-    def secure(self) -> bool:
-        """Whether connections use TLS."""
-        return bool(self.options.get("ssl"))
 
     def pool(self, **defaults: Any) -> redis.ConnectionPool:
         """Return a pool of connections; what the URL says comes before ``defaults``."""
@@ -118,18 +117,27 @@ def read_url(url: str) -> Endpoint:
     """Parse a ``queue.url``.
 
     Raises:
-        ConfigError: It is not the URL of a Valkey. The message shows nothing of it, nor what is wrong with
-        it: any part of it may be one of a password.
+        ConfigError: It is not the URL of a Valkey, or names a file that is not there. Of the URL the message
+            shows nothing but that file, as any other part may belong to a password.
     """
     try:
         if url.startswith(("sentinel://", "sentinels://")):
-            return _read_sentinel_url(url)
-        return Endpoint(_connection_options(url))
+            found = _read_sentinel_url(url)
+        else:
+            found = Endpoint(_connection_options(url))
     except ValueError:
         raise ConfigError(
             "queue.url: this is not a URL such as redis://user:password@host:6379/0 or "
             "sentinel://user:password@host:26379,host:26379/name-of-the-primary/0."
         ) from None
+    _require_files(found.options)
+    return found
+
+
+def _require_files(options: Mapping[str, Any]) -> None:
+    for name in _FILES:
+        if name in options and not Path(options[name]).is_file():
+            raise ConfigError(f"queue.url: {name}: there is no file {options[name]}.")
 
 
 def _connection_options(url: str) -> dict[str, Any]:
@@ -180,9 +188,6 @@ def _keepalive_options() -> dict[int, int]:
                 found[getattr(socket, name)] = value
                 break
     return found
-
-
-_SHARED_WITH_SENTINELS = ("socket_", "ssl")
 
 
 def _for_sentinels(

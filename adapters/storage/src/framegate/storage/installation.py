@@ -62,7 +62,12 @@ class Installation:
             return
         if mark is not None or not adopt or self._others_are_alive():
             raise _mismatch(mark, known, place)
-        self._replace(known, artifacts, place)
+        name = self._replace_mark(known)
+        if name is None:  # another API host was quicker
+            self.claim_files(artifacts, place=place, adopt=adopt)
+            return
+        write_mark(artifacts, name)
+        log.warning("files_lost", place=place, marked=name)
 
     def check_files(self, artifacts: ArtifactStore, *, place: str) -> None:
         """Raise what `claim_files` would raise for a worker, and change nothing."""
@@ -85,18 +90,24 @@ class Installation:
         [(_, subscribers)] = self._client.pubsub_numsub(self._api_channel)
         return bool(subscribers)
 
-    def _replace(self, lost: str | None, artifacts: ArtifactStore, place: str) -> None:
-        """Begin with new files under a new name, so that nobody else goes on with the old ones."""
+    def _replace_mark(self, lost: str | None) -> str | None:
+        """Note a new name for jobs and files, so that nobody else goes on with the old files, and return it.
+
+        None if the mark is not ``lost`` any more.
+        """
         name = uuid.uuid4().hex
         with self._client.pipeline() as pipeline:
             pipeline.watch(self._mark_key)
-            if pipeline.get(self._mark_key) == lost:
-                pipeline.multi()
-                pipeline.set(self._name_key, name)
-                pipeline.set(self._mark_key, name)
+            if pipeline.get(self._mark_key) != lost:
+                return None
+            pipeline.multi()
+            pipeline.set(self._name_key, name)
+            pipeline.set(self._mark_key, name)
+            try:
                 pipeline.execute()
-        write_mark(artifacts, name)
-        log.warning("files_lost", place=place, marked=name)
+            except redis.WatchError:
+                return None
+        return name
 
 
 def _mismatch(mark: str | None, known: str | None, place: str) -> ConfigError:
@@ -104,17 +115,14 @@ def _mismatch(mark: str | None, known: str | None, place: str) -> ConfigError:
     if mark is None:
         return ConfigError(
             f"storage: {place} isn't the storage that this queue's other hosts use: it has no file "
-            f"{MARK!r}. Set "
-            "server.data_dir to the folder that they share, or storage.url to their bucket; or give this "
-            "host "
-            f"{own_queue}. If the files are lost, stop all hosts for a minute, and start an API host first."
+            f"{MARK!r}. Set server.data_dir to the folder that they share, or storage.url to their bucket; "
+            f"or give this host {own_queue}. If the files are lost, stop all hosts for a minute, and start "
+            "an API host first."
         )
     return ConfigError(
         f"storage: {place} holds the files of another installation (its file {MARK!r} says {mark}; that of "
-        "this "
-        f"queue's files says {known}). Use the folder or bucket of this queue's other hosts, or give this "
-        "host "
-        f"{own_queue}."
+        f"this queue's files says {known}). Use the folder or bucket of this queue's other hosts, or give "
+        f"this host {own_queue}."
     )
 
 

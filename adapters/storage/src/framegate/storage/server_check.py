@@ -53,16 +53,15 @@ CALLED_DIRECTLY = (
 _OLDEST = (7, 0)
 _PERMANENT = (AuthenticationError, AuthenticationWrongNumberOfArgsError)
 _CLUSTER = (
-    "queue.url: this server runs in cluster mode. Framegate's scripts change keys of many hash slots, so it "
-    "needs "
-    "a Valkey or Redis without cluster mode; Sentinel keeps one available (docs/valkey.md)."
+    "queue.url: this server runs in cluster mode. Framegate's scripts change keys of many hash slots, so "
+    "it needs a Valkey or Redis without cluster mode; Sentinel keeps one available (docs/valkey.md)."
 )
 _NO_INFO = (
     "whether the server evicts keys is unknown, as the user may not call INFO: add +info to its ACL rule, "
-    "and see "
-    "to it that maxmemory-policy is noeviction"
+    "and see to it that maxmemory-policy is noeviction"
 )
 _CROSS_SLOT = re.compile(r"CROSSSLOT|hash to the same slot|non local key|same slot", re.IGNORECASE)
+_REFUSED_TLS = re.compile(r"\[SSL: \w*(CERTIFICATE|ALERT|WRONG_VERSION|NO_SHARED)\w*\]")
 _WRITES = re.compile(r"redis\.p?call\('([A-Z]+)'")
 
 
@@ -121,17 +120,15 @@ def _require_single_primary(found: Mapping[str, Any], *, by_sentinels: bool) -> 
         )
     if found.get("role") == "slave" and not by_sentinels:
         raise ConfigError(
-            "queue.url: this server is a replica, which takes no writes. Name its primary, or let Sentinels "
-            "name "
-            "it: sentinel://host:26379,host:26379/name-of-the-primary/0."
+            "queue.url: this server is a replica, which takes no writes. Name its primary, or let "
+            "Sentinels name it: sentinel://host:26379,host:26379/name-of-the-primary/0."
         )
     policy = str(found.get("maxmemory_policy", "noeviction"))
     if policy != "noeviction" and int(found.get("maxmemory", 0)) > 0:
         raise ConfigError(
-            f"queue.url: the server's maxmemory-policy is {policy}: once its memory is full, it throws away "
-            "jobs "
-            "that were accepted. Set it to noeviction (CONFIG SET maxmemory-policy noeviction, and in its "
-            "config)."
+            f"queue.url: the server's maxmemory-policy is {policy}: once its memory is full, it throws "
+            "away jobs that were accepted. Set it to noeviction (CONFIG SET maxmemory-policy noeviction, "
+            "and in its config)."
         )
 
 
@@ -163,23 +160,26 @@ def _permanent_reason(error: redis.RedisError, prefix: str) -> str | None:
         return _CLUSTER
     if isinstance(error, NoPermissionError):
         return _denied([text], prefix)
+    if _REFUSED_TLS.search(text):
+        return (
+            f"queue.url: no TLS connection to the server: {text}. The options of the URL are described in "
+            "docs/valkey.md."
+        )
     if is_transient(error) and not isinstance(error, _PERMANENT):
         return None
     if "unknown command" in text.lower():
         return (
             f"queue.url: the server rejected the connection: {text}. Framegate needs the scripts (EVALSHA) "
-            "of Valkey, "
-            "or of Redis 7 and later."
+            "of Valkey, or of Redis 7 and later."
         )
     return f"queue.url: the server rejected the connection: {text}."
 
 
 def _denied(what: Sequence[str], prefix: str) -> str:
     return (
-        f"queue.url: the server denies its user what Framegate needs with keys and channels that begin with "
+        "queue.url: the server denies its user what Framegate needs with keys and channels that begin with "
         f"{prefix!r}: {', '.join(what)}. A rule that is enough (ACL SETUSER, or the server's ACL file): "
-        "user NAME on "
-        f">PASSWORD {acl_rule(prefix)}"
+        f"user NAME on >PASSWORD {acl_rule(prefix)}"
     )
 
 
@@ -195,8 +195,7 @@ def _warnings(found: Mapping[str, Any]) -> list[str]:
     if policy != "noeviction":
         warnings.append(
             f"maxmemory-policy is {policy}: with a limit on its memory (maxmemory) the server would throw "
-            "away jobs; "
-            "set it to noeviction"
+            "away jobs; set it to noeviction"
         )
     version = tuple(int(part) for part in re.findall(r"\d+", str(found.get("redis_version", "")))[:2])
     if version and version < _OLDEST:
@@ -206,7 +205,6 @@ def _warnings(found: Mapping[str, Any]) -> list[str]:
     if str(found.get("aof_enabled", "1")) == "0":
         warnings.append(
             "the server keeps no append-only file: a restart loses every job since its last snapshot; set "
-            "appendonly "
-            "yes and appendfsync always"
+            "appendonly yes and appendfsync always"
         )
     return warnings
