@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import aclosing
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -27,7 +28,7 @@ from tests.support.server_programs import NAMES, server_program
 from tests.support.tasks import all_succeed, download, submit
 
 StartServer = Callable[..., RunningServer]
-PASSWORD = "correct-horse-battery"
+PASSWORD, NOW = "correct-horse-battery", datetime(2026, 1, 1, tzinfo=UTC)
 PAGE = Path(__file__).parents[2] / "docs" / "valkey.md"
 
 
@@ -78,7 +79,7 @@ async def test_all_of_a_queue_s_life(url: str) -> None:
     await store.delete("ends")
     assert [job.id for job in await store.list(owner=None, states=[], limit=10)] == ["goes", "fails"]
     assert await keys.add(
-        StoredKey(name="alice", created_at=0.0, secrets=(KeySecret(sha256="0" * 64, created_at=0.0),))
+        StoredKey(name="alice", created_at=NOW, secrets=(KeySecret(sha256="0" * 64, created_at=NOW),))
     )
     assert len((await keys.read()).keys) == 1
     rates = ValkeyRateStore(connect_async(url))

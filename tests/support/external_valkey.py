@@ -64,9 +64,7 @@ class ExternalValkey:
         }
         command = [self._program.path]
         command += [part for name, value in settings.items() for part in (f"--{name}", value)]
-        self._process = subprocess.Popen(
-            command, stdout=subprocess.DEVNULL, env=self._environ
-        )
+        self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=self._environ)
         client = redis.Redis.from_url(self.url)
         eventually(lambda: _answers(client), what="Valkey")
         client.close()

@@ -14,13 +14,14 @@ class SilentRelay:
 
     def __init__(self, url: str) -> None:
         parts = urlsplit(url)
-        self._target = (parts.hostname, parts.port)
+        self._target = (str(parts.hostname), int(parts.port or 0))
         self.port = free_port()
         self.url = url.replace(f":{parts.port}", f":{self.port}")
         self._connections: list[_Connection] = []
         self._lock = threading.Lock()
         self._listener = socket.create_server(("127.0.0.1", self.port))
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._accepting = threading.Thread(target=self._accept, daemon=True)
+        self._accepting.start()
 
     @property
     def accepted(self) -> int:
@@ -35,26 +36,37 @@ class SilentRelay:
 
     def close(self) -> None:
         """Close the listener and all connections."""
+        self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
-        with self._lock:
-            for connection in self._connections:
-                connection.close()
+        self._accepting.join()
+        for connection in self._connections:
+            connection.close()
 
     def _accept(self) -> None:
-        with suppress(OSError):  # closed
-            while True:
+        while True:
+            try:
                 client, _ = self._listener.accept()
-                with self._lock:
-                    self._connections.append(_Connection(client, self._target))
+            except OSError:  # closed
+                return
+            try:
+                server = socket.create_connection(self._target)
+            except OSError:
+                client.close()
+                continue
+            with self._lock:
+                self._connections.append(_Connection(client, server))
 
 
 class _Connection:
-    def __init__(self, client: socket.socket, target: tuple[str | None, int | None]) -> None:
+    def __init__(self, client: socket.socket, server: socket.socket) -> None:
         self.silent = threading.Event()
-        server = socket.create_connection(target)
         self._sockets = (client, server)
-        for source, destination in ((client, server), (server, client)):
-            threading.Thread(target=self._pump, args=(source, destination), daemon=True).start()
+        self._pumps = [
+            threading.Thread(target=self._pump, args=ends, daemon=True)
+            for ends in ((client, server), (server, client))
+        ]
+        for pump in self._pumps:
+            pump.start()
 
     def _pump(self, source: socket.socket, destination: socket.socket) -> None:
         with suppress(OSError):
@@ -62,12 +74,18 @@ class _Connection:
                 if not self.silent.is_set():
                     destination.sendall(data)
         if not self.silent.is_set():
-            self.close()
+            self._shut_down()
 
-    def close(self) -> None:
+    def _shut_down(self) -> None:
         for end in self._sockets:
             with suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        self._shut_down()
+        for pump in self._pumps:
+            pump.join()
+        for end in self._sockets:
             end.close()
 
 
