@@ -56,14 +56,12 @@ class Endpoint(Struct, frozen=True):
         if not self.sentinels:
             secure = options.pop("ssl", False)
             if "path" in options:
-                connection: type[redis.connection.AbstractConnection] = redis.UnixDomainSocketConnection
-            else:
-                connection = SSLConnection if secure else Connection
-            return redis.ConnectionPool(connection_class=connection, **options)
-        manager = redis.sentinel.Sentinel(
+                return redis.ConnectionPool(connection_class=redis.UnixDomainSocketConnection, **options)
+            return redis.ConnectionPool(connection_class=SSLConnection if secure else Connection, **options)
+        manager = redis.sentinel.Sentinel(  # type: ignore[no-untyped-call]  # untyped in redis-py
             self.sentinels, sentinel_kwargs=_for_sentinels(self, options, Retry(NoBackoff(), 0))
         )
-        return _SentinelPool(self.service, manager, **options)
+        return _SentinelPool(self.service, manager, **options)  # type: ignore[no-untyped-call]  # untyped in redis-py
 
     def async_pool(self, **defaults: Any) -> redis.asyncio.BlockingConnectionPool:
         """Return a pool of asynchronous connections, whose users wait for a free one."""
@@ -77,7 +75,7 @@ class Endpoint(Struct, frozen=True):
             else:
                 connection = redis.asyncio.SSLConnection if secure else redis.asyncio.Connection
             return redis.asyncio.BlockingConnectionPool(connection_class=connection, **options)
-        manager = redis.asyncio.sentinel.Sentinel(
+        manager = redis.asyncio.sentinel.Sentinel(  # type: ignore[no-untyped-call]  # untyped in redis-py
             self.sentinels,
             sentinel_kwargs=_for_sentinels(self, {**options, "ssl": secure}, AsyncRetry(NoBackoff(), 0)),
         )

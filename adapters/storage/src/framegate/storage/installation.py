@@ -15,6 +15,7 @@ from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
 
 from framegate.core.errors import ConfigError
 from framegate.core.ports import ArtifactStore
+from framegate.storage import scripts
 
 log = structlog.get_logger(__name__)
 
@@ -35,7 +36,8 @@ class Installation:
     def __init__(self, client: redis.Redis, prefix: str) -> None:
         self._client = client
         self._name_key, self._mark_key = prefix + INSTALLATION_KEY, prefix + MARK_KEY
-        self._workers_key, self._worker_key = f"{prefix}workers", f"{prefix}worker:"
+        self._prefix = prefix
+        self._presence = client.register_script(scripts.WORKER_PRESENCE)
         self._api_channel = f"{prefix}keys:changed"
 
     def claim_files(self, artifacts: ArtifactStore, *, place: str, adopt: bool) -> None:
@@ -84,8 +86,8 @@ class Installation:
 
     def _others_are_alive(self) -> bool:
         """Return whether a worker announces itself, or an API process follows the keys."""
-        known = sorted(cast("set[str]", self._client.smembers(self._workers_key)))
-        if known and any(self._client.mget([self._worker_key + worker for worker in known])):
+        workers, _ = cast("tuple[list[str], list[str]]", self._presence(keys=[self._prefix]))
+        if workers:
             return True
         [(_, subscribers)] = self._client.pubsub_numsub(self._api_channel)
         return bool(subscribers)
@@ -97,7 +99,7 @@ class Installation:
         """
         name = uuid.uuid4().hex
         with self._client.pipeline() as pipeline:
-            pipeline.watch(self._mark_key)
+            pipeline.watch(self._mark_key)  # type: ignore[no-untyped-call]  # untyped in redis-py
             if pipeline.get(self._mark_key) != lost:
                 return None
             pipeline.multi()

@@ -24,6 +24,7 @@ from framegate.storage.connections import is_transient
 
 CALLED_DIRECTLY = (
     "BLPOP",
+    "DEL",
     "EVALSHA",
     "EXEC",
     "GET",
@@ -33,16 +34,19 @@ CALLED_DIRECTLY = (
     "HMGET",
     "HSET",
     "HVALS",
+    "LPUSH",
     "MGET",
     "MULTI",
     "PING",
     "PUBSUB|NUMSUB",
+    "RPUSH",
     "SCRIPT|LOAD",
     "SET",
     "SMEMBERS",
     "SREM",
     "SUBSCRIBE",
     "UNSUBSCRIBE",
+    "WATCH",
     "ZCARD",
     "ZRANGE",
     "ZREVRANGE",
@@ -62,7 +66,7 @@ _NO_INFO = (
 )
 _CROSS_SLOT = re.compile(r"CROSSSLOT|hash to the same slot|non local key|same slot", re.IGNORECASE)
 _REFUSED_TLS = re.compile(r"\[SSL: \w*(CERTIFICATE|ALERT|WRONG_VERSION|NO_SHARED)\w*\]")
-_WRITES = re.compile(r"redis\.p?call\('([A-Z]+)'")
+_CALLS = re.compile(r"redis\.p?call\('([A-Z]+)'")
 
 
 class ServerInfo(Struct, frozen=True):
@@ -148,7 +152,9 @@ def _require_channel(client: redis.Redis, prefix: str) -> None:
 
 def needed_commands() -> list[str]:
     """Return the commands that are called, by scripts or directly."""
-    return sorted({*CALLED_DIRECTLY, *(name for text in scripts.ALL for name in _WRITES.findall(text))})
+    by_scripts = {name for text in scripts.ALL for name in _CALLS.findall(text)}
+    with_subcommands = {name.partition("|")[0] for name in CALLED_DIRECTLY if "|" in name}
+    return sorted({*CALLED_DIRECTLY, *(by_scripts - with_subcommands)})
 
 
 def _permanent_reason(error: redis.RedisError, prefix: str) -> str | None:

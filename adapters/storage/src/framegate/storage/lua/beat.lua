@@ -12,7 +12,7 @@ local function renew(id, attempt, reported, message)
   if reported ~= '' then
     local progress = math.max(tonumber(job[5]), math.min(1, tonumber(reported)))
     redis.call('HSET', key, 'progress', progress, 'message', message)
-    redis.call('PUBLISH', P .. 'changed', id)
+    publish('changed', id)
   end
   return (job[4] and job[4] ~= '') and 'cancel' or 'ok'
 end

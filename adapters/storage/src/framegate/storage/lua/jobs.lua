@@ -144,8 +144,8 @@ end
 -- Ask a running job's worker to stop it.
 local function request_cancel(id, job)
   redis.call('HSET', P .. 'job:' .. id, 'cancel', '1')
-  redis.call('PUBLISH', P .. 'worker:' .. job.worker, id)
-  redis.call('PUBLISH', P .. 'cancel', id)
+  publish('worker:' .. job.worker, id)
+  publish('cancel', id)
 end
 
 local function requeue(id, job)

@@ -8,9 +8,11 @@ from typing import cast
 import redis
 import structlog
 
+from framegate.storage.subscriptions import Liveness
+
 RETRY_SECONDS = 0.5
 PING_SECONDS = 10.0
-"""After how much silence the connection is tried; the answer has as long to come."""
+"""After how much silence the connection is tried."""
 log = structlog.get_logger(__name__)
 
 
@@ -49,16 +51,15 @@ class ChannelListener:
     def _listen(self) -> None:
         with self._client.pubsub() as subscription:  # type: ignore[no-untyped-call]  # untyped in redis-py
             subscription.subscribe(self._channel)
-            waiting_for_pong = False
+            liveness = Liveness(PING_SECONDS)
             while True:
-                message = cast("dict[str, str] | None", subscription.get_message(timeout=PING_SECONDS))
+                wait = liveness.seconds_left
+                message = cast("dict[str, str] | None", subscription.get_message(timeout=wait))
                 if message is None:
-                    if waiting_for_pong:
-                        raise redis.TimeoutError("The subscription does not answer.")
-                    subscription.ping()
-                    waiting_for_pong = True
+                    if liveness.is_ping_due():
+                        subscription.ping()
                     continue
-                waiting_for_pong = False
+                liveness.heard()
                 if message["type"] == "subscribe":
                     self._on_subscribed()
                 elif message["type"] == "message":
