@@ -41,8 +41,8 @@ def documented_rule() -> list[str]:
 def add_user(server: ExternalValkey) -> str:
     """Make the user that the page prints, switch the default one off, and return the former's URL."""
     with redis.Redis.from_url(server.url) as operator:
-        operator.execute_command("ACL", "SETUSER", *documented_rule(), f">{PASSWORD}")  # type: ignore[no-untyped-call]
-        operator.execute_command("ACL", "SETUSER", "default", "off")  # type: ignore[no-untyped-call]
+        operator.execute_command("ACL", "SETUSER", *documented_rule(), f">{PASSWORD}")
+        operator.execute_command("ACL", "SETUSER", "default", "off")
     return server.url.replace("://", f"://framegate:{PASSWORD}@")
 
 

@@ -2,6 +2,7 @@
 
 import subprocess
 from pathlib import Path
+from typing import cast
 
 import redis
 from redis.sentinel import Sentinel
@@ -40,7 +41,7 @@ class WatchedPair:
         self._sentinel = subprocess.Popen(
             [program.path, config, "--sentinel"], stdout=subprocess.DEVNULL, env=dict(program.environ) or None
         )
-        self._manager = Sentinel(
+        self._manager = Sentinel(  # type: ignore[no-untyped-call]  # untyped in redis-py
             [("127.0.0.1", self.port)], sentinel_kwargs={"password": SENTINEL_PASSWORD}, password=PASSWORD
         )
         eventually(self._knows_the_replica, what="what the Sentinel knows")
@@ -67,13 +68,14 @@ class WatchedPair:
 
     def _port(self) -> int:
         try:
-            return int(self._manager.discover_master(SERVICE)[1])
+            found = self._manager.discover_master(SERVICE)  # type: ignore[no-untyped-call]  # likewise
+            return cast("tuple[str, int]", found)[1]
         except redis.RedisError:
             return 0
 
     def _knows_the_replica(self) -> bool:
         try:
-            known: list[tuple[str, int]] = self._manager.discover_slaves(SERVICE)
+            found = self._manager.discover_slaves(SERVICE)  # type: ignore[no-untyped-call]  # likewise
         except redis.RedisError:
             return False
-        return [port for _, port in known] == [self.replica.port]
+        return [port for _, port in cast("list[tuple[str, int]]", found)] == [self.replica.port]

@@ -65,8 +65,8 @@ def load_settings(
         try:
             read_url(settings.queue.url)
         except ConfigError as error:
-            where = _source(["queue", "url"], file, text, sources)
-            raise ConfigError(f"{where}: {error.message}") from None
+            source = _source(["queue", "url"], file, text, sources)
+            raise ConfigError(f"{source}: {error.message}") from None
     return settings
 
 

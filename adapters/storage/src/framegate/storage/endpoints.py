@@ -6,7 +6,7 @@ Every client is made here, whatever it is used for, so that all of them notice a
 import socket
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import redis
@@ -15,9 +15,10 @@ import redis.asyncio.connection
 import redis.asyncio.sentinel
 import redis.sentinel
 from msgspec import Struct
+from redis.asyncio.connection import parse_url
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
-from redis.connection import Connection, SSLConnection, parse_url
+from redis.connection import Connection, SSLConnection
 from redis.retry import Retry
 
 from framegate.core.errors import ConfigError
@@ -55,9 +56,10 @@ class Endpoint(Struct, frozen=True):
         options = _with_liveness(self, defaults)
         if not self.sentinels:
             secure = options.pop("ssl", False)
-            if "path" in options:
-                return redis.ConnectionPool(connection_class=redis.UnixDomainSocketConnection, **options)
-            return redis.ConnectionPool(connection_class=SSLConnection if secure else Connection, **options)
+            connection = SSLConnection if secure else Connection
+            if "path" in options:  # redis-py declares the class of TCP connections alone
+                connection = cast("type[Connection]", redis.UnixDomainSocketConnection)
+            return redis.ConnectionPool(connection_class=connection, **options)
         manager = redis.sentinel.Sentinel(  # type: ignore[no-untyped-call]  # untyped in redis-py
             self.sentinels, sentinel_kwargs=_for_sentinels(self, options, Retry(NoBackoff(), 0))
         )
@@ -95,9 +97,9 @@ class _SentinelPool(redis.sentinel.SentinelConnectionPool):
     """One that closes its connections to Sentinels as well."""
 
     def disconnect(self, inuse_connections: bool = True) -> None:
-        super().disconnect(inuse_connections)  # type: ignore[no-untyped-call]  # untyped in redis-py
+        super().disconnect(inuse_connections)
         if inuse_connections:  # else there is another primary
-            for sentinel in self.sentinel_manager.sentinels:
+            for sentinel in cast("list[redis.Redis]", self.sentinel_manager.sentinels):
                 sentinel.close()
 
 
@@ -107,7 +109,7 @@ class _AsyncSentinelPool(redis.asyncio.BlockingConnectionPool, redis.asyncio.sen
     async def disconnect(self, inuse_connections: bool = True) -> None:
         await super().disconnect(inuse_connections)
         if inuse_connections:
-            for sentinel in self.sentinel_manager.sentinels:
+            for sentinel in cast("list[redis.asyncio.Redis]", self.sentinel_manager.sentinels):
                 await sentinel.aclose()
 
 
@@ -139,7 +141,7 @@ def _require_files(options: Mapping[str, Any]) -> None:
 
 
 def _connection_options(url: str) -> dict[str, Any]:
-    options: dict[str, Any] = parse_url(url)  # type: ignore[no-untyped-call]  # untyped in redis-py
+    options: dict[str, Any] = {**parse_url(url)}
     options.pop("connection_class", None)
     if urlsplit(url).scheme == "rediss":
         options["ssl"] = True

@@ -17,6 +17,7 @@ from redis.exceptions import (
     MovedError,
     NoPermissionError,
 )
+from redis.sentinel import SentinelConnectionPool
 
 from framegate.core.errors import ConfigError
 from framegate.storage import scripts
@@ -111,7 +112,7 @@ def _read_info(client: redis.Redis) -> Mapping[str, Any] | None:
 
 
 def _knows_sentinels(client: redis.Redis) -> bool:
-    return isinstance(client.connection_pool, redis.sentinel.SentinelConnectionPool)
+    return isinstance(client.connection_pool, SentinelConnectionPool)
 
 
 def _require_single_primary(found: Mapping[str, Any], *, by_sentinels: bool) -> None:

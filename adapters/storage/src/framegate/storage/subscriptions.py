@@ -79,10 +79,10 @@ async def messages(
         await subscription.subscribe(channel)
         liveness = Liveness(ping_after)
         while True:
-            found = await subscription.get_message(timeout=liveness.seconds_left)
-            if found is not None:
+            wait = liveness.seconds_left
+            message = cast("Message | None", await subscription.get_message(timeout=wait))
+            if message is not None:
                 liveness.heard()
-                message = cast("Message", found)
                 # The answer to a PING is a message as well; redis-py names its type after the protocol.
                 yield message if message["type"] in _TYPES else None
             elif liveness.is_ping_due():
