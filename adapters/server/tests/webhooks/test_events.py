@@ -12,7 +12,7 @@ from framegate.core.errors import ConfigError
 from framegate.core.jobs import JobState
 from framegate.core.options import EnvSecret
 from framegate.server.webhooks.events import Signer, event_body
-from framegate.storage.webhook_deliveries import Delivery
+from framegate.storage.webhook_deliveries import Delivery, Standing
 from tests.support.receiving import OLD_SECRET, SECRET
 
 
@@ -24,8 +24,11 @@ def delivery(outcome: JobState = JobState.SUCCEEDED, job_id: str = "video_1") ->
         job_id=job_id,
         created_at=1_700_000_000,
         url="https://hooks.example/",
-        receiver="hooks.example",
+        receiver="@hooks.example:443",
         attempt=1,
+        claimed_at=1_700_000_001.5,
+        standing=Standing.NEW,
+        failures=0,
     )
 
 

@@ -2,8 +2,6 @@
 
 import asyncio
 import contextlib
-import time
-from collections import Counter
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
@@ -16,19 +14,28 @@ from framegate.media.network.addresses import DialPolicy
 from framegate.media.network.fetch import shown_url
 from framegate.server.webhooks.events import Signer, event_body
 from framegate.server.webhooks.sender import Answer, NoResponse, WebhookSender
+from framegate.server.webhooks.slots import DeliverySlots
 from framegate.storage.connections import connect_async
-from framegate.storage.webhook_deliveries import Delivery, ValkeyDeliveryStore
+from framegate.storage.webhook_deliveries import (
+    LONGEST_DELAY,
+    PAUSE_AFTER,
+    Claim,
+    Delivery,
+    Outcome,
+    Settlement,
+    ValkeyDeliveryStore,
+)
 
 log = structlog.get_logger(__name__)
 
 POLL_SECONDS = 1.0
-AT_ONCE = 32
-AT_ONCE_TO_ONE_RECEIVER = 4
 LEASE_MARGIN = 5.0
-LONGEST_DELAY = 3600.0
-GIVE_UP_AFTER = 86_400.0
+LONGEST_PAUSE = 600.0
+"""Seconds after which a receiver that is away is tried again, at most."""
 
 GONE = 410
+AWAY = frozenset({502, 503, 504})
+"""What proxies answer for a receiver that they can't reach."""
 
 BACKOFF = EqualJitterBackoff(cap=LONGEST_DELAY, base=2)
 
@@ -52,7 +59,7 @@ class WebhookDeliveryWorker:
         self._sender = sender
         self._signer = signer
         self._backoff = backoff
-        self._under_way: Counter[str] = Counter()
+        self._slots = DeliverySlots()
         self._ended = asyncio.Event()
 
     async def run(self) -> None:
@@ -66,20 +73,29 @@ class WebhookDeliveryWorker:
                     raise asyncio.CancelledError
                 self._ended.clear()
                 try:
-                    while delivery := await self._claim():
-                        self._under_way[delivery.receiver] += 1
-                        attempts.create_task(self._deliver(delivery))
+                    await self._begin_attempts(attempts)
                 except Unavailable:
                     log.warning("webhooks_postponed")
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(POLL_SECONDS):
                         await self._ended.wait()
 
-    async def _claim(self) -> Delivery | None:
-        if self._under_way.total() >= AT_ONCE:
+    async def _begin_attempts(self, attempts: asyncio.TaskGroup) -> None:
+        """Begin an attempt at each delivery that is due and for which there is a slot."""
+        while claim := await self._claim():
+            for delivery in claim.given_up:
+                _log_given_up(delivery, "its receiver has been away for a day")
+            if claim.delivery is not None:
+                self._slots.take(claim.delivery)
+                attempts.create_task(self._deliver(claim.delivery))
+            elif not claim.has_more:
+                return
+
+    async def _claim(self) -> Claim | None:
+        occupied = self._slots.occupied()
+        if occupied is None:
             return None
-        busy = [name for name, count in self._under_way.items() if count >= AT_ONCE_TO_ONE_RECEIVER]
-        return await self._store.claim(lease=self._sender.timeout + LEASE_MARGIN, exclude=busy)
+        return await self._store.claim(lease=self._sender.timeout + LEASE_MARGIN, occupied=occupied)
 
     async def _deliver(self, delivery: Delivery) -> None:
         try:
@@ -88,44 +104,57 @@ class WebhookDeliveryWorker:
             log.warning("webhook_not_settled", **_described(delivery))
         except Exception:
             # A bug of this server: the delivery is retried after its lease, and the others continue.
-            log.exception("webhook_attempt_crashed", **_described(delivery))
+            log.exception("webhook_not_settled", **_described(delivery))
         finally:
-            self._under_way[delivery.receiver] -= 1
-            self._under_way += Counter()  # drop entries that are 0
+            self._slots.release(delivery)
             self._ended.set()
 
     async def _attempt(self, delivery: Delivery) -> None:
-        body = event_body(delivery)
-        headers = self._signer.headers(delivery.event, int(time.time()), body)
         try:
-            answer = await self._sender.post(delivery.url, body, headers)
+            body = event_body(delivery)
+            # Valkey's clock, as in the event itself: one for all hosts, and no attempt precedes its event.
+            headers = self._signer.headers(delivery.event, int(delivery.claimed_at), body)
+            owner = f"{delivery.standing} {delivery.owner}"
+            answer = await self._sender.post(delivery.url, body, headers, owner=owner)
         except NoResponse as error:
-            await self._failed(delivery, str(error))
+            await self._failed(delivery, Outcome.FAILED, str(error))
+        except Exception:
+            # Another one: nothing is known of the receiver, and the delivery is retried.
+            log.exception("webhook_attempt_crashed", **_described(delivery))
+            await self._store.postpone(delivery, self._backoff.compute(delivery.attempt), Outcome.UNKNOWN)
         else:
             await self._answered(delivery, answer)
 
     async def _answered(self, delivery: Delivery, answer: Answer) -> None:
         if 200 <= answer.status < 300:
-            await self._store.finish(delivery)
+            settlement = await self._store.finish(delivery)
             log.info("webhook_delivered", **_described(delivery), status=answer.status)
+            _log_receiver(delivery, settlement)
         elif answer.status == GONE:
-            await self._give_up(delivery, "HTTP 410: the receiver refuses further events")
+            settlement = await self._store.finish(delivery, Outcome.ANSWERED)
+            _log_given_up(delivery, "HTTP 410: the receiver refuses further events")
+            _log_receiver(delivery, settlement)
         else:
-            await self._failed(delivery, f"HTTP {answer.status}", requested=answer.retry_after)
+            outcome = Outcome.FAILED if answer.status in AWAY else Outcome.ANSWERED
+            await self._failed(delivery, outcome, f"HTTP {answer.status}", requested=answer.retry_after)
 
-    async def _failed(self, delivery: Delivery, reason: str, requested: float = 0.0) -> None:
+    async def _failed(
+        self, delivery: Delivery, outcome: Outcome, reason: str, *, requested: float = 0.0
+    ) -> None:
         """Postpone the delivery; the receiver has requested a delay of ``requested`` seconds."""
-        left = delivery.created_at + GIVE_UP_AFTER - time.time()
-        delay = max(self._backoff.compute(delivery.attempt), min(requested, LONGEST_DELAY))
-        if delay > left:
-            await self._give_up(delivery, reason)
+        delay, pause = self._backoff.compute(delivery.attempt), 0.0
+        if outcome is Outcome.FAILED:
+            # The receiver is tried ever more rarely; what waits for it is sent soon once it is back.
+            delay = min(delay, LONGEST_PAUSE)
+            pause = min(self._backoff.compute(delivery.failures + 1), LONGEST_PAUSE)
+        delay = max(delay, min(requested, LONGEST_DELAY))
+        settlement = await self._store.postpone(delivery, delay, outcome, pause=pause)
+        if settlement.given_up:
+            _log_given_up(delivery, reason)
         else:
-            await self._store.postpone(delivery, delay)
-            log.warning("webhook_failed", **_described(delivery), reason=reason, retry_in=round(delay, 1))
-
-    async def _give_up(self, delivery: Delivery, reason: str) -> None:
-        await self._store.finish(delivery)
-        log.error("webhook_given_up", **_described(delivery), reason=reason)
+            retry_in = max(delay, pause) if settlement.failures >= PAUSE_AFTER else delay
+            log.warning("webhook_failed", **_described(delivery), reason=reason, retry_in=round(retry_in, 1))
+        _log_receiver(delivery, settlement, reason)
 
 
 @asynccontextmanager
@@ -143,7 +172,11 @@ async def open_delivery_worker(context: AppContext) -> AsyncGenerator[WebhookDel
     sender = WebhookSender(
         DialPolicy(context.settings.fetch.allow), timeout=webhooks.timeout, user_agent=context.user_agent
     )
-    store = ValkeyDeliveryStore(connect_async(context.queue_url), prefix=context.settings.queue.prefix)
+    store = ValkeyDeliveryStore(
+        connect_async(context.queue_url),
+        prefix=context.settings.queue.prefix,
+        operator_urls=context.webhooks.addresses(""),
+    )
     try:
         yield WebhookDeliveryWorker(store, sender, signer)
     finally:
@@ -157,3 +190,16 @@ def _described(delivery: Delivery) -> dict[str, str | int]:
         "url": shown_url(delivery.url),
         "attempt": delivery.attempt,
     }
+
+
+def _log_given_up(delivery: Delivery, reason: str) -> None:
+    log.error("webhook_given_up", **_described(delivery), reason=reason)
+
+
+def _log_receiver(delivery: Delivery, settlement: Settlement, reason: str = "") -> None:
+    """Log that the receiver is left alone for a while now, or has come back."""
+    receiver = {"receiver": delivery.host, "owner": delivery.owner}
+    if settlement.receiver_paused:
+        log.warning("webhook_receiver_paused", **receiver, failures=settlement.failures, reason=reason)
+    elif settlement.receiver_back:
+        log.info("webhook_receiver_back", **receiver)

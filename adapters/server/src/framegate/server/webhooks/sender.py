@@ -10,10 +10,13 @@ from msgspec import Struct
 
 from framegate.media.network.addresses import DialPolicy
 from framegate.media.network.failures import failure_reason
-from framegate.media.network.lookups import MAX_LOOKUPS, HostLookups, OwnerResolver
+from framegate.media.network.lookups import HostLookups, OwnerResolver
 from framegate.media.network.metering import Meter
 from framegate.media.network.sessions import default_user_agent, guarded_session
 from framegate.media.network.urls import InvalidUrl, parse_url
+
+MAX_LOOKUPS = 192
+MAX_LOOKUPS_PER_OWNER = 32
 
 
 class Answer(Struct, frozen=True):
@@ -36,14 +39,15 @@ class WebhookSender:
     def __init__(self, policy: DialPolicy, *, timeout: float, user_agent: str = "") -> None:
         self.timeout = timeout
         self._policy = policy
-        self._resolver = OwnerResolver(HostLookups(per_owner=MAX_LOOKUPS), owner="")
+        self._lookups = HostLookups(total=MAX_LOOKUPS, per_owner=MAX_LOOKUPS_PER_OWNER)
         agent = user_agent or default_user_agent()
         self._headers = {"Content-Type": "application/json", "User-Agent": agent}
 
-    async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Answer:
+    async def post(self, url: str, body: bytes, headers: Mapping[str, str], *, owner: str = "") -> Answer:
         """Send an event, and return the head of the answer.
 
-        The answer's body is not read, and redirects are not followed.
+        The answer's body is not read, and redirects are not followed. Host names are looked up in slots
+        that the ``owner`` shares with others.
 
         Raises:
             NoResponse: There was no valid response in time.
@@ -53,13 +57,14 @@ class WebhookSender:
         except InvalidUrl as error:
             raise NoResponse(f"its URL {error}") from None
         guard = self._policy.guard(target.raw_host or "")
+        resolver = OwnerResolver(self._lookups, owner)
         try:
             async with (
                 asyncio.timeout(self.timeout),
-                guarded_session(guard, self._headers, resolver=self._resolver, meter=Meter()) as session,
+                guarded_session(guard, self._headers, resolver=resolver, meter=Meter()) as session,
                 session.post(target, data=body, headers=headers, allow_redirects=False) as response,
             ):
-                answer = Answer(response.status, _retry_after(response.headers.get("Retry-After", "")))
+                answer = Answer(response.status, _retry_after(response.headers))
                 response.close()
                 return answer
         except TimeoutError:
@@ -69,10 +74,25 @@ class WebhookSender:
             raise NoResponse(failure_reason(error, guard)) from None
 
 
-def _retry_after(text: str) -> float:
-    """Return the delay that a Retry-After header names, by a number of seconds or a date; 0 for neither."""
+def _retry_after(headers: Mapping[str, str]) -> float:
+    """Return the delay that a Retry-After header names, by a number of seconds or a date; 0 for neither.
+
+    A date is compared with that of the answer, as the receiver's clock may differ from this host's.
+    """
+    text = headers.get("Retry-After", "")
     try:
-        seconds = int(text) if text.isdecimal() else parsedate_to_datetime(text).timestamp() - time.time()
+        seconds = int(text) if text.isdecimal() else _timestamp(text) - _sent_at(headers)
         return max(0.0, float(seconds))
     except (ValueError, OverflowError):
         return 0.0
+
+
+def _sent_at(headers: Mapping[str, str]) -> float:
+    try:
+        return _timestamp(headers.get("Date", ""))
+    except (ValueError, OverflowError):
+        return time.time()
+
+
+def _timestamp(text: str) -> float:
+    return parsedate_to_datetime(text).timestamp()

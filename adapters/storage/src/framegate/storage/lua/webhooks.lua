@@ -13,13 +13,26 @@ local function webhooks_of(id)
   return type(job.webhooks) == 'table' and job.webhooks or {}, labels.task_id or id
 end
 
+-- The receiver that a URL leads to, nothing if it is none. The operator's own belongs to nobody. Host and port have one
+-- spelling: others would be receivers of their own.
+local function receiver_of(owner, url)
+  local scheme, authority = string.match(string.lower(url), '^(%a+)://([^/?#]*)')
+  if not scheme then return end
+  authority = string.gsub(authority, '^.*@', '')
+  local host, port = string.match(authority, '^(%[.*%]):?(%d*)$')
+  if not host then host, port = string.match(authority, '^([^:]*):?(%d*)$') end
+  host = string.gsub(host or authority, '%.+$', '')
+  if redis.call('SISMEMBER', P .. 'webhook_urls', url) == 1 then owner = '' end
+  return owner .. '@' .. host .. ':' .. (tonumber(port) or scheme == 'https' and 443 or 80)
+end
+
 local function enqueue_webhooks(id, job, outcome, stamp)
   if outcome == 'cancelled' then return end
   local urls, known_as = webhooks_of(id)
   -- The number makes it another event when the same id is used once more after its record is gone.
   local event = 'evt_' .. string.sub(redis.sha1hex(id .. ':' .. job.seq .. ':' .. NOW), 1, 32)
   for number, url in ipairs(urls) do
-    local delivery, receiver = event .. ':' .. number, string.match(tostring(url), '^%a+://([^/?#]*)')
+    local delivery, receiver = event .. ':' .. number, receiver_of(job.owner, tostring(url))
     if receiver then
       redis.call('HSET', P .. 'delivery:' .. delivery, 'event', event, 'outcome', outcome, 'job_id', known_as,
         'created_at', math.floor(NOW), 'url', url, 'receiver', receiver, 'attempt', 0,
