@@ -27,6 +27,13 @@ from tests.support.sample_jobs import make_job
 BROKE = JobError("generation_failed", "It broke.")
 
 
+async def reached(state: Callable[[], bool], *, seconds: float = PATIENCE / 2) -> None:
+    """Wait until a state is reached."""
+    async with asyncio.timeout(seconds):
+        while not state():  # noqa: ASYNC110 # the state is another process's
+            await asyncio.sleep(0.01)
+
+
 class DeliveryStand:
     """Ends jobs, and inspects their deliveries."""
 
@@ -106,12 +113,12 @@ class DeliveryStand:
 
         They give an attempt ``patience`` seconds, and wait ``delay`` seconds after one that failed.
         """
-        async with asyncio.timeout(PATIENCE), self.delivering(workers, patience, delay):
-            while not done():  # noqa: ASYNC110 # the state is another process's
-                await asyncio.sleep(0.01)
+        async with self.delivering(workers, patience, delay):
+            await reached(done)
 
     @asynccontextmanager
     async def delivering(self, workers: int, patience: float, delay: float) -> AsyncGenerator[None]:
+        """Run delivery workers; see `deliver_until`."""
         stores = [ValkeyDeliveryStore(connect_async(self.url)) for _ in range(workers)]
         running = [
             asyncio.create_task(

@@ -1,8 +1,10 @@
-"""A webhook receiver on loopback."""
+"""Webhook receivers on loopback."""
 
+import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Protocol, TypeAlias
 
@@ -119,3 +121,43 @@ def start_receiver() -> Iterator[StartReceiver]:
     yield start
     for receiver in started:
         receiver.stop()
+
+
+class SilentReceiver:
+    """Accepts connections, and never answers; ``connections`` is how many it has had."""
+
+    def __init__(self) -> None:
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self._listener = socket.create_server(("127.0.0.1", self.port))
+        self._open: list[socket.socket] = []
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    @property
+    def connections(self) -> int:
+        """How many connections it has had."""
+        return len(self._open)
+
+    def _accept(self) -> None:
+        with suppress(OSError):  # it was closed
+            while True:
+                self._open.append(self._listener.accept()[0])
+
+    def close(self) -> None:
+        """Hang up."""
+        # A thread that accepts keeps the socket open until it is woken.
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        for connection in self._open:
+            connection.close()
+
+
+@contextmanager
+def silent_receivers(count: int) -> Generator[Sequence[SilentReceiver]]:
+    """Run ``count`` receivers that never answer."""
+    silent = [SilentReceiver() for _ in range(count)]
+    try:
+        yield silent
+    finally:
+        for each in silent:
+            each.close()
