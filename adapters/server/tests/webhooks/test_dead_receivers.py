@@ -96,9 +96,7 @@ async def test_a_receiver_that_is_away_is_paused_and_gets_its_events_when_it_is_
     assert len({received.id for received in receiver.received}) == 20
 
 
-async def test_pauses_grow_and_hold_for_all_processes(
-    stand: DeliveryStand, start_receiver: StartReceiver
-) -> None:
+async def test_a_pause_holds_for_all_processes(stand: DeliveryStand, start_receiver: StartReceiver) -> None:
     receiver = start_receiver()
     receiver.stop()
     await stand.end(*(f"j{number}" for number in range(20)), urls=[receiver.url])

@@ -7,7 +7,7 @@
 -- A delivery is its hash with what is known at the time of the claim.
 local call = cjson.decode(ARGV[1])
 local LINED_UP, LOOKED_AT, OWNERS = 200, 500, 1000
-local given_up, looked_at = {}, 0
+local given_up, looked_at, passed_over = {}, 0, 0
 
 local function set_of(members)
   local set = {}
@@ -56,21 +56,25 @@ local function next_to(receiver, standing)
     end
   end
   line_up(receiver, call.longest, passed > 0)
+  passed_over = passed_over + passed
 end
 
 local function next_of(owner, standing)
-  local limit = #call.receivers + #call.hosts + 10
-  local due = redis.call('ZRANGEBYSCORE', line_of(standing, owner), '-inf', NOW, 'LIMIT', 0, limit)
-  for _, receiver in ipairs(due) do
-    local _, host = owner_and_host(receiver)
-    if looked_at >= LOOKED_AT then return end
-    if not busy_receivers[receiver] and not busy_hosts[host] then
-      looked_at = looked_at + 1
-      local found = next_to(receiver, standing)
-      if found then return found end
+  local limit, seen, is_new = #call.receivers + #call.hosts + 10, {}
+  repeat
+    local due = redis.call('ZRANGEBYSCORE', line_of(standing, owner), '-inf', NOW, 'LIMIT', 0, limit)
+    is_new = false
+    for _, receiver in ipairs(due) do
+      local _, host = owner_and_host(receiver)
+      if looked_at >= LOOKED_AT then return end
+      if not seen[receiver] and not busy_receivers[receiver] and not busy_hosts[host] then
+        seen[receiver], is_new, looked_at = true, true, looked_at + 1
+        local found = next_to(receiver, standing)
+        if found then return found end
+      end
     end
-  end
-  if not due[1] then line_up_owner(standing, owner) end
+    if not due[1] then line_up_owner(standing, owner) end
+  until not is_new
 end
 
 local function next_with(standing, busy_owners)
@@ -92,7 +96,7 @@ end
 for _, url in ipairs(call.operator) do redis.call('SADD', P .. 'webhook_urls', url) end
 local inbox = redis.call('ZRANGEBYSCORE', P .. 'deliveries', '-inf', NOW, 'LIMIT', 0, LINED_UP)
 for _, receiver in ipairs(inbox) do line_up(receiver, call.longest) end
--- The clock went back.
+-- These have waited since before the clock went back.
 local ahead = '(' .. NOW + call.longest + BACKSTOP
 local too_late = redis.call('ZRANGEBYSCORE', P .. 'deliveries', ahead, '+inf', 'LIMIT', 0, LINED_UP)
 for _, receiver in ipairs(too_late) do line_up(receiver, call.longest) end
@@ -101,5 +105,6 @@ local found
 for _, standing in ipairs(STANDINGS) do
   if call.owners[standing] and not found then found = next_with(standing, call.owners[standing]) end
 end
-local more = #inbox == LINED_UP or #too_late == LINED_UP or looked_at >= LOOKED_AT
+-- What is left to later versions stays where it is, so there would be no end to looking at it.
+local more = #inbox == LINED_UP or #too_late == LINED_UP or (looked_at >= LOOKED_AT and passed_over == 0)
 return {found or {}, given_up, more and 1 or 0}

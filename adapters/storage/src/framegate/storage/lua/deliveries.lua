@@ -63,22 +63,25 @@ local function line_up_owner(standing, owner, served)
   if first[1] then wait_in_line(owners, owner, first[2], served) else redis.call('ZREM', owners, owner) end
 end
 
--- The time of a receiver's next attempt, or nothing. None is further ahead than ``longest`` seconds, unless the clock
--- went back.
-local function next_attempt(receiver, not_before, longest)
-  local waiting = P .. 'deliveries:' .. receiver
-  for _, id in ipairs(redis.call('ZRANGEBYSCORE', waiting, '(' .. NOW + longest, '+inf', 'LIMIT', 0, 100)) do
+-- The clock went back if something is to happen later than ``longest`` seconds from now; it then happens now.
+local function put_clock_right(receiver, health, longest)
+  local waiting, ahead = P .. 'deliveries:' .. receiver, NOW + longest
+  for _, id in ipairs(redis.call('ZRANGEBYSCORE', waiting, '(' .. ahead, '+inf', 'LIMIT', 0, 100)) do
     redis.call('ZADD', waiting, NOW, id)
   end
-  local first = redis.call('ZRANGE', waiting, 0, 0, 'WITHSCORES')[2]
-  if not first then return end
-  return math.max(tonumber(first), not_before <= NOW + longest and not_before or 0)
+  if health.not_before > ahead then
+    health.not_before = 0
+    set_health(receiver, 'not_before', 0)
+  end
 end
 
--- Put a receiver where its deliveries and its health belong.
+-- Put a receiver where its deliveries and its health belong. Nothing that it waits for is further ahead than
+-- ``longest`` seconds.
 local function line_up(receiver, longest, served)
   local owner, health = owner_and_host(receiver), health_of(receiver)
-  local at = next_attempt(receiver, health.not_before, longest)
+  put_clock_right(receiver, health, longest)
+  local first = redis.call('ZRANGE', P .. 'deliveries:' .. receiver, 0, 0, 'WITHSCORES')[2]
+  local at = first and math.max(tonumber(first), health.not_before)
   for _, standing in ipairs(STANDINGS) do
     local line = line_of(standing, owner)
     if at and standing == health.standing then
