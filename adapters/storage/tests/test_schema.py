@@ -201,6 +201,8 @@ def by_owner(entry: dict[str, Any]) -> dict[str, Any]:
             value = [receiver if member == host else member for member in value]
         case "hash" if value.get("receiver") == host:
             value = {**value, "receiver": receiver}
+        case _:
+            pass
     return {**entry, "value": value}
 
 

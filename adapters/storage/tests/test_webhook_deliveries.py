@@ -3,7 +3,7 @@
 import time
 from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import pytest
 import redis
@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from framegate.core.jobs import JobState
 from framegate.core.ports import Limits
+from framegate.storage.embedded import EmbeddedValkey
 from framegate.storage.jobs.store import ValkeyJobStore
 from framegate.storage.jobs.worker_store import WorkerStore
 from framegate.storage.webhook_deliveries import (
@@ -46,10 +47,7 @@ def add(client: redis.Redis, *receivers: str, since: float | None = None, each: 
                 "receiver": receiver,
                 "attempt": 0,
             }
-            pipeline.hset(
-                f"fg:delivery:{delivery}",
-                mapping=cast("dict[str | bytes, bytes | float | int | str]", fields),
-            )
+            pipeline.hset(f"fg:delivery:{delivery}", mapping=cast("Any", fields))
             pipeline.zadd(f"fg:deliveries:{receiver}", {delivery: since})
         pipeline.zadd("fg:deliveries", {receiver: since}, lt=True)
     pipeline.execute()
@@ -135,7 +133,7 @@ async def end(
 
 
 async def test_the_operators_own_receiver_is_one_for_all_owners(
-    store: ValkeyJobStore, client: redis.Redis
+    store: ValkeyJobStore, valkey: EmbeddedValkey, client: redis.Redis
 ) -> None:
     """It would otherwise have to fail for each of them."""
     own = "https://ops.example/videos"
@@ -150,6 +148,7 @@ async def test_the_operators_own_receiver_is_one_for_all_owners(
     assert sorted((each.owner, each.host) for each in found if each) == [
         (owner, "ops.example:443") for owner in ("", "alice", "bob")
     ]
+    await deliveries.close()
 
 
 # Turns.
@@ -313,7 +312,7 @@ async def test_what_is_known_of_receivers_is_forgotten(
     await fail(deliveries, "alice@b:1", 1)
     known = keys(client, "fg:webhook_receiver:*")
     assert len(known) == 2
-    assert all(GIVE_UP_AFTER < cast("int", client.ttl(key)) < 2 * GIVE_UP_AFTER for key in known)
+    assert all(GIVE_UP_AFTER < client.ttl(key) < 2 * GIVE_UP_AFTER for key in known)
     delivery = await claim(deliveries)
     assert delivery is not None
     await deliveries.finish(delivery)
@@ -366,10 +365,10 @@ async def test_after_the_clock_went_back_nothing_waits_longer_than_it_may(
     add(client, "alice@paused:1", each=2)
     await fail(deliveries, "alice@paused:1", PAUSE_AFTER, pause=600)
     add(client, "alice@waiting:1", "bob@leased:1", "bob@added:1")
-    for _ in range(2):
-        delivery = await claim(deliveries)
-        assert delivery is not None
-    await deliveries.postpone(delivery, 30)
+    leased, postponed = await claim(deliveries), await claim(deliveries)
+    assert leased is not None
+    assert postponed is not None
+    await deliveries.postpone(postponed, 30)
     sorted_sets = ("fg:deliveries*", "fg:webhook_owners:*", "fg:webhook_receivers:*")
     for key in [key for pattern in sorted_sets for key in keys(client, pattern)]:
         for member in cast("list[str]", client.zrange(key, 0, -1)):

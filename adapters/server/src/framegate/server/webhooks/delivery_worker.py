@@ -146,7 +146,8 @@ class WebhookDeliveryWorker:
         if outcome is Outcome.FAILED:
             # The receiver is tried ever more rarely; what waits for it is sent soon once it is back.
             delay = min(delay, LONGEST_PAUSE)
-            pause = min(self._backoff.compute(delivery.failures + 1), LONGEST_PAUSE)
+            pauses = max(1, delivery.failures + 2 - PAUSE_AFTER)
+            pause = min(self._backoff.compute(pauses), LONGEST_PAUSE)
         delay = max(delay, min(requested, LONGEST_DELAY))
         settlement = await self._store.postpone(delivery, delay, outcome, pause=pause)
         if settlement.given_up:
