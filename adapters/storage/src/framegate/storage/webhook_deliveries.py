@@ -8,11 +8,12 @@ import redis.asyncio
 import structlog
 from msgspec import Struct, field
 
+from framegate.core.errors import UnreadableRecord
 from framegate.core.jobs import JobState
 from framegate.storage import scripts
 from framegate.storage.connections import outages_as_unavailable
 from framegate.storage.jobs.records import PREFIX
-from framegate.storage.schema import SCHEMA, Layout, read_stamp, unchanged
+from framegate.storage.schema import SCHEMA, Layout, damage_as_unreadable, read_stamp, unchanged
 
 log = structlog.get_logger(__name__)
 
@@ -229,7 +230,8 @@ def _read(reply: Sequence[str]) -> Delivery | None:
     """Return the delivery of a script's reply, or None if it is damaged; the log has a line about it."""
     fields = _fields(reply)
     try:
-        return _layout.convert(fields, read_stamp(fields))
-    except (ValueError, msgspec.ValidationError) as error:
-        log.warning("webhook_delivery_damaged", delivery_id=fields["id"], reason=str(error))
+        with damage_as_unreadable("This delivery"):
+            return _layout.convert(fields, read_stamp(fields))
+    except UnreadableRecord as error:
+        log.warning("webhook_delivery_damaged", delivery_id=fields["id"], reason=error.message)
         return None
