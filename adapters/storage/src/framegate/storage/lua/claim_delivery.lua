@@ -93,7 +93,7 @@ local function next_with(standing, busy_owners)
   for _, owner in ipairs(blocked) do redis.call('ZADD', owners, 'XX', NOW, owner) end
 end
 
-for _, url in ipairs(call.operator) do redis.call('SADD', P .. 'webhook_urls', url) end
+for _, url in ipairs(call.operator) do redis.call('SADD', P .. 'webhook_urls', redis.sha1hex(url)) end
 local inbox = redis.call('ZRANGEBYSCORE', P .. 'deliveries', '-inf', NOW, 'LIMIT', 0, LINED_UP)
 for _, receiver in ipairs(inbox) do line_up(receiver, call.longest) end
 -- These have waited since before the clock went back.

@@ -12,7 +12,7 @@
 --                     time until which nothing is sent; forgotten a day after the last attempt
 -- webhook_receivers:STANDING:OWNER    an owner's line: a sorted set of its receivers by the time since when they wait
 -- webhook_owners:STANDING     sorted set of the owners by the time since when they wait
--- webhook_urls        set of the operator's own URLs
+-- webhook_urls        set of the operator's own URLs, as digests: they may hold tokens
 --
 -- An attempt moves its delivery to the end of its lease, and the latest attempt moves it on: a process that dies in
 -- between loses nothing. Whoever is served, a receiver or an owner, goes to the end of its line, so that all are served

@@ -22,7 +22,7 @@ local function receiver_of(owner, url)
   local host, port = string.match(authority, '^(%[.*%]):?(%d*)$')
   if not host then host, port = string.match(authority, '^([^:]*):?(%d*)$') end
   host = string.gsub(host or authority, '%.+$', '')
-  if redis.call('SISMEMBER', P .. 'webhook_urls', url) == 1 then owner = '' end
+  if redis.call('SISMEMBER', P .. 'webhook_urls', redis.sha1hex(url)) == 1 then owner = '' end
   return owner .. '@' .. host .. ':' .. (tonumber(port) or scheme == 'https' and 443 or 80)
 end
 
