@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from framegate.core.jobs import JobState
 from framegate.core.ports import Limits
+from framegate.storage.connections import connect_async
 from framegate.storage.embedded import EmbeddedValkey
 from framegate.storage.jobs.store import ValkeyJobStore
 from framegate.storage.jobs.worker_store import WorkerStore
@@ -136,8 +137,8 @@ async def test_the_operators_own_receiver_is_one_for_all_owners(
     store: ValkeyJobStore, valkey: EmbeddedValkey, client: redis.Redis
 ) -> None:
     """It would otherwise have to fail for each of them."""
-    own = "https://ops.example/videos"
-    deliveries = ValkeyDeliveryStore(store._client, operator_urls=[own])  # one connection is enough
+    own = "https://ops.example/videos?token=hidden"
+    deliveries = ValkeyDeliveryStore(connect_async(valkey.url), operator_urls=[own])
     assert (await deliveries.claim(lease=60)).delivery is None
     for name in ("alice", "bob"):
         await end(store, client, name, owner=name, urls=[own, "https://ops.example/other"])
