@@ -36,7 +36,7 @@ from framegate.storage.jobs.store import ValkeyJobStore
 from framegate.storage.jobs.worker_store import WorkerStore
 from framegate.storage.orphans import remove_orphans
 from framegate.storage.retention import Retention
-from framegate.storage.schema import SCHEMA, Layout, NewerRecord, Stamp, own_stamp, unchanged
+from framegate.storage.schema import PLAIN, SCHEMA, Layout, NewerRecord, Stamp, own_stamp, unchanged
 from framegate.storage.webhook_deliveries import ValkeyDeliveryStore
 from tests.support.sample_jobs import make_job
 
@@ -239,7 +239,7 @@ async def test_what_is_stored_is_what_0_1_stores_and_a_stamp(
         if not key.startswith(TICKETS_OF_0_1)
     }
     assert by_key(now) == by_key(before)
-    stamp = {"schema": str(SCHEMA), "written_by": own_stamp().written_by}
+    stamp = {"schema": str(PLAIN), "written_by": own_stamp().written_by}
     succeeded, failed, queued = (now[f"fg:job:{name}"]["value"] for name in ("succeeded", "failed", "queued"))
     assert stamp.items() <= queued.items()
     assert "result_schema" not in queued
@@ -250,7 +250,7 @@ async def test_what_is_stored_is_what_0_1_stores_and_a_stamp(
     for key, entry in now.items():
         if key.startswith("fg:delivery:"):
             assert stamp.items() <= entry["value"].items()
-    assert json.loads(now["fg:character:ann001"]["value"])["schema"] == SCHEMA
+    assert json.loads(now["fg:character:ann001"]["value"])["schema"] == PLAIN
 
 
 async def test_what_0_1_stored_is_read(

@@ -5,7 +5,6 @@ conditioned on its last frame. It makes that frame again as its own first one an
 is repeated or skipped at a seam.
 """
 
-from collections.abc import Sequence
 from itertools import accumulate, pairwise
 
 from msgspec import Struct
@@ -16,8 +15,6 @@ from framegate.core.models import ModelSpec
 from framegate.core.types import Shot, Task
 
 MAX_SHOTS = 64
-MAX_SHOT_TEXT = 1_000_000
-"""Characters of all shots' texts together: each shot of a job's record holds its own, whole."""
 
 
 class _Scene(Struct, frozen=True):
@@ -31,18 +28,20 @@ class _Scene(Struct, frozen=True):
 def plan(spec: ModelSpec, fitted: FittedRequest, seed: int, *, style_prompt: str = "") -> tuple[Shot, ...]:
     """Return the shots of ``fitted``, whose kept frames add up to ``fitted.num_frames``.
 
-    ``style_prompt`` is appended to each shot's prompt.
+    ``style_prompt`` is appended to each shot's prompt. Shots with equal texts share their memory.
 
     Raises:
-        InvalidRequest: There would be more pieces than frames or than `MAX_SHOTS`, their texts would have
-            more than `MAX_SHOT_TEXT` characters, or the model can't continue a video.
+        InvalidRequest: There would be more pieces than frames or than `MAX_SHOTS`, or the model can't
+            continue a video.
     """
     request = fitted.request
     if request.task.output == "image":
-        return (_shot(fitted, request.prompt, style_prompt, seed=seed, num_frames=fitted.num_frames),)
+        styled = _styled(request.prompt, style_prompt)
+        return (_shot(fitted, request.prompt, styled, seed=seed, num_frames=fitted.num_frames),)
     pieces = [
-        (scene.prompt, length)
+        (scene.prompt, styled, length)
         for index, scene in enumerate(_scenes(fitted))
+        for styled in (_styled(scene.prompt, style_prompt),)
         for length in _split(spec, fitted, scene, continues=index > 0 or request.extends_video)
     ]
     if len(pieces) > MAX_SHOTS:
@@ -53,33 +52,19 @@ def plan(spec: ModelSpec, fitted: FittedRequest, seed: int, *, style_prompt: str
             f"({request.task}); this request needs {fitted.num_frames} frames in {len(pieces)} shots.",
             param="num_fragments" if request.num_fragments > 1 else request.length_param,
         )
-    _check_texts(fitted, [prompt for prompt, _ in pieces], style_prompt)
     return tuple(
         _shot(
             fitted,
             prompt,
-            style_prompt,
+            styled,
             seed=seed + index,
             num_frames=spec.frames.at_least(length + continues),
             keep_frames=length,
             continues=continues,
         )
-        for index, (prompt, length) in enumerate(pieces)
+        for index, (prompt, styled, length) in enumerate(pieces)
         for continues in (index > 0 or request.extends_video,)
     )
-
-
-def _check_texts(fitted: FittedRequest, prompts: Sequence[str], style_prompt: str) -> None:
-    captions = sum(map(len, prompts)) if style_prompt else 0
-    shared = len(fitted.request.negative_prompt) + len(style_prompt)
-    total = sum(map(len, prompts)) + captions + len(prompts) * shared
-    if len(prompts) > 1 and total > MAX_SHOT_TEXT:
-        raise InvalidRequest(
-            f"The texts of the {len(prompts)} shots have {total:,} characters together, as each has the "
-            f"whole prompt and negative prompt; at most {MAX_SHOT_TEXT:,} are accepted. Shorten them, or "
-            "make fewer shots.",
-            param="prompt",
-        )
 
 
 def _scenes(fitted: FittedRequest) -> list[_Scene]:
@@ -125,10 +110,14 @@ def _too_many(spec: ModelSpec, fitted: FittedRequest) -> InvalidRequest:
     )
 
 
+def _styled(prompt: str, style_prompt: str) -> str:
+    return f"{prompt}\n{style_prompt}" if style_prompt else prompt
+
+
 def _shot(
     fitted: FittedRequest,
     prompt: str,
-    style_prompt: str,
+    styled: str,
     *,
     seed: int,
     num_frames: int,
@@ -138,7 +127,7 @@ def _shot(
     request = fitted.request
     return Shot(
         task=Task.IMAGE_TO_VIDEO if continues else request.task,
-        prompt=f"{prompt}\n{style_prompt}" if style_prompt else prompt,
+        prompt=styled,
         negative_prompt=request.negative_prompt,
         width=fitted.width,
         height=fitted.height,
@@ -149,7 +138,7 @@ def _shot(
         guidance_scale=fitted.guidance_scale,
         strength=request.strength,
         style=request.style,
-        caption=prompt if style_prompt else "",
+        caption=prompt if styled != prompt else "",
         continues=continues,
         drop_first=1 if continues else 0,
         keep_frames=keep_frames,

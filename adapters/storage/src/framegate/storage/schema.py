@@ -27,8 +27,13 @@ from framegate.core.errors import Unavailable, UnreadableRecord
 
 log = structlog.get_logger(__name__)
 
-SCHEMA = 2
-"""1: as 0.1 wrote it, without a stamp. 2: the same, with a stamp."""
+PLAIN, COMPACT = 2, 3
+SCHEMA = COMPACT
+"""The latest schema that is read. 1: as 0.1 wrote it, without a stamp. 2: the same, with a stamp. 3: the
+texts of a job stand in a list, each once (`framegate.storage.jobs.compact`).
+
+Each record is written in the earliest schema that can hold it, so that earlier versions read it: all but jobs
+whose texts are long and repeated are `PLAIN`."""
 
 Record = TypeVar("Record")
 Stored = TypeVar("Stored")
@@ -41,6 +46,8 @@ DAMAGE = (
     LookupError,
     ValueError,
     TypeError,
+    AttributeError,
+    AttributeError,
     ArithmeticError,
     RecursionError,
 )
@@ -66,9 +73,9 @@ class Stamp(Struct, frozen=True):
 
 
 @cache
-def own_stamp() -> Stamp:
-    """Return the stamp of what this process writes."""
-    return Stamp(SCHEMA, version("framegate-storage"))
+def own_stamp(schema: int = PLAIN) -> Stamp:
+    """Return the stamp of what this process writes in a schema."""
+    return Stamp(schema, version("framegate-storage"))
 
 
 @contextmanager
@@ -76,14 +83,7 @@ def damage_as_unreadable(what: str) -> Generator[None]:
     """Turn whatever decoding ``what`` ("This job") raises for damaged text into `UnreadableRecord`."""
     try:
         yield
-    except (
-        msgspec.MsgspecError,
-        LookupError,
-        ValueError,
-        TypeError,
-        ArithmeticError,
-        RecursionError,
-    ) as error:
+    except DAMAGE as error:
         raise UnreadableRecord(f"{what} is damaged ({type(error).__name__}: {str(error)[:200]}).") from None
 
 
@@ -122,14 +122,17 @@ def decode_readable(decode: Callable[[Stored], Record], stored: Iterable[Stored]
 class Layout(Generic[Record]):
     """How one kind of record is read, whichever version wrote it.
 
-    ``migrations`` lead from schema 1 to 2, from 2 to 3 and so on, up to `SCHEMA`.
+    ``migrations`` lead from schema 1 to 2, from 2 to 3 and so on; schemas that are later than they lead to
+    changed nothing in its kind.
     """
 
     def __init__(self, kind: type[Record], *migrations: Migration) -> None:
-        assert len(migrations) == SCHEMA - 1
+        assert len(migrations) < SCHEMA
         self._kind = kind
         self._migrations = migrations
         self._decoder = msgspec.json.Decoder(kind)
+        changes = [number for number, migrate in enumerate(migrations, start=2) if migrate is not unchanged]
+        self._unchanged_since = max(changes, default=1)
 
     def decode(self, text: str, stamp: Stamp) -> Record:
         """Return the record whose JSON is ``text``.
@@ -137,7 +140,7 @@ class Layout(Generic[Record]):
         Raises:
             NewerRecord: A later version wrote it in a layout of its own.
         """
-        if stamp.schema == SCHEMA:
+        if self._unchanged_since <= stamp.schema <= SCHEMA:
             return self._decoder.decode(text)
         return msgspec.convert(self._migrate(msgspec.json.decode(text), stamp), self._kind)
 

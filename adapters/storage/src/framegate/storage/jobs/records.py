@@ -8,7 +8,16 @@ from msgspec.structs import replace
 from framegate.core.errors import UnreadableRecord
 from framegate.core.jobs import CLIENT_ID_LABEL, Job, JobError, JobState
 from framegate.core.types import Artifact
-from framegate.storage.schema import Layout, damage_as_unreadable, read_stamp, unchanged
+from framegate.storage.jobs.compact import encode_compact, expand, is_compact
+from framegate.storage.schema import (
+    COMPACT,
+    Layout,
+    Stamp,
+    damage_as_unreadable,
+    own_stamp,
+    read_stamp,
+    unchanged,
+)
 
 PREFIX = "fg:"
 """What the names of all keys and channels begin with, unless `queue.prefix` says otherwise."""
@@ -65,9 +74,11 @@ _error = Layout(JobError, unchanged)
 _keys = msgspec.json.Decoder(tuple[str, ...])
 
 
-def encode_job(job: Job) -> bytes:
-    """Return the part of a job's record that never changes, as JSON."""
-    return msgspec.json.encode(job)
+def encode_job(job: Job) -> tuple[bytes, Stamp]:
+    """Return the part of a job's record that never changes, as JSON, and the stamp of its layout."""
+    if is_compact(job):
+        return encode_compact(job), own_stamp(COMPACT)
+    return msgspec.json.encode(job), own_stamp()
 
 
 def readable_fields(job: Job) -> dict[str, str | bytes]:
@@ -137,7 +148,10 @@ def files_of(fields: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def _submitted_job(fields: Mapping[str, str]) -> Job:
-    return _job.decode(fields["job"], read_stamp(fields))
+    stamp = read_stamp(fields)
+    if stamp.schema == COMPACT:
+        return msgspec.convert(expand(msgspec.json.decode(fields["job"])), Job)
+    return _job.decode(fields["job"], stamp)
 
 
 def read_artifacts(fields: Mapping[str, str]) -> tuple[Artifact, ...]:

@@ -22,7 +22,7 @@ from framegate.storage.jobs.records import FIELDS, PREFIX, decode_job, encode_jo
 from framegate.storage.jobs.submissions import admission_check, job_submission
 from framegate.storage.jobs.worker_store import log_missing, sweep_arguments
 from framegate.storage.quotas import stored_quota_reached
-from framegate.storage.schema import NewerRecord, damage_as_unreadable, decode_readable, own_stamp
+from framegate.storage.schema import NewerRecord, damage_as_unreadable, decode_readable
 
 log = structlog.get_logger(__name__)
 
@@ -73,10 +73,11 @@ class ValkeyJobStore:
 
     async def submit(self, job: Job, *, limits: Limits, idempotency: IdempotencyKey | None = None) -> Job:
         """Write ``job`` and its ticket in one step, and return it or the earlier job of ``idempotency``."""
+        record, stamp = encode_job(job)
         arguments = [
             msgspec.json.encode(job_submission(job, limits, idempotency)),
-            encode_job(job),
-            *own_stamp().arguments,
+            record,
+            *stamp.arguments,
             *itertools.chain.from_iterable(readable_fields(job).items()),
         ]
         while True:

@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from framegate.core.jobs import LOOKUP_LABEL, Job
 from framegate.core.ports import IdempotencyKey, Limits
+from framegate.storage.jobs.compact import is_compact
 
 
 class IdempotencyRecord(Struct, frozen=True, omit_defaults=True, kw_only=True):
@@ -76,9 +77,11 @@ def lane_of(job: Job) -> str:
     """Return the name of the lane in which the job waits.
 
     Its owner's group is always part of it, so that the owner's running jobs are counted without a limit too.
+    Workers of 0.1, which know nothing of schemas, never open the lanes of compact jobs: they see no model.
     """
     groups = {f"key:{job.owner}": 0, **job.running_limits}
-    lane = (job.queue, str(job.priority), job.owner, groups, job.served_by)
+    model = ("", job.served_by) if is_compact(job) else (job.served_by,)
+    lane = (job.queue, str(job.priority), job.owner, groups, *model)
     return msgspec.json.encode(lane, order="sorted").decode()
 
 
