@@ -44,7 +44,7 @@ DUMP_OF_0_1: dict[str, dict[str, Any]] = json.loads(
     (Path(__file__).parent / "records" / "valkey-0.1.json").read_text()
 )
 STAMPS = {"schema", "written_by", "result_schema", "result_written_by"}
-ADDED = {"stored", "files", "result_files", "webhooks", "known_as", "dialect"}
+ADDED = {"stored", "files", "result_files", "webhooks", "known_as", "dialect", "record"}
 """Fields of a job that 0.1 does not have."""
 INDEXES = re.compile(r"fg:(buckets?|places|waiting|waitingby|depths):.*")
 """Keys that 0.1 does not have, which are made of those that it has."""
@@ -229,6 +229,7 @@ async def test_what_is_stored_is_what_0_1_stores_and_a_stamp(
     now = {key: entry for key, entry in dump(client).items() if not INDEXES.fullmatch(key)}
     assert list(now.pop("fg:seen")["value"]) == ["test"]
     assert list(now.pop("fg:claimed")["value"]) == ["running"]
+    assert now.pop("fg:recorded:alice")["value"]["jobs"] == "4"
     assert float(now.pop("fg:swept")["value"]) == pytest.approx(time.time(), abs=60)
     assert len(now.pop("fg:tickets:q-test")["value"]) == int(now.pop("fg:tickets")["value"]) == 1
     # To 0.1 a receiver's name is a name like any other.

@@ -242,6 +242,26 @@ def test_stored_bytes(make_stand: StandMaker) -> None:
     assert post("alice").status_code == 200
 
 
+def test_bytes_of_records(make_stand: StandMaker) -> None:
+    stand = make_stand(auth={"keys": [key("alice", max_record_bytes=5000), key("bob")]})
+    url = f"{stand.url}/v1/videos"
+
+    def post(name: str, prompt: str) -> requests.Response:
+        form = {"prompt": prompt, "model": "sora-2"}
+        return requests.post(url, data=form, headers=bearer(name), timeout=10)
+
+    made = post("alice", "x" * 1500).json()["id"]
+    answer = post("alice", "x" * 1500)
+    assert answer.status_code == 429
+    assert int(answer.headers["Retry-After"]) > 0
+    error = answer.json()["error"]
+    assert (error["type"], error["code"]) == ("insufficient_quota", "insufficient_quota")
+    assert "records of this key's jobs" in error["message"]
+    assert post("bob", "x" * 1500).status_code == 200
+    assert requests.delete(f"{url}/{made}", headers=bearer("alice"), timeout=10).ok
+    assert post("alice", "x" * 1500).status_code == 200
+
+
 async def character(stand: Stand, username: str, owner: str) -> Character:
     made = Character(
         id=f"id-{username}",

@@ -51,6 +51,7 @@ class KeyGrants(Struct, frozen=True, kw_only=True):
         request_burst: How many of these within one second.
         max_bytes_in_flight: The bytes of its unfinished requests.
         max_stored_bytes: The bytes of its jobs' files and its characters' images.
+        max_record_bytes: The bytes of its jobs' records.
         max_characters: How many characters it keeps.
     """
 
@@ -67,6 +68,7 @@ class KeyGrants(Struct, frozen=True, kw_only=True):
     request_burst: Limit | None = None
     max_bytes_in_flight: Limit | None = None
     max_stored_bytes: Limit | None = None
+    max_record_bytes: Limit | None = None
     max_characters: Limit | None = None
 
     def with_defaults(self, defaults: Mapping[str, int]) -> Self:

@@ -17,6 +17,7 @@ from framegate.core.errors import (
     Busy,
     FramegateError,
     IdempotencyMismatch,
+    InvalidRequest,
     JobExists,
     JobNotFound,
     KeyLimitReached,
@@ -151,7 +152,7 @@ class JobService:
             queued = await self._store.submit(
                 job, limits=admitted.limits, idempotency=admitted.submission.idempotency
             )
-        except (JobExists, IdempotencyMismatch, QueueFull, KeyLimitReached):
+        except (InvalidRequest, JobExists, IdempotencyMismatch, QueueFull, KeyLimitReached):
             # Only these errors mean that no job was stored; after others it may exist and need its inputs.
             await inputs.discard()
             raise

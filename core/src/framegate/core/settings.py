@@ -141,6 +141,7 @@ class LimitSettings(_Settings, frozen=True):
     request_burst: Limit = 0
     max_bytes_in_flight: Limit = 512 * 2**20
     max_stored_bytes: Limit = 0
+    max_record_bytes: Limit = 256 * 2**20
     max_characters: Limit = 1000
     address_requests_per_minute: Limit = 0
     address_request_burst: Limit = 0
@@ -154,6 +155,7 @@ class LimitSettings(_Settings, frozen=True):
             "request_burst": self.request_burst,
             "max_bytes_in_flight": self.max_bytes_in_flight,
             "max_stored_bytes": self.max_stored_bytes,
+            "max_record_bytes": self.max_record_bytes,
             "max_characters": self.max_characters,
         }
 

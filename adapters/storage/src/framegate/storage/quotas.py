@@ -11,6 +11,14 @@ def stored_quota_reached(stored: int, limit: int) -> QuotaReached:
     )
 
 
+def records_quota_reached(recorded: int, limit: int) -> QuotaReached:
+    """Return the error for an owner whose jobs' records have ``recorded`` bytes, of at most ``limit``."""
+    return QuotaReached(
+        f"The records of this key's jobs take {_shown(recorded)} of the {_shown(limit)} that they may take; "
+        "delete jobs, or wait until the records of finished jobs are removed."
+    )
+
+
 def character_quota_reached(count: int) -> QuotaReached:
     """Return the error for an owner who has ``count`` characters and may have no more."""
     return QuotaReached(f"This key has {count:,} characters, which is its limit; delete one first.")

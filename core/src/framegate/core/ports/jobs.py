@@ -63,12 +63,14 @@ class Limits(Struct, frozen=True):
         owner_max_active: Waiting or running of the new job's owner.
         owner_max_stored: Bytes that the owner's jobs and characters may keep, the new job's inputs included.
             Results come later and are not foreseen, so what they exceed it by refuses the next job.
+        owner_max_records: Bytes that the records of the owner's jobs may have, the new job's included.
     """
 
     max_queued: int = 0
     owner_max_queued: int = 0
     owner_max_active: int = 0
     owner_max_stored: int = 0
+    owner_max_records: int = 0
 
 
 class IdempotencyKey(Struct, frozen=True, kw_only=True):
@@ -131,6 +133,7 @@ class JobStore(Protocol):
 
         Raises:
             JobExists, IdempotencyMismatch: Nothing was written.
+            InvalidRequest: Its record would be too large; nothing was written.
             QueueFull, KeyLimitReached: Nothing was written but the refusal, for ``idempotency``.
         """
         ...

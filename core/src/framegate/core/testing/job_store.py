@@ -7,6 +7,8 @@ import time
 from collections.abc import AsyncGenerator, Collection, Sequence
 from contextlib import asynccontextmanager
 
+import msgspec
+
 from framegate.core.errors import (
     Busy,
     IdempotencyMismatch,
@@ -56,10 +58,16 @@ class InMemoryJobStore:
         self, job_id: str, owner: str, *, limits: Limits, idempotency: IdempotencyKey | None
     ) -> Job | None:
         """Check as `JobStore.check_admission` does."""
-        return self._admit(job_id, owner, limits, idempotency, 0)
+        return self._admit(job_id, owner, limits, idempotency)
 
     def _admit(
-        self, job_id: str, owner: str, limits: Limits, idempotency: IdempotencyKey | None, new_bytes: int
+        self,
+        job_id: str,
+        owner: str,
+        limits: Limits,
+        idempotency: IdempotencyKey | None,
+        new_bytes: int = 0,
+        record: int = 0,
     ) -> Job | None:
         with self._lock:
             if job_id in self._jobs or job_id in self._deleted:
@@ -67,14 +75,14 @@ class InMemoryJobStore:
             if idempotency and (earlier := self._find_earlier(owner, idempotency)):
                 return earlier
             try:
-                self._check_limits(owner, limits, new_bytes)
+                self._check_limits(owner, limits, new_bytes, record)
             except Busy:
                 if idempotency:
                     self._submissions.count_refusal(owner, idempotency)
                 raise
             return None
 
-    def _check_limits(self, owner: str, limits: Limits, new_bytes: int) -> None:
+    def _check_limits(self, owner: str, limits: Limits, new_bytes: int, record: int) -> None:
         waiting = self._queued()
         limit = limits.max_queued
         if limit and len(waiting) >= limit:
@@ -89,6 +97,10 @@ class InMemoryJobStore:
         stored = transitions.stored_bytes(job for job in self._jobs.values() if job.owner == owner)
         if limit and (stored >= limit or stored + new_bytes > limit):
             raise QuotaReached(f"This key keeps {stored} bytes.")
+        limit = limits.owner_max_records
+        recorded = sum(_record_bytes(job) for job in self._jobs.values() if job.owner == owner)
+        if limit and (recorded >= limit or recorded + record > limit):
+            raise QuotaReached(f"The records of this key's jobs take {recorded} bytes.")
 
     def _find_earlier(self, owner: str, idempotency: IdempotencyKey) -> Job | None:
         found = self._submissions.find_earlier(owner, idempotency)
@@ -101,7 +113,8 @@ class InMemoryJobStore:
     async def submit(self, job: Job, *, limits: Limits, idempotency: IdempotencyKey | None = None) -> Job:
         """Store the job, or return the earlier one."""
         with self._lock:
-            if earlier := self._admit(job.id, job.owner, limits, idempotency, job.input_bytes):
+            record = _record_bytes(job)
+            if earlier := self._admit(job.id, job.owner, limits, idempotency, job.input_bytes, record):
                 return earlier
             if idempotency:
                 self._submissions.remember_job(job.owner, idempotency, job.id)
@@ -298,3 +311,8 @@ class InMemoryJobStore:
         for loop, event in self._watchers.get(job_id, ()):
             if not loop.is_closed():
                 loop.call_soon_threadsafe(event.set)
+
+
+def _record_bytes(job: Job) -> int:
+    """Return the size of a job's record, which other stores need not share to the byte."""
+    return len(msgspec.json.encode(job))

@@ -60,6 +60,9 @@ FILE_FIELDS = (
 )
 """What `files_of` needs."""
 
+MAX_RECORD = 2 * 2**20
+"""Bytes of a job's JSON. Requests with the longest texts that dialects accept stay below it."""
+
 UNREADABLE = JobError(
     UnreadableRecord.code, "The server can't read its record of this job, which is damaged; submit it again."
 )

@@ -10,7 +10,14 @@ import msgspec
 import redis.asyncio
 import structlog
 
-from framegate.core.errors import IdempotencyMismatch, JobExists, KeyLimitReached, QueueFull, UnreadableRecord
+from framegate.core.errors import (
+    IdempotencyMismatch,
+    InvalidRequest,
+    JobExists,
+    KeyLimitReached,
+    QueueFull,
+    UnreadableRecord,
+)
 from framegate.core.jobs import Job, JobState
 from framegate.core.ports import IdempotencyKey, Limits, Page, QueueCounts, WorkerInfo, WorkerPresence
 from framegate.storage import scripts
@@ -18,10 +25,18 @@ from framegate.storage.connections import outages_as_unavailable
 from framegate.storage.installation import INSTALLATION_KEY, MARK_KEY
 from framegate.storage.jobs.change_feed import ChangeFeed
 from framegate.storage.jobs.damaged import outline_of
-from framegate.storage.jobs.records import FIELDS, PREFIX, decode_job, encode_job, is_shown, readable_fields
+from framegate.storage.jobs.records import (
+    FIELDS,
+    MAX_RECORD,
+    PREFIX,
+    decode_job,
+    encode_job,
+    is_shown,
+    readable_fields,
+)
 from framegate.storage.jobs.submissions import admission_check, job_submission
 from framegate.storage.jobs.worker_store import log_missing, sweep_arguments
-from framegate.storage.quotas import stored_quota_reached
+from framegate.storage.quotas import records_quota_reached, stored_quota_reached
 from framegate.storage.schema import NewerRecord, damage_as_unreadable, decode_readable
 
 log = structlog.get_logger(__name__)
@@ -74,6 +89,11 @@ class ValkeyJobStore:
     async def submit(self, job: Job, *, limits: Limits, idempotency: IdempotencyKey | None = None) -> Job:
         """Write ``job`` and its ticket in one step, and return it or the earlier job of ``idempotency``."""
         record, stamp = encode_job(job)
+        if len(record) > MAX_RECORD:
+            raise InvalidRequest(
+                f"The job's record would have {len(record):,} bytes; at most {MAX_RECORD:,} are accepted. "
+                "Shorten the request's texts."
+            )
         arguments = [
             msgspec.json.encode(job_submission(job, limits, idempotency)),
             record,
@@ -340,6 +360,8 @@ def _refuse(outcome: str, found: str, limits: Limits, stored: str = "0") -> None
             raise KeyLimitReached(f"This key has {limit} jobs waiting, which is its limit.")
         case "owner_stored":
             raise stored_quota_reached(int(stored), limits.owner_max_stored)
+        case "owner_records":
+            raise records_quota_reached(int(stored), limits.owner_max_records)
         case _:
             limit = limits.owner_max_active
             raise KeyLimitReached(f"This key has {limit} jobs at once, which is its limit.")

@@ -8,6 +8,7 @@ import msgspec
 import redis
 import structlog
 from msgspec import Struct
+from msgspec.structs import replace
 
 from framegate.core.errors import UnreadableRecord, WorkerLost
 from framegate.core.jobs import MAX_ATTEMPTS, Job, JobError, JobState
@@ -37,6 +38,8 @@ ANNOUNCEMENT_SECONDS = 60.0
 
 _ATTEMPTS_TO_FAIL = 2
 """How often a worker tries to end a job that it can't read, before it lets go of it."""
+MAX_MESSAGE = 2000
+"""Characters of an error's message."""
 _WORKER_LOST = JobError(WorkerLost.code, f"The worker died {MAX_ATTEMPTS} times while running this job.")
 
 
@@ -173,7 +176,12 @@ class WorkerStore:
         return self._close(job.id, job.attempt, "succeeded", payload, size=size, files=files)
 
     def fail(self, job_id: str, attempt: int, error: JobError) -> JobState | None:
-        """Finish a job with an error; the state is that of `succeed`."""
+        """Finish a job with an error; the state is that of `succeed`.
+
+        The record keeps at most `MAX_MESSAGE` characters of the message, which may be a backend's.
+        """
+        if len(error.message) > MAX_MESSAGE:
+            error = replace(error, message=error.message[: MAX_MESSAGE - 1] + "…")
         return self._close(job_id, attempt, "failed", msgspec.json.encode(error))
 
     def finish_cancelled(self, job: Job) -> JobState | None:

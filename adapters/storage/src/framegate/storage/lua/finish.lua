@@ -15,11 +15,12 @@ if outcome == 'requeued' then
   return 'queued'
 end
 if outcome == 'succeeded' then
-  set_result(id, 'artifacts', payload, stamp)
+  set_result(id, job, 'artifacts', payload, stamp)
   redis.call('HSET', key, 'progress', 1, 'result_files', ARGV[9])
+  add_to_record(id, job.owner, #ARGV[9])
   -- While the job ran, only its inputs were stored.
   set_stored(id, job.owner, (tonumber(redis.call('HGET', key, 'stored')) or 0) + tonumber(ARGV[8]))
 end
-if outcome == 'failed' then set_result(id, 'error', payload, stamp) end
+if outcome == 'failed' then set_result(id, job, 'error', payload, stamp) end
 close(id, job, outcome, stamp)
 return outcome

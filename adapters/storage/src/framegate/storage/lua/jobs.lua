@@ -121,9 +121,10 @@ local function leave_worker(id, job)
   if leave_groups(id, job) then replace_tickets(job.queue, 1) end
 end
 
-local function set_result(id, name, payload, stamp)
+local function set_result(id, job, name, payload, stamp)
   redis.call('HSET', P .. 'job:' .. id, name, payload, 'result_schema', stamp.schema,
     'result_written_by', stamp.written_by)
+  add_to_record(id, job.owner, #payload)
 end
 
 -- ``stamp`` is that of the webhook deliveries; a job that is cancelled has none.
@@ -169,6 +170,7 @@ local function hide(id, job)
   if redis.call('GET', name) == id then redis.call('DEL', name) end
   redis.call('DEL', P .. 'share:' .. job.share_id)
   set_stored(id, job.owner, 0)
+  uncount_record(id, job.owner)
 end
 
 -- Drop what points at a job without a record, as far as it is known: a server that evicts keys has removed it. Its owner
@@ -189,8 +191,8 @@ local function drop_missing(id, owner, collection)
   redis.call('ZREM', P .. 'collection:' .. owner .. ':' .. collection, id)
 end
 
--- Why a new job is not admitted, the id of the job that is in its way, if it is one, and how many bytes its owner
--- stores, if it is that; nothing if it is admitted.
+-- Why a new job is not admitted, the id of the job that is in its way, if it is one, and how many bytes its owner's
+-- files or records have, if it is that; nothing if it is admitted.
 local function find_obstacle(new)
   if redis.call('EXISTS', P .. 'job:' .. new.id) == 1 then return {'exists', new.id} end
   local found, limits = find_earlier(new), new.limits
@@ -206,6 +208,8 @@ local function find_obstacle(new)
   end
   local stored = stored_in_the_way(new.owner, new.input_bytes or 0, limits.owner_max_stored or 0)
   if stored then return {'owner_stored', '', whole(stored)} end
+  local recorded = records_in_the_way(new.owner, new.record_bytes or 0, limits.owner_max_records or 0)
+  if recorded then return {'owner_records', '', whole(recorded)} end
 end
 
 -- The same, as the answer to a submission: a refusal for the sake of a limit is counted.

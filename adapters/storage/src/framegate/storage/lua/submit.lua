@@ -1,11 +1,13 @@
 -- Submit a job.
 -- Arguments: JobSubmission as JSON, the job's own JSON, its schema, the version that writes it, and then names and values
 -- of further fields of its record.
--- Returns: {outcome, id of the job in question, bytes that its owner stores if they are too many}.
+-- Returns: {outcome, id of the job in question, bytes of its owner's files or records if they are too many}.
 local new, json, schema, written_by = cjson.decode(ARGV[1]), ARGV[2], ARGV[3], ARGV[4]
 local id, owner, key = new.id, new.owner, P .. 'job:' .. new.id
 -- The same text again: the client library repeats a call whose reply was lost.
 if redis.call('HGET', key, 'job') == json then return {'new', id} end
+new.record_bytes = RECORD_BYTES + #json
+for i = 5, #ARGV do new.record_bytes = new.record_bytes + #ARGV[i] end
 local refusal = find_refusal(new)
 if refusal then return refusal end
 local seq = redis.call('INCR', P .. 'seq')
@@ -22,6 +24,7 @@ end
 if new.result_name ~= '' then redis.call('SET', P .. 'result:' .. owner .. ':' .. new.result_name, id) end
 if new.share_id ~= '' then redis.call('SET', P .. 'share:' .. new.share_id, id) end
 set_stored(id, owner, new.input_bytes or 0)
+count_record(id, owner, new.record_bytes)
 remember_job(new, id)
 wait_in_queue(id, load(id))
 return {'new', id}

@@ -29,7 +29,7 @@ local function recover(id)
   elseif job.cancel ~= '' then
     close(id, job, 'cancelled')
   elseif tonumber(job.attempt) >= most then
-    set_result(id, 'error', no_worker, stamp)
+    set_result(id, job, 'error', no_worker, stamp)
     close(id, job, 'failed', stamp)
   else
     requeue(id, job)

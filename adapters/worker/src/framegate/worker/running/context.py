@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from framegate.core.backend import Frame
 
 REPORT_SECONDS = 0.2
+MAX_MESSAGE = 200
+"""Characters of a report's message."""
 
 
 class JobRequeued(JobCancelled):
@@ -78,6 +80,7 @@ class JobContext:
         done = sum(frames[: self._shot]) + frames[self._shot] * min(step, total) / max(total, 1)
         if len(frames) > 1:
             message = f"shot {self._shot + 1} of {len(frames)}: {message}".rstrip(": ")
+        message = message[:MAX_MESSAGE]  # each report is written, and sent to all who watch the job
         # The end of the job reports completion, not its last step.
         self._active_job.report(min(done / sum(frames), 0.99), message)
 
