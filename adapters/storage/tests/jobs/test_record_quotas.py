@@ -48,7 +48,7 @@ async def test_records_count_from_submission_to_removal(store: ValkeyJobStore, c
     assert record_of(client, "b") > before + 100
     assert sums(client) == (3, sum(record_of(client, name) for name in "abc"))
     used = cast("int", client.memory_usage("fg:job:a"))
-    assert used <= record_of(client, "a") <= 2 * used
+    assert used / 2 <= record_of(client, "a") <= 2 * used
     await store.delete("c")  # waits, is hidden at once
     assert sums(client) == (2, sum(record_of(client, name) for name in "ab"))
     for job in (a, b, c):
@@ -96,7 +96,7 @@ async def test_the_quota_is_not_that_of_records_that_were_never_counted(
         await submit(store, f"old{number}")
         client.hdel(f"fg:job:old{number}", "record")
     client.delete("fg:recorded:alice")
-    [job] = await submit(store, "new", limit=4000)
+    [job] = await submit(store, "new", limit=8000)
     worker = WorkerStore(client, "w")
     old = worker.claim("q-test", ["test"])
     assert old is not None

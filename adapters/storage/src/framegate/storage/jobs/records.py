@@ -87,14 +87,15 @@ def encode_job(job: Job) -> tuple[bytes, Stamp]:
 def readable_fields(job: Job) -> dict[str, str | bytes]:
     """Return the fields that repeat what has to be known of the job where its JSON is not or can't be read.
 
-    ``files`` and ``webhooks`` are JSON lists; ``known_as`` is empty if its client knows it by the job's id.
+    ``files`` and ``webhooks`` are JSON lists. Each field costs more memory than such short values, so only
+    ``files`` is there even if it is empty: it also tells that this version wrote the record.
     """
-    return {
-        "files": msgspec.json.encode(job.files),
-        "webhooks": msgspec.json.encode(job.webhooks),
-        "known_as": job.labels.get(CLIENT_ID_LABEL, ""),
-        "dialect": job.dialect,
-    }
+    fields: dict[str, str | bytes] = {"files": msgspec.json.encode(job.files), "dialect": job.dialect}
+    if job.webhooks:
+        fields["webhooks"] = msgspec.json.encode(job.webhooks)
+    if known_as := job.labels.get(CLIENT_ID_LABEL):
+        fields["known_as"] = known_as
+    return fields
 
 
 def is_shown(fields: Mapping[str, str]) -> bool:

@@ -12,7 +12,7 @@
 -- change them too, while hosts are updated; therefore it is made again from time to time.
 
 local STORED_FOR = 3600
-local RECORD_BYTES = 1024  -- of short fields and of what points at a job: those that are counted come on top
+local RECORD_BYTES = 2048  -- of a record's fields and of what points at it; long values come on top
 
 local function whole(number) return string.format('%.0f', number) end
 

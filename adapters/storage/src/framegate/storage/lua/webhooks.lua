@@ -3,10 +3,8 @@
 
 -- The URLs to notify of a job's end, none if they can't be read, and the id by which its client knows it.
 local function webhooks_of(id)
-  local fields = redis.call('HMGET', P .. 'job:' .. id, 'webhooks', 'known_as')
-  if fields[1] then
-    return decode_table(fields[1]) or {}, fields[2] ~= '' and fields[2] or id
-  end
+  local fields = redis.call('HMGET', P .. 'job:' .. id, 'files', 'webhooks', 'known_as')
+  if fields[1] then return decode_table(fields[2]) or {}, fields[3] or id end
   -- An earlier version submitted the job, and wrote this into its JSON alone.
   local job = decode_table(redis.call('HGET', P .. 'job:' .. id, 'job')) or {}
   local labels = type(job.labels) == 'table' and job.labels or {}
