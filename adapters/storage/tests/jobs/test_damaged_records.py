@@ -99,7 +99,11 @@ async def test_a_job_that_cant_even_be_failed_holds_no_worker(
     client.hset("fg:job:broken", "job", CUT)
     worker = WorkerStore(client, "w")
     tried: list[JobError] = []
-    monkeypatch.setattr(worker, "fail", lambda job_id, attempt, error: tried.append(error))
+
+    def fail(job_id: str, attempt: int, error: JobError) -> None:
+        tried.append(error)
+
+    monkeypatch.setattr(worker, "fail", fail)
     assert worker.claim("q-test", ["test"]) is None
     assert len(tried) == 2
     monkeypatch.undo()

@@ -6,14 +6,25 @@ from typing import TypeVar
 from framegate.core.errors import UnreadableRecord
 from framegate.core.jobs import CLIENT_ID_LABEL, LOOKUP_LABEL, Job, JobState
 from framegate.core.types import GenerationRequest, Shot, Task
-from framegate.storage.jobs.records import UNREADABLE, read_artifacts, read_error, read_time
+from framegate.storage.jobs.records import UNREADABLE, files_of, read_artifacts, read_error, read_time
 from framegate.storage.jobs.submissions import model_of
 from framegate.storage.schema import NewerRecord, damage_as_unreadable
 
 Value = TypeVar("Value")
 
 
-def outline_of(job_id: str, fields: Mapping[str, str]) -> Job:
+class JobOutline(Job, frozen=True, kw_only=True):
+    """What is left of a job; ``stored_files`` are the keys of its files, none if they can't be read."""
+
+    stored_files: tuple[str, ...] = ()
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The keys of all files that may be stored for it."""
+        return self.stored_files
+
+
+def outline_of(job_id: str, fields: Mapping[str, str]) -> JobOutline:
     """Return a job with what stands outside its JSON; its request is empty, and its shot has no size.
 
     It has the state in which it is, or has failed if its result can't be read.
@@ -34,7 +45,7 @@ def outline_of(job_id: str, fields: Mapping[str, str]) -> Job:
     share_id = fields.get("share_id", "")
     task = Task.TEXT_TO_VIDEO if share_id else Task.TEXT_TO_IMAGE  # only videos can be shared
     labels = {CLIENT_ID_LABEL: fields.get("known_as", ""), LOOKUP_LABEL: fields.get("result_name", "")}
-    return Job(
+    return JobOutline(
         id=job_id,
         model=model,
         served_by=model,
@@ -56,6 +67,7 @@ def outline_of(job_id: str, fields: Mapping[str, str]) -> Job:
         finished_at=finished_at,
         artifacts=artifacts,
         error=error,
+        stored_files=_readable(lambda: files_of(fields)) or (),
     )
 
 
