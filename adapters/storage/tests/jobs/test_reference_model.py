@@ -13,6 +13,7 @@ import redis
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+from msgspec.structs import replace
 
 from framegate.core.errors import IdempotencyMismatch, JobExists, KeyLimitReached, QueueFull, QuotaReached
 from framegate.core.jobs import Job, JobError, JobState
@@ -22,11 +23,12 @@ from framegate.core.testing.idempotency import SubmissionMemory
 from framegate.core.types import Artifact, MediaKind
 from framegate.storage.connections import connect_async
 from framegate.storage.embedded import EmbeddedValkey
+from framegate.storage.jobs.compact import ENOUGH, is_compact
 from framegate.storage.jobs.records import PREFIX, decode_job
 from framegate.storage.jobs.store import ValkeyJobStore
 from framegate.storage.jobs.submissions import lane_of
 from framegate.storage.jobs.worker_store import LeaseStatus, WorkerStore
-from framegate.storage.schema import SCHEMA
+from framegate.storage.schema import COMPACT, PLAIN
 from tests.support.older_versions import as_older_version
 from tests.support.sample_jobs import make_job
 
@@ -154,6 +156,7 @@ class StoreMachine(RuleBasedStateMachine):
         idempotency=IDEMPOTENCY,
         input_bytes=st.sampled_from([0, 0, 20, 100]),
         own_limit=st.sampled_from([2, 2, 1]),
+        repeats_text=st.sampled_from([False, False, True]),
     )
     def submit(
         self,
@@ -164,8 +167,9 @@ class StoreMachine(RuleBasedStateMachine):
         idempotency: IdempotencyKey | None,
         input_bytes: int = 0,
         own_limit: int = 2,
+        repeats_text: bool = False,
     ) -> None:
-        """Submit a job; the configuration, and with it the limit of an owner, may change."""
+        """Submit a job, plain or compact; the configuration, and so the limit of an owner, may change."""
         taken = next(iter((*self.deleted, *self.jobs)), None)
         if again and taken:
             name = taken
@@ -181,6 +185,10 @@ class StoreMachine(RuleBasedStateMachine):
             collection=FILMS,
             input_bytes=input_bytes,
         )
+        if repeats_text:
+            text = "x" * (ENOUGH + 1)
+            request = replace(job.request, prompt=text)
+            job = replace(job, request=request, shots=(replace(job.shots[0], prompt=text),))
         checking = self.store.check_admission(name, owner, limits=LIMITS, idempotency=idempotency)
         before = self.expected(name, owner, idempotency)
         admitted = self.compare(checking, before)
@@ -554,7 +562,11 @@ class StoreMachine(RuleBasedStateMachine):
                 part for group in ("model:wan22",) if group in job.running_limits for part in (group, 1)
             ]
             assert place is not None
-            assert json.loads(place) == [SCHEMA, job.served_by, *shared]
+            assert json.loads(place) == [
+                COMPACT if is_compact(job) else PLAIN,
+                job.served_by,
+                *shared,
+            ]
             turn = self.served.get(scheduling.scheduling_key(job), 0)
             buckets.setdefault(f"{job.priority}:q-test:{place}", {})[f"{owner}\0{lane}"] = turn
         found = {
