@@ -2,6 +2,7 @@
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from framegate.core.jobs import Job
 from framegate.core.types import MediaKind, MediaRef, Task
@@ -38,4 +39,9 @@ def test_its_inputs_are_references(job: Job) -> None:
 
 
 def test_its_files(job: Job) -> None:
-    assert job.files == ("results/j1/look-0.png", "results/j1/look-1.png", "inputs/1", "inputs/2")
+    running = replace(job, seq=7, attempt=2, worker="0123456789abcdef")
+    earlier = ("results/j1/look-0.png", "results/j1/look-1.png")
+    own = ("results/j1/7-2-01234567-partial-0.png", "results/j1/7-2-01234567-partial-1.png")
+    assert (running.partial_image_keys, running.earlier_partial_image_keys) == (own, earlier)
+    assert running.files == (*own, *earlier, "inputs/1", "inputs/2")
+    assert running.submitted_files == (*earlier, "inputs/1", "inputs/2")

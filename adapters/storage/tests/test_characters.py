@@ -150,12 +150,12 @@ async def test_characters_survive_a_restart(tmp_path: Path) -> None:
 
 
 async def test_retention_removes_temporary_characters_that_nobody_did(
-    store: ValkeyJobStore, characters: ValkeyCharacterStore, artifacts: FolderStore
+    store: ValkeyJobStore, characters: ValkeyCharacterStore, client: redis.Redis, artifacts: FolderStore
 ) -> None:
     kept, fresh, old = (
         make_character("kept001", age=99999),
         make_character("fresh002", temporary=True),
-        make_character("old003", age=120, temporary=True),
+        make_character("old003", temporary=True),
     )
     for character in (kept, fresh, old):
         await characters.add(character)
@@ -163,6 +163,7 @@ async def test_retention_removes_temporary_characters_that_nobody_did(
             path = artifacts.workdir("x") / "picture"
             path.touch()
             artifacts.put(path, key)
+    client.zincrby("fg:characters:temporary", -120, old.username)
     with structlog.testing.capture_logs() as logs:
         await Retention(store, characters, artifacts, files_for=60, records_for=60).remove_expired()
     [line] = logs
@@ -170,3 +171,26 @@ async def test_retention_removes_temporary_characters_that_nobody_did(
     assert [character.username for character in await characters.list(owner=None)] == ["fresh002", "kept001"]
     assert [artifacts.path(key) for key in old.files] == [None, None]
     assert all(artifacts.path(key) for key in (*kept.files, *fresh.files))
+
+
+async def test_a_character_made_by_a_clock_of_its_own_stays_as_long_as_any(
+    store: ValkeyJobStore, characters: ValkeyCharacterStore, artifacts: FolderStore
+) -> None:
+    await characters.add(make_character("slow001", age=7200, temporary=True))
+    await Retention(store, characters, artifacts, files_for=3600, records_for=3600).remove_expired()
+    assert await characters.get("slow001")
+
+
+async def test_a_username_that_was_given_again_stays(
+    characters: ValkeyCharacterStore, client: redis.Redis
+) -> None:
+    """Retention and a client remove the same character, and another gets its name before both have."""
+    first, second = make_character("ann001"), replace(make_character("ann001"), id="another")
+    await characters.add(first)
+    await characters.delete(first)
+    assert await characters.add(second)
+    await characters.delete(first)
+    assert await characters.get("ann001") == second
+    client.set("fg:character:ann001", "{damaged")
+    await characters.delete(second)
+    assert client.keys("fg:*") == []

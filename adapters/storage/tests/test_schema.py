@@ -32,6 +32,7 @@ from framegate.core.types import (
 from framegate.storage import schema
 from framegate.storage.artifacts.folder import FolderStore
 from framegate.storage.characters import ValkeyCharacterStore
+from framegate.storage.jobs import expiry
 from framegate.storage.jobs.store import ValkeyJobStore
 from framegate.storage.jobs.worker_store import WorkerStore
 from framegate.storage.orphans import remove_orphans
@@ -44,7 +45,16 @@ DUMP_OF_0_1: dict[str, dict[str, Any]] = json.loads(
     (Path(__file__).parent / "records" / "valkey-0.1.json").read_text()
 )
 STAMPS = {"schema", "written_by", "result_schema", "result_written_by"}
-ADDED = {"stored", "files", "result_files", "webhooks", "known_as", "dialect", "record"}
+ADDED = {
+    "stored",
+    "submitted_at",
+    "files",
+    "result_files",
+    "webhooks",
+    "known_as",
+    "dialect",
+    "record",
+}
 """Fields of a job that 0.1 does not have."""
 INDEXES = re.compile(r"fg:(buckets?|places|waiting|waitingby|depths):.*")
 """Keys that 0.1 does not have, which are made of those that it has."""
@@ -260,11 +270,12 @@ async def test_what_0_1_stored_is_read(
     characters: ValkeyCharacterStore,
     deliveries: ValkeyDeliveryStore,
 ) -> None:
-    assert await store.get("queued") == full_job("queued")
+    assert await store.get("queued") == replace(full_job("queued"), seq=4)
     running = await store.get("running")
     assert running is not None
     assert running == replace(
         full_job("running"),
+        seq=3,
         state=JobState.RUNNING,
         attempt=1,
         worker="worker-running",
@@ -283,6 +294,8 @@ async def test_what_0_1_stored_is_read(
         "failed",
         "succeeded",
     ]
+    active = await store.list(owner="alice", states=[JobState.QUEUED, JobState.RUNNING], limit=9)
+    assert [job.id for job in active] == ["queued", "running"]
     assert await characters.list(owner="alice") == [ANN]
     presence = await store.worker_presence()
     assert (presence.workers, presence.last_seen) == ([WORKER], {"test": 0.0})
@@ -385,7 +398,7 @@ async def test_nothing_of_a_later_version_is_removed(
     assert await Retention(store, characters, artifacts, files_for=-1, records_for=-1).remove_expired() == 1
     assert [job.id for job in await store.list(owner=None, states=(), limit=9)] == ["queued", "running"]
     assert await remove_orphans(store, characters, artifacts, unknown_for=-60) == 0
-    assert set(artifacts.keys_before(time.time() + 60)) == {VIDEO.key, orphan, "installation"}
+    assert set(artifacts.keys_older_than(-60)) == {VIDEO.key, orphan, "installation"}
     assert client.hgetall("fg:job:succeeded") == before
     client.hset("fg:job:succeeded", "result_schema", str(SCHEMA))
     with structlog.testing.capture_logs() as logs:
@@ -395,16 +408,24 @@ async def test_nothing_of_a_later_version_is_removed(
 
 
 async def test_retention_looks_past_many_jobs_of_a_later_version(
-    store: ValkeyJobStore, client: redis.Redis
+    store: ValkeyJobStore,
+    characters: ValkeyCharacterStore,
+    client: redis.Redis,
+    artifacts: FolderStore,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     for number in range(5):
         await store.submit(make_job(f"j{number}"), limits=Limits())
         await store.cancel(f"j{number}")
         if number < 4:
             write_as_later_version(client, f"fg:job:j{number}")
-    assert [job.id for job in await store.finished_before(time.time() + 60, limit=2)] == ["j4"]
+    monkeypatch.setattr(expiry, "BATCH", 2)
+    retention = Retention(store, characters, artifacts, files_for=-1, records_for=60)
+    assert await retention.remove_expired() == 1
+    assert client.zrange("fg:records", 0, -1) == ["j4"]
     client.delete("fg:job:j4")
-    assert await store.finished_before(time.time() + 60, limit=2) == []
+    assert await retention.remove_expired() == 0
+    assert client.zcard("fg:finished") == 4, "they are left to a host that can read them"
 
 
 async def test_deliveries_of_a_later_version_are_passed_over(

@@ -111,8 +111,8 @@ def test_all_files_of_a_job_are_known(stand: Stand) -> None:
     assert set(job.files) == {
         job.artifacts[0].key,
         *(f"{job.artifacts[0].key}.{variant}" for variant in (Variant.PNG, Variant.JPEG, Variant.WEBP)),
-        f"results/{job.id}/look-0.png",
-        f"results/{job.id}/look-1.png",
+        *job.partial_image_keys,
+        *job.earlier_partial_image_keys,
     }
 
 

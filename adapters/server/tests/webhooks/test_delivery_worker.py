@@ -109,7 +109,7 @@ async def test_a_delivery_outlives_its_job(stand: DeliveryStand, start_receiver:
     async with stand.job_store() as store:
         job = await store.get("a")
         assert job is not None
-        await store.mark_files_removed(job)
+        await store.expired.mark_files_removed([job])
         await store.delete_record(job)
         assert await store.get("a") is None
     await stand.deliver_all()

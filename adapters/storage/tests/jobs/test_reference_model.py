@@ -198,9 +198,11 @@ class StoreMachine(RuleBasedStateMachine):
         made = self.compare(submitting, expected)
         if expected is not None:
             return
-        assert made == job
-        self.jobs[name] = job
         self.submitted += 1
+        assert made is not None
+        assert made == replace(job, seq=self.submitted, created_at=made.created_at)
+        assert made.created_at == pytest.approx(job.created_at, abs=60), "by Valkey's clock"
+        self.jobs[name] = made
         self.places[name] = self.submitted, owner
         if idempotency is not None:
             self.submissions.remember_job(owner, idempotency, name)
@@ -401,7 +403,7 @@ class StoreMachine(RuleBasedStateMachine):
         ended = sorted(job.id for job in self.jobs.values() if job.state.finished)
         if ended:
             job = self.known(data.draw(st.sampled_from(ended)))
-            self.runner.run(self.store.mark_files_removed(job))
+            self.runner.run(self.store.expired.mark_files_removed([job]))
             self.removed.add(job.id)
 
     @rule(owner=st.sampled_from(OWNERS))
@@ -484,7 +486,17 @@ class StoreMachine(RuleBasedStateMachine):
     def records_agree(self) -> None:
         for name, expected in {**self.jobs, **self.deleted}.items():
             found = decode_job(cast("dict[str, str]", self.client.hgetall(f"{PREFIX}job:{name}")))
-            for field in ("state", "attempt", "worker", "cancel_requested", "error", "artifacts", "message"):
+            for field in (
+                "seq",
+                "created_at",
+                "state",
+                "attempt",
+                "worker",
+                "cancel_requested",
+                "error",
+                "artifacts",
+                "message",
+            ):
                 assert getattr(found, field) == getattr(expected, field), (name, field)
             assert found.progress == pytest.approx(expected.progress, abs=1e-5)
             assert (found.finished_at is not None) == expected.state.finished

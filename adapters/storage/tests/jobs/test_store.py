@@ -33,6 +33,7 @@ async def test_queue_cap_holds_under_64_submits_at_once(store: ValkeyJobStore) -
 async def test_a_repeated_submit_of_the_same_job_is_one_job(store: ValkeyJobStore) -> None:
     """The client library repeats a call whose reply was lost."""
     job = make_job("once")
-    await store.submit(job, limits=Limits())
-    await store.submit(job, limits=Limits())
+    first = await store.submit(job, limits=Limits())
+    assert await store.submit(job, limits=Limits()) == first
+    assert await store.get("once") == first
     assert (await store.counts()).queued == 1

@@ -84,7 +84,7 @@ class Job(Struct, frozen=True, kw_only=True, omit_defaults=True):
         dialect: The dialect that submitted it.
         request: What to generate, with its stored inputs.
         shots: The calls of the backend that make it.
-        created_at: When it was submitted.
+        created_at: When it was submitted: by the clock of the store, once that has it.
         owner: The name of the key that submitted it.
         priority: Higher ones are served first.
         running_limits: The groups that it counts in while it runs, each with the most jobs that may run at
@@ -95,6 +95,8 @@ class Job(Struct, frozen=True, kw_only=True, omit_defaults=True):
         share_id: The id by which others may make new videos from this one; videos have one.
         collection: The list in which its owner finds it, page by page.
         webhooks: The URLs to notify of its end.
+        seq: Its number in the order of submission, which no other job ever has, not even one with its id; 0
+            before the store has it.
         state: Where it stands.
         attempt: How many workers have started it.
         worker: The id of the worker that runs it.
@@ -125,6 +127,7 @@ class Job(Struct, frozen=True, kw_only=True, omit_defaults=True):
     collection: str = ""
     webhooks: tuple[str, ...] = ()
 
+    seq: int = 0
     state: JobState = JobState.QUEUED
     attempt: int = 0
     worker: str = ""
@@ -160,11 +163,34 @@ class Job(Struct, frozen=True, kw_only=True, omit_defaults=True):
     def files(self) -> tuple[str, ...]:
         """The keys of all files that may be stored for it: results, partial images and inputs."""
         results = (key for artifact in self.artifacts for key in artifact.files)
-        return (*results, *self.partial_image_keys, *(ref.key for ref in self.inputs))
+        return (*results, *self.partial_image_keys, *self.submitted_files)
+
+    @property
+    def submitted_files(self) -> tuple[str, ...]:
+        """Those of `files` that are known when it is submitted."""
+        return (*self.earlier_partial_image_keys, *(ref.key for ref in self.inputs))
+
+    @property
+    def attempt_name(self) -> str:
+        """What the names of this attempt's files begin with; no other attempt at any job has it.
+
+        So a worker that lost its lease can't touch its successor's files, nor can whoever removes those of an
+        earlier job with the same id. The attempt's number alone would not do: a Valkey that lost its last
+        second may hand it out again.
+        """
+        return f"{self.seq}-{self.attempt}-{self.worker[:8]}"
 
     @property
     def partial_image_keys(self) -> tuple[str, ...]:
-        """The keys of its partial images, in the order in which they come."""
+        """The keys of its current attempt's partial images, in the order in which they come."""
+        return tuple(
+            f"results/{self.id}/{self.attempt_name}-partial-{number}.png"
+            for number in range(self.request.num_partial_images)
+        )
+
+    @property
+    def earlier_partial_image_keys(self) -> tuple[str, ...]:
+        """The keys under which a worker of an earlier version stores them, whichever attempt it is."""
         return tuple(
             f"results/{self.id}/look-{number}.png" for number in range(self.request.num_partial_images)
         )

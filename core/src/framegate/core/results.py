@@ -68,9 +68,11 @@ class ResultAccess:
         self, job: Job, number: int, variant: Variant, *, quality: int = 100
     ) -> bytes | None:
         """Return the job's partial image ``number`` (from 0) in a format, or None if it is not made yet."""
-        if number >= len(job.partial_image_keys):
+        if number >= job.request.num_partial_images:
             return None
-        path = await FILE_THREADS.run(self._artifacts.path, job.partial_image_keys[number])
+        path: Path | None = None
+        for key in (job.partial_image_keys[number], job.earlier_partial_image_keys[number]):
+            path = path or await FILE_THREADS.run(self._artifacts.path, key)
         if path is None:
             return None
         try:

@@ -162,7 +162,7 @@ class JobService:
         log.info(
             "job_submitted", job_id=job.id, dialect=job.dialect, model=job.model, served_by=job.served_by
         )
-        return job
+        return queued
 
     async def get(self, job_id: str, owner: str | None = None) -> Job:
         """Return the job.
@@ -304,8 +304,8 @@ class JobService:
         audit.record("job_deleted", job_id=job.id, owner=job.owner, dialect=job.dialect, state=job.state)
 
     def _remove_files(self, job: Job) -> None:
-        for key in job.files:
-            self._artifacts.delete(key)
+        for key, reason in self._artifacts.delete_many(job.files).items():
+            log.warning("file_not_removed", key=key, error=reason)
 
     async def find_by_lookup_label(self, owner: str, value: str) -> Job | None:
         """Return the owner's newest job whose label `LOOKUP_LABEL` is ``value``."""

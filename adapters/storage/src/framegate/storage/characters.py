@@ -10,6 +10,7 @@ from framegate.core.characters import Character
 from framegate.core.ports import NO_CHARACTER_LIMITS, CharacterLimits
 from framegate.storage import scripts
 from framegate.storage.connections import outages_as_unavailable
+from framegate.storage.jobs.expiry import BATCH, LEASE_SECONDS
 from framegate.storage.jobs.records import PREFIX
 from framegate.storage.quotas import character_quota_reached, stored_quota_reached
 from framegate.storage.schema import (
@@ -41,6 +42,7 @@ class ValkeyCharacterStore:
         self._check = client.register_script(scripts.CHECK_CHARACTER)
         self._delete = client.register_script(scripts.DELETE_CHARACTER)
         self._index = client.register_script(scripts.INDEX_CHARACTERS)
+        self._lease_expired = client.register_script(scripts.LEASE_EXPIRED_CHARACTERS)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -63,7 +65,6 @@ class ValkeyCharacterStore:
             limits.max_stored,
             character.username,
             msgspec.json.encode(msgspec.to_builtins(own_stamp()) | msgspec.to_builtins(character)),
-            character.created_at,
             "1" if character.temporary else "",
             character.stored_bytes,
         ]
@@ -98,9 +99,10 @@ class ValkeyCharacterStore:
             return [_decode(text) for text in await self._texts(names)]
 
     async def delete(self, character: Character) -> None:
-        """Remove the character's record if it is there."""
+        """Remove the character's record if it is there; one that has its username by now stays."""
+        arguments = [character.username, character.owner, character.id]
         with outages_as_unavailable():
-            await self._delete(keys=[self._prefix], args=[character.username, character.owner])
+            await self._delete(keys=[self._prefix], args=arguments)
 
     async def count_uncounted(self) -> None:
         """Let characters that an earlier version has stored count towards their owners' quotas."""
@@ -112,12 +114,14 @@ class ValkeyCharacterStore:
             for start in range(0, len(arguments), 3 * _AT_ONCE):
                 await self._index(keys=[self._prefix], args=arguments[start : start + 3 * _AT_ONCE])
 
-    async def temporary_before(self, created: float) -> Sequence[Character]:
-        """Return the temporary characters made before ``created`` (seconds since the epoch)."""
+    async def lease_temporary(self, kept_for: float) -> Sequence[Character]:
+        """Lease temporary characters that were added ``kept_for`` seconds ago, by Valkey's clock.
+
+        They are due again after `LEASE_SECONDS` unless they have been deleted by then.
+        """
+        arguments: list[str | float] = [kept_for, BATCH, LEASE_SECONDS]
         with outages_as_unavailable():
-            names = await self._client.zrange(
-                f"{self._prefix}characters:temporary", "-inf", created, byscore=True, offset=0, num=200
-            )
+            names = await self._lease_expired(keys=[self._prefix], args=arguments)
             return decode_readable(_decode, await self._texts(cast("list[str]", names)))
 
     async def _texts(self, names: Sequence[str]) -> Sequence[str]:

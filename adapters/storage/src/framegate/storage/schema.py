@@ -97,6 +97,15 @@ def read_stamp(fields: Mapping[str, str], prefix: str = "") -> Stamp:
     return Stamp(int(schema), fields.get(f"{prefix}written_by", "")) if schema else Stamp()
 
 
+def require_readable(stamp: Stamp) -> None:
+    """Raise `NewerRecord` if a later version wrote the record, in a layout that this one can't read."""
+    if stamp.schema > SCHEMA:
+        raise NewerRecord(
+            f"This was stored by Framegate {stamp.written_by}; this host runs {own_stamp().written_by}, "
+            "which can't read it. Update Framegate on this host."
+        )
+
+
 def unchanged(record: Any) -> Any:
     """Migrate a record to a schema that changed nothing in its kind."""
     return record
@@ -153,11 +162,7 @@ class Layout(Generic[Record]):
         return msgspec.convert(self._migrate(fields, stamp), self._kind, strict=False)
 
     def _migrate(self, record: Any, stamp: Stamp) -> Any:
-        if stamp.schema > SCHEMA:
-            raise NewerRecord(
-                f"This was stored by Framegate {stamp.written_by}; this host runs {own_stamp().written_by}, "
-                "which can't read it. Update Framegate on this host."
-            )
+        require_readable(stamp)
         if stamp.schema < 1:
             raise ValueError(f"there is no schema {stamp.schema}")
         for migrate in self._migrations[stamp.schema - 1 :]:

@@ -113,7 +113,7 @@ class WorkerProcess:
             priority=0,
             options={},
         )
-        self._artifacts.clean_up(unused_for=0.0)
+        self._artifacts.clean_up()
         try:
             self._until_stopped(self._check_start)
             self._until_stopped(self._store.beat, [])
@@ -204,9 +204,8 @@ class WorkerProcess:
 
     def _delete(self, *keys: str) -> None:
         """Delete files; those that can't be deleted now are orphans, and are swept with the others."""
-        for key in keys:
-            with suppress(Unavailable):
-                self._artifacts.delete(key)
+        with suppress(Unavailable):
+            self._artifacts.delete_many(keys)
 
     def _claim(self, queue: str) -> Job | None:
         try:

@@ -126,7 +126,7 @@ class JobStore(Protocol):
         ...
 
     async def submit(self, job: Job, *, limits: Limits, idempotency: IdempotencyKey | None = None) -> Job:
-        """Write ``job`` and its ticket in one step, and return it.
+        """Write ``job`` and its ticket in one step, and return it with its number and the time by the store.
 
         If ``idempotency`` names an earlier job, that is returned instead. `find_by_lookup_label` finds the
         job by its label `framegate.core.jobs.LOOKUP_LABEL`, if it has one.
@@ -191,7 +191,10 @@ class JobStore(Protocol):
         ...
 
     async def delete_record(self, job: Job) -> None:
-        """Remove the record of a job that has ended and whose files are gone."""
+        """Remove the record of a job that has ended and whose files are gone.
+
+        The record of another job that has the same id by now stays.
+        """
         ...
 
     def changes(self, job_id: str) -> AbstractAsyncContextManager[AsyncGenerator[None, None]]:

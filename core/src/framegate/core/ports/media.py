@@ -1,6 +1,7 @@
 """Files: where they are kept, and how those of clients become inputs."""
 
-from collections.abc import Iterator
+import math
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Protocol, TypeAlias
 
@@ -62,16 +63,29 @@ class ArtifactStore(Protocol):
         """Remove the file if it is there."""
         ...
 
+    def delete_many(self, keys: Collection[str]) -> Mapping[str, str]:
+        """Remove those of the files that are there, in as few calls of the store as possible.
+
+        Return those that the store refuses to remove, each with the reason.
+        """
+        ...
+
     def workdir(self, name: str) -> Path:
         """Create a private scratch folder on this host, whose files `put` accepts. The caller removes it."""
         ...
 
-    def keys_before(self, moment: float) -> Iterator[str]:
-        """Yield the keys of all files that were last written before ``moment`` (seconds since the epoch)."""
+    def keys_older_than(self, seconds: float) -> Iterator[str]:
+        """Yield the keys of all files that were last written that long ago, by the clock of the store.
+
+        Files may come and go meanwhile. The keys are not all held in memory.
+        """
         ...
 
-    def clean_up(self, *, unused_for: float) -> None:
-        """Remove what killed processes left on this host, and copies unused for that many seconds."""
+    def clean_up(self, *, unused_for: float = math.inf) -> None:
+        """Remove what killed processes left on this host, and copies unused for that many seconds.
+
+        Ages are those by the clock of the file system that holds them.
+        """
         ...
 
 

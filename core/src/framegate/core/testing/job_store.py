@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, Collection, Sequence
 from contextlib import asynccontextmanager
 
 import msgspec
+from msgspec.structs import replace
 
 from framegate.core.errors import (
     Busy,
@@ -40,7 +41,6 @@ class InMemoryJobStore:
         self._jobs: dict[str, Job] = {}
         self._deleted: dict[str, Job] = {}  # those that a worker still runs
         self._submissions = SubmissionMemory(self._jobs.__contains__)
-        self._numbers_of: dict[str, int] = {}
         self._removed: dict[str, tuple[Job, float]] = {}
         self._served: dict[scheduling.SchedulingKey, int] = {}
         self._turns = itertools.count(1)
@@ -118,8 +118,8 @@ class InMemoryJobStore:
                 return earlier
             if idempotency:
                 self._submissions.remember_job(job.owner, idempotency, job.id)
+            job = replace(job, seq=next(self._numbers))
             self._jobs[job.id] = job
-            self._numbers_of[job.id] = next(self._numbers)
             return job
 
     async def count_refusal(self, owner: str, idempotency: IdempotencyKey) -> None:
@@ -167,12 +167,7 @@ class InMemoryJobStore:
                 cursor = self._cursor(after)
                 if cursor is None or (cursor.owner, cursor.collection) != (owner, collection):
                     return None
-                number = self._numbers_of[after]
-                found = [
-                    job
-                    for job in found
-                    if job.id != after and (self._numbers_of[job.id] < number) == newest_first
-                ]
+                found = [job for job in found if job.id != after and (job.seq < cursor.seq) == newest_first]
         return Page(found[:limit], len(found) > limit)
 
     def _cursor(self, job_id: str) -> Job | None:
@@ -214,8 +209,9 @@ class InMemoryJobStore:
     async def delete_record(self, job: Job) -> None:
         """Remove the job's record."""
         with self._lock:
-            self._remove(job.id)
-            self._tick(job.id)
+            if (now := self._jobs.get(job.id)) is not None and now.seq == job.seq and now.state.finished:
+                self._remove(job.id)
+                self._tick(job.id)
 
     def _remove(self, job_id: str) -> Job | None:
         job = self._jobs.pop(job_id, None)

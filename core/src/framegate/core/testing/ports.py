@@ -2,8 +2,10 @@
 
 import asyncio
 import itertools
+import math
 import secrets
 import shutil
+import time
 from collections.abc import AsyncGenerator, Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -67,20 +69,27 @@ class InMemoryArtifactStore:
         """Remove the file if it is there."""
         (self._folder / key).unlink(missing_ok=True)
 
+    def delete_many(self, keys: Collection[str]) -> Mapping[str, str]:
+        """Remove those of the files that are there."""
+        for key in keys:
+            self.delete(key)
+        return {}
+
     def workdir(self, name: str) -> Path:
         """Create a scratch folder."""
         folder = self._folder / "work" / f"{name}-{next(self._numbers)}"
         folder.mkdir(parents=True)
         return folder
 
-    def keys_before(self, moment: float) -> Iterator[str]:
-        """Yield the keys of files older than ``moment``."""
+    def keys_older_than(self, seconds: float) -> Iterator[str]:
+        """Yield the keys of files of that age."""
+        moment = time.time() - seconds
         for path in self._folder.rglob("*"):
             key = path.relative_to(self._folder).as_posix()
             if path.is_file() and not key.startswith("work/") and path.stat().st_mtime < moment:
                 yield key
 
-    def clean_up(self, *, unused_for: float) -> None:
+    def clean_up(self, *, unused_for: float = math.inf) -> None:
         """Do nothing: the test removes the folder."""
         return
 

@@ -1,11 +1,11 @@
 """Result and input files in an S3 bucket, for hosts that share no folder."""
 
 import datetime
+import math
 import os
 import shutil
-import time
 import uuid
-from collections.abc import Generator, Iterator
+from collections.abc import Collection, Generator, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from mimetypes import guess_type
 from pathlib import Path
@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import obstore
 from msgspec import Struct
-from obstore.exceptions import BaseError
+from obstore.exceptions import BaseError, PermissionDeniedError
 from obstore.store import S3Store
 
 from framegate.core.errors import ConfigError, NotFound, Unavailable
 from framegate.storage.artifacts.file_cache import FileCache, local_name
+from framegate.storage.artifacts.walking import file_system_time
 from framegate.storage.artifacts.workdirs import clear_abandoned, fresh_folder
 
 if TYPE_CHECKING:
@@ -111,7 +112,7 @@ class BucketStore:
                 shutil.rmtree(scratch, ignore_errors=True)
         # With the object's own time every host computes the same ETag.
         with suppress(FileNotFoundError):
-            os.utime(path, (time.time(), found["last_modified"].timestamp()))
+            os.utime(path, (file_system_time(path.parent), found["last_modified"].timestamp()))
         return path
 
     def fetch(self, key: str, folder: Path) -> Path | None:
@@ -163,19 +164,58 @@ class BucketStore:
         with _storage_errors_as_unavailable(), suppress(FileNotFoundError):
             obstore.delete(self._bucket, key)
 
+    def delete_many(self, keys: Collection[str]) -> Mapping[str, str]:
+        """Remove those of the files that are there; return those that the bucket keeps, with the reasons.
+
+        The bucket is called once for every thousand.
+        """
+        for key in keys:
+            self._cache.drop(key)
+        with _storage_errors_as_unavailable():
+            try:
+                obstore.delete(self._bucket, list(keys))
+            except BaseError as error:
+                if not _concerns_one_object(error):
+                    raise
+                return self._delete_each(keys)
+        return {}
+
+    def _delete_each(self, keys: Collection[str]) -> Mapping[str, str]:
+        """Do as `delete_many`, to find out which of the files it is that the bucket keeps."""
+        kept: dict[str, str] = {}
+        for key in keys:
+            try:
+                obstore.delete(self._bucket, key)
+            except FileNotFoundError:
+                continue
+            except BaseError as error:
+                if not _concerns_one_object(error):
+                    raise
+                kept[key] = "The bucket refuses to remove it."
+        return kept
+
     def workdir(self, name: str) -> Path:
         """Return an empty scratch folder on this host; the caller removes it."""
         return fresh_folder(self._work / name)
 
-    def keys_before(self, moment: float) -> Iterator[str]:
-        """Yield the keys of files last written before ``moment`` (seconds since the epoch)."""
+    def keys_older_than(self, seconds: float) -> Iterator[str]:
+        """Yield the keys of files last written that long ago, by the clock of the bucket."""
         with _storage_errors_as_unavailable():
+            moment = self._time() - seconds
             for page in obstore.list(self._bucket, chunk_size=1000):
                 for entry in page:
                     if entry["last_modified"].timestamp() < moment:
                         yield entry["path"]
 
-    def clean_up(self, *, unused_for: float) -> None:
+    def _time(self) -> float:
+        """Return the time in seconds since the epoch by the clock of the bucket."""
+        key = f"probes/{uuid.uuid4().hex}"
+        obstore.put(self._bucket, key, b"")
+        found = obstore.head(self._bucket, key)
+        obstore.delete(self._bucket, key)
+        return found["last_modified"].timestamp()
+
+    def clean_up(self, *, unused_for: float = math.inf) -> None:
         """Remove copies unused for that many seconds, and scratch folders of processes that were killed."""
         self._cache.clean_up(unused_for)
         clear_abandoned(self._work)
@@ -195,6 +235,11 @@ def _explain(error: BaseError) -> str:
     if isinstance(error, obstore.exceptions.PermissionDeniedError | obstore.exceptions.UnauthenticatedError):
         return "The storage refuses this server's access."
     return "The storage can't be reached right now; try again shortly."
+
+
+def _concerns_one_object(error: BaseError) -> bool:
+    """Return whether the bucket refused something with one object, as where that is locked."""
+    return isinstance(error, PermissionDeniedError) or "request failed for key" in str(error)
 
 
 def _content_type(key: str) -> str:

@@ -1,10 +1,9 @@
 """Local copies of files that are kept elsewhere."""
 
 import hashlib
-import time
 from pathlib import Path
 
-from framegate.storage.artifacts.walking import list_folder
+from framegate.storage.artifacts.walking import file_system_time, list_folder
 
 
 class FileCache:
@@ -35,7 +34,7 @@ class FileCache:
 
     def clean_up(self, unused_for: float) -> None:
         """Remove copies that nobody has used for ``unused_for`` seconds."""
-        oldest = time.time() - unused_for
+        oldest = file_system_time(self._folder) - unused_for
         for used_at, _, path in self._entries():
             if used_at < oldest:
                 path.unlink(missing_ok=True)

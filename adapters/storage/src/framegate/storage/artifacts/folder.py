@@ -1,33 +1,40 @@
 """Result and input files in a folder."""
 
 import errno
+import math
 import os
 import shutil
 import stat
 import tempfile
-import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import suppress
+from itertools import pairwise
 from pathlib import Path
 
 from framegate.core.errors import NotFound, Unavailable
-from framegate.storage.artifacts.walking import walk
+from framegate.storage.artifacts.walking import VANISHED, file_system_time, walk
 from framegate.storage.artifacts.workdirs import clear_abandoned, fresh_folder
 
 _TRIES = 20
+_LASTING = 2
+"""``files`` and the folders in it are never removed, unlike those of a job, so they are synced only once."""
 
 
 class FolderStore:
     """The `ArtifactStore` for one host, or for hosts that share a file system.
 
-    A file appears by a rename within the folder, once its bytes are on disk; the folder is synced afterwards.
-    So after a power cut the file is there whole or not at all.
+    A file appears by a rename within the folder, once its bytes are on disk; that folder and those above it
+    are synced afterwards. So after a power cut the file is there whole or not at all.
+
+    Another host's file may be there though this host's cache of a network file system says that it is not:
+    opening a folder makes the cache look again, so that is done before a file counts as missing.
     """
 
     def __init__(self, root: Path) -> None:
         self._files = root / "files"
         self._work = root / "work"
+        self._durable: set[Path] = set()
 
     def check(self) -> None:
         """Raise `Unavailable` if files can't be written."""
@@ -43,13 +50,18 @@ class FolderStore:
         with source.open("rb") as file:
             os.fsync(file.fileno())
             size = os.fstat(file.fileno()).st_size
-        _place(source, self._locate(key), _move)
+        self._place(source, self._locate(key), _move)
         return size
 
     def path(self, key: str) -> Path | None:
         """Return where the file is, or None if there is no such file."""
         path = self._locate(key)
-        return path if path.is_file() else None
+        if _is_file(path):
+            return path
+        for folder in self._folders_of(path):
+            with suppress(OSError):
+                os.close(os.open(folder, os.O_RDONLY | os.O_DIRECTORY))
+        return path if _is_file(path) else None
 
     def fetch(self, key: str, folder: Path) -> Path | None:
         """Return what `path` does; nothing is brought into ``folder``."""
@@ -62,7 +74,7 @@ class FolderStore:
     def copy(self, key: str, new_key: str) -> None:
         """Make the file ``key`` available as ``new_key`` as well, by a hard link where that is possible."""
         try:
-            _place(self._locate(key), self._locate(new_key), self._link)
+            self._place(self._locate(key), self._locate(new_key), self._link)
         except FileNotFoundError:
             raise NotFound("There is no such file.") from None
 
@@ -74,11 +86,13 @@ class FolderStore:
         except OSError:  # a file system without hard links
             scratch = self.workdir(f"copy-{uuid.uuid4().hex}")
             try:
-                _move(Path(shutil.copyfile(source, scratch / "file")), target)
+                copy = Path(shutil.copyfile(source, scratch / "file"))
+                _sync(copy)
+                _move(copy, target)
             finally:
                 shutil.rmtree(scratch, ignore_errors=True)
         # It keeps the modification time of its source, which is part of the ETag; it was used last now.
-        os.utime(target, (time.time(), target.stat().st_mtime))
+        os.utime(target, (file_system_time(target.parent), target.stat().st_mtime))
 
     def delete(self, key: str) -> None:
         """Remove the file if it is there, and its job's folder with the last one."""
@@ -88,17 +102,28 @@ class FolderStore:
             with suppress(OSError):  # it is not empty, or gone
                 path.parent.rmdir()
 
+    def delete_many(self, keys: Collection[str]) -> Mapping[str, str]:
+        """Remove those of the files that are there; return those that can't be removed, with the reasons."""
+        refused: dict[str, str] = {}
+        for key in keys:
+            try:
+                self.delete(key)
+            except OSError as error:
+                refused[key] = error.strerror or str(error)
+        return refused
+
     def workdir(self, name: str) -> Path:
         """Return an empty scratch folder, from which `put` takes files; the caller removes it."""
         return fresh_folder(self._work / name)
 
-    def keys_before(self, moment: float) -> Iterator[str]:
-        """Yield the keys of files last written and read before ``moment`` (seconds since the epoch)."""
+    def keys_older_than(self, seconds: float) -> Iterator[str]:
+        """Yield the keys of files last written and read that long ago, by the clock of the file system."""
+        moment = file_system_time(self._files) - seconds
         for path, status in walk(self._files):
             if stat.S_ISREG(status.st_mode) and max(status.st_mtime, status.st_atime) < moment:
                 yield path.relative_to(self._files).as_posix()
 
-    def clean_up(self, *, unused_for: float) -> None:
+    def clean_up(self, *, unused_for: float = math.inf) -> None:
         """Remove scratch folders of processes that were killed."""
         clear_abandoned(self._work)
 
@@ -109,23 +134,41 @@ class FolderStore:
             raise NotFound("There is no such file.")
         return path
 
+    def _folders_of(self, path: Path) -> list[Path]:
+        """Return the folders that ``path`` lies in, from the store's own to the innermost."""
+        files = self._files.resolve()
+        inner = [folder for folder in path.parents if folder.is_relative_to(files)]
+        return [self._files.parent, *reversed(inner)]
 
-def _place(source: Path, target: Path, how: Callable[[Path, Path], None]) -> None:
-    """Bring ``source`` to ``target``, whose folder others may be removing because it is empty.
+    def _place(self, source: Path, target: Path, how: Callable[[Path, Path], None]) -> None:
+        """Bring ``source`` to ``target``, whose folder others may be removing because it is empty.
 
-    Raises:
-        FileNotFoundError: There is no such source.
-    """
-    for attempt in range(1, _TRIES + 1):
-        try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            how(source, target)
-            break
-        except (FileNotFoundError, FileExistsError):  # the folder was removed during mkdir or after it
-            if not source.exists() or attempt == _TRIES:
-                raise
-    with suppress(FileNotFoundError):  # it has been removed again
-        _sync_folder(target.parent)
+        Raises:
+            FileNotFoundError: There is no such source.
+        """
+        for attempt in range(1, _TRIES + 1):
+            try:
+                target.parent.mkdir(parents=True, exist_ok=True)
+                how(source, target)
+                break
+            except (FileNotFoundError, FileExistsError):  # the folder was removed during mkdir or after it
+                if not source.exists() or attempt == _TRIES:
+                    raise
+        with suppress(FileNotFoundError):  # it has been removed again
+            self._sync_entries(target)
+
+    def _sync_entries(self, path: Path) -> None:
+        """Let the entry of ``path`` in its folder survive a power cut, and those of the folders above it.
+
+        Any of these may be new, made by this process or just now by another one.
+        """
+        folders = self._folders_of(path)
+        _sync(folders[-1])
+        for depth, (parent, folder) in reversed(list(enumerate(pairwise(folders)))):
+            if folder not in self._durable:
+                _sync(parent)
+                if depth < _LASTING:
+                    self._durable.add(folder)
 
 
 def _move(source: Path, target: Path) -> None:
@@ -151,8 +194,18 @@ def _move_over(source: Path, target: Path) -> None:
     source.unlink()
 
 
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
+def _is_file(path: Path) -> bool:
+    try:
+        return stat.S_ISREG(path.stat().st_mode)
+    except OSError as error:
+        if error.errno in VANISHED:
+            return False
+        raise
+
+
+def _sync(path: Path) -> None:
+    """Bring what was written to a file, or the entries of a folder, to disk."""
+    handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
     finally:

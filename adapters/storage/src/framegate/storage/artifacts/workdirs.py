@@ -1,10 +1,9 @@
 """Folders for files that are being made."""
 
 import shutil
-import time
 from pathlib import Path
 
-from framegate.storage.artifacts.walking import list_folder, walk
+from framegate.storage.artifacts.walking import file_system_time, list_folder, walk
 
 ABANDONED_AFTER = 24 * 3600.0
 """Seconds without a change after which whoever made a folder is dead: no step of a job takes that long."""
@@ -19,7 +18,7 @@ def fresh_folder(path: Path) -> Path:
 
 def clear_abandoned(parent: Path) -> None:
     """Remove the folders in ``parent`` that a killed process left."""
-    oldest = time.time() - ABANDONED_AFTER
+    oldest = file_system_time(parent) - ABANDONED_AFTER
     for folder, status in list_folder(parent):
         changed_at = max((status.st_mtime, *(inner.st_mtime for _, inner in walk(folder))))
         if changed_at < oldest:

@@ -32,6 +32,8 @@ FIELDS = (
     "job",
     "schema",
     "written_by",
+    "seq",
+    "submitted_at",
     "state",
     "attempt",
     "worker",
@@ -90,7 +92,7 @@ def readable_fields(job: Job) -> dict[str, str | bytes]:
     ``files`` and ``webhooks`` are JSON lists. Each field costs more memory than such short values, so only
     ``files`` is there even if it is empty: it also tells that this version wrote the record.
     """
-    fields: dict[str, str | bytes] = {"files": msgspec.json.encode(job.files), "dialect": job.dialect}
+    fields: dict[str, str | bytes] = {"files": msgspec.json.encode(job.submitted_files), "dialect": job.dialect}
     if job.webhooks:
         fields["webhooks"] = msgspec.json.encode(job.webhooks)
     if known_as := job.labels.get(CLIENT_ID_LABEL):
@@ -116,6 +118,9 @@ def decode_job(fields: Mapping[str, str]) -> Job:
             raise ValueError("it has no shots, or another job's id")
         return replace(
             job,
+            # Records of earlier versions have the time by the clock of the host that submitted them.
+            created_at=read_time(fields, "submitted_at") or job.created_at,
+            seq=int(fields["seq"]),
             state=JobState(fields["state"]),
             attempt=int(fields["attempt"]),
             worker=fields["worker"],
@@ -147,7 +152,7 @@ def files_of(fields: Mapping[str, str]) -> tuple[str, ...]:
                 if results is None
                 else _keys.decode(results)
             ),
-            *(_submitted_job(fields).files if submitted is None else _keys.decode(submitted)),
+            *(_submitted_job(fields).submitted_files if submitted is None else _keys.decode(submitted)),
         )
 
 

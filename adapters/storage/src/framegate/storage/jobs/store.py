@@ -2,13 +2,14 @@
 
 import itertools
 import uuid
-from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import cast
 
 import msgspec
 import redis.asyncio
 import structlog
+from msgspec.structs import replace
 
 from framegate.core.errors import (
     IdempotencyMismatch,
@@ -19,14 +20,15 @@ from framegate.core.errors import (
     UnreadableRecord,
 )
 from framegate.core.jobs import Job, JobState
-from framegate.core.ports import IdempotencyKey, Limits, Page, QueueCounts, WorkerInfo, WorkerPresence
+from framegate.core.ports import IdempotencyKey, Limits, QueueCounts, WorkerInfo, WorkerPresence
 from framegate.storage import scripts
 from framegate.storage.connections import outages_as_unavailable
 from framegate.storage.installation import INSTALLATION_KEY, MARK_KEY
 from framegate.storage.jobs.change_feed import ChangeFeed
 from framegate.storage.jobs.damaged import outline_of
+from framegate.storage.jobs.expiry import ExpiredJobs
+from framegate.storage.jobs.lists import JobLists
 from framegate.storage.jobs.records import (
-    FIELDS,
     MAX_RECORD,
     PREFIX,
     decode_job,
@@ -34,6 +36,7 @@ from framegate.storage.jobs.records import (
     is_shown,
     readable_fields,
 )
+from framegate.storage.jobs.stored_files import StoredFiles
 from framegate.storage.jobs.submissions import admission_check, job_submission
 from framegate.storage.jobs.worker_store import log_missing, sweep_arguments
 from framegate.storage.quotas import records_quota_reached, stored_quota_reached
@@ -41,11 +44,10 @@ from framegate.storage.schema import NewerRecord, damage_as_unreadable, decode_r
 
 log = structlog.get_logger(__name__)
 
-_PAGE = 200
 _WORKER = msgspec.json.Decoder(WorkerInfo)
 
 
-class ValkeyJobStore:
+class ValkeyJobStore(JobLists):
     """Implement `JobStore` on Valkey.
 
     Every method raises `Unavailable` when Valkey can't be reached or takes no writes; methods that return one
@@ -54,18 +56,18 @@ class ValkeyJobStore:
     """
 
     def __init__(self, client: redis.asyncio.Redis, *, prefix: str = PREFIX) -> None:
-        self._client = client
-        self._prefix = prefix
+        super().__init__(client, prefix=prefix)
         self._feed = ChangeFeed(client, prefix=prefix)
+        self.expired = ExpiredJobs(client, prefix=prefix)
+        """What retention does to jobs."""
+        self.stored_files = StoredFiles(client, prefix=prefix)
+        """Which files the records name."""
         self._check_admission = client.register_script(scripts.CHECK_ADMISSION)
         self._submit = client.register_script(scripts.SUBMIT)
         self._count_refusal = client.register_script(scripts.COUNT_REFUSAL)
         self._cancel = client.register_script(scripts.CANCEL)
         self._delete = client.register_script(scripts.DELETE)
         self._position = client.register_script(scripts.QUEUE_POSITION)
-        self._mark_files_removed = client.register_script(scripts.MARK_FILES_REMOVED)
-        self._delete_record = client.register_script(scripts.DELETE_RECORD)
-        self._drop_missing = client.register_script(scripts.DROP_MISSING)
         self._sweep = client.register_script(scripts.SWEEP)
         self._presence = client.register_script(scripts.WORKER_PRESENCE)
 
@@ -103,9 +105,10 @@ class ValkeyJobStore:
         while True:
             with outages_as_unavailable():
                 outcome, found, *stored = await self._submit(keys=[self._prefix], args=arguments)
-            _refuse(outcome, found, limits, *stored)
+            _refuse(outcome, found, limits, *stored[:1])
             if outcome == "new":
-                return job
+                seq, submitted_at = stored
+                return replace(job, seq=int(seq), created_at=float(submitted_at or job.created_at))
             if earlier := await self.get(found):
                 return earlier
             # It was deleted in between, so the key is free again.
@@ -135,72 +138,6 @@ class ValkeyJobStore:
         with outages_as_unavailable():
             return cast("str | None", await self._client.get(f"{self._prefix}share:{share_id}"))
 
-    async def list(self, *, owner: str | None, states: Collection[JobState], limit: int) -> Sequence[Job]:
-        """Return at most ``limit`` jobs, newest first, in any of ``states`` or in all."""
-        with outages_as_unavailable():
-            if owner is None and len(states) == 1:
-                return await self._newest(f"{self._prefix}state:{next(iter(states))}", "", states, limit)
-            index = f"{self._prefix}jobs" if owner is None else f"{self._prefix}owner:{owner}"
-            return await self._newest(index, owner or "", states, limit)
-
-    async def _newest(
-        self, index: str, owner: str, states: Collection[JobState], limit: int
-    ) -> Sequence[Job]:
-        jobs: list[Job] = []
-        start = 0
-        while len(jobs) < limit:
-            ids = cast("list[str]", await self._client.zrange(index, start, start + _PAGE - 1, desc=True))
-            found = await self._get_many(ids, owner=owner)
-            jobs += [job for job in found if not states or job.state in states]
-            if len(ids) < _PAGE:
-                break
-            start += _PAGE
-        return jobs[:limit]
-
-    async def _get_many(self, ids: Sequence[str], *, owner: str, collection: str = "") -> Sequence[Job]:
-        records = await self._records(ids)
-        missing = [job_id for job_id, fields in zip(ids, records, strict=True) if not fields]
-        if missing:
-            await self._drop_missing(keys=[self._prefix], args=[owner, collection, *missing])
-            log.warning("missing_records_dropped", records=len(missing), job_id=missing[0])
-        return decode_readable(decode_job, filter(is_shown, records))
-
-    async def _records(self, ids: Sequence[str]) -> Sequence[Mapping[str, str]]:
-        pipeline = self._client.pipeline(transaction=False)
-        for job_id in ids:
-            pipeline.hmget(self._job_key(job_id), FIELDS)
-        # Redis-py takes most of a list's time to read the replies, so only what is needed is requested.
-        replies = await pipeline.execute() if ids else []
-        return [_fields(job_id, values) for job_id, values in zip(ids, replies, strict=True)]
-
-    async def page(
-        self, collection: str, *, owner: str, after: str, limit: int, newest_first: bool
-    ) -> Page | None:
-        """Return the jobs of a collection that follow the job ``after``, or None if that was not in it."""
-        index = f"{self._prefix}collection:{owner}:{collection}"
-        start, end = ("+inf", "-inf") if newest_first else ("-inf", "+inf")
-        with outages_as_unavailable():
-            if after:
-                place = await self._place(owner, collection, after)
-                if place is None:
-                    return None
-                start = f"({place}"
-            ids = cast(
-                "list[str]",
-                await self._client.zrange(
-                    index, start, end, byscore=True, desc=newest_first, offset=0, num=limit + 1
-                ),
-            )
-            jobs = await self._get_many(ids[:limit], owner=owner, collection=collection)
-            return Page(jobs, len(ids) > limit)
-
-    async def _place(self, owner: str, collection: str, job_id: str) -> int | None:
-        score = await self._client.zscore(f"{self._prefix}collection:{owner}:{collection}", job_id)
-        if score is not None:
-            return int(score)
-        removed = await self._client.get(f"{self._prefix}removed:{owner}:{collection}:{job_id}")
-        return None if removed is None else int(removed)
-
     async def installation(self) -> str:
         """Return the random name of this set of jobs, which is kept for as long as Valkey keeps its data."""
         key = self._prefix + INSTALLATION_KEY
@@ -217,18 +154,6 @@ class ValkeyJobStore:
         """Note that these jobs use the files among which ``mark`` is."""
         with outages_as_unavailable():
             await self._client.set(self._prefix + MARK_KEY, mark)
-
-    async def each(self) -> AsyncGenerator[Job]:
-        """Yield every job that has a record; one that comes or goes meanwhile may be among them or not.
-
-        Raises:
-            UnreadableRecord: One of them is damaged, or a later version wrote it.
-        """
-        with outages_as_unavailable():
-            ids = cast("list[str]", await self._client.zrange(f"{self._prefix}jobs", 0, -1))
-            for start in range(0, len(ids), _PAGE):
-                for fields in filter(is_shown, await self._records(ids[start : start + _PAGE])):
-                    yield decode_job(fields)
 
     async def queue_position(self, job: Job) -> int | None:
         """Return the job's place in the order of service, from 1, or None if it does not wait."""
@@ -271,26 +196,9 @@ class ValkeyJobStore:
         last_seen |= {model: 0.0 for info in infos for model in info.models}
         return WorkerPresence(infos, last_seen)
 
-    async def finished_before(self, ended: float, limit: int = 200) -> Sequence[Job]:
-        """Return jobs that ended before ``ended`` (seconds since the epoch) and may still have files.
-
-        Jobs that were deleted while they ran are among them.
-        """
-        return await self._ended(f"{self._prefix}finished", ended, limit)
-
-    async def mark_files_removed(self, job: Job) -> None:
-        """Note that the files of ``job`` have been removed; its record stays for a while."""
-        with outages_as_unavailable():
-            await self._mark_files_removed(keys=[self._prefix], args=[job.id, job.finished_at or 0.0])
-
-    async def records_before(self, ended: float, limit: int = 200) -> Sequence[Job]:
-        """Return jobs that ended before ``ended`` (seconds since the epoch) and whose files are gone."""
-        return await self._ended(f"{self._prefix}records", ended, limit)
-
     async def delete_record(self, job: Job) -> None:
         """Remove the record of a job that has ended, and all that points at it."""
-        with outages_as_unavailable():
-            await self._delete_record(keys=[self._prefix], args=[job.id])
+        await self.expired.delete_records([job])
 
     async def sweep(self, *, interval: float = 0.0) -> int:
         """Requeue or fail the jobs whose workers' leases have expired, and replace lost tickets.
@@ -302,28 +210,6 @@ class ValkeyJobStore:
             lost, _, missing = await self._sweep(keys=[self._prefix], args=sweep_arguments(interval))
         log_missing(missing)
         return int(lost)
-
-    def _job_key(self, job_id: str) -> str:
-        return f"{self._prefix}job:{job_id}"
-
-    async def _ended(self, index: str, ended: float, limit: int) -> Sequence[Job]:
-        start = 0
-        while True:
-            with outages_as_unavailable():
-                ids = cast(
-                    "list[str]",
-                    await self._client.zrange(index, "-inf", ended, byscore=True, offset=start, num=limit),
-                )
-                jobs = decode_readable(decode_job, filter(None, await self._records(ids)))
-            if jobs or len(ids) < limit:
-                return jobs
-            start += limit  # a later version wrote all of these
-
-
-def _fields(job_id: str, values: Sequence[str | None]) -> Mapping[str, str]:
-    """Return the `FIELDS` of a job's hash with its id; none if it has no record."""
-    found = {name: value for name, value in zip(FIELDS, values, strict=True) if value is not None}
-    return {**found, "id": job_id} if found else {}
 
 
 def _decode_worker(text: str) -> WorkerInfo:

@@ -171,7 +171,8 @@ class WorkerStore:
         Unless it is SUCCEEDED, the caller removes the artifacts.
         """
         size = sum(made.size for made in artifacts)
-        files = msgspec.json.encode([key for made in artifacts for key in made.files])
+        results = (key for made in artifacts for key in made.files)
+        files = msgspec.json.encode([*results, *job.partial_image_keys])
         payload = msgspec.json.encode(artifacts)
         return self._close(job.id, job.attempt, "succeeded", payload, size=size, files=files)
 

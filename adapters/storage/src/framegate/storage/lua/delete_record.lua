@@ -1,11 +1,17 @@
--- Remove the record of a job that has ended, and all that points at it.
--- Arguments: id.
-local id = ARGV[1]
-local job = load(id)
-if job and (job.state == 'queued' or job.state == 'running') then return end
-redis.call('ZREM', P .. 'finished', id)
-redis.call('ZREM', P .. 'records', id)
-if not job then return drop_missing(id, '', '') end
-hide(id, job)
-redis.call('ZREM', P .. 'state:' .. job.state, id)
-redis.call('DEL', P .. 'job:' .. id)
+-- Remove the records of jobs that have ended, and all that points at them. A job that was removed already is left out,
+-- and so is another one that has its id by now.
+-- Arguments: id, number in the order of submission, and so on for each.
+for i = 1, #ARGV, 2 do
+  local id = ARGV[i]
+  local job = load_ended(id, ARGV[i + 1])
+  if job then
+    redis.call('ZREM', P .. 'finished', id)
+    redis.call('ZREM', P .. 'records', id)
+    hide(id, job)
+    redis.call('ZREM', P .. 'state:' .. job.state, id)
+    -- A large record is freed in the background.
+    redis.call('UNLINK', P .. 'job:' .. id)
+  elseif redis.call('EXISTS', P .. 'job:' .. id) == 0 then
+    drop_missing(id, '', '')
+  end
+end

@@ -14,6 +14,7 @@
 -- leases              sorted set of running ids by the time at which their worker counts as dead
 -- swept               when dead workers were last looked for
 -- finished, records   sorted sets of ids by end: whose files, and then whose records, are to be removed
+-- orphans             the lease of whoever looks for files without a record; ``orphans:searched`` for the next hour
 -- installation        the name of this set of jobs, which also marks its files
 -- files_mark          the mark of its files; `framegate.storage.installation` explains it
 -- holds:WORKER        the id that a worker runs
@@ -105,6 +106,14 @@ local function load(id)
     job.lane = cjson.encode({job.queue, '0', job.owner, {['key:' .. job.owner] = 0}, ''})
   end
   return job
+end
+
+local function has_ended(job) return job.state ~= 'queued' and job.state ~= 'running' end
+
+-- The job that had this number when it was submitted, if it has ended and still is the one with this id.
+local function load_ended(id, seq)
+  local job = load(id)
+  if job and job.seq == seq and has_ended(job) then return job end
 end
 
 local function wait_in_queue(id, job)

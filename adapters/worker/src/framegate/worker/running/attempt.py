@@ -121,7 +121,7 @@ class JobAttempt:
             JobCancelled: The job was left meanwhile, as for `raise_if_stopped`.
         """
         suffix = file.path.suffix
-        key = f"results/{self.job.id}/{attempt_name(self.job)}-{index}{suffix}"
+        key = f"results/{self.job.id}/{self.job.attempt_name}-{index}{suffix}"
         size = self._wait_for_store(lambda: self._artifacts.put(file.path, key))
         return Artifact(
             kind=file.kind,
@@ -156,12 +156,3 @@ class JobAttempt:
 
 def _log_outage(state: RetryCallState) -> None:
     log.warning("storage_unreachable", reason=str(state.outcome and state.outcome.exception()))
-
-
-def attempt_name(job: Job) -> str:
-    """Return a name that no other attempt at the job has.
-
-    A worker that lost its lease can't touch its successor's files. The number alone would not do: a Valkey
-    that lost its last second may hand it out again.
-    """
-    return f"{job.attempt}-{job.worker[:8]}"

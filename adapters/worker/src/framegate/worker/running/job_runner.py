@@ -8,7 +8,7 @@ from framegate.core.backend import Backend
 from framegate.core.ports import ArtifactStore
 from framegate.core.types import Artifact, MediaKind
 from framegate.worker.heartbeat.client import ActiveJob
-from framegate.worker.running.attempt import JobAttempt, attempt_name
+from framegate.worker.running.attempt import JobAttempt
 from framegate.worker.running.images import make_images
 from framegate.worker.running.videos import make_video
 
@@ -31,7 +31,7 @@ class JobRunner:
             GenerationError: The job failed; nothing was stored.
         """
         job = active_job.job
-        workdir = self._artifacts.workdir(f"{job.id}/{attempt_name(job)}")
+        workdir = self._artifacts.workdir(f"{job.id}/{job.attempt_name}")
         # Workers that had the job before are dead, or will notice that they lost it.
         for earlier in workdir.parent.iterdir():
             if earlier != workdir:

@@ -1,0 +1,74 @@
+"""Jobs whose files or records have been kept long enough, in batches that any number of hosts share."""
+
+from collections.abc import Iterable, Sequence
+from typing import Protocol, cast
+
+import redis.asyncio
+
+from framegate.storage import scripts
+from framegate.storage.connections import outages_as_unavailable
+from framegate.storage.jobs.records import PREFIX
+
+LEASE_SECONDS = 60.0
+"""How long a batch is left to the host that took it, and what can't be dealt with is left alone."""
+BATCH = 200
+"""How many jobs a host takes at a time. The scripts keep Valkey busy for less than 5 ms with as many."""
+
+
+class Numbered(Protocol):
+    """A job by its id and its number in the order of submission, which no later one of that id has."""
+
+    @property
+    def id(self) -> str:
+        """The id."""
+        ...
+
+    @property
+    def seq(self) -> int | str:
+        """The number."""
+        ...
+
+
+class ExpiredJobs:
+    """What retention does to jobs that have ended.
+
+    Every method raises `Unavailable` when Valkey can't be reached or takes no writes. Times are those of its
+    clock.
+    """
+
+    def __init__(self, client: redis.asyncio.Redis, *, prefix: str = PREFIX) -> None:
+        self._prefix = prefix
+        self._lease = client.register_script(scripts.LEASE_EXPIRED_JOBS)
+        self._mark_files_removed = client.register_script(scripts.MARK_FILES_REMOVED)
+        self._delete_record = client.register_script(scripts.DELETE_RECORD)
+
+    async def lease_files(self, kept_for: float) -> Sequence[tuple[str, str]]:
+        """Lease jobs that ended ``kept_for`` seconds ago and may have files; return their ids and numbers.
+
+        Jobs that were deleted are among them. They are due again after the lease, until `mark_files_removed`.
+        """
+        return await self._leased("finished", kept_for)
+
+    async def lease_records(self, kept_for: float) -> Sequence[tuple[str, str]]:
+        """Lease jobs that ended ``kept_for`` seconds ago and whose files are gone, as `lease_files` does."""
+        return await self._leased("records", kept_for)
+
+    async def _leased(self, index: str, kept_for: float) -> Sequence[tuple[str, str]]:
+        arguments: list[str | float] = [index, kept_for, BATCH, LEASE_SECONDS]
+        with outages_as_unavailable():
+            found = cast("list[str]", await self._lease(keys=[self._prefix], args=arguments))
+        return list(zip(found[::2], found[1::2], strict=True))
+
+    async def mark_files_removed(self, jobs: Iterable[Numbered]) -> None:
+        """Note that the files of these jobs have been removed; their records stay for a while."""
+        with outages_as_unavailable():
+            await self._mark_files_removed(keys=[self._prefix], args=_arguments(jobs))
+
+    async def delete_records(self, jobs: Iterable[Numbered]) -> None:
+        """Remove the records of those of the jobs that have ended, and all that points at them."""
+        with outages_as_unavailable():
+            await self._delete_record(keys=[self._prefix], args=_arguments(jobs))
+
+
+def _arguments(jobs: Iterable[Numbered]) -> list[str | int]:
+    return [argument for job in jobs for argument in (job.id, job.seq)]

@@ -1,0 +1,157 @@
+"""Lists of jobs."""
+
+import itertools
+from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
+from contextlib import aclosing
+from typing import cast
+
+import redis.asyncio
+import structlog
+
+from framegate.core.jobs import Job, JobState
+from framegate.core.ports import Page
+from framegate.storage import scripts
+from framegate.storage.connections import outages_as_unavailable
+from framegate.storage.jobs.records import FIELDS, PREFIX, decode_job, is_shown
+from framegate.storage.schema import decode_readable
+
+log = structlog.get_logger(__name__)
+
+_PAGE = 200
+_STATES_PAGE = 1000
+FEW_ACTIVE = 1000
+"""Up to so many active jobs of an owner are found by an intersection, which takes Valkey about 1 ms then."""
+
+
+class JobLists:
+    """The lists of `ValkeyJobStore`.
+
+    Jobs whose records can't be read are left out, what points at missing ones is dropped, and the log says so.
+    """
+
+    def __init__(self, client: redis.asyncio.Redis, *, prefix: str = PREFIX) -> None:
+        self._client = client
+        self._prefix = prefix
+        self._drop_missing = client.register_script(scripts.DROP_MISSING)
+
+    async def list(self, *, owner: str | None, states: Collection[JobState], limit: int) -> Sequence[Job]:
+        """Return at most ``limit`` jobs, newest first, in any of ``states`` or in all."""
+        with outages_as_unavailable():
+            if owner is None and states:
+                found = [await self._newest(f"state:{state}", "", (state,), limit) for state in states]
+                everybodys = itertools.chain.from_iterable(found)
+                return sorted(everybodys, key=lambda job: job.seq, reverse=True)[:limit]
+            if owner is None:
+                return await self._newest("jobs", "", (), limit)
+            if states and not any(state.finished for state in states):
+                ids = await self._few_active(owner)
+                if ids is not None:
+                    active = await self._get_many(ids, owner=owner)
+                    return [job for job in active if job.state in states][:limit]
+            return await self._newest(f"owner:{owner}", owner, states, limit)
+
+    async def _newest(
+        self, index: str, owner: str, states: Collection[JobState], limit: int
+    ) -> Sequence[Job]:
+        jobs: list[Job] = []
+        async with aclosing(self._newest_ids(index, states)) as pages:
+            async for ids in pages:
+                found = await self._get_many(ids, owner=owner)
+                jobs += [job for job in found if not states or job.state in states]
+                if len(jobs) >= limit:
+                    break
+        return jobs[:limit]
+
+    async def _newest_ids(self, index: str, states: Collection[JobState]) -> AsyncGenerator[Sequence[str]]:
+        """Yield the ids of an index that are in ``states``, newest first, without reading the records."""
+        size = _STATES_PAGE if states else _PAGE
+        for start in itertools.count(0, size):
+            found = cast(
+                "list[str]",
+                await self._client.zrange(f"{self._prefix}{index}", start, start + size - 1, desc=True),
+            )
+            ids = await self._in_states(found, states) if states else found
+            for first in range(0, len(ids), _PAGE):
+                yield ids[first : first + _PAGE]
+            if len(found) < size:
+                return
+
+    async def _in_states(self, ids: Sequence[str], states: Collection[JobState]) -> Sequence[str]:
+        """Return those of ``ids`` that are in ``states``, or that have no record."""
+        pipeline = self._client.pipeline(transaction=False)
+        for job_id in ids:
+            pipeline.hget(self._job_key(job_id), "state")
+        found = cast("list[str | None]", await pipeline.execute() if ids else [])
+        return [job_id for job_id, state in zip(ids, found, strict=True) if state is None or state in states]
+
+    async def _few_active(self, owner: str) -> Sequence[str] | None:
+        """Return the ids of the owner's queued and running jobs, newest first; None if there are too many.
+
+        Every version keeps these two sets. Of an owner with so many active jobs the newest ones are active,
+        so looking at the newest is soon done.
+        """
+        active = [f"{self._prefix}{name}:{owner}" for name in ("queuedby", "running:key")]
+        counts = self._client.pipeline(transaction=False)
+        for key in active:
+            counts.scard(key)
+        if sum(await counts.execute()) > FEW_ACTIVE:
+            return None
+        numbered = self._client.pipeline()  # at one moment, as jobs go from one set to the other
+        for key in active:
+            numbered.zinter({f"{self._prefix}owner:{owner}": 1, key: 0}, withscores=True)
+        found = cast("list[list[tuple[str, float]]]", await numbered.execute())
+        places = dict(itertools.chain.from_iterable(found))
+        return sorted(places, key=places.__getitem__, reverse=True)
+
+    async def page(
+        self, collection: str, *, owner: str, after: str, limit: int, newest_first: bool
+    ) -> Page | None:
+        """Return the jobs of a collection that follow the job ``after``, or None if that was not in it."""
+        index = f"{self._prefix}collection:{owner}:{collection}"
+        start, end = ("+inf", "-inf") if newest_first else ("-inf", "+inf")
+        with outages_as_unavailable():
+            if after:
+                place = await self._place(owner, collection, after)
+                if place is None:
+                    return None
+                start = f"({place}"
+            ids = cast(
+                "list[str]",
+                await self._client.zrange(
+                    index, start, end, byscore=True, desc=newest_first, offset=0, num=limit + 1
+                ),
+            )
+            jobs = await self._get_many(ids[:limit], owner=owner, collection=collection)
+            return Page(jobs, len(ids) > limit)
+
+    async def _place(self, owner: str, collection: str, job_id: str) -> int | None:
+        score = await self._client.zscore(f"{self._prefix}collection:{owner}:{collection}", job_id)
+        if score is not None:
+            return int(score)
+        removed = await self._client.get(f"{self._prefix}removed:{owner}:{collection}:{job_id}")
+        return None if removed is None else int(removed)
+
+    async def _get_many(self, ids: Sequence[str], *, owner: str, collection: str = "") -> Sequence[Job]:
+        records = await self._records(ids)
+        missing = [job_id for job_id, fields in zip(ids, records, strict=True) if not fields]
+        if missing:
+            await self._drop_missing(keys=[self._prefix], args=[owner, collection, *missing])
+            log.warning("missing_records_dropped", records=len(missing), job_id=missing[0])
+        return decode_readable(decode_job, filter(is_shown, records))
+
+    async def _records(self, ids: Sequence[str]) -> Sequence[Mapping[str, str]]:
+        pipeline = self._client.pipeline(transaction=False)
+        for job_id in ids:
+            pipeline.hmget(self._job_key(job_id), FIELDS)
+        # Redis-py takes most of a list's time to read the replies, so only what is needed is requested.
+        replies = await pipeline.execute() if ids else []
+        return [_fields(job_id, values) for job_id, values in zip(ids, replies, strict=True)]
+
+    def _job_key(self, job_id: str) -> str:
+        return f"{self._prefix}job:{job_id}"
+
+
+def _fields(job_id: str, values: Sequence[str | None]) -> Mapping[str, str]:
+    """Return the `FIELDS` of a job's hash with its id; none if it has no record."""
+    found = {name: value for name, value in zip(FIELDS, values, strict=True) if value is not None}
+    return {**found, "id": job_id} if found else {}
