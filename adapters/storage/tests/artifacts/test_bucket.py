@@ -117,6 +117,8 @@ def test_copies_on_this_host_have_their_bounds(s3: S3Server, tmp_path: Path) -> 
     for name in "abc":
         assert bucket.path(f"results/{name}.png") is not None
     assert sum(path.stat().st_size for path in cache.iterdir()) == 200
+    bucket.clean_up()
+    assert len(list(cache.iterdir())) == 2, "a worker in the same folder only clears what was abandoned"
     bucket.clean_up(unused_for=60)
     assert len(list(cache.iterdir())) == 2
     bucket.clean_up(unused_for=-1)
@@ -128,6 +130,47 @@ def test_old_files_are_listed(bucket: BucketStore) -> None:
     put(bucket, "inputs/old.png", b"old")
     assert "inputs/old.png" in set(bucket.keys_older_than(-60))
     assert "inputs/old.png" not in set(bucket.keys_older_than(60))
+
+
+def test_many_are_removed_at_once(bucket: BucketStore, tmp_path: Path, s3: S3Server) -> None:
+    keys = [f"results/f/{number}.png" for number in range(5)]
+    for key in keys[:4]:
+        put(bucket, key, b"film")
+    assert bucket.path(keys[0]) is not None
+    assert bucket.delete_many(keys[:3] + keys[4:]) == {}
+    assert set(bucket.keys_older_than(-60)) & set(keys) == {keys[3]}
+    assert not list((tmp_path / "host" / "cache").iterdir()), "nor is a copy left"
+    assert bucket.delete_many([]) == {}
+
+
+def test_what_the_bucket_keeps_is_not_in_the_way(bucket: BucketStore, s3: S3Server) -> None:
+    if s3.name == "rclone":
+        pytest.skip("it has no policies")
+    keys = [f"results/g/{number}.png" for number in range(3)]
+    for key in keys:
+        put(bucket, key, b"film")
+    deny = {
+        "Effect": "Deny",
+        "Principal": "*",
+        "Action": "s3:DeleteObject",
+        "Resource": f"arn:aws:s3:::films/studio/{keys[1]}",
+    }
+    policy = f"{s3.endpoint}/films?policy"
+    requests.put(policy, json={"Version": "2012-10-17", "Statement": [deny]}, timeout=30).raise_for_status()
+    try:
+        assert bucket.delete_many(keys).keys() == {keys[1]}
+    finally:
+        requests.delete(policy, timeout=30).raise_for_status()
+    assert set(bucket.keys_older_than(-60)) & set(keys) == {keys[1]}
+
+
+def test_ages_are_those_of_the_bucket(bucket: BucketStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(bucket, "inputs/young.png", b"young")
+    own = time.time
+    with monkeypatch.context() as clock:
+        clock.setattr(time, "time", lambda: own() + 7200)
+        assert "inputs/young.png" not in set(bucket.keys_older_than(3600))
+        assert not [key for key in bucket.keys_older_than(-60) if key.startswith("probes/")]
 
 
 async def test_only_our_own_files_are_removed(

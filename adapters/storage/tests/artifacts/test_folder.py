@@ -2,9 +2,12 @@
 
 import errno
 import os
+import stat
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import pytest
 
@@ -34,13 +37,14 @@ def test_a_copy_stays_when_its_source_goes(store: FolderStore) -> None:
     assert store.path("inputs/b") is None
 
 
+def refuse_links(*_: object, **__: object) -> None:
+    raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+
+
 def test_a_file_system_without_links(
     store: FolderStore, monkeypatch: pytest.MonkeyPatch, data_dir: Path
 ) -> None:
-    def refuse(*_: object, **__: object) -> None:
-        raise OSError(errno.EPERM, os.strerror(errno.EPERM))
-
-    monkeypatch.setattr(os, "link", refuse)
+    monkeypatch.setattr(os, "link", refuse_links)
     store.copy("results/a/1.mp4", "inputs/b")
     path = store.path("inputs/b")
     assert path is not None
@@ -48,6 +52,138 @@ def test_a_file_system_without_links(
     assert list((data_dir / "work").iterdir()) == [data_dir / "work" / "x"], "no scratch folder is left"
     with pytest.raises(NotFound):
         store.copy("results/nothing", "inputs/c")
+
+
+class Disk:
+    """Notes what has been synced, and what it looked like then."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.synced: dict[tuple[int, int], set[str]] = {}
+        self.count = 0
+        self._sync = os.fsync
+        monkeypatch.setattr(os, "fsync", self.fsync)
+
+    def fsync(self, handle: int) -> None:
+        self._sync(handle)
+        self.count += 1
+        status = os.fstat(handle)
+        names = set(os.listdir(handle)) if stat.S_ISDIR(status.st_mode) else {str(status.st_size)}
+        self.synced[status.st_dev, status.st_ino] = names
+
+    def survives(self, path: Path, root: Path) -> bool:
+        """Return whether the file would be there, whole, after a power cut."""
+        status = path.stat()
+        if self.synced.get((status.st_dev, status.st_ino)) != {str(status.st_size)}:
+            return False
+        while path != root:
+            folder = path.parent.stat()
+            if path.name not in self.synced.get((folder.st_dev, folder.st_ino), ()):
+                return False
+            path = path.parent
+        return True
+
+
+@pytest.mark.parametrize("key", ["results/job/1.mp4", "inputs/a.png", "installation", "a/b/c/d"])
+def test_a_file_survives_a_power_cut_with_its_folders(
+    data_dir: Path, monkeypatch: pytest.MonkeyPatch, key: str
+) -> None:
+    disk = Disk(monkeypatch)
+    store = FolderStore(data_dir)
+    for number in range(3):
+        source = store.workdir("x") / "film"
+        source.write_bytes(b"film")
+        store.put(source, f"{key}{number}")
+        assert disk.survives(data_dir / "files" / f"{key}{number}", data_dir)
+    # Another process has made the folder and put a file into it, and has not synced it yet.
+    (data_dir / "files" / "results" / "next").mkdir(parents=True, exist_ok=True)
+    source = store.workdir("x") / "film"
+    source.write_bytes(b"film")
+    store.put(source, "results/next/1.mp4")
+    assert disk.survives(data_dir / "files" / "results" / "next" / "1.mp4", data_dir)
+
+
+def test_what_lasts_is_synced_once(store: FolderStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    disk = Disk(monkeypatch)
+    source = store.workdir("x") / "film"
+    source.write_bytes(b"film")
+    store.put(source, "results/b/1.mp4")
+    assert disk.count == 3, "the file, its job's folder, and the entry of that"
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_a_copy_survives_a_power_cut(data_dir: Path, monkeypatch: pytest.MonkeyPatch, links: bool) -> None:
+    disk = Disk(monkeypatch)
+    store = FolderStore(data_dir)
+    source = store.workdir("x") / "film"
+    source.write_bytes(b"film")
+    store.put(source, "results/a/1.mp4")
+    if not links:
+        monkeypatch.setattr(os, "link", refuse_links)
+    store.copy("results/a/1.mp4", "inputs/new/b")
+    assert disk.survives(data_dir / "files" / "inputs" / "new" / "b", data_dir)
+
+
+def test_a_file_that_a_network_file_system_does_not_know_yet(
+    store: FolderStore, data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """This host has looked for it before another one stored it, and remembers that it was not there.
+
+    NFS asks the server again when a folder is opened.
+    """
+    path = data_dir / "files" / "results" / "a" / "1.mp4"
+    stale = {path, path.parent}
+    own_stat, own_open = os.stat, os.open
+
+    def stat_of(name: Any, *args: Any, **options: Any) -> os.stat_result:
+        if Path(os.fsdecode(name)) in stale:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name)
+        return own_stat(name, *args, **options)
+
+    def open_anew(name: Any, *args: Any, **options: Any) -> int:
+        folder = Path(os.fsdecode(name))
+        if folder in stale:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name)
+        for known in [known for known in stale if known.parent == folder]:
+            stale.discard(known)
+        return own_open(name, *args, **options)
+
+    monkeypatch.setattr(os, "stat", stat_of)
+    monkeypatch.setattr(os, "open", open_anew)
+    assert store.path("results/a/1.mp4") == path
+    stale.update((path, path.parent))
+    assert store.fetch("results/a/1.mp4", data_dir) == path
+    assert store.path("results/a/2.mp4") is None
+
+
+def test_many_are_removed_and_what_can_not_be_is_returned(
+    store: FolderStore, data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for key in ("results/a/2.mp4", "results/b/1.mp4", "inputs/c"):
+        source = store.workdir("x") / "film"
+        source.write_bytes(b"film")
+        store.put(source, key)
+    unlink = os.unlink
+
+    def refuse(path: Any, **options: Any) -> None:
+        if str(path).endswith("b/1.mp4"):
+            raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+        unlink(path, **options)
+
+    monkeypatch.setattr(os, "unlink", refuse)
+    keys = ["results/a/1.mp4", "results/nothing/1.mp4", "results/b/1.mp4", "results/a/2.mp4", "inputs/c"]
+    assert store.delete_many(keys) == {"results/b/1.mp4": "Operation not permitted"}
+    assert set(store.keys_older_than(-60)) == {"results/b/1.mp4"}
+    assert not (data_dir / "files" / "results" / "a").exists()
+
+
+def test_ages_are_those_of_the_file_system(store: FolderStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = time.time
+    monkeypatch.setattr(time, "time", lambda: own() + 7200)
+    store.copy("results/a/1.mp4", "inputs/b")
+    assert list(store.keys_older_than(3600)) == []
+    copy = store.path("inputs/b")
+    assert copy is not None
+    assert copy.stat().st_atime < own() + 60
 
 
 def test_what_is_not_there_or_outside_is_not_copied(store: FolderStore) -> None:

@@ -3,6 +3,8 @@
 import os
 import shutil
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -77,6 +79,42 @@ def test_links_are_not_followed(tmp_path: Path) -> None:
 def test_other_errors_are_not_hidden(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="too long"):
         list(walk(tmp_path / ("x" * 300)))
+
+
+def test_a_host_whose_clock_is_days_ahead_clears_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_files(tmp_path / "work" / "job" / "film", tmp_path / "cache" / "film")
+    own = time.time
+    monkeypatch.setattr(time, "time", lambda: own() + 3 * ABANDONED_AFTER)
+    clear_abandoned(tmp_path / "work")
+    cache = FileCache(tmp_path / "cache", max_bytes=100)
+    cache.clean_up(unused_for=3600)
+    assert len(list(walk(tmp_path))) == 5
+    cache.clean_up(unused_for=-60)
+    assert not list((tmp_path / "cache").iterdir())
+
+
+def test_a_large_folder_is_not_read_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_files(*(tmp_path / str(number) for number in range(50)))
+    read: list[str] = []
+    scan = os.scandir
+
+    @contextmanager
+    def noted(path: Path) -> Iterator[Iterator[os.DirEntry[str]]]:
+        def entries() -> Iterator[os.DirEntry[str]]:
+            with scan(path) as found:
+                for entry in found:
+                    read.append(entry.name)
+                    yield entry
+
+        yield entries()
+
+    monkeypatch.setattr(os, "scandir", noted)
+    listing = list_folder(tmp_path)
+    for number in range(1, 4):
+        next(listing)
+        assert len(read) == number
 
 
 def test_only_folders_that_nobody_writes_to_are_abandoned(tmp_path: Path) -> None:

@@ -1,11 +1,17 @@
 """Job records in Valkey: lists, and limits under load."""
 
 import asyncio
+from typing import cast
+
+import pytest
+import redis
 
 from framegate.core.errors import QueueFull
 from framegate.core.jobs import Job, JobState
 from framegate.core.ports import Limits
+from framegate.storage.jobs import lists
 from framegate.storage.jobs.store import ValkeyJobStore
+from framegate.storage.jobs.worker_store import WorkerStore
 from tests.support.sample_jobs import make_job
 
 
@@ -37,3 +43,47 @@ async def test_a_repeated_submit_of_the_same_job_is_one_job(store: ValkeyJobStor
     assert await store.submit(job, limits=Limits()) == first
     assert await store.get("once") == first
     assert (await store.counts()).queued == 1
+
+
+# Active jobs.
+
+ACTIVE = (JobState.QUEUED, JobState.RUNNING)
+
+
+def records_read(client: redis.Redis) -> int:
+    stats = cast("dict[str, dict[str, int]]", client.info("commandstats"))
+    return stats.get("cmdstat_hmget", {}).get("calls", 0)
+
+
+@pytest.mark.parametrize("few", [lists.FEW_ACTIVE, 2])
+async def test_active_jobs_are_found_among_many_that_ended(
+    store: ValkeyJobStore, client: redis.Redis, monkeypatch: pytest.MonkeyPatch, few: int
+) -> None:
+    """Only their records are read, in the order of submission, whichever way they are found."""
+    monkeypatch.setattr(lists, "FEW_ACTIVE", few)
+    monkeypatch.setattr(lists, "_STATES_PAGE", 100)
+    worker, other = WorkerStore(client, "w"), WorkerStore(client, "v")
+    for index in range(300):
+        await store.submit(make_job(f"j{index}", owner="alice"), limits=Limits())
+        if index == 0:
+            assert worker.claim("q-test", ["test"])
+        elif index == 1:
+            assert other.claim("q-test", ["test"])
+        elif index not in (7, 150, 299):
+            await store.cancel(f"j{index}")
+    await store.submit(make_job("bobs", owner="bob"), limits=Limits())
+    assert await store.delete("j1"), "its worker has not left it yet"
+    before = records_read(client)
+    assert [job.id for job in await store.list(owner="alice", states=ACTIVE, limit=9)] == [
+        "j299",
+        "j150",
+        "j7",
+        "j0",
+    ]
+    assert records_read(client) - before <= 4
+    queued = await store.list(owner="alice", states=[JobState.QUEUED], limit=2)
+    assert [job.id for job in queued] == ["j299", "j150"]
+    assert [job.id for job in await store.list(owner="alice", states=[JobState.RUNNING], limit=9)] == ["j0"]
+    everybodys = await store.list(owner=None, states=ACTIVE, limit=3)
+    assert [job.id for job in everybodys] == ["bobs", "j299", "j150"]
+    assert await store.list(owner="carol", states=ACTIVE, limit=3) == []

@@ -26,7 +26,7 @@ FEW_ACTIVE = 1000
 class JobLists:
     """The lists of `ValkeyJobStore`.
 
-    Jobs whose records can't be read are left out, what points at missing ones is dropped, and the log says so.
+    Jobs whose records can't be read are left out, and what points at missing ones is dropped; both is logged.
     """
 
     def __init__(self, client: redis.asyncio.Redis, *, prefix: str = PREFIX) -> None:
