@@ -47,8 +47,8 @@ def input_key(number: int) -> str:
     return f"inputs/{number:032x}.png"
 
 
-async def submit(store: ValkeyJobStore, name: str, number: int, **options: str) -> Job:
-    job = make_job(name, input_bytes=4, **options)
+async def submit(store: ValkeyJobStore, name: str, number: int, *, owner: str = "") -> Job:
+    job = make_job(name, input_bytes=4, owner=owner)
     assert job.request.image is not None
     image = replace(job.request.image, key=input_key(number))
     request = replace(job.request, image=image, num_partial_images=1)

@@ -32,6 +32,7 @@ def outline_of(job_id: str, fields: Mapping[str, str]) -> JobOutline:
     Raises:
         NewerRecord: A later version finished it, in a layout of its own.
     """
+    submitted_at = _readable(lambda: read_time(fields, "submitted_at"))
     started_at = _readable(lambda: read_time(fields, "started_at"))
     finished_at = _readable(lambda: read_time(fields, "finished_at"))
     state = _readable(lambda: JobState(fields["state"]))
@@ -53,7 +54,7 @@ def outline_of(job_id: str, fields: Mapping[str, str]) -> JobOutline:
         dialect=fields.get("dialect", ""),
         request=GenerationRequest(model=model, task=task, prompt=""),
         shots=(_shot(task),),
-        created_at=_readable(lambda: read_time(fields, "submitted_at")) or started_at or finished_at or 0.0,
+        created_at=submitted_at or started_at or finished_at or 0.0,
         seq=_readable(lambda: int(fields["seq"])) or 0,
         owner=fields.get("owner", ""),
         labels={name: text for name, text in labels.items() if text},

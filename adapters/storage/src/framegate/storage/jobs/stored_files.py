@@ -100,7 +100,7 @@ class StoredFiles:
         while True:
             with outages_as_unavailable():
                 cursor, ended = await self._client.zscan(f"{self._prefix}finished", cursor, count=PAGE)
-            yield list((await self.of([job_id for job_id, _ in ended])).values())
+            yield list((await self.of([str(job_id) for job_id, _ in ended])).values())
             if not cursor:
                 return
 
