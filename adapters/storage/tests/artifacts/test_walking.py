@@ -3,7 +3,7 @@
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -101,7 +101,7 @@ def test_a_large_folder_is_not_read_at_once(tmp_path: Path, monkeypatch: pytest.
     scan = os.scandir
 
     @contextmanager
-    def noted(path: Path) -> Iterator[Iterator[os.DirEntry[str]]]:
+    def noted(path: Path) -> Generator[Iterator[os.DirEntry[str]]]:
         def entries() -> Iterator[os.DirEntry[str]]:
             with scan(path) as found:
                 for entry in found:

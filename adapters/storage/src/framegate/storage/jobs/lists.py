@@ -54,7 +54,7 @@ class JobLists:
         self, index: str, owner: str, states: Collection[JobState], limit: int
     ) -> Sequence[Job]:
         jobs: list[Job] = []
-        async with aclosing(self._newest_ids(index, states)) as pages:
+        async with aclosing(self._newest_ids(index, states, min(limit, _PAGE))) as pages:
             async for ids in pages:
                 found = await self._get_many(ids, owner=owner)
                 jobs += [job for job in found if not states or job.state in states]
@@ -62,17 +62,19 @@ class JobLists:
                     break
         return jobs[:limit]
 
-    async def _newest_ids(self, index: str, states: Collection[JobState]) -> AsyncGenerator[Sequence[str]]:
+    async def _newest_ids(
+        self, index: str, states: Collection[JobState], page: int
+    ) -> AsyncGenerator[Sequence[str]]:
         """Yield the ids of an index that are in ``states``, newest first, without reading the records."""
-        size = _STATES_PAGE if states else _PAGE
+        size = _STATES_PAGE if states else page
         for start in itertools.count(0, size):
             found = cast(
                 "list[str]",
                 await self._client.zrange(f"{self._prefix}{index}", start, start + size - 1, desc=True),
             )
             ids = await self._in_states(found, states) if states else found
-            for first in range(0, len(ids), _PAGE):
-                yield ids[first : first + _PAGE]
+            for first in range(0, len(ids), page):
+                yield ids[first : first + page]
             if len(found) < size:
                 return
 
