@@ -11,8 +11,8 @@ from framegate.storage.jobs.records import PREFIX
 
 LEASE_SECONDS = 60.0
 """How long a batch is left to the host that took it, and what can't be dealt with is left alone."""
-BATCH = 200
-"""How many jobs a host takes at a time. The scripts keep Valkey busy for less than 5 ms with as many."""
+BATCH = 50
+"""How many jobs a host takes at a time. With as many each script keeps Valkey busy for less than 5 ms."""
 
 
 class Numbered(Protocol):
