@@ -34,8 +34,11 @@ class FileCache:
 
     def clean_up(self, unused_for: float) -> None:
         """Remove copies that nobody has used for ``unused_for`` seconds."""
+        entries = self._entries()
+        if not entries:
+            return
         oldest = file_system_time(self._folder) - unused_for
-        for used_at, _, path in self._entries():
+        for used_at, _, path in entries:
             if used_at < oldest:
                 path.unlink(missing_ok=True)
 

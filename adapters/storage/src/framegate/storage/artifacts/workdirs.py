@@ -18,8 +18,11 @@ def fresh_folder(path: Path) -> Path:
 
 def clear_abandoned(parent: Path) -> None:
     """Remove the folders in ``parent`` that a killed process left."""
+    folders = list(list_folder(parent))
+    if not folders:
+        return
     oldest = file_system_time(parent) - ABANDONED_AFTER
-    for folder, status in list_folder(parent):
+    for folder, status in folders:
         changed_at = max((status.st_mtime, *(inner.st_mtime for _, inner in walk(folder))))
         if changed_at < oldest:
             shutil.rmtree(folder, ignore_errors=True)
