@@ -7,6 +7,9 @@ import tarfile
 import pytest
 
 from tests.support.environments import REPOSITORY, Environment, build_wheels
+from tests.support.receiving import start_receiver
+
+__all__ = ["start_receiver"]
 
 
 def first_release() -> str | None:

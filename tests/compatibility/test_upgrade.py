@@ -1,4 +1,4 @@
-"""From 0.1 to 0.2: what was queued and made stays, and hosts can be updated one after the other."""
+"""From 0.1 to 0.2 and back: what was queued and made stays, and hosts can be updated one after the other."""
 
 import io
 import json
@@ -8,14 +8,22 @@ from pathlib import Path
 from typing import Any
 
 import av
+import psutil
 import pytest
 import requests
 
 from framegate.storage.embedded import EmbeddedValkey
 from tests.support.environments import Environment
+from tests.support.receiving import SECRET, StartReceiver
 from tests.support.running import COMMAND, PATIENCE, RunningServer, clean_environ, eventually
 
 CONFIG = '[fetch]\nallow = ["127.0.0.1"]\n'
+SMALL_VIDEOS = """
+[aliases.small]
+model = "sora-2"
+defaults = { width = 64, height = 64, num_frames = 8 }
+"""
+LONG: dict[str, Any] = {"width": 640, "height": 480, "infer_steps": 30, "target_video_length": 81}
 SMALL: dict[str, Any] = {"prompt": "a boat on a lake", "width": 128, "height": 96, "seed": 7}
 
 
@@ -27,14 +35,14 @@ def submit(server: RunningServer, path: str = "/v1/tasks/video", **fields: Any) 
     return str(answer.json()["task_id"])
 
 
-def result(server: RunningServer, task_id: str) -> bytes:
+def result(server: RunningServer, task_id: str, *, seconds: float = PATIENCE) -> bytes:
     """Wait for a task of lightx2v and return its file."""
 
     def ended() -> dict[str, Any] | None:
         status: dict[str, Any] = requests.get(f"{server.url}/v1/tasks/{task_id}/status", timeout=10).json()
         return status if status["end_time"] else None
 
-    assert eventually(ended, seconds=120, what=f"the end of {task_id}")["progress"] == 1.0
+    assert eventually(ended, seconds=seconds, what=f"the end of {task_id}")["progress"] == 1.0
     answer = requests.get(f"{server.url}/v1/tasks/{task_id}/result", timeout=30)
     assert answer.status_code == 200, answer.text
     return answer.content
@@ -90,6 +98,102 @@ def test_what_0_1_queued_and_made_is_there_after_the_upgrade(
         assert after.json("jobs", "list")
     finally:
         assert after.stop() == 0, after.log_text()
+
+
+def test_what_0_2_queued_and_made_is_there_after_a_downgrade_and_up_again(
+    old: Environment, tmp_path: Path, start_receiver: StartReceiver
+) -> None:
+    """Killed as a whole, in the middle of a job, before it goes down and before it goes up again."""
+    receiver = start_receiver()
+    receiver.stop()  # what is owed to it stays owed
+    given: dict[str, Any] = {
+        "config": f'{CONFIG}[webhooks]\nsecret = {{ env = "WEBHOOK_SECRET" }}\n{SMALL_VIDEOS}',
+        "environ": {"WEBHOOK_SECRET": SECRET},
+    }
+    now = RunningServer(tmp_path / "data", **given).wait_until_ready()
+    kept = {task: result(now, task) for task in (submit(now), submit(now, "/v1/tasks/image"))}
+    deleted = video_for(now)
+    wait_for_video(now, deleted)
+    assert requests.delete(f"{now.url}/v1/videos/{deleted}", timeout=30).status_code == 200
+    told_of = video_for(now, f"{receiver.url}/made-by-0.2")
+    wait_for_video(now, told_of)
+    running = submit(now, **LONG)
+    queued = {
+        "text": submit(now),
+        "named": submit(now, task_id="my-own-id"),
+        "shots": submit(now, target_video_length=200),
+        "image": submit(now, "/v1/tasks/image"),
+    }
+    announced = video_for(now, f"{receiver.url}/queued-by-0.2")
+    cancelled = submit(now)
+    assert requests.delete(f"{now.url}/v1/tasks/{cancelled}", timeout=30).status_code == 200
+    kill_while_running(now, running)
+
+    down = RunningServer(now.data_dir, **given, command=old.framegate).wait_until_ready()
+    assert {task: result(down, task, seconds=0) for task in kept} == kept
+    assert requests.get(f"{down.url}/v1/videos/{deleted}", timeout=30).status_code == 404
+    assert num_frames(result(down, running)) == LONG["target_video_length"]
+    assert num_frames(result(down, queued["text"])) == num_frames(result(down, queued["named"])) == 9
+    assert queued["named"] == "my-own-id"
+    assert num_frames(result(down, queued["shots"])) >= 200
+    assert result(down, queued["image"]).startswith(b"\x89PNG")
+    wait_for_video(down, announced)
+    jobs = listed(down)
+    assert jobs[cancelled]["state"] == "cancelled"
+    assert jobs[running]["attempt"] == 2, "the worker that was killed had it first"
+    kept |= {task: result(down, task, seconds=0) for task in (running, *queued.values())}
+    running = submit(down, **LONG)
+    waiting = submit(down)
+    announced_by_old = video_for(down, f"{receiver.url}/queued-by-0.1")
+    kill_while_running(down, running)
+
+    receiver.start()
+    up = RunningServer(now.data_dir, **given).wait_until_ready()
+    try:
+        assert num_frames(result(up, running)) == LONG["target_video_length"]
+        assert num_frames(result(up, waiting)) == 9
+        wait_for_video(up, announced_by_old)
+        assert {task: result(up, task, seconds=0) for task in kept} == kept
+        assert requests.get(f"{up.url}/v1/videos/{deleted}", timeout=30).status_code == 404
+        jobs = listed(up)
+        assert jobs[running]["attempt"] == 2
+        ended = {task: job["state"] for task, job in jobs.items()}
+        assert ended == dict.fromkeys(jobs, "succeeded") | {cancelled: "cancelled"}
+        owed = {"/made-by-0.2", "/queued-by-0.2", "/queued-by-0.1"}
+        eventually(lambda: {event.path for event in receiver.received} == owed, what="all webhooks")
+    finally:
+        assert up.stop() == 0, up.log_text()
+
+
+def video_for(server: RunningServer, webhook_url: str = "") -> str:
+    """Queue a video of openai-videos, with whoever is to be told of its end; return its id."""
+    form = {"prompt": "a boat", "model": "small"}
+    if webhook_url:
+        form["webhook_url"] = webhook_url
+    answer = requests.post(f"{server.url}/v1/videos", data=form, timeout=30)
+    assert answer.status_code == 200, answer.text
+    return str(answer.json()["id"])
+
+
+def wait_for_video(server: RunningServer, video_id: str) -> None:
+    def ended() -> str:
+        found = requests.get(f"{server.url}/v1/videos/{video_id}", timeout=30).json()
+        return str(found["status"]) if found["status"] in ("completed", "failed") else ""
+
+    assert eventually(ended, what=f"the end of {video_id}") == "completed"
+
+
+def listed(server: RunningServer) -> dict[str, dict[str, Any]]:
+    return {job["id"]: job for job in server.json("jobs", "list")}
+
+
+def kill_while_running(server: RunningServer, task_id: str) -> None:
+    """Kill the server with its workers and its Valkey, with -9, while that task runs."""
+    eventually(lambda: listed(server)[task_id]["state"] == "running", what="its start")
+    process = psutil.Process(server.process.pid)
+    for child in process.children(recursive=True):
+        child.kill()
+    server.kill()
 
 
 Worker = Callable[[str, tuple[str, ...]], Path]
