@@ -7,8 +7,9 @@ import pytest
 
 from tests.support.clocks import clock_library, new_clock
 from tests.support.external_valkey import ExternalValkey
+from tests.support.receiving import start_receiver
 
-__all__ = ["clock_library", "new_clock"]
+__all__ = ["clock_library", "new_clock", "start_receiver"]
 
 
 @pytest.fixture
