@@ -9,7 +9,6 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import cast
 
 import pytest
 import redis
@@ -168,12 +167,12 @@ def pid_of_worker(server: RunningServer, task: str) -> int:
 
 
 def now(client: redis.Redis) -> float:
-    seconds, _ = cast("tuple[int, int]", client.time())
+    seconds, _ = client.time()
     return seconds
 
 
 def leased_until(client: redis.Redis, task: str) -> float:
-    return cast("float | None", client.zscore(f"{PREFIX}leases", task)) or 0.0
+    return client.zscore(f"{PREFIX}leases", task) or 0.0
 
 
 def attempts(server: RunningServer) -> dict[str, int]:

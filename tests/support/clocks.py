@@ -10,7 +10,7 @@ import shutil
 import struct
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
@@ -36,7 +36,7 @@ class Clock:
             file.write(struct.pack("=q", round(seconds * 1e9)))
 
     @contextmanager
-    def inherited(self) -> Iterator[None]:
+    def inherited(self) -> Generator[None]:
         """Let processes that this one starts meanwhile have the clock, such as an `EmbeddedValkey`."""
         before = {name: os.environ.get(name) for name in self.environ}
         os.environ.update(self.environ)
@@ -63,8 +63,8 @@ def clock_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if sys.platform != "linux" or compiler is None:
         pytest.skip("clocks are shifted on Linux alone, and by a library that needs a C compiler")
     library = tmp_path_factory.mktemp("clock") / "shifted_clock.so"
-    command = [compiler, "-shared", "-fPIC", "-O2", "-Wall", "-Werror", "-o", library, SOURCE, "-ldl"]
-    subprocess.run(command, check=True, timeout=60)
+    command = [compiler, "-shared", "-fPIC", "-O2", "-Wall", "-Werror", "-o", str(library), str(SOURCE)]
+    subprocess.run([*command, "-ldl"], check=True, timeout=60)
     return library
 
 

@@ -1,0 +1,1 @@
+"""A thousand workers and a million records, for `tests.benchmarks.scale`."""
