@@ -407,6 +407,11 @@ class StoreMachine(RuleBasedStateMachine):
             self.removed.add(job.id)
 
     @rule(owner=st.sampled_from(OWNERS))
+    def doubt_sum(self, owner: str) -> None:
+        """The sum of what an owner stores is an hour old."""
+        self.client.expire(f"{PREFIX}stored:{owner}", 80000)
+
+    @rule(owner=st.sampled_from(OWNERS))
     def forget_sum(self, owner: str) -> None:
         """The sum of what an owner stores expires."""
         self.client.delete(f"{PREFIX}stored:{owner}")

@@ -111,7 +111,12 @@ async def test_a_lane_that_0_1_must_not_open_names_its_model_elsewhere(
     store: ValkeyJobStore, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lane = '["q-test","0","alice",{"key:alice":0},"","test"]'
-    monkeypatch.setattr("framegate.storage.jobs.submissions.lane_of", lambda job: lane)
+
+    def compact_lane(job: Job) -> str:
+        assert job.served_by == "test"
+        return lane
+
+    monkeypatch.setattr("framegate.storage.jobs.submissions.lane_of", compact_lane)
     await submit(store, make_job("compact", owner="alice"))
     assert claim(client, models=[""]) is None
     assert claim(client, models=["test"]) == "compact"
@@ -296,6 +301,23 @@ async def test_positions_are_exact_among_many_owners(store: ValkeyJobStore, clie
     assert {job.state for job in waiting} == {JobState.QUEUED}
     for job in waiting:
         assert await store.queue_position(job) == scheduling.position(job, waiting, served), job.id
+
+
+async def test_a_position_behind_many_of_its_owner_is_exact(
+    store: ValkeyJobStore, client: redis.Redis
+) -> None:
+    """As the number of owners who have that many jobs changes in few places."""
+    bounds = "MAX_STEPS, MAX_OWNERS = 200, 500"
+    jobs = [make_job(f"big{number}", owner="big") for number in range(300)]
+    jobs += [make_job(f"{owner}-{number}", owner=f"o{owner}") for owner in range(20) for number in range(3)]
+    await submit(store, *jobs)
+    position = client.register_script(
+        scripts.QUEUE_POSITION.replace(bounds, "MAX_STEPS, MAX_OWNERS = 20, 20")
+    )
+    assert position.script != scripts.QUEUE_POSITION
+    for number in (1, 2, 3, 4, 150, 299):
+        exact = scheduling.position(jobs[number], jobs, {})
+        assert position(keys=[PREFIX], args=[f"big{number}"]) == exact
 
 
 @pytest.mark.parametrize(("steps", "owners"), [(200, 5), (3, 500), (3, 1)])

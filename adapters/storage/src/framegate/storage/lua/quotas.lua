@@ -4,28 +4,48 @@
 --
 -- job:ID ``stored``   the bytes of a job's inputs and results, as long as they have not been removed
 -- charactersby:OWNER  hash of an owner's characters, but for temporary ones, with the bytes of their images
--- stored:OWNER        the sum of these, for at most an hour
+-- stored:OWNER        the sum of these, for at most a day
+-- recount:OWNER       hash: the sum as it is being made again: the ``bytes`` of the jobs ``upto`` a place in the order
+--                     of submission
 -- job:ID ``record``   the bytes of a job's record, until it is deleted
 -- recorded:OWNER      hash: the sum of these (``bytes``), and the number of the jobs in it (``jobs``)
 --
--- The first sum is made when a limit asks for it, and kept up by whatever changes its parts. Versions that know nothing of it
--- change them too, while hosts are updated; therefore it is made again from time to time.
+-- The first sum is made when a limit asks for it, and kept up by whatever changes its parts. Versions that know nothing
+-- of it change them too, while hosts are updated; therefore it is made again every hour, from a few jobs at each time
+-- that a limit asks for it, as an owner may have many.
 
-local STORED_FOR = 3600
+local STORED_FOR, RECOUNT_AFTER, RECOUNTED = 86400, 3600, 200
 local RECORD_BYTES = 2048  -- of a record's fields and of what points at it; long values come on top
 
 local function whole(number) return string.format('%.0f', number) end
 
-local function stored_by(owner)
-  local known = redis.call('GET', P .. 'stored:' .. owner)
-  if known then return tonumber(known) end
-  local total = 0
-  for _, id in ipairs(redis.call('ZRANGE', P .. 'owner:' .. owner, 0, -1)) do
-    total = total + (tonumber(redis.call('HGET', P .. 'job:' .. id, 'stored')) or 0)
+-- Add the next jobs to the sum of what an owner stores; returns that when it is complete.
+local function recount(owner)
+  local key = P .. 'recount:' .. owner
+  local upto, bytes = unpack(redis.call('HMGET', key, 'upto', 'bytes'))
+  upto, bytes = upto or '-1', tonumber(bytes or 0)
+  local jobs = redis.call('ZRANGE', P .. 'owner:' .. owner, '(' .. upto, '+inf', 'BYSCORE', 'LIMIT', 0, RECOUNTED,
+    'WITHSCORES')
+  for i = 1, #jobs, 2 do
+    bytes, upto = bytes + (tonumber(redis.call('HGET', P .. 'job:' .. jobs[i], 'stored')) or 0), jobs[i + 1]
   end
-  for _, bytes in ipairs(redis.call('HVALS', P .. 'charactersby:' .. owner)) do total = total + (tonumber(bytes) or 0) end
-  redis.call('SET', P .. 'stored:' .. owner, whole(total), 'EX', STORED_FOR)
-  return total
+  if #jobs == 2 * RECOUNTED then
+    redis.call('HSET', key, 'upto', upto, 'bytes', whole(bytes))
+    redis.call('EXPIRE', key, RECOUNT_AFTER)
+    return
+  end
+  for _, each in ipairs(redis.call('HVALS', P .. 'charactersby:' .. owner)) do bytes = bytes + (tonumber(each) or 0) end
+  redis.call('DEL', key)
+  redis.call('SET', P .. 'stored:' .. owner, whole(bytes), 'EX', STORED_FOR)
+  return bytes
+end
+
+local function stored_by(owner)
+  local key = P .. 'stored:' .. owner
+  if redis.call('TTL', key) > STORED_FOR - RECOUNT_AFTER then return tonumber(redis.call('GET', key)) end
+  local known, sum = redis.call('GET', key), nil
+  repeat sum = recount(owner) until sum or known
+  return sum or tonumber(known)
 end
 
 local function add_stored(owner, bytes)
@@ -41,6 +61,10 @@ local function set_stored(id, owner, bytes)
   if bytes == before then return end
   if bytes > 0 then redis.call('HSET', key, 'stored', whole(bytes)) else redis.call('HDEL', key, 'stored') end
   add_stored(owner, bytes - before)
+  local upto = redis.call('HGET', P .. 'recount:' .. owner, 'upto')
+  if upto and (tonumber(redis.call('HGET', key, 'seq')) or 0) <= tonumber(upto) then
+    redis.call('HINCRBY', P .. 'recount:' .. owner, 'bytes', whole(bytes - before))
+  end
 end
 
 -- How many bytes an owner keeps, if it may not keep ``more`` beside them; nothing if it may. A limit of 0 is none.
