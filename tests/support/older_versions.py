@@ -21,12 +21,15 @@ def as_older_version(client: redis.Redis) -> Iterator[None]:
     raw = redis.Redis(connection_pool=_undecoded(client))
     try:
         before = {key: raw.dump(key) for key in _later_keys(client)}
+        queues = cast("set[str]", client.smembers(f"{PREFIX}queues"))
         WorkerStore(client, "older").sweep()
         yield
         for key in _later_keys(client):
             client.delete(key)
         for key, value in before.items():
             raw.restore(key, 0, cast("bytes", value))
+        for queue in queues:
+            client.sadd(f"{PREFIX}queues", queue)  # the sweep may have removed it
     finally:
         raw.close()
         raw.connection_pool.disconnect()

@@ -92,7 +92,10 @@ def readable_fields(job: Job) -> dict[str, str | bytes]:
     ``files`` and ``webhooks`` are JSON lists. Each field costs more memory than such short values, so only
     ``files`` is there even if it is empty: it also tells that this version wrote the record.
     """
-    fields: dict[str, str | bytes] = {"files": msgspec.json.encode(job.submitted_files), "dialect": job.dialect}
+    fields: dict[str, str | bytes] = {
+        "files": msgspec.json.encode(job.submitted_files),
+        "dialect": job.dialect,
+    }
     if job.webhooks:
         fields["webhooks"] = msgspec.json.encode(job.webhooks)
     if known_as := job.labels.get(CLIENT_ID_LABEL):

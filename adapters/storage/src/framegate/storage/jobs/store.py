@@ -156,7 +156,10 @@ class ValkeyJobStore(JobLists):
             await self._client.set(self._prefix + MARK_KEY, mark)
 
     async def queue_position(self, job: Job) -> int | None:
-        """Return the job's place in the order of service, from 1, or None if it does not wait."""
+        """Return the job's place in the order of service, from 1, or None if it does not wait.
+
+        It takes the same time however many wait: ``queue_position.lua`` says when it is an estimate.
+        """
         with outages_as_unavailable():
             return cast("int | None", await self._position(keys=[self._prefix], args=[job.id]))
 
