@@ -1,5 +1,6 @@
 """Partial images of several attempts at one job."""
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -45,7 +46,7 @@ async def test_a_worker_that_lost_its_job_removes_its_own_alone(
     results = ResultAccess(jobs, artifacts, StaticVariantMaker())
     for attempt, brightness in ((taken, 200), (lost, 10)):
         images = PartialImages(artifacts, attempt, artifacts.workdir(attempt.attempt_name))
-        assert images.store(lambda brightness=brightness: np.full((8, 8, 3), brightness, np.uint8))
+        assert images.store(partial(np.full, (8, 8, 3), brightness, np.uint8))
     shown = await results.partial_image(taken, 0, Variant.PNG)
     assert slow.succeed(lost, ()) is None
     artifacts.delete_many(lost.partial_image_keys)
