@@ -88,18 +88,13 @@ local function next_of(claim, owner, level)
   return first
 end
 
--- The first lane of a bucket and the time at which its owner was served last, which a claim by another version may
--- have changed.
-local function first_in(claim, level, bucket)
-  while claim.repairs < MAX_REPAIRS do
-    local head = redis.call('ZRANGE', P .. 'bucket:' .. level .. ':' .. bucket, 0, 0, 'WITHSCORES')
-    if not head[1] then return end
-    local owner, name = string.match(head[1], '^(%Z*)%z(.*)$')
-    local turn = redis.call('ZSCORE', P .. 'turns:' .. level, owner)
-    if turn == head[2] then return {owner = owner, lane = name, turn = tonumber(turn), bucket = bucket} end
-    claim.repairs = claim.repairs + 1
-    place_lane(decode_lane(name))
-  end
+-- The first lane of a bucket, and the time at which its owner was served last: at least then, as a claim by another
+-- version doesn't note that here.
+local function first_in(level, bucket)
+  local head = redis.call('ZRANGE', P .. 'bucket:' .. level .. ':' .. bucket, 0, 0, 'WITHSCORES')
+  if not head[1] then return end
+  local owner, name = string.match(head[1], '^(%Z*)%z(.*)$')
+  return {owner = owner, lane = name, turn = tonumber(head[2]), bucket = bucket}
 end
 
 -- Whether the owner of one lane is served before that of another.
@@ -108,7 +103,7 @@ local function is_before(level, one, other)
   if one.owner == other.owner then return false end
   -- Not by comparing names: Lua does so by the rules of some language, Valkey byte by byte.
   for _, first in ipairs({one, other}) do
-    first.rank = first.rank or redis.call('ZRANK', P .. 'turns:' .. level, first.owner)
+    first.rank = first.rank or redis.call('ZRANK', P .. 'turns:' .. level, first.owner) or -1
   end
   return one.rank < other.rank
 end
@@ -116,23 +111,24 @@ end
 local function next_at(claim, level)
   local firsts = {}
   for _, bucket in ipairs(redis.call('SMEMBERS', P .. 'buckets:' .. level)) do
-    if is_bucket_open(claim, bucket) then firsts[bucket] = first_in(claim, level, bucket) end
+    if is_bucket_open(claim, bucket) then firsts[bucket] = first_in(level, bucket) end
   end
-  while true do
+  while claim.repairs < MAX_REPAIRS do
     local best
     for _, first in pairs(firsts) do
       if not best or is_before(level, first, best) then best = first end
     end
     if not best then return end
-    local id = next_of(claim, best.owner, level)
+    local turn = tonumber(redis.call('ZSCORE', P .. 'turns:' .. level, best.owner) or '-1')
+    local id = turn == best.turn and next_of(claim, best.owner, level)
     if id then return id end
-    -- The lane isn't what its place says.
+    -- The lane isn't what its place says. None of the others comes before what that says of them.
     claim.repairs = claim.repairs + 1
     local lane = decode_lane(best.lane)
     local place = place_lane(lane)
     if place then list_lane(lane) end
-    firsts[best.bucket] = first_in(claim, level, best.bucket)
-    if place and firsts[place] then firsts[place] = first_in(claim, level, place) end
+    firsts[best.bucket] = first_in(level, best.bucket)
+    if place and place ~= '' and is_bucket_open(claim, place) then firsts[place] = first_in(level, place) end
   end
 end
 
