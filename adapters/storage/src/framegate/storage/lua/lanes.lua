@@ -93,7 +93,7 @@ local function list_lane(lane)
   redis.call('ZADD', P .. 'levels:' .. lane.queue, lane.priority, lane.priority)
 end
 
--- Put a lane where it belongs by now, as everything that may change that must do; returns its place. It may be repeated.
+-- Put a lane where it belongs by now, as everything that may change that must do; returns its place.
 local function place_lane(lane)
   local places, place = P .. 'places:' .. lane.owner, place_of(lane)
   local before = redis.call('HGET', places, lane.name) or nil
