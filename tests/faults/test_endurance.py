@@ -22,7 +22,7 @@ import requests
 
 from framegate.storage.connections import connect
 from framegate.storage.embedded import socket_url
-from framegate.storage.jobs.records import OLD_TICKETS, PREFIX
+from framegate.storage.jobs.records import PREFIX
 from tests.support.running import RunningServer, eventually
 from tests.support.tasks import kept_files
 from tests.support.trouble import trouble_environ
@@ -135,23 +135,22 @@ def _two(pids: list[int]) -> list[int] | None:
 def _left_in_valkey(server: RunningServer) -> set[str]:
     """Return the keys that jobs have left in Valkey."""
     client = connect(socket_url(server.data_dir))
-    kept = (
+    single = (
         "installation",
+        "listening",
+        "mended",
+        "seen",
         "seq",
         "swept",
         "tickets",
         "turns",
-        "queues",
-        "seen",
-        "served:",
-        "worker:",
         "workers",
-        OLD_TICKETS,
     )
+    kept = ("served:", "worker:")
     try:
         keys = {str(key).removeprefix(PREFIX) for key in client.keys(f"{PREFIX}*")}
     except redis.RedisError:  # it was killed last
         return {"unknown"}
     finally:
         client.close()
-    return {key for key in keys if not key.startswith(kept)}
+    return {key for key in keys if key not in single and not key.startswith(kept)}

@@ -38,6 +38,7 @@ def left_behind(client: redis.Redis) -> set[str]:
         "fg:installation",
         "fg:seq",
         "fg:swept",
+        "fg:mended",
         "fg:tickets",
         "fg:turns",
         "fg:queues",

@@ -346,7 +346,7 @@ class StoreMachine(RuleBasedStateMachine):
         """What Valkey wrote is from later than now; a lease still ends soon after its worker."""
         leases = self.leases()
         later = time.time() + 3600 * hours
-        self.client.set(f"{PREFIX}swept", later)
+        self.client.mset({f"{PREFIX}{key}": later for key in ("swept", "mended")})
         if leases:
             self.client.zadd(f"{PREFIX}leases", dict.fromkeys(leases, later))
         self.sweep()

@@ -99,9 +99,19 @@ async def test_whoever_asks_first_sweeps_for_all(store: ValkeyJobStore, client: 
     client.delete(QUEUE)
     assert not other.beat([]).sweep_due
     assert other.sweep(interval=1.0) == (0, 0)
-    client.set(f"{PREFIX}swept", time.time() - 1.1)
+    client.set(f"{PREFIX}mended", time.time() - 1.1)
     assert other.beat([]).sweep_due
     assert other.sweep(interval=1.0) == (0, 1)
+
+
+async def test_sweeps_of_0_1_leave_our_tickets_to_us(store: ValkeyJobStore, client: redis.Redis) -> None:
+    """It sweeps every second, and pushes tickets that only its own workers take."""
+    await submit(store, 1)
+    client.delete(QUEUE)
+    client.set(f"{PREFIX}swept", time.time())
+    worker = WorkerStore(client, "w")
+    assert worker.beat([]).sweep_due
+    assert worker.sweep(interval=1.0) == (0, 1)
 
 
 async def test_tickets_of_0_1_go_with_its_last_worker(store: ValkeyJobStore, client: redis.Redis) -> None:

@@ -76,7 +76,7 @@ async def test_what_was_not_served_for_long_is_forgotten(store: ValkeyJobStore, 
 
 LET_PASS = """
 local prefix, seconds = KEYS[1], tonumber(ARGV[1])
-redis.call('INCRBYFLOAT', prefix .. 'swept', -seconds)
+for _, key in ipairs({'swept', 'mended'}) do redis.call('INCRBYFLOAT', prefix .. key, -seconds) end
 for _, id in ipairs(redis.call('ZRANGE', prefix .. 'leases', 0, -1)) do
   local lease = redis.call('ZSCORE', prefix .. 'leases', id)
   local extended = redis.call('HGET', prefix .. 'job:' .. id, 'extended')
@@ -96,6 +96,7 @@ async def test_sweeps_that_are_always_late_find_a_dead_worker(
     await store.submit(make_job("a"), limits=Limits())
     dead, alive = WorkerStore(client, "dead"), WorkerStore(client, "alive")
     assert dead.claim("q-test", ["test"]) is not None
+    assert alive.sweep(interval=1.0)[0] == 0
     lost: list[int] = []
     for _ in range(4):
         let_pass(keys=[PREFIX], args=[SILENCE_SECONDS + 0.2])
@@ -117,13 +118,15 @@ async def test_a_lease_does_not_outlive_a_clock_that_was_put_back(
     dead, alive = WorkerStore(client, "dead"), WorkerStore(client, "alive")
     assert dead.claim("q-test", ["test"]) is not None
     client.zadd(f"{PREFIX}leases", {"a": time.time() + 3606})
-    client.set(f"{PREFIX}swept", time.time() + 3600)
+    for key in ("swept", "mended"):
+        client.set(f"{PREFIX}{key}", time.time() + 3600)
     assert alive.beat([]).sweep_due
     assert alive.sweep(interval=1.0) == (0, 0)
     lease = client.zscore(f"{PREFIX}leases", "a")
     assert lease is not None
     assert float(lease) <= time.time() + LEASE_SECONDS
     assert float(client.get(f"{PREFIX}swept") or 0) <= time.time()
+    assert not alive.beat([]).sweep_due
 
 
 async def test_a_job_without_a_record_does_not_stop_the_sweep(

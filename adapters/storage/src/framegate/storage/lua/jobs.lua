@@ -1,7 +1,7 @@
 -- Jobs: what the scripts that change them share. The reference model of what they do, which tests hold them to, is
 -- `framegate.core.testing.transitions`; the order in which jobs are claimed is that of ``scheduling.lua``.
 --
--- Keys, all below one prefix, beside those of ``scheduling.lua``, ``presence.lua``, ``deliveries.lua``,
+-- Keys, all below one prefix, beside those of ``scheduling.lua``, ``presence.lua``, ``sweeping.lua``, ``deliveries.lua``,
 -- ``quotas.lua`` and ``lease_rate.lua``. Scripts touch keys of many
 -- hash slots, so Redis Cluster can't run them.
 --
@@ -12,7 +12,6 @@
 -- removed:OWNER:NAME:ID    for a day, the place in its collection of a job that was removed
 -- claimed             hash of running ids with their lanes, for those whose record is lost
 -- leases              sorted set of running ids by the time at which their worker counts as dead
--- swept               when dead workers were last looked for
 -- finished, records   sorted sets of ids by end: whose files, and then whose records, are to be removed
 -- orphans             the lease of whoever looks for files without a record; ``orphans:searched`` for the next hour
 -- installation        the name of this set of jobs, which also marks its files

@@ -57,7 +57,7 @@ if not is_idle() and interval > 0 and not is_due(interval) then return {0, 0, {}
 forget_dead_workers()
 if is_idle() then return {0, 0, {}} end
 local silent_for = silence()
-redis.call('SET', P .. 'swept', NOW)
+note_sweep()
 -- A lease that ends later than any could is from before the clock was put back.
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', P .. 'leases', '(' .. lease, '+inf')) do
   redis.call('ZADD', P .. 'leases', lease, id)

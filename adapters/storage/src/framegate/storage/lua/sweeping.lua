@@ -1,6 +1,10 @@
 -- When dead workers and lost tickets are looked for: at most once in a while over all processes, and only while a
--- job runs or waits. ``swept`` says when that was last done. Nothing else is written while nothing happens, so an
--- idle server has nothing to sync.
+-- job runs or waits. Nothing is written while nothing happens, so an idle server has nothing to sync.
+--
+-- Keys below the prefix:
+--
+-- swept               when anybody last looked for dead workers
+-- mended              the same, but for processes of 0.1: those don't replace our tickets
 
 local function is_idle()
   return redis.call('EXISTS', P .. 'leases', P .. 'queues') == 0
@@ -13,6 +17,10 @@ end
 
 local function is_due(interval)
   if is_idle() then return false end
-  local swept = tonumber(redis.call('GET', P .. 'swept') or 0)
-  return swept > NOW or NOW - swept >= interval
+  local mended = tonumber(redis.call('GET', P .. 'mended') or 0)
+  return mended > NOW or NOW - mended >= interval
+end
+
+local function note_sweep()
+  redis.call('MSET', P .. 'swept', NOW, P .. 'mended', NOW)
 end
