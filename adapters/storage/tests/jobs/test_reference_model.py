@@ -469,7 +469,7 @@ class StoreMachine(RuleBasedStateMachine):
                     case _:
                         self.delete(data)
             self.had_older_version = True
-        self.workers["w1"].sweep()
+        self.sweep()
 
     @rule(data=st.data())
     def position(self, data: st.DataObject) -> None:

@@ -56,6 +56,16 @@ async def test_a_job_that_no_longer_waits_leaves_no_ticket(
     assert client.llen(QUEUE) == 0
 
 
+async def test_the_sweep_drops_what_0_1_leaves_when_it_cancels(
+    store: ValkeyJobStore, client: redis.Redis
+) -> None:
+    await submit(store, 3)
+    extra = client.lindex(QUEUE, 0)
+    client.rpush(QUEUE, *[extra] * 5)
+    assert WorkerStore(client, "w").sweep() == (0, 0)
+    assert client.llen(QUEUE) == 3
+
+
 async def test_nothing_is_left_of_a_queue_in_which_nothing_waits(
     store: ValkeyJobStore, client: redis.Redis
 ) -> None:

@@ -68,9 +68,10 @@ local function replace_tickets(queue, limit)
   return math.max(missing, 0)
 end
 
--- Take away the ticket of a job that no longer waits.
-local function drop_ticket(queue)
-  if missing_tickets(queue) < 0 then redis.call('RPOP', P .. 'tickets:' .. queue) end
+-- Take away the tickets of jobs that no longer wait.
+local function drop_tickets(queue)
+  local surplus = -missing_tickets(queue)
+  if surplus > 0 then redis.call('LTRIM', P .. 'tickets:' .. queue, 0, -surplus - 1) end
 end
 
 local function set_state(id, job, from, to)
@@ -140,7 +141,7 @@ local function close(id, job, to, stamp)
   local ended = job.deleted == '' and NOW or 0
   if job.state == 'queued' then
     leave_lane(id, job)
-    drop_ticket(job.queue)
+    drop_tickets(job.queue)
   else
     leave_worker(id, job)
   end

@@ -46,9 +46,9 @@ local function mend_queues(repair)
     if redis.call('EXISTS', P .. 'queued:' .. queue, P .. 'waiting:' .. queue) > 0 then
       pushed = pushed + replace_tickets(queue, MOST_TICKETS)
     else
-      redis.call('DEL', P .. 'tickets:' .. queue)
       redis.call('SREM', P .. 'queues', queue)
     end
+    drop_tickets(queue)
   end
   return pushed
 end
