@@ -5,6 +5,7 @@ reply; of what is late, no more than a second's is made up for. They run in a pr
 copies bytes, so that they disturb little.
 """
 
+import bisect
 import hashlib
 import heapq
 import multiprocessing
@@ -110,9 +111,12 @@ class _Client:
     def fileno(self) -> int:
         return self._socket.fileno()
 
-    def first_at(self) -> float:
-        """Return the second at which the first command is due."""
-        return self._commands[0][0]
+    def begin(self, now: float, phase: float) -> None:
+        """Begin in the middle of the recording, after so many of its seconds."""
+        times = [at for at, _ in self._commands]
+        following = bisect.bisect(times, phase)
+        self._next = following % len(times)
+        self.due = now + times[self._next] - phase + (self._period if following == len(times) else 0.0)
 
     def send(self) -> None:
         """Send the next command, and find out when the one after that is due."""
@@ -168,13 +172,13 @@ class _Replay:
         self._selector = selectors.DefaultSelector()
         self._selector.register(pipe, selectors.EVENT_READ)
         draw, now = random.Random(1), time.monotonic()
-        # A worker's connections keep their recorded order; the workers start at any moment.
-        shifts = {id(own): draw.random() * period for own in names}
+        # A worker's connections keep their recorded order; the workers begin anywhere in it.
+        phases = {id(own): draw.random() * period for own in names}
         self._due: list[tuple[float, int, _Client]] = []
         for client in clients:
             self._selector.register(client, selectors.EVENT_READ)
             if not client.silent:
-                client.due = now + (client.first_at() + shifts.get(id(client.names), 0.0)) % period
+                client.begin(now, phases.get(id(client.names), 0.0))
                 self._schedule(client)
 
     def run(self) -> None:
