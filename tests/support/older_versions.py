@@ -1,8 +1,8 @@
 """What processes of 0.1 leave in Valkey: they change jobs, but not the indexes that came after them."""
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
-from typing import cast
+from typing import Any, cast
 
 import redis
 
@@ -13,7 +13,7 @@ _LATER = ("buckets:*", "bucket:*", "places:*", "closed", "waiting:*", "waitingby
 
 
 @contextmanager
-def as_older_version(client: redis.Redis) -> Iterator[None]:
+def as_older_version(client: redis.Redis) -> Generator[None]:
     """Leave the indexes over lanes as they are, whatever happens to jobs meanwhile.
 
     They are mended first, as an older version finds its jobs without them.
@@ -40,7 +40,7 @@ def _later_keys(client: redis.Redis) -> list[str]:
 
 
 def _undecoded(client: redis.Redis) -> redis.ConnectionPool:
+    """Return connections to the same server that leave bytes as they are."""
     pool = client.connection_pool
-    return redis.ConnectionPool(
-        pool.connection_class, **{**pool.connection_kwargs, "decode_responses": False}
-    )
+    options: dict[str, Any] = {**pool.connection_kwargs, "decode_responses": False}
+    return redis.ConnectionPool(pool.connection_class, **options)

@@ -551,14 +551,17 @@ class StoreMachine(RuleBasedStateMachine):
         for job in waiting:
             counts.setdefault("depths", Counter())[str(job.priority)] += 1
             counts.setdefault(f"waitingby:{job.priority}", Counter())[job.owner] += 1
-        found = {
-            key.removeprefix(PREFIX).removesuffix(":q-test"): Counter(
-                dict(self.client.zrange(key, 0, -1, withscores=True))
+        found = {**self.scores("waitingby:*"), **self.scores("depths:*")}
+        assert {key.removesuffix(":q-test"): Counter(scores) for key, scores in found.items()} == counts
+
+    def scores(self, pattern: str) -> dict[str, dict[str, float]]:
+        """Return the sorted sets whose keys below the prefix are like ``pattern``."""
+        return {
+            key.removeprefix(PREFIX): dict(
+                cast("list[tuple[str, float]]", self.client.zrange(key, 0, -1, withscores=True))
             )
-            for kind in ("waitingby", "depths")
-            for key in self.client.keys(f"{PREFIX}{kind}:*")
+            for key in cast("list[str]", self.client.keys(f"{PREFIX}{pattern}"))
         }
-        assert found == counts
 
     @invariant()
     def places_agree(self) -> None:
@@ -568,7 +571,7 @@ class StoreMachine(RuleBasedStateMachine):
         running = Counter(job.owner for job in self.running())
         for lane, job in {lane_of(job): job for job in self.waiting()}.items():
             owner = job.owner
-            place = self.client.hget(f"{PREFIX}places:{owner}", lane)
+            place = cast("str | None", self.client.hget(f"{PREFIX}places:{owner}", lane))
             full = running[owner] >= job.running_limits[f"key:{owner}"]
             # Lanes that an older version has closed are noticed by the next claim that would open them.
             assert (place == "") == full or (self.had_older_version and full)
@@ -586,10 +589,7 @@ class StoreMachine(RuleBasedStateMachine):
             ]
             turn = self.served.get(scheduling.scheduling_key(job), 0)
             buckets.setdefault(f"{job.priority}:q-test:{place}", {})[f"{owner}\0{lane}"] = turn
-        found = {
-            key.removeprefix(f"{PREFIX}bucket:"): dict(self.client.zrange(key, 0, -1, withscores=True))
-            for key in self.client.keys(f"{PREFIX}bucket:*")
-        }
+        found = {key.removeprefix("bucket:"): lanes for key, lanes in self.scores("bucket:*").items()}
         if self.had_older_version:
             assert {name: set(lanes) for name, lanes in found.items()} == {
                 name: set(lanes) for name, lanes in buckets.items()
@@ -602,10 +602,10 @@ class StoreMachine(RuleBasedStateMachine):
         listed = {
             f"{level}:{name}"
             for level in {f"{job.priority}:q-test" for job in self.waiting()}
-            for name in self.client.smembers(f"{PREFIX}buckets:{level}")
+            for name in cast("set[str]", self.client.smembers(f"{PREFIX}buckets:{level}"))
         }
         assert listed == set(buckets)
-        assert Counter(dict(self.client.zrange(f"{PREFIX}closed", 0, -1, withscores=True))) == closed
+        assert Counter(self.scores("closed").get("closed", {})) == closed
         for owner in OWNERS:
             lanes = {lane_of(job) for job in self.waiting(owner)}
             assert set(self.client.hkeys(f"{PREFIX}places:{owner}")) == lanes

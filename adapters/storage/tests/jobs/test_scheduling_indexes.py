@@ -52,8 +52,8 @@ def commands_of(client: redis.Redis, call: Callable[[], object]) -> int:
 
 def waiting_keys(client: redis.Redis) -> set[str]:
     """Return the keys that say that jobs wait."""
-    kinds = ("queued", "queuedby", "levels", "turns", "lanes", "lane", "places", "bucket", "buckets")
-    kinds += ("waiting", "waitingby", "depths")
+    kinds = ["queued", "queuedby", "levels", "turns", "lanes", "lane", "places", "bucket", "buckets"]
+    kinds += ["waiting", "waitingby", "depths"]
     patterns = [*(f"{PREFIX}{kind}:*" for kind in kinds), f"{PREFIX}closed"]
     return {key for pattern in patterns for key in cast("list[str]", client.keys(pattern))}
 
