@@ -1,7 +1,7 @@
 """The schema version of stored records, and the migrations from earlier schemas.
 
 While hosts are updated one by one, processes of two versions share one Valkey. What the Lua scripts read and
-write (names of keys, fields of hashes, lanes, tickets, a job's ``webhooks``) is therefore the same in all
+write (names of keys, fields of hashes, lanes, a job's ``webhooks``) is therefore the same in all
 versions. What only Python reads may change: the JSON of jobs, artifacts, errors, characters and API keys, and
 the fields of webhook deliveries. Each of these records says by its `Stamp` how it is laid out and who wrote
 it. Readers ignore members that they don't know, so what an earlier version would misread needs a new
