@@ -32,11 +32,6 @@ class Listening:
     def announce(self) -> None:
         assert self.store.beat([], info=self.info, listens=True).announced
 
-    def message(self) -> str | None:
-        """Return the next message on its channel, None if there is none soon."""
-        found = cast("dict[str, str] | None", self._subscription.get_message(True, timeout=1.0))
-        return found and found["data"]
-
     def die(self) -> None:
         """End without a word; its sockets are closed."""
         self._subscription.close()

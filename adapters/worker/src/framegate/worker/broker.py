@@ -52,7 +52,7 @@ class TicketBroker(dramatiq.Broker):
     def consume(self, queue_name: str, prefetch: int = 1, timeout: int = POLL_MS) -> TicketConsumer:
         """Return a consumer that waits ``timeout`` milliseconds for each message, and takes one at a time."""
         if queue_name not in self.queues:
-            raise QueueNotFound(queue_name)
+            raise QueueNotFound(queue_name)  # type: ignore[no-untyped-call]  # in Dramatiq
         return TicketConsumer(self._client, self._rotation, prefix=self._prefix, timeout=timeout / 1000)
 
     def enqueue(self, message: Message[object], *, delay: int | None = None) -> Message[object]:

@@ -85,10 +85,10 @@ class TicketConsumer(Consumer):
             time.sleep(min(self._timeout, self._rotation.seconds_to_next(self._timeout)))
             return False
         seconds = self._rotation.seconds_to_next(BLOCK_SECONDS)
-        connection = self._connection = cast("Connection", self._client.connection_pool.get_connection())
+        connection = self._connection = self._client.connection_pool.get_connection()
         try:
             keys = [f"{self._prefix}{queue}" for queue in queues]
-            connection.send_command("BLPOP", *keys, f"{seconds:.3f}")
+            connection.send_command("BLPOP", *keys, f"{seconds:.3f}")  # type: ignore[no-untyped-call]  # in redis-py
         except redis.RedisError:
             self._hang_up()
             raise
@@ -111,7 +111,7 @@ class TicketConsumer(Consumer):
         now = time.monotonic()
         if now > self._deadline:
             self._hang_up()
-            raise ConnectionClosed("Valkey has not answered in time.")
+            raise _closed("Valkey has not answered in time.")
         if now > self._recheck_at:
             self._recheck_at = now + RECHECK_SECONDS
             if self._rotation.queues != self._queues:
@@ -129,7 +129,7 @@ class TicketConsumer(Consumer):
     def _hang_up(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
-            connection.disconnect()
+            connection.disconnect()  # type: ignore[no-untyped-call]  # in redis-py
             self._client.connection_pool.release(connection)
 
 
@@ -140,5 +140,9 @@ def _outages_as_closed() -> Generator[None]:
         yield
     except redis.RedisError as error:
         if is_transient(error):
-            raise ConnectionClosed(str(error)) from error
+            raise _closed(str(error)) from error
         raise
+
+
+def _closed(reason: str) -> ConnectionClosed:
+    return ConnectionClosed(reason)  # type: ignore[no-untyped-call]  # Dramatiq leaves its errors untyped
