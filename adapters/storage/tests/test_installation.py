@@ -18,6 +18,7 @@ from framegate.storage.connections import connect
 from framegate.storage.embedded import EmbeddedValkey
 from framegate.storage.installation import MARK, Installation, read_mark
 from framegate.storage.jobs.worker_store import WorkerStore
+from tests.support.running import eventually
 from tests.support.s3_servers import KEY_ID, SECRET, moto_server
 
 OpenFiles = Callable[[str], ArtifactStore]
@@ -110,6 +111,7 @@ def test_lost_files_are_replaced_once_nobody_uses_them(
         assert api.get_message(timeout=10)
         with pytest.raises(ConfigError, match="If the files are lost, stop all hosts"):
             claim(jobs, new, adopt=True)
+    eventually(lambda: client.pubsub_numsub("fg:keys:changed")[0][1] == 0, what="the end of the API process")
     with pytest.raises(ConfigError, match="isn't the storage"):  # a worker can't know that they are lost
         claim(jobs, new)
     claim(jobs, new, adopt=True)

@@ -165,8 +165,8 @@ async def test_a_job_ends_as_a_whole_although_nobody_may_be_told(
         assert requeued is not None
         assert worker.requeue(requeued.id, requeued.attempt) == JobState.QUEUED
         assert await store.cancel("goes")
-    assert operator.zrange("fg:deliveries", 0, -1) == ["hooks.example.com"]
-    assert operator.zcard("fg:deliveries:hooks.example.com") == 1
+    assert len(list(operator.scan_iter("fg:delivery:*"))) == 1
+    assert operator.zcard("fg:deliveries") == 1
     counts = await store.counts()
     assert (counts.queued, counts.running, counts.succeeded, counts.cancelled) == (1, 0, 1, 1)
     await store.close()
