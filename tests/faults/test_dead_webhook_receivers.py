@@ -56,10 +56,9 @@ def test_a_living_receiver_is_notified_while_attempts_at_dead_ones_last(
 ) -> None:
     """It belongs to an owner of dead ones, and has not been notified of anything before."""
     config = CONFIG.format(queue_url=queue_url)
-    servers = [
-        start_server("first", config=config, environ=ENVIRON),
-        start_server("second", config=config, environ=ENVIRON, arguments=["--no-worker"]),
-    ]
+    first = start_server("first", config=config, environ=ENVIRON)
+    beside = ["--no-worker", "--data-dir", str(first.data_dir)]
+    servers = [first, start_server("second", config=config, environ=ENVIRON, arguments=beside)]
     living = start_receiver()
     with silent_receivers(DEAD_OF_EACH * len(OWNERS)) as dead:
         for number, receiver in enumerate(dead):

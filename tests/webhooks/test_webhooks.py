@@ -224,7 +224,8 @@ def test_two_servers_deliver_once(start_server: StartServer, start_receiver: Sta
     first = start_server("first", config=config(receiver.url), environ=ENVIRON)
     socket = first.data_dir / "valkey" / "valkey.sock"
     shared = config(receiver.url) + f'\n[queue]\nurl = "unix://{socket}"\n'
-    second = start_server("second", config=shared, environ=ENVIRON, arguments=["--no-worker"])
+    beside = ["--no-worker", "--data-dir", str(first.data_dir)]
+    second = start_server("second", config=shared, environ=ENVIRON, arguments=beside)
     tasks = {submit(server, "a boat") for server in (first, second) for _ in range(8)}
     eventually(lambda: told(receiver).get("video.completed") == tasks, what="every event")
     delivered = eventually(
