@@ -1,9 +1,9 @@
 -- Mend the indexes that only versions since 0.2 keep, see ``lanes.lua``, after changes by others.
 --
--- Whoever sweeps calls ``mend_queue`` for each queue and ``mend_closed_lanes``. Nothing is written where all is as it
--- should be, and each call looks at a bounded number of jobs and owners, others at each time.
+-- Whoever sweeps calls ``mend_queues`` and ``mend_closed_lanes``. Nothing is written where all is as it should be, and
+-- each call looks at a bounded number of jobs and owners, others at each time.
 
-local NEWEST, AUDITED, MENDED, CLOSED_OWNERS = 10, 20, 1000, 50
+local NEWEST, AUDITED, AUDITED_QUEUES, MENDED, CLOSED_OWNERS = 10, 20, 2, 1000, 50
 
 -- The ``size`` members of a sorted set that are looked at in this second.
 local function window(key, size)
@@ -35,12 +35,21 @@ local function check_waiting(repair, id, queue)
   if not job then note_missing(repair, id, known and decode_lane(known).owner or '') end
 end
 
+-- Whether all jobs of a queue seem to be known: as many as wait, and the newest one. A job that came unknown while
+-- another one left unknown is found by an audit at the latest.
+local function seems_right(queue)
+  local queued, waiting = P .. 'queued:' .. queue, P .. 'waiting:' .. queue
+  if redis.call('ZCARD', queued) ~= redis.call('HLEN', waiting) then return false end
+  local newest = redis.call('ZRANGE', queued, -1, -1)[1]
+  return not newest or redis.call('HEXISTS', waiting, newest) == 1
+end
+
 -- Enter what waits in a queue and isn't known, and drop what no longer waits.
 local function mend_queue(repair, queue)
   local queued, waiting = P .. 'queued:' .. queue, P .. 'waiting:' .. queue
-  local agree = redis.call('ZCARD', queued) == redis.call('HLEN', waiting)
+  local size = seems_right(queue) and AUDITED or MENDED
   for _, id in ipairs(redis.call('ZRANGE', queued, -NEWEST, -1)) do check_waiting(repair, id, queue) end
-  for _, id in ipairs(window(queued, agree and AUDITED or MENDED)) do check_waiting(repair, id, queue) end
+  for _, id in ipairs(window(queued, size)) do check_waiting(repair, id, queue) end
   local levels, depths = P .. 'levels:' .. queue, P .. 'depths:' .. queue
   if redis.call('ZCARD', levels) < redis.call('ZCARD', depths) then
     for _, priority in ipairs(redis.call('ZRANGE', depths, 0, -1)) do
@@ -55,6 +64,14 @@ local function mend_queue(repair, queue)
       count_out(id, queue)
       place_lane(lane)
     end
+  end
+end
+
+-- Mend the queues that don't seem right, and audit a few others.
+local function mend_queues(repair, queues)
+  local turns = math.ceil(#queues / AUDITED_QUEUES)
+  for i, queue in ipairs(queues) do
+    if (i + math.floor(NOW)) % turns == 0 or not seems_right(queue) then mend_queue(repair, queue) end
   end
 end
 

@@ -37,12 +37,10 @@ local function recover(id)
 end
 
 -- A queue in which nothing waits is no longer listed: whoever submits to it next lists it again.
-local function mend_queues(repair)
+local function settle_tickets(queues)
   local pushed = 0
-  mend_closed_lanes()
-  for _, queue in ipairs(redis.call('SMEMBERS', P .. 'queues')) do
+  for _, queue in ipairs(queues) do
     remove_old_tickets(queue)
-    mend_queue(repair, queue)
     if redis.call('EXISTS', P .. 'queued:' .. queue, P .. 'waiting:' .. queue) > 0 then
       pushed = pushed + replace_tickets(queue, MOST_TICKETS)
     else
@@ -65,6 +63,7 @@ end
 if silent_for > most_silent then extend_leases() end
 local lost = redis.call('ZRANGEBYSCORE', P .. 'leases', '-inf', NOW, 'LIMIT', 0, 1000)
 for _, id in ipairs(lost) do recover(id) end
-local repair = new_repair()
-local added = mend_queues(repair)
-return {#lost, added, repair.missing}
+local repair, queues = new_repair(), redis.call('SMEMBERS', P .. 'queues')
+mend_closed_lanes()
+mend_queues(repair, queues)
+return {#lost, settle_tickets(queues), repair.missing}
