@@ -1,13 +1,17 @@
 """Tickets and leases, as workers use them."""
 
+import asyncio
 import time
+from pathlib import Path
 from typing import cast
 
 import pytest
 import redis
 from msgspec.structs import replace
 
+from framegate.core.jobs import JobState
 from framegate.core.ports import Limits, WorkerInfo
+from framegate.storage.connections import connect, connect_async
 from framegate.storage.jobs.records import PREFIX
 from framegate.storage.jobs.store import ValkeyJobStore
 from framegate.storage.jobs.worker_store import (
@@ -17,6 +21,8 @@ from framegate.storage.jobs.worker_store import (
     RunningJob,
     WorkerStore,
 )
+from tests.support.external_valkey import ExternalValkey
+from tests.support.running import eventually
 from tests.support.sample_jobs import make_job
 
 WORKER = WorkerInfo("w", "here", 1, "cpu", "0", ("wan", "preview"), 0.0)
@@ -183,3 +189,58 @@ async def test_a_worker_is_told_to_stop_on_its_own_channel(
                 heard.add((message["channel"], message["data"]))
     own = {(worker.channel, name) for name, worker in workers.items()}
     assert heard == own | {(f"{PREFIX}cancel", name) for name in workers}
+
+
+async def test_what_holds_for_seconds_is_not_written_to_disk(
+    store: ValkeyJobStore, client: redis.Redis
+) -> None:
+    """While a job runs, each second would otherwise cost its server a sync or two."""
+    await store.submit(make_job("a"), limits=Limits())
+    worker = WorkerStore(client, "w")
+    job = worker.claim("q-test", ["test"])
+    assert job is not None
+    worker.sweep()
+    before = _written(client)
+    for step in range(20):
+        assert worker.heartbeat(job.id, job.attempt, step / 20, "drawing") == LeaseStatus.OK
+        assert worker.sweep()[0] == 0
+    assert _written(client) == before
+    now = await store.get("a")
+    assert now is not None
+    assert (now.progress, now.message) == (0.95, "drawing")
+
+
+def _written(client: redis.Redis) -> int:
+    return int(client.info("persistence")["aof_current_size"])
+
+
+async def test_a_replica_that_takes_over_at_once_takes_nobody_for_dead(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has the leases as they were when the jobs were claimed."""
+    monkeypatch.setattr("framegate.storage.jobs.worker_store.LEASE_SECONDS", 0.5)
+    at_once = {"repl-diskless-sync-delay": "0"}
+    primary, replica = (ExternalValkey(tmp_path / name, options=at_once) for name in ("primary", "replica"))
+    store = ValkeyJobStore(connect_async(primary.url))
+    with connect(primary.url) as client, connect(replica.url) as promoted:
+        promoted.replicaof("127.0.0.1", str(primary.port))
+        eventually(lambda: promoted.info("replication")["master_link_status"] == "up", what="its copy")
+        await store.submit(make_job("a"), limits=Limits())
+        worker = WorkerStore(client, "w")
+        job = worker.claim("q-test", ["test"])
+        assert job is not None
+        claimed_at = time.monotonic()
+        while time.monotonic() < claimed_at + SILENCE_SECONDS + 0.5:
+            assert worker.heartbeat(job.id, job.attempt) == LeaseStatus.OK
+            assert worker.sweep()[0] == 0
+            await asyncio.sleep(0.2)
+        assert client.wait(1, 5000) == 1
+        primary.kill()
+        promoted.replicaof("NO", "ONE")
+        monkeypatch.setattr("framegate.storage.jobs.worker_store.LEASE_SECONDS", LEASE_SECONDS)
+        taking_over = WorkerStore(promoted, "w")
+        assert taking_over.sweep()[0] == 0
+        assert taking_over.heartbeat(job.id, job.attempt) == LeaseStatus.OK
+        assert taking_over.succeed(job, ()) == JobState.SUCCEEDED
+    await store.close()
+    replica.kill()

@@ -8,10 +8,13 @@ local function renew(id, attempt, reported, message)
   local key = P .. 'job:' .. id
   local job = redis.pcall('HMGET', key, 'state', 'worker', 'attempt', 'cancel', 'progress')
   if job[1] ~= 'running' or job[2] ~= worker or job[3] ~= attempt then return 'lost' end
-  redis.call('ZADD', P .. 'leases', NOW + lease, id)
-  if reported ~= '' then
+  change_in_memory(function()
+    redis.call('ZADD', P .. 'leases', NOW + lease, id)
+    if reported == '' then return end
     local progress = math.max(tonumber(job[5]), math.min(1, tonumber(reported)))
     redis.call('HSET', key, 'progress', progress, 'message', message)
+  end)
+  if reported ~= '' then
     publish('changed', id)
   end
   return (job[4] and job[4] ~= '') and 'cancel' or 'ok'

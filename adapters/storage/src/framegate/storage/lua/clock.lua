@@ -7,3 +7,12 @@ local NOW = tonumber(time[1]) + tonumber(time[2]) / 1000000
 -- Announce something. A user who has lost the right to do so gets no error: the script would end here, and what it has
 -- changed so far would stay. Whoever listens reads again from time to time.
 local function publish(channel, text) redis.pcall('PUBLISH', P .. channel, text) end
+
+-- Change what is outdated within seconds in memory alone: neither the append-only file nor a replica has it, so there is
+-- nothing to sync. What they have instead is from the job's claim or older, as ``swept`` is: after a restart or a
+-- failover the first sweep sees a long silence, and takes nobody for dead.
+local function change_in_memory(change)
+  redis.set_repl(redis.REPL_NONE)
+  change()
+  redis.set_repl(redis.REPL_ALL)
+end

@@ -9,7 +9,8 @@ local most, no_worker, interval, most_silent = tonumber(ARGV[1]), ARGV[2], tonum
 local lease = NOW + tonumber(ARGV[5])
 
 -- Nobody could reach this server, so a worker whose lease ran out may well live: it gets another one. Only one for
--- each that it took itself, or sweeps that are always late would never find a dead worker.
+-- each that it took itself, or sweeps that are always late would never find a dead worker. After another restart, of
+-- which renewals leave no trace, it gets one again.
 local function extend_leases()
   for _, id in ipairs(redis.call('ZRANGEBYSCORE', P .. 'leases', '-inf', lease)) do
     local key = P .. 'job:' .. id
@@ -60,7 +61,7 @@ note_sweep()
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', P .. 'leases', '(' .. lease, '+inf')) do
   redis.call('ZADD', P .. 'leases', lease, id)
 end
-if silent_for > most_silent then extend_leases() end
+if silent_for > most_silent then change_in_memory(extend_leases) end
 local lost = redis.call('ZRANGEBYSCORE', P .. 'leases', '-inf', NOW, 'LIMIT', 0, 1000)
 for _, id in ipairs(lost) do recover(id) end
 local repair, queues = new_repair(), redis.call('SMEMBERS', P .. 'queues')

@@ -22,5 +22,5 @@ local function is_due(interval)
 end
 
 local function note_sweep()
-  redis.call('MSET', P .. 'swept', NOW, P .. 'mended', NOW)
+  change_in_memory(function() redis.call('MSET', P .. 'swept', NOW, P .. 'mended', NOW) end)
 end
