@@ -53,7 +53,7 @@ async def events(
             async for now in states:
                 done = now
                 while data := await services.results.partial_image(
-                    job, shown, encoding.variant, quality=encoding.compression
+                    now, shown, encoding.variant, quality=encoding.compression
                 ):
                     yield PartialEvent(
                         type=words.partial,
