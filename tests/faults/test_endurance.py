@@ -136,6 +136,7 @@ def _left_in_valkey(server: RunningServer) -> set[str]:
     """Return the keys that jobs have left in Valkey."""
     client = connect(socket_url(server.data_dir))
     single = (
+        "files_mark",
         "installation",
         "listening",
         "mended",

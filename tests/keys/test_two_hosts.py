@@ -20,10 +20,10 @@ def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ExternalValkey]
 
 @pytest.fixture(scope="module")
 def hosts(valkey: ExternalValkey, tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[RunningServer]]:
-    """Two API hosts without keys of their own; the second has the first's Valkey and nothing else of it."""
+    """Two API hosts without keys of their own: the second shares the first's Valkey and files alone."""
     config = f'[queue]\nurl = "{valkey.url}"\n'
-    folders = [tmp_path_factory.mktemp(name) for name in ("one", "two")]
-    started = [RunningServer(folder / "data", config=config, arguments=["--no-worker"]) for folder in folders]
+    folder = tmp_path_factory.mktemp("shared") / "data"
+    started = [RunningServer(folder, config=config, arguments=["--no-worker"]) for _ in ("one", "two")]
     yield [server.wait_until_ready("/health") for server in started]
     for server in started:
         server.stop()

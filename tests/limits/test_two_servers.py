@@ -30,8 +30,8 @@ def urls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[str]]:
     valkey.start()
     environ = {**KEYS, "FRAMEGATE_QUEUE__URL": valkey.url}
     servers = [
-        RunningServer(folder / name, config=CONFIG, arguments=["--no-worker"], environ=environ)
-        for name in ("one", "two")
+        RunningServer(folder / "data", config=CONFIG, arguments=["--no-worker"], environ=environ)
+        for _ in ("one", "two")
     ]
     yield [server.wait_until_ready("/health").url for server in servers]
     for server in servers:
