@@ -54,6 +54,15 @@ async def test_what_is_over_a_minute_old_counts_no_more(rates: ValkeyRateStore, 
     assert min(int(second) for second in client.hkeys(KEY)) >= now - 61
 
 
+async def test_after_the_clock_went_back_nobody_waits_for_it(
+    rates: ValkeyRateStore, client: redis.Redis
+) -> None:
+    now = second_of(client)
+    client.hset(KEY, mapping={str(now + 3600): 10, str(now + 3590): 10, str(now - 5): 4})
+    assert await lease_all(rates, Rate(10)) == 6
+    assert max(int(second) for second in client.hkeys(KEY)) <= second_of(client)
+
+
 async def test_a_burst(rates: ValkeyRateStore, client: redis.Redis) -> None:
     now = second_of(client)
     client.hset(KEY, mapping={str(now + ahead): 3 for ahead in range(10)})

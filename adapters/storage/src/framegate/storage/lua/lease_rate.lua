@@ -3,13 +3,13 @@
 -- Returns: {number granted, seconds until there is one again if none was}.
 --
 -- rate:NAME is a hash of the seconds of the last minute, each with the number that was granted in it. Whatever was
--- granted in a second counts until a whole minute after its end.
+-- granted in a second counts until a whole minute after its end. One to come is from before the clock was put back.
 local key, limit, burst, wanted = P .. 'rate:' .. ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local second, used, oldest = math.floor(NOW), 0, nil
 local granted = redis.call('HGETALL', key)
 for i = 1, #granted, 2 do
   local at, count = tonumber(granted[i]), tonumber(granted[i + 1])
-  if at <= second - 61 then
+  if at <= second - 61 or at > second then
     redis.call('HDEL', key, granted[i])
   else
     used = used + count
