@@ -359,8 +359,9 @@ async def test_valkeys_clock_decides_when_a_delivery_is_given_up(
     assert bool(keys(client, "fg:delivery:*")) is not given_up
 
 
+@pytest.mark.parametrize("ahead", [LONGEST_DELAY / 4, LONGEST_DELAY - 1, 2 * LONGEST_DELAY])
 async def test_after_the_clock_went_back_nothing_waits_longer_than_it_may(
-    deliveries: ValkeyDeliveryStore, client: redis.Redis
+    deliveries: ValkeyDeliveryStore, client: redis.Redis, ahead: float
 ) -> None:
     """Here the clock stays, and all times that are stored are put forward."""
     add(client, "alice@paused:1", each=2)
@@ -373,15 +374,36 @@ async def test_after_the_clock_went_back_nothing_waits_longer_than_it_may(
     sorted_sets = ("fg:deliveries*", "fg:webhook_owners:*", "fg:webhook_receivers:*")
     for key in [key for pattern in sorted_sets for key in keys(client, pattern)]:
         for member in cast("list[str]", client.zrange(key, 0, -1)):
-            client.zincrby(key, 2 * LONGEST_DELAY, member)
+            client.zincrby(key, ahead, member)
     for key in keys(client, "fg:webhook_receiver:*"):
-        client.hincrbyfloat(key, "not_before", 2 * LONGEST_DELAY)
+        client.hincrbyfloat(key, "not_before", ahead)
+    client.incrbyfloat("fg:clock:webhooks", ahead)
     assert sorted(set(await claim_all(deliveries))) == [
         "alice@paused:1",
         "alice@waiting:1",
         "bob@added:1",
         "bob@leased:1",
     ]
+
+
+async def test_an_event_from_before_the_clock_went_back_is_sent_at_once(
+    store: ValkeyJobStore, deliveries: ValkeyDeliveryStore, client: redis.Redis
+) -> None:
+    """Nobody had looked at it before."""
+    await store.submit(replace(make_job("boat"), webhooks=("https://a.example/",)), limits=Limits())
+    worker = WorkerStore(client, "w")
+    job = worker.claim("q-test", ["test"])
+    assert job is not None
+    worker.succeed(job, ())
+    for key in keys(client, "fg:deliveries*"):
+        for member in cast("list[str]", client.zrange(key, 0, -1)):
+            client.zincrby(key, LONGEST_DELAY, member)
+    client.incrbyfloat("fg:clock:webhooks", LONGEST_DELAY)
+    assert await claim_all(deliveries) == ["@a.example:443"]
+    now = float(client.time()[0])
+    assert now - 60 < float(cast("str", client.get("fg:clock:webhooks"))) <= now + 1, (
+        "it counts from here again"
+    )
 
 
 # Other versions, and damage.
@@ -446,6 +468,11 @@ async def claim_all_soon(store: ValkeyDeliveryStore, times: int) -> list[str]:
     [
         {"outcome": "melted"},
         {"attempt": "often"},
+        {"attempt": "nan"},
+        {"attempt": "1.5"},
+        {"attempt": "99999999999999999999"},
+        {"created_at": "inf"},
+        {"schema": "1e999"},
         {"created_at": "once"},
         {"schema": "none"},
         {"schema": "-1"},

@@ -1,5 +1,6 @@
 """A record that is damaged or missing stops nothing: neither its queue, nor lists, nor sweeps."""
 
+import json
 from collections.abc import Callable
 from typing import cast
 
@@ -10,10 +11,13 @@ from msgspec.structs import replace
 
 from framegate.core.errors import UnreadableRecord
 from framegate.core.jobs import JobError, JobState
-from framegate.core.ports import IdempotencyKey, Limits, WorkerInfo
+from framegate.core.ports import IdempotencyKey, Limits, QueueCounts, WorkerInfo
 from framegate.core.types import Artifact, MediaKind
+from framegate.storage.artifacts.folder import FolderStore
+from framegate.storage.characters import ValkeyCharacterStore
 from framegate.storage.jobs.store import ValkeyJobStore
 from framegate.storage.jobs.worker_store import WorkerStore
+from framegate.storage.retention import Retention
 from tests.support.sample_jobs import make_job
 
 VIDEO = Artifact(MediaKind.VIDEO, "results/broken/1-0.mp4", "video/mp4", 12, 64, 64)
@@ -45,6 +49,25 @@ async def submit(store: ValkeyJobStore, *names: str, owner: str = "alice") -> No
     for name in names:
         job = make_job(name, owner=owner, collection="videos", running_limits={f"key:{owner}": 2})
         await store.submit(job, limits=Limits())
+
+
+ODD_NUMBERS = ["", "nan", "1e999", "1.5", "99999999999999999999"]
+ODD_LANES = [
+    '["q-test","nan","alice",{},"test"]',
+    '["q-test","0","alice",{"key:alice":"many"},"test"]',
+    '["q-test","0","alice",{"key:alice":1e999},"test"]',
+    '["q-test","0","alice",[1],"test"]',
+    '["q-test","0","alice",7]',
+]
+ODD_FIELDS = {
+    f"{name} {text!r}": (name, text)
+    for name, texts in {
+        "schema": ODD_NUMBERS[1:3],
+        "lane": ODD_LANES,
+        **dict.fromkeys(("attempt", "seq", "progress", "stored", "record", "finished_at"), ODD_NUMBERS),
+    }.items()
+    for text in texts
+}
 
 
 def lose(worker: WorkerStore, client: redis.Redis, *names: str) -> None:
@@ -257,3 +280,70 @@ async def test_a_damaged_idempotency_record_is_as_good_as_none(
         make_job("b"), limits=Limits(), idempotency=IdempotencyKey(key="k", fingerprint="f")
     )
     assert made.id == "b"
+
+
+@pytest.mark.parametrize(("name", "text"), ODD_FIELDS.values(), ids=ODD_FIELDS)
+@pytest.mark.parametrize("when", [JobState.QUEUED, JobState.RUNNING, JobState.SUCCEEDED])
+async def test_what_scripts_read_may_be_anything(
+    store: ValkeyJobStore,
+    characters: ValkeyCharacterStore,
+    artifacts: FolderStore,
+    client: redis.Redis,
+    when: JobState,
+    name: str,
+    text: str,
+) -> None:
+    """Whatever stands in a field, the other jobs are served, and all that is left of the job is removed."""
+    limits = Limits(owner_max_stored=10**9, owner_max_records=10**9)
+    await store.submit(make_job("broken", running_limits={"key:": 2}), limits=limits)
+    first, second = WorkerStore(client, "v"), WorkerStore(client, "w")
+    job = None if when == JobState.QUEUED else first.claim("q-test", ["test"])
+    if job and when == JobState.SUCCEEDED:
+        first.succeed(job, (VIDEO,))
+    client.hset("fg:job:broken", name, text)
+    await store.submit(make_job("next", running_limits={"key:": 2}), limits=limits)
+    first.heartbeat("broken", 1, 0.5)
+    first.sweep()
+    if job:
+        first.succeed(job, (VIDEO,))
+    served: set[str] = set()
+    while claimed := second.claim("q-test", ["test"]):
+        assert claimed.id not in served
+        served.add(claimed.id)
+        second.succeed(claimed, (VIDEO,))
+    assert "next" in served
+    await store.delete("broken")
+    lose(second, client, "broken")
+    await Retention(store, characters, artifacts, files_for=-1, records_for=-1).remove_expired()
+    assert client.keys("fg:job:*") == []
+    assert client.keys("fg:running:*") == []
+    assert (await store.counts()) == QueueCounts(0, 0, 0, 0, 0)
+
+
+@pytest.mark.parametrize("models", [[[]], [True], {"a": 1}, 7, None])
+async def test_a_damaged_announcement_of_a_dead_worker_stops_no_sweep(
+    client: redis.Redis, models: object
+) -> None:
+    client.sadd("fg:workers", "dead")
+    client.sadd("fg:listening", "dead")
+    client.set("fg:worker:dead", json.dumps({"id": "dead", "models": models}))
+    WorkerStore(client, "w").sweep()
+    assert client.keys("fg:worker*") == []
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [{"low": "x"}, {"low": None}, {"high": []}, {"high": None}, {"others": [7]}, {"others": [{"id": "a"}]}],
+)
+@pytest.mark.parametrize("retries", [0, 1])
+async def test_a_damaged_member_of_an_idempotency_record_refuses_nobody(
+    store: ValkeyJobStore, client: redis.Redis, damage: dict[str, object], retries: int
+) -> None:
+    def once(call: str, retries: int) -> IdempotencyKey:
+        return IdempotencyKey(key="k", fingerprint="f", call=call, retries=retries, repeat=retries > 0)
+
+    await store.submit(make_job("a"), limits=Limits(), idempotency=once("first", 0))
+    [key] = cast("list[str]", client.keys("fg:once:*"))
+    client.set(key, json.dumps({**json.loads(cast("str", client.get(key))), **damage}))
+    made = await store.submit(make_job("b"), limits=Limits(), idempotency=once("second", retries))
+    assert made.id == ("a" if retries and "others" in damage else "b")

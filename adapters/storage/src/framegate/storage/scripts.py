@@ -13,8 +13,8 @@ _JOBS = ("clock", "json", "quotas", "lanes", "webhooks", "idempotency", "jobs")
 _QUEUES = (*_JOBS, "scheduling", "index_repair")
 _PRESENCE = ("clock", "json", "presence")
 _EXPIRY = ("clock", "expiry")
-_CHARACTERS = ("clock", "quotas", "characters")
-_DELIVERIES = ("clock", "deliveries")
+_CHARACTERS = ("clock", "json", "quotas", "characters")
+_DELIVERIES = ("clock", "json", "deliveries")
 
 
 def _script(name: str, libraries: Sequence[str] = ()) -> str:

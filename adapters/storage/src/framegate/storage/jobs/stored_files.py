@@ -1,5 +1,6 @@
 """Which files the records of jobs name, read in bulk and without decoding the jobs where that is possible."""
 
+import re
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from itertools import chain
@@ -27,6 +28,7 @@ PAGE = 500
 """How many records are read in one trip."""
 TURN_SECONDS = 600.0
 """How long a host that looks for orphans may take for a page of files, before another one may begin."""
+_NUMBER = re.compile(r"[0-9]{1,15}")
 _LIGHT = ("seq", "state", "owner", "attempt", "worker", *(name for name in FILE_FIELDS if name != "job"))
 
 
@@ -174,7 +176,7 @@ def _files(job_id: str, fields: Mapping[str, str]) -> FilesOfJob:
     seq, attempt, worker = fields.get("seq", ""), fields.get("attempt", ""), fields.get("worker", "")
     return FilesOfJob(
         id=job_id,
-        seq=seq if seq.isdecimal() else "0",  # as the scripts read a damaged one
+        seq=seq if _NUMBER.fullmatch(seq) else "0",  # as the scripts read a damaged one
         owner=fields.get("owner", ""),
         ended=fields.get("state") not in ("queued", "running"),
         attempt_name=f"{seq}-{attempt}-{worker[:8]}",

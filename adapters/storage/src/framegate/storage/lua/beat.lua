@@ -11,7 +11,7 @@ local function renew(id, attempt, reported, message)
   change_in_memory(function()
     redis.call('ZADD', P .. 'leases', NOW + lease, id)
     if reported == '' then return end
-    local progress = math.max(tonumber(job[5]), math.min(1, tonumber(reported)))
+    local progress = math.max(number_in(job[5]) or 0, math.min(1, tonumber(reported)))
     redis.call('HSET', key, 'progress', progress, 'message', message)
   end)
   if reported ~= '' then

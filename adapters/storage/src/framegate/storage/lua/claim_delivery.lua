@@ -27,6 +27,7 @@ end
 local function claim(id, receiver, health, attempt)
   redis.call('ZADD', P .. 'deliveries:' .. receiver, NOW + call.lease, id)
   redis.call('HSET', P .. 'delivery:' .. id, 'attempt', attempt)
+  note_time(P .. 'clock:webhooks')
   -- Until it has shown that it answers, a receiver has one attempt at a time.
   if health.standing ~= 'proven' then set_health(receiver, 'not_before', NOW + call.lease) end
   line_up(receiver, call.longest, true)
@@ -43,16 +44,16 @@ local function next_to(receiver, standing)
     looked_at = looked_at + 1
     -- Whatever has become of a delivery, it must not stop the others.
     local known = redis.pcall('HMGET', P .. 'delivery:' .. id, 'url', 'schema', 'created_at', 'attempt')
-    local given_up_at = (tonumber(known[3]) or 0) + call.give_up_after
+    local given_up_at = (integer_in(known[3]) or 0) + call.give_up_after
     if not known[1] then
       remove_delivery(receiver, id)
-    elseif (tonumber(known[2]) or 1) > call.schema then
+    elseif (integer_in(known[2]) or 1) > call.schema then
       passed = passed + 1
     elseif health.failures >= call.pause_after and given_up_at < NOW then
       table.insert(given_up, described(id, receiver, health))
       remove_delivery(receiver, id)
     else
-      return claim(id, receiver, health, (tonumber(known[4]) or 0) + 1)
+      return claim(id, receiver, health, (integer_in(known[4]) or 0) + 1)
     end
   end
   line_up(receiver, call.longest, passed > 0)
@@ -96,10 +97,13 @@ end
 for _, url in ipairs(call.operator) do redis.call('SADD', P .. 'webhook_urls', redis.sha1hex(url)) end
 local inbox = redis.call('ZRANGEBYSCORE', P .. 'deliveries', '-inf', NOW, 'LIMIT', 0, LINED_UP)
 for _, receiver in ipairs(inbox) do line_up(receiver, call.longest) end
--- These have waited since before the clock went back.
-local ahead = '(' .. NOW + call.longest + BACKSTOP
+-- These have waited since before the clock went back. By how much it did isn't known, so all is due at once then.
+local went_back = put_back_since(P .. 'clock:webhooks') > BACKSTOP
+local longest = went_back and 0 or call.longest
+local ahead = '(' .. NOW + longest + BACKSTOP
 local too_late = redis.call('ZRANGEBYSCORE', P .. 'deliveries', ahead, '+inf', 'LIMIT', 0, LINED_UP)
-for _, receiver in ipairs(too_late) do line_up(receiver, call.longest) end
+for _, receiver in ipairs(too_late) do line_up(receiver, longest) end
+if went_back and #too_late < LINED_UP then redis.call('SET', P .. 'clock:webhooks', NOW) end
 
 local found
 for _, standing in ipairs(STANDINGS) do

@@ -4,6 +4,14 @@ local P = KEYS[1]
 local time = redis.call('TIME')
 local NOW = tonumber(time[1]) + tonumber(time[2]) / 1000000
 
+-- By how many seconds the clock was put back since a time that a key holds; 0 if it was not.
+local function put_back_since(key) return math.max((tonumber(redis.call('GET', key) or 0) or 0) - NOW, 0) end
+
+-- Note that it is this late, unless it was later before.
+local function note_time(key)
+  if put_back_since(key) == 0 then redis.call('SET', key, NOW) end
+end
+
 -- Announce something. A user who has lost the right to do so gets no error: the script would end here, and what it has
 -- changed so far would stay. Whoever listens reads again from time to time.
 local function publish(channel, text) redis.pcall('PUBLISH', P .. channel, text) end

@@ -12,6 +12,7 @@
 --                     time until which nothing is sent; forgotten a day after the last attempt
 -- webhook_receivers:STANDING:OWNER    an owner's line: a sorted set of its receivers by the time since when they wait
 -- webhook_owners:STANDING     sorted set of the owners by the time since when they wait
+-- clock:webhooks      when a delivery was added or moved last, by which a clock that went back is known
 -- webhook_urls        set of the operator's own URLs, as digests: they may hold tokens
 --
 -- An attempt moves its delivery to the end of its lease, and the latest attempt moves it on: a process that dies in
@@ -66,7 +67,7 @@ end
 -- The clock went back if something is to happen later than ``longest`` seconds from now; it then happens now.
 local function put_clock_right(receiver, health, longest)
   local waiting, ahead = P .. 'deliveries:' .. receiver, NOW + longest
-  for _, id in ipairs(redis.call('ZRANGEBYSCORE', waiting, '(' .. ahead, '+inf', 'LIMIT', 0, 100)) do
+  for _, id in ipairs(redis.call('ZRANGEBYSCORE', waiting, '(' .. ahead, '+inf', 'LIMIT', 0, 1000)) do
     redis.call('ZADD', waiting, NOW, id)
   end
   if health.not_before > ahead then

@@ -19,7 +19,7 @@ if outcome == 'succeeded' then
   redis.call('HSET', key, 'progress', 1, 'result_files', ARGV[9])
   add_to_record(id, job.owner, #ARGV[9])
   -- While the job ran, only its inputs were stored.
-  set_stored(id, job.owner, (tonumber(redis.call('HGET', key, 'stored')) or 0) + tonumber(ARGV[8]))
+  set_stored(id, job.owner, (integer_in(redis.call('HGET', key, 'stored')) or 0) + tonumber(ARGV[8]))
 end
 if outcome == 'failed' then set_result(id, job, 'error', payload, stamp) end
 close(id, job, outcome, stamp)

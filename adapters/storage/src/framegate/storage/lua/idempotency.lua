@@ -13,13 +13,21 @@ local function refusals_key(new) return P .. 'refused:' .. new.owner .. ':' .. n
 
 local function is_retry(requested) return requested.retries ~= nil and requested.retries > 0 end
 
+local function may_be_number(value) return value == nil or type(value) == 'number' end
+
+-- Whether a job of such a record can be read.
+local function is_remembered(job)
+  return type(job) == 'table' and type(job.id) == 'string' and type(job.at) == 'number' and may_be_number(job.low)
+    and may_be_number(job.high)
+end
+
 -- The jobs of earlier submissions with the same key that can still be found, newest first.
 local function answering_jobs(new)
   local newest = decode_table(redis.call('GET', idempotency_key(new)))
   if not newest then return {} end
   local found = {}
   for _, job in ipairs({newest, unpack(type(newest.others) == 'table' and newest.others or {})}) do
-    if type(job.id) == 'string' and type(job.at) == 'number' and NOW - job.at <= new.idempotency.seconds then
+    if is_remembered(job) and NOW - job.at <= new.idempotency.seconds then
       local fields = redis.call('HMGET', P .. 'job:' .. job.id, 'state', 'deleted')
       if fields[1] and not fields[2] then table.insert(found, job) end
     end

@@ -84,7 +84,7 @@ end
 -- The job's fields, or nil if it has no record. What a damaged record lacks is replaced, so that each job can be ended
 -- and removed.
 local function load(id)
-  local names = {'state', 'owner', 'queue', 'lane', 'attempt', 'worker', 'cancel', 'seq', 'progress',
+  local names = {'state', 'owner', 'queue', 'lane', 'attempt', 'worker', 'cancel', 'seq',
     'deleted', 'collection', 'result_name', 'share_id'}
   local values = redis.pcall('HMGET', P .. 'job:' .. id, unpack(names))
   if not values[1] then return nil end
@@ -96,8 +96,8 @@ local function load(id)
       if redis.call('ZSCORE', P .. 'state:' .. state, id) then job.state = state end
     end
   end
-  for _, name in ipairs({'attempt', 'seq', 'progress'}) do
-    if not tonumber(job[name]) then job[name] = '0' end
+  for _, name in ipairs({'attempt', 'seq'}) do
+    if not integer_in(job[name]) then job[name] = '0' end
   end
   if not is_lane(job.lane) then
     job.lane = redis.call('HGET', P .. 'claimed', id) or redis.call('HGET', P .. 'waiting:' .. job.queue, id)

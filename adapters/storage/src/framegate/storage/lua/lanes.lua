@@ -39,8 +39,13 @@ local function model_of(parts) return parts[6] or parts[5] end
 local function is_lane(text)
   if decoded[text] then return true end
   local parts = decode_table(text)
-  return parts and type(parts[1]) == 'string' and tonumber(parts[2]) and type(parts[3]) == 'string'
-    and type(parts[4]) == 'table'
+  if not (parts and type(parts[1]) == 'string' and number_in(parts[2]) and type(parts[3]) == 'string'
+      and type(parts[4]) == 'table') then return false end
+  for group, limit in pairs(parts[4]) do
+    local is_limit = type(limit) == 'number' and limit >= 0 and limit < math.huge
+    if type(group) ~= 'string' or not is_limit then return false end
+  end
+  return true
 end
 
 local function decode_lane(name)
@@ -74,7 +79,7 @@ local function bucket_of(lane, schema)
 end
 
 -- The schema of a job's record; one that is missing or damaged is for any worker to clear away.
-local function schema_of(id) return tonumber(redis.pcall('HGET', P .. 'job:' .. id, 'schema') or 1) or 1 end
+local function schema_of(id) return integer_in(redis.pcall('HGET', P .. 'job:' .. id, 'schema')) or 1 end
 
 -- The place where a lane belongs: its bucket, '' if its owner's own limit closes it, nothing if it is empty.
 local function place_of(lane)

@@ -6,7 +6,7 @@ for i = 1, #ARGV, 2 do
   local job = load_ended(id, ARGV[i + 1])
   if job then
     redis.call('ZREM', P .. 'finished', id)
-    local ended = tonumber(redis.call('HGET', P .. 'job:' .. id, 'finished_at')) or NOW
+    local ended = number_in(redis.call('HGET', P .. 'job:' .. id, 'finished_at')) or NOW
     redis.call('ZADD', P .. 'records', math.min(ended, NOW), id)
     set_stored(id, job.owner, 0)
   end

@@ -66,7 +66,9 @@ local function forget_worker(worker)
   redis.call('SREM', P .. 'listening', worker)
   local info = announcement and decode_table(announcement)
   if not info or type(info.models) ~= 'table' then return end
-  for _, model in ipairs(info.models) do redis.call('ZADD', P .. 'seen', NOW, model) end
+  for _, model in ipairs(info.models) do
+    if type(model) == 'string' then redis.call('ZADD', P .. 'seen', NOW, model) end
+  end
 end
 
 local function forget_dead_workers()

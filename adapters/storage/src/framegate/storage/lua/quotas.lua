@@ -27,14 +27,14 @@ local function recount(owner)
   local jobs = redis.call('ZRANGE', P .. 'owner:' .. owner, '(' .. upto, '+inf', 'BYSCORE', 'LIMIT', 0, RECOUNTED,
     'WITHSCORES')
   for i = 1, #jobs, 2 do
-    bytes, upto = bytes + (tonumber(redis.call('HGET', P .. 'job:' .. jobs[i], 'stored')) or 0), jobs[i + 1]
+    bytes, upto = bytes + (integer_in(redis.call('HGET', P .. 'job:' .. jobs[i], 'stored')) or 0), jobs[i + 1]
   end
   if #jobs == 2 * RECOUNTED then
     redis.call('HSET', key, 'upto', upto, 'bytes', whole(bytes))
     redis.call('EXPIRE', key, RECOUNT_AFTER)
     return
   end
-  for _, each in ipairs(redis.call('HVALS', P .. 'charactersby:' .. owner)) do bytes = bytes + (tonumber(each) or 0) end
+  for _, each in ipairs(redis.call('HVALS', P .. 'charactersby:' .. owner)) do bytes = bytes + (integer_in(each) or 0) end
   redis.call('DEL', key)
   redis.call('SET', P .. 'stored:' .. owner, whole(bytes), 'EX', STORED_FOR)
   return bytes
@@ -57,12 +57,12 @@ end
 -- Note how many bytes a job's files have now.
 local function set_stored(id, owner, bytes)
   local key = P .. 'job:' .. id
-  local before = tonumber(redis.call('HGET', key, 'stored')) or 0
+  local before = integer_in(redis.call('HGET', key, 'stored')) or 0
   if bytes == before then return end
   if bytes > 0 then redis.call('HSET', key, 'stored', whole(bytes)) else redis.call('HDEL', key, 'stored') end
   add_stored(owner, bytes - before)
   local upto = redis.call('HGET', P .. 'recount:' .. owner, 'upto')
-  if upto and (tonumber(redis.call('HGET', key, 'seq')) or 0) <= tonumber(upto) then
+  if upto and (integer_in(redis.call('HGET', key, 'seq')) or 0) <= tonumber(upto) then
     redis.call('HINCRBY', P .. 'recount:' .. owner, 'bytes', whole(bytes - before))
   end
 end
@@ -94,14 +94,15 @@ local function count_record(id, owner, bytes)
 end
 
 local function add_to_record(id, owner, bytes)
-  if redis.call('HEXISTS', P .. 'job:' .. id, 'record') == 0 then return end
-  redis.call('HINCRBY', P .. 'job:' .. id, 'record', whole(bytes))
+  local before = integer_in(redis.call('HGET', P .. 'job:' .. id, 'record'))
+  if not before then return end
+  redis.call('HSET', P .. 'job:' .. id, 'record', whole(before + bytes))
   redis.call('HINCRBY', P .. 'recorded:' .. owner, 'bytes', whole(bytes))
 end
 
 -- No longer count a record, if it is counted: it is about to be removed.
 local function uncount_record(id, owner)
-  local bytes = tonumber(redis.call('HGET', P .. 'job:' .. id, 'record'))
+  local bytes = integer_in(redis.call('HGET', P .. 'job:' .. id, 'record'))
   if not bytes then return end
   redis.call('HDEL', P .. 'job:' .. id, 'record')
   redis.call('HINCRBY', P .. 'recorded:' .. owner, 'bytes', whole(-bytes))

@@ -18,11 +18,12 @@ local known = redis.call('HMGET', P .. 'delivery:' .. id, 'attempt', 'created_at
 if not call.delay then
   remove_delivery(receiver, id)
 elseif tonumber(known[1]) == call.attempt then  -- else the lease of this attempt ran out, and another one decides
-  if NOW + call.delay > (tonumber(known[2]) or 0) + call.give_up_after then
+  if NOW + call.delay > (integer_in(known[2]) or 0) + call.give_up_after then
     given_up = 1
     remove_delivery(receiver, id)
   else
     redis.call('ZADD', P .. 'deliveries:' .. receiver, NOW + call.delay, id)
+    note_time(P .. 'clock:webhooks')
   end
 end
 line_up(receiver, math.huge)

@@ -37,6 +37,7 @@ local function enqueue_webhooks(id, job, outcome, stamp)
         'schema', stamp.schema, 'written_by', stamp.written_by)
       redis.call('ZADD', P .. 'deliveries:' .. receiver, NOW, delivery)
       redis.call('ZADD', P .. 'deliveries', 'LT', NOW, receiver)
+      note_time(P .. 'clock:webhooks')
     end
   end
 end
