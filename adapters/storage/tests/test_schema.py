@@ -241,6 +241,7 @@ async def test_what_is_stored_is_what_0_1_stores_and_a_stamp(
     assert list(now.pop("fg:claimed")["value"]) == ["running"]
     assert now.pop("fg:recorded:alice")["value"]["jobs"] == "4"
     assert float(now.pop("fg:swept")["value"]) == pytest.approx(time.time(), abs=60)
+    assert float(now.pop("fg:clock:webhooks")["value"]) == pytest.approx(time.time(), abs=60)
     assert len(now.pop("fg:tickets:q-test")["value"]) == int(now.pop("fg:tickets")["value"]) == 1
     # To 0.1 a receiver's name is a name like any other.
     receivers = "fg:deliveries:hooks.example.com", "fg:deliveries:alice@hooks.example.com:443"
