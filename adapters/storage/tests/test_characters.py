@@ -194,3 +194,38 @@ async def test_a_username_that_was_given_again_stays(
     client.set("fg:character:ann001", "{damaged")
     await characters.delete(second)
     assert client.keys("fg:*") == []
+
+
+@pytest.mark.parametrize("text", ["{", "7", '{"id": 7}', b"\xff", None])
+async def test_retention_removes_temporary_characters_that_nobody_can_read(
+    store: ValkeyJobStore,
+    characters: ValkeyCharacterStore,
+    client: redis.Redis,
+    artifacts: FolderStore,
+    text: str | bytes | None,
+) -> None:
+    """Else they would be leased for ever, and no character's file would count as an orphan."""
+    for name in ("ann001", "bob002", "new003"):
+        await characters.add(make_character(name, temporary=True))
+    if text is None:
+        client.delete("fg:character:ann001")
+    else:
+        client.set("fg:character:ann001", text)
+    client.set("fg:character:new003", '{"schema": 99, "written_by": "9.1.0"}')
+    await Retention(store, characters, artifacts, files_for=60, records_for=60).remove_expired()
+    assert client.zcard("fg:characters") == 3, "none is due"
+    await Retention(store, characters, artifacts, files_for=-1, records_for=-1).remove_expired()
+    assert client.zrange("fg:characters", 0, -1) == client.zrange("fg:characters:temporary", 0, -1)
+    assert client.zrange("fg:characters", 0, -1) == ["new003"], "a later version's is left to it"
+    assert client.exists("fg:character:ann001") == 0
+
+
+@pytest.mark.parametrize("text", ["{", "7", "null"])
+async def test_a_character_that_was_damaged_since_it_was_read_can_be_removed(
+    characters: ValkeyCharacterStore, client: redis.Redis, text: str
+) -> None:
+    ann = make_character("ann001")
+    await characters.add(ann)
+    client.set("fg:character:ann001", text)
+    await characters.delete(ann)
+    assert client.keys("fg:*") == []

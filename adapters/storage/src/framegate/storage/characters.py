@@ -5,8 +5,10 @@ from typing import cast
 
 import msgspec
 import redis.asyncio
+import structlog
 
 from framegate.core.characters import Character
+from framegate.core.errors import UnreadableRecord
 from framegate.core.ports import NO_CHARACTER_LIMITS, CharacterLimits
 from framegate.storage import scripts
 from framegate.storage.connections import outages_as_unavailable
@@ -15,12 +17,15 @@ from framegate.storage.jobs.records import PREFIX
 from framegate.storage.quotas import character_quota_reached, stored_quota_reached
 from framegate.storage.schema import (
     Layout,
+    NewerRecord,
     Stamp,
     damage_as_unreadable,
     decode_readable,
     own_stamp,
     unchanged,
 )
+
+log = structlog.get_logger(__name__)
 
 _AT_ONCE = 1000
 _layout = Layout(Character, unchanged)
@@ -41,6 +46,7 @@ class ValkeyCharacterStore:
         self._add = client.register_script(scripts.ADD_CHARACTER)
         self._check = client.register_script(scripts.CHECK_CHARACTER)
         self._delete = client.register_script(scripts.DELETE_CHARACTER)
+        self._drop_damaged = client.register_script(scripts.DROP_DAMAGED_CHARACTER)
         self._index = client.register_script(scripts.INDEX_CHARACTERS)
         self._lease_expired = client.register_script(scripts.LEASE_EXPIRED_CHARACTERS)
 
@@ -117,12 +123,22 @@ class ValkeyCharacterStore:
     async def lease_temporary(self, kept_for: float) -> Sequence[Character]:
         """Lease temporary characters that were added ``kept_for`` seconds ago, by Valkey's clock.
 
-        They are due again after `LEASE_SECONDS` unless they have been deleted by then.
+        They are due again after `LEASE_SECONDS` unless they have been deleted by then. Damaged ones are
+        removed; their files, which nobody knows then, become orphans.
         """
         arguments: list[str | float] = [kept_for, BATCH, LEASE_SECONDS]
+        found: list[Character] = []
         with outages_as_unavailable():
-            names = await self._lease_expired(keys=[self._prefix], args=arguments)
-            return decode_readable(_decode, await self._texts(cast("list[str]", names)))
+            leased = cast("list[str]", await self._lease_expired(keys=[self._prefix], args=arguments))
+            for name, text, digest in zip(leased[::3], leased[1::3], leased[2::3], strict=True):
+                try:
+                    found.append(_decode(text))
+                except NewerRecord as error:
+                    log.warning("records_left_out", records=1, reason=error.message)
+                except UnreadableRecord as error:
+                    log.error("character_unreadable", character=name, reason=error.message)
+                    await self._drop_damaged(keys=[self._prefix], args=[name, digest])
+        return found
 
     async def _texts(self, names: Sequence[str]) -> Sequence[str]:
         if not names:

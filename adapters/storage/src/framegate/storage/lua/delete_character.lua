@@ -1,8 +1,8 @@
 -- Remove a character, unless another one has its username by now.
 -- Arguments: username, owner, id.
 local name, owner = ARGV[1], ARGV[2]
-local readable, now = pcall(cjson.decode, redis.call('GET', P .. 'character:' .. name) or '')
-if readable and now.id ~= ARGV[3] then return end
+local now = decode_table(redis.call('GET', P .. 'character:' .. name))
+if now and now.id ~= ARGV[3] then return end
 redis.call('DEL', P .. 'character:' .. name)
 redis.call('ZREM', P .. 'characters', name)
 redis.call('ZREM', P .. 'characters:temporary', name)
