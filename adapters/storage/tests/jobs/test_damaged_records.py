@@ -1,7 +1,7 @@
 """A record that is damaged or missing stops nothing: neither its queue, nor lists, nor sweeps."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import cast
 
 import pytest
@@ -254,6 +254,28 @@ async def test_a_running_job_without_record_gives_its_place_back(
     workers[1].succeed(running, ())
     workers[0].succeed(following, ())
     assert client.hlen("fg:claimed") == 0
+
+
+@pytest.mark.parametrize("more", [("queued",), ("queues",), ("queued", "queues")])
+async def test_jobs_that_only_their_state_knows_go_on(
+    store: ValkeyJobStore, client: redis.Redis, more: Sequence[str]
+) -> None:
+    """A server whose policy is not `noeviction` has removed all that lists them."""
+    await submit(store, "dead", "first", "lost", "last")
+    worker, other = WorkerStore(client, "w"), WorkerStore(client, "v")
+    assert worker.claim("q-test", ["test"]) is not None
+    lists = ("lane", "lanes", "levels", "turns", "waiting", "depths", "places", "buckets", "leases", *more)
+    evicted = [key for name in lists for key in cast("list[str]", client.keys(f"fg:{name}*"))]
+    client.delete("fg:job:lost", *evicted)
+    other.sweep()
+    assert client.zscore("fg:leases", "dead") is not None
+    lose(other, client, "dead")
+    served: list[str] = []
+    while job := other.claim("q-test", ["test"]):
+        served.append(job.id)
+        other.succeed(job, ())
+    assert served == ["dead", "first", "last"]
+    assert (await store.counts()) == QueueCounts(0, 0, 3, 0, 0)
 
 
 async def test_a_damaged_announcement_leaves_the_other_workers_known(

@@ -75,6 +75,35 @@ local function mend_queues(repair, queues)
   end
 end
 
+-- Call ``mend`` for jobs in a state, others at each time, if fewer of them are ``known`` than there are.
+local function mend_state(repair, state, known, mend)
+  if redis.call('ZCARD', P .. 'state:' .. state) <= known then return end
+  for _, id in ipairs(window(P .. 'state:' .. state, MENDED)) do
+    local job = load(id)
+    if not job then
+      note_missing(repair, id, '')
+    elseif job.state ~= state then
+      redis.call('ZREM', P .. 'state:' .. state, id)
+    else
+      mend(id, job)
+    end
+  end
+end
+
+-- Find jobs that only their state knows, as a server that evicts keys has removed a queue or all leases. Those that run
+-- get a ``lease``, for their workers may live.
+local function mend_states(repair, queues, lease)
+  local waiting = 0
+  for _, queue in ipairs(queues) do waiting = waiting + redis.call('ZCARD', P .. 'queued:' .. queue) end
+  mend_state(repair, 'queued', waiting, function(id, job)
+    redis.call('SADD', P .. 'queues', job.queue)
+    if not redis.call('ZSCORE', P .. 'queued:' .. job.queue, id) then wait_in_queue(id, job) end
+  end)
+  mend_state(repair, 'running', redis.call('ZCARD', P .. 'leases'), function(id)
+    redis.call('ZADD', P .. 'leases', 'NX', lease, id)
+  end)
+end
+
 -- Open lanes whose owners' jobs have ended without that.
 local function mend_closed_lanes()
   for _, owner in ipairs(window(P .. 'closed', CLOSED_OWNERS)) do place_lanes_of(owner) end

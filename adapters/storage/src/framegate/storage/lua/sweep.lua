@@ -67,4 +67,5 @@ for _, id in ipairs(lost) do recover(id) end
 local repair, queues = new_repair(), redis.call('SMEMBERS', P .. 'queues')
 mend_closed_lanes()
 mend_queues(repair, queues)
+mend_states(repair, queues, lease)
 return {#lost, settle_tickets(queues), repair.missing}

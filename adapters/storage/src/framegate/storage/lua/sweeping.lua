@@ -7,7 +7,8 @@
 -- mended              the same, but for processes of 0.1: those don't replace our tickets
 
 local function is_idle()
-  return redis.call('EXISTS', P .. 'leases', P .. 'queues') == 0
+  -- The former two are enough, unless a server that evicts keys has removed them.
+  return redis.call('EXISTS', P .. 'leases', P .. 'queues', P .. 'state:queued', P .. 'state:running') == 0
 end
 
 -- For how many seconds nobody has swept; 0 if the clock was put back since.
