@@ -140,6 +140,7 @@ def _left_in_valkey(server: RunningServer) -> set[str]:
         "installation",
         "listening",
         "mended",
+        "orphans:searched",
         "seen",
         "seq",
         "swept",
