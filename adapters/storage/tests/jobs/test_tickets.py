@@ -5,12 +5,14 @@ from typing import cast
 
 import pytest
 import redis
+from msgspec.structs import replace
 
 from framegate.core.jobs import JobError
 from framegate.core.ports import Limits, WorkerInfo
 from framegate.storage.jobs.records import OLD_TICKETS, PREFIX
 from framegate.storage.jobs.store import ValkeyJobStore
 from framegate.storage.jobs.worker_store import WorkerStore
+from framegate.storage.schema import SCHEMA
 from tests.support.sample_jobs import make_job
 
 MOST = 32
@@ -78,6 +80,65 @@ async def test_nothing_is_left_of_a_queue_in_which_nothing_waits(
     worker.requeue(job.id, job.attempt)
     assert client.llen(QUEUE) == 1
     assert client.smembers(f"{PREFIX}queues") == {"q-test"}
+
+
+@pytest.mark.parametrize(("models", "schema"), [(["other"], SCHEMA), (["test"], 0)])
+async def test_a_worker_that_cannot_take_a_job_passes_its_ticket_on(
+    store: ValkeyJobStore,
+    client: redis.Redis,
+    models: list[str],
+    schema: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """However many with other models, or of an older version, come before one that can."""
+    await submit(store, 1)
+    with monkeypatch.context() as others:
+        others.setattr("framegate.storage.jobs.worker_store.SCHEMA", schema)
+        for number in range(5):
+            assert client.lpop(QUEUE) is not None
+            assert WorkerStore(client, f"w{number}").claim("q-test", models) is None
+    assert client.llen(QUEUE) == 1
+    assert WorkerStore(client, "able").claim("q-test", ["test"]) is not None
+
+
+async def test_nobody_passes_on_a_ticket_that_no_worker_could_use(
+    store: ValkeyJobStore, client: redis.Redis
+) -> None:
+    """Whoever leaves its place in a full group pushes another one."""
+    for number in range(3):
+        job = replace(make_job(f"job-{number}"), running_limits={"model:test": 1})
+        await store.submit(job, limits=Limits())
+    first = WorkerStore(client, "w").claim("q-test", ["test"])
+    assert first is not None
+    client.delete(QUEUE)
+    for number in range(3):
+        assert WorkerStore(client, f"w{number}").claim("q-test", ["other"]) is None
+    assert client.llen(QUEUE) == 0
+    WorkerStore(client, "w").requeue(first.id, first.attempt)
+    assert client.llen(QUEUE) >= 1
+
+
+@pytest.mark.parametrize("was_limited", [True, False])
+async def test_an_owners_jobs_in_other_queues_get_a_ticket_when_its_limit_allows_them(
+    store: ValkeyJobStore, client: redis.Redis, was_limited: bool
+) -> None:
+    """Also when the limit is newer than the job that ends."""
+    job = make_job("running")
+    limits = {f"key:{job.owner}": 1}
+    await store.submit(replace(job, running_limits=limits if was_limited else {}), limits=Limits())
+    worker = WorkerStore(client, "w")
+    running = worker.claim("q-test", ["test"])
+    assert running is not None
+    waiting = replace(make_job("waiting"), queue="q-elsewhere", running_limits=limits)
+    await store.submit(waiting, limits=Limits())
+    elsewhere = f"{PREFIX}tickets:q-elsewhere"
+    assert client.lpop(elsewhere) is not None
+    assert worker.claim("q-elsewhere", ["test"]) is not None  # the same job: it is held
+    assert WorkerStore(client, "idle").claim("q-elsewhere", ["test"]) is None
+    assert client.llen(elsewhere) == 0
+    worker.fail(running.id, running.attempt, JobError("generation_failed", "no"))
+    assert client.llen(elsewhere) == 1
+    assert WorkerStore(client, "idle").claim("q-elsewhere", ["test"]) is not None
 
 
 async def test_an_idle_queue_is_not_written_to(store: ValkeyJobStore, client: redis.Redis) -> None:

@@ -22,7 +22,11 @@ if not id and redis.call('ZCARD', P .. 'queued:' .. queue) ~= redis.call('HLEN',
   mend_queue(claim, queue)
   id = next_in(claim)
 end
-if not id then return {{}, claim.missing} end
+if not id then
+  -- The ticket that led here may have been for another worker, which waits in line behind this one.
+  if is_work_for_others(claim) then replace_tickets(queue, 1) end
+  return {{}, claim.missing}
+end
 local job = load(id)
 leave_lane(id, job)
 mark_served(job)

@@ -127,7 +127,7 @@ local function leave_worker(id, job)
   redis.call('HDEL', P .. 'claimed', id)
   local held = P .. 'holds:' .. job.worker
   if redis.call('GET', held) == id then redis.call('DEL', held) end
-  if leave_groups(id, job) then replace_tickets(job.queue, 1) end
+  for queue in pairs(leave_groups(id, job)) do replace_tickets(queue, 1) end
 end
 
 local function set_result(id, job, name, payload, stamp)

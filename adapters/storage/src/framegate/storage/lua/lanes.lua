@@ -126,8 +126,15 @@ local function place_lane(lane)
   return place
 end
 
+-- Do that for all of an owner's lanes; returns the queues, as a set, of those that were closed and are no longer.
 local function place_lanes_of(owner)
-  for _, name in ipairs(redis.call('HKEYS', P .. 'places:' .. owner)) do place_lane(decode_lane(name)) end
+  local opened, places = {}, redis.call('HGETALL', P .. 'places:' .. owner)
+  for i = 1, #places, 2 do
+    local lane = decode_lane(places[i])
+    local place = place_lane(lane)
+    if places[i + 1] == '' and place and place ~= '' then opened[lane.queue] = true end
+  end
+  return opened
 end
 
 -- No longer count a job among the waiting ones.
@@ -186,13 +193,15 @@ local function enter_groups(id, job)
   place_lanes_of(lane.owner)
 end
 
--- Leave the job's groups; returns whether others may have been waiting for its place.
+-- Leave the job's groups; returns the queues, as a set, in which others may have been waiting for its place.
 local function leave_groups(id, job)
   local lane, limited = decode_lane(job.lane), false
   for group, limit in pairs(lane.groups) do
     redis.call('SREM', P .. 'running:' .. group, id)
     limited = limited or limit > 0
   end
-  if redis.call('ZSCORE', P .. 'closed', lane.owner) then place_lanes_of(lane.owner) end
-  return limited
+  local closed = redis.call('ZSCORE', P .. 'closed', lane.owner)
+  local queues = closed and place_lanes_of(lane.owner) or {}
+  if limited then queues[lane.queue] = true end
+  return queues
 end

@@ -30,13 +30,28 @@ local function is_lane_open(claim, lane)
   return true
 end
 
+-- Whether a claim's worker can take the jobs of a bucket, given its parts.
+local function is_able(claim, parts) return parts[1] <= claim.schema and claim.models[parts[2]] end
+
+local function is_bucket_full(claim, parts)
+  for i = 3, #parts, 2 do
+    if not has_room(claim, parts[i], parts[i + 1]) then return true end
+  end
+end
+
 local function is_bucket_open(claim, bucket)
   local parts = cjson.decode(bucket)
-  if parts[1] > claim.schema or not claim.models[parts[2]] then return false end
-  for i = 3, #parts, 2 do
-    if not has_room(claim, parts[i], parts[i + 1]) then return false end
+  return is_able(claim, parts) and not is_bucket_full(claim, parts)
+end
+
+-- Whether jobs wait that other workers could take: those with other models, or of a later version.
+local function is_work_for_others(claim)
+  for _, priority in ipairs(redis.call('ZRANGE', P .. 'levels:' .. claim.queue, 0, -1)) do
+    for _, bucket in ipairs(redis.call('SMEMBERS', P .. 'buckets:' .. priority .. ':' .. claim.queue)) do
+      local parts = cjson.decode(bucket)
+      if not is_able(claim, parts) and not is_bucket_full(claim, parts) then return true end
+    end
   end
-  return true
 end
 
 -- Note that a waiting job has no record, and drop what points at it.
