@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import redis
 import requests
 
 from framegate.core.errors import ConfigError, Unavailable
@@ -54,6 +55,26 @@ def test_jobs_go_on_after_the_primary_is_gone(
     assert SENTINEL_PASSWORD not in server.log_text()
     [queue] = [line for line in server.json("doctor") if line["subject"] == "queue"]
     assert queue["ok"], queue
+
+
+def test_clients_leave_a_primary_that_stands_still(tmp_path: Path) -> None:
+    """Its connections stay open. What it says later isn't the answer to another call."""
+    pair = WatchedPair(tmp_path / "pair", server_program("valkey"))
+    client = connect(pair.url)
+    try:
+        client.mset({"one": "first", "other": "second"})
+        pair.let_hang()
+        with pytest.raises(redis.TimeoutError):
+            client.get("one")
+        assert client.get("one") == "first"
+        pair.replica.suspend()
+        with pytest.raises(redis.TimeoutError):
+            client.get("one")
+        pair.replica.resume()
+        assert client.get("other") == "second"
+    finally:
+        client.close()
+        pair.close()
 
 
 def test_wrong_passwords_are_said_at_the_start(tmp_path: Path) -> None:

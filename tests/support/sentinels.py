@@ -20,14 +20,12 @@ class WatchedPair:
 
     def __init__(self, folder: Path, program: ServerProgram) -> None:
         folder.mkdir()
-        credentials = {"masterauth": PASSWORD}
-        self.primary = ExternalValkey(
-            folder / "first", program=program, options=credentials, password=PASSWORD
-        )
+        options = {"masterauth": PASSWORD, "repl-diskless-sync-delay": "0"}
+        self.primary = ExternalValkey(folder / "first", program=program, options=options, password=PASSWORD)
         self.replica = ExternalValkey(
             folder / "second",
             program=program,
-            options={**credentials, "replicaof": f"127.0.0.1 {self.primary.port}"},
+            options={**options, "replicaof": f"127.0.0.1 {self.primary.port}"},
             password=PASSWORD,
         )
         self.port = free_port()
@@ -54,10 +52,15 @@ class WatchedPair:
 
     def fail_over(self) -> None:
         """Kill the primary once the replica has all that was acknowledged, and wait for the promotion."""
-        with redis.Redis.from_url(self.primary.url) as client:
-            assert client.wait(1, 10_000) == 1
+        self._wait_for_replica()
         self.primary.kill()
-        eventually(lambda: self._port() == self.replica.port, what="the promotion")
+        self._wait_for_promotion()
+
+    def let_hang(self) -> None:
+        """Do the same, but let the primary stand still, with its connections open."""
+        self._wait_for_replica()
+        self.primary.suspend()
+        self._wait_for_promotion()
 
     def close(self) -> None:
         """End all three."""
@@ -65,6 +68,14 @@ class WatchedPair:
         self._sentinel.wait()
         self.primary.kill()
         self.replica.kill()
+
+    def _wait_for_replica(self) -> None:
+        with redis.Redis.from_url(self.primary.url) as client:
+            client.set("written", "last")  # the wait is for what its own connection has written
+            assert client.wait(1, 10_000) == 1
+
+    def _wait_for_promotion(self) -> None:
+        eventually(lambda: self._port() == self.replica.port, what="the promotion")
 
     def _port(self) -> int:
         try:

@@ -63,7 +63,10 @@ class Endpoint(Struct, frozen=True):
         manager = redis.sentinel.Sentinel(  # type: ignore[no-untyped-call]  # untyped in redis-py
             self.sentinels, sentinel_kwargs=_for_sentinels(self, options, Retry(NoBackoff(), 0))
         )
-        return _SentinelPool(self.service, manager, **options)  # type: ignore[no-untyped-call]  # untyped in redis-py
+        connection_class = _SecureConnection if options.pop("ssl", False) else _Connection
+        return _SentinelPool(  # type: ignore[no-untyped-call]  # untyped in redis-py
+            self.service, manager, connection_class=connection_class, **options
+        )
 
     def async_pool(self, **defaults: Any) -> redis.asyncio.BlockingConnectionPool:
         """Return a pool of asynchronous connections, whose users wait for a free one."""
@@ -91,6 +94,21 @@ class Endpoint(Struct, frozen=True):
             ),
             **options,
         )
+
+
+class _Connection(redis.sentinel.SentinelManagedConnection):
+    """One that hangs up when an answer doesn't come in time, as connections without Sentinels do.
+
+    redis-py keeps it: its next user would go on waiting for a primary that stands still although there is
+    another one by now, or read the answer that was meant for the call before.
+    """
+
+    def read_response(self, *arguments: Any, disconnect_on_error: bool | None = True, **options: Any) -> Any:
+        return super().read_response(*arguments, disconnect_on_error=disconnect_on_error, **options)
+
+
+class _SecureConnection(_Connection, redis.sentinel.SentinelManagedSSLConnection):
+    """The same with TLS."""
 
 
 class _SentinelPool(redis.sentinel.SentinelConnectionPool):
