@@ -4,7 +4,7 @@ Every client is made here, whatever it is used for, so that all of them notice a
 """
 
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, cast
 from urllib.parse import parse_qsl, urlencode, urlsplit
@@ -104,7 +104,8 @@ class _Connection(redis.sentinel.SentinelManagedConnection):
     """
 
     def read_response(self, *arguments: Any, disconnect_on_error: bool | None = True, **options: Any) -> Any:
-        return super().read_response(*arguments, disconnect_on_error=disconnect_on_error, **options)
+        read: Callable[..., Any] = super().read_response
+        return read(*arguments, disconnect_on_error=disconnect_on_error, **options)
 
 
 class _SecureConnection(_Connection, redis.sentinel.SentinelManagedSSLConnection):
