@@ -229,3 +229,16 @@ async def test_a_character_that_was_damaged_since_it_was_read_can_be_removed(
     client.set("fg:character:ann001", text)
     await characters.delete(ann)
     assert client.keys("fg:*") == []
+
+
+@pytest.mark.parametrize("text", ["{", "7", '{"id": 7}', b"\xff"])
+async def test_a_damaged_character_is_none(
+    characters: ValkeyCharacterStore, client: redis.Redis, text: str | bytes
+) -> None:
+    """A prompt that mentions it is taken as it is, and whoever asks for it learns that there is none."""
+    for name in ("ann001", "bob002"):
+        await characters.add(make_character(name))
+    client.set("fg:character:ann001", text)
+    assert await characters.get("ann001") is None
+    assert [found.username for found in await characters.list(owner=None)] == ["bob002"]
+    assert not await characters.add(make_character("ann001")), "its name stays taken: its images are there"

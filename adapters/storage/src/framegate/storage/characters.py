@@ -36,7 +36,7 @@ class ValkeyCharacterStore:
     """Implement `CharacterStore` on Valkey.
 
     Every method raises `Unavailable` when Valkey can't be reached. `get` raises `NewerRecord` if a later
-    version wrote the character, and `UnreadableRecord` if it is damaged; lists leave such characters out and
+    version wrote the character. A damaged one is none to `get`; lists leave out characters of both kinds and
     say so in the log.
     """
 
@@ -83,7 +83,13 @@ class ValkeyCharacterStore:
         """Return the character, or None."""
         with outages_as_unavailable():
             text = cast("str | None", await self._client.get(self._key(username)))
-        return _decode(text) if text else None
+        try:
+            return _decode(text) if text else None
+        except NewerRecord:
+            raise
+        except UnreadableRecord as error:
+            log.error("character_unreadable", character=username, reason=error.message)
+            return None
 
     async def list(self, *, owner: str | None) -> Sequence[Character]:
         """Return the owner's characters, or everybody's, newest first."""

@@ -14,7 +14,7 @@ from redis.connection import Connection
 from framegate.storage.connections import is_transient
 from framegate.worker.queue_rotation import QueueRotation
 
-BLOCK_SECONDS = 20.0
+BLOCK_SECONDS = 10.0
 """How long Valkey lets one call wait for a ticket."""
 SILENT_SECONDS = 5.0
 """How much longer than that its answer may take, before the connection counts as dead."""
