@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from contextlib import aclosing
 from pathlib import Path
 
 import pytest
@@ -144,6 +145,27 @@ def test_cluster_mode(tmp_path: Path) -> None:
 def test_every_command_of_the_scripts_is_checked() -> None:
     assert {"PUBLISH", "ZADD", "HSET", "BLPOP", "TIME", "SET"} <= set(needed_commands())
     assert all(re.fullmatch(r"[A-Z|]+", command) for command in needed_commands())
+
+
+async def test_the_commands_that_are_checked_are_enough(
+    external: ExternalValkey, operator: redis.Redis
+) -> None:
+    """Those that are called without a script too: a user who may call no others can read lists and files."""
+    allowed = " ".join(f"+{command.lower()}" for command in needed_commands())
+    store = ValkeyJobStore(connect_async(add_user(operator, external, f"~fg:* &fg:* {allowed}")))
+    await store.submit(make_job("waits", owner="alice", collection="videos"), limits=Limits())
+    for states in ((), (JobState.QUEUED,), tuple(JobState)):
+        assert [job.id for job in await store.list(owner="alice", states=states, limit=10)] == ["waits"]
+    page = await store.page("videos", owner="alice", after="waits", limit=10, newest_first=True)
+    assert page is not None
+    assert [files.id async for part in store.stored_files.pages() for files in part] == ["waits"]
+    async with store.stored_files.searching() as turn:
+        assert turn is not None
+        await turn.prolong()
+    assert not await store.stored_files.searched_lately()
+    async with store.changes("waits") as ticks, aclosing(ticks):
+        await anext(ticks)
+    await store.close()
 
 
 async def test_a_job_ends_as_a_whole_although_nobody_may_be_told(
