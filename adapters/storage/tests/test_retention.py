@@ -19,7 +19,7 @@ from framegate.core.types import Artifact, MediaKind, MediaRef
 from framegate.storage.artifacts.folder import FolderStore
 from framegate.storage.characters import ValkeyCharacterStore
 from framegate.storage.jobs import expiry
-from framegate.storage.jobs.records import OLD_TICKETS, PREFIX
+from framegate.storage.jobs.records import PREFIX
 from framegate.storage.jobs.store import ValkeyJobStore
 from framegate.storage.jobs.worker_store import WorkerStore
 from framegate.storage.orphans import remove_orphans
@@ -44,7 +44,7 @@ def left_behind(client: redis.Redis) -> set[str]:
         "fg:queues",
         "fg:served:",
         "fg:removed:",
-        f"{PREFIX}{OLD_TICKETS}",
+        f"{PREFIX}dq",
     )
     return {str(key) for key in client.keys("fg:*") if not str(key).startswith(kept)}
 

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from framegate.core.jobs import JobError
 from framegate.core.ports import Limits, WorkerInfo
-from framegate.storage.jobs.records import OLD_TICKETS, PREFIX
+from framegate.storage.jobs.records import PREFIX
 from framegate.storage.jobs.store import ValkeyJobStore
 from framegate.storage.jobs.worker_store import WorkerStore
 from framegate.storage.schema import SCHEMA
@@ -17,7 +17,7 @@ from tests.support.sample_jobs import make_job
 
 MOST = 32
 QUEUE = f"{PREFIX}tickets:q-test"
-OLD = f"{PREFIX}{OLD_TICKETS}"
+OLD = f"{PREFIX}dq"
 
 
 async def submit(store: ValkeyJobStore, count: int) -> None:

@@ -47,7 +47,6 @@ DAMAGE = (
     ValueError,
     TypeError,
     AttributeError,
-    AttributeError,
     ArithmeticError,
     RecursionError,
 )

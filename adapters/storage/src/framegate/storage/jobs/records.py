@@ -21,12 +21,9 @@ from framegate.storage.schema import (
 
 PREFIX = "fg:"
 """What the names of all keys and channels begin with, unless `queue.prefix` says otherwise."""
-OLD_TICKETS = "dq"
-"""Dramatiq's own keys, in which workers of 0.1 keep their tickets."""
 TICKETS = "tickets"
 """The lists of tickets, each with the name of its queue, and their queue in Dramatiq."""
 CHANGED_CHANNEL = "changed"
-CANCEL_CHANNEL = "cancel"
 
 FIELDS = (
     "job",
