@@ -256,6 +256,40 @@ async def test_a_running_job_without_record_gives_its_place_back(
     assert client.hlen("fg:claimed") == 0
 
 
+async def test_a_waiting_job_whose_lane_nobody_knows_stops_no_sweep(
+    store: ValkeyJobStore, client: redis.Redis
+) -> None:
+    await submit(store, "broken", "next")
+    client.hdel("fg:job:broken", "lane")
+    client.delete("fg:waiting:q-test")
+    worker = WorkerStore(client, "w")
+    worker.sweep()
+    for name in ("broken", "next"):
+        job = worker.claim("q-test", ["test"])
+        assert job is not None
+        assert job.id == name
+        worker.succeed(job, ())
+    worker.sweep()
+    assert (await store.counts()) == QueueCounts(0, 0, 2, 0, 0)
+    assert client.hlen("fg:waiting:q-test") == 0
+
+
+async def test_nothing_is_left_of_a_claim_whose_job_an_older_version_has_ended(
+    store: ValkeyJobStore, client: redis.Redis
+) -> None:
+    await submit(store, "job")
+    worker = WorkerStore(client, "w")
+    job = worker.claim("q-test", ["test"])
+    assert job is not None
+    claimed = client.hgetall("fg:claimed")
+    worker.succeed(job, ())
+    client.hset("fg:claimed", mapping=cast("dict[str | bytes, str]", claimed))  # unknown to versions before 0.2
+    ended = await store.get("job")
+    assert ended is not None
+    await store.delete_record(ended)
+    assert not client.exists("fg:claimed")
+
+
 @pytest.mark.parametrize("more", [("queued",), ("queues",), ("queued", "queues")])
 async def test_jobs_that_only_their_state_knows_go_on(
     store: ValkeyJobStore, client: redis.Redis, more: Sequence[str]

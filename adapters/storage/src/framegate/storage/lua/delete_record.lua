@@ -9,6 +9,7 @@ for i = 1, #ARGV, 2 do
     redis.call('ZREM', P .. 'records', id)
     hide(id, job)
     redis.call('ZREM', P .. 'state:' .. job.state, id)
+    redis.call('HDEL', P .. 'claimed', id)  -- where another version has ended it
     -- A large record is freed in the background.
     redis.call('UNLINK', P .. 'job:' .. id)
   elseif redis.call('EXISTS', P .. 'job:' .. id) == 0 then

@@ -19,7 +19,7 @@ local function new_repair() return {repairs = 0, missing = {}} end
 local function check_waiting(repair, id, queue)
   local state, name = unpack(redis.pcall('HMGET', P .. 'job:' .. id, 'state', 'lane'))
   local known = redis.call('HGET', P .. 'waiting:' .. queue, id)
-  if state == 'queued' and known == name
+  if state == 'queued' and known and known == name
       and redis.call('ZSCORE', P .. 'lane:' .. name, id)
       and redis.call('HEXISTS', P .. 'places:' .. decode_lane(name).owner, name) == 1 then
     return
