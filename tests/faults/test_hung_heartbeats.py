@@ -11,6 +11,7 @@ from framegate.core.ports import Limits
 from framegate.storage.connections import connect, connect_async
 from framegate.storage.jobs.store import ValkeyJobStore
 from framegate.storage.jobs.worker_store import LeaseStatus, WorkerStore
+from tests.support.heartbeats import heartbeat
 from tests.support.running import PATIENCE
 from tests.support.sample_jobs import make_job
 
@@ -79,7 +80,7 @@ def test_a_stopped_heartbeat_process_is_replaced(queue_url: str, taken: bool) ->
     assert told["status"] == (LeaseStatus.LOST if taken else LeaseStatus.OK)
     assert told["stopped_in"] < 10
     if not taken:
-        assert WorkerStore(client, "w").heartbeat("job", 1) == LeaseStatus.OK
+        assert heartbeat(WorkerStore(client, "w"), "job", 1) == LeaseStatus.OK
     client.close()
 
 

@@ -22,6 +22,7 @@ from framegate.storage.rates import ValkeyRateStore
 from framegate.storage.server_check import check_server
 from tests.support.code_blocks import code_blocks
 from tests.support.external_valkey import ExternalValkey
+from tests.support.heartbeats import heartbeat
 from tests.support.running import RunningServer
 from tests.support.sample_jobs import make_job
 from tests.support.server_programs import NAMES, server_program
@@ -59,8 +60,11 @@ async def test_all_of_a_queue_s_life(url: str) -> None:
         assert not check_server(client, "fg:").warnings
     with connect(url) as client:
         worker = WorkerStore(client, "w")
-        worker.announce(
-            WorkerInfo(id="w", host="h", pid=1, device="cpu", version="1", models=("test",), started_at=0.0)
+        worker.beat(
+            [],
+            info=WorkerInfo(
+                id="w", host="h", pid=1, device="cpu", version="1", models=("test",), started_at=0.0
+            ),
         )
         for name in ("ends", "fails", "goes"):
             await store.submit(make_job(name, owner=name), limits=Limits(max_queued=10))
@@ -70,7 +74,7 @@ async def test_all_of_a_queue_s_life(url: str) -> None:
             assert job is not None
             await anext(ticks)
         assert await store.queue_position(make_job("goes", owner="goes")) is not None
-        worker.heartbeat(job.id, job.attempt, 0.5, "half")
+        heartbeat(worker, job.id, job.attempt, 0.5, "half")
         assert worker.succeed(job, ()) == JobState.SUCCEEDED
         await store.cancel("goes")
         await store.sweep()

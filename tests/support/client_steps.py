@@ -18,6 +18,7 @@ from framegate.core.testing import scheduling, transitions
 from framegate.storage.connections import connect, connect_async
 from framegate.storage.jobs.store import ValkeyJobStore
 from framegate.storage.jobs.worker_store import LeaseStatus, WorkerStore
+from tests.support.heartbeats import heartbeat
 from tests.support.sample_jobs import make_job
 
 OWNERS = ("alice", "bob")
@@ -181,7 +182,7 @@ class Claim(Step):
 @dataclass(frozen=True)
 class Heartbeat(Step):
     def take(self, client: StoreClient) -> Answer:
-        return client.held and client.worker_store.heartbeat(client.held.id, client.held.attempt, 0.5)
+        return client.held and heartbeat(client.worker_store, client.held.id, client.held.attempt, 0.5)
 
     def predict(self, world: World, worker: str) -> Answer:
         if worker not in world.held:

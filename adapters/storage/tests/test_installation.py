@@ -57,8 +57,11 @@ def claim(jobs: Installation, files: ArtifactStore, *, adopt: bool = False) -> N
 
 def announce(client: redis.Redis) -> WorkerStore:
     worker = WorkerStore(client, "w")
-    worker.announce(
-        WorkerInfo(id="w", host="gpu-1", pid=1, device="cpu", version="1", models=("test",), started_at=0.0)
+    worker.beat(
+        [],
+        info=WorkerInfo(
+            id="w", host="gpu-1", pid=1, device="cpu", version="1", models=("test",), started_at=0.0
+        ),
     )
     return worker
 

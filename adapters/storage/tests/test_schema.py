@@ -39,6 +39,7 @@ from framegate.storage.orphans import remove_orphans
 from framegate.storage.retention import Retention
 from framegate.storage.schema import PLAIN, SCHEMA, Layout, NewerRecord, Stamp, own_stamp, unchanged
 from framegate.storage.webhook_deliveries import ValkeyDeliveryStore
+from tests.support.heartbeats import heartbeat
 from tests.support.sample_jobs import make_job
 
 DUMP_OF_0_1: dict[str, dict[str, Any]] = json.loads(
@@ -144,12 +145,12 @@ async def act(store: ValkeyJobStore, characters: ValkeyCharacterStore, client: r
         worker = WorkerStore(client, f"worker-{name}")
         job = worker.claim("q-test", ["test"])
         assert job is not None
-        worker.heartbeat(name, 1, 0.5, "sampling")
+        heartbeat(worker, name, 1, 0.5, "sampling")
         if name == "succeeded":
             worker.succeed(job, (VIDEO,))
         if name == "failed":
             worker.fail(job.id, job.attempt, BROKEN)
-    WorkerStore(client, "worker-running").announce(WORKER)
+    WorkerStore(client, "worker-running").beat([], info=WORKER)
     await store.installation()
 
 

@@ -18,6 +18,7 @@ from framegate.storage.characters import ValkeyCharacterStore
 from framegate.storage.jobs.store import ValkeyJobStore
 from framegate.storage.jobs.worker_store import WorkerStore
 from framegate.storage.retention import Retention
+from tests.support.heartbeats import heartbeat
 from tests.support.sample_jobs import make_job
 
 VIDEO = Artifact(MediaKind.VIDEO, "results/broken/1-0.mp4", "video/mp4", 12, 64, 64)
@@ -176,7 +177,7 @@ async def test_sweeps_and_ends_of_damaged_running_jobs(
     claimed = other.claim("q-test", ["test"])
     assert claimed is not None
     other.succeed(claimed, (VIDEO,))
-    worker.heartbeat("broken", 1, 0.5)
+    heartbeat(worker, "broken", 1, 0.5)
     worker.succeed(job, (VIDEO,))
     assert await store.delete("broken") is not None
 
@@ -283,7 +284,8 @@ async def test_nothing_is_left_of_a_claim_whose_job_an_older_version_has_ended(
     assert job is not None
     claimed = client.hgetall("fg:claimed")
     worker.succeed(job, ())
-    client.hset("fg:claimed", mapping=cast("dict[str | bytes, str]", claimed))  # unknown to versions before 0.2
+    # Versions before 0.2 don't know this key.
+    client.hset("fg:claimed", mapping=cast("dict[str | bytes, str]", claimed))
     ended = await store.get("job")
     assert ended is not None
     await store.delete_record(ended)
@@ -316,7 +318,7 @@ async def test_a_damaged_announcement_leaves_the_other_workers_known(
     store: ValkeyJobStore, client: redis.Redis
 ) -> None:
     info = WorkerInfo("w", "host", 1, "cpu", "0.2.0", ("test",), 1.0)
-    WorkerStore(client, "w").announce(info)
+    WorkerStore(client, "w").beat([], info=info)
     client.sadd("fg:workers", "broken")
     client.set("fg:worker:broken", '{"id": 7')
     assert (await store.worker_presence()).workers == [info]
@@ -358,7 +360,7 @@ async def test_what_scripts_read_may_be_anything(
         first.succeed(job, (VIDEO,))
     client.hset("fg:job:broken", name, text)
     await store.submit(make_job("next", running_limits={"key:": 2}), limits=limits)
-    first.heartbeat("broken", 1, 0.5)
+    heartbeat(first, "broken", 1, 0.5)
     first.sweep()
     if job:
         first.succeed(job, (VIDEO,))

@@ -29,6 +29,7 @@ from framegate.storage.jobs.store import ValkeyJobStore
 from framegate.storage.jobs.submissions import lane_of
 from framegate.storage.jobs.worker_store import LeaseStatus, WorkerStore
 from framegate.storage.schema import COMPACT, PLAIN
+from tests.support.heartbeats import heartbeat
 from tests.support.older_versions import as_older_version
 from tests.support.sample_jobs import make_job
 
@@ -260,7 +261,7 @@ class StoreMachine(RuleBasedStateMachine):
         held = self.held.get(worker)
         if held is None:
             return
-        status = self.workers[worker].heartbeat(held.id, held.attempt, progress, "drawing")
+        status = heartbeat(self.workers[worker], held.id, held.attempt, progress, "drawing")
         if not self.is_current(worker):
             assert status == LeaseStatus.LOST
             return
@@ -395,7 +396,7 @@ class StoreMachine(RuleBasedStateMachine):
         (self.deleted if job.id in self.deleted else self.jobs).pop(job.id)
         for worker in held_by:
             held = self.held.pop(worker)
-            assert self.workers[worker].heartbeat(held.id, held.attempt) == LeaseStatus.LOST
+            assert heartbeat(self.workers[worker], held.id, held.attempt) == LeaseStatus.LOST
 
     @rule(data=st.data())
     def remove_files(self, data: st.DataObject) -> None:

@@ -144,7 +144,7 @@ async def test_an_owners_jobs_in_other_queues_get_a_ticket_when_its_limit_allows
 async def test_an_idle_queue_is_not_written_to(store: ValkeyJobStore, client: redis.Redis) -> None:
     """Whatever is asked of it: there is nothing to sync."""
     worker = WorkerStore(client, "w")
-    worker.announce(WorkerInfo("w", "here", 1, "cpu", "0", ("test",), 0.0))
+    worker.beat([], info=WorkerInfo("w", "here", 1, "cpu", "0", ("test",), 0.0))
     await submit(store, 1)
     job = worker.claim("q-test", ["test"])
     assert job is not None
@@ -188,7 +188,7 @@ async def test_sweeps_of_0_1_leave_our_tickets_to_us(store: ValkeyJobStore, clie
 async def test_tickets_of_0_1_go_with_its_last_worker(store: ValkeyJobStore, client: redis.Redis) -> None:
     """As long as one is announced it keeps its own; an API of 0.1 pushes some with each submission."""
     old = WorkerStore(client, "old")
-    old.announce(WorkerInfo("old", "here", 1, "cpu", "0.1.0", ("test",), 0.0))
+    old.beat([], info=WorkerInfo("old", "here", 1, "cpu", "0.1.0", ("test",), 0.0))
     await submit(store, 1)
     client.zadd(f"{OLD}:__heartbeats__", {"d": 1})
     client.sadd(f"{OLD}:__acks__.d.q-test", "t1")

@@ -22,6 +22,7 @@ from framegate.storage.jobs.worker_store import (
     WorkerStore,
 )
 from tests.support.external_valkey import ExternalValkey
+from tests.support.heartbeats import heartbeat
 from tests.support.running import eventually
 from tests.support.sample_jobs import make_job
 
@@ -46,7 +47,7 @@ async def test_lease_lets_a_dead_workers_job_go(
     assert job is not None
     assert alive.sweep()[0] == 0
     monkeypatch.setattr("framegate.storage.jobs.worker_store.LEASE_SECONDS", -1.0)
-    assert dead.heartbeat(job.id, job.attempt) == LeaseStatus.OK
+    assert heartbeat(dead, job.id, job.attempt) == LeaseStatus.OK
     assert alive.sweep()[0] == 1
     again = alive.claim("q-test", ["test"])
     assert again is not None
@@ -59,7 +60,7 @@ async def test_models_are_remembered_after_their_worker_has_left(
 ) -> None:
     worker = WorkerStore(client, "w")
     assert (await store.worker_presence()).last_seen == {}
-    worker.announce(WORKER)
+    worker.beat([], info=WORKER)
     presence = await store.worker_presence()
     assert (presence.workers, presence.last_seen) == ([WORKER], {"wan": 0.0, "preview": 0.0})
     worker.withdraw()
@@ -73,9 +74,9 @@ async def test_models_are_remembered_after_their_worker_has_left(
 
 async def test_what_was_not_served_for_long_is_forgotten(store: ValkeyJobStore, client: redis.Redis) -> None:
     worker = WorkerStore(client, "w")
-    worker.announce(WORKER)
+    worker.beat([], info=WORKER)
     client.zincrby(f"{PREFIX}seen", -31 * 86_400, "wan")
-    worker.announce(replace(WORKER, models=("preview",)))
+    worker.beat([], info=replace(WORKER, models=("preview",)))
     worker.withdraw()
     assert (await store.worker_presence()).last_seen.keys() == {"preview"}
 
@@ -111,7 +112,7 @@ async def test_sweeps_that_are_always_late_find_a_dead_worker(
     again = alive.claim("q-test", ["test"])
     assert again is not None
     for _ in range(4):
-        assert alive.heartbeat(again.id, again.attempt) == LeaseStatus.OK
+        assert heartbeat(alive, again.id, again.attempt) == LeaseStatus.OK
         let_pass(keys=[PREFIX], args=[LEASE_SECONDS + 1])
         assert dead.sweep(interval=1.0)[0] == 0, "a worker that lives has another lease after every silence"
 
@@ -202,7 +203,7 @@ async def test_what_holds_for_seconds_is_not_written_to_disk(
     worker.sweep()
     before = _written(client)
     for step in range(20):
-        assert worker.heartbeat(job.id, job.attempt, step / 20, "drawing") == LeaseStatus.OK
+        assert heartbeat(worker, job.id, job.attempt, step / 20, "drawing") == LeaseStatus.OK
         assert worker.sweep()[0] == 0
     assert _written(client) == before
     now = await store.get("a")
@@ -231,7 +232,7 @@ async def test_a_replica_that_takes_over_at_once_takes_nobody_for_dead(
         assert job is not None
         claimed_at = time.monotonic()
         while time.monotonic() < claimed_at + SILENCE_SECONDS + 0.5:
-            assert worker.heartbeat(job.id, job.attempt) == LeaseStatus.OK
+            assert heartbeat(worker, job.id, job.attempt) == LeaseStatus.OK
             assert worker.sweep()[0] == 0
             await asyncio.sleep(0.2)
         assert client.wait(1, 5000) == 1
@@ -240,7 +241,7 @@ async def test_a_replica_that_takes_over_at_once_takes_nobody_for_dead(
         monkeypatch.setattr("framegate.storage.jobs.worker_store.LEASE_SECONDS", LEASE_SECONDS)
         taking_over = WorkerStore(promoted, "w")
         assert taking_over.sweep()[0] == 0
-        assert taking_over.heartbeat(job.id, job.attempt) == LeaseStatus.OK
+        assert heartbeat(taking_over, job.id, job.attempt) == LeaseStatus.OK
         assert taking_over.succeed(job, ()) == JobState.SUCCEEDED
     await store.close()
     replica.kill()

@@ -141,12 +141,6 @@ class WorkerStore:
                 return None
             self.fail(job_id, int(fields["attempt"]), UNREADABLE)
 
-    def heartbeat(
-        self, job_id: str, attempt: int, progress: float | None = None, message: str = ""
-    ) -> LeaseStatus:
-        """Renew the lease of an attempt, and report how far it is (0.0–1.0)."""
-        return self.beat([RunningJob(job_id, attempt, progress, message)]).statuses[0]
-
     def beat(
         self, running: Sequence[RunningJob], *, info: WorkerInfo | None = None, listens: bool = False
     ) -> BeatReply:
@@ -217,10 +211,6 @@ class WorkerStore:
         lost, tickets, missing = self._sweep(keys=[self._prefix], args=sweep_arguments(interval))
         log_missing(missing)
         return int(lost), int(tickets)
-
-    def announce(self, info: WorkerInfo) -> None:
-        """Announce this worker, which does not listen to its channel; see `beat`."""
-        self.beat([], info=info)
 
     def withdraw(self) -> None:
         """Withdraw this worker, and those that have died; its models were served until now."""
