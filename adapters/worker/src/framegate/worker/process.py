@@ -116,7 +116,6 @@ class WorkerProcess:
         self._artifacts.clean_up()
         try:
             self._until_stopped(self._check_start)
-            self._until_stopped(self._store.beat, [])
         except _Stopped:
             return
         self._health.start()
