@@ -1,9 +1,8 @@
 -- Jobs: what the scripts that change them share. The reference model of what they do, which tests hold them to, is
 -- `framegate.core.testing.transitions`; the order in which jobs are claimed is that of ``scheduling.lua``.
 --
--- Keys, all below one prefix, beside those of ``scheduling.lua``, ``presence.lua``, ``sweeping.lua``, ``deliveries.lua``,
--- ``quotas.lua`` and ``lease_rate.lua``. Scripts touch keys of many
--- hash slots, so Redis Cluster can't run them.
+-- Keys, all below one prefix, beside those of ``lanes.lua``, ``presence.lua``, ``sweeping.lua``, ``deliveries.lua``,
+-- ``quotas.lua`` and ``lease_rate.lua``. Scripts touch keys of many hash slots, so Redis Cluster can't run them.
 --
 -- job:ID              hash: ``job`` (what never changes, as JSON), what the scripts need of it, and what changes
 -- jobs, owner:NAME, state:STATE, collection:OWNER:NAME    sorted sets of ids by order of submission
@@ -29,8 +28,9 @@
 -- Channels: ``changed`` has the id of each job that has changed, ``worker:ID`` those of jobs that this worker is to
 -- stop, ``cancel`` the same for workers of 0.1.
 --
--- In a job's hash, ``extended`` is the lease that it was given without its worker. ``schema`` and ``written_by`` belong to ``job``, ``result_schema`` and ``result_written_by`` to
--- ``artifacts`` and ``error``; `framegate.storage.schema` explains them.
+-- In a job's hash, ``extended`` is the lease that it was given without its worker. ``schema`` and ``written_by`` belong
+-- to ``job``, ``result_schema`` and ``result_written_by`` to ``artifacts`` and ``error``; `framegate.storage.schema`
+-- explains them.
 --
 -- A deleted job that still runs keeps its record, which no list or look-up shows, until its worker has left it. It
 -- then counts as ended in 1970, so that retention removes the rest at once.
