@@ -5,13 +5,11 @@ workers. The times of files, and clocks that only measure how much time passes, 
 where a C compiler is installed; elsewhere these tests are skipped.
 """
 
-import os
 import shutil
 import struct
 import subprocess
 import sys
-from collections.abc import Generator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
@@ -34,20 +32,6 @@ class Clock:
         """Let it be that many seconds ahead of the right time from now on, or behind it if negative."""
         with self._file.open("rb+", buffering=0) as file:
             file.write(struct.pack("=q", round(seconds * 1e9)))
-
-    @contextmanager
-    def inherited(self) -> Generator[None]:
-        """Let processes that this one starts meanwhile have the clock, such as an `EmbeddedValkey`."""
-        before = {name: os.environ.get(name) for name in self.environ}
-        os.environ.update(self.environ)
-        try:
-            yield
-        finally:
-            for name, value in before.items():
-                if value is None:
-                    del os.environ[name]
-                else:
-                    os.environ[name] = value
 
 
 class NewClock(Protocol):

@@ -38,6 +38,20 @@ class Listening:
         self._client.close()
 
 
+async def test_many_dead_workers_are_forgotten_in_one_go(store: ValkeyJobStore, client: redis.Redis) -> None:
+    """As after a restart of Valkey, whose first sweep finds none of them."""
+    models = tuple(f"m{number}" for number in range(20))
+    for number in range(30):
+        worker = f"w{number}"
+        WorkerStore(client, worker).beat([], info=replace(WORKER, id=worker, models=models), listens=True)
+    client.config_resetstat()
+    await store.sweep(interval=1.0)
+    stats = cast("dict[str, dict[str, int]]", client.info("commandstats"))
+    assert stats["cmdstat_zadd"]["calls"] == len(models)
+    assert client.keys(f"{PREFIX}worker*") == []
+    assert (await store.worker_presence()).last_seen.keys() == set(models)
+
+
 async def test_a_killed_worker_is_gone_at_once(
     valkey: EmbeddedValkey, client: redis.Redis, store: ValkeyJobStore
 ) -> None:

@@ -196,6 +196,26 @@ async def test_a_claim_finds_what_an_older_version_submitted_before_any_sweep(
     assert [run_next(client) for _ in range(31)] == [*(f"j{number:02}" for number in range(30)), None]
 
 
+async def test_a_sweep_mends_one_queue_after_the_other(store: ValkeyJobStore, client: redis.Redis) -> None:
+    """After an update from 0.1 none of them is known, and Valkey does nothing else during a sweep."""
+    queues = [f"q-{number}" for number in range(12)]
+    with as_older_version(client):
+        for queue in queues:
+            await submit(store, *(make_job(f"{queue}-{number}", queue=queue) for number in range(5)))
+    client.sadd(f"{PREFIX}queues", *queues)
+    worker = WorkerStore(client, "w")
+    for _ in queues:
+        before = _known(client, queues)
+        worker.sweep()
+        assert _known(client, queues) - before <= 3 * 5
+    assert _known(client, queues) == 12 * 5
+    assert [len(client.keys(f"{PREFIX}tickets:{queue}")) for queue in queues] == [1] * 12
+
+
+def _known(client: redis.Redis, queues: Sequence[str]) -> int:
+    return sum(cast("int", client.hlen(f"{PREFIX}waiting:{queue}")) for queue in queues)
+
+
 async def test_a_sweep_writes_nothing_where_nothing_is_wrong(
     store: ValkeyJobStore, client: redis.Redis
 ) -> None:

@@ -13,7 +13,7 @@ local function window(key, size)
   return redis.call('ZRANGE', key, first, first + size - 1)
 end
 
-local function new_repair() return {repairs = 0, missing = {}} end
+local function new_repair() return {missing = {}} end
 
 -- Check that a waiting job is where it should be.
 local function check_waiting(repair, id, queue)
@@ -67,11 +67,18 @@ local function mend_queue(repair, queue)
   end
 end
 
--- Mend the queues that don't seem right, and audit a few others.
+-- Mend a queue that doesn't seem right, and audit a few others. After an update there may be many such queues, which
+-- are mended one after the other; a claim that finds nothing doesn't wait for that.
 local function mend_queues(repair, queues)
-  local turns = math.ceil(#queues / AUDITED_QUEUES)
-  for i, queue in ipairs(queues) do
-    if (i + math.floor(NOW)) % turns == 0 or not seems_right(queue) then mend_queue(repair, queue) end
+  local turns, second, mended = math.ceil(#queues / AUDITED_QUEUES), math.floor(NOW), false
+  for i = 1, #queues do
+    local queue = queues[(i + second) % #queues + 1]
+    if i % turns == 0 then
+      mend_queue(repair, queue)
+    elseif not mended and not seems_right(queue) then
+      mended = true
+      mend_queue(repair, queue)
+    end
   end
 end
 

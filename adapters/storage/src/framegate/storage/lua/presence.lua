@@ -57,25 +57,29 @@ local function find_silent(workers)
   return silent
 end
 
--- Forget a worker that has died or left. Its models were served until now: everybody looks every second.
-local function forget_worker(worker)
-  local key = P .. 'worker:' .. worker
-  local announcement = redis.call('GET', key)
-  redis.call('DEL', key)
-  redis.call('SREM', P .. 'workers', worker)
-  redis.call('SREM', P .. 'listening', worker)
-  local info = announcement and decode_table(announcement)
-  if not info or type(info.models) ~= 'table' then return end
-  for _, model in ipairs(info.models) do
-    if type(model) == 'string' then redis.call('ZADD', P .. 'seen', NOW, model) end
+-- Forget workers that have died or left. Their models were served until now: everybody looks every second.
+local function forget_workers(workers)
+  local served = {}
+  for _, worker in ipairs(workers) do
+    local key = P .. 'worker:' .. worker
+    local info = decode_table(redis.call('GET', key))
+    redis.call('DEL', key)
+    redis.call('SREM', P .. 'workers', worker)
+    redis.call('SREM', P .. 'listening', worker)
+    for _, model in ipairs(info and type(info.models) == 'table' and info.models or {}) do
+      if type(model) == 'string' then served[model] = true end
+    end
   end
+  for model in pairs(served) do redis.call('ZADD', P .. 'seen', NOW, model) end
 end
 
 local function forget_dead_workers()
-  for worker in pairs(find_silent(redis.call('SMEMBERS', P .. 'listening'))) do forget_worker(worker) end
+  local dead = {}
+  for worker in pairs(find_silent(redis.call('SMEMBERS', P .. 'listening'))) do table.insert(dead, worker) end
   for _, worker in ipairs(redis.call('SDIFF', P .. 'workers', P .. 'listening')) do
-    if redis.call('EXISTS', P .. 'worker:' .. worker) == 0 then forget_worker(worker) end
+    if redis.call('EXISTS', P .. 'worker:' .. worker) == 0 then table.insert(dead, worker) end
   end
+  forget_workers(dead)
   local newest = redis.call('ZRANGE', P .. 'seen', -1, -1, 'WITHSCORES')
   if newest[1] and tonumber(newest[2]) > NOW then
     for _, model in ipairs(redis.call('ZRANGEBYSCORE', P .. 'seen', '(' .. NOW, '+inf')) do

@@ -1,4 +1,4 @@
 -- Withdraw a worker that ends, and those that have died.
 -- Arguments: id of the worker.
-forget_worker(ARGV[1])
+forget_workers({ARGV[1]})
 forget_dead_workers()
