@@ -207,7 +207,7 @@ async def measure_busy(
         report.add(f"busy: {options.workers} workers", cost)
         wanted = options.workers * recording.rate + _shared_rate(recording)
         report.add(
-            "busy: share of the beats that were due", round(sent.commands / options.seconds / wanted, 3)
+            "busy: share of the heartbeats that were due", round(sent.commands / options.seconds / wanted, 3)
         )
         report.add("busy: jobs ended/s", round(len(load.ends) / (options.seconds + 2), 1))
         for name in ("submissions", "claims", "empty_claims", "ends", "positions"):

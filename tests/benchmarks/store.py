@@ -102,7 +102,7 @@ async def measure(url: str, count: int) -> float:
         full = Limits(max_queued=1)
         await timed("refusal of a full queue", lambda: _refused(store, full))
         for number in range(WORKERS):
-            WorkerStore(client, f"a{number}").beat([], info=worker_info(number))
+            WorkerStore(client, f"a{number}").heartbeat([], info=worker_info(number))
         await timed(f"presence of {WORKERS} workers", store.worker_presence)
         workers = iter([WorkerStore(client, f"w{number}") for number in range(ROUNDS)])
         await timed("claim", lambda: asyncio.to_thread(next(workers).claim, "q-test", ["test"]))

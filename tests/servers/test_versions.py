@@ -60,7 +60,7 @@ async def test_all_of_a_queue_s_life(url: str) -> None:
         assert not check_server(client, "fg:").warnings
     with connect(url) as client:
         worker = WorkerStore(client, "w")
-        worker.beat(
+        worker.heartbeat(
             [],
             info=WorkerInfo(
                 id="w", host="h", pid=1, device="cpu", version="1", models=("test",), started_at=0.0

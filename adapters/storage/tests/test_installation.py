@@ -57,7 +57,7 @@ def claim(jobs: Installation, files: ArtifactStore, *, adopt: bool = False) -> N
 
 def announce(client: redis.Redis) -> WorkerStore:
     worker = WorkerStore(client, "w")
-    worker.beat(
+    worker.heartbeat(
         [],
         info=WorkerInfo(
             id="w", host="gpu-1", pid=1, device="cpu", version="1", models=("test",), started_at=0.0

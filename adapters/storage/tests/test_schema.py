@@ -150,7 +150,7 @@ async def act(store: ValkeyJobStore, characters: ValkeyCharacterStore, client: r
             worker.succeed(job, (VIDEO,))
         if name == "failed":
             worker.fail(job.id, job.attempt, BROKEN)
-    WorkerStore(client, "worker-running").beat([], info=WORKER)
+    WorkerStore(client, "worker-running").heartbeat([], info=WORKER)
     await store.installation()
 
 

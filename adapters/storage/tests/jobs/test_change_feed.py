@@ -26,6 +26,7 @@ from framegate.storage.connections import connect_async
 from framegate.storage.embedded import EmbeddedValkey
 from framegate.storage.jobs.store import ValkeyJobStore
 from framegate.storage.jobs.worker_store import WorkerStore
+from tests.support.heartbeats import heartbeat
 from tests.support.sample_jobs import make_job
 
 WATCHERS, JOBS, BEATS = 500, 4, 16
@@ -62,7 +63,7 @@ async def test_watchers_see_every_state(store: ValkeyJobStore, client: redis.Red
         job = await asyncio.to_thread(worker.claim, "q-test", ["test"])
         assert job is not None
         await next_state()
-        await asyncio.to_thread(worker.heartbeat, job.id, job.attempt, 0.5, "half")
+        await asyncio.to_thread(heartbeat, worker, job.id, job.attempt, 0.5, "half")
         await next_state()
         await asyncio.to_thread(worker.succeed, job, ())
         await next_state()
@@ -126,7 +127,7 @@ async def test_watchers_share_what_is_read(
     for beat in range(1, BEATS):
         for worker, job in zip(workers, running, strict=True):
             assert job is not None
-            await asyncio.to_thread(worker.heartbeat, job.id, job.attempt, beat / BEATS)
+            await asyncio.to_thread(heartbeat, worker, job.id, job.attempt, beat / BEATS)
         async with asyncio.timeout(60):
             while min(seen) < beat / BEATS:  # noqa: ASYNC110 # the state is another process's
                 await asyncio.sleep(0.001)

@@ -282,10 +282,11 @@ async def test_nothing_is_left_of_a_claim_whose_job_an_older_version_has_ended(
     worker = WorkerStore(client, "w")
     job = worker.claim("q-test", ["test"])
     assert job is not None
-    claimed = client.hgetall("fg:claimed")
+    lane = client.hget("fg:claimed", "job")
+    assert lane is not None
     worker.succeed(job, ())
     # Versions before 0.2 don't know this key.
-    client.hset("fg:claimed", mapping=cast("dict[str | bytes, str]", claimed))
+    client.hset("fg:claimed", "job", lane)
     ended = await store.get("job")
     assert ended is not None
     await store.delete_record(ended)
@@ -318,7 +319,7 @@ async def test_a_damaged_announcement_leaves_the_other_workers_known(
     store: ValkeyJobStore, client: redis.Redis
 ) -> None:
     info = WorkerInfo("w", "host", 1, "cpu", "0.2.0", ("test",), 1.0)
-    WorkerStore(client, "w").beat([], info=info)
+    WorkerStore(client, "w").heartbeat([], info=info)
     client.sadd("fg:workers", "broken")
     client.set("fg:worker:broken", '{"id": 7')
     assert (await store.worker_presence()).workers == [info]

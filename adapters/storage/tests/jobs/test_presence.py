@@ -30,7 +30,7 @@ class Listening:
         self.announce()
 
     def announce(self) -> None:
-        assert self.store.beat([], info=self.info, listens=True).announced
+        assert self.store.heartbeat([], info=self.info, listens=True).announced
 
     def die(self) -> None:
         """End without a word; its sockets are closed."""
@@ -43,7 +43,9 @@ async def test_many_dead_workers_are_forgotten_in_one_go(store: ValkeyJobStore, 
     models = tuple(f"m{number}" for number in range(20))
     for number in range(30):
         worker = f"w{number}"
-        WorkerStore(client, worker).beat([], info=replace(WORKER, id=worker, models=models), listens=True)
+        WorkerStore(client, worker).heartbeat(
+            [], info=replace(WORKER, id=worker, models=models), listens=True
+        )
     client.config_resetstat()
     await store.sweep(interval=1.0)
     stats = cast("dict[str, dict[str, int]]", client.info("commandstats"))
@@ -113,11 +115,11 @@ def test_an_announcement_is_written_again_only_if_it_has_changed(
 def test_a_beat_tells_that_the_announcement_was_lost(valkey: EmbeddedValkey, client: redis.Redis) -> None:
     """As by a Valkey that was restored, or by a sweep while the worker could not be reached."""
     worker = Listening(valkey)
-    assert worker.store.beat([]).announced
+    assert worker.store.heartbeat([]).announced
     client.delete(f"{PREFIX}worker:w")
-    assert not worker.store.beat([]).announced
+    assert not worker.store.heartbeat([]).announced
     worker.announce()
-    assert worker.store.beat([]).announced
+    assert worker.store.heartbeat([]).announced
     worker.die()
 
 

@@ -213,7 +213,7 @@ async def test_a_sweep_mends_one_queue_after_the_other(store: ValkeyJobStore, cl
 
 
 def _known(client: redis.Redis, queues: Sequence[str]) -> int:
-    return sum(cast("int", client.hlen(f"{PREFIX}waiting:{queue}")) for queue in queues)
+    return sum(client.hlen(f"{PREFIX}waiting:{queue}") for queue in queues)
 
 
 async def test_a_sweep_writes_nothing_where_nothing_is_wrong(

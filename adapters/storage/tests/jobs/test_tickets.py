@@ -144,7 +144,7 @@ async def test_an_owners_jobs_in_other_queues_get_a_ticket_when_its_limit_allows
 async def test_an_idle_queue_is_not_written_to(store: ValkeyJobStore, client: redis.Redis) -> None:
     """Whatever is asked of it: there is nothing to sync."""
     worker = WorkerStore(client, "w")
-    worker.beat([], info=WorkerInfo("w", "here", 1, "cpu", "0", ("test",), 0.0))
+    worker.heartbeat([], info=WorkerInfo("w", "here", 1, "cpu", "0", ("test",), 0.0))
     await submit(store, 1)
     job = worker.claim("q-test", ["test"])
     assert job is not None
@@ -152,7 +152,7 @@ async def test_an_idle_queue_is_not_written_to(store: ValkeyJobStore, client: re
     await store.sweep()
     written = _written(client)
     for _ in range(5):
-        assert not worker.beat([]).sweep_due
+        assert not worker.heartbeat([]).sweep_due
         assert worker.sweep(interval=1.0) == (0, 0)
         await store.sweep(interval=1.0)
         await store.worker_presence()
@@ -164,14 +164,14 @@ async def test_whoever_asks_first_sweeps_for_all(store: ValkeyJobStore, client: 
     await submit(store, 1)
     one, other = WorkerStore(client, "one"), WorkerStore(client, "other")
     client.delete(QUEUE)
-    assert one.beat([]).sweep_due
-    assert other.beat([]).sweep_due
+    assert one.heartbeat([]).sweep_due
+    assert other.heartbeat([]).sweep_due
     assert one.sweep(interval=1.0) == (0, 1)
     client.delete(QUEUE)
-    assert not other.beat([]).sweep_due
+    assert not other.heartbeat([]).sweep_due
     assert other.sweep(interval=1.0) == (0, 0)
     client.set(f"{PREFIX}mended", time.time() - 1.1)
-    assert other.beat([]).sweep_due
+    assert other.heartbeat([]).sweep_due
     assert other.sweep(interval=1.0) == (0, 1)
 
 
@@ -181,14 +181,14 @@ async def test_sweeps_of_0_1_leave_our_tickets_to_us(store: ValkeyJobStore, clie
     client.delete(QUEUE)
     client.set(f"{PREFIX}swept", time.time())
     worker = WorkerStore(client, "w")
-    assert worker.beat([]).sweep_due
+    assert worker.heartbeat([]).sweep_due
     assert worker.sweep(interval=1.0) == (0, 1)
 
 
 async def test_tickets_of_0_1_go_with_its_last_worker(store: ValkeyJobStore, client: redis.Redis) -> None:
     """As long as one is announced it keeps its own; an API of 0.1 pushes some with each submission."""
     old = WorkerStore(client, "old")
-    old.beat([], info=WorkerInfo("old", "here", 1, "cpu", "0.1.0", ("test",), 0.0))
+    old.heartbeat([], info=WorkerInfo("old", "here", 1, "cpu", "0.1.0", ("test",), 0.0))
     await submit(store, 1)
     client.zadd(f"{OLD}:__heartbeats__", {"d": 1})
     client.sadd(f"{OLD}:__acks__.d.q-test", "t1")

@@ -60,7 +60,7 @@ async def test_models_are_remembered_after_their_worker_has_left(
 ) -> None:
     worker = WorkerStore(client, "w")
     assert (await store.worker_presence()).last_seen == {}
-    worker.beat([], info=WORKER)
+    worker.heartbeat([], info=WORKER)
     presence = await store.worker_presence()
     assert (presence.workers, presence.last_seen) == ([WORKER], {"wan": 0.0, "preview": 0.0})
     worker.withdraw()
@@ -74,9 +74,9 @@ async def test_models_are_remembered_after_their_worker_has_left(
 
 async def test_what_was_not_served_for_long_is_forgotten(store: ValkeyJobStore, client: redis.Redis) -> None:
     worker = WorkerStore(client, "w")
-    worker.beat([], info=WORKER)
+    worker.heartbeat([], info=WORKER)
     client.zincrby(f"{PREFIX}seen", -31 * 86_400, "wan")
-    worker.beat([], info=replace(WORKER, models=("preview",)))
+    worker.heartbeat([], info=replace(WORKER, models=("preview",)))
     worker.withdraw()
     assert (await store.worker_presence()).last_seen.keys() == {"preview"}
 
@@ -127,13 +127,13 @@ async def test_a_lease_does_not_outlive_a_clock_that_was_put_back(
     client.zadd(f"{PREFIX}leases", {"a": time.time() + 3606})
     for key in ("swept", "mended"):
         client.set(f"{PREFIX}{key}", time.time() + 3600)
-    assert alive.beat([]).sweep_due
+    assert alive.heartbeat([]).sweep_due
     assert alive.sweep(interval=1.0) == (0, 0)
     lease = client.zscore(f"{PREFIX}leases", "a")
     assert lease is not None
     assert float(lease) <= time.time() + LEASE_SECONDS
     assert float(client.get(f"{PREFIX}swept") or 0) <= time.time()
-    assert not alive.beat([]).sweep_due
+    assert not alive.heartbeat([]).sweep_due
 
 
 async def test_a_job_without_a_record_does_not_stop_the_sweep(
@@ -159,7 +159,7 @@ async def test_one_beat_renews_many_leases(store: ValkeyJobStore, client: redis.
         assert WorkerStore(client, "w").claim("q-test", ["test"]) is not None
     await store.cancel("b")
     client.zadd(f"{PREFIX}leases", {"a": 1, "b": 1, "c": 1})
-    reply = WorkerStore(client, "w").beat(
+    reply = WorkerStore(client, "w").heartbeat(
         [RunningJob("a", 1, 0.5, "half"), RunningJob("b", 1), RunningJob("c", 2), RunningJob("d", 1)]
     )
     assert reply.statuses == [LeaseStatus.OK, LeaseStatus.CANCEL, LeaseStatus.LOST, LeaseStatus.LOST]

@@ -60,7 +60,7 @@ class RunningJob(Struct, frozen=True):
     message: str = ""
 
 
-class BeatReply(Struct, frozen=True):
+class HeartbeatResult(Struct, frozen=True):
     """What a worker learns from a heartbeat.
 
     Attributes:
@@ -101,7 +101,7 @@ class WorkerStore:
         self._prefix = prefix
         self._worker = worker_id
         self._claim = client.register_script(scripts.CLAIM)
-        self._beat = client.register_script(scripts.BEAT)
+        self._heartbeat = client.register_script(scripts.HEARTBEAT)
         self._finish = client.register_script(scripts.FINISH)
         self._sweep = client.register_script(scripts.SWEEP)
         self._withdraw = client.register_script(scripts.WITHDRAW)
@@ -141,9 +141,9 @@ class WorkerStore:
                 return None
             self.fail(job_id, int(fields["attempt"]), UNREADABLE)
 
-    def beat(
+    def heartbeat(
         self, running: Sequence[RunningJob], *, info: WorkerInfo | None = None, listens: bool = False
-    ) -> BeatReply:
+    ) -> HeartbeatResult:
         """Renew the leases of this worker's jobs, and announce it if ``info`` is given, all in one trip.
 
         With ``listens`` it is subscribed to its `channel`, and dead when it no longer is. Otherwise it counts
@@ -155,8 +155,8 @@ class WorkerStore:
         for job in running:
             reported = "" if job.progress is None else f"{job.progress:.6f}"
             arguments += [job.job_id, job.attempt, reported, job.message]
-        due, announced, *statuses = self._beat(keys=[self._prefix], args=arguments)
-        return BeatReply([LeaseStatus(status) for status in statuses], bool(due), bool(announced))
+        due, announced, *statuses = self._heartbeat(keys=[self._prefix], args=arguments)
+        return HeartbeatResult([LeaseStatus(status) for status in statuses], bool(due), bool(announced))
 
     def succeed(self, job: Job, artifacts: tuple[Artifact, ...]) -> JobState | None:
         """Finish the job with its result, and return the state in which it is then.

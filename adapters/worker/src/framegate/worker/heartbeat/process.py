@@ -109,7 +109,7 @@ class HeartbeatProcess:
         if heartbeat.job:
             progress = None if heartbeat == self._passed_on else heartbeat.progress
             running.append(RunningJob(heartbeat.job, heartbeat.attempt, progress, heartbeat.message))
-        reply = self._store.beat(
+        reply = self._store.heartbeat(
             running, info=self._announcement(heartbeat), listens=self._subscribed.is_set()
         )
         for status in reply.statuses:
