@@ -3,7 +3,7 @@
 -- Whoever sweeps calls ``mend_queues`` and ``mend_closed_lanes``. Nothing is written where all is as it should be, and
 -- each call looks at a bounded number of jobs and owners, others at each time.
 
-local NEWEST, AUDITED, AUDITED_QUEUES, MENDED, CLOSED_OWNERS = 10, 20, 2, 1000, 50
+local NEWEST, AUDITED, AUDITED_QUEUES, MENDED, CLOSED_OWNERS = 10, 20, 2, 250, 50
 
 -- The ``size`` members of a sorted set that are looked at in this second.
 local function window(key, size)
