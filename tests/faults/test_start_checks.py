@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import redis
 
-from tests.support.external_valkey import ExternalValkey
+from tests.support.external_valkey import ExternalValkey, cluster_options
 from tests.support.running import RunningServer, eventually, framegate, running_worker
 from tests.support.tasks import all_succeed, submit
 
@@ -61,7 +61,7 @@ def test_two_data_folders_on_one_queue(
 
 def test_a_server_that_appears_later_is_checked_then(start_server: StartServer, tmp_path: Path) -> None:
     """API host and worker wait for it, and end once it turns out that it can't be used."""
-    elsewhere = ExternalValkey(tmp_path / "valkey", options={"cluster-enabled": "yes"})
+    elsewhere = ExternalValkey(tmp_path / "valkey", options=cluster_options())
     elsewhere.kill()
     server = start_server(
         config=f'[queue]\nurl = "{elsewhere.url}"\n', arguments=["--no-worker"], ready="/health"

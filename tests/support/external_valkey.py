@@ -96,6 +96,14 @@ class ExternalValkey:
         self.start()
 
 
+def cluster_options() -> Mapping[str, str]:
+    """Return the options of a node in cluster mode.
+
+    Without a port for its bus it would take one that is 10,000 higher than its own, and may not exist.
+    """
+    return {"cluster-enabled": "yes", "cluster-port": str(free_port())}
+
+
 def _answers(client: redis.Redis) -> bool:
     try:
         return bool(client.ping())

@@ -16,7 +16,7 @@ from framegate.storage.connections import connect, connect_async, connect_once
 from framegate.storage.jobs.store import ValkeyJobStore
 from framegate.storage.jobs.worker_store import WorkerStore
 from framegate.storage.server_check import ServerInfo, acl_rule, check_server, needed_commands
-from tests.support.external_valkey import ExternalValkey
+from tests.support.external_valkey import ExternalValkey, cluster_options
 from tests.support.ports import free_port
 from tests.support.sample_jobs import make_job
 
@@ -134,7 +134,7 @@ def test_a_replica(external: ExternalValkey, operator: redis.Redis) -> None:
 
 
 def test_cluster_mode(tmp_path: Path) -> None:
-    node = ExternalValkey(tmp_path / "node", options={"cluster-enabled": "yes"})
+    node = ExternalValkey(tmp_path / "node", options=cluster_options())
     try:
         with pytest.raises(ConfigError, match=r"cluster mode.*without cluster mode; Sentinel"):
             check(node.url)
