@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import structlog
+from msgspec.structs import replace
 
 from framegate.core.availability import OwnWorkersStatus, WorkerAvailability
 from framegate.core.errors import NoWorker, Unavailable
@@ -148,3 +149,30 @@ async def test_readiness_agrees_except_at_the_start() -> None:
     store.living.append(WORKER)
     found = await WorkerAvailability(store, grace=60, own_workers=own).overview()
     assert (list(found.workers), found.waited_for) == ([WORKER], False)
+
+
+class CountingStore(InMemoryJobStore):
+    """A store that takes a while to say who is alive, and counts how often it is asked."""
+
+    asked = 0
+
+    async def worker_presence(self) -> WorkerPresence:
+        self.asked += 1
+        await asyncio.sleep(0.01)
+        return await super().worker_presence()
+
+
+async def test_a_thousand_workers_are_not_read_for_each_job() -> None:
+    store = CountingStore()
+    store.living.append(WORKER)
+    availability = WorkerAvailability(store, grace=0)
+    await asyncio.gather(*(availability.check("preview", "a-name") for _ in range(50)))
+    for _ in range(50):
+        await availability.check("preview", "a-name")
+    assert store.asked == 1
+    for asked in (2, 3):  # before a job is refused they are read again
+        with pytest.raises(NoWorker):
+            await availability.check("other", "another-name")
+        assert store.asked == asked
+    store.living.append(replace(WORKER, id="w2", models=("other",)))
+    await availability.check("other", "another-name")
