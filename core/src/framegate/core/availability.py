@@ -17,8 +17,6 @@ from framegate.core.ports import JobStore, WorkerInfo, WorkerPresence
 
 WORKER_GRACE = 60.0
 """How many seconds jobs are accepted after the last worker for their model was seen, by default."""
-FRESH_SECONDS = 1.0
-"""For how long jobs are accepted by what was read of the workers. Of a thousand that is 3 MB."""
 
 
 class OwnWorkersStatus(Struct, frozen=True):
@@ -57,7 +55,7 @@ class WorkerAvailability:
         self._own = own_workers
         self._last_outage = -math.inf
         self._presence = WorkerPresence((), {})
-        self._read_at = -math.inf
+        # Of a thousand workers a read is 3 MB: whoever comes meanwhile waits for the same one.
         self._reads: SharedTasks[None] = SharedTasks()
 
     async def check(self, model: str, name: str) -> float:
@@ -69,24 +67,18 @@ class WorkerAvailability:
         """
         if self._grace == math.inf:
             return math.inf
-        if time.monotonic() - self._read_at < FRESH_SECONDS and (left := self._seconds_left(model)) >= 0:
-            return left
         await self._reads.run("", self._read)
-        if (left := self._seconds_left(model)) >= 0:
-            return left
-        reason = f"No worker that runs the model {name} is alive; try again shortly."
-        if self._own_status().failing:
-            reason += " This server's own worker ends as soon as it is started; the server's log says why."
-        raise NoWorker(reason)
-
-    def _seconds_left(self, model: str) -> float:
-        """Return the answer of `check` by what was read last; it is negative if jobs are not accepted."""
         own, absence = self._own_status(), self._absence(model)
         if own.alive:
             absence = 0.0  # it has the same models, though it may have yet to announce a new one
         elif own.starting_for is not None:
             absence = min(absence, own.starting_for if own.failing else 0.0)
-        return self._grace - absence
+        if absence <= self._grace:
+            return self._grace - absence
+        reason = f"No worker that runs the model {name} is alive; try again shortly."
+        if own.failing:
+            reason += " This server's own worker ends as soon as it is started; the server's log says why."
+        raise NoWorker(reason)
 
     async def overview(self) -> WorkerOverview:
         """Return the live workers, and whether jobs are accepted while there are none.
@@ -107,7 +99,6 @@ class WorkerAvailability:
         except Unavailable:
             self._last_outage = time.monotonic()
             raise
-        self._read_at = time.monotonic()
 
     def _own_status(self) -> OwnWorkersStatus:
         return self._own.status(self._presence.workers) if self._own else OwnWorkersStatus()
