@@ -1,4 +1,4 @@
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -10,9 +10,17 @@ from framegate.storage.connections import connect_async
 from framegate.storage.embedded import EmbeddedValkey
 from framegate.storage.jobs.store import ValkeyJobStore
 from framegate.storage.webhook_deliveries import ValkeyDeliveryStore
+from tests.support.external_valkey import ExternalValkey
 from tests.support.valkey import client, valkey
 
 __all__ = ["client", "valkey"]
+
+
+@pytest.fixture(scope="module")
+def external(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ExternalValkey]:
+    server = ExternalValkey(tmp_path_factory.mktemp("external") / "valkey")
+    yield server
+    server.kill()
 
 
 @pytest.fixture

@@ -23,13 +23,6 @@ from tests.support.sample_jobs import make_job
 PASSWORD = "correct-horse-battery"
 
 
-@pytest.fixture(scope="module")
-def external(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ExternalValkey]:
-    server = ExternalValkey(tmp_path_factory.mktemp("external") / "valkey")
-    yield server
-    server.kill()
-
-
 @pytest.fixture
 def operator(external: ExternalValkey) -> Iterator[redis.Redis]:
     with connect(external.url) as client:

@@ -24,13 +24,6 @@ NOTICED = PING_SECONDS + PONG_SECONDS + 5.0
 """Seconds within which a silent connection has been replaced, on a machine that has other things to do."""
 
 
-@pytest.fixture(scope="module")
-def external(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ExternalValkey]:
-    server = ExternalValkey(tmp_path_factory.mktemp("external") / "valkey")
-    yield server
-    server.kill()
-
-
 @pytest.fixture
 def relay(external: ExternalValkey) -> Iterator[SilentRelay]:
     with silent_relay(external.url) as found:

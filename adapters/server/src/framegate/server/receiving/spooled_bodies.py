@@ -67,7 +67,7 @@ class SpooledBodies:
                 return await receive()  # type: ignore[return-value]  # HTTP's messages alone
             if share is None:
                 share = self._new_share(scope)
-            message: HTTPReceiveMessage = await receive()  # type: ignore[assignment]
+            message: HTTPReceiveMessage = await receive()  # type: ignore[assignment]  # HTTP's messages alone
             if message["type"] != "http.request":
                 return message
             self._budget.hold(share, len(message["body"]))
@@ -115,7 +115,7 @@ class SpooledBodies:
                 if not message["more_body"]:
                     break
                 message["body"] = b""  # it is not to stay in memory until the next one is here
-                message = await receive()  # type: ignore[assignment]
+                message = await receive()  # type: ignore[assignment]  # HTTP's messages alone
                 if message["type"] == "http.request":
                     self._budget.hold(share, len(message["body"]))
             else:
