@@ -8,12 +8,15 @@ from typing import Any
 
 import pytest
 import structlog
+from msgspec.structs import replace
 
 from framegate.core.errors import (
+    ArtifactGone,
     InvalidMedia,
     InvalidRequest,
     JobExists,
     JobNotFound,
+    JobUnfinished,
     KeyLimitReached,
     ModelNotFound,
     NotFound,
@@ -23,7 +26,7 @@ from framegate.core.errors import (
 from framegate.core.fitting import FittedRequest, fit
 from framegate.core.jobs import Job, JobError, JobState
 from framegate.core.models import ModelSpec
-from framegate.core.ports import BytesSource, FileSource, QueueCounts, WorkerInfo
+from framegate.core.ports import BytesSource, FileSource, IdempotencyKey, QueueCounts, WorkerInfo
 from framegate.core.registry import ModelConfig
 from framegate.core.submission import Client, Submission
 from framegate.core.types import GenerationRequest, MediaKind, MediaRef, StoryboardShot, Task
@@ -461,3 +464,54 @@ async def test_a_job_that_is_being_written_is_written_whatever_its_client_does(
     [job] = stand.store.jobs
     assert job.inputs
     assert stand.media.discarded == []
+
+
+# Retries.
+
+
+async def test_a_job_that_has_ended_is_submitted_again(stand: ServiceStand) -> None:
+    source = BytesSource(b"a picture")
+    first = await stand.submit(Task.IMAGE_TO_VIDEO, image=source, collection="videos", strength=None)
+    for state in (JobState.QUEUED, JobState.RUNNING):
+        with pytest.raises(JobUnfinished, match=state):
+            await stand.services.jobs.retry(first.id, "alice", client=ALICE)
+        stand.store.claim_next("w1")
+    stand.store.fail(first.id, JobError("generation_failed", "no"))
+    assert first.request.image is not None
+    stored = stand.folder / first.request.image.key
+    stored.parent.mkdir(exist_ok=True)
+    stored.write_bytes(source.data)
+    with pytest.raises(JobNotFound):
+        await stand.services.jobs.retry(first.id, "bob", client=BOB)
+    once = IdempotencyKey(key="k", fingerprint="f")
+    again = await stand.services.jobs.retry(first.id, "alice", client=ALICE, idempotency=once)
+    assert await stand.services.jobs.retry(first.id, "alice", client=ALICE, idempotency=once) == again
+    assert again.id != first.id
+    assert (again.owner, again.dialect, again.collection) == ("alice", "test", "videos")
+    assert (again.state, again.attempt, again.error, again.artifacts) == (JobState.QUEUED, 0, None, ())
+    assert again.seed != first.seed
+    assert again.share_id != first.share_id
+    copy = again.request.image
+    assert copy is not None
+    assert copy.key != first.request.image.key
+    assert replace(copy, key=first.request.image.key) == first.request.image
+    assert (stand.folder / copy.key).read_bytes() == source.data
+    assert replace(again.request, image=first.request.image) == first.request
+    stored.unlink()
+    with pytest.raises(ArtifactGone, match=first.id) as caught:
+        await stand.services.jobs.retry(first.id, "alice", client=ALICE)
+    assert caught.value.param is None
+    assert len(await stand.services.jobs.list()) == 2
+
+
+async def test_a_retry_keeps_the_seed_that_was_named_and_the_operators_keeps_the_owner(
+    stand: ServiceStand,
+) -> None:
+    job = await stand.submit(model="api-video-pro", seed=7, client=Client("gold", plan="gold", max_running=2))
+    await stand.services.jobs.cancel(job.id)
+    again = await stand.services.jobs.retry(job.id)
+    assert (again.owner, again.seed, again.running_limits) == ("gold", 7, job.running_limits)
+    assert again.shots == job.shots
+    full = Client("gold", plan="gold", max_queued=1)
+    with pytest.raises(KeyLimitReached):
+        await stand.services.jobs.retry(job.id, "gold", client=full)

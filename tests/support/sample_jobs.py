@@ -14,6 +14,7 @@ def make_job(
     priority: int = 0,
     running_limits: dict[str, int] | None = None,
     collection: str = "",
+    model: str = "test",
     served_by: str = "test",
     input_bytes: int = 0,
     **labels: str,
@@ -22,7 +23,7 @@ def make_job(
     image = MediaRef(MediaKind.IMAGE, f"inputs/{job_id}", 64, 64, size=input_bytes) if input_bytes else None
     return Job(
         id=job_id,
-        model="test",
+        model=model,
         served_by=served_by,
         queue=queue,
         dialect="test",

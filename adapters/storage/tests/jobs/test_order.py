@@ -9,7 +9,7 @@ import redis
 
 from framegate.core.errors import IdempotencyMismatch, JobExists, KeyLimitReached, QueueFull
 from framegate.core.jobs import Job, JobState
-from framegate.core.ports import IdempotencyKey, JobStore, Limits
+from framegate.core.ports import IdempotencyKey, JobFilter, JobStore, Limits, ScannedJobs
 from framegate.core.testing import InMemoryJobStore
 from framegate.storage.jobs.store import ValkeyJobStore
 from framegate.storage.jobs.worker_store import WorkerStore
@@ -322,3 +322,51 @@ async def test_a_hundred_equal_submissions_at_once_are_one_job(stand: StoreInUse
     made = await all_at_once()
     assert len({job.id for job in made}) == 1
     assert (await stand.store.counts()).queued == 1
+
+
+async def scanned(stand: StoreInUse, which: JobFilter, limit: int) -> list[str]:
+    """The ids of a whole list, part by part."""
+    ids: list[str] = []
+    before: int | None = None
+    while True:
+        part = await stand.store.scan(which, before=before, limit=limit)
+        assert len(part.jobs) <= limit
+        ids += [job.id for job in part.jobs]
+        if (before := part.next) is None:
+            return ids
+
+
+async def test_scans_find_what_matches_newest_first(stand: StoreInUse) -> None:
+    for number in range(9):
+        await submit(stand, make_job(f"a{number}", owner="alice", model="big" if number % 2 else "test"))
+        await submit(stand, make_job(f"b{number}", owner="bob"))
+    served(stand, 4)
+    await stand.store.cancel("a7")
+    alices = [f"a{number}" for number in reversed(range(9))]
+    for limit in (1, 2, 4, 9, 100):
+        assert await scanned(stand, JobFilter("alice"), limit) == alices
+        assert len(await scanned(stand, JobFilter(None), limit)) == 18
+        big = JobFilter("alice", model="big")
+        assert await scanned(stand, big, limit) == ["a7", "a5", "a3", "a1"]
+        ended = JobFilter("alice", frozenset({JobState.SUCCEEDED, JobState.CANCELLED}))
+        assert await scanned(stand, ended, limit) == ["a7", "a1", "a0"]
+        everybodys = JobFilter(None, frozenset({JobState.SUCCEEDED, JobState.CANCELLED}))
+        assert await scanned(stand, everybodys, limit) == ["a7", "b1", "a1", "b0", "a0"]
+        waiting = JobFilter("alice", frozenset({JobState.QUEUED}), model="test")
+        assert await scanned(stand, waiting, limit) == ["a8", "a6", "a5", "a4", "a3", "a2"]
+        assert await scanned(stand, JobFilter("nobody"), limit) == []
+    assert await stand.store.scan(JobFilter("alice"), before=None, limit=9) == ScannedJobs(
+        [job for name in alices if (job := await stand.store.get(name))], None
+    )
+
+
+async def test_a_scan_goes_on_where_it_was_while_jobs_come_and_go(stand: StoreInUse) -> None:
+    for number in range(6):
+        await submit(stand, make_job(f"v{number}", owner="alice"))
+    first = await stand.store.scan(JobFilter("alice"), before=None, limit=2)
+    assert [job.id for job in first.jobs] == ["v5", "v4"]
+    await submit(stand, make_job("new", owner="alice"))
+    for gone in ("v4", "v3"):
+        await stand.store.delete(gone)
+    second = await stand.store.scan(JobFilter("alice"), before=first.next, limit=2)
+    assert [job.id for job in second.jobs] == ["v2", "v1"]

@@ -11,6 +11,7 @@ FramegateError
 │   └── ArtifactGone         the result existed and was removed
 ├── JobExists                the caller's own job id is taken
 ├── IdempotencyMismatch      the caller's idempotency key was used for another request
+├── JobUnfinished            the job has to end first
 ├── KeyConflict              an API key's name is taken, or the config's
 ├── Unauthorized             no key, or a wrong one
 ├── PermissionDenied         the key may not do this
@@ -114,6 +115,12 @@ class IdempotencyMismatch(FramegateError):
     """The caller's idempotency key was used for another request."""
 
     code = "idempotency_mismatch"
+
+
+class JobUnfinished(FramegateError):
+    """The job still waits or runs, and has to end first."""
+
+    code = "job_unfinished"
 
 
 class KeyConflict(FramegateError):

@@ -11,9 +11,16 @@ from framegate.core.errors import ArtifactGone, InvalidRequest, NotFound
 from framegate.core.fitting import FittedRequest, fit
 from framegate.core.jobs import Job
 from framegate.core.models import ModelSpec
-from framegate.core.ports import ArtifactStore, CollageSource, FileSource, MediaIngest, MediaSource
+from framegate.core.ports import (
+    ArtifactStore,
+    CollageSource,
+    FileSource,
+    MediaIngest,
+    MediaSource,
+    StoredSource,
+)
 from framegate.core.remixing import fit_remix, inherit_from, result_video
-from framegate.core.results import SOURCE_GONE
+from framegate.core.results import FILE_GONE, SOURCE_GONE
 from framegate.core.types import MEDIA_KINDS, GenerationRequest, MediaRef, Task
 
 
@@ -36,7 +43,7 @@ class JobInputs:
         Raises:
             InvalidMedia: An input can't be fetched or read; ``param`` is its field.
             InvalidRequest: An input is missing, or the request does not fit the model with its inputs.
-            NotFound, ArtifactGone: The video to be remixed or the character was removed a moment ago.
+            NotFound, ArtifactGone: The video to be remixed, the character or a stored input was removed.
         """
         submission, spec = admitted.submission, admitted.served.spec
         request = admitted.fitted.requested
@@ -62,6 +69,8 @@ class JobInputs:
         try:
             if isinstance(source, CollageSource):
                 await self._ingest_collage(source)
+            elif isinstance(source, StoredSource):
+                self._stored[field] = await self._copy_stored(source.ref, field)
             elif field == "mask":
                 self._stored[field] = await self._ingest_mask(source, ignore_alpha=mask_ignores_alpha)
             else:
@@ -109,6 +118,12 @@ class JobInputs:
             del self._stored["video"]
             await to_its_end(FILE_THREADS.run(self._media.discard, video))
         return request
+
+    async def _copy_stored(self, ref: MediaRef, field: str) -> MediaRef:
+        try:
+            return await self._copy(ref)
+        except NotFound:
+            raise ArtifactGone(FILE_GONE, param=field) from None
 
     async def _copy(self, ref: MediaRef) -> MediaRef:
         """Copy a stored file to a key of this job's own."""

@@ -5,7 +5,7 @@ from msgspec.structs import replace
 from framegate.core.fitting import FittedRequest, fit
 from framegate.core.jobs import Job
 from framegate.core.models import ModelSpec
-from framegate.core.types import GenerationRequest, MediaKind, MediaRef, Task
+from framegate.core.types import Artifact, GenerationRequest, MediaRef, Task
 
 _TASK_FROM_IMAGE = {Task.TEXT_TO_IMAGE: Task.IMAGE_TO_IMAGE, Task.TEXT_TO_VIDEO: Task.IMAGE_TO_VIDEO}
 
@@ -40,8 +40,12 @@ def inherit_from(video: MediaRef, request: GenerationRequest) -> GenerationReque
 
 def result_video(job: Job) -> MediaRef:
     """Return the video that a job has made, as an input."""
-    made = job.artifacts[0]
-    return MediaRef(MediaKind.VIDEO, made.key, made.width, made.height, made.num_frames, made.fps, made.size)
+    return result_as_input(job.artifacts[0])
+
+
+def result_as_input(made: Artifact) -> MediaRef:
+    """Return a result as an input of another job, which has to copy it."""
+    return MediaRef(made.kind, made.key, made.width, made.height, made.num_frames, made.fps, made.size)
 
 
 def start_from_image(request: GenerationRequest) -> GenerationRequest:

@@ -14,6 +14,7 @@ from framegate.core.types import Artifact, Variant
 LINK_SECONDS = 3600.0
 """How long a link to the store itself is valid, unless results' own links expire sooner."""
 RESULT_GONE = "The result was removed: its retention time is over."
+FILE_GONE = "The file was removed: its retention time is over."
 SOURCE_GONE = "The source video was cleaned up: its retention time is over."
 _SHARE_ID = re.compile(r"s_[0-9a-f]{32}")
 

@@ -14,12 +14,14 @@ from framegate.core.character_service import CharacterService
 from framegate.core.coalesced_reads import CoalescedReads
 from framegate.core.concurrency import FILE_THREADS, cancel_and_wait, to_its_end
 from framegate.core.errors import (
+    ArtifactGone,
     Busy,
     FramegateError,
     IdempotencyMismatch,
     InvalidRequest,
     JobExists,
     JobNotFound,
+    JobUnfinished,
     KeyLimitReached,
     NotFound,
     NoWorker,
@@ -29,11 +31,21 @@ from framegate.core.errors import (
 from framegate.core.inputs import JobInputs
 from framegate.core.job_builder import build_job
 from framegate.core.jobs import Job, JobState
-from framegate.core.ports import ArtifactStore, JobStore, MediaIngest, Page, QueueCounts, WorkerInfo
+from framegate.core.ports import (
+    ArtifactStore,
+    IdempotencyKey,
+    JobFilter,
+    JobStore,
+    MediaIngest,
+    Page,
+    QueueCounts,
+    ScannedJobs,
+    WorkerInfo,
+)
 from framegate.core.registry import Registry
 from framegate.core.results import ResultAccess
 from framegate.core.styles import STYLES, Style
-from framegate.core.submission import Submission
+from framegate.core.submission import Client, Submission, resubmission
 from framegate.core.webhooks import NoWebhooks, WebhookPolicy
 
 log = structlog.get_logger(__name__)
@@ -82,13 +94,14 @@ class JobService:
         self._artifacts = artifacts
         self._media = media
         self._reads = CoalescedReads(store)
+        self._webhooks = webhooks or NoWebhooks()
         self._admission = Admission(
             registry=registry,
             store=store,
             characters=characters,
             results=results,
             styles=styles,
-            webhooks=webhooks or NoWebhooks(),
+            webhooks=self._webhooks,
             availability=availability,
             max_queued=max_queued,
         )
@@ -139,6 +152,47 @@ class JobService:
             return prepared.job
         return await to_its_end(self._enqueue(prepared.job, prepared.admitted, prepared.inputs))
 
+    async def retry(
+        self,
+        job_id: str,
+        owner: str | None = None,
+        *,
+        client: Client | None = None,
+        request_id: str = "",
+        idempotency: IdempotencyKey | None = None,
+    ) -> Job:
+        """Submit the request of a job that has ended again, and return the new job.
+
+        It has copies of the same inputs, and a seed of its own only if the request named none. It belongs to
+        ``client``, within whose limits it is submitted; without one, as for the operator, to the owner of the
+        first job, with that job's own limits.
+
+        Raises:
+            JobNotFound: As for `get`.
+            JobUnfinished: It still waits or runs.
+            ArtifactGone: Its inputs were removed.
+            FramegateError: The other errors of `submit`.
+        """
+        job = await self.get(job_id, owner)
+        if not job.state.finished:
+            raise JobUnfinished(f"The job {job.id} is {job.state}; only a job that has ended can be retried.")
+        own_webhooks = self._webhooks.addresses("")
+        submission = resubmission(
+            job,
+            client,
+            plan=self.registry.resolve(job.model).plan,
+            request_id=request_id,
+            idempotency=idempotency,
+            webhook_url=next((url for url in job.webhooks if url not in own_webhooks), ""),
+        )
+        try:
+            return await self.submit(submission)
+        except ArtifactGone:
+            raise ArtifactGone(
+                f"The inputs of the job {job.id} were removed, so it can't be retried; submit its request "
+                "again, with its files."
+            ) from None
+
     async def _count_refusal(self, submission: Submission, error: BaseException) -> None:
         """Count the refusal of a submission that its client is going to retry."""
         passes = isinstance(error, Busy) or not isinstance(error, FramegateError)
@@ -180,6 +234,10 @@ class JobService:
     ) -> Sequence[Job]:
         """Return at most ``limit`` jobs in any of ``states`` (all, if empty), newest first."""
         return await self._store.list(owner=owner, states=states, limit=limit)
+
+    async def scan(self, which: JobFilter, *, before: int | None = None, limit: int = 20) -> ScannedJobs:
+        """Return at most ``limit`` jobs, newest first, from the number ``before`` on; see `JobStore.scan`."""
+        return await self._store.scan(which, before=before, limit=limit)
 
     async def page(
         self,

@@ -6,10 +6,11 @@ from typing import Self
 from msgspec import Struct
 
 from framegate.core.errors import ModelNotAllowed, PermissionDenied, PlanRequired
+from framegate.core.jobs import CLIENT_ID_LABEL, Job
 from framegate.core.keys import KeyGrants, KeyScope
-from framegate.core.ports import IdempotencyKey, MediaSource
+from framegate.core.ports import IdempotencyKey, MediaSource, StoredSource
 from framegate.core.registry import ServedModel
-from framegate.core.types import GenerationRequest
+from framegate.core.types import MEDIA_KINDS, GenerationRequest
 
 
 class Client(KeyGrants, frozen=True):
@@ -119,3 +120,41 @@ class Submission(Struct, frozen=True, kw_only=True):
     def has_inputs(self) -> bool:
         """Whether files have to be fetched, decoded or copied for it."""
         return bool(self.request.media or self.remix_of or self.characters)
+
+
+def resubmission(
+    job: Job,
+    client: Client | None,
+    *,
+    plan: str,
+    request_id: str,
+    idempotency: IdempotencyKey | None,
+    webhook_url: str,
+) -> Submission:
+    """Return the submission that makes ``job`` again, for ``client`` or, without one, for its owner.
+
+    What stands for the owner then has ``plan`` and the limits that ``job`` had. A client's job has no higher
+    priority than the client's own, as its operator may have lowered that since.
+    """
+    stored = {name: StoredSource(ref) for name, ref in job.request.media.items()}
+    values = {
+        name: getattr(job.request, name) for name in job.request.__struct_fields__ if name not in MEDIA_KINDS
+    }
+    submitter = client or Client(
+        job.owner,
+        plan=plan,
+        priority=job.priority,
+        max_running=job.running_limits.get(f"key:{job.owner}", 0),
+    )
+    return Submission(
+        dialect=job.dialect,
+        request=GenerationRequest[MediaSource](**values, **stored),
+        client=submitter,
+        prompt_optional=True,
+        request_id=request_id,
+        labels={name: label for name, label in job.labels.items() if name != CLIENT_ID_LABEL},
+        idempotency=idempotency,
+        collection=job.collection,
+        webhook_url=webhook_url,
+        priority=min(0, job.priority - submitter.priority),
+    )

@@ -3,10 +3,12 @@
 from framegate.core.ports.characters import NO_CHARACTER_LIMITS, CharacterLimits, CharacterStore
 from framegate.core.ports.jobs import (
     IdempotencyKey,
+    JobFilter,
     JobStore,
     Limits,
     Page,
     QueueCounts,
+    ScannedJobs,
     WorkerInfo,
     WorkerPresence,
 )
@@ -19,6 +21,7 @@ from framegate.core.ports.media import (
     FileSource,
     MediaIngest,
     MediaSource,
+    StoredSource,
     UrlSource,
     VariantMaker,
 )
@@ -33,6 +36,7 @@ __all__ = [
     "CollageSource",
     "FileSource",
     "IdempotencyKey",
+    "JobFilter",
     "JobStore",
     "KeyStore",
     "Limits",
@@ -43,7 +47,9 @@ __all__ = [
     "Rate",
     "RateLease",
     "RateStore",
+    "ScannedJobs",
     "SecretStore",
+    "StoredSource",
     "UrlSource",
     "VariantMaker",
     "WorkerInfo",

@@ -110,6 +110,35 @@ class Page(Struct, frozen=True):
     has_more: bool
 
 
+class JobFilter(Struct, frozen=True):
+    """Which jobs a list has.
+
+    Attributes:
+        owner: Whose; None for everybody's.
+        states: In any of these states; empty for any state.
+        model: Those that named this model, or were served by it; empty for any model.
+    """
+
+    owner: str | None
+    states: frozenset[JobState] = frozenset()
+    model: str = ""
+
+    def matches(self, job: Job) -> bool:
+        """Return whether the list has ``job``."""
+        return (
+            (self.owner is None or job.owner == self.owner)
+            and (not self.states or job.state in self.states)
+            and (not self.model or self.model in (job.model, job.served_by))
+        )
+
+
+class ScannedJobs(Struct, frozen=True):
+    """A part of a list, newest first, and the number (`Job.seq`) before which it goes on; None at its end."""
+
+    jobs: Sequence[Job]
+    next: int | None
+
+
 class JobStore(Protocol):
     """The records of jobs, as the API needs them.
 
@@ -165,6 +194,15 @@ class JobStore(Protocol):
 
         They begin with the one that follows the job ``after`` ("" for the first), which may have been removed
         within the last day. None means that ``after`` was never in the collection.
+        """
+        ...
+
+    async def scan(self, which: JobFilter, *, before: int | None, limit: int) -> ScannedJobs:
+        """Return at most ``limit`` jobs, newest first, of those with a number below ``before`` (None: all).
+
+        A call looks at a bounded number of jobs, however many there are: where few of them match, it may
+        return fewer than ``limit``, even none, though there are more. As numbers are never used again, a scan
+        neither repeats nor skips a job, whatever comes and goes meanwhile.
         """
         ...
 

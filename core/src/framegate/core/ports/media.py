@@ -118,7 +118,13 @@ class CollageSource(Struct, frozen=True):
     mask: FileSource | None = None
 
 
-MediaSource: TypeAlias = FileSource | CollageSource
+class StoredSource(Struct, frozen=True):
+    """A file that is stored already: another job's input or result. It is copied."""
+
+    ref: MediaRef
+
+
+MediaSource: TypeAlias = FileSource | CollageSource | StoredSource
 """An input as a client gives it."""
 
 

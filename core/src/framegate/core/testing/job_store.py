@@ -19,7 +19,16 @@ from framegate.core.errors import (
     QuotaReached,
 )
 from framegate.core.jobs import LOOKUP_LABEL, Job, JobError, JobState
-from framegate.core.ports import IdempotencyKey, Limits, Page, QueueCounts, WorkerInfo, WorkerPresence
+from framegate.core.ports import (
+    IdempotencyKey,
+    JobFilter,
+    Limits,
+    Page,
+    QueueCounts,
+    ScannedJobs,
+    WorkerInfo,
+    WorkerPresence,
+)
 from framegate.core.testing import scheduling, transitions
 from framegate.core.testing.idempotency import SubmissionMemory
 from framegate.core.types import Artifact
@@ -169,6 +178,14 @@ class InMemoryJobStore:
                     return None
                 found = [job for job in found if job.id != after and (job.seq < cursor.seq) == newest_first]
         return Page(found[:limit], len(found) > limit)
+
+    async def scan(self, which: JobFilter, *, before: int | None, limit: int) -> ScannedJobs:
+        """Return a part of a list, newest first."""
+        with self._lock:
+            jobs = sorted(filter(which.matches, self._jobs.values()), key=lambda job: -job.seq)
+        found = [job for job in jobs if before is None or job.seq < before]
+        more = len(found) > limit
+        return ScannedJobs(found[:limit], found[limit - 1].seq if more else None)
 
     def _cursor(self, job_id: str) -> Job | None:
         if job := self._jobs.get(job_id):

@@ -1,7 +1,7 @@
 """Lists of jobs."""
 
 import itertools
-from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
+from collections.abc import AsyncGenerator, Collection, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from typing import cast
 
@@ -9,7 +9,7 @@ import redis.asyncio
 import structlog
 
 from framegate.core.jobs import Job, JobState
-from framegate.core.ports import Page
+from framegate.core.ports import JobFilter, Page, ScannedJobs
 from framegate.storage import scripts
 from framegate.storage.connections import outages_as_unavailable
 from framegate.storage.jobs.records import FIELDS, PREFIX, decode_job, is_shown
@@ -21,6 +21,11 @@ _PAGE = 200
 _STATES_PAGE = 1000
 FEW_ACTIVE = 1000
 """Up to so many active jobs of an owner are found by an intersection, which takes Valkey about 1 ms then."""
+
+MOST_LOOKED_AT = 5000
+"""The jobs whose states one call of `JobLists.scan` looks at."""
+MOST_READ = 1000
+"""The jobs whose records it reads."""
 
 
 class JobLists:
@@ -44,9 +49,9 @@ class JobLists:
             if owner is None:
                 return await self._newest("jobs", "", (), limit)
             if states and not any(state.finished for state in states):
-                ids = await self._few_active(owner)
-                if ids is not None:
-                    active = await self._get_many(ids, owner=owner)
+                places = await self._few_active(owner)
+                if places is not None:
+                    active = await self._get_many(list(places), owner=owner)
                     return [job for job in active if job.state in states][:limit]
             return await self._newest(f"owner:{owner}", owner, states, limit)
 
@@ -86,8 +91,8 @@ class JobLists:
         found = cast("list[str | None]", await pipeline.execute() if ids else [])
         return [job_id for job_id, state in zip(ids, found, strict=True) if state is None or state in states]
 
-    async def _few_active(self, owner: str) -> Sequence[str] | None:
-        """Return the ids of the owner's queued and running jobs, newest first; None if there are too many.
+    async def _few_active(self, owner: str) -> Mapping[str, int] | None:
+        """Return the owner's queued and running jobs with their numbers, newest first; None if too many.
 
         Every version keeps these two sets. Of an owner with so many active jobs the newest ones are active,
         so looking at the newest is soon done.
@@ -102,8 +107,56 @@ class JobLists:
         for key in active:
             numbered.zinter({f"{self._prefix}owner:{owner}": 1, key: 0}, withscores=True)
         found = cast("list[list[tuple[str, float]]]", await numbered.execute())
-        places = dict(itertools.chain.from_iterable(found))
-        return sorted(places, key=places.__getitem__, reverse=True)
+        return _newest_first(itertools.chain.from_iterable(found))
+
+    async def scan(self, which: JobFilter, *, before: int | None, limit: int) -> ScannedJobs:
+        """Return at most ``limit`` jobs that match, newest first; see `JobStore.scan`.
+
+        Its cost doesn't depend on how many jobs there are: it begins in the middle of an index and looks at
+        a bounded part of it.
+        """
+        jobs: list[Job] = []
+        looked_at = read = 0
+        page = min(limit + 1, _PAGE)
+        with outages_as_unavailable():
+            while True:
+                places, at_end = await self._candidates(which, before, page)
+                looked_at += len(places)
+                ids = await self._in_states(list(places), which.states) if which.states else list(places)
+                for first in range(0, len(ids), page):
+                    part = ids[first : first + page]
+                    jobs += filter(which.matches, await self._get_many(part, owner=which.owner or ""))
+                    read += len(part)
+                    if len(jobs) > limit:
+                        return ScannedJobs(jobs[:limit], jobs[limit - 1].seq)
+                    if read >= MOST_READ and part[-1] != ids[-1]:
+                        return ScannedJobs(jobs, places[part[-1]])
+                if at_end:
+                    return ScannedJobs(jobs, None)
+                before = min(places.values())
+                if looked_at >= MOST_LOOKED_AT or read >= MOST_READ:
+                    return ScannedJobs(jobs, before)
+
+    async def _candidates(
+        self, which: JobFilter, before: int | None, page: int
+    ) -> tuple[Mapping[str, int], bool]:
+        """Return the next jobs that may match, newest first, with numbers, and whether no more follow."""
+        if which.owner is None:
+            indexes, count = [f"state:{state}" for state in which.states] or ["jobs"], page
+        else:
+            indexes, count = [f"owner:{which.owner}"], _STATES_PAGE if which.states else page
+            if which.states and not any(state.finished for state in which.states):
+                active = await self._few_active(which.owner)
+                if active is not None:
+                    return {name: n for name, n in active.items() if before is None or n < before}, True
+        pipeline = self._client.pipeline(transaction=False)
+        for index in indexes:
+            start = "+inf" if before is None else f"({before}"
+            key = f"{self._prefix}{index}"
+            pipeline.zrange(key, start, "-inf", desc=True, byscore=True, offset=0, num=count, withscores=True)
+        found = cast("list[list[tuple[str, float]]]", await pipeline.execute())
+        places = _newest_first(itertools.chain.from_iterable(found))
+        return dict(itertools.islice(places.items(), count)), len(places) < count
 
     async def page(
         self, collection: str, *, owner: str, after: str, limit: int, newest_first: bool
@@ -151,6 +204,12 @@ class JobLists:
 
     def _job_key(self, job_id: str) -> str:
         return f"{self._prefix}job:{job_id}"
+
+
+def _newest_first(numbered: Iterable[tuple[str, float]]) -> Mapping[str, int]:
+    """Return the number of each job, the highest first."""
+    places = {job_id: int(number) for job_id, number in numbered}
+    return dict(sorted(places.items(), key=lambda place: place[1], reverse=True))
 
 
 def _fields(job_id: str, values: Sequence[str | None]) -> Mapping[str, str]:
