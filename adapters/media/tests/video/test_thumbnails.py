@@ -56,6 +56,13 @@ def test_large_videos_make_small_pictures(make_clip: MakeClip, tmp_path: Path) -
         assert (thumbnail.size, sheet.size) == ((1024, 576), (640, 180))
 
 
+def test_images_have_thumbnails_too(tmp_path: Path) -> None:
+    Image.new("RGB", (2048, 512), (200, 0, 0)).save(tmp_path / "image.png")
+    make_thumbnail(tmp_path / "image.png", tmp_path / "thumbnail.webp")
+    with Image.open(tmp_path / "thumbnail.webp") as thumbnail:
+        assert (thumbnail.format, thumbnail.size) == ("WEBP", (1024, 256))
+
+
 def test_no_video(tmp_path: Path) -> None:
     (tmp_path / "x.mp4").write_bytes(b"no video")
     for make in (make_thumbnail, make_spritesheet):

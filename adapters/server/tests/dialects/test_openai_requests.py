@@ -10,9 +10,10 @@ from framegate.core.jobs import Job, JobState
 from framegate.core.types import GenerationRequest, Task
 from framegate.server.dialects.openai.images.requests import rules as image_rules
 from framegate.server.dialects.openai.videos.answers import LATEST_MS, SOONEST_MS, UNKNOWN_MS, poll_after_ms
-from framegate.server.dialects.openai.videos.idempotency import fingerprint, idempotency_key
+from framegate.server.dialects.openai.videos.idempotency import idempotency_key
 from framegate.server.dialects.openai.videos.requests import rules as video_rules
 from framegate.server.dialects.openai.videos.schemas import CreateFields, RemixFields
+from framegate.server.requests.idempotency import fingerprint
 
 JOB = Job(
     id="j",

@@ -43,7 +43,7 @@ class DialectSpec(Struct, frozen=True):
     the API documents. They exist as soon as the dialect is installed: the config's ``[presets] NAME`` points
     them at served models, and until then the preview model stands behind them. Lists of models begin with
     the catalogues of the lowest ``catalogue_order``; those of the same order follow each other as their
-    dialects do.
+    dialects do. ``prefix`` is the path below which it is mounted unless the config says otherwise.
     """
 
     name: str
@@ -51,3 +51,4 @@ class DialectSpec(Struct, frozen=True):
     factory: str
     catalogue: tuple[CatalogueName, ...] = ()
     catalogue_order: int = 0
+    prefix: str = ""

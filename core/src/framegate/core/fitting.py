@@ -48,6 +48,11 @@ MAX_EXTENDED = 600.0
 """Seconds that an extended video may have in all: a longer one is not accepted as an input."""
 
 
+def defaults_of(spec: ModelSpec) -> Defaults:
+    """Return the values that ``spec`` uses for what a request leaves open."""
+    return spec.defaults.over(_FALLBACK)
+
+
 def fit(spec: ModelSpec, request: GenerationRequest) -> FittedRequest:
     """Fit ``request`` to ``spec``; every deviation from the request is in ``changes``.
 
@@ -56,7 +61,7 @@ def fit(spec: ModelSpec, request: GenerationRequest) -> FittedRequest:
         UnsupportedParameter: The request sets a field that the model does not honour.
     """
     _check_supported(spec, request)
-    defaults = spec.defaults.over(_FALLBACK)
+    defaults = defaults_of(spec)
     changes: list[Change] = []
 
     def settle(name: str, requested: float | None, used: float, why: str) -> None:

@@ -29,10 +29,12 @@ def fit_remix(spec: ModelSpec, request: GenerationRequest) -> FittedRequest:
 def inherit_from(video: MediaRef, request: GenerationRequest) -> GenerationRequest:
     """Fill the size, frame rate and length that ``request`` leaves open with those of ``video``.
 
-    The length of an extension stays open: it counts only what is added.
+    The length of an extension stays open: it counts only what is added. A size of ``max_pixels`` stays so.
     """
-    width, height = request.width or video.width, request.height or video.height
-    request = replace(request, width=width, height=height, fps=request.fps or video.fps)
+    request = replace(request, fps=request.fps or video.fps)
+    if request.max_pixels is None:
+        width, height = request.width or video.width, request.height or video.height
+        request = replace(request, width=width, height=height)
     if request.extends_video or request.num_frames is not None or request.duration is not None:
         return request
     return replace(request, duration=video.duration)

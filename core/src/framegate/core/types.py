@@ -205,7 +205,10 @@ class Shot(Struct, frozen=True, omit_defaults=True):
 
 
 class Variant(StrEnum):
-    """An image made from a result on first use: of a video, or in another format. Its value ends its key."""
+    """An image made from a result on first use: a small one, of a video's frames, or in another format.
+
+    Its value ends its key.
+    """
 
     THUMBNAIL = "thumbnail.webp"
     SPRITESHEET = "spritesheet.jpg"
@@ -216,7 +219,7 @@ class Variant(StrEnum):
 
 _VARIANTS: Mapping[MediaKind, tuple[Variant, ...]] = {
     MediaKind.VIDEO: (Variant.THUMBNAIL, Variant.SPRITESHEET),
-    MediaKind.IMAGE: (Variant.PNG, Variant.JPEG, Variant.WEBP),
+    MediaKind.IMAGE: (Variant.THUMBNAIL, Variant.PNG, Variant.JPEG, Variant.WEBP),
 }
 
 

@@ -27,7 +27,7 @@ from framegate.core.wiring import CoreServices
 from framegate.media.network.addresses import DialPolicy
 from framegate.server.auth.keys import SCOPE_OPT
 from framegate.server.errors.error_info import ErrorInfo
-from framegate.server.requests.bodies import HTTPRequest
+from framegate.server.requests.bodies import JSON, HTTPRequest
 from framegate.server.requests.jobs import ClientJobs
 from framegate.server.requests.unknown_fields import UnknownFields
 from framegate.server.responses.link_signing import LinkSigner
@@ -44,6 +44,14 @@ def provide_instance(instance: object) -> Provide:
     return Provide(lambda: instance, sync_to_thread=False)
 
 
+class EnabledDialect(Struct, frozen=True):
+    """One of the dialects that this server has, and the path below which it is mounted."""
+
+    name: str
+    summary: str
+    prefix: str
+
+
 class DialectContext(Struct, frozen=True, kw_only=True):
     """The arguments of a dialect's factory.
 
@@ -52,7 +60,8 @@ class DialectContext(Struct, frozen=True, kw_only=True):
     (``prefix``, ``auth``, ``unknown_fields``). ``public_url`` is what links begin with, empty for the
     request's own host. ``max_input`` is the largest input file in bytes, ``retention`` the seconds for which
     results are kept. ``dial_policy`` says which of the addresses that clients name may be
-    dialled, ``user_agent`` what is sent to them as User-Agent. ``links`` signs links to results.
+    dialled, ``user_agent`` what is sent to them as User-Agent. ``links`` signs links to results. ``enabled``
+    are all dialects of this server, this one included, and ``has_docs`` tells whether it has API docs.
     """
 
     name: str
@@ -66,6 +75,8 @@ class DialectContext(Struct, frozen=True, kw_only=True):
     dial_policy: DialPolicy = field(default_factory=DialPolicy)
     user_agent: str = ""
     links: LinkSigner = field(default_factory=LinkSigner)
+    enabled: Sequence[EnabledDialect] = ()
+    has_docs: bool = True
 
     def parse_options(self, model: type[Options]) -> Options:
         """Return the options as ``model``, which should be declared with ``forbid_unknown_fields``.
@@ -98,8 +109,9 @@ class Dialect(Struct, frozen=True, kw_only=True):
     ``handlers`` are mounted below the dialect's prefix, ``root_handlers`` at the root, whatever the prefix;
     both can use ``dependencies``. ``path_prefixes`` are the paths (without the prefix) below which unknown
     paths and methods are answered with this dialect's error body. ``error_body`` is the type of that body,
-    for the API docs. ``unknown_fields`` tells whether fields that no body of this dialect has are refused or
-    ignored, unless the config says otherwise; types of bodies are declared with ``forbid_unknown_fields``.
+    for the API docs, and ``error_media_type`` its content type. ``unknown_fields`` tells whether fields that
+    no body of this dialect has are refused or ignored, unless the config says otherwise; types of bodies are
+    declared with ``forbid_unknown_fields``.
     """
 
     handlers: Sequence[ControllerRouterHandler]
@@ -109,4 +121,5 @@ class Dialect(Struct, frozen=True, kw_only=True):
     path_prefixes: tuple[str, ...]
     shared_routes: Sequence[SharedRoute] = ()
     error_body: type[Struct] | None = None
+    error_media_type: str = JSON
     unknown_fields: UnknownFields = "refuse"

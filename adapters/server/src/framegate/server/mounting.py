@@ -23,7 +23,7 @@ from framegate.media.network.fetch import shown_url
 from framegate.media.network.sessions import default_user_agent
 from framegate.media.network.urls import InvalidUrl, parse_url
 from framegate.server.auth.keys import DIALECT_OPT, SHARED_OPT
-from framegate.server.dialect import Dialect, DialectContext, provide_instance
+from framegate.server.dialect import Dialect, DialectContext, EnabledDialect, provide_instance
 from framegate.server.requests.bodies import HTTPRequest
 from framegate.server.requests.jobs import ClientJobs
 from framegate.server.requests.unknown_fields import UNKNOWN_FIELDS_OPT, UnknownFields
@@ -36,11 +36,11 @@ _PARAMETER = re.compile(r"\{[^}]*\}")
 class CommonOptions(Struct, frozen=True, forbid_unknown_fields=True):
     """The keys that every ``[dialects.NAME]`` has.
 
-    ``auth`` false lets clients in without a key even though keys are configured. ``unknown_fields`` overrides
-    the dialect's own way with fields that it doesn't know.
+    ``prefix`` is the dialect's own unless given. ``auth`` false lets clients in without a key even though
+    keys are configured. ``unknown_fields`` overrides the dialect's own way with fields that it doesn't know.
     """
 
-    prefix: str = ""
+    prefix: str | None = None
     auth: bool = True
     unknown_fields: UnknownFields | None = None
 
@@ -94,34 +94,46 @@ def mount(
     for name in (*enabled, *tables):
         if name not in specs:
             raise ConfigError(f"dialects: unknown dialect {name!r}; available: {', '.join(sorted(specs))}.")
+    chosen = [
+        (specs[name], _common_options(specs[name], tables.get(name, {}))) for name in dict.fromkeys(enabled)
+    ]
+    listed = [EnabledDialect(spec.name, spec.summary, common.prefix or "") for spec, common in chosen]
     mounted = _with_shared_routes(
         [
-            _create(specs[name], tables.get(name, {}), settings, services, links)
-            for name in dict.fromkeys(enabled)
+            _create(spec, common, tables.get(spec.name, {}), settings, services, links, listed)
+            for spec, common in chosen
         ]
     )
     refuse_clashes((entry.spec.name, entry.routers) for entry in mounted)
     return mounted
 
 
+def _common_options(spec: DialectSpec, table: Mapping[str, Any]) -> CommonOptions:
+    """Return the common options of a dialect, with the prefix where it is mounted."""
+    where, keys = f"dialects.{spec.name}", CommonOptions.__struct_fields__
+    common = parse_table(where, {key: table[key] for key in keys if key in table}, CommonOptions)
+    given = spec.prefix if common.prefix is None else common.prefix
+    prefix = given.rstrip("/")
+    if not _PREFIX.fullmatch(prefix):
+        raise ConfigError(f'{where}.prefix: {given!r} is not a path; write one such as "/v4/app".')
+    return replace(common, prefix=prefix)
+
+
 def _create(
     spec: DialectSpec,
+    common: CommonOptions,
     table: Mapping[str, Any],
     settings: Settings,
     services: CoreServices,
     links: LinkSigner,
+    listed: Sequence[EnabledDialect],
 ) -> MountedDialect:
-    where = f"dialects.{spec.name}"
-    common_keys = CommonOptions.__struct_fields__
-    common = parse_table(where, {key: table[key] for key in common_keys if key in table}, CommonOptions)
-    prefix = common.prefix.rstrip("/")
-    if not _PREFIX.fullmatch(prefix):
-        raise ConfigError(f'{where}.prefix: {common.prefix!r} is not a path; write one such as "/v4/app".')
+    prefix = common.prefix or ""
     context = DialectContext(
         name=spec.name,
         services=services,
         prefix=prefix,
-        options={key: value for key, value in table.items() if key not in common_keys},
+        options={key: value for key, value in table.items() if key not in CommonOptions.__struct_fields__},
         public_url=_public_url(settings.server.public_url),
         data_path=settings.server.data_path,
         max_input=settings.fetch.max_bytes,
@@ -129,6 +141,8 @@ def _create(
         dial_policy=DialPolicy(settings.fetch.allow),
         user_agent=settings.fetch.user_agent or default_user_agent(settings.server.public_url),
         links=links,
+        enabled=listed,
+        has_docs=settings.server.docs != "off",
     )
     dialect: Dialect = load_object(spec.factory)(context)
     unknown_fields = common.unknown_fields or dialect.unknown_fields

@@ -124,10 +124,10 @@ def _complete(
             _allow_unknown_fields(operation["requestBody"], schemas)
     entry = mounted.get(handler.opt.get(DIALECT_OPT, ""))
     is_admin = bool(handler.opt.get(ADMIN_OPT))
-    if is_admin:
+    if is_admin and entry is None:
         _add_error(operation, schemas.add(Problem), PROBLEM_JSON)
     if entry is not None and entry.dialect.error_body is not None:
-        _add_error(operation, schemas.add(entry.dialect.error_body), JSON)
+        _add_error(operation, schemas.add(entry.dialect.error_body), entry.dialect.error_media_type)
     needs_key = is_admin or (entry is not None and entry.auth and not handler.opt.get("public"))
     if has_keys and needs_key:
         operation["security"] = [{_SCHEME: []}]

@@ -15,8 +15,14 @@ from framegate.server.dialects.wan22_predict import catalogue as wan22_predict
 
 @hookimpl
 def framegate_dialects() -> Sequence[DialectSpec]:
-    """Contribute the six dialects."""
+    """Contribute the seven dialects."""
     return [
+        DialectSpec(
+            name="framegate",
+            summary="The server's own jobs API, with everything it can do; the command line uses it",
+            factory="framegate.server.dialects.framegate.dialect:create",
+            prefix="/api/v1",
+        ),
         DialectSpec(
             name="lightx2v",
             summary="Task API of LightX2V: submit, poll, fetch the file",

@@ -93,7 +93,7 @@ def dialects(as_json: bool, config_file: Path | None, data_dir: Path | None) -> 
         {
             "name": spec.name,
             "enabled": settings.enabled is None or spec.name in settings.enabled,
-            "prefix": str(settings.options.get(spec.name, {}).get("prefix", "")) or "/",
+            "prefix": str(settings.options.get(spec.name, {}).get("prefix", spec.prefix)) or "/",
             "summary": spec.summary,
         }
         for spec in context.plugins.dialects.values()

@@ -1,4 +1,4 @@
-"""Make images that represent a whole video: a thumbnail, and a sheet of frames."""
+"""Make images that represent a result: a thumbnail, and a sheet of a video's frames."""
 
 import math
 from collections.abc import Collection, Iterator
@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
+from framegate.core.errors import InvalidMedia
+from framegate.core.types import MediaKind
+from framegate.media.file_type import detect_kind
 from framegate.media.video.color import to_rgb
 from framegate.media.video.containers import open_video
 from framegate.media.video.probe import describe_video
@@ -17,20 +20,33 @@ if TYPE_CHECKING:
 THUMBNAIL_SIDE = 1024
 CELL_SIDE = 320
 COLUMNS = 4
+_SIGNATURE_BYTES = 16
 MAX_CELLS = 16
 
 
-def make_thumbnail(video: Path, image_path: Path) -> None:
-    """Write the frame in the middle of ``video`` as a WebP, with no side above `THUMBNAIL_SIDE`.
+def make_thumbnail(result: Path, image_path: Path) -> None:
+    """Write an image, or the frame in the middle of a video, as a WebP with no side above `THUMBNAIL_SIDE`.
 
     Raises:
-        InvalidMedia: The file is not a valid video, or is damaged.
+        InvalidMedia: The file is not a valid image or video, or is damaged.
     """
-    count = describe_video(video).num_frames
-    for frame in _frames_numbered(video, {count // 2}):
-        image = Image.fromarray(frame)
-        image.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE), Image.Resampling.LANCZOS)
-        image.save(image_path, "WEBP", quality=85)
+    with result.open("rb") as file:
+        kind = detect_kind(file.read(_SIGNATURE_BYTES))
+    if kind == MediaKind.IMAGE:
+        try:
+            with Image.open(result) as image:
+                _write_thumbnail(image.convert("RGB"), image_path)
+        except (OSError, SyntaxError):  # as Pillow says that a file is damaged
+            raise InvalidMedia("The file is not a valid image or video.") from None
+        return
+    count = describe_video(result).num_frames
+    for frame in _frames_numbered(result, {count // 2}):
+        _write_thumbnail(Image.fromarray(frame), image_path)
+
+
+def _write_thumbnail(image: Image.Image, image_path: Path) -> None:
+    image.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE), Image.Resampling.LANCZOS)
+    image.save(image_path, "WEBP", quality=85)
 
 
 def make_spritesheet(video: Path, image_path: Path) -> None:

@@ -37,8 +37,9 @@ class KeyGuard:
     """Litestar's guard for every handler, which also counts failed logins and the requests of each key.
 
     Handlers of the dialects in ``open_dialects``, those marked public, those that belong to no dialect and
-    those that answer OPTIONS need no key; with `KEY_OPT`, one of no dialect needs any. Open dialects refuse
-    other sites' pages by ``origins`` instead. While the server has no keys nobody needs one: see
+    those that answer OPTIONS need no key, unless they administer the server; with `KEY_OPT`, one of no
+    dialect needs any. Open dialects refuse other sites' pages by ``origins`` instead. While the server has no
+    keys nobody needs one: see
     `framegate.server.auth.loopback_guard`.
 
     With a key, GET and HEAD need the scope ``read`` and all else ``submit``, unless the handler's ``opt``
@@ -82,7 +83,7 @@ class KeyGuard:
         if not self._keys.keyed:
             self._keys.require_known()
             return
-        if dialect in self._open:
+        if dialect in self._open and not is_admin:
             if reason := self._origins.reason_against_page(connection.scope):
                 raise ForeignOrigin(reason)
             connection.scope["state"][_STATE] = self._keys.anonymous
@@ -121,3 +122,12 @@ def client_of(scope: Scope) -> Client:
     """Return the client that the guard has authenticated, or an anonymous one where no key is needed."""
     client: Client | None = scope["state"].get(_STATE)
     return client or Client(address=client_network(scope))
+
+
+def is_operator(scope: Scope) -> bool:
+    """Return whether a request that the guard let through is an operator's.
+
+    Its key has the scope ``admin``, or the server has no keys and answers this machine alone.
+    """
+    client: Client | None = scope["state"].get(_STATE)
+    return client is None or KeyScope.ADMIN in client.scopes

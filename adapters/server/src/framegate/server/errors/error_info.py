@@ -122,6 +122,7 @@ _STATUS: Mapping[type[errors.FramegateError], int] = {
     errors.NotFound: 404,
     errors.JobExists: 409,
     errors.IdempotencyMismatch: 409,
+    errors.JobUnfinished: 409,
     errors.KeyConflict: 409,
     errors.Unauthorized: 401,
     errors.PermissionDenied: 403,

@@ -1,4 +1,4 @@
-"""Error bodies as RFC 9457 specifies them, for the server's own administration."""
+"""Error bodies as RFC 9457 specifies them, for the server's own APIs."""
 
 from http import HTTPStatus
 from typing import Any
@@ -30,17 +30,26 @@ class Problem(Struct, frozen=True, kw_only=True):
     request_id: str
 
 
-def problem_response(error_info: ErrorInfo, request_id: str) -> Response[Problem]:
-    """Return the response for an error; fields with wrong values make it a 422."""
+def problem_response(error_info: ErrorInfo, request_id: str, value: Any = None) -> Response[Problem]:
+    """Return the response for an error; fields with wrong values make it a 422.
+
+    ``value`` is that of the field that ``error_info.param`` names.
+    """
+    problem = problem_of(error_info, request_id, value)
+    return Response(problem, status_code=problem.status, media_type=PROBLEM_JSON)
+
+
+def problem_of(error_info: ErrorInfo, request_id: str, value: Any = None) -> Problem:
+    """Return the body for an error; see `problem_response`."""
     fields = tuple(
         FieldProblem(error.field, error.message, error.input)
         for error in error_info.field_errors
         if error.field
     )
     if not fields and error_info.status in (400, 404) and error_info.param:
-        fields = (FieldProblem(error_info.param, error_info.message),)
+        fields = (FieldProblem(error_info.param, error_info.message, value),)
     status = 422 if fields else error_info.status
-    problem = Problem(
+    return Problem(
         type=f"urn:framegate:error:{error_info.code}",
         title=HTTPStatus(status).phrase,
         status=status,
@@ -48,4 +57,3 @@ def problem_response(error_info: ErrorInfo, request_id: str) -> Response[Problem
         errors=fields,
         request_id=request_id,
     )
-    return Response(problem, status_code=status, media_type=PROBLEM_JSON)

@@ -39,6 +39,7 @@ class SubmissionDetails(TypedDict, total=False):
     idempotency: IdempotencyKey | None
     collection: str
     webhook_url: str
+    priority: int
 
 
 class ClientJobs:

@@ -27,7 +27,7 @@ class PublicLinks:
         Raises:
             Unavailable: Links are signed with a secret that can't be read now.
         """
-        start = self._base or _own_host(request)
+        start = server_url(request, self._base)
         return [start + await self._signed(name) for name in names]
 
     async def check(self, request: HTTPRequest, name: str) -> SignedLink | None:
@@ -48,8 +48,13 @@ class PublicLinks:
         return f"{self._dialect}/{name}"
 
 
-def _own_host(request: HTTPRequest) -> str:
-    """Return scheme and host as the client wrote them, and the path at which a proxy mounts this server."""
+def server_url(request: HTTPRequest, public_url: str) -> str:
+    """Return what links begin with: ``public_url``, if there is one.
+
+    Otherwise it is scheme and host as the client wrote them, and the path at which a proxy mounts the server.
+    """
+    if public_url:
+        return public_url
     scope, forwarded = request.scope, forwarded_of(request.scope)
     host = forwarded.host or request.headers.get("host", "")
     if not AUTHORITY.fullmatch(host):

@@ -106,9 +106,9 @@ def _equal(given: Any, value: Any, info: FieldInfo, strict: bool) -> bool:
     return bool(first == second)
 
 
-def metadata_labels(body: ExtraFields) -> dict[str, str]:
+def metadata_labels(metadata: Metadata | None) -> dict[str, str]:
     """Return the labels in which a job keeps the client's metadata."""
-    return {METADATA: msgspec.json.encode(body.metadata).decode()} if body.metadata is not None else {}
+    return {METADATA: msgspec.json.encode(metadata).decode()} if metadata is not None else {}
 
 
 def metadata_of(labels: Mapping[str, str]) -> dict[str, str] | None:

@@ -89,7 +89,7 @@ class ImageHandlers:
         try:
             return await jobs.submit(
                 replace(generation(served, fields), **media),
-                labels={**encoding.labels(), **metadata_labels(fields)},
+                labels={**encoding.labels(), **metadata_labels(fields.metadata)},
             )
         except InvalidRequest as error:
             error.param = PARAMS.get(error.param or "", error.param)

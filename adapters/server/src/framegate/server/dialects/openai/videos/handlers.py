@@ -20,7 +20,7 @@ from framegate.media.file_type import detect_kind
 from framegate.server.dialects.openai.extras import metadata_labels
 from framegate.server.dialects.openai.fields import find_mentions
 from framegate.server.dialects.openai.videos.answers import poll_after_ms, video_object
-from framegate.server.dialects.openai.videos.idempotency import fingerprint, idempotency_key
+from framegate.server.dialects.openai.videos.idempotency import idempotency_key
 from framegate.server.dialects.openai.videos.requests import (
     REMIXED_FROM,
     generation,
@@ -37,6 +37,7 @@ from framegate.server.dialects.openai.videos.schemas import (
     Video,
 )
 from framegate.server.requests.bodies import HTTPRequest, upload_bytes
+from framegate.server.requests.idempotency import fingerprint
 from framegate.server.requests.jobs import ClientJobs, SubmissionDetails
 from framegate.server.requests.media import media_source
 
@@ -203,7 +204,7 @@ class VideoHandlers:
         digest = await PARSER_THREADS.run(fingerprint, command.call, command.fields, command.uploads)
         details["job_id"] = f"{_PREFIX}{uuid.uuid4().hex}"
         details["idempotency"] = idempotency_key(request.headers, digest, since=command.since)
-        details["labels"] = {**details.get("labels", {}), **metadata_labels(command.fields)}
+        details["labels"] = {**details.get("labels", {}), **metadata_labels(command.fields.metadata)}
         details["collection"] = COLLECTION
         details["webhook_url"] = command.fields.webhook_url or ""
         try:

@@ -1,0 +1,1 @@
+"""The dialect framegate: the server's own API."""

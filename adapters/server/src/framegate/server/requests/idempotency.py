@@ -1,0 +1,37 @@
+"""The header ``Idempotency-Key``, by which a repeated request is recognised."""
+
+import hashlib
+import re
+from collections.abc import Mapping
+
+import msgspec
+
+from framegate.core.errors import InvalidRequest
+from framegate.core.ports import IdempotencyKey
+
+KEY_SECONDS = 86_400
+
+_KEY = re.compile(r"[\x21-\x7e]{1,255}")
+
+
+def fingerprint(call: str, fields: object, uploads: Mapping[str, bytes]) -> str:
+    """Return a digest of a request's content.
+
+    It does not depend on how the request was encoded: each retry of a form has another boundary.
+    """
+    digests = {name: hashlib.sha256(data).hexdigest() for name, data in uploads.items()}
+    return hashlib.sha256(msgspec.json.encode((call, fields, digests), order="sorted")).hexdigest()
+
+
+def header_idempotency_key(headers: Mapping[str, str], digest: str) -> IdempotencyKey | None:
+    """Return the key that the header gives, None without one; ``digest`` is the request's fingerprint.
+
+    Raises:
+        InvalidRequest: The header is not a valid key.
+    """
+    key = headers.get("idempotency-key")
+    if key is None:
+        return None
+    if not _KEY.fullmatch(key):
+        raise InvalidRequest("The Idempotency-Key should be 1 to 255 printable ASCII characters.")
+    return IdempotencyKey(key=f"key:{key}", fingerprint=digest, seconds=KEY_SECONDS)
