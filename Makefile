@@ -1,6 +1,7 @@
 # Everything from a fresh clone with only Python 3.11+ and make.
 PYTHON ?= python3
 VENV ?= .venv
+RUN_VENV := $(VENV)-run
 WHEEL_VENV := $(VENV)-wheels
 BIN := $(VENV)/bin
 PROJECTS := core $(patsubst %/pyproject.toml,%,$(wildcard adapters/*/pyproject.toml plugins/*/pyproject.toml))
@@ -18,6 +19,19 @@ space := $(subst ,, )
 SOURCES := $(addsuffix /src,$(PROJECTS))
 EDITABLE := $(foreach project,$(PROJECTS),-e $(project)) -e .
 STAMP := $(VENV)/.installed
+# What one machine without a GPU needs: no torch, and nothing for development.
+RUN_PROJECTS := core adapters/media adapters/storage adapters/cli adapters/server adapters/worker plugins/preview
+RUN_STAMP := $(RUN_VENV)/.installed
+PIP := -m pip --disable-pip-version-check
+
+define require_python
+@command -v $(PYTHON) >/dev/null || { \
+	echo "Framegate needs Python 3.11 or newer; there is no $(PYTHON). Install it, or name one: make PYTHON=python3.12 …" >&2; exit 1; }
+@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	echo "Framegate needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) --version 2>&1). Name another: make PYTHON=python3.12 …" >&2; exit 1; }
+@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+	echo "$(PYTHON) can't make virtual environments; on Debian and Ubuntu: sudo apt install python3-venv" >&2; exit 1; }
+endef
 
 # Before everything else, or pip would fetch gigabytes of CUDA with what depends on it.
 define install_torch
@@ -51,6 +65,7 @@ endef
 install: $(STAMP)
 
 $(STAMP): pyproject.toml $(addsuffix /pyproject.toml,$(PROJECTS)) constraints.txt $(JAVASCRIPT)/package-lock.json
+	$(require_python)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade "pip>=25.1"
 	$(call install_torch,$(VENV))
@@ -59,8 +74,19 @@ $(STAMP): pyproject.toml $(addsuffix /pyproject.toml,$(PROJECTS)) constraints.tx
 	$(install_servers)
 	touch $@
 
-run: install
-	$(BIN)/framegate serve $(ARGS)
+# Of pip's many lines only those about downloads of a megabyte or more are shown, and its errors.
+$(RUN_STAMP): pyproject.toml $(addsuffix /pyproject.toml,$(RUN_PROJECTS)) constraints.txt
+	$(require_python)
+	@echo "Installing Framegate into $(RUN_VENV): about 75 MB to download."
+	@test -x $(RUN_VENV)/bin/python || $(PYTHON) -m venv $(RUN_VENV)
+	@$(RUN_VENV)/bin/python $(PIP) install --quiet -c constraints.txt hatchling editables
+	@{ $(RUN_VENV)/bin/python $(PIP) install --progress-bar off --no-build-isolation -c constraints.txt \
+		$(addprefix -e ,$(RUN_PROJECTS)) -e . || echo FAILED; } \
+		| awk '/^FAILED$$/ { failed = 1 } / MB\)$$/ { print; fflush() } /^Installing/ { print "  Installing"; fflush() } END { exit failed }'
+	@touch $@
+
+run: $(RUN_STAMP)
+	@$(RUN_VENV)/bin/framegate serve $(ARGS)
 
 test: install
 	$(BIN)/python $(PYTEST) $(ARGS)
