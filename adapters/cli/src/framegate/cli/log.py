@@ -11,9 +11,10 @@ from typing import TextIO
 
 import structlog
 
+from framegate.cli import terminal_log
 from framegate.core.audit import LOGGER as AUDIT
 from framegate.core.errors import ConfigError
-from framegate.core.printable import printable, printable_json
+from framegate.core.printable import printable_json
 
 log = structlog.get_logger(__name__)
 
@@ -23,19 +24,7 @@ _SHARED: tuple[structlog.typing.Processor, ...] = (
     structlog.stdlib.add_logger_name,
     structlog.processors.TimeStamper(fmt="iso", utc=True),
 )
-_MANY_LINES = frozenset({"exception", "stack"})
 _encode = structlog.processors.JSONRenderer()
-
-
-def _write_out(
-    logger: structlog.typing.WrappedLogger, method: str, event: structlog.typing.EventDict
-) -> structlog.typing.EventDict:
-    """Write out what a terminal would obey, such as escape sequences in what clients have sent."""
-    del logger, method
-    return {
-        key: printable(value, keep_lines=key in _MANY_LINES) if isinstance(value, str) else value
-        for key, value in event.items()
-    }
 
 
 def _render_json(
@@ -45,20 +34,14 @@ def _render_json(
 
 
 _JSON: tuple[structlog.typing.Processor, ...] = (structlog.processors.format_exc_info, _render_json)
-_CONSOLE: tuple[structlog.typing.Processor, ...] = (
-    structlog.processors.format_exc_info,
-    _write_out,
-    # The default would show the local variables of every frame, prompts and keys among them.
-    structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback),
-)
 
 
 def configure_logging(stream: TextIO = sys.stderr, *, level: int = logging.INFO) -> None:
-    """Send structlog's and the standard library's records to ``stream`` in one form.
+    """Send structlog's and the standard library's records, and Python's warnings, to ``stream`` in one form.
 
     Values bound with `structlog.contextvars` (job id, request id) are on every line.
     """
-    renderers = _CONSOLE if stream.isatty() else _JSON
+    renderers = terminal_log.renderers(stream) if stream.isatty() else _JSON
     structlog.configure(
         processors=[*_SHARED, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         wrapper_class=structlog.make_filtering_bound_logger(level),
@@ -70,6 +53,7 @@ def configure_logging(stream: TextIO = sys.stderr, *, level: int = logging.INFO)
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
+    logging.captureWarnings(True)
     for noisy in ("dramatiq", "httpx", "uvicorn"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
 

@@ -1,14 +1,17 @@
 """Give every request an id and every answer its common headers, and write one log line when it is done."""
 
+import logging
 import re
 import secrets
 import time
 
 import structlog
 from litestar.enums import ScopeType
-from litestar.types import ASGIApp, Message, Receive, Scope, Send
+from litestar.types import ASGIApp, HTTPResponseStartEvent, Message, Receive, Scope, Send
 
 from framegate.core.audit import Actor, acting_as
+from framegate.core.keys import KeyScope
+from framegate.server.auth.keys import needed_scope
 from framegate.server.requests.forwarded import client_ip
 
 log = structlog.get_logger(__name__)
@@ -17,6 +20,9 @@ _HEADER = b"x-request-id"
 _NOSNIFF = (b"x-content-type-options", b"nosniff")
 """Browsers take a text that a client chose, such as a prompt in JSON, for what its Content-Type says."""
 _VALID_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
+_PROBES = frozenset({"/health", "/ready", "/status"})
+"""The paths that are polled whatever they answer."""
+_REFUSALS = frozenset({401, 403, 429})
 _STATE = "request_id"
 _LONGEST_PATH = 500
 
@@ -25,7 +31,8 @@ class RequestLog:
     """ASGI middleware that identifies and logs requests, and answers with ``X-Content-Type-Options``.
 
     It also tells the audit log from where the request comes. What handlers bind to structlog's context
-    variables (``job_id``, ``client``) is on the line; query values, headers and bodies never are.
+    variables (``job_id``, ``client``) is on the line; query values, headers and bodies never are. Requests
+    that clients repeat to learn a state, such as that of a job, are logged at the level ``debug``.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -41,12 +48,12 @@ class RequestLog:
             scope["state"] = {}
         scope["state"][_STATE] = request_id
         method, path, started = scope["method"], scope["path"][:_LONGEST_PATH], time.perf_counter()
-        status = 0
+        status, is_json = 0, False
 
         async def send_with_id(message: Message) -> None:
-            nonlocal status
+            nonlocal status, is_json
             if message["type"] == "http.response.start":
-                status = message["status"]
+                status, is_json = message["status"], _is_json(message)
                 message["headers"] = [*message.get("headers", ()), (_HEADER, request_id.encode()), _NOSNIFF]
             await send(message)
 
@@ -57,13 +64,30 @@ class RequestLog:
                 await self._app(scope, receive, send_with_id)
         finally:
             elapsed = round((time.perf_counter() - started) * 1000, 1)
-            log.info("request", method=method, path=path, status=status, ms=elapsed)
+            is_poll = _is_read(scope) and (path in _PROBES or (is_json and _is_usual(status)))
+            level = logging.DEBUG if is_poll else logging.INFO
+            log.log(level, "request", method=method, path=path, status=status, ms=elapsed)
             structlog.contextvars.clear_contextvars()
 
 
 def _incoming_id(scope: Scope) -> str | None:
     given = next((value for name, value in scope["headers"] if name == _HEADER), b"")
     return given.decode() if _VALID_ID.fullmatch(given) else None
+
+
+def _is_json(start: HTTPResponseStartEvent) -> bool:
+    content_type = next((value for name, value in start["headers"] if name.lower() == b"content-type"), b"")
+    return content_type.partition(b";")[0].strip() == b"application/json"
+
+
+def _is_read(scope: Scope) -> bool:
+    handler = scope.get("route_handler")  # none for a path that isn't served
+    return handler is not None and needed_scope(handler.opt, scope["method"]) is KeyScope.READ
+
+
+def _is_usual(status: int) -> bool:
+    """Return whether a poll may well have this status: there may be no such job, or no result yet."""
+    return status < 500 and status not in _REFUSALS
 
 
 def request_id_of(scope: Scope) -> str:

@@ -190,7 +190,8 @@ class WorkerProcess:
             outcome = self._record(self._store.succeed, job, artifacts)
         if outcome != JobState.SUCCEEDED:
             self._delete(*job.partial_image_keys, *(artifact.key for artifact in artifacts))
-        log.info("job_ended", state=outcome or "lost", seconds=round(time.monotonic() - started, 3))
+        seconds = round(time.monotonic() - started, 3)
+        log.info("job_ended", state=outcome or "lost", model=job.model, seconds=seconds)
 
     def _loaded_model(self, active_job: ActiveJob) -> Backend:
         model = active_job.job.served_by

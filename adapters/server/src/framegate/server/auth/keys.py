@@ -1,5 +1,6 @@
 """Identify a request's client by its bearer key, and check what it may do, before the body is read."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import structlog
@@ -31,6 +32,12 @@ KEY_OPT = "needs_key"
 """The ``opt`` of handlers of no dialect that need a key nevertheless."""
 _STATE = "client"
 _READING = frozenset({"GET", "HEAD"})
+
+
+def needed_scope(opt: Mapping[str, Any], method: str) -> KeyScope:
+    """Return the scope that a key needs to call a handler with these ``opt`` by ``method``."""
+    scope: KeyScope | None = opt.get(SCOPE_OPT)
+    return scope or (KeyScope.READ if method in _READING else KeyScope.SUBMIT)
 
 
 class KeyGuard:
@@ -98,7 +105,7 @@ class KeyGuard:
             return
         if dialect is None:
             return
-        client.require_scope(opt.get(SCOPE_OPT) or (KeyScope.READ if method in _READING else KeyScope.SUBMIT))
+        client.require_scope(needed_scope(opt, method))
         names: frozenset[str] = opt.get(SHARED_OPT) or frozenset({str(dialect)})
         if not any(map(client.may_call, names)):
             raise PermissionDenied(
