@@ -50,6 +50,11 @@ def _level(_context: click.Context, _option: click.Parameter, name: str) -> int:
     return logging.getLevelNamesMapping()[name.upper()]
 
 
+def log_level_arguments(level: int) -> list[str]:
+    """Return the command-line arguments with which a worker logs at the same level."""
+    return ["--log-level", logging.getLevelName(level).lower()]
+
+
 def settings_from(config_file: Path | None, data_dir: Path | None, **overrides: Any) -> Settings:
     """Read the settings, with those ``overrides`` ("server__port") that are not None."""
     values = {name.replace("__", "."): value for name, value in overrides.items() if value is not None}

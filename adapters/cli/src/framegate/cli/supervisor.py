@@ -1,6 +1,7 @@
 """Worker processes that are kept running beside the server."""
 
 import asyncio
+import signal
 import socket
 import sys
 import time
@@ -21,6 +22,8 @@ _STABLE_SECONDS = 30.0
 _TRIES = 3
 _END_SECONDS = 5.0
 """The time that a worker has to end once its job's grace is over; it requeues the job well before."""
+_LEAVE_SECONDS = 3.0
+"""The time that a worker has to requeue its job and end when nothing is to be waited for."""
 
 
 class _Slot:
@@ -61,6 +64,11 @@ class WorkerSupervisor:
         self.failing = asyncio.Event()
         """Set when a worker has ended soon after its start so often that another try will hardly help."""
 
+    @property
+    def count(self) -> int:
+        """How many workers there are to be."""
+        return len(self._slots)
+
     def start(self) -> None:
         """Start the workers; call it where an event loop runs."""
         self._tasks = [asyncio.create_task(self._keep_running(slot)) for slot in self._slots]
@@ -89,7 +97,23 @@ class WorkerSupervisor:
         if self._ends_at is None:
             self._ends_at = time.monotonic() + self._grace + _END_SECONDS
             for process in list(self._processes):
-                _terminate(process)
+                _signal(process, signal.SIGTERM)
+
+    def announce_stop(self, announced: Sequence[WorkerInfo]) -> None:
+        """Log how many jobs are waited for, given all workers that have announced themselves."""
+        here, pids = socket.gethostname(), {process.pid for process in self._processes}
+        running = sum(bool(worker.job) and worker.host == here and worker.pid in pids for worker in announced)
+        log.info("stopping", running_jobs=running, at_most=float(self._grace))
+
+    def end_now(self) -> None:
+        """Ask every worker to requeue its job at once and to end; one that doesn't is killed.
+
+        Its job is requeued when its lease has expired.
+        """
+        self.wind_down()
+        for process in list(self._processes):
+            _signal(process, signal.SIGINT)
+            asyncio.get_running_loop().call_later(_LEAVE_SECONDS, _signal, process, signal.SIGKILL)
 
     async def stop(self) -> None:
         """Wind down, and wait until every worker has ended; one that takes too long is killed."""
@@ -120,7 +144,7 @@ class WorkerSupervisor:
             self._processes.add(process)
             slot.pid = process.pid
             if self._ends_at is not None:
-                _terminate(process)
+                _signal(process, signal.SIGTERM)
             code = await process.wait()
             self._processes.discard(process)
             slot.pid, slot.announced = 0, False
@@ -148,6 +172,6 @@ def require_worker(otherwise: str) -> None:
         raise ConfigError(f"The package framegate-worker is not installed here: install it, or {otherwise}.")
 
 
-def _terminate(process: asyncio.subprocess.Process) -> None:
+def _signal(process: asyncio.subprocess.Process, number: signal.Signals) -> None:
     with suppress(ProcessLookupError):
-        process.terminate()
+        process.send_signal(number)

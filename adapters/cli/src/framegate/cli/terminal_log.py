@@ -103,6 +103,8 @@ def _job(name: str, values: EventDict, subject: str) -> EventDict:
     if dialect := values.pop("dialect", ""):
         parts.append(f"by {dialect}")
     outcome = values.pop("state", "") or _JOB_EVENTS[name]
+    if name == "job_ended" and outcome == "queued":
+        outcome = "requeued"
     return {"event": subject, "outcome": str(outcome), "details": "  ".join(filter(None, parts))}
 
 
@@ -112,7 +114,7 @@ def _other(name: str, source: str, values: EventDict, subject: str) -> EventDict
         for key in _AUDIT_DETAILS:
             values.pop(key, None)
     if package == _OWN:
-        text = name.replace("_", " ")
+        text = _stopping(values) if name == "stopping" else name.replace("_", " ")
         if reason := values.pop("reason", ""):
             text = f"{text}: {reason}"
     elif source == _WARNINGS:
@@ -120,6 +122,17 @@ def _other(name: str, source: str, values: EventDict, subject: str) -> EventDict
     else:
         text = f"{package}: {name}"
     return {"event": f"{subject} {text}" if subject else text}
+
+
+def _stopping(values: EventDict) -> str:
+    jobs, at_most = values.pop("running_jobs", 0), _duration(values.pop("at_most", 0.0))
+    if not jobs:
+        return "stopping"
+    waits_for, they = ("1 running job", "it runs") if jobs == 1 else (f"{jobs} running jobs", "they run")
+    return (
+        f"stopping: waiting for {waits_for}, at most {at_most}; Ctrl-C again ends at once, "
+        f"and {they} again at the next start"
+    )
 
 
 def _short(value: object) -> str:
@@ -140,7 +153,7 @@ def _duration(seconds: float) -> str:
     if seconds < 1:
         return f"{seconds * 1000:.0f} ms"
     if seconds < 100:
-        return f"{seconds:.1f} s"
+        return f"{seconds:.1f}".removesuffix(".0") + " s"
     return f"{seconds // 60:.0f} min {seconds % 60:.0f} s"
 
 

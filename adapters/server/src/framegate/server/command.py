@@ -5,7 +5,13 @@ from pathlib import Path
 import click
 
 from framegate.cli.log import configure_logging
-from framegate.cli.options import config_options, context_from, forwarded_options, log_level_option
+from framegate.cli.options import (
+    config_options,
+    context_from,
+    forwarded_options,
+    log_level_arguments,
+    log_level_option,
+)
 from framegate.cli.supervisor import require_worker
 
 
@@ -37,5 +43,5 @@ def serve(
     server.serve(
         context,
         workers=0 if no_worker else processes,
-        worker_arguments=forwarded_options(config_file, data_dir),
+        worker_arguments=[*forwarded_options(config_file, data_dir), *log_level_arguments(log_level)],
     )

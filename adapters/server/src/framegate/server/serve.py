@@ -4,12 +4,11 @@ import asyncio
 import signal
 import sys
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, suppress
 from functools import partial
 
 import structlog
-import uvicorn
 from litestar import Litestar
 
 from framegate.cli.app_context import AppContext, open_services
@@ -18,12 +17,16 @@ from framegate.cli.supervisor import WorkerSupervisor
 from framegate.core.audit import Actor, acting_as
 from framegate.core.concurrency import cancel_and_wait
 from framegate.core.errors import ConfigError, FramegateError, Unavailable
+from framegate.core.ports import WorkerInfo
+from framegate.core.wiring import CoreServices
 from framegate.server.app import create_app
 from framegate.server.auth.key_checks import require_keys
 from framegate.server.auth.key_ring import KeyRing
+from framegate.server.banner import show_banner
 from framegate.server.connections.accept_errors import AcceptErrors
 from framegate.server.connections.file_limit import raise_file_limit
 from framegate.server.connections.protocol import ServerConfig
+from framegate.server.http_server import HttpServer
 from framegate.server.listening import listen
 from framegate.server.webhooks.delivery_worker import open_delivery_worker
 from framegate.storage.data_folder import secure_data_folder
@@ -36,6 +39,8 @@ log = structlog.get_logger(__name__)
 _CHECK_SECONDS = 2.0
 _VALKEY_LONGEST_PAUSE, _VALKEY_STABLE_SECONDS = 15.0, 5.0
 _PAUSE_AFTER_ERROR = 5.0
+_ANNOUNCE_SECONDS = 1.0
+"""How long a server that stops waits to learn which jobs run."""
 _SWITCH_SECONDS = 0.001
 """How long a thread that parses may keep the event loop waiting, at each of its turns."""
 
@@ -120,13 +125,28 @@ async def _serve(
             lifespan=[lifespan],
             keys=keys,
         )
-        config = ServerConfig(app, settings, max_files)
         asyncio.get_running_loop().set_exception_handler(AcceptErrors())
         listener = listen(settings.host, settings.port)
         host, port = listener.getsockname()[:2]
         log.info("listening", url=f"http://{host}:{port}", docs=f"http://{host}:{port}/docs")
-        uvicorn_server = uvicorn.Server(config)
 
+        paths = {route.path for route in app.routes}
+        notices: list[asyncio.Task[None]] = []
+
+        def announce_start() -> None:
+            banner = show_banner(context, services.core, supervisor, port=port, paths=paths)
+            notices.append(asyncio.create_task(banner))
+
+        def wind_down() -> None:
+            supervisor.wind_down()  # running jobs may finish while calls still wait for them
+            notices.append(asyncio.create_task(_announce_stop(services.core, supervisor)))
+
+        http_server = HttpServer(
+            ServerConfig(app, settings, max_files),
+            on_started=announce_start,
+            on_stop=wind_down,
+            on_interrupt=supervisor.end_now,
+        )
         errors: list[ConfigError] = []
 
         def fail(error: ConfigError) -> None:
@@ -134,16 +154,26 @@ async def _serve(
             end()
 
         def end(*_: object) -> None:
-            uvicorn_server.should_exit = True
-            supervisor.wind_down()  # running jobs may finish while calls still wait for them
+            http_server.should_exit = True
+            supervisor.wind_down()
 
         # After it has shut down, uvicorn raises the signals that it received for the previous handlers: with
         # the default ones this process would die before Valkey and the workers are stopped.
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, end)
-        await uvicorn_server.serve(sockets=[listener])
+        await http_server.serve(sockets=[listener])
+        await cancel_and_wait(notices)
         for error in errors:
             raise error
+
+
+async def _announce_stop(services: CoreServices, supervisor: WorkerSupervisor) -> None:
+    """Log what is waited for before the server ends."""
+    workers: Sequence[WorkerInfo] = ()
+    with suppress(Unavailable, TimeoutError):
+        async with asyncio.timeout(_ANNOUNCE_SECONDS):
+            workers = (await services.jobs.availability.overview()).workers
+    supervisor.announce_stop(workers)
 
 
 async def _check_later(context: AppContext, fail: Callable[[ConfigError], None]) -> None:

@@ -43,6 +43,8 @@ log = structlog.get_logger(__name__)
 RECORD_FOR_SECONDS = 600.0
 """How long a worker tries to record how a job ended while Valkey can't be reached."""
 RETRY_SECONDS = 0.5
+INTERRUPTED_SECONDS = 1.0
+"""How long an interrupted worker takes to leave its job, and as long to requeue it."""
 
 
 class WorkerProcess:
@@ -81,6 +83,8 @@ class WorkerProcess:
         self._store = WorkerStore(self._client, self.id, prefix=prefix)
         self._abandon = threading.Event()
         self._stop = threading.Event()
+        self._interrupted = threading.Event()
+        self._left = threading.Event()
         self._runner = JobRunner(artifacts, self._abandon)
         self._queues = QueueRotation(lambda: {spec.queue for spec in models.specs.values()})
         self._until_stopped = _retrying(stop_never, self._sleep_until_stopped)
@@ -96,7 +100,7 @@ class WorkerProcess:
         )
 
     def run(self) -> None:
-        """Work until SIGTERM or SIGINT. Call it from the main thread.
+        """Work until SIGTERM or SIGINT; a SIGINT after that ends it at once. Call it from the main thread.
 
         Raises:
             ConfigError: The queue's server or the storage can't be used as they are set up.
@@ -131,10 +135,7 @@ class WorkerProcess:
         )
         self._stop.wait()
         log.info("worker_stopping", worker=self.id)
-        grace = threading.Timer(self._grace, self._abandon.set)
-        grace.start()
-        consumer.stop(timeout=int((self._grace + LEAVE_SECONDS) * 1000))
-        grace.cancel()
+        self._leave_job(consumer)
         if (late_job := self._heartbeat.active_job) is not None:
             self._requeue_for(late_job)
         self._health.stop()
@@ -145,14 +146,41 @@ class WorkerProcess:
         for client in (tickets, self._client):
             client.close()
 
-    def _on_stop_signal(self, *_: object) -> None:
+    def _on_stop_signal(self, number: int, _frame: object) -> None:
+        if self._stop.is_set() and number == signal.SIGINT:
+            self._interrupted.set()
+            self._abandon.set()
+            self._left.set()
         self._stop.set()
+
+    def _leave_job(self, consumer: dramatiq.Worker) -> None:
+        """Wait until the running job, if there is one, has ended or was left, or its time is up."""
+        grace = threading.Timer(self._grace, self._abandon.set)
+        grace.start()
+
+        def stop() -> None:
+            consumer.stop(timeout=int((self._grace + LEAVE_SECONDS) * 1000))
+            self._left.set()
+
+        # In a thread of its own, so that a signal can end the wait.
+        stopping = threading.Thread(target=stop, name="stop", daemon=True)
+        stopping.start()
+        self._left.wait()
+        if self._interrupted.is_set():
+            stopping.join(INTERRUPTED_SECONDS)
+        grace.cancel()
 
     def _requeue_for(self, late_job: ActiveJob) -> None:
         """Requeue a job whose own thread can't leave it; what that thread records later has no effect."""
         job = late_job.job
-        if self._record(self._store.requeue, job.id, job.attempt) == JobState.QUEUED:
-            log.warning("job_requeued", job_id=job.id, by="worker")
+
+        def requeue() -> None:
+            if self._record(self._store.requeue, job.id, job.attempt) == JobState.QUEUED:
+                log.warning("job_requeued", job_id=job.id, by="worker")
+
+        requeueing = threading.Thread(target=requeue, name="requeue", daemon=True)
+        requeueing.start()
+        requeueing.join(INTERRUPTED_SECONDS if self._interrupted.is_set() else None)
 
     def run_next_job(self, queue: str) -> None:
         """Run the job that the store picks for a ticket of ``queue``, if there is one."""

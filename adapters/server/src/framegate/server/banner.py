@@ -1,0 +1,105 @@
+"""What a person at a terminal needs to know when the server has started."""
+
+import asyncio
+import os
+import shlex
+import shutil
+import sys
+from collections.abc import Collection, Sequence
+from contextlib import suppress
+from importlib.metadata import version
+from pathlib import Path
+
+from framegate.cli.app_context import AppContext
+from framegate.cli.output import print_line
+from framegate.cli.supervisor import WorkerSupervisor
+from framegate.core.errors import Unavailable
+from framegate.core.registry import FALLBACK_MODEL
+from framegate.core.settings import ServerSettings
+from framegate.core.wiring import CoreServices
+
+_MOST_MODELS = 4
+_WORKER_SECONDS, _LOOK_SECONDS = 30.0, 0.1
+
+
+async def show_banner(
+    context: AppContext,
+    services: CoreServices,
+    supervisor: WorkerSupervisor,
+    *,
+    port: int,
+    paths: Collection[str],
+) -> None:
+    """Print the banner as soon as a worker takes jobs, if standard error is a terminal.
+
+    ``port`` is the one that is listened on, ``paths`` are those that are served.
+    """
+    if not sys.stderr.isatty():
+        return
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_WORKER_SECONDS):
+            while supervisor.count and not await _has_worker(services):  # noqa: ASYNC110  # Valkey knows it
+                await asyncio.sleep(_LOOK_SECONDS)
+    _print_banner(context, port=port, paths=paths, workers=supervisor.count)
+
+
+async def _has_worker(services: CoreServices) -> bool:
+    with suppress(Unavailable):
+        return bool((await services.jobs.availability.overview()).workers)
+    return False
+
+
+def _print_banner(context: AppContext, *, port: int, paths: Collection[str], workers: int) -> None:
+    lines = [("Page", "/"), ("API docs", "/docs")]
+    url = _url(context.settings.server.host, port)
+    rows = [(title, url + path) for title, path in lines if path in paths]
+    rows += [
+        ("Models", _models(sorted(context.registry.specs))),
+        ("Data", _short(context.settings.server.data_path)),
+        ("Try", _command(context)),
+        ("Stop", "Ctrl-C"),
+    ]
+    if not workers:
+        rows.insert(-2, ("Workers", "none here: start `framegate worker` on the hosts that are to run jobs"))
+    print_line("", error=True)
+    print_line(f"Framegate {version('framegate-server')} is ready at {url}", error=True)
+    for title, text in rows:
+        print_line(f"  {title:<9} {text}", error=True)
+    print_line("", error=True)
+
+
+def _url(host: str, port: int) -> str:
+    """Return the URL for a browser on this host."""
+    if host in ("", "0.0.0.0", "::"):  # noqa: S104 # nosec B104 # compared, not listened on
+        host = "localhost"
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+def _models(ids: Sequence[str]) -> str:
+    real = [name for name in ids if name != FALLBACK_MODEL]
+    if not real:
+        return "only preview, which draws without a model (see docs/models.md)"
+    more = f" and {len(real) - _MOST_MODELS} more" if len(real) > _MOST_MODELS else ""
+    preview = "; preview draws without a model" if FALLBACK_MODEL in ids else ""
+    return f"{', '.join(real[:_MOST_MODELS])}{more}{preview}"
+
+
+def _command(context: AppContext) -> str:
+    """Return a command that makes a video with this server, for a shell in this folder."""
+    folder = context.settings.server.data_path
+    where = () if folder == ServerSettings().data_path else ("--data-dir", str(folder))
+    return shlex.join([_program(), "generate", "a paper boat on a pond", "-o", "out.mp4", *where])
+
+
+def _program() -> str:
+    """Return how this folder's shell calls the command line of this environment."""
+    program = Path(sys.executable).with_name("framegate")
+    found = shutil.which("framegate")
+    if found and Path(found) == program:
+        return "framegate"
+    return os.path.relpath(program) if program.is_relative_to(Path.cwd()) else str(program)
+
+
+def _short(path: Path) -> str:
+    home = Path.home()
+    return f"~/{path.relative_to(home)}" if path.is_relative_to(home) else str(path)

@@ -1,0 +1,54 @@
+"""uvicorn's server, which reports when it takes requests and when it is interrupted."""
+
+import asyncio
+import signal
+import socket
+from collections.abc import Callable
+from types import FrameType
+
+import uvicorn
+
+from framegate.server.connections.protocol import ServerConfig
+
+
+class HttpServer(uvicorn.Server):
+    """uvicorn's server for ``config``.
+
+    ``on_started`` is called when requests are taken, ``on_stop`` after the first SIGINT or SIGTERM, and
+    ``on_interrupt`` after each SIGINT that follows: nothing is waited for any more. All of them are called by
+    the event loop.
+    """
+
+    def __init__(
+        self,
+        config: ServerConfig,
+        *,
+        on_started: Callable[[], None],
+        on_stop: Callable[[], None],
+        on_interrupt: Callable[[], None],
+    ) -> None:
+        super().__init__(config)
+        self._loop = asyncio.get_running_loop()
+        self._on_started = on_started
+        self._on_stop = on_stop
+        self._on_interrupt = on_interrupt
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start to take requests."""
+        await super().startup(sockets)
+        if self.started:
+            self._on_started()
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Take a signal to stop."""
+        if not self.should_exit:
+            self._loop.call_soon_threadsafe(self._on_stop)  # wakes it up, too
+        elif sig == signal.SIGINT:
+            self._loop.call_soon_threadsafe(self._on_interrupt)
+        super().handle_exit(sig, frame)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Close the connections, and end what runs beside them."""
+        await super().shutdown(sockets)
+        if self.force_exit:  # then uvicorn leaves out what it waits for last
+            await self.lifespan.shutdown()
