@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 RUN_VENV := $(VENV)-run
 WHEEL_VENV := $(VENV)-wheels
+DIST ?= dist
 BIN := $(VENV)/bin
 PROJECTS := core $(patsubst %/pyproject.toml,%,$(wildcard adapters/*/pyproject.toml plugins/*/pyproject.toml))
 PLUGINS := $(patsubst plugins/%/pyproject.toml,framegate-%,$(wildcard plugins/*/pyproject.toml))
@@ -60,7 +61,7 @@ if ! command -v redis-server >/dev/null && command -v apt-get >/dev/null; then \
 fi; true
 endef
 
-.PHONY: install run test test-wheels lint audit fuzz clean
+.PHONY: install run dist test test-wheels lint audit fuzz clean
 
 install: $(STAMP)
 
@@ -80,8 +81,8 @@ $(RUN_STAMP): pyproject.toml $(addsuffix /pyproject.toml,$(RUN_PROJECTS)) constr
 	@echo "Installing Framegate into $(RUN_VENV): about 75 MB to download."
 	@test -x $(RUN_VENV)/bin/python || $(PYTHON) -m venv $(RUN_VENV)
 	@$(RUN_VENV)/bin/python $(PIP) install --quiet -c constraints.txt hatchling editables
-	@{ $(RUN_VENV)/bin/python $(PIP) install --progress-bar off --no-build-isolation -c constraints.txt \
-		$(addprefix -e ,$(RUN_PROJECTS)) -e . || echo FAILED; } \
+	@{ $(RUN_VENV)/bin/python $(PIP) install --no-compile --progress-bar off --no-build-isolation -c constraints.txt \
+		$(addprefix -e ./,$(RUN_PROJECTS)) -e . || echo FAILED; } \
 		| awk '/^FAILED$$/ { failed = 1 } / MB\)$$/ { print; fflush() } /^Installing/ { print "  Installing"; fflush() } END { exit failed }'
 	@touch $@
 
@@ -107,15 +108,20 @@ audit: install
 fuzz: install
 	$(BIN)/python -m tests.fuzzing --seconds $(or $(SECONDS),300) $(ARGS)
 
+# The wheels of all distributions, for `pip install --find-links dist` here or on other hosts.
+dist: $(RUN_STAMP)
+	@rm -rf $(DIST)
+	@$(RUN_VENV)/bin/python $(PIP) wheel --quiet --no-deps --no-build-isolation --wheel-dir $(DIST) $(addprefix ./,$(PROJECTS)) .
+	@ls $(DIST)
+
 # The built wheels in an environment of their own: packaging, a whole job by each dialect, the command line.
-test-wheels: install
-	rm -rf dist $(WHEEL_VENV)
-	for project in $(PROJECTS) .; do $(BIN)/python -m build --wheel --no-isolation --outdir dist $$project || exit 1; done
+test-wheels: install dist
+	rm -rf $(WHEEL_VENV)
 	$(PYTHON) -m venv $(WHEEL_VENV)
 	$(WHEEL_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --upgrade "pip>=25.1"
-	$(WHEEL_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --find-links dist \
+	$(WHEEL_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --find-links $(DIST) \
 		--group dev framegate $(PLUGINS)
 	$(WHEEL_VENV)/bin/python $(PYTEST) -m smoke tests/packaging tests/cli tests/dialects $(ARGS)
 
 clean:
-	rm -rf $(VENV) $(WHEEL_VENV) dist $(JAVASCRIPT)/node_modules
+	rm -rf $(VENV) $(RUN_VENV) $(WHEEL_VENV) $(DIST) $(JAVASCRIPT)/node_modules

@@ -3,6 +3,7 @@
 import json
 import re
 import subprocess
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 
 from framegate.storage.embedded import EmbeddedValkey
-from tests.support.environments import REPOSITORY, Environment
+from tests.support.environments import REPOSITORY, Environment, projects
 from tests.support.running import RunningServer, clean_environ, eventually
 
 HEAVY = {"torch", "torchao", "diffusers", "transformers", "accelerate", "peft"}
@@ -152,6 +153,12 @@ def _installed_in(dockerfile: str) -> set[str]:
     return set(re.findall(r"\./([\w/]+(?:\[[\w,]+\])?)", text))
 
 
+def test_make_dist_builds_every_distribution(wheels: Path) -> None:
+    described = [tomllib.loads((folder / "pyproject.toml").read_text())["project"] for folder in projects()]
+    names = [f"{each['name'].replace('-', '_')}-{each['version']}-py3-none-any.whl" for each in described]
+    assert sorted(path.name for path in wheels.iterdir()) == sorted(names)
+
+
 def test_faces_are_an_extra(server: Environment) -> None:
     assert "opencv-python-headless" not in server.distributions()
 
@@ -160,7 +167,7 @@ def test_models_come_and_go_with_their_plugin_and_say_what_they_need(
     server: Environment, wheels: Path, tmp_path: Path
 ) -> None:
     data, config = tmp_path / "data", tmp_path / "wan22.toml"
-    server.install("framegate-worker", wheels=wheels)
+    server.install("framegate", wheels=wheels)
     try:
         assert "wan22" not in _plugins(server, data)
         server.install("framegate-wan22", wheels=wheels)
@@ -188,9 +195,8 @@ def test_models_come_and_go_with_their_plugin_and_say_what_they_need(
         assert "no installed plugin has a backend 'wan22'" in gone.stderr, "the config still names it"
         assert "wan22" not in _plugins(server, data)
     finally:
-        server.pip(
-            "uninstall", "--yes", "framegate-worker", "framegate-wan22", "framegate-diffusers", "dramatiq"
-        )
+        added = ("framegate", "framegate-worker", "framegate-wan22", "framegate-diffusers", "dramatiq")
+        server.pip("uninstall", "--yes", *added)
 
 
 def _plugins(environment: Environment, data_dir: Path) -> dict[str, dict[str, Any]]:

@@ -78,7 +78,7 @@ class AppContext(Struct, frozen=True):
         except ModuleNotFoundError:
             raise ConfigError(
                 f"storage.url: {storage.url} needs the package obstore, which is not installed. "
-                "Install framegate[s3]."
+                "Install it with: pip install 'framegate-storage[s3]'"
             ) from None
         access = BucketAccess(
             endpoint=storage.endpoint,
