@@ -5,6 +5,7 @@ import json
 import logging
 import os
 import re
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,10 @@ def restored_logging() -> Iterator[None]:
     handlers, level = list(root.handlers), root.level
     names = ("dramatiq", "httpx", "uvicorn")
     levels = {name: logging.getLogger(name).level for name in names}
-    yield
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        yield
+        logging.captureWarnings(False)
     configure_audit_log(None)
     root.handlers[:] = handlers
     root.setLevel(level)
@@ -243,3 +247,86 @@ def test_an_exception_forges_nothing_but_its_own_lines(kind: type[io.StringIO]) 
         structlog.get_logger("framegate.test").exception("failed")
     plain = re.sub(r"\x1b\[[0-9;]*m", "", stream.getvalue())
     assert all(line.isprintable() and line.isascii() for line in plain.splitlines())
+
+
+def shown(stream: io.StringIO) -> list[str]:
+    """The lines without their times."""
+    lines = re.sub(r"\x1b\[[0-9;]*m", "", stream.getvalue()).splitlines()
+    assert all(re.match(r"\d\d:\d\d:\d\d ", line) for line in lines), lines
+    return [line[9:] for line in lines]
+
+
+JOB = "3f2a91c0" + "0" * 24
+
+
+def test_the_life_of_a_job_on_a_terminal() -> None:
+    stream = Terminal()
+    configure_logging(stream)
+    log = structlog.get_logger("framegate.test")
+    with structlog.contextvars.bound_contextvars(job_id=JOB, request_id="r1"):
+        log.info("job_submitted", dialect="openai-videos", model="sora-2", served_by="wan22")
+        log.info("request", method="POST", path="/v1/videos", status=200, ms=12.3, client="alice")
+        log.info("job_started", model="sora-2", served_by="wan22", attempt=2)
+        log.info("job_ended", state="succeeded", model="sora-2", seconds=4.06)
+        log.warning("job_failed", code="out_of_memory", reason="Out of memory; lower the resolution.")
+        log.info("job_ended", state="failed", model="sora-2", seconds=754.2)
+        log.info("job_ended", state="queued", model="preview", seconds=0.25)
+    assert shown(stream) == [
+        "job 3f2a91c0 queued sora-2 (wan22)  by openai-videos",
+        "POST /v1/videos 200 12 ms  job 3f2a91c0  alice",
+        "job 3f2a91c0 started sora-2 (wan22)  attempt 2",
+        "job 3f2a91c0 succeeded sora-2  4.1 s",
+        "warning job 3f2a91c0 failed: Out of memory; lower the resolution. code=out_of_memory",
+        "job 3f2a91c0 failed sora-2  12 min 34 s",
+        "job 3f2a91c0 requeued preview  250 ms",
+    ]
+
+
+def test_what_else_is_on_a_terminal() -> None:
+    stream = Terminal()
+    configure_logging(stream)
+    log = structlog.get_logger("framegate.test")
+    log.info("worker_started", worker=JOB, device="cpu", models=["a", "b"], free=None)
+    log.info("worker_started", models=[str(number) for number in range(62)])
+    log.info("stopping", running_jobs=0, at_most=10.0)
+    log.info("stopping", running_jobs=2, at_most=10.0)
+    log.info("request", method="GET", path="/nowhere", status=404, ms=0.4, request_id="r1")
+    log.info("request", method="GET", path="/v1/videos/x", status=500, ms=1200.0, request_id="r2")
+    log.error("request_failed", request_id="r2")
+    warnings.warn_explicit("old", DeprecationWarning, "library.py", 12)
+    assert shown(stream) == [
+        "worker started worker=3f2a91c0 device=cpu models=a,b free=None",
+        "worker started models=62",
+        "stopping",
+        (
+            "stopping: waiting for 2 running jobs, at most 10 s; Ctrl-C again ends at once, "
+            "and they run again at the next start"
+        ),
+        "GET /nowhere 404 0 ms",
+        "GET /v1/videos/x 500 1.2 s request_id=r2",
+        "error request failed request_id=r2",
+        "warning library.py:12: DeprecationWarning: old",
+    ]
+
+
+def test_warnings_are_lines_like_others() -> None:
+    stream = io.StringIO()
+    configure_logging(stream)
+    warnings.warn_explicit("old", DeprecationWarning, "library.py", 12)
+    [line] = lines_of(stream)
+    assert (line["logger"], line["level"]) == ("py.warnings", "warning")
+    assert "DeprecationWarning: old" in line["event"]
+
+
+@pytest.mark.parametrize(("name", "value"), [("NO_COLOR", "1"), ("TERM", "dumb")])
+def test_no_colours_where_nobody_wants_them(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    coloured, plain = Terminal(), Terminal()
+    configure_logging(coloured)
+    structlog.get_logger("framegate.test").error("broken")
+    assert "\x1b[31merror\x1b[0m" in coloured.getvalue()
+    monkeypatch.setenv(name, value)
+    configure_logging(plain)
+    structlog.get_logger("framegate.test").error("broken")
+    assert "\x1b" not in plain.getvalue()

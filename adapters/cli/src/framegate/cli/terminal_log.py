@@ -121,7 +121,7 @@ def _other(name: str, source: str, values: EventDict, subject: str) -> EventDict
         text = name.strip().partition("\n")[0]  # the second line is the code that warns
     else:
         text = f"{package}: {name}"
-    return {"event": f"{subject} {text}" if subject else text}
+    return {"event": f"{subject} {text.removeprefix('job ')}" if subject else text}
 
 
 def _stopping(values: EventDict) -> str:
@@ -143,7 +143,7 @@ def _short(value: object) -> str:
 def _shown(value: object) -> str:
     if isinstance(value, list | tuple | set | frozenset):
         items = [_short(item) for item in value]
-        return ",".join(items) if len(items) <= _LONGEST_LIST else f"{len(items)} of them"
+        return ",".join(items) if len(items) <= _LONGEST_LIST else str(len(items))
     if isinstance(value, Mapping):
         return ",".join(f"{key}:{_short(item)}" for key, item in value.items())
     return _short(value)
