@@ -249,6 +249,44 @@ def test_one_line_for_each_request(make_stand: StandMaker) -> None:
     assert "secret" not in str(lines)
 
 
+def test_what_is_repeated_to_learn_a_state_is_logged_for_debugging(make_stand: StandMaker) -> None:
+    stand = make_stand()
+    levels: dict[tuple[str, str], str] = {}
+
+    def keep(logger: Any, method: str, event: MutableMapping[str, Any]) -> Mapping[str, Any]:
+        if event["event"] == "request":
+            levels[event["method"], event["path"]] = method
+        raise structlog.DropEvent
+
+    before = structlog.get_config()
+    structlog.configure(processors=[keep])
+    try:
+        requests.post(f"{stand.url}/v1/tasks/video", json={"prompt": "x", "task_id": "t1"}, timeout=10)
+        polls = [
+            ("GET", "/health"),
+            ("GET", "/ready"),
+            ("HEAD", "/ready"),
+            ("GET", "/v1/tasks/t1/status"),
+            ("GET", "/v1/tasks/t1/result"),  # there is none yet
+            ("GET", "/v1/videos/unknown"),
+            ("POST", "/video/status"),
+        ]
+        others = [
+            ("POST", "/video/cancel"),
+            ("GET", "/nowhere"),
+            ("GET", "/docs"),
+            ("DELETE", "/v1/tasks/t1"),
+        ]
+        for method, path in (*polls, *others):
+            body = {"requestId": "t1"} if method == "POST" else None
+            requests.request(method, stand.url + path, json=body, timeout=10)
+        eventually(lambda: len(levels) == 1 + len(polls) + len(others), what="all lines")
+    finally:
+        structlog.configure(**before)
+    assert {call for call, level in levels.items() if level == "debug"} == set(polls)
+    assert {level for call, level in levels.items() if call not in polls} == {"info"}
+
+
 def test_bodies_have_a_limit(make_stand: StandMaker) -> None:
     stand = make_stand(server={"max_body": 1000})
     big = b'{"prompt": "' + b"x" * 5_000_000 + b'"}'
