@@ -1,7 +1,10 @@
 """Who may read the data folder."""
 
 import os
+import re
 import stat
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,6 +22,14 @@ def own_umask() -> Iterator[None]:
     before = os.umask(0o022)
     yield
     os.umask(before)
+
+
+@pytest.fixture
+def temporary(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The system's temporary folder, with a path that is short enough for a socket in it."""
+    with TemporaryDirectory() as folder:
+        monkeypatch.setattr("tempfile.gettempdir", lambda: folder)
+        yield Path(folder)
 
 
 def mode(path: Path) -> int:
@@ -99,18 +110,41 @@ def test_a_folder_of_another_user_is_reported(tmp_path: Path, monkeypatch: pytes
     assert events == ["data_folder_open"]
 
 
+@pytest.mark.parametrize("closed", ["data", "."])
+def test_a_folder_that_is_closed_to_this_user_is_an_error(temporary: Path, closed: str) -> None:
+    """It is the folder itself, or one above it."""
+    home = temporary / "home"
+    folder = home / "data"
+    folder.mkdir(parents=True)
+    temporary.chmod(0o711)
+    (home / closed).chmod(0)
+    program = (
+        "import os, sys\n"
+        "from pathlib import Path\n"
+        "from framegate.core.errors import ConfigError\n"
+        "from framegate.storage.data_folder import close_data_folder\n"
+        "from framegate.storage.embedded import DataFolderLock, look\n"
+        "os.getuid() or os.setuid(65534)\n"  # nothing keeps root out
+        "for call in (close_data_folder, look, DataFolderLock):\n"
+        "    try: call(Path(sys.argv[1]))\n"
+        "    except ConfigError as error: print(error.message)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program, folder], capture_output=True, text=True, timeout=60)
+    (home / closed).chmod(0o700)
+    assert done.stderr == ""
+    closed_to_this_user = re.compile(
+        rf"server\.data_dir: the data folder {re.escape(str(folder))} belongs to .* user.* and is closed to "
+        r"this user\. .* --data-dir\."
+    )
+    messages = done.stdout.splitlines()
+    assert len(messages) == 3
+    assert all(map(closed_to_this_user.fullmatch, messages)), messages
+
+
 def test_a_file_in_its_place_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "data").touch()
     with pytest.raises(ConfigError, match=r"server\.data_dir: .* can't be used"):
         secure_data_folder(tmp_path / "data")
-
-
-@pytest.fixture
-def temporary(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """The system's temporary folder, with a path that is short enough for a socket in it."""
-    with TemporaryDirectory() as folder:
-        monkeypatch.setattr("tempfile.gettempdir", lambda: folder)
-        yield Path(folder)
 
 
 def test_a_prepared_socket_folder_is_not_trusted(tmp_path: Path, temporary: Path) -> None:

@@ -20,7 +20,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 def config_options(command: Command) -> Command:
     """Add ``--config`` and ``--data-dir``."""
     command = click.option(
-        "--data-dir", type=click.Path(path_type=Path), help="Where jobs and files are kept."
+        "--data-dir", type=click.Path(path_type=Path, readable=False), help="Where jobs and files are kept."
     )(command)
     return click.option(
         "--config",

@@ -2,8 +2,8 @@
 
 import os
 import stat
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import structlog
@@ -26,6 +26,27 @@ def secure_data_folder(folder: Path) -> None:
     os.umask(close_data_folder(folder))
 
 
+@contextmanager
+def unusable_as_config_error(folder: Path) -> Generator[None]:
+    """Turn what the system says about a data folder that can't be used into a `ConfigError`."""
+    try:
+        yield
+    except PermissionError:
+        raise ConfigError(
+            f"server.data_dir: the data folder {folder} {_owner(folder)} and is closed to this user. Run the "
+            "command as the user who runs the server, or choose another folder with --data-dir."
+        ) from None
+    except OSError as error:
+        raise ConfigError(f"server.data_dir: {folder} can't be used: {error.strerror}.") from None
+
+
+def _owner(folder: Path) -> str:
+    try:
+        return f"belongs to the user {folder.owner()}"
+    except (OSError, KeyError):  # a folder above it is closed too, or the user has no name
+        return "belongs to another user"
+
+
 def close_data_folder(folder: Path) -> int:
     """Create the data folder if need be, close it to other users, and return the mode bits that are closed.
 
@@ -35,11 +56,10 @@ def close_data_folder(folder: Path) -> int:
     Raises:
         ConfigError: The folder can't be created.
     """
-    try:
+    with unusable_as_config_error(folder):
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         shared = bool(folder.stat().st_mode & stat.S_ISGID)
-    except OSError as error:
-        raise ConfigError(f"server.data_dir: {folder} can't be used: {error.strerror}.") from None
+        os.scandir(folder).close()
     closed = _OTHERS if shared else _GROUP_AND_OTHERS
     for part in _parts(folder):
         with suppress(FileNotFoundError):

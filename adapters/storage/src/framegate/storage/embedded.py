@@ -22,7 +22,7 @@ from redis.exceptions import BusyLoadingError
 
 from framegate.core.errors import ConfigError, Unavailable
 from framegate.storage.connections import connect_once
-from framegate.storage.data_folder import close_data_folder
+from framegate.storage.data_folder import close_data_folder, unusable_as_config_error
 
 log = structlog.get_logger(__name__)
 
@@ -61,9 +61,14 @@ class Condition(StrEnum):
 
 
 def look(data_dir: Path) -> Condition:
-    """Return whether a Valkey answers on the socket of ``data_dir``, or is still loading its data."""
-    if not socket_path(data_dir).exists():
-        return Condition.SILENT
+    """Return whether a Valkey answers on the socket of ``data_dir``, or is still loading its data.
+
+    Raises:
+        ConfigError: The folder is closed to this user.
+    """
+    with unusable_as_config_error(data_dir):
+        if not socket_path(data_dir).exists():
+            return Condition.SILENT
     try:
         with _client(data_dir) as client:
             client.ping()
@@ -88,10 +93,8 @@ class DataFolderLock:
 
     def __init__(self, data_dir: Path) -> None:
         close_data_folder(data_dir)
-        try:
+        with unusable_as_config_error(data_dir):
             self._file: IO[str] = (data_dir / "lock").open("a+")
-        except OSError as error:
-            raise ConfigError(f"server.data_dir: {data_dir} can't be used: {error.strerror}.") from None
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
