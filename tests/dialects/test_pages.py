@@ -34,6 +34,14 @@ class Expected(NamedTuple):
 
 
 EXPECTED = {
+    "framegate": Expected(
+        {
+            ("cat.mp4", (416, 240, 32, 16.0)),
+            ("cat.webp", ("WEBP", 416, 240)),
+            ("turned.mp4", (144, 96, 9, 16.0)),
+        },
+        ("event: job\n", '"state":"succeeded"'),
+    ),
     "lightx2v": Expected({("ID.mp4", (832, 480, 32, 16.0))}),
     "openai-chat": Expected(
         {("cat.mp4", (128, 96, 121, 24.0)), ("output.mp4", (128, 96, 121, 24.0))},
@@ -154,7 +162,7 @@ def follow(shell: Shell, script: str) -> str:
         else:
             [found] = answer()
         output += found
-        if started := re.search(r'"(?:task_id|requestId)":"([^"]+)"', found):
+        if started := re.search(r'"(?:task_id|requestId|id)":"([^"]+)"', found):
             newest = started[1]
     return output
 

@@ -28,6 +28,7 @@ from framegate.media.video.probe import probe_video
 from framegate.plugins.comfyui.workflows.capabilities import build_model_spec
 from framegate.plugins.comfyui.workflows.errors import WorkflowError
 from framegate.plugins.comfyui.workflows.workflow import parse_workflow
+from framegate.server.dialects.framegate.schemas import NewJob
 from framegate.server.dialects.lightx2v.fields import ImageFields as LightImage
 from framegate.server.dialects.lightx2v.fields import VideoFields as LightVideo
 from framegate.server.dialects.openai.chat.parts import parts_of_last, text_of
@@ -71,6 +72,7 @@ MODELS: Sequence[type[Struct]] = (
     LightImage,
     SubmitRequest,
     PredictRequest,
+    NewJob,
 )
 _TASKS = TaskPatterns()
 

@@ -17,6 +17,7 @@ from framegate.core.validation import parse_violation
 from framegate.media.data_uris import decode_base64
 from framegate.media.network.fetch import shown_url
 from framegate.media.network.urls import join_url, parse_url
+from framegate.server.dialects.framegate.sizes import parse_aspect, parse_resolution
 from framegate.server.dialects.lightx2v.aspect_ratios import parse_aspect_ratio
 from framegate.server.dialects.lightx2v.result_names import ForbiddenPath, download_names, result_name
 from framegate.server.dialects.openai.chat.parts import media_input
@@ -65,6 +66,8 @@ READERS: dict[str, Callable[[str], object]] = {
     "redirect": lambda text: join_url(BASE, text[:15_000]),
     "shown URL": shown_url,
     "ratio": parse_aspect_ratio,
+    "aspect": parse_aspect,
+    "resolution": parse_resolution,
     "result name": lambda text: result_name(text, MediaKind.VIDEO),
     "download": lambda text: download_names(text, "/data"),
     "character": slug_of,

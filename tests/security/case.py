@@ -19,6 +19,7 @@ class Shape(Enum):
 
     OPENAI = "openai"
     LIGHTX2V = "lightx2v"
+    FRAMEGATE = "framegate"
     WAN21 = "wan21"
     WAN22 = "wan22"
     ANY = "any"
@@ -78,6 +79,9 @@ def error_of(shape: Shape, body: Any) -> str:
         case Shape.WAN22:
             assert body.keys() <= {"error", "errors"}, body
             message = body["error"]
+        case Shape.FRAMEGATE:
+            assert body.keys() == {"type", "title", "status", "detail", "errors", "request_id"}, body
+            message = body["detail"]
         case Shape.ANY:
             return ""
     assert message, body

@@ -138,7 +138,7 @@ def test_keys_of_the_config_are_shown_and_not_changed(framegate: CommandLine) ->
         (("create", "a b"), "'a b' can't be a key's name; use 1 to 64 letters"),
         (("create", "a", "--scope", "root"), "'root' is not one of 'submit', 'read', 'admin'"),
         (("create", "a", "--model", "sora"), "There is no model 'sora'. Did you mean sora-2?"),
-        (("create", "a", "--dialect", "sora"), "There is no dialect 'sora'; available: lightx2v"),
+        (("create", "a", "--dialect", "sora"), "There is no dialect 'sora'; available: framegate, lightx2v"),
         (("create", "a", "--set", "max_runing=1"), "write NAME=VALUE with one of plan, max_running"),
         (("create", "a", "--set", "plan"), "got 'plan'"),
         (("create", "a", "--set", "max_running=-1"), "max_running: Expected `int` >= 0"),

@@ -174,6 +174,8 @@ def _edit_mask(url: str) -> Case:
 
 
 FIELDS: Mapping[str, Callable[[str], Case]] = {
+    "framegate image": _post("/api/v1/jobs", {"prompt": PROMPT}, "image", Shape.FRAMEGATE, 422),
+    "framegate video": _post("/api/v1/jobs", {"prompt": PROMPT}, "video", Shape.FRAMEGATE, 422),
     "wan21 image_url": _post("/video/submit", {"prompt": PROMPT}, "image_url", Shape.WAN21, 400, 422),
     "wan22 image_url": _post("/predict", {"prompt": PROMPT}, "image_url", Shape.WAN22),
     "lightx2v image_path": _post(

@@ -9,6 +9,16 @@ Route: TypeAlias = tuple[str, str, dict[str, Any] | None, Shape]
 """Method, path, body, and the form of its errors."""
 
 _READS: tuple[Route, ...] = (
+    ("GET", "/api/v1/jobs/{video}", None, Shape.FRAMEGATE),
+    ("GET", "/api/v1/jobs/{video}/events", None, Shape.FRAMEGATE),
+    ("GET", "/api/v1/jobs/{video}/results/0", None, Shape.FRAMEGATE),
+    ("HEAD", "/api/v1/jobs/{video}/results/0", None, Shape.ANY),
+    ("GET", "/api/v1/jobs/{video}/thumbnail", None, Shape.FRAMEGATE),
+    ("GET", "/api/v1/jobs/{video}/partial/0", None, Shape.FRAMEGATE),
+    ("POST", "/api/v1/jobs/{video}/cancel", None, Shape.FRAMEGATE),
+    ("POST", "/api/v1/jobs/{video}/retry", None, Shape.FRAMEGATE),
+    ("DELETE", "/api/v1/jobs/{video}", None, Shape.FRAMEGATE),
+    ("DELETE", "/api/v1/characters/{character}", None, Shape.FRAMEGATE),
     ("GET", "/v1/videos/{video}", None, Shape.OPENAI),
     ("GET", "/v1/videos/{video}/content", None, Shape.OPENAI),
     ("GET", "/v1/videos/{video}/content?variant=thumbnail", None, Shape.OPENAI),
@@ -52,6 +62,12 @@ _ELSEWHERE: tuple[Route, ...] = (
 """By the routes of other dialects."""
 
 _KEYLESS: tuple[Route, ...] = (
+    ("GET", "/api/v1/jobs", None, Shape.FRAMEGATE),
+    ("POST", "/api/v1/jobs", {"prompt": "x"}, Shape.FRAMEGATE),
+    ("GET", "/api/v1/models", None, Shape.FRAMEGATE),
+    ("GET", "/api/v1/me", None, Shape.FRAMEGATE),
+    ("GET", "/api/v1/characters", None, Shape.FRAMEGATE),
+    ("GET", "/api/v1/admin/keys", None, Shape.FRAMEGATE),
     ("GET", "/v1/videos", None, Shape.OPENAI),
     ("POST", "/v1/videos", {"prompt": "x"}, Shape.OPENAI),
     ("GET", "/v1/tasks/", None, Shape.LIGHTX2V),
@@ -147,6 +163,35 @@ CASES = [
         expect=(200,),
         shape=Shape.ANY,
         lacks="{video}",
+    ),
+    Case(
+        name="the owner's jobs in a stranger's list of this server's own API",
+        method="GET",
+        path="/api/v1/jobs?limit=100",
+        expect=(200,),
+        shape=Shape.ANY,
+        lacks="{video}",
+    ),
+    Case(
+        name="everybody's jobs for a stranger",
+        method="GET",
+        path="/api/v1/jobs?owner=*",
+        expect=(403,),
+        shape=Shape.FRAMEGATE,
+    ),
+    Case(
+        name="the owner's video as a stranger's input",
+        path="/api/v1/jobs",
+        json={"prompt": "x", "video": {"job": "{video}"}, "model": "small"},
+        expect=(422,),
+        shape=Shape.FRAMEGATE,
+    ),
+    Case(
+        name="the administration for a stranger",
+        method="GET",
+        path="/api/v1/admin/keys",
+        expect=(403,),
+        shape=Shape.FRAMEGATE,
     ),
     Case(
         name="the owner's tasks in a stranger's list",

@@ -42,6 +42,7 @@ def call(stand: Stand, name: str, method: str, path: str, json: Any = None) -> r
 IMAGE = {"prompt": "a boat at dawn", "image_url": "https://example.com/a.png"}
 CHAT = {"messages": [{"role": "user", "content": "a boat"}]}
 SUBMISSIONS: Mapping[str, tuple[str, Any]] = {
+    "framegate": ("/api/v1/jobs", {"prompt": "x"}),
     "lightx2v": ("/v1/tasks/video", {"prompt": "x"}),
     "openai-videos": ("/v1/videos", {"prompt": "x"}),
     "openai-images": ("/v1/images/generations", {"prompt": "x"}),
@@ -54,6 +55,7 @@ SUBMISSIONS: Mapping[str, tuple[str, Any]] = {
     "wan22-predict": ("/predict", {"prompt": "x"}),
 }
 BODIES: Mapping[str, Callable[[Any, str], bool]] = {
+    "framegate": lambda body, words: words in body["detail"],
     "lightx2v": lambda body, words: words in body["detail"],
     "wan21-submit": lambda body, words: words in body["detail"]["reason"],
     "wan22-predict": lambda body, words: words in body["error"],
@@ -88,6 +90,10 @@ def test_the_scope_is_checked_before_the_body(guarded: Stand) -> None:
 
 
 CHANGES = [
+    ("framegate", "POST", "/api/v1/jobs/mine/cancel"),
+    ("framegate", "POST", "/api/v1/jobs/mine/retry"),
+    ("framegate", "DELETE", "/api/v1/jobs/mine"),
+    ("framegate", "DELETE", "/api/v1/characters/ann001"),
     ("lightx2v", "DELETE", "/v1/tasks/mine"),
     ("lightx2v", "DELETE", "/v1/tasks/all/running"),
     ("openai-videos", "DELETE", "/v1/videos/video_1"),
@@ -106,6 +112,12 @@ def test_changing_needs_the_scope_submit(guarded: Stand, dialect: str, method: s
 
 
 READING = [
+    ("framegate", "GET", "/api/v1/jobs", None),
+    ("framegate", "GET", "/api/v1/jobs/mine", None),
+    ("framegate", "GET", "/api/v1/jobs/mine/events", None),
+    ("framegate", "GET", "/api/v1/jobs/mine/results/0", None),
+    ("framegate", "GET", "/api/v1/models", None),
+    ("framegate", "GET", "/api/v1/me", None),
     ("lightx2v", "GET", "/v1/tasks/", None),
     ("lightx2v", "GET", "/v1/tasks/mine/status", None),
     ("lightx2v", "GET", "/v1/files/download/mine.mp4", None),

@@ -207,7 +207,8 @@ def test_one_image_for_concurrent_requests(stand: Stand, client: OpenAI) -> None
 @pytest.mark.parametrize("moved", sorted(own_dialects()))
 def test_beside_every_other_dialect(make_stand: StandMaker, moved: str) -> None:
     """All dialects are at the root, except one that is mounted where another's paths begin."""
-    stand = make_stand(options={moved: {"prefix": "/v1"}})
+    # At /v1, the server's own API would have a path of sora2api.
+    stand = make_stand(options={moved: {"prefix": "/v1/own" if moved == "framegate" else "/v1"}})
     with sdk(stand, prefix="/v1" if moved == "openai-videos" else "") as client:
         video = client.videos.create(prompt="a boat")
         stand.run_next()

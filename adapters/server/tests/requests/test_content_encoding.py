@@ -28,6 +28,7 @@ MAX_BODY = 90_000
 CALL = {"prompt": "a café"}
 SUBMIT = "/v1/tasks/image"
 POSTS = {
+    "framegate": "/api/v1/jobs",
     "lightx2v": SUBMIT,
     "openai-videos": "/v1/videos",
     "sora2api": "/v1/videos/generate",
@@ -127,7 +128,11 @@ def test_every_dialect_decodes_and_refuses_in_its_own_body(stand: Stand) -> None
         refused = post(stand, "identity", plain, path)
         assert 400 <= refused.status_code < 500
         decoded = post(stand, "gzip", gzip.compress(plain), path)
-        assert (decoded.status_code, decoded.json()) == (refused.status_code, refused.json())
+        assert decoded.status_code == refused.status_code
+        ids = {"request_id"}
+        assert {name: value for name, value in decoded.json().items() if name not in ids} == {
+            name: value for name, value in refused.json().items() if name not in ids
+        }
         for encoding in ("br", "compress", "gzip, br", "gzip, gzip, gzip", "aes128gcm", "\xe9"):
             unknown = post(stand, encoding, b"x" * 100, path)
             assert unknown.status_code == 415, path

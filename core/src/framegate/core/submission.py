@@ -1,7 +1,7 @@
 """Submissions, and the clients that they come from."""
 
 from collections.abc import Mapping
-from typing import Self
+from typing import Any, Self
 
 from msgspec import Struct
 
@@ -10,7 +10,7 @@ from framegate.core.jobs import CLIENT_ID_LABEL, Job
 from framegate.core.keys import KeyGrants, KeyScope
 from framegate.core.ports import IdempotencyKey, MediaSource, StoredSource
 from framegate.core.registry import ServedModel
-from framegate.core.types import MEDIA_KINDS, GenerationRequest
+from framegate.core.types import GenerationRequest
 
 
 class Client(KeyGrants, frozen=True):
@@ -136,9 +136,10 @@ def resubmission(
     What stands for the owner then has ``plan`` and the limits that ``job`` had. A client's job has no higher
     priority than the client's own, as its operator may have lowered that since.
     """
-    stored = {name: StoredSource(ref) for name, ref in job.request.media.items()}
-    values = {
-        name: getattr(job.request, name) for name in job.request.__struct_fields__ if name not in MEDIA_KINDS
+    media = job.request.media
+    values: dict[str, Any] = {
+        name: StoredSource(media[name]) if name in media else getattr(job.request, name)
+        for name in job.request.__struct_fields__
     }
     submitter = client or Client(
         job.owner,
@@ -148,7 +149,7 @@ def resubmission(
     )
     return Submission(
         dialect=job.dialect,
-        request=GenerationRequest[MediaSource](**values, **stored),
+        request=GenerationRequest[MediaSource](**values),
         client=submitter,
         prompt_optional=True,
         request_id=request_id,

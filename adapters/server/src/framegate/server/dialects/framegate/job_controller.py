@@ -10,7 +10,7 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath, FromQuery, QueryParameter
 from litestar.types import ASGIApp
 
-from framegate.core.errors import InvalidRequest, NotFound, PermissionDenied
+from framegate.core.errors import GenerationFailed, InvalidMedia, InvalidRequest, NotFound, PermissionDenied
 from framegate.core.jobs import Job, JobState
 from framegate.core.ports import JobFilter
 from framegate.core.types import Artifact, Variant
@@ -30,6 +30,7 @@ from framegate.server.responses.waiting import while_connected
 
 EVERYBODY = "*"
 _CURSOR = re.compile(r"[0-9a-f]{1,14}")
+_NUMBER = re.compile(r"[0-9]{1,6}")
 _SUFFIXES = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp", "video/mp4": "mp4"}
 _EXAMPLES: Mapping[str, Any] = {
     "Text to video": {"prompt": "A white cat on a surfboard", "aspect": "16:9", "duration": 2, "seed": 7},
@@ -175,7 +176,7 @@ class JobFileController(Controller):
     path = "/jobs/{job_id:str}"
 
     @route(
-        "/results/{number:int}",
+        "/results/{number:str}",
         http_method=["GET", "HEAD"],
         opt=sends_files("video/mp4", "image/png"),
         summary="A result's file; `download=1` lets browsers save it",
@@ -185,18 +186,18 @@ class JobFileController(Controller):
         request: HTTPRequest,
         services: NamedDependency[CoreServices],
         job_id: FromPath[str],
-        number: FromPath[int],
+        number: FromPath[str],
         download: FromQuery[bool] = False,
     ) -> ASGIApp:
         """Send a result, or the parts of it that the header Range names."""
         job = await _find(request, services, job_id)
-        made = _result(job, number)
+        made = _result(job, _number(number))
         suffix = _SUFFIXES.get(made.content_type, "bin")
         name = f"{job.id}-{number}.{suffix}"
         return await send_artifact(request, services.results, made, name=name, inline=not download)
 
     @get(
-        "/partial/{number:int}",
+        "/partial/{number:str}",
         opt=sends_files("image/webp"),
         summary="A partial image, while the job runs; `partial_images` requests some",
     )
@@ -205,17 +206,15 @@ class JobFileController(Controller):
         request: HTTPRequest,
         services: NamedDependency[CoreServices],
         job_id: FromPath[str],
-        number: FromPath[int],
+        number: FromPath[str],
     ) -> Response[bytes]:
         """Send a partial image of the job's present attempt."""
         job = await _find(request, services, job_id)
-        data: bytes | None = None
-        if number >= 0:
-            work = services.results.partial_image(job, number, Variant.WEBP, quality=85)
-            data = await while_connected(request.receive, work)
+        work = services.results.partial_image(job, _number(number), Variant.WEBP, quality=85)
+        data = await while_connected(request.receive, work)
         if data is None:
             raise NotFound(
-                f"The job {job.id} has no partial image {number} now: it is {job.state}, and "
+                f"The job {job.id} has no partial image {number[:100]!r} now: it is {job.state}, and "
                 f"{job.request.num_partial_images} were requested."
             )
         return Response(data, media_type="image/webp", headers={"Cache-Control": "no-store"})
@@ -237,7 +236,10 @@ class JobFileController(Controller):
         job = await _find(request, services, job_id)
         made = _result(job, result)
         work = services.results.variant_path(job, made, Variant.THUMBNAIL)
-        path = await while_connected(request.receive, work)
+        try:
+            path = await while_connected(request.receive, work)
+        except InvalidMedia as error:  # nothing that the caller could fix
+            raise GenerationFailed(f"The thumbnail can't be made: {error.message}") from error
         name = f"{job.id}-{result}-{Variant.THUMBNAIL}"
         return await send_file(request, path, "image/webp", name=name, inline=True)
 
@@ -276,9 +278,20 @@ def _result(job: Job, number: int) -> Artifact:
     Raises:
         NotFound: It has none of this number.
     """
-    if not 0 <= number < len(job.artifacts):
+    if number >= len(job.artifacts):
         raise NotFound(
             f"The job {job.id} is {job.state} and has no result {number}; it has {len(job.artifacts)}, "
             "counted from 0."
         )
     return job.artifacts[number]
+
+
+def _number(text: str) -> int:
+    """Return the number of a file in a path, whose key is checked before it is read.
+
+    Raises:
+        NotFound: It is not a number.
+    """
+    if not _NUMBER.fullmatch(text):
+        raise NotFound(f"There is no file {text[:100]!r}: files are counted from 0.")
+    return int(text)

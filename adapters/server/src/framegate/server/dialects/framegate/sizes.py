@@ -3,6 +3,8 @@
 import math
 import re
 
+from msgspec import Struct
+
 from framegate.core.fitting import defaults_of
 from framegate.core.models import ModelSpec
 
@@ -37,8 +39,16 @@ def parse_resolution(text: str) -> int:
     return int(found[1])
 
 
-def size_for(spec: ModelSpec, ratio: float | None, short: int | None) -> tuple[int, int] | int | None:
-    """Return the size of these, or the most pixels that it may have, or None to leave it to the model.
+class Size(Struct, frozen=True):
+    """A size in pixels, or the most pixels that it may have; None leaves it to the input and the model."""
+
+    width: int | None = None
+    height: int | None = None
+    max_pixels: int | None = None
+
+
+def size_for(spec: ModelSpec, ratio: float | None, short: int | None) -> Size:
+    """Return the size with this ratio of width to height and this shorter side, as far as they are given.
 
     Sides that follow from others are rounded to those that the model makes. Without a ratio, the input's
     applies, with as many pixels as 16:9 has at that resolution.
@@ -49,9 +59,11 @@ def size_for(spec: ModelSpec, ratio: float | None, short: int | None) -> tuple[i
         return max(step, round(side / step) * step)
 
     if ratio is None:
-        return None if short is None else round(short * short * _WIDE)
+        return Size(max_pixels=None if short is None else round(short * short * _WIDE))
+    if short is not None and ratio >= 1:
+        return Size(rounded(short * ratio), short)
     if short is not None:
-        return (rounded(short * ratio), short) if ratio >= 1 else (short, rounded(short / ratio))
+        return Size(short, rounded(short / ratio))
     defaults = defaults_of(spec)
     area = (defaults.width or step) * (defaults.height or step)
-    return rounded(math.sqrt(area * ratio)), rounded(math.sqrt(area / ratio))
+    return Size(rounded(math.sqrt(area * ratio)), rounded(math.sqrt(area / ratio)))

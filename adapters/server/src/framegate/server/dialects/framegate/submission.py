@@ -18,7 +18,7 @@ from framegate.server.dialect import DialectContext
 from framegate.server.dialects.framegate.answers import CORE_NAMES
 from framegate.server.dialects.framegate.rules import SubmissionRules
 from framegate.server.dialects.framegate.schemas import NewJob, ResultReference
-from framegate.server.dialects.framegate.sizes import parse_aspect, parse_resolution, size_for
+from framegate.server.dialects.framegate.sizes import Size, parse_aspect, parse_resolution, size_for
 from framegate.server.dialects.openai.extras import METADATA, metadata_labels
 from framegate.server.dialects.openai.fields import find_mentions
 from framegate.server.errors.field_errors import FieldError
@@ -177,15 +177,11 @@ def _parse_objects(values: dict[str, Any]) -> dict[str, Any]:
 def _generation(
     fields: NewJob, served: ServedModel, media: Mapping[str, MediaSource]
 ) -> GenerationRequest[MediaSource]:
-    width, height, max_pixels = fields.width, fields.height, None
+    size = Size(fields.width, fields.height)
     if fields.aspect or fields.resolution:
         ratio = parse_aspect(fields.aspect) if fields.aspect else None
         short = parse_resolution(fields.resolution) if fields.resolution else None
-        match size_for(served.spec, ratio, short):
-            case (int(width), int(height)):
-                pass
-            case max_pixels:
-                pass
+        size = size_for(served.spec, ratio, short)
     storyboard = tuple(
         StoryboardShot("\n".join(filter(None, (fields.prompt.strip(), shot.prompt))), shot.duration)
         for shot in fields.storyboard or ()
@@ -195,9 +191,9 @@ def _generation(
         task=_task(fields, served, media),
         prompt=fields.prompt if fields.prompt.strip() else "\n".join(shot.prompt for shot in storyboard),
         negative_prompt=fields.negative_prompt or "",
-        width=width,
-        height=height,
-        max_pixels=max_pixels,
+        width=size.width,
+        height=size.height,
+        max_pixels=size.max_pixels,
         num_frames=fields.num_frames,
         duration=fields.duration,
         fps=fields.fps,
@@ -210,7 +206,10 @@ def _generation(
         storyboard=storyboard,
         num_partial_images=fields.partial_images,
         extends_video=fields.extend,
-        **media,
+        image=media.get("image"),
+        last_image=media.get("last_image"),
+        mask=media.get("mask"),
+        video=media.get("video"),
     )
 
 
