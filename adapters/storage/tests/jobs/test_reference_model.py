@@ -20,7 +20,9 @@ from framegate.core.jobs import Job, JobError, JobState
 from framegate.core.ports import IdempotencyKey, Limits
 from framegate.core.testing import scheduling, transitions
 from framegate.core.testing.idempotency import SubmissionMemory
+from framegate.core.testing.usage import UsageLedger
 from framegate.core.types import Artifact, MediaKind
+from framegate.core.usage import Usage
 from framegate.storage.connections import connect_async
 from framegate.storage.embedded import EmbeddedValkey
 from framegate.storage.jobs.compact import ENOUGH, is_compact
@@ -38,9 +40,13 @@ OWNERS = ("alice", "bob")
 MODELS = {"w1": ("test", "wan22"), "w2": ("wan22", "test", "other"), "w3": ("test",)}
 WORKERS = tuple(MODELS)
 MOST = {"key:alice": 2, "key:bob": 2, "model:wan22": 1}
-LIMITS = Limits(max_queued=8, owner_max_queued=5, owner_max_active=6, owner_max_stored=400)
+LIMITS = Limits(
+    max_queued=8, owner_max_queued=5, owner_max_active=6, owner_max_stored=400, owner_daily_gpu_seconds=1000
+)
 FILM = Artifact(MediaKind.VIDEO, "results/film.mp4", "video/mp4", 150, 64, 64)
 FILMS = "films"
+RAN_FOR = 300.0
+"""For how many seconds each attempt seems to have run when it ends."""
 # When the reading of a submission began: before or after all that the machine does.
 BEFORE, AFTER = time.monotonic() - 1_000_000, time.monotonic() + 1_000_000
 
@@ -88,6 +94,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.forgotten: list[Job] = []
         self.had_older_version = False
         self.removed: set[str] = set()  # whose files retention has removed
+        self.usage = UsageLedger()
         self.workers = {name: WorkerStore(self.client, name) for name in WORKERS}
 
     @initialize()
@@ -118,7 +125,17 @@ class StoreMachine(RuleBasedStateMachine):
 
     def change(self, job: Job) -> None:
         kept = self.deleted if job.id in self.deleted else self.jobs
+        self.usage.count_end(kept[job.id], self.as_finished(job))
         kept[job.id] = job
+
+    def as_finished(self, job: Job) -> Job:
+        """Return the job with the times that Valkey has noted for it."""
+        times = cast(
+            "list[str | None]", self.client.hmget(f"{PREFIX}job:{job.id}", "started_at", "finished_at")
+        )
+        started, finished = (float(text) if text else None for text in times)
+        # A deleted job counts as ended long ago, but is charged until its worker leaves it.
+        return replace(job, started_at=started, finished_at=finished or time.time())
 
     def stored(self, owner: str) -> int:
         kept = (job for job in self.jobs.values() if job.owner == owner and job.id not in self.removed)
@@ -143,7 +160,8 @@ class StoreMachine(RuleBasedStateMachine):
             refusal = KeyLimitReached
         else:
             stored = self.stored(owner)
-            full = stored >= LIMITS.owner_max_stored or stored + input_bytes > LIMITS.owner_max_stored
+            full = self.usage.today_of(owner).gpu_seconds >= LIMITS.owner_daily_gpu_seconds
+            full = full or stored >= LIMITS.owner_max_stored or stored + input_bytes > LIMITS.owner_max_stored
             refusal = QuotaReached if full else None
         if refusal and idempotency:
             self.submissions.count_refusal(owner, idempotency)
@@ -200,6 +218,7 @@ class StoreMachine(RuleBasedStateMachine):
         if expected is not None:
             return
         self.submitted += 1
+        self.usage.count_submission(job)
         assert made is not None
         assert made == replace(job, seq=self.submitted, created_at=made.created_at)
         assert made.created_at == pytest.approx(job.created_at, abs=60), "by Valkey's clock"
@@ -247,6 +266,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.claims += 1
         self.served[scheduling.scheduling_key(expected)] = self.claims
         self.change(transitions.claim(expected, worker, got.started_at or 0.0))
+        self.client.hset(f"{PREFIX}job:{got.id}", "started_at", str((got.started_at or 0.0) - RAN_FOR))
         self.held[worker] = self.known(got.id)
 
     def is_current(self, worker: str) -> bool:
@@ -315,7 +335,7 @@ class StoreMachine(RuleBasedStateMachine):
         name = data.draw(st.sampled_from(sorted(self.jobs)))
         job = self.runner.run(self.store.cancel(name))
         assert job is not None
-        self.jobs[name] = transitions.request_cancel(self.jobs[name], 0.0)
+        self.change(transitions.request_cancel(self.jobs[name], 0.0))
         assert job.state == self.jobs[name].state
 
     @rule(worker=st.sampled_from(WORKERS))
@@ -379,7 +399,9 @@ class StoreMachine(RuleBasedStateMachine):
         self.removed.discard(name)  # whatever may be left is removed once more
         assert before is not None
         assert before.state == job.state
-        self.deleted[name] = job if job.state.finished else transitions.request_cancel(job, 0.0)
+        self.deleted[name] = job
+        if not job.state.finished:
+            self.change(transitions.request_cancel(job, 0.0))
         for finding in (self.store.get(name), self.store.delete(name), self.store.cancel(name)):
             assert self.runner.run(finding) is None
 
@@ -542,6 +564,16 @@ class StoreMachine(RuleBasedStateMachine):
             kept = job.id in self.jobs and job.id not in self.removed
             expected = transitions.stored_bytes([job]) if kept else 0
             assert int(self.client.hget(f"{PREFIX}job:{job.id}", "stored") or 0) == expected
+
+    @invariant()
+    def usage_agrees(self) -> None:
+        today = self.runner.run(self.store.usage.today())
+        for owner in OWNERS:
+            expected = self.usage.today_of(owner)
+            [found] = self.runner.run(self.store.usage.read([today], owner=owner)) or [Usage()]
+            assert found.gpu_seconds == pytest.approx(expected.gpu_seconds, abs=RAN_FOR / 10)
+            for name in ("jobs", "succeeded", "failed", "cancelled", "input_bytes", "result_bytes"):
+                assert getattr(found, name) == getattr(expected, name), (owner, name)
 
     @invariant()
     def counts_agree(self) -> None:

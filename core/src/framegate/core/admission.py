@@ -107,6 +107,7 @@ class Admission:
             owner_max_active=client.max_active,
             owner_max_stored=client.max_stored_bytes or 0,
             owner_max_records=client.max_record_bytes or 0,
+            owner_daily_gpu_seconds=client.daily_gpu_seconds or 0,
         )
 
     async def _find_character(self, submission: Submission) -> Character | None:

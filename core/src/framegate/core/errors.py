@@ -21,7 +21,7 @@ FramegateError
 │   ├── QueueFull
 │   ├── RateLimited          too many requests within a minute
 │   ├── KeyLimitReached      the key has as many jobs as it may have
-│   │   └── QuotaReached     the key keeps as much as it may keep
+│   │   └── QuotaReached     the key keeps or uses as much as it may
 │   └── Unavailable          the queue or the storage can't be reached
 │       ├── NoWorker         no live worker serves the model
 │       └── StorageFull      the storage has no room left
@@ -193,7 +193,7 @@ class KeyLimitReached(Busy):
 
 
 class QuotaReached(KeyLimitReached):
-    """The key keeps as many files or characters as it may keep."""
+    """The key keeps as many files or characters as it may, or has used the GPU for as long as it may today."""
 
     code = "quota_reached"
 

@@ -53,6 +53,7 @@ class KeyGrants(Struct, frozen=True, kw_only=True):
         max_stored_bytes: The bytes of its jobs' files and its characters' images.
         max_record_bytes: The bytes of its jobs' records.
         max_characters: How many characters it keeps.
+        daily_gpu_seconds: For how long its jobs run on a day, in UTC.
     """
 
     plan: Annotated[str, Meta(max_length=200)] = ""
@@ -70,6 +71,7 @@ class KeyGrants(Struct, frozen=True, kw_only=True):
     max_stored_bytes: Limit | None = None
     max_record_bytes: Limit | None = None
     max_characters: Limit | None = None
+    daily_gpu_seconds: Limit | None = None
 
     def with_defaults(self, defaults: Mapping[str, int]) -> Self:
         """Return the grants with these limits in place of those that are None."""

@@ -143,6 +143,7 @@ class LimitSettings(_Settings, frozen=True):
     max_stored_bytes: Limit = 0
     max_record_bytes: Limit = 256 * 2**20
     max_characters: Limit = 1000
+    daily_gpu_seconds: Limit = 0
     address_requests_per_minute: Limit = 0
     address_request_burst: Limit = 0
     address_failed_logins_per_minute: Limit = 100
@@ -157,6 +158,7 @@ class LimitSettings(_Settings, frozen=True):
             "max_stored_bytes": self.max_stored_bytes,
             "max_record_bytes": self.max_record_bytes,
             "max_characters": self.max_characters,
+            "daily_gpu_seconds": self.daily_gpu_seconds,
         }
 
 

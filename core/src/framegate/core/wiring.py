@@ -21,6 +21,7 @@ from framegate.core.registry import Registry
 from framegate.core.results import LINK_SECONDS, ResultAccess
 from framegate.core.service import JobService
 from framegate.core.styles import STYLES, Style
+from framegate.core.usage_service import UsageService
 from framegate.core.webhooks import WebhookPolicy
 
 
@@ -32,6 +33,7 @@ class CoreServices(Struct, frozen=True):
     results: ResultAccess
     secrets: SecretStore
     keys: KeyService
+    usage: UsageService
 
 
 def create_services(
@@ -72,4 +74,4 @@ def create_services(
         webhooks=webhooks,
     )
     key_service = KeyService(keys, registry, configured=configured_keys or {}, dialects=dialects)
-    return CoreServices(jobs, character_service, results, secrets, key_service)
+    return CoreServices(jobs, character_service, results, secrets, key_service, UsageService(store.usage))

@@ -19,6 +19,15 @@ def records_quota_reached(recorded: int, limit: int) -> QuotaReached:
     )
 
 
+def gpu_quota_reached(used: float, limit: int, seconds_left: int) -> QuotaReached:
+    """Return the error for an owner whose jobs ran for ``used`` seconds today; it has ``seconds_left``."""
+    return QuotaReached(
+        f"This key's jobs have run for {used:,.1f} s today, of the {limit:,} s that they may run in a day; "
+        "the next day begins at 00:00 UTC.",
+        retry_after=seconds_left,
+    )
+
+
 def character_quota_reached(count: int) -> QuotaReached:
     """Return the error for an owner who has ``count`` characters and may have no more."""
     return QuotaReached(f"This key has {count:,} characters, which is its limit; delete one first.")

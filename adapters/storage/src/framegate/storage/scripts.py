@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from importlib.resources import files
 
 _LUA = files("framegate.storage") / "lua"
-_JOBS = ("clock", "json", "quotas", "lanes", "webhooks", "idempotency", "jobs")
+_JOBS = ("clock", "json", "quotas", "usage", "lanes", "webhooks", "idempotency", "jobs")
 _QUEUES = (*_JOBS, "scheduling", "index_repair")
 _PRESENCE = ("clock", "json", "presence")
 _EXPIRY = ("clock", "expiry")

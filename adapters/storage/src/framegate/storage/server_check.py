@@ -48,6 +48,7 @@ CALLED_DIRECTLY = (
     "SMEMBERS",
     "SREM",
     "SUBSCRIBE",
+    "TIME",
     "UNSUBSCRIBE",
     "UNWATCH",
     "WATCH",

@@ -25,6 +25,7 @@ from framegate.core.ports.media import (
     UrlSource,
     VariantMaker,
 )
+from framegate.core.ports.usage import UsageStore
 
 __all__ = [
     "NO_CHARACTER_LIMITS",
@@ -51,6 +52,7 @@ __all__ = [
     "SecretStore",
     "StoredSource",
     "UrlSource",
+    "UsageStore",
     "VariantMaker",
     "WorkerInfo",
     "WorkerPresence",

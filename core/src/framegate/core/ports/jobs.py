@@ -9,6 +9,7 @@ from typing import Protocol
 from msgspec import Struct, field
 
 from framegate.core.jobs import Job, JobState
+from framegate.core.ports.usage import UsageStore
 
 
 class WorkerInfo(Struct, frozen=True):
@@ -63,6 +64,8 @@ class Limits(Struct, frozen=True):
         owner_max_active: Waiting or running of the new job's owner.
         owner_max_stored: Bytes that the owner's jobs and characters may keep, the new job's inputs included.
             Results come later and are not foreseen, so what they exceed it by refuses the next job.
+        owner_daily_gpu_seconds: For how long the owner's jobs may run on a day, in UTC. What runs ends; once
+            those that have ended are at it, the next job is refused.
         owner_max_records: Bytes that the records of the owner's jobs may have, the new job's included.
     """
 
@@ -71,6 +74,7 @@ class Limits(Struct, frozen=True):
     owner_max_active: int = 0
     owner_max_stored: int = 0
     owner_max_records: int = 0
+    owner_daily_gpu_seconds: int = 0
 
 
 class IdempotencyKey(Struct, frozen=True, kw_only=True):
@@ -144,6 +148,11 @@ class JobStore(Protocol):
 
     Every method raises `Unavailable` when the store can't be reached.
     """
+
+    @property
+    def usage(self) -> UsageStore:
+        """What the jobs' owners have used."""
+        ...
 
     async def check_admission(
         self, job_id: str, owner: str, *, limits: Limits, idempotency: IdempotencyKey | None

@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import math
 import threading
 import time
 from collections.abc import AsyncGenerator, Collection, Sequence
@@ -31,6 +32,7 @@ from framegate.core.ports import (
 )
 from framegate.core.testing import scheduling, transitions
 from framegate.core.testing.idempotency import SubmissionMemory
+from framegate.core.testing.usage import UsageLedger
 from framegate.core.types import Artifact
 
 CURSOR_SECONDS = 86_400
@@ -47,6 +49,7 @@ class InMemoryJobStore:
     def __init__(self) -> None:
         self.living: list[WorkerInfo] = []
         self.last_seen: dict[str, float] = {}
+        self.usage = UsageLedger()
         self._jobs: dict[str, Job] = {}
         self._deleted: dict[str, Job] = {}  # those that a worker still runs
         self._submissions = SubmissionMemory(self._jobs.__contains__)
@@ -102,6 +105,10 @@ class InMemoryJobStore:
         active = own + sum(job.owner == owner for job in self._running())
         if limits.owner_max_active and active >= limits.owner_max_active:
             raise KeyLimitReached(f"This key has {limits.owner_max_active} jobs at once.")
+        limit = limits.owner_daily_gpu_seconds
+        used = self.usage.today_of(owner).gpu_seconds
+        if limit and used >= limit:
+            raise QuotaReached(f"This key has used {used:g} s today.", retry_after=_until_tomorrow())
         limit = limits.owner_max_stored
         stored = transitions.stored_bytes(job for job in self._jobs.values() if job.owner == owner)
         if limit and (stored >= limit or stored + new_bytes > limit):
@@ -129,6 +136,7 @@ class InMemoryJobStore:
                 self._submissions.remember_job(job.owner, idempotency, job.id)
             job = replace(job, seq=next(self._numbers))
             self._jobs[job.id] = job
+            self.usage.count_submission(job)
             return job
 
     async def count_refusal(self, owner: str, idempotency: IdempotencyKey) -> None:
@@ -218,8 +226,11 @@ class InMemoryJobStore:
         """Hide the job, and cancel it if a worker runs it."""
         with self._lock:
             job = self._remove(job_id)
-            if job is not None and job.state == JobState.RUNNING:
-                self._deleted[job_id] = transitions.request_cancel(job, time.time())
+            if job is not None and not job.state.finished:
+                stopped = transitions.request_cancel(job, time.time())
+                self.usage.count_end(job, stopped)
+                if not stopped.state.finished:
+                    self._deleted[job_id] = stopped
             self._tick(job_id)
             return job
 
@@ -314,6 +325,7 @@ class InMemoryJobStore:
 
     def _change(self, job: Job) -> Job:
         kept = self._deleted if job.id in self._deleted else self._jobs
+        self.usage.count_end(kept[job.id], job)
         kept[job.id] = job
         if job.state.finished:
             self._deleted.pop(job.id, None)
@@ -324,6 +336,10 @@ class InMemoryJobStore:
         for loop, event in self._watchers.get(job_id, ()):
             if not loop.is_closed():
                 loop.call_soon_threadsafe(event.set)
+
+
+def _until_tomorrow() -> int:
+    return math.ceil(86_400 - time.time() % 86_400)
 
 
 def _record_bytes(job: Job) -> int:

@@ -2,7 +2,7 @@
 
 import itertools
 import uuid
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import cast
 
@@ -38,8 +38,9 @@ from framegate.storage.jobs.records import (
 )
 from framegate.storage.jobs.stored_files import StoredFiles
 from framegate.storage.jobs.submissions import admission_check, job_submission
+from framegate.storage.jobs.usage import ValkeyUsageStore
 from framegate.storage.jobs.worker_store import log_missing, sweep_arguments
-from framegate.storage.quotas import records_quota_reached, stored_quota_reached
+from framegate.storage.quotas import gpu_quota_reached, records_quota_reached, stored_quota_reached
 from framegate.storage.schema import NewerRecord, damage_as_unreadable, decode_readable
 
 log = structlog.get_logger(__name__)
@@ -62,6 +63,8 @@ class ValkeyJobStore(JobLists):
         """What retention does to jobs."""
         self.stored_files = StoredFiles(client, prefix=prefix)
         """Which files the records name."""
+        self.usage = ValkeyUsageStore(client, prefix=prefix)
+        """What the jobs' owners have used."""
         self._check_admission = client.register_script(scripts.CHECK_ADMISSION)
         self._submit = client.register_script(scripts.SUBMIT)
         self._count_refusal = client.register_script(scripts.COUNT_REFUSAL)
@@ -82,10 +85,10 @@ class ValkeyJobStore(JobLists):
         """Return the earlier job that ``idempotency`` names, or raise what `submit` would raise now."""
         new = admission_check(job_id, owner, limits, idempotency)
         with outages_as_unavailable():
-            outcome, found, *stored = await self._check_admission(
+            outcome, found, *amounts = await self._check_admission(
                 keys=[self._prefix], args=[msgspec.json.encode(new)]
             )
-        _refuse(outcome, found, limits, *stored)
+        _refuse(outcome, found, limits, amounts)
         return await self.get(found) if outcome == "earlier" else None
 
     async def submit(self, job: Job, *, limits: Limits, idempotency: IdempotencyKey | None = None) -> Job:
@@ -104,10 +107,10 @@ class ValkeyJobStore(JobLists):
         ]
         while True:
             with outages_as_unavailable():
-                outcome, found, *stored = await self._submit(keys=[self._prefix], args=arguments)
-            _refuse(outcome, found, limits, *stored[:1])
+                outcome, found, *amounts = await self._submit(keys=[self._prefix], args=arguments)
+            _refuse(outcome, found, limits, amounts)
             if outcome == "new":
-                seq, submitted_at = stored
+                seq, submitted_at = amounts
                 return replace(job, seq=int(seq), created_at=float(submitted_at or job.created_at))
             if earlier := await self.get(found):
                 return earlier
@@ -230,7 +233,7 @@ def _decode_or_outline(job_id: str, fields: Mapping[str, str]) -> Job:
         return outline_of(job_id, fields)
 
 
-def _refuse(outcome: str, found: str, limits: Limits, stored: str = "0") -> None:
+def _refuse(outcome: str, found: str, limits: Limits, amounts: Sequence[str]) -> None:
     """Raise the reason for which a script did not admit a new job, if it gave one."""
     match outcome:
         case "new" | "earlier":
@@ -248,9 +251,12 @@ def _refuse(outcome: str, found: str, limits: Limits, stored: str = "0") -> None
             limit = limits.owner_max_queued
             raise KeyLimitReached(f"This key has {limit} jobs waiting, which is its limit.")
         case "owner_stored":
-            raise stored_quota_reached(int(stored), limits.owner_max_stored)
+            raise stored_quota_reached(int(amounts[0]), limits.owner_max_stored)
         case "owner_records":
-            raise records_quota_reached(int(stored), limits.owner_max_records)
+            raise records_quota_reached(int(amounts[0]), limits.owner_max_records)
+        case "owner_gpu_seconds":
+            used, seconds_left = amounts
+            raise gpu_quota_reached(float(used), limits.owner_daily_gpu_seconds, int(seconds_left))
         case _:
             limit = limits.owner_max_active
             raise KeyLimitReached(f"This key has {limit} jobs at once, which is its limit.")

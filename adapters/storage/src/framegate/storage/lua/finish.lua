@@ -20,6 +20,7 @@ if outcome == 'succeeded' then
   add_to_record(id, job.owner, #ARGV[9])
   -- While the job ran, only its inputs were stored.
   set_stored(id, job.owner, (integer_in(redis.call('HGET', key, 'stored')) or 0) + tonumber(ARGV[8]))
+  count_usage(job.owner, 'result_bytes', tonumber(ARGV[8]))
 end
 if outcome == 'failed' then set_result(id, job, 'error', payload, stamp) end
 close(id, job, outcome, stamp)

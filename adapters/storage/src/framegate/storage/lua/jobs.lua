@@ -2,7 +2,7 @@
 -- `framegate.core.testing.transitions`; the order in which jobs are claimed is that of ``scheduling.lua``.
 --
 -- Keys, all below one prefix, beside those of ``lanes.lua``, ``presence.lua``, ``sweeping.lua``, ``deliveries.lua``,
--- ``quotas.lua`` and ``lease_rate.lua``. Scripts touch keys of many hash slots, so Redis Cluster can't run them.
+-- ``quotas.lua``, ``usage.lua`` and ``lease_rate.lua``. Scripts touch keys of many hash slots, so Redis Cluster can't run them.
 --
 -- job:ID              hash: ``job`` (what never changes, as JSON), what the scripts need of it, and what changes
 -- jobs, owner:NAME, state:STATE, collection:OWNER:NAME    sorted sets of ids by order of submission
@@ -146,6 +146,7 @@ local function close(id, job, to, stamp)
     leave_worker(id, job)
   end
   redis.call('HSET', P .. 'job:' .. id, 'finished_at', ended, 'message', '')
+  count_end(id, job, to)
   redis.call('ZADD', P .. 'finished', ended, id)
   set_state(id, job, job.state, to)
   if job.deleted == '' then enqueue_webhooks(id, job, to, stamp) end
@@ -200,8 +201,8 @@ local function drop_missing(id, owner, collection)
   redis.call('ZREM', P .. 'collection:' .. owner .. ':' .. collection, id)
 end
 
--- Why a new job is not admitted, the id of the job that is in its way, if it is one, and how many bytes its owner's
--- files or records have, if it is that; nothing if it is admitted.
+-- Why a new job is not admitted, the id of the job that is in its way, if it is one, and how much its owner has of
+-- something, if it is that; nothing if it is admitted.
 local function find_obstacle(new)
   if redis.call('EXISTS', P .. 'job:' .. new.id) == 1 then return {'exists', new.id} end
   local found, limits = find_earlier(new), new.limits
@@ -215,6 +216,8 @@ local function find_obstacle(new)
   if limits.owner_max_active > 0 and waiting + running >= limits.owner_max_active then
     return {'owner_busy', ''}
   end
+  local used = gpu_time_in_the_way(new.owner, limits.owner_daily_gpu_seconds or 0)
+  if used then return {'owner_gpu_seconds', '', tostring(used), tostring(until_tomorrow())} end
   local stored = stored_in_the_way(new.owner, new.input_bytes or 0, limits.owner_max_stored or 0)
   if stored then return {'owner_stored', '', whole(stored)} end
   local recorded = records_in_the_way(new.owner, new.record_bytes or 0, limits.owner_max_records or 0)

@@ -1,8 +1,7 @@
 -- Submit a job.
 -- Arguments: JobSubmission as JSON, the job's own JSON, its schema, the version that writes it, and then names and values
 -- of further fields of its record.
--- Returns: {outcome, id of the job in question, bytes of its owner's files or records if they are too many}; {'new', id,
--- its number, the time of its submission} for a new one.
+-- Returns: as ``check_admission.lua`` does; {'new', id, its number, the time of its submission} for a new one.
 local new, json, schema, written_by = cjson.decode(ARGV[1]), ARGV[2], ARGV[3], ARGV[4]
 local id, owner, key = new.id, new.owner, P .. 'job:' .. new.id
 -- The same text again: the client library repeats a call whose reply was lost.
@@ -28,6 +27,8 @@ if new.result_name ~= '' then redis.call('SET', P .. 'result:' .. owner .. ':' .
 if new.share_id ~= '' then redis.call('SET', P .. 'share:' .. new.share_id, id) end
 set_stored(id, owner, new.input_bytes or 0)
 count_record(id, owner, new.record_bytes)
+count_usage(owner, 'jobs', 1)
+count_usage(owner, 'input_bytes', new.input_bytes or 0)
 remember_job(new, id)
 wait_in_queue(id, load(id))
 return {'new', id, unpack(redis.call('HMGET', key, 'seq', 'submitted_at'))}
