@@ -2,15 +2,19 @@
 
 import asyncio
 import hashlib
+import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 import requests
+from msgspec.structs import replace
 
 from framegate.core.characters import Character
+from framegate.core.jobs import JobState
 from framegate.core.types import MediaKind, MediaRef
 from tests.support.http_stand import Stand, StandMaker
+from tests.support.sample_jobs import make_job
 
 PREFIXES = {"wan21-submit": {"prefix": "/wan"}}
 VIA_PROXY = {"trusted_proxies": ["127.0.0.1"]}
@@ -41,6 +45,16 @@ def statuses(
 def openai_error(body: Any) -> Any:
     assert set(body["error"]) == {"message", "type", "param", "code"}
     assert (body["error"]["type"], body["error"]["code"]) == ("rate_limit_error", "rate_limit_exceeded")
+    return body["error"]["message"]
+
+
+def quota_error(body: Any) -> Any:
+    assert (body["error"]["type"], body["error"]["code"]) == ("insufficient_quota", "insufficient_quota")
+    return body["error"]["message"]
+
+
+def sora_quota_error(body: Any) -> Any:
+    assert (body["error"]["type"], body["error"]["code"]) == ("rate_limit_error", "insufficient_quota")
     return body["error"]["message"]
 
 
@@ -260,6 +274,36 @@ def test_bytes_of_records(make_stand: StandMaker) -> None:
     assert post("bob", "x" * 1500).status_code == 200
     assert requests.delete(f"{url}/{made}", headers=bearer("alice"), timeout=10).ok
     assert post("alice", "x" * 1500).status_code == 200
+
+
+IMAGE = {"image_url": "https://example.com/a.png"}
+SUBMISSIONS: list[tuple[str, dict[str, Any], Callable[[Any], Any]]] = [
+    ("/v1/videos", {"prompt": "x", "model": "sora-2"}, quota_error),
+    ("/v1/images/generations", {"prompt": "x", "model": "gpt-image-1"}, quota_error),
+    ("/v1/videos/generate", {"prompt": "x", "model": "sora2-landscape-10s"}, sora_quota_error),
+    ("/v1/tasks/video", {"prompt": "x"}, detail),
+    ("/predict", {"prompt": "x"}, sentence),
+    ("/wan/video/submit", {"prompt": "a boat on a lake", **IMAGE}, reason),
+]
+
+
+@pytest.mark.parametrize(("path", "body", "message_of"), SUBMISSIONS)
+def test_gpu_seconds_of_a_day(make_stand: StandMaker, path: str, body: dict[str, Any], message_of: Any) -> None:
+    stand = make_stand(
+        PREFIXES, auth={"keys": [key("alice"), key("bob", daily_gpu_seconds=0)]}, limits={"daily_gpu_seconds": 90}
+    )
+    for owner in ("alice", "bob"):
+        ran = replace(make_job("before", owner=owner), state=JobState.RUNNING, started_at=10.0)
+        stand.store.usage.count_end(ran, replace(ran, state=JobState.FAILED, finished_at=100.0))
+
+    answer = requests.post(stand.url + path, json=body, headers=bearer("alice"), timeout=10)
+    assert answer.status_code == 429, answer.text
+    assert abs(int(answer.headers["Retry-After"]) - (86_400 - time.time() % 86_400)) < 10
+    assert "90 s today" in message_of(answer.json())
+    assert stand.jobs() == []
+    with stand.working():
+        unlimited = requests.post(stand.url + path, json=body, headers=bearer("bob"), timeout=10)
+    assert unlimited.ok, unlimited.text
 
 
 async def character(stand: Stand, username: str, owner: str) -> Character:
