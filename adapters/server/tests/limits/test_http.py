@@ -288,9 +288,13 @@ SUBMISSIONS: list[tuple[str, dict[str, Any], Callable[[Any], Any]]] = [
 
 
 @pytest.mark.parametrize(("path", "body", "message_of"), SUBMISSIONS)
-def test_gpu_seconds_of_a_day(make_stand: StandMaker, path: str, body: dict[str, Any], message_of: Any) -> None:
+def test_gpu_seconds_of_a_day(
+    make_stand: StandMaker, path: str, body: dict[str, Any], message_of: Any
+) -> None:
     stand = make_stand(
-        PREFIXES, auth={"keys": [key("alice"), key("bob", daily_gpu_seconds=0)]}, limits={"daily_gpu_seconds": 90}
+        PREFIXES,
+        auth={"keys": [key("alice"), key("bob", daily_gpu_seconds=0)]},
+        limits={"daily_gpu_seconds": 90},
     )
     for owner in ("alice", "bob"):
         ran = replace(make_job("before", owner=owner), state=JobState.RUNNING, started_at=10.0)

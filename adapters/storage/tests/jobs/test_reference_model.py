@@ -20,6 +20,7 @@ from framegate.core.jobs import Job, JobError, JobState
 from framegate.core.ports import IdempotencyKey, Limits
 from framegate.core.testing import scheduling, transitions
 from framegate.core.testing.idempotency import SubmissionMemory
+from framegate.core.testing.operations import InMemoryOperationStore
 from framegate.core.testing.usage import UsageLedger
 from framegate.core.types import Artifact, MediaKind
 from framegate.core.usage import Usage
@@ -95,7 +96,8 @@ class StoreMachine(RuleBasedStateMachine):
         self.had_older_version = False
         self.removed: set[str] = set()  # whose files retention has removed
         self.usage = UsageLedger()
-        self.workers = {name: WorkerStore(self.client, name) for name in WORKERS}
+        self.workers = {name: WorkerStore(self.client, name, names=[f"{name}/cpu"]) for name in WORKERS}
+        self.operations = InMemoryOperationStore()
 
     @initialize()
     def empty(self) -> None:
@@ -257,8 +259,11 @@ class StoreMachine(RuleBasedStateMachine):
             assert got is not None, "a worker that asks again gets the job that it has"
             assert (got.id, got.attempt) == (held.id, held.attempt)
             return
-        expected = scheduling.next_job(self.waiting(), self.running(), self.served, "q-test", MODELS[worker])
-        if expected is None:
+        drained = self.operations.is_drained([worker, f"{worker}/cpu"])
+        assert self.workers[worker].is_drained() == drained
+        models = [model for model in MODELS[worker] if not self.operations.is_paused(model)]
+        expected = scheduling.next_job(self.waiting(), self.running(), self.served, "q-test", models)
+        if expected is None or drained:
             assert got is None
             return
         assert got is not None
@@ -429,6 +434,24 @@ class StoreMachine(RuleBasedStateMachine):
             self.runner.run(self.store.expired.mark_files_removed([job]))
             self.removed.add(job.id)
 
+    @rule(model=st.sampled_from(["test", "wan22"]), pauses=st.sampled_from([True, False, False]))
+    def pause_model(self, model: str, pauses: bool) -> None:
+        """An operator pauses or resumes a model; when nothing is paused, all that wait have tickets."""
+        for store in (self.store.operations, self.operations):
+            self.runner.run(store.pause_model(model) if pauses else store.resume_model(model))
+        if not any(map(self.operations.is_paused, ("test", "wan22"))):
+            self.vain_tickets = 0
+
+    @rule(
+        worker=st.sampled_from(WORKERS),
+        suffix=st.sampled_from(["", "/cpu"]),
+        drains=st.sampled_from([True, False]),
+    )
+    def drain_worker(self, worker: str, suffix: str, drains: bool) -> None:
+        for store in (self.store.operations, self.operations):
+            name = worker + suffix
+            self.runner.run(store.drain_worker(name) if drains else store.resume_worker(name))
+
     @rule(owner=st.sampled_from(OWNERS))
     def doubt_sum(self, owner: str) -> None:
         """The sum of what an owner stores is an hour old."""
@@ -544,7 +567,8 @@ class StoreMachine(RuleBasedStateMachine):
         queued = self.client.zrange(f"{PREFIX}queued:q-test", 0, -1)
         assert queued == [job.id for job in self.waiting()], "in the order of their submission"
         tickets = self.client.llen(f"{PREFIX}tickets:q-test")
-        fewest = len(queued) - self.vain_tickets
+        paused = any(map(self.operations.is_paused, ("test", "wan22")))
+        fewest = 0 if paused else len(queued) - self.vain_tickets
         assert fewest <= tickets <= len(queued), "a ticket for each that waits, and no other"
         listed = self.client.zrange(f"{PREFIX}jobs", 0, -1)
         assert listed == list(self.jobs)

@@ -193,7 +193,7 @@ class KeyLimitReached(Busy):
 
 
 class QuotaReached(KeyLimitReached):
-    """The key keeps as many files or characters as it may, or has used the GPU for as long as it may today."""
+    """The key keeps as much as it may, or its jobs have run for as long as they may today."""
 
     code = "quota_reached"
 

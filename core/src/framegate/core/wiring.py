@@ -8,6 +8,7 @@ from framegate.core.availability import WORKER_GRACE, OwnWorkers, WorkerAvailabi
 from framegate.core.character_service import CharacterService
 from framegate.core.key_service import KeyService
 from framegate.core.keys import KeyGrants
+from framegate.core.operations import OperationService
 from framegate.core.ports import (
     ArtifactStore,
     CharacterStore,
@@ -34,6 +35,7 @@ class CoreServices(Struct, frozen=True):
     secrets: SecretStore
     keys: KeyService
     usage: UsageService
+    operations: OperationService
 
 
 def create_services(
@@ -74,4 +76,12 @@ def create_services(
         webhooks=webhooks,
     )
     key_service = KeyService(keys, registry, configured=configured_keys or {}, dialects=dialects)
-    return CoreServices(jobs, character_service, results, secrets, key_service, UsageService(store.usage))
+    return CoreServices(
+        jobs,
+        character_service,
+        results,
+        secrets,
+        key_service,
+        UsageService(store.usage),
+        OperationService(registry, store),
+    )

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from importlib.resources import files
 
 _LUA = files("framegate.storage") / "lua"
-_JOBS = ("clock", "json", "quotas", "usage", "lanes", "webhooks", "idempotency", "jobs")
+_JOBS = ("clock", "json", "quotas", "usage", "lanes", "operations", "webhooks", "idempotency", "jobs")
 _QUEUES = (*_JOBS, "scheduling", "index_repair")
 _PRESENCE = ("clock", "json", "presence")
 _EXPIRY = ("clock", "expiry")
@@ -48,6 +48,8 @@ CHECK_CHARACTER = _script("check_character", _CHARACTERS)
 DROP_DAMAGED_CHARACTER = _script("drop_damaged_character", ("clock",))
 DELETE_CHARACTER = _script("delete_character", _CHARACTERS)
 INDEX_CHARACTERS = _script("index_characters", _CHARACTERS)
+PAUSE_MODEL = _script("pause_model", _JOBS)
+DRAIN_WORKER = _script("drain_worker", ("clock",))
 LEASE_RATE = _script("lease_rate", ("clock",))
 CHANGE_KEY = _script("change_key", ("clock",))
 CLAIM_DELIVERY = _script("claim_delivery", _DELIVERIES)

@@ -19,6 +19,7 @@ from framegate.core.backend import Backend
 from framegate.core.disk_full import translate_disk_full
 from framegate.core.errors import FramegateError, JobCancelled, OutOfMemory, Unavailable
 from framegate.core.jobs import Job, JobError, JobState
+from framegate.core.operations import worker_names
 from framegate.core.ports import ArtifactStore, WorkerInfo
 from framegate.core.types import Artifact
 from framegate.storage.connections import (
@@ -80,13 +81,16 @@ class WorkerProcess:
         self._grace = shutdown_grace
         self._health = health
         self._started_at = time.time()
-        self._store = WorkerStore(self._client, self.id, prefix=prefix)
+        names = worker_names(socket.gethostname(), models.device)
+        self._store = WorkerStore(self._client, self.id, names=names, prefix=prefix)
         self._abandon = threading.Event()
         self._stop = threading.Event()
         self._interrupted = threading.Event()
         self._left = threading.Event()
         self._runner = JobRunner(artifacts, self._abandon)
-        self._queues = QueueRotation(lambda: {spec.queue for spec in models.specs.values()})
+        self._queues = QueueRotation(
+            lambda: {spec.queue for spec in models.specs.values()}, self._store.is_drained
+        )
         self._until_stopped = _retrying(stop_never, self._sleep_until_stopped)
         self._record = _retrying(stop_after_delay(RECORD_FOR_SECONDS), time.sleep)
         self._heartbeat = HeartbeatClient(

@@ -3,6 +3,8 @@
 import time
 from collections.abc import Callable, Collection, Sequence
 
+DRAINED_SECONDS = 1.0
+"""How soon a drained worker looks whether it may take jobs again."""
 FIRST_PAUSE_SECONDS = 0.05
 LONGEST_PAUSE_SECONDS = 0.4
 
@@ -14,11 +16,17 @@ class QueueRotation:
     although there was a ticket is left alone for a moment, and for longer each time: the jobs that wait there
     may be for workers with other models, which get the next tickets, or for a limit on running jobs.
 
+    While ``is_drained`` says that an operator has drained the worker, it takes no tickets at all.
+
     It is changed while a ticket is worked on, and read while there is none, so it needs no lock.
     """
 
-    def __init__(self, queues: Callable[[], Collection[str]]) -> None:
+    def __init__(
+        self, queues: Callable[[], Collection[str]], is_drained: Callable[[], bool] = lambda: False
+    ) -> None:
         self._queues = queues
+        self._is_drained = is_drained
+        self._drained_until = 0.0
         self._served_at: dict[str, float] = {}
         self._pauses: dict[str, float] = {}
         self._paused_until: dict[str, float] = {}
@@ -29,8 +37,16 @@ class QueueRotation:
         return frozenset(self._queues())
 
     def open_queues(self) -> Sequence[str]:
-        """Return the queues that are not left alone, in the order in which they are looked at."""
+        """Return the queues that are not left alone, in the order in which they are looked at.
+
+        Raises:
+            redis.RedisError: Valkey, which knows whether the worker is drained, can't be reached.
+        """
         now = time.monotonic()
+        if self._drained_until <= now and self._is_drained():
+            self._drained_until = now + DRAINED_SECONDS
+        if self._drained_until > now:
+            return ()
         found = [queue for queue in self.queues if self._paused_until.get(queue, 0.0) <= now]
         return sorted(found, key=lambda queue: (self._served_at.get(queue, 0.0), queue))
 

@@ -25,6 +25,7 @@ from framegate.core.ports.media import (
     UrlSource,
     VariantMaker,
 )
+from framegate.core.ports.operations import HeldBack, OperationStore
 from framegate.core.ports.usage import UsageStore
 
 __all__ = [
@@ -36,6 +37,7 @@ __all__ = [
     "CharacterStore",
     "CollageSource",
     "FileSource",
+    "HeldBack",
     "IdempotencyKey",
     "JobFilter",
     "JobStore",
@@ -43,6 +45,7 @@ __all__ = [
     "Limits",
     "MediaIngest",
     "MediaSource",
+    "OperationStore",
     "Page",
     "QueueCounts",
     "Rate",

@@ -9,6 +9,7 @@ from typing import Protocol
 from msgspec import Struct, field
 
 from framegate.core.jobs import Job, JobState
+from framegate.core.ports.operations import OperationStore
 from framegate.core.ports.usage import UsageStore
 
 
@@ -148,6 +149,11 @@ class JobStore(Protocol):
 
     Every method raises `Unavailable` when the store can't be reached.
     """
+
+    @property
+    def operations(self) -> OperationStore:
+        """What operators hold back."""
+        ...
 
     @property
     def usage(self) -> UsageStore:

@@ -20,6 +20,7 @@ from framegate.core.errors import (
     QuotaReached,
 )
 from framegate.core.jobs import LOOKUP_LABEL, Job, JobError, JobState
+from framegate.core.operations import worker_names
 from framegate.core.ports import (
     IdempotencyKey,
     JobFilter,
@@ -32,6 +33,7 @@ from framegate.core.ports import (
 )
 from framegate.core.testing import scheduling, transitions
 from framegate.core.testing.idempotency import SubmissionMemory
+from framegate.core.testing.operations import InMemoryOperationStore
 from framegate.core.testing.usage import UsageLedger
 from framegate.core.types import Artifact
 
@@ -49,6 +51,7 @@ class InMemoryJobStore:
     def __init__(self) -> None:
         self.living: list[WorkerInfo] = []
         self.last_seen: dict[str, float] = {}
+        self.operations = InMemoryOperationStore()
         self.usage = UsageLedger()
         self._jobs: dict[str, Job] = {}
         self._deleted: dict[str, Job] = {}  # those that a worker still runs
@@ -280,8 +283,10 @@ class InMemoryJobStore:
     def claim_next(self, worker: str) -> Job | None:
         """Claim the next job of the first queue in which one may run; None if there is none."""
         with self._lock:
+            if self.operations.is_drained(self._names_of(worker)):
+                return None
             waiting = self._queued()
-            models = {job.served_by for job in waiting}
+            models = {job.served_by for job in waiting if not self.operations.is_paused(job.served_by)}
             for queue in dict.fromkeys(job.queue for job in waiting):
                 job = scheduling.next_job(waiting, self._running(), self._served, queue, models)
                 if job is not None:
@@ -312,6 +317,10 @@ class InMemoryJobStore:
         with self._lock:
             job = self._known(job_id)
             return self._change(transitions.finish_cancelled(job, job.attempt, time.time()))
+
+    def _names_of(self, worker: str) -> Sequence[str]:
+        shared = (worker_names(info.host, info.device) for info in self.living if info.id == worker)
+        return [worker, *itertools.chain.from_iterable(shared)]
 
     def _queued(self) -> Sequence[Job]:
         return [job for job in self._jobs.values() if job.state == JobState.QUEUED]

@@ -24,6 +24,8 @@ PREFIX = "fg:"
 TICKETS = "tickets"
 """The lists of tickets, each with the name of its queue, and their queue in Dramatiq."""
 CHANGED_CHANNEL = "changed"
+PAUSED, DRAINED = "paused", "drained"
+"""The hashes of what operators hold back; ``operations.lua`` describes them."""
 
 FIELDS = (
     "job",

@@ -28,6 +28,7 @@ from framegate.storage.jobs.change_feed import ChangeFeed
 from framegate.storage.jobs.damaged import outline_of
 from framegate.storage.jobs.expiry import ExpiredJobs
 from framegate.storage.jobs.lists import JobLists
+from framegate.storage.jobs.operations import ValkeyOperationStore
 from framegate.storage.jobs.records import (
     MAX_RECORD,
     PREFIX,
@@ -63,6 +64,8 @@ class ValkeyJobStore(JobLists):
         """What retention does to jobs."""
         self.stored_files = StoredFiles(client, prefix=prefix)
         """Which files the records name."""
+        self.operations = ValkeyOperationStore(client, prefix=prefix)
+        """What operators hold back."""
         self.usage = ValkeyUsageStore(client, prefix=prefix)
         """What the jobs' owners have used."""
         self._check_admission = client.register_script(scripts.CHECK_ADMISSION)

@@ -15,7 +15,7 @@ from framegate.core.jobs import MAX_ATTEMPTS, Job, JobError, JobState
 from framegate.core.ports import WorkerInfo
 from framegate.core.types import Artifact
 from framegate.storage import scripts
-from framegate.storage.jobs.records import PREFIX, UNREADABLE, decode_job
+from framegate.storage.jobs.records import DRAINED, PREFIX, UNREADABLE, decode_job
 from framegate.storage.schema import SCHEMA, own_stamp
 
 log = structlog.get_logger(__name__)
@@ -94,12 +94,17 @@ class WorkerStore:
     """What one worker does to jobs.
 
     Methods raise `redis.RedisError` while Valkey can't be reached; each call may be repeated.
+
+    ``names`` are those besides its id by which operators may drain it.
     """
 
-    def __init__(self, client: redis.Redis, worker_id: str, *, prefix: str = PREFIX) -> None:
+    def __init__(
+        self, client: redis.Redis, worker_id: str, *, names: Sequence[str] = (), prefix: str = PREFIX
+    ) -> None:
         self._client = client
         self._prefix = prefix
         self._worker = worker_id
+        self._names = (worker_id, *names)
         self._claim = client.register_script(scripts.CLAIM)
         self._heartbeat = client.register_script(scripts.HEARTBEAT)
         self._finish = client.register_script(scripts.FINISH)
@@ -117,11 +122,12 @@ class WorkerStore:
     def claim(self, queue: str, models: Collection[str]) -> Job | None:
         """Claim the next job of ``queue`` for one of ``models`` that the limits allow, or return None.
 
-        A worker that asks again while it holds a job gets the same one. Jobs whose records can't be read are
+        Paused models have none, and a drained worker gets none. A worker that asks again while it holds a job
+        gets the same one. Jobs whose records can't be read are
         ended as failed on the way.
         """
         arguments: list[str | float | bytes] = [queue, self._worker, LEASE_SECONDS]
-        arguments += [msgspec.json.encode(list(models)), SCHEMA]
+        arguments += [msgspec.json.encode(list(models)), SCHEMA, *self._names]
         unreadable: Counter[str] = Counter()
         while True:
             found, missing = self._claim(keys=[self._prefix], args=arguments)
@@ -140,6 +146,10 @@ class WorkerStore:
                 self._client.delete(f"{self._prefix}holds:{self._worker}")
                 return None
             self.fail(job_id, int(fields["attempt"]), UNREADABLE)
+
+    def is_drained(self) -> bool:
+        """Return whether an operator has drained this worker."""
+        return any(since is not None for since in self._client.hmget(self._prefix + DRAINED, self._names))
 
     def heartbeat(
         self, running: Sequence[RunningJob], *, info: WorkerInfo | None = None, listens: bool = False

@@ -1,5 +1,6 @@
 -- Claim the next job for a worker.
--- Arguments: queue, worker, lease in seconds, the worker's models as JSON, the latest schema that it can read.
+-- Arguments: queue, worker, lease in seconds, the worker's models as JSON, the latest schema that it can read, the
+-- worker's names …
 -- Returns: {the job's hash, its id and its attempt, or nothing; ids of waiting jobs whose records were missing}.
 local queue, worker, lease, models, schema = ARGV[1], ARGV[2], tonumber(ARGV[3]), {}, tonumber(ARGV[5])
 for _, model in ipairs(cjson.decode(ARGV[4])) do models[model] = true end
@@ -15,6 +16,10 @@ if held then
     redis.call('ZADD', P .. 'leases', NOW + lease, held)
     return {answer(held, job.attempt), {}}  -- the reply to an earlier claim was lost
   end
+end
+if is_drained({unpack(ARGV, 6)}) then
+  replace_tickets(queue, 1)  -- the one that led here is for another worker
+  return {{}, {}}
 end
 local claim = new_claim(queue, models, schema)
 local id = next_in(claim)

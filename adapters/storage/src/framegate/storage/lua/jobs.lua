@@ -2,7 +2,8 @@
 -- `framegate.core.testing.transitions`; the order in which jobs are claimed is that of ``scheduling.lua``.
 --
 -- Keys, all below one prefix, beside those of ``lanes.lua``, ``presence.lua``, ``sweeping.lua``, ``deliveries.lua``,
--- ``quotas.lua``, ``usage.lua`` and ``lease_rate.lua``. Scripts touch keys of many hash slots, so Redis Cluster can't run them.
+-- ``quotas.lua``, ``usage.lua``, ``operations.lua`` and ``lease_rate.lua``. Scripts touch keys of many hash slots, so
+-- Redis Cluster can't run them.
 --
 -- job:ID              hash: ``job`` (what never changes, as JSON), what the scripts need of it, and what changes
 -- jobs, owner:NAME, state:STATE, collection:OWNER:NAME    sorted sets of ids by order of submission
@@ -55,9 +56,22 @@ local function push_ticket(queue)
     message_id = 't' .. redis.call('INCR', P .. 'tickets'), message_timestamp = math.floor(NOW * 1000)}))
 end
 
--- How many tickets a queue lacks: one for each waiting job, up to `MOST_TICKETS`.
+-- Whether all open lanes of a queue are those of paused models.
+local function is_held_back(queue)
+  if redis.call('EXISTS', P .. 'paused') == 0 then return false end
+  for _, priority in ipairs(redis.call('ZRANGE', P .. 'levels:' .. queue, 0, -1)) do
+    for _, bucket in ipairs(redis.call('SMEMBERS', P .. 'buckets:' .. priority .. ':' .. queue)) do
+      if not is_paused(cjson.decode(bucket)[2]) then return false end
+    end
+  end
+  return true
+end
+
+-- How many tickets a queue lacks: one for each waiting job, up to `MOST_TICKETS`, and none while no worker may start
+-- any of these jobs.
 local function missing_tickets(queue)
   local wanted = math.min(redis.call('ZCARD', P .. 'queued:' .. queue), MOST_TICKETS)
+  if wanted > 0 and is_held_back(queue) then wanted = 0 end
   return wanted - redis.call('LLEN', P .. 'tickets:' .. queue)
 end
 

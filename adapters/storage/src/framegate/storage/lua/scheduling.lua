@@ -7,9 +7,14 @@
 
 local MAX_REPAIRS = 1000
 
--- What a claim knows: what its worker can take, how many run in each group, and what it has found missing.
+-- What a claim knows: what its worker can take, which models are paused, how many run in each group, and what it has
+-- found missing.
 local function new_claim(queue, models, schema)
-  return {queue = queue, models = models, schema = schema, counts = {}, repairs = 0, missing = {}}
+  local paused = {}
+  for _, model in ipairs(redis.call('HKEYS', P .. 'paused')) do
+    models[model], paused[model] = nil, true
+  end
+  return {queue = queue, models = models, paused = paused, schema = schema, counts = {}, repairs = 0, missing = {}}
 end
 
 local function has_room(claim, group, limit)
@@ -44,12 +49,14 @@ local function is_bucket_open(claim, bucket)
   return is_able(claim, parts) and not is_bucket_full(claim, parts)
 end
 
--- Whether jobs wait that other workers could take: those with other models, or of a later version.
+-- Whether jobs wait that other workers could take: those with other models, or of a later version, unless the model is
+-- paused.
 local function is_work_for_others(claim)
   for _, priority in ipairs(redis.call('ZRANGE', P .. 'levels:' .. claim.queue, 0, -1)) do
     for _, bucket in ipairs(redis.call('SMEMBERS', P .. 'buckets:' .. priority .. ':' .. claim.queue)) do
       local parts = cjson.decode(bucket)
-      if not is_able(claim, parts) and not is_bucket_full(claim, parts) then return true end
+      local is_for_others = not is_able(claim, parts) and not claim.paused[parts[2]]
+      if is_for_others and not is_bucket_full(claim, parts) then return true end
     end
   end
 end

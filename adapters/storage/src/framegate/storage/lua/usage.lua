@@ -32,8 +32,8 @@ local function count_end(id, job, outcome)
   count_usage(job.owner, 'microseconds', math.max(math.floor((NOW - started) * 1000000 + 0.5), 0))
 end
 
--- For how many seconds an owner's jobs have run today, if that is ``limit`` or more; nothing if it is less. A limit of 0
--- is none.
+-- For how many seconds an owner's jobs have run today, if that is ``limit`` or more; nothing if it is less. A limit of
+-- 0 is none.
 local function gpu_time_in_the_way(owner, limit)
   if limit == 0 then return end
   local used = redis.call('HGET', P .. 'used:' .. today() .. ':' .. owner, 'microseconds')

@@ -1,0 +1,17 @@
+-- What operators hold back: models that no worker starts, and workers that take no jobs.
+--
+-- Keys, below the same prefix as those of ``jobs.lua``. Processes of 0.1 don't look at them.
+--
+-- paused              hash of the ids of paused models, each with the time since when
+-- drained             hash of the names of drained workers, each with the time since when: HOST, HOST/DEVICE, or the id
+--                     of one worker, whose entry ends with it
+
+local function is_paused(model) return redis.call('HEXISTS', P .. 'paused', model) == 1 end
+
+-- Whether a worker is drained, by one of its names.
+local function is_drained(names)
+  for _, since in ipairs(redis.call('HMGET', P .. 'drained', unpack(names))) do
+    if since then return true end
+  end
+  return false
+end

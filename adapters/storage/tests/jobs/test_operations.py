@@ -1,0 +1,110 @@
+"""Paused models and drained workers: nothing starts, nothing is polled for, and nothing is lost."""
+
+from typing import cast
+
+import msgspec
+import redis
+
+from framegate.core.ports import Limits, WorkerInfo
+from framegate.storage.jobs.store import ValkeyJobStore
+from framegate.storage.jobs.worker_store import WorkerStore
+from tests.support.sample_jobs import make_job
+
+TICKETS = "fg:tickets:q-test"
+WORKER = WorkerInfo("w", "gpu1", 7, "cuda:0", "0.2", ("test", "other"), 0.0)
+
+
+async def submit(store: ValkeyJobStore, name: str, model: str = "test", priority: int = 0) -> None:
+    await store.submit(make_job(name, served_by=model, priority=priority), limits=Limits())
+
+
+def claim(client: redis.Redis, worker: str, *models: str) -> str | None:
+    job = WorkerStore(client, worker).claim("q-test", models or ["test"])
+    return job and job.id
+
+
+async def test_a_paused_model_has_no_tickets_until_it_is_resumed(
+    store: ValkeyJobStore, client: redis.Redis
+) -> None:
+    await submit(store, "before")
+    await store.operations.pause_model("test")
+    await submit(store, "after")
+    assert client.llen(TICKETS) == 0
+    assert claim(client, "w") is None
+    assert WorkerStore(client, "w").sweep() == (0, 0)
+    assert client.llen(TICKETS) == 0, "no worker looks for what it may not start"
+    assert list((await store.operations.held_back()).paused) == ["test"]
+    await store.operations.resume_model("test")
+    assert client.llen(TICKETS) == 2
+    assert [claim(client, worker) for worker in "ab"] == ["before", "after"]
+
+
+async def test_the_other_models_of_its_queue_go_on(store: ValkeyJobStore, client: redis.Redis) -> None:
+    await submit(store, "first", priority=9)
+    await store.operations.pause_model("test")
+    await submit(store, "second", "other")
+    assert cast("int", client.llen(TICKETS)) >= 1
+    assert claim(client, "w", "test", "other") == "second"
+    client.delete(TICKETS)
+    assert claim(client, "v", "other") is None
+    assert client.llen(TICKETS) == 0, "what is paused is not work for other workers"
+
+
+async def test_what_runs_goes_on(store: ValkeyJobStore, client: redis.Redis) -> None:
+    worker = WorkerStore(client, "w")
+    await submit(store, "a")
+    job = worker.claim("q-test", ["test"])
+    await store.operations.pause_model("test")
+    assert job is not None
+    assert worker.claim("q-test", ["test"]) == job, "the reply to the first claim was lost"
+    assert worker.requeue("a", 1) == "queued"
+    assert client.llen(TICKETS) == 0
+    assert claim(client, "v") is None
+
+
+async def test_a_drained_worker_leaves_its_ticket_to_another(
+    store: ValkeyJobStore, client: redis.Redis
+) -> None:
+    drained = WorkerStore(client, "w", names=["gpu1", "gpu1/cuda:0"])
+    for name in ("w", "gpu1", "gpu1/cuda:0"):
+        assert not drained.is_drained()
+        await store.operations.drain_worker(name)
+        await submit(store, f"for {name}")
+        assert drained.is_drained()
+        client.lpop(TICKETS)
+        assert drained.claim("q-test", ["test"]) is None
+        assert client.llen(TICKETS) == 1
+        assert claim(client, f"other than {name}") == f"for {name}"
+        await store.operations.resume_worker(name)
+    await submit(store, "last")
+    assert drained.claim("q-test", ["test"]) is not None
+
+
+async def test_what_is_drained_by_its_id_is_forgotten_with_it(
+    store: ValkeyJobStore, client: redis.Redis
+) -> None:
+    await store.operations.drain_worker("w")
+    await store.operations.drain_worker("gpu1")
+    worker = WorkerStore(client, "w")
+    worker.heartbeat([], info=WORKER)
+    assert [info.id for info in (await store.worker_presence()).workers] == ["w"], "it lives"
+    worker.withdraw()
+    assert list((await store.operations.held_back()).drained) == ["gpu1"]
+
+
+async def test_a_thousand_waiting_owners_are_not_looked_at(
+    store: ValkeyJobStore, client: redis.Redis
+) -> None:
+    """Only what models need tells whether a queue is held back, not who waits."""
+    for number in range(300):
+        await store.submit(make_job(f"job-{number}", owner=f"o{number}"), limits=Limits())
+    await store.operations.pause_model("test")
+
+    def calls() -> int:
+        stats = cast("dict[str, dict[str, int]]", client.info("commandstats"))
+        return sum(each["calls"] for each in stats.values())
+
+    before = calls()
+    await submit(store, "one more")
+    assert calls() - before < 80
+    assert msgspec.json.decode(cast("str", next(iter(client.sscan_iter("fg:buckets:0:q-test")))))[1] == "test"

@@ -1,0 +1,211 @@
+"""What operators do while the server runs: drain workers and pause models."""
+
+import difflib
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from enum import StrEnum
+
+from msgspec import Struct
+
+from framegate.core import audit
+from framegate.core.errors import InvalidRequest, NotFound
+from framegate.core.ports import HeldBack, JobStore, WorkerInfo
+from framegate.core.registry import Registry
+
+
+class WorkerState(StrEnum):
+    """What a live worker does. One that is drained takes no jobs; one that is draining still runs one."""
+
+    IDLE = "idle"
+    BUSY = "busy"
+    DRAINING = "draining"
+    DRAINED = "drained"
+
+
+class WorkerStatus(WorkerInfo, frozen=True, kw_only=True):
+    """A live worker as operators see it.
+
+    ``name`` is HOST/DEVICE, with the process id behind it where several workers share these; ``drained_by``
+    are the names by which it is drained.
+    """
+
+    name: str
+    state: WorkerState
+    drained_by: tuple[str, ...] = ()
+
+
+class ModelStatus(Struct, frozen=True, kw_only=True):
+    """A served model as operators see it.
+
+    Attributes:
+        id: Its id.
+        backend: The backend that runs it.
+        workers: How many live workers serve it.
+        paused_at: Since when no worker starts its jobs, in seconds since the epoch; None if they do.
+    """
+
+    id: str
+    backend: str
+    workers: int
+    paused_at: float | None
+
+
+class OperationService:
+    """Drain workers and pause models, and show which are. All of it is recorded in the audit log.
+
+    Jobs of a paused model, and those whose workers are all drained, are accepted and wait.
+    """
+
+    def __init__(self, registry: Registry, store: JobStore) -> None:
+        self._registry = registry
+        self._store = store
+
+    async def workers(self) -> Sequence[WorkerStatus]:
+        """Return the live workers."""
+        held_back = await self._store.operations.held_back()
+        return _describe((await self._store.worker_presence()).workers, held_back.drained)
+
+    async def drained(self) -> Mapping[str, float]:
+        """Return the names that are drained, whether or not a live worker has them, and since when."""
+        return (await self._store.operations.held_back()).drained
+
+    async def drain(self, name: str) -> Sequence[WorkerStatus]:
+        """Let workers finish their jobs and take no more; return those of that name.
+
+        The name is that of one worker or its id, or ``HOST/DEVICE`` or ``HOST`` for all workers there. The
+        last two hold for workers to come as well, until `resume`.
+
+        Raises:
+            NotFound: No live worker has this name.
+        """
+        workers = await self.workers()
+        entry = _entry_of(name, workers)
+        await self._store.operations.drain_worker(entry)
+        audit.record("worker_drained", worker=name)
+        return _named(entry, await self.workers())
+
+    async def resume(self, name: str) -> Sequence[WorkerStatus]:
+        """Let workers take jobs again; return those of that name.
+
+        Of a host these are the workers of all its devices, however they were drained.
+
+        Raises:
+            NotFound: Neither a live worker nor a drained host or device has this name.
+            InvalidRequest: They are drained together with others, by the name of their host or device.
+        """
+        workers, drained = await self.workers(), await self.drained()
+        entry = name if name in drained else _entry_of(name, workers, also=drained)
+        named = _named(entry, workers)
+        below = {other for other in drained if other.startswith(f"{entry}/")}
+        own = {entry, *below, *(worker.id for worker in named)}
+        if others := sorted({by for worker in named for by in worker.drained_by} - own):
+            raise InvalidRequest(
+                f"{name} is drained together with the other workers of {others[0]}; resume {others[0]}.",
+                param="name",
+            )
+        for drained_by in sorted(own & drained.keys()):
+            await self._store.operations.resume_worker(drained_by)
+        audit.record("worker_resumed", worker=name)
+        return _named(entry, await self.workers())
+
+    async def models(self) -> Sequence[ModelStatus]:
+        """Return the served models."""
+        paused = (await self._store.operations.held_back()).paused
+        workers = (await self._store.worker_presence()).workers
+        served = Counter(model for worker in workers for model in worker.models)
+        return [
+            ModelStatus(
+                id=spec.id, backend=spec.backend, workers=served[spec.id], paused_at=paused.get(spec.id)
+            )
+            for spec in self._registry.specs.values()
+        ]
+
+    async def pause(self, model: str) -> str:
+        """Let no worker start jobs of a model until `resume_model`, also after a restart; return its id.
+
+        An alias stands for the model that serves it. Jobs that run go on.
+
+        Raises:
+            ModelNotFound: There is no such model.
+        """
+        served = self._registry.resolve(model).spec.id
+        await self._store.operations.pause_model(served)
+        audit.record("model_paused", model=served)
+        return served
+
+    async def resume_model(self, model: str) -> str:
+        """Let workers start jobs of a model again; return its id.
+
+        Raises:
+            ModelNotFound: There is no such model, nor is one of this id paused.
+        """
+        paused = (await self._store.operations.held_back()).paused
+        # One that is no longer served can still be resumed.
+        served = model if model in paused else self._registry.resolve(model).spec.id
+        await self._store.operations.resume_model(served)
+        audit.record("model_resumed", model=served)
+        return served
+
+    async def findings(self) -> Sequence[str]:
+        """Return sentences that say which jobs wait because of an operator."""
+        held_back = await self._store.operations.held_back()
+        found = [f"The model {model} is paused; its jobs wait." for model in sorted(held_back.paused)]
+        if held_back.drained:
+            found += _idle_models(
+                held_back, _describe((await self._store.worker_presence()).workers, held_back.drained)
+            )
+        return found
+
+
+def worker_names(host: str, device: str) -> tuple[str, str]:
+    """Return the names that a worker may share with others: those by which its host or device is drained."""
+    return host, f"{host}/{device}"
+
+
+def _describe(workers: Sequence[WorkerInfo], drained: Collection[str]) -> Sequence[WorkerStatus]:
+    shared = Counter(worker_names(info.host, info.device)[1] for info in workers)
+    found: list[WorkerStatus] = []
+    for info in workers:
+        host, device = worker_names(info.host, info.device)
+        drained_by = tuple(name for name in (host, device, info.id) if name in drained)
+        busy = bool(info.job)
+        if drained_by:
+            state = WorkerState.DRAINING if busy else WorkerState.DRAINED
+        else:
+            state = WorkerState.BUSY if busy else WorkerState.IDLE
+        found.append(
+            WorkerStatus(
+                **{name: getattr(info, name) for name in info.__struct_fields__},
+                name=device if shared[device] == 1 else f"{device}/{info.pid}",
+                state=state,
+                drained_by=drained_by,
+            )
+        )
+    return found
+
+
+def _entry_of(name: str, workers: Sequence[WorkerStatus], *, also: Collection[str] = ()) -> str:
+    """Return the name under which the store knows what operators call ``name``."""
+    for worker in workers:
+        if name in worker_names(worker.host, worker.device):
+            return name
+        if name in (worker.name, worker.id):
+            return worker.id
+    known = sorted({*also, *(known for worker in workers for known in (worker.host, worker.name))})
+    close = difflib.get_close_matches(name, known, n=1)
+    hint = f" Did you mean {close[0]}?" if close else f" There are {', '.join(known[:20])}." if known else ""
+    raise NotFound(f"No live worker is called {name[:200]!r}.{hint}", param="name")
+
+
+def _named(entry: str, workers: Sequence[WorkerStatus]) -> Sequence[WorkerStatus]:
+    return [worker for worker in workers if entry in (*worker_names(worker.host, worker.device), worker.id)]
+
+
+def _idle_models(held_back: HeldBack, workers: Sequence[WorkerStatus]) -> Sequence[str]:
+    """Return sentences about the models that only drained workers serve."""
+    served = {model for worker in workers for model in worker.models} - held_back.paused.keys()
+    active = {model for worker in workers if not worker.drained_by for model in worker.models}
+    idle = sorted(served - active)
+    if not idle:
+        return []
+    return [f"All workers that serve {', '.join(idle)} are drained; the jobs wait."]

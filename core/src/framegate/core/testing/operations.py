@@ -1,0 +1,42 @@
+"""What operators hold back, in memory."""
+
+import time
+from collections.abc import Iterable
+
+from framegate.core.ports import HeldBack
+
+
+class InMemoryOperationStore:
+    """An `OperationStore` in memory; `is_paused` and `is_drained` are the rules that claims follow."""
+
+    def __init__(self) -> None:
+        self._paused: dict[str, float] = {}
+        self._drained: dict[str, float] = {}
+
+    def is_paused(self, model: str) -> bool:
+        """Return whether no worker may start jobs of the model."""
+        return model in self._paused
+
+    def is_drained(self, names: Iterable[str]) -> bool:
+        """Return whether the worker that has these names takes no jobs."""
+        return any(name in self._drained for name in names)
+
+    async def held_back(self) -> HeldBack:
+        """Return what is held back now."""
+        return HeldBack(dict(self._paused), dict(self._drained))
+
+    async def pause_model(self, model: str) -> None:
+        """Pause the model."""
+        self._paused.setdefault(model, time.time())
+
+    async def resume_model(self, model: str) -> None:
+        """Resume the model."""
+        self._paused.pop(model, None)
+
+    async def drain_worker(self, name: str) -> None:
+        """Drain the workers of this name."""
+        self._drained.setdefault(name, time.time())
+
+    async def resume_worker(self, name: str) -> None:
+        """Resume the workers of this name."""
+        self._drained.pop(name, None)
