@@ -7,7 +7,7 @@ import pytest
 from msgspec.structs import replace
 
 from framegate.core import audit
-from framegate.core.errors import InvalidRequest, ModelNotFound, NotFound
+from framegate.core.errors import InvalidRequest, ModelNotFound, WorkerNotFound
 from framegate.core.models import ModelSpec
 from framegate.core.operations import OperationService, WorkerState
 from framegate.core.ports import Limits, WorkerInfo
@@ -118,32 +118,34 @@ async def test_a_device_is_resumed_with_its_workers(operations: OperationService
 )
 async def test_an_unknown_worker_is_named(operations: OperationService, name: str, hint: str) -> None:
     for call in (operations.drain, operations.resume):
-        with pytest.raises(NotFound, match="No live worker is called") as caught:
+        with pytest.raises(WorkerNotFound, match="No live worker is called") as caught:
             await call(name)
         assert hint in caught.value.message
     assert not await operations.drained()
 
 
 async def test_a_paused_model_starts_no_job(operations: OperationService, store: InMemoryJobStore) -> None:
-    assert await operations.pause("film") == "wan22"
+    assert (await operations.pause("film")).id == "wan22"
     await store.submit(make_job("a", served_by="wan22"), limits=Limits())
     assert store.claim_next("id-1") is None
     [paused, other] = await operations.models()
     assert (paused.id, paused.workers, paused.paused_at is not None) == ("wan22", 2, True)
     assert (other.id, other.workers, other.paused_at) == ("ltx2", 3, None)
     assert await operations.findings() == ["The model wan22 is paused; its jobs wait."]
-    assert await operations.resume_model("film") == "wan22"
+    assert (await operations.resume_model("film")).paused_at is None
     assert store.claim_next("id-1") is not None
     assert await operations.findings() == []
-    with pytest.raises(ModelNotFound):
-        await operations.pause("nothing")
+    with pytest.raises(ModelNotFound, match=r"Did you mean wan22\?"):
+        await operations.pause("wan21")
 
 
 async def test_a_model_that_is_no_longer_served_can_be_resumed(
     operations: OperationService, store: InMemoryJobStore
 ) -> None:
     await store.operations.pause_model("gone")
-    assert await operations.resume_model("gone") == "gone"
+    assert [status.id for status in await operations.models()] == ["wan22", "ltx2", "gone"]
+    assert (await operations.resume_model("gone")).id == "gone"
+    assert [status.id for status in await operations.models()] == ["wan22", "ltx2"]
     with pytest.raises(ModelNotFound):
         await operations.resume_model("gone")
 

@@ -8,6 +8,7 @@ FramegateError
 │   ├── ModelNotFound
 │   ├── JobNotFound
 │   ├── KeyNotFound          no API key has this name
+│   ├── WorkerNotFound       no live worker has this name
 │   └── ArtifactGone         the result existed and was removed
 ├── JobExists                the caller's own job id is taken
 ├── IdempotencyMismatch      the caller's idempotency key was used for another request
@@ -97,6 +98,12 @@ class KeyNotFound(NotFound):
     """No API key has this name."""
 
     code = "key_not_found"
+
+
+class WorkerNotFound(NotFound):
+    """No live worker has this name."""
+
+    code = "worker_not_found"
 
 
 class ArtifactGone(NotFound):

@@ -3,14 +3,18 @@
 import difflib
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
+from datetime import UTC, datetime
 from enum import StrEnum
 
 from msgspec import Struct
 
 from framegate.core import audit
-from framegate.core.errors import InvalidRequest, NotFound
+from framegate.core.errors import InvalidRequest, ModelNotFound, WorkerNotFound
+from framegate.core.keys import Moment
 from framegate.core.ports import HeldBack, JobStore, WorkerInfo
 from framegate.core.registry import Registry
+
+_SHOWN_NAMES = 10
 
 
 class WorkerState(StrEnum):
@@ -39,15 +43,15 @@ class ModelStatus(Struct, frozen=True, kw_only=True):
 
     Attributes:
         id: Its id.
-        backend: The backend that runs it.
-        workers: How many live workers serve it.
-        paused_at: Since when no worker starts its jobs, in seconds since the epoch; None if they do.
+        backend: The backend that runs it; empty if the model is no longer served.
+        workers: How many live workers have it.
+        paused_at: Since when no worker starts its jobs, by the store's clock; None if they do.
     """
 
     id: str
     backend: str
     workers: int
-    paused_at: float | None
+    paused_at: Moment | None
 
 
 class OperationService:
@@ -76,7 +80,7 @@ class OperationService:
         last two hold for workers to come as well, until `resume`.
 
         Raises:
-            NotFound: No live worker has this name.
+            WorkerNotFound: No live worker has this name.
         """
         workers = await self.workers()
         entry = _entry_of(name, workers)
@@ -90,7 +94,7 @@ class OperationService:
         Of a host these are the workers of all its devices, however they were drained.
 
         Raises:
-            NotFound: Neither a live worker nor a drained host or device has this name.
+            WorkerNotFound: Neither a live worker nor a drained host or device has this name.
             InvalidRequest: They are drained together with others, by the name of their host or device.
         """
         workers, drained = await self.workers(), await self.drained()
@@ -109,42 +113,59 @@ class OperationService:
         return _named(entry, await self.workers())
 
     async def models(self) -> Sequence[ModelStatus]:
-        """Return the served models."""
+        """Return the served models, and paused ones that are no longer served."""
         paused = (await self._store.operations.held_back()).paused
-        workers = (await self._store.worker_presence()).workers
-        served = Counter(model for worker in workers for model in worker.models)
+        served = Counter(
+            model for worker in (await self._store.worker_presence()).workers for model in worker.models
+        )
+        backends = {spec.id: spec.backend for spec in self._registry.specs.values()}
         return [
             ModelStatus(
-                id=spec.id, backend=spec.backend, workers=served[spec.id], paused_at=paused.get(spec.id)
+                id=model,
+                backend=backends.get(model, ""),
+                workers=served[model],
+                paused_at=datetime.fromtimestamp(paused[model], UTC) if model in paused else None,
             )
-            for spec in self._registry.specs.values()
+            for model in (*backends, *sorted(paused.keys() - backends.keys()))
         ]
 
-    async def pause(self, model: str) -> str:
-        """Let no worker start jobs of a model until `resume_model`, also after a restart; return its id.
+    def _resolve(self, model: str) -> str:
+        """Return the id of the model that serves the name ``model``."""
+        try:
+            return self._registry.resolve(model).spec.id
+        except ModelNotFound as error:
+            known = (*self._registry.specs, *self._registry.names)
+            raise ModelNotFound(f"{error.message}{_hint(model, known)}") from None
+
+    async def _status(self, model: str) -> ModelStatus:
+        known = {status.id: status for status in await self.models()}
+        return known.get(model) or ModelStatus(id=model, backend="", workers=0, paused_at=None)
+
+    async def pause(self, model: str) -> ModelStatus:
+        """Let no worker start jobs of a model until `resume_model`, also after a restart; return it.
 
         An alias stands for the model that serves it. Jobs that run go on.
 
         Raises:
             ModelNotFound: There is no such model.
         """
-        served = self._registry.resolve(model).spec.id
+        served = self._resolve(model)
         await self._store.operations.pause_model(served)
         audit.record("model_paused", model=served)
-        return served
+        return await self._status(served)
 
-    async def resume_model(self, model: str) -> str:
-        """Let workers start jobs of a model again; return its id.
+    async def resume_model(self, model: str) -> ModelStatus:
+        """Let workers start jobs of a model again, and return it.
 
         Raises:
             ModelNotFound: There is no such model, nor is one of this id paused.
         """
         paused = (await self._store.operations.held_back()).paused
         # One that is no longer served can still be resumed.
-        served = model if model in paused else self._registry.resolve(model).spec.id
+        served = model if model in paused else self._resolve(model)
         await self._store.operations.resume_model(served)
         audit.record("model_resumed", model=served)
-        return served
+        return await self._status(served)
 
     async def findings(self) -> Sequence[str]:
         """Return sentences that say which jobs wait because of an operator."""
@@ -191,10 +212,16 @@ def _entry_of(name: str, workers: Sequence[WorkerStatus], *, also: Collection[st
             return name
         if name in (worker.name, worker.id):
             return worker.id
-    known = sorted({*also, *(known for worker in workers for known in (worker.host, worker.name))})
-    close = difflib.get_close_matches(name, known, n=1)
-    hint = f" Did you mean {close[0]}?" if close else f" There are {', '.join(known[:20])}." if known else ""
-    raise NotFound(f"No live worker is called {name[:200]!r}.{hint}", param="name")
+    known = {*also, *(known for worker in workers for known in (worker.host, worker.name))}
+    raise WorkerNotFound(f"No live worker is called {name[:200]!r}.{_hint(name, known)}")
+
+
+def _hint(name: str, known: Collection[str]) -> str:
+    """Return a sentence that says which name may have been meant, or which there are."""
+    names = sorted(set(known))
+    if close := difflib.get_close_matches(name, names, n=1):
+        return f" Did you mean {close[0]}?"
+    return f" There are {', '.join(names[:_SHOWN_NAMES])}." if names else ""
 
 
 def _named(entry: str, workers: Sequence[WorkerStatus]) -> Sequence[WorkerStatus]:

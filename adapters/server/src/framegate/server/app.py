@@ -18,7 +18,7 @@ from framegate.core.errors import Unavailable
 from framegate.core.ports import Rate, RateStore
 from framegate.core.settings import LimitSettings, Settings
 from framegate.core.wiring import CoreServices
-from framegate.server.admin import admin_router
+from framegate.server.admin.router import admin_router
 from framegate.server.auth.cors import Cors
 from framegate.server.auth.key_checks import check_keys, require_keys
 from framegate.server.auth.key_ring import KeyRing
@@ -131,7 +131,7 @@ def create_app(
         tags=["server"],
     )
     drop_options_handlers(own)
-    admin = admin_router(services)
+    admin = admin_router({"services": provide_instance(services)})
     drop_options_handlers(admin)
     refuse_clashes([("framegate", [own, admin]), *((entry.spec.name, entry.routers) for entry in mounted)])
     app = FramegateApp(

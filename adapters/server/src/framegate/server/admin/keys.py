@@ -1,12 +1,9 @@
-"""The server's own administration, ``/admin``: for keys with the scope ``admin``.
-
-Without any keys it is open to this machine, like everything else.
-"""
+"""API keys: create, list, rotate, expire and revoke them."""
 
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
-from litestar import Controller, Response, Router, delete, get, post
+from litestar import Controller, Response, delete, get, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath
 from msgspec import Meta, Struct
@@ -14,11 +11,8 @@ from msgspec import Meta, Struct
 from framegate.core.key_service import MAX_GRACE, IssuedKey, KeyInfo
 from framegate.core.keys import KeyGrants, KeyName, Moment
 from framegate.core.wiring import CoreServices
-from framegate.server.auth.keys import ADMIN_OPT
-from framegate.server.dialect import provide_instance
 from framegate.server.requests.bodies import HTTPRequest, documents, read_json
 
-ADMIN_PATH = "/admin"
 _NO_STORE = {"Cache-Control": "no-store"}
 _NEW_KEY: Mapping[str, Any] = {
     "For one model": {"name": "alice", "models": ["sora-2"], "max_queued": 10},
@@ -105,14 +99,3 @@ class KeyController(Controller):
     async def revoke_key(self, services: NamedDependency[CoreServices], name: FromPath[str]) -> None:
         """Remove the key."""
         await services.keys.revoke(name)
-
-
-def admin_router(services: CoreServices) -> Router:
-    """Return the routes below `ADMIN_PATH`."""
-    return Router(
-        ADMIN_PATH,
-        route_handlers=[KeyController],
-        dependencies={"services": provide_instance(services)},
-        opt={ADMIN_OPT: True},
-        tags=["admin"],
-    )

@@ -1,0 +1,1 @@
+"""The server's own administration: keys, workers, models, usage."""
