@@ -1,15 +1,11 @@
-"""List models, plugins, dialects and workers."""
+"""List models, plugins and dialects."""
 
-import asyncio
-from collections.abc import Sequence
 from pathlib import Path
 
 import click
 
-from framegate.cli.app_context import AppContext, open_services
 from framegate.cli.options import config_options, context_from, json_option
-from framegate.cli.output import format_time, print_json, print_line, print_table
-from framegate.core.ports import WorkerInfo
+from framegate.cli.output import print_json, print_line, print_table
 
 
 @click.command()
@@ -106,36 +102,3 @@ def dialects(as_json: bool, config_file: Path | None, data_dir: Path | None) -> 
         [(row["name"], "yes" if row["enabled"] else "no", row["prefix"], row["summary"]) for row in rows],
         empty="No dialects.",
     )
-
-
-@click.command()
-@json_option
-@config_options
-def workers(as_json: bool, config_file: Path | None, data_dir: Path | None) -> None:
-    """List the workers that are alive."""
-    context = context_from(config_file, data_dir)
-    context.require_queue()
-    found = asyncio.run(_workers(context))
-    if as_json:
-        print_json(found)
-        return
-    print_table(
-        ("HOST", "PID", "DEVICE", "SINCE", "JOB", "MODELS"),
-        [
-            (
-                info.host,
-                info.pid,
-                info.device,
-                format_time(info.started_at),
-                info.job or "idle",
-                ", ".join(info.models),
-            )
-            for info in found
-        ],
-        empty="No worker is alive.",
-    )
-
-
-async def _workers(context: AppContext) -> Sequence[WorkerInfo]:
-    async with open_services(context) as services:
-        return await services.core.jobs.workers()
