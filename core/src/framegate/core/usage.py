@@ -42,7 +42,9 @@ class Usage(Struct, frozen=True, kw_only=True):
         """Return the sum of all parts."""
         summed = list(parts)
         names = Usage.__struct_fields__
-        return cls(**{name: sum(getattr(part, name) for part in summed) for name in names})
+        total = {name: sum(getattr(part, name) for part in summed) for name in names}
+        # Each part is a number of microseconds, and so is the sum.
+        return cls(**{**total, "gpu_seconds": round(total["gpu_seconds"], 6)})
 
 
 class DailyUsage(Usage, frozen=True, kw_only=True):
