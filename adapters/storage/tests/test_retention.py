@@ -32,8 +32,8 @@ async def submit(store: ValkeyJobStore, job: Job) -> None:
 
 
 def left_behind(client: redis.Redis) -> set[str]:
-    """The keys that jobs have left, but for those of which there is one, or one of each queue, and those
-    that expire in a day."""
+    """The keys that jobs have left, but for those of which there is one, or one of each queue, those that
+    expire in a day, and usage."""
     kept = (
         "fg:installation",
         "fg:seq",
@@ -44,6 +44,7 @@ def left_behind(client: redis.Redis) -> set[str]:
         "fg:queues",
         "fg:served:",
         "fg:removed:",
+        "fg:used:",
         f"{PREFIX}dq",
     )
     return {str(key) for key in client.keys("fg:*") if not str(key).startswith(kept)}

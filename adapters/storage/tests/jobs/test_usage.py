@@ -1,5 +1,6 @@
 """What owners have used: counted once, whatever becomes of calls and of jobs."""
 
+import re
 import time
 from datetime import timedelta
 from typing import cast
@@ -101,17 +102,35 @@ async def test_only_the_attempt_that_ends_a_job_is_charged(
     assert 500 <= found.gpu_seconds < 510
 
 
+async def test_a_time_with_an_exponent(store: ValkeyJobStore, client: redis.Redis) -> None:
+    """One of a thousand numbers is written like this by Valkey itself."""
+    worker = WorkerStore(client, "w")
+    await store.submit(make_job("a", owner="alice"), limits=NO_LIMITS)
+    job = worker.claim("q-test", ["test"])
+    assert job is not None
+    started = f"{time.time() - 50:.16e}".replace("e+09", "e+9")
+    assert re.fullmatch(r"\d\.\d{16}e\+9", started)
+    client.hset("fg:job:a", "started_at", started)
+    worker.fail("a", 1, JobError("x", "y"))
+    found = await used(store)
+    assert 50 <= found.gpu_seconds < 60
+    await store.expired.mark_files_removed([job])
+    client.hset("fg:job:a", "finished_at", started)
+    await store.expired.mark_files_removed([job])
+    assert client.zscore("fg:records", "a") == pytest.approx(float(started))
+
+
 async def test_a_damaged_start_and_a_clock_that_went_back_cost_nothing(
     store: ValkeyJobStore, client: redis.Redis
 ) -> None:
     worker = WorkerStore(client, "w")
-    for started in ("nan", str(time.time() + 3600)):
+    for started in ("nan", "0x10", "1e999", str(time.time() + 3600)):
         await store.submit(make_job(started, owner="alice"), limits=NO_LIMITS)
         job = worker.claim("q-test", ["test"])
         assert job is not None
         client.hset(f"fg:job:{started}", "started_at", started)
         worker.fail(job.id, job.attempt, JobError("x", "y"))
-    assert await used(store) == Usage(jobs=2, failed=2)
+    assert await used(store) == Usage(jobs=4, failed=4)
 
 
 async def test_the_quota_of_a_day(store: ValkeyJobStore, client: redis.Redis) -> None:

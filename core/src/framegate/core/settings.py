@@ -167,7 +167,8 @@ class StorageSettings(_Settings, frozen=True):
 
     What is left out for a bucket comes from the ``AWS_…`` variables. ``downloads`` "redirect" sends clients
     to the bucket itself. ``retention`` and ``record_retention`` are seconds for which files and records are
-    kept.
+    kept. ``max_bytes`` is how many bytes the files of all jobs may have (0: any number); beyond it those of
+    the oldest finished jobs are removed sooner.
     """
 
     url: Annotated[str, Meta(pattern=r"^(file|s3://[^/]+(/.*)?)$")] = "file"
@@ -179,6 +180,7 @@ class StorageSettings(_Settings, frozen=True):
     cache_bytes: PositiveInt = 10 * 2**30
     retention: Duration = Duration(3600)
     record_retention: Duration = Duration(86400)
+    max_bytes: Limit = 0
 
 
 class WorkerSettings(_Settings, frozen=True):

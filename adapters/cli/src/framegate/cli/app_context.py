@@ -262,6 +262,7 @@ async def open_services(
             artifacts,
             files_for=settings.storage.retention,
             records_for=settings.storage.record_retention,
+            max_bytes=settings.storage.max_bytes,
         )
         try:
             yield Services(core, decoders, store, keys, rates, retention)

@@ -14,6 +14,7 @@ from framegate.core import audit
 from framegate.core.errors import Unavailable
 from framegate.core.ports import ArtifactStore
 from framegate.storage.characters import ValkeyCharacterStore
+from framegate.storage.disk_quota import DiskQuota
 from framegate.storage.jobs.store import ValkeyJobStore
 from framegate.storage.jobs.stored_files import FilesOfJob
 from framegate.storage.orphans import remove_files, remove_orphans
@@ -29,7 +30,8 @@ class Retention:
 
     ``files_for`` and ``records_for`` are the seconds for which a finished job keeps its files (inputs and
     results) and its record (at least as long as the files). Temporary characters are kept as long as files,
-    other characters until they are deleted.
+    other characters until they are deleted. The oldest files go sooner where all have more than ``max_bytes``
+    (0: any number), as `DiskQuota` says.
     """
 
     def __init__(
@@ -40,12 +42,14 @@ class Retention:
         *,
         files_for: float,
         records_for: float,
+        max_bytes: int = 0,
     ) -> None:
         self._store = store
         self._characters = characters
         self._artifacts = artifacts
         self._files_for = files_for
         self._records_for = max(records_for, files_for)
+        self._quota = DiskQuota(store, artifacts, max_bytes)
 
     async def run(self) -> None:
         """Sweep every few seconds, and look for orphans at the start and every hour, until cancelled.
@@ -72,6 +76,7 @@ class Retention:
         """Remove what is due now; return the number of jobs whose files were removed."""
         with audit.acting_as(audit.Actor("retention")):
             removed = await self._remove_files()
+            await self._quota.enforce()
             await self._remove_records()
             await self._remove_characters()
             await asyncio.to_thread(lambda: self._artifacts.clean_up(unused_for=self._files_for))

@@ -1,9 +1,11 @@
 """Jobs whose files or records have been kept long enough, in batches that any number of hosts share."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncGenerator, Iterable, Sequence
+from contextlib import asynccontextmanager, suppress
 from typing import Protocol, cast
 
 import redis.asyncio
+from msgspec import Struct
 
 from framegate.storage import scripts
 from framegate.storage.connections import outages_as_unavailable
@@ -29,6 +31,14 @@ class Numbered(Protocol):
         ...
 
 
+class EndedJob(Struct, frozen=True):
+    """A job that has ended, with its number in the order of submission and the bytes of its files."""
+
+    id: str
+    seq: str
+    stored: int
+
+
 class ExpiredJobs:
     """What retention does to jobs that have ended.
 
@@ -41,6 +51,8 @@ class ExpiredJobs:
         self._lease = client.register_script(scripts.LEASE_EXPIRED_JOBS)
         self._mark_files_removed = client.register_script(scripts.MARK_FILES_REMOVED)
         self._delete_record = client.register_script(scripts.DELETE_RECORD)
+        self._client = client
+        self._stored_bytes = client.register_script(scripts.STORED_BYTES)
 
     async def lease_files(self, kept_for: float) -> Sequence[tuple[str, str]]:
         """Lease jobs that ended ``kept_for`` seconds ago and may have files; return their ids and numbers.
@@ -58,6 +70,45 @@ class ExpiredJobs:
         with outages_as_unavailable():
             found = cast("list[str]", await self._lease(keys=[self._prefix], args=arguments))
         return list(zip(found[::2], found[1::2], strict=True))
+
+    async def stored_bytes(self) -> int:
+        """Return how many bytes the files of all jobs have, inputs and results."""
+        while True:
+            with outages_as_unavailable():
+                found = cast("str | None", await self._stored_bytes(keys=[self._prefix]))
+            if found is not None:
+                return int(found)
+
+    async def oldest(self, start: int) -> Sequence[EndedJob]:
+        """Return a batch of the jobs that have ended and may have files, those first that ended first.
+
+        ``start`` is how many of them are left out.
+        """
+        with outages_as_unavailable():
+            ids = cast(
+                "list[str]", await self._client.zrange(f"{self._prefix}finished", start, start + BATCH - 1)
+            )
+            records = self._client.pipeline(transaction=False)
+            for job_id in ids:
+                records.hmget(f"{self._prefix}job:{job_id}", "seq", "stored")
+            found = cast("list[tuple[str | None, str | None]]", await records.execute() if ids else [])
+        return [
+            EndedJob(job_id, seq or "", int(stored or 0))
+            for job_id, (seq, stored) in zip(ids, found, strict=True)
+        ]
+
+    @asynccontextmanager
+    async def quota_turn(self) -> AsyncGenerator[bool]:
+        """Let this host be the only one that keeps the disk quota; False if another one does so now."""
+        lock = self._client.lock(f"{self._prefix}disk_quota", timeout=LEASE_SECONDS)
+        with outages_as_unavailable():
+            mine = await lock.acquire(blocking=False)
+        try:
+            yield mine
+        finally:
+            if mine:
+                with suppress(redis.RedisError):  # it ends by itself
+                    await lock.release()
 
     async def mark_files_removed(self, jobs: Iterable[Numbered]) -> None:
         """Note that the files of these jobs have been removed; their records stay for a while."""

@@ -7,6 +7,7 @@
 -- stored:OWNER        the sum of these, for at most a day
 -- recount:OWNER       hash: the sum as it is being made again: the ``bytes`` of the jobs ``upto`` a place in the order
 --                     of submission
+-- stored, recount     the same of all owners' jobs, without characters
 -- job:ID ``record``   the bytes of a job's record, until it is deleted
 -- recorded:OWNER      hash: the sum of these (``bytes``), and the number of the jobs in it (``jobs``)
 --
@@ -19,40 +20,53 @@ local RECORD_BYTES = 2048  -- of a record's fields and of what points at it; lon
 
 local function whole(number) return string.format('%.0f', number) end
 
--- Add the next jobs to the sum of what an owner stores; returns that when it is complete.
-local function recount(owner)
-  local key = P .. 'recount:' .. owner
-  local upto, bytes = unpack(redis.call('HMGET', key, 'upto', 'bytes'))
+-- Where the sum of what is stored stands, how far it is made again, and what is in it: that of an owner, and that of all
+-- jobs, without characters.
+local function scope_of(owner)
+  return {sum = P .. 'stored:' .. owner, recount = P .. 'recount:' .. owner, jobs = P .. 'owner:' .. owner,
+    characters = P .. 'charactersby:' .. owner}
+end
+local ALL_JOBS = {sum = P .. 'stored', recount = P .. 'recount', jobs = P .. 'jobs'}
+
+-- Add the next jobs to a sum; returns that when it is complete.
+local function recount(scope)
+  local upto, bytes = unpack(redis.call('HMGET', scope.recount, 'upto', 'bytes'))
   upto, bytes = upto or '-1', tonumber(bytes or 0)
-  local jobs = redis.call('ZRANGE', P .. 'owner:' .. owner, '(' .. upto, '+inf', 'BYSCORE', 'LIMIT', 0, RECOUNTED,
-    'WITHSCORES')
+  local jobs = redis.call('ZRANGE', scope.jobs, '(' .. upto, '+inf', 'BYSCORE', 'LIMIT', 0, RECOUNTED, 'WITHSCORES')
   for i = 1, #jobs, 2 do
     bytes, upto = bytes + (integer_in(redis.call('HGET', P .. 'job:' .. jobs[i], 'stored')) or 0), jobs[i + 1]
   end
   if #jobs == 2 * RECOUNTED then
-    redis.call('HSET', key, 'upto', upto, 'bytes', whole(bytes))
-    redis.call('EXPIRE', key, RECOUNT_AFTER)
+    redis.call('HSET', scope.recount, 'upto', upto, 'bytes', whole(bytes))
+    redis.call('EXPIRE', scope.recount, RECOUNT_AFTER)
     return
   end
-  for _, each in ipairs(redis.call('HVALS', P .. 'charactersby:' .. owner)) do bytes = bytes + (integer_in(each) or 0) end
-  redis.call('DEL', key)
-  redis.call('SET', P .. 'stored:' .. owner, whole(bytes), 'EX', STORED_FOR)
+  for _, each in ipairs(scope.characters and redis.call('HVALS', scope.characters) or {}) do
+    bytes = bytes + (integer_in(each) or 0)
+  end
+  redis.call('DEL', scope.recount)
+  redis.call('SET', scope.sum, whole(bytes), 'EX', STORED_FOR)
   return bytes
 end
 
-local function stored_by(owner)
-  local key = P .. 'stored:' .. owner
-  if redis.call('TTL', key) > STORED_FOR - RECOUNT_AFTER then return tonumber(redis.call('GET', key)) end
-  local known, sum = redis.call('GET', key), nil
-  repeat sum = recount(owner) until sum or known
-  return sum or tonumber(known)
+-- A sum, if it is known; each call makes it again for a part while it is old or unknown.
+local function stored_in(scope)
+  local known = redis.call('GET', scope.sum)
+  if known and redis.call('TTL', scope.sum) > STORED_FOR - RECOUNT_AFTER then return tonumber(known) end
+  return recount(scope) or tonumber(known)
 end
 
-local function add_stored(owner, bytes)
-  if bytes ~= 0 and redis.call('EXISTS', P .. 'stored:' .. owner) == 1 then
-    redis.call('INCRBY', P .. 'stored:' .. owner, whole(bytes))
-  end
+local function stored_by(owner)
+  local sum
+  repeat sum = stored_in(scope_of(owner)) until sum
+  return sum
 end
+
+local function add_to_sum(scope, bytes)
+  if bytes ~= 0 and redis.call('EXISTS', scope.sum) == 1 then redis.call('INCRBY', scope.sum, whole(bytes)) end
+end
+
+local function add_stored(owner, bytes) add_to_sum(scope_of(owner), bytes) end
 
 -- Note how many bytes a job's files have now.
 local function set_stored(id, owner, bytes)
@@ -60,10 +74,11 @@ local function set_stored(id, owner, bytes)
   local before = integer_in(redis.call('HGET', key, 'stored')) or 0
   if bytes == before then return end
   if bytes > 0 then redis.call('HSET', key, 'stored', whole(bytes)) else redis.call('HDEL', key, 'stored') end
-  add_stored(owner, bytes - before)
-  local upto = redis.call('HGET', P .. 'recount:' .. owner, 'upto')
-  if upto and (integer_in(redis.call('HGET', key, 'seq')) or 0) <= tonumber(upto) then
-    redis.call('HINCRBY', P .. 'recount:' .. owner, 'bytes', whole(bytes - before))
+  local seq = integer_in(redis.call('HGET', key, 'seq')) or 0
+  for _, scope in ipairs({scope_of(owner), ALL_JOBS}) do
+    add_to_sum(scope, bytes - before)
+    local upto = redis.call('HGET', scope.recount, 'upto')
+    if upto and seq <= tonumber(upto) then redis.call('HINCRBY', scope.recount, 'bytes', whole(bytes - before)) end
   end
 end
 
