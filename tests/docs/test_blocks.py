@@ -9,6 +9,9 @@ DIALECT_PAGES = REPOSITORY / "docs" / "dialects"
 """`tests/dialects/test_pages.py` runs all of their blocks."""
 
 ELSEWHERE = {
+    "administration: framegate pause": "run by adapters/cli/tests/test_operations_commands.py",
+    "administration: framegate workers": "run by adapters/cli/tests/test_operations_commands.py",
+    "administration: framegate usage": "run by adapters/cli/tests/test_operations_commands.py",
     "README: make run": "starts a server until it is stopped; `RunningServer` starts the same command",
     "README: id=try-$(date +%s); curl": "run by tests/docs/test_docs.py",
     "README: make test": "runs the tests",
