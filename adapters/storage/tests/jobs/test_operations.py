@@ -20,7 +20,7 @@ async def submit(store: ValkeyJobStore, name: str, model: str = "test", priority
 
 def claim(client: redis.Redis, worker: str, *models: str) -> str | None:
     job = WorkerStore(client, worker).claim("q-test", models or ["test"])
-    return job and job.id
+    return job.id if job else None
 
 
 async def test_a_paused_model_has_no_tickets_until_it_is_resumed(
@@ -43,7 +43,7 @@ async def test_the_other_models_of_its_queue_go_on(store: ValkeyJobStore, client
     await submit(store, "first", priority=9)
     await store.operations.pause_model("test")
     await submit(store, "second", "other")
-    assert cast("int", client.llen(TICKETS)) >= 1
+    assert client.llen(TICKETS) >= 1
     assert claim(client, "w", "test", "other") == "second"
     client.delete(TICKETS)
     assert claim(client, "v", "other") is None

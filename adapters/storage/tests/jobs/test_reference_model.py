@@ -594,7 +594,7 @@ class StoreMachine(RuleBasedStateMachine):
         today = self.runner.run(self.store.usage.today())
         for owner in OWNERS:
             expected = self.usage.today_of(owner)
-            [found] = self.runner.run(self.store.usage.read([today], owner=owner)) or [Usage()]
+            found = Usage.sum(self.runner.run(self.store.usage.read([today], owner=owner)))
             assert found.gpu_seconds == pytest.approx(expected.gpu_seconds, abs=RAN_FOR / 10)
             for name in ("jobs", "succeeded", "failed", "cancelled", "input_bytes", "result_bytes"):
                 assert getattr(found, name) == getattr(expected, name), (owner, name)

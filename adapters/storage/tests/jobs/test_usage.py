@@ -36,9 +36,9 @@ def ran(client: redis.Redis, *names: str) -> float:
 async def test_each_step_counts_once(store: ValkeyJobStore, client: redis.Redis) -> None:
     worker = WorkerStore(client, "w")
     for name in "abcd":
-        job = make_job(name, owner="alice", input_bytes=5)
+        made = make_job(name, owner="alice", input_bytes=5)
         for _ in range(2):  # the client library repeats a call whose reply was lost
-            await store.submit(job, limits=NO_LIMITS)
+            await store.submit(made, limits=NO_LIMITS)
     repeated = IdempotencyKey(key="k", fingerprint="f")
     for name in ("e", "other"):
         await store.submit(make_job(name, owner="alice"), limits=NO_LIMITS, idempotency=repeated)
@@ -176,4 +176,4 @@ async def test_it_is_kept_for_a_year(store: ValkeyJobStore, client: redis.Redis)
     keys = cast("list[str]", client.keys("fg:used:*"))
     assert len(keys) == 2
     for key in keys:
-        assert cast("int", client.ttl(key)) == pytest.approx(KEPT_DAYS * 86_400, abs=60)
+        assert client.ttl(key) == pytest.approx(KEPT_DAYS * 86_400, abs=60)

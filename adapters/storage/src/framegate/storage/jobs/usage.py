@@ -25,7 +25,7 @@ class ValkeyUsageStore:
     async def today(self) -> date:
         """Return the current day in UTC, by Valkey's clock."""
         with outages_as_unavailable():
-            seconds, _ = cast("tuple[int, int]", await self._client.time())
+            seconds, _ = await self._client.time()
         return datetime.fromtimestamp(seconds, UTC).date()
 
     async def read(self, days: Sequence[date], *, owner: str | None = None) -> Sequence[DailyUsage]:
