@@ -123,11 +123,11 @@ def test_usage_by_day_and_key(guarded: Stand) -> None:
         "succeeded": 1,
         "failed": 0,
         "cancelled": 0,
-        "gpu_seconds": pytest.approx(ran),
+        "gpu_seconds": pytest.approx(ran, abs=1e-6),
         "input_bytes": 0,
         "result_bytes": sum(made.size for made in ended.artifacts),
     }
-    assert (report["total"]["jobs"], report["total"]["gpu_seconds"]) == (3, pytest.approx(ran))
+    assert (report["total"]["jobs"], report["total"]["gpu_seconds"]) == (3, pytest.approx(ran, abs=1e-6))
     for query in ("?key=bob", f"?key=bob&day={day}", "?key=bob&days=400"):
         [item] = call(guarded, "GET", f"/usage{query}").json()["items"]
         assert (item["key"], item["day"], item["jobs"]) == ("bob", day, 1)

@@ -659,6 +659,16 @@ def test_me(keyed: Stand, shared_stand: Stand) -> None:
     mine = Caller(keyed, ALICE).get("/me")
     assert (mine["name"], mine["plan"], mine["scopes"]) == ("alice", "gold", ["submit", "read"])
     assert (mine["limits"]["max_queued"], mine["limits"]["max_running"]) == (4, 0)
+    assert mine["limits"]["daily_gpu_seconds"] == 0
+    assert mine["usage"] == {"jobs": 0, "gpu_seconds": 0.0, "bytes": 0}
+    Caller(keyed, ALICE).submit()
+    made = keyed.run_next()
+    used = Caller(keyed, ALICE).get("/me")["usage"]
+    assert (used["jobs"], used["bytes"]) == (1, made.artifacts[0].size)
+    assert used["gpu_seconds"] == pytest.approx(
+        (made.finished_at or 0.0) - (made.started_at or 0.0), abs=1e-6
+    )
+    assert Caller(keyed, ROOT).get("/me")["usage"]["jobs"] == 0
     anybody = Caller(shared_stand).get("/me")
     assert (anybody["name"], anybody["scopes"]) == ("", ["submit", "read", "admin"])
 

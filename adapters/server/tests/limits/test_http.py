@@ -282,6 +282,7 @@ SUBMISSIONS: list[tuple[str, dict[str, Any], Callable[[Any], Any]]] = [
     ("/v1/images/generations", {"prompt": "x", "model": "gpt-image-1"}, quota_error),
     ("/v1/videos/generate", {"prompt": "x", "model": "sora2-landscape-10s"}, sora_quota_error),
     ("/v1/tasks/video", {"prompt": "x"}, detail),
+    ("/api/v1/jobs", {"prompt": "x"}, detail),
     ("/predict", {"prompt": "x"}, sentence),
     ("/wan/video/submit", {"prompt": "a boat on a lake", **IMAGE}, reason),
 ]

@@ -84,6 +84,7 @@ class KeyLimits(Struct, frozen=True):
     max_stored_bytes: int
     max_record_bytes: int
     max_characters: int
+    daily_gpu_seconds: int
 
 
 class Usage(Struct, frozen=True):
@@ -105,7 +106,7 @@ class KeyObject(Struct, frozen=True, kw_only=True):
     expires_at: datetime | None
     priority: int
     limits: KeyLimits
-    usage: Usage | None
+    usage: Usage
 
 
 class CatalogueController(Controller):
@@ -152,11 +153,12 @@ class CatalogueController(Controller):
         ]
 
     @get("/me", summary="The caller's key, its limits, and what it has used today")
-    async def show_key(self, request: HTTPRequest) -> KeyObject:
+    async def show_key(self, request: HTTPRequest, services: NamedDependency[CoreServices]) -> KeyObject:
         """Return the caller's key."""
         client = client_of(request.scope)
         scopes = dict.fromkeys((*client.scopes, *((KeyScope.ADMIN,) if is_operator(request.scope) else ())))
         limits = {name: getattr(client, name) or 0 for name in KeyLimits.__struct_fields__}
+        used = await services.usage.today(client.name)
         return KeyObject(
             name=client.name,
             plan=client.plan,
@@ -166,7 +168,7 @@ class CatalogueController(Controller):
             expires_at=client.expires_at,
             priority=client.priority,
             limits=KeyLimits(**limits),
-            usage=None,
+            usage=Usage(used.jobs, used.gpu_seconds, used.bytes),
         )
 
 

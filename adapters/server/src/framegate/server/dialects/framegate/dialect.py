@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from framegate.core.errors import ArtifactGone
 from framegate.core.registry import FALLBACK_MODEL
-from framegate.server.admin import admin_router
+from framegate.server.admin.router import admin_router
 from framegate.server.dialect import Dialect, DialectContext, provide_instance
 from framegate.server.dialects.framegate.answers import JobObjects
 from framegate.server.dialects.framegate.catalogue_controller import CatalogueController, CharacterController
@@ -32,7 +32,7 @@ def create(context: DialectContext) -> Dialect:
     """Return the dialect as the config describes it."""
     options = context.parse_options(Options)
     # At the root the server has its own administration already.
-    administration = [admin_router(context.services)] if context.prefix else []
+    administration = [admin_router()] if context.prefix else []
     return Dialect(
         handlers=[
             JobController,
