@@ -36,9 +36,9 @@ class Expected(NamedTuple):
 EXPECTED = {
     "framegate": Expected(
         {
-            ("cat.mp4", (416, 240, 32, 16.0)),
+            ("cat.mp4", (416, 240, 48, 24.0)),
             ("cat.webp", ("WEBP", 416, 240)),
-            ("turned.mp4", (144, 96, 9, 16.0)),
+            ("turned.mp4", (156, 104, 9, 24.0)),
         },
         ("event: job\n", '"state":"succeeded"'),
     ),

@@ -8,7 +8,7 @@ import redis
 
 from framegate.core.errors import QueueFull
 from framegate.core.jobs import Job, JobState
-from framegate.core.ports import Limits
+from framegate.core.ports import JobFilter, Limits
 from framegate.storage.jobs import lists
 from framegate.storage.jobs.store import ValkeyJobStore
 from framegate.storage.jobs.worker_store import WorkerStore
@@ -87,3 +87,38 @@ async def test_active_jobs_are_found_among_many_that_ended(
     everybodys = await store.list(owner=None, states=ACTIVE, limit=3)
     assert [job.id for job in everybodys] == ["bobs", "j299", "j150"]
     assert await store.list(owner="carol", states=ACTIVE, limit=3) == []
+
+
+# Scans.
+
+
+async def test_a_scan_looks_at_a_bounded_number_of_jobs(
+    store: ValkeyJobStore, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it does not find in one part of the list it goes on looking for in the next."""
+    monkeypatch.setattr(lists, "_STATES_PAGE", 20)
+    monkeypatch.setattr(lists, "MOST_LOOKED_AT", 40)
+    monkeypatch.setattr(lists, "MOST_READ", 15)
+    for index in range(130):
+        await store.submit(make_job(f"j{index}", owner="alice", model=f"m{index}"), limits=Limits())
+    for index in (3, 60):
+        await store.cancel(f"j{index}")
+    assert await store.delete("j5")
+    cancelled = JobFilter("alice", frozenset({JobState.CANCELLED}))
+    parts: list[list[str]] = []
+    before: int | None = None
+    while not parts or before is not None:
+        part = await store.scan(cancelled, before=before, limit=10)
+        parts.append([job.id for job in part.jobs])
+        before = part.next
+    assert parts == [[], ["j60"], [], ["j3"]]
+    read = records_read(client)
+    part = await store.scan(JobFilter("alice", model="m0"), before=None, limit=10)
+    assert (part.jobs, part.next is None) == ([], False)
+    assert records_read(client) - read < 30
+    seen = 1
+    while part.next is not None:
+        part = await store.scan(JobFilter("alice", model="m0"), before=part.next, limit=10)
+        seen += 1
+    assert [job.id for job in part.jobs] == ["j0"]
+    assert seen == 6

@@ -11,7 +11,7 @@ import codecs
 from collections.abc import Collection, Generator, Iterable, Mapping
 from contextlib import contextmanager
 from functools import cache
-from typing import Any, TypeAlias, TypeVar, cast
+from typing import Any, Self, TypeAlias, TypeVar, cast
 
 import msgspec
 from litestar import Request
@@ -64,6 +64,10 @@ class RequestBody(Struct, frozen=True):
     examples: Mapping[str, Any]
     files: Mapping[str, bool]
     or_json: bool = False
+
+    def __deepcopy__(self, memo: object) -> Self:
+        """Return itself: Litestar copies a handler's ``opt`` again and again, and this never changes."""
+        return self
 
 
 def documents(
