@@ -17,28 +17,45 @@ from framegate.cli.main import main
 
 
 class Done(Struct, frozen=True):
-    """A command that has ended."""
+    """A command that has ended; ``output`` is what ``stdout`` shows as text."""
 
     returncode: int
-    stdout: str
+    output: bytes
     stderr: str
+
+    @property
+    def stdout(self) -> str:
+        return self.output.decode(errors="backslashreplace")
 
 
 def run_command(
-    arguments: Sequence[str | os.PathLike[str]], *, environ: Mapping[str, str], cwd: Path
+    arguments: Sequence[str | os.PathLike[str]],
+    *,
+    environ: Mapping[str, str],
+    cwd: Path,
+    stdin: bytes = b"",
 ) -> Done:
     """Run a command to its end, as `subprocess.run` with ``environ`` and ``cwd`` would.
 
     Not for a thread beside others that print, nor where an event loop runs.
     """
-    out, err = io.StringIO(), io.StringIO()
-    with _surroundings(environ, cwd), _logging_to(err), redirect_stdout(out), redirect_stderr(err):
+    output, err = io.BytesIO(), io.StringIO()
+    out = io.TextIOWrapper(output, encoding="utf-8", newline="")
+    given = io.TextIOWrapper(io.BytesIO(stdin), encoding="utf-8")
+    with (
+        _surroundings(environ, cwd),
+        _logging_to(err),
+        redirect_stdout(out),
+        redirect_stderr(err),
+        patch.object(sys, "stdin", given),
+    ):
         try:
             main([os.fspath(argument) for argument in arguments])
             code = 0
         except SystemExit as ended:
             code = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
-    return Done(code, out.getvalue(), err.getvalue())
+    out.flush()
+    return Done(code, output.getvalue(), err.getvalue())
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from rich.console import Console
 
 from framegate.cli import output, progress
+from framegate.cli.servers.local import view_of
 from framegate.core.printable import printable, printable_json
 from tests.support.sample_jobs import make_job
 
@@ -100,7 +101,7 @@ def test_the_progress_bar(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(progress, "Console", console)
     with progress.JobProgressBar() as bar:
-        bar.show(replace(make_job("a1"), message=text))
+        bar.show(replace(view_of(make_job("a1")), message=text))
     assert printable(text) in stream.getvalue()
     assert not obeyed(stream.getvalue())
 

@@ -1,8 +1,12 @@
 """The command line: a command's module is imported when it is called, so that ``--help`` stays fast."""
 
 import importlib
+import io
+import os
 import sys
-from typing import Any
+import traceback
+from contextlib import suppress
+from typing import NoReturn
 
 import click
 
@@ -10,10 +14,10 @@ from framegate.core.command import CommandSpec
 
 _COMMANDS = {
     "generate": ("generate:generate", "Make one image or video and save it."),
-    "models": ("inspect:models", "List the model names that requests may use."),
+    "models": ("models:models", "List the served models and their names."),
     "plugins": ("inspect:plugins", "List the installed plugins, with the reason for each broken one."),
     "dialects": ("inspect:dialects", "List the API dialects and where they are served."),
-    "jobs": ("jobs:jobs", "List, show, watch and cancel jobs."),
+    "jobs": ("jobs:jobs", "List, show, watch, cancel, retry and delete jobs."),
     "characters": ("characters:characters", "List, show and delete characters."),
     "keys": ("keys:keys", "Create, list, rotate, expire and revoke API keys."),
     "workers": ("workers:workers", "List the workers that are alive; drain and resume them."),
@@ -22,8 +26,12 @@ _COMMANDS = {
     "usage": ("usage:usage", "Show what each key has used on each day."),
     "init": ("config:init", "Write a commented framegate.toml."),
     "config": ("config:config", "Check the config."),
+    "completion": ("completion:completion", "Print a script that completes commands in a shell."),
     "doctor": ("doctor:doctor", "Report what is installed, what works, and how to fix the rest."),
 }
+
+_INTERRUPTED = 130
+"""What shells report for a program that Ctrl-C has ended."""
 
 _DISTRIBUTIONS = {"serve": "framegate-server", "worker": "framegate-worker"}
 
@@ -92,19 +100,84 @@ def cli() -> None:
     """
 
 
-def main(arguments: list[str] | None = None) -> Any:
+def main(arguments: list[str] | None = None) -> NoReturn:
     """Run the command line, and end the process.
 
-    An error that its user can act on ends it with the error's message and status 1.
+    The exit status is 0, or 1 after an error, 2 where the arguments are wrong, and 130 after Ctrl-C. An error
+    is one line on standard error; the variable ``FRAMEGATE_TRACEBACK`` adds where in the code it arose.
     """
+    _open_standard_streams()
     try:
-        return cli.main(args=arguments, prog_name="framegate")
+        status = _run(arguments)
+        _flush()
+    except BrokenPipeError:
+        _discard_output()  # whoever reads has seen enough
+        status = 1
     except Exception as error:
-        from framegate.core.errors import FramegateError
+        status = _report(error)
+    sys.exit(status)
 
-        if not isinstance(error, FramegateError):
-            raise
-        from framegate.cli.output import print_line
 
-        print_line(f"Error: {error.message}", error=True, keep_lines=True)
-        sys.exit(1)
+def _run(arguments: list[str] | None) -> int:
+    """Run the command line, and return the exit status; errors of arguments are click's."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a terminal may lack letters of a prompt
+    try:
+        status = cli.main(args=arguments, prog_name="framegate", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except click.Abort:
+        return _INTERRUPTED
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+    except SystemExit as ended:  # a command that has said what is wrong
+        return ended.code if isinstance(ended.code, int) else int(ended.code is not None)
+    return status if isinstance(status, int) else 0
+
+
+def _open_standard_streams() -> None:
+    """Open those that the caller has closed: or the first files would get their numbers, and their output."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+
+
+def _flush() -> None:
+    """Write what is left: here an error of it can still be reported."""
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            stream.flush()
+
+
+def _discard_output() -> None:
+    """Send what is still to be written to nowhere, or Python would report it at its end."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError, AttributeError):
+            os.dup2(nowhere, stream.fileno())
+
+
+def _report(error: Exception) -> int:
+    """Print the sentence about an error, and return the exit status."""
+    from framegate.cli.output import print_line
+    from framegate.core.errors import FramegateError
+
+    if os.environ.get("FRAMEGATE_TRACEBACK"):
+        text = "".join(traceback.format_exception(error)).rstrip()
+    elif isinstance(error, FramegateError):
+        text = f"Error: {error.message}"
+    elif isinstance(error, OSError) and error.strerror:
+        text = f"Error: {f'{error.filename}: ' if error.filename else ''}{error.strerror}."
+    else:
+        text = (
+            f"Internal error: {type(error).__name__}: {error}. Please report it with what the command prints "
+            "if the variable FRAMEGATE_TRACEBACK is 1."
+        )
+    with suppress(OSError, ValueError):  # standard error can't be written either
+        print_line(text, error=True, keep_lines=True)
+        _flush()
+    _discard_output()
+    return 1

@@ -1,12 +1,15 @@
 """Options that several commands share, and how they become settings."""
 
+import functools
 import logging
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import click
+from click.core import ParameterSource
+from msgspec import Struct
 
 from framegate.cli.app_context import AppContext, create_context
 from framegate.cli.config_file import load_settings
@@ -105,3 +108,49 @@ def context_from(config_file: Path | None, data_dir: Path | None, **overrides: A
     settings = settings_from(config_file, data_dir, **overrides)
     configure_audit_log(settings.audit.path)
     return create_context(settings)
+
+
+class Target(Struct, frozen=True):
+    """The server that a command works on: the one at ``url``, or without it that of this machine's config."""
+
+    url: str
+    key: str
+    config_file: Path | None
+    data_dir: Path | None
+
+
+def server_options(command: Command) -> Command:
+    """Add ``--url``, ``--key``, ``--config`` and ``--data-dir``, which arrive as ``target``."""
+
+    @functools.wraps(command)
+    def call(
+        *arguments: Any, url: str, key: str, config_file: Path | None, data_dir: Path | None, **options: Any
+    ) -> Any:
+        target = Target(*_which_server(url, key, local=bool(config_file or data_dir)), config_file, data_dir)
+        return command(*arguments, target=target, **options)
+
+    added = cast(Command, call)
+    for option in (
+        click.option("--key", envvar="FRAMEGATE_KEY", default="", help="The key for that server."),
+        click.option(
+            "--url",
+            envvar="FRAMEGATE_URL",
+            default="",
+            help="A server elsewhere, such as https://video.example.com.",
+            show_envvar=True,
+        ),
+    ):
+        added = option(added)
+    return config_options(added)
+
+
+def _which_server(url: str, key: str, *, local: bool) -> tuple[str, str]:
+    """Return URL and key; what the command line says goes over variables."""
+    source = click.get_current_context().get_parameter_source
+    if url and local:
+        if source("url") == ParameterSource.COMMANDLINE:
+            raise click.UsageError("--url names another server: leave out --config and --data-dir.")
+        url = ""
+    if not url and key and source("key") == ParameterSource.COMMANDLINE:
+        raise click.UsageError("--key is for a server elsewhere: give its --url.")
+    return url, key if url else ""

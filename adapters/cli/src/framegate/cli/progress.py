@@ -6,7 +6,7 @@ from typing import Self
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
-from framegate.core.jobs import Job
+from framegate.cli.servers.views import JobView
 from framegate.core.printable import printable
 
 
@@ -37,12 +37,12 @@ class JobProgressBar:
     ) -> None:
         self._progress.stop()
 
-    def show(self, job: Job) -> None:
+    def show(self, job: JobView) -> None:
         """Redraw the line for the job as it is now."""
         self._progress.update(
             self._task,
             completed=job.progress,
             description=str(job.state),
-            note=printable(job.message),
+            note=printable(job.message or job.waiting),
             refresh=True,
         )

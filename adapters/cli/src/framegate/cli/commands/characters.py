@@ -1,18 +1,10 @@
 """``framegate characters``."""
 
-import asyncio
-from collections.abc import Awaitable, Callable
-from pathlib import Path
-from typing import TypeVar
-
 import click
 
-from framegate.cli.app_context import open_services
-from framegate.cli.options import config_options, context_from, json_option
+from framegate.cli.options import Target, json_option, server_options
 from framegate.cli.output import format_time, print_json, print_line, print_table
-from framegate.core.character_service import CharacterService
-
-Answer = TypeVar("Answer")
+from framegate.cli.servers.opening import run_on_server
 
 
 @click.group()
@@ -20,29 +12,14 @@ def characters() -> None:
     """List, show and delete characters: people (or things) of videos that prompts call by @username."""
 
 
-def _call_service(
-    config_file: Path | None,
-    data_dir: Path | None,
-    operation: Callable[[CharacterService], Awaitable[Answer]],
-) -> Answer:
-    context = context_from(config_file, data_dir)
-    context.require_queue()
-
-    async def call() -> Answer:
-        async with open_services(context) as services:
-            return await operation(services.core.characters)
-
-    return asyncio.run(call())
-
-
 @characters.command("list")
 @json_option
-@config_options
-def list_characters(as_json: bool, config_file: Path | None, data_dir: Path | None) -> None:
+@server_options
+def list_characters(as_json: bool, target: Target) -> None:
     """List characters, newest first."""
-    found = _call_service(config_file, data_dir, lambda service: service.list())
+    found = run_on_server(target, lambda server: server.list_characters())
     if as_json:
-        print_json(found)
+        print_json([character.document for character in found])
         return
     print_table(
         ("USERNAME", "NAME", "OWNER", "CREATED", "TEMPORARY"),
@@ -63,14 +40,14 @@ def list_characters(as_json: bool, config_file: Path | None, data_dir: Path | No
 @characters.command()
 @click.argument("username")
 @json_option
-@config_options
-def show(username: str, as_json: bool, config_file: Path | None, data_dir: Path | None) -> None:
+@server_options
+def show(username: str, as_json: bool, target: Target) -> None:
     """Show everything about one character."""
-    found = _call_service(config_file, data_dir, lambda service: service.get(username.removeprefix("@")))
+    name = username.removeprefix("@")
+    found = run_on_server(target, lambda server: server.get_character(name))
     if as_json:
-        print_json(found)
+        print_json(found.document)
         return
-    frame = found.reference
     print_table(
         ("FIELD", "VALUE"),
         [
@@ -79,8 +56,7 @@ def show(username: str, as_json: bool, config_file: Path | None, data_dir: Path 
             ("owner", found.owner or "-"),
             ("created", format_time(found.created_at)),
             ("temporary", "yes" if found.temporary else "no"),
-            ("avatar", found.avatar),
-            ("reference", f"{frame.key}, {frame.width}×{frame.height}"),
+            *found.details,
         ],
         empty="",
     )
@@ -89,11 +65,11 @@ def show(username: str, as_json: bool, config_file: Path | None, data_dir: Path 
 @characters.command()
 @click.argument("username")
 @json_option
-@config_options
-def delete(username: str, as_json: bool, config_file: Path | None, data_dir: Path | None) -> None:
+@server_options
+def delete(username: str, as_json: bool, target: Target) -> None:
     """Delete a character and its images. Jobs that use it keep their own copies."""
     name = username.removeprefix("@")
-    _call_service(config_file, data_dir, lambda service: service.delete(name))
+    run_on_server(target, lambda server: server.delete_character(name))
     if as_json:
         print_json({"deleted": name})
     else:

@@ -1,4 +1,4 @@
-"""List models, plugins and dialects."""
+"""List plugins and dialects."""
 
 from pathlib import Path
 
@@ -6,46 +6,6 @@ import click
 
 from framegate.cli.options import config_options, context_from, json_option
 from framegate.cli.output import print_json, print_line, print_table
-
-
-@click.command()
-@json_option
-@config_options
-def models(as_json: bool, config_file: Path | None, data_dir: Path | None) -> None:
-    """List the model names that requests may use, and the model that serves each."""
-    names = context_from(config_file, data_dir).registry.names
-    rows = [
-        {
-            "name": served.name,
-            "served_by": served.spec.id,
-            "backend": served.spec.backend,
-            "tasks": sorted(served.spec.tasks),
-            "defaults": served.spec.defaults,
-            "sizes": served.spec.sizes,
-            "frames": served.spec.frames,
-            "fps": served.spec.fps,
-            "plan": served.plan,
-        }
-        for served in names.values()
-    ]
-    if as_json:
-        print_json(rows)
-        return
-    print_table(
-        ("NAME", "SERVED BY", "DEFAULT SIZE", "FRAMES", "PLAN", "TASKS"),
-        [
-            (
-                served.name,
-                served.spec.id,
-                f"{served.spec.defaults.width or '?'}×{served.spec.defaults.height or '?'}",
-                served.spec.frames,
-                served.plan,
-                ", ".join(sorted(served.spec.tasks)),
-            )
-            for served in names.values()
-        ],
-        empty="No models.",
-    )
 
 
 @click.command()

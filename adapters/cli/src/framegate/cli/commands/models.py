@@ -1,0 +1,105 @@
+"""``framegate models``."""
+
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from typing import TypeVar
+
+import click
+
+from framegate.cli.options import Target, context_from, json_option, server_options
+from framegate.cli.output import print_block, print_json, print_line
+from framegate.cli.servers.opening import run_on_remote
+from framegate.cli.servers.views import ModelView
+from framegate.core.models import FrameRule, SizeRule
+from framegate.core.registry import ServedModel
+
+Group = TypeVar("Group", bound=Hashable)
+
+
+@click.command()
+@json_option
+@server_options
+def models(as_json: bool, target: Target) -> None:
+    """List the served models, and the names by which the clients of each dialect know them."""
+    if target.url:
+        found = run_on_remote(target, lambda server: server.list_models())
+    else:
+        names = context_from(target.config_file, target.data_dir).registry.names
+        found = [_view(served) for served in names.values()]
+    if as_json:
+        print_json([model.document for model in found])
+        return
+    if not found:
+        print_line("No models.")
+    for number, (served_by, of_model) in enumerate(_grouped(found, lambda model: model.served_by)):
+        if number:
+            print_line("")
+        own = next((model for model in of_model if model.name == served_by), of_model[0])
+        print_block(served_by, [*_describe(own), *_names(of_model)])
+
+
+def _view(served: ServedModel) -> ModelView:
+    spec = served.spec
+    return ModelView(
+        name=served.name,
+        served_by=spec.id,
+        backend=spec.backend,
+        tasks=tuple(sorted(spec.tasks)),
+        sizes=spec.sizes,
+        frames=spec.frames,
+        fps=spec.fps,
+        defaults=spec.defaults,
+        plan=served.plan,
+        catalogue=served.catalogue,
+        document={
+            "name": served.name,
+            "served_by": spec.id,
+            "backend": spec.backend,
+            "tasks": sorted(spec.tasks),
+            "defaults": spec.defaults,
+            "sizes": spec.sizes,
+            "frames": spec.frames,
+            "fps": spec.fps,
+            "plan": served.plan,
+        },
+    )
+
+
+def _describe(model: ModelView) -> Iterable[tuple[str, str]]:
+    yield "backend", model.backend or "-"
+    yield "tasks", ", ".join(model.tasks)
+    default = model.defaults
+    size = f"; {default.width}×{default.height} by default" if default.width and default.height else ""
+    yield "sizes", f"{_sizes(model.sizes)}{size}"
+    if any(task.endswith("video") for task in model.tasks):
+        yield "frames", _frames(model.frames)
+    if model.ready is not None:
+        yield "ready", "yes" if model.ready else "no: no worker serves it now"
+
+
+def _sizes(rule: SizeRule) -> str:
+    if rule.only:
+        return " or ".join(f"{width}×{height}" for width, height in rule.only)
+    limits = f"sides of {rule.min_side} to {rule.max_side}, up to {rule.max_pixels / 1e6:.1f} megapixels"
+    return f"multiples of {rule.multiple_of}, {limits}"
+
+
+def _frames(rule: FrameRule) -> str:
+    return f"{rule}, {rule.min} to {rule.max} a shot"
+
+
+def _names(models: Sequence[ModelView]) -> Iterable[tuple[str, str]]:
+    """Yield the names of a model by the dialects whose clients know them, then those of the config."""
+    others = [model for model in models if model.name != model.served_by]
+    for (catalogue, plan), of_catalogue in _grouped(others, lambda model: (model.catalogue, model.plan)):
+        names = ", ".join(model.name for model in of_catalogue)
+        yield catalogue or "aliases", f"with the plan {plan}: {names}" if plan else names
+
+
+def _grouped(
+    models: Sequence[ModelView], key: Callable[[ModelView], Group]
+) -> Iterable[tuple[Group, list[ModelView]]]:
+    """Return the models that have a key in common, in the order in which the keys come first."""
+    groups: dict[Group, list[ModelView]] = {}
+    for model in models:
+        groups.setdefault(key(model), []).append(model)
+    return groups.items()
