@@ -2,12 +2,11 @@
 
 import os
 import secrets
+import sys
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
-
-import click
 
 from framegate.core.errors import FramegateError, InvalidRequest
 
@@ -52,7 +51,9 @@ def open_output(target: Path | None) -> Generator[OutputFile]:
     """
     try:
         if target is None:
-            file = click.get_binary_stream("stdout")
+            if sys.stdout is None:
+                raise InvalidRequest("-o: standard output is closed.")
+            file = sys.stdout.buffer
             yield OutputFile(file, rewindable=False)
             file.flush()
         elif target.exists() and not target.is_file():

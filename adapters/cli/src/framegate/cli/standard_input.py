@@ -2,8 +2,6 @@
 
 import sys
 
-import click
-
 from framegate.core.errors import InvalidRequest
 
 _MAX_TEXT = 2**20
@@ -27,7 +25,7 @@ class StandardInput:
         if sys.stdin is None:
             raise InvalidRequest(f"{name}: standard input is closed.")
         try:
-            data = click.get_binary_stream("stdin").read(limit)
+            data = sys.stdin.buffer.read(limit)
         except OSError as error:
             raise InvalidRequest(f"{name}: standard input can't be read: {error.strerror}.") from None
         if not data:

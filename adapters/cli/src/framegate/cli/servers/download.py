@@ -4,7 +4,7 @@ import re
 
 import httpx
 
-from framegate.cli.servers.http import ConnectionFailed, HttpClient, ServerError, TryAgain, repeat
+from framegate.cli.servers.http import ConnectionFailed, HttpClient, ServerError, repeat
 from framegate.cli.servers.protocol import ResultFile
 
 _RANGE = re.compile(r"bytes (\d+)-\d+/(?:\d+|\*)")
@@ -42,7 +42,7 @@ async def download(client: HttpClient, path: str, file: ResultFile) -> None:
             if expected is not None and file.written - before != int(expected):
                 raise ConnectionFailed("The connection was lost before the result had come whole.")
 
-    await repeat(attempt, (ConnectionFailed, TryAgain))
+    await repeat(attempt)
 
 
 def _strong(etag: str) -> str:

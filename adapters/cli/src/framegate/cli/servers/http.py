@@ -1,8 +1,8 @@
 """HTTP to a remote server: a sentence for all that can go wrong, and a second try where it may help."""
 
-import asyncio
 import ssl
-from collections.abc import AsyncGenerator, Callable, Mapping
+from asyncio import sleep
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from email.utils import parsedate_to_datetime
 from importlib.metadata import version
@@ -42,6 +42,10 @@ class ConnectionFailed(ServerError):
     """There was no answer, or only a part of it."""
 
 
+class Unreachable(ServerError):
+    """No connection could be made, and none ever was: URL or network are wrong."""
+
+
 class TryAgain(ServerError):
     """The server can't do it now; ``seconds`` is when it wants to be asked again."""
 
@@ -73,6 +77,7 @@ class HttpClient:
     def __init__(self, url: str, key: str) -> None:
         self.url = _api_url(url)
         self._has_key = bool(key)
+        self._answered = False
         headers = {"User-Agent": f"framegate-cli/{version('framegate-cli')}", "Accept": "application/json"}
         if key:
             if not (key.isascii() and key.isprintable()) or " " in key:
@@ -89,29 +94,25 @@ class HttpClient:
         """Close the connections."""
         await self._client.aclose()
 
-    async def call(
-        self, answer: type[Answer], method: str, path: str, *, safe: bool = False, **options: Any
-    ) -> Answer:
+    async def call(self, answer: type[Answer], method: str, path: str, **options: Any) -> Answer:
         """Send a request and return its decoded answer.
 
-        It is sent again if the server is busy and says for how long, and, where ``safe``, if the connection
-        was lost. ``options`` are those of `httpx.AsyncClient.build_request`.
+        It is sent again if the server is busy, or the connection was lost: so it has to be one that changes
+        nothing when it is repeated. ``options`` are those of `httpx.AsyncClient.build_request`.
 
         Raises:
             ServerError: There is no answer, or it isn't the one of a Framegate server.
         """
-        body = await self.fetch(method, path, safe=safe, **options)
-        return self.decode(answer, body)
+        return self.decode(answer, await self.fetch(method, path, **options))
 
-    async def fetch(self, method: str, path: str, *, safe: bool = False, **options: Any) -> bytes:
+    async def fetch(self, method: str, path: str, **options: Any) -> bytes:
         """Do as `call` does, and return the body."""
 
         async def send() -> bytes:
             async with self.stream(method, path, **options) as response:
                 return await _read(response)
 
-        kinds = (TryAgain, ConnectionFailed) if safe else (TryAgain,)
-        return await repeat(send, kinds)
+        return await repeat(send)
 
     def decode(self, kind: type[Answer], body: bytes | str) -> Answer:
         """Return JSON as ``kind``.
@@ -138,6 +139,7 @@ class HttpClient:
         request = self._client.build_request(method, f"{self.url}{path}", **options)
         try:
             response = await self._client.send(request, stream=True, follow_redirects=follow_redirects)
+            self._answered = True
             try:
                 if not response.is_success:
                     raise await self._refusal(response)
@@ -145,7 +147,8 @@ class HttpClient:
             finally:
                 await response.aclose()
         except httpx.TransportError as error:
-            raise ConnectionFailed(self._why(error)) from None
+            never = isinstance(error, httpx.ConnectError | httpx.ConnectTimeout) and not self._answered
+            raise (Unreachable if never else ConnectionFailed)(self._why(error)) from None
         except httpx.HTTPError as error:  # too many redirects, or a body that can't be decoded
             raise ServerError(f"{self.url} gave an answer that can't be read: {error}.") from None
 
@@ -168,13 +171,22 @@ class HttpClient:
             return f"{self.url} can't be reached: {reason or 'no connection'}."
         return f"The connection to {self.url} was lost: {reason or type(error).__name__}."
 
+    def _redirected(self, asked: httpx.URL, target: httpx.URL) -> str:
+        """Return the sentence about a redirect. It isn't followed: what was sent would be lost, or the key."""
+        place = target.copy_with(query=None, fragment=None, userinfo=b"")
+        rest = asked.path.removeprefix(httpx.URL(self.url).path)
+        if place.path.endswith(f"{API}{rest}"):
+            there = place.copy_with(path=place.path.removesuffix(f"{API}{rest}"))
+            return f"{self.url} redirects to {there}: give that as --url."
+        return f"{self.url} redirects to {place}, which is no Framegate server; check the URL."
+
     async def _refusal(self, response: httpx.Response) -> ServerError:
         """Return the error that an answer stands for, in the server's own words."""
         status = response.status_code
-        if response.has_redirect_location:
-            target = response.next_request.url if response.next_request else response.headers["location"]
-            place = str(target).removesuffix(response.request.url.raw_path.decode())
-            return ServerError(f"{self.url} redirects to {place}: give that as --url.", status=status)
+        if response.next_request is not None:
+            return ServerError(
+                self._redirected(response.request.url, response.next_request.url), status=status
+            )
         try:
             problem = msgspec.json.decode(await _read(response), type=_Problem)
         except (msgspec.DecodeError, UnicodeDecodeError):
@@ -194,12 +206,10 @@ class HttpClient:
         return ServerError(text, status=status)
 
 
-async def repeat(
-    send: Callable[[], Any], kinds: tuple[type[ServerError], ...], *, attempts: int = _ATTEMPTS
-) -> Any:
-    """Await ``send`` until it raises none of ``kinds``, with the pauses that the server asks for.
+async def repeat(send: Callable[[], Awaitable[Answer]], *, attempts: int = _ATTEMPTS) -> Answer:
+    """Await ``send`` again while the server is busy or the connection is lost, and return its answer.
 
-    A pause of more than a minute is not made: the error is raised.
+    The server says how long the pauses are. One of more than a minute is not made: the error is raised.
     """
 
     def pause(state: RetryCallState) -> float:
@@ -215,11 +225,11 @@ async def repeat(
             print_line(f"{error.message} Trying again in {pause(state):g} s.", error=True)
 
     retrying = AsyncRetrying(
-        retry=retry_if_exception_type(kinds),
+        retry=retry_if_exception_type((TryAgain, ConnectionFailed)),
         wait=pause,
         stop=too_long,
         before_sleep=tell,
-        sleep=asyncio.sleep,
+        sleep=sleep,
         reraise=True,
     )
     return await retrying(send)
@@ -236,6 +246,8 @@ def _api_url(text: str) -> str:
             f"--url: {text[:200]!r} is not an http(s) URL; write https://video.example.com, or "
             "http://127.0.0.1:8000."
         )
+    if url.port is not None and not 0 < url.port < 2**16:
+        raise ConfigError(f"--url: there is no port {url.port}.")
     if url.userinfo or url.query or url.fragment:
         raise ConfigError("--url: leave out user, password, query and fragment; the key is given by --key.")
     return str(url.copy_with(path=url.path.rstrip("/").removesuffix(API) + API))

@@ -15,7 +15,7 @@ from msgspec.structs import fields as fields_of
 from msgspec.structs import replace
 
 from framegate.cli.servers.download import download
-from framegate.cli.servers.http import ConnectionFailed, HttpClient, ServerError, TryAgain, repeat
+from framegate.cli.servers.http import ConnectionFailed, HttpClient, ServerError, repeat
 from framegate.cli.servers.protocol import InputFile, ResultFile
 from framegate.cli.servers.views import CharacterView, JobView, ModelView
 from framegate.core.errors import InvalidRequest, NotFound
@@ -86,7 +86,7 @@ class RemoteServer:
                 }
             else:
                 body = {"json": fields}
-            answer = await self._client.call(msgspec.Raw, "POST", "/jobs", safe=True, headers=headers, **body)
+            answer = await self._client.call(msgspec.Raw, "POST", "/jobs", headers=headers, **body)
         return self._view(answer)
 
     async def list_jobs(self, *, states: Collection[JobState], limit: int) -> Sequence[JobView]:
@@ -98,14 +98,14 @@ class RemoteServer:
             params.append(("limit", min(_PAGE, limit - len(found))))
             if after:
                 params.append(("after", after))
-            page = await self._client.call(_JobsAnswer, "GET", "/jobs", safe=True, params=params)
+            page = await self._client.call(_JobsAnswer, "GET", "/jobs", params=params)
             found += map(self._view, page.items)
             after = page.next or None
         return found
 
     async def get_job(self, job_id: str) -> JobView:
         """See `Server`."""
-        answer = await self._client.call(msgspec.Raw, "GET", _path("jobs", job_id), safe=True)
+        answer = await self._client.call(msgspec.Raw, "GET", _path("jobs", job_id))
         return self._view(answer)
 
     async def watch_job(self, job_id: str) -> AsyncGenerator[JobView]:
@@ -119,7 +119,7 @@ class RemoteServer:
         while job is None or not job.state.finished:
             if job is not None:
                 await asyncio.sleep(_RECONNECT_PAUSE)
-            now, events = await repeat(connect, (ConnectionFailed, TryAgain), attempts=_RECONNECTS)
+            now, events = await repeat(connect, attempts=_RECONNECTS)
             async with aclosing(events):
                 with suppress(ConnectionFailed):
                     while True:
@@ -143,7 +143,7 @@ class RemoteServer:
 
     async def cancel_job(self, job_id: str) -> JobView:
         """See `Server`."""
-        answer = await self._client.call(msgspec.Raw, "POST", _path("jobs", job_id, "cancel"), safe=True)
+        answer = await self._client.call(msgspec.Raw, "POST", _path("jobs", job_id, "cancel"))
         return self._view(answer)
 
     async def retry_job(self, job_id: str) -> JobView:
@@ -187,7 +187,7 @@ class RemoteServer:
         await self._client.fetch("DELETE", _path("characters", username))
 
     async def _rows(self, path: str) -> list[msgspec.Raw]:
-        return await self._client.call(list[msgspec.Raw], "GET", path, safe=True)
+        return await self._client.call(list[msgspec.Raw], "GET", path)
 
     def _decode(self, kind: type, raw: msgspec.Raw) -> Any:
         return self._client.decode(kind, bytes(raw))
