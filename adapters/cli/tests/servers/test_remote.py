@@ -3,7 +3,7 @@
 import json
 import re
 import ssl
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -69,12 +69,12 @@ def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(remote, "_RECONNECT_PAUSE", 0.0)
 
 
-def run(*arguments: str, folder: Path, stdin: bytes = b"", **environ: str) -> Done:
+def run(*arguments: str, folder: Path, environ: Mapping[str, str] | None = None, stdin: bytes = b"") -> Done:
     return run_command(arguments, environ=clean_environ(environ), cwd=folder, stdin=stdin)
 
 
 @contextmanager
-def serving(replies: Mapping[str, Reply | list[Reply]]) -> Iterator[tuple[ScriptedApi, dict[str, str]]]:
+def serving(replies: Mapping[str, Reply | list[Reply]]) -> Generator[tuple[ScriptedApi, dict[str, str]]]:
     with scripted_api(replies) as api:
         yield api, {"FRAMEGATE_URL": api.url, "FRAMEGATE_KEY": KEY}
 
@@ -130,20 +130,22 @@ def test_files_are_sent_as_they_are(tmp_path: Path) -> None:
             "image": VIDEO,
         }
         api.asked.clear()
-        done = run("generate", "a boat", "--image", "-", folder=tmp_path, stdin=VIDEO, **environ)
+        done = run("generate", "a boat", "--image", "-", folder=tmp_path, stdin=VIDEO, environ=environ)
         assert done.returncode == 0, done.stderr
         assert parts(api.asked[0])["image"] == VIDEO
         api.asked.clear()
-        done = run("generate", "a boat", "--image", "https://example.com/a.png", folder=tmp_path, **environ)
+        done = run(
+            "generate", "a boat", "--image", "https://example.com/a.png", folder=tmp_path, environ=environ
+        )
         assert json.loads(api.asked[0].body)["image"] == "https://example.com/a.png"
 
 
 def test_a_result_on_standard_output(tmp_path: Path) -> None:
     with serving(MADE) as (_, environ):
-        done = run("generate", "a boat", "-o", "-", folder=tmp_path, **environ)
+        done = run("generate", "a boat", "-o", "-", folder=tmp_path, environ=environ)
         assert (done.returncode, done.output) == (0, VIDEO)
         assert "- (832×480, 5.06 s, seed 7)" in done.stderr
-        done = run("generate", "a boat", "-o", "-", "--json", folder=tmp_path, **environ)
+        done = run("generate", "a boat", "-o", "-", "--json", folder=tmp_path, environ=environ)
     assert done.output == VIDEO
     report = json.loads(done.stderr)
     assert (report["job_id"], report["output"], report["seed"]) == ("j1", "-", 7)
@@ -161,7 +163,7 @@ def test_a_lost_connection_costs_only_the_rest(tmp_path: Path) -> None:
         "GET /api/v1/jobs/j1/results/0": [Reply(200, VIDEO, whole, cut=4000), Reply(206, VIDEO[4000:], rest)],
     }
     with serving(replies) as (api, environ):
-        done = run("generate", "a boat", folder=tmp_path, **environ)
+        done = run("generate", "a boat", folder=tmp_path, environ=environ)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "out.mp4").read_bytes() == VIDEO
     assert [asked.path for asked in api.asked].count("/api/v1/jobs/j1/events") == 3
@@ -179,7 +181,7 @@ def test_a_result_that_has_changed_is_fetched_from_its_start(tmp_path: Path, out
         ],
     }
     with serving(replies) as (_, environ):
-        done = run("generate", "a boat", "-o", output, folder=tmp_path, **environ)
+        done = run("generate", "a boat", "-o", output, folder=tmp_path, environ=environ)
     if output == "-":
         assert done.returncode == 1
         assert "a pipe can't be written again" in done.stderr
@@ -197,7 +199,7 @@ def test_another_part_than_asked_for_is_refused(tmp_path: Path) -> None:
         ],
     }
     with serving(replies) as (_, environ):
-        done = run("generate", "a boat", folder=tmp_path, **environ)
+        done = run("generate", "a boat", folder=tmp_path, environ=environ)
     assert done.returncode == 1
     assert "another part" in done.stderr
     assert list(tmp_path.iterdir()) == []
@@ -208,7 +210,7 @@ def test_the_key_goes_to_no_other_host(tmp_path: Path) -> None:
         place = bucket.url.replace("127.0.0.1", "localhost") + "/bucket/v.mp4"
         moved = {**MADE, "GET /api/v1/jobs/j1/results/0": Reply(307, b"", {"Location": place})}
         with serving(moved) as (_, environ):
-            done = run("generate", "a boat", folder=tmp_path, **environ)
+            done = run("generate", "a boat", folder=tmp_path, environ=environ)
         assert done.returncode == 0, done.stderr
         assert (tmp_path / "out.mp4").read_bytes() == VIDEO
         [asked] = bucket.asked
@@ -217,7 +219,7 @@ def test_the_key_goes_to_no_other_host(tmp_path: Path) -> None:
         elsewhere = Reply(308, b"", {"Location": f"{bucket.url}/api/v1/jobs"})
         with serving({"GET /api/v1/jobs": elsewhere, "POST /api/v1/jobs": elsewhere}) as (_, environ):
             for command in (("jobs", "list"), ("generate", "a boat")):
-                done = run(*command, folder=tmp_path, **environ)
+                done = run(*command, folder=tmp_path, environ=environ)
                 assert done.returncode == 1
                 assert f"redirects to {bucket.url}: give" in done.stderr
         assert len(bucket.asked) == 1
@@ -227,7 +229,7 @@ def test_a_busy_server_is_asked_again_when_it_says(tmp_path: Path) -> None:
     full = Reply.of({"detail": "The queue is full."}, 429, retry_after="3")
     restarting = Reply.of({"detail": "No worker is there."}, 503, retry_after="2")
     with serving({**MADE, "POST /api/v1/jobs": [full, restarting, Reply.of(JOB, 202)]}) as (api, environ):
-        done = run("generate", "a boat", folder=tmp_path, **environ)
+        done = run("generate", "a boat", folder=tmp_path, environ=environ)
     assert done.returncode == 0, done.stderr
     assert "The queue is full. Trying again in 3 s." in done.stderr
     assert "No worker is there. Trying again in 2 s." in done.stderr
@@ -240,7 +242,7 @@ def test_a_busy_server_is_asked_again_when_it_says(tmp_path: Path) -> None:
 def test_a_server_that_stays_busy(tmp_path: Path, wait: str, times: int) -> None:
     quota = Reply.of({"detail": "The day's GPU seconds are used up."}, 429, retry_after=wait)
     with serving({"POST /api/v1/jobs": quota}) as (api, environ):
-        done = run("generate", "a boat", folder=tmp_path, **environ)
+        done = run("generate", "a boat", folder=tmp_path, environ=environ)
     assert done.returncode == 1
     assert done.stderr.endswith("Error: The day's GPU seconds are used up.\n")
     assert len(api.asked) == times
@@ -262,7 +264,7 @@ def test_jobs(tmp_path: Path) -> None:
     with serving(replies) as (api, environ):
 
         def ask(*arguments: str) -> Done:
-            return run("jobs", *arguments, folder=tmp_path, **environ)
+            return run("jobs", *arguments, folder=tmp_path, environ=environ)
 
         listed = json.loads(
             ask("list", "--state", "running", "--state", "succeeded", "--limit", "150", "--json").stdout
@@ -298,8 +300,8 @@ def test_jobs(tmp_path: Path) -> None:
 def test_an_id_stays_within_its_part_of_the_path(tmp_path: Path) -> None:
     with serving({}) as (api, environ):
         for hostile in ("../../admin", "a?b=c", "a#b", "%2e%2e", "ü", "a b"):
-            assert run("jobs", "show", hostile, folder=tmp_path, **environ).returncode == 1
-        assert run("jobs", "show", "..", folder=tmp_path, **environ).returncode == 1
+            assert run("jobs", "show", hostile, folder=tmp_path, environ=environ).returncode == 1
+        assert run("jobs", "show", "..", folder=tmp_path, environ=environ).returncode == 1
     assert [asked.path for asked in api.asked] == [
         f"/api/v1/jobs/{text}"
         for text in ("..%2F..%2Fadmin", "a%3Fb%3Dc", "a%23b", "%252e%252e", "%C3%BC", "a%20b")
@@ -310,11 +312,13 @@ def test_characters(tmp_path: Path) -> None:
     row = {"username": "ann_123", "display_name": "Ann", "created_at": "2026-01-02T03:04:05Z"}
     replies = {"GET /api/v1/characters": Reply.of([row]), "DELETE /api/v1/characters/ann_123": Reply(204)}
     with serving(replies) as (_, environ):
-        assert json.loads(run("characters", "list", "--json", folder=tmp_path, **environ).stdout) == [row]
-        assert "Ann" in run("characters", "show", "@ann_123", folder=tmp_path, **environ).stdout
-        unknown = run("characters", "show", "bob", folder=tmp_path, **environ)
+        assert json.loads(run("characters", "list", "--json", folder=tmp_path, environ=environ).stdout) == [
+            row
+        ]
+        assert "Ann" in run("characters", "show", "@ann_123", folder=tmp_path, environ=environ).stdout
+        unknown = run("characters", "show", "bob", folder=tmp_path, environ=environ)
         assert "There is no character @bob" in unknown.stderr
-        assert run("characters", "delete", "@ann_123", folder=tmp_path, **environ).returncode == 0
+        assert run("characters", "delete", "@ann_123", folder=tmp_path, environ=environ).returncode == 0
 
 
 @pytest.mark.parametrize(
@@ -362,7 +366,7 @@ def test_characters(tmp_path: Path) -> None:
 )
 def test_refusals_are_the_servers_own_sentences(tmp_path: Path, reply: Reply, words: str) -> None:
     with serving({"GET /api/v1/jobs": reply}) as (_, environ):
-        done = run("jobs", "list", folder=tmp_path, **environ)
+        done = run("jobs", "list", folder=tmp_path, environ=environ)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.endswith(words)
     assert done.stderr.startswith("Error: ")
@@ -409,8 +413,10 @@ def test_keys_that_are_none(tmp_path: Path, key: str) -> None:
 def test_local_options_go_over_the_variable_and_exclude_the_option(tmp_path: Path) -> None:
     with serving({"GET /api/v1/jobs": Reply.of({"items": []})}) as (api, environ):
         here = ("--data-dir", str(tmp_path / "data"))
-        assert run("jobs", "list", folder=tmp_path, **environ).stdout == "No jobs.\n"
-        assert "No framegate server runs" in run("jobs", "list", *here, folder=tmp_path, **environ).stderr
+        assert run("jobs", "list", folder=tmp_path, environ=environ).stdout == "No jobs.\n"
+        assert (
+            "No framegate server runs" in run("jobs", "list", *here, folder=tmp_path, environ=environ).stderr
+        )
         both = run("jobs", "list", "--url", api.url, *here, folder=tmp_path)
         assert (both.returncode, "leave out --config" in both.stderr) == (2, True)
         alone = run("jobs", "list", "--key", KEY, folder=tmp_path)
@@ -436,12 +442,14 @@ def test_tls(tmp_path: Path) -> None:
         assert done.returncode == 1
         assert "isn't trusted" in done.stderr
         assert "SSL_CERT_FILE" in done.stderr
-        done = run("jobs", "list", "--url", api.url, folder=tmp_path, SSL_CERT_FILE=str(trusted))
+        done = run("jobs", "list", "--url", api.url, folder=tmp_path, environ={"SSL_CERT_FILE": str(trusted)})
         assert done.stdout == "No jobs.\n"
         other = api.url.replace("127.0.0.1", "localhost")
-        done = run("jobs", "list", "--url", other, folder=tmp_path, SSL_CERT_FILE=str(trusted))
+        done = run("jobs", "list", "--url", other, folder=tmp_path, environ={"SSL_CERT_FILE": str(trusted)})
         assert "isn't trusted: Hostname mismatch" in done.stderr
-        missing = run("jobs", "list", "--url", api.url, folder=tmp_path, SSL_CERT_FILE="/missing.pem")
+        missing = run(
+            "jobs", "list", "--url", api.url, folder=tmp_path, environ={"SSL_CERT_FILE": "/missing.pem"}
+        )
         assert missing.returncode == 1
         assert "Traceback" not in missing.stderr
         plain = run("jobs", "list", "--url", api.url.replace("https", "http"), folder=tmp_path)

@@ -71,6 +71,7 @@ def fit(spec: ModelSpec, request: GenerationRequest) -> FittedRequest:
     def within(name: str, limits: Range, default: float | None) -> float:
         requested: float | None = getattr(request, name)
         assert default is not None
+        _check_finite(name, requested, limits)
         used = limits.clamp(default if requested is None else requested)
         settle(name, requested, used, f"the model takes {limits.min:g} to {limits.max:g}")
         return used
@@ -103,6 +104,7 @@ def fit(spec: ModelSpec, request: GenerationRequest) -> FittedRequest:
 
     strength = request.strength if request.strength is not None else defaults.strength
     if strength is not None:
+        _check_finite("strength", strength, _STRENGTH)
         strength = _STRENGTH.clamp(strength)
         settle("strength", request.strength, strength, "it is a share from 0 to 1")
     filled = replace(
@@ -122,6 +124,13 @@ def fit(spec: ModelSpec, request: GenerationRequest) -> FittedRequest:
         guidance_scale=within("guidance_scale", spec.guidance, defaults.guidance_scale),
         changes=tuple(changes),
     )
+
+
+def _check_finite(name: str, value: float | None, limits: Range) -> None:
+    if value is not None and not math.isfinite(value):
+        raise InvalidRequest(
+            f"{name} is {value:g}; write a number from {limits.min:g} to {limits.max:g}.", param=name
+        )
 
 
 def _check_supported(spec: ModelSpec, request: GenerationRequest) -> None:

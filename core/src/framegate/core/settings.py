@@ -26,6 +26,15 @@ EMBEDDED_QUEUE = "embedded"
 FILE_STORAGE = "file"
 
 
+def _without_tilde(path: Path, setting: str) -> Path:
+    try:
+        return path.expanduser()
+    except RuntimeError:
+        raise ConfigError(
+            f"{setting}: {path}: there is no such home folder; write an absolute path."
+        ) from None
+
+
 class _Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     pass
 
@@ -65,8 +74,15 @@ class ServerSettings(_Settings, frozen=True):
 
     @property
     def data_path(self) -> Path:
-        """The data folder as an absolute path."""
-        return self.data_dir.expanduser().resolve()
+        """The data folder as an absolute path.
+
+        Raises:
+            ConfigError: There is no such path, as without a home folder.
+        """
+        try:
+            return _without_tilde(self.data_dir, "server.data_dir").resolve()
+        except (OSError, RuntimeError, ValueError) as error:  # links in a circle, or a null byte
+            raise ConfigError(f"server.data_dir: {str(self.data_dir)!r} can't be used: {error}.") from None
 
 
 class DialectsSettings(Struct, frozen=True):
@@ -266,8 +282,12 @@ class AuditSettings(_Settings, frozen=True):
 
     @property
     def path(self) -> Path | None:
-        """The file as an absolute path, or None."""
-        return Path(self.file).expanduser().absolute() if self.file else None
+        """The file as an absolute path, or None.
+
+        Raises:
+            ConfigError: There is no home folder for it.
+        """
+        return _without_tilde(Path(self.file), "audit.file").absolute() if self.file else None
 
 
 class Settings(_Settings, frozen=True):

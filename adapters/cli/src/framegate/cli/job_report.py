@@ -123,6 +123,8 @@ def _text(value: Any) -> str:
             return "yes" if value else "no"
         case float() if math.isfinite(value):
             return f"{value:g}"
+        case {"width": width, "height": height}:  # an input
+            return _size(width, height)
         case list() if all(isinstance(entry, str) for entry in value):
             return "; ".join(value)
         case list() | dict():

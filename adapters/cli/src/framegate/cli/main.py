@@ -6,6 +6,7 @@ import os
 import sys
 import traceback
 from contextlib import suppress
+from pathlib import Path
 from typing import NoReturn
 
 import click
@@ -143,6 +144,8 @@ def _open_standard_streams() -> None:
             os.fstat(number)
         except OSError:
             os.open(os.devnull, os.O_RDWR)
+    if sys.stderr is None:  # loggers expect one
+        sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115  # for as long as it runs
 
 
 def _flush() -> None:
@@ -171,6 +174,8 @@ def _report(error: Exception) -> int:
         text = f"Error: {error.message}"
     elif isinstance(error, OSError) and error.strerror:
         text = f"Error: {f'{error.filename}: ' if error.filename else ''}{error.strerror}."
+    elif isinstance(error, UnicodeEncodeError) and error.reason == "surrogates not allowed":
+        text = f"Error: {error.object[:200]!r} is not valid UTF-8 text."  # bytes of an argument
     else:
         text = (
             f"Internal error: {type(error).__name__}: {error}. Please report it with what the command prints "

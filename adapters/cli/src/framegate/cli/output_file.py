@@ -39,6 +39,29 @@ class OutputFile:
         self.written = 0
 
 
+def check_output(target: Path | None) -> None:
+    """Check, before there is anything to write, that a file, or standard output for None, can be written.
+
+    Raises:
+        InvalidRequest: It can't.
+    """
+    if target is None:
+        if sys.stdout is None:
+            raise InvalidRequest("-o: standard output is closed.")
+        return
+    try:
+        if not target.parent.is_dir():
+            raise InvalidRequest(f"-o: there is no folder {target.parent}.")
+        if target.is_dir():
+            raise InvalidRequest(f"-o: {target} is a folder.")
+        if not target.exists() or target.is_file():
+            part = _beside(target.resolve())
+            part.touch(exist_ok=False)
+            part.unlink()
+    except OSError as error:
+        raise InvalidRequest(f"-o: {target} can't be written: {error.strerror}.") from None
+
+
 @contextmanager
 def open_output(target: Path | None) -> Generator[OutputFile]:
     """Open the file ``target``, or standard output for None, for the time of the block.
@@ -51,8 +74,6 @@ def open_output(target: Path | None) -> Generator[OutputFile]:
     """
     try:
         if target is None:
-            if sys.stdout is None:
-                raise InvalidRequest("-o: standard output is closed.")
             file = sys.stdout.buffer
             yield OutputFile(file, rewindable=False)
             file.flush()
@@ -69,7 +90,7 @@ def open_output(target: Path | None) -> Generator[OutputFile]:
 
 
 def _write_beside(target: Path) -> Generator[OutputFile]:
-    part = target.with_name(f".{secrets.token_hex(8)}.part")
+    part = _beside(target)
     try:
         with part.open("xb") as file:
             yield OutputFile(file, rewindable=True)
@@ -80,3 +101,8 @@ def _write_beside(target: Path) -> Generator[OutputFile]:
         with suppress(OSError):
             part.unlink(missing_ok=True)
         raise
+
+
+def _beside(target: Path) -> Path:
+    """Return a temporary name that is possible where that of ``target`` is."""
+    return target.with_name(f".{secrets.token_hex(4)}{target.name[9:]}")

@@ -69,7 +69,10 @@ def close_data_folder(folder: Path) -> int:
 
 def _parts(folder: Path) -> Iterator[Path]:
     # These may have been named by mistake, and others rely on them.
-    if not folder.stat().st_mode & stat.S_ISVTX and folder not in (Path(folder.anchor), Path.home()):
+    general = [Path(folder.anchor)]
+    with suppress(RuntimeError):  # the user has no home folder
+        general.append(Path.home())
+    if not folder.stat().st_mode & stat.S_ISVTX and folder not in general:
         yield folder
     yield from (folder / name for name in OURS)
 

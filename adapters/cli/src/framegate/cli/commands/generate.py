@@ -11,13 +11,13 @@ from framegate.cli.app_context import AppContext, open_services
 from framegate.cli.job_report import describe_changes
 from framegate.cli.options import Target, context_from, forwarded_options, json_option, server_options
 from framegate.cli.output import print_json, print_line
-from framegate.cli.output_file import open_output
+from framegate.cli.output_file import check_output, open_output
 from framegate.cli.progress import JobProgressBar
 from framegate.cli.servers.local import LocalServer
 from framegate.cli.servers.opening import run_on_server
 from framegate.cli.servers.protocol import InputFile, Server
 from framegate.cli.servers.views import JobView
-from framegate.cli.standard_input import StandardInput
+from framegate.cli.single_reads import StandardInput, open_input
 from framegate.cli.supervisor import WorkerSupervisor, require_worker
 from framegate.core.errors import FramegateError, GenerationFailed, InvalidRequest
 from framegate.core.jobs import JobState
@@ -110,8 +110,7 @@ def generate(
         image=_input("image", image, stdin) if image else None,
         video=_input("video", video, stdin) if video else None,
     )
-    if not output.parent.is_dir():
-        raise InvalidRequest(f"-o: there is no folder {output.parent}.")
+    check_output(_file_of(output))
 
     async def make(server: Server) -> JobView:
         return await _finish(server, await server.submit(request), output, quiet=as_json)
@@ -132,7 +131,8 @@ def _task(output: Path | None, image: str | None, video: str | None, named: str 
         InvalidRequest: The output's name is one of neither a video nor an image, or of the other.
     """
     suffixes = {MediaKind.VIDEO: _VIDEO_SUFFIXES, MediaKind.IMAGE: _IMAGE_SUFFIXES}
-    suffix = "" if output in (None, _STANDARD_OUTPUT) else output.suffix.lower()
+    name = "" if output in (None, _STANDARD_OUTPUT) else str(output)
+    suffix = Path(name).suffix.lower()
     if named:
         task = Task(named)
     elif suffix in _IMAGE_SUFFIXES and not video:
@@ -141,10 +141,14 @@ def _task(output: Path | None, image: str | None, video: str | None, named: str 
         task = Task.VIDEO_TO_VIDEO
     else:
         task = Task.IMAGE_TO_VIDEO if image else Task.TEXT_TO_VIDEO
-    if output not in (None, _STANDARD_OUTPUT) and suffix not in suffixes[task.output]:
+    if name and suffix not in suffixes[task.output]:
         either = " or .png" if not (named or video) else ""
-        raise InvalidRequest(f"-o: {output.name} must end in {suffixes[task.output][0]}{either}.")
+        raise InvalidRequest(f"-o: {name} must end in {suffixes[task.output][0]}{either}.")
     return task
+
+
+def _file_of(output: Path) -> Path | None:
+    return None if output == _STANDARD_OUTPUT else output
 
 
 def _input(name: str, text: str, stdin: StandardInput) -> InputFile:
@@ -152,12 +156,7 @@ def _input(name: str, text: str, stdin: StandardInput) -> InputFile:
         return BytesSource(stdin.read_bytes(f"--{name}"))
     if text.startswith(("http://", "https://")):
         return UrlSource(text)
-    path = Path(text)
-    try:
-        path.open("rb").close()
-    except OSError as error:
-        raise InvalidRequest(f"--{name}: {text} can't be read: {error.strerror}.") from None
-    return path
+    return open_input(f"--{name}", Path(text))
 
 
 def _context_alone(target: Target) -> AppContext | None:
@@ -230,7 +229,7 @@ async def _finish(server: Server, job: JobView, output: Path, *, quiet: bool) ->
         raise GenerationFailed(f"{error.message} {hint}") from None
     if job.state != JobState.SUCCEEDED:
         raise GenerationFailed(job.error.message if job.error else f"The job was {job.state}.")
-    with open_output(None if output == _STANDARD_OUTPUT else output) as file:
+    with open_output(_file_of(output)) as file:
         await server.save_result(job, 0, file)
     return job
 

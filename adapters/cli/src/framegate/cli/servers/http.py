@@ -172,7 +172,7 @@ class HttpClient:
         return f"The connection to {self.url} was lost: {reason or type(error).__name__}."
 
     def _redirected(self, asked: httpx.URL, target: httpx.URL) -> str:
-        """Return the sentence about a redirect. It isn't followed: what was sent would be lost, or the key."""
+        """Return the sentence about a redirect: if it were followed, what was sent might be lost."""
         place = target.copy_with(query=None, fragment=None, userinfo=b"")
         rest = asked.path.removeprefix(httpx.URL(self.url).path)
         if place.path.endswith(f"{API}{rest}"):
