@@ -52,8 +52,6 @@ def check_output(target: Path | None) -> None:
     try:
         if not target.parent.is_dir():
             raise InvalidRequest(f"-o: there is no folder {target.parent}.")
-        if target.is_dir():
-            raise InvalidRequest(f"-o: {target} is a folder.")
         if not target.exists() or target.is_file():
             part = _beside(target.resolve())
             part.touch(exist_ok=False)
