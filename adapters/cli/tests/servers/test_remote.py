@@ -94,7 +94,7 @@ def test_generate_sends_what_was_asked_and_saves_the_result(tmp_path: Path) -> N
     with serving(MADE) as (api, environ):
         size = ("--width", "832", "--height", "481", "--steps", "30", "--seed", "7", "--duration", "5")
         done = run(
-            "generate", "a boat", "--model", "fast", *size, "-o", "boat.mp4", folder=tmp_path, **environ
+            "generate", "a boat", "--model", "fast", *size, "-o", "boat.mp4", folder=tmp_path, environ=environ
         )
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "boat.mp4").read_bytes() == VIDEO
@@ -121,7 +121,13 @@ def test_files_are_sent_as_they_are(tmp_path: Path) -> None:
     (tmp_path / "in.png").write_bytes(VIDEO)
     with serving(MADE) as (api, environ):
         done = run(
-            "generate", "-", "--image", "in.png", folder=tmp_path, stdin="eine Möwe\n".encode(), **environ
+            "generate",
+            "-",
+            "--image",
+            "in.png",
+            folder=tmp_path,
+            stdin="eine Möwe\n".encode(),
+            environ=environ,
         )
         assert done.returncode == 0, done.stderr
         assert parts(api.asked[0]) == {
@@ -309,7 +315,7 @@ def test_an_id_stays_within_its_part_of_the_path(tmp_path: Path) -> None:
 
 
 def test_characters(tmp_path: Path) -> None:
-    row = {"username": "ann_123", "display_name": "Ann", "created_at": "2026-01-02T03:04:05Z"}
+    row = {"name": "ann_123", "display_name": "Ann", "created_at": "2026-01-02T03:04:05Z"}
     replies = {"GET /api/v1/characters": Reply.of([row]), "DELETE /api/v1/characters/ann_123": Reply(204)}
     with serving(replies) as (_, environ):
         assert json.loads(run("characters", "list", "--json", folder=tmp_path, environ=environ).stdout) == [

@@ -73,7 +73,7 @@ class JobView(Struct, frozen=True, kw_only=True):
         return f"position {self.position}{estimate}"
 
 
-class CharacterView(Struct, frozen=True, kw_only=True):
+class CharacterView(Struct, frozen=True, kw_only=True, rename={"username": "name"}):
     """A character; ``details`` are further fields and their values, for people."""
 
     username: str

@@ -25,7 +25,8 @@ class ModelObject(Struct, frozen=True, kw_only=True):
     """A name that requests may use, and what a form for it has to know.
 
     ``options`` are the optional request fields that it honours; ``ready`` tells whether a live worker serves
-    it; ``aliases`` are the other names of the model that really runs.
+    it; ``aliases`` are the other names of the model that really runs; ``catalogue`` is the dialect whose
+    clients know the name, empty for a name of the config.
     """
 
     name: str
@@ -43,6 +44,7 @@ class ModelObject(Struct, frozen=True, kw_only=True):
     defaults: Defaults
     options: list[str]
     plan: str
+    catalogue: str
     ready: bool
     aliases: list[str]
 
@@ -217,6 +219,7 @@ def _model_object(served: ServedModel, names: Collection[ServedModel], *, ready:
         defaults=defaults_of(spec),
         options=sorted(spec.parameters),
         plan=served.plan,
+        catalogue=served.catalogue,
         ready=ready,
         aliases=list(aliases),
     )
