@@ -30,6 +30,17 @@ _VIDEO_SUFFIXES = (".mp4",)
 _STANDARD_OUTPUT = Path("-")
 
 
+def _complete_model(context: click.Context, _option: click.Parameter, begun: str) -> list[str]:
+    """Return the local names that begin so; a server elsewhere isn't asked while somebody types."""
+    if context.params.get("url"):
+        return []
+    try:
+        names = context_from(context.params.get("config_file"), context.params.get("data_dir")).registry.names
+    except FramegateError:
+        return []
+    return [name for name in names if name.startswith(begun)]
+
+
 @click.command()
 @click.argument("prompt")
 @click.option("--image", help="An image to start from: a file, an http(s) URL, or - for standard input.")
@@ -39,6 +50,7 @@ _STANDARD_OUTPUT = Path("-")
     default="",
     help="A name that `framegate models` lists.",
     show_default="preview; with --url, that server's own",
+    shell_complete=_complete_model,
 )
 @click.option(
     "-o",
