@@ -2,6 +2,10 @@
 
 import hashlib
 import json
+import os
+import shlex
+import subprocess
+import sys
 from collections.abc import Generator
 from pathlib import Path
 
@@ -10,6 +14,7 @@ import pytest
 from msgspec import Struct
 
 from framegate.core.testing import gradient_png
+from tests.support.code_blocks import code_blocks
 from tests.support.in_process import Done, run_command
 from tests.support.running import RunningServer, clean_environ
 from tests.support.tls_proxy import tls_proxy
@@ -30,9 +35,12 @@ class Elsewhere(Struct):
     trusted: Path
     folder: Path
 
+    def environ(self, key: str) -> dict[str, str]:
+        variables = {"FRAMEGATE_URL": self.url, "FRAMEGATE_KEY": key, "SSL_CERT_FILE": str(self.trusted)}
+        return clean_environ(variables)
+
     def run(self, *arguments: str, key: str = ALICE, stdin: bytes = b"") -> Done:
-        environ = {"FRAMEGATE_URL": self.url, "FRAMEGATE_KEY": key, "SSL_CERT_FILE": str(self.trusted)}
-        return run_command(arguments, environ=clean_environ(environ), cwd=self.folder, stdin=stdin)
+        return run_command(arguments, environ=self.environ(key), cwd=self.folder, stdin=stdin)
 
 
 @pytest.fixture(scope="module")
@@ -113,3 +121,28 @@ def test_what_the_server_refuses(elsewhere: Elsewhere) -> None:
     assert "fps" in several.stderr
     assert "num_inference_steps" in several.stderr
     assert several.stderr.count("\n") == 1
+
+
+def test_the_commands_of_the_page(elsewhere: Elsewhere) -> None:
+    page = Path(__file__).parents[2] / "docs" / "cli.md"
+    first, pipes = [block.text for block in code_blocks(page) if block.language == "sh"][:2]
+    gradient_png(elsewhere.folder / "photo.png").rename(elsewhere.folder / "photo.jpg")
+    address, key, *commands = first.splitlines()
+    assert (address.partition("=")[0], key.partition("=")[0]) == (
+        "export FRAMEGATE_URL",
+        "export FRAMEGATE_KEY",
+    )
+    for command in commands:
+        program, *arguments = shlex.split(command)
+        done = elsewhere.run(*arguments)
+        assert (program, done.returncode) == ("framegate", 0), done.stderr
+    program = elsewhere.folder / "framegate"
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} -m framegate.cli "$@"\n')
+    program.chmod(0o700)
+    environ = elsewhere.environ(ALICE)
+    environ["PATH"] = f"{program.parent}{os.pathsep}{environ['PATH']}"
+    script = ["bash", "-eo", "pipefail", "-c", pipes]
+    subprocess.run(script, cwd=elsewhere.folder, env=environ, check=True, timeout=120)
+    for name, frames in (("cup.mp4", None), ("pour.mp4", 9)):
+        with av.open(elsewhere.folder / name) as video:
+            assert frames in (None, video.streams.video[0].frames)

@@ -7,9 +7,11 @@ import sys
 from pathlib import Path
 
 import av
+import click
 import pytest
 from msgspec import Struct
 
+from framegate.cli.main import cli
 from framegate.core.styles import STYLES
 from tests.support.code_blocks import code_blocks
 from tests.support.in_process import run_command
@@ -113,3 +115,15 @@ def test_the_compose_files_config_is_right(tmp_path: Path) -> None:
         cwd=tmp_path,
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_every_command_is_documented() -> None:
+    """The page of the command line names each command, and those below it that can be called."""
+    page = (REPOSITORY / "docs" / "cli.md").read_text(encoding="utf-8")
+    context = click.Context(cli)
+    for name in cli.list_commands(context):
+        assert f"`{name}" in page, name
+        command = cli.get_command(context, name)
+        if name in ("jobs", "characters", "workers"):
+            assert isinstance(command, click.Group)
+            assert all(f"`{name} {below}" in page for below in command.commands), name
