@@ -2,7 +2,9 @@
 
 import json
 import re
+import signal
 import ssl
+import subprocess
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +16,7 @@ import trustme
 from framegate.cli.servers import http, remote
 from tests.support.in_process import Done, run_command
 from tests.support.ports import free_port
-from tests.support.running import clean_environ
+from tests.support.running import COMMAND, clean_environ, eventually
 from tests.support.scripted_api import Asked, Reply, ScriptedApi, scripted_api
 
 KEY = "fg_key-of-alice"
@@ -252,6 +254,31 @@ def test_a_server_that_stays_busy(tmp_path: Path, wait: str, times: int) -> None
     assert done.returncode == 1
     assert done.stderr.endswith("Error: The day's GPU seconds are used up.\n")
     assert len(api.asked) == times
+
+
+def test_ctrl_c_cancels_the_job(tmp_path: Path) -> None:
+    replies: dict[str, Reply | list[Reply]] = {
+        **MADE,
+        "GET /api/v1/jobs/j1/events": Reply.events(RUNNING),
+        "POST /api/v1/jobs/j1/cancel": Reply.of({**JOB, "state": "cancelled"}),
+    }
+    with serving(replies) as (api, environ):
+        process = subprocess.Popen(
+            [*COMMAND, "generate", "a boat"],
+            env=clean_environ(environ),
+            cwd=tmp_path,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        eventually(
+            lambda: [asked for asked in api.asked if asked.path.endswith("/events")], what="the stream"
+        )
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert b"Traceback" not in said
+    assert api.asked[-1].path == "/api/v1/jobs/j1/cancel"
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_jobs(tmp_path: Path) -> None:

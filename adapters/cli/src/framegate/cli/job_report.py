@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
@@ -125,8 +125,8 @@ def _text(value: Any) -> str:
             return f"{value:g}"
         case {"width": width, "height": height}:  # an input
             return _size(width, height)
-        case list() if all(isinstance(entry, str) for entry in value):
-            return "; ".join(value)
+        case [str(), *_]:
+            return "; ".join(map(str, cast(list[object], value)))
         case list() | dict():
             return msgspec.json.encode(value).decode()
         case _:

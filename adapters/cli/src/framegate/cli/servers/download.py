@@ -1,14 +1,12 @@
 """Downloads that continue where the connection was lost."""
 
 import re
-
-import httpx
+from http import HTTPStatus
 
 from framegate.cli.servers.http import ConnectionFailed, HttpClient, ServerError, repeat
 from framegate.cli.servers.protocol import ResultFile
 
 _RANGE = re.compile(r"bytes (\d+)-\d+/(?:\d+|\*)")
-_PARTIAL = httpx.codes.PARTIAL_CONTENT
 
 
 async def download(client: HttpClient, path: str, file: ResultFile) -> None:
@@ -28,7 +26,7 @@ async def download(client: HttpClient, path: str, file: ResultFile) -> None:
         if file.written and validator:
             headers |= {"Range": f"bytes={file.written}-", "If-Range": validator}
         async with client.stream("GET", path, headers=headers, follow_redirects=True) as response:
-            if response.status_code == _PARTIAL:
+            if response.status_code == HTTPStatus.PARTIAL_CONTENT:
                 begins = _RANGE.fullmatch(response.headers.get("content-range", ""))
                 if begins is None or int(begins[1]) != file.written:
                     raise ServerError("The server sends another part of the result than was asked for.")

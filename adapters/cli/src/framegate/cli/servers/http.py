@@ -5,6 +5,7 @@ from asyncio import sleep
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from email.utils import parsedate_to_datetime
+from http import HTTPStatus
 from importlib.metadata import version
 from typing import Any, TypeVar
 
@@ -197,11 +198,11 @@ class HttpClient:
             text = (
                 f"{self.url} doesn't answer like a Framegate server (status {status}, {what}); check the URL."
             )
-        if status == httpx.codes.UNAUTHORIZED and not self._has_key:
+        if status == HTTPStatus.UNAUTHORIZED and not self._has_key:
             text += " Set the variable FRAMEGATE_KEY, or give --key."
-        if status in (httpx.codes.TOO_MANY_REQUESTS, httpx.codes.SERVICE_UNAVAILABLE):
+        if status in (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE):
             return TryAgain(text, status=status, seconds=_retry_after(response.headers))
-        if status in (httpx.codes.BAD_GATEWAY, httpx.codes.GATEWAY_TIMEOUT):
+        if status in (HTTPStatus.BAD_GATEWAY, HTTPStatus.GATEWAY_TIMEOUT):
             return ConnectionFailed(text, status=status)
         return ServerError(text, status=status)
 

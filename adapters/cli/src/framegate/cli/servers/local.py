@@ -47,7 +47,8 @@ class LocalServer:
 
     async def get_job(self, job_id: str) -> JobView:
         """See `Server`."""
-        return view_of(await self._jobs.get(job_id))
+        job = await self._jobs.get(job_id)
+        return replace(view_of(job), position=await self._jobs.queue_position(job))
 
     async def watch_job(self, job_id: str) -> AsyncGenerator[JobView]:
         """See `Server`."""

@@ -6,7 +6,7 @@ import uuid
 from collections.abc import AsyncGenerator, Collection, Sequence
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, TypeVar
 from urllib.parse import quote
 
 import msgspec
@@ -23,6 +23,7 @@ from framegate.core.jobs import JobState
 from framegate.core.ports import BytesSource, UrlSource
 from framegate.core.types import MEDIA_KINDS, GenerationRequest
 
+View = TypeVar("View", JobView, CharacterView, ModelView)
 _PAGE = 100
 _SILENCE = 30.0
 """Seconds after which a stream of events is taken for dead; it has a comment each 10 s."""
@@ -168,12 +169,12 @@ class RemoteServer:
     async def list_models(self) -> Sequence[ModelView]:
         """Return the names that requests may use."""
         rows = await self._rows("/models")
-        return [replace(self._decode(ModelView, row), document=_plain(row)) for row in rows]
+        return [self._decode(ModelView, row) for row in rows]
 
     async def list_characters(self) -> Sequence[CharacterView]:
         """See `Server`."""
         rows = await self._rows("/characters")
-        return [replace(self._decode(CharacterView, row), document=_plain(row)) for row in rows]
+        return [self._decode(CharacterView, row) for row in rows]
 
     async def get_character(self, username: str) -> CharacterView:
         """See `Server`."""
@@ -189,16 +190,11 @@ class RemoteServer:
     async def _rows(self, path: str) -> list[msgspec.Raw]:
         return await self._client.call(list[msgspec.Raw], "GET", path)
 
-    def _decode(self, kind: type, raw: msgspec.Raw) -> Any:
-        return self._client.decode(kind, bytes(raw))
+    def _decode(self, kind: type[View], raw: msgspec.Raw) -> View:
+        return replace(self._client.decode(kind, bytes(raw)), document=msgspec.json.decode(raw))
 
     def _view(self, raw: msgspec.Raw) -> JobView:
-        job: JobView = self._decode(JobView, raw)
-        return replace(job, document=_plain(raw))
-
-
-def _plain(raw: msgspec.Raw) -> Any:
-    return msgspec.json.decode(raw)
+        return self._decode(JobView, raw)
 
 
 def _path(*parts: str) -> str:
@@ -209,7 +205,7 @@ def _path(*parts: str) -> str:
     return "".join(f"/{quote(part, safe='~')}" for part in parts)
 
 
-def _open(name: str, path: Path) -> Any:
+def _open(name: str, path: Path) -> BinaryIO:
     try:
         return path.open("rb")
     except OSError as error:
