@@ -27,9 +27,9 @@ PIP := -m pip --disable-pip-version-check
 
 define require_python
 @command -v $(PYTHON) >/dev/null || { \
-	echo "Framegate needs Python 3.11 or newer; there is no $(PYTHON). Install it, or name one: make PYTHON=python3.12 …" >&2; exit 1; }
+	echo "Framegate needs Python 3.11 or newer; there is no $(PYTHON). Install it, or name another with PYTHON=…" >&2; exit 1; }
 @$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
-	echo "Framegate needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) --version 2>&1). Name another: make PYTHON=python3.12 …" >&2; exit 1; }
+	echo "Framegate needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) --version 2>&1). Name another with PYTHON=…" >&2; exit 1; }
 @$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
 	echo "$(PYTHON) can't make virtual environments; on Debian and Ubuntu: sudo apt install python3-venv" >&2; exit 1; }
 endef

@@ -33,7 +33,7 @@ class Served(Terminal):
         (folder / "framegate.toml").write_text(CONFIG)
         port = free_port()
         self.url = f"http://127.0.0.1:{port}"
-        command = [*COMMAND, "serve", "--port", str(port), "--data-dir", self.data_dir]
+        command = [*COMMAND, "serve", "--port", str(port), "--data-dir", str(self.data_dir)]
         super().__init__(command, environ=clean_environ(), cwd=folder)
         self.started: list[psutil.Process] = []
 

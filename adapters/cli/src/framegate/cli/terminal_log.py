@@ -7,8 +7,8 @@ search for, such as whole ids, is in the JSON lines that everything but a termin
 import datetime
 import os
 import re
-from collections.abc import Mapping
-from typing import TextIO
+from collections.abc import Callable, Sequence
+from typing import Any, TextIO, cast
 
 import structlog
 from structlog.dev import Column, ConsoleRenderer
@@ -47,11 +47,11 @@ def renderers(stream: TextIO) -> tuple[structlog.typing.Processor, ...]:
         return f"{code}{text}{_RESET}" if colours and code and text else text
 
     columns = [
-        Column("timestamp", lambda _, value: style(_local_time(str(value)), _DIM)),
-        Column("level", lambda _, value: style(str(value), _STYLES[str(value)]) if value in _STYLES else ""),
-        Column("event", lambda _, value: str(value)),
-        Column("outcome", lambda _, value: style(str(value), _outcome_style(str(value)))),
-        Column("details", lambda _, value: str(value)),
+        _column("timestamp", lambda text: style(_local_time(text), _DIM)),
+        _column("level", lambda text: style(text, _STYLES[text]) if text in _STYLES else ""),
+        _column("event", str),
+        _column("outcome", lambda text: style(text, _outcome_style(text))),
+        _column("details", str),
         Column("", lambda key, value: style(f"{key}=", _DIM) + str(value)),
     ]
     # The default formatter would show the local variables of every frame, prompts and keys among them.
@@ -61,12 +61,20 @@ def renderers(stream: TextIO) -> tuple[structlog.typing.Processor, ...]:
     return structlog.processors.format_exc_info, shorten, _write_out, render
 
 
+def _column(name: str, show: Callable[[str], str]) -> Column:
+    def formatted(key: str, value: object) -> str:
+        del key
+        return show(str(value))
+
+    return Column(name, formatted)
+
+
 def shorten(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
     """Return the event with the keys that are columns of a line, and what else is worth showing."""
     del logger, method
-    values = dict(event)
+    values: dict[str, Any] = dict(event)
     level, source = values.pop("level", ""), str(values.pop("logger", ""))
-    line: EventDict = {"timestamp": values.pop("timestamp"), "level": level}
+    line: dict[str, Any] = {"timestamp": values.pop("timestamp"), "level": level}
     line |= {key: values.pop(key) for key in _MANY_LINES & values.keys()}
     name = str(values.pop("event"))
     request_id, job = values.pop("request_id", None), values.pop("job_id", None)
@@ -83,7 +91,7 @@ def shorten(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
     return line | {key: _shown(value) for key, value in values.items()}
 
 
-def _request(values: EventDict, subject: str) -> EventDict:
+def _request(values: dict[str, Any], subject: str) -> dict[str, Any]:
     milliseconds = float(values.pop("ms"))
     parts = (_duration(milliseconds / 1000), subject, values.pop("client", ""))
     return {
@@ -93,7 +101,7 @@ def _request(values: EventDict, subject: str) -> EventDict:
     }
 
 
-def _job(name: str, values: EventDict, subject: str) -> EventDict:
+def _job(name: str, values: dict[str, Any], subject: str) -> dict[str, Any]:
     model, served_by = values.pop("model", ""), values.pop("served_by", None)
     parts = [f"{model} ({served_by})" if served_by and served_by != model else model]
     if (attempt := values.pop("attempt", 1)) > 1:
@@ -108,7 +116,7 @@ def _job(name: str, values: EventDict, subject: str) -> EventDict:
     return {"event": subject, "outcome": str(outcome), "details": "  ".join(filter(None, parts))}
 
 
-def _other(name: str, source: str, values: EventDict, subject: str) -> EventDict:
+def _other(name: str, source: str, values: dict[str, Any], subject: str) -> dict[str, Any]:
     package = source.partition(".")[0]
     if source == AUDIT:
         for key in _AUDIT_DETAILS:
@@ -124,7 +132,7 @@ def _other(name: str, source: str, values: EventDict, subject: str) -> EventDict
     return {"event": f"{subject} {text.removeprefix('job ')}" if subject else text}
 
 
-def _stopping(values: EventDict) -> str:
+def _stopping(values: dict[str, Any]) -> str:
     jobs, at_most = values.pop("running_jobs", 0), _duration(values.pop("at_most", 0.0))
     if not jobs:
         return "stopping"
@@ -141,11 +149,9 @@ def _short(value: object) -> str:
 
 
 def _shown(value: object) -> str:
-    if isinstance(value, list | tuple | set | frozenset):
-        items = [_short(item) for item in value]
+    if isinstance(value, list | tuple):
+        items = [_short(item) for item in cast("Sequence[object]", value)]
         return ",".join(items) if len(items) <= _LONGEST_LIST else str(len(items))
-    if isinstance(value, Mapping):
-        return ",".join(f"{key}:{_short(item)}" for key, item in value.items())
     return _short(value)
 
 

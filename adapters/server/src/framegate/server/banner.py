@@ -8,6 +8,7 @@ import sys
 from collections.abc import Collection, Sequence
 from contextlib import suppress
 from importlib.metadata import version
+from ipaddress import ip_address
 from pathlib import Path
 
 from framegate.cli.app_context import AppContext
@@ -70,8 +71,9 @@ def _print_banner(context: AppContext, *, port: int, paths: Collection[str], wor
 
 def _url(host: str, port: int) -> str:
     """Return the URL for a browser on this host."""
-    if host in ("", "0.0.0.0", "::"):  # noqa: S104 # nosec B104 # compared, not listened on
-        host = "localhost"
+    with suppress(ValueError):  # a name
+        if ip_address(host).is_unspecified:
+            host = "localhost"
     return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 

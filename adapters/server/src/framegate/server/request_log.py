@@ -64,7 +64,7 @@ class RequestLog:
                 await self._app(scope, receive, send_with_id)
         finally:
             elapsed = round((time.perf_counter() - started) * 1000, 1)
-            is_poll = _is_read(scope) and (path in _PROBES or (is_json and _is_usual(status)))
+            is_poll = _is_read(scope, method) and (path in _PROBES or (is_json and _is_usual(status)))
             level = logging.DEBUG if is_poll else logging.INFO
             log.log(level, "request", method=method, path=path, status=status, ms=elapsed)
             structlog.contextvars.clear_contextvars()
@@ -80,9 +80,10 @@ def _is_json(start: HTTPResponseStartEvent) -> bool:
     return content_type.partition(b";")[0].strip() == b"application/json"
 
 
-def _is_read(scope: Scope) -> bool:
-    handler = scope.get("route_handler")  # none for a path that isn't served
-    return handler is not None and needed_scope(handler.opt, scope["method"]) is KeyScope.READ
+def _is_read(scope: Scope, method: str) -> bool:
+    if "route_handler" not in scope:  # as for a path that isn't served
+        return False
+    return needed_scope(scope["route_handler"].opt, method) is KeyScope.READ
 
 
 def _is_usual(status: int) -> bool:

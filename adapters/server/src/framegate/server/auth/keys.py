@@ -34,7 +34,7 @@ _STATE = "client"
 _READING = frozenset({"GET", "HEAD"})
 
 
-def needed_scope(opt: Mapping[str, Any], method: str) -> KeyScope:
+def needed_scope(opt: Mapping[str, Any], method: object) -> KeyScope:
     """Return the scope that a key needs to call a handler with these ``opt`` by ``method``."""
     scope: KeyScope | None = opt.get(SCOPE_OPT)
     return scope or (KeyScope.READ if method in _READING else KeyScope.SUBMIT)
