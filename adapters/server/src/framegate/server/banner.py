@@ -5,7 +5,7 @@ import os
 import shlex
 import shutil
 import sys
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from importlib.metadata import version
 from ipaddress import ip_address
@@ -41,7 +41,8 @@ async def show_banner(
         async with asyncio.timeout(_WORKER_SECONDS):
             while supervisor.count and not await _has_worker(services):  # noqa: ASYNC110  # Valkey knows it
                 await asyncio.sleep(_LOOK_SECONDS)
-    _print_banner(context, port=port, paths=paths, workers=supervisor.count)
+    for line in banner(context, port=port, paths=paths, workers=supervisor.count):
+        print_line(line, error=True)
 
 
 async def _has_worker(services: CoreServices) -> bool:
@@ -50,23 +51,25 @@ async def _has_worker(services: CoreServices) -> bool:
     return False
 
 
-def _print_banner(context: AppContext, *, port: int, paths: Collection[str], workers: int) -> None:
-    lines = [("Page", "/"), ("API docs", "/docs")]
+def banner(context: AppContext, *, port: int, paths: Collection[str], workers: int) -> Iterator[str]:
+    """Yield the lines of the banner of a server that runs ``workers`` workers; see `show_banner`."""
     url = _url(context.settings.server.host, port)
-    rows = [(title, url + path) for title, path in lines if path in paths]
-    rows += [
-        ("Models", _models(sorted(context.registry.specs))),
-        ("Data", _short(context.settings.server.data_path)),
-        ("Try", _command(context)),
-        ("Stop", "Ctrl-C"),
-    ]
+    yield ""
+    yield f"Framegate {version('framegate-server')} is ready at {url}"
+    for title, path in (("Page", "/"), ("API docs", "/docs")):
+        if path in paths:
+            yield _row(title, url + path)
+    yield _row("Models", _models(sorted(context.registry.specs)))
+    yield _row("Data", _short(context.settings.server.data_path))
     if not workers:
-        rows.insert(-2, ("Workers", "none here: start `framegate worker` on the hosts that are to run jobs"))
-    print_line("", error=True)
-    print_line(f"Framegate {version('framegate-server')} is ready at {url}", error=True)
-    for title, text in rows:
-        print_line(f"  {title:<9} {text}", error=True)
-    print_line("", error=True)
+        yield _row("Workers", "none here; start `framegate worker` where jobs are to run")
+    yield _row("Try", _command(context))
+    yield _row("Stop", "Ctrl-C")
+    yield ""
+
+
+def _row(title: str, text: str) -> str:
+    return f"  {title:<9} {text}"
 
 
 def _url(host: str, port: int) -> str:
