@@ -1,5 +1,6 @@
 """What a person sees who starts a server on a terminal, and what Ctrl-C does."""
 
+import json
 import re
 import shlex
 import subprocess
@@ -10,6 +11,7 @@ import psutil
 import pytest
 import requests
 
+from framegate.core.jobs import JobState
 from framegate.storage.embedded import EmbeddedValkey
 from tests.support.in_process import run_command
 from tests.support.ports import free_port
@@ -37,8 +39,8 @@ class Served(Terminal):
         super().__init__(command, environ=clean_environ(), cwd=folder)
         self.started: list[psutil.Process] = []
 
-    def submit(self, model: str, task_id: str) -> None:
-        body = {"prompt": "a boat", "task_id": task_id, "model_cls": model, "width": 64, "height": 64}
+    def submit(self, model: str, task_id: str, **fields: object) -> None:
+        body = {"prompt": "a boat", "task_id": task_id, "model_cls": model, **fields}
         requests.post(f"{self.url}/v1/tasks/video", json=body, timeout=30).raise_for_status()
 
 
@@ -74,7 +76,7 @@ def test_its_command_makes_a_video(served: Served) -> None:
 
 
 def test_lines_are_short_and_polls_are_not_among_them(served: Served) -> None:
-    served.submit("preview", "t1")
+    served.submit("preview", "t1", width=64, height=64)
     served.read_until(r"^\S+ job t1 succeeded ")
     for path in ("/health", "/ready", "/v1/tasks/t1/status", "/v1/tasks/unknown/status"):
         requests.get(served.url + path, timeout=10)
@@ -102,13 +104,27 @@ def test_ctrl_c_says_what_is_waited_for_and_a_second_one_ends_at_once(served: Se
     assert served.wait() == 0
     assert "Traceback" not in served.text
     eventually(lambda: not any(process.is_running() for process in served.started), what="the end of all")
-    # Nothing is lost: it waits for the next start, and the attempt doesn't count.
+    # Nothing is lost: the job waits for the next start, and the attempt doesn't count.
     valkey = EmbeddedValkey(served.data_dir)
     valkey.start()
     try:
-        show = ["jobs", "show", "long", "--json", "--data-dir", str(served.data_dir)]
-        shown = run_command(show, environ=clean_environ(), cwd=served.folder).stdout
+        assert state_of_long(served) == (JobState.QUEUED, 0)
+        command = [*COMMAND, "worker", "--data-dir", str(served.data_dir)]
+        with Terminal(command, environ=clean_environ(), cwd=served.folder) as worker:
+            worker.read_until(r"^\S+ job long started ")
+            worker.press(INTERRUPT)
+            worker.read_until(
+                r"^\S+ worker stopping: finishing its job, at most 90 s; Ctrl-C again ends at once"
+            )
+            worker.press(INTERRUPT)
+            assert worker.wait() == 0
+        assert "Traceback" not in worker.text
+        assert state_of_long(served) == (JobState.QUEUED, 0)
     finally:
         valkey.stop()
-    assert re.search(r'"state": "queued"', shown)
-    assert re.search(r'"attempt": 0', shown)
+
+
+def state_of_long(served: Served) -> tuple[str, int]:
+    show = ["jobs", "show", "long", "--json", "--data-dir", str(served.data_dir)]
+    shown = json.loads(run_command(show, environ=clean_environ(), cwd=served.folder).stdout)
+    return shown["state"], shown.get("attempt", 0)

@@ -290,6 +290,8 @@ def test_what_else_is_on_a_terminal() -> None:
     log.info("worker_started", models=[str(number) for number in range(62)])
     log.info("stopping", running_jobs=0, at_most=10.0)
     log.info("stopping", running_jobs=2, at_most=10.0)
+    log.info("worker_stopping", running_jobs=0, at_most=10.0)
+    log.info("worker_stopping", running_jobs=1, at_most=150.0)
     log.info("request", method="GET", path="/nowhere", status=404, ms=0.4, request_id="r1")
     log.info("request", method="GET", path="/v1/videos/x", status=500, ms=1200.0, request_id="r2")
     log.error("request_failed", request_id="r2")
@@ -302,6 +304,8 @@ def test_what_else_is_on_a_terminal() -> None:
             "stopping: waiting for 2 running jobs, at most 10 s; Ctrl-C again ends at once, "
             "and they run again at the next start"
         ),
+        "worker stopping",
+        "worker stopping: finishing its job, at most 2 min 30 s; Ctrl-C again ends at once",
         "GET /nowhere 404 0 ms",
         "GET /v1/videos/x 500 1.2 s request_id=r2",
         "error request failed request_id=r2",

@@ -35,6 +35,7 @@ _STYLES = {
 _MANY_LINES = frozenset({"exception", "stack"})
 _JOB_EVENTS = {"job_submitted": "queued", "job_started": "started", "job_ended": ""}
 """Those that tell a job's state, with that state unless the event has it."""
+_STOPPING = frozenset({"stopping", "worker_stopping"})
 _AUDIT_DETAILS = ("actor", "address", "client", "delivery", "dialect", "status")
 """What the line of the request shows, or hardly matters to somebody who watches."""
 
@@ -122,7 +123,7 @@ def _other(name: str, source: str, values: dict[str, Any], subject: str) -> dict
         for key in _AUDIT_DETAILS:
             values.pop(key, None)
     if package == _OWN:
-        text = _stopping(values) if name == "stopping" else name.replace("_", " ")
+        text = name.replace("_", " ") + (_waits_for(name, values) if name in _STOPPING else "")
         if reason := values.pop("reason", ""):
             text = f"{text}: {reason}"
     elif source == _WARNINGS:
@@ -132,13 +133,15 @@ def _other(name: str, source: str, values: dict[str, Any], subject: str) -> dict
     return {"event": f"{subject} {text.removeprefix('job ')}" if subject else text}
 
 
-def _stopping(values: dict[str, Any]) -> str:
+def _waits_for(name: str, values: dict[str, Any]) -> str:
     jobs, at_most = values.pop("running_jobs", 0), _duration(values.pop("at_most", 0.0))
     if not jobs:
-        return "stopping"
+        return ""
+    if name == "worker_stopping":
+        return f": finishing its job, at most {at_most}; Ctrl-C again ends at once"
     waits_for, they = ("1 running job", "it runs") if jobs == 1 else (f"{jobs} running jobs", "they run")
     return (
-        f"stopping: waiting for {waits_for}, at most {at_most}; Ctrl-C again ends at once, "
+        f": waiting for {waits_for}, at most {at_most}; Ctrl-C again ends at once, "
         f"and {they} again at the next start"
     )
 

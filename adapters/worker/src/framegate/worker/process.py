@@ -138,7 +138,8 @@ class WorkerProcess:
             models=sorted(self._models.specs),
         )
         self._stop.wait()
-        log.info("worker_stopping", worker=self.id)
+        running_jobs = int(self._heartbeat.active_job is not None)
+        log.info("worker_stopping", worker=self.id, running_jobs=running_jobs, at_most=float(self._grace))
         self._leave_job(consumer)
         if (late_job := self._heartbeat.active_job) is not None:
             self._requeue_for(late_job)
