@@ -36,7 +36,7 @@ def start_server(tmp_path: Path) -> Iterator[StartServer]:
     """Start servers of one's own; they are stopped at the end."""
     started: list[RunningServer] = []
 
-    def start(name: str = "data", *, ready: str | None = "/ready", **options: object) -> RunningServer:
+    def start(name: str = "data", *, ready: str | None = "/status", **options: object) -> RunningServer:
         running = RunningServer(tmp_path / name, **options)  # type: ignore[arg-type]  # options pass through
         started.append(running)
         return running if ready is None else running.wait_until_ready(ready)

@@ -230,7 +230,8 @@ def test_serve_refuses_a_port_that_is_taken(server: RunningServer, data_dir: Pat
 
 def test_separate_worker_process_serves_the_queue(start_server: StartServer) -> None:
     server = start_server(arguments=["--no-worker"], ready="/health")
-    assert requests.get(server.url + "/ready", timeout=60).status_code == 503
+    assert requests.get(server.url + "/ready", timeout=60).status_code == 200
+    assert requests.get(server.url + "/status", timeout=60).status_code == 503
     assert ask_for_video(server, "a boat").status_code == 503, "no worker was ever alive"
     only = ("--device", "cpu", "--models", "preview")
     with running_worker(server.data_dir, *only, environ=clean_environ()) as worker:

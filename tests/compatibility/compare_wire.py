@@ -20,16 +20,19 @@ from tests.compatibility.wire.differences import Difference, compare_answers, co
 from tests.compatibility.wire.exchanges import Client
 from tests.compatibility.wire.media import MediaStand
 from tests.compatibility.wire.setups import Setup, setups
-from tests.support.running import RunningServer
+from tests.support.running import RunningServer, eventually
 
 SHOWN = 700
 """Characters of a value that are printed."""
 
 
-_ACCEPTING = "without a worker, a server that accepts jobs nevertheless is ready"
+_READY = "/ready says whether the process can take requests, and nothing about workers: /status does"
 FIXES = {
     ("OPTIONS ", "/allow"): "0.1 left out methods of a path that several handlers answer",
-    **{("GET /ready", place): _ACCEPTING for place in ("", "/retry-after", "/status", "/problems")},
+    **{
+        ("GET /ready", place): _READY
+        for place in ("", "/retry-after", "/status", "/problems", "/queue", "/workers")
+    },
 }
 """Differences that are meant: how the name of the request begins, the place, and why."""
 
@@ -47,7 +50,9 @@ def answers(
         arguments=setup.arguments,
         environ={**setup.environ, **environ},
         command=(command,),
-    ).wait_until_ready("/health" if setup.arguments else "/ready")
+    ).wait_until_ready("/health")
+    if not setup.arguments:
+        eventually(server.worker_pids, what="the worker")
     client = Client(server.url, media.names(), media, setup.keys)
     try:
         return [step.run(client) for step in setup.steps]

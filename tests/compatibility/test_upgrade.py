@@ -56,7 +56,7 @@ def num_frames(video: bytes) -> int:
 def test_what_0_1_queued_and_made_is_there_after_the_upgrade(
     old: Environment, tmp_path: Path, photo: Path
 ) -> None:
-    before = RunningServer(tmp_path / "data", config=CONFIG, command=old.framegate).wait_until_ready()
+    before = RunningServer(tmp_path / "data", config=CONFIG, command=old.framegate).wait_until_ready("/ready")
     made = submit(before)
     file = result(before, made)
     assert before.stop() == 0, before.log_text()
@@ -129,7 +129,7 @@ def test_what_0_2_queued_and_made_is_there_after_a_downgrade_and_up_again(
     assert requests.delete(f"{now.url}/v1/tasks/{cancelled}", timeout=30).status_code == 200
     kill_while_running(now, running)
 
-    down = RunningServer(now.data_dir, **given, command=old.framegate).wait_until_ready()
+    down = RunningServer(now.data_dir, **given, command=old.framegate).wait_until_ready("/ready")
     assert {task: result(down, task, seconds=0) for task in kept} == kept
     assert requests.get(f"{down.url}/v1/videos/{deleted}", timeout=30).status_code == 404
     assert num_frames(result(down, running)) == LONG["target_video_length"]
@@ -247,7 +247,7 @@ def test_two_versions_serve_one_queue(
         arguments=[*alone, "--data-dir", str(tmp_path / "data")],
     )
     try:
-        older.wait_until_ready()
+        older.wait_until_ready("/ready")
         newer.wait_until_ready()
 
         def versions() -> set[str]:

@@ -175,6 +175,12 @@ def test_nobody_waits_long_for_a_valkey_that_hangs(start_server: StartServer, va
         running.callback(valkey.resume)
         starting = running.enter_context(running_worker(*arguments, environ=server.environ))
         began = time.monotonic()
+        for _ in range(3):
+            asked_at = time.monotonic()
+            ready = requests.get(f"{server.url}/ready", timeout=60)
+            assert time.monotonic() - asked_at < 1
+            assert (ready.status_code, ready.json()["status"]) == (503, "unavailable")
+            assert "The job queue hasn't answered" in ready.json()["reason"]
         assert ask_for_video(server, "a boat").status_code == 503
         assert time.monotonic() - began < SOON
         for worker in (idle, starting):

@@ -59,6 +59,7 @@ def test_most_operations_need_a_key(operations: list[Any]) -> None:
     assert public <= {
         "/health",
         "/ready",
+        "/status",
         "/v1/files/{name}",
         "/v1/images/files/{name}",
         "/videos/{name}",

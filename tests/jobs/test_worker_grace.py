@@ -78,7 +78,7 @@ def test_the_queue_remembers_workers_and_accepts_for_the_grace(start_server: Sta
         worker.terminate()
         assert worker.wait(60) == 0
     kept = submit(server, "a boat")
-    assert requests.get(f"{server.url}/ready", timeout=10).json()["status"] == "degraded"
+    assert requests.get(f"{server.url}/status", timeout=10).json()["status"] == "degraded"
     assert server.stop() == 0
     server.restart()
     submit(server, "a boat")
@@ -89,7 +89,7 @@ def test_the_queue_remembers_workers_and_accepts_for_the_grace(start_server: Sta
         stream = [json.loads(line[6:]) for line in answer.iter_lines() if line.startswith(b"data: {")]
     assert "No worker that runs the model ltx2_landscape" in stream[-1]["error"]["message"]
     assert ask_for_video(server, "a boat").status_code == 503
-    assert requests.get(f"{server.url}/ready", timeout=10).json()["status"] == "no workers"
+    assert requests.get(f"{server.url}/status", timeout=10).json()["status"] == "no workers"
     with running_worker(server.data_dir, "--models", "preview", environ=clean_environ()):
         all_succeed(server, [kept])
 
@@ -98,4 +98,4 @@ def test_a_server_can_accept_jobs_for_workers_to_come(start_server: StartServer)
     config = '[queue]\nworker_grace = "forever"\n'
     server = start_server(config=config, arguments=["--no-worker"])
     submit(server, "a boat")
-    assert requests.get(f"{server.url}/ready", timeout=10).json()["status"] == "degraded"
+    assert requests.get(f"{server.url}/status", timeout=10).json()["status"] == "degraded"

@@ -201,7 +201,7 @@ class Fortress:
 
 @contextmanager
 def running_fortress(
-    tmp_path_factory: pytest.TempPathFactory, config: str, *, ready: str = "/ready", **options: Any
+    tmp_path_factory: pytest.TempPathFactory, config: str, *, ready: str = "/status", **options: Any
 ) -> Generator[Fortress]:
     """Run a server whose name server is the attacker's."""
     folder = tmp_path_factory.mktemp("fortress")

@@ -4,7 +4,7 @@ import asyncio
 import threading
 import time
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping
-from contextlib import ExitStack, asynccontextmanager, contextmanager
+from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -15,6 +15,7 @@ from litestar import Litestar
 from framegate.core.availability import WORKER_GRACE
 from framegate.core.concurrency import cancel_and_wait
 from framegate.core.dialect import DialectSpec
+from framegate.core.errors import Unavailable
 from framegate.core.jobs import Job, JobError
 from framegate.core.keys import KeyGrants
 from framegate.core.models import ModelSpec
@@ -35,7 +36,9 @@ from framegate.core.wiring import create_services
 from framegate.server.app import create_app
 from framegate.server.auth.key_ring import KeyRing
 from framegate.server.connections.protocol import ServerConfig
+from framegate.server.limits.limiter import RateLimiter
 from framegate.server.plugin import framegate_dialects
+from framegate.server.process_state import ProcessState
 from tests.support.variants import InProcessVariants
 
 MODEL = ModelSpec(
@@ -186,7 +189,8 @@ def start_stand(
 
     @asynccontextmanager
     async def lifespan(_: Litestar) -> AsyncGenerator[None]:
-        await ring.load()
+        with suppress(Unavailable):  # as the server does, which is not ready then
+            await ring.load()
         following = asyncio.create_task(ring.follow())
         yield
         await cancel_and_wait([following])
@@ -198,7 +202,7 @@ def start_stand(
         clock=clock,
         lifespan=[lifespan],
         keys=ring,
-        rates=stand.rates,
+        process=ProcessState(RateLimiter(stand.rates)),
     )
     stand.url = running.enter_context(_served(app, settings.server))
     return stand

@@ -135,8 +135,8 @@ class RunningServer:
                 start_new_session=True,
             )
 
-    def wait_until_ready(self, path: str = "/ready", seconds: float = PATIENCE) -> "RunningServer":
-        """Wait until ``path`` answers with 200."""
+    def wait_until_ready(self, path: str = "/status", seconds: float = PATIENCE) -> "RunningServer":
+        """Wait until ``path`` answers with 200; ``/status`` does once a worker is alive."""
 
         def answers() -> bool:
             if self.process.poll() is not None:
@@ -154,7 +154,7 @@ class RunningServer:
         self.process.kill()
         self.process.wait()
 
-    def restart(self, *, config: str | None = None, ready: str = "/ready") -> "RunningServer":
+    def restart(self, *, config: str | None = None, ready: str = "/status") -> "RunningServer":
         """Start it again, after `kill` or `stop`, with another config if one is given."""
         if config is not None:
             self.config.write_text(config)

@@ -18,6 +18,8 @@ from framegate.core.wiring import CoreServices
 from framegate.server.app import create_app
 from framegate.server.dialect import Dialect, DialectContext, provide_instance
 from framegate.server.errors.error_info import ErrorInfo
+from framegate.server.limits.limiter import RateLimiter
+from framegate.server.process_state import ProcessState
 from framegate.server.requests.bodies import HTTPRequest
 from framegate.server.requests.jobs import ClientJobs
 from tests.support.http_stand import Stand, StandMaker, make_settings, own_dialects
@@ -158,7 +160,12 @@ def test_a_fault_is_not_shown_but_logged(make_stand: StandMaker) -> None:
 def refuse(stand: Stand, specs: Mapping[str, DialectSpec], options: Mapping[str, Any], **tables: Any) -> str:
     settings = make_settings(stand.folder, options, **tables)
     with pytest.raises(ConfigError) as caught:
-        create_app(services=stand.services, settings=settings, dialects=specs, rates=stand.rates)
+        create_app(
+            services=stand.services,
+            settings=settings,
+            dialects=specs,
+            process=ProcessState(RateLimiter(stand.rates)),
+        )
     return caught.value.message
 
 
@@ -171,7 +178,7 @@ def test_a_clash_names_both(shared_stand: Stand) -> None:
         services=shared_stand.services,
         settings=make_settings(shared_stand.folder, {"clashes": {"prefix": "/other"}}),
         dialects={**own_dialects(), **other("clashes")},
-        rates=shared_stand.rates,
+        process=ProcessState(RateLimiter(shared_stand.rates)),
     )
 
 
@@ -200,16 +207,6 @@ def test_unknown_dialects_are_named(shared_stand: Stand) -> None:
 def test_only_enabled_dialects_answer(make_stand: StandMaker) -> None:
     stand = make_stand(dialects={k: v for k, v in own_dialects().items() if k == "lightx2v"})
     assert requests.post(f"{stand.url}/predict", json={"prompt": "x"}, timeout=10).status_code == 404
-
-
-def test_health_and_readiness(stand: Stand) -> None:
-    assert requests.get(f"{stand.url}/health", timeout=10).json() == {"status": "ok"}
-    ready = requests.get(f"{stand.url}/ready", timeout=10)
-    assert (ready.status_code, ready.json()["status"], ready.json()["workers"]) == (200, "ready", 1)
-    assert ready.json()["queue"] == {"queued": 0, "running": 0, "succeeded": 0, "failed": 0, "cancelled": 0}
-    stand.store.living.clear()
-    assert requests.get(f"{stand.url}/ready", timeout=10).status_code == 503
-    assert requests.get(f"{stand.url}/health", timeout=10).status_code == 200
 
 
 def test_request_ids(shared_stand: Stand) -> None:

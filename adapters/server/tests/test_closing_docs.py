@@ -7,10 +7,17 @@ from typing import Any
 import pytest
 import requests
 
+from framegate.core.errors import Unavailable
 from tests.support.http_stand import Stand, StandMaker
 
 KEY = "a-key-of-alice-000"
-AUTH: Mapping[str, Any] = {"keys": [{"name": "alice", "sha256": hashlib.sha256(KEY.encode()).hexdigest()}]}
+OPERATOR = "a-key-of-the-operator"
+AUTH: Mapping[str, Any] = {
+    "keys": [
+        {"name": "alice", "sha256": hashlib.sha256(KEY.encode()).hexdigest()},
+        {"name": "operator", "sha256": hashlib.sha256(OPERATOR.encode()).hexdigest(), "scopes": ["admin"]},
+    ]
+}
 PAGES = (
     "/docs",
     "/docs/",
@@ -54,14 +61,22 @@ def test_closed_docs_are_nowhere(make_stand: StandMaker, auth: Mapping[str, Any]
 
 
 @pytest.mark.parametrize("docs", ["open", "keys", "off"])
-def test_readiness(make_stand: StandMaker, docs: str) -> None:
+def test_probes(make_stand: StandMaker, docs: str) -> None:
+    """Anybody learns whether the server can take requests; the rest is for those who may read the docs.
+
+    The operator may read it whatever the setting.
+    """
     stand = make_stand(server={"docs": docs}, auth=AUTH)
-    ready = requests.get(f"{stand.url}/ready", timeout=20)
-    assert (ready.status_code, ready.json()["status"]) == (200, "ready")
-    assert ready.json().keys() == (
-        {"status", "queue", "workers", "problems"} if docs == "open" else {"status"}
-    )
     assert requests.get(f"{stand.url}/health", timeout=20).json() == {"status": "ok"}
+    ready = requests.get(f"{stand.url}/ready", timeout=20)
+    assert (ready.status_code, ready.json()) == (200, {"status": "ready"})
+    stand.artifacts.outage = Unavailable("The bucket is away.")
+    ready = requests.get(f"{stand.url}/ready", timeout=20)
+    reason = {"reason": "The bucket is away."} if docs == "open" else {}
+    assert (ready.status_code, ready.json()) == (503, {"status": "unavailable", **reason})
+    assert status(stand, "/status") == (503 if docs == "open" else 401)
+    assert status(stand, "/status", KEY) == (403 if docs == "off" else 503)
+    assert status(stand, "/status", OPERATOR) == 503
 
 
 def test_every_answer_forbids_sniffing(shared_stand: Stand) -> None:

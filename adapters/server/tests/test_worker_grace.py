@@ -171,11 +171,11 @@ def test_readiness_within_and_after_the_grace(make_stand: StandMaker) -> None:
     stand = make_stand(worker_grace=120)
     stand.store.living.clear()
     stand.store.last_seen["preview"] = time.monotonic() - 60
-    ready = requests.get(f"{stand.url}/ready", timeout=10)
+    ready = requests.get(f"{stand.url}/status", timeout=10)
     assert (ready.status_code, ready.json()["status"], ready.json()["workers"]) == (200, "degraded", 0)
     assert ready.json()["problems"] == ["No worker is alive; jobs wait until one is."]
     stand.store.last_seen["preview"] = time.monotonic() - 121
-    ready = requests.get(f"{stand.url}/ready", timeout=10)
+    ready = requests.get(f"{stand.url}/status", timeout=10)
     assert (ready.status_code, ready.json()["status"]) == (503, "no workers")
     stand.store.living.append(WORKER)
-    assert requests.get(f"{stand.url}/ready", timeout=10).json()["status"] == "ready"
+    assert requests.get(f"{stand.url}/status", timeout=10).json()["status"] == "ready"

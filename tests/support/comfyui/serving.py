@@ -126,8 +126,8 @@ def show_job(server: RunningServer, task_id: str) -> dict[str, Any]:
 
 
 def readiness(server: RunningServer) -> tuple[str, str]:
-    """Return the status that ``/ready`` gives, and all its problems."""
-    body: dict[str, Any] = requests.get(f"{server.url}/ready", timeout=10).json()
+    """Return the status that ``/status`` gives, and all its problems."""
+    body: dict[str, Any] = requests.get(f"{server.url}/status", timeout=10).json()
     return body["status"], "; ".join(body["problems"])
 
 

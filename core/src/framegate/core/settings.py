@@ -48,6 +48,9 @@ class ServerSettings(_Settings, frozen=True):
     ``max_connections_per_address`` 0 allows any number. ``max_body_memory`` is what all large bodies together
     take in memory.
 
+    After SIGTERM the server goes on for ``shutdown_delay`` while ``/ready`` says that it is stopping. Then
+    running jobs and requests have ``shutdown_grace``.
+
     ``trusted_proxies`` are addresses and networks ("10.0.0.0/8") whose forwarded headers are believed.
     ``cors_origins`` are the web pages that may call while no keys are configured, besides this machine's own:
     origins ("https://app.example.com"), and "null" for pages that were opened from files. ``docs`` tells who
@@ -60,6 +63,7 @@ class ServerSettings(_Settings, frozen=True):
     data_dir: Path = Path("~/.local/share/framegate")
     cors_origins: tuple[Origin, ...] = ()
     max_body: PositiveInt = 100 * 2**20
+    shutdown_delay: Duration = Duration(0)
     shutdown_grace: Duration = Duration(10)
     keep_alive: Duration = Duration(75)
     header_timeout: Duration = Duration(10)

@@ -6,6 +6,7 @@ from msgspec import Struct
 
 from framegate.core.availability import WORKER_GRACE, OwnWorkers, WorkerAvailability
 from framegate.core.character_service import CharacterService
+from framegate.core.dependencies import Dependencies
 from framegate.core.key_service import KeyService
 from framegate.core.keys import KeyGrants
 from framegate.core.operations import OperationService
@@ -36,6 +37,7 @@ class CoreServices(Struct, frozen=True):
     keys: KeyService
     usage: UsageService
     operations: OperationService
+    dependencies: Dependencies
 
 
 def create_services(
@@ -84,4 +86,5 @@ def create_services(
         key_service,
         UsageService(store.usage),
         OperationService(registry, store),
+        Dependencies(store, artifacts),
     )

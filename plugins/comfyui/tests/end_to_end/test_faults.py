@@ -302,7 +302,7 @@ def test_comfyui_dies_and_comes_back(stand: Stand, photo: Path, image: str) -> N
     task_id = submit(framegate, "small", "a boat", image)
     fake.wait_until_held()
     fake.kill()
-    eventually(lambda: readiness(framegate)[0] == "degraded", what="the finding in /ready")
+    eventually(lambda: readiness(framegate)[0] == "degraded", what="the finding in /status")
     assert f"127.0.0.1:{fake.port} does not respond" in readiness(framegate)[1]
     doctor = framegate.run("doctor")
     assert doctor.returncode != 0
@@ -310,4 +310,4 @@ def test_comfyui_dies_and_comes_back(stand: Stand, photo: Path, image: str) -> N
     assert task_state(framegate, task_id)["status"] == "processing"
     fake.start()
     succeeds(framegate, task_id, photo)
-    eventually(lambda: readiness(framegate) == ("ready", ""), what="/ready without a finding")
+    eventually(lambda: readiness(framegate) == ("ready", ""), what="/status without a finding")

@@ -120,7 +120,7 @@ def test_files_are_read_again(framegate: RunningServer, workflows: Path, photo: 
 def test_a_file_that_is_broken_from_the_start(framegate: RunningServer) -> None:
     assert "kit" in names(framegate)
     assert "broken" not in names(framegate)
-    eventually(lambda: "broken.json" in readiness(framegate)[1], what="the finding in /ready")
+    eventually(lambda: "broken.json" in readiness(framegate)[1], what="the finding in /status")
 
 
 @pytest.mark.parametrize("model", ["webm", "animated", "vhs"])

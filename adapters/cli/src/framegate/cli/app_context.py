@@ -27,10 +27,12 @@ from framegate.storage import embedded
 
 if TYPE_CHECKING:
     from framegate.media.decoding.pool import DecoderPool
+    from framegate.storage.characters import ValkeyCharacterStore
     from framegate.storage.jobs.store import ValkeyJobStore
     from framegate.storage.keys import ValkeyKeyStore
     from framegate.storage.rates import ValkeyRateStore
     from framegate.storage.retention import Retention
+    from framegate.storage.secrets import ValkeySecretStore
 
 log = structlog.get_logger(__name__)
 
@@ -187,48 +189,66 @@ def _what_to_add(plugins: Plugins) -> str:
     )
 
 
-class Services(Struct, frozen=True):
-    """The services with their connections, and what the server runs beside them."""
+class Connections(Struct, frozen=True):
+    """The stores in Valkey, and the decoder processes: what a process has one set of while it runs."""
 
-    core: CoreServices
-    decoders: "DecoderPool"
-    store: "ValkeyJobStore"
+    jobs: "ValkeyJobStore"
+    characters: "ValkeyCharacterStore"
+    secrets: "ValkeySecretStore"
     keys: "ValkeyKeyStore"
     rates: "ValkeyRateStore"
+    decoders: "DecoderPool"
+
+
+class Services(Struct, frozen=True):
+    """The services over their connections, as one config has them, and what the server runs beside them."""
+
+    core: CoreServices
+    connections: Connections
     retention: "Retention"
 
 
 @asynccontextmanager
-async def open_services(
-    context: AppContext, *, own_workers: OwnWorkers | None = None
-) -> AsyncGenerator[Services]:
-    """Open the services; connections are made when they are first used and closed at the end.
-
-    ``own_workers`` are the workers that this process runs.
-
-    Raises:
-        ConfigError: The storage's settings can't be right.
-    """
+async def open_connections(context: AppContext) -> AsyncGenerator[Connections]:
+    """Open the connections; they are made when they are first used and closed at the end."""
     from framegate.media.decoding.pool import open_decoders
     from framegate.media.decoding.tasks import DecoderLimits
-    from framegate.media.ingest import MediaIngest
-    from framegate.media.network.fetch import UrlFetcher
-    from framegate.media.variants import MediaVariants
     from framegate.storage.characters import ValkeyCharacterStore
     from framegate.storage.connections import connect_async
     from framegate.storage.jobs.store import ValkeyJobStore
     from framegate.storage.keys import ValkeyKeyStore
     from framegate.storage.rates import ValkeyRateStore
-    from framegate.storage.retention import Retention
     from framegate.storage.secrets import ValkeySecretStore
 
-    settings = context.settings
-    prefix = settings.queue.prefix
-    store = ValkeyJobStore(connect_async(context.queue_url), prefix=prefix)
+    decoding, prefix = context.settings.decoding, context.settings.queue.prefix
+    jobs = ValkeyJobStore(connect_async(context.queue_url), prefix=prefix)
     characters = ValkeyCharacterStore(connect_async(context.queue_url), prefix=prefix)
     secrets = ValkeySecretStore(connect_async(context.queue_url), prefix=prefix)
     keys = ValkeyKeyStore(connect_async(context.queue_url), prefix=prefix)
     rates = ValkeyRateStore(connect_async(context.queue_url), prefix=prefix)
+    limits = DecoderLimits(timeout=float(decoding.timeout), memory=decoding.memory)
+    async with open_decoders(decoding.processes, limits) as decoders:
+        try:
+            yield Connections(jobs, characters, secrets, keys, rates, decoders)
+        finally:
+            for store in (rates, secrets, keys, characters, jobs):
+                await store.close()
+
+
+def build_services(
+    context: AppContext, connections: Connections, *, own_workers: OwnWorkers | None = None
+) -> Services:
+    """Build the services over open connections. ``own_workers`` are the workers that this process runs.
+
+    Raises:
+        ConfigError: The storage's settings can't be right.
+    """
+    from framegate.media.ingest import MediaIngest
+    from framegate.media.network.fetch import UrlFetcher
+    from framegate.media.variants import MediaVariants
+    from framegate.storage.retention import Retention
+
+    settings = context.settings
     artifacts = context.open_artifacts()
     fetcher = UrlFetcher(
         settings.fetch.allow,
@@ -236,42 +256,42 @@ async def open_services(
         timeout=settings.fetch.timeout,
         user_agent=context.user_agent,
     )
-    limits = DecoderLimits(timeout=float(settings.decoding.timeout), memory=settings.decoding.memory)
-    async with open_decoders(settings.decoding.processes, limits) as decoders:
-        core = create_services(
-            registry=context.registry,
-            store=store,
-            artifacts=artifacts,
-            media=MediaIngest(fetcher, artifacts, decoders, max_bytes=settings.fetch.max_bytes),
-            variants=MediaVariants(decoders),
-            characters=characters,
-            secrets=secrets,
-            keys=keys,
-            max_queued=settings.queue.max_queued,
-            worker_grace=settings.queue.worker_grace,
-            own_workers=own_workers,
-            styles=context.styles,
-            webhooks=context.webhooks,
-            link_seconds=min(LINK_SECONDS, settings.links.expiry),
-            configured_keys={key.name: key for key in settings.auth.keys},
-            dialects=context.plugins.dialects,
-        )
-        retention = Retention(
-            store,
-            characters,
-            artifacts,
-            files_for=settings.storage.retention,
-            records_for=settings.storage.record_retention,
-            max_bytes=settings.storage.max_bytes,
-        )
-        try:
-            yield Services(core, decoders, store, keys, rates, retention)
-        finally:
-            await rates.close()
-            await secrets.close()
-            await keys.close()
-            await characters.close()
-            await store.close()
+    core = create_services(
+        registry=context.registry,
+        store=connections.jobs,
+        artifacts=artifacts,
+        media=MediaIngest(fetcher, artifacts, connections.decoders, max_bytes=settings.fetch.max_bytes),
+        variants=MediaVariants(connections.decoders),
+        characters=connections.characters,
+        secrets=connections.secrets,
+        keys=connections.keys,
+        max_queued=settings.queue.max_queued,
+        worker_grace=settings.queue.worker_grace,
+        own_workers=own_workers,
+        styles=context.styles,
+        webhooks=context.webhooks,
+        link_seconds=min(LINK_SECONDS, settings.links.expiry),
+        configured_keys={key.name: key for key in settings.auth.keys},
+        dialects=context.plugins.dialects,
+    )
+    retention = Retention(
+        connections.jobs,
+        connections.characters,
+        artifacts,
+        files_for=settings.storage.retention,
+        records_for=settings.storage.record_retention,
+        max_bytes=settings.storage.max_bytes,
+    )
+    return Services(core, connections, retention)
+
+
+@asynccontextmanager
+async def open_services(
+    context: AppContext, *, own_workers: OwnWorkers | None = None
+) -> AsyncGenerator[Services]:
+    """Open connections of its own and build the services over them; see `build_services`."""
+    async with open_connections(context) as connections:
+        yield build_services(context, connections, own_workers=own_workers)
 
 
 def _webhook_policy(settings: Settings) -> WebhookPolicy:

@@ -115,6 +115,12 @@ class WorkerSupervisor:
             _signal(process, signal.SIGINT)
             asyncio.get_running_loop().call_later(_LEAVE_SECONDS, _signal, process, signal.SIGKILL)
 
+    def pass_on(self, number: signal.Signals) -> None:
+        """Send a signal to every worker."""
+        for process in self._processes:
+            with suppress(ProcessLookupError):
+                process.send_signal(number)
+
     async def stop(self) -> None:
         """Wind down, and wait until every worker has ended; one that takes too long is killed."""
         self.wind_down()
@@ -152,6 +158,8 @@ class WorkerSupervisor:
                 process.stdin.close()
             if self._ends_at is not None:
                 return
+            if code == -signal.SIGHUP:
+                continue  # it was to read its config again before it could: the next one does
             if time.monotonic() - started > _STABLE_SECONDS:
                 pause, slot.starting_since = _FIRST_PAUSE, time.monotonic()
                 self.failing.clear()

@@ -15,25 +15,26 @@ from litestar.types.asgi_types import LifeSpanReceive, LifeSpanScope, LifeSpanSe
 from framegate.cli.app_context import AppContext, open_services
 from framegate.core.dialect import DialectSpec
 from framegate.core.errors import Unavailable
-from framegate.core.ports import Rate, RateStore
-from framegate.core.settings import LimitSettings, Settings
+from framegate.core.ports import Rate
+from framegate.core.settings import DocsAccess, LimitSettings, Settings
 from framegate.core.wiring import CoreServices
 from framegate.server.admin.router import admin_router
 from framegate.server.auth.cors import Cors
 from framegate.server.auth.key_checks import check_keys, require_keys
 from framegate.server.auth.key_ring import KeyRing
-from framegate.server.auth.keys import KEY_OPT, KeyGuard
+from framegate.server.auth.keys import ADMIN_OPT, KEY_OPT, KeyGuard
 from framegate.server.auth.loopback_guard import LoopbackOnly
 from framegate.server.auth.origins import OriginRules, is_loopback_host
 from framegate.server.dialect import provide_instance
 from framegate.server.docs_pages import ApiDocs, DocsController
 from framegate.server.errors.renderer import ErrorRenderer
-from framegate.server.health import HealthController, ReadinessController
+from framegate.server.health import HealthController, Probes, ReadinessController, StatusController
 from framegate.server.limits.limiter import RateLimiter
 from framegate.server.limits.logins import LoginThrottle
 from framegate.server.limits.requests import AddressLimit
 from framegate.server.mounting import add_head_handlers, drop_options_handlers, mount, refuse_clashes
 from framegate.server.openapi import openapi_config
+from framegate.server.process_state import ProcessState
 from framegate.server.receiving.budget import BodyBudget
 from framegate.server.receiving.deadlines import BodyDeadlines
 from framegate.server.receiving.spooled_bodies import SpooledBodies
@@ -49,6 +50,13 @@ from framegate.server.webhooks.delivery_worker import open_delivery_worker
 log = structlog.get_logger(__name__)
 
 Lifespan: TypeAlias = Sequence[Callable[[Litestar], AbstractAsyncContextManager[None]]]
+
+
+_STATUS_OPT: Mapping[DocsAccess, dict[str, Any]] = {
+    "open": {},
+    "keys": {KEY_OPT: True},
+    "off": {ADMIN_OPT: True},  # what nobody may read, the operator still may
+}
 
 
 class FramegateApp(Litestar):
@@ -87,14 +95,14 @@ def create_app(
     services: CoreServices,
     settings: Settings,
     dialects: Mapping[str, DialectSpec],
-    rates: RateStore,
+    process: ProcessState,
     lifespan: Lifespan = (),
     clock: Callable[[], float] = time.time,
     keys: KeyRing | None = None,
 ) -> Litestar:
     """Return the app that serves ``services`` over HTTP; by ``clock`` links to results expire.
 
-    ``rates`` are those that all API processes keep together.
+    ``process`` is what this process keeps when its config changes.
 
     ``keys`` are the valid ones, by default those of the settings.
 
@@ -108,7 +116,7 @@ def create_app(
     origins = partial(OriginRules, server.cors_origins, server.public_url)
     links = make_signer(settings.links, services.secrets, clock=clock)
     mounted = mount(dialects, settings, services, links)
-    limits, limiter = settings.limits, RateLimiter(rates)
+    limits, limiter = settings.limits, process.limiter
     errors = ErrorRenderer(mounted)
     docs = settings.server.docs
     needs_key = docs == "keys"
@@ -117,6 +125,7 @@ def create_app(
         route_handlers=[
             HealthController,
             ReadinessController,
+            Router("/", route_handlers=[StatusController], opt=_STATUS_OPT[docs]),
             *(
                 ()
                 if docs == "off"
@@ -124,8 +133,8 @@ def create_app(
             ),
         ],
         dependencies={
-            "services": provide_instance(services),
             "api_docs": provide_instance(ApiDocs(mounted, keys)),
+            "probes": provide_instance(Probes(services, keys, process)),
             "shows_details": provide_instance(docs == "open"),
         },
         tags=["server"],
@@ -141,7 +150,9 @@ def create_app(
                 keys,
                 frozenset(entry.spec.name for entry in mounted if not entry.auth),
                 origins(remedy="let the dialect require a key (auth = true)"),
-                logins=LoginThrottle(limiter, limits.address_failed_logins_per_minute),
+                logins=LoginThrottle(
+                    limiter, limits.address_failed_logins_per_minute, known=process.known_logins
+                ),
                 limiter=limiter,
             )
         ],
@@ -196,12 +207,12 @@ def check_config(context: AppContext) -> None:
     async def build() -> None:
         settings = context.settings
         async with open_services(context) as services, open_delivery_worker(context):
-            keys = KeyRing(settings.auth.keys, services.keys, defaults=settings.key_defaults)
+            keys = KeyRing(settings.auth.keys, services.connections.keys, defaults=settings.key_defaults)
             create_app(
                 services=services.core,
                 settings=settings,
                 dialects=context.plugins.dialects,
-                rates=services.rates,
+                process=ProcessState(RateLimiter(services.connections.rates)),
                 keys=keys,
             )
             if keys.keyed or is_loopback_host(settings.server.host):

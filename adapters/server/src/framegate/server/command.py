@@ -1,5 +1,6 @@
 """``framegate serve``."""
 
+from functools import partial
 from pathlib import Path
 
 import click
@@ -11,6 +12,7 @@ from framegate.cli.options import (
     forwarded_options,
     log_level_arguments,
     log_level_option,
+    settings_from,
 )
 from framegate.cli.supervisor import require_worker
 
@@ -37,11 +39,13 @@ def serve(
     configure_logging(level=log_level)
     if not no_worker:
         require_worker("start with --no-worker and let workers on other hosts serve the queue")
-    context = context_from(config_file, data_dir, server__host=host, server__port=port)
+    overrides = {"server__host": host, "server__port": port}
+    context = context_from(config_file, data_dir, **overrides)
     from framegate.server import serve as server
 
     server.serve(
         context,
         workers=0 if no_worker else processes,
         worker_arguments=[*forwarded_options(config_file, data_dir), *log_level_arguments(log_level)],
+        read_settings=partial(settings_from, config_file, data_dir, **overrides),
     )

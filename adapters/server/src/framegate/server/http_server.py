@@ -6,9 +6,13 @@ import socket
 from collections.abc import Callable
 from types import FrameType
 
+import structlog
 import uvicorn
 
 from framegate.server.connections.protocol import ServerConfig
+from framegate.server.process_state import ProcessState
+
+log = structlog.get_logger(__name__)
 
 
 class HttpServer(uvicorn.Server):
@@ -17,17 +21,24 @@ class HttpServer(uvicorn.Server):
     ``on_started`` is called when requests are taken, ``on_stop`` after the first SIGINT or SIGTERM, and
     ``on_interrupt`` after each SIGINT that follows: nothing is waited for any more. All of them are called by
     the event loop.
+
+    From the first signal on ``process`` is stopping, as ``/ready`` says. After SIGTERM requests are taken for
+    another ``delay`` seconds, in which load balancers learn to send them elsewhere.
     """
 
     def __init__(
         self,
         config: ServerConfig,
+        process: ProcessState,
         *,
+        delay: float,
         on_started: Callable[[], None],
         on_stop: Callable[[], None],
         on_interrupt: Callable[[], None],
     ) -> None:
         super().__init__(config)
+        self._process = process
+        self._delay = delay
         self._loop = asyncio.get_running_loop()
         self._on_started = on_started
         self._on_stop = on_stop
@@ -41,14 +52,16 @@ class HttpServer(uvicorn.Server):
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Take a signal to stop."""
+        is_first, self._process.stopping = not self._process.stopping, True
+        if is_first and sig == signal.SIGTERM and self._delay:
+            log.info("server_leaving", stops_in=self._delay)
+            self._loop.call_soon_threadsafe(self._loop.call_later, self._delay, self._stop, sig, frame)
+        else:
+            self._stop(sig, frame)
+
+    def _stop(self, sig: int, frame: FrameType | None) -> None:
         if not self.should_exit:
             self._loop.call_soon_threadsafe(self._on_stop)  # wakes it up, too
         elif sig == signal.SIGINT:
             self._loop.call_soon_threadsafe(self._on_interrupt)
         super().handle_exit(sig, frame)
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Close the connections, and end what runs beside them."""
-        await super().shutdown(sockets)
-        if self.force_exit:  # then uvicorn leaves out what it waits for last
-            await self.lifespan.shutdown()

@@ -4,31 +4,34 @@ import asyncio
 import signal
 import sys
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, suppress
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack, ExitStack, suppress
 from functools import partial
 
 import structlog
-from litestar import Litestar
 
-from framegate.cli.app_context import AppContext, open_services
+from framegate.cli.app_context import AppContext, open_connections
+from framegate.cli.hangup import on_hangup
 from framegate.cli.log import require_audit_log
 from framegate.cli.supervisor import WorkerSupervisor
 from framegate.core.audit import Actor, acting_as
 from framegate.core.concurrency import cancel_and_wait
 from framegate.core.errors import ConfigError, FramegateError, Unavailable
 from framegate.core.ports import WorkerInfo
+from framegate.core.settings import Settings
 from framegate.core.wiring import CoreServices
-from framegate.server.app import create_app
 from framegate.server.auth.key_checks import require_keys
 from framegate.server.auth.key_ring import KeyRing
+from framegate.server.background import keep_running
 from framegate.server.banner import show_banner
 from framegate.server.connections.accept_errors import AcceptErrors
 from framegate.server.connections.file_limit import raise_file_limit
 from framegate.server.connections.protocol import ServerConfig
 from framegate.server.http_server import HttpServer
+from framegate.server.limits.limiter import RateLimiter
 from framegate.server.listening import listen
-from framegate.server.webhooks.delivery_worker import open_delivery_worker
+from framegate.server.process_state import ProcessState
+from framegate.server.reloading import ReloadingApp
 from framegate.storage.data_folder import secure_data_folder
 from framegate.storage.embedded import DataFolderLock, EmbeddedValkey
 from framegate.storage.jobs.store import ValkeyJobStore
@@ -37,16 +40,21 @@ from framegate.storage.jobs.worker_store import SWEEP_SECONDS
 log = structlog.get_logger(__name__)
 
 _CHECK_SECONDS = 2.0
-_VALKEY_LONGEST_PAUSE, _VALKEY_STABLE_SECONDS = 15.0, 5.0
-_PAUSE_AFTER_ERROR = 5.0
 _ANNOUNCE_SECONDS = 1.0
 """How long a server that stops waits to learn which jobs run."""
+_VALKEY_LONGEST_PAUSE, _VALKEY_STABLE_SECONDS = 15.0, 5.0
 _SWITCH_SECONDS = 0.001
 """How long a thread that parses may keep the event loop waiting, at each of its turns."""
 
 
-def serve(context: AppContext, *, workers: int, worker_arguments: list[str]) -> None:
-    """Run until SIGTERM or SIGINT. Call it from the main thread.
+def serve(
+    context: AppContext,
+    *,
+    workers: int,
+    worker_arguments: list[str],
+    read_settings: Callable[[], Settings],
+) -> None:
+    """Run until SIGTERM or SIGINT; on SIGHUP read the settings again. Call it from the main thread.
 
     Raises:
         ConfigError, Unavailable: The server can't start.
@@ -65,7 +73,17 @@ def serve(context: AppContext, *, workers: int, worker_arguments: list[str]) -> 
             valkey = EmbeddedValkey(server.data_path)
             valkey.start()
             stack.callback(valkey.stop)
-        asyncio.run(_serve(context, valkey, workers, worker_arguments, max_files, checked=_check(context)))
+        asyncio.run(
+            _serve(
+                context,
+                valkey,
+                workers,
+                worker_arguments,
+                max_files,
+                read_settings=read_settings,
+                checked=_check(context),
+            )
+        )
 
 
 def _check(context: AppContext) -> bool:
@@ -85,64 +103,45 @@ async def _serve(
     worker_arguments: list[str],
     max_files: int,
     *,
+    read_settings: Callable[[], Settings],
     checked: bool,
 ) -> None:
     settings = context.settings.server
     async with AsyncExitStack() as stack:
         supervisor = WorkerSupervisor(worker_arguments, workers, grace=settings.shutdown_grace)
-        services = await stack.enter_async_context(open_services(context, own_workers=supervisor))
-        keys = KeyRing(context.settings.auth.keys, services.keys, defaults=context.settings.key_defaults)
+        connections = await stack.enter_async_context(open_connections(context))
+        process = ProcessState(RateLimiter(connections.rates))
+        process.start_checked = checked
+        keys = KeyRing(context.settings.auth.keys, connections.keys, defaults=context.settings.key_defaults)
         await require_keys(keys, settings.host)
-        deliveries = await stack.enter_async_context(open_delivery_worker(context))
-
-        @asynccontextmanager
-        async def lifespan(_: Litestar) -> AsyncGenerator[None]:
-            supervisor.start()
-            running: list[Callable[[], Awaitable[None]]] = [
-                services.retention.run,
-                partial(_sweep, services.store),
-                keys.follow,
-            ]
-            if deliveries is not None:
-                running.append(deliveries.run)
-            if valkey is not None:
-                running.append(partial(_keep_running, valkey))
-            tasks = [asyncio.create_task(_repeat(run)) for run in running]
-            tasks.append(asyncio.create_task(services.decoders.warm()))
-            if not checked:
-                tasks.append(asyncio.create_task(_check_later(context, fail)))
-            try:
-                yield
-            finally:
-                await cancel_and_wait(tasks)
-                await supervisor.stop()
-
-        app = create_app(
-            services=services.core,
-            settings=context.settings,
-            dialects=context.plugins.dialects,
-            rates=services.rates,
-            lifespan=[lifespan],
+        app = ReloadingApp(
+            context,
+            read_settings,
+            connections=connections,
             keys=keys,
+            process=process,
+            workers=supervisor,
         )
         asyncio.get_running_loop().set_exception_handler(AcceptErrors())
         listener = listen(settings.host, settings.port)
-        host, port = listener.getsockname()[:2]
-        log.info("listening", url=f"http://{host}:{port}", docs=f"http://{host}:{port}/docs")
-
-        paths = {route.path for route in app.routes}
+        await app.open()
+        stack.push_async_callback(supervisor.stop)
+        stack.push_async_callback(app.close)
+        config = ServerConfig(app, settings, max_files, lifespan="off")
         notices: list[asyncio.Task[None]] = []
 
         def announce_start() -> None:
-            banner = show_banner(context, services.core, supervisor, port=port, paths=paths)
+            banner = show_banner(context, app.services, supervisor, port=port, paths=app.paths)
             notices.append(asyncio.create_task(banner))
 
         def wind_down() -> None:
             supervisor.wind_down()  # running jobs may finish while calls still wait for them
-            notices.append(asyncio.create_task(_announce_stop(services.core, supervisor)))
+            notices.append(asyncio.create_task(_announce_stop(app.services, supervisor)))
 
         http_server = HttpServer(
-            ServerConfig(app, settings, max_files),
+            config,
+            process,
+            delay=settings.shutdown_delay,
             on_started=announce_start,
             on_stop=wind_down,
             on_interrupt=supervisor.end_now,
@@ -157,6 +156,23 @@ async def _serve(
             http_server.should_exit = True
             supervisor.wind_down()
 
+        supervisor.start()
+        running: list[Callable[[], Awaitable[None]]] = [
+            partial(_sweep, connections.jobs),
+            keys.follow,
+            connections.decoders.warm,
+            app.run,
+        ]
+        if valkey is not None:
+            running.append(partial(_keep_running, valkey))
+        if not checked:
+            running.append(partial(_check_later, context, process, fail))
+        tasks = [asyncio.create_task(keep_running(run)) for run in running]
+        stack.push_async_callback(cancel_and_wait, tasks)
+        loop = asyncio.get_running_loop()
+        on_hangup(lambda: loop.call_soon_threadsafe(app.request))
+        host, port = listener.getsockname()[:2]
+        log.info("listening", url=f"http://{host}:{port}", docs=f"http://{host}:{port}/docs")
         # After it has shut down, uvicorn raises the signals that it received for the previous handlers: with
         # the default ones this process would die before Valkey and the workers are stopped.
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -176,7 +192,9 @@ async def _announce_stop(services: CoreServices, supervisor: WorkerSupervisor) -
     supervisor.announce_stop(workers)
 
 
-async def _check_later(context: AppContext, fail: Callable[[ConfigError], None]) -> None:
+async def _check_later(
+    context: AppContext, process: ProcessState, fail: Callable[[ConfigError], None]
+) -> None:
     """Repeat the start check until queue and storage can be reached; ``fail`` ends the server."""
     while True:
         await asyncio.sleep(_CHECK_SECONDS)
@@ -186,17 +204,9 @@ async def _check_later(context: AppContext, fail: Callable[[ConfigError], None])
             continue
         except ConfigError as error:
             fail(error)
+        else:
+            process.start_checked = True
         return
-
-
-async def _repeat(run: Callable[[], Awaitable[None]]) -> None:
-    """Run a background task that never ends by itself, and restart it after an unexpected error."""
-    while True:
-        try:
-            await run()
-        except Exception as error:
-            log.error("background_task_failed", restart_in=_PAUSE_AFTER_ERROR, exc_info=error)
-        await asyncio.sleep(_PAUSE_AFTER_ERROR)
 
 
 async def _sweep(store: ValkeyJobStore) -> None:

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import click
 
+from framegate.cli.hangup import Hangups
 from framegate.cli.log import configure_logging
-from framegate.cli.options import config_options, context_from, log_level_option
+from framegate.cli.options import config_options, context_from, log_level_option, settings_from
 from framegate.storage.data_folder import secure_data_folder
+from framegate.worker.config import WorkerConfig
 from framegate.worker.host_memory import limit_host_memory
 
 
@@ -28,12 +30,14 @@ def worker(
 ) -> None:
     """Run jobs from the queue on this host's device."""
     configure_logging(level=log_level)
+    hangups = Hangups()
     if with_parent:
         from framegate.worker.parent import end_with_parent
 
         end_with_parent()
     context = context_from(config_file, data_dir)
-    specs = context.models_for([name.strip() for name in model_list.split(",") if name.strip()])
+    config = WorkerConfig(context, [name.strip() for name in model_list.split(",") if name.strip()])
+    hangups.follow(partial(config.reload, partial(settings_from, config_file, data_dir)))
     context.require_queue()
     secure_data_folder(context.settings.server.data_path)
     settings = context.settings.worker
@@ -48,12 +52,12 @@ def worker(
         prefix=context.settings.queue.prefix,
         check_start=partial(context.check_start, adopt_files=False),
         artifacts=context.open_artifacts(),
-        models=ModelCache(specs, _device(device), budget=settings.memory),
+        models=ModelCache(config.specs, _device(device), budget=settings.memory),
         version=importlib.metadata.version("framegate-worker"),
         shutdown_grace=context.settings.server.shutdown_grace,
         load_timeout=settings.load_timeout,
         job_timeout=settings.job_timeout,
-        health=HealthMonitor(partial(context.plugins.health_findings, check_network=True)),
+        health=HealthMonitor(config.health_findings),
     ).run()
 
 

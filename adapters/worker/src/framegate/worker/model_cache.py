@@ -2,7 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import structlog
 
@@ -21,7 +21,7 @@ class _Loaded(NamedTuple):
 
 
 class ModelCache:
-    """Backends by model id, loaded for their first job and kept while their specs stay the same.
+    """Backends by model id, loaded for their first job and kept while what they are loaded from is the same.
 
     ``specs`` returns the models as configured at that moment. The least recently used models are unloaded for
     one that would exceed the ``budget`` in bytes (0 for no limit), and for one that finds no memory.
@@ -48,11 +48,14 @@ class ModelCache:
         Raises:
             GenerationError: The model can't be loaded; the message says why.
         """
-        spec = self.specs.get(model_id)
+        specs = self.specs
+        for removed in self._loaded.keys() - specs.keys():
+            self._unload(removed)
+        spec = specs.get(model_id)
         if spec is None:  # it was removed since the job was claimed
             raise GenerationFailed(f"The model {model_id} is not configured on this worker.")
         known = self._loaded.get(model_id)
-        if known is None or known.spec != spec:
+        if known is None or _loading(known.spec) != _loading(spec):
             if known is not None:
                 self._unload(model_id)
             self._load(spec)
@@ -98,3 +101,8 @@ class ModelCache:
 
     def _unload(self, model_id: str) -> None:
         self._loaded.pop(model_id).backend.unload()
+
+
+def _loading(spec: ModelSpec) -> tuple[str, str, Mapping[str, Any]]:
+    """Return what a backend is loaded from; all else of a spec concerns requests alone."""
+    return spec.backend, spec.source, spec.options

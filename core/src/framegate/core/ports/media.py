@@ -25,6 +25,16 @@ class ArtifactStore(Protocol):
         """
         ...
 
+    def probe(self) -> None:
+        """Check as cheaply as possible that the store can be reached and has room.
+
+        What it raises names no paths: clients may read it.
+
+        Raises:
+            Unavailable, StorageFull: It can't be used now.
+        """
+        ...
+
     def put(self, source: Path, key: str) -> int:
         """Move the finished file ``source`` to ``key`` durably; return its size in bytes."""
         ...

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from framegate.core.characters import Character, Portrait
 from framegate.core.concurrency import FILE_THREADS
-from framegate.core.errors import InvalidMedia, NotFound, QuotaReached
+from framegate.core.errors import InvalidMedia, NotFound, QuotaReached, Unavailable
 from framegate.core.keys import StoredKey, StoredKeys
 from framegate.core.ports import (
     NO_CHARACTER_LIMITS,
@@ -27,15 +27,24 @@ from framegate.core.types import MediaKind, MediaRef, Variant
 
 
 class InMemoryArtifactStore:
-    """An `ArtifactStore` in a folder, without syncing or cleaning up."""
+    """An `ArtifactStore` in a folder, without syncing or cleaning up.
+
+    While ``outage`` is an error, `probe` raises it.
+    """
 
     def __init__(self, folder: Path) -> None:
+        self.outage: Unavailable | None = None
         self._folder = folder
         self._numbers = itertools.count()
 
     def check(self) -> None:
         """Do nothing: the folder is trusted."""
         return
+
+    def probe(self) -> None:
+        """Raise what ``outage`` says, as a storage that is away or full would."""
+        if self.outage is not None:
+            raise self.outage
 
     def put(self, source: Path, key: str) -> int:
         """Move the file into the folder; return its size in bytes."""

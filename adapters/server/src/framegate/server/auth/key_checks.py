@@ -13,6 +13,7 @@ log = structlog.get_logger(__name__)
 
 MIN_SECRET = 16
 """Characters of a key; a shorter one may be guessed."""
+_HINT = "Add a key under [[auth.keys]] or with `framegate keys create NAME`, or set the host to 127.0.0.1."
 
 
 def check_keys(settings: Settings, *, dialects: Collection[str], models: Collection[str]) -> None:
@@ -57,16 +58,30 @@ async def require_keys(keys: KeyRing, host: str) -> None:
         ConfigError: ``host`` is not on loopback, and there are no keys.
         Unavailable: The same, as far as is known: the stored ones can't be read.
     """
-    hint = "Add a key under [[auth.keys]] or with `framegate keys create NAME`, or set the host to 127.0.0.1."
     try:
         await keys.load()
     except Unavailable as error:
         if not keys.keyed and not is_loopback_host(host):
             raise Unavailable(
                 f"server.host: without keys this server answers on loopback only, not on {host}, and the "
-                f"stored ones can't be read. {error.message} {hint}"
+                f"stored ones can't be read. {error.message} {_HINT}"
             ) from None
     if not keys.keyed and not is_loopback_host(host):
-        raise ConfigError(
-            f"server.host: without keys this server answers on loopback only, not on {host}. {hint}"
-        )
+        raise _no_keys(host)
+
+
+def require_keys_left(keys: KeyRing, settings: Settings) -> None:
+    """Refuse to go on serving other machines with ``settings`` that have the last keys removed.
+
+    Raises:
+        ConfigError: The server is not on loopback, and as far as is known there would be no keys.
+    """
+    host = settings.server.host
+    if not settings.auth.keys and not keys.has_stored and not is_loopback_host(host):
+        raise _no_keys(host)
+
+
+def _no_keys(host: str) -> ConfigError:
+    return ConfigError(
+        f"server.host: without keys this server answers on loopback only, not on {host}. {_HINT}"
+    )

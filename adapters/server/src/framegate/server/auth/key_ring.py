@@ -50,15 +50,31 @@ class KeyRing:
         *,
         defaults: Mapping[str, int] | None = None,
     ) -> None:
-        self._defaults = defaults or {}
-        self.anonymous = Client.of("", KeyGrants().with_defaults(self._defaults))
-        self._configured = _configured_entries(configured, self._defaults)
-        self._entries = self._configured
         self._store = store
         self._version: int | None = None if store else 0
-        self._keyed = bool(configured)
+        self._stored: Sequence[StoredKey] = ()
+        self._has_stored = False
         self._uses: dict[str, float] = {}
         self._uses_noted_at = time.monotonic()
+        self.reconfigure(configured, defaults=defaults or {})
+
+    def reconfigure(self, configured: Sequence[KeyConfig], *, defaults: Mapping[str, int]) -> None:
+        """Replace the keys of the config and the limits of those that have none; the store's stay.
+
+        Raises:
+            ConfigError: As for a new ring, which then stays as it is.
+        """
+        entries = _configured_entries(configured, defaults)
+        self._defaults = defaults
+        self.anonymous = Client.of("", KeyGrants().with_defaults(defaults))
+        self._configured = entries
+        self._compose()
+
+    def _compose(self) -> None:
+        # A name that the config has taken since is the config's.
+        names = {entry.client.name for entry in self._configured.values()}
+        own = _stored_entries((key for key in self._stored if key.name not in names), self._defaults)
+        self._entries = {**own, **self._configured}
 
     @property
     def keyed(self) -> bool:
@@ -66,7 +82,12 @@ class KeyRing:
 
         They do once the config or the store has one, also after the last one of the store was revoked.
         """
-        return self._keyed
+        return bool(self._configured) or self.has_stored
+
+    @property
+    def has_stored(self) -> bool:
+        """Whether the store has keys, or had some that were revoked."""
+        return self._has_stored
 
     @property
     def known(self) -> bool:
@@ -111,12 +132,9 @@ class KeyRing:
         if self._store is None or await self._store.version() == self._version:
             return
         stored = await self._store.read()
-        # A name that the config has taken since is the config's.
-        names = {entry.client.name for entry in self._configured.values()}
-        own = _stored_entries((key for key in stored.keys if key.name not in names), self._defaults)
-        self._entries = {**own, **self._configured}
-        self._keyed = self._keyed or stored.version > 0
-        self._version = stored.version
+        self._stored, self._version = stored.keys, stored.version
+        self._has_stored = self._has_stored or stored.version > 0
+        self._compose()
         if stored.version:
             log.info("api_keys_loaded", stored=len(stored.keys), version=stored.version)
 

@@ -3,7 +3,7 @@
 import asyncio
 import sys
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Literal
 
 import h11
 import msgspec
@@ -35,11 +35,17 @@ _CODES = {
 
 
 class ServerConfig(uvicorn.Config):
-    """uvicorn's configuration for an app, by ``[server]``; ``max_files`` may be open at once."""
+    """uvicorn's configuration for an app, by ``[server]``; ``max_files`` may be open at once.
 
-    def __init__(self, app: Any, settings: ServerSettings, max_files: int) -> None:
+    With ``lifespan`` "off" whoever runs the server starts and ends what the app needs.
+    """
+
+    def __init__(
+        self, app: Any, settings: ServerSettings, max_files: int, *, lifespan: Literal["auto", "off"] = "auto"
+    ) -> None:
         super().__init__(
             app,
+            lifespan=lifespan,
             host=settings.host,
             port=settings.port,
             http=TrackedProtocol,

@@ -21,13 +21,13 @@ class LoginThrottle:
     Beyond it, an address gets no answer to the question whether a key is valid, except for the keys with
     which it was let in before: others may share the address, and one of their clients with an old key does
     not lock them out. These keys are remembered as pairs of address and header by their hash, which is
-    Python's own and differs in each process.
+    Python's own and differs in each process; ``known`` holds them, the one used last at its end.
     """
 
-    def __init__(self, limiter: RateLimiter, per_minute: int) -> None:
+    def __init__(self, limiter: RateLimiter, per_minute: int, *, known: OrderedDict[int, None]) -> None:
         self._limiter = limiter
         self._rate = Rate(per_minute) if per_minute else None
-        self._known: OrderedDict[int, None] = OrderedDict()
+        self._known = known
 
     def check(self, scope: Scope, authorization: str | None) -> None:
         """Check whether the key in an Authorization header may be looked at.

@@ -61,13 +61,19 @@ class WebhookDeliveryWorker:
         self._backoff = backoff
         self._slots = DeliverySlots()
         self._ended = asyncio.Event()
+        self._finishing = False
+
+    def finish(self) -> None:
+        """Let `run` end once the attempts in progress have; another worker makes the next ones."""
+        self._finishing = True
+        self._ended.set()
 
     async def run(self) -> None:
-        """Deliver until the task is cancelled."""
+        """Deliver until the task is cancelled, or `finish` is called."""
         this = asyncio.current_task()
         assert this is not None
         async with asyncio.TaskGroup() as attempts:
-            while True:
+            while not self._finishing:
                 # redis-py loses a cancellation that arrives while it tests a connection.
                 if this.cancelling():
                     raise asyncio.CancelledError
@@ -77,7 +83,7 @@ class WebhookDeliveryWorker:
                 except Unavailable:
                     log.warning("webhooks_postponed")
                 with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(POLL_SECONDS):
+                    async with asyncio.timeout(0 if self._finishing else POLL_SECONDS):
                         await self._ended.wait()
 
     async def _begin_attempts(self, attempts: asyncio.TaskGroup) -> None:

@@ -84,6 +84,11 @@ class BucketStore:
             obstore.head(self._bucket, key)
             obstore.delete(self._bucket, key)
 
+    def probe(self) -> None:
+        """Ask for an object that isn't there, and raise `Unavailable` if nobody answers."""
+        with _storage_errors_as_unavailable(), suppress(FileNotFoundError):
+            obstore.head(self._bucket, "probes/none")
+
     def put(self, source: Path, key: str) -> int:
         """Move the finished file ``source`` to ``key``; return its size in bytes."""
         size = source.stat().st_size

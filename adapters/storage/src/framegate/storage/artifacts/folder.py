@@ -12,11 +12,14 @@ from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 
+from framegate.core.disk_full import translate_disk_full
 from framegate.core.errors import NotFound, Unavailable
 from framegate.storage.artifacts.walking import VANISHED, file_system_time, walk
 from framegate.storage.artifacts.workdirs import clear_abandoned, fresh_folder
 
 _TRIES = 20
+_PROBE_BYTES = 4096
+"""A block: an empty file can be made on a full disk as well."""
 _LASTING = 2
 """``files`` and the folders in it are never removed, unlike those of a job, so they are synced only once."""
 
@@ -44,6 +47,15 @@ class FolderStore:
                 return
         except OSError as error:
             raise Unavailable(f"Files can't be written below {self._work}: {error.strerror}.") from None
+
+    def probe(self) -> None:
+        """Write a few bytes, and raise `StorageFull` or `Unavailable` if that fails."""
+        try:
+            self._work.mkdir(parents=True, exist_ok=True)
+            with translate_disk_full(), tempfile.TemporaryFile(dir=self._work, buffering=0) as file:
+                file.write(bytes(_PROBE_BYTES))
+        except OSError as error:
+            raise Unavailable(f"The storage can't be written: {error.strerror}.") from None
 
     def put(self, source: Path, key: str) -> int:
         """Move the finished file ``source`` to ``key`` durably; return its size in bytes."""

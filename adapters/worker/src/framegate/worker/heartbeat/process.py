@@ -212,7 +212,7 @@ def _step(heartbeat: Heartbeat) -> tuple[str, int, bool]:
 def main() -> None:
     """Run a heartbeat process for the worker at the other end of standard input and output."""
     # Signals for the whole group (Ctrl-C) are the worker's; its lease is kept until it has ended.
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     configure_logging()
     lines = sys.stdin
