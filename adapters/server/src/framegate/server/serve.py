@@ -11,7 +11,7 @@ from functools import partial
 import structlog
 
 from framegate.cli.app_context import AppContext, open_connections
-from framegate.cli.hangup import on_hangup
+from framegate.cli.hangup import Hangups
 from framegate.cli.log import require_audit_log
 from framegate.cli.supervisor import WorkerSupervisor
 from framegate.core.audit import Actor, acting_as
@@ -59,6 +59,7 @@ def serve(
     Raises:
         ConfigError, Unavailable: The server can't start.
     """
+    hangups = Hangups()
     server = context.settings.server
     secure_data_folder(server.data_path)
     require_audit_log(context.settings.audit.path)
@@ -80,6 +81,7 @@ def serve(
                 workers,
                 worker_arguments,
                 max_files,
+                hangups=hangups,
                 read_settings=read_settings,
                 checked=_check(context),
             )
@@ -103,6 +105,7 @@ async def _serve(
     worker_arguments: list[str],
     max_files: int,
     *,
+    hangups: Hangups,
     read_settings: Callable[[], Settings],
     checked: bool,
 ) -> None:
@@ -170,7 +173,7 @@ async def _serve(
         tasks = [asyncio.create_task(keep_running(run)) for run in running]
         stack.push_async_callback(cancel_and_wait, tasks)
         loop = asyncio.get_running_loop()
-        on_hangup(lambda: loop.call_soon_threadsafe(app.request))
+        hangups.follow(lambda: loop.call_soon_threadsafe(app.request))
         host, port = listener.getsockname()[:2]
         log.info("listening", url=f"http://{host}:{port}", docs=f"http://{host}:{port}/docs")
         # After it has shut down, uvicorn raises the signals that it received for the previous handlers: with
