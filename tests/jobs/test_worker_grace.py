@@ -1,22 +1,50 @@
 """Jobs are accepted while a worker is alive, was a moment ago, or is one of the server's own that starts."""
 
 import json
+import os
+import signal
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
+import pytest
 import requests
 
 from framegate.storage.connections import connect
 from framegate.storage.embedded import socket_url
 from framegate.storage.jobs.records import PREFIX
 from tests.support.running import RunningServer, clean_environ, eventually, running_worker
-from tests.support.tasks import all_succeed, ask_for_video, submit
+from tests.support.tasks import SMALL, all_succeed, ask_for_video, submit
+from tests.support.web_folder import served_folder
 
 StartServer = Callable[..., RunningServer]
 
+PROMPT = {"prompt": "a boat on a lake"}
+SUBMISSIONS: dict[str, tuple[str, dict[str, Any]]] = {
+    "framegate": ("/api/v1/jobs", PROMPT),
+    "lightx2v": ("/v1/tasks/video", {**PROMPT, **SMALL}),
+    "openai-chat": (
+        "/v1/chat/completions",
+        {"model": "preview", "messages": [{"role": "user", "content": "a boat"}], "stream": True},
+    ),
+    "openai-videos": ("/v1/videos", PROMPT),
+    "sora2api": ("/v1/videos/generate", {**PROMPT, "async_mode": True}),
+    "wan21-submit": ("/video/submit", PROMPT),
+    "wan22-predict": ("/predict", PROMPT),
+}
+"""Where each dialect takes a job, and with which body."""
+WITH_IMAGES = frozenset({"wan21-submit"})
+WAITING_FOR_RESULTS = frozenset({"wan22-predict"})
+WAITING = """\
+import os, sys, time
+if "--with-parent" in sys.orig_argv:
+    while not os.path.exists(os.environ["GATE"]):
+        time.sleep(0.02)
+"""
+"""A module that every interpreter imports at its start, where a server's own workers wait for their gate."""
 CRASHING = """\
 import os, sys
 if "--with-parent" in sys.orig_argv:
@@ -38,12 +66,92 @@ def last_seen(server: RunningServer, seconds_ago: float) -> None:
     client.close()
 
 
-def test_a_server_waits_for_its_own_worker(start_server: StartServer) -> None:
-    """From its first answer on, and when the worker has died, even without any grace."""
-    server = start_server(config='[queue]\nworker_grace = "0s"\n', ready="/health")
-    all_succeed(server, [submit(server, "a boat")])
-    server.kill_all("worker_started")
-    all_succeed(server, [submit(server, "a boat")])
+class Gate:
+    """A server without any grace whose own workers start only while the gate is open."""
+
+    def __init__(self, folder: Path, photo: str) -> None:
+        (folder / "sitecustomize.py").write_text(WAITING)
+        self._open = folder / "open"
+        self.photo = photo
+        self.server = RunningServer(
+            folder / "data",
+            config='[queue]\nworker_grace = "0s"\n[fetch]\nallow = ["127.0.0.1"]\n',
+            environ={"PYTHONPATH": str(folder), "GATE": str(self._open)},
+        ).wait_until_ready("/health")
+
+    def open(self) -> None:
+        self._open.touch()
+
+    def close(self) -> None:
+        self._open.unlink()
+
+    def status(self, path: str) -> int:
+        return requests.get(self.server.url + path, timeout=10).status_code
+
+    def jobs_by_dialect(self) -> Counter[str]:
+        return Counter(job["dialect"] for job in self.server.json("jobs", "list", "--limit", "100"))
+
+    def takes_jobs(self, pool: ThreadPoolExecutor) -> None:
+        """Submit a job in every dialect; each is accepted at once, though no worker is alive."""
+        before = self.jobs_by_dialect()
+        dialects = sorted(entry["name"] for entry in self.server.json("dialects") if entry["enabled"])
+        assert sorted(SUBMISSIONS) == dialects, "every dialect has its line"
+        for dialect, (path, body) in SUBMISSIONS.items():
+            url, fields = self.server.url + path, dict(body)
+            if dialect in WITH_IMAGES:
+                fields["image_url"] = self.photo
+            if dialect in WAITING_FOR_RESULTS:  # it answers when it has a result
+                pool.submit(requests.post, url, json=fields, timeout=120)
+                continue
+            with requests.post(url, json=fields, stream=True, timeout=10) as answer:
+                assert answer.status_code in (200, 202), (dialect, answer.text)
+
+        expected = before + Counter(SUBMISSIONS.keys())
+        eventually(lambda: self.jobs_by_dialect() == expected, what="a job of every dialect")
+        assert self.status("/ready") == 200
+        assert self.status("/status") == 503
+
+
+@pytest.fixture(scope="module")
+def gate(tmp_path_factory: pytest.TempPathFactory, photo: Path) -> Iterator[Gate]:
+    with served_folder(photo.parent) as port:
+        gate = Gate(tmp_path_factory.mktemp("gate"), f"http://127.0.0.1:{port}/{photo.name}")
+        yield gate
+        assert gate.server.stop() == 0, gate.server.log_text()
+
+
+def test_every_dialect_takes_jobs_while_the_only_worker_starts(gate: Gate) -> None:
+    """From the first answer on, and when the worker has died; and its jobs run once it is back."""
+    server = gate.server
+    with ThreadPoolExecutor() as pool:
+        gate.takes_jobs(pool)
+        gate.open()
+        server.wait_until_ready()
+        gate.close()
+        server.kill_all("worker_started")
+        eventually(lambda: not server.worker_pids(), what="the end of the worker")
+        gate.takes_jobs(pool)
+        for job in server.json("jobs", "list"):
+            server.run("jobs", "cancel", job["id"])
+        task = submit(server, "a boat")
+        gate.open()
+        all_succeed(server, [task])
+
+
+def test_probes_are_answered_while_the_embedded_queue_stands_still(gate: Gate) -> None:
+    valkey = gate.server.pid_of("valkey_started")
+    os.kill(valkey, signal.SIGSTOP)
+    try:
+        for path in ("/ready", "/status", "/ready"):
+            asked_at = time.monotonic()
+            answer = requests.get(gate.server.url + path, timeout=10)
+            assert time.monotonic() - asked_at < 1
+            assert (answer.status_code, answer.json()["status"]) == (503, "unavailable")
+            assert "The job queue hasn't answered within" in answer.text
+        assert gate.status("/health") == 200
+    finally:
+        os.kill(valkey, signal.SIGCONT)
+    eventually(lambda: gate.status("/ready") == 200, what="readiness")
 
 
 def test_a_worker_that_can_not_start_is_waited_for_as_long_as_the_grace(
