@@ -152,9 +152,23 @@ def test_the_network_policy_keeps_to_public_addresses(address: str, reachable: b
     )
 
 
-def test_the_config_of_kubernetes_is_right() -> None:
+def kubernetes_settings() -> Settings:
     text = manifests()["ConfigMap/framegate"]["data"]["framegate.toml"]
-    settings = msgspec.convert(tomllib.loads(text), Settings, dec_hook=decode_value)
+    return msgspec.convert(tomllib.loads(text), Settings, dec_hook=decode_value)
+
+
+def test_kubernetes_asks_the_right_probes_and_waits_long_enough() -> None:
+    pod = manifests()["Deployment/framegate-api"]["spec"]["template"]["spec"]
+    [container] = pod["containers"]
+    paths = {name: probe["httpGet"]["path"] for name, probe in container.items() if name.endswith("Probe")}
+    assert paths == {"startupProbe": "/health", "livenessProbe": "/health", "readinessProbe": "/ready"}
+    server = kubernetes_settings().server
+    assert server.shutdown_delay > 0
+    assert pod["terminationGracePeriodSeconds"] >= server.shutdown_delay + server.shutdown_grace + 5
+
+
+def test_the_config_of_kubernetes_is_right() -> None:
+    settings = kubernetes_settings()
     assert settings.queue.url == "redis://valkey:6379/0"
     assert str(settings.server.data_dir).startswith("/data/"), "a folder of its own in the shared volume"
     for name in ("api", "worker"):

@@ -27,6 +27,8 @@ def key(name: str, secret: str, more: str = "") -> str:
 
 LIMITED = key("carol", CAROL, "requests_per_minute = 2")
 BEFORE = f"""
+[server]
+shutdown_delay = "2s"
 [dialects]
 enabled = ["openai-chat", "lightx2v"]
 [presets]
@@ -36,6 +38,7 @@ lightx2v = {{ video = "trouble" }}
 AFTER = f"""
 [server]
 max_connections = 7
+shutdown_delay = "2s"
 [worker]
 memory = 123456
 [dialects]
@@ -192,3 +195,16 @@ def test_a_wrong_config_changes_nothing(server: RunningServer, wrong: str, told:
         for name in keys
     }
     assert requests.get(f"{server.url}/ready", timeout=60).status_code == 200
+
+
+def test_a_server_that_is_told_to_stop_says_so_before_it_stops(server: RunningServer) -> None:
+    """It is the module's last test."""
+    server.terminate()
+
+    def ready() -> tuple[int, str]:
+        answer = requests.get(f"{server.url}/ready", timeout=10)
+        return answer.status_code, answer.json().get("reason", "")
+
+    eventually(lambda: ready() == (503, "The server is shutting down."), what="the readiness")
+    assert requests.get(f"{server.url}/v1/models", headers=bearer(NEW_ALICE), timeout=10).status_code == 200
+    assert server.process.wait(60) == 0

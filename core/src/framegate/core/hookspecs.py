@@ -54,5 +54,5 @@ def framegate_health(config: Mapping[str, Any], check_network: bool) -> Sequence
     """Return what currently keeps this plugin's models or dialects from working, one sentence per finding.
 
     With ``check_network``, also check what needs the network and may take some seconds. Workers repeat that
-    check, and ``/ready`` shows its findings.
+    check, and ``/status`` shows its findings.
     """
