@@ -36,7 +36,7 @@ def test_status_shows_queue_workers_and_models(stand: Stand) -> None:
             "status": "ready",
             "queue": NO_JOBS,
             "workers": 1,
-            "models": {"preview": {"workers": 1}},
+            "models": {"preview": {"workers": 1, "paused": False}},
             "problems": [],
         },
     )
@@ -48,7 +48,7 @@ def test_status_shows_queue_workers_and_models(stand: Stand) -> None:
         "status": "no workers",
         "queue": NO_JOBS,
         "workers": 0,
-        "models": {"preview": {"workers": 0}},
+        "models": {"preview": {"workers": 0, "paused": False}},
         "problems": ["No worker is alive."],
     }
 

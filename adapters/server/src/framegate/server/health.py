@@ -1,7 +1,6 @@
 """Report whether the process is alive, whether it can take requests, and how the whole installation is."""
 
 import asyncio
-from collections import Counter
 from typing import Literal
 
 import structlog
@@ -39,9 +38,10 @@ class Readiness(Struct, frozen=True):
 
 
 class ModelStatus(Struct, frozen=True):
-    """A served model: how many live workers run its jobs."""
+    """A served model: how many live workers have it, and whether an operator has paused it."""
 
     workers: int
+    paused: bool
 
 
 class Status(Struct, frozen=True):
@@ -59,6 +59,11 @@ class Status(Struct, frozen=True):
     problems: tuple[str, ...]
 
 
+class _Overview(Struct, frozen=True):
+    workers: WorkerOverview
+    models: dict[str, ModelStatus]
+
+
 class Probes:
     """Answers to probes, within a second whatever the queue and the storage do."""
 
@@ -68,8 +73,8 @@ class Probes:
         self._keys = keys
         self._process = process
         self._logged = ""
-        self._overview: SharedCall[WorkerOverview] = SharedCall(
-            services.jobs.availability.overview,
+        self._overview: SharedCall[_Overview] = SharedCall(
+            self._look,
             patience=ANSWER_SECONDS,
             silent=f"The job queue hasn't answered within {ANSWER_SECONDS:g} s; try again shortly.",
         )
@@ -100,17 +105,23 @@ class Probes:
             if not isinstance(overview, FramegateError):
                 raise overview
             return Status("unavailable", queue, 0, {}, (reason or overview.message,))
-        workers = overview.workers
-        serving = Counter(model for worker in workers for model in worker.models)
-        models = {name: ModelStatus(serving[name]) for name in sorted(self._services.jobs.registry.specs)}
+        workers, models = overview.workers.workers, overview.models
         problems = sorted({finding for worker in workers for finding in worker.health_findings})
         if reason:
             return Status("unavailable", queue, len(workers), models, (reason, *problems))
-        if overview.waited_for:
+        if overview.workers.waited_for:
             return Status("degraded", queue, 0, models, (_NONE_ALIVE,))
         if not workers:
             return Status("no workers", queue, 0, models, (_NONE_SEEN,))
         return Status("degraded" if problems else "ready", queue, len(workers), models, tuple(problems))
+
+    async def _look(self) -> _Overview:
+        workers = await self._services.jobs.availability.overview()
+        models = {
+            status.id: ModelStatus(status.workers, paused=status.paused_at is not None)
+            for status in await self._services.operations.models()
+        }
+        return _Overview(workers, models)
 
     async def _why_not_ready(self) -> str:
         """Return why this process can't take requests, empty if it can."""
