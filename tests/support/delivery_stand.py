@@ -101,6 +101,17 @@ class DeliveryStand:
         finally:
             await store.close()
 
+    def delivery_worker(
+        self, store: ValkeyDeliveryStore, *, patience: float, delay: float
+    ) -> WebhookDeliveryWorker:
+        """Return a delivery worker; see `deliver_until`."""
+        return WebhookDeliveryWorker(
+            store,
+            WebhookSender(DialPolicy(["127.0.0.0/8"]), timeout=patience),
+            Signer([EnvSecret("WEBHOOK_SECRET")]),
+            backoff=ConstantBackoff(delay),
+        )
+
     async def deliver_all(self, *, workers: int = 1, delay: float = 0.05) -> None:
         """Run delivery workers until none of the deliveries is pending."""
         await self.deliver_until(self.all_settled, workers=workers, delay=delay)
@@ -121,14 +132,7 @@ class DeliveryStand:
         """Run delivery workers; see `deliver_until`."""
         stores = [ValkeyDeliveryStore(connect_async(self.url)) for _ in range(workers)]
         running = [
-            asyncio.create_task(
-                WebhookDeliveryWorker(
-                    store,
-                    WebhookSender(DialPolicy(["127.0.0.0/8"]), timeout=patience),
-                    Signer([EnvSecret("WEBHOOK_SECRET")]),
-                    backoff=ConstantBackoff(delay),
-                ).run()
-            )
+            asyncio.create_task(self.delivery_worker(store, patience=patience, delay=delay).run())
             for store in stores
         ]
         try:

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from framegate.core.backend import Backend, FrameStream, GenerationContext
 from framegate.core.errors import GenerationFailed, OutOfMemory
-from framegate.core.models import ModelSpec
+from framegate.core.models import Defaults, ModelSpec
 from framegate.core.types import Shot, Task
 from framegate.worker.model_cache import ModelCache
 
@@ -134,3 +134,22 @@ def test_a_model_is_loaded_again_when_it_has_changed() -> None:
     specs["m"] = replace(plain, source="new")
     assert loaded.get("m").source == "new"
     assert set(held) == {"new"}, "the old one makes room first"
+
+
+def test_what_concerns_requests_alone_loads_nothing_again() -> None:
+    plain = ModelSpec(id="m", summary="", backend="weights", tasks=frozenset(Task), options={"size": 10})
+    specs = {"m": plain}
+    loaded = ModelCache(lambda: specs, "cpu")
+    first = loaded.get("m")
+    specs["m"] = replace(plain, summary="another", defaults=Defaults(num_frames=9))
+    assert loaded.get("m") is first
+
+
+def test_a_model_that_is_no_longer_served_makes_room_for_the_next_job() -> None:
+    plain = ModelSpec(id="", summary="", backend="weights", tasks=frozenset(Task), options={"size": 10})
+    specs = {name: replace(plain, id=name, source=name) for name in "ab"}
+    loaded = ModelCache(lambda: specs, "cpu")
+    use(loaded, "ab")
+    del specs["a"]
+    use(loaded, "b")
+    assert set(held) == {"b"}

@@ -1,5 +1,6 @@
 """Deliveries from a job's end to their arrival, with a real Valkey and real sockets."""
 
+import asyncio
 import threading
 import time
 from collections import Counter
@@ -18,7 +19,7 @@ from framegate.server.webhooks.events import event_body
 from framegate.storage.jobs import worker_store
 from framegate.storage.jobs.worker_store import WorkerStore
 from framegate.storage.webhook_deliveries import Delivery, Occupied, ValkeyDeliveryStore
-from tests.support.delivery_stand import DeliveryStand
+from tests.support.delivery_stand import DeliveryStand, reached
 from tests.support.receiving import Received, Receiver, StartReceiver
 from tests.support.running import PATIENCE
 from tests.support.sample_jobs import make_job
@@ -325,3 +326,25 @@ async def test_a_mistake_in_one_delivery_ends_no_other(
         )
     assert len(stand.pending()) == 1
     assert [received.unwrapped().data.to_dict() for received in receiver.received] == [{"id": "good"}]
+
+
+async def test_a_worker_that_is_to_finish_ends_its_attempt_and_begins_no_other(
+    stand: DeliveryStand, start_receiver: StartReceiver
+) -> None:
+    answers = threading.Event()
+
+    def respond(_: Received) -> int:
+        assert answers.wait(PATIENCE)
+        return 200
+
+    receiver = start_receiver(respond)
+    await stand.end("a", urls=[receiver.url])
+    async with stand.delivery_store() as store:
+        worker = stand.delivery_worker(store, patience=30.0, delay=0.05)
+        running = asyncio.create_task(worker.run())
+        await reached(lambda: len(receiver.received) == 1)
+        worker.finish()
+        await stand.end("b", urls=[receiver.url])
+        answers.set()
+        await running
+    assert [list(stand.pending().values()), len(receiver.received)] == [[f"@127.0.0.1:{receiver.port}"], 1]

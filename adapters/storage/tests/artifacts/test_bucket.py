@@ -203,6 +203,13 @@ def test_who_may_not_and_what_is_not_there_is_said(s3: S3Server, tmp_path: Path)
         open_bucket(S3Server("none", s3.endpoint, "s3://nothing/here"), tmp_path / "c").check()
 
 
+def test_a_probe_asks_for_what_is_not_there(s3: S3Server, tmp_path: Path) -> None:
+    open_bucket(s3, tmp_path / "a").probe()
+    dead = S3Server("dead", f"http://127.0.0.1:{free_port()}")
+    with pytest.raises(Unavailable, match="can't be reached"):
+        open_bucket(dead, tmp_path / "b").probe()
+
+
 def test_a_dead_server_is_unavailable_soon(tmp_path: Path) -> None:
     dead = S3Server("dead", f"http://127.0.0.1:{free_port()}")
     began = time.monotonic()

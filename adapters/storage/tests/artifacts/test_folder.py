@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 import stat
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -11,8 +12,9 @@ from typing import Any
 
 import pytest
 
-from framegate.core.errors import NotFound
+from framegate.core.errors import NotFound, StorageFull, Unavailable
 from framegate.storage.artifacts.folder import FolderStore
+from tests.support.file_size import limit_file_size
 
 SHARED_MEMORY = Path("/dev/shm")
 
@@ -239,3 +241,19 @@ def test_a_copy_is_as_young_as_it_is(store: FolderStore) -> None:
     store.copy("results/a/1.mp4", "inputs/b")
     assert list(store.keys_older_than(60)) == []
     assert source.stat().st_mtime == 1.0, "downloads that were begun can be gone on with"
+
+
+def test_a_probe_tells_a_full_disk_from_one_that_can_not_be_written(
+    store: FolderStore, data_dir: Path
+) -> None:
+    store.probe()
+    with limit_file_size(0), pytest.raises(StorageFull):
+        store.probe()
+    store.probe()
+    for folder in (data_dir / "work").iterdir():
+        shutil.rmtree(folder)
+    (data_dir / "work").rmdir()
+    (data_dir / "work").write_bytes(b"no folder")
+    with pytest.raises(Unavailable, match="can't be written") as caught:
+        store.probe()
+    assert str(data_dir) not in caught.value.message, "clients may read it"

@@ -10,7 +10,7 @@ from aiohttp.test_utils import TestServer
 
 from framegate.plugins.comfyui.config import ServerConfig
 from framegate.plugins.comfyui.servers.client import ComfyClient, StoredFile
-from tests.support.comfyui.limits import limit_file_size
+from tests.support.file_size import limit_file_size
 
 
 async def test_a_full_disk_while_a_result_is_downloaded(tmp_path: Path) -> None:
