@@ -110,7 +110,7 @@ async def test_a_scan_looks_at_a_bounded_number_of_jobs(
         part = await store.scan(cancelled, before=before, limit=10)
         parts.append([job.id for job in part.jobs])
         before = part.next
-    assert parts == [[], ["j60"], [], ["j3"]]
+    assert parts == [[], ["j60"], ["j3"]]
     read = records_read(client)
     part = await store.scan(JobFilter("alice", model="m0"), before=None, limit=10)
     assert (part.jobs, part.next is None) == ([], False)
@@ -120,4 +120,4 @@ async def test_a_scan_looks_at_a_bounded_number_of_jobs(
         part = await store.scan(JobFilter("alice", model="m0"), before=part.next, limit=10)
         seen += 1
     assert [job.id for job in part.jobs] == ["j0"]
-    assert seen == 4
+    assert seen == 3

@@ -125,10 +125,10 @@ class JobLists:
         """
         jobs: list[Job] = []
         looked_at = 0
-        page = min(limit + 1, _PAGE)
+        page = step = min(limit + 1, _PAGE)
         with outages_as_unavailable():
             while True:
-                places, at_end = await self._candidates(which, before, page)
+                places, at_end = await self._candidates(which, before, step)
                 looked_at += len(places)
                 ids = await self._matching(list(places), which.states, which.model)
                 for first in range(0, len(ids), page):
@@ -139,23 +139,22 @@ class JobLists:
                 if at_end:
                     return ScannedJobs(jobs, None)
                 before = min(places.values())
+                step = min(4 * step, _STATES_PAGE)  # few of them seem to match
                 if looked_at >= MOST_LOOKED_AT:
                     return ScannedJobs(jobs, before)
 
     async def _candidates(
-        self, which: JobFilter, before: int | None, page: int
+        self, which: JobFilter, before: int | None, count: int
     ) -> tuple[Mapping[str, int], bool]:
-        """Return the next jobs that may match, newest first, with numbers, and whether no more follow."""
+        """Return the next ``count`` jobs that may match with their numbers, and whether no more follow."""
         if which.owner is None:
-            indexes, count = [f"state:{state}" for state in which.states] or ["jobs"], page
+            indexes = [f"state:{state}" for state in which.states] or ["jobs"]
         else:
-            indexes, count = [f"owner:{which.owner}"], page
+            indexes = [f"owner:{which.owner}"]
             if which.states and not any(state.finished for state in which.states):
                 active = await self._few_active(which.owner)
                 if active is not None:
                     return {name: n for name, n in active.items() if before is None or n < before}, True
-        if which.model or (which.states and which.owner is not None):
-            count = _STATES_PAGE  # few of these may match, and Valkey looks at them
         pipeline = self._client.pipeline(transaction=False)
         for index in indexes:
             start = "+inf" if before is None else f"({before}"
