@@ -7,6 +7,7 @@ import pytest
 from msgspec.structs import replace
 
 from framegate.core import audit
+from framegate.core.availability import WorkerAvailability
 from framegate.core.errors import InvalidRequest, ModelNotFound, WorkerNotFound
 from framegate.core.models import ModelSpec
 from framegate.core.operations import OperationService, WorkerState
@@ -40,6 +41,10 @@ def operations(store: InMemoryJobStore) -> OperationService:
 
 def names(workers: Any) -> list[str]:
     return [worker.name for worker in workers]
+
+
+async def findings(store: InMemoryJobStore) -> tuple[str, ...]:
+    return (await WorkerAvailability(store, grace=60).overview()).findings
 
 
 async def states(operations: OperationService) -> dict[str, str]:
@@ -131,10 +136,10 @@ async def test_a_paused_model_starts_no_job(operations: OperationService, store:
     [paused, other] = await operations.models()
     assert (paused.id, paused.workers, paused.paused_at is not None) == ("wan22", 2, True)
     assert (other.id, other.workers, other.paused_at) == ("ltx2", 3, None)
-    assert await operations.findings() == ["The model wan22 is paused; its jobs wait."]
+    assert await findings(store) == ("The model wan22 is paused; its jobs wait.",)
     assert (await operations.resume_model("film")).paused_at is None
     assert store.claim_next("id-1") is not None
-    assert await operations.findings() == []
+    assert await findings(store) == ()
     with pytest.raises(ModelNotFound, match=r"Did you mean wan22\?"):
         await operations.pause("wan21")
 
@@ -150,11 +155,13 @@ async def test_a_model_that_is_no_longer_served_can_be_resumed(
         await operations.resume_model("gone")
 
 
-async def test_findings_name_models_that_only_drained_workers_serve(operations: OperationService) -> None:
+async def test_findings_name_models_that_only_drained_workers_serve(
+    operations: OperationService, store: InMemoryJobStore
+) -> None:
     await operations.drain("gpu1/cuda:0")
-    assert await operations.findings() == []
+    assert await findings(store) == ()
     await operations.drain("gpu1")
-    assert await operations.findings() == ["All workers that serve wan22 are drained; the jobs wait."]
+    assert await findings(store) == ("All workers that serve wan22 are drained; the jobs wait.",)
 
 
 async def test_all_of_it_is_recorded(operations: OperationService, caplog: pytest.LogCaptureFixture) -> None:

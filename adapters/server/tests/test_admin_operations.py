@@ -106,6 +106,13 @@ def test_models_are_paused_and_resumed(guarded: Stand) -> None:
     assert guarded.store.claim_next("w1") is not None
 
 
+def test_what_is_held_back_is_a_problem_and_no_error(guarded: Stand) -> None:
+    call(guarded, "POST", "/models/preview/pause")
+    answer = call(guarded, "GET", "/status", prefix="")
+    assert (answer.status_code, answer.json()["status"]) == (200, "degraded")
+    assert answer.json()["problems"] == ["The model preview is paused; its jobs wait."]
+
+
 def test_usage_by_day_and_key(guarded: Stand) -> None:
     for by in ("alice", "alice", "bob"):
         submit(guarded, by)

@@ -13,6 +13,7 @@ from msgspec import Struct
 
 from framegate.core.concurrency import SharedTasks
 from framegate.core.errors import NoWorker, Unavailable
+from framegate.core.operations import held_back_findings
 from framegate.core.ports import JobStore, WorkerInfo, WorkerPresence
 
 WORKER_GRACE = 60.0
@@ -40,10 +41,15 @@ class OwnWorkers(Protocol):
 
 
 class WorkerOverview(Struct, frozen=True):
-    """The live workers; ``waited_for`` tells whether jobs are accepted although there is none to come."""
+    """The live workers; ``waited_for`` tells whether jobs are accepted although there is none to come.
+
+    ``findings`` are sentences that say which jobs wait because an operator has paused their model, or drained
+    their workers.
+    """
 
     workers: Sequence[WorkerInfo]
     waited_for: bool
+    findings: tuple[str, ...] = ()
 
 
 class WorkerAvailability:
@@ -88,10 +94,11 @@ class WorkerAvailability:
         """
         await self._read()
         workers = self._presence.workers
+        findings = held_back_findings(await self._store.operations.held_back(), workers)
         if workers or self._own_status().starting_for is not None:
-            return WorkerOverview(workers, waited_for=False)
+            return WorkerOverview(workers, waited_for=False, findings=findings)
         absence = min(map(self._absence, self._presence.last_seen), default=math.inf)
-        return WorkerOverview((), waited_for=absence <= self._grace)
+        return WorkerOverview((), waited_for=absence <= self._grace, findings=findings)
 
     async def _read(self) -> None:
         try:

@@ -167,16 +167,6 @@ class OperationService:
         audit.record("model_resumed", model=served)
         return await self._status(served)
 
-    async def findings(self) -> Sequence[str]:
-        """Return sentences that say which jobs wait because of an operator."""
-        held_back = await self._store.operations.held_back()
-        found = [f"The model {model} is paused; its jobs wait." for model in sorted(held_back.paused)]
-        if held_back.drained:
-            found += _idle_models(
-                held_back, _describe((await self._store.worker_presence()).workers, held_back.drained)
-            )
-        return found
-
 
 def worker_names(host: str, device: str) -> tuple[str, str]:
     """Return the names that a worker may share with others: those by which its host or device is drained."""
@@ -228,11 +218,12 @@ def _named(entry: str, workers: Sequence[WorkerStatus]) -> Sequence[WorkerStatus
     return [worker for worker in workers if entry in (*worker_names(worker.host, worker.device), worker.id)]
 
 
-def _idle_models(held_back: HeldBack, workers: Sequence[WorkerStatus]) -> Sequence[str]:
-    """Return sentences about the models that only drained workers serve."""
-    served = {model for worker in workers for model in worker.models} - held_back.paused.keys()
-    active = {model for worker in workers if not worker.drained_by for model in worker.models}
-    idle = sorted(served - active)
-    if not idle:
-        return []
-    return [f"All workers that serve {', '.join(idle)} are drained; the jobs wait."]
+def held_back_findings(held_back: HeldBack, workers: Sequence[WorkerInfo]) -> tuple[str, ...]:
+    """Return sentences that say which jobs wait because of an operator, given the live workers."""
+    found = [f"The model {model} is paused; its jobs wait." for model in sorted(held_back.paused)]
+    described = _describe(workers, held_back.drained)
+    served = {model for worker in described for model in worker.models} - held_back.paused.keys()
+    active = {model for worker in described if not worker.drained_by for model in worker.models}
+    if idle := sorted(served - active):
+        found.append(f"All workers that serve {', '.join(idle)} are drained; the jobs wait.")
+    return tuple(found)

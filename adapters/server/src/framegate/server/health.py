@@ -106,13 +106,14 @@ class Probes:
                 raise overview
             return Status("unavailable", queue, 0, {}, (reason or overview.message,))
         workers, models = overview.workers.workers, overview.models
-        problems = sorted({finding for worker in workers for finding in worker.health_findings})
+        found = {finding for worker in workers for finding in worker.health_findings}
+        problems = [*sorted(found), *overview.workers.findings]
         if reason:
             return Status("unavailable", queue, len(workers), models, (reason, *problems))
         if overview.workers.waited_for:
-            return Status("degraded", queue, 0, models, (_NONE_ALIVE,))
+            return Status("degraded", queue, 0, models, (_NONE_ALIVE, *problems))
         if not workers:
-            return Status("no workers", queue, 0, models, (_NONE_SEEN,))
+            return Status("no workers", queue, 0, models, (_NONE_SEEN, *problems))
         return Status("degraded" if problems else "ready", queue, len(workers), models, tuple(problems))
 
     async def _look(self) -> _Overview:
