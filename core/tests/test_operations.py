@@ -10,11 +10,12 @@ from framegate.core import audit
 from framegate.core.availability import WorkerAvailability
 from framegate.core.errors import InvalidRequest, ModelNotFound, WorkerNotFound
 from framegate.core.models import ModelSpec
-from framegate.core.operations import OperationService, WorkerState
+from framegate.core.operation_service import OperationService
 from framegate.core.ports import Limits, WorkerInfo
 from framegate.core.registry import AliasConfig, Registry
 from framegate.core.testing import InMemoryJobStore
 from framegate.core.types import Task
+from framegate.core.workers import WorkerState
 from tests.support.sample_jobs import make_job
 
 FIRST = WorkerInfo("id-1", "gpu1", 11, "cuda:0", "0.2", ("wan22",), 0.0)

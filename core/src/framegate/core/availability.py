@@ -13,8 +13,8 @@ from msgspec import Struct
 
 from framegate.core.concurrency import SharedTasks
 from framegate.core.errors import NoWorker, Unavailable
-from framegate.core.operations import held_back_findings
 from framegate.core.ports import JobStore, WorkerInfo, WorkerPresence
+from framegate.core.workers import held_back_findings
 
 WORKER_GRACE = 60.0
 """How many seconds jobs are accepted after the last worker for their model was seen, by default."""

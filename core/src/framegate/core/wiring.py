@@ -9,7 +9,7 @@ from framegate.core.character_service import CharacterService
 from framegate.core.dependencies import Dependencies
 from framegate.core.key_service import KeyService
 from framegate.core.keys import KeyGrants
-from framegate.core.operations import OperationService
+from framegate.core.operation_service import OperationService
 from framegate.core.ports import (
     ArtifactStore,
     CharacterStore,

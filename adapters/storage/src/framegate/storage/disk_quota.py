@@ -51,11 +51,9 @@ class DiskQuota:
     async def _remove(self, excess: int) -> int:
         removed = passed_over = 0
         for _ in range(MAX_BATCHES):
-            batch = await self._store.expired.oldest(passed_over) if excess > 0 else []
-            if not batch:
+            if excess <= 0 or not (batch := await self._store.expired.oldest(passed_over)):
                 break
-            chosen = _choose(batch, excess)
-            gone = await self._remove_files(chosen)
+            gone = await self._remove_files(_choose(batch, excess))
             removed += gone
             passed_over += len(batch) - gone
             excess = await self._excess()

@@ -19,9 +19,9 @@ from framegate.core.backend import Backend
 from framegate.core.disk_full import translate_disk_full
 from framegate.core.errors import FramegateError, JobCancelled, OutOfMemory, Unavailable
 from framegate.core.jobs import Job, JobError, JobState
-from framegate.core.operations import worker_names
 from framegate.core.ports import ArtifactStore, WorkerInfo
 from framegate.core.types import Artifact
+from framegate.core.workers import worker_names
 from framegate.storage.connections import (
     connect,
     connect_for_tickets,

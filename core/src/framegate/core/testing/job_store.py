@@ -20,7 +20,6 @@ from framegate.core.errors import (
     QuotaReached,
 )
 from framegate.core.jobs import LOOKUP_LABEL, Job, JobError, JobState
-from framegate.core.operations import worker_names
 from framegate.core.ports import (
     IdempotencyKey,
     JobFilter,
@@ -36,6 +35,7 @@ from framegate.core.testing.idempotency import SubmissionMemory
 from framegate.core.testing.operations import InMemoryOperationStore
 from framegate.core.testing.usage import UsageLedger
 from framegate.core.types import Artifact
+from framegate.core.workers import worker_names
 
 CURSOR_SECONDS = 86_400
 """How long a page can begin after a job that was removed."""

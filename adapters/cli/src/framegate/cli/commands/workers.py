@@ -10,7 +10,8 @@ import click
 from framegate.cli.app_context import open_services
 from framegate.cli.options import config_options, context_from, json_option
 from framegate.cli.output import format_time, print_json, print_line, print_table
-from framegate.core.operations import OperationService, WorkerState, WorkerStatus
+from framegate.core.operation_service import OperationService
+from framegate.core.workers import WorkerState, WorkerStatus
 
 Answer = TypeVar("Answer")
 

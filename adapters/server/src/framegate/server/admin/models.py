@@ -7,7 +7,7 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath
 from msgspec import Struct
 
-from framegate.core.operations import ModelStatus
+from framegate.core.operation_service import ModelStatus
 from framegate.core.wiring import CoreServices
 
 

@@ -8,8 +8,8 @@ from litestar.di import NamedDependency
 from msgspec import Struct
 
 from framegate.core.keys import Moment
-from framegate.core.operations import WorkerState, WorkerStatus
 from framegate.core.wiring import CoreServices
+from framegate.core.workers import WorkerState, WorkerStatus
 from framegate.server.requests.bodies import HTTPRequest
 
 

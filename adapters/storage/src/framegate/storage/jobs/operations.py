@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import cast
 
 import redis.asyncio
+from redis.commands.core import AsyncScript
 
 from framegate.core.ports import HeldBack
 from framegate.storage import scripts
@@ -31,21 +32,21 @@ class ValkeyOperationStore:
 
     async def pause_model(self, model: str) -> None:
         """Let no worker start jobs of the model, and take away the tickets of those that wait."""
-        await self._call(self._pause, model, "1")
+        await self._hold_back(self._pause, model, "1")
 
     async def resume_model(self, model: str) -> None:
         """Let workers start jobs of the model again, and push tickets for those that wait."""
-        await self._call(self._pause, model, "0")
+        await self._hold_back(self._pause, model, "0")
 
     async def drain_worker(self, name: str) -> None:
         """Let the workers of this name take no more jobs."""
-        await self._call(self._drain, name, "1")
+        await self._hold_back(self._drain, name, "1")
 
     async def resume_worker(self, name: str) -> None:
         """Remove the entry of this name."""
-        await self._call(self._drain, name, "0")
+        await self._hold_back(self._drain, name, "0")
 
-    async def _call(self, script: "redis.commands.core.AsyncScript", *arguments: str) -> None:
+    async def _hold_back(self, script: AsyncScript, *arguments: str) -> None:
         with outages_as_unavailable():
             await script(keys=[self._prefix], args=list(arguments))
 

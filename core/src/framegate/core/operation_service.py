@@ -4,38 +4,17 @@ import difflib
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
-from enum import StrEnum
 
 from msgspec import Struct
 
 from framegate.core import audit
 from framegate.core.errors import InvalidRequest, ModelNotFound, WorkerNotFound
 from framegate.core.keys import Moment
-from framegate.core.ports import HeldBack, JobStore, WorkerInfo
+from framegate.core.ports import JobStore
 from framegate.core.registry import Registry
+from framegate.core.workers import WorkerStatus, describe_workers, worker_names
 
 _SHOWN_NAMES = 10
-
-
-class WorkerState(StrEnum):
-    """What a live worker does. One that is drained takes no jobs; one that is draining still runs one."""
-
-    IDLE = "idle"
-    BUSY = "busy"
-    DRAINING = "draining"
-    DRAINED = "drained"
-
-
-class WorkerStatus(WorkerInfo, frozen=True, kw_only=True):
-    """A live worker as operators see it.
-
-    ``name`` is HOST/DEVICE, with the process id behind it where several workers share these; ``drained_by``
-    are the names by which it is drained.
-    """
-
-    name: str
-    state: WorkerState
-    drained_by: tuple[str, ...] = ()
 
 
 class ModelStatus(Struct, frozen=True, kw_only=True):
@@ -67,7 +46,7 @@ class OperationService:
     async def workers(self) -> Sequence[WorkerStatus]:
         """Return the live workers."""
         held_back = await self._store.operations.held_back()
-        return _describe((await self._store.worker_presence()).workers, held_back.drained)
+        return describe_workers((await self._store.worker_presence()).workers, held_back.drained)
 
     async def drained(self) -> Mapping[str, float]:
         """Return the names that are drained, whether or not a live worker has them, and since when."""
@@ -168,33 +147,6 @@ class OperationService:
         return await self._status(served)
 
 
-def worker_names(host: str, device: str) -> tuple[str, str]:
-    """Return the names that a worker may share with others: those by which its host or device is drained."""
-    return host, f"{host}/{device}"
-
-
-def _describe(workers: Sequence[WorkerInfo], drained: Collection[str]) -> Sequence[WorkerStatus]:
-    shared = Counter(worker_names(info.host, info.device)[1] for info in workers)
-    found: list[WorkerStatus] = []
-    for info in workers:
-        host, device = worker_names(info.host, info.device)
-        drained_by = tuple(name for name in (host, device, info.id) if name in drained)
-        busy = bool(info.job)
-        if drained_by:
-            state = WorkerState.DRAINING if busy else WorkerState.DRAINED
-        else:
-            state = WorkerState.BUSY if busy else WorkerState.IDLE
-        found.append(
-            WorkerStatus(
-                **{name: getattr(info, name) for name in info.__struct_fields__},
-                name=device if shared[device] == 1 else f"{device}/{info.pid}",
-                state=state,
-                drained_by=drained_by,
-            )
-        )
-    return found
-
-
 def _entry_of(name: str, workers: Sequence[WorkerStatus], *, also: Collection[str] = ()) -> str:
     """Return the name under which the store knows what operators call ``name``."""
     for worker in workers:
@@ -216,14 +168,3 @@ def _hint(name: str, known: Collection[str]) -> str:
 
 def _named(entry: str, workers: Sequence[WorkerStatus]) -> Sequence[WorkerStatus]:
     return [worker for worker in workers if entry in (*worker_names(worker.host, worker.device), worker.id)]
-
-
-def held_back_findings(held_back: HeldBack, workers: Sequence[WorkerInfo]) -> tuple[str, ...]:
-    """Return sentences that say which jobs wait because of an operator, given the live workers."""
-    found = [f"The model {model} is paused; its jobs wait." for model in sorted(held_back.paused)]
-    described = _describe(workers, held_back.drained)
-    served = {model for worker in described for model in worker.models} - held_back.paused.keys()
-    active = {model for worker in described if not worker.drained_by for model in worker.models}
-    if idle := sorted(served - active):
-        found.append(f"All workers that serve {', '.join(idle)} are drained; the jobs wait.")
-    return tuple(found)
