@@ -148,7 +148,7 @@ def _left_in_valkey(server: RunningServer) -> set[str]:
         "turns",
         "workers",
     )
-    kept = ("served:", "worker:")
+    kept = ("served:", "used:", "worker:")
     try:
         keys = {str(key).removeprefix(PREFIX) for key in client.keys(f"{PREFIX}*")}
     except redis.RedisError:  # it was killed last
