@@ -74,6 +74,7 @@ class Stand:
         self.characters = InMemoryCharacterStore()
         self.keys = InMemoryKeyStore()
         self.rates = InMemoryRateStore()
+        self.process = ProcessState(RateLimiter(self.rates))
         self.services = create_services(
             registry=Registry(
                 {"preview": MODEL},
@@ -202,7 +203,7 @@ def start_stand(
         clock=clock,
         lifespan=[lifespan],
         keys=ring,
-        process=ProcessState(RateLimiter(stand.rates)),
+        process=stand.process,
     )
     stand.url = running.enter_context(_served(app, settings.server))
     return stand

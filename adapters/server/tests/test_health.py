@@ -64,6 +64,16 @@ def test_not_ready_without_a_storage(stand: Stand, outage: Unavailable) -> None:
     assert found.json()["workers"] == 1
 
 
+def test_not_ready_before_the_start_was_checked_and_when_it_is_to_stop(stand: Stand) -> None:
+    stand.process.start_checked = False
+    assert get(stand, "/ready").json()["reason"].startswith("Queue and storage have yet to be checked")
+    stand.process.start_checked = True
+    assert get(stand, "/ready").status_code == 200
+    stand.process.stopping = True
+    ready = get(stand, "/ready")
+    assert (ready.status_code, ready.json()["reason"]) == (503, "The server is shutting down.")
+
+
 class _UnreadKeys(InMemoryKeyStore):
     async def version(self) -> int:
         raise Unavailable("The keys are away.")
