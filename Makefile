@@ -78,7 +78,7 @@ $(STAMP): pyproject.toml $(addsuffix /pyproject.toml,$(PROJECTS)) constraints.tx
 # Of pip's many lines only those about downloads of a megabyte or more are shown, and its errors.
 $(RUN_STAMP): pyproject.toml $(addsuffix /pyproject.toml,$(RUN_PROJECTS)) constraints.txt
 	$(require_python)
-	@echo "Installing Framegate into $(RUN_VENV): about 75 MB to download."
+	@echo "Installing Framegate into $(RUN_VENV); the first time it downloads about 75 MB."
 	@test -x $(RUN_VENV)/bin/python || $(PYTHON) -m venv $(RUN_VENV)
 	@$(RUN_VENV)/bin/python $(PIP) install --quiet -c constraints.txt hatchling editables
 	@{ $(RUN_VENV)/bin/python $(PIP) install --no-compile --progress-bar off --no-build-isolation -c constraints.txt \

@@ -128,3 +128,15 @@ def state_of_long(served: Served) -> tuple[str, int]:
     show = ["jobs", "show", "long", "--json", "--data-dir", str(served.data_dir)]
     shown = json.loads(run_command(show, environ=clean_environ(), cwd=served.folder).stdout)
     return shown["state"], shown.get("attempt", 0)
+
+
+def test_ctrl_c_while_the_server_starts(tmp_path: Path) -> None:
+    command = [*COMMAND, "serve", "--port", str(free_port()), "--data-dir", str(tmp_path / "data")]
+    with Terminal(command, environ=clean_environ(), cwd=tmp_path) as server:
+        server.read_until(r"valkey started pid=\d+$")
+        started = psutil.Process(server.process.pid).children(recursive=True)
+        server.press(INTERRUPT)
+        assert server.wait() in (0, 1)
+    assert "rror" not in server.text
+    assert "Traceback" not in server.text
+    eventually(lambda: not any(process.is_running() for process in started), what="the end of all")

@@ -313,6 +313,18 @@ def test_what_else_is_on_a_terminal() -> None:
     ]
 
 
+def test_a_traceback_that_a_library_has_logged_as_text() -> None:
+    stream = Terminal()
+    configure_logging(stream)
+    text = 'Traceback (most recent call last):\n  File "app.py", line 1\nValueError: no \x1b[2J\n'
+    logging.getLogger("uvicorn.error").error(text)
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", stream.getvalue())
+    assert [line.partition("error ")[2] or line for line in plain.splitlines()] == [
+        "uvicorn: ValueError: no \\x1b[2J",
+        *text.replace("\x1b", "\\x1b").splitlines(),
+    ]
+
+
 def test_warnings_are_lines_like_others() -> None:
     stream = io.StringIO()
     configure_logging(stream)

@@ -22,7 +22,7 @@ _STABLE_SECONDS = 30.0
 _TRIES = 3
 _END_SECONDS = 5.0
 """The time that a worker has to end once its job's grace is over; it requeues the job well before."""
-_LEAVE_SECONDS = 3.0
+_LEAVE_SECONDS = 5.0
 """The time that a worker has to requeue its job and end when nothing is to be waited for."""
 
 

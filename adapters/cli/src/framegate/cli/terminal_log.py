@@ -21,6 +21,7 @@ _SHORT_ID = 8
 _LONGEST_LIST = 3
 _OWN = "framegate"
 _WARNINGS = "py.warnings"
+_TRACEBACK = "Traceback (most recent call last):"
 _HEX_ID = re.compile(r"[0-9a-f]{32}")
 _GREEN, _YELLOW, _RED, _DIM, _RESET = "\x1b[32m", "\x1b[33m", "\x1b[31m", "\x1b[2m", "\x1b[0m"
 _STYLES = {
@@ -130,6 +131,9 @@ def _other(name: str, source: str, values: dict[str, Any], subject: str) -> dict
         text = name.strip().partition("\n")[0]  # the second line is the code that warns
     else:
         text = f"{package}: {name}"
+        if name.startswith(_TRACEBACK):  # as uvicorn logs those of an app
+            text = f"{package}: {name.strip().splitlines()[-1]}"
+            values["exception"] = name.strip()
     return {"event": f"{subject} {text.removeprefix('job ')}" if subject else text}
 
 

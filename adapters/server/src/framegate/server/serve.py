@@ -109,6 +109,10 @@ async def _serve(
     read_settings: Callable[[], Settings],
     checked: bool,
 ) -> None:
+    # Signals that come before the server is there end it as soon as it is: in order, as at any other time.
+    early = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: early.set())
     settings = context.settings.server
     async with AsyncExitStack() as stack:
         supervisor = WorkerSupervisor(worker_arguments, workers, grace=settings.shutdown_grace)
@@ -180,6 +184,8 @@ async def _serve(
         # the default ones this process would die before Valkey and the workers are stopped.
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, end)
+        if early.is_set():
+            end()
         await http_server.serve(sockets=[listener])
         await cancel_and_wait(notices)
         for error in errors:

@@ -85,6 +85,7 @@ class WorkerProcess:
         self._store = WorkerStore(self._client, self.id, names=names, prefix=prefix)
         self._abandon = threading.Event()
         self._stop = threading.Event()
+        self._signals: list[int] = []
         self._interrupted = threading.Event()
         self._left = threading.Event()
         self._runner = JobRunner(artifacts, self._abandon)
@@ -104,7 +105,7 @@ class WorkerProcess:
         )
 
     def run(self) -> None:
-        """Work until SIGTERM or SIGINT; a SIGINT after that ends it at once. Call it from the main thread.
+        """Work until SIGTERM or SIGINT; both, or two SIGINTs, end it at once. Call it from the main thread.
 
         Raises:
             ConfigError: The queue's server or the storage can't be used as they are set up.
@@ -152,7 +153,9 @@ class WorkerProcess:
             client.close()
 
     def _on_stop_signal(self, number: int, _frame: object) -> None:
-        if self._stop.is_set() and number == signal.SIGINT:
+        self._signals.append(number)
+        # Of two that come together, Python handles SIGINT first.
+        if len(self._signals) > 1 and signal.SIGINT in self._signals:
             self._interrupted.set()
             self._abandon.set()
             self._left.set()
