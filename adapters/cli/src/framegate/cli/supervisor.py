@@ -5,7 +5,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from importlib.util import find_spec
 
@@ -99,10 +99,16 @@ class WorkerSupervisor:
             for process in list(self._processes):
                 _signal(process, signal.SIGTERM)
 
-    def announce_stop(self, announced: Sequence[WorkerInfo]) -> None:
-        """Log how many jobs are waited for, given all workers that have announced themselves."""
+    def announce_stop(self, announced: Sequence[WorkerInfo], busy: Collection[str]) -> None:
+        """Log how many jobs are waited for.
+
+        That follows from all workers that have announced themselves, and the ids of those that run a job: an
+        announcement may not have its worker's latest one yet.
+        """
         here, pids = socket.gethostname(), {process.pid for process in self._processes}
-        running = sum(bool(worker.job) and worker.host == here and worker.pid in pids for worker in announced)
+        running = sum(
+            worker.id in busy and worker.host == here and worker.pid in pids for worker in announced
+        )
         log.info("stopping", running_jobs=running, at_most=float(self._grace))
 
     def end_now(self) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import signal
 import socket
 from collections.abc import Callable
+from contextvars import copy_context
 from types import FrameType
 
 import structlog
@@ -40,6 +41,8 @@ class HttpServer(uvicorn.Server):
         self._process = process
         self._delay = delay
         self._loop = asyncio.get_running_loop()
+        # Signals are handled in the context of what just runs: its request would be on the lines of the log.
+        self._context = copy_context()
         self._on_started = on_started
         self._on_stop = on_stop
         self._on_interrupt = on_interrupt
@@ -61,7 +64,10 @@ class HttpServer(uvicorn.Server):
 
     def _stop(self, sig: int, frame: FrameType | None) -> None:
         if not self.should_exit:
-            self._loop.call_soon_threadsafe(self._on_stop)  # wakes it up, too
+            self._call_soon(self._on_stop)  # wakes it up, too
         elif sig == signal.SIGINT:
-            self._loop.call_soon_threadsafe(self._on_interrupt)
+            self._call_soon(self._on_interrupt)
         super().handle_exit(sig, frame)
+
+    def _call_soon(self, callback: Callable[[], None]) -> None:
+        self._loop.call_soon_threadsafe(callback, context=self._context)

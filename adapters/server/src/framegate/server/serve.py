@@ -17,6 +17,7 @@ from framegate.cli.supervisor import WorkerSupervisor
 from framegate.core.audit import Actor, acting_as
 from framegate.core.concurrency import cancel_and_wait
 from framegate.core.errors import ConfigError, FramegateError, Unavailable
+from framegate.core.jobs import Job, JobState
 from framegate.core.ports import WorkerInfo
 from framegate.core.settings import Settings
 from framegate.core.wiring import CoreServices
@@ -40,6 +41,7 @@ from framegate.storage.jobs.worker_store import SWEEP_SECONDS
 log = structlog.get_logger(__name__)
 
 _CHECK_SECONDS = 2.0
+_MOST_RUNNING = 10_000
 _ANNOUNCE_SECONDS = 1.0
 """How long a server that stops waits to learn which jobs run."""
 _VALKEY_LONGEST_PAUSE, _VALKEY_STABLE_SECONDS = 15.0, 5.0
@@ -195,10 +197,12 @@ async def _serve(
 async def _announce_stop(services: CoreServices, supervisor: WorkerSupervisor) -> None:
     """Log what is waited for before the server ends."""
     workers: Sequence[WorkerInfo] = ()
+    running: Sequence[Job] = ()
     with suppress(Unavailable, TimeoutError):
         async with asyncio.timeout(_ANNOUNCE_SECONDS):
-            workers = (await services.jobs.availability.overview()).workers
-    supervisor.announce_stop(workers)
+            workers = await services.jobs.workers()
+            running = await services.jobs.list(states=(JobState.RUNNING,), limit=_MOST_RUNNING)
+    supervisor.announce_stop(workers, {job.worker for job in running})
 
 
 async def _check_later(
