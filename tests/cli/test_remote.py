@@ -136,13 +136,13 @@ def test_the_commands_of_the_page(elsewhere: Elsewhere) -> None:
         program, *arguments = shlex.split(command)
         done = elsewhere.run(*arguments)
         assert (program, done.returncode) == ("framegate", 0), done.stderr
-    program = elsewhere.folder / "framegate"
-    program.write_text(f'#!/bin/sh\nexec {sys.executable} -m framegate.cli "$@"\n')
-    program.chmod(0o700)
+    script = elsewhere.folder / "framegate"
+    script.write_text(f'#!/bin/sh\nexec {sys.executable} -m framegate.cli "$@"\n')
+    script.chmod(0o700)
     environ = elsewhere.environ(ALICE)
-    environ["PATH"] = f"{program.parent}{os.pathsep}{environ['PATH']}"
-    script = ["bash", "-eo", "pipefail", "-c", pipes]
-    subprocess.run(script, cwd=elsewhere.folder, env=environ, check=True, timeout=120)
+    environ["PATH"] = f"{script.parent}{os.pathsep}{environ['PATH']}"
+    bash = ["bash", "-eo", "pipefail", "-c", pipes]
+    subprocess.run(bash, cwd=elsewhere.folder, env=environ, check=True, timeout=120)
     for name, frames in (("cup.mp4", None), ("pour.mp4", 9)):
         with av.open(elsewhere.folder / name) as video:
             assert frames in (None, video.streams.video[0].frames)
