@@ -35,9 +35,7 @@ def environ(tmp_path: Path) -> dict[str, str]:
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        ("framegate jo", {"jobs"}),
         ("framegate jobs re", {"retry"}),
-        ("framegate jobs list --st", {"--state"}),
         ("framegate jobs list --state qu", {"queued"}),
         (
             "framegate generate --model sora2pro-hd-portrait-1",
