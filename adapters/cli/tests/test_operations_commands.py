@@ -6,10 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 import redis
 from msgspec.structs import replace
 
+from framegate.cli.commands.pause import pause
 from framegate.core.ports import Limits, WorkerInfo
 from framegate.core.types import Artifact, MediaKind
 from framegate.storage.connections import connect_async
@@ -156,3 +158,9 @@ def test_wrong_options_of_usage(framegate: CommandLine) -> None:
     assert "one of --day and --days" in framegate.refused("usage", "--day", "2030-01-01", "--days", "3")
     assert "2030-13-01" in framegate.refused("usage", "--day", "2030-13-01")
     assert "400" in framegate.refused("usage", "--days", "401")
+
+
+def test_models_are_completed() -> None:
+    [argument] = pause.params[:1]
+    found = argument.shell_complete(click.Context(pause), "prev")
+    assert [item.value for item in found] == ["preview"]

@@ -15,6 +15,7 @@ from framegate.cli.app_context import AppContext, create_context
 from framegate.cli.config_file import load_settings
 from framegate.cli.log import configure_audit_log, configure_logging
 from framegate.core.command import PluginConfig
+from framegate.core.errors import FramegateError
 from framegate.core.settings import Settings
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -154,3 +155,14 @@ def _which_server(url: str, key: str, *, local: bool) -> tuple[str, str]:
     if not url and key and source("key") == ParameterSource.COMMANDLINE:
         raise click.UsageError("--key is for a server elsewhere: give its --url.")
     return url, key if url else ""
+
+
+def complete_model(context: click.Context, _option: click.Parameter, begun: str) -> list[str]:
+    """Return the local names that begin so; a server elsewhere isn't asked while somebody types."""
+    if context.params.get("url"):
+        return []
+    try:
+        names = context_from(context.params.get("config_file"), context.params.get("data_dir")).registry.names
+    except FramegateError:
+        return []
+    return [name for name in names if name.startswith(begun)]

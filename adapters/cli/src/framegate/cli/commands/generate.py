@@ -9,7 +9,14 @@ import click
 
 from framegate.cli.app_context import AppContext, open_services
 from framegate.cli.job_report import describe_changes
-from framegate.cli.options import Target, context_from, forwarded_options, json_option, server_options
+from framegate.cli.options import (
+    Target,
+    complete_model,
+    context_from,
+    forwarded_options,
+    json_option,
+    server_options,
+)
 from framegate.cli.output import print_json, print_line
 from framegate.cli.output_file import check_output, open_output
 from framegate.cli.progress import JobProgressBar
@@ -30,17 +37,6 @@ _VIDEO_SUFFIXES = (".mp4",)
 _STANDARD_OUTPUT = Path("-")
 
 
-def _complete_model(context: click.Context, _option: click.Parameter, begun: str) -> list[str]:
-    """Return the local names that begin so; a server elsewhere isn't asked while somebody types."""
-    if context.params.get("url"):
-        return []
-    try:
-        names = context_from(context.params.get("config_file"), context.params.get("data_dir")).registry.names
-    except FramegateError:
-        return []
-    return [name for name in names if name.startswith(begun)]
-
-
 @click.command()
 @click.argument("prompt")
 @click.option("--image", help="An image to start from: a file, an http(s) URL, or - for standard input.")
@@ -50,7 +46,7 @@ def _complete_model(context: click.Context, _option: click.Parameter, begun: str
     default="",
     help="A name that `framegate models` lists.",
     show_default="preview; with --url, that server's own",
-    shell_complete=_complete_model,
+    shell_complete=complete_model,
 )
 @click.option(
     "-o",

@@ -5,12 +5,12 @@ from pathlib import Path
 import click
 
 from framegate.cli.commands.workers import call_operations
-from framegate.cli.options import config_options, json_option
+from framegate.cli.options import complete_model, config_options, json_option
 from framegate.cli.output import print_json, print_line
 
 
 @click.command()
-@click.argument("model")
+@click.argument("model", shell_complete=complete_model)
 @json_option
 @config_options
 def pause(model: str, as_json: bool, config_file: Path | None, data_dir: Path | None) -> None:
@@ -26,7 +26,7 @@ def pause(model: str, as_json: bool, config_file: Path | None, data_dir: Path | 
 
 
 @click.command()
-@click.argument("model")
+@click.argument("model", shell_complete=complete_model)
 @json_option
 @config_options
 def resume(model: str, as_json: bool, config_file: Path | None, data_dir: Path | None) -> None:
