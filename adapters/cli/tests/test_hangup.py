@@ -9,12 +9,13 @@ from collections.abc import Generator
 from contextlib import contextmanager
 
 PROGRAM = """
-import sys
+import time
 from framegate.cli.hangup import Hangups
 hangups = Hangups()
 hangups.follow(lambda: print("reload", flush=True))
 print("started", flush=True)
-sys.stdin.read()
+while True:
+    time.sleep(0.05)  # like a server's, its main thread never blocks for long: handlers run between two calls
 """
 
 
@@ -24,7 +25,7 @@ def running(*, in_terminal: bool, nohup: bool = False) -> Generator[tuple[subpro
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
         [*(("nohup",) if nohup else ()), sys.executable, "-c", PROGRAM],
-        stdin=subprocess.PIPE,
+        stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=theirs if in_terminal else subprocess.DEVNULL,
         text=True,
