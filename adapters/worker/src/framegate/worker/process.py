@@ -8,6 +8,7 @@ import time
 import uuid
 from collections.abc import Callable
 from contextlib import suppress
+from queue import SimpleQueue
 
 import dramatiq
 import redis
@@ -44,6 +45,7 @@ log = structlog.get_logger(__name__)
 RECORD_FOR_SECONDS = 600.0
 """How long a worker tries to record how a job ended while Valkey can't be reached."""
 RETRY_SECONDS = 0.5
+_HAS_LEFT = 0  # no signal has this number
 INTERRUPTED_SECONDS = 1.0
 """How long an interrupted worker takes to leave its job, and as long to requeue it."""
 
@@ -85,9 +87,8 @@ class WorkerProcess:
         self._store = WorkerStore(self._client, self.id, names=names, prefix=prefix)
         self._abandon = threading.Event()
         self._stop = threading.Event()
-        self._signals: list[int] = []
-        self._interrupted = threading.Event()
-        self._left = threading.Event()
+        self._is_stopping = self._is_interrupted = False
+        self._signals: SimpleQueue[int] = SimpleQueue()
         self._runner = JobRunner(artifacts, self._abandon)
         self._queues = QueueRotation(
             lambda: {spec.queue for spec in models.specs.values()}, self._store.is_drained
@@ -138,10 +139,10 @@ class WorkerProcess:
             device=self._models.device,
             models=sorted(self._models.specs),
         )
-        self._stop.wait()
+        first = self._signals.get()
         running_jobs = int(self._heartbeat.active_job is not None)
         log.info("worker_stopping", worker=self.id, running_jobs=running_jobs, at_most=float(self._grace))
-        self._leave_job(consumer)
+        self._leave_job(consumer, first)
         if (late_job := self._heartbeat.active_job) is not None:
             self._requeue_for(late_job)
         self._health.stop()
@@ -153,29 +154,32 @@ class WorkerProcess:
             client.close()
 
     def _on_stop_signal(self, number: int, _frame: object) -> None:
-        self._signals.append(number)
-        # Of two that come together, Python handles SIGINT first.
-        if len(self._signals) > 1 and signal.SIGINT in self._signals:
-            self._interrupted.set()
-            self._abandon.set()
-            self._left.set()
-        self._stop.set()
+        # A second signal may come while the first is handled: of all this, only the queue allows for that.
+        if not self._is_stopping:
+            self._is_stopping = True
+            self._stop.set()
+        self._signals.put(number)
 
-    def _leave_job(self, consumer: dramatiq.Worker) -> None:
+    def _leave_job(self, consumer: dramatiq.Worker, first: int) -> None:
         """Wait until the running job, if there is one, has ended or was left, or its time is up."""
         grace = threading.Timer(self._grace, self._abandon.set)
         grace.start()
 
         def stop() -> None:
             consumer.stop(timeout=int((self._grace + LEAVE_SECONDS) * 1000))
-            self._left.set()
+            self._signals.put(_HAS_LEFT)
 
         # In a thread of its own, so that a signal can end the wait.
         stopping = threading.Thread(target=stop, name="stop", daemon=True)
         stopping.start()
-        self._left.wait()
-        if self._interrupted.is_set():
-            stopping.join(INTERRUPTED_SECONDS)
+        received = [first]
+        while (number := self._signals.get()) != _HAS_LEFT:
+            received.append(number)
+            if signal.SIGINT in received:  # of two that come together, Python handles SIGINT first
+                self._is_interrupted = True
+                self._abandon.set()
+                stopping.join(INTERRUPTED_SECONDS)
+                break
         grace.cancel()
 
     def _requeue_for(self, late_job: ActiveJob) -> None:
@@ -188,7 +192,7 @@ class WorkerProcess:
 
         requeueing = threading.Thread(target=requeue, name="requeue", daemon=True)
         requeueing.start()
-        requeueing.join(INTERRUPTED_SECONDS if self._interrupted.is_set() else None)
+        requeueing.join(INTERRUPTED_SECONDS if self._is_interrupted else None)
 
     def run_next_job(self, queue: str) -> None:
         """Run the job that the store picks for a ticket of ``queue``, if there is one."""
