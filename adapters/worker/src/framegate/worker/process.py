@@ -45,9 +45,9 @@ log = structlog.get_logger(__name__)
 RECORD_FOR_SECONDS = 600.0
 """How long a worker tries to record how a job ended while Valkey can't be reached."""
 RETRY_SECONDS = 0.5
-_HAS_LEFT = 0  # no signal has this number
 INTERRUPTED_SECONDS = 1.0
 """How long an interrupted worker takes to leave its job, and as long to requeue it."""
+_HAS_LEFT = 0  # among signals; none has this number
 
 
 class WorkerProcess:
