@@ -113,8 +113,12 @@ async def _serve(
 ) -> None:
     # Signals that come before the server is there end it as soon as it is: in order, as at any other time.
     early = asyncio.Event()
+
+    def stop_early(*_: object) -> None:
+        early.set()
+
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: early.set())
+        signal.signal(number, stop_early)
     settings = context.settings.server
     async with AsyncExitStack() as stack:
         supervisor = WorkerSupervisor(worker_arguments, workers, grace=settings.shutdown_grace)
