@@ -139,11 +139,23 @@ def test_durations(load: Load, written: str, seconds: float) -> None:
     assert (from_environment, type(from_environment)) == (seconds, Duration)
 
 
-@pytest.mark.parametrize("written", ['"soon"', '"1w"', "-1", "inf", "nan", "true", '"10"', "[1]"])
-def test_what_is_no_duration(error_of: ErrorOf, written: str) -> None:
-    message = error_of(f"[storage]\nretention = {written}")
-    expected = 'config.toml:2: storage.retention: Expected a duration such as "90s", "15m" or "1h"'
-    assert message.startswith(expected)
+@pytest.mark.parametrize(
+    ("written", "shown"),
+    [
+        ('"soon"', '"soon"'),
+        ('"1w"', '"1w"'),
+        ("-1", "-1"),
+        ("inf", "Infinity"),
+        ("nan", "NaN"),
+        ("true", "true"),
+        ('"10"', '"10"'),
+        ("[1]", "this"),
+    ],
+)
+def test_what_is_no_duration(error_of: ErrorOf, written: str, shown: str) -> None:
+    assert error_of(f"[storage]\nretention = {written}") == (
+        f'config.toml:2: storage.retention: {shown} is not a duration such as "90s", "15m" or "1h".'
+    )
 
 
 VARIABLES: list[tuple[str, str, Callable[[Settings], object], object]] = [
@@ -197,35 +209,50 @@ def test_environment_variables_find_the_files_own_names(load: Load) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("[server]\nport = true\n", "config.toml:2: server.port: Expected `int`, got true."),
-        ('[server]\nport = "web"\n', 'config.toml:2: server.port: Expected `int`, got "web".'),
-        ("[server]\n\nport = 99999\n", "config.toml:3: server.port: Expected `int` <= 65535, got 99999."),
-        ("server.port = -1\n", "config.toml:1: server.port: Expected `int` >= 0, got -1."),
-        ("server = 5\n", "config.toml:1: server: Expected a table, got 5."),
-        ("[server]\nhosts = 1\n", "config.toml:2: server.hosts: unknown setting."),
-        ("[sever]\nport = 1\n", "config.toml:1: sever: unknown setting."),
-        ("[server]\ndata_dir = 5\n", "config.toml:2: server.data_dir: Expected a path, got 5."),
-        ("[fetch]\nallow = [\n  5,\n]\n", "config.toml:2: fetch.allow[0]: Expected `str`, got 5."),
-        ("[fetch]\nallow = 'all'\n", 'config.toml:2: fetch.allow: Expected `array`, got "all".'),
-        ("[models.wan22]\nsource = 5\n", "config.toml:2: models.wan22.source: Expected `str`, got 5."),
+        (
+            "[server]\nport = true\n",
+            "config.toml:2: server.port: true is not a whole number from 0 to 65535.",
+        ),
+        (
+            '[server]\nport = "web"\n',
+            'config.toml:2: server.port: "web" is not a whole number from 0 to 65535.',
+        ),
+        (
+            "[server]\n\nport = 99999\n",
+            "config.toml:3: server.port: 99999 is not a whole number from 0 to 65535.",
+        ),
+        ("server.port = -1\n", "config.toml:1: server.port: -1 is not a whole number from 0 to 65535."),
+        ("server = 5\n", "config.toml:1: server: 5 is not a table."),
+        ("[server]\nhosts = 1\n", "config.toml:2: server.hosts: unknown setting; did you mean host?"),
+        ("[sever]\nport = 1\n", "config.toml:1: sever: unknown setting; did you mean server?"),
+        ("[server]\ndata_dir = 5\n", "config.toml:2: server.data_dir: 5 is not a path in quotes."),
+        ("[fetch]\nallow = [\n  5,\n]\n", "config.toml:2: fetch.allow[0]: 5 is not a text in quotes."),
+        ("[fetch]\nallow = 'all'\n", 'config.toml:2: fetch.allow: "all" is not a list; write ["all"].'),
+        ("[models.wan22]\nsource = 5\n", "config.toml:2: models.wan22.source: 5 is not a text in quotes."),
         (
             '[models.a]\n[models."Wan2.2"]\nsorce = "x"\n',
-            "config.toml:3: models.Wan2.2.sorce: unknown setting.",
+            "config.toml:3: models.Wan2.2.sorce: unknown setting; did you mean source?",
         ),
         (
             "[models.a]\ndefaults = { width = 'wide' }\n",
-            'config.toml:2: models.a.defaults.width: Expected `int`, got "wide".',
+            'config.toml:2: models.a.defaults.width: "wide" is not a whole number.',
         ),
-        ("models.wan22 = 'x'\n", 'config.toml:1: models.wan22: Expected a table, got "x".'),
-        ("[aliases.a]\nplan = 'x'\n", "config.toml:1: aliases.a: the key model is missing."),
-        ("dialects.lightx2v = 5\n", "config.toml:1: dialects.lightx2v: Expected a table, got 5."),
+        ("models.wan22 = 'x'\n", 'config.toml:1: models.wan22: "x" is not a table.'),
+        ("[aliases.a]\nplan = 'x'\n", "config.toml:1: aliases.a: model is missing; write a text in quotes."),
+        ("dialects.lightx2v = 5\n", "config.toml:1: dialects.lightx2v: 5 is not a table."),
         (
             "[[auth.keys]]\nname = 'a'\n\n[[auth.keys]]\nname = 'b c'\n",
-            "config.toml:5: auth.keys[1].name: Expected `str` matching regex '^[A-Za-z0-9._-]{1,64}\\\\Z'.",
+            (
+                "config.toml:5: auth.keys[1].name: this is not a name of up to 64 letters, digits and any of "
+                ". _ -."
+            ),
         ),
         (
             "[[auth.keys]]\nname = 'a'\n[[auth.keys]]\n[auth.keys.key]\nenv = 'A'\n",
-            "config.toml:3: auth.keys[1]: the key name is missing.",
+            (
+                "config.toml:3: auth.keys[1]: name is missing; write a name of up to 64 letters, digits and "
+                "any of . _ -."
+            ),
         ),
         (
             "[queue]\nurl = 'redis://queue:secret/0'\n",
@@ -237,17 +264,17 @@ def test_environment_variables_find_the_files_own_names(load: Load) -> None:
         (
             "[queue]\nurl = 'http://queue'\n",
             (
-                "config.toml:2: queue.url: Expected `str` matching regex "
-                "'^(embedded|rediss?://.+|unix://.+|sentinels?://.+)$', got \"http://queue\"."
+                'config.toml:2: queue.url: "http://queue" is not "embedded" or a URL that begins with '
+                "redis://, rediss://, unix:// or sentinel://."
             ),
         ),
         (
             "[server]\nport = \n",
-            "config.toml: Invalid value (at line 2, column 8)",
+            "config.toml:2: this is not TOML: Invalid value (at line 2, column 8).",
         ),
         (
             "[server]\nport = 1\nport = 2\n[queue]\n",
-            "config.toml: Cannot overwrite a value (at line 3, column 9)",
+            "config.toml:3: this is not TOML: Cannot overwrite a value (at line 3, column 9).",
         ),
     ],
 )
@@ -283,15 +310,15 @@ def test_an_error_shows_no_secret(error_of: ErrorOf, text: str) -> None:
     [
         (
             {"FRAMEGATE_SERVER__PORT": "many"},
-            'environment variable FRAMEGATE_SERVER__PORT: server.port: Expected `int`, got "many".',
+            'environment variable FRAMEGATE_SERVER__PORT: server.port: "many" is not a whole number from 0 to 65535.',
         ),
         (
             {"FRAMEGATE_SERVER__PROT": "1"},
-            "environment variable FRAMEGATE_SERVER__PROT: server.prot: unknown setting.",
+            "environment variable FRAMEGATE_SERVER__PROT: server.prot: unknown setting; did you mean port?",
         ),
         (
             {"FRAMEGATE_SEVER__PORT": "1"},
-            "environment variable FRAMEGATE_SEVER__PORT: sever: unknown setting.",
+            "environment variable FRAMEGATE_SEVER__PORT: sever: unknown setting; did you mean server?",
         ),
         (
             {"FRAMEGATE_SERVER__PORT__X": "1"},
@@ -299,13 +326,13 @@ def test_an_error_shows_no_secret(error_of: ErrorOf, text: str) -> None:
         ),
         (
             {"FRAMEGATE_FETCH__ALLOW": "[5]"},
-            "environment variable FRAMEGATE_FETCH__ALLOW: fetch.allow[0]: Expected `str`, got 5.",
+            "environment variable FRAMEGATE_FETCH__ALLOW: fetch.allow[0]: 5 is not a text in quotes.",
         ),
         (
             {"FRAMEGATE_ALIASES__FAST__DEFAULTS__WIDTH": "64"},
             (
                 "environment variable FRAMEGATE_ALIASES__FAST__DEFAULTS__WIDTH: aliases.fast: "
-                "the key model is missing."
+                "model is missing; write a text in quotes."
             ),
         ),
     ],
@@ -318,7 +345,7 @@ def test_an_error_names_the_environment_variable(
 
 def test_an_error_of_an_option_is_not_blamed_on_the_file(error_of: ErrorOf) -> None:
     message = error_of("[server]\nport = 8000\n", {"FRAMEGATE_SERVER__PORT": "1"}, server__port=99999)
-    assert message == "command line: server.port: Expected `int` <= 65535, got 99999."
+    assert message == "command line: server.port: 99999 is not a whole number from 0 to 65535."
 
 
 def test_a_file_that_cant_be_read(tmp_path: Path) -> None:
@@ -358,7 +385,7 @@ def test_a_key_is_given_in_one_way(load: Load) -> None:
     for text in ("[[auth.keys]]\nname = 'a'\n", both):
         (key,) = load(text).auth.keys
         with pytest.raises(
-            ConfigError, match=r"^auth.keys 'a': give either key = \{ env = … \} or sha256 = …"
+            ConfigError, match=r'^auth\.keys\.a: give either key = \{ env = "VARIABLE" \} or sha256 = "…"\.$'
         ):
             key.digests()
 
@@ -372,7 +399,7 @@ def test_a_key_whose_variable_is_not_set(
         monkeypatch.setenv("ALICE_KEY", value)
     key: KeyConfig = load("[[auth.keys]]\nname = 'a'\nkey = { env = 'ALICE_KEY' }\n").auth.keys[0]
     with pytest.raises(
-        ConfigError, match=r"^auth.keys 'a': the environment variable ALICE_KEY is not set\.$"
+        ConfigError, match=r"^auth\.keys\.a: the environment variable ALICE_KEY is not set\.$"
     ):
         key.digests()
 
@@ -401,10 +428,9 @@ def test_the_grace_for_workers(load: Load, error_of: ErrorOf) -> None:
     assert load("").queue.worker_grace == 60.0
     assert load('[queue]\nworker_grace = "2h"').queue.worker_grace == 7200.0
     assert load('[queue]\nworker_grace = "forever"').queue.worker_grace == math.inf
-    for written in ("inf", '"never"', "-1"):
-        message = error_of(f"[queue]\nworker_grace = {written}")
-        expected = (
-            'config.toml:2: queue.worker_grace: Expected a duration such as "90s", "15m" or "1h" or "forever"'
+    for written, shown in (("inf", "Infinity"), ('"never"', '"never"'), ("-1", "-1")):
+        assert error_of(f"[queue]\nworker_grace = {written}") == (
+            f'config.toml:2: queue.worker_grace: {shown} is not a duration such as "90s", "15m" or "1h" or '
+            '"forever".'
         )
-        assert message.startswith(expected)
     assert "retention" in error_of('[storage]\nretention = "forever"')

@@ -33,6 +33,7 @@ FramegateError
 ├── UnreadableRecord         a stored record is damaged
 ├── JobCancelled             raised inside a worker to leave a cancelled job
 └── ConfigError              the operator's files or plugins are wrong
+    ├── ConfigErrors         several settings are
     └── PluginError
 
 Every class has a stable ``code`` that dialects and clients may rely on. Messages are written for
@@ -40,7 +41,11 @@ the person who reads them: what was wrong, with which value, and what would be r
 server paths, keys or tracebacks.
 """
 
-from typing import ClassVar
+from collections.abc import Sequence
+from typing import ClassVar, TypeAlias
+
+ConfigKey: TypeAlias = tuple[str | int, ...]
+"""What leads to a setting: ("auth", "keys", 1, "plan"). The entry of a list may also be named by its ``name``."""
 
 
 class FramegateError(Exception):
@@ -266,12 +271,46 @@ class JobCancelled(FramegateError):
 
 
 class ConfigError(FramegateError):
-    """The operator's files or plugins are wrong."""
+    """The operator's files or plugins are wrong.
+
+    ``key`` leads to the setting at fault (empty where no single one is), ``where`` says what set it: a line
+    of the file, an environment variable or the command line. ``reason`` is the sentence without both, which
+    ``message`` begins with.
+    """
 
     code = "config_error"
+
+    def __init__(self, reason: str, *, key: ConfigKey = (), where: str = "") -> None:
+        super().__init__(": ".join(part for part in (where, dotted(key), reason) if part))
+        self.reason = reason
+        self.key = key
+        self.where = where
+
+    @property
+    def errors(self) -> "Sequence[ConfigError]":
+        """The errors that this one stands for: itself, unless it is a `ConfigErrors`."""
+        return (self,)
+
+
+class ConfigErrors(ConfigError):
+    """Several settings are wrong; the message has a line for each."""
+
+    def __init__(self, errors: Sequence[ConfigError]) -> None:
+        super().__init__("\n".join(error.message for error in errors))
+        self._errors = errors
+
+    @property
+    def errors(self) -> Sequence[ConfigError]:
+        """The errors, one for each setting that is wrong."""
+        return self._errors
 
 
 class PluginError(ConfigError):
     """Two plugins clash, or one can't be imported."""
 
     code = "plugin_error"
+
+
+def dotted(key: ConfigKey) -> str:
+    """Return a setting's path as people write it: ``auth.keys[1].plan``."""
+    return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in key).removeprefix(".")

@@ -10,7 +10,12 @@ from typing import Annotated, Self, TypeAlias
 from msgspec import Meta, Struct
 from msgspec.structs import replace
 
-KeyName: TypeAlias = Annotated[str, Meta(pattern=r"^[A-Za-z0-9._-]{1,64}\Z")]
+KeyName: TypeAlias = Annotated[
+    str,
+    Meta(
+        pattern=r"^[A-Za-z0-9._-]{1,64}\Z", description="a name of up to 64 letters, digits and any of . _ -"
+    ),
+]
 Moment: TypeAlias = Annotated[datetime, Meta(tz=True)]
 Limit: TypeAlias = Annotated[int, Meta(ge=0, le=2**53)]  # all that Lua counts exactly
 """0 means no limit."""

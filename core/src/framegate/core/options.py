@@ -7,11 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-import msgspec
 from msgspec import Struct
 
-from framegate.core.errors import ConfigError
-from framegate.core.validation import ViolationKind, parse_violation
+from framegate.core.config_errors import ErrorCollector, below
+from framegate.core.errors import ConfigError, ConfigKey
 
 Options = TypeVar("Options", bound=Struct)
 
@@ -33,15 +32,15 @@ class EnvSecret(Struct, frozen=True, forbid_unknown_fields=True):
 
     env: str
 
-    def reveal(self, where: str) -> str:
-        """Return the secret.
+    def reveal(self, *key: str | int) -> str:
+        """Return the secret; ``key`` leads to the setting that needs it.
 
         Raises:
-            ConfigError: The variable is not set; the message says ``where`` it is needed.
+            ConfigError: The variable is not set.
         """
         secret = os.environ.get(self.env)
         if not secret:
-            raise ConfigError(f"{where}: the environment variable {self.env} is not set.")
+            raise ConfigError(f"the environment variable {self.env} is not set.", key=key)
         return secret
 
 
@@ -63,19 +62,21 @@ def decode_value(kind: type[Any], value: Any) -> Any:
     raise AssertionError("the config has no other types of its own")
 
 
-def parse_table(where: str, table: Mapping[str, Any], model: type[Options]) -> Options:
+def parse_table(where: str | ConfigKey, table: Mapping[str, Any], model: type[Options]) -> Options:
     """Convert ``table`` to ``model``, which should be declared with ``forbid_unknown_fields``.
 
+    ``where`` is the table's place in the config ("plugins.zoo").
+
     Raises:
-        ConfigError: A value is wrong; the message names its key below ``where``.
+        ConfigError: A value is wrong; the message names its key below ``where``. Where several are,
+            `ConfigErrors` has an error for each.
     """
-    try:
-        return msgspec.convert(table, model, dec_hook=decode_value)
-    except msgspec.ValidationError as error:
-        violation = parse_violation(str(error))
-        key = f"{where}{violation.location}"
-        if violation.kind == ViolationKind.UNKNOWN_FIELD:
-            known = "" if violation.path else f"; available: {', '.join(model.__struct_fields__) or 'none'}"
-            raise ConfigError(f"{key}.{violation.field}: unknown option{known}.") from None
-        subject = f"{key}: a key" if violation.of_key else key
-        raise ConfigError(f"{subject}: {violation.message}.") from None
+    from framegate.core.tables import convert_table  # which converts the types above
+
+    key = tuple(where.split(".")) if isinstance(where, str) else where
+    value, errors = convert_table(table, model)
+    found = ErrorCollector()
+    found.errors += [below(key, error) for error in errors]
+    found.raise_errors()
+    assert value is not None
+    return value

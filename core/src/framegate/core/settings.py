@@ -16,11 +16,22 @@ from framegate.core.registry import AliasConfig, CatalogueConfig, ModelConfig
 
 PositiveInt = Annotated[int, Meta(ge=1)]
 Origin = Annotated[
-    str, Meta(pattern=r"^(null|https?://[A-Za-z0-9._-]+(:[0-9]+)?|https?://\[[0-9A-Fa-f:.]+\](:[0-9]+)?)\Z")
+    str,
+    Meta(
+        pattern=r"^(null|https?://[A-Za-z0-9._-]+(:[0-9]+)?|https?://\[[0-9A-Fa-f:.]+\](:[0-9]+)?)\Z",
+        description='an origin such as "https://app.example.com" (without a path), or "null"',
+    ),
 ]
 
 DocsAccess: TypeAlias = Literal["open", "keys", "off"]
-_Digest = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
+_Digest = Annotated[
+    str,
+    Meta(
+        pattern=r"^[0-9a-f]{64}\Z",
+        description="a SHA-256 in 64 lower-case hexadecimal digits (printf %s KEY | sha256sum)",
+    ),
+]
+_KEY_FORMS = 'key = { env = "VARIABLE" }, which names the environment variable with the key, or sha256 = "…"'
 
 EMBEDDED_QUEUE = "embedded"
 FILE_STORAGE = "file"
@@ -96,6 +107,13 @@ class DialectsSettings(Struct, frozen=True):
     options: Mapping[str, Mapping[str, Any]] = {}
 
 
+class PluginsSettings(Struct, frozen=True):
+    """``[plugins]``. ``disabled`` are those to leave out; ``tables`` are those of each plugin."""
+
+    disabled: tuple[str, ...] = ()
+    tables: Mapping[str, Mapping[str, Any]] = {}
+
+
 class KeyConfig(KeyGrants, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """``[[auth.keys]]``. The secrets are given as environment variables or as their SHA-256.
 
@@ -104,7 +122,7 @@ class KeyConfig(KeyGrants, frozen=True, forbid_unknown_fields=True, kw_only=True
     """
 
     name: KeyName
-    key: EnvSecret | tuple[EnvSecret, ...] = ()
+    key: Annotated[EnvSecret | tuple[EnvSecret, ...], Meta(description=_KEY_FORMS)] = ()
     sha256: _Digest | tuple[_Digest, ...] = ()
 
     def secrets(self) -> Sequence[str]:
@@ -114,7 +132,7 @@ class KeyConfig(KeyGrants, frozen=True, forbid_unknown_fields=True, kw_only=True
             ConfigError: A variable is not set.
         """
         variables = (self.key,) if isinstance(self.key, EnvSecret) else self.key
-        return [variable.reveal(f"auth.keys {self.name!r}") for variable in variables]
+        return [variable.reveal("auth", "keys", self.name) for variable in variables]
 
     def digests(self) -> Sequence[bytes]:
         """Return the SHA-256 of each secret.
@@ -123,7 +141,9 @@ class KeyConfig(KeyGrants, frozen=True, forbid_unknown_fields=True, kw_only=True
             ConfigError: Neither or both ways of giving them are used, or a variable is not set.
         """
         if bool(self.key) == bool(self.sha256):
-            raise ConfigError(f"auth.keys {self.name!r}: give either key = {{ env = … }} or sha256 = …")
+            raise ConfigError(
+                'give either key = { env = "VARIABLE" } or sha256 = "…".', key=("auth", "keys", self.name)
+            )
         given = (self.sha256,) if isinstance(self.sha256, str) else self.sha256
         return [*map(digest_of, self.secrets()), *map(bytes.fromhex, given)]
 
@@ -141,8 +161,20 @@ class QueueSettings(_Settings, frozen=True):
     ``worker_grace`` is for how many seconds jobs are accepted after the last worker for their model was seen.
     """
 
-    url: Annotated[str, Meta(pattern=r"^(embedded|rediss?://.+|unix://.+|sentinels?://.+)$")] = "embedded"
-    prefix: Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.:-]{0,63}\Z")] = "fg:"
+    url: Annotated[
+        str,
+        Meta(
+            pattern=r"^(embedded|rediss?://.+|unix://.+|sentinels?://.+)$",
+            description='"embedded" or a URL that begins with redis://, rediss://, unix:// or sentinel://',
+        ),
+    ] = "embedded"
+    prefix: Annotated[
+        str,
+        Meta(
+            pattern=r"^[A-Za-z0-9][A-Za-z0-9_.:-]{0,63}\Z",
+            description='up to 64 letters, digits and any of _ . : - such as "fg:"',
+        ),
+    ] = "fg:"
     max_queued: Limit = 10_000
     worker_grace: DurationOrForever = DurationOrForever(WORKER_GRACE)
 
@@ -191,8 +223,17 @@ class StorageSettings(_Settings, frozen=True):
     the oldest finished jobs are removed sooner.
     """
 
-    url: Annotated[str, Meta(pattern=r"^(file|s3://[^/]+(/.*)?)$")] = "file"
-    endpoint: Annotated[str, Meta(pattern=r"^(|https?://.+)$")] = ""
+    url: Annotated[
+        str,
+        Meta(
+            pattern=r"^(file|s3://[^/]+(/.*)?)$",
+            description='"file" (the data folder) or a bucket such as "s3://bucket/prefix"',
+        ),
+    ] = "file"
+    endpoint: Annotated[
+        str,
+        Meta(pattern=r"^(|https?://.+)$", description='a URL such as "https://s3.internal:9000"'),
+    ] = ""
     region: str = ""
     access_key_id: EnvSecret | None = None
     secret_access_key: EnvSecret | None = None
@@ -226,7 +267,13 @@ class FetchSettings(_Settings, frozen=True):
     allow: tuple[str, ...] = ()
     max_bytes: PositiveInt = 50 * 2**20
     timeout: Duration = Duration(20)
-    user_agent: Annotated[str, Meta(pattern=r"^([!-~]([ -~]{0,198}[!-~])?)?\Z")] = ""
+    user_agent: Annotated[
+        str,
+        Meta(
+            pattern=r"^([!-~]([ -~]{0,198}[!-~])?)?\Z",
+            description="a text of at most 200 printable ASCII characters without spaces around it",
+        ),
+    ] = ""
 
 
 def default_decoders() -> int:
@@ -313,7 +360,7 @@ class Settings(_Settings, frozen=True):
     aliases: dict[str, AliasConfig] = {}
     presets: dict[str, CatalogueConfig] = {}
     styles: dict[str, str] = {}
-    plugins: dict[str, dict[str, Any]] = {}
+    plugins: PluginsSettings = field(default_factory=PluginsSettings)
 
     @property
     def key_defaults(self) -> dict[str, int]:

@@ -76,7 +76,7 @@ def with_plugin_config(command: click.Command, plugin: str) -> click.Command:
     def read(context: click.Context, _option: click.Parameter, file: Path | None) -> None:
         if not logging.getLogger().handlers:
             configure_logging(level=logging.WARNING)
-        context.obj = PluginConfig(settings_from(file, None).plugins.get(plugin, {}))
+        context.obj = PluginConfig(settings_from(file, None).plugins.tables.get(plugin, {}))
 
     if isinstance(command, click.Group):
         for below in command.commands.values():

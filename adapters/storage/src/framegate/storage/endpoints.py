@@ -33,6 +33,8 @@ _KEEPALIVE_SECONDS = {
     ("TCP_KEEPINTVL",): 5,
     ("TCP_KEEPCNT",): 3,
 }
+QUEUE_URL = ("queue", "url")
+"""The setting at fault, for errors."""
 _FILES = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
 _SHARED_WITH_SENTINELS = ("socket_", "ssl")
 """What the names of options begin with that hold for connections to Sentinels too."""
@@ -146,8 +148,9 @@ def read_url(url: str) -> Endpoint:
             found = Endpoint(_connection_options(url))
     except ValueError:
         raise ConfigError(
-            "queue.url: this is not a URL such as redis://user:password@host:6379/0 or "
-            "sentinel://user:password@host:26379,host:26379/name-of-the-primary/0."
+            "this is not a URL such as redis://user:password@host:6379/0 or "
+            "sentinel://user:password@host:26379,host:26379/name-of-the-primary/0.",
+            key=QUEUE_URL,
         ) from None
     _require_files(found.options)
     return found
@@ -156,7 +159,7 @@ def read_url(url: str) -> Endpoint:
 def _require_files(options: Mapping[str, Any]) -> None:
     for name in _FILES:
         if name in options and not Path(options[name]).is_file():
-            raise ConfigError(f"queue.url: {name}: there is no file {options[name]}.")
+            raise ConfigError(f"{name}: there is no file {options[name]}.", key=QUEUE_URL)
 
 
 def _connection_options(url: str) -> dict[str, Any]:
