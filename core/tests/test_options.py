@@ -22,7 +22,7 @@ class _Nested(Struct, forbid_unknown_fields=True):
     [
         ({"offlaod": "model"}, "plugins.zoo.offlaod: unknown setting; did you mean offload?"),
         ({"offload": "unknown field"}, 'plugins.zoo.offload: "unknown field" is not "model" or "none".'),
-        ({"offload": 'x" - at `$"'}, 'plugins.zoo.offload: "x\\" - at `$" is not "model" or "none".'),
+        ({"offload": 'x" - at `$"'}, 'plugins.zoo.offload: "x\\" - at `$\\"" is not "model" or "none".'),
         ({"weights": {1: 0.5}}, "plugins.zoo.weights: a name in this table is not a text."),
         ({"weights": {"a": "b"}}, 'plugins.zoo.weights.a: "b" is not a number.'),
         (

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from structlog.testing import capture_logs
 
 from framegate.core.command import CommandSpec
+from framegate.core.config_errors import ErrorCollector
 from framegate.core.dialect import DialectSpec
 from framegate.core.errors import ConfigError, PluginError
 from framegate.core.models import ModelSpec
@@ -86,7 +87,7 @@ def offered_beside(point: EntryPoint, good: EntryPoint) -> PluginStatus:
         found = discover([point, good])
     assert list(found.models) == ["fine"]
     statuses = {status.name: status for status in found.statuses}
-    assert statuses["good"] == PluginStatus("good", "(no distribution)", "", models=("fine",))
+    assert statuses["good"] == PluginStatus("good", "no distribution", "", models=("fine",))
     assert [(line["event"], line["plugin"], line["log_level"]) for line in lines] == [
         ("plugin_broken", point.name, "error")
     ]
@@ -132,8 +133,13 @@ def test_models_that_come_and_go(plugin: MakePlugin) -> None:
     models.append(model("zebra"))
     assert set(found.models_now()) == {"cow", "lion", "zebra"}
     models[0] = model("cow")
-    with pytest.raises(PluginError, match="both offer a model named cow"):
-        found.models_now()
+    with capture_logs() as lines:
+        assert set(found.models_now()) == set(found.models_now()) == {"cow"}, "zoo's lion is gone"
+    [line] = lines
+    assert (line["event"], line["log_level"]) == ("plugin_disabled", "error")
+    assert "both offer a model named cow" in line["reason"]
+    models[0] = model("tiger")
+    assert set(found.models_now()) == {"cow", "tiger", "zebra"}
 
 
 def test_problems_are_told(plugin: MakePlugin) -> None:
@@ -216,38 +222,106 @@ def test_a_hook_that_does_not_exist(plugin: MakePlugin, module: Callable[[str, s
     assert "unknown hook 'framegate_model'" in status.error
 
 
-def test_a_name_that_two_plugins_offer(plugin: MakePlugin) -> None:
-    one, other = (plugin(name, models=[model("lion")]) for name in ("farm", "zoo"))
-    message = r"The plugins farm \(.*\) and zoo \(.*\) both offer a model named lion; uninstall one of them"
-    with pytest.raises(PluginError, match=message):
-        discover([other, one])
-    with pytest.raises(PluginError, match=r"farm .* and zoo .* both offer a dialect named soap"):
-        discover([plugin(name, dialects=[dialect("soap")]) for name in ("zoo", "farm")])
-
-
-def test_a_clash_names_what_can_be_uninstalled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    text = (
-        "from framegate.core.plugins import hookimpl\n"
-        "from framegate.core.dialect import DialectSpec\n"
-        "@hookimpl\n"
-        "def framegate_dialects(): return [DialectSpec('soap', '', 'a:b')]\n"
+@pytest.mark.parametrize(
+    ("kind", "offers"),
+    [
+        ("model", {"models": [model("lion")]}),
+        ("dialect", {"dialects": [dialect("lion")]}),
+        ("command", {"commands": [CommandSpec("lion", "", "zoo:lion")]}),
+    ],
+)
+def test_of_two_plugins_with_one_name_the_later_is_disabled(
+    plugin: MakePlugin, kind: str, offers: dict[str, Any]
+) -> None:
+    points = [plugin("zoo", **offers), plugin("farm", **offers), plugin("good", models=[model("fine")])]
+    with capture_logs() as lines:
+        found = discover(points)
+    statuses = {status.name: status for status in found.statuses}
+    assert (statuses["farm"].error, statuses["good"].error) == ("", "")
+    assert statuses["zoo"].error == (
+        f"The plugins farm (no distribution) and zoo (no distribution) both offer a {kind} named lion, "
+        "so the latter is disabled; uninstall one of them, or name one in [plugins] disabled."
     )
-    (tmp_path / "soap_plugin.py").write_text(text)
-    monkeypatch.syspath_prepend(tmp_path)
-    for name in ("soap-old", "soap-new"):
-        folder = tmp_path / f"{name.replace('-', '_')}-1.2.dist-info"
-        folder.mkdir()
-        (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.2\n")
-        (folder / "entry_points.txt").write_text("[framegate]\nsoap = soap_plugin\n")
-    points = [
-        point for installed in Distribution.discover(path=[str(tmp_path)]) for point in installed.entry_points
+    assert [(line["event"], line["plugin"], line["log_level"]) for line in lines] == [
+        ("plugin_disabled", "zoo", "error")
     ]
-    (status,) = discover(points[:1]).statuses
-    assert (status.name, status.version, status.dialects) == ("soap", "1.2", ("soap",))
-    assert status.distribution in {"soap-old", "soap-new"}
-    with pytest.raises(PluginError) as caught:
-        discover(points)
-    assert all(f"soap ({name})" in caught.value.message for name in ("soap-old", "soap-new"))
+    assert [plugin.name for plugin in found.loaded] == ["farm", "good"]
+
+
+def test_nothing_of_a_disabled_plugin_is_offered(plugin: MakePlugin) -> None:
+    one = plugin("farm", models=[model("lion")])
+    other = plugin("zoo", models=[model("lion"), model("zebra")], dialects=[dialect("soap")])
+    found = discover([one, other])
+    assert (list(found.models), list(found.dialects)) == (["lion"], [])
+
+
+def test_plugins_that_the_config_disables(plugin: MakePlugin) -> None:
+    points = [plugin("farm", models=[model("lion")]), plugin("zoo", models=[model("lion")])]
+    found = discover(points, {"farm": {"kept": 1}}, disabled=["farm"])
+    assert found.statuses == (
+        PluginStatus("farm", "no distribution", "", disabled=True),
+        PluginStatus("zoo", "no distribution", "", models=("lion",)),
+    )
+    message = r"^plugins\.disabled\[1\]: unknown plugin 'zo'; did you mean zoo\?$"
+    with pytest.raises(ConfigError, match=message):
+        discover(points, disabled=["farm", "zo"])
+
+
+def test_everything_that_is_wrong_in_plugins_tables_is_found_at_once(
+    plugin: MakePlugin, module: Callable[[str, str], str]
+) -> None:
+    text = (
+        "from framegate.core.errors import ConfigError\n"
+        "from framegate.core.plugins import hookimpl\n"
+        "@hookimpl\n"
+        "def framegate_models(config):\n"
+        "    raise ConfigError('no', key=('plugins', 'wrong', 'x'))\n"
+    )
+    point = EntryPoint("wrong", module("wrong_table", text), "framegate")
+    found = ErrorCollector()
+    plugins = discover([point, plugin("good", models=[model("fine")])], {"god": {}}, found=found)
+    assert list(plugins.models) == ["fine"]
+    assert [error.message for error in found.errors] == [
+        "plugins.wrong.x: no",
+        "plugins.god: unknown plugin 'god'; did you mean good?",
+    ]
+
+
+def installed(tmp_path: Path, distribution: str, plugin: str, module: str) -> EntryPoint:
+    """Return the plugin of a distribution that lies in a folder."""
+    folder = tmp_path / f"{distribution.replace('-', '_')}-1.2.dist-info"
+    folder.mkdir()
+    (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {distribution}\nVersion: 1.2\n")
+    (folder / "entry_points.txt").write_text(f"[framegate]\n{plugin} = {module}\n")
+    [point] = Distribution.at(folder).entry_points
+    return point
+
+
+SOAP = (
+    "from framegate.core.plugins import hookimpl\n"
+    "from framegate.core.dialect import DialectSpec\n"
+    "@hookimpl\n"
+    "def framegate_dialects(): return [DialectSpec('soap', '', 'a:b')]\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("distributions", "disabled"),
+    [
+        (("soap-old", "soap-new"), "soap-old"),
+        (("acme", "framegate-server"), "acme"),
+        (("framegate-acme", "framegate-server"), "framegate-acme"),
+    ],
+)
+def test_which_plugin_keeps_the_name(
+    tmp_path: Path, module: Callable[[str, str], str], distributions: tuple[str, str], disabled: str
+) -> None:
+    """Framegate's own does, whatever the others are called."""
+    points = [installed(tmp_path, name, "soap", module("soap_plugin", SOAP)) for name in distributions]
+    statuses = {status.distribution: status for status in discover(points).statuses}
+    (kept,) = set(distributions) - {disabled}
+    assert (statuses[kept].version, statuses[kept].dialects, statuses[kept].error) == ("1.2", ("soap",), "")
+    assert f"The plugins soap ({kept}) and soap ({disabled}) both" in statuses[disabled].error
 
 
 def test_what_workers_lack_is_told_once_and_the_models_are_there(plugin: MakePlugin) -> None:

@@ -6,6 +6,7 @@ import pytest
 from msgspec.structs import replace
 from structlog.testing import capture_logs
 
+from framegate.core.config_errors import ErrorCollector
 from framegate.core.dialect import CatalogueName
 from framegate.core.errors import ConfigError, ModelNotFound
 from framegate.core.fitting import fit
@@ -85,7 +86,7 @@ def test_a_model_that_needs_a_source_is_served_once_it_has_one() -> None:
     assert registry.resolve("wan22").spec.source == "/models/wan"
     assert set(Registry({"wan22": model("wan22", needs_source=True, source="hub/wan")}).specs) == {"wan22"}
     with pytest.raises(
-        ConfigError, match=r"^models\.fast: give the backend 'wan22' a source, a folder or a hub id"
+        ConfigError, match=r"^models\.fast\.source: give the backend 'wan22' a source, a folder or a hub id"
     ):
         registry_of(OFFERED, models={"fast": ModelConfig(backend="wan22")})
 
@@ -197,21 +198,34 @@ def test_an_unknown_model_names_the_nearest() -> None:
         (
             {"models": {"ltx": ModelConfig()}},
             (
-                "models.ltx: no installed plugin has a backend 'ltx'; available: preview, wan22; "
-                "install the plugin that provides it, or correct `backend`."
+                "models.ltx: no installed plugin has a backend 'ltx'; available: preview, wan22. "
+                "Install the plugin that provides it, or correct `backend`."
             ),
         ),
         (
             {"presets": {"sara": CatalogueConfig()}},
-            "presets: there is no catalogue 'sara'; available: sora, wan.",
+            "presets.sara: there is no catalogue 'sara'; did you mean sora?",
         ),
         (
             {"presets": {"wan": CatalogueConfig(video="wan22")}},
-            "presets.wan: unknown model 'wan22'; run `framegate models` for the names.",
+            (
+                "presets.wan.video: the model 'wan22' is served only once the config says where its weights are, as in "
+                '[models.wan22] source = "/models/wan22" (a folder or a hub id).'
+            ),
         ),
         (
             {"aliases": {"mine": AliasConfig(model="wan22")}},
-            "aliases.mine: unknown model 'wan22'; run `framegate models` for the names.",
+            (
+                "aliases.mine.model: the model 'wan22' is served only once the config says where its weights are, as in "
+                '[models.wan22] source = "/models/wan22" (a folder or a hub id).'
+            ),
+        ),
+        (
+            {"aliases": {"mine": AliasConfig(model="prevew")}},
+            (
+                "aliases.mine.model: unknown model 'prevew'; did you mean preview? "
+                "`framegate models` lists the names."
+            ),
         ),
         (
             {"aliases": {"preview": AliasConfig(model="clip")}},
@@ -225,6 +239,33 @@ def test_a_wrong_config_is_refused_with_its_key(
     with pytest.raises(ConfigError) as caught:
         registry_of(OFFERED, **config)
     assert caught.value.message == message
+
+
+def test_everything_that_is_wrong_is_found_at_once_and_the_rest_is_served() -> None:
+    found = ErrorCollector()
+    registry = Registry(
+        OFFERED,
+        models={"ltx": ModelConfig(), "fine": ModelConfig(backend="preview"), "half": ModelConfig("wan22")},
+        aliases={
+            "one": AliasConfig("ltx"),  # not wrong itself
+            "two": AliasConfig("one"),
+            "three": AliasConfig("nothing-like-it"),
+            "four": AliasConfig("fine"),
+        },
+        presets={"sara": CatalogueConfig(), "sora": CatalogueConfig(video="fin", image="half")},
+        catalogues=CATALOGUES,
+        found=found,
+    )
+    assert [error.key for error in found.errors] == [
+        ("models", "ltx"),
+        ("models", "half", "source"),
+        ("presets", "sara"),
+        ("presets", "sora", "video"),
+        ("aliases", "three", "model"),
+    ]
+    assert "did you mean fine?" in found.errors[3].reason
+    assert {"preview", "fine", "four"} <= registry.names.keys()
+    assert not registry.names.keys() & {"ltx", "half", "one", "two", "three"}
 
 
 def test_limits_on_running_jobs_of_models_and_names() -> None:
@@ -282,7 +323,7 @@ def test_what_was_served_goes_on_being_served_when_asking_fails(monkeypatch: pyt
             assert registry.resolve("mine").spec.id == "ltx"
     [line] = lines
     assert line["event"] == "models_not_reloaded"
-    assert "aliases.mine: unknown model 'ltx'" in line["reason"]
+    assert "aliases.mine.model: unknown model 'ltx'" in line["reason"]
 
 
 QUICK = ModelPreset(
@@ -312,4 +353,4 @@ def test_a_preset_that_the_model_does_not_have_is_refused() -> None:
     offered = {"wan22": replace(WAN, presets={"quick": QUICK})}
     with pytest.raises(ConfigError) as caught:
         Registry(offered, models={"wan22": ModelConfig(source="/m", preset="quik")})
-    assert caught.value.message == "models.wan22: unknown preset 'quik' of wan22; available: quick."
+    assert caught.value.message == "models.wan22.preset: wan22 has no preset 'quik'; did you mean quick?"

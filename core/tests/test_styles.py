@@ -18,7 +18,9 @@ def test_an_operators_own_prompt() -> None:
     assert list(styles) == list(STYLES)
     assert (styles["anime"].prompt, styles["anime"].label) == ("in ink", "Anime")
     assert styles["news"] == STYLES["news"]
-    with pytest.raises(ConfigError, match=r"unknown style 'noir'; available: festive, .*, comic\."):
+    with pytest.raises(
+        ConfigError, match=r"^styles\.noir: unknown style 'noir'; available: festive, .*, comic\.$"
+    ):
         with_prompts({"noir": "in the rain"})
 
 

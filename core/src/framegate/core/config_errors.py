@@ -57,7 +57,7 @@ def suggest(name: str, known: Iterable[str]) -> str:
     """Return "; did you mean …?" or, where nothing is similar, "; available: …." to end a sentence with."""
     names = list(known)
     lowered = {each.lower(): each for each in names}
-    if near := difflib.get_close_matches(name[:100].lower(), lowered, n=1):
+    if near := difflib.get_close_matches(name[:100].lower(), lowered, n=1, cutoff=0.7):
         return f"; did you mean {lowered[near[0]]}?"
     if not names:
         return "; there are none."

@@ -6,6 +6,7 @@ from typing import Any
 from msgspec import Struct, field
 from msgspec.structs import replace
 
+from framegate.core.config_errors import suggest
 from framegate.core.errors import ConfigError
 from framegate.core.types import Task
 
@@ -207,6 +208,8 @@ class ModelSpec(Struct, frozen=True, kw_only=True):
         source: A folder or hub id.
         needs_source: It is served only once the config gives it a source.
         options: What its backend is given from the config.
+        options_type: The import string of the msgspec Struct that describes those, so that ``framegate config
+            check`` can check them; its module imports nothing heavy. Empty if they can't be checked.
         presets: Its recipes by name.
         requires: The modules that a worker needs for it; an API server does not.
         install: The command that installs those.
@@ -232,6 +235,7 @@ class ModelSpec(Struct, frozen=True, kw_only=True):
     source: str = ""
     needs_source: bool = False
     options: dict[str, Any] = {}
+    options_type: str = ""
     presets: dict[str, ModelPreset] = {}
     requires: frozenset[str] = frozenset()
     install: str = ""
@@ -263,9 +267,7 @@ class ModelSpec(Struct, frozen=True, kw_only=True):
         """
         preset = self.presets.get(name)
         if preset is None:
-            raise ConfigError(
-                f"unknown preset {name!r} of {self.id}; available: {', '.join(self.presets) or 'none'}"
-            )
+            raise ConfigError(f"{self.id} has no preset {name!r}{suggest(name, self.presets)}")
         return replace(
             self,
             options={**self.options, **preset.options},

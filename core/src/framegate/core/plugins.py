@@ -1,21 +1,29 @@
 """Discovery of plugins by the entry-point group ``framegate``."""
 
 import importlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from importlib.util import find_spec
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import pluggy
 from msgspec import Struct, field
+from msgspec.structs import replace
 
 from framegate.core import hookspecs
 from framegate.core.command import CommandSpec
+from framegate.core.config_errors import ErrorCollector, suggest
 from framegate.core.dialect import CatalogueName, DialectSpec
 from framegate.core.errors import ConfigError, PluginError
 from framegate.core.models import ModelSpec
 
 GROUP = "framegate"
+OWN_DISTRIBUTIONS = frozenset(
+    f"framegate-{name}"
+    for name in ("comfyui", "diffusers", "ltx2", "preview", "server", "wan21", "wan22", "worker")
+)
+"""Framegate's own plugins, which keep their names when another one takes the same."""
 hookimpl = pluggy.HookimplMarker(GROUP)
 Spec = TypeVar("Spec")
 
@@ -33,6 +41,7 @@ class PluginStatus(Struct, frozen=True):
         health_findings: What is wrong with a part of what it offers.
         commands: The names of its commands.
         missing: What this host lacks to run its models; empty if nothing.
+        disabled: Whether the config leaves it out.
     """
 
     name: str
@@ -44,6 +53,7 @@ class PluginStatus(Struct, frozen=True):
     health_findings: tuple[str, ...] = field(default=(), name="problems")
     commands: tuple[str, ...] = ()
     missing: str = ""
+    disabled: bool = False
 
 
 class LoadedPlugin(Struct, frozen=True):
@@ -95,17 +105,19 @@ class Plugins(Struct, frozen=True):
         return {spec.name: spec.catalogue for spec in specs if spec.catalogue}
 
     def models_now(self) -> dict[str, ModelSpec]:
-        """Ask the plugins again for their models.
+        """Ask the plugins again for their models; a plugin whose new ones clash has none until they don't.
 
         Raises:
-            PluginError: Two of them offer a model of the same name.
             Exception: Whatever a plugin's hook raises.
         """
-        models: dict[str, tuple[ModelSpec, str]] = {}
+        names = _Names()
         for plugin in self.loaded:
-            for model in plugin.models():
-                _claim("model", models, model.id, model, plugin.title)
-        return {name: spec for name, (spec, _) in models.items()}
+            offer = _Offer(plugin, plugin.models())
+            try:
+                names.claim(offer)
+            except PluginError as error:
+                _log_clash(plugin.title, error.reason)
+        return names.models
 
     def config_checks(self) -> list[str]:
         """Return the import strings of all checks of a config."""
@@ -124,63 +136,84 @@ class Plugins(Struct, frozen=True):
 
 
 def discover(
-    points: Iterable[EntryPoint] | None = None, configs: Mapping[str, Mapping[str, Any]] | None = None
+    points: Iterable[EntryPoint] | None = None,
+    configs: Mapping[str, Mapping[str, Any]] | None = None,
+    *,
+    disabled: Sequence[str] = (),
+    found: ErrorCollector | None = None,
 ) -> Plugins:
-    """Load every installed plugin and give it its table of ``configs``.
+    """Load every installed plugin that isn't ``disabled``, and give it its table of ``configs``.
 
-    A broken plugin is logged with its traceback and listed with its error; the others load.
+    A broken plugin is logged with its traceback and listed with its error, and so is one that offers a name
+    that another one has; the others load. Framegate's own plugins keep their names, otherwise the first by
+    name does. What is wrong in the config is added to ``found``.
 
     Raises:
-        PluginError: Two plugins offer a model or a dialect of the same name.
-        ConfigError: A plugin's config is wrong, or there is one for a plugin that is not installed.
+        ConfigError: A plugin's config is wrong, or there is one for a plugin that is not installed, and there
+            is no ``found`` to add that to.
     """
-    configs = configs or {}
-    models: dict[str, tuple[ModelSpec, str]] = {}
-    dialects: dict[str, tuple[DialectSpec, str]] = {}
+    configs, collected = configs or {}, found or ErrorCollector()
+    names = _Names()
     statuses: list[PluginStatus] = []
     loaded: list[LoadedPlugin] = []
-    found = entry_points(group=GROUP) if points is None else points
-    for point in sorted(found, key=lambda point: point.name):
-        distribution = point.dist.name if point.dist else "(no distribution)"
-        version = point.dist.version if point.dist else ""
+    for point in _in_order(entry_points(group=GROUP) if points is None else points):
+        status = PluginStatus(point.name, _distribution(point), point.dist.version if point.dist else "")
+        if point.name in disabled:
+            statuses.append(replace(status, disabled=True))
+            continue
         try:
-            plugin = _load(point, f"{point.name} ({distribution})", configs.get(point.name, {}))
-            own_models, own_dialects, commands = plugin.models(), plugin.dialects(), plugin.commands()
+            plugin = _load(point, f"{point.name} ({status.distribution})", configs.get(point.name, {}))
+            offer = _Offer(plugin, plugin.models(), plugin.dialects(), plugin.commands())
             findings = plugin.health_findings(check_network=False)
-        except ConfigError:
-            raise
+            names.claim(offer)
+        except PluginError as error:
+            _log_clash(point.name, error.reason)
+            statuses.append(replace(status, error=error.reason))
+        except ConfigError as error:
+            collected.errors += error.errors
+            statuses.append(replace(status, error=error.message))
         except (Exception, SystemExit) as error:
             # SystemExit: some modules call sys.exit at import in an unsupported environment.
-            _log_broken(point.name, distribution=distribution)
-            reason = f"{type(error).__name__}: {error}"
-            statuses.append(PluginStatus(point.name, distribution, version, error=reason))
-            continue
-        loaded.append(plugin)
-        for model in own_models:
-            _claim("model", models, model.id, model, plugin.title)
-        for dialect in own_dialects:
-            _claim("dialect", dialects, dialect.name, dialect, plugin.title)
-        statuses.append(
-            PluginStatus(
-                point.name,
-                distribution,
-                version,
-                models=tuple(model.id for model in own_models),
-                dialects=tuple(dialect.name for dialect in own_dialects),
-                health_findings=tuple(findings),
-                commands=tuple(command.name for command in commands),
-                missing="; ".join(dict.fromkeys(text for spec in own_models if (text := missing_for(spec)))),
+            _log_broken(point.name, distribution=status.distribution)
+            statuses.append(replace(status, error=f"{type(error).__name__}: {error}"))
+        else:
+            loaded.append(plugin)
+            statuses.append(
+                replace(
+                    status,
+                    models=tuple(model.id for model in offer.models),
+                    dialects=tuple(dialect.name for dialect in offer.dialects),
+                    health_findings=tuple(findings),
+                    commands=tuple(command.name for command in offer.commands),
+                    missing="; ".join(
+                        dict.fromkeys(text for spec in offer.models if (text := missing_for(spec)))
+                    ),
+                )
             )
-        )
-    if unknown := configs.keys() - {status.name for status in statuses}:
-        available = ", ".join(status.name for status in statuses) or "none"
-        raise ConfigError(f"plugins.{min(unknown)}: unknown plugin {min(unknown)!r}; available: {available}.")
-    return Plugins(
-        {name: spec for name, (spec, _) in models.items()},
-        {name: spec for name, (spec, _) in dialects.items()},
-        tuple(statuses),
-        tuple(loaded),
-    )
+    statuses.sort(key=lambda status: (status.name, status.distribution))
+    installed = [status.name for status in statuses]
+    for index, name in enumerate(disabled):
+        if name not in installed:
+            collected.add(f"unknown plugin {name!r}{suggest(name, installed)}", "plugins", "disabled", index)
+    for name in sorted(configs.keys() - set(installed)):
+        collected.add(f"unknown plugin {name!r}{suggest(name, installed)}", "plugins", name)
+    if found is None:
+        collected.raise_errors()
+    return Plugins(names.models, names.dialects, tuple(statuses), tuple(loaded))
+
+
+def _in_order(points: Iterable[EntryPoint]) -> list[EntryPoint]:
+    """Return the plugins in the order in which they may claim names."""
+
+    def order(point: EntryPoint) -> tuple[bool, str, str]:
+        distribution = _distribution(point)
+        return distribution not in OWN_DISTRIBUTIONS, point.name, distribution
+
+    return sorted(points, key=order)
+
+
+def _distribution(point: EntryPoint) -> str:
+    return point.dist.name if point.dist else "no distribution"
 
 
 def missing_for(spec: ModelSpec) -> str:
@@ -201,12 +234,13 @@ def discover_commands() -> dict[str, tuple[CommandSpec, str]]:
     Broken plugins are left out: `discover` reports them.
     """
     commands: dict[str, tuple[CommandSpec, str]] = {}
-    for point in sorted(entry_points(group=GROUP), key=lambda point: point.name):
+    for point in _in_order(entry_points(group=GROUP)):
         try:
             found = _load(point, point.name, {}).commands()
         except (Exception, SystemExit):
             found = []
-        commands.update({command.name: (command, point.name) for command in found})
+        for command in found:
+            commands.setdefault(command.name, (command, point.name))
     return commands
 
 
@@ -214,6 +248,13 @@ def _log_broken(plugin: str, **more: str) -> None:
     import structlog  # half of the time that `framegate --help` may take, so only where something is broken
 
     structlog.get_logger(__name__).exception("plugin_broken", plugin=plugin, **more)
+
+
+@cache  # a plugin is asked for its models again and again
+def _log_clash(plugin: str, reason: str) -> None:
+    import structlog
+
+    structlog.get_logger(__name__).error("plugin_disabled", plugin=plugin, reason=reason)
 
 
 def _load(point: EntryPoint, title: str, config: Mapping[str, Any]) -> LoadedPlugin:
@@ -235,13 +276,43 @@ def _checked(kind: str, offered: list[Any], expected: type[Spec]) -> list[Spec]:
     return offered
 
 
-def _claim(kind: str, taken: dict[str, tuple[Spec, str]], name: str, spec: Spec, plugin: str) -> None:
-    if name in taken:
-        raise PluginError(
-            f"The plugins {taken[name][1]} and {plugin} both offer a {kind} named {name}; "
-            "uninstall one of them."
-        )
-    taken[name] = (spec, plugin)
+class _Offer(NamedTuple):
+    """What a plugin offers."""
+
+    plugin: LoadedPlugin
+    models: Sequence[ModelSpec]
+    dialects: Sequence[DialectSpec] = ()
+    commands: Sequence[CommandSpec] = ()
+
+
+class _Names:
+    """The names that plugins have claimed so far."""
+
+    def __init__(self) -> None:
+        self.models: dict[str, ModelSpec] = {}
+        self.dialects: dict[str, DialectSpec] = {}
+        self._owners: dict[tuple[str, str], str] = {}
+
+    def claim(self, offer: _Offer) -> None:
+        """Give a plugin the names of what it offers.
+
+        Raises:
+            PluginError: Another plugin has one of them; this one gets none.
+        """
+        names = [
+            *(("model", model.id) for model in offer.models),
+            *(("dialect", dialect.name) for dialect in offer.dialects),
+            *(("command", command.name) for command in offer.commands),
+        ]
+        for kind, name in names:
+            if owner := self._owners.get((kind, name)):
+                raise PluginError(
+                    f"The plugins {owner} and {offer.plugin.title} both offer a {kind} named {name}, so the "
+                    "latter is disabled; uninstall one of them, or name one in [plugins] disabled."
+                )
+        self._owners.update(dict.fromkeys(names, offer.plugin.title))
+        self.models.update({model.id: model for model in offer.models})
+        self.dialects.update({dialect.name: dialect for dialect in offer.dialects})
 
 
 def load_object(import_string: str) -> Any:

@@ -2,13 +2,14 @@
 
 import difflib
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Annotated, Any, TypeAlias
 
 import structlog
 from msgspec import Meta, Struct, field
 from msgspec.structs import replace
 
+from framegate.core.config_errors import ErrorCollector, suggest
 from framegate.core.dialect import CatalogueName
 from framegate.core.errors import ConfigError, ModelNotFound
 from framegate.core.models import Defaults, ModelSpec
@@ -20,6 +21,7 @@ FALLBACK_MODEL = "preview"
 """The model that serves the names of a catalogue unless the config names another."""
 log = structlog.get_logger(__name__)
 
+_WHERE_NAMES_ARE = "`framegate models` lists the names."
 _MaxRunning: TypeAlias = Annotated[int, Meta(ge=0)]
 _Catalogues: TypeAlias = Mapping[str, Sequence[CatalogueName]]
 
@@ -99,8 +101,11 @@ class Registry:
     only runs workers, the config about their names is ignored. ``offered_now`` is called at most every
     `REFRESH_SECONDS`; when the plugins offer other models than before, all names are built again.
 
+    What is wrong in the config is added to ``found``, and the names that it concerns are left out.
+
     Raises:
-        ConfigError: The config names a model, backend, preset or catalogue that does not exist.
+        ConfigError: The config names a model, backend, preset or catalogue that does not exist, and there is
+            no ``found`` to add that to.
     """
 
     def __init__(
@@ -112,6 +117,7 @@ class Registry:
         presets: Mapping[str, CatalogueConfig] | None = None,
         catalogues: _Catalogues | None = None,
         offered_now: Callable[[], Mapping[str, ModelSpec]] | None = None,
+        found: ErrorCollector | None = None,
     ) -> None:
         self._config = models or {}, aliases or {}, presets or {}, catalogues or {}
         self._offered_now = offered_now
@@ -119,6 +125,10 @@ class Registry:
         self._last_failure = ""
         self._offered = offered
         self._table = _NameTable(offered, *self._config)
+        if found is None:
+            self._table.found.raise_errors()
+        else:
+            found.errors += self._table.found.errors
 
     @property
     def specs(self) -> Mapping[str, ModelSpec]:
@@ -151,7 +161,9 @@ class Registry:
             try:
                 offered = self._offered_now()
                 if offered != self._offered:
-                    self._table, self._offered = _NameTable(offered, *self._config), offered
+                    table = _NameTable(offered, *self._config)
+                    table.found.raise_errors()
+                    self._table, self._offered = table, offered
                     log.info("models_changed", models=sorted(self._table.specs))
                 self._last_failure = ""
             except Exception as error:  # keep serving the previous models
@@ -163,7 +175,7 @@ class Registry:
 
 
 class _NameTable:
-    """The names that follow from what plugins offer and from the config."""
+    """The names that follow from what plugins offer and from the config; what is wrong in it is ``found``."""
 
     def __init__(
         self,
@@ -173,6 +185,8 @@ class _NameTable:
         presets: Mapping[str, CatalogueConfig],
         catalogues: _Catalogues,
     ) -> None:
+        self.found = ErrorCollector()
+        self._offered = offered
         self.specs = self._serve(offered, models)
         limits = {name: config.max_running for name, config in models.items()}
         self.names = {
@@ -180,29 +194,33 @@ class _NameTable:
             for name, spec in self.specs.items()
         }
         self._has_catalogues = bool(catalogues)
+        # Names that the config has, but of which nothing can be made: who refers to them is not wrong too.
+        self._broken = {str(error.key[1]) for error in self.found.errors}
         if catalogues:
             self._add_catalogues(catalogues, presets)
         self._add_aliases(aliases)
 
-    @staticmethod
     def _serve(
-        offered: Mapping[str, ModelSpec], configured: Mapping[str, ModelConfig]
+        self, offered: Mapping[str, ModelSpec], configured: Mapping[str, ModelConfig]
     ) -> dict[str, ModelSpec]:
         served = {spec.id: spec for spec in offered.values() if spec.source or not spec.needs_source}
         for name, config in configured.items():
             backend = config.backend or name
             if backend not in offered:
-                raise ConfigError(
-                    f"models.{name}: no installed plugin has a backend {backend!r}; available: "
-                    f"{', '.join(sorted(offered)) or 'none'}; install the plugin that provides it, or "
-                    "correct `backend`."
+                self.found.add(
+                    f"no installed plugin has a backend {backend!r}{suggest(backend, sorted(offered))} Install "
+                    "the plugin that provides it, or correct `backend`.",
+                    *("models", name),
+                    *(("backend",) if config.backend else ()),
                 )
+                continue
             spec = offered[backend]
             if config.preset:
                 try:
                     spec = spec.with_preset(config.preset)
                 except ConfigError as error:
-                    raise ConfigError(f"models.{name}: {error.message}.") from None
+                    self.found.add(error.reason, "models", name, "preset")
+                    continue
             served[name] = replace(
                 spec,
                 id=name,
@@ -211,16 +229,19 @@ class _NameTable:
                 defaults=config.defaults.over(spec.defaults),
             )
             if spec.needs_source and not served[name].source:
-                raise ConfigError(
-                    f"models.{name}: give the backend {backend!r} a source, a folder or a hub id."
+                del served[name]
+                self.found.add(
+                    f"give the backend {backend!r} a source, a folder or a hub id.", "models", name, "source"
                 )
         return served
 
     def _add_catalogues(self, catalogues: _Catalogues, configured: Mapping[str, CatalogueConfig]) -> None:
-        if unknown := configured.keys() - catalogues.keys():
-            raise ConfigError(
-                f"presets: there is no catalogue {min(unknown)!r}; available: {', '.join(catalogues)}."
-            )
+        for name in configured.keys() - catalogues.keys():
+            self.found.add(f"there is no catalogue {name!r}{suggest(name, catalogues)}", "presets", name)
+        for name, config in configured.items():
+            for kind, target in (("video", config.video), ("image", config.image)):
+                if target is not None and target not in self.specs:
+                    self._add_unknown(target, self.specs, "presets", name, kind)
         for catalogue, entries in catalogues.items():
             config = configured.get(catalogue, CatalogueConfig())
             for entry in entries:
@@ -231,16 +252,26 @@ class _NameTable:
         configured = config.video if entry.kind == MediaKind.VIDEO else config.image
         target = configured or FALLBACK_MODEL
         if target not in self.specs:
-            if configured is None:
-                return  # a server without the preview plugin has only what it was configured for
-            raise ConfigError(
-                f"presets.{catalogue}: unknown model {target!r}; run `framegate models` for the names."
-            )
+            if configured is not None:
+                self._broken.add(entry.name)
+            return  # a server without the preview plugin has only what it was configured for
         spec = self.specs[target].narrow(
             entry.sizes, entry.frames, entry.defaults, entry.max_duration, entry.tasks
         )
         limits = _limited(self.names[target].running_limits, f"name:{entry.name}", entry.max_running)
         self.names[entry.name] = ServedModel(entry.name, spec, entry.plan, catalogue, entry.kind, limits)
+
+    def _add_unknown(self, target: str, known: Iterable[str], *key: str) -> None:
+        if target in self._broken:
+            return
+        if target in self._offered:
+            self.found.add(
+                f"the model {target!r} is served only once the config says where its weights are, as in "
+                f'[models.{target}] source = "/models/{target}" (a folder or a hub id).',
+                *key,
+            )
+            return
+        self.found.add(f"unknown model {target!r}{suggest(target, known)} {_WHERE_NAMES_ARE}", *key)
 
     def _add_aliases(self, configured: Mapping[str, AliasConfig]) -> None:
         waiting = dict(configured)
@@ -252,21 +283,26 @@ class _NameTable:
                 if alias.model == name or alias.model not in waiting
             }
             if not ready:
-                raise ConfigError(f"aliases: the aliases {' and '.join(waiting)} refer to each other.")
+                self.found.add(
+                    f"the aliases {' and '.join(waiting)} refer to each other.",
+                    "aliases",
+                    next(iter(waiting)),
+                )
+                return
             for name, alias in ready.items():
                 self._add_alias(name, alias)
                 del waiting[name]
 
     def _add_alias(self, name: str, alias: AliasConfig) -> None:
         if name in self.specs:
-            raise ConfigError(f"aliases.{name}: a served model already has this name.")
+            self.found.add("a served model already has this name.", "aliases", name)
+            return
         target = self.names.get(alias.model)
         if target is None:
-            if self._has_catalogues:
-                raise ConfigError(
-                    f"aliases.{name}: unknown model {alias.model!r}; run `framegate models` for the names."
-                )
-            return  # it may be a name of a dialect that other hosts have
+            if self._has_catalogues:  # else it may be a name of a dialect that other hosts have
+                self._add_unknown(alias.model, self.names, "aliases", name, "model")
+                self._broken.add(name)
+            return
         spec = target.spec.narrow(None, None, alias.defaults)
         limits = _limited(target.running_limits, f"name:{name}", alias.max_running)
         self.names[name] = ServedModel(

@@ -6,7 +6,8 @@ from types import MappingProxyType
 from msgspec import Struct
 from msgspec.structs import replace
 
-from framegate.core.errors import ConfigError, InvalidRequest
+from framegate.core.config_errors import ErrorCollector, suggest
+from framegate.core.errors import InvalidRequest
 
 
 class Style(Struct, frozen=True):
@@ -81,8 +82,10 @@ def with_prompts(prompts: Mapping[str, str]) -> Mapping[str, Style]:
     Raises:
         ConfigError: There is no such style.
     """
-    if unknown := prompts.keys() - STYLES.keys():
-        raise ConfigError(f"styles: unknown style {min(unknown)!r}; available: {', '.join(STYLES)}.")
+    found = ErrorCollector()
+    for name in prompts.keys() - STYLES.keys():
+        found.add(f"unknown style {name!r}{suggest(name, STYLES)}", "styles", name)
+    found.raise_errors()
     return {name: replace(style, prompt=prompts.get(name, style.prompt)) for name, style in STYLES.items()}
 
 

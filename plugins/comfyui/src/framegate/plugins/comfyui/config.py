@@ -7,10 +7,12 @@ from urllib.parse import urlsplit
 
 from msgspec import Meta, Struct, to_builtins
 
+from framegate.core.config_errors import ErrorCollector
 from framegate.core.errors import ConfigError
 from framegate.core.options import Duration, EnvSecret, parse_table
 
 TABLE = "plugins.comfyui"
+_KEY = ("plugins", "comfyui")
 
 
 class ServerConfig(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -37,7 +39,7 @@ class ServerConfig(Struct, frozen=True, forbid_unknown_fields=True, omit_default
         """
         headers = self._reveal(self.headers)
         if self.token is not None:
-            headers["Authorization"] = f"Bearer {self.token.reveal(self._where)}"
+            headers["Authorization"] = f"Bearer {self._reveal({'token': self.token})['token']}"
         return headers
 
     def secret_query(self) -> dict[str, str]:
@@ -48,12 +50,11 @@ class ServerConfig(Struct, frozen=True, forbid_unknown_fields=True, omit_default
         """
         return self._reveal(self.query)
 
-    @property
-    def _where(self) -> str:
-        return f"{TABLE}: the server {self.name}"
-
     def _reveal(self, secrets: Mapping[str, EnvSecret]) -> dict[str, str]:
-        return {name: secret.reveal(self._where) for name, secret in secrets.items()}
+        try:
+            return {name: secret.reveal() for name, secret in secrets.items()}
+        except ConfigError as error:
+            raise ConfigError(f"the server {self.name}: {error.reason}", key=(*_KEY, "servers")) from None
 
 
 class ComfyConfig(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -87,27 +88,33 @@ def read_config(table: Mapping[str, Any]) -> ComfyConfig:
     Raises:
         ConfigError: A value is wrong; the message names its key.
     """
-    config = parse_table(TABLE, table, ComfyConfig)
+    config = parse_table(_KEY, table, ComfyConfig)
+    found = ErrorCollector()
     for index, server in enumerate(config.servers):
-        parts = urlsplit(server.url)
-        key = f"{TABLE}.servers[{index}].url"
-        if parts.username or parts.password:
-            raise ConfigError(
-                f"{key}: the URL holds a user name or a password, which does not belong in the file; use "
-                'headers = { Authorization = { env = "VARIABLE" } }.'
-            )
-        if parts.query or parts.fragment:
-            raise ConfigError(
-                f"{key}: the URL has a query or a fragment; write it without, and use "
-                'query = { NAME = { env = "VARIABLE" } }.'
-            )
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            # Text before an @ may be a password.
-            shown = "this" if "@" in server.url else repr(server.url)
-            raise ConfigError(
-                f'{key}: {shown} is not the URL of a ComfyUI server; write one such as "http://127.0.0.1:8188".'
-            )
+        if complaint := _wrong_url(server.url):
+            found.add(complaint, *_KEY, "servers", index, "url")
+    found.raise_errors()
     return config
+
+
+def _wrong_url(url: str) -> str:
+    """Return what is wrong with a server's URL; empty if nothing is."""
+    parts = urlsplit(url)
+    if parts.username or parts.password:
+        return (
+            "the URL holds a user name or a password, which does not belong in the file; use "
+            'headers = { Authorization = { env = "VARIABLE" } }.'
+        )
+    if parts.query or parts.fragment:
+        return (
+            "the URL has a query or a fragment; write it without, and use "
+            'query = { NAME = { env = "VARIABLE" } }.'
+        )
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        # Text before an @ may be a password.
+        shown = "this" if "@" in url else repr(url)
+        return f'{shown} is not the URL of a ComfyUI server; write one such as "http://127.0.0.1:8188".'
+    return ""
 
 
 def _to_plain(value: Any) -> Any:
