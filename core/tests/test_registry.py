@@ -209,15 +209,15 @@ def test_an_unknown_model_names_the_nearest() -> None:
         (
             {"presets": {"wan": CatalogueConfig(video="wan22")}},
             (
-                "presets.wan.video: the model 'wan22' is served only once the config says where its weights are, as in "
-                '[models.wan22] source = "/models/wan22" (a folder or a hub id).'
+                "presets.wan.video: the model 'wan22' is served only once the config says where its "
+                'weights are, as in [models.wan22] source = "/models/wan22" (a folder or a hub id).'
             ),
         ),
         (
             {"aliases": {"mine": AliasConfig(model="wan22")}},
             (
-                "aliases.mine.model: the model 'wan22' is served only once the config says where its weights are, as in "
-                '[models.wan22] source = "/models/wan22" (a folder or a hub id).'
+                "aliases.mine.model: the model 'wan22' is served only once the config says where its "
+                'weights are, as in [models.wan22] source = "/models/wan22" (a folder or a hub id).'
             ),
         ),
         (

@@ -28,6 +28,7 @@ ELSEWHERE = {
     "performance: python tests/benchmarks/gpu.py": "needs a GPU; tests/benchmarks has its test",
     "plugins: # framegate_noise/__init__.py": "run by tests/docs/test_docs.py",
     "plugins: # framegate_noise/backend.py": "run by tests/docs/test_docs.py",
+    "plugins: # framegate_noise/options.py": "run by tests/docs/test_docs.py",
     "plugins: # tests/test_noise.py": "run by tests/docs/test_docs.py",
     "plugins: # framegate_noise/dialects.py": "run by tests/docs/test_docs.py",
     "plugins: # framegate_noise/dialect.py": "run by tests/docs/test_docs.py",

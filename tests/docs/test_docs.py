@@ -78,6 +78,28 @@ assert [route.path for route in router.routes] == ["/noise"]
     subprocess.run([sys.executable, "-c", program], env=written_down(tmp_path), check=True, timeout=60)
 
 
+def test_the_options_of_the_plugin_page_are_checked_as_it_says(tmp_path: Path) -> None:
+    program = """
+from framegate.core.errors import ConfigError
+from framegate_noise.options import read_options
+
+assert read_options({"grain": 3}).grain == 3
+try:
+    read_options({"colour": "pnik"})
+except ConfigError as error:
+    print(error.reason)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env=written_down(tmp_path),
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    assert done.stdout.strip() in (REPOSITORY / "docs" / "plugins.md").read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize(
     "document", ["../README.md", *sorted(path.name for path in (REPOSITORY / "docs").glob("*.md"))]
 )

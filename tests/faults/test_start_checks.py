@@ -2,12 +2,14 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import pytest
 import redis
 
 from tests.support.external_valkey import ExternalValkey, cluster_options
-from tests.support.running import RunningServer, eventually, framegate, running_worker
+from tests.support.in_process import Done, run_command
+from tests.support.running import RunningServer, clean_environ, eventually, framegate, running_worker
 from tests.support.tasks import all_succeed, submit
 
 StartServer = Callable[..., RunningServer]
@@ -80,13 +82,26 @@ def test_a_server_that_appears_later_is_checked_then(start_server: StartServer, 
         assert "Traceback" not in text
 
 
-def test_a_wrong_password_is_not_shown(tmp_path: Path, config: Path) -> None:
+def test_a_wrong_password_is_named_everywhere_and_not_shown(tmp_path: Path, config: Path) -> None:
     valkey = ExternalValkey(tmp_path / "locked", password="right-horse")
     try:
         config.write_text(f'[queue]\nurl = "redis://:wrong-horse@127.0.0.1:{valkey.port}/0"\n')
-        done = framegate("serve", "--config", config, data_dir=tmp_path / "data")
-        assert done.returncode == 1
-        assert "queue.url: the server rejected the connection" in done.stderr
-        assert "-horse" not in done.stderr + done.stdout
+        where = ("--config", config, "--data-dir", tmp_path / "data")
+        for command in (
+            ("serve",),
+            ("worker",),
+            ("doctor",),
+            ("jobs", "list"),
+            ("keys", "list"),
+            ("workers",),
+        ):
+            done: Done | CompletedProcess[str]
+            if command[0] in ("serve", "worker"):
+                done = framegate(*command, *where[:2], data_dir=tmp_path / "data")
+            else:
+                done = run_command([*command, *where], environ=clean_environ(), cwd=tmp_path)
+            assert done.returncode == 1
+            assert "the server refuses the user name and password of queue.url" in done.stderr + done.stdout
+            assert "-horse" not in done.stderr + done.stdout
     finally:
         valkey.kill()

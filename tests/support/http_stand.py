@@ -179,6 +179,7 @@ def start_stand(
     options: Mapping[str, Mapping[str, Any]] | None = None,
     *,
     dialects: Mapping[str, DialectSpec] | None = None,
+    third_party: Mapping[str, str] | None = None,
     max_queued: int = 100,
     worker_grace: float = WORKER_GRACE,
     clock: Callable[[], float] = time.time,
@@ -204,6 +205,7 @@ def start_stand(
         lifespan=[lifespan],
         keys=ring,
         process=stand.process,
+        third_party=third_party,
     )
     stand.url = running.enter_context(_served(app, settings.server))
     return stand

@@ -25,10 +25,10 @@ async def test_an_operators_own_style(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("values", "where"),
     [
-        ({"styles.noir": "in the rain"}, "styles: unknown style 'noir'"),
+        ({"styles.noir": "in the rain"}, r"^styles\.noir: unknown style 'noir'; available: festive"),
         (
             {"aliases.quick.model": "preview", "aliases.quick.defaults.style": "noir"},
-            "quick: unknown style 'noir'",
+            r"^aliases\.quick\.defaults\.style: unknown style 'noir'; available",
         ),
     ],
 )

@@ -310,7 +310,10 @@ def test_an_error_shows_no_secret(error_of: ErrorOf, text: str) -> None:
     [
         (
             {"FRAMEGATE_SERVER__PORT": "many"},
-            'environment variable FRAMEGATE_SERVER__PORT: server.port: "many" is not a whole number from 0 to 65535.',
+            (
+                'environment variable FRAMEGATE_SERVER__PORT: server.port: "many" is not a whole number from '
+                "0 to 65535."
+            ),
         ),
         (
             {"FRAMEGATE_SERVER__PROT": "1"},
@@ -399,7 +402,7 @@ def test_a_key_whose_variable_is_not_set(
         monkeypatch.setenv("ALICE_KEY", value)
     key: KeyConfig = load("[[auth.keys]]\nname = 'a'\nkey = { env = 'ALICE_KEY' }\n").auth.keys[0]
     with pytest.raises(
-        ConfigError, match=r"^auth\.keys\.a: the environment variable ALICE_KEY is not set\.$"
+        ConfigError, match=r"^auth\.keys\.a\.key: the environment variable ALICE_KEY is not set\.$"
     ):
         key.digests()
 

@@ -98,5 +98,5 @@ def test_host_names_open_whatever_they_resolve_to() -> None:
     "entry", ["http://images.internal", "images.internal:80", "a/b", "", "10.0.0.0/99", "*"]
 )
 def test_unclear_entries_are_a_config_error(entry: str) -> None:
-    with pytest.raises(ConfigError, match=r"\[fetch\] allow"):
+    with pytest.raises(ConfigError, match=r"^fetch\.allow\[\d\]: "):
         DialPolicy([entry])

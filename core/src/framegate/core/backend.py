@@ -111,6 +111,20 @@ class GenerationContext(Protocol):
         ...
 
 
+def is_path(source: str) -> bool:
+    """Return whether a source is written as a path; otherwise it may be a hub id."""
+    return source.startswith(("/", "./", "../", "~"))
+
+
+def missing_paths(paths: Mapping[str, str]) -> list[str]:
+    """Return a sentence for each option whose value is written as a path where there is nothing."""
+    return [
+        f"{option}: there is no {path}"
+        for option, path in paths.items()
+        if is_path(path) and not Path(path).expanduser().exists()
+    ]
+
+
 class Backend(ABC):
     """Run one model on one device.
 
@@ -131,6 +145,14 @@ class Backend(ABC):
             OutOfMemory: The message says what would fit.
         """
         return
+
+    def check_files(self) -> Sequence[str]:
+        """Return what this host lacks of the model's files, one sentence each. Nothing is loaded.
+
+        ``framegate doctor`` and workers call it before there is any job. By default, the source is missing if
+        it is written as a path and there is nothing.
+        """
+        return missing_paths({"source": self.source})
 
     def memory_needed(self, device: str) -> int:
         """Estimate how many bytes of ``device``'s memory the loaded model will hold.

@@ -60,6 +60,6 @@ def suggest(name: str, known: Iterable[str]) -> str:
     if near := difflib.get_close_matches(name[:100].lower(), lowered, n=1, cutoff=0.7):
         return f"; did you mean {lowered[near[0]]}?"
     if not names:
-        return "; there are none."
+        return "; there is none."
     more = "" if len(names) <= _MOST_LISTED else f" and {len(names) - _MOST_LISTED} more"
     return f"; available: {', '.join(names[:_MOST_LISTED])}{more}."

@@ -45,7 +45,7 @@ from collections.abc import Sequence
 from typing import ClassVar, TypeAlias
 
 ConfigKey: TypeAlias = tuple[str | int, ...]
-"""What leads to a setting: ("auth", "keys", 1, "plan"). The entry of a list may also be named by its ``name``."""
+"""What leads to a setting: ("auth", "keys", 1, "plan"). An entry's ``name`` may stand for its index."""
 
 
 class FramegateError(Exception):

@@ -42,7 +42,7 @@ _FALLBACK = Defaults(
     width=832, height=480, num_frames=81, fps=16.0, num_inference_steps=30, guidance_scale=5.0
 )
 
-_STRENGTH = Range(0.0, 1.0)
+STRENGTH = Range(0.0, 1.0)
 
 MAX_EXTENDED = 600.0
 """Seconds that an extended video may have in all: a longer one is not accepted as an input."""
@@ -104,8 +104,8 @@ def fit(spec: ModelSpec, request: GenerationRequest) -> FittedRequest:
 
     strength = request.strength if request.strength is not None else defaults.strength
     if strength is not None:
-        _check_finite("strength", strength, _STRENGTH)
-        strength = _STRENGTH.clamp(strength)
+        _check_finite("strength", strength, STRENGTH)
+        strength = STRENGTH.clamp(strength)
         settle("strength", request.strength, strength, "it is a share from 0 to 1")
     filled = replace(
         request,

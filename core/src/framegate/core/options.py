@@ -27,6 +27,10 @@ class DurationOrForever(Duration):
     """Seconds as a `Duration`, or infinity, written as ``"forever"``."""
 
 
+class NoOptions(Struct, frozen=True, forbid_unknown_fields=True):
+    """The options of a model that has none."""
+
+
 class EnvSecret(Struct, frozen=True, forbid_unknown_fields=True):
     """``{ env = "NAME" }``: the secret is in the environment variable NAME, never in the file."""
 

@@ -104,6 +104,21 @@ class Plugins(Struct, frozen=True):
         specs = sorted(self.dialects.values(), key=lambda spec: spec.catalogue_order)
         return {spec.name: spec.catalogue for spec in specs if spec.catalogue}
 
+    @property
+    def third_party_dialects(self) -> dict[str, str]:
+        """The dialects of other people's plugins, with the plugin of each."""
+        return {
+            dialect: status.name
+            for status in self.statuses
+            for dialect in status.dialects
+            if status.distribution not in OWN_DISTRIBUTIONS
+        }
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """Why plugins take no part that should, one sentence each."""
+        return tuple(f"The plugin {status.name}: {status.error}" for status in self.statuses if status.error)
+
     def models_now(self) -> dict[str, ModelSpec]:
         """Ask the plugins again for their models; a plugin whose new ones clash has none until they don't.
 
@@ -226,6 +241,20 @@ def missing_for(spec: ModelSpec) -> str:
         return ""
     hint = f"; install with: {spec.install}" if spec.install else ""
     return f"workers here lack {', '.join(missing)}{hint}"
+
+
+def missing_files(spec: ModelSpec) -> list[str]:
+    """Return what this host lacks of a model's files, one sentence each, as its backend says.
+
+    Nothing is loaded. A backend that can't be used at all has nothing to say about files.
+    """
+    try:
+        return list(load_object(spec.backend)(spec.source, spec.options).check_files())
+    except ConfigError:
+        return []
+    except Exception as error:
+        _log_broken(spec.backend)
+        return [f"its files can't be checked: {type(error).__name__}: {error}"]
 
 
 def discover_commands() -> dict[str, tuple[CommandSpec, str]]:

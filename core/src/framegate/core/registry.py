@@ -208,8 +208,8 @@ class _NameTable:
             backend = config.backend or name
             if backend not in offered:
                 self.found.add(
-                    f"no installed plugin has a backend {backend!r}{suggest(backend, sorted(offered))} Install "
-                    "the plugin that provides it, or correct `backend`.",
+                    f"no installed plugin has a backend {backend!r}{suggest(backend, sorted(offered))} "
+                    "Install the plugin that provides it, or correct `backend`.",
                     *("models", name),
                     *(("backend",) if config.backend else ()),
                 )
@@ -220,7 +220,6 @@ class _NameTable:
                     spec = spec.with_preset(config.preset)
                 except ConfigError as error:
                     self.found.add(error.reason, "models", name, "preset")
-                    continue
             served[name] = replace(
                 spec,
                 id=name,

@@ -6,7 +6,13 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import asdict, replace
 
-from framegate.core.settings import DecodingSettings, DialectsSettings, Settings, WorkerSettings
+from framegate.core.settings import (
+    DecodingSettings,
+    DialectsSettings,
+    PluginsSettings,
+    Settings,
+    WorkerSettings,
+)
 
 _FIXED = {
     "server": ("data_dir", "shutdown_grace"),
@@ -74,4 +80,6 @@ def _changed(old: Settings, new: Settings) -> Iterator[str]:
 def _entries(table: Any) -> dict[str, Any]:
     if isinstance(table, DialectsSettings):
         return {"enabled": table.enabled, **table.options}
+    if isinstance(table, PluginsSettings):
+        return {"disabled": table.disabled, **table.tables}
     return asdict(table) if isinstance(table, Struct) else dict(table)

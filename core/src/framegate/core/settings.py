@@ -132,7 +132,7 @@ class KeyConfig(KeyGrants, frozen=True, forbid_unknown_fields=True, kw_only=True
             ConfigError: A variable is not set.
         """
         variables = (self.key,) if isinstance(self.key, EnvSecret) else self.key
-        return [variable.reveal("auth", "keys", self.name) for variable in variables]
+        return [variable.reveal("auth", "keys", self.name, "key") for variable in variables]
 
     def digests(self) -> Sequence[bytes]:
         """Return the SHA-256 of each secret.

@@ -21,7 +21,8 @@ from framegate.core.validation import Violation, ViolationKind, parse_violation
 
 Table = TypeVar("Table", bound=Struct)
 
-_SECRET_NAME = re.compile("key|password|secret|token|^(auth|links|webhooks)$", re.IGNORECASE)
+_SECRET_NAME = re.compile("key|password|secret|token", re.IGNORECASE)
+_SECRET_TABLES = frozenset({"auth", "links", "webhooks"})
 _PASSWORD = re.compile(r"//.*@")
 _NO_LIMIT = 2**31
 """Bounds from here on keep numbers representable, which nobody needs to read about."""
@@ -155,7 +156,8 @@ def _refusal(value: Any, expected: inspect.Type, key: ConfigKey) -> str:
         return f"this is a list of tables, and there is one: write [{dotted(key)}], with single brackets."
     if holds_secret and not isinstance(value, dict):
         return f"write {form}; {_NOT_IN_THE_FILE}."
-    if isinstance(value, dict | list) or any(_SECRET_NAME.search(str(step)) for step in key):
+    hidden = (key[:1] and key[0] in _SECRET_TABLES) or any(_SECRET_NAME.search(str(step)) for step in key)
+    if isinstance(value, dict | list) or hidden:
         return f"this is not {form}."
     text = value.isoformat() if isinstance(value, datetime) else json.dumps(value, ensure_ascii=False)
     shown = _PASSWORD.sub("//…@", text)[:200]
@@ -170,7 +172,7 @@ def _original(rest: Any, path: ConfigKey) -> ConfigKey:
     """Return the path in the table as it was, before entries of lists were left out."""
     key: list[str | int] = []
     for step in path:
-        key.append(rest.indexes[step] if isinstance(rest, _Entries) else step)
+        key.append(rest.indexes[step] if isinstance(rest, _Entries) and isinstance(step, int) else step)
         rest = rest[step]
     return tuple(key)
 

@@ -9,9 +9,11 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import structlog
-from msgspec import Struct
+from msgspec import Struct, field
 
+from framegate.cli.config_origins import Origins
 from framegate.core.availability import OwnWorkers
+from framegate.core.config_errors import ErrorCollector, suggest
 from framegate.core.errors import ConfigError, Unavailable
 from framegate.core.models import ModelSpec
 from framegate.core.options import EnvSecret
@@ -20,7 +22,7 @@ from framegate.core.ports import ArtifactStore
 from framegate.core.registry import Registry
 from framegate.core.results import LINK_SECONDS
 from framegate.core.settings import EMBEDDED_QUEUE, FILE_STORAGE, Settings
-from framegate.core.styles import Style, with_prompts
+from framegate.core.styles import STYLES, Style, with_prompts
 from framegate.core.webhooks import NoWebhooks, WebhookPolicy
 from framegate.core.wiring import CoreServices, create_services
 from framegate.storage import embedded
@@ -38,13 +40,17 @@ log = structlog.get_logger(__name__)
 
 
 class AppContext(Struct, frozen=True):
-    """What every process knows without a connection: settings, plugins, models, styles, webhooks."""
+    """What every process knows without a connection: settings, plugins, models, styles, webhooks.
+
+    ``origins`` say what set the settings, for errors.
+    """
 
     settings: Settings
     plugins: Plugins
     registry: Registry
     styles: Mapping[str, Style]
     webhooks: WebhookPolicy
+    origins: Origins = field(default_factory=Origins)
 
     @property
     def queue_url(self) -> str:
@@ -79,14 +85,15 @@ class AppContext(Struct, frozen=True):
             from framegate.storage.artifacts.bucket import BucketAccess, BucketStore
         except ModuleNotFoundError:
             raise ConfigError(
-                f"storage.url: {storage.url} needs the package obstore, which is not installed. "
-                "Install it with: pip install 'framegate-storage[s3]'"
+                f"{storage.url} needs the package obstore, which is not installed. Install it with: "
+                "pip install 'framegate-storage[s3]'",
+                key=("storage", "url"),
             ) from None
         access = BucketAccess(
             endpoint=storage.endpoint,
             region=storage.region,
-            access_key_id=_reveal(storage.access_key_id, "storage.access_key_id"),
-            secret_access_key=_reveal(storage.secret_access_key, "storage.secret_access_key"),
+            access_key_id=_reveal(storage.access_key_id, "access_key_id"),
+            secret_access_key=_reveal(storage.secret_access_key, "secret_access_key"),
         )
         return BucketStore(
             storage.url,
@@ -147,20 +154,26 @@ class AppContext(Struct, frozen=True):
         """
         specs = self.registry.specs
         if unknown := set(names) - specs.keys():
-            known = ", ".join(sorted(specs))
-            raise ConfigError(f"--models: unknown model {min(unknown)!r}; available: {known}.")
+            name = min(unknown)
+            raise ConfigError(f"--models: unknown model {name!r}{suggest(name, sorted(specs))}")
         if not names:
             return lambda: self.registry.specs
         return lambda: {name: spec for name, spec in self.registry.specs.items() if name in names}
 
 
-def create_context(settings: Settings) -> AppContext:
+def create_context(
+    settings: Settings, origins: Origins | None = None, *, found: ErrorCollector | None = None
+) -> AppContext:
     """Discover the plugins and bring them together with the settings.
 
+    What the settings have wrong is added to ``found`` and left out.
+
     Raises:
-        ConfigError: Plugins clash, or the config names a model, style or URL that can't be used.
+        ConfigError: The config names a plugin, model, style or URL that can't be used, and there is no
+            ``found`` to add that to.
     """
-    plugins = discover(configs=settings.plugins)
+    collected = found or ErrorCollector()
+    plugins = discover(configs=settings.plugins.tables, disabled=settings.plugins.disabled, found=collected)
     registry = Registry(
         plugins.models,
         models=settings.models,
@@ -168,14 +181,24 @@ def create_context(settings: Settings) -> AppContext:
         presets=settings.presets,
         catalogues=plugins.catalogues,
         offered_now=plugins.models_now,
+        found=collected,
     )
-    if not registry.specs:
-        raise ConfigError(f"No model is served: {_what_to_add(plugins)}.")
-    styles = with_prompts(settings.styles)
-    for served in registry.names.values():
-        if (style := served.spec.defaults.style) and style not in styles:
-            raise ConfigError(f"{served.name}: unknown style {style!r}; available: {', '.join(styles)}.")
-    return AppContext(settings, plugins, registry, styles, _webhook_policy(settings))
+    if not registry.specs and not collected.errors:
+        collected.add(f"No model is served: {_what_to_add(plugins)}.")
+    styles: Mapping[str, Style] = STYLES
+    with collected.catching():
+        styles = with_prompts(settings.styles)
+    for table, configs in (("models", settings.models), ("aliases", settings.aliases)):
+        for name, config in configs.items():
+            if (style := config.defaults.style) and style not in styles:
+                reason = f"unknown style {style!r}{suggest(style, styles)}"
+                collected.add(reason, table, name, "defaults", "style")
+    webhooks: WebhookPolicy = NoWebhooks()
+    with collected.catching():
+        webhooks = _webhook_policy(settings)
+    if found is None:
+        collected.raise_errors()
+    return AppContext(settings, plugins, registry, styles, webhooks, origins or Origins())
 
 
 def _what_to_add(plugins: Plugins) -> str:
@@ -303,4 +326,4 @@ def _webhook_policy(settings: Settings) -> WebhookPolicy:
 
 
 def _reveal(secret: EnvSecret | None, setting: str) -> str:
-    return secret.reveal(setting) if secret else ""
+    return secret.reveal("storage", setting) if secret else ""

@@ -98,6 +98,8 @@ def _line_of(text: str, path: list[str]) -> int | None:
             found = [*table, *_names(assignment[1])]
         else:
             continue
+        if found[:-1] == path:  # the first entry of an array stands for all of it
+            found = path
         if path[: len(found)] == found and (best is None or len(found) > best[0]):
             best = (len(found), number)
     return best[1] if best else None

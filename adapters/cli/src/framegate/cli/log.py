@@ -86,7 +86,7 @@ def require_audit_log(path: Path | None) -> None:
         try:
             _open_private(path).close()
         except OSError as error:
-            raise ConfigError(f"audit.file: {path} can't be written: {error.strerror}.") from None
+            raise ConfigError(f"{path} can't be written: {error.strerror}.", key=("audit", "file")) from None
 
 
 class _AuditFile(WatchedFileHandler):

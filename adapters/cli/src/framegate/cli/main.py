@@ -166,10 +166,12 @@ def _discard_output() -> None:
 def _report(error: Exception) -> int:
     """Print the sentence about an error, and return the exit status."""
     from framegate.cli.output import print_line
-    from framegate.core.errors import FramegateError
+    from framegate.core.errors import ConfigError, FramegateError
 
     if os.environ.get("FRAMEGATE_TRACEBACK"):
         text = "".join(traceback.format_exception(error)).rstrip()
+    elif isinstance(error, ConfigError):
+        text = "\n".join(f"Error: {each.message}" for each in error.errors)
     elif isinstance(error, FramegateError):
         text = f"Error: {error.message}"
     elif isinstance(error, OSError) and error.strerror:

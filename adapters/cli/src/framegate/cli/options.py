@@ -8,16 +8,18 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import click
+import structlog
 from click.core import ParameterSource
 from msgspec import Struct
 
 from framegate.cli.app_context import AppContext, create_context
-from framegate.cli.config_file import load_settings
+from framegate.cli.config_file import Config, read_config, require_valid
 from framegate.cli.log import configure_audit_log, configure_logging
 from framegate.core.command import PluginConfig
 from framegate.core.errors import FramegateError
 from framegate.core.settings import Settings
 
+log = structlog.get_logger(__name__)
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
@@ -59,12 +61,12 @@ def log_level_arguments(level: int) -> list[str]:
     return ["--log-level", logging.getLevelName(level).lower()]
 
 
-def settings_from(config_file: Path | None, data_dir: Path | None, **overrides: Any) -> Settings:
-    """Read the settings, with those ``overrides`` ("server__port") that are not None."""
+def config_from(config_file: Path | None, data_dir: Path | None, **overrides: Any) -> Config:
+    """Read the config, with those ``overrides`` ("server__port") that are not None."""
     values = {name.replace("__", "."): value for name, value in overrides.items() if value is not None}
     if data_dir is not None:
         values["server.data_dir"] = os.fspath(data_dir)
-    return load_settings(config_file, overrides=values)
+    return read_config(config_file, overrides=values)
 
 
 def with_plugin_config(command: click.Command, plugin: str) -> click.Command:
@@ -76,7 +78,9 @@ def with_plugin_config(command: click.Command, plugin: str) -> click.Command:
     def read(context: click.Context, _option: click.Parameter, file: Path | None) -> None:
         if not logging.getLogger().handlers:
             configure_logging(level=logging.WARNING)
-        context.obj = PluginConfig(settings_from(file, None).plugins.tables.get(plugin, {}))
+        context.obj = PluginConfig(
+            require_valid(config_from(file, None)).settings.plugins.tables.get(plugin, {})
+        )
 
     if isinstance(command, click.Group):
         for below in command.commands.values():
@@ -106,9 +110,44 @@ def context_from(config_file: Path | None, data_dir: Path | None, **overrides: A
     """
     if not logging.getLogger().handlers:
         configure_logging(level=logging.WARNING)
-    settings = settings_from(config_file, data_dir, **overrides)
-    configure_audit_log(settings.audit.path)
-    return create_context(settings)
+    config = require_valid(config_from(config_file, data_dir, **overrides))
+    configure_audit_log(config.settings.audit.path)
+    with config.origins.locating():
+        return create_context(config.settings, config.origins)
+
+
+def checked_context_from(
+    config_file: Path | None, data_dir: Path | None, *, as_server: bool, **overrides: Any
+) -> AppContext:
+    """Do what `context_from` does, after everything was checked that ``framegate config check`` checks.
+
+    Without ``as_server``, that is only what concerns a worker. Warnings are logged.
+
+    Raises:
+        ConfigError: Something is wrong; `ConfigErrors` if several things are.
+    """
+    context = _checked(config_file, data_dir, as_server=as_server, **overrides)
+    configure_audit_log(context.settings.audit.path)
+    return context
+
+
+def checked_settings_from(
+    config_file: Path | None, data_dir: Path | None, *, as_server: bool, **overrides: Any
+) -> Settings:
+    """Return the settings, checked as by `checked_context_from`, and change nothing in this process."""
+    return _checked(config_file, data_dir, as_server=as_server, **overrides).settings
+
+
+def _checked(
+    config_file: Path | None, data_dir: Path | None, *, as_server: bool, **overrides: Any
+) -> AppContext:
+    from framegate.cli.config_checks import check_config
+
+    context, found = check_config(config_from(config_file, data_dir, **overrides), as_server=as_server)
+    for warning in found.warnings:
+        log.warning("config_warning", reason=warning.message)
+    found.raise_errors()
+    return context
 
 
 class Target(Struct, frozen=True):

@@ -64,14 +64,15 @@ def make_policy(settings: Settings) -> WebhookPolicy:
     webhooks = settings.webhooks
     if not webhooks.secrets:
         raise ConfigError(
-            "webhooks.url: events are signed, so this needs webhooks.secret too: the environment "
-            'variable that holds it, as in secret = { env = "WEBHOOK_SECRET" }.'
+            "events are signed, so this needs webhooks.secret too: the environment variable that holds it, "
+            'as in secret = { env = "WEBHOOK_SECRET" }.',
+            key=("webhooks", "url"),
         )
     dial = DialPolicy(settings.fetch.allow)
     try:
         return SignedWebhooks(webhooks.url, allowed_hosts=webhooks.allowed_hosts, dial=dial)
     except ValueError as error:
-        raise ConfigError(f"webhooks.url: {error}") from None
+        raise ConfigError(str(error), key=("webhooks", "url")) from None
 
 
 def _checked(text: str) -> URL:

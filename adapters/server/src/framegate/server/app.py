@@ -11,16 +11,19 @@ import structlog
 from litestar import Litestar, Router
 from litestar.types import ASGIApp, ControllerRouterHandler, Receive, Scope, Send
 from litestar.types.asgi_types import LifeSpanReceive, LifeSpanScope, LifeSpanSend
+from msgspec import Struct
+from msgspec.structs import replace
 
 from framegate.cli.app_context import AppContext, open_services
+from framegate.core.config_errors import ErrorCollector
 from framegate.core.dialect import DialectSpec
 from framegate.core.errors import Unavailable
 from framegate.core.ports import Rate
-from framegate.core.settings import DocsAccess, LimitSettings, Settings
+from framegate.core.settings import FILE_STORAGE, DocsAccess, LimitSettings, Settings
 from framegate.core.wiring import CoreServices
 from framegate.server.admin.router import admin_router
 from framegate.server.auth.cors import Cors
-from framegate.server.auth.key_checks import check_keys, require_keys
+from framegate.server.auth.key_checks import check_keys, no_keys, require_keys
 from framegate.server.auth.key_ring import KeyRing
 from framegate.server.auth.keys import ADMIN_OPT, KEY_OPT, KeyGuard
 from framegate.server.auth.loopback_guard import LoopbackOnly
@@ -32,7 +35,8 @@ from framegate.server.health import HealthController, Probes, ReadinessControlle
 from framegate.server.limits.limiter import RateLimiter
 from framegate.server.limits.logins import LoginThrottle
 from framegate.server.limits.requests import AddressLimit
-from framegate.server.mounting import add_head_handlers, drop_options_handlers, mount, refuse_clashes
+from framegate.server.listening import check_address
+from framegate.server.mounting import Mounted, add_head_handlers, drop_options_handlers, mount
 from framegate.server.openapi import openapi_config
 from framegate.server.process_state import ProcessState
 from framegate.server.receiving.budget import BodyBudget
@@ -44,8 +48,9 @@ from framegate.server.requests.forms import close_uploads
 from framegate.server.requests.forwarded import ForwardedHeaders, TrustedProxies
 from framegate.server.requests.query import drop_empty_parameters
 from framegate.server.requests.unknown_fields import add_warning
-from framegate.server.responses.link_signing import make_signer
-from framegate.server.webhooks.delivery_worker import open_delivery_worker
+from framegate.server.responses.link_signing import LinkSigner, make_signer
+from framegate.server.webhooks.events import Signer
+from framegate.storage import embedded
 
 log = structlog.get_logger(__name__)
 
@@ -90,6 +95,62 @@ class FramegateApp(Litestar):
         self._layers = app
 
 
+class AppPlan(Struct, frozen=True):
+    """What an app is built of, after all that the settings say about it has been found right."""
+
+    keys: KeyRing
+    proxies: TrustedProxies
+    mounting: Mounted
+    own_routes: Sequence[ControllerRouterHandler]
+    admin: Router
+
+
+def plan_app(
+    *,
+    services: CoreServices,
+    settings: Settings,
+    dialects: Mapping[str, DialectSpec],
+    clock: Callable[[], float] = time.time,
+    keys: KeyRing | None = None,
+    third_party: Mapping[str, str] | None = None,
+) -> AppPlan:
+    """Return what `create_app` builds, and takes the same arguments for.
+
+    Raises:
+        ConfigError: As for `create_app`.
+    """
+    found, docs = ErrorCollector(), settings.server.docs
+    check_keys(settings, found)
+    if keys is None:
+        keys = KeyRing(())
+        with found.catching():
+            keys = KeyRing(settings.auth.keys, defaults=settings.key_defaults)
+    links, proxies = LinkSigner(), TrustedProxies(())
+    with found.catching():
+        links = make_signer(settings.links, services.secrets, clock=clock)
+    with found.catching():
+        proxies = TrustedProxies(settings.server.trusted_proxies)
+    own_routes: list[ControllerRouterHandler] = [
+        HealthController,
+        ReadinessController,
+        Router("/", route_handlers=[StatusController], opt=_STATUS_OPT[docs]),
+    ]
+    if docs != "off":
+        own_routes.append(Router("/", route_handlers=[DocsController], opt={KEY_OPT: docs == "keys"}))
+    admin = admin_router({"services": provide_instance(services)})
+    mounting = mount(
+        dialects,
+        settings,
+        services,
+        links,
+        reserved=[Router("/", route_handlers=own_routes), admin],
+        third_party=third_party,
+        found=found,
+    )
+    found.raise_errors()
+    return AppPlan(keys, proxies, mounting, own_routes, admin)
+
+
 def create_app(
     *,
     services: CoreServices,
@@ -99,50 +160,47 @@ def create_app(
     lifespan: Lifespan = (),
     clock: Callable[[], float] = time.time,
     keys: KeyRing | None = None,
+    third_party: Mapping[str, str] | None = None,
+    plugin_problems: Sequence[str] = (),
 ) -> Litestar:
     """Return the app that serves ``services`` over HTTP; by ``clock`` links to results expire.
 
     ``process`` is what this process keeps when its config changes.
 
-    ``keys`` are the valid ones, by default those of the settings.
+    ``keys`` are the valid ones, by default those of the settings. ``third_party`` is what `mount` takes, and
+    ``plugin_problems`` say which plugins take no part although they should.
 
     Raises:
         ConfigError: The settings name an unknown dialect or option, two dialects clash, or a key is missing
-            or unsafe.
+            or unsafe; `ConfigErrors` if several of these are so.
     """
     server = settings.server
-    check_keys(settings, dialects=dialects, models=services.jobs.registry.names)
-    keys = keys or KeyRing(settings.auth.keys, defaults=settings.key_defaults)
+    plan = plan_app(
+        services=services,
+        settings=settings,
+        dialects=dialects,
+        clock=clock,
+        keys=keys,
+        third_party=third_party,
+    )
+    keys, mounted, admin = plan.keys, plan.mounting.dialects, plan.admin
     origins = partial(OriginRules, server.cors_origins, server.public_url)
-    links = make_signer(settings.links, services.secrets, clock=clock)
-    mounted = mount(dialects, settings, services, links)
     limits, limiter = settings.limits, process.limiter
     errors = ErrorRenderer(mounted)
-    docs = settings.server.docs
-    needs_key = docs == "keys"
     own = Router(
         "/",
-        route_handlers=[
-            HealthController,
-            ReadinessController,
-            Router("/", route_handlers=[StatusController], opt=_STATUS_OPT[docs]),
-            *(
-                ()
-                if docs == "off"
-                else (Router("/", route_handlers=[DocsController], opt={KEY_OPT: needs_key}),)
-            ),
-        ],
+        route_handlers=plan.own_routes,
         dependencies={
             "api_docs": provide_instance(ApiDocs(mounted, keys)),
-            "probes": provide_instance(Probes(services, keys, process)),
-            "shows_details": provide_instance(docs == "open"),
+            "probes": provide_instance(
+                Probes(services, keys, process, (*plugin_problems, *plan.mounting.problems))
+            ),
+            "shows_details": provide_instance(server.docs == "open"),
         },
         tags=["server"],
     )
     drop_options_handlers(own)
-    admin = admin_router({"services": provide_instance(services)})
     drop_options_handlers(admin)
-    refuse_clashes([("framegate", [own, admin]), *((entry.spec.name, entry.routers) for entry in mounted)])
     app = FramegateApp(
         route_handlers=[own, admin, *(router for entry in mounted for router in entry.routers)],
         guards=[
@@ -158,7 +216,9 @@ def create_app(
         ],
         exception_handlers={Exception: errors},
         cors_config=Cors(keys, server.cors_origins),
-        openapi_config=None if docs == "off" else openapi_config(mounted, needs_key=needs_key),
+        openapi_config=None
+        if server.docs == "off"
+        else openapi_config(mounted, needs_key=server.docs == "keys"),
         before_request=drop_empty_parameters,
         before_send=[add_warning],
         request_max_body_size=server.max_body,
@@ -181,7 +241,7 @@ def create_app(
         ),
         *_address_limit(limits, limiter, errors),
         RequestLog,
-        partial(ForwardedHeaders, trusted=TrustedProxies(settings.server.trusted_proxies)),
+        partial(ForwardedHeaders, trusted=plan.proxies),
     )
     return app
 
@@ -196,30 +256,50 @@ def _address_limit(
 
 
 def check_config(context: AppContext) -> None:
-    """Build the app as ``framegate serve`` would, up to the point where it would listen.
+    """Plan the app as ``framegate serve`` would.
 
     Whether there are stored keys may be unknown, as long as no server runs; that is a warning in the log.
 
     Raises:
-        ConfigError: The settings are wrong; see `create_app` and `require_keys`.
+        ConfigError: The settings are wrong; see `create_app`, `require_keys` and `check_address`.
     """
+    settings, found = context.settings, ErrorCollector()
+    # The services take settings as right that may be wrong; of those, only the app says what is wrong.
+    local = replace(
+        context,
+        settings=replace(
+            settings,
+            storage=replace(settings.storage, url=FILE_STORAGE),
+            fetch=replace(settings.fetch, allow=()),
+        ),
+    )
 
     async def build() -> None:
-        settings = context.settings
-        async with open_services(context) as services, open_delivery_worker(context):
-            keys = KeyRing(settings.auth.keys, services.connections.keys, defaults=settings.key_defaults)
-            create_app(
-                services=services.core,
-                settings=settings,
-                dialects=context.plugins.dialects,
-                process=ProcessState(RateLimiter(services.connections.rates)),
-                keys=keys,
-            )
-            if keys.keyed or is_loopback_host(settings.server.host):
-                return  # whether there are others, or any, makes no difference
-            try:
-                await require_keys(keys, settings.server.host)
-            except Unavailable as error:
-                log.warning("stored_keys_not_checked", reason=error.message)
+        with found.catching():
+            check_address(settings.server.host, settings.server.port)
+        with found.catching():
+            Signer(settings.webhooks.secrets)
+        async with open_services(local) as services:
+            keys = KeyRing((), services.connections.keys)
+            with found.catching():
+                keys = KeyRing(settings.auth.keys, services.connections.keys, defaults=settings.key_defaults)
+            with found.catching():
+                plan_app(
+                    services=services.core,
+                    settings=settings,
+                    dialects=context.plugins.dialects,
+                    keys=keys,
+                    third_party=context.plugins.third_party_dialects,
+                )
+            # Whether there are others makes no difference to those that are there, nor on loopback.
+            if not settings.auth.keys and not is_loopback_host(settings.server.host):
+                try:
+                    with found.catching():
+                        if context.embedded and not embedded.has_data(settings.server.data_path):
+                            raise no_keys(settings.server.host)
+                        await require_keys(keys, settings.server.host)
+                except Unavailable as error:
+                    log.warning("stored_keys_not_checked", reason=error.message)
+        found.raise_errors()
 
     asyncio.run(build())

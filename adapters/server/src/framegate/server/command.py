@@ -7,12 +7,12 @@ import click
 
 from framegate.cli.log import configure_logging
 from framegate.cli.options import (
+    checked_context_from,
+    checked_settings_from,
     config_options,
-    context_from,
     forwarded_options,
     log_level_arguments,
     log_level_option,
-    settings_from,
 )
 from framegate.cli.supervisor import require_worker
 
@@ -40,12 +40,13 @@ def serve(
     if not no_worker:
         require_worker("start with --no-worker and let workers on other hosts serve the queue")
     overrides = {"server__host": host, "server__port": port}
-    context = context_from(config_file, data_dir, **overrides)
+    context = checked_context_from(config_file, data_dir, as_server=True, **overrides)
     from framegate.server import serve as server
 
-    server.serve(
-        context,
-        workers=0 if no_worker else processes,
-        worker_arguments=[*forwarded_options(config_file, data_dir), *log_level_arguments(log_level)],
-        read_settings=partial(settings_from, config_file, data_dir, **overrides),
-    )
+    with context.origins.locating():
+        server.serve(
+            context,
+            workers=0 if no_worker else processes,
+            worker_arguments=[*forwarded_options(config_file, data_dir), *log_level_arguments(log_level)],
+            read_settings=partial(checked_settings_from, config_file, data_dir, as_server=True, **overrides),
+        )

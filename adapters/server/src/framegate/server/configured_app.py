@@ -46,6 +46,8 @@ class ConfiguredApp:
             dialects=context.plugins.dialects,
             process=process,
             keys=keys,
+            third_party=context.plugins.third_party_dialects,
+            plugin_problems=context.plugins.problems,
         )
         self.paths = frozenset(route.path for route in self._app.routes)
         self._running: list[asyncio.Task[None]] = []

@@ -21,6 +21,7 @@ from litestar.di import Provide
 from litestar.types import ControllerRouterHandler
 from msgspec import Struct, field
 
+from framegate.core.config_errors import ErrorCollector, suggest
 from framegate.core.keys import KeyScope
 from framegate.core.options import Options, parse_table
 from framegate.core.wiring import CoreServices
@@ -84,7 +85,25 @@ class DialectContext(Struct, frozen=True, kw_only=True):
         Raises:
             ConfigError: An option is unknown or has a wrong value; the message names ``dialects.NAME.KEY``.
         """
-        return parse_table(f"dialects.{self.name}", self.options, model)
+        return parse_table(("dialects", self.name), self.options, model)
+
+    def check_models(self, *options: str) -> None:
+        """Check the models that the config names in these options, each one name or a list of names.
+
+        Raises:
+            ConfigError: There is no model of a name; `ConfigErrors` if there are several such names.
+        """
+        found = ErrorCollector()
+        known = self.services.jobs.registry.names
+        for option in options:
+            value, key = self.options.get(option, ()), ("dialects", self.name, option)
+            named = (
+                [(value, key)] if isinstance(value, str) else [(v, (*key, i)) for i, v in enumerate(value)]
+            )
+            for name, place in named:
+                if name not in known:
+                    found.add(f"unknown model {name!r}{suggest(name, known)}", *place)
+        found.raise_errors()
 
     def client_jobs(self, request: HTTPRequest) -> ClientJobs:
         """Return the jobs of the client behind ``request``, within this dialect."""

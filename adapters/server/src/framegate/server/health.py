@@ -1,6 +1,7 @@
 """Report whether the process is alive, whether it can take requests, and how the whole installation is."""
 
 import asyncio
+from collections.abc import Sequence
 from typing import Literal
 
 import structlog
@@ -65,13 +66,23 @@ class _Overview(Struct, frozen=True):
 
 
 class Probes:
-    """Answers to probes, within a second whatever the queue and the storage do."""
+    """Answers to probes, within a second whatever the queue and the storage do.
 
-    def __init__(self, services: CoreServices, keys: KeyRing, process: ProcessState) -> None:
+    ``plugin_problems`` say which plugins take no part that should.
+    """
+
+    def __init__(
+        self,
+        services: CoreServices,
+        keys: KeyRing,
+        process: ProcessState,
+        plugin_problems: Sequence[str] = (),
+    ) -> None:
         self._services = services
         self._dependencies: Dependencies = services.dependencies
         self._keys = keys
         self._process = process
+        self._plugin_problems = plugin_problems
         self._logged = ""
         self._overview: SharedCall[_Overview] = SharedCall(
             self._look,
@@ -107,7 +118,7 @@ class Probes:
             return Status("unavailable", queue, 0, {}, (reason or overview.message,))
         workers, models = overview.workers.workers, overview.models
         found = {finding for worker in workers for finding in worker.health_findings}
-        problems = [*sorted(found), *overview.workers.findings]
+        problems = [*sorted(found), *overview.workers.findings, *self._plugin_problems]
         if reason:
             return Status("unavailable", queue, len(workers), models, (reason, *problems))
         if overview.workers.waited_for:

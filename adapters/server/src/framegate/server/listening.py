@@ -1,5 +1,6 @@
 """The socket that the server listens on."""
 
+import errno
 import socket
 
 from framegate.core.errors import ConfigError
@@ -15,14 +16,45 @@ def listen(host: str, port: int) -> socket.socket:
         ConfigError: The address does not exist, or is in use.
     """
     try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        listener = socket.socket(family, kind, protocol)
-        try:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.bind(address)
-        except OSError:
-            listener.close()
-            raise
+        return _bind(host, port)
     except OSError as error:
-        raise ConfigError(f"server.port: can't listen on {host}:{port}: {error.strerror}.") from None
+        raise _refusal(host, port, error) from None
+
+
+def check_address(host: str, port: int) -> None:
+    """Check that a server could listen there, unless another one does, which may be this config's own.
+
+    Raises:
+        ConfigError: The host isn't one of this machine, or the port may not be used.
+    """
+    try:
+        _bind(host, port).close()
+    except OSError as error:
+        if error.errno != errno.EADDRINUSE:
+            raise _refusal(host, port, error) from None
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    listener = socket.socket(family, kind, protocol)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+    except OSError:
+        listener.close()
+        raise
     return listener
+
+
+def _refusal(host: str, port: int, error: OSError) -> ConfigError:
+    if isinstance(error, socket.gaierror):
+        return ConfigError(f"there is no host {host!r}: {error.strerror}.", key=("server", "host"))
+    if error.errno == errno.EADDRNOTAVAIL:
+        return ConfigError(
+            f'{host} is not an address of this machine; write one, or "0.0.0.0" for all of them.',
+            key=("server", "host"),
+        )
+    hint = (
+        " Ports below 1024 are for root alone; put a proxy before it." if error.errno == errno.EACCES else ""
+    )
+    return ConfigError(f"can't listen on {host}:{port}: {error.strerror}.{hint}", key=("server", "port"))

@@ -1,17 +1,19 @@
 """Mount several dialects in one app."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import copy
 from typing import Any
 
-from litestar import Router
+import structlog
+from litestar import Litestar, Router
 from litestar.di import Provide
 from litestar.routes import HTTPRoute
 from litestar.types import ControllerRouterHandler, Method
 from msgspec import Struct
 from msgspec.structs import replace
 
+from framegate.core.config_errors import ErrorCollector, suggest
 from framegate.core.dialect import DialectSpec
 from framegate.core.errors import ConfigError
 from framegate.core.options import parse_table
@@ -31,6 +33,9 @@ from framegate.server.responses.link_signing import LinkSigner
 
 _PREFIX = re.compile(r"(?:/[A-Za-z0-9._~-]+)*")
 _PARAMETER = re.compile(r"\{[^}]*\}")
+_SERVER = "framegate"
+"""Whose routes those of the server itself are, for messages."""
+log = structlog.get_logger(__name__)
 
 
 class CommonOptions(Struct, frozen=True, forbid_unknown_fields=True):
@@ -81,75 +86,153 @@ def paths_below(entry: MountedDialect, mounted: Iterable[MountedDialect]) -> tup
 
 
 def mount(
-    specs: Mapping[str, DialectSpec], settings: Settings, services: CoreServices, links: LinkSigner
-) -> list[MountedDialect]:
-    """Create every enabled dialect and put its handlers below its prefix; ``links`` signs those to results.
+    specs: Mapping[str, DialectSpec],
+    settings: Settings,
+    services: CoreServices,
+    links: LinkSigner,
+    *,
+    reserved: Sequence[Router] = (),
+    third_party: Mapping[str, str] | None = None,
+    found: ErrorCollector,
+) -> "Mounted":
+    """Create every enabled dialect and put its handlers below its prefix.
 
-    Raises:
-        ConfigError: A dialect is unknown, an option is wrong, or two dialects claim one path and method.
-        PluginError: A dialect can't be imported.
+    ``links`` signs links to results. ``reserved`` hold the server's own routes. ``third_party`` are the
+    dialects of other people's plugins, with the plugin of each. A plugin whose dialect can't be created, or
+    answers what another one does, is disabled with all of its dialects.
+
+    What is wrong in the config is added to ``found``: a dialect is unknown, an option is wrong, or two of
+    Framegate's own dialects claim one path and method.
     """
-    tables = settings.dialects.options
+    tables, plugins = settings.dialects.options, third_party or {}
     enabled = tuple(specs) if settings.dialects.enabled is None else settings.dialects.enabled
-    for name in (*enabled, *tables):
+    named = [(name, ("dialects", "enabled", index)) for index, name in enumerate(enabled)]
+    for name, key in (*named, *((name, ("dialects", name)) for name in tables)):
         if name not in specs:
-            raise ConfigError(f"dialects: unknown dialect {name!r}; available: {', '.join(sorted(specs))}.")
+            found.add(f"unknown dialect {name!r}{suggest(name, sorted(specs))}", *key)
+    problems: dict[str, str] = {}
+    entries: list[MountedDialect] = []
     chosen = [
-        (specs[name], _common_options(specs[name], tables.get(name, {}))) for name in dict.fromkeys(enabled)
+        (specs[name], _common_options(specs[name], tables.get(name, {}), found))
+        for name in dict.fromkeys(enabled)
+        if name in specs
     ]
     listed = [EnabledDialect(spec.name, spec.summary, common.prefix or "") for spec, common in chosen]
-    mounted = _with_shared_routes(
-        [
-            _create(spec, common, tables.get(spec.name, {}), settings, services, links, listed)
-            for spec, common in chosen
+    base = _base_context(settings, services, links, listed, found)
+    for spec, common in chosen:
+        try:
+            factory = load_object(spec.factory)
+            with found.catching():
+                entry = _create(spec, factory, common, tables.get(spec.name, {}), base)
+                if spec.name in plugins:
+                    _try(entry)
+                entries.append(entry)
+        except Exception as error:
+            log.exception("dialect_broken", dialect=spec.name, plugin=plugins.get(spec.name, ""))
+            problems[spec.name] = f"{type(error).__name__}: {error}"
+    # Framegate's own first: in a clash the later one is disabled.
+    entries.sort(key=lambda entry: plugins.get(entry.spec.name, ""))
+    mounted: list[MountedDialect] = []
+    clashes: dict[str, ConfigError] = {}
+    while clashes or not mounted:
+        problems.update({name: error.reason for name, error in clashes.items()})
+        broken = {plugins[name] for name in problems if name in plugins}
+        entries = [
+            entry
+            for entry in entries
+            if entry.spec.name not in problems and plugins.get(entry.spec.name) not in broken
         ]
-    )
-    refuse_clashes((entry.spec.name, entry.routers) for entry in mounted)
-    return mounted
+        mounted = _with_shared_routes(entries)
+        every = _clashes([(_SERVER, reserved), *((entry.spec.name, entry.routers) for entry in mounted)])
+        clashes = {name: error for name, error in every.items() if name in plugins}
+        for name, clash in clashes.items():
+            log.error("dialect_disabled", dialect=name, plugin=plugins[name], reason=clash.reason)
+        if not clashes:
+            found.errors += every.values()
+            break
+    return Mounted(mounted, tuple(_disabled(name, plugins, problems[name]) for name in problems))
 
 
-def _common_options(spec: DialectSpec, table: Mapping[str, Any]) -> CommonOptions:
-    """Return the common options of a dialect, with the prefix where it is mounted."""
-    where, keys = f"dialects.{spec.name}", CommonOptions.__struct_fields__
-    common = parse_table(where, {key: table[key] for key in keys if key in table}, CommonOptions)
-    given = spec.prefix if common.prefix is None else common.prefix
-    prefix = given.rstrip("/")
-    if not _PREFIX.fullmatch(prefix):
-        raise ConfigError(f'{where}.prefix: {given!r} is not a path; write one such as "/v4/app".')
-    return replace(common, prefix=prefix)
+class Mounted(Struct, frozen=True):
+    """The dialects that take part, and one sentence on each that should but can't."""
+
+    dialects: list[MountedDialect]
+    problems: tuple[str, ...] = ()
 
 
-def _create(
-    spec: DialectSpec,
-    common: CommonOptions,
-    table: Mapping[str, Any],
+def _disabled(dialect: str, plugins: Mapping[str, str], reason: str) -> str:
+    owner = f"The plugin {plugins[dialect]} is disabled" if dialect in plugins else "It is disabled"
+    return f"The dialect {dialect} can't be served. {owner}: {reason}"
+
+
+def _base_context(
     settings: Settings,
     services: CoreServices,
     links: LinkSigner,
     listed: Sequence[EnabledDialect],
-) -> MountedDialect:
-    prefix = common.prefix or ""
-    context = DialectContext(
-        name=spec.name,
+    found: ErrorCollector,
+) -> DialectContext:
+    """Return what the contexts of all dialects have in common."""
+    public_url, dial_policy = "", DialPolicy()
+    with found.catching():
+        public_url = _public_url(settings.server.public_url)
+    with found.catching():
+        dial_policy = DialPolicy(settings.fetch.allow)
+    return DialectContext(
+        name="",
         services=services,
-        prefix=prefix,
-        options={key: value for key, value in table.items() if key not in CommonOptions.__struct_fields__},
-        public_url=_public_url(settings.server.public_url),
+        public_url=public_url,
         data_path=settings.server.data_path,
         max_input=settings.fetch.max_bytes,
         retention=settings.storage.retention,
-        dial_policy=DialPolicy(settings.fetch.allow),
+        dial_policy=dial_policy,
         user_agent=settings.fetch.user_agent or default_user_agent(settings.server.public_url),
         links=links,
         enabled=listed,
         has_docs=settings.server.docs != "off",
     )
-    dialect: Dialect = load_object(spec.factory)(context)
+
+
+def _common_options(spec: DialectSpec, table: Mapping[str, Any], found: ErrorCollector) -> CommonOptions:
+    """Return the common options of a dialect, with the prefix where it is mounted."""
+    key, keys = ("dialects", spec.name), CommonOptions.__struct_fields__
+    common = CommonOptions()
+    with found.catching():
+        common = parse_table(key, {name: table[name] for name in keys if name in table}, CommonOptions)
+    given = spec.prefix if common.prefix is None else common.prefix
+    prefix = given.rstrip("/")
+    if not _PREFIX.fullmatch(prefix):
+        found.add(f'{given!r} is not a path; write one such as "/v4/app".', *key, "prefix")
+        prefix = ""
+    return replace(common, prefix=prefix)
+
+
+def _create(
+    spec: DialectSpec,
+    factory: Callable[[DialectContext], object],
+    common: CommonOptions,
+    table: Mapping[str, Any],
+    base: DialectContext,
+) -> MountedDialect:
+    """Create a dialect.
+
+    Raises:
+        ConfigError: Its options are wrong.
+        Exception: Whatever is wrong with the dialect itself.
+    """
+    common_keys = CommonOptions.__struct_fields__
+    context = replace(
+        base,
+        name=spec.name,
+        prefix=common.prefix or "",
+        options={name: value for name, value in table.items() if name not in common_keys},
+    )
+    dialect = factory(context)
+    if not isinstance(dialect, Dialect):
+        raise TypeError(f"{spec.factory} returned {type(dialect).__name__}, not a Dialect")
     unknown_fields = common.unknown_fields or dialect.unknown_fields
-    routers = [_router(prefix, dialect.handlers, context, dialect.dependencies, unknown_fields)]
-    if dialect.root_handlers:
-        routers.append(_router("", dialect.root_handlers, context, dialect.dependencies, unknown_fields))
-    return MountedDialect(spec, context, dialect, common.auth, unknown_fields, tuple(routers))
+    entry = MountedDialect(spec, context, dialect, common.auth, unknown_fields)
+    return replace(entry, routers=_routers(entry))
 
 
 def _public_url(text: str) -> str:
@@ -162,9 +245,23 @@ def _public_url(text: str) -> str:
             raise InvalidUrl("is more than scheme, host and path")
     except InvalidUrl as error:
         raise ConfigError(
-            f'server.public_url: {shown_url(text)!r} {error}; write one such as "https://video.example.com/films".'
+            f'{shown_url(text)!r} {error}; write one such as "https://video.example.com/films".',
+            key=("server", "public_url"),
         ) from None
     return text.rstrip("/")
+
+
+def _routers(entry: MountedDialect) -> tuple[Router, ...]:
+    """Return new routers with the dialect's own handlers."""
+    dialect, context = entry.dialect, entry.context
+    below = [
+        (context.prefix, dialect.handlers),
+        *([("", dialect.root_handlers)] if dialect.root_handlers else []),
+    ]
+    return tuple(
+        _router(prefix, handlers, context, dialect.dependencies, entry.unknown_fields)
+        for prefix, handlers in below
+    )
 
 
 def _router(
@@ -242,21 +339,29 @@ def _with_shared_routes(mounted: Sequence[MountedDialect]) -> list[MountedDialec
     return [replace(entry, routers=(*entry.routers, *composed[entry.spec.name])) for entry in mounted]
 
 
-def refuse_clashes(routers: Iterable[tuple[str, Sequence[Router]]]) -> None:
-    """Refuse handlers of different owners that answer the same method of the same path.
-
-    Raises:
-        ConfigError: There are such handlers; the message names both owners.
-    """
+def _clashes(routers: Iterable[tuple[str, Sequence[Router]]]) -> dict[str, ConfigError]:
+    """Return an error for each whose handlers answer a method of a path that an earlier one's do."""
     taken: dict[tuple[str, str], str] = {}
+    clashes: dict[str, ConfigError] = {}
     for name, own in routers:
         for path, method in _endpoints(own):
-            key = (method, _PARAMETER.sub("{}", path))
-            if taken.setdefault(key, name) != name:
-                raise ConfigError(
-                    f"The dialects {taken[key]} and {name} both answer {method} {path}; mount one "
-                    f'elsewhere ([dialects.{name}] prefix = "/{name}") or enable only one.'
+            other = taken.setdefault((method, _PARAMETER.sub("{}", path)), name)
+            if other != name and name not in clashes:
+                clashes[name] = ConfigError(
+                    f"The dialects {other} and {name} both answer {method} {path}; mount one elsewhere "
+                    f'([dialects.{name}] prefix = "/{name}") or enable only one.',
+                    key=("dialects", name, "prefix"),
                 )
+    return clashes
+
+
+def _try(entry: MountedDialect) -> None:
+    """Build an app of a dialect alone, which finds handlers that no app can have.
+
+    Raises:
+        Exception: Whatever Litestar finds wrong.
+    """
+    Litestar(_routers(entry), openapi_config=None, logging_config=None)
 
 
 def _endpoints(routers: Sequence[Router]) -> Iterable[tuple[str, str]]:

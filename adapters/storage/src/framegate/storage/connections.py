@@ -9,6 +9,8 @@ import redis.asyncio
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import ExponentialWithJitterBackoff, NoBackoff
 from redis.exceptions import (
+    AuthenticationError,
+    AuthenticationWrongNumberOfArgsError,
     BusyLoadingError,
     ClusterDownError,
     MasterDownError,
@@ -22,6 +24,11 @@ from redis.retry import Retry
 from framegate.core.errors import Unavailable
 from framegate.storage.endpoints import read_url
 
+REFUSED_LOGINS = (AuthenticationError, AuthenticationWrongNumberOfArgsError)
+REFUSED_LOGIN = (
+    "the server refuses the user name and password of queue.url; write them as in "
+    "redis://user:password@host:6379/0, with % codes for special characters"
+)
 _UNREACHABLE = (redis.ConnectionError, redis.TimeoutError)
 _REFUSALS = (
     ClusterDownError,
@@ -112,6 +119,8 @@ def outages_as_unavailable() -> Generator[None]:
     try:
         yield
     except redis.RedisError as error:
+        if isinstance(error, REFUSED_LOGINS):
+            raise Unavailable(f"The job queue can't be used: {REFUSED_LOGIN}.") from error
         if isinstance(error, BusyLoadingError):
             raise Unavailable("The job queue is loading its data; try again shortly.") from error
         if is_refusal(error):

@@ -14,6 +14,7 @@ log = structlog.get_logger(__name__)
 
 OURS = ("cache", "files", "uploads", "valkey", "work")
 """The folders that Framegate makes in it."""
+_KEY = ("server", "data_dir")
 _OTHERS, _GROUP_AND_OTHERS = 0o007, 0o077
 
 
@@ -33,11 +34,12 @@ def unusable_as_config_error(folder: Path) -> Generator[None]:
         yield
     except PermissionError:
         raise ConfigError(
-            f"server.data_dir: the data folder {folder} {_owner(folder)} and is closed to this user. Run the "
-            "command as the user who runs the server, or choose another folder with --data-dir."
+            f"the data folder {folder} {_owner(folder)} and is closed to this user. Run the command as the "
+            "user who runs the server, or choose another folder with --data-dir.",
+            key=_KEY,
         ) from None
     except OSError as error:
-        raise ConfigError(f"server.data_dir: {folder} can't be used: {error.strerror}.") from None
+        raise ConfigError(f"{folder} can't be used: {error.strerror}.", key=_KEY) from None
 
 
 def _owner(folder: Path) -> str:

@@ -84,6 +84,11 @@ def is_running(data_dir: Path) -> bool:
     return look(data_dir) != Condition.SILENT
 
 
+def has_data(data_dir: Path) -> bool:
+    """Return whether a Valkey has run with ``data_dir`` before."""
+    return (data_dir / "valkey").is_dir()
+
+
 class DataFolderLock:
     """Held by the one process that runs the Valkey of a data folder, which is closed to other users.
 

@@ -116,15 +116,17 @@ def _mismatch(mark: str | None, known: str | None, place: str) -> ConfigError:
     own_queue = "a queue of its own: another queue.url, or another queue.prefix on the same server"
     if mark is None:
         return ConfigError(
-            f"storage: {place} isn't the storage that this queue's other hosts use: it has no file "
+            f"{place} isn't the storage that this queue's other hosts use: it has no file "
             f"{MARK!r}. Set server.data_dir to the folder that they share, or storage.url to their bucket; "
             f"or give this host {own_queue}. If the files are lost, stop all hosts for a minute, and start "
-            "an API host first."
+            "an API host first.",
+            key=("storage", "url"),
         )
     return ConfigError(
-        f"storage: {place} holds the files of another installation (its file {MARK!r} says {mark}; that of "
+        f"{place} holds the files of another installation (its file {MARK!r} says {mark}; that of "
         f"this queue's files says {known}). Use the folder or bucket of this queue's other hosts, or give "
-        f"this host {own_queue}."
+        f"this host {own_queue}.",
+        key=("storage", "url"),
     )
 
 

@@ -10,8 +10,6 @@ from typing import Any, cast
 import redis
 from msgspec import Struct
 from redis.exceptions import (
-    AuthenticationError,
-    AuthenticationWrongNumberOfArgsError,
     ClusterDownError,
     MasterDownError,
     MovedError,
@@ -21,7 +19,8 @@ from redis.sentinel import SentinelConnectionPool
 
 from framegate.core.errors import ConfigError
 from framegate.storage import scripts
-from framegate.storage.connections import is_transient
+from framegate.storage.connections import REFUSED_LOGIN, REFUSED_LOGINS, is_transient
+from framegate.storage.endpoints import QUEUE_URL
 
 CALLED_DIRECTLY = (
     "BLPOP",
@@ -61,9 +60,8 @@ CALLED_DIRECTLY = (
 """The commands that are called without a script."""
 
 _OLDEST = (7, 0)
-_PERMANENT = (AuthenticationError, AuthenticationWrongNumberOfArgsError)
 _CLUSTER = (
-    "queue.url: this server runs in cluster mode. Framegate's scripts change keys of many hash slots, so "
+    "this server runs in cluster mode. Framegate's scripts change keys of many hash slots, so "
     "it needs a Valkey or Redis without cluster mode; Sentinel keeps one available (docs/valkey.md)."
 )
 _NO_INFO = (
@@ -97,7 +95,7 @@ def check_server(client: redis.Redis, prefix: str) -> ServerInfo:
         _require_channel(client, prefix)
     except redis.RedisError as error:
         if (reason := _permanent_reason(error, prefix)) is not None:
-            raise ConfigError(reason) from None
+            raise ConfigError(reason, key=QUEUE_URL) from None
         raise
     if found is None:
         return ServerInfo("a server that doesn't say what it is", (_NO_INFO,))
@@ -122,23 +120,26 @@ def _knows_sentinels(client: redis.Redis) -> bool:
 
 def _require_single_primary(found: Mapping[str, Any], *, by_sentinels: bool) -> None:
     if found.get("redis_mode") == "cluster" or str(found.get("cluster_enabled")) == "1":
-        raise ConfigError(_CLUSTER)
+        raise ConfigError(_CLUSTER, key=QUEUE_URL)
     if found.get("redis_mode") == "sentinel":
         raise ConfigError(
-            "queue.url: this is a Sentinel, which keeps no jobs. Write "
-            "sentinel://host:26379,host:26379/name-of-the-primary/0."
+            "this is a Sentinel, which keeps no jobs. Write "
+            "sentinel://host:26379,host:26379/name-of-the-primary/0.",
+            key=QUEUE_URL,
         )
     if found.get("role") == "slave" and not by_sentinels:
         raise ConfigError(
-            "queue.url: this server is a replica, which takes no writes. Name its primary, or let "
-            "Sentinels name it: sentinel://host:26379,host:26379/name-of-the-primary/0."
+            "this server is a replica, which takes no writes. Name its primary, or let "
+            "Sentinels name it: sentinel://host:26379,host:26379/name-of-the-primary/0.",
+            key=QUEUE_URL,
         )
     policy = str(found.get("maxmemory_policy", "noeviction"))
     if policy != "noeviction" and int(found.get("maxmemory", 0)) > 0:
         raise ConfigError(
-            f"queue.url: the server's maxmemory-policy is {policy}: once its memory is full, it throws "
+            f"the server's maxmemory-policy is {policy}: once its memory is full, it throws "
             "away jobs that were accepted. Set it to noeviction (CONFIG SET maxmemory-policy noeviction, "
-            "and in its config)."
+            "and in its config).",
+            key=QUEUE_URL,
         )
 
 
@@ -146,7 +147,7 @@ def _require_commands(client: redis.Redis, prefix: str) -> None:
     probe = client.register_script(scripts.PROBE)
     denied = cast("Sequence[str]", probe(keys=[prefix], args=needed_commands()))
     if denied:
-        raise ConfigError(_denied(denied, prefix))
+        raise ConfigError(_denied(denied, prefix), key=QUEUE_URL)
 
 
 def _require_channel(client: redis.Redis, prefix: str) -> None:
@@ -174,22 +175,24 @@ def _permanent_reason(error: redis.RedisError, prefix: str) -> str | None:
         return _denied([text], prefix)
     if _REFUSED_TLS.search(text):
         return (
-            f"queue.url: no TLS connection to the server: {text}. The options of the URL are described in "
+            f"no TLS connection to the server: {text}. The options of the URL are described in "
             "docs/valkey.md."
         )
-    if is_transient(error) and not isinstance(error, _PERMANENT):
+    if isinstance(error, REFUSED_LOGINS):
+        return f"{REFUSED_LOGIN} ({text})."
+    if is_transient(error):
         return None
     if "unknown command" in text.lower():
         return (
-            f"queue.url: the server rejected the connection: {text}. Framegate needs the scripts (EVALSHA) "
+            f"the server rejected the connection: {text}. Framegate needs the scripts (EVALSHA) "
             "of Valkey, or of Redis 7 and later."
         )
-    return f"queue.url: the server rejected the connection: {text}."
+    return f"the server rejected the connection: {text}."
 
 
 def _denied(what: Sequence[str], prefix: str) -> str:
     return (
-        "queue.url: the server denies its user what Framegate needs with keys and channels that begin with "
+        "the server denies its user what Framegate needs with keys and channels that begin with "
         f"{prefix!r}: {', '.join(what)}. A rule that is enough (ACL SETUSER, or the server's ACL file): "
         f"user NAME on >PASSWORD {acl_rule(prefix)}"
     )

@@ -8,7 +8,12 @@ import click
 
 from framegate.cli.hangup import Hangups
 from framegate.cli.log import configure_logging
-from framegate.cli.options import config_options, context_from, log_level_option, settings_from
+from framegate.cli.options import (
+    checked_context_from,
+    checked_settings_from,
+    config_options,
+    log_level_option,
+)
 from framegate.storage.data_folder import secure_data_folder
 from framegate.worker.config import WorkerConfig
 from framegate.worker.host_memory import limit_host_memory
@@ -35,9 +40,11 @@ def worker(
         from framegate.worker.parent import end_with_parent
 
         end_with_parent()
-    context = context_from(config_file, data_dir)
+    context = checked_context_from(config_file, data_dir, as_server=False)
     config = WorkerConfig(context, [name.strip() for name in model_list.split(",") if name.strip()])
-    hangups.follow(partial(config.reload, partial(settings_from, config_file, data_dir)))
+    hangups.follow(
+        partial(config.reload, partial(checked_settings_from, config_file, data_dir, as_server=False))
+    )
     context.require_queue()
     secure_data_folder(context.settings.server.data_path)
     settings = context.settings.worker

@@ -9,6 +9,7 @@ from framegate.core.errors import FramegateError
 from framegate.core.models import ModelSpec
 from framegate.core.reloading import FIXED_IN_WORKER, plan_reload
 from framegate.core.settings import Settings
+from framegate.worker.model_files import ModelFiles
 
 log = structlog.get_logger(__name__)
 
@@ -26,6 +27,7 @@ class WorkerConfig:
 
     def _adopt(self, context: AppContext) -> None:
         self._specs = context.models_for(self._names)
+        self._files = ModelFiles(self._specs)
         self.context = context
 
     def specs(self) -> Mapping[str, ModelSpec]:
@@ -34,7 +36,7 @@ class WorkerConfig:
 
     def health_findings(self) -> Sequence[str]:
         """Return what currently keeps models from working, a sentence each."""
-        return self.context.plugins.health_findings(check_network=True)
+        return [*self.context.plugins.health_findings(check_network=True), *self._files.find_missing()]
 
     def reload(self, read_settings: Callable[[], Settings]) -> None:
         """Read the config again; one that is wrong changes nothing."""

@@ -1,14 +1,18 @@
 """``framegate init`` and ``framegate config``."""
 
+import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
+from msgspec import Struct
 
+from framegate.cli.config_checks import check_config
 from framegate.cli.config_file import DEFAULT_FILE
-from framegate.cli.options import config_options, context_from, json_option
+from framegate.cli.log import configure_logging
+from framegate.cli.options import config_from, config_options, json_option
 from framegate.cli.output import print_json, print_line
-from framegate.core.errors import ConfigError
-from framegate.core.plugins import load_object
+from framegate.core.errors import ConfigError, dotted
 
 TEMPLATE = Path(__file__).with_name("framegate.toml")
 
@@ -34,25 +38,68 @@ def config() -> None:
 @json_option
 @config_options
 def check(as_json: bool, config_file: Path | None, data_dir: Path | None) -> None:
-    """Read the config as the server does, and name file, line and key of an error."""
-    context = context_from(config_file, data_dir)
-    dialects = context.plugins.dialects
-    for import_string in context.plugins.config_checks():
-        load_object(import_string)(context)
-    enabled = context.settings.dialects.enabled
-    models = sorted(context.registry.specs)
+    """List everything that is wrong in the config, with file, line and key. Fails if something is.
+
+    Whatever `framegate serve` and `framegate worker` would refuse is found, without starting anything. The
+    files that a model needs on a GPU host are what `framegate doctor` checks there.
+    """
+    if not logging.getLogger().handlers:
+        configure_logging(level=logging.WARNING)
+    try:
+        config = config_from(config_file, data_dir)
+    except ConfigError as error:  # there is nothing to look into
+        _report(error.errors, (), as_json=as_json)
+        raise SystemExit(1) from None
+    context, found = check_config(config, as_server=True)
+    if found.errors:
+        _report(found.errors, found.warnings, as_json=as_json)
+        raise SystemExit(1)
+    enabled, models = context.settings.dialects.enabled, sorted(context.registry.specs)
+    dialects = list(context.plugins.dialects if enabled is None else enabled)
     broken = {status.name: status.error for status in context.plugins.statuses if status.error}
     if as_json:
         print_json(
             {
-                "dialects": list(dialects if enabled is None else enabled),
+                "dialects": dialects,
                 "models": models,
                 "names": sorted(context.registry.names),
                 "keys": [key.name for key in context.settings.auth.keys],
                 "broken_plugins": broken,
+                "errors": [],
+                "warnings": [_as_entry(warning) for warning in found.warnings],
             }
         )
         return
-    print_line(f"The config is valid: dialects {', '.join(enabled or dialects)}; models {', '.join(models)}.")
+    print_line(f"The config is valid: dialects {', '.join(dialects)}; models {', '.join(models)}.")
+    for warning in found.warnings:
+        print_line(f"Warning: {warning.message}", error=True)
     for name, error in broken.items():
         print_line(f"Note: the plugin {name} is broken: {error}", error=True)
+
+
+class _Entry(Struct, frozen=True):
+    """One error or warning, as ``--json`` has it."""
+
+    where: str
+    key: str
+    message: str
+
+
+def _as_entry(error: ConfigError) -> _Entry:
+    return _Entry(error.where, dotted(error.key), error.reason)
+
+
+def _report(errors: Sequence[ConfigError], warnings: Sequence[ConfigError], *, as_json: bool) -> None:
+    if as_json:
+        print_json(
+            {
+                "errors": [_as_entry(error) for error in errors],
+                "warnings": [_as_entry(warning) for warning in warnings],
+            }
+        )
+        return
+    for wrong in errors:
+        print_line(f"Error: {wrong.message}", error=True)
+    for warning in warnings:
+        print_line(f"Warning: {warning.message}", error=True)
+    print_line(f"{len(errors)} error{'s' if len(errors) > 1 else ''} in the config.", error=True)

@@ -26,6 +26,8 @@ def plugins(as_json: bool, config_file: Path | None, data_dir: Path | None) -> N
                 status.version,
                 f"broken: {status.error}"
                 if status.error
+                else "disabled"
+                if status.disabled
                 else ", ".join((*status.models, *status.dialects, *status.commands)),
                 status.missing,
             )

@@ -13,7 +13,7 @@ from enum import StrEnum
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Any, TypeAlias
 
-from framegate.core.errors import ConfigError
+from framegate.core.config_errors import ErrorCollector
 
 AddressInfo: TypeAlias = tuple[int, int, int, str, tuple[Any, ...]]
 """What `socket.getaddrinfo` returns: family, type, protocol, canonical name, (address, port, …)."""
@@ -87,11 +87,20 @@ class DialPolicy:
     def __init__(self, allow: Sequence[str] = ()) -> None:
         self._networks: list[IPv4Network | IPv6Network] = []
         self._hosts: set[str] = set()
-        for entry in allow:
+        found = ErrorCollector()
+        for index, entry in enumerate(allow):
             try:
                 self._networks.append(ip_network(entry, strict=False))
             except ValueError:
-                self._hosts.add(_host_name(entry))
+                if HOST_NAME.fullmatch(name := _normalized(entry)):
+                    self._hosts.add(name)
+                else:
+                    found.add(
+                        f"{entry!r} is neither a network such as '10.0.0.0/8', nor an address, nor a host "
+                        "name such as 'images.internal' (without scheme, port or path).",
+                        *("fetch", "allow", index),
+                    )
+        found.raise_errors()
 
     def refusal(self, host: str, address: str, port: int) -> Refusal | None:
         """Return why ``address``, to which ``host`` resolved, may not be dialled; None if it may."""
@@ -152,13 +161,3 @@ def _plain(address: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:
 
 def _normalized(host: str) -> str:
     return host.lower().rstrip(".")
-
-
-def _host_name(entry: str) -> str:
-    name = _normalized(entry)
-    if not HOST_NAME.fullmatch(name):
-        raise ConfigError(
-            f"[fetch] allow: {entry!r} is neither a network such as '10.0.0.0/8', nor an address, nor a host "
-            "name such as 'images.internal' (without scheme, port or path)."
-        )
-    return name

@@ -1,9 +1,8 @@
 """Checks of keys that a look at one of them alone doesn't allow."""
 
-from collections.abc import Collection
-
 import structlog
 
+from framegate.core.config_errors import ErrorCollector
 from framegate.core.errors import ConfigError, Unavailable
 from framegate.core.settings import KeyConfig, Settings
 from framegate.server.auth.key_ring import KeyRing
@@ -16,26 +15,14 @@ MIN_SECRET = 16
 _HINT = "Add a key under [[auth.keys]] or with `framegate keys create NAME`, or set the host to 127.0.0.1."
 
 
-def check_keys(settings: Settings, *, dialects: Collection[str], models: Collection[str]) -> None:
-    """Check that keys are long enough to be safe, and that the names in their lists exist.
+def check_keys(settings: Settings, found: ErrorCollector) -> None:
+    """Check that keys are long enough to be safe; those given as SHA-256 can't be measured.
 
-    On loopback a short key is only a warning in the log, and so is an unknown model anywhere: a plugin may
-    offer it later.
-
-    Raises:
-        ConfigError: The server listens elsewhere and a key is shorter than `MIN_SECRET` (those given as
-            SHA-256 can't be measured), or a key's list has an unknown dialect.
+    On loopback a key shorter than `MIN_SECRET` is only a warning in the log.
     """
     for config in settings.auth.keys:
-        _check_length(config, settings.server.host)
-        for dialect in config.dialects:
-            if dialect not in dialects:
-                raise ConfigError(
-                    f"auth.keys {config.name!r}: unknown dialect {dialect!r}; available: "
-                    f"{', '.join(sorted(dialects))}."
-                )
-        if unknown := [model for model in config.models if model not in models]:
-            log.warning("key_names_unknown_models", name=config.name, models=unknown)
+        with found.catching():
+            _check_length(config, settings.server.host)
 
 
 def _check_length(config: KeyConfig, host: str) -> None:
@@ -45,10 +32,21 @@ def _check_length(config: KeyConfig, host: str) -> None:
     reason = f"the key has {shortest} characters and may be guessed; use at least {MIN_SECRET} random ones"
     if not is_loopback_host(host):
         raise ConfigError(
-            f"auth.keys {config.name!r}: {reason}, such as `openssl rand -hex 24` prints. Shorter keys are "
-            f"accepted on loopback only, not on {host}."
+            f"{reason}, such as `openssl rand -hex 24` prints. Shorter keys are accepted on loopback only, "
+            f"not on {host}.",
+            key=("auth", "keys", config.name),
         )
     log.warning("short_api_key", name=config.name, reason=reason)
+
+
+_HINT = "Add a key under [[auth.keys]] or with `framegate keys create NAME`, or set the host to 127.0.0.1."
+
+
+def no_keys(host: str) -> ConfigError:
+    """Return the error of a server that is to serve other machines without any key."""
+    return ConfigError(
+        f"without keys this server answers on loopback only, not on {host}. {_HINT}", key=("server", "host")
+    )
 
 
 async def require_keys(keys: KeyRing, host: str) -> None:
@@ -63,11 +61,11 @@ async def require_keys(keys: KeyRing, host: str) -> None:
     except Unavailable as error:
         if not keys.keyed and not is_loopback_host(host):
             raise Unavailable(
-                f"server.host: without keys this server answers on loopback only, not on {host}, and the "
-                f"stored ones can't be read. {error.message} {_HINT}"
+                f"Without keys this server answers on loopback only, not on {host}, and the stored ones "
+                f"can't be read. {error.message} {_HINT}"
             ) from None
     if not keys.keyed and not is_loopback_host(host):
-        raise _no_keys(host)
+        raise no_keys(host)
 
 
 def require_keys_left(keys: KeyRing, settings: Settings) -> None:
@@ -78,10 +76,4 @@ def require_keys_left(keys: KeyRing, settings: Settings) -> None:
     """
     host = settings.server.host
     if not settings.auth.keys and not keys.has_stored and not is_loopback_host(host):
-        raise _no_keys(host)
-
-
-def _no_keys(host: str) -> ConfigError:
-    return ConfigError(
-        f"server.host: without keys this server answers on loopback only, not on {host}. {_HINT}"
-    )
+        raise no_keys(host)

@@ -10,7 +10,8 @@ from datetime import datetime
 import structlog
 from msgspec import Struct
 
-from framegate.core.errors import ConfigError, Unauthorized, Unavailable
+from framegate.core.config_errors import ErrorCollector
+from framegate.core.errors import Unauthorized, Unavailable
 from framegate.core.keys import KeyGrants, StoredKey
 from framegate.core.ports import KeyStore
 from framegate.core.settings import KeyConfig
@@ -157,16 +158,22 @@ class KeyRing:
 
 def _configured_entries(keys: Sequence[KeyConfig], defaults: Mapping[str, int]) -> dict[bytes, _Entry]:
     entries: dict[bytes, _Entry] = {}
+    found = ErrorCollector()
     for config in keys:
         client = Client.of(config.name, config.with_defaults(defaults))
         entry = _Entry(client, _seconds(config.expires_at))
-        for digest in config.digests():
+        digests: Sequence[bytes] = ()
+        with found.catching():
+            digests = config.digests()
+        for digest in digests:
             other = entries.setdefault(digest, entry).client.name
             if other != config.name:
-                raise ConfigError(
-                    f"auth.keys: {other!r} and {config.name!r} have the same key; give each name its own, as "
-                    "a key tells whose jobs a request may see."
+                found.add(
+                    f"{other!r} and {config.name!r} have the same key; give each name its own, as a key "
+                    "tells whose jobs a request may see.",
+                    *("auth", "keys", config.name),
                 )
+    found.raise_errors()
     return entries
 
 

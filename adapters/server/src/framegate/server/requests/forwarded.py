@@ -16,6 +16,7 @@ from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Receive, Scope, Send
 from msgspec import Struct
 
+from framegate.core.config_errors import ErrorCollector
 from framegate.core.errors import ConfigError
 
 AUTHORITY = re.compile(r"(?:\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9._-]{1,253})(?::\d{1,5})?")
@@ -89,7 +90,12 @@ class TrustedProxies:
     """
 
     def __init__(self, names: Sequence[str]) -> None:
-        self._networks = [_network(number, name) for number, name in enumerate(names)]
+        found = ErrorCollector()
+        self._networks: list[_Network] = []
+        for number, name in enumerate(names):
+            with found.catching():
+                self._networks.append(_network(number, name))
+        found.raise_errors()
 
     def __contains__(self, address: str) -> bool:
         """Return whether ``address``, with or without a port, is one of them."""
@@ -125,8 +131,9 @@ def _network(number: int, name: str) -> _Network:
         return ipaddress.ip_network(name, strict=False)
     except ValueError:
         raise ConfigError(
-            f"server.trusted_proxies[{number}]: {name!r} is neither an IP address nor a network; "
-            'write one such as "127.0.0.1" or "10.0.0.0/8".'
+            f"{name!r} is neither an IP address nor a network; write one such as "
+            '"127.0.0.1" or "10.0.0.0/8".',
+            key=("server", "trusted_proxies", number),
         ) from None
 
 

@@ -19,6 +19,7 @@ from framegate.server.errors.error_info import LinkExpired, LinkRefused
 
 EXPIRES, SIGNATURE = "expires", "signature"
 MIN_SECRET = 32
+_SECRET_KEY = ("links", "secret")
 """The characters that a configured secret has at least."""
 _STORED = "links"
 _MOST_PARAMETERS = 50
@@ -111,18 +112,20 @@ def make_signer(
     """
     if settings.expiry < 1:
         raise ConfigError(
-            f"links.expiry: {settings.expiry:g} s is too short for any download; "
-            'write a duration such as "1h", or "forever".'
+            f"{settings.expiry:g} s is too short for any download; write a duration such as "
+            '"1h", or "forever".',
+            key=("links", "expiry"),
         )
-    secrets = [_reveal(secret.reveal("links.secret"), secret.env) for secret in settings.secrets]
+    secrets = [_reveal(secret.reveal(*_SECRET_KEY), secret.env) for secret in settings.secrets]
     return LinkSigner(settings.expiry, secrets=secrets, store=store, clock=clock)
 
 
 def _reveal(secret: str, variable: str) -> bytes:
     if len(secret) < MIN_SECRET:
         raise ConfigError(
-            f"links.secret: the environment variable {variable} holds {len(secret)} characters, and a secret "
-            f"has {MIN_SECRET} or more; `openssl rand -base64 32` makes one."
+            f"the environment variable {variable} holds {len(secret)} characters, and a secret has "
+            f"{MIN_SECRET} or more; `openssl rand -base64 32` makes one.",
+            key=_SECRET_KEY,
         )
     return secret.encode()
 

@@ -15,6 +15,7 @@ from framegate.core.options import EnvSecret
 from framegate.storage.webhook_deliveries import Delivery
 
 PREFIX = "whsec_"
+_KEY = ("webhooks", "secret")
 KEY_BYTES = range(24, 65)
 
 _TYPES = {JobState.SUCCEEDED: "video.completed", JobState.FAILED: "video.failed"}
@@ -68,15 +69,15 @@ class Signer:
 def _read_secret(variable: str) -> bytes:
     text = os.environ.get(variable, "")
     if not text:
-        raise ConfigError(f"webhooks.secret: the environment variable {variable} is not set.")
+        raise ConfigError(f"the environment variable {variable} is not set.", key=_KEY)
     try:
         key = base64.b64decode(text.removeprefix(PREFIX), validate=True)
     except ValueError:
         key = b""
     if not text.startswith(PREFIX) or len(key) not in KEY_BYTES:
         raise ConfigError(
-            f"webhooks.secret: the environment variable {variable} does not hold {PREFIX} and the base64 "
-            f"of {KEY_BYTES[0]} to {KEY_BYTES[-1]} bytes, as "
-            f'`echo "{PREFIX}$(openssl rand -base64 32)"` makes one.'
+            f"the environment variable {variable} does not hold {PREFIX} and the base64 of {KEY_BYTES[0]} to "
+            f'{KEY_BYTES[-1]} bytes, as `echo "{PREFIX}$(openssl rand -base64 32)"` makes one.',
+            key=_KEY,
         )
     return key

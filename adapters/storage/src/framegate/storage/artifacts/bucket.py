@@ -74,7 +74,9 @@ class BucketStore:
                 retry_config={"max_retries": 5, "retry_timeout": _RETRY_FOR},
             )
         except (BaseError, ValueError) as error:
-            raise ConfigError(f"storage: the bucket {url} can't be used: {_first_line(error)}.") from None
+            raise ConfigError(
+                f"the bucket {url} can't be used: {_first_line(error)}.", key=("storage", "url")
+            ) from None
 
     def check(self) -> None:
         """Raise `Unavailable` if files can't be written and read."""

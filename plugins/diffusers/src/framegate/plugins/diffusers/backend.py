@@ -1,12 +1,14 @@
 """The backend that every diffusers model is based on. It imports nothing heavy before `load`."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from framegate.core.backend import Backend, FrameStream, GenerationContext
 from framegate.core.options import parse_table
 from framegate.core.plugins import load_object
 from framegate.core.types import Shot
-from framegate.plugins.diffusers.options import Options
+from framegate.plugins.diffusers.files import find_missing_files
+from framegate.plugins.diffusers.options import Lora, Options
 from framegate.plugins.diffusers.requirements import require
 
 if TYPE_CHECKING:
@@ -48,6 +50,23 @@ class DiffusersBackend(Backend):
             engine.load()
         self._loaded_engine = engine
 
+    def check_files(self) -> Sequence[str]:
+        """Return what is missing of the source, its components, weights and LoRAs."""
+        options = self.parsed_options()
+        return find_missing_files(self.source, options, self.named_loras(options))
+
+    def parsed_options(self) -> Options:
+        """Return the options as what they are declared as.
+
+        Raises:
+            ConfigError: An option doesn't exist or has a value that it can't have.
+        """
+        return parse_table("options", self.options, self.options_kind)
+
+    def named_loras(self, options: Options) -> dict[str, Lora]:
+        """Return all LoRAs of the options by the options' names."""
+        return {f"loras[{index}]": lora for index, lora in enumerate(options.loras)}
+
     def memory_needed(self, device: str) -> int:
         """Return the bytes that the weights will take on ``device``; 0 before a hub id is downloaded."""
         return self._create_engine(device).memory_needed()
@@ -69,6 +88,5 @@ class DiffusersBackend(Backend):
 
     def _create_engine(self, device: str) -> "Engine":
         require(self.install)
-        options = parse_table("options", self.options, self.options_kind)
         engine_class: type[Engine] = load_object(self.engine)
-        return engine_class(self.source, options, device)
+        return engine_class(self.source, self.parsed_options(), device)

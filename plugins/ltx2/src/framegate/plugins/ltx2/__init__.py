@@ -29,6 +29,7 @@ LTX2 = ModelSpec(
     summary="LTX-2: videos with audio, from text or images.",
     backend="framegate.plugins.ltx2.backend:Ltx2Backend",
     needs_source=True,
+    options_type="framegate.plugins.ltx2.backend:Ltx2Options",
     requires=MODULES,
     install=install_command("ltx2"),
     presets=_eight_steps("The distillation LoRA: 8 steps without guidance, some 20 times faster."),

@@ -1,7 +1,9 @@
 """LTX-2's backend. It imports nothing heavy."""
 
+from collections.abc import Sequence
 from typing import ClassVar, Literal
 
+from framegate.core.backend import missing_paths
 from framegate.plugins.diffusers.backend import DiffusersBackend
 from framegate.plugins.diffusers.options import Lora, Options
 from framegate.plugins.diffusers.requirements import install_command
@@ -32,3 +34,16 @@ class Ltx2Backend(DiffusersBackend):
     engine: ClassVar[str] = "framegate.plugins.ltx2.engine:Ltx2Engine"
     install: ClassVar[str] = install_command("ltx2")
     options_kind: ClassVar[type[Options]] = Ltx2Options
+
+    def named_loras(self, options: Options) -> dict[str, Lora]:
+        """Return the LoRAs of both stages."""
+        loras = super().named_loras(options)
+        if isinstance(options, Ltx2Options) and options.refine_lora is not None:
+            loras["refine_lora"] = options.refine_lora
+        return loras
+
+    def check_files(self) -> Sequence[str]:
+        """Return what is missing of the files that every model has, and the upsampler."""
+        options = self.parsed_options()
+        assert isinstance(options, Ltx2Options)
+        return [*super().check_files(), *missing_paths({"upsampler": options.upsampler})]

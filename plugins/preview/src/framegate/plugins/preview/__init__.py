@@ -8,6 +8,7 @@ PREVIEW = ModelSpec(
     id="preview",
     summary="Drawn on the CPU, without any model: for developing clients and trying a server out.",
     backend="framegate.plugins.preview.backend:PreviewBackend",
+    options_type="framegate.core.options:NoOptions",
     tasks=frozenset(Task),
     parameters=frozenset({"strength", "last_image"}),
     sizes=SizeRule(multiple_of=2, min_side=16, max_side=2048, max_pixels=2048 * 2048),

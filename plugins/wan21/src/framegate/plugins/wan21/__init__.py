@@ -35,6 +35,7 @@ def _spec(
         backend="framegate.plugins.wan21.backend:Wan21Backend",
         tasks=frozenset(tasks),
         needs_source=True,
+        options_type="framegate.plugins.diffusers.wan.options:WanOptions",
         presets=presets,
         requires=MODULES,
         install=install_command("wan21"),

@@ -6,6 +6,7 @@ from framegate.core.types import Task
 from framegate.plugins.diffusers.requirements import MODULES, install_command
 
 _BACKEND = "framegate.plugins.wan22.backend:Wan22Backend"
+_OPTIONS = "framegate.plugins.diffusers.wan.options:WanOptions"
 _INSTALL = install_command("wan22")
 
 
@@ -42,6 +43,7 @@ TI2V_5B = ModelSpec(
     backend=_BACKEND,
     tasks=frozenset({Task.TEXT_TO_VIDEO, Task.IMAGE_TO_VIDEO}),
     needs_source=True,
+    options_type=_OPTIONS,
     presets=_four_steps(
         "The Turbo distillation LoRA: 4 steps without guidance, some 20 times faster.",
         {
@@ -70,6 +72,7 @@ def _a14b(name: str, summary: str, task: Task, guidance: float, presets: dict[st
         backend=_BACKEND,
         tasks=frozenset({task}),
         needs_source=True,
+        options_type=_OPTIONS,
         presets=presets,
         requires=MODULES,
         install=_INSTALL,

@@ -37,6 +37,7 @@ class Options(Struct, frozen=True, forbid_unknown_fields=True):
 def create(context: DialectContext) -> Dialect:
     """Return the dialect as the config describes it."""
     options = context.parse_options(Options)
+    context.check_models("model", "image_model")
     folder = Path(options.input_dir).expanduser() if options.input_dir else context.data_path / "inputs"
     settings = SubmissionSettings(
         model=options.model,

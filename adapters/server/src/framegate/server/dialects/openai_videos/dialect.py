@@ -34,6 +34,7 @@ class Options(Struct, frozen=True, forbid_unknown_fields=True):
 def create(context: DialectContext) -> Dialect:
     """Return the dialect as the config describes it."""
     options = context.parse_options(Options)
+    context.check_models("model", "image_model")
     videos = VideoHandlers(
         context.services, model=options.model, max_input=context.max_input, retention=context.retention
     )

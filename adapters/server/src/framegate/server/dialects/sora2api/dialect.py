@@ -4,7 +4,6 @@ from typing import Any
 
 from litestar import Response
 
-from framegate.core.errors import ConfigError
 from framegate.core.options import Duration
 from framegate.core.registry import ServedModel
 from framegate.server.dialect import Dialect, DialectContext, SharedRoute, provide_instance
@@ -62,11 +61,7 @@ def create(context: DialectContext) -> Dialect:
         ConfigError: ``models`` names a model that does not exist.
     """
     options = context.parse_options(Options)
-    if unknown := [name for name in options.models if name not in context.services.jobs.registry.names]:
-        raise ConfigError(
-            f"dialects.{context.name}.models: unknown model {unknown[0]!r}; "
-            "run `framegate models` for the names."
-        )
+    context.check_models("models")
 
     # An alias may give a catalogue's name to a model that is in no catalogue.
     names = _NAMES.union(options.models)

@@ -9,11 +9,13 @@ from framegate.server.responses.result_files import ResultFiles
 
 def create(context: DialectContext) -> Dialect:
     """Return the dialect as the config describes it."""
+    options = context.parse_options(Options)
+    context.check_models("model")
     return Dialect(
         handlers=[RequestController],
         root_handlers=[FileController],
         dependencies={
-            "options": provide_instance(context.parse_options(Options)),
+            "options": provide_instance(options),
             "files": provide_instance(ResultFiles(context, "/videos/{name}", at_root=True)),
         },
         error_response=error_response,

@@ -13,10 +13,12 @@ from framegate.server.dialects.wan22_predict.schemas import ErrorBody
 
 def create(context: DialectContext) -> Dialect:
     """Return the dialect as the config describes it."""
+    options = context.parse_options(Options)
+    context.check_models("model")
     return Dialect(
         handlers=[PredictController, PageController],
         dependencies={
-            "options": provide_instance(context.parse_options(Options)),
+            "options": provide_instance(options),
             "page": provide_instance(Page(context)),
         },
         error_response=error_response,

@@ -42,6 +42,7 @@ def build_model_spec(workflow: Workflow) -> ModelSpec:
         backend=BACKEND,
         tasks=frozenset({_task(workflow)}),
         source=workflow.name,
+        options_type="framegate.plugins.comfyui.config:ComfyConfig",
         parameters=frozenset(
             name
             for name, key in (

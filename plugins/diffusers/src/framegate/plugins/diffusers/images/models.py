@@ -15,6 +15,7 @@ def _spec(
         summary=summary,
         backend="framegate.plugins.diffusers.images.backend:ImagesBackend",
         needs_source=True,
+        options_type="framegate.plugins.diffusers.options:Options",
         requires=MODULES,
         install=install_command("diffusers"),
         tasks=frozenset(tasks),

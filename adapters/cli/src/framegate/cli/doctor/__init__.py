@@ -1,0 +1,1 @@
+"""What ``framegate doctor`` looks at."""
