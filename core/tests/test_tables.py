@@ -56,23 +56,23 @@ def test_what_is_right_remains() -> None:
     ]
 
 
-@pytest.mark.parametrize(
-    ("table", "error"),
-    [
-        ({"share": 2}, "share: 2 is not a number above 0 of at most 1."),
-        ({"size": "big"}, 'size: "big" is not a size such as "832x480".'),
-        (
-            {"servers": {"url": "a"}},
-            "servers: this is a table, and there may be several: write [[servers]], with two brackets.",
-        ),
-        (
-            {"by_name": {"a": [{}]}},
-            "by_name.a: this is a list of tables, and there is one: write [by_name.a], with single brackets.",
-        ),
-        ({"servers": "a"}, 'servers: "a" is not a list; write ["a"].'),
-        ({"mode": True}, 'mode: true is not "exact" or "fast".'),
-    ],
-)
+WRONG: list[tuple[dict[str, Any], str]] = [
+    ({"share": 2}, "share: 2 is not a number above 0 of at most 1."),
+    ({"size": "big"}, 'size: "big" is not a size such as "832x480".'),
+    (
+        {"servers": {"url": "a"}},
+        "servers: this is a table, and there may be several: write [[servers]], with two brackets.",
+    ),
+    (
+        {"by_name": {"a": [{}]}},
+        "by_name.a: this is a list of tables, and there is one: write [by_name.a], with single brackets.",
+    ),
+    ({"servers": "a"}, 'servers: "a" is not a list; write ["a"].'),
+    ({"mode": True}, 'mode: true is not "exact" or "fast".'),
+]
+
+
+@pytest.mark.parametrize(("table", "error"), WRONG)
 def test_what_would_be_right_is_said(table: dict[str, Any], error: str) -> None:
     assert errors_of(table) == [error]
 

@@ -120,7 +120,11 @@ def test_the_port(doctor: Doctor) -> None:
 
 def test_little_room_is_a_warning(doctor: Doctor, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = shutil.disk_usage("/")._replace(free=2**30)
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
+
+    def little_room(_: Path) -> object:
+        return usage
+
+    monkeypatch.setattr(shutil, "disk_usage", little_room)
     (finding, *_) = doctor()["disk"]
     assert (finding["ok"], finding["warning"]) == (True, True)
     assert str(finding["detail"]).startswith("only 1.0 GiB of ")

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import msgspec
 from msgspec import Struct, inspect
@@ -74,9 +74,10 @@ def _follows(violation: Violation, found: ConfigError, errors: Iterable[ConfigEr
 
 def _copy(value: Any) -> Any:
     if isinstance(value, Mapping):
-        return {name: _copy(entry) for name, entry in value.items()}
+        table = cast("Mapping[str, Any]", value)
+        return {name: _copy(entry) for name, entry in table.items()}
     if isinstance(value, list | tuple):
-        return _Entries(map(_copy, value))
+        return _Entries(map(_copy, cast("list[Any]", value)))
     return value
 
 
@@ -90,8 +91,9 @@ def _remove(rest: Any, path: ConfigKey) -> None:
     parent, last = _at(rest, path[:-1]), path[-1]
     if isinstance(parent, _Entries):
         assert isinstance(last, int)
-        del parent.indexes[last]
-    del parent[last]
+        del parent.indexes[last], parent[last]
+    else:
+        del parent[last]
 
 
 def _resolve(rest: Any, path: Iterable[Any], model: type[Struct], *, strict: bool) -> ConfigKey:
@@ -141,7 +143,8 @@ def _explain(violation: Violation, path: ConfigKey, rest: Any, schema: inspect.T
             return ConfigError(f"{violation.message}.", key=key)
         case _ if violation.of_key:
             return ConfigError("a name in this table is not a text.", key=key)
-    return ConfigError(_refusal(_at(rest, path), expected, key), key=key)
+        case _:
+            return ConfigError(_refusal(_at(rest, path), expected, key), key=key)
 
 
 def _refusal(value: Any, expected: inspect.Type, key: ConfigKey) -> str:
@@ -171,9 +174,11 @@ def _refusal(value: Any, expected: inspect.Type, key: ConfigKey) -> str:
 def _original(rest: Any, path: ConfigKey) -> ConfigKey:
     """Return the path in the table as it was, before entries of lists were left out."""
     key: list[str | int] = []
+    here: Any = rest
     for step in path:
-        key.append(rest.indexes[step] if isinstance(rest, _Entries) and isinstance(step, int) else step)
-        rest = rest[step]
+        indexes: list[int] | None = getattr(here, "indexes", None)
+        key.append(indexes[step] if indexes is not None and isinstance(step, int) else step)
+        here = here[step]
     return tuple(key)
 
 
@@ -225,7 +230,8 @@ def _choices(schema: inspect.Type) -> list[Any]:
 def _form(schema: inspect.Type) -> str:
     """Return what a value of this type looks like: the type's own description, or one that fits its kind."""
     if isinstance(schema, inspect.Metadata):
-        described = (schema.extra_json_schema or {}).get("description")
+        more: dict[str, Any] = schema.extra_json_schema or {}
+        described = more.get("description")
         return str(described) if described else _form(schema.type)
     parts = _parts(schema)
     if len(parts) > 1:
