@@ -230,7 +230,7 @@ def _choices(schema: inspect.Type) -> list[Any]:
 def _form(schema: inspect.Type) -> str:
     """Return what a value of this type looks like: the type's own description, or one that fits its kind."""
     if isinstance(schema, inspect.Metadata):
-        more: dict[str, Any] = schema.extra_json_schema or {}
+        more = cast("dict[str, Any]", schema.extra_json_schema or {})
         described = more.get("description")
         return str(described) if described else _form(schema.type)
     parts = _parts(schema)

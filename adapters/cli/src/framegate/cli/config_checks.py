@@ -11,7 +11,7 @@ from framegate.cli.config_file import Config
 from framegate.core.config_errors import ErrorCollector, suggest
 from framegate.core.default_checks import check_defaults
 from framegate.core.errors import ConfigError, ConfigKey, PluginError
-from framegate.core.plugins import load_object
+from framegate.core.plugins import OWN_DISTRIBUTIONS, load_object
 from framegate.core.settings import FILE_STORAGE, Settings
 from framegate.core.tables import convert_table
 from framegate.storage import embedded
@@ -118,12 +118,12 @@ def _check_order(
 
 
 def _check_names(context: AppContext, found: ErrorCollector) -> None:
-    """Find models of plugins that take a name which an API documents for something else."""
+    """Find models of other people's plugins that take a name which an API documents for something else."""
     documented = {
         entry.name: dialect for dialect, entries in context.plugins.catalogues.items() for entry in entries
     }
     for status in context.plugins.statuses:
-        for name in status.models:
+        for name in status.models if status.distribution not in OWN_DISTRIBUTIONS else ():
             if name in documented and name not in context.settings.models:
                 found.warn(
                     f"the model {name!r} of the plugin {status.name} takes a name that {documented[name]} "

@@ -152,7 +152,8 @@ def _shape(tree: dict[str, Any]) -> dict[str, Any]:
     """Return the tree with the free-form tables ``[dialects.NAME]`` gathered under one key, as plugins'."""
     shaped = dict(tree)
     for name, (setting, tables) in _FREE_FORM.items():
-        if isinstance(table := tree.get(name), dict):
+        if isinstance(tree.get(name), dict):
+            table: dict[str, Any] = tree[name]
             others = {key: value for key, value in table.items() if key != setting}
             shaped[name] = {tables: others} | ({setting: table[setting]} if setting in table else {})
     return shaped

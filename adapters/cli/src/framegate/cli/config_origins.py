@@ -4,7 +4,7 @@ import re
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from framegate.core.errors import ConfigError, ConfigErrors, ConfigKey
 
@@ -68,14 +68,18 @@ class Origins:
         found: list[str | int] = []
         for step in key:
             if isinstance(here, list) and isinstance(step, str):
-                names = [entry.get("name") if isinstance(entry, dict) else None for entry in here]
+                names = [_name_of(entry) for entry in cast("list[Any]", here)]
                 step = names.index(step) if step in names else step
             found.append(step)
             try:
-                here = here[step]
+                here = cast("Any", here)[step]
             except (LookupError, TypeError):
                 here = None
         return tuple(found)
+
+
+def _name_of(entry: Any) -> Any:
+    return cast("dict[str, Any]", entry).get("name") if isinstance(entry, dict) else None
 
 
 def _line_of(text: str, path: list[str]) -> int | None:
