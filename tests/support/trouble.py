@@ -6,6 +6,7 @@ file ``loadable`` is in the plugin's folder. Prompts:
 
 - ``draw 20`` takes 20 ms for each frame.
 - ``until go`` stands at the second frame until the file ``go`` is in the plugin's folder.
+- ``sleep 12`` sleeps 12 seconds, deaf to everything.
 - ``hold 12`` keeps the GIL in a native call of 12 seconds; ``hold-once 12`` does so the first time only.
 - ``die`` kills its own worker with -9.
 - ``fail`` raises an error.
@@ -61,6 +62,8 @@ class Trouble(Backend):
 
         what, _, argument = shot.prompt.partition(" ")
         match what:
+            case "sleep":
+                time.sleep(float(argument))
             case "hold":
                 _hold(int(argument))
             case "hold-once":

@@ -76,7 +76,7 @@ async def test_jobs_without_deliveries(stand: DeliveryStand) -> None:
     async with stand.job_store() as store:
         for job_id in ("waiting", "running"):
             await store.cancel(job_id)
-    assert stand.worker.finish_cancelled(running) == JobState.CANCELLED
+    assert stand.worker.finish_cancelled(running.id, running.attempt) == JobState.CANCELLED
     assert stand.pending() == {}
 
 

@@ -309,7 +309,7 @@ class StoreMachine(RuleBasedStateMachine):
         closing: dict[str, Any] = {
             "succeed": lambda: worker_store.succeed(held, (FILM,)),
             "fail": lambda: worker_store.fail(held.id, held.attempt, error),
-            "finish_cancelled": lambda: worker_store.finish_cancelled(held),
+            "finish_cancelled": lambda: worker_store.finish_cancelled(held.id, held.attempt),
             "requeue": lambda: worker_store.requeue(held.id, held.attempt),
         }
         state = closing[end]()

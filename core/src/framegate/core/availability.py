@@ -86,6 +86,15 @@ class WorkerAvailability:
             reason += " This server's own worker ends as soon as it is started; the server's log says why."
         raise NoWorker(reason)
 
+    async def workers_of(self, model: str) -> Sequence[WorkerInfo]:
+        """Return the live workers that serve ``model``.
+
+        Raises:
+            Unavailable: The store can't be reached.
+        """
+        await self._reads.run("", self._read)
+        return [worker for worker in self._presence.workers if model in worker.models]
+
     async def overview(self) -> WorkerOverview:
         """Return the live workers, and whether jobs are accepted while there are none.
 

@@ -17,7 +17,7 @@ SEED_RANGE = 2**31
 
 
 def build_job(admitted: AdmittedSubmission, fitted: FittedRequest) -> Job:
-    """Plan the shots of ``fitted`` and return the queued job.
+    """Plan the shots of ``fitted`` and return the queued job, whose time limit is yet to be set.
 
     Raises:
         InvalidRequest: The video can't be made in shots; see `planning.plan`.

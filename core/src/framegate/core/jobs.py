@@ -95,6 +95,9 @@ class Job(Struct, frozen=True, kw_only=True, omit_defaults=True):
         share_id: The id by which others may make new videos from this one; videos have one.
         collection: The list in which its owner finds it, page by page.
         webhooks: The URLs to notify of its end.
+        timeout: How many seconds it may run, the time to load its model not counted; 0 for the worker's own
+            limit.
+        timeout_setting: The setting that raises ``timeout``.
         seq: Its number in the order of submission, which no other job ever has, not even one with its id; 0
             before the store has it.
         state: Where it stands.
@@ -126,6 +129,8 @@ class Job(Struct, frozen=True, kw_only=True, omit_defaults=True):
     share_id: str = ""
     collection: str = ""
     webhooks: tuple[str, ...] = ()
+    timeout: float = 0.0
+    timeout_setting: str = ""
 
     seq: int = 0
     state: JobState = JobState.QUEUED

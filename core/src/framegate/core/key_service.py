@@ -208,7 +208,8 @@ def _secret(secret: str, now: datetime) -> KeySecret:
 
 
 def _fields(grants: KeyGrants) -> dict[str, Any]:
-    return {name: getattr(grants, name) for name in KeyGrants.__struct_fields__}
+    fields = {name: getattr(grants, name) for name in KeyGrants.__struct_fields__}
+    return {**fields, "timeout": float(grants.timeout)}  # a duration in the config, which JSON lacks
 
 
 def _info(key: StoredKey, last_used_at: datetime | None = None) -> KeyInfo:

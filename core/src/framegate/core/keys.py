@@ -19,6 +19,7 @@ KeyName: TypeAlias = Annotated[
 Moment: TypeAlias = Annotated[datetime, Meta(tz=True)]
 Limit: TypeAlias = Annotated[int, Meta(ge=0, le=2**53)]  # all that Lua counts exactly
 """0 means no limit."""
+Seconds: TypeAlias = Annotated[float, Meta(ge=0, le=2**31)]
 _Names: TypeAlias = Annotated[
     tuple[Annotated[str, Meta(min_length=1, max_length=200)], ...], Meta(max_length=500)
 ]
@@ -59,6 +60,7 @@ class KeyGrants(Struct, frozen=True, kw_only=True):
         max_record_bytes: The bytes of its jobs' records.
         max_characters: How many characters it keeps.
         daily_gpu_seconds: For how long its jobs run on a day, in UTC.
+        timeout: How many seconds one of its jobs may run; 0 for what the model allows.
     """
 
     plan: Annotated[str, Meta(max_length=200)] = ""
@@ -77,6 +79,7 @@ class KeyGrants(Struct, frozen=True, kw_only=True):
     max_record_bytes: Limit | None = None
     max_characters: Limit | None = None
     daily_gpu_seconds: Limit | None = None
+    timeout: Seconds = 0.0
 
     def with_defaults(self, defaults: Mapping[str, int]) -> Self:
         """Return the grants with these limits in place of those that are None."""

@@ -13,6 +13,7 @@ from framegate.core.config_errors import ErrorCollector, suggest
 from framegate.core.dialect import CatalogueName
 from framegate.core.errors import ConfigError, ModelNotFound
 from framegate.core.models import Defaults, ModelSpec
+from framegate.core.options import Duration
 from framegate.core.types import MediaKind
 
 REFRESH_SECONDS = 1.0
@@ -36,6 +37,7 @@ class ModelConfig(Struct, frozen=True, forbid_unknown_fields=True):
         options: Added to the preset's and the model's own.
         defaults: Over the preset's and the model's own.
         max_running: How many of its jobs run at once, whichever name they use for it; 0 for any number.
+        timeout: How many seconds one of its jobs may run; 0 for a default from how long they usually run.
     """
 
     backend: str | None = None
@@ -44,6 +46,7 @@ class ModelConfig(Struct, frozen=True, forbid_unknown_fields=True):
     options: dict[str, Any] = {}
     defaults: Defaults = field(default_factory=Defaults)
     max_running: _MaxRunning = 0
+    timeout: Duration = Duration(0)
 
 
 class AliasConfig(Struct, frozen=True, forbid_unknown_fields=True):
@@ -69,6 +72,9 @@ class CatalogueConfig(Struct, frozen=True, forbid_unknown_fields=True):
     image: str | None = None
 
 
+_UNCONFIGURED = ModelConfig()
+
+
 class ServedModel(Struct, frozen=True):
     """A name that requests may use.
 
@@ -80,6 +86,7 @@ class ServedModel(Struct, frozen=True):
         kind: What the name is for, where its catalogue says so.
         running_limits: The groups that its jobs count in while they run, each with the most that may run at
             once.
+        timeout: How many seconds its jobs may run; 0 if the config doesn't say.
     """
 
     name: str
@@ -88,6 +95,7 @@ class ServedModel(Struct, frozen=True):
     catalogue: str = ""
     kind: MediaKind | None = None
     running_limits: Mapping[str, int] = {}
+    timeout: float = 0.0
 
     def makes(self, kind: MediaKind) -> bool:
         """Return whether this is a name for images, or for videos."""
@@ -188,10 +196,15 @@ class _NameTable:
         self.found = ErrorCollector()
         self._offered = offered
         self.specs = self._serve(offered, models)
-        limits = {name: config.max_running for name, config in models.items()}
         self.names = {
-            name: ServedModel(name, spec, running_limits=_limited({}, f"model:{name}", limits.get(name)))
+            name: ServedModel(
+                name,
+                spec,
+                running_limits=_limited({}, f"model:{name}", config.max_running),
+                timeout=float(config.timeout),
+            )
             for name, spec in self.specs.items()
+            for config in (models.get(name, _UNCONFIGURED),)
         }
         self._has_catalogues = bool(catalogues)
         # Names that the config has, but of which nothing can be made: who refers to them is not wrong too.
@@ -257,8 +270,11 @@ class _NameTable:
         spec = self.specs[target].narrow(
             entry.sizes, entry.frames, entry.defaults, entry.max_duration, entry.tasks
         )
-        limits = _limited(self.names[target].running_limits, f"name:{entry.name}", entry.max_running)
-        self.names[entry.name] = ServedModel(entry.name, spec, entry.plan, catalogue, entry.kind, limits)
+        served = self.names[target]
+        limits = _limited(served.running_limits, f"name:{entry.name}", entry.max_running)
+        self.names[entry.name] = ServedModel(
+            entry.name, spec, entry.plan, catalogue, entry.kind, limits, served.timeout
+        )
 
     def _add_unknown(self, target: str, known: Iterable[str], *key: str) -> None:
         if target in self._broken:
@@ -305,7 +321,13 @@ class _NameTable:
         spec = target.spec.narrow(None, None, alias.defaults)
         limits = _limited(target.running_limits, f"name:{name}", alias.max_running)
         self.names[name] = ServedModel(
-            name, spec, alias.plan or target.plan, target.catalogue, target.kind, limits
+            name,
+            spec,
+            alias.plan or target.plan,
+            target.catalogue,
+            target.kind,
+            limits,
+            target.timeout,
         )
 
 

@@ -6,6 +6,7 @@ from contextlib import aclosing, suppress
 
 import structlog
 from msgspec import Struct
+from msgspec.structs import replace
 
 from framegate.core import audit
 from framegate.core.admission import Admission, AdmittedSubmission
@@ -28,6 +29,7 @@ from framegate.core.errors import (
     QueueFull,
     Unavailable,
 )
+from framegate.core.estimates import Estimates
 from framegate.core.inputs import JobInputs
 from framegate.core.job_builder import build_job
 from framegate.core.jobs import Job, JobState
@@ -46,6 +48,7 @@ from framegate.core.registry import Registry
 from framegate.core.results import ResultAccess
 from framegate.core.styles import STYLES, Style
 from framegate.core.submission import Client, Submission, resubmission
+from framegate.core.time_limits import time_limit
 from framegate.core.webhooks import NoWebhooks, WebhookPolicy
 
 log = structlog.get_logger(__name__)
@@ -69,7 +72,7 @@ class JobService:
 
     An ``owner`` of None is the operator, who sees everybody's jobs; every other owner finds only their own.
     ``max_queued`` is how many jobs may wait (0: any number); ``webhooks`` decides who is notified of the end
-    of a video.
+    of a video. ``job_timeout`` is how many seconds workers let any job run (0: as long as it likes).
     """
 
     def __init__(
@@ -85,6 +88,7 @@ class JobService:
         max_queued: int,
         styles: Mapping[str, Style] = STYLES,
         webhooks: WebhookPolicy | None = None,
+        job_timeout: float = 0.0,
     ) -> None:
         self.registry = registry
         self.max_queued = max_queued
@@ -95,6 +99,8 @@ class JobService:
         self._media = media
         self._reads = CoalescedReads(store)
         self._webhooks = webhooks or NoWebhooks()
+        self._estimates = Estimates(store)
+        self._job_timeout = job_timeout
         self._admission = Admission(
             registry=registry,
             store=store,
@@ -136,12 +142,19 @@ class JobService:
             return PreparedJob(admitted)
         inputs = JobInputs(self._media, self._artifacts, owner=submission.client.identity)
         try:
-            job = build_job(admitted, await inputs.collect(admitted))
+            job = await self._limit_time(admitted, build_job(admitted, await inputs.collect(admitted)))
         except BaseException as error:  # also when the client disconnects: no job came to use them
             await inputs.discard()
             await to_its_end(self._count_refusal(submission, error))
             raise
         return PreparedJob(job, admitted, inputs)
+
+    async def _limit_time(self, admitted: AdmittedSubmission, job: Job) -> Job:
+        expected = await self._estimates.running_seconds(job)
+        timeout, setting = time_limit(
+            admitted.served, admitted.submission.client, ceiling=self._job_timeout, expected=expected
+        )
+        return replace(job, timeout=timeout, timeout_setting=setting)
 
     async def enqueue(self, prepared: PreparedJob) -> Job:
         """Queue a prepared job, and return it; the errors are those of `submit`.
@@ -373,6 +386,21 @@ class JobService:
     async def queue_position(self, job: Job) -> int | None:
         """Return the job's place in its queue, from 1; None if it is not queued."""
         return await self._store.queue_position(job)
+
+    async def estimated_seconds(self, job: Job) -> float | None:
+        """Return for how long the whole job runs once its model is loaded; None if that is unknown."""
+        return await self._estimates.running_seconds(job)
+
+    async def eta_seconds(self, job: Job) -> float | None:
+        """Return in how many seconds the job is likely to succeed; None if that is unknown, 0 if it has ended.
+
+        See `Estimates.seconds_left` for what is not taken into account.
+        """
+        if job.state != JobState.QUEUED:
+            return await self._estimates.seconds_left(job, position=None, workers=())
+        position = await self._store.queue_position(job)
+        workers = await self.availability.workers_of(job.served_by)
+        return await self._estimates.seconds_left(job, position=position, workers=workers)
 
     async def counts(self) -> QueueCounts:
         """Count the jobs of every state."""

@@ -122,6 +122,7 @@ class KeyConfig(KeyGrants, frozen=True, forbid_unknown_fields=True, kw_only=True
     """
 
     name: KeyName
+    timeout: Duration = Duration(0)
     key: Annotated[EnvSecret | tuple[EnvSecret, ...], Meta(description=_KEY_FORMS)] = ()
     sha256: _Digest | tuple[_Digest, ...] = ()
 
@@ -249,13 +250,15 @@ class WorkerSettings(_Settings, frozen=True):
 
     ``host_memory`` is how many bytes a worker process may allocate in the host's memory; 0 for no limit.
     ``load_timeout`` and ``job_timeout`` are how many seconds a model may take to load, and a job after that;
-    0 for no limit.
+    0 for no limit. ``cancel_grace`` is how many seconds a backend has to leave a cancelled or overdue job
+    before its process is killed.
     """
 
     memory: Limit = 0
     host_memory: Limit = 0
     load_timeout: Duration = Duration(1800)
     job_timeout: Duration = Duration(86400)
+    cancel_grace: Duration = Duration(10)
 
 
 class FetchSettings(_Settings, frozen=True):

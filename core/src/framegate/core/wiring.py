@@ -58,6 +58,7 @@ def create_services(
     link_seconds: float = LINK_SECONDS,
     configured_keys: Mapping[str, KeyGrants] | None = None,
     dialects: Collection[str] = (),
+    job_timeout: float = 0.0,
 ) -> CoreServices:
     """Build the services over these ports.
 
@@ -76,6 +77,7 @@ def create_services(
         max_queued=max_queued,
         styles=styles,
         webhooks=webhooks,
+        job_timeout=job_timeout,
     )
     key_service = KeyService(keys, registry, configured=configured_keys or {}, dialects=dialects)
     return CoreServices(

@@ -296,6 +296,7 @@ def build_services(
         link_seconds=min(LINK_SECONDS, settings.links.expiry),
         configured_keys={key.name: key for key in settings.auth.keys},
         dialects=context.plugins.dialects,
+        job_timeout=float(settings.worker.job_timeout),
     )
     retention = Retention(
         connections.jobs,

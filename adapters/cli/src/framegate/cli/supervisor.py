@@ -18,7 +18,8 @@ from framegate.core.ports import WorkerInfo
 log = structlog.get_logger(__name__)
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0
-_STABLE_SECONDS = 30.0
+_STABLE_SECONDS = 10.0
+"""A worker that ran for so long has started; what ended it, such as a job, hardly comes again at once."""
 _TRIES = 3
 _END_SECONDS = 5.0
 """The time that a worker has to end once its job's grace is over; it requeues the job well before."""

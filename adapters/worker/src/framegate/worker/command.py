@@ -64,6 +64,7 @@ def worker(
         shutdown_grace=context.settings.server.shutdown_grace,
         load_timeout=settings.load_timeout,
         job_timeout=settings.job_timeout,
+        cancel_grace=settings.cancel_grace,
         health=HealthMonitor(config.health_findings),
     ).run()
 

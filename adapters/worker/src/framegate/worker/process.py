@@ -37,7 +37,7 @@ from framegate.worker.heartbeat.client import ActiveJob, HeartbeatClient
 from framegate.worker.heartbeat.stop_signals import LEAVE_SECONDS, STOP_SIGNALS
 from framegate.worker.model_cache import ModelCache
 from framegate.worker.queue_rotation import QueueRotation
-from framegate.worker.running.context import JobRequeued
+from framegate.worker.running.context import JobRequeued, raise_if_stopped
 from framegate.worker.running.job_runner import JobRunner
 
 log = structlog.get_logger(__name__)
@@ -55,7 +55,9 @@ class WorkerProcess:
 
     ``shutdown_grace`` is how many seconds a running job may continue after a stop signal. Then it is
     requeued, at most `LEAVE_SECONDS` later. A job whose model takes longer than ``load_timeout`` seconds to
-    load, or that then takes longer than ``job_timeout``, fails (0: it may take as long as it likes).
+    load, or that then takes longer than ``job_timeout`` or its own limit, fails (0: it may take as long as it
+    likes). If its backend doesn't leave a job within ``cancel_grace`` seconds after its end, the process is
+    killed.
     """
 
     def __init__(
@@ -70,6 +72,7 @@ class WorkerProcess:
         shutdown_grace: float,
         load_timeout: float,
         job_timeout: float,
+        cancel_grace: float,
         health: HealthMonitor,
     ) -> None:
         self.id = uuid.uuid4().hex
@@ -103,6 +106,7 @@ class WorkerProcess:
             grace=shutdown_grace,
             load_timeout=load_timeout,
             job_timeout=job_timeout,
+            cancel_grace=cancel_grace,
         )
 
     def run(self) -> None:
@@ -217,21 +221,32 @@ class WorkerProcess:
         artifacts: tuple[Artifact, ...] = ()
         try:
             with translate_disk_full():
-                artifacts = self._runner.run(active_job, self._loaded_model(active_job))
+                backend = self._loaded_model(active_job)
+                raise_if_stopped(active_job, self._abandon)
+                artifacts = self._runner.run(active_job, backend)
+                seconds = active_job.seconds
         except JobRequeued:
             outcome = self._record(self._store.requeue, job.id, job.attempt)
         except JobCancelled:
-            outcome = self._record(self._store.finish_cancelled, job)
+            outcome = self._record_left(active_job)
         except Exception as error:
             if isinstance(error, OutOfMemory | MemoryError):
                 self._models.unload_others(job.served_by)
             outcome = self._record(self._store.fail, job.id, job.attempt, _reason(error))
         else:
-            outcome = self._record(self._store.succeed, job, artifacts)
+            outcome = self._record(self._store.succeed, job, artifacts, seconds=seconds)
+        self._heartbeat.end_job()  # it has ended: what follows may take its time
         if outcome != JobState.SUCCEEDED:
             self._delete(*job.partial_image_keys, *(artifact.key for artifact in artifacts))
         seconds = round(time.monotonic() - started, 3)
         log.info("job_ended", state=outcome or "lost", model=job.model, seconds=seconds)
+
+    def _record_left(self, active_job: ActiveJob) -> JobState | None:
+        """Record a job that was left: it was cancelled, or its time was up."""
+        job, error = active_job.job, active_job.error
+        if error is not None:
+            return self._record(self._store.fail, job.id, job.attempt, error)
+        return self._record(self._store.finish_cancelled, job.id, job.attempt)
 
     def _loaded_model(self, active_job: ActiveJob) -> Backend:
         model = active_job.job.served_by

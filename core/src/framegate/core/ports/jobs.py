@@ -31,6 +31,18 @@ class WorkerInfo(Struct, frozen=True):
     health_findings: tuple[str, ...] = field(default=(), name="problems")
 
 
+class ModelPace(Struct, frozen=True):
+    """How fast a model's workers are, averaged over its latest jobs.
+
+    ``seconds_per_unit`` is for one unit of `framegate.core.estimates.work_of`, ``job_seconds`` for a whole job
+    of the usual size. ``jobs`` is how many have been counted.
+    """
+
+    seconds_per_unit: float
+    job_seconds: float
+    jobs: int
+
+
 class WorkerPresence(Struct, frozen=True):
     """The live workers, and how many seconds ago each model was last served by one that was alive.
 
@@ -254,6 +266,10 @@ class JobStore(Protocol):
 
     def changes(self, job_id: str) -> AbstractAsyncContextManager[AsyncGenerator[None, None]]:
         """Yield a tick whenever the job may have changed since the last one."""
+        ...
+
+    async def model_paces(self) -> Mapping[str, ModelPace]:
+        """Return how fast each model is of which a job has succeeded lately."""
         ...
 
     async def worker_presence(self) -> WorkerPresence:

@@ -5,7 +5,7 @@ import itertools
 import math
 import threading
 import time
-from collections.abc import AsyncGenerator, Collection, Sequence
+from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 import msgspec
@@ -24,6 +24,7 @@ from framegate.core.ports import (
     IdempotencyKey,
     JobFilter,
     Limits,
+    ModelPace,
     Page,
     QueueCounts,
     ScannedJobs,
@@ -45,11 +46,12 @@ class InMemoryJobStore:
     """A `JobStore` in memory. The worker's side may be called from any thread.
 
     ``living`` holds the live workers, ``last_seen`` the times (`time.monotonic`) at which models were last
-    served.
+    served, ``paces`` how fast the models are.
     """
 
     def __init__(self) -> None:
         self.living: list[WorkerInfo] = []
+        self.paces: dict[str, ModelPace] = {}
         self.last_seen: dict[str, float] = {}
         self.operations = InMemoryOperationStore()
         self.usage = UsageLedger()
@@ -270,6 +272,10 @@ class InMemoryJobStore:
             await ticking.aclose()
             with self._lock:
                 self._watchers[job_id].discard(watcher)
+
+    async def model_paces(self) -> Mapping[str, ModelPace]:
+        """Return `paces`."""
+        return dict(self.paces)
 
     async def worker_presence(self) -> WorkerPresence:
         """Return the workers of ``living``, and the ages of ``last_seen``."""

@@ -22,7 +22,7 @@ from framegate.core.validation import parse_violation
 Answer = TypeVar("Answer")
 Command = TypeVar("Command", bound=Callable[..., Any])
 
-_OWN_OPTIONS = frozenset({"scopes", "dialects", "models", "expires_at"})
+_OWN_OPTIONS = frozenset({"scopes", "dialects", "models", "expires_at", "timeout"})
 _SETTABLE = tuple(name for name in KeyGrants.__struct_fields__ if name not in _OWN_OPTIONS)
 _ONCE = "This is shown only now; only its digest is kept."
 
@@ -75,6 +75,7 @@ def keys() -> None:
 )
 @click.option("--dialect", "dialects", multiple=True, help="A dialect that it may call (default: all).")
 @click.option("--model", "models", multiple=True, help="A model or alias that it may use (default: all).")
+@click.option("--timeout", callback=_read_duration, help='How long one of its jobs may run, such as "15m".')
 @click.option(
     "--set",
     "values",
@@ -90,6 +91,7 @@ def create(
     scopes: tuple[str, ...],
     dialects: tuple[str, ...],
     models: tuple[str, ...],
+    timeout: float | None,
     values: tuple[str, ...],
     at: datetime | None,
     within: float | None,
@@ -101,6 +103,8 @@ def create(
     given: dict[str, Any] = {"name": name, "dialects": dialects, "models": models}
     if scopes:
         given["scopes"] = scopes
+    if timeout is not None:
+        given["timeout"] = timeout
     grants = _convert({**given, **_parse_values(values), "expires_at": _moment(at, within)})
     issued = _call_service(config_file, data_dir, lambda service: service.create(name, grants))
     _print_issued(issued, as_json)
@@ -312,6 +316,7 @@ def _print_key(key: KeyInfo, as_json: bool) -> None:
             ("dialects", ", ".join(key.dialects) or "all"),
             ("models", ", ".join(key.models) or "all"),
             *grants.items(),
+            ("timeout", f"{key.timeout:g} s" if key.timeout else "the model's"),
             *(("secret", secret) for secret in secrets),
             ("created", _shown(key.created_at)),
             ("last used", _shown(key.last_used_at)),

@@ -20,7 +20,7 @@ from framegate.core.errors import (
     UnreadableRecord,
 )
 from framegate.core.jobs import Job, JobState
-from framegate.core.ports import IdempotencyKey, Limits, QueueCounts, WorkerInfo, WorkerPresence
+from framegate.core.ports import IdempotencyKey, Limits, ModelPace, QueueCounts, WorkerInfo, WorkerPresence
 from framegate.storage import scripts
 from framegate.storage.connections import outages_as_unavailable
 from framegate.storage.installation import INSTALLATION_KEY, MARK_KEY
@@ -46,6 +46,7 @@ from framegate.storage.schema import NewerRecord, damage_as_unreadable, decode_r
 
 log = structlog.get_logger(__name__)
 
+_PACE = msgspec.json.Decoder(tuple[float, float, int])
 _WORKER = msgspec.json.Decoder(WorkerInfo)
 
 
@@ -205,6 +206,13 @@ class ValkeyJobStore(JobLists):
         last_seen |= {model: 0.0 for info in infos for model in info.models}
         return WorkerPresence(infos, last_seen)
 
+    async def model_paces(self) -> Mapping[str, ModelPace]:
+        """Return how fast each model is of which a job has succeeded within the last 90 days."""
+        with outages_as_unavailable():
+            known = cast("dict[str, str]", await self._client.hgetall(f"{self._prefix}paces"))
+        paces = decode_readable(_decode_pace, known.items())
+        return dict(paces)
+
     async def delete_record(self, job: Job) -> None:
         """Remove the record of a job that has ended, and all that points at it."""
         await self.expired.delete_records([job])
@@ -219,6 +227,12 @@ class ValkeyJobStore(JobLists):
             lost, _, missing = await self._sweep(keys=[self._prefix], args=sweep_arguments(interval))
         log_missing(missing)
         return int(lost)
+
+
+def _decode_pace(field: tuple[str, str]) -> tuple[str, ModelPace]:
+    model, text = field
+    with damage_as_unreadable("The pace of a model"):
+        return model, ModelPace(*_PACE.decode(text))
 
 
 def _decode_worker(text: str) -> WorkerInfo:

@@ -11,6 +11,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from framegate.core.errors import UnreadableRecord, WorkerLost
+from framegate.core.estimates import work_of
 from framegate.core.jobs import MAX_ATTEMPTS, Job, JobError, JobState
 from framegate.core.ports import WorkerInfo
 from framegate.core.types import Artifact
@@ -168,17 +169,21 @@ class WorkerStore:
         due, announced, *statuses = self._heartbeat(keys=[self._prefix], args=arguments)
         return HeartbeatResult([LeaseStatus(status) for status in statuses], bool(due), bool(announced))
 
-    def succeed(self, job: Job, artifacts: tuple[Artifact, ...]) -> JobState | None:
+    def succeed(
+        self, job: Job, artifacts: tuple[Artifact, ...], *, seconds: float = 0.0
+    ) -> JobState | None:
         """Finish the job with its result, and return the state in which it is then.
 
         That is CANCELLED if a cancel was requested first, and None if the job has gone to another worker.
-        Unless it is SUCCEEDED, the caller removes the artifacts.
+        Unless it is SUCCEEDED, the caller removes the artifacts. ``seconds`` is how long it ran with its model
+        loaded, from which later jobs are estimated; 0 if that is unknown.
         """
         size = sum(made.size for made in artifacts)
         results = (key for made in artifacts for key in made.files)
         files = msgspec.json.encode([*results, *job.partial_image_keys])
         payload = msgspec.json.encode(artifacts)
-        return self._close(job.id, job.attempt, "succeeded", payload, size=size, files=files)
+        pace = [job.served_by, f"{seconds:.6f}", f"{work_of(job):.0f}"] if seconds > 0 else []
+        return self._close(job.id, job.attempt, "succeeded", payload, size=size, files=files, pace=pace)
 
     def fail(self, job_id: str, attempt: int, error: JobError) -> JobState | None:
         """Finish a job with an error; the state is that of `succeed`.
@@ -189,9 +194,9 @@ class WorkerStore:
             error = replace(error, message=error.message[: MAX_MESSAGE - 1] + "…")
         return self._close(job_id, attempt, "failed", msgspec.json.encode(error))
 
-    def finish_cancelled(self, job: Job) -> JobState | None:
+    def finish_cancelled(self, job_id: str, attempt: int) -> JobState | None:
         """Stop working on a job whose cancel was requested; the state is that of `succeed`."""
-        return self._close(job.id, job.attempt, "cancelled", b"")
+        return self._close(job_id, attempt, "cancelled", b"")
 
     def requeue(self, job_id: str, attempt: int) -> JobState | None:
         """Return the job to its queue because this worker shuts down; the attempt does not count."""
@@ -206,9 +211,10 @@ class WorkerStore:
         *,
         size: int = 0,
         files: bytes = b"[]",
+        pace: Sequence[str] = (),
     ) -> JobState | None:
         stamp = own_stamp().arguments
-        arguments = [job_id, self._worker, attempt, outcome, payload, *stamp, size, files]
+        arguments = [job_id, self._worker, attempt, outcome, payload, *stamp, size, files, *pace]
         state = self._finish(keys=[self._prefix], args=arguments)
         return None if state == "lost" else JobState(state)
 

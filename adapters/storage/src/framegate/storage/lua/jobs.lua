@@ -17,6 +17,7 @@
 -- installation        the name of this set of jobs, which also marks its files
 -- files_mark          the mark of its files; `framegate.storage.installation` explains it
 -- holds:WORKER        the id that a worker runs
+-- paces               hash of models: seconds for a unit of work and for a job, and how many were counted, as JSON
 -- result:OWNER:NAME   the newest id with that result name
 -- share:SHARE         the id with that share id
 -- character:NAME      a character as JSON, by its username

@@ -1,6 +1,7 @@
 """The worker's side of its heartbeat process: report what runs, and learn what becomes of it."""
 
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -9,7 +10,7 @@ import redis
 import structlog
 from msgspec.structs import replace
 
-from framegate.core.jobs import Job
+from framegate.core.jobs import Job, JobError
 from framegate.core.ports import WorkerInfo
 from framegate.storage.jobs.worker_store import LeaseStatus, WorkerStore
 from framegate.worker.heartbeat.child import HeartbeatChild
@@ -40,7 +41,15 @@ class ActiveJob:
 
     def __init__(self, job: Job, notify: Callable[[], None] = lambda: None) -> None:
         self.job = job
-        self.heartbeat = Heartbeat(job.id, job.attempt)
+        self.heartbeat = Heartbeat(
+            job.id,
+            job.attempt,
+            since=time.monotonic(),
+            timeout=job.timeout,
+            timeout_setting=job.timeout_setting,
+        )
+        self.error: JobError | None = None
+        """Why the job has failed, if the heartbeat process has ended it for its worker."""
         self._notify = notify
         self._lock = threading.Lock()
         self._status = LeaseStatus.OK
@@ -50,19 +59,26 @@ class ActiveJob:
         """Whether the job is still this worker's to run."""
         return self._status
 
+    @property
+    def seconds(self) -> float:
+        """For how long the job has been running, or its model loading."""
+        return time.monotonic() - self.heartbeat.since
+
     def report(self, progress: float, message: str, *, loading: bool = False) -> None:
         """Report the job's progress (0.0–1.0), with a short phrase for people.
 
         With ``loading`` its model is being loaded, until the next report.
         """
-        self.heartbeat = Heartbeat(self.job.id, self.job.attempt, loading, progress, message)
+        before = self.heartbeat
+        since = before.since if loading == before.loading else time.monotonic()
+        self.heartbeat = replace(before, loading=loading, since=since, progress=progress, message=message)
         self._notify()
 
-    def update_status(self, status: LeaseStatus) -> None:
+    def update_status(self, status: LeaseStatus, error: JobError | None = None) -> None:
         """Update the status of the job's lease; any status other than OK is final."""
         with self._lock:
             if self._status == LeaseStatus.OK:
-                self._status = status
+                self._status, self.error = status, error
 
 
 class HeartbeatClient:
@@ -71,7 +87,8 @@ class HeartbeatClient:
     A heartbeat is also sent as soon as a job starts, ends or reports progress. Nothing waits for the process
     to take it: one that stands still is killed and replaced. ``grace`` is how many seconds a running job may
     continue after the worker has received a stop signal; ``load_timeout`` and ``job_timeout`` are those after
-    which a model that loads or a job that runs is given up, 0 for never.
+    which a model that loads or a job that runs is given up, 0 for never; ``cancel_grace`` those that the
+    backend has to leave a cancelled job.
     """
 
     def __init__(
@@ -84,11 +101,13 @@ class HeartbeatClient:
         grace: float,
         load_timeout: float,
         job_timeout: float,
+        cancel_grace: float,
     ) -> None:
         self._queue_url = queue_url
         self._prefix = prefix
         # Settings have a type of their own for durations, which JSON lacks.
-        self._grace, self._load_timeout, self._job_timeout = map(float, (grace, load_timeout, job_timeout))
+        self._grace, self._load_timeout = float(grace), float(load_timeout)
+        self._job_timeout, self._cancel_grace = float(job_timeout), float(cancel_grace)
         self._describe = describe
         self._announced = describe()
         self._store = store
@@ -188,7 +207,7 @@ class HeartbeatClient:
     def _take(self, reply: HeartbeatReply) -> None:
         active_job = self._active_job
         if active_job and (active_job.job.id, active_job.job.attempt) == (reply.job, reply.attempt):
-            active_job.update_status(reply.status)
+            active_job.update_status(reply.status, reply.error)
 
     def _start_line(self) -> HeartbeatStart:
         return HeartbeatStart(
@@ -199,4 +218,5 @@ class HeartbeatClient:
             self._signal_socket,
             load_timeout=self._load_timeout,
             job_timeout=self._job_timeout,
+            cancel_grace=self._cancel_grace,
         )

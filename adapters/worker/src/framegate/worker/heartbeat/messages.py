@@ -6,6 +6,7 @@ heartbeat that it receives, whatever Valkey does: by those the worker knows that
 
 from msgspec import Struct
 
+from framegate.core.jobs import JobError
 from framegate.core.ports import WorkerInfo
 from framegate.storage.jobs.worker_store import LeaseStatus
 
@@ -18,7 +19,8 @@ class HeartbeatStart(Struct, frozen=True):
 
     ``grace`` is how many seconds a running job may continue after a stop signal to the worker, which
     ``signal_socket``, a file descriptor, reports. ``load_timeout`` and ``job_timeout`` are how many seconds a
-    model may take to load, and a job to run; 0 for any number.
+    model may take to load, and a job to run; 0 for any number. ``cancel_grace`` is how many seconds the
+    backend has to leave a job that has ended without it.
     """
 
     queue_url: str
@@ -28,27 +30,34 @@ class HeartbeatStart(Struct, frozen=True):
     signal_socket: int
     load_timeout: float = 0.0
     job_timeout: float = 0.0
+    cancel_grace: float = 10.0
 
 
 class Heartbeat(Struct, frozen=True, omit_defaults=True):
     """A worker's sign of life, every `HEARTBEAT_SECONDS` and whenever something changes.
 
     It says which attempt at which job runs, and its progress (0.0–1.0); with ``loading`` its model is still
-    being loaded. ``worker`` describes the worker itself if that has changed: models and health findings come
-    and go.
+    being loaded. ``since`` is when it began to load or to run, by `time.monotonic`, which processes of one
+    host share. ``timeout`` is the job's own limit in seconds of running time, and ``timeout_setting`` what
+    raises it; 0 if it has none. ``worker`` describes the worker itself if that has changed: models and health
+    findings come and go.
     """
 
     job: str = ""
     attempt: int = 0
+    since: float = 0.0
     loading: bool = False
+    timeout: float = 0.0
+    timeout_setting: str = ""
     progress: float | None = None
     message: str = ""
     worker: WorkerInfo | None = None
 
 
 class HeartbeatReply(Struct, frozen=True):
-    """The status of an attempt's lease after it was renewed."""
+    """The status of an attempt's lease after it was renewed; ``error`` is why the attempt has failed."""
 
     job: str
     attempt: int
     status: LeaseStatus
+    error: JobError | None = None

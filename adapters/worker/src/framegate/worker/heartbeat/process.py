@@ -3,7 +3,7 @@
 A model's native code may hold the worker's GIL for longer than a lease lasts; nothing holds this process's.
 It also announces the worker, receives cancellations, and sweeps when that is due: the workers look after the
 jobs of dead ones. When a worker can't end after a stop signal, this process requeues its job and kills it;
-when a model doesn't finish loading or a job takes too long, it fails the job and kills the worker. Worker and
+`framegate.worker.heartbeat.deadlines` does the same to one that doesn't leave a job in time. Worker and
 heartbeat process exchange lines of JSON over the latter's standard input and output; it ends with its worker.
 """
 
@@ -21,8 +21,7 @@ import structlog
 from msgspec.structs import replace
 
 from framegate.cli.log import configure_logging
-from framegate.core.errors import GenerationFailed
-from framegate.core.jobs import JobError, JobState
+from framegate.core.jobs import JobState
 from framegate.core.ports import WorkerInfo
 from framegate.storage.connections import connect
 from framegate.storage.jobs.worker_store import (
@@ -31,6 +30,7 @@ from framegate.storage.jobs.worker_store import (
     RunningJob,
     WorkerStore,
 )
+from framegate.worker.heartbeat.deadlines import JobDeadlines
 from framegate.worker.heartbeat.listener import ChannelListener
 from framegate.worker.heartbeat.messages import (
     HEARTBEAT_SECONDS,
@@ -63,8 +63,9 @@ class HeartbeatProcess:
         self._store = WorkerStore(self._client, start.worker.id, prefix=start.prefix)
         self._output = output
         self._output_lock = threading.Lock()
+        self._deadlines = JobDeadlines(start, self._store, self._reply)
         self._heartbeat = self._passed_on = Heartbeat()
-        self._received_at = self._step_since = time.monotonic()
+        self._received_at = time.monotonic()
         self._announced: WorkerInfo | None = None
         self._announce_at = 0.0
         self._announce_again = threading.Event()
@@ -80,8 +81,6 @@ class HeartbeatProcess:
     def receive(self, heartbeat: Heartbeat) -> None:
         """Take a heartbeat of the worker; it is passed on by the thread in `run`."""
         self._worker = heartbeat.worker or self._worker
-        if _step(heartbeat) != _step(self._heartbeat):
-            self._step_since = time.monotonic()
         self._heartbeat, self._received_at = heartbeat, time.monotonic()
         if heartbeat != self._passed_on:
             self._due.set()
@@ -93,6 +92,7 @@ class HeartbeatProcess:
         self._subscribed.wait(SUBSCRIBE_SECONDS)
         while True:
             self._check_worker()
+            self._deadlines.check(self._heartbeat)
             self._due.clear()
             try:
                 self._pass_on()
@@ -113,9 +113,7 @@ class HeartbeatProcess:
             running, info=self._announcement(heartbeat), listens=self._subscribed.is_set()
         )
         for status in reply.statuses:
-            self._write(
-                msgspec.json.encode(HeartbeatReply(heartbeat.job, heartbeat.attempt, status)).decode()
-            )
+            self._reply(self._deadlines.reply(heartbeat, status))
         self._passed_on = heartbeat
         if not reply.announced:
             self._announce_again.set()
@@ -142,6 +140,9 @@ class HeartbeatProcess:
         self._announce_again.set()
         self._due.set()
 
+    def _reply(self, reply: HeartbeatReply) -> None:
+        self._write(msgspec.json.encode(reply).decode())
+
     def _write(self, line: str) -> None:
         try:
             with self._output_lock:
@@ -151,33 +152,12 @@ class HeartbeatProcess:
             os._exit(0)  # the worker has ended
 
     def _check_worker(self) -> None:
-        """End with the worker, and kill it if it hangs or takes too long."""
+        """End with the worker, and kill it if it hangs."""
         if os.getppid() != self._worker.pid:
             os._exit(0)  # a process that the worker forked may still hold the pipe open
         if time.monotonic() - self._received_at > STALLED_SECONDS:
             log.error("worker_stalled", worker=self._worker.id, job_id=self._heartbeat.job)
             os.kill(self._worker.pid, signal.SIGKILL)
-        heartbeat, seconds = self._heartbeat, time.monotonic() - self._step_since
-        limit = self._start.load_timeout if heartbeat.loading else self._start.job_timeout
-        if heartbeat.job and 0 < limit < seconds:
-            self._end_overdue_job(heartbeat, limit)
-
-    def _end_overdue_job(self, heartbeat: Heartbeat, limit: float) -> None:
-        """Fail a job that takes too long, and kill its worker: native code can't be interrupted.
-
-        Another attempt would hardly be quicker, and only take the next worker.
-        """
-        step, setting = ("Loading the model", "load") if heartbeat.loading else ("The job", "job")
-        log.error("job_timed_out", worker=self._worker.id, job_id=heartbeat.job, step=setting, limit=limit)
-        message = (
-            f"{step} took longer than {limit:g} s, so its worker was ended. The server's operator can raise "
-            f"worker.{setting}_timeout."
-        )
-        try:
-            self._store.fail(heartbeat.job, heartbeat.attempt, JobError(GenerationFailed.code, message))
-        except redis.RedisError as error:
-            log.warning("valkey_unreachable", worker=self._worker.id, error=type(error).__name__)
-        os.kill(self._worker.pid, signal.SIGKILL)
 
     def kill_late_worker(self, signal_socket: int) -> None:
         """Kill a worker that after a stop signal can neither leave its job nor requeue it."""
@@ -203,10 +183,6 @@ class HeartbeatProcess:
 def _idle_seconds() -> float:
     """Return when to call Valkey next; workers that found it back at the same moment spread again."""
     return random.uniform(0.8, 1.2) * IDLE_SECONDS  # noqa: S311 # nosec B311 # nothing secret
-
-
-def _step(heartbeat: Heartbeat) -> tuple[str, int, bool]:
-    return heartbeat.job, heartbeat.attempt, heartbeat.loading
 
 
 def main() -> None:
