@@ -29,7 +29,6 @@ from framegate.storage.jobs.worker_store import LeaseStatus, WorkerStore
 from framegate.core.ports import WorkerInfo
 
 url, program, job_timeout = sys.argv[1:]
-began = time.monotonic()
 info = WorkerInfo("hung", "here", os.getpid(), "cpu", "0", ("test",), time.time())
 job = WorkerStore(connect(url), info.id).claim("q-test", ["test"])
 _, signals = socket.socketpair()
@@ -37,10 +36,14 @@ heartbeats = subprocess.Popen(
     [sys.executable, "-c", program],
     stdin=subprocess.PIPE, stdout=subprocess.PIPE, pass_fds=[signals.fileno()]
 )
-start = HeartbeatStart(url, PREFIX, info, 0.0, signals.fileno(), job_timeout=float(job_timeout), cancel_grace=0.5)
-for line in (start, Heartbeat(job.id, job.attempt, since=began)):
+limits = {"job_timeout": float(job_timeout), "cancel_grace": 0.5}
+start = HeartbeatStart(url, PREFIX, info, 0.0, signals.fileno(), **limits)
+def send(line):
     heartbeats.stdin.write(msgspec.json.encode(line) + b"\\n")
-heartbeats.stdin.flush()
+    heartbeats.stdin.flush()
+send(start)
+heartbeats.stdout.readline()
+send(Heartbeat(job.id, job.attempt, since=time.monotonic()))
 line = next(line for line in heartbeats.stdout if line.strip())
 reply = msgspec.json.decode(line, type=HeartbeatReply)
 assert reply == HeartbeatReply(job.id, 1, LeaseStatus.OK)

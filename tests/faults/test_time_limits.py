@@ -1,6 +1,6 @@
-"""Backends that sleep for an hour: their jobs end when they are cancelled or overdue, and nothing else does."""
+"""Backends that sleep for an hour: their jobs end when they are cancelled or overdue, others go on."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,7 @@ def hosts(tmp_path_factory: pytest.TempPathFactory, plugin: Path) -> Iterator[Ru
     server = RunningServer(
         tmp_path_factory.mktemp("limits") / "data",
         config=CONFIG,
-        arguments=["--processes", "2"],
+        arguments=["--workers", "2"],
         environ=trouble_environ(plugin),
     )
     server.wait_until_ready()
@@ -82,8 +82,9 @@ def replaced(server: RunningServer, pid: int) -> None:
     eventually(look, seconds=ENDS_WITHIN, what="another worker")
 
 
-@pytest.mark.parametrize("prompt", ["sleep 3600", "hold 3600"])
-@pytest.mark.parametrize("how", ["cancel", "delete"])
+@pytest.mark.parametrize(
+    ("prompt", "how"), [("sleep 3600", "cancel"), ("hold 3600", "cancel"), ("hold 3600", "delete")]
+)
 def test_a_cancelled_job_ends_with_its_worker(hosts: RunningServer, prompt: str, how: str) -> None:
     """Whether the backend sleeps in Python, or in native code that holds the GIL."""
     job = submit(hosts, prompt)

@@ -14,7 +14,7 @@ import requests
 
 from framegate.storage.jobs.worker_store import LEASE_SECONDS, SILENCE_SECONDS
 from tests.support.external_valkey import ExternalValkey
-from tests.support.running import RunningServer, eventually, framegate, running_worker
+from tests.support.running import RunningServer, eventually, framegate, running_worker, workers_of
 from tests.support.tasks import all_succeed, ask_for_video, download, results, started, status, submit
 from tests.support.trouble import trouble_environ
 
@@ -170,7 +170,7 @@ def test_nobody_waits_long_for_a_valkey_that_hangs(start_server: StartServer, va
     with ExitStack() as running:
         arguments = (server.data_dir, "--config", server.config)
         idle = running.enter_context(running_worker(*arguments, environ=server.environ))
-        eventually(lambda: idle.pid in server.worker_pids(), what="the second worker")
+        eventually(lambda: set(workers_of(idle.pid)) & set(server.worker_pids()), what="the second worker")
         valkey.suspend()
         running.callback(valkey.resume)
         starting = running.enter_context(running_worker(*arguments, environ=server.environ))

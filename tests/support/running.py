@@ -79,7 +79,10 @@ def framegate(
 def running_worker(
     data_dir: Path, *arguments: str | os.PathLike[str], environ: Mapping[str, str], log: Path | None = None
 ) -> Generator[subprocess.Popen[bytes]]:
-    """Run ``framegate worker`` beside a server; it is killed at the end if it still runs."""
+    """Run ``framegate worker`` beside a server; it is killed at the end if it still runs.
+
+    `workers_of` returns the process that runs jobs.
+    """
     log = log or data_dir.with_name(f"{data_dir.name}-worker.log")
     with log.open("ab") as stderr:
         command = [*COMMAND, "worker", "--data-dir", data_dir, *arguments]
@@ -89,6 +92,16 @@ def running_worker(
     finally:
         process.kill()
         process.wait()
+
+
+def workers_of(supervisor: int) -> list[int]:
+    """Return the workers that the process ``supervisor`` keeps running: those of a server, or of a host."""
+    found = []
+    for child in psutil.Process(supervisor).children():
+        with suppress(psutil.NoSuchProcess):
+            if "worker" in child.cmdline():
+                found.append(child.pid)
+    return found
 
 
 class RunningServer:

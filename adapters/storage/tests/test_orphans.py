@@ -75,10 +75,15 @@ async def test_only_what_no_job_needs_is_removed(
     assert WorkerStore(client, ended.worker).succeed(ended, (film,)) == JobState.SUCCEEDED
     assert await store.delete("deleted"), "its worker has not left it yet"
     await store.cancel("failed")
-    assert WorkerStore(client, failed.worker).finish_cancelled(failed.id, failed.attempt) == JobState.CANCELLED
+    assert (
+        WorkerStore(client, failed.worker).finish_cancelled(failed.id, failed.attempt) == JobState.CANCELLED
+    )
     # An id that is used again.
     await store.delete("earlier")
-    assert WorkerStore(client, earlier.worker).finish_cancelled(earlier.id, earlier.attempt) == JobState.CANCELLED
+    assert (
+        WorkerStore(client, earlier.worker).finish_cancelled(earlier.id, earlier.attempt)
+        == JobState.CANCELLED
+    )
     await store.delete_record(earlier)
     again = await submit(store, "earlier", 6, owner="next")
     await store.cancel("earlier")

@@ -48,8 +48,9 @@ class Estimates:
     ) -> float | None:
         """Return in how many seconds the job will have run; None if unknown, 0 if it has ended.
 
-        A queued one is the ``position``-th of its queue, which ``workers`` serve. The jobs before it are taken
-        to be as long as the model's usually are, and those that run to be half done.
+        A queued one is the ``position``-th of its queue, which ``workers`` serve. The jobs before it are
+        taken to be as long as the model's usually are, and those that run to be half done. Other queues of
+        the same workers, and limits on running jobs, are not taken into account.
 
         Raises:
             Unavailable: The store can't be reached.

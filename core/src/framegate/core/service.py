@@ -392,9 +392,9 @@ class JobService:
         return await self._estimates.running_seconds(job)
 
     async def eta_seconds(self, job: Job) -> float | None:
-        """Return in how many seconds the job is likely to succeed; None if that is unknown, 0 if it has ended.
+        """Return in how many seconds the job is likely to succeed; None if that is unknown.
 
-        See `Estimates.seconds_left` for what is not taken into account.
+        It is 0 if the job has ended. See `Estimates.seconds_left` for what is not taken into account.
         """
         if job.state != JobState.QUEUED:
             return await self._estimates.seconds_left(job, position=None, workers=())

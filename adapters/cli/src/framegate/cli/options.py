@@ -52,6 +52,18 @@ def log_level_option(command: Command) -> Command:
     )(command)
 
 
+def devices_option(command: Command) -> Command:
+    """Add ``--devices``, which arrives as it was written, for `framegate.cli.devices.choose_devices`."""
+    return click.option(
+        "--devices",
+        "--device",
+        "devices",
+        default="auto",
+        show_default=True,
+        help='Those to work on, such as "cpu" or "cuda:0,cuda:1"; by default every GPU, or the CPU.',
+    )(command)
+
+
 def _level(_context: click.Context, _option: click.Parameter, name: str) -> int:
     return logging.getLevelNamesMapping()[name.upper()]
 

@@ -1,6 +1,7 @@
-"""Worker processes that are kept running beside the server."""
+"""Worker processes that are kept running, beside a server or on a host of their own."""
 
 import asyncio
+import os
 import signal
 import socket
 import sys
@@ -18,8 +19,6 @@ from framegate.core.ports import WorkerInfo
 log = structlog.get_logger(__name__)
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0
-_STABLE_SECONDS = 10.0
-"""A worker that ran for so long has started; what ended it, such as a job, hardly comes again at once."""
 _TRIES = 3
 _END_SECONDS = 5.0
 """The time that a worker has to end once its job's grace is over; it requeues the job well before."""
@@ -30,25 +29,27 @@ _LEAVE_SECONDS = 5.0
 class _Slot:
     """One of the workers, over all its processes.
 
-    ``starting_since`` is when the first of them was started that did not run for a while (by the monotonic
-    clock), ``pid`` the current one's, and ``announced`` tells whether that takes jobs.
+    ``starting_since`` is when the first of them was started that has not got as far as to take jobs (by the
+    monotonic clock), ``pid`` the current one's, and ``announced`` tells whether that takes jobs.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, device: str) -> None:
+        self.device = device
         self.starting_since = time.monotonic()
         self.pid = 0
         self.announced = False
 
 
 class WorkerSupervisor:
-    """Start ``count`` workers, and each again when it ends.
+    """Start a worker for each of the ``devices``, and each again when it ends.
 
     ``arguments`` go to ``framegate worker``; ``grace`` is the time in seconds that a running job gets to
-    finish after a stop signal. A worker holds one end of a pipe: however its server ends, the
-    worker notices and ends too.
+    finish after a stop signal. A worker's standard input is a socket whose other end is held here: however
+    this process ends, the worker notices and ends too. It writes a byte into it once it takes jobs; one that
+    ends before that is started again ever later.
     """
 
-    def __init__(self, arguments: Sequence[str], count: int, *, grace: float) -> None:
+    def __init__(self, arguments: Sequence[str], devices: Sequence[str], *, grace: float) -> None:
         self._command = [
             sys.executable,
             "-m",
@@ -57,13 +58,15 @@ class WorkerSupervisor:
             "--with-parent",
             *arguments,
         ]
-        self._slots = [_Slot() for _ in range(count)]
+        self._slots = [_Slot(device) for device in devices]
         self._grace = grace
-        self._processes: set[asyncio.subprocess.Process] = set()
+        self._processes: dict[asyncio.subprocess.Process, socket.socket] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self._ends_at: float | None = None
         self.failing = asyncio.Event()
-        """Set when a worker has ended soon after its start so often that another try will hardly help."""
+        """Set when a worker has ended before it took jobs so often that another try will hardly help."""
+        self.misconfigured = asyncio.Event()
+        """Set when a worker has ended because the config is wrong; it has said what."""
 
     @property
     def count(self) -> int:
@@ -124,9 +127,8 @@ class WorkerSupervisor:
 
     def pass_on(self, number: signal.Signals) -> None:
         """Send a signal to every worker."""
-        for process in self._processes:
-            with suppress(ProcessLookupError):
-                process.send_signal(number)
+        for process in list(self._processes):
+            _signal(process, number)
 
     async def stop(self) -> None:
         """Wind down, and wait until every worker has ended; one that takes too long is killed."""
@@ -144,37 +146,52 @@ class WorkerSupervisor:
         except TimeoutError:
             process.kill()
             await process.wait()
-        if process.stdin is not None:
-            process.stdin.close()
+        if process in self._processes:
+            self._processes.pop(process).close()
 
     async def _keep_running(self, slot: _Slot) -> None:
         pause = _FIRST_PAUSE
         while True:
-            started = time.monotonic()
-            process = await asyncio.create_subprocess_exec(
-                *self._command, stdin=asyncio.subprocess.PIPE, start_new_session=True
-            )
-            self._processes.add(process)
-            slot.pid = process.pid
-            if self._ends_at is not None:
-                _signal(process, signal.SIGTERM)
+            process = await self._start(slot)
             code = await process.wait()
-            self._processes.discard(process)
+            has_started = _has_started(self._processes[process])
+            self._processes.pop(process).close()
             slot.pid, slot.announced = 0, False
-            if process.stdin is not None:
-                process.stdin.close()
             if self._ends_at is not None:
                 return
             if code == -signal.SIGHUP:
                 continue  # it was to read its config again before it could: the next one does
-            if time.monotonic() - started > _STABLE_SECONDS:
+            if has_started:
                 pause, slot.starting_since = _FIRST_PAUSE, time.monotonic()
                 self.failing.clear()
-            elif pause >= _FIRST_PAUSE * 2**_TRIES:
+            elif code == os.EX_CONFIG or pause >= _FIRST_PAUSE * 2**_TRIES:
                 self.failing.set()
-            log.warning("worker_ended", pid=process.pid, exit_code=code, restart_in=pause)
+            if code == os.EX_CONFIG:
+                self.misconfigured.set()
+            log.warning("worker_ended", pid=process.pid, device=slot.device, exit_code=code, restart_in=pause)
             await asyncio.sleep(pause)
             pause = min(pause * 2, _LONGEST_PAUSE)
+
+    async def _start(self, slot: _Slot) -> asyncio.subprocess.Process:
+        ours, theirs = socket.socketpair()
+        with theirs:
+            process = await asyncio.create_subprocess_exec(
+                *self._command, "--devices", slot.device, stdin=theirs, start_new_session=True
+            )
+        ours.setblocking(False)
+        self._processes[process] = ours
+        slot.pid = process.pid
+        if self._ends_at is not None:
+            _signal(process, signal.SIGTERM)
+        return process
+
+
+def _has_started(channel: socket.socket) -> bool:
+    """Return whether the worker at the other end has written that it takes jobs."""
+    try:
+        return bool(channel.recv(1))
+    except (BlockingIOError, ConnectionResetError):
+        return False
 
 
 def require_worker(otherwise: str) -> None:

@@ -52,11 +52,13 @@ _SWITCH_SECONDS = 0.001
 def serve(
     context: AppContext,
     *,
-    workers: int,
+    devices: Sequence[str],
     worker_arguments: list[str],
     read_settings: Callable[[], Settings],
 ) -> None:
-    """Run until SIGTERM or SIGINT; on SIGHUP read the settings again. Call it from the main thread.
+    """Run until SIGTERM or SIGINT, with a worker on each of the ``devices``. Call it from the main thread.
+
+    On SIGHUP the settings are read again.
 
     Raises:
         ConfigError, Unavailable: The server can't start.
@@ -80,7 +82,7 @@ def serve(
             _serve(
                 context,
                 valkey,
-                workers,
+                devices,
                 worker_arguments,
                 max_files,
                 hangups=hangups,
@@ -103,7 +105,7 @@ def _check(context: AppContext) -> bool:
 async def _serve(
     context: AppContext,
     valkey: EmbeddedValkey | None,
-    workers: int,
+    devices: Sequence[str],
     worker_arguments: list[str],
     max_files: int,
     *,
@@ -121,7 +123,7 @@ async def _serve(
         signal.signal(number, stop_early)
     settings = context.settings.server
     async with AsyncExitStack() as stack:
-        supervisor = WorkerSupervisor(worker_arguments, workers, grace=settings.shutdown_grace)
+        supervisor = WorkerSupervisor(worker_arguments, devices, grace=settings.shutdown_grace)
         connections = await stack.enter_async_context(open_connections(context))
         process = ProcessState(RateLimiter(connections.rates))
         process.start_checked = checked

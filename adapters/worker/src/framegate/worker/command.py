@@ -1,50 +1,96 @@
 """The command ``framegate worker``."""
 
 import importlib.metadata
+import os
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
 import click
 
+from framegate.cli.app_context import AppContext
+from framegate.cli.devices import choose_devices
 from framegate.cli.hangup import Hangups
 from framegate.cli.log import configure_logging
 from framegate.cli.options import (
     checked_context_from,
     checked_settings_from,
     config_options,
+    devices_option,
+    forwarded_options,
+    log_level_arguments,
     log_level_option,
 )
+from framegate.cli.output import print_line
+from framegate.core.errors import ConfigError
+from framegate.core.settings import Settings
 from framegate.storage.data_folder import secure_data_folder
-from framegate.worker.config import WorkerConfig
-from framegate.worker.host_memory import limit_host_memory
 
 
 @click.command()
-@click.option("--device", default="auto", show_default=True, help='"cpu", "cuda:0", …')
+@devices_option
 @click.option("--models", "model_list", default="", help="Serve only these models (comma-separated ids).")
 @click.option("--with-parent", is_flag=True, hidden=True)
 @log_level_option
 @config_options
 def worker(
-    device: str,
+    devices: str,
     model_list: str,
     with_parent: bool,
     log_level: int,
     config_file: Path | None,
     data_dir: Path | None,
 ) -> None:
-    """Run jobs from the queue on this host's device."""
+    """Run jobs from the queue on this host's devices, with a process for each that is kept running."""
     configure_logging(level=log_level)
     hangups = Hangups()
+    models = [name.strip() for name in model_list.split(",") if name.strip()]
     if with_parent:
-        from framegate.worker.parent import end_with_parent
-
-        end_with_parent()
+        read_settings = partial(checked_settings_from, config_file, data_dir, as_server=False)
+        try:
+            _run(
+                checked_context_from(config_file, data_dir, as_server=False),
+                models,
+                devices,
+                hangups,
+                read_settings,
+            )
+        except ConfigError as error:
+            print_line(f"Error: {error.message}", error=True, keep_lines=True)
+            raise SystemExit(os.EX_CONFIG) from None
+        return
     context = checked_context_from(config_file, data_dir, as_server=False)
-    config = WorkerConfig(context, [name.strip() for name in model_list.split(",") if name.strip()])
-    hangups.follow(
-        partial(config.reload, partial(checked_settings_from, config_file, data_dir, as_server=False))
-    )
+    context.models_for(models)
+    context.require_queue()
+    chosen = choose_devices(devices)
+    from framegate.worker.supervised import supervise_workers
+
+    arguments = [
+        *forwarded_options(config_file, data_dir),
+        *log_level_arguments(log_level),
+        *(("--models", model_list) if models else ()),
+    ]
+    if not supervise_workers(
+        arguments, chosen, grace=context.settings.server.shutdown_grace, hangups=hangups
+    ):
+        raise SystemExit(1)
+
+
+def _run(
+    context: AppContext,
+    models: Sequence[str],
+    device: str,
+    hangups: Hangups,
+    read_settings: Callable[[], Settings],
+) -> None:
+    """Run one worker, in this process, until it receives a stop signal."""
+    from framegate.worker.config import WorkerConfig
+    from framegate.worker.host_memory import limit_host_memory
+    from framegate.worker.parent import end_with_parent, report_start
+
+    end_with_parent()
+    config = WorkerConfig(context, models)
+    hangups.follow(partial(config.reload, read_settings))
     context.require_queue()
     secure_data_folder(context.settings.server.data_path)
     settings = context.settings.worker
@@ -59,17 +105,12 @@ def worker(
         prefix=context.settings.queue.prefix,
         check_start=partial(context.check_start, adopt_files=False),
         artifacts=context.open_artifacts(),
-        models=ModelCache(config.specs, _device(device), budget=settings.memory),
+        models=ModelCache(config.specs, device, budget=settings.memory),
         version=importlib.metadata.version("framegate-worker"),
         shutdown_grace=context.settings.server.shutdown_grace,
         load_timeout=settings.load_timeout,
         job_timeout=settings.job_timeout,
         cancel_grace=settings.cancel_grace,
         health=HealthMonitor(config.health_findings),
+        on_start=report_start,
     ).run()
-
-
-def _device(requested: str) -> str:
-    if requested != "auto":
-        return requested
-    return "cuda:0" if Path("/dev/nvidia0").exists() else "cpu"

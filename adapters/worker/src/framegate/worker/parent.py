@@ -1,9 +1,15 @@
-"""End a worker together with the server that started it."""
+"""The tie between a worker and the process that started it, which is the worker's standard input."""
 
 import os
 import signal
 import threading
 from contextlib import suppress
+
+
+def report_start() -> None:
+    """Tell that process that this worker takes jobs."""
+    with suppress(OSError):  # it may be gone already
+        os.write(0, b"\n")
 
 
 def end_with_parent() -> None:

@@ -57,7 +57,7 @@ class WorkerProcess:
     requeued, at most `LEAVE_SECONDS` later. A job whose model takes longer than ``load_timeout`` seconds to
     load, or that then takes longer than ``job_timeout`` or its own limit, fails (0: it may take as long as it
     likes). If its backend doesn't leave a job within ``cancel_grace`` seconds after its end, the process is
-    killed.
+    killed. ``on_start`` is called once it takes jobs.
     """
 
     def __init__(
@@ -74,6 +74,7 @@ class WorkerProcess:
         job_timeout: float,
         cancel_grace: float,
         health: HealthMonitor,
+        on_start: Callable[[], None],
     ) -> None:
         self.id = uuid.uuid4().hex
         self._queue_url = queue_url
@@ -85,6 +86,7 @@ class WorkerProcess:
         self._version = version
         self._grace = shutdown_grace
         self._health = health
+        self._on_start = on_start
         self._started_at = time.time()
         names = worker_names(socket.gethostname(), models.device)
         self._store = WorkerStore(self._client, self.id, names=names, prefix=prefix)
@@ -143,6 +145,7 @@ class WorkerProcess:
             device=self._models.device,
             models=sorted(self._models.specs),
         )
+        self._on_start()
         first = self._signals.get()
         running_jobs = int(self._heartbeat.active_job is not None)
         log.info("worker_stopping", worker=self.id, running_jobs=running_jobs, at_most=float(self._grace))

@@ -34,8 +34,8 @@ class WorkerInfo(Struct, frozen=True):
 class ModelPace(Struct, frozen=True):
     """How fast a model's workers are, averaged over its latest jobs.
 
-    ``seconds_per_unit`` is for one unit of `framegate.core.estimates.work_of`, ``job_seconds`` for a whole job
-    of the usual size. ``jobs`` is how many have been counted.
+    ``seconds_per_unit`` is for one unit of `framegate.core.estimates.work_of`, ``job_seconds`` for a whole
+    job of the usual size. ``jobs`` is how many have been counted.
     """
 
     seconds_per_unit: float

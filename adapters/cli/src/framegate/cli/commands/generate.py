@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from framegate.cli.app_context import AppContext, open_services
+from framegate.cli.devices import AUTO, choose_devices
 from framegate.cli.job_report import describe_changes
 from framegate.cli.options import (
     Target,
@@ -198,7 +199,9 @@ async def _with_own_worker(
     quiet: bool,
 ) -> JobView:
     async with AsyncExitStack() as stack:
-        supervisor = WorkerSupervisor(worker_arguments, 1, grace=context.settings.server.shutdown_grace)
+        supervisor = WorkerSupervisor(
+            worker_arguments, choose_devices(AUTO)[:1], grace=context.settings.server.shutdown_grace
+        )
         services = await stack.enter_async_context(open_services(context, own_workers=supervisor))
         server = LocalServer(services.core)
         job = await server.submit(request)  # before the worker starts: a wrong request is said at once

@@ -169,14 +169,12 @@ class WorkerStore:
         due, announced, *statuses = self._heartbeat(keys=[self._prefix], args=arguments)
         return HeartbeatResult([LeaseStatus(status) for status in statuses], bool(due), bool(announced))
 
-    def succeed(
-        self, job: Job, artifacts: tuple[Artifact, ...], *, seconds: float = 0.0
-    ) -> JobState | None:
+    def succeed(self, job: Job, artifacts: tuple[Artifact, ...], *, seconds: float = 0.0) -> JobState | None:
         """Finish the job with its result, and return the state in which it is then.
 
         That is CANCELLED if a cancel was requested first, and None if the job has gone to another worker.
-        Unless it is SUCCEEDED, the caller removes the artifacts. ``seconds`` is how long it ran with its model
-        loaded, from which later jobs are estimated; 0 if that is unknown.
+        Unless it is SUCCEEDED, the caller removes the artifacts. ``seconds`` is how long it ran with its
+        model loaded, from which later jobs are estimated; 0 if that is unknown.
         """
         size = sum(made.size for made in artifacts)
         results = (key for made in artifacts for key in made.files)

@@ -1,9 +1,9 @@
 """End jobs that take too long or were cancelled, whatever their backends are busy with.
 
-A backend leaves a job where it reports progress. One that doesn't, as it sleeps or is in native code, can't be
-interrupted: once ``cancel_grace`` is over, its worker is killed, and whoever supervises that starts another.
-Loading has no such place, so there only ``load_timeout`` ends the worker: a cancelled job doesn't wait for its
-model, which is likely to be needed for the next one.
+A backend leaves a job where it reports progress. One that doesn't, as it sleeps or is in native code, can't
+be interrupted: once ``cancel_grace`` is over, its worker is killed, and its supervisor starts another.
+Loading has no such place, so there only ``load_timeout`` ends the worker: a cancelled job doesn't wait for
+its model, which is likely to be needed for the next one.
 """
 
 import os
@@ -94,7 +94,8 @@ class JobDeadlines:
         """Fail an overdue job: another attempt would hardly be quicker, and only take the next worker."""
         step = "Loading the model" if heartbeat.loading else "The job"
         message = (
-            f"{step} took longer than {limit:g} s, so it was ended. The server's operator can raise {setting}."
+            f"{step} took longer than {limit:g} s, so it was ended. "
+            f"The server's operator can raise {setting}."
         )
         log.error("job_timed_out", job_id=heartbeat.job, step=step, limit=limit, setting=setting)
         ended = self._end(heartbeat, JobError(GenerationFailed.code, message))
