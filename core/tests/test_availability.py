@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import structlog
+from msgspec.structs import replace
 
 from framegate.core.availability import OwnWorkersStatus, WorkerAvailability
 from framegate.core.errors import NoWorker, Unavailable
@@ -170,3 +171,17 @@ async def test_jobs_that_come_at_once_share_a_read_of_the_workers() -> None:
     store.living.clear()
     await refusal(availability)
     assert store.asked == 2
+
+
+async def test_a_model_that_rests_is_accepted_for_the_grace_alone() -> None:
+    """Though the worker is one of this process's own, which would else serve it."""
+    store = seen(20)
+    store.living.append(replace(WORKER, models=("other",), resting={"preview": "It can't be loaded."}))
+    own = Own(OwnWorkersStatus(alive=True))
+    left = await WorkerAvailability(store, grace=60, own_workers=own).check("preview", "a-name")
+    assert 39 < left <= 40
+    impatient = WorkerAvailability(store, grace=10, own_workers=own)
+    assert "a-name is unavailable for some minutes" in (told := await refusal(impatient))
+    assert told.endswith("It can't be loaded.")
+    store.living.append(replace(WORKER, id="second"))
+    assert await impatient.check("preview", "a-name") == 10, "another worker serves it"

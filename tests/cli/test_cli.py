@@ -2,7 +2,9 @@
 
 import json
 import math
+import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -239,7 +241,12 @@ def test_separate_worker_process_serves_the_queue(start_server: StartServer) -> 
     with running_worker(server.data_dir, *only, environ=clean_environ()) as worker:
         server.wait_until_ready()
         all_succeed(server, [submit(server, "a boat")])
+        [first] = workers_of(worker.pid)
+        assert server.worker_pids() == [first]
+        os.kill(first, signal.SIGKILL)
+        eventually(lambda: server.worker_pids() not in ([], [first]), what="another worker")
         assert server.worker_pids() == workers_of(worker.pid)
+        all_succeed(server, [submit(server, "a boat")])
         worker.terminate()
         assert worker.wait(60) == 0
     assert server.worker_pids() == []

@@ -13,6 +13,8 @@ from tests.support.trouble import trouble_environ
 CONFIG = """
 [worker]
 cancel_grace = "2s"
+[queue]
+worker_grace = "1s"
 [models.brief]
 backend = "trouble"
 timeout = "3s"
@@ -120,3 +122,18 @@ def test_an_overdue_job_that_reports_leaves_its_worker_alone(hosts: RunningServe
     state(hosts, submit(hosts, "draw 5"), "succeeded")
     assert sorted(hosts.worker_pids()) == workers
     assert worker in workers
+
+
+def test_a_model_that_can_not_be_loaded_rests(hosts: RunningServer) -> None:
+    """The free worker takes no more of its jobs and says why. The other has yet to find out."""
+    jobs = [submit(hosts, "draw 5", "broken") for _ in range(4)]
+    for job in jobs[:3]:
+        assert state(hosts, job, "failed")["error"]["message"] == "Its weights are damaged."
+
+    def resting() -> list[dict[str, str]]:
+        return [info["resting"] for info in hosts.json("workers") if info["resting"]]
+
+    assert eventually(resting, what="the announcement") == [{"broken": "Its weights are damaged."}]
+    state(hosts, submit(hosts, "draw 5"), "succeeded")
+    assert state(hosts, jobs[3], "queued")["attempt"] == 0
+    assert hosts.run("jobs", "cancel", jobs[3]).returncode == 0

@@ -1,8 +1,8 @@
 """A plugin that makes trouble: its model does what the prompt says, and its worker dies where it is told.
 
 `trouble_environ` installs it for the processes of a server. With `DIE_AT` set to one of `POINTS`, the first
-worker that comes there is killed with -9, once. The model's twins share a queue, and `SLOW` loads until the
-file ``loadable`` is in the plugin's folder. Prompts:
+worker that comes there is killed with -9, once. The model's twins share a queue, `SLOW` loads until the file
+``loadable`` is in the plugin's folder, and `BROKEN` can't be loaded. Prompts:
 
 - ``draw 20`` takes 20 ms for each frame.
 - ``until go`` stands at the second frame until the file ``go`` is in the plugin's folder.
@@ -50,6 +50,7 @@ MODEL = ModelSpec(
 
 
 TWINS = [replace(MODEL, id=name, queue_group="twins") for name in ("left", "right")]
+BROKEN = replace(MODEL, id="broken", backend=f"{__name__}:Unloadable")
 SLOW = replace(MODEL, id="slow", backend=f"{__name__}:SlowToLoad")
 
 
@@ -94,9 +95,14 @@ class SlowToLoad(Trouble):
             time.sleep(0.05)
 
 
+class Unloadable(Trouble):
+    def load(self, device: str) -> None:
+        raise GenerationFailed("Its weights are damaged.")
+
+
 @hookimpl
 def framegate_models() -> list[ModelSpec]:
-    return [MODEL, *TWINS, SLOW]
+    return [MODEL, *TWINS, SLOW, BROKEN]
 
 
 def trouble_environ(folder: Path, *, die_at: str = "") -> dict[str, str]:

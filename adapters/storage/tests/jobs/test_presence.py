@@ -145,3 +145,15 @@ async def test_thousands_of_workers_can_be_looked_at(client: redis.Redis, store:
 def _calls(client: redis.Redis, command: str) -> int:
     stats = cast("dict[str, dict[str, int]]", client.info("commandstats"))
     return stats.get(f"cmdstat_{command}", {"calls": 0})["calls"]
+
+
+async def test_a_model_that_is_no_longer_announced_was_served_until_now(
+    store: ValkeyJobStore, client: redis.Redis
+) -> None:
+    worker = WorkerStore(client, "w")
+    worker.heartbeat([], info=WORKER)
+    client.zadd(f"{PREFIX}seen", {"wan": time.time() - 50, "preview": time.time() - 50})
+    worker.heartbeat([], info=replace(WORKER, models=("preview",)))
+    last_seen = (await store.worker_presence()).last_seen
+    assert last_seen["wan"] < 5
+    assert last_seen["preview"] == 0

@@ -1,7 +1,7 @@
 """Whether a worker serves a model, now or soon: the rule by which jobs are accepted and may wait.
 
 A job is accepted while a worker that serves its model is alive, was seen within the grace, or is one of this
-process's own and still starts.
+process's own and still starts. A model that rests, as a worker has failed its last jobs, is not served by it.
 """
 
 import math
@@ -74,13 +74,17 @@ class WorkerAvailability:
         if self._grace == math.inf:
             return math.inf
         await self._reads.run("", self._read)
-        own, absence = self._own_status(), self._absence(model)
-        if own.alive:
+        own, absence, resting = self._own_status(), self._absence(model), self._reason_to_rest(model)
+        if own.alive and resting is None:
             absence = 0.0  # it has the same models, though it may have yet to announce a new one
         elif own.starting_for is not None:
             absence = min(absence, own.starting_for if own.failing else 0.0)
         if absence <= self._grace:
             return self._grace - absence
+        if resting is not None:
+            raise NoWorker(
+                f"The model {name} is unavailable for some minutes, as its last jobs failed: {resting}"
+            )
         reason = f"No worker that runs the model {name} is alive; try again shortly."
         if own.failing:
             reason += " This server's own worker ends as soon as it is started; the server's log says why."
@@ -118,6 +122,13 @@ class WorkerAvailability:
 
     def _own_status(self) -> OwnWorkersStatus:
         return self._own.status(self._presence.workers) if self._own else OwnWorkersStatus()
+
+    def _reason_to_rest(self, model: str) -> str | None:
+        """Return why a worker lets the model rest, if one does and no other serves it."""
+        if any(model in worker.models for worker in self._presence.workers):
+            return None
+        reasons = (worker.resting.get(model) for worker in self._presence.workers)
+        return next((reason for reason in reasons if reason is not None), None)
 
     def _absence(self, model: str) -> float:
         """Return how many seconds ago a worker that serves ``model`` was alive."""

@@ -176,7 +176,7 @@ class WorkerSupervisor:
         ours, theirs = socket.socketpair()
         with theirs:
             process = await asyncio.create_subprocess_exec(
-                *self._command, "--devices", slot.device, stdin=theirs, start_new_session=True
+                *self._command, "--devices", slot.device, stdin=theirs.fileno(), start_new_session=True
             )
         ours.setblocking(False)
         self._processes[process] = ours

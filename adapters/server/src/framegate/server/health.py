@@ -117,7 +117,7 @@ class Probes:
                 raise overview
             return Status("unavailable", queue, 0, {}, (reason or overview.message,))
         workers, models = overview.workers.workers, overview.models
-        found = {finding for worker in workers for finding in worker.health_findings}
+        found = {problem for worker in workers for problem in worker.problems}
         problems = [*sorted(found), *overview.workers.findings, *self._plugin_problems]
         if reason:
             return Status("unavailable", queue, len(workers), models, (reason, *problems))

@@ -6,7 +6,7 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from queue import SimpleQueue
 
@@ -20,6 +20,7 @@ from framegate.core.backend import Backend
 from framegate.core.disk_full import translate_disk_full
 from framegate.core.errors import FramegateError, JobCancelled, OutOfMemory, Unavailable
 from framegate.core.jobs import Job, JobError, JobState
+from framegate.core.models import ModelSpec
 from framegate.core.ports import ArtifactStore, WorkerInfo
 from framegate.core.types import Artifact
 from framegate.core.workers import worker_names
@@ -37,6 +38,7 @@ from framegate.worker.heartbeat.client import ActiveJob, HeartbeatClient
 from framegate.worker.heartbeat.stop_signals import LEAVE_SECONDS, STOP_SIGNALS
 from framegate.worker.model_cache import ModelCache
 from framegate.worker.queue_rotation import QueueRotation
+from framegate.worker.resting_models import RestingModels
 from framegate.worker.running.context import JobRequeued, raise_if_stopped
 from framegate.worker.running.job_runner import JobRunner
 
@@ -95,8 +97,9 @@ class WorkerProcess:
         self._is_stopping = self._is_interrupted = False
         self._signals: SimpleQueue[int] = SimpleQueue()
         self._runner = JobRunner(artifacts, self._abandon)
+        self._resting = RestingModels()
         self._queues = QueueRotation(
-            lambda: {spec.queue for spec in models.specs.values()}, self._store.is_drained
+            lambda: {spec.queue for spec in self._awake_models().values()}, self._store.is_drained
         )
         self._until_stopped = _retrying(stop_never, self._sleep_until_stopped)
         self._record = _retrying(stop_after_delay(RECORD_FOR_SECONDS), time.sleep)
@@ -222,6 +225,7 @@ class WorkerProcess:
         log.info("job_started", model=job.model, served_by=job.served_by, attempt=job.attempt)
         started = time.monotonic()
         artifacts: tuple[Artifact, ...] = ()
+        backend: Backend | None = None
         try:
             with translate_disk_full():
                 backend = self._loaded_model(active_job)
@@ -235,8 +239,13 @@ class WorkerProcess:
         except Exception as error:
             if isinstance(error, OutOfMemory | MemoryError):
                 self._models.unload_others(job.served_by)
-            outcome = self._record(self._store.fail, job.id, job.attempt, _reason(error))
+            reason = _reason(error)
+            spec = self._models.specs.get(job.served_by)
+            if spec is not None and (backend is None or _is_unexpected(error)):
+                self._resting.note_failure(spec, reason.message)
+            outcome = self._record(self._store.fail, job.id, job.attempt, reason)
         else:
+            self._resting.note_success(job.served_by)
             outcome = self._record(self._store.succeed, job, artifacts, seconds=seconds)
         self._heartbeat.end_job()  # it has ended: what follows may take its time
         if outcome != JobState.SUCCEEDED:
@@ -267,9 +276,12 @@ class WorkerProcess:
 
     def _claim(self, queue: str) -> Job | None:
         try:
-            return self._until_stopped(self._store.claim, queue, self._models.specs)
+            return self._until_stopped(self._store.claim, queue, self._awake_models())
         except _Stopped:
             return None
+
+    def _awake_models(self) -> Mapping[str, ModelSpec]:
+        return self._resting.awake(self._models.specs)
 
     def _sleep_until_stopped(self, seconds: float) -> None:
         if self._stop.wait(seconds):
@@ -282,9 +294,10 @@ class WorkerProcess:
             pid=os.getpid(),
             device=self._models.device,
             version=self._version,
-            models=tuple(sorted(self._models.specs)),
+            models=tuple(sorted(self._awake_models())),
             started_at=self._started_at,
             health_findings=self._health.findings,
+            resting=self._resting.reasons(self._models.specs.values()),
         )
 
 
@@ -316,6 +329,11 @@ def _log_outage(state: RetryCallState) -> None:
         log.warning("valkey_refuses", reason=str(error))
     else:
         log.warning("valkey_unreachable", error=type(error).__name__)
+
+
+def _is_unexpected(error: Exception) -> bool:
+    """Return whether an error says nothing about the job: it may be the model's, or this worker's."""
+    return not isinstance(error, FramegateError | MemoryError)
 
 
 def _reason(error: Exception) -> JobError:

@@ -12,12 +12,15 @@ from framegate.core.jobs import Job, JobState
 from framegate.core.ports.operations import OperationStore
 from framegate.core.ports.usage import UsageStore
 
+_RESTS = "rests on a worker that has failed its last jobs"
+
 
 class WorkerInfo(Struct, frozen=True):
     """A live worker process, as it announces itself.
 
     ``started_at`` is seconds since the epoch; ``health_findings`` are sentences that say what currently keeps
-    some of its models from running.
+    some of its models from running. ``resting`` are models, not among ``models``, whose jobs it takes none of
+    for a while because it failed the last ones, each with the reason.
     """
 
     id: str
@@ -29,6 +32,13 @@ class WorkerInfo(Struct, frozen=True):
     started_at: float
     job: str = ""
     health_findings: tuple[str, ...] = field(default=(), name="problems")
+    resting: Mapping[str, str] = {}
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """All that keeps some of its models from running, a sentence each."""
+        resting = (f"The model {model} {_RESTS}: {reason}" for model, reason in self.resting.items())
+        return (*self.health_findings, *resting)
 
 
 class ModelPace(Struct, frozen=True):

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from ipaddress import ip_address
 from pathlib import Path
 
+from framegate.cli.devices import find_gpus
 from framegate.cli.doctor.findings import Finding, check, warn
 from framegate.core.errors import ConfigError, FramegateError
 from framegate.core.hub_cache import cache_folder
@@ -29,7 +30,7 @@ def check_host(settings: Settings) -> list[Finding]:
     version = f"{platform.python_version()} on {platform.platform()}"
     return [
         Finding("python", sys.version_info >= (3, 11), version),
-        Finding("device", ok=True, detail=_device()),
+        Finding("device", ok=True, detail=_devices()),
         check("video encoder", _encode),
         *_disks(settings),
     ]
@@ -40,9 +41,16 @@ def check_port(settings: Settings) -> Finding:
     return check("port", lambda: _port(settings.server.host, settings.server.port))
 
 
-def _device() -> str:
-    cards = sorted(path.name for path in Path("/dev").glob("nvidia[0-9]*"))
-    return f"{len(cards)} NVIDIA GPU(s)" if cards else "no NVIDIA GPU; workers use the CPU"
+def _devices() -> str:
+    gpus = [
+        " ".join(
+            part
+            for part in (gpu.name, gpu.description, gpu.memory and f"({gpu.memory / 2**30:.0f} GiB)")
+            if part
+        )
+        for gpu in find_gpus()
+    ]
+    return ", ".join(gpus) or "no GPU; workers use the CPU"
 
 
 def _encode() -> str:

@@ -102,7 +102,7 @@ def _worker(status: WorkerStatus) -> Worker:
         job=status.job or None,
         started_at=_moment(status.started_at),
         drained_by=status.drained_by,
-        problems=status.health_findings,
+        problems=status.problems,
     )
 
 

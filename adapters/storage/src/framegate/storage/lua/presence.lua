@@ -34,11 +34,26 @@ local function note_seen(models)
   if #arguments > 0 then redis.call('ZADD', P .. 'seen', unpack(arguments)) end
 end
 
+-- Note that the models were served until now which a worker announced before, and no longer does.
+local function note_dropped(before, models)
+  local served = {}
+  for _, model in ipairs(before and type(before.models) == 'table' and before.models or {}) do
+    if type(model) == 'string' then served[model] = true end
+  end
+  for _, model in ipairs(models) do served[model] = nil end
+  for model in pairs(served) do redis.call('ZADD', P .. 'seen', NOW, model) end
+end
+
 -- Announce a worker for ``ttl`` milliseconds; whether it listens.
 local function announce(worker, text, ttl, listens)
   local key = P .. 'worker:' .. worker
-  if redis.call('GET', key) == text then redis.call('PEXPIRE', key, ttl)
-  else redis.call('SET', key, text, 'PX', ttl) end
+  local before = redis.call('GET', key)
+  if before == text then
+    redis.call('PEXPIRE', key, ttl)
+  else
+    redis.call('SET', key, text, 'PX', ttl)
+    note_dropped(decode_table(before), cjson.decode(text).models)
+  end
   redis.call('SADD', P .. 'workers', worker)
   redis.call(listens and 'SADD' or 'SREM', P .. 'listening', worker)
   note_seen(cjson.decode(text).models)
