@@ -27,7 +27,7 @@ async def test_nothing_is_said_of_a_model_that_never_ran(tmp_path: Path) -> None
     stand = ServiceStand(tmp_path)
     job = await stand.submit()
     assert await stand.services.jobs.estimated_seconds(job) is None
-    assert await stand.services.jobs.eta_seconds(job) is None
+    assert await stand.services.jobs.eta_seconds(job, 1) is None
 
 
 async def test_a_job_takes_as_long_as_its_work(stand: ServiceStand) -> None:
@@ -37,20 +37,20 @@ async def test_a_job_takes_as_long_as_its_work(stand: ServiceStand) -> None:
     assert await jobs.estimated_seconds(job) == pytest.approx(10)
     assert await jobs.estimated_seconds(replace(job, shots=(shot, shot))) == pytest.approx(20)
     running = replace(job, state=JobState.RUNNING, progress=0.75)
-    assert await jobs.eta_seconds(running) == pytest.approx(2.5)
-    assert await jobs.eta_seconds(replace(job, state=JobState.FAILED)) == 0
+    assert await jobs.eta_seconds(running, None) == pytest.approx(2.5)
+    assert await jobs.eta_seconds(replace(job, state=JobState.FAILED), None) == 0
 
 
 async def test_those_before_it_are_as_long_as_usual(stand: ServiceStand) -> None:
     jobs, service = [await stand.submit() for _ in range(3)], stand.services.jobs
-    assert await service.eta_seconds(jobs[2]) == pytest.approx(2 * 20 + 10)
+    assert await service.eta_seconds(jobs[2], 3) == pytest.approx(2 * 20 + 10)
     [worker] = stand.store.living
     stand.store.living[:] = [replace(worker, job="another")]
-    assert await service.eta_seconds(jobs[0]) == pytest.approx(20 / 2 + 10), "one runs, half of it done"
+    assert await service.eta_seconds(jobs[0], 1) == pytest.approx(20 / 2 + 10), "one runs, half of it done"
     stand.store.living.append(replace(worker, id="second"))
-    assert await service.eta_seconds(jobs[2]) == pytest.approx(2 * 20 / 2 + 10), "two share the work"
+    assert await service.eta_seconds(jobs[2], 3) == pytest.approx(2 * 20 / 2 + 10), "two share the work"
     stand.store.living.clear()
-    assert await service.eta_seconds(jobs[0]) is None
+    assert await service.eta_seconds(jobs[0], 1) is None
 
 
 async def test_the_limit_of_a_job_is_part_of_its_record(tmp_path: Path) -> None:

@@ -391,15 +391,13 @@ class JobService:
         """Return for how long the whole job runs once its model is loaded; None if that is unknown."""
         return await self._estimates.running_seconds(job)
 
-    async def eta_seconds(self, job: Job) -> float | None:
+    async def eta_seconds(self, job: Job, position: int | None) -> float | None:
         """Return in how many seconds the job is likely to succeed; None if that is unknown.
 
-        It is 0 if the job has ended. See `Estimates.seconds_left` for what is not taken into account.
+        It is 0 if the job has ended. ``position`` is its `queue_position`. See `Estimates.seconds_left` for
+        what is not taken into account.
         """
-        if job.state != JobState.QUEUED:
-            return await self._estimates.seconds_left(job, position=None, workers=())
-        position = await self._store.queue_position(job)
-        workers = await self.availability.workers_of(job.served_by)
+        workers = await self.availability.workers_of(job.served_by) if position is not None else ()
         return await self._estimates.seconds_left(job, position=position, workers=workers)
 
     async def counts(self) -> QueueCounts:

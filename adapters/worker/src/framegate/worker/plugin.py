@@ -12,7 +12,7 @@ def framegate_commands() -> Sequence[CommandSpec]:
     return [
         CommandSpec(
             name="worker",
-            summary="Run jobs from the queue on this host's device.",
+            summary="Run jobs from the queue on this host's devices.",
             command="framegate.worker.command:worker",
         )
     ]

@@ -47,6 +47,9 @@ def workers(context: click.Context, as_json: bool, config_file: Path | None, dat
         ],
         empty="No worker is alive.",
     )
+    for worker in found:
+        for problem in worker.problems:
+            print_line(f"{worker.name}: {problem}", error=True)
     used = {name for worker in found for name in worker.drained_by}
     for name, since in sorted(drained.items()):
         if name not in used:

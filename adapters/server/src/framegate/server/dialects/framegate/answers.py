@@ -43,7 +43,8 @@ class JobObjects:
 
     async def show(self, request: HTTPRequest, job: Job) -> JobObject:
         """Return a job's object, with links that work from where the request came from."""
-        waiting = job.state == JobState.QUEUED
+        position = await self._jobs.queue_position(job) if job.state == JobState.QUEUED else None
+        left = None if job.state.finished else await self._jobs.eta_seconds(job, position)
         files = f"{server_url(request, self._public_url)}{self._prefix}/jobs/{quote(job.id, safe='')}/results"
         for_operators = is_operator(request.scope)
         return JobObject(
@@ -51,8 +52,8 @@ class JobObjects:
             state=job.state,
             progress=job.progress,
             message=job.message,
-            position=await self._jobs.queue_position(job) if waiting else None,
-            eta_seconds=None,
+            position=position,
+            eta_seconds=None if left is None else round(left, 1),
             model=job.model,
             served_by=job.served_by,
             task=job.request.task,
