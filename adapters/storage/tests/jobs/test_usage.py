@@ -56,7 +56,7 @@ async def test_each_step_counts_once(store: ValkeyJobStore, client: redis.Redis)
     for _ in range(2):
         await store.cancel(stopped.id)
     for _ in range(2):
-        worker.finish_cancelled(stopped)
+        worker.finish_cancelled(stopped.id, stopped.attempt)
     await store.cancel("d")
     await store.delete("e")
     await store.delete("e")
