@@ -75,6 +75,7 @@ async def test_models_are_remembered_after_their_worker_has_left(
 async def test_what_was_not_served_for_long_is_forgotten(store: ValkeyJobStore, client: redis.Redis) -> None:
     worker = WorkerStore(client, "w")
     worker.heartbeat([], info=WORKER)
+    worker.withdraw()
     client.zincrby(f"{PREFIX}seen", -31 * 86_400, "wan")
     worker.heartbeat([], info=replace(WORKER, models=("preview",)))
     worker.withdraw()

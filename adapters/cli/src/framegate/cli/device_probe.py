@@ -51,7 +51,7 @@ def _devices(library: ctypes.CDLL, count: str, get: str, name: str, memory: str)
     found = ctypes.c_int(0)
     if getattr(library, count)(ctypes.byref(found)) != 0:
         return []
-    devices = []
+    devices: list[Device] = []
     for number in range(found.value):
         handle, text, size = ctypes.c_int(), ctypes.create_string_buffer(_MAX_NAME), ctypes.c_size_t(0)
         if getattr(library, get)(ctypes.byref(handle), number) != 0:
