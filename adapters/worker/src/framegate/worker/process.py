@@ -21,7 +21,6 @@ from framegate.core.disk_full import translate_disk_full
 from framegate.core.errors import FramegateError, JobCancelled, OutOfMemory, Unavailable
 from framegate.core.jobs import Job, JobError, JobState
 from framegate.core.models import ModelSpec
-from framegate.core.operations import worker_names
 from framegate.core.ports import ArtifactStore, WorkerInfo
 from framegate.core.types import Artifact
 from framegate.core.workers import worker_names
