@@ -68,7 +68,8 @@ class Origins:
         found: list[str | int] = []
         for step in key:
             if isinstance(here, list) and isinstance(step, str):
-                names = [_name_of(entry) for entry in cast("list[Any]", here)]
+                entries: list[Any] = here
+                names = [_name_of(entry) for entry in entries]
                 step = names.index(step) if step in names else step
             found.append(step)
             try:

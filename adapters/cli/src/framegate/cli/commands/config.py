@@ -73,8 +73,8 @@ def check(as_json: bool, config_file: Path | None, data_dir: Path | None) -> Non
     print_line(f"The config is valid: dialects {', '.join(dialects)}; models {', '.join(models)}.")
     for warning in found.warnings:
         print_line(f"Warning: {warning.message}", error=True)
-    for name, error in broken.items():
-        print_line(f"Note: the plugin {name} is broken: {error}", error=True)
+    for name, reason in broken.items():
+        print_line(f"Note: the plugin {name} is broken: {reason}", error=True)
 
 
 class _Entry(Struct, frozen=True):
