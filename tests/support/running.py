@@ -96,7 +96,7 @@ def running_worker(
 
 def workers_of(supervisor: int) -> list[int]:
     """Return the workers that the process ``supervisor`` keeps running: those of a server, or of a host."""
-    found = []
+    found: list[int] = []
     for child in psutil.Process(supervisor).children():
         with suppress(psutil.NoSuchProcess):
             if "worker" in child.cmdline():

@@ -1,7 +1,7 @@
 """Where in the config a setting is: a line of the file, an environment variable or the command line."""
 
 import re
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
@@ -68,8 +68,7 @@ class Origins:
         found: list[str | int] = []
         for step in key:
             if isinstance(here, list) and isinstance(step, str):
-                entries: list[Any] = here
-                names = [_name_of(entry) for entry in entries]
+                names = [_name_of(entry) for entry in cast("Sequence[object]", here)]
                 step = names.index(step) if step in names else step
             found.append(step)
             try:
@@ -79,7 +78,7 @@ class Origins:
         return tuple(found)
 
 
-def _name_of(entry: Any) -> Any:
+def _name_of(entry: object) -> Any:
     return cast("dict[str, Any]", entry).get("name") if isinstance(entry, dict) else None
 
 

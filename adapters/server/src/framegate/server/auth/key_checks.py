@@ -39,9 +39,6 @@ def _check_length(config: KeyConfig, host: str) -> None:
     log.warning("short_api_key", name=config.name, reason=reason)
 
 
-_HINT = "Add a key under [[auth.keys]] or with `framegate keys create NAME`, or set the host to 127.0.0.1."
-
-
 def no_keys(host: str) -> ConfigError:
     """Return the error of a server that is to serve other machines without any key."""
     return ConfigError(
