@@ -4,6 +4,7 @@ import hashlib
 import json
 import signal
 import threading
+import time
 from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -199,6 +200,7 @@ def test_a_wrong_config_changes_nothing(server: RunningServer, wrong: str, told:
 
 def test_a_server_that_is_told_to_stop_says_so_before_it_stops(server: RunningServer) -> None:
     """It is the module's last test."""
+    told_at = time.monotonic()
     server.terminate()
 
     def ready() -> tuple[int, str]:
@@ -206,5 +208,7 @@ def test_a_server_that_is_told_to_stop_says_so_before_it_stops(server: RunningSe
         return answer.status_code, answer.json().get("reason", "")
 
     eventually(lambda: ready() == (503, "The server is shutting down."), what="the readiness")
+    server.terminate()  # again, which changes nothing
     assert requests.get(f"{server.url}/v1/models", headers=bearer(NEW_ALICE), timeout=10).status_code == 200
     assert server.process.wait(60) == 0
+    assert time.monotonic() - told_at > 2.0, "the delay of the config"

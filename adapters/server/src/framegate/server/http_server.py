@@ -5,6 +5,7 @@ import signal
 import socket
 from collections.abc import Callable
 from contextvars import copy_context
+from functools import partial
 from types import FrameType
 
 import structlog
@@ -56,11 +57,14 @@ class HttpServer(uvicorn.Server):
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Take a signal to stop."""
         is_first, self._process.stopping = not self._process.stopping, True
-        if is_first and sig == signal.SIGTERM and self._delay:
-            log.info("server_leaving", stops_in=self._delay)
-            self._loop.call_soon_threadsafe(self._loop.call_later, self._delay, self._stop, sig, frame)
-        else:
+        if sig != signal.SIGTERM or not self._delay:
             self._stop(sig, frame)
+        elif is_first:
+            self._call_soon(partial(self._leave, sig, frame))
+
+    def _leave(self, sig: int, frame: FrameType | None) -> None:
+        log.info("server_leaving", stops_in=self._delay)
+        self._loop.call_later(self._delay, self._stop, sig, frame)
 
     def _stop(self, sig: int, frame: FrameType | None) -> None:
         if not self.should_exit:
