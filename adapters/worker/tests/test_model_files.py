@@ -6,6 +6,7 @@ import pytest
 
 from framegate.core.backend import Backend, FrameStream, GenerationContext
 from framegate.core.models import ModelSpec
+from framegate.core.plugins import missing_files
 from framegate.core.types import Shot, Task
 from framegate.worker.model_files import ModelFiles
 
@@ -36,21 +37,25 @@ def spec(name: str, source: str, backend: type[Backend] = Looking) -> ModelSpec:
     )
 
 
+def lacks(name: str) -> str:
+    """Return the sentence about a model that lacks files, which names none of them."""
+    return f"The model {name} lacks files on a worker's host; `framegate doctor` there says which."
+
+
 def test_what_is_missing_is_said_until_it_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Looking, "looks", 0)
     weights = tmp_path / "weights"
     specs = {"a": spec("a", str(weights)), "hub": spec("hub", "org/model"), "none": spec("none", "")}
     files = ModelFiles(lambda: specs)
-    assert files.find_missing() == files.find_missing() == [f"models.a: source: there is no {weights}."]
+    assert files.find_missing() == files.find_missing() == [lacks("a")]
     weights.mkdir()
     assert files.find_missing() == files.find_missing() == []
     assert Looking.looks == 3 + 1 + 1, "what is complete is not looked at again"
     specs["hub"] = spec("hub", str(tmp_path / "moved"))
-    assert files.find_missing() == [f"models.hub: source: there is no {tmp_path / 'moved'}."]
+    assert files.find_missing() == [lacks("hub")]
 
 
 def test_a_backend_that_cant_look() -> None:
     specs = {"a": spec("a", "", Broken), "b": spec("b", "")}
-    assert ModelFiles(lambda: specs).find_missing() == [
-        "models.a: its files can't be checked: KeyError: 'file'."
-    ]
+    assert ModelFiles(lambda: specs).find_missing() == [lacks("a")]
+    assert missing_files(specs["a"]) == ["its files can't be checked: KeyError: 'file'"]

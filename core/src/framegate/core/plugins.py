@@ -253,7 +253,6 @@ def missing_files(spec: ModelSpec) -> list[str]:
     except ConfigError:
         return []
     except Exception as error:
-        _log_broken(spec.backend)
         return [f"its files can't be checked: {type(error).__name__}: {error}"]
 
 

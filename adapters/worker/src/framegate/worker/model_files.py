@@ -14,13 +14,15 @@ class ModelFiles:
         self._complete: dict[str, ModelSpec] = {}
 
     def find_missing(self) -> list[str]:
-        """Return a sentence for each file that is missing."""
+        """Return a sentence for each model that lacks files. Clients may read it, so it names no paths."""
         missing: list[str] = []
         for name, spec in self._specs().items():
             if self._complete.get(name) == spec:
                 continue
-            found = missing_files(spec)
-            if not found:
+            if missing_files(spec):
+                missing.append(
+                    f"The model {name} lacks files on a worker's host; `framegate doctor` there says which."
+                )
+            else:
                 self._complete[name] = spec
-            missing += [f"models.{name}: {each}." for each in found]
         return missing
