@@ -60,7 +60,7 @@ def test_what_needs_a_restart_stays_as_it_was() -> None:
         OLD,
         queue=QueueSettings(url="redis://other", prefix="x:", max_queued=7),
         server=ServerSettings(port=9, max_body=5),
-        storage=StorageSettings(url="s3://other", retention=Duration(5)),
+        storage=StorageSettings(url="s3://other", endpoint="https://s3", retention=Duration(5)),
         worker=WorkerSettings(memory=3),
     )
     plan = plan_reload(OLD, new, fixed=FIXED_IN_SERVER)
@@ -71,7 +71,14 @@ def test_what_needs_a_restart_stays_as_it_was() -> None:
         storage=StorageSettings(retention=Duration(5)),
     )
     assert plan.changed == ("queue.max_queued", "server.max_body", "storage.retention")
-    assert plan.needs_restart == ("queue.prefix", "queue.url", "server.port", "storage.url", "worker.memory")
+    assert plan.needs_restart == (
+        "queue.prefix",
+        "queue.url",
+        "server.port",
+        "storage.endpoint",
+        "storage.url",
+        "worker.memory",
+    )
 
 
 @pytest.mark.parametrize("fixed", [FIXED_IN_SERVER, FIXED_IN_WORKER])

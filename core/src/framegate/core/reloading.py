@@ -17,7 +17,7 @@ from framegate.core.settings import (
 _FIXED = {
     "server": ("data_dir", "shutdown_grace"),
     "queue": ("url", "prefix"),
-    "storage": ("url",),
+    "storage": ("url", "endpoint", "region", "access_key_id", "secret_access_key", "cache_bytes"),
     "worker": WorkerSettings.__struct_fields__,
 }
 _FIXED_LISTENER = (
