@@ -141,7 +141,7 @@ async def test_a_paused_model_starts_no_job(operations: OperationService, store:
     assert (await operations.resume_model("film")).paused_at is None
     assert store.claim_next("id-1") is not None
     assert await findings(store) == ()
-    with pytest.raises(ModelNotFound, match=r"Did you mean wan22\?"):
+    with pytest.raises(ModelNotFound, match=r"^There is no model 'wan21'\. Did you mean wan22\?$"):
         await operations.pause("wan21")
 
 

@@ -112,9 +112,8 @@ class OperationService:
         """Return the id of the model that serves the name ``model``."""
         try:
             return self._registry.resolve(model).spec.id
-        except ModelNotFound as error:
-            known = (*self._registry.specs, *self._registry.names)
-            raise ModelNotFound(f"{error.message}{_hint(model, known)}") from None
+        except ModelNotFound as error:  # of which no field of a body is to blame
+            raise ModelNotFound(error.message) from None
 
     async def _status(self, model: str) -> ModelStatus:
         known = {status.id: status for status in await self.models()}
