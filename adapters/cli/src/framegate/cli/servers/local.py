@@ -17,11 +17,10 @@ from framegate.core.characters import Character
 from framegate.core.errors import InvalidRequest
 from framegate.core.jobs import Job, JobState
 from framegate.core.ports import BytesSource, MediaSource
+from framegate.core.registry import FALLBACK_MODEL
 from framegate.core.submission import Submission
 from framegate.core.types import GenerationRequest, MediaKind, MediaRef
 from framegate.core.wiring import CoreServices
-
-_DEFAULT_MODEL = "preview"
 
 
 class LocalServer:
@@ -37,7 +36,7 @@ class LocalServer:
         media = {name: _source(name, file) for name, file in request.media.items()}
         ready = cast(
             GenerationRequest[MediaSource],
-            replace(request, model=request.model or _DEFAULT_MODEL, **cast(Any, media)),
+            replace(request, model=request.model or FALLBACK_MODEL, **cast(Any, media)),
         )
         return view_of(await self._jobs.submit(Submission(dialect="cli", request=ready)))
 
@@ -47,14 +46,13 @@ class LocalServer:
 
     async def get_job(self, job_id: str) -> JobView:
         """See `Server`."""
-        job = await self._jobs.get(job_id)
-        return replace(view_of(job), position=await self._jobs.queue_position(job))
+        return await self._view(await self._jobs.get(job_id))
 
     async def watch_job(self, job_id: str) -> AsyncGenerator[JobView]:
         """See `Server`."""
         async with aclosing(self._jobs.watch(job_id)) as states:
             async for job in states:
-                yield view_of(job)
+                yield await self._view(job)
 
     async def cancel_job(self, job_id: str) -> JobView:
         """See `Server`."""
@@ -85,6 +83,15 @@ class LocalServer:
     async def delete_character(self, username: str) -> None:
         """See `Server`."""
         await self._characters.delete(username)
+
+    async def _view(self, job: Job) -> JobView:
+        """Return the view of a job with its place in the queue, and how long it will take."""
+        if job.state.finished:
+            return view_of(job)
+        position = await self._jobs.queue_position(job)
+        return replace(
+            view_of(job), position=position, eta_seconds=await self._jobs.eta_seconds(job, position)
+        )
 
 
 def view_of(job: Job) -> JobView:
