@@ -659,7 +659,7 @@ def test_me(keyed: Stand, shared_stand: Stand) -> None:
     mine = Caller(keyed, ALICE).get("/me")
     assert (mine["name"], mine["plan"], mine["scopes"]) == ("alice", "gold", ["submit", "read"])
     assert (mine["limits"]["max_queued"], mine["limits"]["max_running"]) == (4, 0)
-    assert mine["limits"]["daily_gpu_seconds"] == 0
+    assert (mine["limits"]["daily_gpu_seconds"], mine["limits"]["timeout"]) == (0, 0.0)
     assert mine["usage"] == {"jobs": 0, "gpu_seconds": 0.0, "bytes": 0}
     Caller(keyed, ALICE).submit()
     made = keyed.run_next()
@@ -677,6 +677,7 @@ def test_the_administration_is_mounted_for_operators_alone(keyed: Stand, make_st
     assert Caller(keyed, ROOT).get("/admin/keys")["items"]
     Caller(keyed, ALICE).refused("GET", "/admin/keys", 403)
     Caller(keyed).refused("GET", "/admin/keys", 401)
+    Caller(keyed, ROOT).refused("GET", "/admin/nothing", 404)
     opened = make_stand({"framegate": {"auth": False}}, auth={"keys": KEYS})
     caller = Caller(opened)
     assert caller.get("/jobs")["items"] == []

@@ -75,7 +75,7 @@ class DialectObject(Struct, frozen=True):
 
 
 class KeyLimits(Struct, frozen=True):
-    """The limits of a key; 0 for none."""
+    """The limits of a key; 0 for none. ``timeout`` is how many seconds one of its jobs may run."""
 
     max_running: int
     max_queued: int
@@ -87,6 +87,7 @@ class KeyLimits(Struct, frozen=True):
     max_record_bytes: int
     max_characters: int
     daily_gpu_seconds: int
+    timeout: float
 
 
 class Usage(Struct, frozen=True):

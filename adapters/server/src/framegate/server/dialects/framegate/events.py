@@ -5,6 +5,7 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 import msgspec
+import structlog
 
 from framegate.core.jobs import Job, JobState
 from framegate.core.wiring import CoreServices
@@ -14,6 +15,8 @@ from framegate.server.errors.problem import problem_of
 from framegate.server.request_log import request_id_of
 from framegate.server.requests.bodies import HTTPRequest
 from framegate.server.responses.sse import with_keepalives
+
+log = structlog.get_logger(__name__)
 
 HEARTBEAT_SECONDS = 10.0
 _PAUSE = 0.2
@@ -57,9 +60,11 @@ async def _paced(states: AsyncGenerator[Job, None]) -> AsyncGenerator[Job, None]
 
 
 def _error(request: HTTPRequest, error: Exception) -> bytes:
-    return _event(
-        b"error", msgspec.json.encode(problem_of(error_info_of(error), request_id_of(request.scope)))
-    )
+    """Return the event of an error that ends a stream, and log the error if nobody foresaw it."""
+    error_info = error_info_of(error)
+    if error_info.status == 500 and error_info.error is None:
+        log.error("stream_failed", exc_info=error)
+    return _event(b"error", msgspec.json.encode(problem_of(error_info, request_id_of(request.scope))))
 
 
 def _event(name: bytes, data: bytes) -> bytes:
