@@ -56,7 +56,8 @@ def worker(
                 read_settings,
             )
         except ConfigError as error:
-            print_line(f"Error: {error.message}", error=True, keep_lines=True)
+            for each in error.errors:
+                print_line(f"Error: {each.message}", error=True, keep_lines=True)
             raise SystemExit(os.EX_CONFIG) from None
         return
     context = checked_context_from(config_file, data_dir, as_server=False)
