@@ -106,5 +106,6 @@ def _program() -> str:
 
 
 def _short(path: Path) -> str:
-    home = Path.home()
-    return f"~/{path.relative_to(home)}" if path.is_relative_to(home) else str(path)
+    with suppress(RuntimeError, ValueError):  # the user has no home folder, or it is elsewhere
+        return f"~/{path.relative_to(Path.home())}"
+    return str(path)
