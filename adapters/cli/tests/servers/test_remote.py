@@ -54,7 +54,6 @@ RESULT = {
 DONE = {**RUNNING, "state": "succeeded", "progress": 1.0, "results": [RESULT]}
 NO_FRAMEGATE = "doesn't answer like a Framegate server; check the URL.\n"
 FAILED = {**RUNNING, "state": "failed", "error": {"code": "out_of_memory", "message": "Too large."}}
-TWO_WRONG = [{"field": "width", "message": "too large"}, {"field": "seed", "message": "negative"}]
 MADE: dict[str, Reply | list[Reply]] = {
     "POST /api/v1/jobs": Reply.of(JOB, 202),
     "GET /api/v1/jobs/j1/events": Reply.events(JOB, RUNNING, DONE),

@@ -27,7 +27,7 @@ def check_config(config: Config, *, as_server: bool) -> tuple[AppContext, ErrorC
     settings = config.settings
     check_defaults(context.registry, settings.models, settings.aliases, found)
     _check_options(context, found)
-    _check_running_limits(settings, found)
+    _check_limits(settings, found)
     _check_names(context, found)
     _check_storage(context, found)
     if as_server:
@@ -85,8 +85,8 @@ def _check_options(context: AppContext, found: ErrorCollector) -> None:
             found.add(wrong.reason, *key, *wrong.key)
 
 
-def _check_running_limits(settings: Settings, found: ErrorCollector) -> None:
-    """Find limits that can never be reached, as another one is lower."""
+def _check_limits(settings: Settings, found: ErrorCollector) -> None:
+    """Find limits and times that have no effect, as another one is lower."""
     for name, alias in settings.aliases.items():
         model = settings.models.get(alias.model)
         if model and model.max_running and (alias.max_running or 0) > model.max_running:

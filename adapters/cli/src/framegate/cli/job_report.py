@@ -6,7 +6,7 @@ from typing import Any, cast
 
 import msgspec
 
-from framegate.cli.output import format_time, print_json, print_line, print_table
+from framegate.cli.output import format_time, print_json, print_table
 from framegate.cli.servers.views import ChangeView, JobView
 
 _SHORT, _LONG = 48, 2000
@@ -73,12 +73,6 @@ def print_jobs(jobs: Sequence[JobView], *, as_json: bool) -> None:
         ],
         empty="No jobs.",
     )
-
-
-def print_changes(job: JobView) -> None:
-    """Say on standard error what the model could not take, and what was used instead."""
-    for text in describe_changes(job):
-        print_line(text, error=True)
 
 
 def describe_changes(job: JobView) -> Iterable[str]:

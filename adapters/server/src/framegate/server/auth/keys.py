@@ -46,8 +46,7 @@ class KeyGuard:
     Handlers of the dialects in ``open_dialects``, those marked public, those that belong to no dialect and
     those that answer OPTIONS need no key, unless they administer the server; with `KEY_OPT`, one of no
     dialect needs any. Open dialects refuse other sites' pages by ``origins`` instead. While the server has no
-    keys nobody needs one: see
-    `framegate.server.auth.loopback_guard`.
+    keys nobody needs one: see `framegate.server.auth.loopback_guard`.
 
     With a key, GET and HEAD need the scope ``read`` and all else ``submit``, unless the handler's ``opt``
     says otherwise; handlers that administer the server need ``admin``.

@@ -19,8 +19,8 @@ from framegate.server.errors.error_info import LinkExpired, LinkRefused
 
 EXPIRES, SIGNATURE = "expires", "signature"
 MIN_SECRET = 32
-_SECRET_KEY = ("links", "secret")
 """The characters that a configured secret has at least."""
+_SECRET_KEY = ("links", "secret")
 _STORED = "links"
 _MOST_PARAMETERS = 50
 _ASK_AGAIN = "ask for the result again to get a new link."

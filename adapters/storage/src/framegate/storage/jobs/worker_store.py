@@ -124,8 +124,7 @@ class WorkerStore:
         """Claim the next job of ``queue`` for one of ``models`` that the limits allow, or return None.
 
         Paused models have none, and a drained worker gets none. A worker that asks again while it holds a job
-        gets the same one. Jobs whose records can't be read are
-        ended as failed on the way.
+        gets the same one. Jobs whose records can't be read are ended as failed on the way.
         """
         arguments: list[str | float | bytes] = [queue, self._worker, LEASE_SECONDS]
         arguments += [msgspec.json.encode(list(models)), SCHEMA, *self._names]
