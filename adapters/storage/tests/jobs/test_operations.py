@@ -49,6 +49,18 @@ async def test_the_other_models_of_its_queue_go_on(store: ValkeyJobStore, client
     assert client.llen(TICKETS) == 0, "what is paused is not work for other workers"
 
 
+async def test_jobs_that_another_version_has_queued_keep_their_tickets(
+    store: ValkeyJobStore, client: redis.Redis
+) -> None:
+    await submit(store, "a")
+    for index in ("buckets", "bucket", "levels", "waiting"):  # which 0.1 doesn't keep
+        for key in client.scan_iter(f"fg:{index}:*"):
+            client.delete(key)
+    await store.operations.pause_model("other")
+    assert client.llen(TICKETS) == 1
+    assert claim(client, "w") == "a"
+
+
 async def test_what_runs_goes_on(store: ValkeyJobStore, client: redis.Redis) -> None:
     worker = WorkerStore(client, "w")
     await submit(store, "a")

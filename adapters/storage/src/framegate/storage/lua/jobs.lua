@@ -57,15 +57,18 @@ local function push_ticket(queue)
     message_id = 't' .. redis.call('INCR', P .. 'tickets'), message_timestamp = math.floor(NOW * 1000)}))
 end
 
--- Whether all open lanes of a queue are those of paused models.
+-- Whether all lanes of a queue are those of paused models. It may have jobs and no lanes: other versions know none, and
+-- the next claim makes them.
 local function is_held_back(queue)
   if redis.call('EXISTS', P .. 'paused') == 0 then return false end
+  local has_lanes = false
   for _, priority in ipairs(redis.call('ZRANGE', P .. 'levels:' .. queue, 0, -1)) do
     for _, bucket in ipairs(redis.call('SMEMBERS', P .. 'buckets:' .. priority .. ':' .. queue)) do
       if not is_paused(cjson.decode(bucket)[2]) then return false end
+      has_lanes = true
     end
   end
-  return true
+  return has_lanes
 end
 
 -- How many tickets a queue lacks: one for each waiting job, up to `MOST_TICKETS`, and none while no worker may start
