@@ -269,7 +269,7 @@ def test_the_life_of_a_job_on_a_terminal() -> None:
         log.info("job_started", model="sora-2", served_by="wan22", attempt=2)
         log.info("job_ended", state="succeeded", model="sora-2", seconds=4.06)
         log.warning("job_failed", code="out_of_memory", reason="Out of memory; lower the resolution.")
-        log.info("job_ended", state="failed", model="sora-2", seconds=754.2)
+        log.info("job_ended", state="failed", model="sora-2", seconds=779.7)
         log.info("job_ended", state="queued", model="preview", seconds=0.25)
     assert shown(stream) == [
         "job 3f2a91c0 queued sora-2 (wan22)  by openai-videos",
@@ -277,7 +277,7 @@ def test_the_life_of_a_job_on_a_terminal() -> None:
         "job 3f2a91c0 started sora-2 (wan22)  attempt 2",
         "job 3f2a91c0 succeeded sora-2  4.1 s",
         "warning job 3f2a91c0 failed: Out of memory; lower the resolution. code=out_of_memory",
-        "job 3f2a91c0 failed sora-2  12 min 34 s",
+        "job 3f2a91c0 failed sora-2  13 min 0 s",
         "job 3f2a91c0 requeued preview  250 ms",
     ]
 
