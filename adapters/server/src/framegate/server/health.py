@@ -38,7 +38,7 @@ class Readiness(Struct, frozen=True):
     reason: str | UnsetType = UNSET
 
 
-class ModelStatus(Struct, frozen=True):
+class ModelAvailability(Struct, frozen=True):
     """A served model: how many live workers have it, and whether an operator has paused it."""
 
     workers: int
@@ -56,13 +56,13 @@ class Status(Struct, frozen=True):
     status: Literal["ready", "degraded", "unavailable", "no workers"]
     queue: dict[str, int]
     workers: int
-    models: dict[str, ModelStatus]
+    models: dict[str, ModelAvailability]
     problems: tuple[str, ...]
 
 
 class _Overview(Struct, frozen=True):
     workers: WorkerOverview
-    models: dict[str, ModelStatus]
+    models: dict[str, ModelAvailability]
 
 
 class Probes:
@@ -130,7 +130,7 @@ class Probes:
     async def _look(self) -> _Overview:
         workers = await self._services.jobs.availability.overview()
         models = {
-            status.id: ModelStatus(status.workers, paused=status.paused_at is not None)
+            status.id: ModelAvailability(status.workers, paused=status.paused_at is not None)
             for status in await self._services.operations.models()
         }
         return _Overview(workers, models)
