@@ -112,7 +112,7 @@ class ReloadingApp:
         settings = context.settings
         require_keys_left(self._keys, settings)
         KeyRing(settings.auth.keys)  # raises what is wrong with them
-        app = await asyncio.to_thread(self._build, context)  # some tenths of a second, in which requests go on
+        app = await asyncio.to_thread(self._build, context)  # it takes some tenths of a second
         await app.open()
         # From here on nothing fails, and no request comes in between: nobody sees half of a config.
         self._keys.reconfigure(settings.auth.keys, defaults=settings.key_defaults)
