@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from framegate.core.estimates import work_of
+from framegate.core.estimates import Estimates, work_of
 from framegate.core.jobs import JobState
 from framegate.core.options import Duration
 from framegate.core.ports import ModelPace
@@ -26,16 +26,16 @@ async def stand(tmp_path: Path) -> ServiceStand:
 async def test_nothing_is_said_of_a_model_that_never_ran(tmp_path: Path) -> None:
     stand = ServiceStand(tmp_path)
     job = await stand.submit()
-    assert await stand.services.jobs.estimated_seconds(job) is None
+    assert await Estimates(stand.store).running_seconds(job) is None
     assert await stand.services.jobs.eta_seconds(job, 1) is None
 
 
 async def test_a_job_takes_as_long_as_its_work(stand: ServiceStand) -> None:
-    job, jobs = await stand.submit(), stand.services.jobs
+    job, jobs, estimates = await stand.submit(), stand.services.jobs, Estimates(stand.store)
     [shot] = job.shots
     assert work_of(job) == shot.width * shot.height * shot.num_frames * shot.num_inference_steps
-    assert await jobs.estimated_seconds(job) == pytest.approx(10)
-    assert await jobs.estimated_seconds(replace(job, shots=(shot, shot))) == pytest.approx(20)
+    assert await estimates.running_seconds(job) == pytest.approx(10)
+    assert await estimates.running_seconds(replace(job, shots=(shot, shot))) == pytest.approx(20)
     running = replace(job, state=JobState.RUNNING, progress=0.75)
     assert await jobs.eta_seconds(running, None) == pytest.approx(2.5)
     assert await jobs.eta_seconds(replace(job, state=JobState.FAILED), None) == 0

@@ -387,10 +387,6 @@ class JobService:
         """Return the job's place in its queue, from 1; None if it is not queued."""
         return await self._store.queue_position(job)
 
-    async def estimated_seconds(self, job: Job) -> float | None:
-        """Return for how long the whole job runs once its model is loaded; None if that is unknown."""
-        return await self._estimates.running_seconds(job)
-
     async def eta_seconds(self, job: Job, position: int | None) -> float | None:
         """Return in how many seconds the job is likely to succeed; None if that is unknown.
 
