@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from framegate.core.errors import ArtifactGone
 from framegate.core.registry import FALLBACK_MODEL
-from framegate.server.admin.router import ADMIN_PATH, admin_router
+from framegate.server.admin.router import admin_router
 from framegate.server.dialect import Dialect, DialectContext, provide_instance
 from framegate.server.dialects.framegate.answers import JobObjects
 from framegate.server.dialects.framegate.catalogue_controller import CatalogueController, CharacterController
@@ -32,7 +32,7 @@ def create(context: DialectContext) -> Dialect:
     """Return the dialect as the config describes it."""
     options = context.parse_options(Options)
     # At the root the server has its own administration already.
-    administration, admin_path = ([admin_router()], (ADMIN_PATH,)) if context.prefix else ([], ())
+    administration = [admin_router()] if context.prefix else []
     return Dialect(
         handlers=[
             JobController,
@@ -47,16 +47,7 @@ def create(context: DialectContext) -> Dialect:
             "submitter": provide_instance(JobSubmitter(context, model=options.model)),
         },
         error_response=error_response,
-        path_prefixes=(
-            "/jobs",
-            "/models",
-            "/styles",
-            "/loras",
-            "/characters",
-            "/dialects",
-            "/me",
-            *admin_path,
-        ),
+        path_prefixes=("/jobs", "/models", "/styles", "/loras", "/characters", "/dialects", "/me"),
         error_body=Problem,
         error_media_type=PROBLEM_JSON,
     )
