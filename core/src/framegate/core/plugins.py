@@ -116,8 +116,12 @@ class Plugins(Struct, frozen=True):
 
     @property
     def problems(self) -> tuple[str, ...]:
-        """Why plugins take no part that should, one sentence each."""
-        return tuple(f"The plugin {status.name}: {status.error}" for status in self.statuses if status.error)
+        """Which plugins take no part that should, a sentence for anybody each: errors may name files."""
+        return tuple(
+            f"The plugin {status.name} takes no part; `framegate plugins` says why."
+            for status in self.statuses
+            if status.error
+        )
 
     def models_now(self) -> dict[str, ModelSpec]:
         """Ask the plugins again for their models; a plugin whose new ones clash has none until they don't.

@@ -129,7 +129,7 @@ def mount(
                 entries.append(entry)
         except Exception as error:
             log.exception("dialect_broken", dialect=spec.name, plugin=plugins.get(spec.name, ""))
-            problems[spec.name] = f"{type(error).__name__}: {error}"
+            problems[spec.name] = _shown_reason(error)
     # Framegate's own first: in a clash the later one is disabled.
     entries.sort(key=lambda entry: plugins.get(entry.spec.name, ""))
     mounted: list[MountedDialect] = []
@@ -158,6 +158,14 @@ class Mounted(Struct, frozen=True):
 
     dialects: list[MountedDialect]
     problems: tuple[str, ...] = ()
+
+
+def _shown_reason(error: Exception) -> str:
+    """Return why a dialect is broken for those who may read ``/status``: other people's errors may name files."""
+    foreign = error.__cause__ if isinstance(error, ConfigError) else error
+    if isinstance(error, ConfigError) and (foreign is None or isinstance(foreign, ModuleNotFoundError)):
+        return error.message
+    return f"{type(foreign).__name__}; the log says more."
 
 
 def _disabled(dialect: str, plugins: Mapping[str, str], reason: str) -> str:
