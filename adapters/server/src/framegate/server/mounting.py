@@ -161,7 +161,7 @@ class Mounted(Struct, frozen=True):
 
 
 def _shown_reason(error: Exception) -> str:
-    """Return why a dialect is broken for those who may read ``/status``: other people's errors may name files."""
+    """Return why a dialect is broken, for anybody: other people's errors may name files."""
     foreign = error.__cause__ if isinstance(error, ConfigError) else error
     if isinstance(error, ConfigError) and (foreign is None or isinstance(foreign, ModuleNotFoundError)):
         return error.message
