@@ -29,7 +29,9 @@ url, taken, patience = sys.argv[1], sys.argv[2] == "taken", float(sys.argv[3])
 client = connect(url)
 store = WorkerStore(client, "w")
 info = WorkerInfo("w", "here", os.getpid(), "cpu", "0", ("test",), time.time())
-heartbeats = HeartbeatClient(url, PREFIX, store, lambda: info, grace=0.0, load_timeout=0.0, job_timeout=0.0)
+heartbeats = HeartbeatClient(
+    url, PREFIX, store, lambda: info, grace=0.0, load_timeout=0.0, job_timeout=0.0, cancel_grace=600.0
+)
 job = store.claim("q-test", ["test"])
 heartbeats.start()
 active = heartbeats.start_job(job)

@@ -120,5 +120,5 @@ def test_a_server_that_can_not_write_its_audit_log_does_not_start(tmp_path: Path
     config.write_text(f'[audit]\nfile = "{tmp_path}/missing/audit.log"\n')
     refused = framegate("serve", "--port", "0", "--config", config, data_dir=tmp_path / "data")
     assert refused.returncode == 1
-    assert f"audit.file: {tmp_path}/missing/audit.log can't be written: No such file" in refused.stderr
+    assert f"framegate.toml:2: audit.file: there is no folder {tmp_path}/missing." in refused.stderr
     assert "Traceback" not in refused.stderr

@@ -21,10 +21,10 @@ COMPUTED: Mapping[str, Callable[[], list[str]]] = {
 }
 """How the patterns that the source computes are made, by their place."""
 
-_CONFIG = "adapters/cli/src/framegate/cli/config_file.py"
+_ORIGINS = "adapters/cli/src/framegate/cli/config_origins.py"
 OPERATORS_OWN: Mapping[str, str] = {
-    f"{_CONFIG}: //.*@": "a value of the config, in an error at start",
-    rf"""{_CONFIG}: ([A-Za-z0-9_.\"' -]+?)\s*=""": "a line of framegate.toml, in an error at start",
+    "core/src/framegate/core/tables.py: //.*@": "a value of the config, in an error at start",
+    rf"""{_ORIGINS}: ([A-Za-z0-9_.\"' -]+?)\s*=""": "a line of framegate.toml, in an error at start",
     r"adapters/server/src/framegate/server/mounting.py: \{[^}]*\}": "the paths of the routes, at start",
 }
 """Places whose patterns see only the operator's words, each with the reason."""

@@ -10,6 +10,7 @@ from framegate.core.backend import FrameStream, GenerationContext
 from framegate.core.models import ModelSpec
 from framegate.core.plugins import hookimpl
 from framegate.core.types import Shot
+from framegate.plugins.diffusers.wan.options import WanOptions
 from framegate.plugins.wan22 import TI2V_5B
 from framegate.plugins.wan22.backend import Wan22Backend
 
@@ -44,7 +45,16 @@ class FragileBackend(Wan22Backend):
         return super().generate(shot, context)
 
 
-FRAGILE = replace(TI2V_5B, id="fragile", backend=f"{__name__}:FragileBackend")
+class FragileOptions(WanOptions, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    mark: str
+
+
+FRAGILE = replace(
+    TI2V_5B,
+    id="fragile",
+    backend=f"{__name__}:FragileBackend",
+    options_type=f"{__name__}:FragileOptions",
+)
 
 
 @hookimpl

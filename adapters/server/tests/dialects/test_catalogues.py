@@ -88,6 +88,6 @@ def test_an_unknown_catalogue_is_refused_with_those_that_there_are() -> None:
     with pytest.raises(ConfigError) as caught:
         Registry(OFFERED, catalogues=CATALOGUES, presets={"sora": CatalogueConfig()})
     assert caught.value.message == (
-        "presets: there is no catalogue 'sora'; available: lightx2v, wan22-predict, wan21-submit, "
+        "presets.sora: there is no catalogue 'sora'; available: lightx2v, wan22-predict, wan21-submit, "
         "openai-chat, openai-videos, sora2api."
     )
