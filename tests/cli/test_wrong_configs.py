@@ -140,6 +140,11 @@ def test_what_a_wrong_form_leads_to_is_not_an_error_too(tmp_path: Path) -> None:
     assert [each["key"] for each in errors] == ["auth.keys[0].key", "models.mine.sorce"]
 
 
+def test_a_file_that_begins_with_a_byte_order_mark(tmp_path: Path) -> None:
+    (tmp_path / "framegate.toml").write_bytes(b"\xef\xbb\xbf[server]\nport = 1\n")
+    assert run("config", "check", folder=tmp_path).returncode == 0
+
+
 WARNINGS = [
     (
         "[[auth.keys]]\nname = 'a'\nkey = { env = 'GOOD_KEY' }\nmodels = ['preview', 'previw']\n",

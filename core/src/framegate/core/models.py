@@ -161,7 +161,7 @@ class FrameRule(Struct, frozen=True):
         return FrameRule(other.step, other.offset, low, high) if low <= high else self
 
 
-class Defaults(Struct, frozen=True, omit_defaults=True):
+class Defaults(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
     """Default values for fields that a request omits; None falls back to the next, more general default."""
 
     width: int | None = None

@@ -16,11 +16,14 @@ Options = TypeVar("Options", bound=Struct)
 
 _DURATION = re.compile(r"(?P<count>\d+(?:\.\d+)?)\s*(?P<unit>s|m|h|d)")
 _UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+_LONGEST_SECONDS = 36500 * 86400
+"""A hundred years: what ends later is beyond the times that can be written."""
+_VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*")
 FOREVER = "forever"
 
 
 class Duration(float):
-    """Seconds; written as ``"90s"``, ``"15m"``, ``"1h"``, ``"7d"`` or a bare number."""
+    """Seconds, at most a hundred years: ``"90s"``, ``"15m"``, ``"1h"``, ``"7d"`` or a bare number."""
 
 
 class DurationOrForever(Duration):
@@ -44,7 +47,11 @@ class EnvSecret(Struct, frozen=True, forbid_unknown_fields=True):
         """
         secret = os.environ.get(self.env)
         if not secret:
-            raise ConfigError(f"the environment variable {self.env} is not set.", key=key)
+            # Whoever writes the secret itself there must not find it in a log.
+            name = f"the environment variable {self.env}"
+            if not _VARIABLE.fullmatch(self.env):
+                name = "env names an environment variable, such as FRAMEGATE_KEY, and the one that it names"
+            raise ConfigError(f"{name} is not set.", key=key)
         return secret
 
 
@@ -53,10 +60,9 @@ def decode_value(kind: type[Any], value: Any) -> Any:
     if kind is DurationOrForever and value == FOREVER:
         return DurationOrForever(math.inf)
     if issubclass(kind, Duration):
-        if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf:
-            return kind(value)
-        if isinstance(value, str) and (match := _DURATION.fullmatch(value.strip())):
-            return kind(float(match["count"]) * _UNIT_SECONDS[match["unit"]])
+        seconds = _seconds(value)
+        if seconds is not None and 0 <= seconds <= _LONGEST_SECONDS:
+            return kind(seconds)
         forever = f' or "{FOREVER}"' if kind is DurationOrForever else ""
         raise ValueError(f'Expected a duration such as "90s", "15m" or "1h"{forever}')
     if issubclass(kind, Path):
@@ -64,6 +70,20 @@ def decode_value(kind: type[Any], value: Any) -> Any:
             return Path(value)
         raise ValueError("Expected a path")
     raise AssertionError("the config has no other types of its own")
+
+
+def is_too_long(value: Any) -> bool:
+    """Return whether ``value`` is written as a duration, but of more than a hundred years."""
+    seconds = _seconds(value)
+    return seconds is not None and _LONGEST_SECONDS < seconds < math.inf
+
+
+def _seconds(value: Any) -> float | None:
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return value
+    if isinstance(value, str) and (match := _DURATION.fullmatch(value.strip())):
+        return float(match["count"]) * _UNIT_SECONDS[match["unit"]]
+    return None
 
 
 def parse_table(where: str | ConfigKey, table: Mapping[str, Any], model: type[Options]) -> Options:

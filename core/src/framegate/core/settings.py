@@ -37,13 +37,11 @@ EMBEDDED_QUEUE = "embedded"
 FILE_STORAGE = "file"
 
 
-def _without_tilde(path: Path, setting: str) -> Path:
+def _without_tilde(path: Path, *key: str) -> Path:
     try:
         return path.expanduser()
     except RuntimeError:
-        raise ConfigError(
-            f"{setting}: {path}: there is no such home folder; write an absolute path."
-        ) from None
+        raise ConfigError(f"{path}: there is no such home folder; write an absolute path.", key=key) from None
 
 
 class _Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -95,9 +93,11 @@ class ServerSettings(_Settings, frozen=True):
             ConfigError: There is no such path, as without a home folder.
         """
         try:
-            return _without_tilde(self.data_dir, "server.data_dir").resolve()
+            return _without_tilde(self.data_dir, "server", "data_dir").resolve()
         except (OSError, RuntimeError, ValueError) as error:  # links in a circle, or a null byte
-            raise ConfigError(f"server.data_dir: {str(self.data_dir)!r} can't be used: {error}.") from None
+            raise ConfigError(
+                f"{str(self.data_dir)!r} can't be used: {error}.", key=("server", "data_dir")
+            ) from None
 
 
 class DialectsSettings(Struct, frozen=True):
@@ -341,7 +341,7 @@ class AuditSettings(_Settings, frozen=True):
         Raises:
             ConfigError: There is no home folder for it.
         """
-        return _without_tilde(Path(self.file), "audit.file").absolute() if self.file else None
+        return _without_tilde(Path(self.file), "audit", "file").absolute() if self.file else None
 
 
 class Settings(_Settings, frozen=True):

@@ -16,7 +16,7 @@ from msgspec import Struct, inspect
 
 from framegate.core.config_errors import suggest
 from framegate.core.errors import ConfigError, ConfigKey, dotted
-from framegate.core.options import Duration, DurationOrForever, EnvSecret, decode_value
+from framegate.core.options import Duration, DurationOrForever, EnvSecret, decode_value, is_too_long
 from framegate.core.validation import Violation, ViolationKind, parse_violation
 
 Table = TypeVar("Table", bound=Struct)
@@ -164,6 +164,8 @@ def _refusal(value: Any, expected: inspect.Type, key: ConfigKey) -> str:
         return f"this is not {form}."
     text = value.isoformat() if isinstance(value, datetime) else json.dumps(value, ensure_ascii=False)
     shown = _PASSWORD.sub("//…@", text)[:200]
+    if any(_is_duration(each) for each in alternatives) and is_too_long(value):
+        return f'{shown} is more than a hundred years; write "36500d" or less.'
     if lists and not tables:
         return f"{shown} is not a list; write [{shown}]."
     choices = [str(choice) for each in alternatives for choice in _choices(each)]
@@ -219,6 +221,10 @@ def _steps(schema: inspect.Type, step: str | int) -> Iterator[inspect.Type]:
 
 def _is_env_secret(schema: inspect.Type) -> bool:
     return isinstance(schema, inspect.StructType) and schema.cls is EnvSecret
+
+
+def _is_duration(schema: inspect.Type) -> bool:
+    return isinstance(schema, inspect.CustomType) and issubclass(schema.cls, Duration)
 
 
 def _choices(schema: inspect.Type) -> list[Any]:

@@ -186,15 +186,18 @@ def _check_keys(context: AppContext, found: ErrorCollector) -> None:
 
 def _check_data_folder(settings: Settings, found: ErrorCollector) -> None:
     """Check that the data folder and the audit log can be written, or made."""
-    places: list[tuple[Path, ConfigKey]] = [(settings.server.data_path, ("server", "data_dir"))]
-    if settings.audit.path is not None:
-        folder = settings.audit.path.parent
-        if not folder.is_dir():
-            found.add(f"there is no folder {folder}.", "audit", "file")
-        elif settings.audit.path.is_dir():
-            found.add(f"{settings.audit.path} is a folder; name a file in it.", "audit", "file")
+    places: list[tuple[Path, ConfigKey]] = []
+    with found.catching():
+        places.append((settings.server.data_path, ("server", "data_dir")))
+    with found.catching():
+        if (log := settings.audit.path) is None:
+            pass
+        elif not log.parent.is_dir():
+            found.add(f"there is no folder {log.parent}.", "audit", "file")
+        elif log.is_dir():
+            found.add(f"{log} is a folder; name a file in it.", "audit", "file")
         else:
-            places.append((settings.audit.path, ("audit", "file")))
+            places.append((log, ("audit", "file")))
     for path, key in places:
         existing = next(place for place in (path, *path.parents) if place.exists())
         if existing != path and not existing.is_dir():

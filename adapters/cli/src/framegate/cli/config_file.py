@@ -95,6 +95,9 @@ def read_config(
     settings, errors = convert_table(_shape(tree), Settings, strict=False)
     assert settings is not None, "every setting has a default"
     found.errors += [origins.locate(_unshape(error)) for error in errors]
+    for path_of in (lambda: settings.server.data_path, lambda: settings.audit.path):
+        with found.catching(), origins.locating():
+            path_of()
     if settings.queue.url != EMBEDDED_QUEUE:
         from framegate.storage.endpoints import read_url
 
@@ -111,7 +114,7 @@ def _read(file: Path | None, environ: Mapping[str, str]) -> tuple[Path | None, s
     if file is None:
         return None, "", {}
     try:
-        text = file.read_text(encoding="utf-8")
+        text = file.read_text(encoding="utf-8-sig")  # some editors begin files with a byte order mark
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise ConfigError(f"can't be read: {reason}.", where=str(file)) from None

@@ -5,10 +5,11 @@ from ipaddress import ip_address
 
 from yarl import URL
 
+from framegate.core.config_errors import ErrorCollector
 from framegate.core.errors import ConfigError, InvalidRequest
 from framegate.core.settings import Settings
 from framegate.core.webhooks import WebhookPolicy
-from framegate.media.network.addresses import DialPolicy
+from framegate.media.network.addresses import HOST_NAME, DialPolicy
 from framegate.media.network.fetch import REFUSALS, REMEDY, shown_url
 from framegate.media.network.urls import InvalidUrl, UrlHasCredentials, parse_url
 
@@ -59,7 +60,7 @@ def make_policy(settings: Settings) -> WebhookPolicy:
     """Return the policy that ``[webhooks]`` describes.
 
     Raises:
-        ConfigError: The URL is not valid, or there is no secret to sign events with.
+        ConfigError: The URL or a host is not valid, or there is no secret to sign events with.
     """
     webhooks = settings.webhooks
     if not webhooks.secrets:
@@ -68,6 +69,15 @@ def make_policy(settings: Settings) -> WebhookPolicy:
             'as in secret = { env = "WEBHOOK_SECRET" }.',
             key=("webhooks", "url"),
         )
+    found = ErrorCollector()
+    for index, host in enumerate(webhooks.allowed_hosts):
+        if not _is_host(_normalized(host)):
+            found.add(
+                f"{host!r} is neither a host name such as 'hooks.example.com' nor an address (without "
+                "scheme, port or path).",
+                *("webhooks", "allowed_hosts", index),
+            )
+    found.raise_errors()
     dial = DialPolicy(settings.fetch.allow)
     try:
         return SignedWebhooks(webhooks.url, allowed_hosts=webhooks.allowed_hosts, dial=dial)
@@ -90,6 +100,14 @@ def _checked(text: str) -> URL:
         raise ValueError(f"{shown!r} {error}; events are signed instead.") from None
     except InvalidUrl as error:
         raise ValueError(f"{shown!r} {error}.") from None
+
+
+def _is_host(name: str) -> bool:
+    try:
+        ip_address(name)
+    except ValueError:
+        return HOST_NAME.fullmatch(name) is not None
+    return True
 
 
 def _normalized(host: str) -> str:

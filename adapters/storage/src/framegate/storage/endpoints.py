@@ -146,7 +146,8 @@ def read_url(url: str) -> Endpoint:
             found = _read_sentinel_url(url)
         else:
             found = Endpoint(_connection_options(url))
-    except ValueError:
+        found.pool().make_connection()  # which refuses options that such a connection doesn't have
+    except (TypeError, ValueError, redis.RedisError):
         raise ConfigError(
             "this is not a URL such as redis://user:password@host:6379/0 or "
             "sentinel://user:password@host:26379,host:26379/name-of-the-primary/0.",
@@ -163,9 +164,15 @@ def _require_files(options: Mapping[str, Any]) -> None:
 
 
 def _connection_options(url: str) -> dict[str, Any]:
+    parts = urlsplit(url)
+    if parts.scheme == "unix":
+        if parts.netloc.rpartition("@")[2] or not parts.path:
+            raise ValueError("the path of the socket doesn't begin with /")
+    elif (database := parts.path.strip("/")) and not database.isdecimal():
+        raise ValueError("the database is not a number")  # for which redis-py takes number 0
     options: dict[str, Any] = {**parse_url(url)}
     options.pop("connection_class", None)
-    if urlsplit(url).scheme == "rediss":
+    if parts.scheme == "rediss":
         options["ssl"] = True
     return options
 

@@ -85,6 +85,10 @@ class CharacterView(Struct, frozen=True, kw_only=True, rename={"username": "name
     document: Any = None
 
 
+class _AnyDefaults(Defaults, frozen=True, forbid_unknown_fields=False):
+    """Those of a server that may be newer and know further ones."""
+
+
 class ModelView(Struct, frozen=True, kw_only=True):
     """A name that requests may use.
 
@@ -98,7 +102,7 @@ class ModelView(Struct, frozen=True, kw_only=True):
     sizes: SizeRule = field(default_factory=SizeRule)
     frames: FrameRule = field(default_factory=FrameRule)
     fps: Range | None = None
-    defaults: Defaults = field(default_factory=Defaults)
+    defaults: _AnyDefaults = field(default_factory=_AnyDefaults)
     plan: str = ""
     catalogue: str = ""
     ready: bool | None = None

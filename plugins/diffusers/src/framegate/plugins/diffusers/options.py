@@ -5,6 +5,13 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct
 
 Positive = Annotated[int, Meta(ge=1)]
+WarmUpSize = Annotated[
+    str,
+    Meta(
+        pattern=r"^\d+x\d+x\d+$",
+        description='a width, a height and a number of frames, such as "1280x704x121"',
+    ),
+]
 Share = Annotated[float, Meta(gt=0.0, le=1.0)]
 
 
@@ -75,7 +82,7 @@ class Options(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     attention: str = "auto"
     compile: bool | Literal["auto"] = "auto"
     compile_cache: str = ""
-    warm_up: tuple[Annotated[str, Meta(pattern=r"^\d+x\d+x\d+$")], ...] = ()
+    warm_up: tuple[WarmUpSize, ...] = ()
     cache: Literal["none", "first-block", "taylorseer", "magcache"] = "none"
     cache_threshold: Share = 0.05
     cache_interval: Positive = 3

@@ -31,6 +31,7 @@ class Options(Struct, frozen=True, forbid_unknown_fields=True):
 def create(context: DialectContext) -> Dialect:
     """Return the dialect as the config describes it."""
     options = context.parse_options(Options)
+    context.check_models("model")
     # At the root the server has its own administration already.
     administration = [admin_router()] if context.prefix else []
     return Dialect(

@@ -7,7 +7,9 @@ from msgspec import Meta, Struct
 from framegate.server.dialects.openai.chat.job_events import OnDisconnect
 
 # At least one character that is to be found, so that no pattern matches every prompt.
-_Pattern: TypeAlias = Annotated[str, Meta(pattern=r"[^*\s]")]
+_Pattern: TypeAlias = Annotated[
+    str, Meta(pattern=r"[^*\s]", description="a text with more than * and spaces in it")
+]
 
 
 class ChatOptions(Struct, frozen=True, forbid_unknown_fields=True):
