@@ -489,3 +489,19 @@ def test_tls(tmp_path: Path) -> None:
     with serving({}) as (api, _):
         done = run("jobs", "list", "--url", api.url.replace("http", "https"), folder=tmp_path)
         assert "TLS failed" in done.stderr
+
+
+def test_a_proxy_that_needs_what_is_not_installed(tmp_path: Path) -> None:
+    environ = {"ALL_PROXY": "socks5://127.0.0.1:1"}
+    done = run("jobs", "list", "--url", "http://127.0.0.1:1", folder=tmp_path, environ=environ)
+    assert done.returncode == 1
+    assert done.stderr.startswith("Error: The environment variables of TLS or a proxy can't be used: ")
+    assert "socks" in done.stderr
+
+
+@pytest.mark.parametrize("option", ["--fps", "--duration", "--guidance-scale"])
+@pytest.mark.parametrize("value", ["nan", "inf"])
+def test_a_number_that_is_none(tmp_path: Path, option: str, value: str) -> None:
+    done = run("generate", "a boat", option, value, "--url", "http://127.0.0.1:1", folder=tmp_path)
+    assert done.returncode == 2
+    assert f"{value} is not a finite number." in done.stderr

@@ -1,6 +1,7 @@
 """``framegate generate``."""
 
 import asyncio
+import math
 from collections.abc import Sequence
 from contextlib import AsyncExitStack, ExitStack, aclosing
 from pathlib import Path
@@ -38,6 +39,13 @@ _VIDEO_SUFFIXES = (".mp4",)
 _STANDARD_OUTPUT = Path("-")
 
 
+def _finite(_context: click.Context, _option: click.Parameter, value: float | None) -> float | None:
+    """Refuse what is no number in JSON either."""
+    if value is not None and not math.isfinite(value):
+        raise click.BadParameter(f"{value} is not a finite number.")
+    return value
+
+
 @click.command()
 @click.argument("prompt")
 @click.option("--image", help="An image to start from: a file, an http(s) URL, or - for standard input.")
@@ -65,10 +73,10 @@ _STANDARD_OUTPUT = Path("-")
 @click.option("--width", type=click.IntRange(min=1))
 @click.option("--height", type=click.IntRange(min=1))
 @click.option("--num-frames", type=click.IntRange(min=1))
-@click.option("--duration", type=click.FloatRange(min=0, min_open=True), help="Seconds.")
-@click.option("--fps", type=click.FloatRange(min=1))
+@click.option("--duration", type=click.FloatRange(min=0, min_open=True), callback=_finite, help="Seconds.")
+@click.option("--fps", type=click.FloatRange(min=1), callback=_finite)
 @click.option("--steps", type=click.IntRange(min=1), help="Denoising steps.")
-@click.option("--guidance-scale", type=float)
+@click.option("--guidance-scale", type=float, callback=_finite)
 @click.option("--seed", type=click.IntRange(min=0))
 @click.option("--style")
 @json_option

@@ -86,9 +86,9 @@ class HttpClient:
             headers["Authorization"] = f"Bearer {key}"
         try:
             self._client = httpx.AsyncClient(headers=headers, timeout=_TIMEOUT)
-        except (OSError, ValueError) as error:  # a file of certificates, or the URL of a proxy
+        except (ImportError, OSError, ValueError) as error:  # a file of certificates, or a proxy
             raise ConfigError(
-                f"The environment variables of TLS or a proxy can't be used: {error}."
+                f"The environment variables of TLS or a proxy can't be used: {str(error).rstrip('.')}."
             ) from None
 
     async def close(self) -> None:
