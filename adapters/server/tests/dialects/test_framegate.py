@@ -461,7 +461,9 @@ def test_lists_by_state_and_model_part_by_part(stand: Stand, caller: Caller) -> 
     assert [job["id"] for job in caller.get("/jobs", limit=2, after=part["next"])["items"]] == jobs[2:0:-1]
     assert listed()[0] == newer["id"]
     for wrong in ({"limit": 0}, {"limit": 101}, {"after": "newest"}, {"state": "done"}):
-        caller.refused("GET", "/jobs", 422, params=wrong)
+        (error,) = caller.refused("GET", "/jobs", 422, params=wrong)["errors"]
+        assert [error["field"]] == list(wrong)
+    assert '"queued", "running", "succeeded", "failed" or "cancelled"' in error["message"]
 
 
 def test_a_key_sees_its_own_jobs_only_and_an_operator_everybodys(keyed: Stand) -> None:

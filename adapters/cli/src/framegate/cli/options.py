@@ -10,6 +10,7 @@ from typing import Any, TypeVar, cast
 import click
 import structlog
 from click.core import ParameterSource
+from click.shell_completion import CompletionItem
 from msgspec import Struct
 
 from framegate.cli.app_context import AppContext, create_context
@@ -206,6 +207,11 @@ def _which_server(url: str, key: str, *, local: bool) -> tuple[str, str]:
     if not url and key and source("key") == ParameterSource.COMMANDLINE:
         raise click.UsageError("--key is for a server elsewhere: give its --url.")
     return url, key if url else ""
+
+
+def complete_file(_context: click.Context, _option: click.Parameter, begun: str) -> list[CompletionItem]:
+    """Let the shell complete files, for options that take other things as well."""
+    return [CompletionItem(begun, type="file")]
 
 
 def complete_model(context: click.Context, _option: click.Parameter, begun: str) -> list[str]:

@@ -13,6 +13,7 @@ from framegate.cli.devices import AUTO, choose_devices
 from framegate.cli.job_report import describe_changes
 from framegate.cli.options import (
     Target,
+    complete_file,
     complete_model,
     context_from,
     forwarded_options,
@@ -48,8 +49,16 @@ def _finite(_context: click.Context, _option: click.Parameter, value: float | No
 
 @click.command()
 @click.argument("prompt")
-@click.option("--image", help="An image to start from: a file, an http(s) URL, or - for standard input.")
-@click.option("--video", help="A video to work on: a file, an http(s) URL, or - for standard input.")
+@click.option(
+    "--image",
+    shell_complete=complete_file,
+    help="An image to start from: a file, an http(s) URL, or - for standard input.",
+)
+@click.option(
+    "--video",
+    shell_complete=complete_file,
+    help="A video to work on: a file, an http(s) URL, or - for standard input.",
+)
 @click.option(
     "--model",
     default="",

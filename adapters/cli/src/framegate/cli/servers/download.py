@@ -6,6 +6,8 @@ from http import HTTPStatus
 from framegate.cli.servers.http import ConnectionFailed, HttpClient, ServerError, repeat
 from framegate.cli.servers.protocol import ResultFile
 
+_SILENCE = 60.0
+"""Seconds after which a download is taken for dead."""
 _RANGE = re.compile(r"bytes (\d+)-\d+/(?:\d+|\*)")
 
 
@@ -25,7 +27,9 @@ async def download(client: HttpClient, path: str, file: ResultFile) -> None:
         headers = {"Accept": "*/*", "Accept-Encoding": "identity"}
         if file.written and validator:
             headers |= {"Range": f"bytes={file.written}-", "If-Range": validator}
-        async with client.stream("GET", path, headers=headers, follow_redirects=True) as response:
+        async with client.stream(
+            "GET", path, headers=headers, follow_redirects=True, timeout=_SILENCE
+        ) as response:
             if response.status_code == HTTPStatus.PARTIAL_CONTENT:
                 begins = _RANGE.fullmatch(response.headers.get("content-range", ""))
                 if begins is None or int(begins[1]) != file.written:

@@ -146,10 +146,17 @@ _HTTP_CODES = {
 }
 
 
-def error_info_of(exc: Exception, parameters: Mapping[str, Any] | None = None) -> ErrorInfo:
+class HandlerParameter(Struct, frozen=True):
+    """A parameter of a handler: its ``name`` as clients know it, and its type."""
+
+    name: str
+    annotation: Any
+
+
+def error_info_of(exc: Exception, parameters: Mapping[str, HandlerParameter] | None = None) -> ErrorInfo:
     """Return the `ErrorInfo` of ``exc``; unknown exceptions are internal errors without details.
 
-    ``parameters`` are the types of the handler's parameters, by name.
+    ``parameters`` are those of the handler, by its own names for them.
     """
     match exc:
         case errors.ConfigError() | errors.FramegateError(code="internal_error"):
@@ -189,7 +196,7 @@ def _from_core(error: errors.FramegateError) -> ErrorInfo:
 _MISSING = re.compile(r"Missing required (\w+) parameter '(\w+)' for ")
 
 
-def _from_litestar(exc: HTTPException, types: Mapping[str, Any]) -> ErrorInfo:
+def _from_litestar(exc: HTTPException, parameters: Mapping[str, HandlerParameter]) -> ErrorInfo:
     status = exc.status_code
     phrase = HTTPStatus(status).phrase
     message = {
@@ -203,10 +210,11 @@ def _from_litestar(exc: HTTPException, types: Mapping[str, Any]) -> ErrorInfo:
         items: list[Mapping[str, str]] = exc.extra
         found = tuple(
             parameter_error(
-                item["key"], item.get("source", "query"), item["message"], types.get(item["key"], Any)
+                parameter.name, item.get("source", "query"), item["message"], parameter.annotation
             )
             for item in items
             if "key" in item
+            for parameter in [parameters.get(item["key"], HandlerParameter(item["key"], Any))]
         )
         message = " ".join(error.sentence for error in found) or message
     elif missing := _MISSING.match(message):

@@ -138,9 +138,10 @@ def value_errors(
 def parameter_error(name: str, source: str, message: str, annotation: Any = Any) -> FieldError:
     """Return the error for Litestar's message about a parameter of type ``annotation``.
 
-    ``source`` is where the parameter is: path, query or header.
+    ``source`` is where the parameter is: path, query or header. Of a list the message is about one item.
     """
-    kind, text = _worded(parse_violation(message), "", _choices(annotation, ()))
+    choices = _choices(annotation, ()) or _choices(annotation, (0,))
+    kind, text = _worded(parse_violation(message), "", choices)
     return FieldError((name,), kind, text, source=source)
 
 

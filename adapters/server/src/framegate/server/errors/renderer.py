@@ -5,13 +5,14 @@ from typing import Any
 
 import structlog
 from litestar import Request, Response
+from litestar.params import ParameterKwarg
 from litestar.types import Receive, Scope, Send
 from msgspec import Struct
 from msgspec.structs import replace
 
 from framegate.core.errors import FramegateError
 from framegate.server.auth.keys import ADMIN_OPT, DIALECT_OPT
-from framegate.server.errors.error_info import ErrorInfo, error_info_of
+from framegate.server.errors.error_info import ErrorInfo, HandlerParameter, error_info_of
 from framegate.server.errors.problem import problem_response
 from framegate.server.mounting import MountedDialect, paths_below
 from framegate.server.request_log import request_id_of
@@ -39,7 +40,7 @@ class ErrorRenderer:
 
     def __call__(self, request: Request[Any, Any, Any], exc: Exception) -> Response[Any]:
         """Return the response for an exception, and log it if it is a server error."""
-        error_info = error_info_of(exc, _parameter_types(request.scope))
+        error_info = error_info_of(exc, _parameters(request.scope))
         if error_info.status == 500 and error_info.error is None:
             log.error("request_failed", exc_info=exc)
             error_info = replace(
@@ -79,8 +80,16 @@ def _is_admin(scope: Scope) -> bool:
     return (scope["path"] + "/").startswith("/admin/")
 
 
-def _parameter_types(scope: Scope) -> Mapping[str, Any]:
+def _parameters(scope: Scope) -> Mapping[str, HandlerParameter]:
     if "route_handler" not in scope:
         return {}
     parameters = scope["route_handler"].parsed_fn_signature.parameters
-    return {name: definition.annotation for name, definition in parameters.items()}
+    return {
+        name: HandlerParameter(
+            definition.kwarg_definition.name or name
+            if isinstance(definition.kwarg_definition, ParameterKwarg)
+            else name,
+            definition.annotation,
+        )
+        for name, definition in parameters.items()
+    }
