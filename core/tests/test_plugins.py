@@ -206,6 +206,14 @@ def test_a_plugin_that_cant_be_imported(
         ({"dialects": [model("lion")]}, "TypeError: framegate_dialects returned ModelSpec("),
         ({"models": 7}, "TypeError: 'int' object is not iterable"),
         ({"models": [model("lion"), model("lion")]}, "ValueError: it offers the model lion twice"),
+        (
+            {"models": [replace(model("lion"), defaults=None)]},
+            "TypeError: framegate_models returned a ModelSpec",
+        ),
+        ({"models": [replace(model("lion"), id=5)]}, "TypeError: framegate_models returned a ModelSpec"),
+        ({"models": [model("")]}, "ValueError: '' is not a name"),
+        ({"dialects": [dialect("\x1b[31m")]}, "ValueError: '\\x1b[31m' is not a name"),
+        ({"problems": SystemExit(3)}, "SystemExit: 3"),
     ],
 )
 def test_a_plugin_whose_hooks_are_wrong(offers: dict[str, Any], error: str, plugin: MakePlugin) -> None:

@@ -240,3 +240,48 @@ def test_a_clashing_plugin_is_named_by_the_commands(tmp_path: Path, monkeypatch:
     listed = run("plugins", folder=tmp_path).stdout
     assert reason in listed
     assert reason in run("doctor", folder=tmp_path).stdout
+
+
+UNRULY = """
+import sys
+from framegate.core.command import CommandSpec
+from framegate.core.dialect import DialectSpec
+from framegate.core.plugins import hookimpl
+
+@hookimpl
+def framegate_commands():
+    return [CommandSpec("unruly", "Nothing that can be called.", "os:path")]
+
+@hookimpl
+def framegate_config_checks():
+    return ["unruly_missing:check", "unruly_plugin:leave"]
+
+@hookimpl
+def framegate_dialects():
+    return [DialectSpec(name="unruly", summary="", factory="unruly_plugin:leave")]
+
+def leave(context):
+    sys.exit("I need a GPU")
+"""
+
+
+def test_a_plugin_whose_parts_are_all_broken_keeps_nothing_from_starting(tmp_path: Path) -> None:
+    installed = tmp_path / "unruly-1.0.dist-info"
+    installed.mkdir()
+    (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: unruly\nVersion: 1.0\n")
+    (installed / "entry_points.txt").write_text("[framegate]\nunruly = unruly_plugin\n")
+    (tmp_path / "unruly_plugin.py").write_text(UNRULY)
+    done = run("config", "check", folder=tmp_path, PYTHONPATH=os.fspath(tmp_path))
+    assert done.returncode == 0, done.stderr
+    assert "The config is valid" in done.stdout
+    warnings = [line for line in done.stderr.splitlines() if line.startswith("Warning")]
+    assert warnings == [
+        (
+            "Warning: the check unruly_missing:check is broken: unruly_missing:check needs the module "
+            "unruly_missing, which is not installed."
+        ),
+        "Warning: the check unruly_plugin:leave is broken: SystemExit: I need a GPU",
+    ]
+    done = run_command(["unruly"], environ=clean_environ({"PYTHONPATH": os.fspath(tmp_path)}), cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr == "Error: os:path of the plugin unruly is not a click command.\n"

@@ -7,6 +7,7 @@ from importlib.metadata import EntryPoint, entry_points
 from importlib.util import find_spec
 from typing import Any, NamedTuple, TypeVar
 
+import msgspec
 import pluggy
 from msgspec import Struct, field
 from msgspec.structs import replace
@@ -82,12 +83,12 @@ class LoadedPlugin(Struct, frozen=True):
     def config_checks(self) -> list[str]:
         """Return the import strings of its checks of a config."""
         found = self.manager.hook.framegate_config_checks()
-        return [check for checks in found for check in checks]
+        return _texts("config_checks", found)
 
     def health_findings(self, *, check_network: bool) -> list[str]:
         """Return what currently keeps its models or dialects from working."""
         found = self.manager.hook.framegate_health(config=self.config, check_network=check_network)
-        return [finding for findings in found for finding in findings]
+        return _texts("health", found)
 
 
 class Plugins(Struct, frozen=True):
@@ -140,7 +141,13 @@ class Plugins(Struct, frozen=True):
 
     def config_checks(self) -> list[str]:
         """Return the import strings of all checks of a config."""
-        return [check for plugin in self.loaded for check in plugin.config_checks()]
+        checks: list[str] = []
+        for plugin in self.loaded:
+            try:
+                checks += plugin.config_checks()
+            except (Exception, SystemExit):
+                _log_broken(plugin.title)
+        return checks
 
     def health_findings(self, *, check_network: bool) -> list[str]:
         """Return what currently keeps models or dialects from working, one sentence per finding."""
@@ -148,7 +155,7 @@ class Plugins(Struct, frozen=True):
         for plugin in self.loaded:
             try:
                 findings += plugin.health_findings(check_network=check_network)
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 _log_broken(plugin.title)
                 findings.append(f"{plugin.name}: {type(error).__name__}: {error}")
         return findings
@@ -256,7 +263,7 @@ def missing_files(spec: ModelSpec) -> list[str]:
         return list(load_object(spec.backend)(spec.source, spec.options).check_files())
     except ConfigError:
         return []
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         return [f"its files can't be checked: {type(error).__name__}: {error}"]
 
 
@@ -298,11 +305,29 @@ def _load(point: EntryPoint, title: str, config: Mapping[str, Any]) -> LoadedPlu
     return LoadedPlugin(point.name, title, manager, config)
 
 
+def _texts(kind: str, found: Iterable[Any]) -> list[str]:
+    texts: list[str] = []
+    for entries in found:
+        if isinstance(entries, str) or not all(isinstance(entry, str) for entry in entries):
+            raise TypeError(f"framegate_{kind} returned {entries!r}, which is not a list of texts")
+        texts += entries
+    return texts
+
+
 def _checked(kind: str, offered: list[Any], expected: type[Spec]) -> list[Spec]:
     if invalid := [spec for spec in offered if not isinstance(spec, expected)]:
         raise TypeError(f"framegate_{kind} returned {invalid[0]!r}, which is not a {expected.__name__}")
+    for spec in offered:
+        try:  # which type checkers do, if the plugin's author has one
+            msgspec.convert({name: getattr(spec, name) for name in spec.__struct_fields__}, expected)
+        except msgspec.ValidationError as error:
+            raise TypeError(
+                f"framegate_{kind} returned a {expected.__name__} that is wrong: {error}"
+            ) from None
     names = [spec.id if isinstance(spec, ModelSpec) else spec.name for spec in offered]
     for name in names:
+        if not name or not name.isprintable():
+            raise ValueError(f"{name!r} is not a name for one of its {kind}")
         if names.count(name) > 1:
             raise ValueError(f"it offers the {kind.removesuffix('s')} {name} twice")
     return offered
@@ -360,7 +385,7 @@ def load_object(import_string: str) -> Any:
         raise PluginError(
             f"{import_string} needs the module {error.name}, which is not installed."
         ) from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise PluginError(f"{import_string} can't be imported: {type(error).__name__}: {error}") from error
     try:
         return getattr(module, name)

@@ -6,6 +6,8 @@ None of them changes anything, reaches another host or needs a running server.
 import os
 from pathlib import Path
 
+from msgspec import Struct
+
 from framegate.cli.app_context import AppContext, create_context
 from framegate.cli.config_file import Config
 from framegate.core.config_errors import ErrorCollector, suggest
@@ -79,6 +81,9 @@ def _check_options(context: AppContext, found: ErrorCollector) -> None:
             kind = load_object(spec.options_type)
         except PluginError as error:
             found.warn(f"these can't be checked here: {error.reason}", *key)
+            continue
+        if not (isinstance(kind, type) and issubclass(kind, Struct)):
+            found.warn(f"these can't be checked here: {spec.options_type} is not a Struct.", *key)
             continue
         _, errors = convert_table(spec.options, kind)
         for wrong in errors:
@@ -212,7 +217,9 @@ def _run(check: str, context: AppContext, found: ErrorCollector) -> None:
     """Run a plugin's own check."""
     try:
         load_object(check)(context)
+    except PluginError as error:
+        found.warn(f"the check {check} is broken: {error.reason}")
     except ConfigError as error:
         found.errors += error.errors
-    except Exception as error:
-        found.add(f"the check {check} failed: {type(error).__name__}: {error}")
+    except (Exception, SystemExit) as error:  # a plugin's fault, which keeps nothing from starting
+        found.warn(f"the check {check} is broken: {type(error).__name__}: {error}")

@@ -76,6 +76,7 @@ class LazyGroup(click.Group):
 
 def _plugin_command(name: str) -> click.Command | None:
     """Return a plugin's command, with the option ``--config`` added to it and its subcommands."""
+    from framegate.core.errors import PluginError
     from framegate.core.plugins import load_object
 
     found = discover_commands().get(name)
@@ -88,7 +89,9 @@ def _plugin_command(name: str) -> click.Command | None:
     from framegate.cli.options import with_plugin_config
 
     spec, plugin = found
-    command: click.Command = load_object(spec.command)
+    command = load_object(spec.command)
+    if not isinstance(command, click.Command):
+        raise PluginError(f"{spec.command} of the plugin {plugin} is not a click command.")
     return with_plugin_config(command, plugin)
 
 

@@ -127,7 +127,7 @@ def mount(
                 if spec.name in plugins:
                     _try(entry)
                 entries.append(entry)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             log.exception("dialect_broken", dialect=spec.name, plugin=plugins.get(spec.name, ""))
             problems[spec.name] = _shown_reason(error)
     # Framegate's own first: in a clash the later one is disabled.
