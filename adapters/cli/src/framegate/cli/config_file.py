@@ -95,9 +95,10 @@ def read_config(
     settings, errors = convert_table(_shape(tree), Settings, strict=False)
     assert settings is not None, "every setting has a default"
     found.errors += [origins.locate(_unshape(error)) for error in errors]
-    for path_of in (lambda: settings.server.data_path, lambda: settings.audit.path):
-        with found.catching(), origins.locating():
-            path_of()
+    with found.catching(), origins.locating():
+        _ = settings.server.data_path
+    with found.catching(), origins.locating():
+        _ = settings.audit.path
     if settings.queue.url != EMBEDDED_QUEUE:
         from framegate.storage.endpoints import read_url
 

@@ -4,11 +4,12 @@ from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import TypeVar
 
 import click
+from msgspec.structs import asdict
 
 from framegate.cli.options import Target, context_from, json_option, server_options
 from framegate.cli.output import print_block, print_json, print_line
 from framegate.cli.servers.opening import run_on_remote
-from framegate.cli.servers.views import ModelView
+from framegate.cli.servers.views import DefaultsView, ModelView
 from framegate.core.models import FrameRule, SizeRule
 from framegate.core.registry import ServedModel
 
@@ -47,7 +48,7 @@ def _view(served: ServedModel) -> ModelView:
         sizes=spec.sizes,
         frames=spec.frames,
         fps=spec.fps,
-        defaults=spec.defaults,
+        defaults=DefaultsView(**asdict(spec.defaults)),
         plan=served.plan,
         catalogue=served.catalogue,
         document={

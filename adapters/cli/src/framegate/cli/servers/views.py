@@ -85,7 +85,7 @@ class CharacterView(Struct, frozen=True, kw_only=True, rename={"username": "name
     document: Any = None
 
 
-class _AnyDefaults(Defaults, frozen=True, forbid_unknown_fields=False):
+class DefaultsView(Defaults, frozen=True, forbid_unknown_fields=False):
     """Those of a server that may be newer and know further ones."""
 
 
@@ -102,7 +102,7 @@ class ModelView(Struct, frozen=True, kw_only=True):
     sizes: SizeRule = field(default_factory=SizeRule)
     frames: FrameRule = field(default_factory=FrameRule)
     fps: Range | None = None
-    defaults: _AnyDefaults = field(default_factory=_AnyDefaults)
+    defaults: DefaultsView = field(default_factory=DefaultsView)
     plan: str = ""
     catalogue: str = ""
     ready: bool | None = None
