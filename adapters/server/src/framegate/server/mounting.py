@@ -160,7 +160,7 @@ class Mounted(Struct, frozen=True):
     problems: tuple[str, ...] = ()
 
 
-def _shown_reason(error: Exception) -> str:
+def _shown_reason(error: Exception | SystemExit) -> str:
     """Return why a dialect is broken, for anybody: other people's errors may name files."""
     foreign = error.__cause__ if isinstance(error, ConfigError) else error
     if isinstance(error, ConfigError) and (foreign is None or isinstance(foreign, ModuleNotFoundError)):
