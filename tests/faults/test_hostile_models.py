@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import msgspec
+import psutil
 
 from framegate.core.ports import WorkerInfo
 from framegate.media.video.frames import read_frames
@@ -17,7 +18,7 @@ from framegate.storage.embedded import socket_url
 from framegate.storage.jobs.records import PREFIX
 from framegate.storage.jobs.worker_store import LEASE_SECONDS
 from tests.support.listing import entries_of
-from tests.support.running import RunningServer, eventually
+from tests.support.running import RunningServer, eventually, is_alive, workers_of
 from tests.support.tasks import all_succeed, download, ended, results, submit
 from tests.support.trouble import POINTS, trouble_environ
 
@@ -50,6 +51,19 @@ def test_a_native_call_that_keeps_the_gil_keeps_its_job(start_server: StartServe
     assert job(server, task)["attempt"] == 1
     assert len(results(server, task)) == 1
     assert "expired_leases_reclaimed" not in server.log_text()
+
+
+def test_a_killed_server_leaves_no_process(start_server: StartServer, tmp_path: Path) -> None:
+    """Or the next one's worker would share the device with one that nothing else ends."""
+    server = start(start_server, tmp_path)
+    submit(server, "fork-and-hold 3600")
+    forked = tmp_path / "plugin" / "forked"
+    eventually(forked.exists, what="the model's own process")
+    [worker] = workers_of(server.process.pid)
+    left = [psutil.Process(pid) for pid in (worker, *_children(worker))]
+    assert int(forked.read_text()) in [process.pid for process in left]
+    server.kill()
+    eventually(lambda: not any(map(is_alive, left)), seconds=10, what="the end of all")
 
 
 def test_kill_9_at_each_commit_point(start_server: StartServer, tmp_path: Path) -> None:

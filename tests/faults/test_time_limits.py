@@ -4,10 +4,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import requests
 
-from tests.support.running import RunningServer, eventually
+from tests.support.running import RunningServer, eventually, is_alive
 from tests.support.trouble import trouble_environ
 
 CONFIG = """
@@ -82,6 +83,16 @@ def replaced(server: RunningServer, pid: int) -> None:
         return len(pids) == 2 and pid not in pids
 
     eventually(look, seconds=ENDS_WITHIN, what="another worker")
+
+
+def test_what_a_killed_worker_has_started_ends_with_it(hosts: RunningServer, plugin: Path) -> None:
+    job = submit(hosts, "fork-and-hold 3600", "brief")
+    worker = worker_of(hosts, job)
+    eventually((plugin / "forked").exists, what="the model's own process")
+    forked = psutil.Process(int((plugin / "forked").read_text()))
+    state(hosts, job, "failed", seconds=ENDS_WITHIN)
+    replaced(hosts, worker)
+    eventually(lambda: not is_alive(forked), seconds=5, what="its end")
 
 
 @pytest.mark.parametrize(

@@ -104,6 +104,14 @@ def workers_of(supervisor: int) -> list[int]:
     return found
 
 
+def is_alive(process: psutil.Process) -> bool:
+    """Return whether a process still runs, rather than waits for its parent to ask how it ended."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
 class RunningServer:
     """``framegate serve`` on a loopback port. ``config`` is the text of its framegate.toml."""
 

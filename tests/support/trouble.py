@@ -8,6 +8,7 @@ worker that comes there is killed with -9, once. The model's twins share a queue
 - ``until go`` stands at the second frame until the file ``go`` is in the plugin's folder.
 - ``sleep 12`` sleeps 12 seconds, deaf to everything.
 - ``hold 12`` keeps the GIL in a native call of 12 seconds; ``hold-once 12`` does so the first time only.
+- ``fork-and-hold 12`` does so too, beside a process that it has started, whose id is in the file ``forked``.
 - ``die`` kills its own worker with -9.
 - ``fail`` raises an error.
 - ``eat 2000`` allocates 2000 MB of the host's memory.
@@ -17,6 +18,7 @@ import ctypes
 import functools
 import os
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -71,6 +73,9 @@ class Trouble(Backend):
                 with suppress(FileExistsError):
                     _mark("held")
                     _hold(int(argument))
+            case "fork-and-hold":
+                _fork()
+                _hold(int(argument))
             case "die":
                 _die()
             case "eat":
@@ -117,6 +122,12 @@ def trouble_environ(folder: Path, *, die_at: str = "") -> dict[str, str]:
 
 def _hold(seconds: int) -> None:
     ctypes.PyDLL(None).sleep(seconds)
+
+
+def _fork() -> None:
+    process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(3600)"])
+    (_folder() / "forked.new").write_text(str(process.pid))
+    (_folder() / "forked.new").rename(_folder() / "forked")
 
 
 def _wait_for(name: str, context: GenerationContext) -> None:

@@ -146,6 +146,7 @@ class WorkerSupervisor:
         except TimeoutError:
             process.kill()
             await process.wait()
+        _kill_group(process.pid)
         if process in self._processes:
             self._processes.pop(process).close()
 
@@ -154,6 +155,7 @@ class WorkerSupervisor:
         while True:
             process = await self._start(slot)
             code = await process.wait()
+            _kill_group(process.pid)
             has_started = _has_started(self._processes[process])
             self._processes.pop(process).close()
             slot.pid, slot.announced = 0, False
@@ -202,6 +204,12 @@ def require_worker(otherwise: str) -> None:
     """
     if find_spec("framegate.worker") is None:
         raise ConfigError(f"The package framegate-worker is not installed here: install it, or {otherwise}.")
+
+
+def _kill_group(leader: int) -> None:
+    """Kill what a worker that has ended had started, and left: it would keep the device's memory."""
+    with suppress(ProcessLookupError, PermissionError):  # macOS says the latter if only zombies are left
+        os.killpg(leader, signal.SIGKILL)
 
 
 def _signal(process: asyncio.subprocess.Process, number: signal.Signals) -> None:

@@ -89,7 +89,7 @@ def _run(
     from framegate.worker.host_memory import limit_host_memory
     from framegate.worker.parent import end_with_parent, report_start
 
-    end_with_parent()
+    parent = end_with_parent()
     config = WorkerConfig(context, models)
     hangups.follow(partial(config.reload, read_settings))
     context.require_queue()
@@ -113,5 +113,6 @@ def _run(
         job_timeout=settings.job_timeout,
         cancel_grace=settings.cancel_grace,
         health=HealthMonitor(config.health_findings),
+        parent=parent,
         on_start=report_start,
     ).run()

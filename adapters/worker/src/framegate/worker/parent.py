@@ -12,16 +12,32 @@ def report_start() -> None:
         os.write(0, b"\n")
 
 
-def end_with_parent() -> None:
-    """Kill this process as soon as the process that holds the other end of its standard input has ended.
+def end_with_parent() -> int:
+    """Kill this worker as soon as the process that holds the other end of its standard input has ended.
 
-    Its job is then taken by the next worker, as after any crash.
+    Its job is then taken by the next worker, as after any crash. Return another descriptor of that tie, for
+    the heartbeat process: this one can't do it while native code holds the GIL.
     """
+    parent = os.dup(0)
 
-    def wait_for_end() -> None:
-        with suppress(OSError):
-            while os.read(0, 1024):
-                pass
-        os.kill(os.getpid(), signal.SIGKILL)
+    def end() -> None:
+        wait_for_end(0)
+        kill_worker(os.getpid())
 
-    threading.Thread(target=wait_for_end, name="parent", daemon=True).start()
+    threading.Thread(target=end, name="parent", daemon=True).start()
+    return parent
+
+
+def wait_for_end(parent: int) -> None:
+    """Wait until the process at the other end of this descriptor, which never writes, has ended."""
+    with suppress(OSError):
+        while os.read(parent, 1024):
+            pass
+
+
+def kill_worker(pid: int) -> None:
+    """Kill a worker and what it has started, its heartbeat process too: they are a process group."""
+    try:
+        os.killpg(pid, signal.SIGKILL)
+    except ProcessLookupError:  # it was started by hand, in somebody else's group
+        os.kill(pid, signal.SIGKILL)

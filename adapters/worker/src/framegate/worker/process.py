@@ -59,7 +59,7 @@ class WorkerProcess:
     requeued, at most `LEAVE_SECONDS` later. A job whose model takes longer than ``load_timeout`` seconds to
     load, or that then takes longer than ``job_timeout`` or its own limit, fails (0: it may take as long as it
     likes). If its backend doesn't leave a job within ``cancel_grace`` seconds after its end, the process is
-    killed. ``on_start`` is called once it takes jobs.
+    killed. It is also killed when the process behind the descriptor ``parent`` ends. ``on_start`` is called once it takes jobs.
     """
 
     def __init__(
@@ -76,6 +76,7 @@ class WorkerProcess:
         job_timeout: float,
         cancel_grace: float,
         health: HealthMonitor,
+        parent: int,
         on_start: Callable[[], None],
     ) -> None:
         self.id = uuid.uuid4().hex
@@ -112,6 +113,7 @@ class WorkerProcess:
             load_timeout=load_timeout,
             job_timeout=job_timeout,
             cancel_grace=cancel_grace,
+            parent=parent,
         )
 
     def run(self) -> None:

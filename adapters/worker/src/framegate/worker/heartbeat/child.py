@@ -20,9 +20,10 @@ class HeartbeatChild:
     answers.
     """
 
-    def __init__(self, start: HeartbeatStart, signal_socket: int) -> None:
+    def __init__(self, start: HeartbeatStart) -> None:
+        inherited = [number for number in (start.signal_socket, start.parent) if number >= 0]
         self._process = subprocess.Popen(  # noqa: S603 # nosec B603 # this interpreter, a module of ours
-            COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE, pass_fds=[signal_socket]
+            COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE, pass_fds=inherited
         )
         assert self._process.stdin is not None
         assert self._process.stdout is not None

@@ -88,7 +88,8 @@ class HeartbeatClient:
     to take it: one that stands still is killed and replaced. ``grace`` is how many seconds a running job may
     continue after the worker has received a stop signal; ``load_timeout`` and ``job_timeout`` are those after
     which a model that loads or a job that runs is given up, 0 for never; ``cancel_grace`` those that the
-    backend has to leave a cancelled job.
+    backend has to leave a cancelled job. ``parent`` is a descriptor of the process with which the worker is
+    to end, -1 for none.
     """
 
     def __init__(
@@ -102,12 +103,14 @@ class HeartbeatClient:
         load_timeout: float,
         job_timeout: float,
         cancel_grace: float,
+        parent: int = -1,
     ) -> None:
         self._queue_url = queue_url
         self._prefix = prefix
         # Settings have a type of their own for durations, which JSON lacks.
         self._grace, self._load_timeout = float(grace), float(load_timeout)
         self._job_timeout, self._cancel_grace = float(job_timeout), float(cancel_grace)
+        self._parent = parent
         self._describe = describe
         self._announced = describe()
         self._store = store
@@ -188,7 +191,7 @@ class HeartbeatClient:
                 if self._stopping.is_set():
                     return
                 self._unanswered = 0
-                child = self._child = HeartbeatChild(self._start_line(), self._signal_socket)
+                child = self._child = HeartbeatChild(self._start_line())
             self._send()
             for line in child.lines():
                 self._unanswered = 0
@@ -219,4 +222,5 @@ class HeartbeatClient:
             load_timeout=self._load_timeout,
             job_timeout=self._job_timeout,
             cancel_grace=self._cancel_grace,
+            parent=self._parent,
         )

@@ -20,7 +20,8 @@ class HeartbeatStart(Struct, frozen=True):
     ``grace`` is how many seconds a running job may continue after a stop signal to the worker, which
     ``signal_socket``, a file descriptor, reports. ``load_timeout`` and ``job_timeout`` are how many seconds a
     model may take to load, and a job to run; 0 for any number. ``cancel_grace`` is how many seconds the
-    backend has to leave a job that has ended without it.
+    backend has to leave a job that has ended without it. ``parent`` is a descriptor of the process with which
+    the worker is to end, -1 for none.
     """
 
     queue_url: str
@@ -31,6 +32,7 @@ class HeartbeatStart(Struct, frozen=True):
     load_timeout: float = 0.0
     job_timeout: float = 0.0
     cancel_grace: float = 10.0
+    parent: int = -1
 
 
 class Heartbeat(Struct, frozen=True, omit_defaults=True):

@@ -39,6 +39,7 @@ from framegate.worker.heartbeat.messages import (
     HeartbeatStart,
 )
 from framegate.worker.heartbeat.stop_signals import LAST_RESORT_SECONDS, wait_for_stop
+from framegate.worker.parent import kill_worker, wait_for_end
 
 IDLE_SECONDS = 3.0
 """How often a worker without a job calls Valkey, to see that it is announced and whether a sweep is due."""
@@ -171,6 +172,13 @@ class HeartbeatProcess:
         log.error("worker_shutdown_timed_out", worker=self._worker.id, job_id=self._heartbeat.job)
         os.kill(self._worker.pid, signal.SIGKILL)
 
+    def end_with_parent(self, parent: int) -> None:
+        """Kill the worker once the process that started it has ended; its job goes to the next one."""
+        wait_for_end(parent)
+        self._check_worker()
+        log.error("worker_killed", reason="parent_ended", job_id=self._heartbeat.job, pid=self._worker.pid)
+        kill_worker(self._worker.pid)
+
     def _requeue(self) -> None:
         heartbeat = self._heartbeat
         try:
@@ -197,6 +205,11 @@ def main() -> None:
     threading.Thread(
         target=process.kill_late_worker, args=(start.signal_socket,), name="stop", daemon=True
     ).start()
+
+    if start.parent >= 0:
+        threading.Thread(
+            target=process.end_with_parent, args=(start.parent,), name="parent", daemon=True
+        ).start()
 
     def listen() -> None:
         for line in lines:
