@@ -141,6 +141,27 @@ async def test_what_cannot_be_removed_is_not_in_the_way(
     assert await DiskQuota(store, artifacts, 4 * SIZE).enforce() == 0, "the work of a sweep is bounded"
 
 
+async def test_jobs_without_files_are_not_in_the_way(
+    store: ValkeyJobStore,
+    client: redis.Redis,
+    artifacts: FolderStore,
+    jobs: Jobs,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """However many were cancelled or failed since the oldest files were made."""
+    monkeypatch.setattr(expiry, "BATCH", 2)
+    monkeypatch.setattr(disk_quota, "MAX_BATCHES", 2)
+    for number in range(6):
+        await jobs.submit(f"none-{number}", 0)
+        await store.cancel(f"none-{number}")
+    await jobs.finish(*"ab")
+    client.hset("fg:job:a", "stored", "-1e5")  # damaged: nothing is known of its files
+    quota = DiskQuota(store, artifacts, SIZE - 1)
+    assert [await quota.enforce() for _ in range(2)] == [0, 1]
+    assert jobs.kept(*"ab") == "a"
+    assert client.zrange("fg:records", 0, -1) == [*(f"none-{number}" for number in range(6)), "b"]
+
+
 async def test_it_counts_what_was_there_before_and_stays_right(
     store: ValkeyJobStore, client: redis.Redis, artifacts: FolderStore, jobs: Jobs
 ) -> None:

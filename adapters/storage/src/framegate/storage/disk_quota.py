@@ -9,6 +9,7 @@ from framegate.core import audit
 from framegate.core.ports import ArtifactStore
 from framegate.storage.jobs.expiry import EndedJob
 from framegate.storage.jobs.store import ValkeyJobStore
+from framegate.storage.jobs.stored_files import FilesOfJob
 from framegate.storage.orphans import remove_files
 
 log = structlog.get_logger(__name__)
@@ -54,8 +55,8 @@ class DiskQuota:
             if excess <= 0 or not (batch := await self._store.expired.oldest(passed_over)):
                 break
             gone = await self._remove_files(_choose(batch, excess))
-            removed += gone
-            passed_over += len(batch) - gone
+            removed += sum(job.keys != () for job in gone)
+            passed_over += len(batch) - len(gone)
             excess = await self._excess()
         if removed:
             log.info("files_removed", jobs=removed, reason="storage.max_bytes")
@@ -64,8 +65,12 @@ class DiskQuota:
             log.warning("storage_quota_exceeded", excess=excess, max_bytes=self._max_bytes)
         return removed
 
-    async def _remove_files(self, chosen: Sequence[EndedJob]) -> int:
-        """Remove the files of jobs; those that a later version wrote are left to it."""
+    async def _remove_files(self, chosen: Sequence[EndedJob]) -> Sequence[FilesOfJob]:
+        """Remove the files of jobs, and return the jobs that have none any more.
+
+        Those that a later version wrote are left to it, and those of which nothing is counted have none or
+        stay. Jobs that never had any must not stand before all others, each time.
+        """
         found = await self._store.stored_files.of([job.id for job in chosen])
         jobs = [
             found[job.id]
@@ -74,22 +79,23 @@ class DiskQuota:
             and found[job.id].seq == job.seq
             and found[job.id].ended
             and not found[job.id].later
+            and (job.stored or found[job.id].keys == ())
         ]
         keys = [key for job in jobs for key in job.keys or ()]
         await asyncio.to_thread(remove_files, self._artifacts, keys)
         await self._store.expired.mark_files_removed(jobs)
         for job in jobs:
-            audit.record("job_files_removed", job_id=job.id, owner=job.owner, reason="storage.max_bytes")
-        return len(jobs)
+            if job.keys != ():
+                audit.record("job_files_removed", job_id=job.id, owner=job.owner, reason="storage.max_bytes")
+        return jobs
 
 
 def _choose(batch: Sequence[EndedJob], excess: int) -> Sequence[EndedJob]:
-    """Return the first jobs of a batch whose files together have as many bytes as there are too many."""
+    """Return the first jobs of a batch, whose files together have as many bytes as there are too many."""
     chosen: list[EndedJob] = []
     for job in batch:
         if excess <= 0:
             break
-        if job.stored:
-            chosen.append(job)
-            excess -= job.stored
+        chosen.append(job)
+        excess -= job.stored
     return chosen

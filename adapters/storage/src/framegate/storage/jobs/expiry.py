@@ -1,5 +1,6 @@
 """Jobs whose files or records have been kept long enough, in batches that any number of hosts share."""
 
+import re
 from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Protocol, cast
@@ -13,6 +14,7 @@ from framegate.storage.jobs.records import PREFIX
 
 LEASE_SECONDS = 60.0
 """How long a batch is left to the host that took it, and what can't be dealt with is left alone."""
+_NUMBER = re.compile(r"[0-9]{1,15}")
 BATCH = 50
 """How many jobs a host takes at a time. With as many each script keeps Valkey busy for less than 5 ms."""
 
@@ -93,7 +95,7 @@ class ExpiredJobs:
                 records.hmget(f"{self._prefix}job:{job_id}", "seq", "stored")
             found = cast("list[tuple[str | None, str | None]]", await records.execute() if ids else [])
         return [
-            EndedJob(job_id, seq or "", int(stored or 0))
+            EndedJob(job_id, seq or "", _number_in(stored))
             for job_id, (seq, stored) in zip(ids, found, strict=True)
         ]
 
@@ -119,6 +121,11 @@ class ExpiredJobs:
         """Remove the records of those of the jobs that have ended, and all that points at them."""
         with outages_as_unavailable():
             await self._delete_record(keys=[self._prefix], args=_arguments(jobs))
+
+
+def _number_in(stored: str | None) -> int:
+    """Return what is stored by a record; 0 if it is damaged, as the scripts read it."""
+    return int(stored) if stored and _NUMBER.fullmatch(stored) else 0
 
 
 def _arguments(jobs: Iterable[Numbered]) -> list[str | int]:
