@@ -131,8 +131,11 @@ def test_a_model_is_loaded_again_when_it_has_changed() -> None:
     loaded = ModelCache(lambda: specs, "cpu")
     first = loaded.get("m")
     assert loaded.get("m") is first
+    assert loaded.is_loaded("m")
     specs["m"] = replace(plain, source="new")
+    assert not loaded.is_loaded("m"), "loading it is no part of the job's time"
     assert loaded.get("m").source == "new"
+    assert loaded.is_loaded("m")
     assert set(held) == {"new"}, "the old one makes room first"
 
 
@@ -142,6 +145,7 @@ def test_what_concerns_requests_alone_loads_nothing_again() -> None:
     loaded = ModelCache(lambda: specs, "cpu")
     first = loaded.get("m")
     specs["m"] = replace(plain, summary="another", defaults=Defaults(num_frames=9))
+    assert loaded.is_loaded("m")
     assert loaded.get("m") is first
 
 

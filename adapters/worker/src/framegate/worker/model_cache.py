@@ -39,8 +39,9 @@ class ModelCache:
         return self._specs()
 
     def is_loaded(self, model_id: str) -> bool:
-        """Return whether the model is loaded."""
-        return model_id in self._loaded
+        """Return whether the model is loaded as it is configured now."""
+        known, spec = self._loaded.get(model_id), self.specs.get(model_id)
+        return known is not None and spec is not None and _loading(known.spec) == _loading(spec)
 
     def get(self, model_id: str) -> Backend:
         """Return the model's backend, loaded.
@@ -54,9 +55,8 @@ class ModelCache:
         spec = specs.get(model_id)
         if spec is None:  # it was removed since the job was claimed
             raise GenerationFailed(f"The model {model_id} is not configured on this worker.")
-        known = self._loaded.get(model_id)
-        if known is None or _loading(known.spec) != _loading(spec):
-            if known is not None:
+        if not self.is_loaded(model_id):
+            if model_id in self._loaded:
                 self._unload(model_id)
             self._load(spec)
         self._loaded.move_to_end(model_id)
