@@ -59,7 +59,8 @@ class WorkerProcess:
     requeued, at most `LEAVE_SECONDS` later. A job whose model takes longer than ``load_timeout`` seconds to
     load, or that then takes longer than ``job_timeout`` or its own limit, fails (0: it may take as long as it
     likes). If its backend doesn't leave a job within ``cancel_grace`` seconds after its end, the process is
-    killed. It is also killed when the process behind the descriptor ``parent`` ends. ``on_start`` is called once it takes jobs.
+    killed, as it is when the process behind the descriptor ``parent`` ends. ``on_start`` is called once it
+    takes jobs.
     """
 
     def __init__(
