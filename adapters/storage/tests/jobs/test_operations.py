@@ -1,8 +1,10 @@
 """Paused models and drained workers: nothing starts, nothing is polled for, and nothing is lost."""
 
+import time
 from typing import cast
 
 import redis
+from msgspec.structs import replace
 
 from framegate.core.ports import Limits, WorkerInfo
 from framegate.storage.jobs.store import ValkeyJobStore
@@ -100,6 +102,33 @@ async def test_what_is_drained_by_its_id_is_forgotten_with_it(
     assert [info.id for info in (await store.worker_presence()).workers] == ["w"], "it lives"
     worker.withdraw()
     assert list((await store.operations.held_back()).drained) == ["gpu1"]
+
+
+async def test_a_drained_worker_that_was_out_of_reach_is_still_drained(
+    store: ValkeyJobStore, client: redis.Redis
+) -> None:
+    """It was taken for dead, as after each restart of Valkey, until it subscribes again."""
+    worker = WorkerStore(client, "w")
+    worker.heartbeat([], info=WORKER, listens=True)
+    await store.operations.drain_worker("w")
+    worker.sweep()
+    assert not (await store.worker_presence()).workers
+    worker.heartbeat([], info=WORKER)
+    assert worker.is_drained()
+
+
+async def test_drained_workers_that_died_are_forgotten_later(
+    store: ValkeyJobStore, client: redis.Redis
+) -> None:
+    dead, alive, host = "0" * 32, "1" * 32, "gpu1"
+    for name in (dead, alive, host):
+        await store.operations.drain_worker(name)
+    WorkerStore(client, alive).heartbeat([], info=replace(WORKER, id=alive))
+    await store.operations.resume_worker("another")
+    assert set((await store.operations.held_back()).drained) == {dead, alive, host}
+    client.hset("fg:drained", mapping={name: time.time() - 86401 for name in (dead, alive, host)})
+    await store.operations.resume_worker("another")
+    assert set((await store.operations.held_back()).drained) == {alive, host}
 
 
 async def test_a_thousand_waiting_owners_are_not_looked_at(

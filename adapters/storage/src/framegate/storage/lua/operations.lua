@@ -4,7 +4,7 @@
 --
 -- paused              hash of the ids of paused models, each with the time since when
 -- drained             hash of the names of drained workers, each with the time since when: HOST, HOST/DEVICE, or the id
---                     of one worker, whose entry ends with it
+--                     of one worker, whose entry ends when it withdraws, or long after it has died
 
 local function is_paused(model) return redis.call('HEXISTS', P .. 'paused', model) == 1 end
 

@@ -81,7 +81,6 @@ local function forget_workers(workers)
     redis.call('DEL', key)
     redis.call('SREM', P .. 'workers', worker)
     redis.call('SREM', P .. 'listening', worker)
-    redis.call('HDEL', P .. 'drained', worker)
     for _, model in ipairs(info and type(info.models) == 'table' and info.models or {}) do
       if type(model) == 'string' then served[model] = true end
     end
