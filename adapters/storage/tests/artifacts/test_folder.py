@@ -250,6 +250,12 @@ def test_a_probe_tells_a_full_disk_from_one_that_can_not_be_written(
     with limit_file_size(0), pytest.raises(StorageFull):
         store.probe()
     store.probe()
+    shutil.rmtree(data_dir / "files")
+    (data_dir / "files").write_bytes(b"no folder")
+    with pytest.raises(Unavailable, match="can't be written"):
+        store.probe()
+    (data_dir / "files").unlink()
+    store.probe()
     for folder in (data_dir / "work").iterdir():
         shutil.rmtree(folder)
     (data_dir / "work").rmdir()

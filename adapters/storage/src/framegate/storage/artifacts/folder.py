@@ -54,6 +54,8 @@ class FolderStore:
             self._work.mkdir(parents=True, exist_ok=True)
             with translate_disk_full(), tempfile.TemporaryFile(dir=self._work, buffering=0) as file:
                 file.write(bytes(_PROBE_BYTES))
+            if self._files.exists() and not os.access(self._files / ".", os.W_OK | os.X_OK):
+                raise Unavailable("The storage can't be written.")
         except OSError as error:
             raise Unavailable(f"The storage can't be written: {error.strerror}.") from None
 
