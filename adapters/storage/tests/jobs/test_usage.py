@@ -133,6 +133,26 @@ async def test_a_damaged_start_and_a_clock_that_went_back_cost_nothing(
     assert await used(store) == Usage(jobs=4, failed=4)
 
 
+@pytest.mark.parametrize("damage", ["many", "", "1.5", str(2**63 - 1)])
+async def test_damaged_sums_stop_nothing(store: ValkeyJobStore, client: redis.Redis, damage: str) -> None:
+    """They are counted from there on; jobs wait, run and end."""
+    day = int(time.time() // 86400)
+    for name in ("jobs", "succeeded", "input_bytes", "microseconds", "result_bytes"):
+        client.hset(f"fg:used:{day}:alice", name, damage)
+    client.sadd(f"fg:used:{day}", "alice")
+    if not damage.isdigit():
+        assert await used(store) == Usage()
+    worker = WorkerStore(client, "w")
+    await store.submit(make_job("a", owner="alice", input_bytes=5), limits=Limits(owner_daily_gpu_seconds=60))
+    job = worker.claim("q-test", ["test"])
+    assert job is not None
+    assert worker.succeed(job, (VIDEO,)) == "succeeded"
+    assert asdict(await used(store)) == {
+        **asdict(Usage(jobs=1, succeeded=1, input_bytes=5, result_bytes=VIDEO.size)),
+        "gpu_seconds": ran(client, "a"),
+    }
+
+
 async def test_the_quota_of_a_day(store: ValkeyJobStore, client: redis.Redis) -> None:
     limits, worker = Limits(owner_daily_gpu_seconds=100), WorkerStore(client, "w")
     for name in ("a", "b"):

@@ -1,5 +1,6 @@
 """Usage in Valkey; ``usage.lua`` counts it, and describes the keys."""
 
+import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime
 from typing import cast
@@ -11,6 +12,7 @@ from framegate.storage.connections import outages_as_unavailable
 from framegate.storage.jobs.records import PREFIX
 
 _PAGE = 500
+_NUMBER = re.compile(r"[0-9]{1,19}")
 _EPOCH = date(1970, 1, 1)
 _SUMS = ("jobs", "succeeded", "failed", "cancelled", "input_bytes", "result_bytes", "microseconds")
 
@@ -56,7 +58,11 @@ class ValkeyUsageStore:
         return f"{self._prefix}used:{(day - _EPOCH).days}"
 
 
+def _number_in(text: str) -> int:
+    return int(text) if _NUMBER.fullmatch(text) else 0  # one that is damaged is counted anew
+
+
 def _usage(day: date, owner: str, used: Mapping[str, str]) -> DailyUsage:
-    sums = {name: int(used.get(name, 0)) for name in _SUMS}
+    sums = {name: _number_in(used.get(name, "")) for name in _SUMS}
     microseconds = sums.pop("microseconds")
     return DailyUsage(day=day, owner=owner, gpu_seconds=microseconds / 1e6, **sums)

@@ -14,11 +14,20 @@ local DAY, USAGE_KEPT = 86400, 400 * 86400
 
 local function today() return math.floor(NOW / DAY) end
 
+-- Add to a sum; one that is damaged is counted from there on, as an error here would keep jobs from ending.
+local function add_to_used(used, name, number)
+  local text = string.format('%.0f', number)
+  local sum = redis.pcall('HINCRBY', used, name, text)
+  if type(sum) == 'number' then return sum end
+  redis.call('HDEL', used, name)
+  return redis.call('HINCRBY', used, name, text)
+end
+
 local function count_usage(owner, name, number)
   if number == 0 then return end
   local day = P .. 'used:' .. today()
   local used = day .. ':' .. owner
-  if redis.call('HINCRBY', used, name, string.format('%.0f', number)) ~= number then return end
+  if add_to_used(used, name, number) ~= number then return end
   -- It may be the first of the day.
   redis.call('EXPIRE', used, USAGE_KEPT)
   if redis.call('SADD', day, owner) == 1 then redis.call('EXPIRE', day, USAGE_KEPT) end
