@@ -141,6 +141,7 @@ def _left_in_valkey(server: RunningServer) -> set[str]:
         "listening",
         "mended",
         "orphans:searched",
+        "paces",
         "seen",
         "seq",
         "swept",
