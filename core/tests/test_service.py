@@ -507,10 +507,12 @@ async def test_a_job_that_has_ended_is_submitted_again(stand: ServiceStand) -> N
 async def test_a_retry_keeps_the_seed_that_was_named_and_the_operators_keeps_the_owner(
     stand: ServiceStand,
 ) -> None:
-    job = await stand.submit(model="api-video-pro", seed=7, client=Client("gold", plan="gold", max_running=2))
+    gold = Client("gold", plan="gold", max_running=2, timeout=90.0)
+    job = await stand.submit(model="api-video-pro", seed=7, client=gold)
     await stand.services.jobs.cancel(job.id)
     again = await stand.services.jobs.retry(job.id)
     assert (again.owner, again.seed, again.running_limits) == ("gold", 7, job.running_limits)
+    assert (again.timeout, again.timeout_setting) == (90.0, job.timeout_setting)
     assert again.shots == job.shots
     full = Client("gold", plan="gold", max_queued=1)
     with pytest.raises(KeyLimitReached):

@@ -158,6 +158,14 @@ WARNINGS = [
         "[storage]\nregion = 'eu'\n",
         "framegate.toml:2: storage.region: this is for a bucket, and storage.url is",
     ),
+    (
+        "[models.preview]\ndefaults = { width = 833 }\n",
+        "framegate.toml:2: models.preview.defaults.width: preview makes no 833×480, but 832×480 instead",
+    ),
+    (
+        "[aliases.a]\nmodel = 'wan21'\ndefaults.num_frames = 80\n[models.wan21]\nsource = '/m'\n",
+        "framegate.toml:3: aliases.a.defaults.num_frames: wan21 makes no video of 80 frames, but of 81",
+    ),
 ]
 
 
@@ -185,7 +193,7 @@ def test_weights_that_another_host_has(tmp_path: Path) -> None:
 
 def test_real_processes_refuse_what_the_check_refuses(tmp_path: Path) -> None:
     config = tmp_path / "framegate.toml"
-    config.write_text("[models.preview]\noptions = { quality = 1 }\ndefaults = { width = 833 }\n")
+    config.write_text("[models.preview]\noptions = { quality = 1 }\ndefaults = { width = 8330 }\n")
     told = run("config", "check", "--config", os.fspath(config), folder=tmp_path).stderr.splitlines()[:-1]
     assert len(told) == 2
     for command in ("serve", "worker"):

@@ -15,7 +15,11 @@ def check_defaults(
     aliases: Mapping[str, AliasConfig],
     found: ErrorCollector,
 ) -> None:
-    """Find the default values that the model behind a name would not take as they are."""
+    """Find the default values that the model behind a name would not take as they are.
+
+    Those out of its range are errors. Those that it rounds, as it does with what clients ask for, are
+    warnings.
+    """
     for name, model in models.items():
         if spec := registry.specs.get(name):
             _check(spec, model.defaults, ("models", name, "defaults"), found)
@@ -60,11 +64,18 @@ def _check_size(spec: ModelSpec, given: Defaults, key: ConfigKey, found: ErrorCo
         if getattr(given, name) is not None and getattr(given, name) != used
     ]
     name = wrong[0] if wrong else "width" if given.width is not None else "height"
-    found.add(
+    report = found.warn if _is_within(spec.sizes, defaults.width, defaults.height) else found.add
+    report(
         f"{spec.id} makes no {defaults.width}×{defaults.height}, but {fitted[0]}×{fitted[1]} instead: it "
         f"{_sizes(spec.sizes)}.",
         *(*key, name),
     )
+
+
+def _is_within(rule: SizeRule, width: int, height: int) -> bool:
+    """Return whether a size is one of the model's but for the grid."""
+    sides = all(rule.min_side <= side <= rule.max_side for side in (width, height))
+    return not rule.only and sides and width * height <= rule.max_pixels
 
 
 def _sizes(rule: SizeRule) -> str:
@@ -94,7 +105,8 @@ def _check_length(spec: ModelSpec, given: Defaults, key: ConfigKey, found: Error
             *(*key, "num_frames"),
         )
     elif count <= rule.max and rule.nearest(count) != count:
-        found.add(
+        report = found.warn if count > rule.min else found.add
+        report(
             f"{spec.id} makes no video of {count} frames, but of {rule.nearest(count)} instead: its counts "
             f"are {rule}, at least {rule.min}.",
             *(*key, "num_frames"),

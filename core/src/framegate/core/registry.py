@@ -102,6 +102,11 @@ class ServedModel(Struct, frozen=True):
         return self.kind in (None, kind) and any(task.output == kind for task in self.spec.tasks)
 
 
+def timeout_setting(model: str) -> str:
+    """Return the name of the setting that limits how long jobs of a served model may run."""
+    return f"models.{model}.timeout"
+
+
 class Registry:
     """Every model name of this server.
 

@@ -9,7 +9,7 @@ from framegate.core.errors import ModelNotAllowed, PermissionDenied, PlanRequire
 from framegate.core.jobs import CLIENT_ID_LABEL, Job
 from framegate.core.keys import KeyGrants, KeyScope
 from framegate.core.ports import IdempotencyKey, MediaSource, StoredSource
-from framegate.core.registry import ServedModel
+from framegate.core.registry import ServedModel, timeout_setting
 from framegate.core.types import GenerationRequest
 
 
@@ -146,6 +146,8 @@ def resubmission(
         plan=plan,
         priority=job.priority,
         max_running=job.running_limits.get(f"key:{job.owner}", 0),
+        # Otherwise it came from the model's setting, which may have changed since.
+        timeout=0.0 if job.timeout_setting == timeout_setting(job.served_by) else job.timeout,
     )
     return Submission(
         dialect=job.dialect,

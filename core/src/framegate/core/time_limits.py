@@ -1,6 +1,6 @@
 """How long a job may run: the smallest of the limits that its model, its key and the workers have."""
 
-from framegate.core.registry import ServedModel
+from framegate.core.registry import ServedModel, timeout_setting
 from framegate.core.submission import Client
 
 SHORTEST_DEFAULT = 1800.0
@@ -18,7 +18,7 @@ def time_limit(
     none), ``expected`` how long the job is expected to run, from which follows the default where neither
     model nor key has a limit; without a ceiling, or an expectation, there is no default.
     """
-    model_setting = f"models.{served.spec.id}.timeout"
+    model_setting = timeout_setting(served.spec.id)
     limits = [(float(served.timeout), model_setting)] if served.timeout else []
     if client.timeout:
         limits.append((float(client.timeout), f"the timeout of the API key {client.name!r}"))

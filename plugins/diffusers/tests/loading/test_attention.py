@@ -1,12 +1,14 @@
 """Which attention kernel is used."""
 
+from typing import get_args
+
 import pytest
+from diffusers.models.attention_dispatch import AttentionBackendName
 
-from framegate.core.errors import GenerationFailed
+from framegate.core.errors import ConfigError
+from framegate.core.options import parse_table
 from framegate.plugins.diffusers.loading.attention import fastest_cuda_backend
-from tests.support.tiny_models import AnyWanBackend, LoadTiny
-
-pytestmark = pytest.mark.usefixtures("one_thread")
+from framegate.plugins.diffusers.options import AttentionKernel, Options
 
 
 @pytest.mark.parametrize(
@@ -24,6 +26,10 @@ def test_the_attention_kernel_goes_with_the_card(
     assert fastest_cuda_backend(capability, cudnn=True, flash_3=flash_3)[0] == backend
 
 
-def test_an_unknown_attention_backend_is_refused(load_wan: LoadTiny[AnyWanBackend]) -> None:
-    with pytest.raises(GenerationFailed, match=r"unknown backend 'flush'; available: .*native"):
-        load_wan("wan21_t2v", attention="flush")
+def test_an_unknown_attention_backend_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r'attention: "flush" is not .*; did you mean flash\?'):
+        parse_table("options", {"attention": "flush"}, Options)
+
+
+def test_the_options_name_every_backend_of_diffusers() -> None:
+    assert {"auto", *(name.value for name in AttentionBackendName)} == set(get_args(AttentionKernel))

@@ -1,6 +1,6 @@
 """The options that a model of these backends can have in the config."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeAlias
 
 from msgspec import Meta, Struct
 
@@ -13,6 +13,37 @@ WarmUpSize = Annotated[
     ),
 ]
 Share = Annotated[float, Meta(gt=0.0, le=1.0)]
+AttentionKernel: TypeAlias = Literal[
+    "auto",
+    "native",
+    "flash",
+    "flash_hub",
+    "flash_varlen",
+    "flash_varlen_hub",
+    "flash_4_hub",
+    "flex",
+    "sage",
+    "sage_hub",
+    "sage_blackwell_hub",
+    "sage_varlen",
+    "xformers",
+    "aiter_fa2_hub",
+    "_flash_3",
+    "_flash_varlen_3",
+    "_flash_3_hub",
+    "_flash_3_varlen_hub",
+    "_native_cudnn",
+    "_native_efficient",
+    "_native_flash",
+    "_native_math",
+    "_native_npu",
+    "_native_xla",
+    "_sage_qk_int8_pv_fp8_cuda",
+    "_sage_qk_int8_pv_fp8_cuda_sm90",
+    "_sage_qk_int8_pv_fp16_cuda",
+    "_sage_qk_int8_pv_fp16_triton",
+]
+"""diffusers' attention backends, named here as configs are checked without it, and what chooses one."""
 
 
 class Lora(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -79,7 +110,7 @@ class Options(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     vae_tiling: Literal["auto", "on", "off"] = "auto"
     prompt_cache: Annotated[int, Meta(ge=0)] = 512 * 2**20
 
-    attention: str = "auto"
+    attention: AttentionKernel = "auto"
     compile: bool | Literal["auto"] = "auto"
     compile_cache: str = ""
     warm_up: tuple[WarmUpSize, ...] = ()
