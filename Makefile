@@ -15,7 +15,7 @@ TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 export PYTHONDONTWRITEBYTECODE :=
 # Each process runs whole files, whose tests share servers; the files with the longest tests come first. There are
 # more processes than cores, as many tests wait for servers and workers.
-PYTEST := -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+PYTEST := -m pytest -n 4 --dist loadfile --no-loadscope-reorder
 space := $(subst ,, )
 SOURCES := $(addsuffix /src,$(PROJECTS))
 EDITABLE := $(foreach project,$(PROJECTS),-e $(project)) -e .

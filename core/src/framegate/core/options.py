@@ -63,6 +63,8 @@ def decode_value(kind: type[Any], value: Any) -> Any:
         seconds = _seconds(value)
         if seconds is not None and 0 <= seconds <= _LONGEST_SECONDS:
             return kind(seconds)
+        if is_too_long(value):
+            raise ValueError("Expected at most 36500d, a hundred years")
         forever = f' or "{FOREVER}"' if kind is DurationOrForever else ""
         raise ValueError(f'Expected a duration such as "90s", "15m" or "1h"{forever}')
     if issubclass(kind, Path):

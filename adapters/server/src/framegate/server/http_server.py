@@ -16,6 +16,9 @@ from framegate.server.process_state import ProcessState
 
 log = structlog.get_logger(__name__)
 
+_LAST_WORDS_SECONDS = 2.0
+"""How long requests that were cut off have to say so: streams end with an event."""
+
 
 class HttpServer(uvicorn.Server):
     """uvicorn's server for ``config``.
@@ -53,6 +56,12 @@ class HttpServer(uvicorn.Server):
         await super().startup(sockets)
         if self.started:
             self._on_started()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop to take requests, and end those that take too long."""
+        await super().shutdown(sockets)
+        if tasks := list(self.server_state.tasks):
+            await asyncio.wait(tasks, timeout=_LAST_WORDS_SECONDS)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Take a signal to stop."""
