@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import msgspec
-from litestar.datastructures import UploadFile
 
 from framegate.core.concurrency import FILE_THREADS, PARSER_THREADS
 from framegate.core.errors import ArtifactGone, InvalidMedia, InvalidRequest, NotFound, PermissionDenied
@@ -19,7 +18,7 @@ from framegate.server.dialects.framegate.answers import CORE_NAMES
 from framegate.server.dialects.framegate.rules import SubmissionRules
 from framegate.server.dialects.framegate.schemas import NewJob, ResultReference
 from framegate.server.dialects.framegate.sizes import Size, parse_aspect, parse_resolution, size_for
-from framegate.server.dialects.openai.extras import METADATA, metadata_labels
+from framegate.server.dialects.openai.extras import METADATA, metadata_labels, split_form
 from framegate.server.dialects.openai.fields import find_mentions
 from framegate.server.errors.field_errors import FieldError
 from framegate.server.requests.bodies import (
@@ -28,10 +27,8 @@ from framegate.server.requests.bodies import (
     convert_fields,
     read_form_values,
     read_json,
-    unknown_files,
     upload_bytes,
 )
-from framegate.server.requests.form_nesting import nest
 from framegate.server.requests.idempotency import fingerprint, header_idempotency_key
 from framegate.server.requests.jobs import ClientJobs
 from framegate.server.requests.media import media_source
@@ -95,19 +92,7 @@ class JobSubmitter:
         if request.content_type[0] not in FORMS:
             return await read_json(request, NewJob, self._rules.for_uploads(())), {}
         form = await read_form_values(request, NewJob, FILES)
-        texts: list[tuple[str, Any]] = []
-        uploads: dict[str, UploadFile] = {}
-        found: list[FieldError] = []
-        for name, value in form.multi_items():
-            if not isinstance(value, UploadFile):
-                texts += [(name, value)] if value != "" or name.startswith(f"{METADATA}[") else []
-            elif name not in FILES:
-                found += unknown_files(request, [name])
-            elif name in uploads:
-                found.append(FieldError((name,), "value_error", "This file is given more than once"))
-            else:
-                uploads[name] = value
-        values = nest(texts)
+        values, uploads, found = split_form(request, form.multi_items(), FILES)
         found += [
             FieldError((name,), "value_error", "This is given as a file and as a text; give only one of them")
             for name in uploads.keys() & values.keys()

@@ -1,14 +1,16 @@
 """Fields that hold others: ``extra_body`` and ``extra_params``, and the client's own ``metadata``."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Annotated, Any, TypeAlias, TypeVar
 
 import msgspec
+from litestar.datastructures import UploadFile
 from msgspec import Meta, Struct
 from msgspec.structs import FieldInfo, asdict, fields
 
 from framegate.server.errors.field_errors import FieldError, InvalidFields, Rules, shortened, value_errors
-from framegate.server.requests.bodies import FORMS, HTTPRequest
+from framegate.server.requests.bodies import FORMS, HTTPRequest, unknown_files
+from framegate.server.requests.form_nesting import nest
 from framegate.server.requests.unknown_fields import note_ignored_fields
 
 HOLDERS = ("extra_body", "extra_params")
@@ -40,6 +42,31 @@ class ExtraFields(Struct, forbid_unknown_fields=True, kw_only=True):
 
 
 Fields = TypeVar("Fields", bound=ExtraFields)
+
+
+def split_form(
+    request: HTTPRequest, items: Iterable[tuple[str, Any]], files: Collection[str]
+) -> tuple[dict[str, Any], dict[str, UploadFile], list[FieldError]]:
+    """Return a form's texts, nested as their names say, and those of ``files`` that it has.
+
+    An empty text counts as left out, except in the metadata. What is wrong with the files is returned too.
+
+    Raises:
+        InvalidRequest: The names of the texts contradict each other.
+    """
+    texts: list[tuple[str, Any]] = []
+    uploads: dict[str, UploadFile] = {}
+    found: list[FieldError] = []
+    for name, value in items:
+        if not isinstance(value, UploadFile):
+            texts += [(name, value)] if value != "" or name.startswith(f"{METADATA}[") else []
+        elif name not in files:
+            found += unknown_files(request, [name])
+        elif name in uploads:
+            found.append(FieldError((name,), "value_error", "This file is given more than once"))
+        else:
+            uploads[name] = value
+    return nest(texts), uploads, found
 
 
 def parse_objects(texts: dict[str, Any]) -> list[FieldError]:

@@ -9,7 +9,7 @@ from litestar.datastructures import UploadFile
 from framegate.core.errors import InvalidRequest
 from framegate.core.ports import MediaSource
 from framegate.core.types import GenerationRequest, Task
-from framegate.server.dialects.openai.extras import METADATA, ExtraFields, parse_objects, unwrap
+from framegate.server.dialects.openai.extras import ExtraFields, parse_objects, split_form, unwrap
 from framegate.server.dialects.openai.fields import parse_size, steps_errors
 from framegate.server.dialects.openai.videos.schemas import (
     CreateFields,
@@ -24,9 +24,7 @@ from framegate.server.requests.bodies import (
     convert_fields,
     read_form_values,
     read_json,
-    unknown_files,
 )
-from framegate.server.requests.form_nesting import nest
 
 REMIXED_FROM = "remixed_from"
 """The label of a remix that holds the id of its source."""
@@ -134,19 +132,7 @@ async def read_fields(
     if request.content_type[0] not in FORMS:
         return unwrap(request, await read_json(request, model, rules), rules), {}
     form = await read_form_values(request, model, files)
-    texts: list[tuple[str, Any]] = []
-    uploads: dict[str, UploadFile] = {}
-    found: list[FieldError] = []
-    for name, value in form.items():
-        if not isinstance(value, UploadFile):
-            texts += [(name, value)] if value != "" or name.startswith(f"{METADATA}[") else []
-        elif name not in files:
-            found += unknown_files(request, [name])
-        elif name in uploads:
-            found.append(FieldError((name,), "value_error", "This file is given more than once"))
-        else:
-            uploads[name] = value
-    values = nest(texts)
+    values, uploads, found = split_form(request, form.multi_items(), files)
     found += parse_objects(values)
     body = convert_fields(request, values, model, rules, found=found)
     return unwrap(request, body, rules), uploads
