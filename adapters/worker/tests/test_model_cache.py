@@ -133,7 +133,7 @@ def test_a_model_is_loaded_again_when_it_has_changed() -> None:
     assert loaded.get("m") is first
     assert loaded.is_loaded("m")
     specs["m"] = replace(plain, source="new")
-    assert not loaded.is_loaded("m"), "loading it is no part of the job's time"
+    assert not loaded.is_loaded("m"), "loading it again would not count as loading"
     assert loaded.get("m").source == "new"
     assert loaded.is_loaded("m")
     assert set(held) == {"new"}, "the old one makes room first"

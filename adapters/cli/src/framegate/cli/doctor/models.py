@@ -1,5 +1,6 @@
 """The plugins, and whether this host could run their models."""
 
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -32,7 +33,7 @@ def check_models(context: AppContext) -> list[Finding]:
         missing = missing_files(spec) if runs_workers else []
         found += [Finding(subject, ok=False, detail=f"{each}.") for each in missing]
         if not missing:
-            found.append(check(subject, lambda spec=spec: _backend(spec)))  # type: ignore[misc]  # of this round
+            found.append(check(subject, partial(_backend, spec)))
     return found
 
 
