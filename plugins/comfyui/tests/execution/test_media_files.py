@@ -1,9 +1,7 @@
 """What becomes of the files that a graph made, and of graphs that nothing was given for."""
 
 import json
-import resource
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +13,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from framegate.core.errors import GenerationFailed, StorageFull
 from framegate.plugins.comfyui.execution.media_files import add_audio, animation_to_video, strip_metadata
+from tests.support.file_size import limit_file_size
 
 SECRET = "nobody/should/read/this.safetensors"
 
@@ -126,17 +125,6 @@ def test_several_images_stay_several(tmp_path: Path) -> None:
             assert (np.asarray(picture) == np.asarray(noise(index))).all()
 
 
-@contextmanager
-def files_end_at(size: int) -> Generator[None]:
-    """As a quota does it: files of this process can't grow beyond ``size`` bytes."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-
-
 def test_a_full_disk_is_not_comfyui_s_fault(tmp_path: Path) -> None:
     picture = tmp_path / "result-0.png"
     noise(1).save(picture)
@@ -151,7 +139,7 @@ def test_a_full_disk_is_not_comfyui_s_fault(tmp_path: Path) -> None:
         lambda: strip_metadata(video),
     ]
     for make in makers:
-        with files_end_at(1000), pytest.raises(StorageFull):
+        with limit_file_size(1000), pytest.raises(StorageFull):
             make()
 
 
