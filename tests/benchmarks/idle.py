@@ -11,33 +11,37 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
-import psutil
 import redis
+from msgspec import Struct
 
 from framegate.storage.connections import connect
 from framegate.storage.embedded import socket_url
+from tests.support.processes import cpu_seconds, roles_of
 from tests.support.running import RunningServer
 
 SETTLE_SECONDS = 5.0
-ROLES = {"valkey": "valkey-server", "heartbeat process": "heartbeat.process", "worker": "worker"}
+
+
+class RoleCost(Struct, frozen=True):
+    """What the processes of a role use: threads, a share of a core in percent, and bytes of memory."""
+
+    threads: int
+    share: float
+    memory: int
+
+
+class IdleCost(Struct, frozen=True):
+    """What an idle server uses, by role, and what has arrived at its Valkey meanwhile."""
+
+    roles: Mapping[str, RoleCost]
+    calls: Mapping[str, int]
+    seconds_with_a_write: int
+    bytes_written: int
 
 
 def models_config(count: int) -> str:
     """Return the config of ``count`` models beside those that are always there."""
     return "".join(f'[models.model-{number}]\nbackend = "preview"\n' for number in range(count))
-
-
-def roles(server: RunningServer) -> dict[str, psutil.Process]:
-    """Return the server's processes by their role."""
-    process = psutil.Process(server.process.pid)
-    found = {"api": process}
-    for child in process.children(recursive=True):
-        command = " ".join(child.cmdline())
-        for role, mark in ROLES.items():
-            if role not in found and mark in command:
-                found[role] = child
-                break
-    return found
 
 
 def calls(client: redis.Redis) -> dict[str, int]:
@@ -57,6 +61,34 @@ def difference(before: Mapping[str, int], after: Mapping[str, int]) -> dict[str,
     return dict(sorted(((name, n) for name, n in more.items() if n), key=lambda each: -each[1]))
 
 
+def measure(server: RunningServer, seconds: float, settle: float = SETTLE_SECONDS) -> IdleCost:
+    """Return what the server uses within ``seconds`` without requests."""
+    time.sleep(settle)
+    processes = roles_of(server.process.pid)
+    client = connect(socket_url(server.data_dir))
+    try:
+        calls_before, bytes_before = calls(client), written(client)
+        cpu_before = {one.pid: cpu_seconds(one.pid) for those in processes.values() for one in those}
+        growing, syncs = bytes_before, 0
+        began = time.monotonic()
+        while time.monotonic() < began + seconds:
+            time.sleep(1)
+            size = written(client)
+            growing, syncs = size, syncs + (size != growing)
+        passed = time.monotonic() - began
+        roles = {
+            role: RoleCost(
+                sum(one.num_threads() for one in those),
+                100 * sum(cpu_seconds(one.pid) - cpu_before[one.pid] for one in those) / passed,
+                sum(one.memory_info().rss for one in those),
+            )
+            for role, those in processes.items()
+        }
+        return IdleCost(roles, difference(calls_before, calls(client)), syncs, written(client) - bytes_before)
+    finally:
+        client.close()
+
+
 def main() -> None:
     """Measure, and print what was found."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -67,31 +99,16 @@ def main() -> None:
         server = RunningServer(Path(folder) / "data", config=models_config(options.models))
         try:
             server.wait_until_ready()
-            measure(server, options.seconds)
+            cost = measure(server, options.seconds)
         finally:
             server.stop()
-
-
-def measure(server: RunningServer, seconds: float) -> None:
-    """Print what the idle server does within ``seconds``."""
-    time.sleep(SETTLE_SECONDS)
-    processes = roles(server)
-    client = connect(socket_url(server.data_dir))
-    calls_before, bytes_before = calls(client), written(client)
-    cpu_before = {role: sum(process.cpu_times()[:2]) for role, process in processes.items()}
-    growing, syncs = bytes_before, 0
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
-        time.sleep(1)
-        size = written(client)
-        growing, syncs = size, syncs + (size != growing)
-    for role, process in processes.items():
-        share = 100 * (sum(process.cpu_times()[:2]) - cpu_before[role]) / seconds
-        print(f"{role:18} {process.num_threads():4} threads {share:6.2f} % of a core")
-    print(f"seconds with a write {syncs} of {seconds:g}, {written(client) - bytes_before:,} bytes")
-    for name, count in difference(calls_before, calls(client)).items():
-        print(f"  {name:24} {count / seconds:8.2f} calls a second")
-    client.close()
+    for role, of in cost.roles.items():
+        use = f"{of.share:6.2f} % of a core {of.memory / 1e6:6.1f} MB of memory"
+        print(f"{role:18} {of.threads:4} threads {use}")
+    syncs, size = cost.seconds_with_a_write, cost.bytes_written
+    print(f"seconds with a write {syncs} of {options.seconds:g}, {size:,} bytes")
+    for name, count in cost.calls.items():
+        print(f"  {name:24} {count / options.seconds:8.2f} calls a second")
 
 
 if __name__ == "__main__":

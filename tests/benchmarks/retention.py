@@ -11,7 +11,7 @@ import logging
 import resource
 import tempfile
 import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
 from pathlib import Path
 
 import structlog
@@ -26,10 +26,13 @@ from framegate.storage.embedded import EmbeddedValkey
 from framegate.storage.jobs.store import ValkeyJobStore
 from framegate.storage.orphans import remove_orphans
 from framegate.storage.retention import Retention
-from tests.benchmarks.store import AT_ONCE, COLLECTION, timed
 from tests.support.sample_jobs import make_job
+from tests.support.scaling.cost import times_of
 
 OWNER = "alice"
+COLLECTION = "videos"
+AT_ONCE = 32
+CALLS = 200
 ACTIVE = 20
 """So many of her jobs still wait."""
 
@@ -101,6 +104,16 @@ class Stage:
             f"memory {memory:.0f} MiB"
         )
         self._client.close()
+
+
+async def timed(name: str, call: Callable[[], Awaitable[object]]) -> None:
+    """Print the times of `CALLS` calls."""
+    times: list[float] = []
+    for _ in range(CALLS):
+        began = time.perf_counter()
+        await call()
+        times.append(1000 * (time.perf_counter() - began))
+    print(f"{name:32} {times_of(times)}")
 
 
 async def measure(url: str, count: int, folder: Path) -> None:

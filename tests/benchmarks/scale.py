@@ -38,9 +38,9 @@ from framegate.core.ports import Limits
 from framegate.storage.connections import connect_async
 from framegate.storage.jobs.store import ValkeyJobStore
 from framegate.storage.jobs.worker_store import WorkerStore
-from tests.benchmarks.requests import cpu_seconds
 from tests.support.external_valkey import ExternalValkey
 from tests.support.many_models import COUNT, model_id
+from tests.support.processes import cpu_seconds
 from tests.support.running import eventually
 from tests.support.sample_jobs import make_job
 from tests.support.scaling import load as load_of

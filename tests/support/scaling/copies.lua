@@ -1,4 +1,5 @@
 -- Copy what the scripts have written for a job, to make many like it.
+-- Jobs without an owner have copies without one.
 -- Arguments: template as JSON, number of the first copy, number of the last one, number of its owners, seconds since
 -- the epoch at which the first copy ended, seconds between the ends of two.
 -- Returns: nothing.
@@ -16,7 +17,7 @@ for number = first, last do
   local function own(text)
     if type(text) == 'table' then return numbers[text[1]] end
     for name, new in pairs(names) do
-      if string.find(text, name, 1, true) then text = string.gsub(text, name, new) end
+      if name ~= '' and string.find(text, name, 1, true) then text = string.gsub(text, name, new) end
     end
     return text
   end

@@ -4,7 +4,8 @@ The copies are exact but for the id, owner, share id, place in the order of subm
 So whatever keys and indexes the scripts know, the copies have them too, except for those that only count.
 """
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeAlias, cast
 
@@ -13,6 +14,7 @@ import redis
 from msgspec import Struct
 
 from framegate.storage.jobs.records import PREFIX
+from tests.support.running import eventually
 
 _AT_ONCE = 500
 _SOURCE = Path(__file__).with_name("copies.lua")
@@ -68,13 +70,27 @@ def template_of(client: redis.Redis, job_id: str, owner: str, share: str) -> Tem
     return Template(job_id, owner, share, commands)
 
 
+@contextmanager
+def without_log(client: redis.Redis) -> Generator[None]:
+    """Write quickly: only afterwards does Valkey make all of it durable."""
+    client.config_set("appendonly", "no")
+    yield
+    client.config_set("appendonly", "yes")
+    eventually(lambda: _is_durable(client), seconds=600, what="an append-only file with everything")
+
+
+def _is_durable(client: redis.Redis) -> bool:
+    info = client.info("persistence")
+    return not info["aof_rewrite_in_progress"] and not info["aof_rewrite_scheduled"]
+
+
 class Copier:
-    """Writes copies, numbered from 1 on as in the order of submission."""
+    """Writes copies, numbered as in the order of submission after what is there."""
 
     def __init__(self, client: redis.Redis) -> None:
         self._client = client
         self._script: Any = client.register_script(_SOURCE.read_text())
-        self.written = 0
+        self.written = int(cast("str | None", client.get(f"{PREFIX}seq")) or 0)
 
     def write(self, template: Template, count: int, *, owners: int, ended: float, over: float) -> range:
         """Write ``count`` copies for so many owners, and return their numbers.

@@ -9,7 +9,7 @@ from typing import Any
 import redis
 from msgspec import Struct
 
-from tests.benchmarks.requests import cpu_seconds
+from tests.support.processes import cpu_seconds
 
 
 class Cost(Struct):

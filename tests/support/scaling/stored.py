@@ -22,9 +22,8 @@ from framegate.storage.jobs.worker_store import WorkerStore
 from framegate.storage.orphans import remove_orphans
 from framegate.storage.retention import Retention
 from tests.support.external_valkey import ExternalValkey
-from tests.support.running import eventually
 from tests.support.sample_jobs import make_job
-from tests.support.scaling.copies import Copier, Template, copy_id, copy_owner, template_of
+from tests.support.scaling.copies import Copier, Template, copy_id, copy_owner, template_of, without_log
 from tests.support.scaling.cost import Meter, times_of
 
 DAY, HOUR = 86_400.0, 3600.0
@@ -102,35 +101,28 @@ async def fill(
     The files and records of ``due`` jobs each have been kept long enough. One owner has many jobs that ended,
     and three that have not.
     """
-    client.config_set("appendonly", "no")
-    with_files = await _make(store, client, 900_000_001)
-    without = await _make(store, client, 900_000_002)
-    kept = template_of(client, with_files.id, with_files.owner, with_files.share_id)
-    await Retention(store, characters, artifacts, files_for=-1, records_for=DAY).remove_expired()
-    recorded = template_of(client, without.id, without.owner, without.share_id)
-    client.flushall()
-    seconds, _ = client.time()
-    copier = Copier(client)
-    fresh = count // 50
-    copier.write(recorded, due, owners=OWNERS, ended=seconds - DAY - 2 * HOUR, over=HOUR)
-    busy = min(_OWNED_BY_ONE, count // 10)
-    copier.write(recorded, busy, owners=1, ended=seconds - DAY + 2 * HOUR, over=HOUR)
-    rest = count - 2 * due - busy - fresh
-    copier.write(recorded, rest, owners=OWNERS, ended=seconds - DAY + 3 * HOUR, over=DAY - 5 * HOUR)
-    stored = [
-        *copier.write(kept, due, owners=OWNERS, ended=seconds - 1.9 * HOUR, over=0.8 * HOUR),
-        *copier.write(kept, fresh, owners=OWNERS, ended=seconds - 0.5 * HOUR, over=0.2 * HOUR),
-    ]
-    await asyncio.to_thread(_write_files, artifacts, stored, kept)
-    for name in ("waiting-1", "waiting-2", "waiting-3"):
-        await store.submit(make_job(name, owner=BUSY_OWNER, queue=_QUEUE), limits=Limits())
-    client.config_set("appendonly", "yes")
-    eventually(lambda: _is_durable(client), seconds=600, what="an append-only file with everything")
-
-
-def _is_durable(client: redis.Redis) -> bool:
-    info = client.info("persistence")
-    return not info["aof_rewrite_in_progress"] and not info["aof_rewrite_scheduled"]
+    with without_log(client):
+        with_files = await _make(store, client, 900_000_001)
+        without = await _make(store, client, 900_000_002)
+        kept = template_of(client, with_files.id, with_files.owner, with_files.share_id)
+        await Retention(store, characters, artifacts, files_for=-1, records_for=DAY).remove_expired()
+        recorded = template_of(client, without.id, without.owner, without.share_id)
+        client.flushall()
+        seconds, _ = client.time()
+        copier = Copier(client)
+        fresh = count // 50
+        copier.write(recorded, due, owners=OWNERS, ended=seconds - DAY - 2 * HOUR, over=HOUR)
+        busy = min(_OWNED_BY_ONE, count // 10)
+        copier.write(recorded, busy, owners=1, ended=seconds - DAY + 2 * HOUR, over=HOUR)
+        rest = count - 2 * due - busy - fresh
+        copier.write(recorded, rest, owners=OWNERS, ended=seconds - DAY + 3 * HOUR, over=DAY - 5 * HOUR)
+        stored = [
+            *copier.write(kept, due, owners=OWNERS, ended=seconds - 1.9 * HOUR, over=0.8 * HOUR),
+            *copier.write(kept, fresh, owners=OWNERS, ended=seconds - 0.5 * HOUR, over=0.2 * HOUR),
+        ]
+        await asyncio.to_thread(_write_files, artifacts, stored, kept)
+        for name in ("waiting-1", "waiting-2", "waiting-3"):
+            await store.submit(make_job(name, owner=BUSY_OWNER, queue=_QUEUE), limits=Limits())
 
 
 async def _make(store: ValkeyJobStore, client: redis.Redis, number: int) -> Job:
