@@ -15,7 +15,7 @@ def test_nothing_in_the_data_folder_is_open_to_others(start_server: StartServer,
     folder = tmp_path / "data"
     folder.mkdir()
     folder.chmod(0o755)
-    server = start_server(arguments=["--processes", "1"])
+    server = start_server(arguments=["--workers", "1"])
     all_succeed(server, [submit(server, "a lighthouse")])
     paths = [folder, *folder.rglob("*")]
     assert any("results" in path.parts for path in paths)

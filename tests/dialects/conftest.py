@@ -42,7 +42,7 @@ def guarded_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running
     running = RunningServer(
         tmp_path_factory.mktemp("guarded") / "data",
         config=GUARDED,
-        arguments=["--processes", "3"],
+        arguments=["--workers", "3"],
         environ={f"{name.upper()}_KEY": key for name, key in KEYS.items()},
     )
     yield running.wait_until_ready()

@@ -124,7 +124,7 @@ def test_valkeys_clock_goes_forward_by_an_hour_and_back(
     try:
         server = start_server(
             config=CONFIG.format(url=valkey.url) + SHORT_RETENTION + WEBHOOKS.format(url=receiver.url),
-            arguments=["--processes", "2"],
+            arguments=["--workers", "2"],
             environ={**trouble_environ(plugin), "WEBHOOK_SECRET": SECRET},
         )
         kept = submit(server, "until clock-is-right")

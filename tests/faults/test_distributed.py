@@ -17,7 +17,7 @@ StartServer = Callable[..., RunningServer]
 
 def test_two_apis_and_two_workers_share_a_queue(start_server: StartServer, queue_url: str) -> None:
     config = f'[queue]\nurl = "{queue_url}"\n'
-    first = start_server("data", config=config, arguments=["--processes", "2"])
+    first = start_server("data", config=config, arguments=["--workers", "2"])
     second = start_server("data", config=config, arguments=["--no-worker"])
     eventually(lambda: len(first.worker_pids()) == 2, what="both workers")
     tasks = [submit(api, "a boat") for api in (first, second) * 5]

@@ -89,7 +89,7 @@ def test_a_soak_with_random_kills(start_server: StartServer, tmp_path: Path) -> 
         '[storage]\nretention = "2s"\nrecord_retention = "4s"\n[presets]\nlightx2v = { video = "trouble" }\n'
     )
     environ = trouble_environ(tmp_path / "plugin")
-    server = start_server(config=config, environ=environ, arguments=["--processes", "2"])
+    server = start_server(config=config, environ=environ, arguments=["--workers", "2"])
     spared = eventually(lambda: _two(server.worker_pids()), what="both workers")[0]
     draw = random.Random(SEED)
     warm_after = time.monotonic() + 60 * MINUTES / 4

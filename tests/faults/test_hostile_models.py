@@ -42,7 +42,7 @@ def job(server: RunningServer, task_id: str) -> dict[str, Any]:
 
 
 def test_a_native_call_that_keeps_the_gil_keeps_its_job(start_server: StartServer, tmp_path: Path) -> None:
-    server = start(start_server, tmp_path, arguments=["--processes", "2"])
+    server = start(start_server, tmp_path, arguments=["--workers", "2"])
     held = LEASE_SECONDS + 4
     task = submit(server, f"hold {held:.0f}")
     started = time.monotonic()
@@ -103,7 +103,7 @@ def test_a_job_that_kills_its_worker_fails_after_three_attempts(
 
 def test_a_worker_that_lost_its_lease_changes_nothing(start_server: StartServer, tmp_path: Path) -> None:
     """Its host stands still for longer than a lease (as in a partition) and then goes on."""
-    server = start(start_server, tmp_path, arguments=["--processes", "2"])
+    server = start(start_server, tmp_path, arguments=["--workers", "2"])
     eventually(lambda: len(server.worker_pids()) == 2, what="both workers")
     task = submit(server, "until the-first-is-back")
     first = eventually(lambda: _worker_of(server, task), what="a worker on the job")

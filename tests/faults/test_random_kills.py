@@ -85,7 +85,7 @@ class Chaos:
 @pytest.mark.timeout(600 + 4 * JOBS + 60 * KILLS)
 def test_nothing_is_lost_or_stuck(start_server: StartServer, tmp_path: Path) -> None:
     environ = trouble_environ(tmp_path / "plugin")
-    server = start_server(config=CONFIG, environ=environ, arguments=["--processes", "2"])
+    server = start_server(config=CONFIG, environ=environ, arguments=["--workers", "2"])
     chaos = Chaos(server, SEED)
     kills = set(chaos.draw.sample(range(1, JOBS), KILLS))
     for number in range(JOBS):

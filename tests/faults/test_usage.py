@@ -113,7 +113,7 @@ def usage_by(jobs: list[Job]) -> Usage:
 @pytest.mark.timeout(600 + 4 * JOBS + 60 * KILLS)
 def test_usage_adds_up(start_server: StartServer, tmp_path: Path) -> None:
     environ = trouble_environ(tmp_path / "plugin")
-    server = start_server(config=config(), environ=environ, arguments=["--processes", "2"])
+    server = start_server(config=config(), environ=environ, arguments=["--workers", "2"])
     draw = random.Random(SEED)
     clients = Clients(server, draw)
     kills = set(draw.sample(range(1, JOBS), KILLS))

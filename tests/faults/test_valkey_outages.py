@@ -90,7 +90,7 @@ def test_an_outage_of_more_than_a_lease_costs_no_attempt(
     start_server: StartServer, valkey: ExternalValkey, plugin: Path
 ) -> None:
     server = start_server(
-        config=CONFIG.format(url=valkey.url), arguments=["--processes", "3"], environ=trouble_environ(plugin)
+        config=CONFIG.format(url=valkey.url), arguments=["--workers", "3"], environ=trouble_environ(plugin)
     )
     tasks = [submit(server, "until the-lease-is-over") for _ in range(3)]
     eventually(

@@ -23,6 +23,7 @@ _FIXED = {
 _FIXED_LISTENER = (
     "host",
     "port",
+    "api_processes",
     "keep_alive",
     "header_timeout",
     "write_timeout",

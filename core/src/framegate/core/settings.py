@@ -57,6 +57,8 @@ class ServerSettings(_Settings, frozen=True):
     ``max_connections_per_address`` 0 allows any number. ``max_body_memory`` is what all large bodies together
     take in memory.
 
+    Requests are served by ``api_processes`` processes. What is limited here holds for all of them together.
+
     After SIGTERM the server goes on for ``shutdown_delay`` while ``/ready`` says that it is stopping. Then
     running jobs and requests have ``shutdown_grace``.
 
@@ -68,6 +70,7 @@ class ServerSettings(_Settings, frozen=True):
 
     host: str = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65535)] = 8000
+    api_processes: Annotated[int, Meta(ge=1, le=64)] = 1
     public_url: str = ""
     data_dir: Path = Path("~/.local/share/framegate")
     cors_origins: tuple[Origin, ...] = ()

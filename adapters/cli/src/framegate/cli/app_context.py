@@ -232,8 +232,11 @@ class Services(Struct, frozen=True):
 
 
 @asynccontextmanager
-async def open_connections(context: AppContext) -> AsyncGenerator[Connections]:
-    """Open the connections; they are made when they are first used and closed at the end."""
+async def open_connections(context: AppContext, *, processes: int = 1) -> AsyncGenerator[Connections]:
+    """Open the connections; they are made when they are first used and closed at the end.
+
+    This is one of as many ``processes`` that share the decoders.
+    """
     from framegate.media.decoding.pool import open_decoders
     from framegate.media.decoding.tasks import DecoderLimits
     from framegate.storage.characters import ValkeyCharacterStore
@@ -250,7 +253,7 @@ async def open_connections(context: AppContext) -> AsyncGenerator[Connections]:
     keys = ValkeyKeyStore(connect_async(context.queue_url), prefix=prefix)
     rates = ValkeyRateStore(connect_async(context.queue_url), prefix=prefix)
     limits = DecoderLimits(timeout=float(decoding.timeout), memory=decoding.memory)
-    async with open_decoders(decoding.processes, limits) as decoders:
+    async with open_decoders(max(2, -(-decoding.processes // processes)), limits) as decoders:
         try:
             yield Connections(jobs, characters, secrets, keys, rates, decoders)
         finally:

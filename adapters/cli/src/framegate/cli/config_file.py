@@ -60,8 +60,10 @@ def read_config(
     file: Path | None = None,
     environ: Mapping[str, str] | None = None,
     overrides: Mapping[str, Any] | None = None,
+    *,
+    text: str | None = None,
 ) -> Config:
-    """Read the config.
+    """Read the config; ``text`` is what the file had when it was read before, where that is to hold still.
 
     The file is ``file``, else the one that ``FRAMEGATE_CONFIG`` names, else ``framegate.toml`` if it exists.
     Environment variables override it, and ``overrides`` ({"server.port": 9000}) override both.
@@ -77,7 +79,7 @@ def read_config(
         ConfigError: The file can't be read, or is not TOML.
     """
     environ = os.environ if environ is None else environ
-    file, text, tree = _read(file, environ)
+    file, text, tree = _read(file, environ, text)
     found = ErrorCollector()
     sources: dict[str, str] = {}
     for name, raw in sorted(environ.items()):
@@ -107,18 +109,21 @@ def read_config(
     return Config(settings, origins, tuple(found.errors))
 
 
-def _read(file: Path | None, environ: Mapping[str, str]) -> tuple[Path | None, str, dict[str, Any]]:
+def _read(
+    file: Path | None, environ: Mapping[str, str], text: str | None
+) -> tuple[Path | None, str, dict[str, Any]]:
     if file is None and (named := environ.get(f"{ENV_PREFIX}CONFIG")):
         file = Path(named)
     if file is None:
         file = DEFAULT_FILE if DEFAULT_FILE.is_file() else None
-    if file is None:
-        return None, "", {}
-    try:
-        text = file.read_text(encoding="utf-8-sig")  # some editors begin files with a byte order mark
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise ConfigError(f"can't be read: {reason}.", where=str(file)) from None
+    if text is None:
+        if file is None:
+            return None, "", {}
+        try:
+            text = file.read_text(encoding="utf-8-sig")  # some editors begin files with a byte order mark
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+            raise ConfigError(f"can't be read: {reason}.", where=str(file)) from None
     try:
         return file, text, tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:

@@ -32,6 +32,11 @@ class Origins:
         self._tree = tree or {}
         self._sources = sources or {}
 
+    @property
+    def text(self) -> str:
+        """The text of the config file; empty if there is none."""
+        return self._text
+
     def where(self, key: ConfigKey) -> str:
         """Return what set the value at ``key``, or the table that it should be in; empty if nothing did."""
         path = [str(step) for step in self._indexed(key)]

@@ -18,7 +18,6 @@ from framegate.cli.config_file import Config, read_config, require_valid
 from framegate.cli.log import configure_audit_log, configure_logging
 from framegate.core.command import PluginConfig
 from framegate.core.errors import FramegateError
-from framegate.core.settings import Settings
 
 log = structlog.get_logger(__name__)
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -74,12 +73,17 @@ def log_level_arguments(level: int) -> list[str]:
     return ["--log-level", logging.getLevelName(level).lower()]
 
 
-def config_from(config_file: Path | None, data_dir: Path | None, **overrides: Any) -> Config:
-    """Read the config, with those ``overrides`` ("server__port") that are not None."""
+def config_from(
+    config_file: Path | None, data_dir: Path | None, *, text: str | None = None, **overrides: Any
+) -> Config:
+    """Read the config, with those ``overrides`` ("server__port") that are not None.
+
+    ``text`` is what `read_config` calls so.
+    """
     values = {name.replace("__", "."): value for name, value in overrides.items() if value is not None}
     if data_dir is not None:
         values["server.data_dir"] = os.fspath(data_dir)
-    return read_config(config_file, overrides=values)
+    return read_config(config_file, overrides=values, text=text)
 
 
 def with_plugin_config(command: click.Command, plugin: str) -> click.Command:
@@ -116,14 +120,17 @@ def forwarded_options(config_file: Path | None, data_dir: Path | None) -> list[s
     return [part for name, value in options.items() if value for part in (name, os.fspath(value))]
 
 
-def context_from(config_file: Path | None, data_dir: Path | None, **overrides: Any) -> AppContext:
+def context_from(
+    config_file: Path | None, data_dir: Path | None, *, text: str | None = None, **overrides: Any
+) -> AppContext:
     """Read the settings, assemble the context, and send the audit log where the settings say.
 
+    ``text`` is what `read_config` calls so.
     Logging is configured to show warnings only, unless the command has configured it already.
     """
     if not logging.getLogger().handlers:
         configure_logging(level=logging.WARNING)
-    config = require_valid(config_from(config_file, data_dir, **overrides))
+    config = require_valid(config_from(config_file, data_dir, text=text, **overrides))
     configure_audit_log(config.settings.audit.path)
     with config.origins.locating():
         return create_context(config.settings, config.origins)
@@ -139,21 +146,15 @@ def checked_context_from(
     Raises:
         ConfigError: Something is wrong; `ConfigErrors` if several things are.
     """
-    context = _checked(config_file, data_dir, as_server=as_server, **overrides)
+    context = read_checked_context(config_file, data_dir, as_server=as_server, **overrides)
     configure_audit_log(context.settings.audit.path)
     return context
 
 
-def checked_settings_from(
-    config_file: Path | None, data_dir: Path | None, *, as_server: bool, **overrides: Any
-) -> Settings:
-    """Return the settings, checked as by `checked_context_from`, and change nothing in this process."""
-    return _checked(config_file, data_dir, as_server=as_server, **overrides).settings
-
-
-def _checked(
+def read_checked_context(
     config_file: Path | None, data_dir: Path | None, *, as_server: bool, **overrides: Any
 ) -> AppContext:
+    """Return the same context as `checked_context_from`, and change nothing in this process."""
     from framegate.cli.config_checks import check_config
 
     context, found = check_config(config_from(config_file, data_dir, **overrides), as_server=as_server)

@@ -1,4 +1,4 @@
-"""Worker processes that are kept running, beside a server or on a host of their own."""
+"""Processes that are kept running: workers, beside a server or on a host of their own, and API processes."""
 
 import asyncio
 import os
@@ -6,137 +6,119 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Collection, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from importlib.util import find_spec
 
 import structlog
-
-from framegate.core.availability import OwnWorkersStatus
-from framegate.core.errors import ConfigError
-from framegate.core.ports import WorkerInfo
 
 log = structlog.get_logger(__name__)
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0
 _TRIES = 3
 _END_SECONDS = 5.0
-"""The time that a worker has to end once its job's grace is over; it requeues the job well before."""
+"""The time that a process has to end once its grace is over; a worker requeues its job well before."""
 _LEAVE_SECONDS = 5.0
 """The time that a worker has to requeue its job and end when nothing is to be waited for."""
 
 
-class _Slot:
-    """One of the workers, over all its processes.
+class Slot:
+    """One of the processes to be, over all its restarts.
 
-    ``starting_since`` is when the first of them was started that has not got as far as to take jobs (by the
-    monotonic clock), ``pid`` the current one's, and ``announced`` tells whether that takes jobs.
+    ``starting_since`` is when the first of them was started that has not reported its start (by the monotonic
+    clock), ``pid`` the current one's, 0 while there is none, and ``has_started`` tells whether that has.
+    ``channel`` leads to its standard input.
     """
 
-    def __init__(self, device: str) -> None:
-        self.device = device
+    def __init__(self, name: str) -> None:
+        self.name = name
         self.starting_since = time.monotonic()
         self.pid = 0
-        self.announced = False
+        self.has_started = False
+        self.channel: socket.socket | None = None
+
+    def opened(self, pid: int, channel: socket.socket) -> None:
+        """Note that a process runs."""
+        self.pid, self.channel = pid, channel
+
+    def received(self, data: bytes) -> None:
+        """Note what the process has written, first that it has started."""
+        self.has_started = True
+
+    def closed(self) -> None:
+        """Note that the process has ended."""
+        self.pid, self.has_started, self.channel = 0, False, None
 
 
-class WorkerSupervisor:
-    """Start a worker for each of the ``devices``, and each again when it ends.
+class ProcessSupervisor(ABC):
+    """Start a process for each of the ``slots``, and each again when it ends.
 
-    ``arguments`` go to ``framegate worker``; ``grace`` is the time in seconds that a running job gets to
-    finish after a stop signal. A worker's standard input is a socket whose other end is held here: however
-    this process ends, the worker notices and ends too. It writes a byte into it once it takes jobs; one that
-    ends before that is started again ever later.
+    ``grace`` is the time in seconds that a process gets to finish its work after a stop signal. Its standard
+    input is a socket whose other end is held here: however this process ends, it notices and ends too. It
+    writes a byte into it once it has started; one that ends before that is started again ever later.
+    ``on_change`` is called when anything about them has changed.
     """
 
-    def __init__(self, arguments: Sequence[str], devices: Sequence[str], *, grace: float) -> None:
-        self._command = [
-            sys.executable,
-            "-m",
-            "framegate.cli",
-            "worker",
-            "--with-parent",
-            *arguments,
-        ]
-        self._slots = [_Slot(device) for device in devices]
+    def __init__(
+        self, slots: Sequence[Slot], *, grace: float, on_change: Callable[[], object] | None = None
+    ) -> None:
+        self._slots = slots
+        self._changed = on_change or (lambda: None)
         self._grace = grace
         self._processes: dict[asyncio.subprocess.Process, socket.socket] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self._ends_at: float | None = None
         self.failing = asyncio.Event()
-        """Set when a worker has ended before it took jobs so often that another try will hardly help."""
+        """Set when a process has ended before it had started so often that another try will hardly help."""
         self.misconfigured = asyncio.Event()
-        """Set when a worker has ended because the config is wrong; it has said what."""
+        """Set when a process has ended because the config is wrong; it has said what."""
 
     @property
     def count(self) -> int:
-        """How many workers there are to be."""
+        """How many processes there are to be."""
         return len(self._slots)
 
     def start(self) -> None:
-        """Start the workers; call it where an event loop runs."""
+        """Start the processes; call it where an event loop runs."""
         self._tasks = [asyncio.create_task(self._keep_running(slot)) for slot in self._slots]
 
-    def status(self, announced: Sequence[WorkerInfo]) -> OwnWorkersStatus:
-        """Return whether a worker is alive or starting, given all workers that have announced themselves.
-
-        One that has yet to be started counts as starting, until they are asked to wind down.
-        """
-        here = socket.gethostname()
-        pids = {worker.pid for worker in announced if worker.host == here}
-        for slot in self._slots:
-            slot.announced = slot.announced or slot.pid in pids
-        since = [slot.starting_since for slot in self._slots if not slot.announced]
-        return OwnWorkersStatus(
-            alive=any(slot.pid in pids for slot in self._slots),
-            starting_for=time.monotonic() - max(since) if since and self._ends_at is None else None,
-            failing=self.failing.is_set(),
-        )
-
-    def wind_down(self) -> None:
-        """Ask every worker to finish or requeue its job, and to take no more.
+    def wind_down(self, number: signal.Signals = signal.SIGTERM) -> None:
+        """Ask every process by a signal to finish what it does, and to take no more.
 
         It returns at once, and signal handlers may call it.
         """
         if self._ends_at is None:
             self._ends_at = time.monotonic() + self._grace + _END_SECONDS
-            for process in list(self._processes):
-                _signal(process, signal.SIGTERM)
-
-    def announce_stop(self, announced: Sequence[WorkerInfo], busy: Collection[str]) -> None:
-        """Log how many jobs are waited for.
-
-        That follows from all workers that have announced themselves, and the ids of those that run a job: an
-        announcement may not have its worker's latest one yet.
-        """
-        here, pids = socket.gethostname(), {process.pid for process in self._processes}
-        running = sum(
-            worker.id in busy and worker.host == here and worker.pid in pids for worker in announced
-        )
-        log.info("stopping", running_jobs=running, at_most=float(self._grace))
+            self.pass_on(number)
+            self._changed()
 
     def end_now(self) -> None:
-        """Ask every worker to requeue its job at once and to end; one that doesn't is killed.
-
-        Its job is requeued when its lease has expired.
-        """
+        """Ask every process to leave what it does at once and to end; one that doesn't is killed."""
         self.wind_down()
+        self.pass_on(signal.SIGINT)
         for process in list(self._processes):
-            _signal(process, signal.SIGINT)
             asyncio.get_running_loop().call_later(_LEAVE_SECONDS, _signal, process, signal.SIGKILL)
 
     def pass_on(self, number: signal.Signals) -> None:
-        """Send a signal to every worker."""
+        """Send a signal to every process."""
         for process in list(self._processes):
             _signal(process, number)
 
     async def stop(self) -> None:
-        """Wind down, and wait until every worker has ended; one that takes too long is killed."""
+        """Wind down, and wait until every process has ended; one that takes too long is killed."""
         self.wind_down()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await asyncio.gather(*(self._end(process) for process in list(self._processes)))
+
+    @abstractmethod
+    async def _launch(self, slot: Slot, stdin: socket.socket) -> asyncio.subprocess.Process:
+        """Start a process for the slot, with this standard input."""
+
+    @abstractmethod
+    def _log_end(self, slot: Slot, *, pid: int, exit_code: int, restart_in: float) -> None:
+        """Log that a process has ended that was to run."""
 
     async def _end(self, process: asyncio.subprocess.Process) -> None:
         assert self._ends_at is not None
@@ -147,21 +129,29 @@ class WorkerSupervisor:
             process.kill()
             await process.wait()
         _kill_group(process.pid)
-        if process in self._processes:
-            self._processes.pop(process).close()
+        self._forget(process)
 
-    async def _keep_running(self, slot: _Slot) -> None:
+    def _forget(self, process: asyncio.subprocess.Process) -> None:
+        if process in self._processes:
+            channel = self._processes.pop(process)
+            asyncio.get_running_loop().remove_reader(channel)
+            channel.close()
+
+    async def _keep_running(self, slot: Slot) -> None:
         pause = _FIRST_PAUSE
         while True:
             process = await self._start(slot)
             code = await process.wait()
             _kill_group(process.pid)
-            has_started = _has_started(self._processes[process])
-            self._processes.pop(process).close()
-            slot.pid, slot.announced = 0, False
+            self._read(slot, self._processes[process])
+            has_started = slot.has_started
+            slot.closed()
+            self._forget(process)
             if self._ends_at is not None:
+                self._changed()
                 return
             if code == -signal.SIGHUP:
+                self._changed()
                 continue  # it was to read its config again before it could: the next one does
             if has_started:
                 pause, slot.starting_since = _FIRST_PAUSE, time.monotonic()
@@ -170,44 +160,52 @@ class WorkerSupervisor:
                 self.failing.set()
             if code == os.EX_CONFIG:
                 self.misconfigured.set()
-            log.warning("worker_ended", pid=process.pid, device=slot.device, exit_code=code, restart_in=pause)
+            self._changed()
+            self._log_end(slot, pid=process.pid, exit_code=code, restart_in=pause)
             await asyncio.sleep(pause)
             pause = min(pause * 2, _LONGEST_PAUSE)
 
-    async def _start(self, slot: _Slot) -> asyncio.subprocess.Process:
+    async def _start(self, slot: Slot) -> asyncio.subprocess.Process:
         ours, theirs = socket.socketpair()
         with theirs:
-            process = await asyncio.create_subprocess_exec(
-                *self._command, "--devices", slot.device, stdin=theirs.fileno(), start_new_session=True
-            )
+            process = await self._launch(slot, theirs)
         ours.setblocking(False)
         self._processes[process] = ours
-        slot.pid = process.pid
+        slot.opened(process.pid, ours)
+        asyncio.get_running_loop().add_reader(ours, self._read, slot, ours)
         if self._ends_at is not None:
             _signal(process, signal.SIGTERM)
+        self._changed()
         return process
 
+    def _read(self, slot: Slot, channel: socket.socket) -> None:
+        """Read what the process at the other end has written."""
+        try:
+            data = channel.recv(64)
+        except BlockingIOError:
+            return
+        except ConnectionResetError:
+            data = b""
+        if not data:
+            asyncio.get_running_loop().remove_reader(channel)
+            return
+        slot.received(data)
 
-def _has_started(channel: socket.socket) -> bool:
-    """Return whether the worker at the other end has written that it takes jobs."""
-    try:
-        return bool(channel.recv(1))
-    except (BlockingIOError, ConnectionResetError):
-        return False
 
-
-def require_worker(otherwise: str) -> None:
-    """Raise unless this host can start a worker; ``otherwise`` is what its user can do instead.
-
-    Raises:
-        ConfigError: The distribution framegate-worker is not installed.
-    """
-    if find_spec("framegate.worker") is None:
-        raise ConfigError(f"The package framegate-worker is not installed here: install it, or {otherwise}.")
+async def spawn(
+    command: str, *arguments: str, stdin: socket.socket, pass_fds: Sequence[int] = ()
+) -> asyncio.subprocess.Process:
+    """Start a command of Framegate in a process group of its own."""
+    return await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "framegate.cli", command, "--with-parent", *arguments),
+        stdin=stdin.fileno(),
+        pass_fds=tuple(pass_fds),
+        start_new_session=True,
+    )
 
 
 def _kill_group(leader: int) -> None:
-    """Kill what a worker that has ended had started, and left: it would keep the device's memory."""
+    """Kill what a process that has ended had started, and left: a worker's would keep the device's memory."""
     with suppress(ProcessLookupError, PermissionError):  # macOS says the latter if only zombies are left
         os.killpg(leader, signal.SIGKILL)
 

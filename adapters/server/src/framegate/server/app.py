@@ -229,8 +229,9 @@ def create_app(
         close_uploads,
         partial(
             SpooledBodies,
-            budget=BodyBudget(server.max_body_memory),
+            budget=BodyBudget(process.part_of(server.max_body_memory)),
             default_limit=limits.max_bytes_in_flight,
+            part_of=process.part_of,
             max_bytes=server.max_body,
             data_path=server.data_path,
         ),

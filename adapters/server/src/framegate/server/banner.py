@@ -10,14 +10,24 @@ from contextlib import suppress
 from importlib.metadata import version
 from ipaddress import ip_address
 from pathlib import Path
+from typing import Protocol
 
 from framegate.cli.app_context import AppContext
 from framegate.cli.output import print_line
-from framegate.cli.supervisor import WorkerSupervisor
 from framegate.core.errors import Unavailable
 from framegate.core.registry import FALLBACK_MODEL
 from framegate.core.settings import ServerSettings
 from framegate.core.wiring import CoreServices
+
+
+class CountedWorkers(Protocol):
+    """The workers that the server starts."""
+
+    @property
+    def count(self) -> int:
+        """How many there are to be."""
+        ...
+
 
 _MOST_MODELS = 4
 _WORKER_SECONDS, _LOOK_SECONDS = 30.0, 0.1
@@ -26,7 +36,7 @@ _WORKER_SECONDS, _LOOK_SECONDS = 30.0, 0.1
 async def show_banner(
     context: AppContext,
     services: CoreServices,
-    supervisor: WorkerSupervisor,
+    workers: CountedWorkers,
     *,
     port: int,
     paths: Collection[str],
@@ -39,9 +49,9 @@ async def show_banner(
         return
     with suppress(TimeoutError):
         async with asyncio.timeout(_WORKER_SECONDS):
-            while supervisor.count and not await _has_worker(services):  # noqa: ASYNC110  # Valkey knows it
+            while workers.count and not await _has_worker(services):  # noqa: ASYNC110  # Valkey knows it
                 await asyncio.sleep(_LOOK_SECONDS)
-    for line in banner(context, port=port, paths=paths, workers=supervisor.count):
+    for line in banner(context, port=port, paths=paths, workers=workers.count):
         print_line(line, error=True)
 
 

@@ -1,23 +1,39 @@
 """``framegate serve``."""
 
-from collections.abc import Sequence
+import os
+import socket
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import click
 
+from framegate.cli.config_file import Config, require_valid
 from framegate.cli.devices import choose_devices, spread
 from framegate.cli.log import configure_logging
 from framegate.cli.options import (
     checked_context_from,
-    checked_settings_from,
+    config_from,
     config_options,
     devices_option,
     forwarded_options,
     log_level_arguments,
     log_level_option,
+    read_checked_context,
 )
-from framegate.cli.supervisor import require_worker
+from framegate.cli.output import print_line
+from framegate.cli.worker_supervisor import require_worker
+from framegate.core.errors import ConfigError
+from framegate.core.settings import Settings
+
+
+def _refuse(_context: click.Context, _option: click.Parameter, number: int | None) -> None:
+    if number is not None:
+        raise click.UsageError(
+            f"--processes is ambiguous: write --workers {number} for the processes that run jobs, or "
+            f"--api-processes {number} for those that answer requests."
+        )
 
 
 @click.command()
@@ -27,9 +43,16 @@ from framegate.cli.supervisor import require_worker
 @click.option(
     "--workers",
     type=click.IntRange(min=1),
-    help="Workers to start, in turn on the devices (default: one each).",
+    help="Worker processes, which run the jobs: in turn on the devices (default: one each).",
 )
-@click.option("--processes", "workers", type=click.IntRange(min=1), hidden=True)
+@click.option(
+    "--api-processes",
+    type=click.IntRange(1, 64),
+    help="API processes, which answer the requests on the one port (default: 1).",
+)
+@click.option("--processes", type=click.IntRange(min=1), hidden=True, expose_value=False, callback=_refuse)
+@click.option("--with-parent", is_flag=True, hidden=True)
+@click.option("--listener", type=int, hidden=True)
 @devices_option
 @log_level_option
 @config_options
@@ -38,6 +61,9 @@ def serve(
     port: int | None,
     no_worker: bool,
     workers: int | None,
+    api_processes: int | None,
+    with_parent: bool,
+    listener: int | None,
     devices: str,
     log_level: int,
     config_file: Path | None,
@@ -45,9 +71,17 @@ def serve(
 ) -> None:
     """Start the server with its queue and a worker for each GPU, or one on the CPU."""
     configure_logging(level=log_level)
+    overrides: dict[str, Any] = {
+        "server__host": host,
+        "server__port": port,
+        "server__api_processes": api_processes,
+    }
+    if with_parent and listener is not None:
+        _serve_as_child(listener, partial(config_from, config_file, data_dir, **overrides))
+        return
     if not no_worker:
         require_worker("start with --no-worker and let workers on other hosts serve the queue")
-    overrides = {"server__host": host, "server__port": port}
+    read_context = partial(read_checked_context, config_file, data_dir, as_server=True, **overrides)
     context = checked_context_from(config_file, data_dir, as_server=True, **overrides)
     chosen: Sequence[str] = ()
     if not no_worker:
@@ -55,10 +89,34 @@ def serve(
         chosen = spread(chosen, workers or len(chosen))
     from framegate.server import serve as server
 
+    worker_arguments = [*forwarded_options(config_file, data_dir), *log_level_arguments(log_level)]
+    given = {"--host": host, "--port": port, "--api-processes": api_processes}
+    own = [part for name, value in given.items() if value is not None for part in (name, str(value))]
     with context.origins.locating():
         server.serve(
             context,
             devices=chosen,
-            worker_arguments=[*forwarded_options(config_file, data_dir), *log_level_arguments(log_level)],
-            read_settings=partial(checked_settings_from, config_file, data_dir, as_server=True, **overrides),
+            worker_arguments=worker_arguments,
+            api_arguments=[*worker_arguments, *own],
+            read_context=read_context,
         )
+
+
+def _serve_as_child(listener: int, read: Callable[..., Config]) -> None:
+    """Be one of several API processes; an error of the config ends it with a status of its own."""
+    from framegate.server.api_processes.channel import ParentChannel
+    from framegate.server.api_processes.child import context_of, serve_as_child
+
+    def read_settings(text: str) -> Settings:
+        return require_valid(read(text=text)).settings
+
+    channel = ParentChannel()
+    start = channel.start()
+    try:
+        context = context_of(start, read_settings)
+        with socket.socket(fileno=listener) as port:
+            serve_as_child(context, channel, start, port, read_settings=read_settings)
+    except ConfigError as error:
+        for each in error.errors:
+            print_line(f"Error: {each.message}", error=True, keep_lines=True)
+        raise SystemExit(os.EX_CONFIG) from None

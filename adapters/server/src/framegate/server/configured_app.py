@@ -10,16 +10,15 @@ from framegate.core.availability import OwnWorkers
 from framegate.core.concurrency import cancel_and_wait
 from framegate.server.app import create_app
 from framegate.server.auth.key_ring import KeyRing
-from framegate.server.background import keep_running
+from framegate.server.background_work import BackgroundWork
 from framegate.server.process_state import ProcessState
-from framegate.server.webhooks.delivery_worker import WebhookDeliveryWorker, open_delivery_worker
 
 _LONGEST_REQUEST = 86400.0
 """For how many seconds a replaced app waits for its last requests: a day, as long as a job may take."""
 
 
 class ConfiguredApp:
-    """The app with its services and what runs beside it, for one config.
+    """The app with its services, for one config, and what runs beside it unless another process does that.
 
     ``services`` and ``paths`` are what it serves. What outlives a config comes from outside:
     ``connections``, ``keys``, ``process`` and ``own_workers``.
@@ -37,9 +36,10 @@ class ConfiguredApp:
         own_workers: OwnWorkers,
     ) -> None:
         services = build_services(context, connections, own_workers=own_workers)
-        self._context = context
         self.services = services.core
-        self._retention = services.retention
+        self._background: BackgroundWork | None = None
+        if process.works_in_background:
+            self._background = BackgroundWork(context, services.retention)
         self._app = create_app(
             services=services.core,
             settings=context.settings,
@@ -62,9 +62,16 @@ class ConfiguredApp:
         Raises:
             ConfigError: A secret of the webhooks can't be read; nothing was started.
         """
+        if self._background is not None:
+            await self._background.open()
         opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._running.append(asyncio.create_task(self._run(opened)))
-        await opened
+        try:
+            await opened
+        except Exception:
+            if self._background is not None:
+                await self._background.close()
+            raise
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request."""
@@ -79,41 +86,33 @@ class ConfiguredApp:
 
     def replace(self) -> None:
         """Let it close once its requests and deliveries have ended: another app gets the next ones."""
+        if self._background is not None:
+            self._background.replace()
         self._replaced.set()
 
     @property
     def closed(self) -> bool:
         """Whether it has been open, and is no longer."""
-        return all(task.done() for task in self._running)
+        return all(task.done() for task in self._running) and (
+            self._background is None or self._background.closed
+        )
 
     async def close(self) -> None:
         """Close it at once."""
+        if self._background is not None:
+            await self._background.close()
         await cancel_and_wait(self._running)
 
     async def _run(self, opened: asyncio.Future[None]) -> None:
         # In one task from beginning to end, as Litestar's lifespan wants it.
         try:
-            async with open_delivery_worker(self._context) as deliveries, self._app.lifespan():
+            async with self._app.lifespan():
                 opened.set_result(None)
-                await self._work(deliveries)
+                await self._replaced.wait()
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(_LONGEST_REQUEST):
+                        await self._idle.wait()
         except Exception as error:
             if opened.done():
                 raise
             opened.set_exception(error)
-
-    async def _work(self, deliveries: WebhookDeliveryWorker | None) -> None:
-        retaining = asyncio.create_task(keep_running(self._retention.run))
-        tasks = [retaining]
-        if deliveries is not None:
-            tasks.append(asyncio.create_task(keep_running(deliveries.run)))
-        try:
-            await self._replaced.wait()
-            await cancel_and_wait([retaining])
-            if deliveries is not None:
-                deliveries.finish()
-            with suppress(TimeoutError):
-                async with asyncio.timeout(_LONGEST_REQUEST):
-                    await self._idle.wait()
-                    await asyncio.wait(tasks)
-        finally:
-            await cancel_and_wait(tasks)

@@ -1,7 +1,8 @@
-"""The socket that the server listens on."""
+"""The sockets that the server listens on."""
 
 import errno
 import socket
+import sys
 
 from framegate.core.errors import ConfigError
 
@@ -21,6 +22,37 @@ def listen(host: str, port: int) -> socket.socket:
         raise _refusal(host, port, error) from None
 
 
+class SharedPort:
+    """A port on which several processes listen; port 0 stands for any free one.
+
+    On Linux each process gets a socket of its own, and the kernel gives each connection to one of them by a
+    hash of its addresses (``SO_REUSEPORT``): the sockets of a process that ends are closed with it, and the
+    others get the connections that follow. Elsewhere they all accept from one socket, as the kernel would
+    give every connection to the process that came last.
+
+    Raises:
+        ConfigError: The address does not exist, or is in use.
+    """
+
+    def __init__(self, host: str, port: int) -> None:
+        # It never listens, so it gets no connection. While no process listens, the port stays ours.
+        self._bound = listen(host, port)
+        self.host, self.port = self._bound.getsockname()[:2]
+        self._spread = sys.platform == "linux"
+        if self._spread:
+            self._bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+
+    def open(self) -> socket.socket:
+        """Return a socket for a process to listen on; whoever has passed it on closes it."""
+        if not self._spread:
+            return self._bound.dup()
+        return _bind(self.host, self.port, shared=True)
+
+    def close(self) -> None:
+        """Let others have the port, once the processes have ended."""
+        self._bound.close()
+
+
 def check_address(host: str, port: int) -> None:
     """Check that a server could listen there, unless another one does, which may be this config's own.
 
@@ -34,11 +66,13 @@ def check_address(host: str, port: int) -> None:
             raise _refusal(host, port, error) from None
 
 
-def _bind(host: str, port: int) -> socket.socket:
+def _bind(host: str, port: int, *, shared: bool = False) -> socket.socket:
     family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     listener = socket.socket(family, kind, protocol)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if shared:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         listener.bind(address)
     except OSError:
         listener.close()

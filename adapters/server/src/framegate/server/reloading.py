@@ -1,15 +1,15 @@
 """Serve the config that is read again on SIGHUP, without losing a request."""
 
 import asyncio
-import signal
-from collections.abc import Callable, Collection
+from collections.abc import Awaitable, Callable, Collection
 
 import structlog
 from litestar.types import Receive, Scope, Send
+from msgspec import Struct
 
 from framegate.cli.app_context import AppContext, Connections, create_context
 from framegate.cli.log import configure_audit_log, require_audit_log
-from framegate.cli.supervisor import WorkerSupervisor
+from framegate.core.availability import OwnWorkers
 from framegate.core.errors import FramegateError
 from framegate.core.reloading import FIXED_IN_SERVER, Reload, plan_reload
 from framegate.core.settings import Settings
@@ -22,30 +22,32 @@ from framegate.server.process_state import ProcessState
 log = structlog.get_logger(__name__)
 
 
-class ReloadingApp:
-    """The ASGI app of the process, which passes each request to the app of the config in force.
+class PreparedConfig(Struct, frozen=True):
+    """A config that can take effect at once; ``app`` is None if nothing is to change in this process."""
 
-    ``read_settings`` reads file and environment again. A config that is wrong changes nothing.
-    """
+    reload: Reload
+    context: AppContext
+    app: ConfiguredApp | None
+
+
+class ReloadingApp:
+    """The ASGI app of the process, which passes each request to the app of the config in force."""
 
     def __init__(
         self,
         context: AppContext,
-        read_settings: Callable[[], Settings],
         *,
         connections: Connections,
         keys: KeyRing,
         process: ProcessState,
-        workers: WorkerSupervisor,
+        workers: OwnWorkers,
     ) -> None:
         self._context = context
-        self._read_settings = read_settings
         self._connections = connections
         self._keys = keys
         self._process = process
         self._workers = workers
         self._current = self._build(context)
-        self._wanted = asyncio.Event()
         self._replaced: list[ConfiguredApp] = []
 
     def _build(self, context: AppContext) -> ConfiguredApp:
@@ -77,46 +79,85 @@ class ReloadingApp:
         """The paths that are served."""
         return self._current.paths
 
+    async def prepare(self, read_settings: Callable[[], Settings]) -> PreparedConfig:
+        """Read the settings, and get ready to serve by them; nothing changes yet.
+
+        Raises:
+            FramegateError: Something is wrong with the config.
+        """
+        reload, context = await asyncio.to_thread(read_reload, self._context.settings, read_settings)
+        if not reload.changed:
+            return PreparedConfig(reload, self._context, None)
+        require_keys_left(self._keys, context.settings)
+        KeyRing(context.settings.auth.keys)  # raises what is wrong with them
+        app = await asyncio.to_thread(self._build, context)  # it takes some tenths of a second
+        await app.open()
+        return PreparedConfig(reload, context, app)
+
+    def apply(self, prepared: PreparedConfig) -> None:
+        """Serve by the prepared config. Nothing fails, and no request sees half of it."""
+        if prepared.app is None:
+            return
+        settings = prepared.context.settings
+        self._keys.reconfigure(settings.auth.keys, defaults=settings.key_defaults)
+        configure_audit_log(settings.audit.path)
+        self._current.replace()
+        self._replaced = [earlier for earlier in (*self._replaced, self._current) if not earlier.closed]
+        self._current, self._context = prepared.app, prepared.context
+
+    async def discard(self, prepared: PreparedConfig) -> None:
+        """Forget a prepared config, which doesn't take effect."""
+        if prepared.app is not None:
+            await prepared.app.close()
+
+
+class Reloader:
+    """Call ``reload`` whenever that is requested; if it is during a reload, once more after it.
+
+    What is wrong with the config is logged, and changes nothing.
+    """
+
+    def __init__(self, reload: Callable[[], Awaitable[None]]) -> None:
+        self._reload = reload
+        self._wanted = asyncio.Event()
+
     def request(self) -> None:
         """Ask for a reload. Call it in the event loop's thread."""
         self._wanted.set()
 
     async def run(self) -> None:
-        """Reload whenever that is requested; if during a reload, once more after it."""
+        """Reload on request until cancelled."""
         while True:
             await self._wanted.wait()
             self._wanted.clear()
             try:
                 await self._reload()
-            except FramegateError as error:
-                for line in error.message.splitlines():
-                    log.error("config_not_reloaded", reason=line)
-            except Exception as error:  # a plugin's, for example: the server goes on as it was
-                log.error("config_not_reloaded", exc_info=error)
+            except Exception as error:
+                log_not_reloaded(error)
 
-    async def _reload(self) -> None:
-        reload, context = await asyncio.to_thread(self._read, self._context.settings)
-        if reload.changed:
-            await self._replace(context)
-        self._workers.pass_on(signal.SIGHUP)
-        log.info("config_reloaded", changed=list(reload.changed))
-        if reload.needs_restart:
-            log.warning("config_needs_restart", settings=list(reload.needs_restart))
 
-    def _read(self, old: Settings) -> tuple[Reload, AppContext]:
-        reload = plan_reload(old, self._read_settings(), fixed=FIXED_IN_SERVER)
-        require_audit_log(reload.settings.audit.path)
-        return reload, create_context(reload.settings)
+def read_reload(old: Settings, read_settings: Callable[[], Settings]) -> tuple[Reload, AppContext]:
+    """Return what becomes of the config in a server that runs with ``old`` settings.
 
-    async def _replace(self, context: AppContext) -> None:
-        settings = context.settings
-        require_keys_left(self._keys, settings)
-        KeyRing(settings.auth.keys)  # raises what is wrong with them
-        app = await asyncio.to_thread(self._build, context)  # it takes some tenths of a second
-        await app.open()
-        # From here on nothing fails, and no request comes in between: nobody sees half of a config.
-        self._keys.reconfigure(settings.auth.keys, defaults=settings.key_defaults)
-        configure_audit_log(settings.audit.path)
-        self._current.replace()
-        self._replaced = [earlier for earlier in (*self._replaced, self._current) if not earlier.closed]
-        self._current, self._context = app, context
+    Raises:
+        FramegateError: Something is wrong with the config.
+    """
+    reload = plan_reload(old, read_settings(), fixed=FIXED_IN_SERVER)
+    require_audit_log(reload.settings.audit.path)
+    return reload, create_context(reload.settings)
+
+
+def log_reloaded(reload: Reload) -> None:
+    """Log that the server serves by another config from now on."""
+    log.info("config_reloaded", changed=list(reload.changed))
+    if reload.needs_restart:
+        log.warning("config_needs_restart", settings=list(reload.needs_restart))
+
+
+def log_not_reloaded(error: Exception) -> None:
+    """Log why the server goes on as it was."""
+    if isinstance(error, FramegateError):
+        for line in error.message.splitlines():
+            log.error("config_not_reloaded", reason=line)
+    else:  # a plugin's, for example
+        log.error("config_not_reloaded", exc_info=error)

@@ -3,62 +3,50 @@
 import asyncio
 import signal
 import sys
-import time
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AsyncExitStack, ExitStack, suppress
+from contextlib import AsyncExitStack
 from functools import partial
 
 import structlog
 
-from framegate.cli.app_context import AppContext, open_connections
+from framegate.cli.app_context import AppContext
 from framegate.cli.hangup import Hangups
 from framegate.cli.log import require_audit_log
-from framegate.cli.supervisor import WorkerSupervisor
+from framegate.cli.worker_supervisor import WorkerSupervisor
 from framegate.core.audit import Actor, acting_as
 from framegate.core.concurrency import cancel_and_wait
-from framegate.core.errors import ConfigError, FramegateError, Unavailable
-from framegate.core.jobs import Job, JobState
-from framegate.core.ports import WorkerInfo
-from framegate.core.settings import Settings
-from framegate.core.wiring import CoreServices
-from framegate.server.auth.key_checks import require_keys
-from framegate.server.auth.key_ring import KeyRing
-from framegate.server.background import keep_running
+from framegate.server.api_processes.parent import serve_with_processes
+from framegate.server.api_server import (
+    EarlyStop,
+    ServerEvents,
+    check_start,
+    open_resources,
+    run_api,
+)
 from framegate.server.banner import show_banner
-from framegate.server.connections.accept_errors import AcceptErrors
 from framegate.server.connections.file_limit import raise_file_limit
-from framegate.server.connections.protocol import ServerConfig
-from framegate.server.http_server import HttpServer
-from framegate.server.limits.limiter import RateLimiter
+from framegate.server.host_work import announce_stop, keep_valkey_running, running_valkey, sweep
+from framegate.server.http_server import SWITCH_SECONDS
 from framegate.server.listening import listen
-from framegate.server.process_state import ProcessState
-from framegate.server.reloading import ReloadingApp
+from framegate.server.reloading import Reloader, ReloadingApp, log_reloaded
 from framegate.storage.data_folder import secure_data_folder
-from framegate.storage.embedded import DataFolderLock, EmbeddedValkey
-from framegate.storage.jobs.store import ValkeyJobStore
-from framegate.storage.jobs.worker_store import SWEEP_SECONDS
+from framegate.storage.embedded import EmbeddedValkey
 
 log = structlog.get_logger(__name__)
-
-_CHECK_SECONDS = 2.0
-_MOST_RUNNING = 10_000
-_ANNOUNCE_SECONDS = 1.0
-"""How long a server that stops waits to learn which jobs run."""
-_VALKEY_LONGEST_PAUSE, _VALKEY_STABLE_SECONDS = 15.0, 5.0
-_SWITCH_SECONDS = 0.001
-"""How long a thread that parses may keep the event loop waiting, at each of its turns."""
 
 
 def serve(
     context: AppContext,
     *,
     devices: Sequence[str],
-    worker_arguments: list[str],
-    read_settings: Callable[[], Settings],
+    worker_arguments: Sequence[str],
+    api_arguments: Sequence[str],
+    read_context: Callable[[], AppContext],
 ) -> None:
     """Run until SIGTERM or SIGINT, with a worker on each of the ``devices``. Call it from the main thread.
 
-    On SIGHUP the settings are read again.
+    With ``server.api_processes`` above 1, ``framegate serve`` is started with ``api_arguments`` that many
+    times. On SIGHUP the config is read again.
 
     Raises:
         ConfigError, Unavailable: The server can't start.
@@ -68,82 +56,74 @@ def serve(
     secure_data_folder(server.data_path)
     require_audit_log(context.settings.audit.path)
     max_files = raise_file_limit()
-    sys.setswitchinterval(_SWITCH_SECONDS)
-    with ExitStack() as stack:
-        stack.enter_context(acting_as(Actor("server")))
-        valkey: EmbeddedValkey | None = None
-        if context.embedded:
-            lock = DataFolderLock(server.data_path)
-            stack.callback(lock.release)
-            valkey = EmbeddedValkey(server.data_path)
-            valkey.start()
-            stack.callback(valkey.stop)
+    with acting_as(Actor("server")), running_valkey(context) as valkey:
+        checked = check_start(context)
+        if server.api_processes > 1:
+            asyncio.run(
+                serve_with_processes(
+                    context,
+                    valkey,
+                    devices,
+                    worker_arguments=worker_arguments,
+                    api_arguments=api_arguments,
+                    hangups=hangups,
+                    read_context=read_context,
+                )
+            )
+            return
+        sys.setswitchinterval(SWITCH_SECONDS)
         asyncio.run(
             _serve(
                 context,
                 valkey,
-                devices,
-                worker_arguments,
+                WorkerSupervisor(worker_arguments, devices, grace=server.shutdown_grace),
                 max_files,
                 hangups=hangups,
-                read_settings=read_settings,
-                checked=_check(context),
+                read_context=read_context,
+                checked=checked,
             )
         )
-
-
-def _check(context: AppContext) -> bool:
-    """Return False if queue or storage can't be reached, which is not an error: they may be started later."""
-    try:
-        context.check_start(adopt_files=True)
-    except Unavailable as error:
-        log.warning("start_check_postponed", reason=error.message)
-        return False
-    return True
 
 
 async def _serve(
     context: AppContext,
     valkey: EmbeddedValkey | None,
-    devices: Sequence[str],
-    worker_arguments: list[str],
+    supervisor: WorkerSupervisor,
     max_files: int,
     *,
     hangups: Hangups,
-    read_settings: Callable[[], Settings],
+    read_context: Callable[[], AppContext],
     checked: bool,
 ) -> None:
-    # Signals that come before the server is there end it as soon as it is: in order, as at any other time.
-    early = asyncio.Event()
-
-    def stop_early(*_: object) -> None:
-        early.set()
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, stop_early)
-    settings = context.settings.server
+    early = EarlyStop()
+    settings, loop = context.settings.server, asyncio.get_running_loop()
     async with AsyncExitStack() as stack:
-        supervisor = WorkerSupervisor(worker_arguments, devices, grace=settings.shutdown_grace)
-        connections = await stack.enter_async_context(open_connections(context))
-        process = ProcessState(RateLimiter(connections.rates))
-        process.start_checked = checked
-        keys = KeyRing(context.settings.auth.keys, connections.keys, defaults=context.settings.key_defaults)
-        await require_keys(keys, settings.host)
+        stack.push_async_callback(supervisor.stop)
+        resources = await stack.enter_async_context(open_resources(context, start_checked=checked))
+        listener = listen(settings.host, settings.port)
+        supervisor.start()
+        await asyncio.sleep(
+            0
+        )  # lets it start the workers: on another core they come up while the app is built
         app = ReloadingApp(
             context,
-            read_settings,
-            connections=connections,
-            keys=keys,
-            process=process,
+            connections=resources.connections,
+            keys=resources.keys,
+            process=resources.process,
             workers=supervisor,
         )
-        asyncio.get_running_loop().set_exception_handler(AcceptErrors())
-        listener = listen(settings.host, settings.port)
-        await app.open()
-        stack.push_async_callback(supervisor.stop)
-        stack.push_async_callback(app.close)
-        config = ServerConfig(app, settings, max_files, lifespan="off")
         notices: list[asyncio.Task[None]] = []
+        stack.push_async_callback(lambda: cancel_and_wait(notices))
+
+        async def reload() -> None:
+            prepared = await app.prepare(lambda: read_context().settings)
+            app.apply(prepared)
+            supervisor.pass_on(signal.SIGHUP)
+            log_reloaded(prepared.reload)
+
+        reloader = Reloader(reload)
+        hangups.follow(lambda: loop.call_soon_threadsafe(reloader.request))
+        host, port = listener.getsockname()[:2]
 
         def announce_start() -> None:
             banner = show_banner(context, app.services, supervisor, port=port, paths=app.paths)
@@ -151,111 +131,22 @@ async def _serve(
 
         def wind_down() -> None:
             supervisor.wind_down()  # running jobs may finish while calls still wait for them
-            notices.append(asyncio.create_task(_announce_stop(app.services, supervisor)))
+            notices.append(asyncio.create_task(announce_stop(app.services, supervisor)))
 
-        http_server = HttpServer(
-            config,
-            process,
-            delay=settings.shutdown_delay,
-            on_started=announce_start,
-            on_stop=wind_down,
-            on_interrupt=supervisor.end_now,
-        )
-        errors: list[ConfigError] = []
-
-        def fail(error: ConfigError) -> None:
-            errors.append(error)
-            end()
-
-        def end(*_: object) -> None:
-            http_server.should_exit = True
-            supervisor.wind_down()
-
-        supervisor.start()
-        running: list[Callable[[], Awaitable[None]]] = [
-            partial(_sweep, connections.jobs),
-            keys.follow,
-            connections.decoders.warm,
-            app.run,
+        beside: list[Callable[[], Awaitable[None]]] = [
+            partial(sweep, resources.connections.jobs),
+            reloader.run,
         ]
         if valkey is not None:
-            running.append(partial(_keep_running, valkey))
-        if not checked:
-            running.append(partial(_check_later, context, process, fail))
-        tasks = [asyncio.create_task(keep_running(run)) for run in running]
-        stack.push_async_callback(cancel_and_wait, tasks)
-        loop = asyncio.get_running_loop()
-        hangups.follow(lambda: loop.call_soon_threadsafe(app.request))
-        host, port = listener.getsockname()[:2]
+            beside.append(partial(keep_valkey_running, valkey))
         log.info("listening", url=f"http://{host}:{port}", docs=f"http://{host}:{port}/docs")
-        # After it has shut down, uvicorn raises the signals that it received for the previous handlers: with
-        # the default ones this process would die before Valkey and the workers are stopped.
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, end)
-        if early.is_set():
-            end()
-        await http_server.serve(sockets=[listener])
-        await cancel_and_wait(notices)
-        for error in errors:
-            raise error
-
-
-async def _announce_stop(services: CoreServices, supervisor: WorkerSupervisor) -> None:
-    """Log what is waited for before the server ends."""
-    workers: Sequence[WorkerInfo] = ()
-    running: Sequence[Job] = ()
-    with suppress(Unavailable, TimeoutError):
-        async with asyncio.timeout(_ANNOUNCE_SECONDS):
-            workers = await services.jobs.workers()
-            running = await services.jobs.list(states=(JobState.RUNNING,), limit=_MOST_RUNNING)
-    supervisor.announce_stop(workers, {job.worker for job in running})
-
-
-async def _check_later(
-    context: AppContext, process: ProcessState, fail: Callable[[ConfigError], None]
-) -> None:
-    """Repeat the start check until queue and storage can be reached; ``fail`` ends the server."""
-    while True:
-        await asyncio.sleep(_CHECK_SECONDS)
-        try:
-            await asyncio.to_thread(context.check_start, adopt_files=True)
-        except Unavailable:
-            continue
-        except ConfigError as error:
-            fail(error)
-        else:
-            process.start_checked = True
-        return
-
-
-async def _sweep(store: ValkeyJobStore) -> None:
-    """Requeue or fail the jobs whose workers' leases have expired.
-
-    Every worker does so too, but the only one may be restarting, or dead.
-    """
-    while True:
-        with suppress(Unavailable):
-            if lost := await store.sweep(interval=SWEEP_SECONDS):
-                log.warning("expired_leases_reclaimed", count=lost)
-        await asyncio.sleep(SWEEP_SECONDS)
-
-
-async def _keep_running(valkey: EmbeddedValkey) -> None:
-    """Restart Valkey if it ends; meanwhile clients get 503, and workers wait."""
-    pause, started = 0.0, time.monotonic()
-    while True:
-        await asyncio.sleep(0.5)
-        if not valkey.ended:
-            continue
-        if time.monotonic() - started > _VALKEY_STABLE_SECONDS:
-            pause = 0.0
-        log.error("valkey_ended", restart_in=pause)
-        await asyncio.sleep(pause)
-        pause = min(max(pause * 2, 1.0), _VALKEY_LONGEST_PAUSE)
-        started = time.monotonic()
-        try:
-            valkey.launch()
-            while not valkey.is_up():  # noqa: ASYNC110  # only its answer shows that it is up
-                await asyncio.sleep(0.05)
-        except FramegateError as error:
-            log.error("valkey_start_failed", reason=error.message)
+        await run_api(
+            context,
+            resources,
+            app,
+            listener,
+            ServerEvents(announce_start, wind_down, supervisor.end_now, supervisor.wind_down),
+            max_files=max_files,
+            early=early,
+            beside=beside,
+        )

@@ -14,16 +14,15 @@ from framegate.cli.hangup import Hangups
 from framegate.cli.log import configure_logging
 from framegate.cli.options import (
     checked_context_from,
-    checked_settings_from,
     config_options,
     devices_option,
     forwarded_options,
     log_level_arguments,
     log_level_option,
+    read_checked_context,
 )
 from framegate.cli.output import print_line
 from framegate.core.errors import ConfigError
-from framegate.core.settings import Settings
 from framegate.storage.data_folder import secure_data_folder
 
 
@@ -46,14 +45,14 @@ def worker(
     hangups = Hangups()
     models = [name.strip() for name in model_list.split(",") if name.strip()]
     if with_parent:
-        read_settings = partial(checked_settings_from, config_file, data_dir, as_server=False)
+        read_context = partial(read_checked_context, config_file, data_dir, as_server=False)
         try:
             _run(
                 checked_context_from(config_file, data_dir, as_server=False),
                 models,
                 devices,
                 hangups,
-                read_settings,
+                read_context,
             )
         except ConfigError as error:
             for each in error.errors:
@@ -82,16 +81,16 @@ def _run(
     models: Sequence[str],
     device: str,
     hangups: Hangups,
-    read_settings: Callable[[], Settings],
+    read_context: Callable[[], AppContext],
 ) -> None:
     """Run one worker, in this process, until it receives a stop signal."""
+    from framegate.cli.parent import end_with_parent, report_start
     from framegate.worker.config import WorkerConfig
     from framegate.worker.host_memory import limit_host_memory
-    from framegate.worker.parent import end_with_parent, report_start
 
     parent = end_with_parent()
     config = WorkerConfig(context, models)
-    hangups.follow(partial(config.reload, read_settings))
+    hangups.follow(partial(config.reload, read_context))
     context.require_queue()
     secure_data_folder(context.settings.server.data_path)
     settings = context.settings.worker

@@ -8,7 +8,6 @@ from framegate.cli.app_context import AppContext, create_context
 from framegate.core.errors import FramegateError
 from framegate.core.models import ModelSpec
 from framegate.core.reloading import FIXED_IN_WORKER, plan_reload
-from framegate.core.settings import Settings
 from framegate.worker.model_files import ModelFiles
 
 log = structlog.get_logger(__name__)
@@ -38,10 +37,10 @@ class WorkerConfig:
         """Return what currently keeps models from working, a sentence each."""
         return [*self.context.plugins.health_findings(check_network=True), *self._files.find_missing()]
 
-    def reload(self, read_settings: Callable[[], Settings]) -> None:
+    def reload(self, read_context: Callable[[], AppContext]) -> None:
         """Read the config again; one that is wrong changes nothing."""
         try:
-            reload = plan_reload(self.context.settings, read_settings(), fixed=FIXED_IN_WORKER)
+            reload = plan_reload(self.context.settings, read_context().settings, fixed=FIXED_IN_WORKER)
             self._adopt(create_context(reload.settings))
         except FramegateError as error:
             for line in error.message.splitlines():

@@ -5,7 +5,7 @@ import signal
 from collections.abc import Sequence
 
 from framegate.cli.hangup import Hangups
-from framegate.cli.supervisor import WorkerSupervisor
+from framegate.cli.worker_supervisor import WorkerSupervisor
 from framegate.core.concurrency import cancel_and_wait
 from framegate.worker.heartbeat.stop_signals import STOP_SIGNALS
 

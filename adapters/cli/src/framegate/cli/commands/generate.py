@@ -28,7 +28,7 @@ from framegate.cli.servers.opening import run_on_server
 from framegate.cli.servers.protocol import InputFile, Server
 from framegate.cli.servers.views import JobView
 from framegate.cli.single_reads import StandardInput, open_input
-from framegate.cli.supervisor import WorkerSupervisor, require_worker
+from framegate.cli.worker_supervisor import WorkerSupervisor, require_worker
 from framegate.core.errors import FramegateError, GenerationFailed, InvalidRequest
 from framegate.core.jobs import JobState
 from framegate.core.ports import BytesSource, UrlSource

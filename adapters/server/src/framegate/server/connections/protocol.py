@@ -16,6 +16,7 @@ from framegate.server.connections.file_limit import default_max_connections
 from framegate.server.connections.strict_http import RefusedRequest, StrictConnection
 from framegate.server.connections.tracker import ConnectionTracker
 from framegate.server.errors.renderer import NeutralError
+from framegate.server.process_state import part_of
 from framegate.server.requests.forwarded import TrustedProxies
 
 _PIECE = 64 * 1024
@@ -59,7 +60,7 @@ class ServerConfig(uvicorn.Config):
         self.server_settings = settings
         self.tracker = ConnectionTracker(
             settings,
-            settings.max_connections or default_max_connections(max_files),
+            part_of(settings.max_connections, settings.api_processes) or default_max_connections(max_files),
             TrustedProxies(settings.trusted_proxies),
         )
 

@@ -8,6 +8,7 @@ import structlog
 
 from framegate.core.settings import ServerSettings
 from framegate.server.auth.origins import is_loopback_host
+from framegate.server.process_state import part_of
 from framegate.server.requests.forwarded import TrustedProxies
 
 log = structlog.get_logger(__name__)
@@ -47,7 +48,7 @@ class ConnectionTracker:
 
     def __init__(self, settings: ServerSettings, max_connections: int, proxies: TrustedProxies) -> None:
         self._max = max_connections
-        self._max_per_address = settings.max_connections_per_address
+        self._max_per_address = part_of(settings.max_connections_per_address, settings.api_processes)
         self._proxies = proxies
         shortest = min(settings.header_timeout, settings.write_timeout, settings.keep_alive)
         self._interval = max(0.05, min(_SWEEP_SECONDS, shortest / 4))

@@ -8,7 +8,7 @@ asks for the body, hence after keys have been checked.
 import errno
 import math
 import tempfile
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO
@@ -35,6 +35,7 @@ class SpooledBodies:
     """ASGI middleware that accounts for the bodies of requests in a `BodyBudget`.
 
     A client may have as many bytes in flight as its key says, or else ``default_limit``; 0 means no limit.
+    ``part_of`` returns the part of it that one of several API processes has.
     Large bodies are in unnamed files below ``data_path``.
     """
 
@@ -46,8 +47,10 @@ class SpooledBodies:
         default_limit: int,
         max_bytes: int,
         data_path: Path,
+        part_of: Callable[[int], int],
     ) -> None:
         self._app = app
+        self._part_of = part_of
         self._budget = budget
         self._default_limit = default_limit
         self._max_bytes = max_bytes
@@ -88,7 +91,8 @@ class SpooledBodies:
     def _new_share(self, scope: Scope) -> BodyShare:
         client = client_of(scope)
         own = client.max_bytes_in_flight
-        return BodyShare(client.identity, (self._default_limit if own is None else own) or math.inf)
+        limit = self._default_limit if own is None else own
+        return BodyShare(client.identity, self._part_of(limit) or math.inf)
 
     async def _spool(
         self, scope: Scope, first: HTTPRequestEvent, receive: Receive, share: BodyShare

@@ -21,6 +21,7 @@ import structlog
 from msgspec.structs import replace
 
 from framegate.cli.log import configure_logging
+from framegate.cli.parent import kill_process_group, wait_for_end
 from framegate.core.jobs import JobState
 from framegate.core.ports import WorkerInfo
 from framegate.storage.connections import connect
@@ -39,7 +40,6 @@ from framegate.worker.heartbeat.messages import (
     HeartbeatStart,
 )
 from framegate.worker.heartbeat.stop_signals import LAST_RESORT_SECONDS, wait_for_stop
-from framegate.worker.parent import kill_worker, wait_for_end
 
 IDLE_SECONDS = 3.0
 """How often a worker without a job calls Valkey, to see that it is announced and whether a sweep is due."""
@@ -177,7 +177,7 @@ class HeartbeatProcess:
         wait_for_end(parent)
         self._check_worker()
         log.error("worker_killed", reason="parent_ended", job_id=self._heartbeat.job, pid=self._worker.pid)
-        kill_worker(self._worker.pid)
+        kill_process_group(self._worker.pid)
 
     def _requeue(self) -> None:
         heartbeat = self._heartbeat

@@ -1,0 +1,166 @@
+"""Serve the API in this process, whatever else it does."""
+
+import asyncio
+import signal
+import socket
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
+
+import structlog
+from msgspec import Struct
+
+from framegate.cli.app_context import AppContext, Connections, open_connections
+from framegate.core.concurrency import cancel_and_wait
+from framegate.core.errors import ConfigError, Unavailable
+from framegate.server.auth.key_checks import require_keys
+from framegate.server.auth.key_ring import KeyRing
+from framegate.server.background import keep_running
+from framegate.server.connections.accept_errors import AcceptErrors
+from framegate.server.connections.protocol import ServerConfig
+from framegate.server.http_server import HttpServer
+from framegate.server.limits.limiter import RateLimiter
+from framegate.server.process_state import ProcessState
+from framegate.server.reloading import ReloadingApp
+
+log = structlog.get_logger(__name__)
+
+_CHECK_SECONDS = 2.0
+
+
+class ApiResources(Struct, frozen=True):
+    """What an API process has for as long as it runs."""
+
+    connections: Connections
+    keys: KeyRing
+    process: ProcessState
+
+
+class ServerEvents(Struct, frozen=True):
+    """What is called by a server that starts and stops.
+
+    That is when requests are taken, at the first signal to stop, at each further SIGINT, and when the server
+    is to end for whatever reason.
+    """
+
+    on_started: Callable[[], None]
+    on_stop: Callable[[], None]
+    on_interrupt: Callable[[], None]
+    on_end: Callable[[], None]
+
+
+class EarlyStop:
+    """A signal to stop that comes before the server is there: it ends as soon as it is, in order.
+
+    Make it in the main thread.
+    """
+
+    def __init__(self) -> None:
+        self.requested = False
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._receive)
+
+    def _receive(self, *_: object) -> None:
+        self.requested = True
+
+
+def check_start(context: AppContext) -> bool:
+    """Return False if queue or storage can't be reached, which is not an error: they may be started later.
+
+    Raises:
+        ConfigError: They can never be used as they are set up.
+    """
+    try:
+        context.check_start(adopt_files=True)
+    except Unavailable as error:
+        log.warning("start_check_postponed", reason=error.message)
+        return False
+    return True
+
+
+@asynccontextmanager
+async def open_resources(context: AppContext, *, start_checked: bool) -> AsyncGenerator[ApiResources]:
+    """Open the connections, and read the keys.
+
+    Raises:
+        ConfigError, Unavailable: There have to be keys, and there are none.
+    """
+    processes = context.settings.server.api_processes
+    async with open_connections(context, processes=processes) as connections:
+        process = ProcessState(RateLimiter(connections.rates), api_processes=processes)
+        process.start_checked = start_checked
+        keys = KeyRing(context.settings.auth.keys, connections.keys, defaults=context.settings.key_defaults)
+        await require_keys(keys, context.settings.server.host)
+        yield ApiResources(connections, keys, process)
+
+
+async def run_api(
+    context: AppContext,
+    resources: ApiResources,
+    app: ReloadingApp,
+    listener: socket.socket,
+    events: ServerEvents,
+    *,
+    max_files: int,
+    early: EarlyStop,
+    beside: Sequence[Callable[[], Awaitable[None]]] = (),
+) -> None:
+    """Serve ``app`` until a signal to stop, and run what is to run ``beside`` it.
+
+    Raises:
+        ConfigError: A secret can't be read, or queue or storage turn out to be unusable.
+    """
+    settings, process = context.settings.server, resources.process
+    asyncio.get_running_loop().set_exception_handler(AcceptErrors())
+    errors: list[ConfigError] = []
+    await app.open()
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(app.close)
+        http_server = HttpServer(
+            ServerConfig(app, settings, max_files, lifespan="off"),
+            process,
+            delay=settings.shutdown_delay,
+            on_started=events.on_started,
+            on_stop=events.on_stop,
+            on_interrupt=events.on_interrupt,
+        )
+
+        def end(*_: object) -> None:
+            http_server.should_exit = True
+            events.on_end()
+
+        def fail(error: ConfigError) -> None:
+            errors.append(error)
+            end()
+
+        running = [resources.keys.follow, resources.connections.decoders.warm, *beside]
+        if not process.start_checked:
+            running.append(partial(_check_later, context, process, fail))
+        tasks = [asyncio.create_task(keep_running(run)) for run in running]
+        stack.push_async_callback(cancel_and_wait, tasks)
+        # After it has shut down, uvicorn raises the signals that it received for the previous handlers: with
+        # the default ones this process would die before what it has started is stopped.
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, end)
+        if early.requested:
+            end()
+        await http_server.serve(sockets=[listener])
+    for error in errors:
+        raise error
+
+
+async def _check_later(
+    context: AppContext, process: ProcessState, fail: Callable[[ConfigError], None]
+) -> None:
+    """Repeat the start check until queue and storage can be reached; ``fail`` ends the server."""
+    while True:
+        await asyncio.sleep(_CHECK_SECONDS)
+        try:
+            await asyncio.to_thread(context.check_start, adopt_files=True)
+        except Unavailable:
+            continue
+        except ConfigError as error:
+            fail(error)
+        else:
+            process.start_checked = True
+        return
