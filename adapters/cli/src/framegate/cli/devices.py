@@ -3,7 +3,7 @@
 import re
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 import structlog
@@ -28,25 +28,46 @@ class Device(Struct, frozen=True):
     memory: int = 0
 
 
-def find_gpus() -> Sequence[Device]:
-    """Return this host's GPUs: those of NVIDIA and AMD that the environment shows ("cuda:0"), or Apple's.
+class GpuProbe:
+    """Asks the drivers for this host's GPUs while something else is done; leave the block to end it.
 
-    A process of its own asks the drivers: they keep threads and memory, and a broken one may hang or crash.
+    A process of its own asks: drivers keep threads and memory, and a broken one may hang or crash.
     """
-    try:
-        done = subprocess.run(  # noqa: S603 # nosec B603 # this interpreter, a module of ours
-            _PROBE, capture_output=True, timeout=PROBE_SECONDS, check=True, stdin=subprocess.DEVNULL
+
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(  # noqa: S603 # nosec B603 # this interpreter, a module of ours
+            _PROBE, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
         )
-        return msgspec.json.decode(done.stdout, type=list[Device])
-    except (subprocess.SubprocessError, msgspec.DecodeError) as error:
-        log.warning("devices_unknown", reason=str(error))
-        return ()
+
+    def __enter__(self) -> "GpuProbe":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.kill()
+        self._process.communicate()
+
+    def find(self) -> Sequence[Device]:
+        """Return those of NVIDIA and AMD that the environment shows ("cuda:0"), or Apple's."""
+        try:
+            output, errors = self._process.communicate(timeout=PROBE_SECONDS)
+            if status := self._process.returncode:
+                raise subprocess.CalledProcessError(status, _PROBE, output, errors)
+            return msgspec.json.decode(output, type=list[Device])
+        except (subprocess.SubprocessError, msgspec.DecodeError) as error:
+            log.warning("devices_unknown", reason=str(error))
+            return ()
 
 
-def choose_devices(requested: str) -> Sequence[str]:
+def find_gpus() -> Sequence[Device]:
+    """Return this host's GPUs; see `GpuProbe.find`."""
+    with GpuProbe() as probe:
+        return probe.find()
+
+
+def choose_devices(requested: str, find: Callable[[], Sequence[Device]] = find_gpus) -> Sequence[str]:
     """Return the devices that "auto" or a list such as "cuda:0,cuda:1" stands for, in its order.
 
-    "auto" is every GPU, or the CPU if there is none.
+    "auto" is every GPU that ``find`` returns, or the CPU if there is none.
 
     Raises:
         ConfigError: One is not a device's name, or this host doesn't have it.
@@ -60,7 +81,7 @@ def choose_devices(requested: str) -> Sequence[str]:
             )
     if set(names) == {CPU}:
         return names
-    found = [device.name for device in find_gpus()]
+    found = [device.name for device in find()]
     if names == [AUTO]:
         return found or [CPU]
     if AUTO in names:

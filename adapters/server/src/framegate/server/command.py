@@ -3,6 +3,7 @@
 import os
 import socket
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import click
 
 from framegate.cli.config_file import Config, require_valid
-from framegate.cli.devices import choose_devices, spread
+from framegate.cli.devices import CPU, GpuProbe, choose_devices, find_gpus, spread
 from framegate.cli.log import configure_logging
 from framegate.cli.options import (
     checked_context_from,
@@ -82,11 +83,14 @@ def serve(
     if not no_worker:
         require_worker("start with --no-worker and let workers on other hosts serve the queue")
     read_context = partial(read_checked_context, config_file, data_dir, as_server=True, **overrides)
-    context = checked_context_from(config_file, data_dir, as_server=True, **overrides)
     chosen: Sequence[str] = ()
-    if not no_worker:
-        chosen = choose_devices(devices)
-        chosen = spread(chosen, workers or len(chosen))
+    with ExitStack() as stack:
+        # The drivers are asked while the config is checked: each takes some tenths of a second.
+        probe = None if no_worker or devices == CPU else stack.enter_context(GpuProbe())
+        context = checked_context_from(config_file, data_dir, as_server=True, **overrides)
+        if not no_worker:
+            chosen = choose_devices(devices, probe.find if probe else find_gpus)
+            chosen = spread(chosen, workers or len(chosen))
     from framegate.server import serve as server
 
     worker_arguments = [*forwarded_options(config_file, data_dir), *log_level_arguments(log_level)]
