@@ -1,26 +1,26 @@
-"""uvicorn's HTTP/1.1 protocol with deadlines, and its configuration."""
+"""The HTTP/1.1 protocol of connections, with deadlines, and the server's configuration."""
 
 import asyncio
-import sys
+from contextvars import copy_context
 from http import HTTPStatus
 from typing import Any, Literal
+from urllib.parse import unquote
 
-import h11
 import msgspec
 import uvicorn
-from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.http.flow_control import FlowControl
+from uvicorn.protocols.utils import get_local_addr, get_remote_addr
 from uvicorn.server import ServerState
 
 from framegate.core.settings import ServerSettings
+from framegate.server.connections.exchange import Exchange
 from framegate.server.connections.file_limit import default_max_connections
-from framegate.server.connections.strict_http import RefusedRequest, StrictConnection
+from framegate.server.connections.request_parser import RefusedRequest, RequestHead, RequestParser
 from framegate.server.connections.tracker import ConnectionTracker
 from framegate.server.errors.renderer import NeutralError
 from framegate.server.process_state import part_of
 from framegate.server.requests.forwarded import TrustedProxies
 
-_PIECE = 64 * 1024
-"""The bytes that are parsed at a time, so that the limit on incomplete heads and trailers is theirs."""
 _DRAINED = 256 * 1024
 """The bytes of a body that nobody reads for whose sake the connection is kept."""
 _TAKEN = 16 * 1024
@@ -65,13 +65,17 @@ class ServerConfig(uvicorn.Config):
         )
 
 
-class TrackedProtocol(H11Protocol):
+class TrackedProtocol(asyncio.Protocol):
     """A connection that a `ConnectionTracker` watches.
 
-    The rest of a body that no handler has read is thrown away, for as long as the client would have for the
-    head of a request. The connection is kept if little was left; otherwise it is closed only after the client
-    has seen the response.
+    Requests are parsed one at a time: what a client sends ahead waits until they are answered. The rest of a
+    body that no handler has read is thrown away, for as long as the client would have for the head of a
+    request. The connection is kept if little was left; otherwise it is closed only after the client has seen
+    the response.
     """
+
+    transport: asyncio.Transport
+    flow: FlowControl
 
     def __init__(
         self,
@@ -80,13 +84,18 @@ class TrackedProtocol(H11Protocol):
         app_state: dict[str, Any],
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
-        super().__init__(config, server_state, app_state, _loop)
         assert isinstance(config, ServerConfig)
+        self.address = ""
+        self._app = config.loaded_app
+        self._asgi = {"version": config.asgi_version, "spec_version": "2.3"}
+        self._root_path = config.root_path
+        self._state = app_state
         self._settings = config.server_settings
         self._tracker = config.tracker
-        self._strict = StrictConnection()
-        self.conn = self._strict
-        self.address = ""
+        self._server_state = server_state
+        self._loop = _loop or asyncio.get_running_loop()
+        self._parser = RequestParser(self)
+        self._exchange: Exchange | None = None
         self._awaiting = True
         self._awaited_since: float | None = None
         self._idle_since: float | None = None
@@ -95,11 +104,21 @@ class TrackedProtocol(H11Protocol):
         self._progress: tuple[str, int] | None = None
         self._progress_at = 0.0
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
+    @property
+    def default_headers(self) -> list[tuple[bytes, bytes]]:
+        """The headers of every response, which uvicorn renews once a second."""
+        return self._server_state.default_headers
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # TCP's transport
         """Admit the connection, or refuse it."""
-        super().connection_made(transport)
-        self.address = self.client[0] if self.client else ""
-        self._awaited_since = self.loop.time()
+        self.transport = transport
+        self.flow = FlowControl(transport)
+        self._server_state.connections.add(self)  # type: ignore[arg-type]  # it lists uvicorn's own protocols
+        self._server, self._client = get_local_addr(transport), get_remote_addr(transport)
+        self.address = self._client[0] if self._client else ""
+        # Callbacks of a transport may run in the context of the request that resumed it.
+        self._context = copy_context()
+        self._awaited_since = self._loop.time()
         if reason := self._tracker.add(self):
             transport.write(_error_response(503, reason))
             transport.close()
@@ -107,84 +126,130 @@ class TrackedProtocol(H11Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the connection."""
         self._tracker.remove(self)
-        super().connection_lost(exc)
+        self._server_state.connections.discard(self)  # type: ignore[arg-type]  # as above
+        if self._exchange is not None:
+            if not self._exchange.response_complete:
+                self._exchange.disconnect()
+            self._exchange = None
+        self.flow.resume_writing()
+
+    def pause_writing(self) -> None:
+        """Let the app wait: much of its response waits for the client."""
+        self.flow.pause_writing()
+
+    def resume_writing(self) -> None:
+        """Let the app go on."""
+        self.flow.resume_writing()
+
+    def shutdown(self) -> None:
+        """Close the connection, or let its current response be the last one."""
+        if self._exchange is None or self._exchange.response_complete:
+            self.transport.close()
+        else:
+            self._exchange.keep_alive = False
 
     def data_received(self, data: bytes) -> None:
         """Parse what the client has sent."""
         if self._lingers:
             self._discard(len(data))
             return
-        if self._awaiting and self._awaited_since is None:
-            self._awaited_since = self.loop.time()
-        self._strict.received += len(data)
-        if len(data) <= _PIECE:
-            self._strict.receive_data(data)
-            self.handle_events()
-        else:
-            self._parse_pieces(data)
-        if self._lingers:
+        try:
+            self._parser.feed(data)
+        except RefusedRequest as error:
+            self._refuse(error)
             return
         if self._drained >= 0:
             self._drain(len(data))
-        elif self._awaiting and self._has_head():
-            self._request_received()
+        elif self._awaiting and self._awaited_since is None:
+            self._awaited_since = self._loop.time()  # a part of a head
+        elif self._parser.complete and self._parser.has_unparsed:
+            self.flow.pause_reading()
 
-    def _parse_pieces(self, data: bytes) -> None:
-        for start in range(0, len(data), _PIECE):
-            if not self._lingers:
-                self._strict.receive_data(data[start : start + _PIECE])
-                self.handle_events()
+    # What the parser reports
 
-    def _has_head(self) -> bool:
-        return self.conn.their_state is not h11.IDLE
-
-    def _request_received(self) -> None:
+    def on_request(self, head: RequestHead) -> None:
+        """Call the app."""
         self._awaiting, self._awaited_since, self._idle_since = False, None, None
         self._tracker.request_received(self)
+        raw_path, _, query = head.target.partition(b"?")
+        path = raw_path.decode("ascii")
+        scope = {
+            "type": "http",
+            "asgi": self._asgi,
+            "http_version": head.version.decode("ascii"),
+            "server": self._server,
+            "client": self._client,
+            "scheme": "http",
+            "method": head.method.decode("ascii"),
+            "root_path": self._root_path,
+            "path": self._root_path + (unquote(path) if "%" in path else path),
+            "raw_path": self._root_path.encode("ascii") + raw_path,
+            "query_string": query,
+            "headers": head.headers,
+            "state": self._state.copy(),
+        }
+        self._exchange = exchange = Exchange(
+            self, scope, keep_alive=head.keep_alive, expects_continue=head.expects_continue
+        )
+        task = self._loop.create_task(exchange.run(self._app), context=self._context.copy())
+        self._server_state.tasks.add(task)
+        task.add_done_callback(self._server_state.tasks.discard)
+
+    def on_body(self, data: bytes) -> None:
+        """Pass a piece of a body on to the app, unless it has answered already."""
+        if self._exchange is not None and not self._exchange.response_complete:
+            self._exchange.add_body(data)
+
+    def on_request_complete(self) -> None:
+        """Tell the app that the body is complete."""
+        if self._exchange is not None and not self._exchange.response_complete:
+            self._exchange.end_body()
 
     def on_response_complete(self) -> None:
-        """Await the next request, which may be here already.
-
-        This is uvicorn's own method without its timer for idle connections: the tracker looks after them.
-        """
-        self.server_state.total_requests += 1
+        """Await the next request, which may be here already."""
+        self._server_state.total_requests += 1
         if self.transport.is_closing():
             return
         self.flow.resume_reading()
-        self._awaiting = True
-        self._tracker.response_sent(self)
-        if self.conn.our_state is h11.DONE and self.conn.their_state is h11.DONE:
+        self._await_request()
+        if self._parser.complete:
             if not self._settings.keep_alive:
                 self.transport.close()
                 return
-            self.conn.start_next_cycle()
-            self.handle_events()
-            if self._has_head() and not self._lingers:
-                self._request_received()
-        elif self.conn.their_state is h11.SEND_BODY:
-            self._drained = 0
-            self._awaited_since = self.loop.time()
-            if any(name == b"expect" for name, _ in self.scope["headers"]):
-                self._linger()  # it may send the body, or another request in its place
-
-    def _should_upgrade(self) -> bool:
-        """Take a request to change the protocol as an ordinary one, without uvicorn's warnings."""
-        return False
-
-    def send_400_response(self, msg: str) -> None:
-        """Answer a request that is not valid HTTP, and close the connection."""
-        error = sys.exception()  # uvicorn's handler of the parser's errors calls this
-        status = error.error_status_hint if isinstance(error, h11.RemoteProtocolError) else 400
-        if self.cycle and self.cycle.response_started and not self.cycle.response_complete:
-            self.abort()  # a response is under way already
+            self._start_next()
             return
-        message = str(error) if isinstance(error, RefusedRequest) else "The request is not valid HTTP/1.1."
-        self.transport.write(_error_response(status, message))
-        if self.cycle:
-            self.cycle.disconnected = True
-            self.cycle.message_event.set()
-        self._awaiting, self._awaited_since = True, self.loop.time()
+        self._drained = 0
+        self._awaited_since = self._loop.time()
+        if self._exchange is not None and self._exchange.expected_continue:
+            self._linger()  # it may send the body, or another request in its place
+
+    def _await_request(self) -> None:
+        self._awaiting = True
         self._tracker.response_sent(self)
+
+    def _start_next(self) -> None:
+        try:
+            self._parser.start_next()
+        except RefusedRequest as error:
+            self._refuse(error)
+            return
+        if self._awaiting:
+            self._awaited_since = self._loop.time() if self._parser.has_unparsed else None
+        elif self._parser.complete and self._parser.has_unparsed:
+            self.flow.pause_reading()
+
+    def _refuse(self, error: RefusedRequest) -> None:
+        """Answer a request that is not valid HTTP, and close the connection."""
+        exchange = self._exchange
+        if exchange is not None and not exchange.response_complete:
+            if exchange.response_started:
+                self.abort()  # a response is under way already
+                return
+            exchange.disconnect()
+        if self._drained < 0:  # otherwise the request has been answered
+            self.transport.write(_error_response(error.status, str(error)))
+        self._await_request()
+        self._awaited_since = self._loop.time()
         self._linger()
 
     def close_if_overdue(self, now: float) -> float:
@@ -212,8 +277,8 @@ class TrackedProtocol(H11Protocol):
         """Return how far the client is with what only it can do now; None if the server is to act."""
         if unsent := self.transport.get_write_buffer_size():
             return ("response", unsent // _TAKEN if self.flow.write_paused else unsent)
-        if not self._awaiting and self.conn.their_state is h11.SEND_BODY and not self.flow.read_paused:
-            return ("body", self._strict.received)
+        if not self._awaiting and self._parser.in_body and not self.flow.read_paused:
+            return ("body", self._parser.received)
         return None
 
     def _close_if_late(self, now: float) -> None:
@@ -226,16 +291,14 @@ class TrackedProtocol(H11Protocol):
             self._time_out()
 
     def _time_out(self) -> None:
-        if self._drained < 0 and not self._lingers and self.conn.trailing_data[0]:
+        if self._drained < 0 and not self._lingers and self._parser.has_unparsed:
             self.transport.write(_error_response(408, "The request's head did not arrive in time."))
         self.transport.close()
 
     def _drain(self, size: int) -> None:
-        if self.conn.their_state is not h11.SEND_BODY or not self.cycle.response_complete:
+        if self._parser.complete:
             self._drained = -1
-            self._awaited_since = None
-            if self._has_head():
-                self._request_received()
+            self._start_next()
             return
         self._drained += size
         if self._drained > _DRAINED:
