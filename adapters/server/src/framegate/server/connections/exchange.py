@@ -36,7 +36,7 @@ class Exchange:
     """What an app receives and sends for the request of ``scope``.
 
     The connection adds the request's body. ``keep_alive`` tells whether it is for another request afterwards,
-    ``expects_continue`` whether the client still waits to be asked for its body, ``expected_continue`` whether
+    ``expects_continue`` whether the client still waits to be asked for its body, ``expected_continue`` if
     it did at first. The head of a response with a Content-Length is written together with the first piece of
     its body.
     """
