@@ -263,7 +263,7 @@ def test_a_client_that_leaves(stand: Stand, log: Log) -> None:
         ({"X-Forwarded-For": "203.0.113.7:80", "Forwarded": "for=198.51.100.1"}, "203.0.113.7"),
         ({"Forwarded": 'for="[2001:db8::7]:80";proto=https'}, "2001:db8::7"),
         ({"X-Forwarded-For": "unknown"}, "127.0.0.1"),
-        ({"X-Forwarded-For": "\x1b]0;title\x07"}, "127.0.0.1"),
+        ({"X-Forwarded-For": "]0;title"}, "127.0.0.1"),
         ({"X-Forwarded-For": "::ffff:203.0.113.7"}, "203.0.113.7"),
     ],
 )
@@ -273,6 +273,14 @@ def test_the_address_is_the_client_s(
     video = call(stand, "/v1/videos", {"prompt": "x"})["id"]
     requests.delete(f"{stand.url}/v1/videos/{video}", headers={**KEY, **headers}, timeout=10)
     assert [line["address"] for line in log.audit("job_deleted")] == [address]
+
+
+def test_an_address_with_control_characters_is_not_valid_http(stand: Stand, log: Log) -> None:
+    video = call(stand, "/v1/videos", {"prompt": "x"})["id"]
+    headers = {**KEY, "X-Forwarded-For": "\x1b]0;title\x07"}
+    answer = requests.delete(f"{stand.url}/v1/videos/{video}", headers=headers, timeout=10)
+    assert (answer.status_code, answer.json()["code"]) == (400, "invalid_request")
+    assert not log.audit("job_deleted")
 
 
 def test_addresses_of_proxies_that_are_not_trusted(make_stand: StandMaker, log: Log) -> None:
