@@ -126,7 +126,7 @@ class TrackedProtocol(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the connection."""
         self._tracker.remove(self)
-        self._server_state.connections.discard(self)  # type: ignore[arg-type]  # as above
+        self._server_state.connections.discard(self)
         if self._exchange is not None:
             if not self._exchange.response_complete:
                 self._exchange.disconnect()
