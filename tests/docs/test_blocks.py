@@ -25,6 +25,8 @@ ELSEWHERE = {
     "models: pip install": "downloads torch; tests/packaging install the distributions",
     "operations: framegate serve": "starts servers until they are stopped",
     "operations: # dist: the folder": "is for several hosts; tests/faults/test_two_hosts.py has them",
+    "performance: python -m tests.benchmarks.serving": "takes long; tests/benchmarks has its test",
+    "performance: class BenchStub": "is for ComfyUI",
     "performance: python tests/benchmarks/gpu.py": "needs a GPU; tests/benchmarks has its test",
     "plugins: # framegate_noise/__init__.py": "run by tests/docs/test_docs.py",
     "plugins: # framegate_noise/backend.py": "run by tests/docs/test_docs.py",

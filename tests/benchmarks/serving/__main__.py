@@ -9,10 +9,10 @@ work they are far steadier than rates.
              many that have ended
   lists      each list, count and position with as many
   latency    from a submit to the result, of 1 and of 16 clients
-  jobs       how many waiting jobs one and two workers run in a second
   overhead   what a worker adds to a long job
   watchers   a thousand open streams of one job
   downloads  a large result, whole and by Range
+  jobs       how many waiting jobs one and two workers run in a second
   idle       processor time and memory of an installation without work
 
 ``--beside URL --as comfyui`` compares with another server that runs already.
@@ -37,7 +37,7 @@ from tests.benchmarks.serving.servers import OwnServer, Servers, Target, beside
 from tests.benchmarks.serving.shapes import SHAPES
 from tests.benchmarks.serving.streams import measure_downloads, measure_watchers
 
-SECTIONS = ("idle", "rates", "lists", "latency", "jobs", "overhead", "watchers", "downloads")
+SECTIONS = ("idle", "rates", "lists", "latency", "overhead", "watchers", "downloads", "jobs")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -111,9 +111,8 @@ def measure(options: argparse.Namespace) -> Results:
                         servers.with_worker(), others, recorder, rounds=rounds, count=options.count // 2
                     )
                 case "jobs":
-                    one, two = servers.with_worker(), servers.with_two_workers()
-                    both = [("1 worker", one), ("2 workers", two)]
-                    measure_throughput(both, recorder, rounds=rounds, count=options.count)
+                    server, second = servers.with_two_workers()
+                    measure_throughput(server, second, recorder, rounds=rounds, count=options.count)
                 case "overhead":
                     measure_overhead(servers.with_worker(), recorder, rounds=1, seconds=options.sleep)
                 case "watchers":

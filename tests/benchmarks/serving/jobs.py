@@ -87,12 +87,14 @@ def _wait(target: Target, count: int) -> list[float]:
 
 
 def measure_throughput(
-    servers: Sequence[tuple[str, OwnServer]], recorder: Recorder, *, rounds: int, count: int
+    server: OwnServer, second: str, recorder: Recorder, *, rounds: int, count: int
 ) -> None:
-    """Let the workers of each server run ``count`` jobs that wait already."""
+    """Let the workers run ``count`` jobs that wait already, with and without the ``second`` one."""
     for number in range(rounds + 1):
         measured = recorder if number else Recorder()
-        for name, server in servers:
+        for name, change in (("1 worker", "drain"), ("2 workers", "resume")):
+            with Connection(server.target.address) as connection:
+                connection.call(request_bytes("POST", f"/api/v1/admin/workers/{second}/{change}"))
             _run_queue(name, server, measured, count)
 
 

@@ -117,18 +117,18 @@ class Servers:
         """Return a server with a worker."""
         return self._server("one worker", OURS, [], None)
 
-    def with_two_workers(self) -> OwnServer:
-        """Return a server with two workers."""
-        one = self._server("two workers", OURS, [], None)
-        if one.second_worker:
-            return one
-        data, environ = one.running.data_dir, one.running.environ
-        config = one.running.config
+    def with_two_workers(self) -> tuple[OwnServer, str]:
+        """Return the same server with one worker more, and that one's id."""
+        one = self.with_worker()
+        first = {worker["id"] for worker in one.running.json("workers")}
+        data, environ, config = one.running.data_dir, one.running.environ, one.running.config
         worker = self._stack.enter_context(running_worker(data, "--config", config, environ=environ))
-        eventually(lambda: len(one.running.worker_pids()) == 2, what="the second worker")
+
+        def second() -> str:
+            return next((one["id"] for one in two.running.json("workers") if one["id"] not in first), "")
+
         two = OwnServer(one.running, one.target, worker)
-        self._started["two workers"] = two
-        return two
+        return two, eventually(second, what="the second worker")
 
     def _server(self, key: str, name: str, arguments: Sequence[str], python: Path | None) -> OwnServer:
         if key in self._started:
