@@ -26,7 +26,7 @@ _MIN_CHUNK = 256
 _END = b"\r\n\r\n"
 _TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 _REQUEST_LINE = re.compile(rb"(" + _TOKEN + rb") ([\x21-\x7e]+) HTTP/([0-9]\.[0-9])\r\n")
-_TRANSFER_ENCODING = re.compile(rb"\r\ntransfer-encoding:[ \t]*([^\r\n]*?)[ \t]*(?=\r\n)")
+_TRANSFER_ENCODING = re.compile(rb"\r\ntransfer-encoding:([^\r\n]*)")
 _UPGRADE = re.compile(rb"(?<=\r\n)(?=upgrade:)", re.IGNORECASE)
 _IGNORED = b"X-Ignored-"
 
@@ -272,7 +272,7 @@ def _check_framing(lowered: bytes, method: bytes, version: bytes) -> None:
     if hosts > 1 or (not hosts and version == b"1.1"):
         raise RefusedRequest("The request needs one Host header.")
     if b"\r\ntransfer-encoding:" in lowered:
-        if _TRANSFER_ENCODING.findall(lowered) != [b"chunked"]:
+        if [each.strip(b" \t") for each in _TRANSFER_ENCODING.findall(lowered)] != [b"chunked"]:
             raise RefusedRequest("The only Transfer-Encoding that is known here is `chunked`.", 501)
         if b"\r\ncontent-length:" in lowered:
             raise RefusedRequest(
