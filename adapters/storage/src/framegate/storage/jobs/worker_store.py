@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Collection, Sequence
 from enum import StrEnum
+from typing import TypeAlias
 
 import msgspec
 import redis
@@ -41,6 +42,9 @@ _ATTEMPTS_TO_FAIL = 2
 """How often a worker tries to end a job that it can't read, before it lets go of it."""
 MAX_MESSAGE = 2000
 """Characters of an error's message."""
+_NO_PACE = ("", "", "")
+_Claimed: TypeAlias = tuple[Sequence[str], Sequence[str]]
+"""What a claim returns: names and values of a job's hash in turn, and the ids of jobs without a record."""
 _WORKER_LOST = JobError(WorkerLost.code, f"The worker died {MAX_ATTEMPTS} times while running this job.")
 
 
@@ -73,6 +77,23 @@ class HeartbeatResult(Struct, frozen=True):
     statuses: Sequence[LeaseStatus]
     sweep_due: bool
     announced: bool
+
+
+class NextClaim:
+    """What a worker asks for in the step that ends its job, and what it got.
+
+    ``queues`` are those whose tickets it takes, the first one first, and ``models`` those that it serves.
+
+    Attributes:
+        queue: The queue of which it took a ticket; "" if there was none.
+        job: The job that it has claimed; None if there was none for it.
+    """
+
+    def __init__(self, queues: Sequence[str], models: Collection[str]) -> None:
+        self.queues = queues
+        self.models = models
+        self.queue = ""
+        self.job: Job | None = None
 
 
 def sweep_arguments(interval: float) -> list[str | float | bytes]:
@@ -126,11 +147,15 @@ class WorkerStore:
         Paused models have none, and a drained worker gets none. A worker that asks again while it holds a job
         gets the same one. Jobs whose records can't be read are ended as failed on the way.
         """
-        arguments: list[str | float | bytes] = [queue, self._worker, LEASE_SECONDS]
-        arguments += [msgspec.json.encode(list(models)), SCHEMA, *self._names]
+        return self._readable(
+            self._claim(keys=[self._prefix], args=[queue, self._claimant(models)]), queue, models
+        )
+
+    def _readable(self, claimed: _Claimed, queue: str, models: Collection[str]) -> Job | None:
+        """Return the job that a claim has led to, or the next one if it can't be read."""
         unreadable: Counter[str] = Counter()
         while True:
-            found, missing = self._claim(keys=[self._prefix], args=arguments)
+            found, missing = claimed
             log_missing(missing)
             fields = dict(zip(found[::2], found[1::2], strict=True))
             if not fields:
@@ -146,6 +171,18 @@ class WorkerStore:
                 self._client.delete(f"{self._prefix}holds:{self._worker}")
                 return None
             self.fail(job_id, int(fields["attempt"]), UNREADABLE)
+            claimed = self._claim(keys=[self._prefix], args=[queue, self._claimant(models)])
+
+    def _claimant(self, models: Collection[str]) -> bytes:
+        """Return this worker as ``claiming.lua`` describes it."""
+        claimant = {
+            "worker": self._worker,
+            "names": self._names,
+            "models": list(models),
+            "schema": SCHEMA,
+            "lease": LEASE_SECONDS,
+        }
+        return msgspec.json.encode(claimant)
 
     def is_drained(self) -> bool:
         """Return whether an operator has drained this worker."""
@@ -168,19 +205,29 @@ class WorkerStore:
         due, announced, *statuses = self._heartbeat(keys=[self._prefix], args=arguments)
         return HeartbeatResult([LeaseStatus(status) for status in statuses], bool(due), bool(announced))
 
-    def succeed(self, job: Job, artifacts: tuple[Artifact, ...], *, seconds: float = 0.0) -> JobState | None:
+    def succeed(
+        self,
+        job: Job,
+        artifacts: tuple[Artifact, ...],
+        *,
+        seconds: float = 0.0,
+        then: NextClaim | None = None,
+    ) -> JobState | None:
         """Finish the job with its result, and return the state in which it is then.
 
         That is CANCELLED if a cancel was requested first, and None if the job has gone to another worker.
         Unless it is SUCCEEDED, the caller removes the artifacts. ``seconds`` is how long it ran with its
-        model loaded, from which later jobs are estimated; 0 if that is unknown.
+        model loaded, from which later jobs are estimated; 0 if that is unknown. With ``then`` the worker
+        takes its next job in the same step, if there is a ticket for one.
         """
         size = sum(made.size for made in artifacts)
         results = (key for made in artifacts for key in made.files)
         files = msgspec.json.encode([*results, *job.partial_image_keys])
         payload = msgspec.json.encode(artifacts)
-        pace = [job.served_by, f"{seconds:.6f}", f"{work_of(job):.0f}"] if seconds > 0 else []
-        return self._close(job.id, job.attempt, "succeeded", payload, size=size, files=files, pace=pace)
+        pace = (job.served_by, f"{seconds:.6f}", f"{work_of(job):.0f}") if seconds > 0 else _NO_PACE
+        return self._close(
+            job.id, job.attempt, "succeeded", payload, size=size, files=files, pace=pace, then=then
+        )
 
     def fail(self, job_id: str, attempt: int, error: JobError) -> JobState | None:
         """Finish a job with an error; the state is that of `succeed`.
@@ -208,11 +255,17 @@ class WorkerStore:
         *,
         size: int = 0,
         files: bytes = b"[]",
-        pace: Sequence[str] = (),
+        pace: tuple[str, str, str] = _NO_PACE,
+        then: NextClaim | None = None,
     ) -> JobState | None:
         stamp = own_stamp().arguments
         arguments = [job_id, self._worker, attempt, outcome, payload, *stamp, size, files, *pace]
-        state = self._finish(keys=[self._prefix], args=arguments)
+        if then is not None:
+            arguments += [self._claimant(then.models), *then.queues]
+        state, *claimed = self._finish(keys=[self._prefix], args=arguments)
+        if then is not None:
+            then.queue, found, missing = claimed
+            then.job = self._readable((found, missing), then.queue, then.models)
         return None if state == "lost" else JobState(state)
 
     def sweep(self, *, interval: float = 0.0) -> tuple[int, int]:

@@ -1,14 +1,11 @@
--- End a worker's attempt at a job.
+-- End a worker's attempt at a job, and claim its next one if tickets wait.
 -- Arguments: id, worker, attempt, outcome (succeeded | failed | cancelled | requeued), artifacts or error as JSON, its
--- schema, the version that writes it, bytes of the artifacts, keys of their files as JSON; of a job that succeeded also
--- its model, for how many seconds it ran, and how many units of work that was.
--- Returns: the job's state, or 'lost' if the attempt is not the current one.
+-- schema, the version that writes it, bytes of the artifacts, keys of their files as JSON, the job's model, for how many
+-- seconds it ran, and how many units of work that was ('' if unknown); for a worker that takes another job, the claimant
+-- as JSON and the queues whose tickets it takes, in their order.
+-- Returns: {the job's state, or 'lost' if the attempt is not the current one; and then what `claim_next` does}.
 local id, worker, attempt, outcome, payload = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local stamp = {schema = ARGV[6], written_by = ARGV[7]}
-local job = load(id)
-if not job or job.worker ~= worker or job.attempt ~= attempt then return 'lost' end
-if job.state ~= 'running' then return job.state end  -- a repeat: the first reply was lost
-if job.cancel ~= '' then outcome = 'cancelled' end
 local key = P .. 'job:' .. id
 
 local function is_positive(value) return type(value) == 'number' and value > 0 and value < math.huge end
@@ -30,20 +27,30 @@ local function note_pace(model, seconds, work)
   redis.call('EXPIRE', P .. 'paces', 90 * 86400)
 end
 
-if outcome == 'requeued' then
-  redis.call('HSET', key, 'attempt', job.attempt - 1)
-  requeue(id, job)
-  return 'queued'
+local function finish()
+  local job = load(id)
+  if not job or job.worker ~= worker or job.attempt ~= attempt then return 'lost' end
+  if job.state ~= 'running' then return job.state end  -- a repeat: the first reply was lost
+  if job.cancel ~= '' then outcome = 'cancelled' end
+  if outcome == 'requeued' then
+    redis.call('HSET', key, 'attempt', job.attempt - 1)
+    requeue(id, job)
+    return 'queued'
+  end
+  if outcome == 'succeeded' then
+    set_result(id, job, 'artifacts', payload, stamp)
+    redis.call('HSET', key, 'progress', 1, 'result_files', ARGV[9])
+    add_to_record(id, job.owner, #ARGV[9])
+    -- While the job ran, only its inputs were stored.
+    set_stored(id, job.owner, (integer_in(redis.call('HGET', key, 'stored')) or 0) + tonumber(ARGV[8]))
+    count_usage(job.owner, 'result_bytes', tonumber(ARGV[8]))
+    note_pace(ARGV[10], tonumber(ARGV[11]), tonumber(ARGV[12]))
+  end
+  if outcome == 'failed' then set_result(id, job, 'error', payload, stamp) end
+  close(id, job, outcome, stamp)
+  return outcome
 end
-if outcome == 'succeeded' then
-  set_result(id, job, 'artifacts', payload, stamp)
-  redis.call('HSET', key, 'progress', 1, 'result_files', ARGV[9])
-  add_to_record(id, job.owner, #ARGV[9])
-  -- While the job ran, only its inputs were stored.
-  set_stored(id, job.owner, (integer_in(redis.call('HGET', key, 'stored')) or 0) + tonumber(ARGV[8]))
-  count_usage(job.owner, 'result_bytes', tonumber(ARGV[8]))
-  if ARGV[10] then note_pace(ARGV[10], tonumber(ARGV[11]), tonumber(ARGV[12])) end
-end
-if outcome == 'failed' then set_result(id, job, 'error', payload, stamp) end
-close(id, job, outcome, stamp)
-return outcome
+
+local state = finish()
+if not ARGV[13] then return {state} end
+return {state, claim_next({unpack(ARGV, 14)}, cjson.decode(ARGV[13]))}
