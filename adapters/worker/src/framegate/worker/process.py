@@ -31,7 +31,7 @@ from framegate.storage.connections import (
     is_transient,
 )
 from framegate.storage.jobs.records import TICKETS
-from framegate.storage.jobs.worker_store import WorkerStore
+from framegate.storage.jobs.worker_store import NextClaim, WorkerStore
 from framegate.worker.broker import ACTOR_NAME, TicketBroker, make_worker
 from framegate.worker.health_monitor import HealthMonitor
 from framegate.worker.heartbeat.client import ActiveJob, HeartbeatClient
@@ -162,6 +162,7 @@ class WorkerProcess:
         self._heartbeat.stop()
         if late_job is not None:
             os._exit(0)  # nothing else ends the native code that its thread is in
+        self._runner.close()
         self._models.unload_all()
         for client in (tickets, self._client):
             client.close()
@@ -208,27 +209,40 @@ class WorkerProcess:
         requeueing.join(INTERRUPTED_SECONDS if self._is_interrupted else None)
 
     def run_next_job(self, queue: str) -> None:
-        """Run the job that the store picks for a ticket of ``queue``, if there is one."""
+        """Run the job that the store picks for a ticket of ``queue``, and those that wait after it.
+
+        The worker takes the next ticket in the step that ends a job, so that no idle time lies between two.
+        """
         if self._stop.is_set():
             return
-        job = self._claim(queue)
-        if job is None:
-            self._queues.found_nothing(queue)
-            return
-        self._queues.found_job(queue)
-        with structlog.contextvars.bound_contextvars(job_id=job.id, request_id=job.request_id):
-            active_job = self._heartbeat.start_job(job)
-            try:
-                self._run_job(active_job)
-            finally:
-                self._heartbeat.end_job()
+        active_job = self._start(queue, self._claim(queue))
+        while active_job is not None:
+            job = active_job.job
+            with structlog.contextvars.bound_contextvars(job_id=job.id, request_id=job.request_id):
+                try:
+                    active_job = self._run_job(active_job)
+                except BaseException:
+                    self._heartbeat.end_job()
+                    raise
 
-    def _run_job(self, active_job: ActiveJob) -> None:
+    def _start(self, queue: str, job: Job | None) -> ActiveJob | None:
+        """Keep the lease of a claimed job from here on; ``queue`` is that of the ticket, "" without one."""
+        if job is not None:
+            self._queues.found_job(job.queue)
+            return self._heartbeat.start_job(job)
+        if queue:
+            self._queues.found_nothing(queue)
+        self._heartbeat.end_job()
+        return None
+
+    def _run_job(self, active_job: ActiveJob) -> ActiveJob | None:
+        """Run a job to its end, and return the next one if there was a ticket."""
         job = active_job.job
         log.info("job_started", model=job.model, served_by=job.served_by, attempt=job.attempt)
         started = time.monotonic()
         artifacts: tuple[Artifact, ...] = ()
         backend: Backend | None = None
+        then: NextClaim | None = None
         try:
             with translate_disk_full():
                 backend = self._loaded_model(active_job)
@@ -249,12 +263,19 @@ class WorkerProcess:
             outcome = self._record(self._store.fail, job.id, job.attempt, reason)
         else:
             self._resting.note_success(job.served_by)
-            outcome = self._record(self._store.succeed, job, artifacts, seconds=seconds)
-        self._heartbeat.end_job()  # it has ended: what follows may take its time
+            then = self._next_claim()
+            outcome = self._record(self._store.succeed, job, artifacts, seconds=seconds, then=then)
+        # The job has ended: what follows may take its time.
+        next_job = self._start(then.queue, then.job) if then else self._start("", None)
         if outcome != JobState.SUCCEEDED:
             self._delete(*job.partial_image_keys, *(artifact.key for artifact in artifacts))
         seconds = round(time.monotonic() - started, 3)
         log.info("job_ended", state=outcome or "lost", model=job.model, seconds=seconds)
+        return next_job
+
+    def _next_claim(self) -> NextClaim | None:
+        """Return what the worker asks for when its job has ended; None if it is to stop."""
+        return None if self._stop.is_set() else NextClaim(self._queues.open_queues(), self._awake_models())
 
     def _record_left(self, active_job: ActiveJob) -> JobState | None:
         """Record a job that was left: it was cancelled, or its time was up."""

@@ -18,7 +18,8 @@ class QueueRotation:
 
     While ``is_drained`` says that an operator has drained the worker, it takes no tickets at all.
 
-    It is changed while a ticket is worked on, and read while there is none, so it needs no lock.
+    The thread that works on a ticket uses it meanwhile, and the one that waits for tickets while there is
+    none, so it needs no lock.
     """
 
     def __init__(
@@ -39,16 +40,22 @@ class QueueRotation:
     def open_queues(self) -> Sequence[str]:
         """Return the queues that are not left alone, in the order in which they are looked at.
 
+        Whether the worker is drained is left to whoever takes their tickets.
+        """
+        now = time.monotonic()
+        found = [queue for queue in self.queues if self._paused_until.get(queue, 0.0) <= now]
+        return sorted(found, key=lambda queue: (self._served_at.get(queue, 0.0), queue))
+
+    def queues_to_wait_for(self) -> Sequence[str]:
+        """Return the same; none while the worker is drained.
+
         Raises:
-            redis.RedisError: Valkey, which knows whether the worker is drained, can't be reached.
+            redis.RedisError: Valkey, which knows that, can't be reached.
         """
         now = time.monotonic()
         if self._drained_until <= now and self._is_drained():
             self._drained_until = now + DRAINED_SECONDS
-        if self._drained_until > now:
-            return ()
-        found = [queue for queue in self.queues if self._paused_until.get(queue, 0.0) <= now]
-        return sorted(found, key=lambda queue: (self._served_at.get(queue, 0.0), queue))
+        return () if self._drained_until > now else self.open_queues()
 
     def seconds_to_next(self, longest: float) -> float:
         """Return in how many seconds another queue is no longer left alone, at most ``longest``."""

@@ -80,7 +80,7 @@ class TicketConsumer(Consumer):
 
     def _ask(self) -> bool:
         """Ask Valkey for a ticket; return whether there is any queue to ask for."""
-        queues = self._rotation.open_queues()
+        queues = self._rotation.queues_to_wait_for()
         if not queues:
             time.sleep(min(self._timeout, self._rotation.seconds_to_next(self._timeout)))
             return False

@@ -1,5 +1,6 @@
 """Find out what a video file holds."""
 
+from functools import partial
 from pathlib import Path
 
 from av.audio.stream import AudioStream
@@ -38,7 +39,7 @@ def describe_video(path: Path) -> VideoInfo:
     Raises:
         InvalidMedia: The file is not a valid video, or is damaged.
     """
-    with open_video(path) as (container, stream):
+    with _open_for_one_frame(path) as (container, stream):
         return _describe(container, stream)
 
 
@@ -51,8 +52,7 @@ def probe_video(path: Path) -> VideoInfo:
     Raises:
         InvalidMedia: The file is not a valid video, is damaged, or exceeds a limit.
     """
-    # Only the first frame is decoded, and each thread would hold frames of its own.
-    with open_video(path, threads=1) as (container, stream):
+    with _open_for_one_frame(path) as (container, stream):
         _check_video(stream.width, stream.height, _seconds(stream))
         if (audio := audio_stream(container)) and (seconds := _seconds(audio)) > MAX_SECONDS:
             raise InvalidMedia(
@@ -66,6 +66,10 @@ def probe_video(path: Path) -> VideoInfo:
         raise InvalidMedia(f"This video has {info.fps:g} frames a second; at most {MAX_FPS} are accepted.")
     _check_effort(info, max(declared, info.width * info.height))
     return info
+
+
+# Only the first frame is decoded: each thread would hold frames of its own, and take time to start and stop.
+_open_for_one_frame = partial(open_video, threads=1)
 
 
 def _seconds(stream: VideoStream | AudioStream) -> float:

@@ -8,8 +8,10 @@ import stat
 import tempfile
 import uuid
 from collections.abc import Callable, Collection, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from itertools import pairwise
+from functools import cached_property
+from itertools import accumulate
 from pathlib import Path
 
 from framegate.core.disk_full import translate_disk_full
@@ -22,6 +24,9 @@ _PROBE_BYTES = 4096
 """A block: an empty file can be made on a full disk as well."""
 _LASTING = 2
 """``files`` and the folders in it are never removed, unlike those of a job, so they are synced only once."""
+
+
+_SYNCING_THREADS = 2
 
 
 class FolderStore:
@@ -38,6 +43,7 @@ class FolderStore:
         self._files = root / "files"
         self._work = root / "work"
         self._durable: set[Path] = set()
+        self._syncing = ThreadPoolExecutor(_SYNCING_THREADS, "sync-folders")
 
     def check(self) -> None:
         """Raise `Unavailable` if files can't be written."""
@@ -143,16 +149,20 @@ class FolderStore:
 
     def _locate(self, key: str) -> Path:
         """Return the place of ``key``, or raise `NotFound` if it leads out of the folder."""
-        path = (self._files / key).resolve()
-        if not path.is_relative_to(self._files.resolve()):
+        path = Path(os.path.realpath(self._root / key))
+        if not path.is_relative_to(self._root):
             raise NotFound("There is no such file.")
         return path
 
+    @cached_property
+    def _root(self) -> Path:
+        """``files`` without symbolic links: it may lie on another disk."""
+        return self._files.resolve()
+
     def _folders_of(self, path: Path) -> list[Path]:
         """Return the folders that ``path`` lies in, from the store's own to the innermost."""
-        files = self._files.resolve()
-        inner = [folder for folder in path.parents if folder.is_relative_to(files)]
-        return [self._files.parent, *reversed(inner)]
+        below = path.relative_to(self._root).parts[:-1]
+        return [self._files.parent, *accumulate(below, Path.joinpath, initial=self._root)]
 
     def _place(self, source: Path, target: Path, how: Callable[[Path, Path], None]) -> None:
         """Bring ``source`` to ``target``, whose folder others may be removing because it is empty.
@@ -177,12 +187,14 @@ class FolderStore:
         Any of these may be new, made by this process or just now by another one.
         """
         folders = self._folders_of(path)
+        new = [folder not in self._durable for folder in folders[1:]]
+        above = [parent for parent, is_new in zip(folders, new, strict=False) if is_new]
+        # At the same time: one commit of the file system's journal serves all.
+        syncing = [self._syncing.submit(_sync, parent) for parent in above]
         _sync(folders[-1])
-        for depth, (parent, folder) in reversed(list(enumerate(pairwise(folders)))):
-            if folder not in self._durable:
-                _sync(parent)
-                if depth < _LASTING:
-                    self._durable.add(folder)
+        for each in syncing:
+            each.result()
+        self._durable.update(folders[1 : 1 + _LASTING])
 
 
 def _move(source: Path, target: Path) -> None:

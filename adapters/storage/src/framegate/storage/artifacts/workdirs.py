@@ -11,8 +11,11 @@ ABANDONED_AFTER = 24 * 3600.0
 
 def fresh_folder(path: Path) -> Path:
     """Make an empty folder at ``path`` in place of whatever is there, and return it."""
-    shutil.rmtree(path, ignore_errors=True)
-    path.mkdir(parents=True)
+    try:
+        path.mkdir(parents=True)
+    except FileExistsError:
+        shutil.rmtree(path, ignore_errors=True)
+        path.mkdir(parents=True)
     return path
 
 

@@ -153,19 +153,20 @@ class HeartbeatClient:
         return self._active_job
 
     def start_job(self, job: Job) -> ActiveJob:
-        """Keep the lease of a job that was just claimed, until `end_job`."""
+        """Keep the lease of a job that was just claimed, until `end_job` or the next job."""
         active_job = self._active_job = ActiveJob(job, self._send)
         self._send()
         return active_job
 
     def end_job(self) -> None:
-        """Stop keeping the lease of the active job."""
-        self._active_job = None
-        self._send()
+        """Stop keeping the lease of the active job, if there is one."""
+        if self._active_job is not None:
+            self._active_job = None
+            self._send()
 
     def _send_regularly(self) -> None:
         while not self._stopping.wait(HEARTBEAT_SECONDS):
-            self._send()
+            self._send(regular=True)
             with self._lock:
                 self._unanswered += 1
                 patience = UNANSWERED_HEARTBEATS if self._started.is_set() else START_HEARTBEATS
@@ -173,15 +174,17 @@ class HeartbeatClient:
                     log.error("heartbeat_process_stalled", pid=self._child.pid)
                     self._child.kill()
 
-    def _send(self) -> None:
+    def _send(self, *, regular: bool = False) -> None:
         active_job = self._active_job
         heartbeat = active_job.heartbeat if active_job else Heartbeat()
         worker = self._describe()
         with self._lock:
             if self._child is None:
                 return
-            changed = worker != self._announced
-            if self._child.send(replace(heartbeat, worker=worker) if changed else heartbeat):
+            changed = worker if worker != self._announced else None
+            if regular or changed:
+                heartbeat = replace(heartbeat, regular=regular, worker=changed)
+            if self._child.send(heartbeat):
                 self._announced = worker
 
     def _run_children(self) -> None:

@@ -1,7 +1,7 @@
 """What a worker and its heartbeat process tell each other, a line of JSON each.
 
 The heartbeat process also writes an empty line when it keeps the lease from there on, and one for each
-heartbeat that it receives, whatever Valkey does: by those the worker knows that it is not standing still.
+regular heartbeat, whatever Valkey does: by those the worker knows that it is not standing still.
 """
 
 from msgspec import Struct
@@ -42,7 +42,7 @@ class Heartbeat(Struct, frozen=True, omit_defaults=True):
     being loaded. ``since`` is when it began to load or to run, by `time.monotonic`, which processes of one
     host share. ``timeout`` is the job's own limit in seconds of running time, and ``timeout_setting`` what
     raises it; 0 if it has none. ``worker`` describes the worker itself if that has changed: models and health
-    findings come and go.
+    findings come and go. ``regular`` tells those that are sent every second from the others.
     """
 
     job: str = ""
@@ -54,6 +54,7 @@ class Heartbeat(Struct, frozen=True, omit_defaults=True):
     progress: float | None = None
     message: str = ""
     worker: WorkerInfo | None = None
+    regular: bool = False
 
 
 class HeartbeatReply(Struct, frozen=True):

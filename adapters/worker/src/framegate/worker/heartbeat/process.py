@@ -7,6 +7,7 @@ jobs of dead ones. When a worker can't end after a stop signal, this process req
 heartbeat process exchange lines of JSON over the latter's standard input and output; it ends with its worker.
 """
 
+import math
 import os
 import random
 import signal
@@ -50,6 +51,9 @@ STALLED_SECONDS = 600.0
 REQUEUE_SECONDS = 1.0
 """How long a worker that has to end is spared while Valkey doesn't answer."""
 RETRY_SECONDS = 0.5
+SETTLE_SECONDS = 0.5
+"""How soon a job's start or end is passed on. The claim has given it a lease, many have ended by then, and
+each call would cost them a sync of Valkey's log."""
 
 log = structlog.get_logger(__name__)
 
@@ -70,7 +74,9 @@ class HeartbeatProcess:
         self._announced: WorkerInfo | None = None
         self._announce_at = 0.0
         self._announce_again = threading.Event()
-        self._due = threading.Event()
+        self._due = threading.Condition()
+        self._due_at = math.inf
+        self._cancelled = ""
         self._subscribed = threading.Event()
         self._listener = ChannelListener(
             connect(start.queue_url),
@@ -80,12 +86,22 @@ class HeartbeatProcess:
         )
 
     def receive(self, heartbeat: Heartbeat) -> None:
-        """Take a heartbeat of the worker; it is passed on by the thread in `run`."""
-        self._worker = heartbeat.worker or self._worker
-        self._heartbeat, self._received_at = heartbeat, time.monotonic()
-        if heartbeat != self._passed_on:
-            self._due.set()
-        self._write("")
+        """Take a heartbeat of the worker; it is passed on by the thread in `run`.
+
+        That is done at once if the job has progressed, was cancelled before it was known here, or the worker
+        has changed; within `SETTLE_SECONDS` if a job has just started or ended.
+        """
+        worker, before = heartbeat.worker, self._heartbeat
+        self._worker = worker or self._worker
+        self._heartbeat = replace(heartbeat, worker=None, regular=False)
+        self._received_at = time.monotonic()
+        progressed = heartbeat.progress is not None and self._heartbeat != before
+        if worker is not None or progressed or (heartbeat.job and heartbeat.job == self._cancelled):
+            self._make_due()
+        elif self._heartbeat != before:
+            self._make_due(SETTLE_SECONDS)
+        if heartbeat.regular:
+            self._write("")
 
     def run(self) -> None:
         """Pass heartbeats on to Valkey until the worker has ended, which ends this process."""
@@ -94,7 +110,6 @@ class HeartbeatProcess:
         while True:
             self._check_worker()
             self._deadlines.check(self._heartbeat)
-            self._due.clear()
             try:
                 self._pass_on()
             except redis.RedisError as error:
@@ -102,7 +117,23 @@ class HeartbeatProcess:
                 log.warning("valkey_unreachable", worker=self._worker.id, error=type(error).__name__)
                 time.sleep(RETRY_SECONDS)
             else:
-                self._due.wait(HEARTBEAT_SECONDS if self._heartbeat.job else _idle_seconds())
+                self._wait_until_due(HEARTBEAT_SECONDS if self._heartbeat.job else _idle_seconds())
+
+    def _make_due(self, seconds: float = 0.0) -> None:
+        """Let `run` call Valkey in that many seconds, unless it does so sooner."""
+        at = time.monotonic() + seconds
+        with self._due:
+            if at < self._due_at:
+                self._due_at = at
+                self._due.notify()
+
+    def _wait_until_due(self, most: float) -> None:
+        """Wait until Valkey is to be called, at most for that many seconds."""
+        self._make_due(most)
+        with self._due:
+            while (left := self._due_at - time.monotonic()) > 0:
+                self._due.wait(left)
+            self._due_at = math.inf
 
     def _pass_on(self) -> None:
         heartbeat = self._heartbeat
@@ -133,13 +164,14 @@ class HeartbeatProcess:
         return info
 
     def _on_cancel(self, job_id: str) -> None:
+        self._cancelled = job_id
         if job_id == self._heartbeat.job:
-            self._due.set()
+            self._make_due()
 
     def _on_subscribed(self) -> None:
         self._subscribed.set()
         self._announce_again.set()
-        self._due.set()
+        self._make_due()
 
     def _reply(self, reply: HeartbeatReply) -> None:
         self._write(msgspec.json.encode(reply).decode())
