@@ -19,7 +19,7 @@ from framegate.core.jobs import JobState
 from framegate.core.ports import UrlSource
 from framegate.core.registry import ServedModel
 from framegate.core.types import MediaKind, Task
-from framegate.server.dialects.openai.chat.answers import Events, Progress, Result, chunks
+from framegate.server.dialects.openai.chat.answers import ChatStream, Progress, Result
 from framegate.server.dialects.openai_chat.convert import ChatPrompt, generation
 from tests.support.event_stream import SoraTold, Told, ToldWithUsage
 from tests.support.http_stand import BROKEN, CONTENT, MODEL, Stand, StandMaker, own_dialects
@@ -453,30 +453,25 @@ def test_links_begin_with_the_public_url(make_stand: StandMaker) -> None:
     assert "src='https://video.example.com/v1/files/" in sora
 
 
-async def chunks_of(events: Events, pause: float) -> list[dict[str, Any]]:
-    *encoded, done = [chunk async for chunk in chunks("m", events, pause)]
+async def chunks_of(chat: ChatStream) -> list[dict[str, Any]]:
+    *encoded, done = [chunk async for chunk in chat.chunks()]
     assert done == b"data: [DONE]\n\n"
     return [json.loads(chunk.removeprefix(b"data: ")) for chunk in encoded]
 
 
 async def test_heartbeats() -> None:
-    waited = asyncio.Event()
-
     async def slow() -> AsyncGenerator[Progress | Result, None]:
         yield Progress("begin")
-        await waited.wait()
         yield Result("done")
 
-    said: list[str | None] = []
-    async for chunk in chunks("m", slow(), 0.02):
-        if chunk != b"data: [DONE]\n\n":
-            delta = json.loads(chunk.removeprefix(b"data: "))["choices"][0]["delta"]
-            said.append(delta["reasoning_content"])
-        if said.count("Still working...\n") == 3:
-            waited.set()
-    assert said[0] == "begin"
-    assert set(said[1:-1]) == {"Still working...\n"}
-    assert said[-1] is None
+    chat = ChatStream("m", slow())
+    stream = chat.chunks()
+    encoded = [await anext(stream), *(chat.keepalive() for _ in range(3)), await anext(stream)]
+    assert [chunk async for chunk in stream] == [b"data: [DONE]\n\n"]
+    deltas = [json.loads(chunk.removeprefix(b"data: "))["choices"][0]["delta"] for chunk in encoded]
+    said = [delta["reasoning_content"] for delta in deltas]
+    assert said == ["begin", *["Still working...\n"] * 3, None]
+    assert ["role" in delta for delta in deltas] == [True, False, False, False, False]
 
 
 async def test_a_fault_within_a_stream() -> None:
@@ -484,7 +479,7 @@ async def test_a_fault_within_a_stream() -> None:
         yield Progress("begin")
         raise RuntimeError("/etc/secret")
 
-    [_, failure] = await chunks_of(faulty(), 1.0)
+    [_, failure] = await chunks_of(ChatStream("m", faulty()))
     assert failure == {
         "error": {"message": "Internal error.", "type": "server_error", "param": None, "code": None}
     }

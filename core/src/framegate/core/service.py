@@ -32,6 +32,7 @@ from framegate.core.errors import (
 from framegate.core.estimates import Estimates
 from framegate.core.inputs import JobInputs
 from framegate.core.job_builder import build_job
+from framegate.core.job_watches import JobWatches
 from framegate.core.jobs import Job, JobState
 from framegate.core.ports import (
     ArtifactStore,
@@ -98,6 +99,7 @@ class JobService:
         self._artifacts = artifacts
         self._media = media
         self._reads = CoalescedReads(store)
+        self._watches = JobWatches(store)
         self._webhooks = webhooks or NoWebhooks()
         self._estimates = Estimates(store)
         self._job_timeout = job_timeout
@@ -238,9 +240,7 @@ class JobService:
             JobNotFound: No job has this id, or it belongs to another key.
         """
         job = await self._reads.get(job_id) if len(job_id) <= MAX_ID else None
-        if job is None or (owner is not None and job.owner != owner):
-            raise JobNotFound(f"There is no job {job_id[:100]!r}.")
-        return job
+        return _visible(job, job_id, owner)
 
     async def list(
         self, *, owner: str | None = None, states: Collection[JobState] = (), limit: int = 100
@@ -275,23 +275,30 @@ class JobService:
             raise NotFound(f"There is no job {after[:100]!r} in this list to continue after.", param="after")
         return page
 
-    async def watch(self, job_id: str, owner: str | None = None) -> AsyncGenerator[Job, None]:
+    async def watch(
+        self,
+        job_id: str,
+        owner: str | None = None,
+        *,
+        progress: bool = True,
+        again_after: float | None = None,
+    ) -> AsyncGenerator[Job, None]:
         """Yield the job's current state, then each later state, ending with the final one.
+
+        Progress is shown five times a second at most, and without ``progress`` not by itself. The state of a
+        job that waits is repeated where ``again_after`` seconds bring no other.
 
         Raises:
             JobNotFound: As for `get`, also when the job is deleted meanwhile.
         """
-        async with self._store.changes(job_id) as ticks:
-            job = await self.get(job_id, owner)
-            yield job
-            while not job.state.finished:
-                await anext(ticks)
-                now = await self.get(job_id, owner)
-                if now != job:
-                    job = now
-                    yield job
+        if len(job_id) > MAX_ID:
+            raise _not_found(job_id)
+        states = self._watches.watch(job_id, progress=progress, again_after=again_after)
+        async with aclosing(states):
+            async for job in states:
+                yield _visible(job, job_id, owner)
 
-    async def await_result(self, job: Job) -> AsyncGenerator[Job, None]:
+    async def await_result(self, job: Job, *, progress: bool = True) -> AsyncGenerator[Job, None]:
         """Yield the states of a job for a caller that waits for its result, as `watch` does.
 
         If the job waits in its queue while no worker serves its model, for longer than a job would be
@@ -304,7 +311,7 @@ class JobService:
         unserved: asyncio.Future[NoWorker] = asyncio.get_running_loop().create_future()
         watchdog = asyncio.create_task(self._cancel_unserved(job, unserved))
         try:
-            async with aclosing(self.watch(job.id)) as states:
+            async with aclosing(self.watch(job.id, progress=progress)) as states:
                 async for state in states:
                     if state.state == JobState.CANCELLED and unserved.done():
                         raise unserved.result()
@@ -340,11 +347,11 @@ class JobService:
             JobNotFound: As for `watch`.
             NoWorker: As for `await_result`.
         """
-        async with aclosing(self.await_result(await self.get(job_id, owner))) as states:
+        async with aclosing(self.await_result(await self.get(job_id, owner), progress=False)) as states:
             async for job in states:
                 if job.state.finished:
                     return job
-        raise JobNotFound(f"There is no job {job_id[:100]!r}.")
+        raise _not_found(job_id)
 
     async def cancel(self, job_id: str, owner: str | None = None) -> Job:
         """Cancel a queued job at once, ask a running one to stop, leave a finished one as it is.
@@ -355,7 +362,7 @@ class JobService:
         before = await self.get(job_id, owner)
         job = await self._store.cancel(job_id)
         if job is None:
-            raise JobNotFound(f"There is no job {job_id[:100]!r}.")
+            raise _not_found(job_id)
         if not (before.state.finished or before.cancel_requested):
             audit.record("job_cancelled", job_id=job.id, owner=job.owner, dialect=job.dialect)
         return job
@@ -369,7 +376,7 @@ class JobService:
         await self.get(job_id, owner)
         job = await self._store.delete(job_id)
         if job is None:
-            raise JobNotFound(f"There is no job {job_id[:100]!r}.")
+            raise _not_found(job_id)
         await FILE_THREADS.run(self._remove_files, job)
         await self._store.delete_record(job)
         audit.record("job_deleted", job_id=job.id, owner=job.owner, dialect=job.dialect, state=job.state)
@@ -403,3 +410,14 @@ class JobService:
     async def workers(self) -> Sequence[WorkerInfo]:
         """Return the live workers."""
         return (await self._store.worker_presence()).workers
+
+
+def _visible(job: Job | None, job_id: str, owner: str | None) -> Job:
+    """Return the job that was found by ``job_id``, if the owner may see it."""
+    if job is None or (owner is not None and job.owner != owner):
+        raise _not_found(job_id)
+    return job
+
+
+def _not_found(job_id: str) -> JobNotFound:
+    return JobNotFound(f"There is no job {job_id[:100]!r}.")

@@ -2,12 +2,12 @@
 
 import time
 import uuid
-from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Protocol
 
 from msgspec import Struct, field
 
+from framegate.core.errors import FramegateError
 from framegate.core.jobs import Job, JobState
 from framegate.core.ports.operations import OperationStore
 from framegate.core.ports.usage import UsageStore
@@ -274,8 +274,22 @@ class JobStore(Protocol):
         """
         ...
 
-    def changes(self, job_id: str) -> AbstractAsyncContextManager[AsyncGenerator[None, None]]:
-        """Yield a tick whenever the job may have changed since the last one."""
+    async def refresh(self, jobs: Mapping[str, Job | None]) -> Mapping[str, Job | FramegateError | None]:
+        """Return jobs as they are now, by their ids; the values are what is known of them.
+
+        Of a known job only what changes is read. None means that there is no such job (any more), an error
+        says why one can't be read.
+
+        Raises:
+            Unavailable: No job can be read.
+        """
+        ...
+
+    def follow(self, on_change: Callable[[str | None], None]) -> None:
+        """Call ``on_change`` in the running loop whenever a job may have changed, until the store is closed.
+
+        Its argument is the job's id, or None where any job may have changed.
+        """
         ...
 
     async def model_paces(self) -> Mapping[str, ModelPace]:

@@ -5,14 +5,14 @@ import itertools
 import math
 import threading
 import time
-from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import msgspec
 from msgspec.structs import replace
 
 from framegate.core.errors import (
     Busy,
+    FramegateError,
     IdempotencyMismatch,
     JobExists,
     KeyLimitReached,
@@ -62,7 +62,7 @@ class InMemoryJobStore:
         self._served: dict[scheduling.SchedulingKey, int] = {}
         self._turns = itertools.count(1)
         self._numbers = itertools.count(1)
-        self._watchers: dict[str, set[tuple[asyncio.AbstractEventLoop, asyncio.Event]]] = {}
+        self._followers: list[tuple[asyncio.AbstractEventLoop, Callable[[str | None], None]]] = []
         self._lock = threading.RLock()
 
     @property
@@ -252,26 +252,14 @@ class InMemoryJobStore:
             self._removed[job_id] = job, time.time()
         return job
 
-    @asynccontextmanager
-    async def changes(self, job_id: str) -> "AsyncGenerator[AsyncGenerator[None, None]]":
-        """Yield a tick whenever the job may have changed."""
-        watcher = asyncio.get_running_loop(), asyncio.Event()
+    async def refresh(self, jobs: Mapping[str, Job | None]) -> Mapping[str, Job | FramegateError | None]:
+        """Return jobs as they are now."""
+        return {job_id: await self.get(job_id) for job_id in jobs}
+
+    def follow(self, on_change: Callable[[str | None], None]) -> None:
+        """Call ``on_change`` with the id of each job that changes."""
         with self._lock:
-            self._watchers.setdefault(job_id, set()).add(watcher)
-
-        async def ticks() -> AsyncGenerator[None, None]:
-            while True:
-                await watcher[1].wait()
-                watcher[1].clear()
-                yield
-
-        ticking = ticks()
-        try:
-            yield ticking
-        finally:
-            await ticking.aclose()
-            with self._lock:
-                self._watchers[job_id].discard(watcher)
+            self._followers.append((asyncio.get_running_loop(), on_change))
 
     async def model_paces(self) -> Mapping[str, ModelPace]:
         """Return `paces`."""
@@ -348,9 +336,9 @@ class InMemoryJobStore:
         return job
 
     def _tick(self, job_id: str) -> None:
-        for loop, event in self._watchers.get(job_id, ()):
+        for loop, on_change in self._followers:
             if not loop.is_closed():
-                loop.call_soon_threadsafe(event.set)
+                loop.call_soon_threadsafe(on_change, job_id)
 
 
 def _until_tomorrow() -> int:

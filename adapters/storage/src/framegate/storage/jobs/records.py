@@ -27,10 +27,11 @@ CHANGED_CHANNEL = "changed"
 PAUSED, DRAINED = "paused", "drained"
 """The hashes of what operators hold back; ``operations.lua`` describes them."""
 
+SUBMITTED_FIELDS = ("job", "schema", "written_by")
+"""What `decode_job` needs of a job that it doesn't know; they never change."""
+
 FIELDS = (
-    "job",
-    "schema",
-    "written_by",
+    *SUBMITTED_FIELDS,
     "seq",
     "submitted_at",
     "state",
@@ -107,15 +108,15 @@ def is_shown(fields: Mapping[str, str]) -> bool:
     return bool(fields) and "deleted" not in fields
 
 
-def decode_job(fields: Mapping[str, str]) -> Job:
-    """Return the job as its hash says it is now.
+def decode_job(fields: Mapping[str, str], known: Job | None = None) -> Job:
+    """Return the job as its hash says it is now. It is ``known`` where there are no `SUBMITTED_FIELDS`.
 
     Raises:
         NewerRecord: A later version submitted or finished it, in a layout of its own.
         UnreadableRecord: It is damaged.
     """
     with damage_as_unreadable("The record of this job"):
-        job = _submitted_job(fields)
+        job = known if known is not None and "job" not in fields else _submitted_job(fields)
         if not job.shots or fields.get("id", job.id) != job.id:
             raise ValueError("it has no shots, or another job's id")
         return replace(

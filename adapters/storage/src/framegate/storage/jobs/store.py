@@ -2,8 +2,7 @@
 
 import itertools
 import uuid
-from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Callable, Mapping, Sequence
 from typing import cast
 
 import msgspec
@@ -12,6 +11,7 @@ import structlog
 from msgspec.structs import replace
 
 from framegate.core.errors import (
+    FramegateError,
     IdempotencyMismatch,
     InvalidRequest,
     JobExists,
@@ -30,8 +30,10 @@ from framegate.storage.jobs.expiry import ExpiredJobs
 from framegate.storage.jobs.lists import JobLists
 from framegate.storage.jobs.operations import ValkeyOperationStore
 from framegate.storage.jobs.records import (
+    FIELDS,
     MAX_RECORD,
     PREFIX,
+    SUBMITTED_FIELDS,
     decode_job,
     encode_job,
     is_shown,
@@ -74,6 +76,7 @@ class ValkeyJobStore(JobLists):
         self._count_refusal = client.register_script(scripts.COUNT_REFUSAL)
         self._cancel = client.register_script(scripts.CANCEL)
         self._delete = client.register_script(scripts.DELETE)
+        self._refresh_jobs = client.register_script(scripts.REFRESH_JOBS)
         self._position = client.register_script(scripts.QUEUE_POSITION)
         self._sweep = client.register_script(scripts.SWEEP)
         self._presence = client.register_script(scripts.WORKER_PRESENCE)
@@ -191,9 +194,26 @@ class ValkeyJobStore(JobLists):
         fields = dict(zip(before[::2], before[1::2], strict=True))
         return _decode_or_outline(job_id, fields) if fields else None
 
-    def changes(self, job_id: str) -> AbstractAsyncContextManager[AsyncGenerator[None, None]]:
-        """Tick whenever the job may have changed since the last tick; see `ChangeFeed.watch`."""
-        return self._feed.watch(job_id)
+    async def refresh(self, jobs: Mapping[str, Job | None]) -> Mapping[str, Job | FramegateError | None]:
+        """Return jobs as `get` would, by their ids; what never changes of a known one is not read again."""
+        arguments: list[str | int] = [len(SUBMITTED_FIELDS), len(FIELDS), *FIELDS]
+        for job_id, known in jobs.items():
+            arguments += [job_id, "" if known is None else known.seq]
+        with outages_as_unavailable():
+            replies = await self._refresh_jobs(keys=[self._prefix], args=arguments)
+        found: dict[str, Job | FramegateError | None] = {}
+        for (job_id, known), reply in zip(jobs.items(), replies, strict=True):
+            try:
+                found[job_id] = _refreshed(job_id, known, reply)
+            except NewerRecord as error:
+                found[job_id] = error
+            except UnreadableRecord:
+                found[job_id] = await self.get(job_id)  # with what else the record has
+        return found
+
+    def follow(self, on_change: Callable[[str | None], None]) -> None:
+        """Call ``on_change`` whenever jobs may have changed; see `ChangeFeed.follow`."""
+        self._feed.follow(on_change)
 
     async def worker_presence(self) -> WorkerPresence:
         """Return what the live workers announce, by host and age, and when models were last served."""
@@ -248,6 +268,14 @@ def _decode_or_outline(job_id: str, fields: Mapping[str, str]) -> Job:
     except UnreadableRecord as error:
         log.error("job_unreadable", job_id=job_id, reason=error.message)
         return outline_of(job_id, fields)
+
+
+def _refreshed(job_id: str, known: Job | None, reply: Sequence[str | None] | redis.RedisError) -> Job | None:
+    if isinstance(reply, redis.RedisError):
+        raise UnreadableRecord("The record of this job is not a hash.")
+    names = FIELDS[-len(reply) :]  # of a known job there are only those that change
+    fields = {name: value for name, value in zip(names, reply, strict=True) if value is not None}
+    return decode_job({**fields, "id": job_id}, known) if is_shown(fields) else None
 
 
 def _refuse(outcome: str, found: str, limits: Limits, amounts: Sequence[str]) -> None:

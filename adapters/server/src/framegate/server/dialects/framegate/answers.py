@@ -1,7 +1,7 @@
 """Show jobs as the server's own API does."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from datetime import UTC, datetime
 from urllib.parse import quote
 
@@ -36,6 +36,10 @@ class JobObjects:
         self._public_url = context.public_url
         self._prefix = context.prefix
         self._retention = context.retention
+
+    def view(self, request: HTTPRequest) -> Hashable:
+        """Return what of a request decides how a job is shown: two requests with the same see the same."""
+        return server_url(request, self._public_url), is_operator(request.scope)
 
     async def show_all(self, request: HTTPRequest, jobs: Sequence[Job]) -> list[JobObject]:
         """Return the objects of several jobs."""

@@ -13,6 +13,7 @@ from framegate.server.admin.router import admin_router
 from framegate.server.dialect import Dialect, DialectContext, provide_instance
 from framegate.server.dialects.framegate.answers import JobObjects
 from framegate.server.dialects.framegate.catalogue_controller import CatalogueController, CharacterController
+from framegate.server.dialects.framegate.events import JobEvents
 from framegate.server.dialects.framegate.job_controller import JobController, JobFileController
 from framegate.server.dialects.framegate.submission import JobSubmitter
 from framegate.server.errors.error_info import ErrorInfo
@@ -32,6 +33,7 @@ def create(context: DialectContext) -> Dialect:
     """Return the dialect as the config describes it."""
     options = context.parse_options(Options)
     context.check_models("model")
+    objects = JobObjects(context)
     # At the root the server has its own administration already.
     administration = [admin_router()] if context.prefix else []
     return Dialect(
@@ -44,7 +46,8 @@ def create(context: DialectContext) -> Dialect:
         ],
         dependencies={
             "context": provide_instance(context),
-            "objects": provide_instance(JobObjects(context)),
+            "objects": provide_instance(objects),
+            "events": provide_instance(JobEvents(context.services, objects)),
             "submitter": provide_instance(JobSubmitter(context, model=options.model)),
         },
         error_response=error_response,

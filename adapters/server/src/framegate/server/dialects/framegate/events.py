@@ -1,7 +1,8 @@
 """Follow a job: its states as server-sent events."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections import OrderedDict
+from collections.abc import AsyncGenerator, Hashable
 from contextlib import aclosing
 
 import msgspec
@@ -14,49 +15,55 @@ from framegate.server.errors.error_info import ServerStopping, error_info_of
 from framegate.server.errors.problem import problem_of
 from framegate.server.request_log import request_id_of
 from framegate.server.requests.bodies import HTTPRequest
-from framegate.server.responses.sse import with_keepalives
 
 log = structlog.get_logger(__name__)
 
 HEARTBEAT_SECONDS = 10.0
-_PAUSE = 0.2
-"""The seconds between two events."""
+"""How long a stream may be silent, and how often a waiting job's place is looked up: it moves up without a
+change of its own record."""
+_ENCODED = 64
+"""The states that are kept encoded; those who watch the same job see it one right after the other."""
 
 
-async def job_events(
-    request: HTTPRequest, services: CoreServices, objects: JobObjects, job: Job, owner: str | None
-) -> AsyncGenerator[bytes, None]:
-    """Yield a job's state at once and after each change, and a comment where nothing else is to be sent.
-
-    An error that ends the stream is its last event.
-    """
-    shown = b""
-    states = _paced(services.jobs.watch(job.id, owner))
-    try:
-        async with aclosing(with_keepalives(states, HEARTBEAT_SECONDS)) as paused:
-            async for now in paused:
-                job = now or job
-                if now is None and job.state != JobState.QUEUED:
-                    yield b": waiting\n\n"
-                    continue
-                # Whoever waits moves up without a change of its own record.
-                text = msgspec.json.encode(await objects.show(request, job))
-                yield b": waiting\n\n" if text == shown else _event(b"job", text)
-                shown = text
-    except asyncio.CancelledError:
-        # The server stops, or the client has disconnected and nobody reads this.
-        yield _error(request, ServerStopping())
-    except Exception as error:  # sent to the client, as errors before the stream are
-        yield _error(request, error)
+def keepalive() -> bytes:
+    """Return a comment for a stream that would be silent."""
+    return b": waiting\n\n"
 
 
-async def _paced(states: AsyncGenerator[Job, None]) -> AsyncGenerator[Job, None]:
-    """Yield a job's states, leaving out those that are outdated before the next may be sent."""
-    async with aclosing(states):
-        async for job in states:
-            yield job
-            if not job.state.finished:
-                await asyncio.sleep(_PAUSE)
+class JobEvents:
+    """Encode the states of jobs as events, each once for all clients to whom it looks the same."""
+
+    def __init__(self, services: CoreServices, objects: JobObjects) -> None:
+        self._jobs = services.jobs
+        self._objects = objects
+        self._encoded: OrderedDict[tuple[str, Hashable], tuple[Job, bytes]] = OrderedDict()
+
+    async def follow(self, request: HTTPRequest, job: Job, owner: str | None) -> AsyncGenerator[bytes, None]:
+        """Yield a job's state at once and after each change; an error is the last event."""
+        shown = b""
+        view = self._objects.view(request)
+        try:
+            async with aclosing(self._jobs.watch(job.id, owner, again_after=HEARTBEAT_SECONDS)) as states:
+                async for now in states:
+                    event = await self._encode(request, now, view)
+                    if event != shown:
+                        yield event
+                    shown = event
+        except asyncio.CancelledError:
+            # The server stops, or the client has disconnected and nobody reads this.
+            yield _error(request, ServerStopping())
+        except Exception as error:  # sent to the client, as errors before the stream are
+            yield _error(request, error)
+
+    async def _encode(self, request: HTTPRequest, job: Job, view: Hashable) -> bytes:
+        key = job.id, view
+        known, event = self._encoded.get(key, (None, b""))
+        if known is not job or job.state == JobState.QUEUED:
+            event = _event(b"job", msgspec.json.encode(await self._objects.show(request, job)))
+            self._encoded[key] = job, event
+            if len(self._encoded) > _ENCODED:
+                self._encoded.popitem(last=False)
+        return event
 
 
 def _error(request: HTTPRequest, error: Exception) -> bytes:

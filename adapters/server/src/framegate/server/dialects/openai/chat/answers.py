@@ -27,7 +27,7 @@ from framegate.server.dialects.openai.chat.schemas import (
 from framegate.server.dialects.openai.errors import stream_error_body
 from framegate.server.errors.error_info import ServerStopping
 from framegate.server.requests.bodies import HTTPRequest
-from framegate.server.responses.sse import KEEPALIVE_SECONDS, EventStream, with_keepalives
+from framegate.server.responses.sse import EventStream
 from framegate.server.responses.waiting import while_connected
 
 _DONE = b"data: [DONE]\n\n"
@@ -77,7 +77,8 @@ async def answer(
         ClientDisconnected: The client has disconnected; ``events`` were closed.
     """
     if stream:
-        return EventStream(chunks(model, events, usage=usage))
+        chat = ChatStream(model, events, usage)
+        return EventStream(chat.chunks(), chat.keepalive)
     content = await while_connected(request.receive, _content(events))
     return Response(
         Completion(
@@ -99,26 +100,33 @@ async def _content(events: Events) -> str:
     raise GenerationFailed("The generation ended without a result.")
 
 
-async def chunks(
-    model: str,
-    events: Events,
-    pause: float = KEEPALIVE_SECONDS,
-    usage: StreamUsage = StreamUsage.ABSENT,
-) -> AsyncGenerator[bytes, None]:
-    """Yield the chunks of a stream as they are sent; the last is always ``[DONE]``, even after an error."""
-    encoder = _ChunkEncoder(model, usage)
-    async with aclosing(with_keepalives(events, pause)) as paused:
-        try:
-            async for event in paused:
-                yield encoder.encode(Progress("Still working...\n") if event is None else event)
-            if usage is StreamUsage.LAST_CHUNK:
-                yield encoder.encode_usage()
-        except asyncio.CancelledError:
-            # The server stops, or the client has disconnected and nobody reads this.
-            yield _encode(stream_error_body(ServerStopping()))
-        except Exception as error:  # sent to the client, as errors before the stream are
-            yield _encode(stream_error_body(error))
-        yield _DONE
+class ChatStream:
+    """A stream of chunks; the last is always ``[DONE]``, even after an error."""
+
+    def __init__(self, model: str, events: Events, usage: StreamUsage = StreamUsage.ABSENT) -> None:
+        self._encoder = _ChunkEncoder(model, usage)
+        self._events = events
+        self._usage = usage
+
+    async def chunks(self) -> AsyncGenerator[bytes, None]:
+        """Yield the chunks as they are sent."""
+        encoder = self._encoder
+        async with aclosing(self._events) as events:
+            try:
+                async for event in events:
+                    yield encoder.encode(event)
+                if self._usage is StreamUsage.LAST_CHUNK:
+                    yield encoder.encode_usage()
+            except asyncio.CancelledError:
+                # The server stops, or the client has disconnected and nobody reads this.
+                yield _encode(stream_error_body(ServerStopping()))
+            except Exception as error:  # sent to the client, as errors before the stream are
+                yield _encode(stream_error_body(error))
+            yield _DONE
+
+    def keepalive(self) -> bytes:
+        """Return a chunk for a stream that would be silent."""
+        return self._encoder.encode(Progress("Still working...\n"))
 
 
 class _ChunkEncoder:

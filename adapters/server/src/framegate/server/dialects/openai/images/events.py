@@ -17,10 +17,7 @@ from framegate.server.dialects.openai.images.files import ImageFiles, encoding_o
 from framegate.server.dialects.openai.images.schemas import CompletedEvent, PartialEvent, Quality
 from framegate.server.errors.error_info import ServerStopping
 from framegate.server.requests.jobs import require_result
-from framegate.server.responses.sse import KEEPALIVE_SECONDS, with_keepalives
 from framegate.server.responses.waiting import cancel_job
-
-_COMMENT = b": working\n\n"
 
 Call: TypeAlias = Literal["image_generation", "image_edit"]
 Event: TypeAlias = PartialEvent | CompletedEvent
@@ -90,15 +87,18 @@ class TypedEvent(Protocol):
         ...
 
 
-async def encode_events(
-    stream: AsyncGenerator[TypedEvent, None], pause: float = KEEPALIVE_SECONDS
-) -> AsyncGenerator[bytes, None]:
-    """Yield the events as they are sent, between comments; an error is the last event."""
-    async with aclosing(with_keepalives(stream, pause)) as paused:
+def keepalive() -> bytes:
+    """Return a comment for a stream that would be silent."""
+    return b": working\n\n"
+
+
+async def encode_events(stream: AsyncGenerator[TypedEvent, None]) -> AsyncGenerator[bytes, None]:
+    """Yield the events as they are sent, after a comment; an error is the last event."""
+    async with aclosing(stream):
         try:
-            yield _COMMENT
-            async for event in paused:
-                yield _COMMENT if event is None else _encode(event.type, event)
+            yield keepalive()
+            async for event in stream:
+                yield _encode(event.type, event)
         except asyncio.CancelledError:
             # The server stops, or the client has disconnected and nobody reads this.
             yield _encode("error", stream_error_body(ServerStopping()))

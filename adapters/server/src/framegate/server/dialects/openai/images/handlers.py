@@ -12,7 +12,7 @@ from framegate.core.jobs import Job
 from framegate.core.wiring import CoreServices
 from framegate.server.dialects.openai.errors import model_not_found
 from framegate.server.dialects.openai.extras import metadata_labels
-from framegate.server.dialects.openai.images.events import Call, encode_events, events
+from framegate.server.dialects.openai.images.events import Call, encode_events, events, keepalive
 from framegate.server.dialects.openai.images.files import Encoding, ImageFiles
 from framegate.server.dialects.openai.images.requests import PARAMS, Inputs, generation
 from framegate.server.dialects.openai.images.schemas import (
@@ -64,7 +64,7 @@ class ImageHandlers:
         job = await self.submit(jobs, fields, inputs)
         if isinstance(fields, PromptFields) and fields.stream:
             stream = events(self.services, self.files, job, call=call, quality=fields.quality or "auto")
-            return EventStream(encode_events(stream))
+            return EventStream(encode_events(stream), keepalive)
         done = await self.wait(request, job)
         images = await while_connected(request.receive, self._answer(request, fields, done))
         return Response(images, status_code=200)

@@ -10,7 +10,7 @@ from framegate.core.errors import InvalidRequest, ModelNotFound
 from framegate.core.jobs import Job
 from framegate.core.registry import Registry
 from framegate.core.types import MediaKind
-from framegate.server.dialects.openai.images.events import Call, encode_events, events
+from framegate.server.dialects.openai.images.events import Call, encode_events, events, keepalive
 from framegate.server.dialects.openai.images.handlers import ImageHandlers
 from framegate.server.dialects.openai.images.schemas import FORMATS
 from framegate.server.dialects.openai.responses.events import completed, response_events
@@ -42,7 +42,8 @@ async def respond(
         call_name: Call = "image_generation" if tool.action == "generate" else "image_edit"
         quality = tool.fields.quality or "auto"
         made = events(images.services, images.files, job, call=call_name, quality=quality)
-        return EventStream(encode_events(response_events(images.services.jobs, job, made, response, call)))
+        stream = response_events(images.services.jobs, job, made, response, call)
+        return EventStream(encode_events(stream), keepalive)
     done = await images.wait(request, job)
     output = await while_connected(request.receive, _calls(images, done, call))
     return Response(completed(response, output), status_code=200)
