@@ -1,5 +1,6 @@
 """The servers that the documentation names, each with the user that it prints: all of a queue's life."""
 
+import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import aclosing
 from datetime import UTC, datetime
@@ -10,6 +11,7 @@ import redis
 import trustme
 
 from framegate.core.errors import ConfigError
+from framegate.core.job_watches import JobWatches
 from framegate.core.jobs import JobState
 from framegate.core.keys import KeySecret, StoredKey
 from framegate.core.ports import Limits, WorkerInfo
@@ -68,11 +70,12 @@ async def test_all_of_a_queue_s_life(url: str) -> None:
         )
         for name in ("ends", "fails", "goes"):
             await store.submit(make_job(name, owner=name), limits=Limits(max_queued=10))
-        async with store.changes("ends") as ticks, aclosing(ticks):
-            await anext(ticks)
+        async with aclosing(JobWatches(store).watch("ends")) as states, asyncio.timeout(60):
+            await anext(states)
             job = worker.claim("q-test", ["test"])
             assert job is not None
-            await anext(ticks)
+            assert (seen := await anext(states)) is not None
+            assert seen.state == JobState.RUNNING
         assert await store.queue_position(make_job("goes", owner="goes")) is not None
         heartbeat(worker, job.id, job.attempt, 0.5, "half")
         assert worker.succeed(job, ()) == JobState.SUCCEEDED

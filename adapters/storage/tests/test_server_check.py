@@ -1,8 +1,8 @@
 """Servers that can't be used, or would lose jobs, are refused before anything is accepted."""
 
+import asyncio
 import re
 from collections.abc import Iterator
-from contextlib import aclosing
 from pathlib import Path
 
 import pytest
@@ -156,8 +156,11 @@ async def test_the_commands_that_are_checked_are_enough(
         assert turn is not None
         await turn.prolong()
     assert not await store.stored_files.searched_lately()
-    async with store.changes("waits") as ticks, aclosing(ticks):
-        await anext(ticks)
+    listening = asyncio.Event()
+    store.follow(lambda _: listening.set())
+    async with asyncio.timeout(60):
+        await listening.wait()
+    assert await store.refresh({"waits": None}) == {"waits": await store.get("waits")}
     await store.close()
 
 

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 import redis
 
+from framegate.core.job_watches import JobWatches
+from framegate.core.jobs import JobState
 from framegate.core.ports import Limits
 from framegate.storage.connections import connect, connect_async
 from framegate.storage.jobs import change_feed
@@ -38,19 +40,18 @@ async def test_a_watcher_sees_the_end_although_its_subscription_fell_silent(
         client.flushall()
         worker = WorkerStore(client, "w")
         await store.submit(make_job("watched"), limits=Limits())
-        async with store.changes("watched") as ticks, aclosing(ticks):
-            await anext(ticks)  # it listens
+        listening = asyncio.Event()
+        store.follow(lambda _: listening.set())
+        async with aclosing(JobWatches(store).watch("watched")) as states, asyncio.timeout(60):
+            await anext(states)
+            await listening.wait()
             relay.silence()
             job = await asyncio.to_thread(worker.claim, "q-test", ["test"])
             assert job is not None
             await asyncio.to_thread(worker.succeed, job, ())
             async with asyncio.timeout(NOTICED):
-                while True:
-                    await anext(ticks)
-                    found = await store.get("watched")
-                    assert found is not None
-                    if found.state.finished:
-                        break
+                found = [job.state async for job in states if job is not None]
+    assert found[-1] == JobState.SUCCEEDED
     await store.close()
 
 
@@ -111,11 +112,9 @@ async def test_a_lost_announcement_delays_a_watcher_and_no_more(
 ) -> None:
     monkeypatch.setattr(change_feed, "REREAD_SECONDS", 0.2)
     await store.submit(make_job("seen"), limits=Limits())
-    async with store.changes("seen") as ticks, aclosing(ticks), asyncio.timeout(60):
-        await anext(ticks)
+    async with aclosing(JobWatches(store).watch("seen")) as states, asyncio.timeout(60):
+        await anext(states)
         client.hset("fg:job:seen", "message", "changed in silence")
-        while True:
-            await anext(ticks)
-            job = await store.get("seen")
-            if job and job.message == "changed in silence":
-                break
+        job = await anext(states)
+    assert job is not None
+    assert job.message == "changed in silence"

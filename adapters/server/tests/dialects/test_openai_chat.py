@@ -1,6 +1,5 @@
 """The chat endpoints that two dialects share: who answers, how streams end, what a disconnect does."""
 
-import asyncio
 import json
 import threading
 import time

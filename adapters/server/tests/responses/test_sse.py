@@ -10,7 +10,7 @@ from framegate.server.responses.sse import EventStream
 
 
 class Client:
-    """Takes what a stream sends; `leave` is its disconnecting, and it waits before each event for ``ready``."""
+    """Takes what a stream sends: before each event it waits for ``ready``, until `leave` disconnects it."""
 
     def __init__(self) -> None:
         self.events: list[bytes] = []

@@ -2,12 +2,14 @@
 
 import asyncio
 import random
+from contextlib import aclosing
 from typing import Protocol
 
 import pytest
 import redis
 
 from framegate.core.errors import IdempotencyMismatch, JobExists, KeyLimitReached, QueueFull
+from framegate.core.job_watches import JobWatches
 from framegate.core.jobs import Job, JobState
 from framegate.core.ports import IdempotencyKey, JobFilter, JobStore, Limits, ScannedJobs
 from framegate.core.testing import InMemoryJobStore
@@ -275,12 +277,10 @@ async def test_a_deleted_job_is_gone_at_once(stand: StoreInUse) -> None:
     await submit(stand, job)
     store = stand.store
 
-    async def tell_watcher() -> None:
-        async with store.changes("gone") as ticks:
-            await store.delete("gone")
-            await asyncio.wait_for(anext(ticks), 5)
-
-    await tell_watcher()
+    async with aclosing(JobWatches(store).watch("gone")) as states, asyncio.timeout(5):
+        assert await anext(states) is not None
+        await store.delete("gone")
+        assert await anext(states) is None
     assert await store.get("gone") is None
     assert await store.list(owner=None, states=(), limit=10) == []
     assert await store.find_by_lookup_label("alice", "boat.mp4") is None

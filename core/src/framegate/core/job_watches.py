@@ -40,7 +40,7 @@ class JobWatches:
         ``again_after`` seconds bring no other, as its place in the queue may be another one by then.
 
         Raises:
-            NewerRecord: A later version wrote its record.
+            FramegateError: Its record can't be read.
             Unavailable: The store can't be reached.
         """
         if not self._follows:
