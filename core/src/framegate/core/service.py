@@ -12,7 +12,6 @@ from framegate.core import audit
 from framegate.core.admission import Admission, AdmittedSubmission
 from framegate.core.availability import WorkerAvailability
 from framegate.core.character_service import CharacterService
-from framegate.core.coalesced_reads import CoalescedReads
 from framegate.core.concurrency import FILE_THREADS, cancel_and_wait, to_its_end
 from framegate.core.errors import (
     ArtifactGone,
@@ -98,7 +97,6 @@ class JobService:
         self._store = store
         self._artifacts = artifacts
         self._media = media
-        self._reads = CoalescedReads(store)
         self._watches = JobWatches(store)
         self._webhooks = webhooks or NoWebhooks()
         self._estimates = Estimates(store)
@@ -233,13 +231,13 @@ class JobService:
         )
         return queued
 
-    async def get(self, job_id: str, owner: str | None = None) -> Job:
-        """Return the job.
+    async def get(self, job_id: str, owner: str | None = None, *, fresh: bool = False) -> Job:
+        """Return the job; see `JobStore.get` for ``fresh``.
 
         Raises:
             JobNotFound: No job has this id, or it belongs to another key.
         """
-        job = await self._reads.get(job_id) if len(job_id) <= MAX_ID else None
+        job = await self._store.get(job_id, fresh=fresh) if len(job_id) <= MAX_ID else None
         return _visible(job, job_id, owner)
 
     async def list(
@@ -329,7 +327,7 @@ class JobService:
                 try:
                     pause = await self.availability.check(job.served_by, job.model)
                 except NoWorker as error:
-                    now = await self._store.get(job.id)
+                    now = await self._store.get(job.id, fresh=True)
                     if now is None or now.state != JobState.QUEUED:
                         continue
                     if not unserved.done():

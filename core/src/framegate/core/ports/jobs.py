@@ -208,8 +208,12 @@ class JobStore(Protocol):
         """Remember that a submission was refused for a reason of which the store knows nothing."""
         ...
 
-    async def get(self, job_id: str) -> Job | None:
-        """Return the job, or None if there is none."""
+    async def get(self, job_id: str, *, fresh: bool = False) -> Job | None:
+        """Return the job, or None if there is none.
+
+        It is no older than what has been returned of it before, here or by another process. With ``fresh`` it
+        is the job at some moment after this call: for those who know from elsewhere that it has changed.
+        """
         ...
 
     async def find_by_lookup_label(self, owner: str, value: str) -> str | None:

@@ -149,7 +149,7 @@ class InMemoryJobStore:
         with self._lock:
             self._submissions.count_refusal(owner, idempotency)
 
-    async def get(self, job_id: str) -> Job | None:
+    async def get(self, job_id: str, *, fresh: bool = False) -> Job | None:
         """Return the job, or None."""
         with self._lock:
             return self._jobs.get(job_id)

@@ -13,7 +13,8 @@ from framegate.core.jobs import Job, JobState
 from framegate.core.ports import JobFilter, Page, ScannedJobs
 from framegate.storage import scripts
 from framegate.storage.connections import outages_as_unavailable
-from framegate.storage.jobs.records import FIELDS, PREFIX, decode_job, is_shown
+from framegate.storage.jobs.job_reader import Absent, JobReader, Unreadable
+from framegate.storage.jobs.records import PREFIX
 from framegate.storage.schema import decode_readable
 
 log = structlog.get_logger(__name__)
@@ -33,9 +34,12 @@ class JobLists:
     Jobs whose records can't be read are left out, and what points at missing ones is dropped; both is logged.
     """
 
-    def __init__(self, client: redis.asyncio.Redis, *, prefix: str = PREFIX) -> None:
+    def __init__(
+        self, client: redis.asyncio.Redis, *, prefix: str = PREFIX, holds_jobs: bool = False
+    ) -> None:
         self._client = client
         self._prefix = prefix
+        self._reader = JobReader(client, prefix, holds_jobs=holds_jobs)
         self._match_jobs = client.register_script(scripts.MATCH_JOBS)
         self._drop_missing = client.register_script(scripts.DROP_MISSING)
 
@@ -193,23 +197,12 @@ class JobLists:
         return None if removed is None else int(removed)
 
     async def _get_many(self, ids: Sequence[str], *, owner: str, collection: str = "") -> Sequence[Job]:
-        records = await self._records(ids)
-        missing = [job_id for job_id, fields in zip(ids, records, strict=True) if not fields]
+        found = await self._reader.get_many(ids)
+        missing = [job_id for job_id, job in zip(ids, found, strict=True) if job is Absent.MISSING]
         if missing:
             await self._drop_missing(keys=[self._prefix], args=[owner, collection, *missing])
             log.warning("missing_records_dropped", records=len(missing), job_id=missing[0])
-        return decode_readable(decode_job, filter(is_shown, records))
-
-    async def _records(self, ids: Sequence[str]) -> Sequence[Mapping[str, str]]:
-        pipeline = self._client.pipeline(transaction=False)
-        for job_id in ids:
-            pipeline.hmget(self._job_key(job_id), FIELDS)
-        # Redis-py takes most of a list's time to read the replies, so only what is needed is requested.
-        replies = await pipeline.execute() if ids else []
-        return [_fields(job_id, values) for job_id, values in zip(ids, replies, strict=True)]
-
-    def _job_key(self, job_id: str) -> str:
-        return f"{self._prefix}job:{job_id}"
+        return decode_readable(_readable, [job for job in found if not isinstance(job, Absent)])
 
 
 def _newest_first(numbered: Iterable[tuple[str, float]]) -> Mapping[str, int]:
@@ -218,7 +211,7 @@ def _newest_first(numbered: Iterable[tuple[str, float]]) -> Mapping[str, int]:
     return dict(sorted(places.items(), key=lambda place: place[1], reverse=True))
 
 
-def _fields(job_id: str, values: Sequence[str | None]) -> Mapping[str, str]:
-    """Return the `FIELDS` of a job's hash with its id; none if it has no record."""
-    found = {name: value for name, value in zip(FIELDS, values, strict=True) if value is not None}
-    return {**found, "id": job_id} if found else {}
+def _readable(found: Job | Unreadable) -> Job:
+    if isinstance(found, Unreadable):
+        raise found.error
+    return found

@@ -17,7 +17,6 @@ from framegate.core.errors import (
     JobExists,
     KeyLimitReached,
     QueueFull,
-    UnreadableRecord,
 )
 from framegate.core.jobs import Job, JobState
 from framegate.core.ports import IdempotencyKey, Limits, ModelPace, QueueCounts, WorkerInfo, WorkerPresence
@@ -27,6 +26,7 @@ from framegate.storage.installation import INSTALLATION_KEY, MARK_KEY
 from framegate.storage.jobs.change_feed import ChangeFeed
 from framegate.storage.jobs.damaged import outline_of
 from framegate.storage.jobs.expiry import ExpiredJobs
+from framegate.storage.jobs.job_reader import Unreadable, decode_found
 from framegate.storage.jobs.lists import JobLists
 from framegate.storage.jobs.operations import ValkeyOperationStore
 from framegate.storage.jobs.records import (
@@ -43,6 +43,7 @@ from framegate.storage.jobs.stored_files import StoredFiles
 from framegate.storage.jobs.submissions import admission_check, job_submission
 from framegate.storage.jobs.usage import ValkeyUsageStore
 from framegate.storage.jobs.worker_store import log_missing, sweep_arguments
+from framegate.storage.multiplexing import MultiplexedConnection
 from framegate.storage.quotas import gpu_quota_reached, records_quota_reached, stored_quota_reached
 from framegate.storage.schema import NewerRecord, damage_as_unreadable, decode_readable
 
@@ -58,10 +59,16 @@ class ValkeyJobStore(JobLists):
     Every method raises `Unavailable` when Valkey can't be reached or takes no writes; methods that return one
     job raise `NewerRecord` if a later version wrote it, and return its outline if its record is damaged.
     Lists leave both kinds out and say so in the log.
+
+    With ``holds_jobs`` the state of jobs is kept in memory until Valkey says that it has changed: for the
+    only process that answers for the embedded Valkey; see `framegate.storage.jobs.job_reader`.
     """
 
-    def __init__(self, client: redis.asyncio.Redis, *, prefix: str = PREFIX) -> None:
-        super().__init__(client, prefix=prefix)
+    def __init__(
+        self, client: redis.asyncio.Redis, *, prefix: str = PREFIX, holds_jobs: bool = False
+    ) -> None:
+        super().__init__(client, prefix=prefix, holds_jobs=holds_jobs)
+        self._calls = MultiplexedConnection(client)
         self._feed = ChangeFeed(client, prefix=prefix)
         self.expired = ExpiredJobs(client, prefix=prefix)
         """What retention does to jobs."""
@@ -84,6 +91,8 @@ class ValkeyJobStore(JobLists):
     async def close(self) -> None:
         """End the subscription and close the connections."""
         await self._feed.close()
+        await self._reader.close()
+        await self._calls.close()
         await self._client.aclose()
 
     async def check_admission(
@@ -92,11 +101,11 @@ class ValkeyJobStore(JobLists):
         """Return the earlier job that ``idempotency`` names, or raise what `submit` would raise now."""
         new = admission_check(job_id, owner, limits, idempotency)
         with outages_as_unavailable():
-            outcome, found, *amounts = await self._check_admission(
-                keys=[self._prefix], args=[msgspec.json.encode(new)]
+            outcome, found, *amounts = await self._calls.run(
+                self._check_admission, self._prefix, msgspec.json.encode(new)
             )
         _refuse(outcome, found, limits, amounts)
-        return await self.get(found) if outcome == "earlier" else None
+        return await self.get(found, fresh=True) if outcome == "earlier" else None
 
     async def submit(self, job: Job, *, limits: Limits, idempotency: IdempotencyKey | None = None) -> Job:
         """Write ``job`` and its ticket in one step, and return it or the earlier job of ``idempotency``."""
@@ -114,12 +123,12 @@ class ValkeyJobStore(JobLists):
         ]
         while True:
             with outages_as_unavailable():
-                outcome, found, *amounts = await self._submit(keys=[self._prefix], args=arguments)
+                outcome, found, *amounts = await self._calls.run(self._submit, self._prefix, *arguments)
             _refuse(outcome, found, limits, amounts)
             if outcome == "new":
                 seq, submitted_at = amounts
                 return replace(job, seq=int(seq), created_at=float(submitted_at or job.created_at))
-            if earlier := await self.get(found):
+            if earlier := await self.get(found, fresh=True):
                 return earlier
             # It was deleted in between, so the key is free again.
 
@@ -127,16 +136,22 @@ class ValkeyJobStore(JobLists):
         """Remember that a submission was refused."""
         refused = admission_check("", owner, Limits(), idempotency)
         with outages_as_unavailable():
-            await self._count_refusal(keys=[self._prefix], args=[msgspec.json.encode(refused)])
+            await self._calls.run(self._count_refusal, self._prefix, msgspec.json.encode(refused))
 
-    async def get(self, job_id: str) -> Job | None:
+    async def get(self, job_id: str, *, fresh: bool = False) -> Job | None:
         """Return the job, or None if there is none or it has been deleted.
 
         Of a job whose record is damaged it has what can still be read.
         """
+        if not fresh and (held := self._reader.held(job_id)) is not None:
+            return held
         with outages_as_unavailable():
-            fields = cast("dict[str, str]", await self._client.hgetall(self._job_key(job_id)))
-        return _decode_or_outline(job_id, fields) if is_shown(fields) else None
+            found = await self._reader.read(job_id)
+            if not isinstance(found, Unreadable):
+                return found if isinstance(found, Job) else None
+            # What can still be read of it stands in other fields as well.
+            fields = cast("dict[str, str]", await self._calls.call("HGETALL", f"{self._prefix}job:{job_id}"))
+        return _job_or_outline(job_id, fields) if is_shown(fields) else None
 
     async def find_by_lookup_label(self, owner: str, value: str) -> str | None:
         """Return the id of the owner's newest job whose lookup label has this value."""
@@ -171,7 +186,7 @@ class ValkeyJobStore(JobLists):
         It takes the same time however many wait: ``queue_position.lua`` says when it is an estimate.
         """
         with outages_as_unavailable():
-            return cast("int | None", await self._position(keys=[self._prefix], args=[job.id]))
+            return cast("int | None", await self._calls.run(self._position, self._prefix, job.id))
 
     async def counts(self) -> QueueCounts:
         """Return the number of jobs in each state."""
@@ -184,15 +199,15 @@ class ValkeyJobStore(JobLists):
     async def cancel(self, job_id: str) -> Job | None:
         """Cancel a waiting job, or ask a running one's worker to stop; return the job as it is then."""
         with outages_as_unavailable():
-            await self._cancel(keys=[self._prefix], args=[job_id])
-        return await self.get(job_id)
+            await self._calls.run(self._cancel, self._prefix, job_id)
+        return await self.get(job_id, fresh=True)
 
     async def delete(self, job_id: str) -> Job | None:
         """Delete the job, cancelling it first if it has not ended; return it as it was before."""
         with outages_as_unavailable():
-            before = await self._delete(keys=[self._prefix], args=[job_id])
+            before = await self._calls.run(self._delete, self._prefix, job_id)
         fields = dict(zip(before[::2], before[1::2], strict=True))
-        return _decode_or_outline(job_id, fields) if fields else None
+        return _job_or_outline(job_id, fields) if fields else None
 
     async def refresh(self, jobs: Mapping[str, Job | None]) -> Mapping[str, Job | FramegateError | None]:
         """Return jobs as `get` would, by their ids; what never changes of a known one is not read again."""
@@ -218,7 +233,7 @@ class ValkeyJobStore(JobLists):
     async def worker_presence(self) -> WorkerPresence:
         """Return what the live workers announce, by host and age, and when models were last served."""
         with outages_as_unavailable():
-            alive, seen = await self._presence(keys=[self._prefix])
+            alive, seen = await self._calls.run(self._presence, self._prefix)
         infos = decode_readable(_decode_worker, cast("list[str]", alive))
         infos.sort(key=lambda info: (info.host, info.started_at))
         last_seen = {model: float(age) for model, age in zip(seen[::2], seen[1::2], strict=True)}
@@ -229,7 +244,7 @@ class ValkeyJobStore(JobLists):
     async def model_paces(self) -> Mapping[str, ModelPace]:
         """Return how fast each model is of which a job has succeeded within the last 90 days."""
         with outages_as_unavailable():
-            known = cast("dict[str, str]", await self._client.hgetall(f"{self._prefix}paces"))
+            known = cast("dict[str, str]", await self._calls.call("HGETALL", f"{self._prefix}paces"))
         paces = decode_readable(_decode_pace, known.items())
         return dict(paces)
 
@@ -260,14 +275,14 @@ def _decode_worker(text: str) -> WorkerInfo:
         return _WORKER.decode(text)
 
 
-def _decode_or_outline(job_id: str, fields: Mapping[str, str]) -> Job:
-    try:
-        return decode_job({**fields, "id": job_id})
-    except NewerRecord:
-        raise
-    except UnreadableRecord as error:
-        log.error("job_unreadable", job_id=job_id, reason=error.message)
-        return outline_of(job_id, fields)
+def _job_or_outline(job_id: str, fields: Mapping[str, str]) -> Job:
+    found = decode_found(job_id, fields)
+    if not isinstance(found, Unreadable):
+        return found
+    if isinstance(found.error, NewerRecord):
+        raise found.error
+    log.error("job_unreadable", job_id=job_id, reason=found.error.message)
+    return outline_of(job_id, fields)
 
 
 def _refreshed(job_id: str, known: Job | None, reply: Sequence[str | None] | redis.RedisError) -> Job | None:

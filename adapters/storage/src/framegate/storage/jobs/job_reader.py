@@ -1,0 +1,150 @@
+"""Read jobs: many in one round trip, and those that haven't changed since the last time in none.
+
+Valkey tells a connection with client tracking which of the keys that it has read have changed. Replies and
+these invalidations come in one stream, in the order of the changes. So a job that was decoded from it is
+present until its invalidation has been read from the same stream, and whoever finds it in the cache finds
+nothing older than what this process has read before.
+
+What *another* process has answered may be newer for a moment: Valkey writes the replies of one turn of its
+loop one after the other, and not in the order of the commands. So only a process that answers alone may hold
+jobs.
+"""
+
+import asyncio
+import select
+from collections.abc import Mapping, Sequence
+from enum import Enum
+from functools import partial
+from typing import Any, cast
+
+import redis.asyncio
+from msgspec import Struct
+
+from framegate.core.errors import UnreadableRecord
+from framegate.core.jobs import Job
+from framegate.storage.jobs.job_cache import JobCache
+from framegate.storage.jobs.records import FIELDS, decode_job, is_shown
+from framegate.storage.multiplexing import MultiplexedConnection
+
+
+class Absent(Enum):
+    """Why there is no job: it has no record, or is deleted."""
+
+    MISSING = "missing"
+    DELETED = "deleted"
+
+
+class Unreadable(Struct, frozen=True):
+    """A record that can't be decoded, with the reason."""
+
+    error: UnreadableRecord
+
+
+Found = Job | Unreadable | Absent
+"""What a job's key holds."""
+
+
+class JobReader:
+    """Read jobs over one connection.
+
+    With ``holds_jobs`` those that were decoded are kept until Valkey says that they have changed. No other
+    process may answer for this server then.
+    """
+
+    def __init__(self, client: redis.asyncio.Redis, prefix: str, *, holds_jobs: bool) -> None:
+        self._prefix = f"{prefix}job:"
+        self._cache = JobCache()
+        self._is_tracking = False
+        self._unread = select.poll() if holds_jobs else None
+        self._polled: int | None = None
+        self._connection = MultiplexedConnection(
+            client,
+            greeting=("CLIENT", "TRACKING", "ON") if holds_jobs else (),
+            on_greeted=self._begin,
+            on_push=self._invalidate,
+            on_lost=self._end,
+        )
+
+    async def close(self) -> None:
+        """Close the connection."""
+        await self._connection.close()
+
+    async def read(self, job_id: str) -> Found:
+        """Read the job from Valkey, as it is at some moment after this call.
+
+        Callers that ask in the same turn of the event loop share what is read.
+        """
+        return cast("Found", await self._request(job_id))
+
+    async def get(self, job_id: str) -> Found:
+        """Return the job as it is now, or as it was at some moment after this call."""
+        return self.held(job_id) or await self.read(job_id)
+
+    async def get_many(self, job_ids: Sequence[str]) -> Sequence[Found]:
+        """Return the jobs in their order; those that aren't held are read in one round trip."""
+        held = {job_id: self.held(job_id) for job_id in job_ids}
+        requested = {job_id: self._request(job_id) for job_id, job in held.items() if job is None}
+        replies = cast("Sequence[Found]", await asyncio.gather(*requested.values()))
+        found = dict(zip(requested, replies, strict=True))
+        return [held[job_id] or found[job_id] for job_id in job_ids]
+
+    def held(self, job_id: str) -> Job | None:
+        """Return the job if its present state is held."""
+        if not self._is_tracking or self._has_unread():
+            return None
+        return self._cache.get(job_id)
+
+    def _request(self, job_id: str) -> "asyncio.Future[Any]":
+        decode = partial(self._decode, job_id)
+        return self._connection.call("HMGET", self._prefix + job_id, *FIELDS, convert=decode, shared=True)
+
+    def _decode(self, job_id: str, values: Sequence[str | None]) -> Found:
+        fields = _fields(values)
+        if not fields:
+            return Absent.MISSING
+        if not is_shown(fields):
+            return Absent.DELETED
+        found = decode_found(job_id, fields)
+        if self._is_tracking and isinstance(found, Job):
+            self._cache.put(found, sum(map(len, fields.values())))
+        return found
+
+    def _has_unread(self) -> bool:
+        """Return whether something has come that is not parsed yet, and so may be an invalidation."""
+        return self._unread is None or bool(self._unread.poll(0))
+
+    def _begin(self, reply: Any) -> None:
+        descriptor = self._connection.descriptor
+        if self._unread is not None and descriptor is not None and not isinstance(reply, Exception):
+            self._unread.register(descriptor, select.POLLIN)
+            self._polled = descriptor
+            self._is_tracking = True
+
+    def _end(self) -> None:
+        if self._unread is not None and self._polled is not None:
+            self._unread.unregister(self._polled)
+        self._polled = None
+        self._is_tracking = False
+        self._cache.clear()
+
+    def _invalidate(self, push: Sequence[Any]) -> None:
+        if push[0] != "invalidate":
+            return
+        if push[1] is None:  # all keys are gone
+            self._cache.clear()
+            return
+        for key in cast("Sequence[str]", push[1]):
+            self._cache.discard(key.removeprefix(self._prefix))
+
+
+def decode_found(job_id: str, fields: Mapping[str, str]) -> Job | Unreadable:
+    """Return the job whose hash has these fields."""
+    try:
+        return decode_job({**fields, "id": job_id})
+    except UnreadableRecord as error:
+        return Unreadable(error)
+
+
+def _fields(values: Sequence[str | None]) -> Mapping[str, str]:
+    """Return the `FIELDS` that a job's hash has; none if it has no record."""
+    return {name: value for name, value in zip(FIELDS, values, strict=True) if value is not None}
