@@ -232,10 +232,13 @@ class Services(Struct, frozen=True):
 
 
 @asynccontextmanager
-async def open_connections(context: AppContext, *, processes: int = 1) -> AsyncGenerator[Connections]:
+async def open_connections(
+    context: AppContext, *, processes: int = 1, answers_alone: bool = False
+) -> AsyncGenerator[Connections]:
     """Open the connections; they are made when they are first used and closed at the end.
 
-    This is one of as many ``processes`` that share the decoders.
+    This is one of as many ``processes`` that share the decoders. ``answers_alone`` says that no other process
+    answers clients for the same Valkey.
     """
     from framegate.media.decoding.pool import open_decoders
     from framegate.media.decoding.tasks import DecoderLimits
@@ -247,7 +250,7 @@ async def open_connections(context: AppContext, *, processes: int = 1) -> AsyncG
     from framegate.storage.secrets import ValkeySecretStore
 
     decoding, prefix = context.settings.decoding, context.settings.queue.prefix
-    jobs = ValkeyJobStore(connect_async(context.queue_url), prefix=prefix)
+    jobs = ValkeyJobStore(connect_async(context.queue_url), prefix=prefix, holds_jobs=answers_alone)
     characters = ValkeyCharacterStore(connect_async(context.queue_url), prefix=prefix)
     secrets = ValkeySecretStore(connect_async(context.queue_url), prefix=prefix)
     keys = ValkeyKeyStore(connect_async(context.queue_url), prefix=prefix)

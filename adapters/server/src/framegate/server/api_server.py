@@ -86,7 +86,8 @@ async def open_resources(context: AppContext, *, start_checked: bool) -> AsyncGe
         ConfigError, Unavailable: There have to be keys, and there are none.
     """
     processes = context.settings.server.api_processes
-    async with open_connections(context, processes=processes) as connections:
+    alone = context.embedded and processes == 1  # nobody else has the socket of the embedded one
+    async with open_connections(context, processes=processes, answers_alone=alone) as connections:
         process = ProcessState(RateLimiter(connections.rates), api_processes=processes)
         process.start_checked = start_checked
         keys = KeyRing(context.settings.auth.keys, connections.keys, defaults=context.settings.key_defaults)
