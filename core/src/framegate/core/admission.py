@@ -7,7 +7,7 @@ from msgspec import Struct
 from framegate.core.availability import WorkerAvailability
 from framegate.core.character_service import CharacterService
 from framegate.core.characters import Character
-from framegate.core.errors import InvalidRequest
+from framegate.core.errors import FramegateError, InvalidRequest
 from framegate.core.fitting import FittedRequest, fit
 from framegate.core.jobs import Job
 from framegate.core.ports import JobStore, Limits, MediaSource
@@ -65,7 +65,7 @@ class Admission:
         self._max_queued = max_queued
 
     async def admit(self, submission: Submission) -> AdmittedSubmission | Job:
-        """Check everything that needs no input; return the earlier job if this is a repeated submission.
+        """Check everything that needs no input; return the earlier job if this repeats one with inputs.
 
         Raises:
             ModelNotFound, ModelNotAllowed, PlanRequired, InvalidRequest, NoWorker: It can't be served.
@@ -77,27 +77,43 @@ class Admission:
         client.require_model(served)
         _check_texts(submission.request, prompt_optional=submission.prompt_optional)
         webhooks = self._webhooks.addresses(submission.webhook_url)
-        limits = self._limits(client)
-        # This answers a full queue or a repeated submission early; the decision is that of `JobStore.submit`.
-        earlier = await self._store.check_admission(
-            submission.job_id, client.name, limits=limits, idempotency=submission.idempotency
-        )
-        if earlier:
+        # This answers a full queue or a repeated submission before its inputs are fetched; the decision is
+        # that of `JobStore.submit`, which alone is called where there are none.
+        if submission.has_inputs and (earlier := await self.find_earlier(submission)):
             return earlier
-        remixed = await self._results.find_shared(submission.remix_of) if submission.remix_of else None
-        character = await self._find_character(submission)
-        fitted = _fit(submission, served, remixed, character)
-        style = find_style(self._styles, fitted.request.style)
-        await self._availability.check(served.spec.id, served.name)
+        try:
+            remixed = await self._results.find_shared(submission.remix_of) if submission.remix_of else None
+            character = await self._find_character(submission)
+            fitted = _fit(submission, served, remixed, character)
+            style = find_style(self._styles, fitted.request.style)
+            await self._availability.check(served.spec.id, served.name)
+        except FramegateError:
+            if not submission.has_inputs and (earlier := await self.find_earlier(submission)):
+                return earlier
+            raise
         return AdmittedSubmission(
             submission=submission,
             served=served,
             fitted=fitted,
             style=style,
-            limits=limits,
+            limits=self._limits(client),
             webhooks=webhooks,
             remixed=remixed,
             character=character,
+        )
+
+    async def find_earlier(self, submission: Submission) -> Job | None:
+        """Return the earlier job that this submission repeats, if there is one.
+
+        Raises:
+            JobExists, IdempotencyMismatch, QueueFull, KeyLimitReached: As `JobStore.check_admission` says.
+        """
+        client = submission.client
+        return await self._store.check_admission(
+            submission.job_id,
+            client.name,
+            limits=self._limits(client),
+            idempotency=submission.idempotency,
         )
 
     def _limits(self, client: Client) -> Limits:

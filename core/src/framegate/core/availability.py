@@ -67,26 +67,30 @@ class WorkerAvailability:
     async def check(self, model: str, name: str) -> float:
         """Return for how many seconds jobs of ``model`` are accepted even if no worker is seen meanwhile.
 
+        Before a job is refused, the workers are looked for; a job is accepted by what the store knows of them
+        as well. A worker that it saw some time ago was alive then, which may be within the grace.
+
         Raises:
             NoWorker: They are not accepted now; the message calls the model ``name``.
             Unavailable: The store can't be reached.
         """
         if self._grace == math.inf:
             return math.inf
-        await self._reads.run("", self._read)
-        own, absence, resting = self._own_status(), self._absence(model), self._reason_to_rest(model)
-        if own.alive and resting is None:
-            absence = 0.0  # it has the same models, though it may have yet to announce a new one
-        elif own.starting_for is not None:
-            absence = min(absence, own.starting_for if own.failing else 0.0)
+        recent = self._store.recent_presence()
+        if recent is not None:
+            self._presence = recent
+        absence = math.inf if recent is None else self._absence(model)
+        if absence > self._grace:
+            await self._reads.run("", self._read)
+            absence = self._absence(model)
         if absence <= self._grace:
             return self._grace - absence
-        if resting is not None:
+        if (resting := self._reason_to_rest(model)) is not None:
             raise NoWorker(
                 f"The model {name} is unavailable for some minutes, as its last jobs failed: {resting}"
             )
         reason = f"No worker that runs the model {name} is alive; try again shortly."
-        if own.failing:
+        if self._own_status().failing:
             reason += " This server's own worker ends as soon as it is started; the server's log says why."
         raise NoWorker(reason)
 
@@ -110,7 +114,7 @@ class WorkerAvailability:
         findings = held_back_findings(await self._store.operations.held_back(), workers)
         if workers or self._own_status().starting_for is not None:
             return WorkerOverview(workers, waited_for=False, findings=findings)
-        absence = min(map(self._absence, self._presence.last_seen), default=math.inf)
+        absence = min(map(self._last_seen, self._presence.last_seen), default=math.inf)
         return WorkerOverview((), waited_for=absence <= self._grace, findings=findings)
 
     async def _read(self) -> None:
@@ -131,6 +135,17 @@ class WorkerAvailability:
         return next((reason for reason in reasons if reason is not None), None)
 
     def _absence(self, model: str) -> float:
+        """Return for how many seconds ``model`` has not been served."""
+        own, absence = self._own_status(), self._last_seen(model)
+        if own.alive and self._reason_to_rest(model) is None:
+            # It has the same models, though it may have yet to announce a new one.
+            return min(absence, self._presence.age)
+        if own.starting_for is not None:
+            return min(absence, own.starting_for if own.failing else 0.0)
+        return absence
+
+    def _last_seen(self, model: str) -> float:
         """Return how many seconds ago a worker that serves ``model`` was alive."""
+        seen = self._presence.last_seen.get(model, math.inf) + self._presence.age
         # While the store was away, no worker could be seen.
-        return min(self._presence.last_seen.get(model, math.inf), time.monotonic() - self._last_outage)
+        return min(seen, time.monotonic() - self._last_outage)

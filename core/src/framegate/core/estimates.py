@@ -4,15 +4,20 @@ A job's work is its pixels × frames × steps, of which a model does about the s
 note the pace of every job that succeeds; the time to load the model is not part of it.
 """
 
+import asyncio
+import math
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 
 from framegate.core.concurrency import SharedTasks
+from framegate.core.errors import Unavailable
 from framegate.core.jobs import Job, JobState
 from framegate.core.ports import JobStore, ModelPace, WorkerInfo
 
-MAX_AGE_SECONDS = 5.0
-"""How long the paces are cached; they change with every job, but by little."""
+FRESH_SECONDS, MAX_AGE_SECONDS = 5.0, 60.0
+"""How long the paces are used without being read again, and how long at all; they change with every job, but
+by little."""
 
 
 def work_of(job: Job) -> float:
@@ -33,6 +38,7 @@ class Estimates:
         self._paces: Mapping[str, ModelPace] = {}
         self._read_at: float | None = None
         self._reads: SharedTasks[None] = SharedTasks()
+        self._refresh: asyncio.Task[None] | None = None
 
     async def running_seconds(self, job: Job) -> float | None:
         """Return how long the whole job runs on a worker that has its model loaded; None if unknown.
@@ -70,10 +76,20 @@ class Estimates:
         return before * pace.job_seconds / len(workers) + seconds
 
     async def _pace(self, model: str) -> ModelPace | None:
-        if self._read_at is None or time.monotonic() - self._read_at > MAX_AGE_SECONDS:
+        age = math.inf if self._read_at is None else time.monotonic() - self._read_at
+        if age > MAX_AGE_SECONDS:
             await self._reads.run("", self._read)
+        elif age > FRESH_SECONDS and self._refresh is None:
+            self._refresh = asyncio.create_task(self._read_again())
         return self._paces.get(model)
 
     async def _read(self) -> None:
         self._paces = await self._store.model_paces()
         self._read_at = time.monotonic()
+
+    async def _read_again(self) -> None:
+        try:
+            with suppress(Unavailable):
+                await self._reads.run("", self._read)
+        finally:
+            self._refresh = None

@@ -63,7 +63,8 @@ class JobInputs:
 
     async def discard(self) -> None:
         """Remove what was stored: no job came to use it."""
-        await to_its_end(FILE_THREADS.run(self._discard_all))
+        if self._stored:
+            await to_its_end(FILE_THREADS.run(self._discard_all))
 
     async def _ingest(self, field: str, source: MediaSource, *, mask_ignores_alpha: bool) -> None:
         try:

@@ -12,6 +12,7 @@ from framegate.core import audit
 from framegate.core.admission import Admission, AdmittedSubmission
 from framegate.core.availability import WorkerAvailability
 from framegate.core.character_service import CharacterService
+from framegate.core.coalesced_reads import CoalescedReads
 from framegate.core.concurrency import FILE_THREADS, cancel_and_wait, to_its_end
 from framegate.core.errors import (
     ArtifactGone,
@@ -97,6 +98,7 @@ class JobService:
         self._store = store
         self._artifacts = artifacts
         self._media = media
+        self._reads = CoalescedReads(store)
         self._watches = JobWatches(store)
         self._webhooks = webhooks or NoWebhooks()
         self._estimates = Estimates(store)
@@ -145,6 +147,13 @@ class JobService:
             job = await self._limit_time(admitted, build_job(admitted, await inputs.collect(admitted)))
         except BaseException as error:  # also when the client disconnects: no job came to use them
             await inputs.discard()
+            if (
+                isinstance(error, FramegateError)
+                # The store has yet to be asked, whose answers come before this one.
+                and not submission.has_inputs
+                and (earlier := await self._admission.find_earlier(submission))
+            ):
+                return PreparedJob(earlier)
             await to_its_end(self._count_refusal(submission, error))
             raise
         return PreparedJob(job, admitted, inputs)
@@ -231,13 +240,15 @@ class JobService:
         )
         return queued
 
-    async def get(self, job_id: str, owner: str | None = None, *, fresh: bool = False) -> Job:
-        """Return the job; see `JobStore.get` for ``fresh``.
+    async def get(self, job_id: str, owner: str | None = None) -> Job:
+        """Return the job.
 
         Raises:
             JobNotFound: No job has this id, or it belongs to another key.
         """
-        job = await self._store.get(job_id, fresh=fresh) if len(job_id) <= MAX_ID else None
+        job = self._store.held(job_id)
+        if job is None and len(job_id) <= MAX_ID:
+            job = await self._reads.get(job_id)
         return _visible(job, job_id, owner)
 
     async def list(
@@ -327,7 +338,7 @@ class JobService:
                 try:
                     pause = await self.availability.check(job.served_by, job.model)
                 except NoWorker as error:
-                    now = await self._store.get(job.id, fresh=True)
+                    now = await self._store.get(job.id)
                     if now is None or now.state != JobState.QUEUED:
                         continue
                     if not unserved.done():

@@ -29,22 +29,28 @@ Convert = Callable[[Any], Any]
 
 
 class _Call:
-    """A command that waits for its reply. ``repeated`` tells whether it has been sent before."""
+    """A command that waits for its reply, if anybody waits for that.
 
-    __slots__ = ("command", "convert", "repeated", "sent_at", "waiting")
+    ``repeated`` tells whether it has been sent before.
+    """
 
-    def __init__(self, command: bytes, convert: Convert | None) -> None:
+    __slots__ = ("command", "convert", "future", "repeated", "sent_at")
+
+    def __init__(
+        self, command: bytes, convert: Convert | None, future: "asyncio.Future[Any] | None" = None
+    ) -> None:
         self.command = command
         self.convert = convert
-        self.waiting: list[asyncio.Future[Any]] = []
+        self.future = future
         self.repeated = False
         self.sent_at = 0.0
 
     @property
     def is_awaited(self) -> bool:
-        return not all(future.done() for future in self.waiting)
+        return self.future is not None and not self.future.done()
 
     def settle(self, reply: Any) -> None:
+        """Make the result, even if nobody waits for it any more."""
         try:
             if isinstance(reply, Exception):
                 raise reply
@@ -52,14 +58,12 @@ class _Call:
         except Exception as error:  # it is the caller's
             self.fail(error)
             return
-        for future in self.waiting:
-            if not future.done():
-                future.set_result(result)
+        if self.future is not None and not self.future.done():
+            self.future.set_result(result)
 
     def fail(self, error: Exception) -> None:
-        for future in self.waiting:
-            if not future.done():
-                future.set_exception(error)
+        if self.future is not None and not self.future.done():
+            self.future.set_exception(error)
 
 
 class _Greeting(_Call):
@@ -99,7 +103,6 @@ class MultiplexedConnection(asyncio.Protocol):
         self._streams: asyncio.BaseProtocol | None = None
         self._reader = hiredis.Reader()
         self._unsent: list[_Call] = []
-        self._shared: dict[bytes, _Call] = {}
         self._sent: deque[_Call] = deque()
         self._flush_due = False
         self._opening: asyncio.Task[None] | None = None
@@ -116,25 +119,14 @@ class MultiplexedConnection(asyncio.Protocol):
         if self._connection is not None:
             await self._connection.disconnect(nowait=True)
 
-    def call(
-        self, *command: str | bytes | float, convert: Convert | None = None, shared: bool = False
-    ) -> "asyncio.Future[Any]":
+    def call(self, *command: str | bytes | float, convert: Convert | None = None) -> "asyncio.Future[Any]":
         """Send a command with the others of this turn of the event loop, and return its result to come.
 
         ``convert`` makes the result as soon as the reply has arrived, before what came after it is looked at.
-        With ``shared``, equal commands that have yet to be sent are sent once.
         """
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Any] = loop.create_future()
-        packed = hiredis.pack_command(command)
-        if shared and (earlier := self._shared.get(packed)) is not None:
-            earlier.waiting.append(future)
-            return future
-        call = _Call(packed, convert)
-        call.waiting.append(future)
-        self._unsent.append(call)
-        if shared:
-            self._shared[packed] = call
+        self._unsent.append(_Call(hiredis.pack_command(command), convert, future))
         self._flush_soon()
         return future
 
@@ -166,7 +158,6 @@ class MultiplexedConnection(asyncio.Protocol):
                 self._opening = asyncio.create_task(self._open())
             return
         calls, self._unsent = self._unsent, []
-        self._shared.clear()
         self._send(calls)
 
     def _send(self, calls: Sequence[_Call]) -> None:
@@ -278,6 +269,5 @@ class MultiplexedConnection(asyncio.Protocol):
 
     def _fail_unsent(self, error: redis.RedisError) -> None:
         calls, self._unsent = self._unsent, []
-        self._shared.clear()
         for call in calls:
             call.fail(error)

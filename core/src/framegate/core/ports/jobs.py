@@ -56,11 +56,13 @@ class ModelPace(Struct, frozen=True):
 class WorkerPresence(Struct, frozen=True):
     """The live workers, and how many seconds ago each model was last served by one that was alive.
 
-    Models of live workers were seen 0 s ago; those that were never or long not served are missing.
+    Models of live workers were seen 0 s ago; those that were never or long not served are missing. All of
+    this was so ``age`` seconds ago.
     """
 
     workers: Sequence[WorkerInfo]
     last_seen: Mapping[str, float]
+    age: float = 0.0
 
 
 class QueueCounts(Struct, frozen=True):
@@ -208,11 +210,15 @@ class JobStore(Protocol):
         """Remember that a submission was refused for a reason of which the store knows nothing."""
         ...
 
-    async def get(self, job_id: str, *, fresh: bool = False) -> Job | None:
-        """Return the job, or None if there is none.
+    async def get(self, job_id: str) -> Job | None:
+        """Return the job as it is at some moment after this call, or None if there is none."""
+        ...
 
-        It is no older than what has been returned of it before, here or by another process. With ``fresh`` it
-        is the job at some moment after this call: for those who know from elsewhere that it has changed.
+    def held(self, job_id: str) -> Job | None:
+        """Return the job as it is now if that is known without asking, else None.
+
+        It is no older than any state of it that has been returned before, here or by another process. Only
+        who knows from elsewhere that it has changed needs `get`.
         """
         ...
 
@@ -302,4 +308,8 @@ class JobStore(Protocol):
 
     async def worker_presence(self) -> WorkerPresence:
         """Return the live workers, and when each model was last served, by the store's own clock."""
+        ...
+
+    def recent_presence(self) -> WorkerPresence | None:
+        """Return what `worker_presence` returned before, if that is known, with its age."""
         ...

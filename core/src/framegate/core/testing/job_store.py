@@ -149,10 +149,14 @@ class InMemoryJobStore:
         with self._lock:
             self._submissions.count_refusal(owner, idempotency)
 
-    async def get(self, job_id: str, *, fresh: bool = False) -> Job | None:
+    async def get(self, job_id: str) -> Job | None:
         """Return the job, or None."""
         with self._lock:
             return self._jobs.get(job_id)
+
+    def held(self, job_id: str) -> Job | None:
+        """Return None: it has to be asked for each job."""
+        return None
 
     async def find_by_lookup_label(self, owner: str, value: str) -> str | None:
         """Return the id of the newest job with that label."""
@@ -271,6 +275,10 @@ class InMemoryJobStore:
         ages = {model: now - seen for model, seen in self.last_seen.items()}
         alive = {model: 0.0 for worker in self.living for model in worker.models}
         return WorkerPresence(list(self.living), {**ages, **alive})
+
+    def recent_presence(self) -> WorkerPresence | None:
+        """Return None: it has to be asked who is alive."""
+        return None
 
     # The worker's side.
 

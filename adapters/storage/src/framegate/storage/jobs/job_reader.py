@@ -70,15 +70,8 @@ class JobReader:
         await self._connection.close()
 
     async def read(self, job_id: str) -> Found:
-        """Read the job from Valkey, as it is at some moment after this call.
-
-        Callers that ask in the same turn of the event loop share what is read.
-        """
+        """Read the job from Valkey, as it is at some moment after this call."""
         return cast("Found", await self._request(job_id))
-
-    async def get(self, job_id: str) -> Found:
-        """Return the job as it is now, or as it was at some moment after this call."""
-        return self.held(job_id) or await self.read(job_id)
 
     async def get_many(self, job_ids: Sequence[str]) -> Sequence[Found]:
         """Return the jobs in their order; those that aren't held are read in one round trip."""
@@ -96,7 +89,7 @@ class JobReader:
 
     def _request(self, job_id: str) -> "asyncio.Future[Any]":
         decode = partial(self._decode, job_id)
-        return self._connection.call("HMGET", self._prefix + job_id, *FIELDS, convert=decode, shared=True)
+        return self._connection.call("HMGET", self._prefix + job_id, *FIELDS, convert=decode)
 
     def _decode(self, job_id: str, values: Sequence[str | None]) -> Found:
         fields = _fields(values)

@@ -1,8 +1,11 @@
 """Jobs in Valkey, as the API uses them."""
 
+import asyncio
 import itertools
+import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import cast
 
 import msgspec
@@ -10,6 +13,7 @@ import redis.asyncio
 import structlog
 from msgspec.structs import replace
 
+from framegate.core.concurrency import cancel_and_wait
 from framegate.core.errors import (
     FramegateError,
     IdempotencyMismatch,
@@ -17,6 +21,8 @@ from framegate.core.errors import (
     JobExists,
     KeyLimitReached,
     QueueFull,
+    Unavailable,
+    UnreadableRecord,
 )
 from framegate.core.jobs import Job, JobState
 from framegate.core.ports import IdempotencyKey, Limits, ModelPace, QueueCounts, WorkerInfo, WorkerPresence
@@ -49,6 +55,9 @@ from framegate.storage.schema import NewerRecord, damage_as_unreadable, decode_r
 
 log = structlog.get_logger(__name__)
 
+FRESH_SECONDS = 2.0
+"""How long what was read of the workers is used without being read again."""
+
 _PACE = msgspec.json.Decoder(tuple[float, float, int])
 _WORKER = msgspec.json.Decoder(WorkerInfo)
 
@@ -69,6 +78,8 @@ class ValkeyJobStore(JobLists):
     ) -> None:
         super().__init__(client, prefix=prefix, holds_jobs=holds_jobs)
         self._calls = MultiplexedConnection(client)
+        self._last_presence: tuple[WorkerPresence, float] | None = None
+        self._presence_reading: asyncio.Task[None] | None = None
         self._feed = ChangeFeed(client, prefix=prefix)
         self.expired = ExpiredJobs(client, prefix=prefix)
         """What retention does to jobs."""
@@ -90,6 +101,8 @@ class ValkeyJobStore(JobLists):
 
     async def close(self) -> None:
         """End the subscription and close the connections."""
+        if self._presence_reading is not None:
+            await cancel_and_wait([self._presence_reading])
         await self._feed.close()
         await self._reader.close()
         await self._calls.close()
@@ -105,7 +118,7 @@ class ValkeyJobStore(JobLists):
                 self._check_admission, self._prefix, msgspec.json.encode(new)
             )
         _refuse(outcome, found, limits, amounts)
-        return await self.get(found, fresh=True) if outcome == "earlier" else None
+        return await self.get(found) if outcome == "earlier" else None
 
     async def submit(self, job: Job, *, limits: Limits, idempotency: IdempotencyKey | None = None) -> Job:
         """Write ``job`` and its ticket in one step, and return it or the earlier job of ``idempotency``."""
@@ -128,7 +141,7 @@ class ValkeyJobStore(JobLists):
             if outcome == "new":
                 seq, submitted_at = amounts
                 return replace(job, seq=int(seq), created_at=float(submitted_at or job.created_at))
-            if earlier := await self.get(found, fresh=True):
+            if earlier := await self.get(found):
                 return earlier
             # It was deleted in between, so the key is free again.
 
@@ -138,13 +151,15 @@ class ValkeyJobStore(JobLists):
         with outages_as_unavailable():
             await self._calls.run(self._count_refusal, self._prefix, msgspec.json.encode(refused))
 
-    async def get(self, job_id: str, *, fresh: bool = False) -> Job | None:
+    def held(self, job_id: str) -> Job | None:
+        """Return the job as it is now, if this store holds jobs and knows that."""
+        return self._reader.held(job_id)
+
+    async def get(self, job_id: str) -> Job | None:
         """Return the job, or None if there is none or it has been deleted.
 
         Of a job whose record is damaged it has what can still be read.
         """
-        if not fresh and (held := self._reader.held(job_id)) is not None:
-            return held
         with outages_as_unavailable():
             found = await self._reader.read(job_id)
             if not isinstance(found, Unreadable):
@@ -200,7 +215,7 @@ class ValkeyJobStore(JobLists):
         """Cancel a waiting job, or ask a running one's worker to stop; return the job as it is then."""
         with outages_as_unavailable():
             await self._calls.run(self._cancel, self._prefix, job_id)
-        return await self.get(job_id, fresh=True)
+        return await self.get(job_id)
 
     async def delete(self, job_id: str) -> Job | None:
         """Delete the job, cancelling it first if it has not ended; return it as it was before."""
@@ -239,7 +254,25 @@ class ValkeyJobStore(JobLists):
         last_seen = {model: float(age) for model, age in zip(seen[::2], seen[1::2], strict=True)}
         # Workers of 0.1 announce themselves, but don't note when models were served.
         last_seen |= {model: 0.0 for info in infos for model in info.models}
-        return WorkerPresence(infos, last_seen)
+        self._last_presence = WorkerPresence(infos, last_seen), time.monotonic()
+        return self._last_presence[0]
+
+    def recent_presence(self) -> WorkerPresence | None:
+        """Return the last `worker_presence`, which is read again for the next call if it is not fresh."""
+        if self._last_presence is None:
+            return None
+        presence, read_at = self._last_presence
+        age = time.monotonic() - read_at
+        if age > FRESH_SECONDS and self._presence_reading is None:
+            self._presence_reading = asyncio.create_task(self._read_presence())
+        return replace(presence, age=age)
+
+    async def _read_presence(self) -> None:
+        try:
+            with suppress(Unavailable):
+                await self.worker_presence()
+        finally:
+            self._presence_reading = None
 
     async def model_paces(self) -> Mapping[str, ModelPace]:
         """Return how fast each model is of which a job has succeeded within the last 90 days."""
