@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 
 import structlog
 from litestar import Litestar, Router
+from litestar.middleware import AbstractMiddleware
 from litestar.types import ASGIApp, ControllerRouterHandler, Receive, Scope, Send
 from litestar.types.asgi_types import LifeSpanReceive, LifeSpanScope, LifeSpanSend
 from msgspec import Struct
@@ -22,13 +23,14 @@ from framegate.core.ports import Rate
 from framegate.core.settings import FILE_STORAGE, DocsAccess, LimitSettings, Settings
 from framegate.core.wiring import CoreServices
 from framegate.server.admin.router import admin_router
-from framegate.server.auth.cors import Cors
+from framegate.server.auth.cors import Cors, only_for_pages
 from framegate.server.auth.key_checks import check_keys, no_keys, require_keys
 from framegate.server.auth.key_ring import KeyRing
 from framegate.server.auth.keys import ADMIN_OPT, KEY_OPT, KeyGuard
 from framegate.server.auth.loopback_guard import LoopbackOnly
 from framegate.server.auth.origins import OriginRules, is_loopback_host
 from framegate.server.dialect import provide_instance
+from framegate.server.direct_calls import DirectRouter
 from framegate.server.docs_pages import ApiDocs, DocsController
 from framegate.server.errors.renderer import ErrorRenderer
 from framegate.server.health import HealthController, Probes, ReadinessController, StatusController
@@ -41,13 +43,13 @@ from framegate.server.openapi import openapi_config
 from framegate.server.process_state import ProcessState
 from framegate.server.receiving.budget import BodyBudget
 from framegate.server.receiving.deadlines import BodyDeadlines
+from framegate.server.receiving.requests_with_body import RequestsWithBody
 from framegate.server.receiving.spooled_bodies import SpooledBodies
 from framegate.server.request_log import RequestLog
 from framegate.server.requests.content_encoding import DecodedBodies
 from framegate.server.requests.forms import close_uploads
 from framegate.server.requests.forwarded import ForwardedHeaders, TrustedProxies
 from framegate.server.requests.query import drop_empty_parameters
-from framegate.server.requests.unknown_fields import add_warning
 from framegate.server.responses.link_signing import LinkSigner, make_signer
 from framegate.server.webhooks.events import Signer
 from framegate.storage import embedded
@@ -64,15 +66,15 @@ _STATUS_OPT: Mapping[DocsAccess, dict[str, Any]] = {
 }
 
 
-class FramegateApp(Litestar):
-    """A Litestar app that answers HEAD wherever it answers GET.
+class FramegateApp(Litestar, DirectRouter):
+    """A Litestar app that answers HEAD wherever it answers GET, and calls simple handlers directly.
 
     Its outermost middleware also sees requests that no route matches.
     """
 
     _layers: Any
 
-    def register(self, value: ControllerRouterHandler) -> None:  # type: ignore[override]  # Litestar's returns nothing, Router's does
+    def register(self, value: ControllerRouterHandler) -> None:  # type: ignore[override]  # Litestar returns nothing, Router does
         """Register a router."""
         if isinstance(value, Router):
             add_head_handlers(value)
@@ -89,6 +91,8 @@ class FramegateApp(Litestar):
 
     def wrap(self, *layers: Callable[[Any], Any]) -> None:
         """Wrap the app in ASGI middleware, the innermost first."""
+        if isinstance(self.asgi_handler, AbstractMiddleware):  # as with a CORS config
+            self.asgi_handler = only_for_pages(self.asgi_handler)
         app: Any = super().__call__
         for layer in layers:
             app = layer(app)
@@ -220,23 +224,27 @@ def create_app(
         if server.docs == "off"
         else openapi_config(mounted, needs_key=server.docs == "keys"),
         before_request=drop_empty_parameters,
-        before_send=[add_warning],
         request_max_body_size=server.max_body,
         lifespan=list(lifespan),
         logging_config=None,
     )
     app.wrap(
-        close_uploads,
         partial(
-            SpooledBodies,
-            budget=BodyBudget(process.part_of(server.max_body_memory)),
-            default_limit=limits.max_bytes_in_flight,
-            part_of=process.part_of,
-            max_bytes=server.max_body,
-            data_path=server.data_path,
+            RequestsWithBody,
+            layers=(
+                close_uploads,
+                partial(
+                    SpooledBodies,
+                    budget=BodyBudget(process.part_of(server.max_body_memory)),
+                    default_limit=limits.max_bytes_in_flight,
+                    part_of=process.part_of,
+                    max_bytes=server.max_body,
+                    data_path=server.data_path,
+                ),
+                partial(DecodedBodies, max_bytes=server.max_body),
+                partial(BodyDeadlines, timeout=server.body_timeout, min_rate=server.min_body_rate),
+            ),
         ),
-        partial(DecodedBodies, max_bytes=server.max_body),
-        partial(BodyDeadlines, timeout=server.body_timeout, min_rate=server.min_body_rate),
         partial(
             LoopbackOnly, keys=keys, refuse=errors.refuse, origins=origins(remedy="configure [[auth.keys]]")
         ),

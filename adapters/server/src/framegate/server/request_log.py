@@ -13,6 +13,7 @@ from framegate.core.audit import Actor, acting_as
 from framegate.core.keys import KeyScope
 from framegate.server.auth.keys import needed_scope
 from framegate.server.requests.forwarded import client_ip
+from framegate.server.requests.unknown_fields import ignored_fields_warning
 
 log = structlog.get_logger(__name__)
 
@@ -28,7 +29,7 @@ _LONGEST_PATH = 500
 
 
 class RequestLog:
-    """ASGI middleware that identifies and logs requests, and answers with ``X-Content-Type-Options``.
+    """ASGI middleware that identifies and logs requests, and adds the headers that all answers have.
 
     It also tells the audit log from where the request comes. What handlers bind to structlog's context
     variables (``job_id``, ``client``) is on the line; query values, headers and bodies never are. Requests
@@ -48,13 +49,14 @@ class RequestLog:
             scope["state"] = {}
         scope["state"][_STATE] = request_id
         method, path, started = scope["method"], scope["path"][:_LONGEST_PATH], time.perf_counter()
-        status, is_json = 0, False
+        start: HTTPResponseStartEvent | None = None
 
         async def send_with_id(message: Message) -> None:
-            nonlocal status, is_json
+            nonlocal start
             if message["type"] == "http.response.start":
-                status, is_json = message["status"], _is_json(message)
-                message["headers"] = [*message.get("headers", ()), (_HEADER, request_id.encode()), _NOSNIFF]
+                start = message
+                added = [(_HEADER, request_id.encode()), _NOSNIFF, *ignored_fields_warning(scope)]
+                start["headers"] = [*start.get("headers", ()), *added]
             await send(message)
 
         structlog.contextvars.clear_contextvars()
@@ -64,7 +66,8 @@ class RequestLog:
                 await self._app(scope, receive, send_with_id)
         finally:
             elapsed = round((time.perf_counter() - started) * 1000, 1)
-            is_poll = _is_read(scope, method) and (path in _PROBES or (is_json and _is_usual(status)))
+            status = start["status"] if start else 0
+            is_poll = _is_read(scope, method) and (path in _PROBES or _is_poll_answer(start))
             level = logging.DEBUG if is_poll else logging.INFO
             log.log(level, "request", method=method, path=path, status=status, ms=elapsed)
             structlog.contextvars.clear_contextvars()
@@ -75,7 +78,10 @@ def _incoming_id(scope: Scope) -> str | None:
     return given.decode() if _VALID_ID.fullmatch(given) else None
 
 
-def _is_json(start: HTTPResponseStartEvent) -> bool:
+def _is_poll_answer(start: HTTPResponseStartEvent | None) -> bool:
+    """Return whether a poll may well be answered like this: with JSON, and a usual status."""
+    if start is None or not _is_usual(start["status"]):
+        return False
     content_type = next((value for name, value in start["headers"] if name.lower() == b"content-type"), b"")
     return content_type.partition(b";")[0].strip() == b"application/json"
 

@@ -3,6 +3,9 @@
 from collections.abc import Collection
 
 from litestar.config.cors import CORSConfig
+from litestar.enums import ScopeType
+from litestar.middleware import AbstractMiddleware
+from litestar.types import ASGIApp, Receive, Scope, Send
 
 from framegate.server.auth.key_ring import KeyRing
 from framegate.server.auth.origins import LOOPBACK_ORIGIN
@@ -19,6 +22,16 @@ EXPOSED_HEADERS = [
     "X-Should-Retry",
     "openai-poll-after-ms",
 ]
+
+
+def only_for_pages(cors: AbstractMiddleware) -> ASGIApp:
+    """Return Litestar's CORS middleware, passed by what no web page sends, which has no Origin header."""
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        is_page = scope["type"] == ScopeType.HTTP and b"origin" in dict(scope["headers"])
+        await (cors if is_page else cors.app)(scope, receive, send)
+
+    return app
 
 
 class Cors(CORSConfig):

@@ -113,7 +113,9 @@ class KeyGuard:
             )
 
     async def _authenticate(self, connection: ASGIConnection[Any, Any, Any, Any]) -> Client:
-        authorization, scope = connection.headers.get("authorization"), connection.scope
+        scope = connection.scope
+        header = next((value for name, value in scope["headers"] if name == b"authorization"), None)
+        authorization = None if header is None else header.decode("latin-1")
         self._logins.check(scope, authorization)
         try:
             client = self._keys.authenticate(authorization)

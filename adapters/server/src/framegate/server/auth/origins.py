@@ -71,6 +71,9 @@ class OriginRules:
     def reason_against_page(self, scope: Scope) -> str:
         """Return why the page that makes the request may not, and what would allow it; empty if it may."""
         host, origins, cross_site = "", list[str](), False
+        names = dict(scope["headers"])
+        if b"origin" not in names and b"sec-fetch-site" not in names:
+            return ""  # no browser's
         for name, value in scope["headers"]:
             if name == b"host":
                 host = value.decode("latin-1").lower()

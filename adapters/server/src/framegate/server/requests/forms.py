@@ -232,7 +232,7 @@ async def _received_parts(request: Request[Any, Any, State], boundary: str) -> A
         InvalidFields: They can't be parsed, or there are too many.
     """
     parser = PushMultipartParser(boundary, max_segment_count=MAX_FIELDS, header_charset="latin-1")
-    uploads: list[UploadFile] = request.scope["state"][_STATE]
+    uploads: list[UploadFile] = request.scope["state"].setdefault(_STATE, [])
     parts = large = 0
     room, received = _IN_MEMORY, False
     part: _Part | None = None

@@ -10,6 +10,8 @@ async def drop_empty_parameters(request: HTTPRequest) -> None:
 
     That is how many clients write a null. Litestar calls this before it parses the parameters.
     """
+    if not request.scope["query_string"]:
+        return
     parameters = request.route_handler.parsed_fn_signature.parameters.items()
     required = {name.encode() for name, parameter in parameters if not parameter.has_default}
     pairs = [pair.partition(b"=") for pair in request.scope["query_string"].split(b"&")]

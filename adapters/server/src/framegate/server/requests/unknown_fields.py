@@ -1,11 +1,11 @@
 """Refuse or ignore the fields of a request that its dialect doesn't know, and name the ignored ones."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal, TypeAlias
 
 from litestar import Request
-from litestar.types import Message, Scope
+from litestar.types import Scope
 
 UnknownFields: TypeAlias = Literal["refuse", "ignore"]
 """What happens to a field that a dialect doesn't know."""
@@ -34,8 +34,9 @@ def note_ignored_fields(request: Request[Any, Any, Any], names: Iterable[str]) -
         ignored[_UNPRINTABLE.sub("?", name[:_MAX_LENGTH])] = None
 
 
-async def add_warning(message: Message, scope: Scope) -> None:
-    """Add the Warning header (RFC 7234, 5.5) to a response whose request had ignored fields."""
-    if message["type"] == "http.response.start" and (ignored := scope["state"].get(_STATE)):
-        warning = f'299 framegate "Ignored fields: {", ".join(ignored)}"'
-        message["headers"] = [*message.get("headers", ()), (b"warning", warning.encode())]
+def ignored_fields_warning(scope: Scope) -> Sequence[tuple[bytes, bytes]]:
+    """Return the Warning header (RFC 7234, 5.5) of a response whose request had ignored fields."""
+    ignored = scope["state"].get(_STATE)
+    if not ignored:
+        return ()
+    return ((b"warning", f'299 framegate "Ignored fields: {", ".join(ignored)}"'.encode()),)
