@@ -38,7 +38,7 @@ from framegate.server.limits.limiter import RateLimiter
 from framegate.server.limits.logins import LoginThrottle
 from framegate.server.limits.requests import AddressLimit
 from framegate.server.listening import check_address
-from framegate.server.mounting import Mounted, add_head_handlers, drop_options_handlers, mount
+from framegate.server.mounting import Mounted, OwnRouter, add_head_handlers, drop_options_handlers, mount
 from framegate.server.openapi import openapi_config
 from framegate.server.process_state import ProcessState
 from framegate.server.receiving.budget import BodyBudget
@@ -191,7 +191,7 @@ def create_app(
     origins = partial(OriginRules, server.cors_origins, server.public_url)
     limits, limiter = settings.limits, process.limiter
     errors = ErrorRenderer(mounted)
-    own = Router(
+    own = OwnRouter(
         "/",
         route_handlers=plan.own_routes,
         dependencies={

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import copy
-from typing import Any
+from typing import Any, Self
 
 import structlog
 from litestar import Litestar, Router
@@ -36,6 +36,17 @@ _PARAMETER = re.compile(r"\{[^}]*\}")
 _SERVER = "framegate"
 """Whose routes those of the server itself are, for messages."""
 log = structlog.get_logger(__name__)
+
+
+class OwnRouter(Router):
+    """A router that is registered in one app, and nowhere else.
+
+    Litestar copies each router that it registers, as it could be registered again, with all of its handlers
+    and what they hold; that is a third of the time in which an app is built.
+    """
+
+    def __deepcopy__(self, memo: object) -> Self:
+        return self
 
 
 class CommonOptions(Struct, frozen=True, forbid_unknown_fields=True):
@@ -283,7 +294,7 @@ def _router(
     def provide_client_jobs(request: HTTPRequest) -> ClientJobs:
         return context.client_jobs(request)
 
-    router = Router(
+    router = OwnRouter(
         prefix or "/",
         route_handlers=handlers,
         dependencies={
