@@ -11,28 +11,27 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from copy import copy
 from typing import Any, TypeAlias, get_origin
 
-import msgspec
-from litestar import Request, Response, Router
+from litestar import Router
 from litestar.datastructures import FormMultiDict
 from litestar.di import Provide
-from litestar.enums import MediaType
 from litestar.exceptions import InternalServerException
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import KwargDefinition
 from litestar.routes import HTTPRoute
 from litestar.routes.base import BaseRoute
-from litestar.serialization import get_serializer
 from litestar.types import ControllerRouterHandler, Empty, HTTPScope, Receive, Send
 from litestar.typing import FieldDefinition
 from litestar.utils.scope.state import ScopeState
 from msgspec import Struct
+from msgspec.inspect import CustomType, type_info
 
 from framegate.server.auth.keys import KeyGuard
+from framegate.server.direct_answers import json_answers
+from framegate.server.requests.bodies import HTTPRequest
 from framegate.server.requests.query import drop_empty_parameters
 
 _REQUEST = "request"
 _SCALARS = (bool, bytes, float, int, str)
-_CONTAINERS = (dict, frozenset, list, set, tuple)
 _CONSTRAINTS = (
     *("name", "const", "gt", "ge", "lt", "le", "multiple_of"),
     *("min_items", "max_items", "min_length", "max_length", "pattern"),
@@ -64,19 +63,20 @@ class DirectRoute(HTTPRoute):
     def create_handler_map(self) -> None:
         """Let requests find the handlers by their method."""
         super().create_handler_map()
-        self._calls: dict[str, _Call] = {}
+        # At once: when it describes a handler for the API docs, Litestar adds parameters to its signature.
+        self._calls: dict[str, _Call] = {
+            method: plan_call(self, handler) or super(DirectRoute, self).handle
+            for method, (handler, _) in self.route_handler_map.items()
+        }
 
     def handle(self, scope: HTTPScope, receive: Receive, send: Send) -> Coroutine[Any, Any, None]:  # type: ignore[override]  # of HTTP scopes, as Litestar's
         """Answer a request."""
-        call = self._calls.get(scope["method"]) or self._plan(scope)
-        return call(scope, receive, send)
+        return self._calls[scope["method"]](scope, receive, send)
 
-    def _plan(self, scope: HTTPScope) -> _Call:
-        handler, _ = self.route_handler_map[scope["method"]]
-        planned = plan_call(self, handler)
-        call: _Call = super().handle if planned is None else planned
-        self._calls[scope["method"]] = call
-        return call
+    @property
+    def direct_methods(self) -> frozenset[str]:
+        """The methods whose handlers are called directly."""
+        return frozenset(method for method, call in self._calls.items() if isinstance(call, DirectCall))
 
 
 class _Provided(Struct, frozen=True):
@@ -88,14 +88,6 @@ class _Provided(Struct, frozen=True):
     kind: Any
 
 
-class _JsonAnswer(Struct, frozen=True):
-    """How a handler's values become JSON, with all headers but the length."""
-
-    status: int
-    headers: tuple[tuple[bytes, bytes], ...]
-    encoder: msgspec.json.Encoder
-
-
 class DirectCall:
     """The calls of one handler; see `plan_call`."""
 
@@ -104,26 +96,26 @@ class DirectCall:
         handler: HTTPRouteHandler,
         arguments: Sequence[str],
         provided: Sequence[_Provided],
-        answer: _JsonAnswer | None,
     ) -> None:
         self._handler = handler
         self._arguments = tuple(arguments)
         self._provided = tuple(provided)
-        self._answer = answer
+        self._answers = json_answers(handler)
+        self._drops_empty = handler.resolve_before_request() is drop_empty_parameters
         self._fn = handler.fn
         self._is_sync = handler.has_sync_callable
-        self._request_class = handler.resolve_request_class()
-        self._guards: Sequence[Any] = tuple(handler.resolve_guards())
+        self._request_class: type[HTTPRequest] = handler.resolve_request_class()
+        self._guards: Sequence[Any] = handler.resolve_guards()
 
     async def __call__(self, scope: HTTPScope, receive: Receive, send: Send) -> None:
         """Check the guards, call the handler and send its answer."""
-        request: Request[Any, Any, Any] = self._request_class(scope=scope, receive=receive, send=send)
+        request = self._request_class(scope=scope, receive=receive, send=send)
         handler = self._handler
         for guard in self._guards:
             # Others may change what they get, as Litestar lets them; ours doesn't.
             await guard(request, handler if type(guard) is KeyGuard else copy(handler))
         try:
-            if scope["query_string"]:
+            if self._drops_empty:
                 await drop_empty_parameters(request)
             values: dict[str, Any] = {_REQUEST: request, **scope["path_params"]}
             for provided in self._provided:
@@ -134,33 +126,15 @@ class DirectCall:
             data = self._fn(**{name: values[name] for name in self._arguments})
             if not self._is_sync:
                 data = await data
-            body = self._encode(data)
-            if body is None:
+            answer = self._answers and self._answers.encode(data)
+            if answer:
+                await answer.send(send)
+            else:
                 response = await handler.to_response(app=scope["litestar_app"], data=data, request=request)
                 await response(scope, receive, send)
-            else:
-                await self._send(send, body)
         finally:
             if (form := ScopeState.from_scope(scope).form) is not Empty:
                 await FormMultiDict.from_form_data(form).close()
-
-    def _encode(self, data: Any) -> bytes | None:
-        """Return a value as JSON; None if Litestar has to make the response, or tell why it can't."""
-        if self._answer is None or not isinstance(data, (Struct, dict, list)):
-            return None
-        try:
-            return self._answer.encoder.encode(data)
-        except (AttributeError, TypeError, ValueError, msgspec.EncodeError):
-            return None
-
-    async def _send(self, send: Send, body: bytes) -> None:
-        answer = self._answer
-        assert answer is not None
-        length = (b"content-length", b"%d" % len(body))
-        await send(
-            {"type": "http.response.start", "status": answer.status, "headers": [*answer.headers, length]}
-        )
-        await send({"type": "http.response.body", "body": body, "more_body": False})
 
 
 def plan_call(route: HTTPRoute, handler: HTTPRouteHandler) -> DirectCall | None:
@@ -182,7 +156,7 @@ def plan_call(route: HTTPRoute, handler: HTTPRouteHandler) -> DirectCall | None:
     parameters = handler.parsed_fn_signature.parameters
     if not _plan_arguments(route, handler, parameters, planned):
         return None
-    return DirectCall(handler, tuple(parameters), tuple(planned.values()), _json_answer(handler))
+    return DirectCall(handler, tuple(parameters), tuple(planned.values()))
 
 
 def _plan_arguments(
@@ -244,37 +218,17 @@ def _is_any_text(field: FieldDefinition) -> bool:
 
 
 def _is_checkable(kind: Any) -> bool:
-    """Return whether Litestar passes on the values of a type unchanged, which it converts to others."""
-    return kind is Any or (isinstance(kind, type) and (kind in _SCALARS or not issubclass(kind, _CONVERTED)))
-
-
-_CONVERTED = (*_SCALARS, *_CONTAINERS)
+    """Return whether Litestar passes on the values of a type as they are; it converts those of others."""
+    if kind is Any or kind in _SCALARS:
+        return True
+    return isinstance(kind, type) and (issubclass(kind, Struct) or isinstance(type_info(kind), CustomType))
 
 
 def _is_a(value: Any, kind: Any) -> bool:
-    return type(value) is kind or kind is Any or (kind not in _SCALARS and isinstance(value, kind))
+    """Return whether Litestar would take a value for one of ``kind``, which is checkable.
 
-
-def _json_answer(handler: HTTPRouteHandler) -> _JsonAnswer | None:
-    """Return how a handler's values are sent; None if only Litestar knows."""
-    if (
-        handler.media_type != MediaType.JSON
-        or handler.status_code < 200
-        or handler.status_code in (204, 304)
-        or handler.background
-        or handler.resolve_response_class() is not Response
-        or handler.resolve_response_cookies()
-        or any(layer.after_request for layer in handler.ownership_layers)
-    ):
-        return None
-    headers = [
-        (header.name.lower().encode("latin-1"), str(header.value).encode("latin-1"))
-        for header in handler.resolve_response_headers()
-        if not header.documentation_only
-    ]
-    if not any(name == b"content-type" for name, _ in headers):
-        headers.append((b"content-type", MediaType.JSON.value.encode()))
-    if any(name == b"content-length" for name, _ in headers):
-        return None
-    encoder = msgspec.json.Encoder(enc_hook=get_serializer(handler.resolve_type_encoders()))
-    return _JsonAnswer(handler.status_code, tuple(headers), encoder)
+    To msgspec, whose types it uses, that is one of the very type where the type is msgspec's own.
+    """
+    if type(value) is kind or kind is Any:
+        return True
+    return kind not in _SCALARS and not issubclass(kind, Struct) and isinstance(value, kind)

@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from framegate.core.concurrency import FILE_THREADS, PARSER_THREADS
+from framegate.core.concurrency import FILE_THREADS
 from framegate.core.errors import ArtifactGone, InvalidMedia, InvalidRequest, NotFound, PermissionDenied
 from framegate.core.jobs import Job
 from framegate.core.ports import BytesSource, MediaSource, StoredSource
@@ -29,7 +29,7 @@ from framegate.server.requests.bodies import (
     read_json,
     upload_bytes,
 )
-from framegate.server.requests.idempotency import fingerprint, header_idempotency_key
+from framegate.server.requests.idempotency import header_idempotency_key, request_fingerprint
 from framegate.server.requests.jobs import ClientJobs
 from framegate.server.requests.media import media_source
 
@@ -57,7 +57,7 @@ class JobSubmitter:
                 f"The priority {fields.priority} is above 0, which needs a key with the scope admin.",
                 param="priority",
             )
-        digest = await PARSER_THREADS.run(fingerprint, "framegate", fields, uploads)
+        digest = await request_fingerprint(request, "framegate", fields, uploads)
         media = {
             name: await self._source(jobs, name, fields, uploads) for name in _media_names(fields, uploads)
         }

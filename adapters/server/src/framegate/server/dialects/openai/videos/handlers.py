@@ -10,7 +10,6 @@ from litestar.datastructures import UploadFile
 from msgspec import Struct
 from msgspec.structs import replace
 
-from framegate.core.concurrency import PARSER_THREADS
 from framegate.core.errors import InvalidRequest, NotFound
 from framegate.core.jobs import Job, JobState
 from framegate.core.ports import BytesSource, MediaSource
@@ -37,7 +36,7 @@ from framegate.server.dialects.openai.videos.schemas import (
     Video,
 )
 from framegate.server.requests.bodies import HTTPRequest, upload_bytes
-from framegate.server.requests.idempotency import fingerprint
+from framegate.server.requests.idempotency import request_fingerprint
 from framegate.server.requests.jobs import ClientJobs, SubmissionDetails
 from framegate.server.requests.media import media_source
 
@@ -201,7 +200,7 @@ class VideoHandlers:
         served = self._services.jobs.registry.resolve(generation_request.model)
         if not served.makes(MediaKind.VIDEO):
             raise InvalidRequest(f"The model {served.name} does not make videos.", param="model")
-        digest = await PARSER_THREADS.run(fingerprint, command.call, command.fields, command.uploads)
+        digest = await request_fingerprint(request, command.call, command.fields, command.uploads)
         details["job_id"] = f"{_PREFIX}{uuid.uuid4().hex}"
         details["idempotency"] = idempotency_key(request.headers, digest, since=command.since)
         details["labels"] = {**details.get("labels", {}), **metadata_labels(command.fields.metadata)}
