@@ -1,0 +1,74 @@
+"""The pieces in which files are sent."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from litestar.types import Message
+
+from framegate.server.responses.files import send_file
+
+SMALL, LARGE = 64 * 1024, 512 * 1024
+FILM = b"".join(number.to_bytes(4, "big") for number in range(3 * 2**18 + 1))
+
+
+class Requested:
+    """A GET of a file, from a client that takes ``seconds`` for each piece."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *, seconds: float, **headers: str) -> None:
+        self.method, self.headers = "GET", headers
+        self.scope: dict[str, Any] = {
+            "type": "http",
+            "method": "GET",
+            "headers": [(name.encode(), value.encode()) for name, value in headers.items()],
+            "asgi": {"spec_version": "2.4"},
+        }
+        self.pieces: list[bytes] = []
+        self.status = 0
+        self._seconds = seconds
+        self._now = 0.0
+        monkeypatch.setattr(time, "monotonic", lambda: self._now)
+
+    async def get(self, path: Path) -> None:
+        request: Any = self
+        response = await send_file(request, path, "video/mp4", name="a.mp4")
+        await response(request.scope, self._receive, self._send)
+
+    async def _receive(self) -> Any:
+        raise AssertionError("nothing more is read of the request")
+
+    async def _send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+        elif message["type"] == "http.response.body":
+            self.pieces.append(message["body"])
+            self._now += self._seconds
+
+
+@pytest.fixture
+def film(tmp_path: Path) -> Path:
+    path = tmp_path / "film.mp4"
+    path.write_bytes(FILM)
+    return path
+
+
+@pytest.mark.parametrize(("headers", "first"), [({}, 0), ({"range": "bytes=1000-"}, 1000)])
+async def test_a_fast_client_gets_large_pieces(
+    monkeypatch: pytest.MonkeyPatch, film: Path, headers: dict[str, str], first: int
+) -> None:
+    request = Requested(monkeypatch, seconds=0.001, **headers)
+    await request.get(film)
+    assert request.status == (206 if first else 200)
+    assert b"".join(request.pieces) == FILM[first:]
+    sizes = [len(piece) for piece in request.pieces]
+    assert sizes[0] <= 2 * SMALL
+    assert max(sizes) == LARGE
+    assert sizes[2:-1] == [LARGE] * (len(sizes) - 3)
+
+
+async def test_a_slow_client_holds_small_pieces(monkeypatch: pytest.MonkeyPatch, film: Path) -> None:
+    request = Requested(monkeypatch, seconds=0.5)
+    await request.get(film)
+    assert b"".join(request.pieces) == FILM
+    assert {len(piece) for piece in request.pieces[1:-1]} == {SMALL}
