@@ -31,7 +31,7 @@ _SMALL_PIECE, _LARGE_PIECE = 64 * 1024, 512 * 1024
 """The bytes that are read at a time: large pieces cost a fifth of the processor time, small ones hold less
 memory for a client that is slow to take them."""
 _FAST, _SLOW = 0.01, 0.1
-"""A client that takes a piece within the former seconds gets larger ones; from the latter on, smaller ones."""
+"""Clients that take a piece within the former seconds get larger ones, from the latter on smaller ones."""
 _UNSAFE = re.compile(r"[^\w.() -]")
 _HEADERS = {"Cache-Control": "private"}
 
