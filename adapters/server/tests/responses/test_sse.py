@@ -24,7 +24,7 @@ class Client:
 
     async def read(self, stream: EventStream) -> None:
         request: Any = None  # a stream needs none
-        await stream.to_asgi_response(None, request)({}, self._receive, self._send)  # type: ignore[typeddict-item]  # nor a scope
+        await stream.to_asgi_response(None, request)({}, self._receive, self._send)  # type: ignore[arg-type]  # nor a scope
 
     async def until(self, holds: Callable[[], bool]) -> None:
         async with asyncio.timeout(60):

@@ -76,6 +76,11 @@ class _Greeting(_Call):
             self.convert(reply)
 
 
+def _packed(command: tuple[str | bytes | float, ...]) -> bytes:
+    packed: bytes = hiredis.pack_command(command)  # type: ignore[arg-type]  # hiredis' stub allows one element
+    return packed
+
+
 class MultiplexedConnection(asyncio.Protocol):
     """Send commands over one connection, which is made when it is first needed, and again when it was lost.
 
@@ -96,7 +101,7 @@ class MultiplexedConnection(asyncio.Protocol):
         on_lost: Callable[[], None] = lambda: None,
     ) -> None:
         self._pool = client.connection_pool
-        self._greeting = hiredis.pack_command(tuple(greeting)) if greeting else b""
+        self._greeting = _packed(tuple(greeting)) if greeting else b""
         self._on_greeted, self._on_push, self._on_lost = on_greeted, on_push, on_lost
         self._connection: AbstractConnection | None = None
         self._transport: asyncio.Transport | None = None
@@ -126,7 +131,7 @@ class MultiplexedConnection(asyncio.Protocol):
         """
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Any] = loop.create_future()
-        self._unsent.append(_Call(hiredis.pack_command(command), convert, future))
+        self._unsent.append(_Call(_packed(command), convert, future))
         self._flush_soon()
         return future
 
@@ -135,7 +140,7 @@ class MultiplexedConnection(asyncio.Protocol):
         try:
             return await self.call("EVALSHA", script.sha, 1, prefix, *arguments)
         except NoScriptError:
-            await self.call("SCRIPT", "LOAD", script.script)
+            await self.call("SCRIPT", "LOAD", cast("str", script.script))
             return await self.call("EVALSHA", script.sha, 1, prefix, *arguments)
 
     @property
@@ -187,7 +192,7 @@ class MultiplexedConnection(asyncio.Protocol):
     async def _open(self) -> None:
         try:
             if self._connection is None:
-                self._connection = self._pool.make_connection()
+                self._connection = self._pool.make_connection()  # type: ignore[no-untyped-call]  # in redis-py
                 self._connection.protocol = 3  # so that the server may push
             await self._connection.disconnect(nowait=True)
             await self._connection.connect()
