@@ -1,6 +1,6 @@
 """Turn what handlers return into JSON, as Litestar does, without its response objects."""
 
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 from litestar import Response
@@ -42,7 +42,7 @@ class JsonAnswers(Struct, frozen=True):
         """
         status, headers = self.status, self.headers
         if type(data) is Response:
-            response: Response[Any] = data
+            response = cast("Response[Any]", cast("object", data))
             if not self._is_plain(response):
                 return None
             status = response.status_code or status

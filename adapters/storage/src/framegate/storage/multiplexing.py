@@ -77,8 +77,8 @@ class _Greeting(_Call):
 
 
 def _packed(command: tuple[str | bytes | float, ...]) -> bytes:
-    packed: bytes = hiredis.pack_command(command)  # type: ignore[arg-type]  # hiredis' stub allows one element
-    return packed
+    pack: Callable[[tuple[str | bytes | float, ...]], bytes] = cast("Any", hiredis.pack_command)
+    return pack(command)  # hiredis' stub names no result, and allows one element only
 
 
 class MultiplexedConnection(asyncio.Protocol):
@@ -211,7 +211,7 @@ class MultiplexedConnection(asyncio.Protocol):
         transport = cast("asyncio.Transport", writer.transport)
         self._reader = hiredis.Reader(
             protocolError=InvalidResponse,
-            replyError=BaseParser.parse_error,
+            replyError=cast("Callable[[str], Exception]", BaseParser.parse_error),
             encoding="utf-8",
             errors="replace",  # a damaged text must not break the replies around it
             notEnoughData=_INCOMPLETE,
