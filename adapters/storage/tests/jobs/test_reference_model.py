@@ -30,7 +30,7 @@ from framegate.storage.jobs.compact import ENOUGH, is_compact
 from framegate.storage.jobs.records import PREFIX, decode_job
 from framegate.storage.jobs.store import ValkeyJobStore
 from framegate.storage.jobs.submissions import lane_of
-from framegate.storage.jobs.worker_store import LeaseStatus, WorkerStore
+from framegate.storage.jobs.worker_store import LeaseStatus, NextClaim, WorkerStore
 from framegate.storage.schema import COMPACT, PLAIN
 from tests.support.heartbeats import heartbeat
 from tests.support.older_versions import as_older_version
@@ -259,6 +259,10 @@ class StoreMachine(RuleBasedStateMachine):
             assert got is not None, "a worker that asks again gets the job that it has"
             assert (got.id, got.attempt) == (held.id, held.attempt)
             return
+        self.check_claim(worker, got)
+
+    def check_claim(self, worker: str, got: Job | None) -> None:
+        """A worker without a job that has a ticket gets the job that the model says."""
         drained = self.operations.is_drained([worker, f"{worker}/cpu"])
         assert self.workers[worker].is_drained() == drained
         models = [model for model in MODELS[worker] if not self.operations.is_paused(model)]
@@ -296,7 +300,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(
         worker=st.sampled_from(WORKERS),
-        end=st.sampled_from(["succeed", "fail", "finish_cancelled", "requeue"]),
+        end=st.sampled_from(["succeed", "succeed and claim", "fail", "finish_cancelled", "requeue"]),
     )
     def close(self, worker: str, end: str) -> None:
         held = self.held.get(worker)
@@ -306,21 +310,25 @@ class StoreMachine(RuleBasedStateMachine):
         if end == "finish_cancelled" and current and not self.known(held.id).cancel_requested:
             return  # a worker leaves only what it was told to leave
         worker_store, error = self.workers[worker], JobError("generation_failed", "no")
+        then = NextClaim(["q-other", "q-test"], MODELS[worker])
         closing: dict[str, Any] = {
             "succeed": lambda: worker_store.succeed(held, (FILM,)),
+            "succeed and claim": lambda: worker_store.succeed(held, (FILM,), then=then),
             "fail": lambda: worker_store.fail(held.id, held.attempt, error),
             "finish_cancelled": lambda: worker_store.finish_cancelled(held.id, held.attempt),
             "requeue": lambda: worker_store.requeue(held.id, held.attempt),
         }
         state = closing[end]()
+        taken = (then.queue, then.job)
         if not current:
             known = self.known(held.id)
             same_attempt = known.worker == worker and known.attempt == held.attempt
             assert state == (known.state if same_attempt and known.state.finished else None)
+            self.check_next(worker, end, taken)
             return
         job, now = self.known(held.id), 0.0
         match end:
-            case "succeed":
+            case "succeed" | "succeed and claim":
                 after = transitions.succeed(job, held.attempt, (FILM,), now)
             case "fail":
                 after = transitions.fail(job, held.attempt, error, now)
@@ -329,9 +337,25 @@ class StoreMachine(RuleBasedStateMachine):
             case _:
                 after = transitions.requeue(job, held.attempt, now)
         assert state == after.state
-        if after.state.finished:
+        if after.state.finished and (end != "succeed and claim" or taken[1]):
             assert closing[end]() == state, "repeated because the first reply was lost"
+            assert then.job == taken[1], "the worker has the job that it was given before"
         self.change(after)
+        self.check_next(worker, end, taken)
+
+    def check_next(self, worker: str, end: str, taken: tuple[str, Job | None]) -> None:
+        """A worker that ended a job has taken a ticket for the next one, if there was one."""
+        if end != "succeed and claim":
+            return
+        queue, got = taken
+        if queue:
+            assert queue == "q-test"
+            self.vain_tickets += got is None
+            self.check_claim(worker, got)
+            return
+        assert got is None
+        drained = self.operations.is_drained([worker, f"{worker}/cpu"])
+        assert drained or not self.client.llen(f"{PREFIX}tickets:q-test")
 
     @rule(data=st.data())
     def cancel(self, data: st.DataObject) -> None:

@@ -11,7 +11,7 @@ from framegate.core.jobs import JobError
 from framegate.core.ports import Limits, WorkerInfo
 from framegate.storage.jobs.records import PREFIX
 from framegate.storage.jobs.store import ValkeyJobStore
-from framegate.storage.jobs.worker_store import WorkerStore
+from framegate.storage.jobs.worker_store import NextClaim, WorkerStore
 from framegate.storage.schema import SCHEMA
 from tests.support.sample_jobs import make_job
 
@@ -46,6 +46,74 @@ async def test_one_ticket_is_enough_to_wake_all_workers(store: ValkeyJobStore, c
         assert client.lpop(QUEUE) is not None
         assert WorkerStore(client, f"w{number}").claim("q-test", ["test"]) is not None
     assert client.llen(QUEUE) == 0
+
+
+async def test_the_end_of_a_job_takes_the_next_ticket_in_one_call(
+    store: ValkeyJobStore, client: redis.Redis
+) -> None:
+    """Of the first queue that has one, as a claim would, and again the same job if the reply was lost."""
+    await submit(store, 2)
+    await store.submit(make_job("other", queue="q-other"), limits=Limits())
+    worker = WorkerStore(client, "w")
+    client.lpop(QUEUE)
+    job = worker.claim("q-test", ["test"])
+    taken: list[tuple[str, str]] = []
+    while job is not None:
+        client.config_resetstat()
+        then = NextClaim(["q-empty", "q-other", "q-test"], ["test"])
+        assert worker.succeed(job, (), then=then) == "succeeded"
+        stats = cast("dict[str, dict[str, int]]", client.info("commandstats"))
+        ran = stats["cmdstat_evalsha"]
+        assert ran["calls"] - ran["failed_calls"] == 1
+        if then.job is not None:
+            taken.append((then.queue, then.job.id))
+            again = NextClaim(["q-test"], ["test"])
+            assert worker.succeed(job, (), then=again) == "succeeded"
+            assert (again.queue, again.job) == ("", then.job)
+        job = then.job
+    assert taken == [("q-other", "other"), ("q-test", "job-1")]
+    assert client.llen(QUEUE) == 0
+
+
+async def test_the_end_of_a_job_leaves_tickets_that_others_hold_or_that_are_not_for_it(
+    store: ValkeyJobStore, client: redis.Redis
+) -> None:
+    """A worker that waits for a ticket gets the job, and one that is drained takes none."""
+    await submit(store, 4)
+    worker = WorkerStore(client, "w", names=["gpu1"])
+    first = worker.claim("q-test", ["test"])
+    assert first is not None
+    tickets = [client.lpop(QUEUE) for _ in range(4)]
+    then = NextClaim(["q-test"], ["test"])
+    assert worker.succeed(first, (), then=then) == "succeeded"
+    assert (then.queue, then.job) == ("", None)
+    client.rpush(QUEUE, *[ticket for ticket in tickets if ticket is not None])
+    second = worker.claim("q-test", ["test"])
+    assert second is not None
+    await store.operations.drain_worker("gpu1")
+    left = client.llen(QUEUE)
+    assert worker.succeed(second, (), then=then) == "succeeded"
+    assert (then.queue, then.job, client.llen(QUEUE)) == ("", None, left)
+    await store.operations.resume_worker("gpu1")
+    third = worker.claim("q-test", ["test"])
+    assert third is not None
+    assert worker.succeed(third, (), then=NextClaim(["q-test"], ["other"])) == "succeeded"
+    assert (await store.get("job-3")).state == "queued"
+    assert client.llen(QUEUE) > 0, "the ticket is there for a worker that has the model"
+
+
+async def test_a_next_job_that_cannot_be_read_is_ended(store: ValkeyJobStore, client: redis.Redis) -> None:
+    await submit(store, 3)
+    client.hset(f"{PREFIX}job:job-1", "job", "{")
+    worker = WorkerStore(client, "w")
+    client.lpop(QUEUE)
+    job = worker.claim("q-test", ["test"])
+    assert job is not None
+    then = NextClaim(["q-test"], ["test"])
+    worker.succeed(job, (), then=then)
+    assert then.job is not None
+    assert then.job.id == "job-2"
+    assert client.hget(f"{PREFIX}job:job-1", "state") == "failed"
 
 
 @pytest.mark.parametrize("leave", ["cancel", "delete"])
