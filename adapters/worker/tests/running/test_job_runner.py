@@ -51,7 +51,6 @@ def run(backend: Backend, folder: Path, *shots: Shot) -> tuple[Path, Artifact]:
     path = store.path(artifact.key)
     assert path is not None
     assert path.stat().st_size == artifact.size
-    runner.close()
     assert list((folder / "work").iterdir()) == []
     return path, artifact
 

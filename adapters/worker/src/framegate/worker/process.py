@@ -162,7 +162,6 @@ class WorkerProcess:
         self._heartbeat.stop()
         if late_job is not None:
             os._exit(0)  # nothing else ends the native code that its thread is in
-        self._runner.close()
         self._models.unload_all()
         for client in (tickets, self._client):
             client.close()
