@@ -1,6 +1,7 @@
 """What a model can make."""
 
 import math
+from functools import lru_cache
 from typing import Any
 
 from msgspec import Struct, field
@@ -254,10 +255,7 @@ class ModelSpec(Struct, frozen=True, kw_only=True):
     @property
     def queue(self) -> str:
         """Its queue's name, in the characters that Dramatiq allows."""
-        name = self.queue_group or self.id
-        return "q-" + "".join(
-            c if c.isascii() and (c.isalnum() or c in "._-") else f"_{ord(c):x}" for c in name
-        )
+        return _queue_of(self.queue_group or self.id)
 
     def with_preset(self, name: str) -> "ModelSpec":
         """Return the model with one of its presets.
@@ -295,3 +293,8 @@ class ModelSpec(Struct, frozen=True, kw_only=True):
             max_duration=self.max_duration if max_duration is None else min(self.max_duration, max_duration),
             defaults=defaults.over(self.defaults),
         )
+
+
+@lru_cache(maxsize=1024)  # workers ask for each of their models with every job
+def _queue_of(name: str) -> str:
+    return "q-" + "".join(c if c.isascii() and (c.isalnum() or c in "._-") else f"_{ord(c):x}" for c in name)

@@ -149,10 +149,11 @@ class FolderStore:
 
     def _locate(self, key: str) -> Path:
         """Return the place of ``key``, or raise `NotFound` if it leads out of the folder."""
-        path = Path(os.path.realpath(self._root / key))
-        if not path.is_relative_to(self._root):
+        root = f"{self._root}{os.sep}"
+        path = os.path.realpath(root + key)
+        if key.startswith(os.sep) or not f"{path}{os.sep}".startswith(root):
             raise NotFound("There is no such file.")
-        return path
+        return Path(path)
 
     @cached_property
     def _root(self) -> Path:
