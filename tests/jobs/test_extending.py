@@ -12,11 +12,11 @@ from framegate.core.errors import GenerationFailed
 from framegate.core.jobs import Job
 from framegate.core.models import ModelSpec
 from framegate.core.types import Artifact, MediaKind, MediaRef, Shot, Task
-from framegate.media.video.audio import read_audio
 from framegate.media.video.encode import VideoEncoder
 from framegate.media.video.frames import read_frames
 from framegate.plugins.preview import PREVIEW
 from framegate.plugins.preview.backend import PreviewBackend
+from tests.support.audio import read_audio
 from tests.support.shots_stand import SHORT, SIZE, Frame, Stand, difference
 
 FPS = 8.0

@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 
 from framegate.core.backend import Audio
 from framegate.core.errors import GenerationFailed, InvalidMedia
-from framegate.media.video.audio import read_audio
+from framegate.media.video.audio import track_of
 from framegate.media.video.frames import read_frames
 from framegate.media.video.join import Clip, VideoJoiner, open_clip
 from framegate.media.video.probe import VideoInfo, describe_video
 from framegate.media.video.soundtrack import Soundtrack
+from tests.support.audio import read_audio, whole
 
 Frames = list[NDArray[np.uint8]]
 MakeFrames = Callable[..., Frames]
@@ -125,7 +126,7 @@ def test_what_can_not_be_joined(moving_frames: MakeFrames, make_clip: MakeClip, 
 
 
 def given(frames: Frames, audio: Audio | None, fps: float = 24) -> Clip:
-    return Clip(iter(frames), lambda: audio, 64, 48, fps)
+    return Clip(iter(frames), lambda: track_of(audio) if audio else None, 64, 48, fps)
 
 
 def test_audio_of_files_is_converted_to_that_of_frames(
@@ -148,13 +149,15 @@ def test_audio_of_frames_must_be_alike(moving_frames: MakeFrames, tmp_path: Path
     assert list(tmp_path.iterdir()) == []
 
 
-def test_audio_does_not_drift() -> None:
+def test_audio_does_not_drift(tmp_path: Path) -> None:
     """At this rate a frame is 333.67 samples: rounded for each clip they would add up."""
     rate = Fraction(24000, 1001)
     audio = Audio(np.zeros((1, 8000), np.float32), 8000)
-    soundtrack = Soundtrack()
+    soundtrack = Soundtrack(tmp_path / "sound")
     for _ in range(300):
-        soundtrack.add(audio, 1 / rate)
-    joined = soundtrack.join()
+        soundtrack.add(track_of(audio), 1 / rate)
+    track = soundtrack.join()
+    assert track is not None
+    joined = whole(track)
     assert joined is not None
     assert joined.samples.shape == (1, round(300 / rate * 8000))

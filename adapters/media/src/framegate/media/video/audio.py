@@ -14,6 +14,7 @@ from av.audio.frame import AudioFrame
 from av.audio.resampler import AudioResampler
 from av.audio.stream import AudioStream
 from av.packet import Packet
+from msgspec import Struct
 
 from framegate.core.backend import Audio
 from framegate.media.video.containers import audio_stream, check_audio_format, open_video
@@ -29,25 +30,39 @@ MAX_LEAD = 60 * RATE
 """Sound that begins more samples before the picture is left out, as finding the picture in it takes long."""
 
 
-def check_audio(audio: Audio) -> None:
-    """Check that the audio is mono or stereo float32, channels × samples.
+class AudioTrack(Struct, frozen=True):
+    """Audio in float32 ``blocks`` (channels × samples), which are iterated once."""
+
+    sample_rate: int
+    channels: int
+    blocks: "Iterator[Samples]"
+
+
+def track_of(audio: Audio) -> AudioTrack:
+    """Return audio in memory as a track; its samples are not copied.
 
     Raises:
-        ValueError: It is not; the message says what it is.
+        ValueError: It is neither mono nor stereo, or its sample rate is not positive.
     """
-    samples = audio.samples
-    if samples.dtype != np.float32 or samples.ndim != 2 or samples.shape[0] not in LAYOUTS:
-        raise ValueError(
-            f"audio must be float32 of shape (1 or 2, samples), not {samples.dtype} of shape {samples.shape}"
-        )
+    samples = np.asarray(audio.samples, np.float32)
+    if samples.ndim != 2 or samples.shape[0] not in LAYOUTS:
+        raise ValueError(f"audio must be of shape (1 or 2, samples), not {samples.shape}")
     if audio.sample_rate <= 0:
         raise ValueError(f"the sample rate must be positive, not {audio.sample_rate}")
+    blocks = (samples[:, start : start + RATE] for start in range(0, samples.shape[1], RATE))
+    return AudioTrack(audio.sample_rate, samples.shape[0], blocks)
 
 
-def pad_or_trim(samples: "Samples", length: int) -> "Samples":
-    """Return exactly ``length`` samples per channel: trimmed, or padded with silence at the end."""
-    trimmed = samples[:, :length]
-    return np.pad(trimmed, ((0, 0), (0, length - trimmed.shape[1])))
+def read_track(path: Path, *, seconds: float, skip: float = 0.0) -> AudioTrack:
+    """Return a video's audio from ``skip`` seconds after its first frame on, in stereo at 48 kHz.
+
+    It has no blocks if the video has no audio there. No more than the first ``seconds`` of the video, the
+    length of the picture, are decoded, however long the audio is.
+
+    Raises:
+        InvalidMedia: The file is not a valid video, or is damaged. Iterating the blocks finds it.
+    """
+    return AudioTrack(RATE, 2, _cut(_read_blocks(path, round(seconds * RATE)), round(skip * RATE)))
 
 
 def skip(audio: Audio, seconds: float) -> Audio:
@@ -55,38 +70,56 @@ def skip(audio: Audio, seconds: float) -> Audio:
     return Audio(audio.samples[:, round(seconds * audio.sample_rate) :], audio.sample_rate)
 
 
-def read_audio(path: Path, *, seconds: float) -> Audio | None:
-    """Return a video's audio from its first frame on, in stereo at 48 kHz; None if it has none there.
+def silence(channels: int, length: int) -> "Iterator[Samples]":
+    """Yield ``length`` samples of silence."""
+    for start in range(0, length, RATE):
+        yield np.zeros((channels, min(RATE, length - start)), np.float32)
 
-    No more than ``seconds``, the length of the picture, is decoded, however long the audio is.
 
-    Raises:
-        InvalidMedia: The file is not a valid video, or is damaged.
-    """
-    length = round(seconds * RATE)
-    blocks: list[Samples] = []
+def pad_or_trim(track: AudioTrack, length: int) -> AudioTrack:
+    """Return exactly ``length`` samples per channel: trimmed, or padded with silence at the end."""
+
+    def blocks() -> "Iterator[Samples]":
+        left = length
+        for block in track.blocks:
+            yield block[:, :left]
+            left -= block.shape[1]
+            if left <= 0:
+                return
+        yield from silence(track.channels, left)
+
+    return AudioTrack(track.sample_rate, track.channels, blocks())
+
+
+def _cut(blocks: "Iterator[Samples]", start: int) -> "Iterator[Samples]":
+    """Yield what follows the first ``start`` samples."""
+    for block in blocks:
+        if start < block.shape[1]:
+            yield block[:, start:]
+        start = max(0, start - block.shape[1])
+
+
+def _read_blocks(path: Path, length: int) -> "Iterator[Samples]":
     with open_video(path) as (container, video):
         track = audio_stream(container)
         if track is None:
-            return None
+            return
         first_frame = Fraction(video.start_time or 0) * (video.time_base or 0)
         frames = container.decode(track)
         first = next(frames, None)
         if first is None:
-            return None
+            return
         position = 0  # of the next block, in samples after the first frame
         if first.pts is not None and first.time_base is not None:
             position = round((first.pts * first.time_base - first_frame) * RATE)
         if not -MAX_LEAD <= position < length:
-            return None
-        if position > 0:
-            blocks.append(np.zeros((2, position), np.float32))
+            return
+        yield from silence(2, position)
         for samples in _in_stereo(chain([first], frames)):
-            blocks.append(samples[:, max(0, -position) : length - position])
+            yield samples[:, max(0, -position) : length - position]
             position += samples.shape[1]
             if position >= length:
-                break
-    return Audio(np.concatenate(blocks, axis=1), RATE) if blocks else None
+                return
 
 
 def _in_stereo(frames: Iterable[AudioFrame]) -> "Iterator[Samples]":
@@ -104,41 +137,58 @@ def _in_stereo(frames: Iterable[AudioFrame]) -> "Iterator[Samples]":
         yield from _samples(resampler.resample(None))
 
 
-def resample(audio: Audio, sample_rate: int, channels: int) -> Audio:
-    """Convert the audio to another sample rate, and to mono (1) or stereo (2)."""
-    if (audio.sample_rate, audio.samples.shape[0]) == (sample_rate, channels):
-        return audio
-    if not audio.samples.size:
-        return Audio(np.zeros((channels, 0), np.float32), sample_rate)
-    resampler = AudioResampler(format="fltp", layout=LAYOUTS[channels], rate=sample_rate)
-    frame = AudioFrame.from_ndarray(
-        np.ascontiguousarray(audio.samples), format="fltp", layout=LAYOUTS[audio.samples.shape[0]]
-    )
-    frame.sample_rate = audio.sample_rate
-    blocks = [*_samples(resampler.resample(frame)), *_samples(resampler.resample(None))]
-    return Audio(np.concatenate(blocks, axis=1), sample_rate)
+def resample(track: AudioTrack, sample_rate: int, channels: int) -> AudioTrack:
+    """Convert a track to another sample rate, and to mono (1) or stereo (2)."""
+    if (track.sample_rate, track.channels) == (sample_rate, channels):
+        return track
+
+    def blocks() -> "Iterator[Samples]":
+        resampler = AudioResampler(format="fltp", layout=LAYOUTS[channels], rate=sample_rate)
+        for frame in _frames(track):
+            yield from _samples(resampler.resample(frame))
+        yield from _samples(resampler.resample(None))
+
+    return AudioTrack(sample_rate, channels, blocks())
 
 
-def aac_packets(stream: AudioStream, audio: Audio, duration: Fraction) -> "Iterator[Packet[Any]]":
-    """Encode ``audio``, padded or trimmed to ``duration`` seconds, for a new AAC stream."""
-    layout = LAYOUTS[audio.samples.shape[0]]
-    stream.layout = layout
+def aac_packets(stream: AudioStream, track: AudioTrack, duration: Fraction) -> "Iterator[Packet[Any]]":
+    """Encode a track, padded or trimmed to ``duration`` seconds, for a new AAC stream."""
+    stream.layout = LAYOUTS[track.channels]
     stream.format = "fltp"
-    stream.bit_rate = 96_000 * audio.samples.shape[0]
-    length = round(duration * audio.sample_rate)
-    resampler = AudioResampler(format="fltp", layout=layout, rate=stream.rate)
-    for start in range(0, length, BLOCK):
-        samples = pad_or_trim(audio.samples[:, start : start + BLOCK], min(BLOCK, length - start))
-        block = np.ascontiguousarray(np.clip(np.nan_to_num(samples), -1.0, 1.0))
-        frame = AudioFrame.from_ndarray(block, format="fltp", layout=layout)
-        frame.sample_rate = audio.sample_rate
-        frame.pts = start
-        frame.time_base = Fraction(1, audio.sample_rate)
+    stream.bit_rate = 96_000 * track.channels
+    resampler = AudioResampler(format="fltp", layout=LAYOUTS[track.channels], rate=stream.rate)
+    for frame in _frames(pad_or_trim(track, round(duration * track.sample_rate))):
         for resampled in resampler.resample(frame):
             yield from stream.encode(resampled)
     for resampled in resampler.resample(None):
         yield from stream.encode(resampled)
     yield from stream.encode(None)
+
+
+def _frames(track: AudioTrack) -> Iterator[AudioFrame]:
+    """Yield the track in frames of `BLOCK` samples, clipped to what can be played."""
+    position = 0
+    for samples in _in_blocks(track.blocks):
+        block = np.ascontiguousarray(np.clip(np.nan_to_num(samples), -1.0, 1.0))
+        frame = AudioFrame.from_ndarray(block, format="fltp", layout=LAYOUTS[track.channels])
+        frame.sample_rate = track.sample_rate
+        frame.pts = position
+        frame.time_base = Fraction(1, track.sample_rate)
+        yield frame
+        position += samples.shape[1]
+
+
+def _in_blocks(pieces: "Iterator[Samples]") -> "Iterator[Samples]":
+    """Yield the same samples in blocks of `BLOCK`, the last one shorter."""
+    rest: Samples | None = None
+    for piece in pieces:
+        samples = piece if rest is None else np.concatenate((rest, piece), axis=1)
+        whole = samples.shape[1] - samples.shape[1] % BLOCK
+        for start in range(0, whole, BLOCK):
+            yield samples[:, start : start + BLOCK]
+        rest = samples[:, whole:]
+    if rest is not None and rest.shape[1]:
+        yield rest
 
 
 def aac_rate(sample_rate: int) -> int:

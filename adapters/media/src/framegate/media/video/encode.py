@@ -25,7 +25,7 @@ from av.video.stream import VideoStream
 from PIL import Image
 
 from framegate.core.backend import Audio
-from framegate.media.video.audio import aac_packets, aac_rate, check_audio
+from framegate.media.video.audio import AudioTrack, aac_packets, aac_rate, track_of
 from framegate.media.video.color import to_yuv
 from framegate.media.video.probe import VideoInfo
 
@@ -101,23 +101,22 @@ class VideoEncoder:
         self._queue.put(queued)
         self._count += 1
 
-    def finish(self, audio: Audio | None = None) -> VideoInfo:
+    def finish(self, audio: Audio | AudioTrack | None = None) -> VideoInfo:
         """Encode the rest, add ``audio``, padded or trimmed to the video's length, and sync the file.
 
         Return what the file holds, as `describe_video` would find it.
 
         Raises:
-            ValueError: No frame was written, or the audio is not mono or stereo float32.
+            ValueError: No frame was written, or the audio is neither mono nor stereo.
             Exception: What stopped the encoder.
         """
         self._require_open()
         if not self._count:
             raise ValueError("a video needs at least one frame")
-        if audio is not None:
-            check_audio(audio)
+        track = track_of(audio) if isinstance(audio, Audio) else audio
         self._stop()
         self._raise_failure()
-        self._mux(audio)
+        self._mux(track)
         self._silent.unlink()
         sync(self._path)
         self._finished = True
@@ -180,7 +179,7 @@ class VideoEncoder:
                 target.mux(nameless.filter(packet))
             target.mux(nameless.filter(None))
 
-    def _mux(self, audio: Audio | None) -> None:
+    def _mux(self, audio: AudioTrack | None) -> None:
         with (
             av.open(str(self._silent), "r", format="mov") as source,
             av.open(str(self._path), "w", format="mp4", container_options=self._muxer_options()) as target,

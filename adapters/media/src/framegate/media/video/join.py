@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Self
 
 from msgspec import Struct
 
-from framegate.core.backend import Audio
-from framegate.media.video.audio import read_audio, skip
+from framegate.media.video.audio import AudioTrack, read_track
 from framegate.media.video.encode import VideoEncoder, exact_rate
 from framegate.media.video.frames import read_frames
 from framegate.media.video.probe import VideoInfo, describe_video
@@ -30,7 +29,7 @@ class Clip(Struct, frozen=True):
     """
 
     frames: "Iterator[Frame]"
-    audio: Callable[[], Audio | None]
+    audio: Callable[[], AudioTrack | None]
     width: int
     height: int
     fps: float
@@ -47,9 +46,9 @@ def open_clip(path: Path, *, drop_first: int = 0, keep_frames: int | None = None
 
     end = None if keep_frames is None else drop_first + keep_frames
 
-    def audio() -> Audio | None:
-        whole = read_audio(path, seconds=(info.num_frames if end is None else end) / info.fps)
-        return skip(whole, drop_first / info.fps) if whole else None
+    def audio() -> AudioTrack:
+        seconds = (info.num_frames if end is None else end) / info.fps
+        return read_track(path, seconds=seconds, skip=drop_first / info.fps)
 
     frames = islice(read_frames(path), drop_first, end)
     return Clip(frames, audio, info.width, info.height, info.fps, resampled=True)
@@ -66,7 +65,7 @@ class VideoJoiner:
         self._encoder = VideoEncoder(path, width=width, height=height, fps=fps)
         self._size = width, height
         self._fps = fps
-        self._soundtrack = Soundtrack()
+        self._soundtrack = Soundtrack(path.with_name(f"{path.name}.sound"))
         self._last_frame: Frame | None = None
 
     def __enter__(self) -> Self:
@@ -76,6 +75,7 @@ class VideoJoiner:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._encoder.__exit__(kind, error, trace)
+        self._soundtrack.remove()
 
     @property
     def last_frame(self) -> "Frame":

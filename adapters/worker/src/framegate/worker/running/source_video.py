@@ -5,13 +5,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from framegate.core.types import Shot
-from framegate.media.video.audio import read_audio
+from framegate.media.video.audio import AudioTrack, read_track
 from framegate.media.video.conform import ConformedVideo
 from framegate.media.video.encode import encode_png
 from framegate.media.video.join import Clip
 
 if TYPE_CHECKING:
-    from framegate.core.backend import Audio, Frame
+    from framegate.core.backend import Frame
 
 
 class SourceVideo:
@@ -30,8 +30,8 @@ class SourceVideo:
         shot, video = self._shot, self._video
         seconds = video.num_frames / shot.fps
 
-        def audio() -> "Audio | None":
-            return read_audio(video.path, seconds=seconds)
+        def audio() -> AudioTrack:
+            return read_track(video.path, seconds=seconds)
 
         return Clip(self._frames(), audio, shot.width, shot.height, shot.fps, resampled=True)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from framegate.core.backend import Backend, FinishedFile, FrameStream, Output
 from framegate.core.errors import GenerationFailed
 from framegate.core.types import MediaKind, Shot
-from framegate.media.video.audio import skip
+from framegate.media.video.audio import AudioTrack, skip, track_of
 from framegate.media.video.encode import encode_png
 from framegate.media.video.join import Clip, VideoJoiner, open_clip
 from framegate.media.video.probe import VideoInfo, describe_video
@@ -17,7 +17,7 @@ from framegate.worker.running.frame_count import require_frame_count
 from framegate.worker.running.source_video import SourceVideo
 
 if TYPE_CHECKING:
-    from framegate.core.backend import Audio, Frame
+    from framegate.core.backend import Frame
 
 
 def make_video(attempt: JobAttempt, backend: Backend) -> ResultFile:
@@ -77,9 +77,9 @@ def _clip(output: Output, shot: Shot) -> Clip:
     if not isinstance(output, FrameStream):
         return open_clip(_only_file(output), drop_first=shot.drop_first, keep_frames=shot.frames_kept)
 
-    def audio() -> "Audio | None":
+    def audio() -> AudioTrack | None:
         whole = output.audio() if output.audio else None
-        return skip(whole, shot.drop_first / shot.fps) if whole else None
+        return track_of(skip(whole, shot.drop_first / shot.fps)) if whole else None
 
     return Clip(_kept_frames(output.frames, shot), audio, shot.width, shot.height, shot.fps)
 
