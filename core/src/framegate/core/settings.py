@@ -248,13 +248,16 @@ class StorageSettings(_Settings, frozen=True):
     max_bytes: Limit = 0
 
 
+VideoEncoderChoice: TypeAlias = Literal["auto", "x264"]
+
+
 class WorkerSettings(_Settings, frozen=True):
     """``[worker]``. ``memory`` is how many bytes loaded models may use on the device; 0 for all there is.
 
     ``host_memory`` is how many bytes a worker process may allocate in the host's memory; 0 for no limit.
     ``load_timeout`` and ``job_timeout`` are how many seconds a model may take to load, and a job after that;
     0 for no limit. ``cancel_grace`` is how many seconds a backend has to leave a cancelled or overdue job
-    before its process is killed.
+    before its process is killed. With ``video_encoder`` "auto" a graphics card encodes videos, if it can.
     """
 
     memory: Limit = 0
@@ -262,6 +265,7 @@ class WorkerSettings(_Settings, frozen=True):
     load_timeout: Duration = Duration(1800)
     job_timeout: Duration = Duration(86400)
     cancel_grace: Duration = Duration(10)
+    video_encoder: VideoEncoderChoice = "auto"
 
 
 class FetchSettings(_Settings, frozen=True):

@@ -111,6 +111,7 @@ def _run(
         load_timeout=settings.load_timeout,
         job_timeout=settings.job_timeout,
         cancel_grace=settings.cancel_grace,
+        video_encoder=settings.video_encoder,
         health=HealthMonitor(config.health_findings),
         parent=parent,
         on_start=report_start,

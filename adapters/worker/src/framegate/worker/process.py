@@ -22,8 +22,10 @@ from framegate.core.errors import FramegateError, JobCancelled, OutOfMemory, Una
 from framegate.core.jobs import Job, JobError, JobState
 from framegate.core.models import ModelSpec
 from framegate.core.ports import ArtifactStore, WorkerInfo
+from framegate.core.settings import VideoEncoderChoice
 from framegate.core.types import Artifact
 from framegate.core.workers import worker_names
+from framegate.media.video.codecs import VideoCodecs
 from framegate.storage.connections import (
     connect,
     connect_for_tickets,
@@ -59,8 +61,8 @@ class WorkerProcess:
     requeued, at most `LEAVE_SECONDS` later. A job whose model takes longer than ``load_timeout`` seconds to
     load, or that then takes longer than ``job_timeout`` or its own limit, fails (0: it may take as long as it
     likes). If its backend doesn't leave a job within ``cancel_grace`` seconds after its end, the process is
-    killed, as it is when the process behind the descriptor ``parent`` ends. ``on_start`` is called once it
-    takes jobs.
+    killed, as it is when the process behind the descriptor ``parent`` ends. ``video_encoder`` is as for
+    `VideoCodecs`. ``on_start`` is called once it takes jobs.
     """
 
     def __init__(
@@ -76,6 +78,7 @@ class WorkerProcess:
         load_timeout: float,
         job_timeout: float,
         cancel_grace: float,
+        video_encoder: VideoEncoderChoice,
         health: HealthMonitor,
         parent: int,
         on_start: Callable[[], None],
@@ -98,7 +101,7 @@ class WorkerProcess:
         self._stop = threading.Event()
         self._is_stopping = self._is_interrupted = False
         self._signals: SimpleQueue[int] = SimpleQueue()
-        self._runner = JobRunner(artifacts, self._abandon)
+        self._runner = JobRunner(artifacts, self._abandon, VideoCodecs(models.device, choice=video_encoder))
         self._resting = RestingModels()
         self._queues = QueueRotation(
             lambda: {spec.queue for spec in self._awake_models().values()}, self._store.is_drained

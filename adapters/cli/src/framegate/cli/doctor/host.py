@@ -10,11 +10,11 @@ import shutil
 import socket
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from ipaddress import ip_address
 from pathlib import Path
 
-from framegate.cli.devices import find_gpus
+from framegate.cli.devices import Device, find_gpus
 from framegate.cli.doctor.findings import Finding, check, warn
 from framegate.core.errors import ConfigError, FramegateError
 from framegate.core.hub_cache import cache_folder
@@ -23,15 +23,18 @@ from framegate.core.settings import Settings
 LOW_BYTES, LOW_SHARE = 2 * 2**30, 0.05
 """Less free room than this is little: a download or some videos may fill it."""
 _PROBE_SECONDS = 2.0
+_PROBE_SIZE = 1280, 704
 
 
 def check_host(settings: Settings) -> list[Finding]:
     """Return what can be said without the queue and the models."""
     version = f"{platform.python_version()} on {platform.platform()}"
+    gpus = find_gpus()
     return [
         Finding("python", sys.version_info >= (3, 11), version),
-        Finding("device", ok=True, detail=_devices()),
+        Finding("device", ok=True, detail=_devices(gpus)),
         check("video encoder", _encode),
+        *_card_encoders(settings, gpus),
         *_disks(settings),
     ]
 
@@ -41,16 +44,16 @@ def check_port(settings: Settings) -> Finding:
     return check("port", lambda: _port(settings.server.host, settings.server.port))
 
 
-def _devices() -> str:
-    gpus = [
+def _devices(gpus: Sequence[Device]) -> str:
+    named = [
         " ".join(
             part
             for part in (gpu.name, gpu.description, gpu.memory and f"({gpu.memory / 2**30:.0f} GiB)")
             if part
         )
-        for gpu in find_gpus()
+        for gpu in gpus
     ]
-    return ", ".join(gpus) or "no GPU; workers use the CPU"
+    return ", ".join(named) or "no GPU; workers use the CPU"
 
 
 def _encode() -> str:
@@ -70,6 +73,17 @@ def _encode() -> str:
             container.mux(stream.encode(frame))  # type: ignore[arg-type]  # each stream with its own frame
             container.mux(stream.encode(None))
     return f"PyAV {importlib.metadata.version('av')} with libx264 and aac"
+
+
+def _card_encoders(settings: Settings, gpus: Sequence[Device]) -> Iterator[Finding]:
+    """Return for each card that could encode videos whether it does."""
+    from framegate.media.video.codecs import X264, nvenc, probe_codec
+
+    for gpu in gpus if settings.worker.video_encoder == "auto" else ():
+        if codec := nvenc(gpu.name):
+            reason = probe_codec(codec, *_PROBE_SIZE)
+            detail = f"{X264.name}, as {codec.name} does not work: {reason}" if reason else codec.name
+            yield Finding(f"video encoder of {gpu.name}", ok=True, detail=detail)
 
 
 def _disks(settings: Settings) -> Iterator[Finding]:

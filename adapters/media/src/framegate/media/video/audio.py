@@ -42,11 +42,13 @@ def track_of(audio: Audio) -> AudioTrack:
     """Return audio in memory as a track; its samples are not copied.
 
     Raises:
-        ValueError: It is neither mono nor stereo, or its sample rate is not positive.
+        ValueError: It is not mono or stereo float32, or its sample rate is not positive.
     """
-    samples = np.asarray(audio.samples, np.float32)
-    if samples.ndim != 2 or samples.shape[0] not in LAYOUTS:
-        raise ValueError(f"audio must be of shape (1 or 2, samples), not {samples.shape}")
+    samples = audio.samples
+    if samples.dtype != np.float32 or samples.ndim != 2 or samples.shape[0] not in LAYOUTS:
+        raise ValueError(
+            f"audio must be float32 of shape (1 or 2, samples), not {samples.dtype} of shape {samples.shape}"
+        )
     if audio.sample_rate <= 0:
         raise ValueError(f"the sample rate must be positive, not {audio.sample_rate}")
     blocks = (samples[:, start : start + RATE] for start in range(0, samples.shape[1], RATE))

@@ -5,9 +5,9 @@
 
 import heapq
 import os
-import platform
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from fractions import Fraction
+from itertools import chain, islice
 from pathlib import Path
 from queue import Queue
 from threading import Thread
@@ -18,6 +18,7 @@ import av
 import numpy as np
 from av.bitstream import BitStreamFilterContext
 from av.container import InputContainer
+from av.error import FFmpegError
 from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
@@ -25,7 +26,9 @@ from av.video.stream import VideoStream
 from PIL import Image
 
 from framegate.core.backend import Audio
+from framegate.core.errors import GenerationFailed
 from framegate.media.video.audio import AudioTrack, aac_packets, aac_rate, track_of
+from framegate.media.video.codecs import X264, VideoCodec, VideoCodecs
 from framegate.media.video.color import to_yuv
 from framegate.media.video.probe import VideoInfo
 
@@ -34,15 +37,6 @@ if TYPE_CHECKING:
 
 QUEUED_FRAMES = 4
 """Frames that may wait for the encoder before `VideoEncoder.write` does."""
-
-THREADS = 4
-"""Fixed, since x264's output depends on it. They work on whole frames; slices make files a third larger."""
-
-X264_OPTIONS = {"preset": "veryfast", "crf": "18", "flags": "+bitexact"}
-if platform.machine().lower() in ("x86_64", "amd64"):
-    # x264's AVX-512 code reads memory that was never written, so that the same frames come out as different
-    # files. What numpy needs anyway is no slower at this preset and gives one result on all processors.
-    X264_OPTIONS["x264-params"] = "asm=SSE4.2"
 
 WITHOUT_ENCODER_NAME = "filter_units=remove_types=6"
 AAC_OPTIONS = {"flags": "+bitexact"}
@@ -55,10 +49,21 @@ class VideoEncoder:
 
     ``width`` and ``height`` are even, ``fps`` is 0.01–1000. The file is complete when `finish` returns. When
     the encoder is used as a context manager, the file is removed unless `finish` returned and the block
-    raised nothing. Equal frames make equal files.
+    raised nothing. Equal frames make equal files, as far as the ``codec`` is x264.
+
+    ``codec`` is what encodes, or chooses that by the size. Where a chosen one fails before it has encoded
+    anything, x264 takes its place.
     """
 
-    def __init__(self, path: Path, *, width: int, height: int, fps: float) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        width: int,
+        height: int,
+        fps: float,
+        codec: VideoCodec | VideoCodecs = X264,
+    ) -> None:
         if width <= 0 or height <= 0 or width % 2 or height % 2:
             raise ValueError(f"the sides of a video must be even, not {width}×{height}")
         if not 0.01 <= fps <= 1000:
@@ -67,6 +72,8 @@ class VideoEncoder:
         self._silent = path.with_name(f"{path.name}.silent")
         self._shape = (height, width, 3)
         self._rate = exact_rate(fps)
+        self._codec = codec
+        self._encoded = 0
         self._count = 0
         self._finished = False
         self._failure: Exception | None = None
@@ -107,7 +114,7 @@ class VideoEncoder:
         Return what the file holds, as `describe_video` would find it.
 
         Raises:
-            ValueError: No frame was written, or the audio is neither mono nor stereo.
+            ValueError: No frame was written, or the audio is not mono or stereo float32.
             Exception: What stopped the encoder.
         """
         self._require_open()
@@ -158,14 +165,37 @@ class VideoEncoder:
         return {**MUXER_OPTIONS, "movie_timescale": str(unit * -(-MIN_TIMESCALE // unit))}
 
     def _encode(self, frames: Iterator[VideoFrame]) -> None:
+        if isinstance(self._codec, VideoCodec):
+            self._encode_by(self._codec, frames)
+            return
         height, width, _ = self._shape
+        codec = self._codec.choose(width, height)
+        first = list(islice(frames, 1))
+        try:
+            self._encode_by(codec, chain(first, frames))
+        except FFmpegError as error:
+            if codec is X264:
+                raise
+            self._codec.give_up(str(error))
+            if self._encoded > len(first):
+                raise GenerationFailed(
+                    f"The video encoder {codec.name} failed at frame {self._encoded} ({error}). "
+                    f"Submit the job again: this worker now uses {X264.name}."
+                ) from error
+            self._encode_by(X264, chain(first, frames))
+
+    def _encode_by(self, codec: VideoCodec, frames: Iterable[VideoFrame]) -> None:
+        height, width, _ = self._shape
+        self._encoded = 0
         with av.open(str(self._silent), "w", format="mp4", container_options=self._muxer_options()) as target:
-            stream = target.add_stream("libx264", rate=self._rate, options=X264_OPTIONS)
+            stream = target.add_stream(codec.name, rate=self._rate, options=dict(codec.options))
+            assert isinstance(stream, VideoStream)
             stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
             context = stream.codec_context
             context.time_base = 1 / self._rate
-            context.thread_type = "FRAME"
-            context.thread_count = THREADS
+            if codec.threads:
+                context.thread_type = "FRAME"
+                context.thread_count = codec.threads
             context.colorspace = Colorspace.ITU709
             context.color_range = ColorRange.MPEG
             context.color_primaries = ColorPrimaries.BT709
@@ -173,6 +203,7 @@ class VideoEncoder:
             target.start_encoding()
             nameless = BitStreamFilterContext(WITHOUT_ENCODER_NAME, stream)
             for frame in frames:
+                self._encoded += 1
                 for packet in stream.encode(to_yuv(frame)):
                     target.mux(nameless.filter(packet))
             for packet in stream.encode():

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Self
 from msgspec import Struct
 
 from framegate.media.video.audio import AudioTrack, read_track
+from framegate.media.video.codecs import X264, VideoCodec, VideoCodecs
 from framegate.media.video.encode import VideoEncoder, exact_rate
 from framegate.media.video.frames import read_frames
 from framegate.media.video.probe import VideoInfo, describe_video
@@ -58,11 +59,19 @@ class VideoJoiner:
     """Encode clips one after another as one MP4, as their frames arrive.
 
     Their audio follows, with silence where a clip has none. When the joiner is used as a context manager, the
-    file is removed unless `finish` returned and the block raised nothing.
+    file is removed unless `finish` returned and the block raised nothing. ``codec`` is as for `VideoEncoder`.
     """
 
-    def __init__(self, path: Path, *, width: int, height: int, fps: float) -> None:
-        self._encoder = VideoEncoder(path, width=width, height=height, fps=fps)
+    def __init__(
+        self,
+        path: Path,
+        *,
+        width: int,
+        height: int,
+        fps: float,
+        codec: VideoCodec | VideoCodecs = X264,
+    ) -> None:
+        self._encoder = VideoEncoder(path, width=width, height=height, fps=fps, codec=codec)
         self._size = width, height
         self._fps = fps
         self._soundtrack = Soundtrack(path.with_name(f"{path.name}.sound"))

@@ -7,6 +7,7 @@ from contextlib import suppress
 from framegate.core.backend import Backend
 from framegate.core.ports import ArtifactStore
 from framegate.core.types import Artifact, MediaKind
+from framegate.media.video.codecs import VideoCodecs
 from framegate.worker.heartbeat.client import ActiveJob
 from framegate.worker.running.attempt import JobAttempt
 from framegate.worker.running.images import make_images
@@ -16,12 +17,16 @@ from framegate.worker.running.videos import make_video
 class JobRunner:
     """Run the shots of jobs and publish their results.
 
-    ``abandon`` is set when the worker must stop before the job is done.
+    ``abandon`` is set when the worker must stop before the job is done. Videos are encoded by one of the
+    ``codecs``.
     """
 
-    def __init__(self, artifacts: ArtifactStore, abandon: threading.Event) -> None:
+    def __init__(
+        self, artifacts: ArtifactStore, abandon: threading.Event, codecs: VideoCodecs | None = None
+    ) -> None:
         self._artifacts = artifacts
         self._abandon = abandon
+        self._codecs = codecs or VideoCodecs()
 
     def run(self, active_job: ActiveJob, backend: Backend) -> tuple[Artifact, ...]:
         """Return the job's artifacts, which are in the store but not yet part of the job.
@@ -41,7 +46,7 @@ class JobRunner:
             if job.request.task.output == MediaKind.IMAGE:
                 files = make_images(attempt, backend)
             else:
-                files = [make_video(attempt, backend)]
+                files = [make_video(attempt, backend, self._codecs)]
             attempt.check_cancelled()
             return tuple(attempt.publish(index, file) for index, file in enumerate(files))
         finally:

@@ -5,10 +5,13 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from framegate.core.backend import Backend, FinishedFile, FrameStream, Output
+import numpy as np
+
+from framegate.core.backend import Audio, Backend, FinishedFile, FrameStream, Output
 from framegate.core.errors import GenerationFailed
 from framegate.core.types import MediaKind, Shot
 from framegate.media.video.audio import AudioTrack, skip, track_of
+from framegate.media.video.codecs import VideoCodecs
 from framegate.media.video.encode import encode_png
 from framegate.media.video.join import Clip, VideoJoiner, open_clip
 from framegate.media.video.probe import VideoInfo, describe_video
@@ -20,11 +23,11 @@ if TYPE_CHECKING:
     from framegate.core.backend import Frame
 
 
-def make_video(attempt: JobAttempt, backend: Backend) -> ResultFile:
+def make_video(attempt: JobAttempt, backend: Backend, codecs: VideoCodecs) -> ResultFile:
     """Run the job's shots and return their video, which begins with the video that the job extends.
 
-    Frames are encoded while the next ones are made. Each shot after the first starts from the last frame of
-    the one before.
+    Frames are encoded, by one of the ``codecs``, while the next ones are made. Each shot after the first
+    starts from the last frame of the one before.
 
     Raises:
         JobCancelled: As for `raise_if_stopped`.
@@ -46,7 +49,7 @@ def make_video(attempt: JobAttempt, backend: Backend) -> ResultFile:
             if joiner is None:
                 first = source.clip() if source else clip
                 joiner = stack.enter_context(
-                    VideoJoiner(path, width=first.width, height=first.height, fps=first.fps)
+                    VideoJoiner(path, width=first.width, height=first.height, fps=first.fps, codec=codecs)
                 )
                 if first is not clip:
                     joiner.add(first)
@@ -79,7 +82,10 @@ def _clip(output: Output, shot: Shot) -> Clip:
 
     def audio() -> AudioTrack | None:
         whole = output.audio() if output.audio else None
-        return track_of(skip(whole, shot.drop_first / shot.fps)) if whole else None
+        if whole is None:
+            return None
+        samples = np.asarray(whole.samples, np.float32)  # backends may give them in double precision
+        return track_of(skip(Audio(samples, whole.sample_rate), shot.drop_first / shot.fps))
 
     return Clip(_kept_frames(output.frames, shot), audio, shot.width, shot.height, shot.fps)
 

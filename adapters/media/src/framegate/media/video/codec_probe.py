@@ -1,0 +1,56 @@
+"""Encode a few frames and decode them again, to see whether an encoder works.
+
+Arguments: the `VideoCodec` as JSON, width, height. If the encoder doesn't work, this program says why and exits
+with 1.
+"""
+
+import sys
+import tempfile
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from framegate.media.video.codecs import VideoCodec
+from framegate.media.video.encode import VideoEncoder
+from framegate.media.video.frames import read_frames
+
+_FRAMES = 8
+_MOST_ERROR = 8.0
+"""How much a pixel may differ from what was encoded, on average, of 255."""
+
+
+def probe(codec: VideoCodec, width: int, height: int) -> None:
+    """Encode and decode frames.
+
+    Raises:
+        Exception: What is wrong with the encoder.
+    """
+    ramp = np.linspace(32, 224, width, dtype=np.uint8)
+    frames = [np.repeat(np.roll(ramp, 8 * n)[None, :, None], height, 0).repeat(3, 2) for n in range(_FRAMES)]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "probe.mp4"
+        with VideoEncoder(path, width=width, height=height, fps=24, codec=codec) as encoder:
+            for frame in frames:
+                encoder.write(frame)
+            encoder.finish()
+        decoded = list(read_frames(path))
+    if len(decoded) != _FRAMES:
+        raise ValueError(f"{_FRAMES} frames were encoded, and {len(decoded)} decoded")
+    error = max(np.abs(a.astype(int) - b).mean() for a, b in zip(frames, decoded, strict=True))
+    if error > _MOST_ERROR:
+        raise ValueError(f"the decoded pixels differ by {error:.0f} of 255 from the encoded ones")
+
+
+def main() -> None:
+    """Probe what the arguments name."""
+    codec, width, height = sys.argv[1:]
+    try:
+        probe(msgspec.json.decode(codec, type=VideoCodec), int(width), int(height))
+    except Exception as error:
+        sys.stdout.write(f"{type(error).__name__}: {error}")
+        raise SystemExit(1) from None
+
+
+if __name__ == "__main__":
+    main()
