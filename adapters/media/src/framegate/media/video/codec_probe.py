@@ -1,7 +1,7 @@
 """Encode a few frames and decode them again, to see whether an encoder works.
 
-Arguments: the `VideoCodec` as JSON, width, height. If the encoder doesn't work, this program says why and exits
-with 1.
+Arguments: the `VideoCodec` as JSON, width, height. If the encoder doesn't work, this program says why and
+exits with 1.
 """
 
 import sys
