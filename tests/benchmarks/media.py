@@ -169,8 +169,9 @@ def main() -> None:
     options = parser.parse_args()
     [seconds, *_] = options.seconds
     if options.source:
-        frames = moving_frames(*options.size, seconds * FPS)
-        write_video(options.source, frames, *options.size, seconds=seconds)
+        width, height = options.size
+        frames = moving_frames(width, height, seconds * FPS)
+        write_video(options.source, frames, width, height, seconds=seconds)
         return
     if options.run:
         run_job(options.run, seconds, options.size)

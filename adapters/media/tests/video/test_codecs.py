@@ -30,7 +30,11 @@ NO_CARD = "h264_nvenc" in av.codecs_available and not Path("/dev/nvidia0").exist
 
 @pytest.fixture
 def card(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(codecs_module, "nvenc", lambda _: CARD)
+    def found(device: str) -> VideoCodec:
+        assert device == "cuda:0"
+        return CARD
+
+    monkeypatch.setattr(codecs_module, "nvenc", found)
 
 
 class Probe:

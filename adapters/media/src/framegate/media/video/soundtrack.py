@@ -55,7 +55,7 @@ class Soundtrack:
                 start = file.tell()
                 for block in track.blocks:
                     kept = block[:, : most - size]
-                    file.write(np.ascontiguousarray(kept.T, np.float32))
+                    file.write(np.ascontiguousarray(kept.T, np.float32).data)
                     size += kept.shape[1]
                     if size >= most:
                         break
