@@ -26,7 +26,7 @@ _HEADERS = [
 
 
 class EventStream(Response[None]):
-    """Send encoded events as they come, and what ``keepalive`` returns after ``seconds`` without one.
+    """Send encoded events as they come, and what ``keepalive`` returns, after ``seconds`` without one.
 
     When the client disconnects, the generator of events is closed, whatever it is waiting for; when the
     server stops, it is cancelled and may still yield a last event.
@@ -35,7 +35,7 @@ class EventStream(Response[None]):
     def __init__(
         self,
         events: AsyncGenerator[bytes, None],
-        keepalive: Callable[[], bytes],
+        keepalive: Callable[[], bytes] = lambda: b": waiting\n\n",
         seconds: float = KEEPALIVE_SECONDS,
     ) -> None:
         super().__init__(None)

@@ -25,11 +25,6 @@ _ENCODED = 64
 """The states that are kept encoded; those who watch the same job see it one right after the other."""
 
 
-def keepalive() -> bytes:
-    """Return a comment for a stream that would be silent."""
-    return b": waiting\n\n"
-
-
 class JobEvents:
     """Encode the states of jobs as events, each once for all clients to whom it looks the same."""
 

@@ -17,7 +17,7 @@ from framegate.core.types import Artifact, Variant
 from framegate.core.wiring import CoreServices
 from framegate.server.auth.keys import client_of, is_operator
 from framegate.server.dialects.framegate.answers import JobObjects
-from framegate.server.dialects.framegate.events import HEARTBEAT_SECONDS, JobEvents, keepalive
+from framegate.server.dialects.framegate.events import HEARTBEAT_SECONDS, JobEvents
 from framegate.server.dialects.framegate.schemas import JobList, JobObject, NewJob
 from framegate.server.dialects.framegate.submission import FILES, JobSubmitter
 from framegate.server.request_log import request_id_of
@@ -134,7 +134,7 @@ class JobController(Controller):
     ) -> Response[None]:
         """Send the job's states as server-sent events."""
         job = await _find(request, services, job_id)
-        return EventStream(events.follow(request, job, job.owner), keepalive, HEARTBEAT_SECONDS)
+        return EventStream(events.follow(request, job, job.owner), seconds=HEARTBEAT_SECONDS)
 
     @post("/{job_id:str}/cancel", status_code=200, summary="Cancel a job; one that has ended stays as it is")
     async def cancel_job(
