@@ -1,5 +1,6 @@
 """Clips joined into one video."""
 
+import tracemalloc
 from collections.abc import Callable, Iterable
 from fractions import Fraction
 from pathlib import Path
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from framegate.core.backend import Audio
 from framegate.core.errors import GenerationFailed, InvalidMedia
-from framegate.media.video.audio import track_of
+from framegate.media.video.audio import AudioTrack, track_of
 from framegate.media.video.frames import read_frames
 from framegate.media.video.join import Clip, VideoJoiner, open_clip
 from framegate.media.video.probe import VideoInfo, describe_video
@@ -161,3 +162,23 @@ def test_audio_does_not_drift(tmp_path: Path) -> None:
     joined = whole(track)
     assert joined is not None
     assert joined.samples.shape == (1, round(300 / rate * 8000))
+
+
+def test_audio_takes_no_more_memory_the_longer_it_is(tmp_path: Path) -> None:
+    second = np.full((2, 48_000), 0.25, np.float32)
+    soundtrack = Soundtrack(tmp_path / "sound")
+    tracemalloc.start()
+    try:
+        for rate in (48_000, 24_000):
+            track = AudioTrack(rate, 2, (second for _ in range(60)))
+            soundtrack.add(track, Fraction(60), resampled=rate != 48_000)
+        track = soundtrack.join()
+        assert track is not None
+        samples = sum(block.shape[1] for block in track.blocks)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert samples == 120 * 48_000
+    assert peak < 5_000_000, "two minutes in stereo have 46 MB"
+    soundtrack.remove()
+    assert list(tmp_path.iterdir()) == []
