@@ -172,9 +172,9 @@ def test_audio_takes_no_more_memory_the_longer_it_is(tmp_path: Path) -> None:
         for rate in (48_000, 24_000):
             track = AudioTrack(rate, 2, (second for _ in range(60)))
             soundtrack.add(track, Fraction(60), resampled=rate != 48_000)
-        track = soundtrack.join()
-        assert track is not None
-        samples = sum(block.shape[1] for block in track.blocks)
+        joined = soundtrack.join()
+        assert joined is not None
+        samples = sum(block.shape[1] for block in joined.blocks)
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
