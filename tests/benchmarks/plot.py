@@ -60,7 +60,8 @@ def rows_of(
 def draw(results: Results, path: Path) -> None:
     """Draw what there are figures of."""
     figures = results.figures
-    targets = dict.fromkeys(figure.target for figure in figures)
+    found = dict.fromkeys(figure.target for figure in figures)
+    targets = sorted(found, key=lambda target: (target in results.beside, target != OURS))
     colours = dict(zip(targets, itertools.cycle(_COLOURS), strict=False))
     panels = {
         ("Requests of 16 clients", "1/s"): rows_of(figures, "rates", "1/s", r"(\w+)"),

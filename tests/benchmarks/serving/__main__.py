@@ -51,7 +51,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--rounds", type=int, default=5)
     made.add_argument("--count", type=int, default=400, help="requests or jobs of a kind in a round")
     made.add_argument("--stored", type=int, nargs="*", default=[0, 10_000, 100_000])
-    made.add_argument("--api-processes", type=int, nargs="*", default=[1])
+    made.add_argument("--api-processes", type=int, nargs="*", default=[1, 2])
     made.add_argument("--watchers", type=int, default=1000)
     made.add_argument(
         "--sleep", type=float, default=60.0, help="seconds of the job for the worker's overhead"
@@ -84,7 +84,7 @@ def _sections(text: str) -> tuple[str, ...]:
 
 def _shorten(options: argparse.Namespace) -> None:
     options.rounds, options.count, options.watchers, options.mebibytes = 1, 16, 10, 1
-    options.stored = [0]
+    options.stored, options.api_processes = [24], [1]
     options.sleep = options.idle_seconds = 0.5
 
 

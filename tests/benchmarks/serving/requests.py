@@ -7,6 +7,7 @@ from tests.benchmarks.serving.http_client import Connection, drive, request_byte
 from tests.benchmarks.serving.model import NAME
 from tests.benchmarks.serving.results import Recorder
 from tests.benchmarks.serving.servers import OwnServer, Target, decoded, post
+from tests.support.processes import VALKEY
 
 CLIENTS = 16
 MOST_SECONDS = 2.0
@@ -58,12 +59,19 @@ def measure_lists(servers: Mapping[int, OwnServer], recorder: Recorder, *, round
                 for name, request in requests[stored].items():
                     times: list[float] = []
                     connection.call(request)
+                    cpu = _cpu_seconds(server)
                     end = time.perf_counter() + MOST_SECONDS
                     while len(times) < calls and time.perf_counter() < end:
                         began = time.perf_counter()
                         connection.call(request)
                         times.append(1000 * (time.perf_counter() - began))
+                    spent = 1000 * (_cpu_seconds(server) - cpu) / len(times)
+                    recorder.add("lists", f"{name}, CPU of API and Valkey", server.target.name, spent, "ms")
                     recorder.add_times("lists", name, server.target.name, times)
+
+
+def _cpu_seconds(server: OwnServer) -> float:
+    return server.target.cpu_seconds() + server.cpu_seconds(VALKEY)
 
 
 def _lists(server: OwnServer) -> Mapping[str, bytes]:

@@ -49,30 +49,40 @@ class Recorder:
     def __init__(self) -> None:
         self._values: dict[tuple[str, str, str, str], list[float]] = {}
         self._times: dict[tuple[str, str, str], list[float]] = {}
-        self._sections: list[str] = []
+        self._subjects: dict[tuple[str, str], None] = {}
 
     def add(self, section: str, name: str, target: str, value: float, unit: str) -> None:
         """Add what a round has given."""
-        self._note(section)
+        self._subjects.setdefault(_subject(section, name))
         self._values.setdefault((section, name, target, unit), []).append(value)
 
     def add_times(self, section: str, name: str, target: str, milliseconds: Sequence[float]) -> None:
         """Add how long calls took, of which percentiles are wanted."""
-        self._note(section)
+        self._subjects.setdefault(_subject(section, name))
         self._times.setdefault((section, name, target), []).extend(milliseconds)
 
-    def _note(self, section: str) -> None:
-        if section not in self._sections:
-            self._sections.append(section)
-
     def figures(self) -> list[Figure]:
-        """Return what was measured."""
-        found = [Figure(*key, statistics.median(values), values) for key, values in self._values.items()]
+        """Return what was measured, in the order in which it was: what has the same subject together."""
+        found: list[Figure] = []
         for (section, name, target), milliseconds in self._times.items():
             times = times_of(milliseconds)
             found.append(Figure(section, f"{name}, p50", target, "ms", times.p50))
             found.append(Figure(section, f"{name}, p99", target, "ms", times.p99))
-        return sorted(found, key=lambda figure: self._sections.index(figure.section))
+        found += [Figure(*key, statistics.median(values), values) for key, values in self._values.items()]
+        sections = list(dict.fromkeys(section for section, _ in self._subjects))
+        subjects = list(self._subjects)
+        return sorted(
+            found,
+            key=lambda figure: (
+                sections.index(figure.section),
+                subjects.index(_subject(figure.section, figure.name)),
+            ),
+        )
+
+
+def _subject(section: str, name: str) -> tuple[str, str]:
+    """Return what a figure is about: its name up to the first comma."""
+    return section, name.partition(", ")[0]
 
 
 def tables(results: Results) -> str:
@@ -84,7 +94,8 @@ def tables(results: Results) -> str:
 
 
 def _table(section: str, figures: Sequence[Figure], beside: Sequence[str]) -> str:
-    targets = list(dict.fromkeys(figure.target for figure in figures))
+    found = dict.fromkeys(figure.target for figure in figures)
+    targets = sorted(found, key=lambda target: (target in beside, target != OURS))
     rows: dict[tuple[str, str], dict[str, float]] = {}
     for figure in figures:
         rows.setdefault((figure.name, figure.unit), {})[figure.target] = figure.value
@@ -107,7 +118,7 @@ def number(value: float) -> str:
     """Return a number with three significant digits, or all of those before the point."""
     if abs(value) >= 100:
         return f"{value:,.0f}"
-    return f"{value:.{2 if abs(value) >= 1 else 3}f}".rstrip("0").rstrip(".") if value else "0"
+    return f"{value:#.3g}".rstrip(".") if value >= 0.001 else "0"
 
 
 def _machine() -> dict[str, str]:

@@ -107,7 +107,7 @@ class Servers:
         arguments = ["--no-worker"]
         if processes > 1:
             arguments += ["--api-processes", str(processes)]
-        return self._server(f"{name} alone", name, arguments, python)
+        return self._server(f"{name} alone", name, arguments, python, num_api=processes)
 
     def has_api(self, name: str) -> bool:
         """Return whether that server runs already."""
@@ -130,7 +130,9 @@ class Servers:
         two = OwnServer(one.running, one.target, worker)
         return two, eventually(second, what="the second worker")
 
-    def _server(self, key: str, name: str, arguments: Sequence[str], python: Path | None) -> OwnServer:
+    def _server(
+        self, key: str, name: str, arguments: Sequence[str], python: Path | None, num_api: int = 1
+    ) -> OwnServer:
         if key in self._started:
             return self._started[key]
         folder = self._folder / str(len(self._started))
@@ -144,7 +146,13 @@ class Servers:
         )
         self._stack.callback(running.stop)
         running.wait_until_ready("/health" if "--no-worker" in arguments else "/status")
-        pids = [process.pid for process in roles_of(running.process.pid)[API]]
+
+        def api_pids() -> list[int]:
+            # Several processes answer requests beside the one that starts them.
+            found = [process.pid for process in roles_of(running.process.pid)[API]]
+            return found if len(found) >= num_api + (num_api > 1) else []
+
+        pids = eventually(api_pids, what="all processes of the API")
         target = Target(name, ("127.0.0.1", running.port), SHAPES["lightx2v"], pids)
         self._started[key] = OwnServer(running, target)
         return self._started[key]
