@@ -3,16 +3,16 @@
 import asyncio
 from collections.abc import Sequence
 
+import redis
 from msgspec.structs import replace
 
 from framegate.core.jobs import Job, JobState, new_share_id
 from framegate.core.ports import Limits
 from framegate.core.types import Artifact, MediaKind
-from framegate.storage.connections import connect
 from framegate.storage.embedded import socket_url
 from framegate.storage.jobs.store import ValkeyJobStore
 from framegate.storage.jobs.worker_store import WorkerStore
-from tests.benchmarks.serving.http_client import Connection
+from tests.benchmarks.serving.http_client import PATIENCE, Connection
 from tests.benchmarks.serving.model import NAME
 from tests.benchmarks.serving.servers import OwnServer, decoded, post
 from tests.support.scaling.copies import Copier, template_of, without_log
@@ -34,7 +34,8 @@ def fill(server: OwnServer, count: int) -> None:
     """
     if not count:
         return
-    client = connect(socket_url(server.running.data_dir))
+    url = socket_url(server.running.data_dir)
+    client = redis.Redis.from_url(url, decode_responses=True, socket_timeout=PATIENCE)
     try:
         with without_log(client):
             templates = _submit_templates(server)
