@@ -22,6 +22,7 @@ import argparse
 import resource
 import sys
 import tempfile
+import traceback
 from collections.abc import Generator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -91,47 +92,54 @@ def _shorten(options: argparse.Namespace) -> None:
 
 def measure(options: argparse.Namespace) -> Generator[Results]:
     """Measure what the options say, and yield all results so far after each section."""
-    recorder, rounds = Recorder(), options.rounds
+    recorder = Recorder()
     others = [beside(url, shape) for url, shape in zip(options.beside, options.shapes, strict=True)]
     peers = [target.name for target in others]
     if options.beside_checkout:
         peers.append(options.beside_checkout.absolute().name)
+    failed: list[str] = []
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         servers = Servers(Path(folder), stack)
         for section in options.only:
             print(f"{section} …", file=sys.stderr, flush=True)
-            match section:
-                case "idle":
-                    _record_idle(servers.with_worker(), recorder, options)
-                case "rates":
-                    targets = [*_own(servers, options), *_checkouts(servers, options), *others]
-                    measure_rates(targets, recorder, rounds=rounds, count=options.count)
-                case "lists":
-                    measure_lists(
-                        _stored(servers, options), recorder, rounds=rounds, calls=options.count // 4
-                    )
-                case "latency":
-                    measure_latency(
-                        servers.with_worker(), others, recorder, rounds=rounds, count=options.count // 2
-                    )
-                case "jobs":
-                    server, second = servers.with_two_workers()
-                    measure_throughput(server, second, recorder, rounds=rounds, count=options.count)
-                case "overhead":
-                    measure_overhead(servers.with_worker(), recorder, rounds=1, seconds=options.sleep)
-                case "watchers":
-                    measure_watchers(
-                        servers.with_worker(),
-                        recorder,
-                        rounds=rounds,
-                        watchers=options.watchers,
-                        seconds=min(options.sleep, 10.0),
-                    )
-                case _:
-                    measure_downloads(
-                        servers.with_worker(), recorder, rounds=rounds, mebibytes=options.mebibytes
-                    )
-            yield Results(beside=peers, figures=recorder.figures())
+            try:
+                _measure_section(section, servers, others, recorder, options)
+            except Exception:  # a refused request costs its section alone, and not those that took long
+                traceback.print_exc()
+                failed.append(section)
+            yield Results(beside=peers, figures=recorder.figures(), failed=failed)
+
+
+def _measure_section(
+    section: str,
+    servers: Servers,
+    others: Sequence[Target],
+    recorder: Recorder,
+    options: argparse.Namespace,
+) -> None:
+    rounds, count = options.rounds, options.count
+    match section:
+        case "idle":
+            _record_idle(servers.with_worker(), recorder, options)
+        case "latency":
+            measure_latency(servers.with_worker(), others, recorder, rounds=rounds, count=count // 2)
+        case "overhead":
+            measure_overhead(servers.with_worker(), recorder, rounds=1, seconds=options.sleep)
+        case "watchers":
+            seconds = min(options.sleep, 10.0)
+            measure_watchers(
+                servers.with_worker(), recorder, rounds=rounds, watchers=options.watchers, seconds=seconds
+            )
+        case "downloads":
+            measure_downloads(servers.with_worker(), recorder, rounds=rounds, mebibytes=options.mebibytes)
+        case "jobs":
+            server, second = servers.with_two_workers()
+            measure_throughput(server, second, recorder, rounds=rounds, count=count)
+        case "rates":
+            targets = [*_own(servers, options), *_checkouts(servers, options), *others]
+            measure_rates(targets, recorder, rounds=rounds, count=count)
+        case _:
+            measure_lists(_stored(servers, options), recorder, rounds=rounds, calls=count // 4)
 
 
 def _record_idle(server: OwnServer, recorder: Recorder, options: argparse.Namespace) -> None:
@@ -203,7 +211,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.output:
             options.output.write_bytes(msgspec.json.format(msgspec.json.encode(results)))
     print(tables(results))
-    found = too_costly(results, options.most) if options.most else []
+    found = [f"The section {section} was not measured to its end." for section in results.failed]
+    found += too_costly(results, options.most) if options.most else []
     print("\n".join(found), file=sys.stderr)
     return 1 if found else 0
 

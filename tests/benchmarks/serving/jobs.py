@@ -1,8 +1,8 @@
 """What jobs cost beside their backend: the way to a worker and back, and how many fit into a second."""
 
-import threading
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 from framegate.core.jobs import JobState
 from tests.benchmarks.serving.http_client import Connection, drive, request_bytes
@@ -60,18 +60,9 @@ def _follow(target: Target, count: int, pause: float = 0.001) -> tuple[list[str]
 
 def _follow_together(target: Target, count: int) -> list[float]:
     """Do the same as `CLIENTS` clients at once."""
-    times: list[float] = []
-
-    def follow() -> None:
-        times.extend(_follow(target, count, pause=0.005)[1])
-
-    threads = [threading.Thread(target=follow) for _ in range(CLIENTS)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(times) == CLIENTS * count, "a client has failed"
-    return times
+    with ThreadPoolExecutor(CLIENTS) as clients:
+        followed = [clients.submit(_follow, target, count, pause=0.005) for _ in range(CLIENTS)]
+        return [milliseconds for client in followed for milliseconds in client.result()[1]]
 
 
 def _wait(target: Target, count: int) -> list[float]:

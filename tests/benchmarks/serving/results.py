@@ -41,6 +41,8 @@ class Results(Struct):
     beside: Sequence[str] = ()
     """The targets to compare with."""
     figures: Sequence[Figure] = ()
+    failed: Sequence[str] = ()
+    """The sections in which something went wrong: their figures are of fewer rounds."""
 
 
 class Recorder:
