@@ -75,7 +75,8 @@ class JobReader:
 
     async def get_many(self, job_ids: Sequence[str]) -> Sequence[Found]:
         """Return the jobs in their order; those that aren't held are read in one round trip."""
-        held = {job_id: self.held(job_id) for job_id in job_ids}
+        look_up = self._cache.get if self._is_current() else _nothing
+        held = {job_id: look_up(job_id) for job_id in job_ids}
         requested = {job_id: self._request(job_id) for job_id, job in held.items() if job is None}
         replies = cast("Sequence[Found]", await asyncio.gather(*requested.values()))
         found = dict(zip(requested, replies, strict=True))
@@ -83,9 +84,7 @@ class JobReader:
 
     def held(self, job_id: str) -> Job | None:
         """Return the job if its present state is held."""
-        if not self._is_tracking or self._has_unread():
-            return None
-        return self._cache.get(job_id)
+        return self._cache.get(job_id) if self._is_current() else None
 
     def _request(self, job_id: str) -> "asyncio.Future[Any]":
         decode = partial(self._decode, job_id)
@@ -102,9 +101,9 @@ class JobReader:
             self._cache.put(found, sum(map(len, fields.values())))
         return found
 
-    def _has_unread(self) -> bool:
-        """Return whether something has come that is not parsed yet, and so may be an invalidation."""
-        return self._unread is None or bool(self._unread.poll(0))
+    def _is_current(self) -> bool:
+        """Return whether all that has come is parsed, as there may be an invalidation in it."""
+        return self._is_tracking and self._unread is not None and not self._unread.poll(0)
 
     def _begin(self, reply: Any) -> None:
         descriptor = self._connection.descriptor
@@ -141,3 +140,7 @@ def decode_found(job_id: str, fields: Mapping[str, str]) -> Job | Unreadable:
 def _fields(values: Sequence[str | None]) -> Mapping[str, str]:
     """Return the `FIELDS` that a job's hash has; none if it has no record."""
     return {name: value for name, value in zip(FIELDS, values, strict=True) if value is not None}
+
+
+def _nothing(_: str) -> None:
+    return None

@@ -1,5 +1,6 @@
 """Lists of jobs."""
 
+import asyncio
 import itertools
 from collections.abc import AsyncGenerator, Collection, Iterable, Mapping, Sequence
 from contextlib import aclosing
@@ -15,12 +16,15 @@ from framegate.storage import scripts
 from framegate.storage.connections import outages_as_unavailable
 from framegate.storage.jobs.job_reader import Absent, JobReader, Unreadable
 from framegate.storage.jobs.records import PREFIX
+from framegate.storage.multiplexing import MultiplexedConnection
 from framegate.storage.schema import decode_readable
 
 log = structlog.get_logger(__name__)
 
 _PAGE = 200
 _STATES_PAGE = 1000
+_ACTIVE = {JobState.QUEUED: "queuedby", JobState.RUNNING: "running:key"}
+"""The sets of an owner's jobs in a state."""
 FEW_ACTIVE = 1000
 """Up to so many active jobs of an owner are found by an intersection, which takes Valkey about 1 ms then."""
 
@@ -40,7 +44,9 @@ class JobLists:
         self._client = client
         self._prefix = prefix
         self._reader = JobReader(client, prefix, holds_jobs=holds_jobs)
+        self._calls = MultiplexedConnection(client)
         self._match_jobs = client.register_script(scripts.MATCH_JOBS)
+        self._scan_jobs = client.register_script(scripts.SCAN_JOBS)
         self._drop_missing = client.register_script(scripts.DROP_MISSING)
 
     async def list(self, *, owner: str | None, states: Collection[JobState], limit: int) -> Sequence[Job]:
@@ -52,18 +58,17 @@ class JobLists:
                 return sorted(everybodys, key=lambda job: job.seq, reverse=True)[:limit]
             if owner is None:
                 return await self._newest("jobs", "", (), limit)
-            if states and not any(state.finished for state in states):
-                places = await self._few_active(owner)
-                if places is not None:
-                    active = await self._get_many(list(places), owner=owner)
-                    return [job for job in active if job.state in states][:limit]
+            places = await self._few_active(owner, states)
+            if places is not None:
+                active = await self._get_many(list(places), owner=owner)
+                return [job for job in active if job.state in states][:limit]
             return await self._newest(f"owner:{owner}", owner, states, limit)
 
     async def _newest(
         self, index: str, owner: str, states: Collection[JobState], limit: int
     ) -> Sequence[Job]:
         jobs: list[Job] = []
-        async with aclosing(self._newest_ids(index, states, min(limit, _PAGE))) as pages:
+        async with aclosing(self._newest_ids(index, states, min(limit, _STATES_PAGE))) as pages:
             async for ids in pages:
                 found = await self._get_many(ids, owner=owner)
                 jobs += [job for job in found if not states or job.state in states]
@@ -77,44 +82,40 @@ class JobLists:
         """Yield the ids of an index that are in ``states``, newest first, without reading the records."""
         size = _STATES_PAGE if states else page
         for start in itertools.count(0, size):
-            found = cast(
-                "list[str]",
-                await self._client.zrange(f"{self._prefix}{index}", start, start + size - 1, desc=True),
-            )
+            last = start + size - 1
+            found = await self._calls.call("ZRANGE", f"{self._prefix}{index}", start, last, "REV")
             ids = await self._matching(found, states)
             for first in range(0, len(ids), page):
                 yield ids[first : first + page]
             if len(found) < size:
                 return
 
-    async def _matching(
-        self, ids: Sequence[str], states: Collection[JobState], model: str = ""
-    ) -> Sequence[str]:
-        """Return those of ``ids`` that are in ``states`` and may be of ``model``, or that have no record.
+    async def _matching(self, ids: Sequence[str], states: Collection[JobState]) -> Sequence[str]:
+        """Return those of ``ids`` that are in ``states``, if there are any, or that have no record.
 
-        Without states or a model, they don't matter. Valkey looks at the records, as one short reply costs
-        this process a tenth of what one for each job does.
+        Valkey looks at the records, as one short reply costs this process a tenth of what one for each job
+        does.
         """
-        if not ids or not (states or model):
+        if not ids or not states:
             return ids
-        # As `encode_job` writes them; whatever else has such a text is sorted out once it is decoded.
-        value = msgspec.json.encode(model).decode()
-        texts = [f'"model":{value}', f'"served_by":{value}'] if model else []
-        wanted = msgspec.json.encode({"states": list(states), "texts": texts})
-        return cast("list[str]", await self._match_jobs(keys=[self._prefix], args=[wanted, *ids]))
+        wanted = msgspec.json.encode({"states": list(states)})
+        return cast("list[str]", await self._calls.run(self._match_jobs, self._prefix, wanted, *ids))
 
-    async def _few_active(self, owner: str) -> Mapping[str, int] | None:
-        """Return the owner's queued and running jobs with their numbers, newest first; None if too many.
+    async def _few_active(self, owner: str, states: Collection[JobState]) -> Mapping[str, int] | None:
+        """Return the owner's jobs in these states with their numbers, newest first.
 
-        Every version keeps these two sets. Of an owner with so many active jobs the newest ones are active,
-        so looking at the newest is soon done.
+        None if that is no way to find them: the states aren't only active ones, or too many jobs are in them.
+        Every version keeps the two sets of active jobs. Of an owner with so many of them the newest jobs are
+        active, so looking at the newest is soon done.
         """
-        active = [f"{self._prefix}{name}:{owner}" for name in ("queuedby", "running:key")]
-        counts = self._client.pipeline(transaction=False)
-        for key in active:
-            counts.scard(key)
-        if sum(await counts.execute()) > FEW_ACTIVE:
+        if not states or any(state.finished for state in states):
             return None
+        active = [f"{self._prefix}{_ACTIVE[state]}:{owner}" for state in dict.fromkeys(states)]
+        counts = await asyncio.gather(*(self._calls.call("SCARD", key) for key in active))
+        if sum(counts) > FEW_ACTIVE:
+            return None
+        if not sum(counts):
+            return {}
         numbered = self._client.pipeline()  # at one moment, as jobs go from one set to the other
         for key in active:
             numbered.zinter({f"{self._prefix}owner:{owner}": 1, key: 0}, withscores=True)
@@ -127,46 +128,34 @@ class JobLists:
         Its cost doesn't depend on how many jobs there are: it begins in the middle of an index and looks at
         a bounded part of it.
         """
-        jobs: list[Job] = []
-        looked_at = 0
-        page = step = min(limit + 1, _PAGE)
         with outages_as_unavailable():
-            while True:
-                places, at_end = await self._candidates(which, before, step)
-                looked_at += len(places)
-                ids = await self._matching(list(places), which.states, which.model)
-                for first in range(0, len(ids), page):
-                    part = ids[first : first + page]
-                    jobs += filter(which.matches, await self._get_many(part, owner=which.owner or ""))
-                    if len(jobs) > limit:
-                        return ScannedJobs(jobs[:limit], jobs[limit - 1].seq)
-                if at_end:
-                    return ScannedJobs(jobs, None)
-                before = min(places.values())
-                step = min(4 * step, _STATES_PAGE)  # few of them seem to match
-                if looked_at >= MOST_LOOKED_AT:
-                    return ScannedJobs(jobs, before)
+            places = await self._few_active(which.owner, which.states) if which.owner is not None else None
+            if places is not None:
+                ids, following = _first(places, before, limit)
+            else:
+                ids, following = await self._look_through(which, before, limit)
+            found = await self._get_many(ids, owner=which.owner or "")
+        return ScannedJobs([job for job in found if which.matches(job)], following)
 
-    async def _candidates(
-        self, which: JobFilter, before: int | None, count: int
-    ) -> tuple[Mapping[str, int], bool]:
-        """Return the next ``count`` jobs that may match with their numbers, and whether no more follow."""
+    async def _look_through(
+        self, which: JobFilter, before: int | None, limit: int
+    ) -> tuple[Sequence[str], int | None]:
+        """Return the ids of jobs that may match, and the number before which more are to be looked for."""
         if which.owner is None:
             indexes = [f"state:{state}" for state in which.states] or ["jobs"]
         else:
             indexes = [f"owner:{which.owner}"]
-            if which.states and not any(state.finished for state in which.states):
-                active = await self._few_active(which.owner)
-                if active is not None:
-                    return {name: n for name, n in active.items() if before is None or n < before}, True
-        pipeline = self._client.pipeline(transaction=False)
-        for index in indexes:
-            start = "+inf" if before is None else f"({before}"
-            key = f"{self._prefix}{index}"
-            pipeline.zrange(key, start, "-inf", desc=True, byscore=True, offset=0, num=count, withscores=True)
-        found = cast("list[list[tuple[str, float]]]", await pipeline.execute())
-        places = _newest_first(itertools.chain.from_iterable(found))
-        return dict(itertools.islice(places.items(), count)), len(places) < count
+        wanted = {
+            "indexes": indexes,
+            "before": before,
+            "first": min(limit + 1, _PAGE),
+            "largest": _STATES_PAGE,
+            "most": MOST_LOOKED_AT,
+            "limit": limit,
+            **_looks_of(which.states, which.model),
+        }
+        ids, *following = await self._calls.run(self._scan_jobs, self._prefix, msgspec.json.encode(wanted))
+        return ids, int(following[0]) if following and following[0] is not None else None
 
     async def page(
         self, collection: str, *, owner: str, after: str, limit: int, newest_first: bool
@@ -180,21 +169,20 @@ class JobLists:
                 if place is None:
                     return None
                 start = f"({place}"
-            ids = cast(
-                "list[str]",
-                await self._client.zrange(
-                    index, start, end, byscore=True, desc=newest_first, offset=0, num=limit + 1
-                ),
+            order = ("REV",) if newest_first else ()
+            ids = await self._calls.call(
+                "ZRANGE", index, start, end, "BYSCORE", *order, "LIMIT", 0, limit + 1
             )
             jobs = await self._get_many(ids[:limit], owner=owner, collection=collection)
             return Page(jobs, len(ids) > limit)
 
     async def _place(self, owner: str, collection: str, job_id: str) -> int | None:
-        score = await self._client.zscore(f"{self._prefix}collection:{owner}:{collection}", job_id)
-        if score is not None:
-            return int(score)
-        removed = await self._client.get(f"{self._prefix}removed:{owner}:{collection}:{job_id}")
-        return None if removed is None else int(removed)
+        place, removed = await asyncio.gather(
+            self._calls.call("ZSCORE", f"{self._prefix}collection:{owner}:{collection}", job_id),
+            self._calls.call("GET", f"{self._prefix}removed:{owner}:{collection}:{job_id}"),
+        )
+        found = removed if place is None else place
+        return None if found is None else int(found)
 
     async def _get_many(self, ids: Sequence[str], *, owner: str, collection: str = "") -> Sequence[Job]:
         found = await self._reader.get_many(ids)
@@ -209,6 +197,20 @@ def _newest_first(numbered: Iterable[tuple[str, float]]) -> Mapping[str, int]:
     """Return the number of each job, the highest first."""
     places = {job_id: int(number) for job_id, number in numbered}
     return dict(sorted(places.items(), key=lambda place: place[1], reverse=True))
+
+
+def _first(places: Mapping[str, int], before: int | None, limit: int) -> tuple[Sequence[str], int | None]:
+    """Return the first of these jobs, and the number before which there are more."""
+    following = [(job_id, seq) for job_id, seq in places.items() if before is None or seq < before]
+    first = following[:limit]
+    return [job_id for job_id, _ in first], first[-1][1] if len(following) > limit else None
+
+
+def _looks_of(states: Collection[JobState], model: str) -> Mapping[str, Sequence[str]]:
+    """Return how jobs in ``states`` of ``model`` look without being decoded, if these matter."""
+    # As `encode_job` writes them; whatever else has such a text is sorted out once it is decoded.
+    value = msgspec.json.encode(model).decode()
+    return {"states": list(states), "texts": [f'"model":{value}', f'"served_by":{value}'] if model else []}
 
 
 def _readable(found: Job | Unreadable) -> Job:

@@ -49,7 +49,6 @@ from framegate.storage.jobs.stored_files import StoredFiles
 from framegate.storage.jobs.submissions import admission_check, job_submission
 from framegate.storage.jobs.usage import ValkeyUsageStore
 from framegate.storage.jobs.worker_store import log_missing, sweep_arguments
-from framegate.storage.multiplexing import MultiplexedConnection
 from framegate.storage.quotas import gpu_quota_reached, records_quota_reached, stored_quota_reached
 from framegate.storage.schema import NewerRecord, damage_as_unreadable, decode_readable
 
@@ -57,6 +56,9 @@ log = structlog.get_logger(__name__)
 
 FRESH_SECONDS = 2.0
 """How long what was read of the workers is used without being read again."""
+
+_PLACES = 25
+"""How many jobs' places in the queue are counted by one call."""
 
 _PACE = msgspec.json.Decoder(tuple[float, float, int])
 _WORKER = msgspec.json.Decoder(WorkerInfo)
@@ -77,9 +79,10 @@ class ValkeyJobStore(JobLists):
         self, client: redis.asyncio.Redis, *, prefix: str = PREFIX, holds_jobs: bool = False
     ) -> None:
         super().__init__(client, prefix=prefix, holds_jobs=holds_jobs)
-        self._calls = MultiplexedConnection(client)
         self._last_presence: tuple[WorkerPresence, float] | None = None
         self._presence_reading: asyncio.Task[None] | None = None
+        self._places: list[str] = []
+        self._counting: asyncio.Task[Sequence[int | None]] | None = None
         self._feed = ChangeFeed(client, prefix=prefix)
         self.expired = ExpiredJobs(client, prefix=prefix)
         """What retention does to jobs."""
@@ -198,10 +201,25 @@ class ValkeyJobStore(JobLists):
     async def queue_position(self, job: Job) -> int | None:
         """Return the job's place in the order of service, from 1, or None if it does not wait.
 
-        It takes the same time however many wait: ``queue_position.lua`` says when it is an estimate.
+        It takes the same time however many wait: ``queue_position.lua`` says when it is an estimate. All
+        places that are asked for in one turn of the event loop are counted together.
         """
+        if self._counting is None:
+            self._places = []
+            self._counting = asyncio.create_task(self._count_places())
+        self._places.append(job.id)
+        number, counting = len(self._places) - 1, self._counting
         with outages_as_unavailable():
-            return cast("int | None", await self._calls.run(self._position, self._prefix, job.id))
+            return (await asyncio.shield(counting))[number]
+
+    async def _count_places(self) -> Sequence[int | None]:
+        self._counting = None  # who comes from here on may know of a change that this is too early for
+        # Some at a time, so that no other call waits for long.
+        parts = [self._places[first : first + _PLACES] for first in range(0, len(self._places), _PLACES)]
+        found = await asyncio.gather(
+            *(self._calls.run(self._position, self._prefix, *part) for part in parts)
+        )
+        return list(itertools.chain.from_iterable(found))
 
     async def counts(self) -> QueueCounts:
         """Return the number of jobs in each state."""
