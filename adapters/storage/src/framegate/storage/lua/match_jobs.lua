@@ -1,10 +1,14 @@
 -- Which of some jobs are in some states.
 -- Arguments: {states} as JSON, ids of jobs.
--- Returns: the ids of those that are, and of those that have no record.
-local states, found = {}, {}
-for _, state in ipairs(cjson.decode(ARGV[1]).states) do states[state] = true end
-for i = 2, #ARGV do
-  local state = redis.call('HGET', KEYS[1] .. 'job:' .. ARGV[i], 'state')
-  if not state or states[state] then found[#found + 1] = ARGV[i] end
+-- Returns: the ids of those that are.
+local found, ids = {}, {unpack(ARGV, 2)}
+local is_in_state = {}
+for _, state in ipairs(cjson.decode(ARGV[1]).states) do
+  for i, score in ipairs(redis.call('ZMSCORE', KEYS[1] .. 'state:' .. state, unpack(ids))) do
+    is_in_state[i] = is_in_state[i] or score
+  end
+end
+for i, id in ipairs(ids) do
+  if is_in_state[i] then found[#found + 1] = id end
 end
 return found

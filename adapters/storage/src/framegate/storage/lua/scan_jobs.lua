@@ -12,15 +12,24 @@ local function has_text(json)
   for _, text in ipairs(wanted.texts) do
     if string.find(json, text, 1, true) then return true end
   end
-  return #wanted.texts == 0
+end
+
+-- Which of the first ``count`` jobs are in one of the states, by their places.
+local function in_states(jobs, count)
+  local found, names = {}, {}
+  for i = 1, count do names[i] = jobs[i][1] end
+  for state in pairs(count > 0 and states or {}) do
+    for i, score in ipairs(redis.call('ZMSCORE', KEYS[1] .. 'state:' .. state, unpack(names))) do
+      found[i] = found[i] or score
+    end
+  end
+  return found
 end
 
 local function matches(id)
-  local key = KEYS[1] .. 'job:' .. id
-  local state = redis.call('HGET', key, 'state')
-  if not state then return true end
-  if #wanted.states > 0 and not states[state] then return false end
-  return #wanted.texts == 0 or has_text(redis.call('HGET', key, 'job') or '')
+  if #wanted.texts == 0 then return true end
+  local json = redis.call('HGET', KEYS[1] .. 'job:' .. id, 'job')
+  return not json or has_text(json)
 end
 
 -- The next jobs of all indexes with their numbers, and whether no more follow.
@@ -38,9 +47,11 @@ local before = type(wanted.before) == 'number' and wanted.before or nil
 local step, looked_at = wanted.first, 0
 while true do
   local jobs, at_end = next_jobs(before, step)
-  for i = 1, math.min(#jobs, step) do
+  local count = math.min(#jobs, step)
+  local is_in_state = in_states(jobs, count)
+  for i = 1, count do
     local id, number = jobs[i][1], jobs[i][2]
-    if matches(id) then
+    if (#wanted.states == 0 or is_in_state[i]) and matches(id) then
       if #ids == wanted.limit then return {ids, last} end
       ids[#ids + 1], last = id, number
     end
