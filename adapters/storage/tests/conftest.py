@@ -1,5 +1,6 @@
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
@@ -9,6 +10,7 @@ from framegate.storage.characters import ValkeyCharacterStore
 from framegate.storage.connections import connect_async
 from framegate.storage.embedded import EmbeddedValkey
 from framegate.storage.jobs.store import ValkeyJobStore
+from framegate.storage.multiplexing import MultiplexedConnection
 from framegate.storage.webhook_deliveries import ValkeyDeliveryStore
 from tests.support.external_valkey import ExternalValkey
 from tests.support.valkey import client, valkey
@@ -52,3 +54,18 @@ def data_dir(tmp_path: Path) -> Path:
 @pytest.fixture
 def artifacts(data_dir: Path) -> FolderStore:
     return FolderStore(data_dir)
+
+
+@pytest.fixture
+def writes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many commands each write to Valkey has had: each is a round trip."""
+    found: list[int] = []
+    send: Any = MultiplexedConnection._send  # pyright: ignore[reportPrivateUsage]  # what counts
+
+    def counted(self: MultiplexedConnection, calls: Sequence[object]) -> None:
+        if calls:
+            found.append(len(calls))
+        send(self, calls)
+
+    monkeypatch.setattr(MultiplexedConnection, "_send", counted)
+    return found
