@@ -31,17 +31,25 @@ Convert = Callable[[Any], Any]
 class _Call:
     """A command that waits for its reply, if anybody waits for that.
 
-    ``repeated`` tells whether it has been sent before.
+    With ``is_preceded`` another command goes before it, whose reply doesn't matter. ``repeated`` tells
+    whether it has been sent before.
     """
 
-    __slots__ = ("command", "convert", "future", "repeated", "sent_at")
+    __slots__ = ("command", "convert", "future", "is_preceded", "repeated", "replies_before", "sent_at")
 
     def __init__(
-        self, command: bytes, convert: Convert | None, future: "asyncio.Future[Any] | None" = None
+        self,
+        command: bytes,
+        convert: Convert | None,
+        future: "asyncio.Future[Any] | None" = None,
+        *,
+        is_preceded: bool = False,
     ) -> None:
         self.command = command
         self.convert = convert
         self.future = future
+        self.is_preceded = is_preceded
+        self.replies_before = 0
         self.repeated = False
         self.sent_at = 0.0
 
@@ -122,16 +130,20 @@ class MultiplexedConnection(asyncio.Protocol):
         self._lose(closed)
         self._fail_unsent(closed)
         if self._connection is not None:
-            await self._connection.disconnect(nowait=True)
+            await self._connection.disconnect()  # which waits for the transport
 
-    def call(self, *command: str | bytes | float, convert: Convert | None = None) -> "asyncio.Future[Any]":
+    def call(
+        self, *command: str | bytes | float, convert: Convert | None = None, before: bytes = b""
+    ) -> "asyncio.Future[Any]":
         """Send a command with the others of this turn of the event loop, and return its result to come.
 
         ``convert`` makes the result as soon as the reply has arrived, before what came after it is looked at.
+        ``before`` is a packed command that goes directly before this one, and whose reply doesn't matter.
         """
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Any] = loop.create_future()
-        self._unsent.append(_Call(_packed(command), convert, future))
+        packed = before + _packed(command)
+        self._unsent.append(_Call(packed, convert, future, is_preceded=bool(before)))
         self._flush_soon()
         return future
 
@@ -171,7 +183,7 @@ class MultiplexedConnection(asyncio.Protocol):
         loop = asyncio.get_running_loop()
         now = loop.time()
         for call in calls:
-            call.sent_at = now
+            call.sent_at, call.replies_before = now, int(call.is_preceded)
         self._sent.extend(calls)
         self._transport.write(b"".join([call.command for call in calls]))
         if self._timer is None:
@@ -236,6 +248,9 @@ class MultiplexedConnection(asyncio.Protocol):
             while (reply := self._reader.gets()) is not _INCOMPLETE:
                 if isinstance(reply, hiredis.PushNotification):
                     self._on_push(reply)
+                    continue
+                if self._sent[0].replies_before:
+                    self._sent[0].replies_before -= 1
                     continue
                 self._sent.popleft().settle(reply)
                 if isinstance(reply, ReadOnlyError):  # this is no longer the primary

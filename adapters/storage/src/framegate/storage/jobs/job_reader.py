@@ -2,8 +2,8 @@
 
 Valkey tells a connection with client tracking which of the keys that it has read have changed. Replies and
 these invalidations come in one stream, in the order of the changes. So a job that was decoded from it is
-present until its invalidation has been read from the same stream, and whoever finds it in the cache finds
-nothing older than what this process has read before.
+present until its invalidation has been read from the same stream. Whatever else this process answers comes
+from there as well, so whoever finds a job in the cache finds nothing older than what was answered before.
 
 What *another* process has answered may be newer for a moment: Valkey writes the replies of one turn of its
 loop one after the other, and not in the order of the commands. So only a process that answers alone may hold
@@ -17,6 +17,7 @@ from enum import Enum
 from functools import partial
 from typing import Any, cast
 
+import hiredis
 import redis.asyncio
 from msgspec import Struct
 
@@ -44,8 +45,12 @@ Found = Job | Unreadable | Absent
 """What a job's key holds."""
 
 
+_TRACKED = hiredis.pack_command(("CLIENT", "CACHING", "YES"))
+"""What goes before a command whose keys are to be tracked; scripts read many, which matter to nobody."""
+
+
 class JobReader:
-    """Read jobs over one connection.
+    """Read jobs over a connection, which has all other calls too.
 
     With ``holds_jobs`` those that were decoded are kept until Valkey says that they have changed. No other
     process may answer for this server then.
@@ -57,21 +62,22 @@ class JobReader:
         self._is_tracking = False
         self._unread = select.poll() if holds_jobs else None
         self._polled: int | None = None
-        self._connection = MultiplexedConnection(
+        self.connection = MultiplexedConnection(
             client,
-            greeting=("CLIENT", "TRACKING", "ON") if holds_jobs else (),
+            greeting=("CLIENT", "TRACKING", "ON", "OPTIN") if holds_jobs else (),
             on_greeted=self._begin,
             on_push=self._invalidate,
             on_lost=self._end,
         )
 
-    async def close(self) -> None:
-        """Close the connection."""
-        await self._connection.close()
-
     async def read(self, job_id: str) -> Found:
         """Read the job from Valkey, as it is at some moment after this call."""
         return cast("Found", await self._request(job_id))
+
+    async def pass_change(self, job_id: str) -> None:
+        """Return when a change of the job that Valkey has confirmed on whichever connection is known here."""
+        if self._is_tracking:
+            await self.read(job_id)
 
     async def get_many(self, job_ids: Sequence[str]) -> Sequence[Found]:
         """Return the jobs in their order; those that aren't held are read in one round trip."""
@@ -87,17 +93,23 @@ class JobReader:
         return self._cache.get(job_id) if self._is_current() else None
 
     def _request(self, job_id: str) -> "asyncio.Future[Any]":
-        decode = partial(self._decode, job_id)
-        return self._connection.call("HMGET", self._prefix + job_id, *FIELDS, convert=decode)
+        is_tracked = self._is_tracking
+        return self.connection.call(
+            "HMGET",
+            self._prefix + job_id,
+            *FIELDS,
+            convert=partial(self._decode, job_id, is_tracked),
+            before=_TRACKED if is_tracked else b"",
+        )
 
-    def _decode(self, job_id: str, values: Sequence[str | None]) -> Found:
+    def _decode(self, job_id: str, is_tracked: bool, values: Sequence[str | None]) -> Found:
         fields = _fields(values)
         if not fields:
             return Absent.MISSING
         if not is_shown(fields):
             return Absent.DELETED
         found = decode_found(job_id, fields)
-        if self._is_tracking and isinstance(found, Job):
+        if is_tracked and self._is_tracking and isinstance(found, Job):
             self._cache.put(found, sum(map(len, fields.values())))
         return found
 
@@ -106,7 +118,7 @@ class JobReader:
         return self._is_tracking and self._unread is not None and not self._unread.poll(0)
 
     def _begin(self, reply: Any) -> None:
-        descriptor = self._connection.descriptor
+        descriptor = self.connection.descriptor
         if self._unread is not None and descriptor is not None and not isinstance(reply, Exception):
             self._unread.register(descriptor, select.POLLIN)
             self._polled = descriptor

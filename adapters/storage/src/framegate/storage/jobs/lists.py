@@ -16,7 +16,6 @@ from framegate.storage import scripts
 from framegate.storage.connections import outages_as_unavailable
 from framegate.storage.jobs.job_reader import Absent, JobReader, Unreadable
 from framegate.storage.jobs.records import PREFIX
-from framegate.storage.multiplexing import MultiplexedConnection
 from framegate.storage.schema import decode_readable
 
 log = structlog.get_logger(__name__)
@@ -46,7 +45,7 @@ class JobLists:
         self._client = client
         self._prefix = prefix
         self._reader = JobReader(client, prefix, holds_jobs=holds_jobs)
-        self._calls = MultiplexedConnection(client)
+        self._calls = self._reader.connection
         self._match_jobs = client.register_script(scripts.MATCH_JOBS)
         self._scan_jobs = client.register_script(scripts.SCAN_JOBS)
         self._drop_missing = client.register_script(scripts.DROP_MISSING)

@@ -107,7 +107,6 @@ class ValkeyJobStore(JobLists):
         if self._presence_reading is not None:
             await cancel_and_wait([self._presence_reading])
         await self._feed.close()
-        await self._reader.close()
         await self._calls.close()
         await self._client.aclose()
 
@@ -117,11 +116,13 @@ class ValkeyJobStore(JobLists):
         """Return the earlier job that ``idempotency`` names, or raise what `submit` would raise now."""
         new = admission_check(job_id, owner, limits, idempotency)
         with outages_as_unavailable():
-            outcome, found, *amounts = await self._calls.run(
+            outcome, found, *details = await self._calls.run(
                 self._check_admission, self._prefix, msgspec.json.encode(new)
             )
-        _refuse(outcome, found, limits, amounts)
-        return await self.get(found) if outcome == "earlier" else None
+        if outcome == "earlier":
+            return _job_or_outline(found, _pairs(details[0]))
+        _refuse(outcome, found, limits, details)
+        return None
 
     async def submit(self, job: Job, *, limits: Limits, idempotency: IdempotencyKey | None = None) -> Job:
         """Write ``job`` and its ticket in one step, and return it or the earlier job of ``idempotency``."""
@@ -137,16 +138,13 @@ class ValkeyJobStore(JobLists):
             *stamp.arguments,
             *itertools.chain.from_iterable(readable_fields(job).items()),
         ]
-        while True:
-            with outages_as_unavailable():
-                outcome, found, *amounts = await self._calls.run(self._submit, self._prefix, *arguments)
-            _refuse(outcome, found, limits, amounts)
-            if outcome == "new":
-                seq, submitted_at = amounts
-                return replace(job, seq=int(seq), created_at=float(submitted_at or job.created_at))
-            if earlier := await self.get(found):
-                return earlier
-            # It was deleted in between, so the key is free again.
+        with outages_as_unavailable():
+            outcome, found, *details = await self._calls.run(self._submit, self._prefix, *arguments)
+        if outcome == "earlier":
+            return _job_or_outline(found, _pairs(details[0]))
+        _refuse(outcome, found, limits, details)
+        seq, submitted_at = details
+        return replace(job, seq=int(seq), created_at=float(submitted_at or job.created_at))
 
     async def count_refusal(self, owner: str, idempotency: IdempotencyKey) -> None:
         """Remember that a submission was refused."""
@@ -239,8 +237,8 @@ class ValkeyJobStore(JobLists):
         """Delete the job, cancelling it first if it has not ended; return it as it was before."""
         with outages_as_unavailable():
             before = await self._calls.run(self._delete, self._prefix, job_id)
-        fields = dict(zip(before[::2], before[1::2], strict=True))
-        return _job_or_outline(job_id, fields) if fields else None
+            await self._reader.pass_change(job_id)
+        return _job_or_outline(job_id, _pairs(before)) if before else None
 
     async def refresh(self, jobs: Mapping[str, Job | None]) -> Mapping[str, Job | FramegateError | None]:
         """Return jobs as `get` would, by their ids; what never changes of a known one is not read again."""
@@ -302,6 +300,8 @@ class ValkeyJobStore(JobLists):
     async def delete_record(self, job: Job) -> None:
         """Remove the record of a job that has ended, and all that points at it."""
         await self.expired.delete_records([job])
+        with outages_as_unavailable():
+            await self._reader.pass_change(job.id)
 
     async def sweep(self, *, interval: float = 0.0) -> int:
         """Requeue or fail the jobs whose workers' leases have expired, and replace lost tickets.
@@ -319,6 +319,11 @@ def _decode_pace(field: tuple[str, str]) -> tuple[str, ModelPace]:
     model, text = field
     with damage_as_unreadable("The pace of a model"):
         return model, ModelPace(*_PACE.decode(text))
+
+
+def _pairs(flat: Sequence[str]) -> Mapping[str, str]:
+    """Return a hash as a script returns it."""
+    return dict(zip(flat[::2], flat[1::2], strict=True))
 
 
 def _decode_worker(text: str) -> WorkerInfo:
@@ -347,7 +352,7 @@ def _refreshed(job_id: str, known: Job | None, reply: Sequence[str | None] | red
 def _refuse(outcome: str, found: str, limits: Limits, amounts: Sequence[str]) -> None:
     """Raise the reason for which a script did not admit a new job, if it gave one."""
     match outcome:
-        case "new" | "earlier":
+        case "new":
             return
         case "mismatch":
             raise IdempotencyMismatch(

@@ -242,9 +242,11 @@ local function find_obstacle(new)
   if recorded then return {'owner_records', '', whole(recorded)} end
 end
 
--- The same, as the answer to a submission: a refusal for the sake of a limit is counted.
+-- The same, as the answer to a submission: a refusal for the sake of a limit is counted, and the hash of an earlier job
+-- is there.
 local function find_refusal(new)
   local obstacle = find_obstacle(new)
   if obstacle and obstacle[2] == '' then count_refusal(new) end
+  if obstacle and obstacle[1] == 'earlier' then obstacle[3] = redis.call('HGETALL', P .. 'job:' .. obstacle[2]) end
   return obstacle
 end

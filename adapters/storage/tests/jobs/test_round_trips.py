@@ -1,0 +1,101 @@
+"""How often the service asks Valkey for a submission: once, whatever becomes of it."""
+
+import math
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+
+from framegate.core.errors import (
+    IdempotencyMismatch,
+    InvalidRequest,
+    KeyLimitReached,
+    NoWorker,
+)
+from framegate.core.ports import IdempotencyKey, WorkerInfo
+from framegate.core.submission import Client
+from framegate.storage.connections import connect_async
+from framegate.storage.embedded import EmbeddedValkey
+from framegate.storage.jobs import store as job_store
+from framegate.storage.jobs.store import ValkeyJobStore
+from framegate.storage.jobs.worker_store import WorkerStore
+from tests.support.service_stand import ALICE, ServiceStand
+
+LIMITED = Client("alice", max_queued=5, max_active=5, max_stored_bytes=10**9, max_record_bytes=10**9)
+WORKER = WorkerInfo("w1", "here", 1, "cpu", "0", ("preview",), 0.0)
+
+
+class Asked(ValkeyJobStore):
+    """A store that tells when it uses a connection of redis-py's."""
+
+    living: list[WorkerInfo]
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.living = []
+
+        async def refuse(*call: object, **_: object) -> None:
+            raise AssertionError(f"another round trip: {call}")
+
+        self._client.execute_command = refuse  # type: ignore[method-assign]
+
+
+@pytest.fixture
+async def stand(
+    valkey: EmbeddedValkey, client: redis.Redis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[ServiceStand]:
+    """A service that has had a job."""
+    monkeypatch.setattr(job_store, "FRESH_SECONDS", math.inf)
+    WorkerStore(client, "w1").heartbeat([], info=WORKER)
+    store = Asked(connect_async(valkey.url))
+    found = ServiceStand(tmp_path, store=store)
+    await found.submit()
+    yield found
+    await store._feed.close()  # pyright: ignore[reportPrivateUsage]  # nothing listens
+    await store._calls.close()  # pyright: ignore[reportPrivateUsage]
+
+
+@pytest.mark.parametrize("owner", [Client(), ALICE, LIMITED])
+@pytest.mark.parametrize("idempotency", [None, IdempotencyKey(key="k")])
+async def test_a_submission_is_one_round_trip(
+    stand: ServiceStand, writes: list[int], owner: Client, idempotency: IdempotencyKey | None
+) -> None:
+    writes.clear()
+    job = await stand.submit(client=owner, idempotency=idempotency)
+    assert writes == [1]
+    if idempotency:
+        assert (await stand.submit(client=owner, idempotency=idempotency)).id == job.id
+        assert writes == [1, 1]
+        other = IdempotencyKey(key="k", fingerprint="other")
+        with pytest.raises(IdempotencyMismatch):
+            await stand.submit(client=owner, idempotency=other)
+        assert writes == [1, 1, 1]
+
+
+async def test_a_refusal_is_one_round_trip(stand: ServiceStand, writes: list[int]) -> None:
+    full = Client("alice", max_queued=1)
+    writes.clear()
+    with pytest.raises(KeyLimitReached):
+        await stand.submit(client=full)
+    assert writes == [1]
+
+
+async def test_what_the_store_says_comes_first(
+    stand: ServiceStand, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A repeat is answered, and a full queue refused, whatever else is wrong with the submission."""
+    once = IdempotencyKey(key="k")
+    first = await stand.submit(idempotency=once)
+    full = Client("alice", max_queued=1)
+    wrong: dict[str, Any] = {"num_frames": 8001}
+    assert await stand.submit(idempotency=once, **wrong) == first
+    with pytest.raises(KeyLimitReached):
+        await stand.submit(client=full, **wrong)
+    with pytest.raises(InvalidRequest):
+        await stand.submit(**wrong)
+    monkeypatch.setattr(stand.services.jobs.availability, "_grace", -1.0)
+    client.flushdb()
+    with pytest.raises(NoWorker):
+        await stand.submit()
