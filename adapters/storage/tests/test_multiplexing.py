@@ -54,7 +54,8 @@ async def test_texts_that_are_damaged_break_no_replies(
     calls: MultiplexedConnection, client: redis.Redis
 ) -> None:
     client.set("fg:text", b"\xff\xfe")
-    assert await asyncio.gather(calls.call("GET", "fg:text"), calls.call("PING")) == ["\ufffd\ufffd", "PONG"]
+    found = await asyncio.gather(*(calls.call(*command) for command in (("GET", "fg:text"), ("PING",))))
+    assert found == ["\ufffd\ufffd", "PONG"]
 
 
 async def test_who_is_cancelled_takes_no_answer_from_the_others(calls: MultiplexedConnection) -> None:

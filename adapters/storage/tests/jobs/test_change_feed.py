@@ -159,6 +159,9 @@ async def test_watchers_share_what_is_read(
 
     watching = [asyncio.create_task(watch(number)) for number in range(WATCHERS)]
     await started.wait()
+    async with asyncio.timeout(20):
+        while client.pubsub_numsub("fg:changed") == [("fg:changed", 0)]:  # noqa: ASYNC110 # another process's
+            await asyncio.sleep(0.001)
     assert client.pubsub_numsub("fg:changed") == [("fg:changed", 1)]
     before = await asyncio.to_thread(at_rest, client)
     for beat in range(1, BEATS):

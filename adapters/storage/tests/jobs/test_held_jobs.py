@@ -164,13 +164,13 @@ async def test_nothing_is_held_without_a_connection(external: ExternalValkey) ->
 async def test_a_server_that_does_not_track_is_asked_each_time(
     holder: ValkeyJobStore, client: redis.Redis
 ) -> None:
-    client.execute_command("ACL", "SETUSER", "default", "-client|tracking")
+    client.acl_setuser("default", enabled=True, commands=["-client|tracking"])
     try:
         await holder.submit(make_job("j"), limits=Limits())
         assert await holder.get("j") is not None
         assert holder.held("j") is None
     finally:
-        client.execute_command("ACL", "SETUSER", "default", "+@all")
+        client.acl_setuser("default", enabled=True, categories=["+@all"])
 
 
 def test_the_memory_of_held_jobs_is_bounded() -> None:

@@ -24,6 +24,10 @@ REPLY_SECONDS = 2.5
 """How long the server may stay silent while calls wait for it."""
 _INCOMPLETE = object()
 
+# hiredis' stub names no result, and allows one element only.
+pack: Callable[[tuple[str | bytes | float, ...]], bytes] = cast("Any", hiredis.pack_command)
+"""Return a command as it is sent."""
+
 Convert = Callable[[Any], Any]
 """What makes a call's result of its reply."""
 
@@ -84,11 +88,6 @@ class _Greeting(_Call):
             self.convert(reply)
 
 
-def _packed(command: tuple[str | bytes | float, ...]) -> bytes:
-    pack: Callable[[tuple[str | bytes | float, ...]], bytes] = cast("Any", hiredis.pack_command)
-    return pack(command)  # hiredis' stub names no result, and allows one element only
-
-
 class MultiplexedConnection(asyncio.Protocol):
     """Send commands over one connection, which is made when it is first needed, and again when it was lost.
 
@@ -109,7 +108,7 @@ class MultiplexedConnection(asyncio.Protocol):
         on_lost: Callable[[], None] = lambda: None,
     ) -> None:
         self._pool = client.connection_pool
-        self._greeting = _packed(tuple(greeting)) if greeting else b""
+        self._greeting = pack(tuple(greeting)) if greeting else b""
         self._on_greeted, self._on_push, self._on_lost = on_greeted, on_push, on_lost
         self._connection: AbstractConnection | None = None
         self._transport: asyncio.Transport | None = None
@@ -142,7 +141,7 @@ class MultiplexedConnection(asyncio.Protocol):
         """
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Any] = loop.create_future()
-        packed = before + _packed(command)
+        packed = before + pack(command)
         self._unsent.append(_Call(packed, convert, future, is_preceded=bool(before)))
         self._flush_soon()
         return future

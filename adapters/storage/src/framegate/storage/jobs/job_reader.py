@@ -17,7 +17,6 @@ from enum import Enum
 from functools import partial
 from typing import Any, cast
 
-import hiredis
 import redis.asyncio
 from msgspec import Struct
 
@@ -25,7 +24,7 @@ from framegate.core.errors import UnreadableRecord
 from framegate.core.jobs import Job
 from framegate.storage.jobs.job_cache import JobCache
 from framegate.storage.jobs.records import FIELDS, decode_job, is_shown
-from framegate.storage.multiplexing import MultiplexedConnection
+from framegate.storage.multiplexing import MultiplexedConnection, pack
 
 
 class Absent(Enum):
@@ -45,7 +44,7 @@ Found = Job | Unreadable | Absent
 """What a job's key holds."""
 
 
-_TRACKED = hiredis.pack_command(("CLIENT", "CACHING", "YES"))
+_TRACKED = pack(("CLIENT", "CACHING", "YES"))
 """What goes before a command whose keys are to be tracked; scripts read many, which matter to nobody."""
 
 

@@ -246,7 +246,7 @@ class ValkeyJobStore(JobLists):
         for job_id, known in jobs.items():
             arguments += [job_id, "" if known is None else known.seq]
         with outages_as_unavailable():
-            replies = await self._refresh_jobs(keys=[self._prefix], args=arguments)
+            replies = await self._calls.run(self._refresh_jobs, self._prefix, *arguments)
         found: dict[str, Job | FramegateError | None] = {}
         for (job_id, known), reply in zip(jobs.items(), replies, strict=True):
             try:
