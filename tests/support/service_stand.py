@@ -8,7 +8,7 @@ import pytest
 
 from framegate.core.availability import WORKER_GRACE
 from framegate.core.dialect import CatalogueName
-from framegate.core.jobs import Job
+from framegate.core.jobs import CLIENT_ID_LABEL, Job
 from framegate.core.models import Defaults, FrameRule, ModelSpec, SizeRule
 from framegate.core.ports import BytesSource, IdempotencyKey, MediaSource, UrlSource, WorkerInfo
 from framegate.core.registry import ModelConfig, Registry
@@ -92,6 +92,7 @@ class ServiceStand:
         *,
         client: Client = ALICE,
         job_id: str = "",
+        client_id: str = "",
         prompt_optional: bool = False,
         mask_ignores_alpha: bool = False,
         remix_of: str = "",
@@ -114,6 +115,7 @@ class ServiceStand:
                 prompt_optional=prompt_optional,
                 mask_ignores_alpha=mask_ignores_alpha,
                 request_id="r1",
+                labels={CLIENT_ID_LABEL: client_id} if client_id else {},
                 remix_of=remix_of,
                 characters=characters,
                 idempotency=idempotency,

@@ -11,6 +11,7 @@ import redis
 from framegate.core.errors import (
     IdempotencyMismatch,
     InvalidRequest,
+    JobExists,
     KeyLimitReached,
     NoWorker,
 )
@@ -72,6 +73,21 @@ async def test_a_submission_is_one_round_trip(
         with pytest.raises(IdempotencyMismatch):
             await stand.submit(client=owner, idempotency=other)
         assert writes == [1, 1, 1]
+
+
+async def test_an_id_that_the_server_has_given_is_no_clients_choice(
+    stand: ServiceStand, writes: list[int]
+) -> None:
+    """Not that of a job of the same key; the check costs no round trip."""
+    other = await stand.submit(client=Client("bob"))
+    mine = await stand.submit()
+    writes.clear()
+    with pytest.raises(JobExists, match=mine.id):
+        await stand.submit(job_id="~digest", client_id=mine.id)
+    assert (await stand.submit(job_id="~digest", client_id=other.id)).client_id == other.id
+    assert writes == [1, 1]
+    assert await stand.store.delete(mine.id)
+    assert (await stand.submit(job_id="~other", client_id=mine.id)).client_id == mine.id
 
 
 async def test_a_refusal_is_one_round_trip(stand: ServiceStand, writes: list[int]) -> None:

@@ -9,7 +9,7 @@ from framegate.core.character_service import CharacterService
 from framegate.core.characters import Character
 from framegate.core.errors import FramegateError, InvalidRequest
 from framegate.core.fitting import FittedRequest, fit
-from framegate.core.jobs import Job
+from framegate.core.jobs import CLIENT_ID_LABEL, Job
 from framegate.core.ports import JobStore, Limits, MediaSource
 from framegate.core.registry import Registry, ServedModel
 from framegate.core.remixing import fit_remix, inherit_from, result_video, start_from_image
@@ -114,6 +114,8 @@ class Admission:
             client.name,
             limits=self._limits(client),
             idempotency=submission.idempotency,
+            client_id=submission.labels.get(CLIENT_ID_LABEL, ""),
+            dialect=submission.dialect,
         )
 
     def _limits(self, client: Client) -> Limits:

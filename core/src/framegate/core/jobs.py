@@ -26,12 +26,18 @@ LOOKUP_LABEL = "result_name"
 
 CLIENT_ID_LABEL = "task_id"
 """The label, as 0.1 stored it, of a job whose client knows it by an id of its own choice."""
+_GENERATED_ID = re.compile(r"[0-9a-f]{32}")
 _PLAIN_ID = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}")
 
 
 def is_plain_id(text: str) -> bool:
     """Return whether ``text`` is safe as a job's id, and so as the name of a file."""
     return _PLAIN_ID.fullmatch(text) is not None
+
+
+def is_generated_id(text: str) -> bool:
+    """Return whether ``text`` may be an id that the server has given to a job."""
+    return _GENERATED_ID.fullmatch(text) is not None
 
 
 def job_id_for(owner: str, chosen: str) -> str:

@@ -1,7 +1,7 @@
 """Jobs as dialects and the command line see them."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
 from contextlib import aclosing, suppress
 
 import structlog
@@ -250,6 +250,16 @@ class JobService:
         if job is None and len(job_id) <= MAX_ID:
             job = await self._reads.get(job_id)
         return _visible(job, job_id, owner)
+
+    async def find_first(self, job_ids: Sequence[str], matches: Callable[[Job], bool]) -> Job | None:
+        """Return the first of these jobs that ``matches``; unless that is held, all are read at once."""
+        held = self._store.held(job_ids[0])
+        if held is not None and matches(held):
+            return held
+        found = await asyncio.gather(
+            *(self._reads.get(job_id) for job_id in job_ids if len(job_id) <= MAX_ID)
+        )
+        return next((job for job in found if job is not None and matches(job)), None)
 
     async def list(
         self, *, owner: str | None = None, states: Collection[JobState] = (), limit: int = 100

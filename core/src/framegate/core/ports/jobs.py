@@ -185,11 +185,19 @@ class JobStore(Protocol):
         ...
 
     async def check_admission(
-        self, job_id: str, owner: str, *, limits: Limits, idempotency: IdempotencyKey | None
+        self,
+        job_id: str,
+        owner: str,
+        *,
+        limits: Limits,
+        idempotency: IdempotencyKey | None,
+        client_id: str = "",
+        dialect: str = "",
     ) -> Job | None:
         """Check whether `submit` would currently accept a job with this id ("" for a new one).
 
         It raises the same errors, and returns the earlier job that ``idempotency`` names, if there is one.
+        ``client_id`` is what the client calls the job, if it has chosen that.
         """
         ...
 
@@ -198,6 +206,9 @@ class JobStore(Protocol):
 
         If ``idempotency`` names an earlier job, that is returned instead. `find_by_lookup_label` finds the
         job by its label `framegate.core.jobs.LOOKUP_LABEL`, if it has one.
+
+        A job whose client has chosen its id (`framegate.core.jobs.CLIENT_ID_LABEL`) exists as well if the
+        server has given that id to another job of the owner and the dialect.
 
         Raises:
             JobExists, IdempotencyMismatch: Nothing was written.

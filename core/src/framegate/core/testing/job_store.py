@@ -19,7 +19,7 @@ from framegate.core.errors import (
     QueueFull,
     QuotaReached,
 )
-from framegate.core.jobs import LOOKUP_LABEL, Job, JobError, JobState
+from framegate.core.jobs import CLIENT_ID_LABEL, LOOKUP_LABEL, Job, JobError, JobState, is_generated_id
 from framegate.core.ports import (
     IdempotencyKey,
     JobFilter,
@@ -72,9 +72,17 @@ class InMemoryJobStore:
             return tuple(self._jobs.values())
 
     async def check_admission(
-        self, job_id: str, owner: str, *, limits: Limits, idempotency: IdempotencyKey | None
+        self,
+        job_id: str,
+        owner: str,
+        *,
+        limits: Limits,
+        idempotency: IdempotencyKey | None,
+        client_id: str = "",
+        dialect: str = "",
     ) -> Job | None:
         """Check as `JobStore.check_admission` does."""
+        self._require_unused(client_id, owner, dialect)
         return self._admit(job_id, owner, limits, idempotency)
 
     def _admit(
@@ -98,6 +106,11 @@ class InMemoryJobStore:
                     self._submissions.count_refusal(owner, idempotency)
                 raise
             return None
+
+    def _require_unused(self, client_id: str, owner: str, dialect: str) -> None:
+        other = self._jobs.get(client_id) if is_generated_id(client_id) else None
+        if other is not None and (other.owner, other.dialect) == (owner, dialect):
+            raise JobExists(f"A job with the id {client_id} already exists.", param="job_id")
 
     def _check_limits(self, owner: str, limits: Limits, new_bytes: int, record: int) -> None:
         waiting = self._queued()
@@ -135,6 +148,7 @@ class InMemoryJobStore:
         """Store the job, or return the earlier one."""
         with self._lock:
             record = _record_bytes(job)
+            self._require_unused(job.labels.get(CLIENT_ID_LABEL, ""), job.owner, job.dialect)
             if earlier := self._admit(job.id, job.owner, limits, idempotency, job.input_bytes, record):
                 return earlier
             if idempotency:

@@ -1,14 +1,12 @@
 """Submit and find the jobs of the client behind a request, and read their results."""
 
-import re
 from collections.abc import Collection, Mapping
-from contextlib import suppress
 from typing import TypedDict, Unpack
 
 import structlog
 
-from framegate.core.errors import GenerationFailed, JobCancelled, JobExists, JobNotFound
-from framegate.core.jobs import CLIENT_ID_LABEL, Job, JobState, job_id_for
+from framegate.core.errors import GenerationFailed, JobCancelled, JobNotFound
+from framegate.core.jobs import CLIENT_ID_LABEL, Job, JobState, is_generated_id, job_id_for
 from framegate.core.ports import IdempotencyKey, MediaSource
 from framegate.core.service import JobService
 from framegate.core.submission import Submission
@@ -19,7 +17,6 @@ from framegate.server.requests.bodies import HTTPRequest
 from framegate.server.responses.waiting import while_connected
 
 MAX_LISTED = 1000
-_GENERATED_ID = re.compile(r"[0-9a-f]{32}")
 
 
 class SubmissionDetails(TypedDict, total=False):
@@ -76,7 +73,6 @@ class ClientJobs:
         if client_id:
             details["job_id"] = job_id_for(self.client.name, client_id)
             if details["job_id"] != client_id:
-                await self._refuse_repetition(client_id)
                 details["labels"] = {**details.get("labels", {}), CLIENT_ID_LABEL: client_id}
         submission = Submission(
             dialect=self._dialect,
@@ -128,23 +124,15 @@ class ClientJobs:
         """
         # Jobs of earlier versions, and those without a chosen id, are stored by the id that is shown.
         stored_as = [job_id_for(self.client.name, client_id), job_id_for("", client_id)]
-        if _GENERATED_ID.fullmatch(client_id):
+        if is_generated_id(client_id):
             stored_as.reverse()  # rarely a client's choice
-        for job_id in dict.fromkeys(stored_as):
-            try:
-                job = await self.find_own_job(job_id, noun=noun, requested=client_id)
-            except JobNotFound:
-                continue
-            if job.client_id == client_id:
-                return job
-        raise JobNotFound(f"There is no {noun} {client_id[:100]!r}.")
-
-    async def _refuse_repetition(self, client_id: str) -> None:
-        """Refuse an id that the server itself has given to another of the client's jobs."""
-        if _GENERATED_ID.fullmatch(client_id):
-            with suppress(JobNotFound):
-                await self.find_own_job(client_id)
-                raise JobExists(f"A job with the id {client_id} already exists.", param="job_id")
+        job = await self._service.find_first(
+            list(dict.fromkeys(stored_as)), lambda job: self.owns(job) and job.client_id == client_id
+        )
+        if job is None:
+            raise JobNotFound(f"There is no {noun} {client_id[:100]!r}.")
+        structlog.contextvars.bind_contextvars(job_id=job.id)
+        return job
 
     def owns(self, job: Job) -> bool:
         """Return whether ``job`` belongs to this client and dialect."""

@@ -111,10 +111,17 @@ class ValkeyJobStore(JobLists):
         await self._client.aclose()
 
     async def check_admission(
-        self, job_id: str, owner: str, *, limits: Limits, idempotency: IdempotencyKey | None
+        self,
+        job_id: str,
+        owner: str,
+        *,
+        limits: Limits,
+        idempotency: IdempotencyKey | None,
+        client_id: str = "",
+        dialect: str = "",
     ) -> Job | None:
         """Return the earlier job that ``idempotency`` names, or raise what `submit` would raise now."""
-        new = admission_check(job_id, owner, limits, idempotency)
+        new = admission_check(job_id, owner, limits, idempotency, client_id=client_id, dialect=dialect)
         with outages_as_unavailable():
             outcome, found, *details = await self._calls.run(
                 self._check_admission, self._prefix, msgspec.json.encode(new)

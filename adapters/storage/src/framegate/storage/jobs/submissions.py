@@ -7,7 +7,7 @@ import time
 import msgspec
 from msgspec import Struct
 
-from framegate.core.jobs import LOOKUP_LABEL, Job
+from framegate.core.jobs import CLIENT_ID_LABEL, LOOKUP_LABEL, Job, is_generated_id
 from framegate.core.ports import IdempotencyKey, Limits
 from framegate.storage.jobs.compact import is_compact
 
@@ -30,7 +30,8 @@ class IdempotencyRecord(Struct, frozen=True, omit_defaults=True, kw_only=True):
 class AdmissionCheck(Struct, frozen=True, omit_defaults=True, kw_only=True):
     """What decides whether a job is admitted; ``id`` is empty while the job has none.
 
-    ``input_bytes`` are those of its stored inputs, 0 while there are none.
+    ``input_bytes`` are those of its stored inputs, 0 while there are none. ``client_id`` is an id that no
+    other job of the owner and the ``dialect`` may have.
     """
 
     id: str
@@ -38,6 +39,8 @@ class AdmissionCheck(Struct, frozen=True, omit_defaults=True, kw_only=True):
     limits: Limits
     idempotency: IdempotencyRecord | None = None
     input_bytes: int = 0
+    client_id: str = ""
+    dialect: str = ""
 
 
 class JobSubmission(AdmissionCheck, frozen=True, kw_only=True):
@@ -51,10 +54,22 @@ class JobSubmission(AdmissionCheck, frozen=True, kw_only=True):
 
 
 def admission_check(
-    job_id: str, owner: str, limits: Limits, idempotency: IdempotencyKey | None
+    job_id: str,
+    owner: str,
+    limits: Limits,
+    idempotency: IdempotencyKey | None,
+    *,
+    client_id: str = "",
+    dialect: str = "",
 ) -> AdmissionCheck:
     """Return the check for a job that ``owner`` may submit as ``job_id``."""
-    return AdmissionCheck(id=job_id, owner=owner, limits=limits, idempotency=_idempotency_record(idempotency))
+    return AdmissionCheck(
+        id=job_id,
+        owner=owner,
+        limits=limits,
+        idempotency=_idempotency_record(idempotency),
+        **_chosen(client_id, dialect),
+    )
 
 
 def job_submission(job: Job, limits: Limits, idempotency: IdempotencyKey | None) -> JobSubmission:
@@ -65,12 +80,18 @@ def job_submission(job: Job, limits: Limits, idempotency: IdempotencyKey | None)
         limits=limits,
         idempotency=_idempotency_record(idempotency),
         input_bytes=job.input_bytes,
+        **_chosen(job.labels.get(CLIENT_ID_LABEL, ""), job.dialect),
         queue=job.queue,
         lane=lane_of(job),
         collection=job.collection,
         result_name=job.labels.get(LOOKUP_LABEL, ""),
         share_id=job.share_id,
     )
+
+
+def _chosen(client_id: str, dialect: str) -> dict[str, str]:
+    """Return what tells whether the server has given this id to another job: rarely it could have."""
+    return {"client_id": client_id, "dialect": dialect} if is_generated_id(client_id) else {}
 
 
 def lane_of(job: Job) -> str:

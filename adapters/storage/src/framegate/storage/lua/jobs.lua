@@ -219,10 +219,19 @@ local function drop_missing(id, owner, collection)
   redis.call('ZREM', P .. 'collection:' .. owner .. ':' .. collection, id)
 end
 
+-- Whether the server has given the id that a client has chosen for a new job to another of its jobs. What 0.1 has
+-- written doesn't say of which dialect it is.
+local function is_in_use(new)
+  if not new.client_id then return false end
+  local job = redis.pcall('HMGET', P .. 'job:' .. new.client_id, 'owner', 'dialect', 'deleted')
+  return job[1] == new.owner and (job[2] or new.dialect) == new.dialect and not job[3]
+end
+
 -- Why a new job is not admitted, the id of the job that is in its way, if it is one, and how much its owner has of
 -- something, if it is that; nothing if it is admitted.
 local function find_obstacle(new)
   if redis.call('EXISTS', P .. 'job:' .. new.id) == 1 then return {'exists', new.id} end
+  if is_in_use(new) then return {'exists', new.client_id} end
   local found, limits = find_earlier(new), new.limits
   if found then return found end
   if limits.max_queued > 0 and redis.call('ZCARD', P .. 'state:queued') >= limits.max_queued then
