@@ -422,6 +422,15 @@ class JobService:
         workers = await self.availability.workers_of(job.served_by) if position is not None else ()
         return await self._estimates.seconds_left(job, position=position, workers=workers)
 
+    async def outlook(self, job: Job) -> tuple[int | None, float | None]:
+        """Return `queue_position` and `eta_seconds` of the job, for which the store is asked once."""
+        if job.state != JobState.QUEUED:
+            return None, await self._estimates.seconds_left(job, position=None, workers=())
+        position, workers = await asyncio.gather(
+            self._store.queue_position(job), self.availability.workers_of(job.served_by)
+        )
+        return position, await self._estimates.seconds_left(job, position=position, workers=workers)
+
     async def counts(self) -> QueueCounts:
         """Count the jobs of every state."""
         return await self._store.counts()

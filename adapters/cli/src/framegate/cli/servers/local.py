@@ -88,10 +88,8 @@ class LocalServer:
         """Return the view of a job with its place in the queue, and how long it will take."""
         if job.state.finished:
             return view_of(job)
-        position = await self._jobs.queue_position(job)
-        return replace(
-            view_of(job), position=position, eta_seconds=await self._jobs.eta_seconds(job, position)
-        )
+        position, left = await self._jobs.outlook(job)
+        return replace(view_of(job), position=position, eta_seconds=left)
 
 
 def view_of(job: Job) -> JobView:

@@ -179,12 +179,12 @@ class ValkeyJobStore(JobLists):
     async def find_by_lookup_label(self, owner: str, value: str) -> str | None:
         """Return the id of the owner's newest job whose lookup label has this value."""
         with outages_as_unavailable():
-            return cast("str | None", await self._client.get(f"{self._prefix}result:{owner}:{value}"))
+            return cast("str | None", await self._calls.call("GET", f"{self._prefix}result:{owner}:{value}"))
 
     async def find_shared(self, share_id: str) -> str | None:
         """Return the id of the job with that share id."""
         with outages_as_unavailable():
-            return cast("str | None", await self._client.get(f"{self._prefix}share:{share_id}"))
+            return cast("str | None", await self._calls.call("GET", f"{self._prefix}share:{share_id}"))
 
     async def installation(self) -> str:
         """Return the random name of this set of jobs, which is kept for as long as Valkey keeps its data."""
@@ -228,11 +228,9 @@ class ValkeyJobStore(JobLists):
 
     async def counts(self) -> QueueCounts:
         """Return the number of jobs in each state."""
-        pipeline = self._client.pipeline(transaction=False)
-        for state in JobState:
-            pipeline.zcard(f"{self._prefix}state:{state}")
+        keys = (f"{self._prefix}state:{state}" for state in JobState)
         with outages_as_unavailable():
-            return QueueCounts(*await pipeline.execute())
+            return QueueCounts(*await asyncio.gather(*(self._calls.call("ZCARD", key) for key in keys)))
 
     async def cancel(self, job_id: str) -> Job | None:
         """Cancel a waiting job, or ask a running one's worker to stop; return the job as it is then."""

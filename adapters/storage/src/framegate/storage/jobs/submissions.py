@@ -68,7 +68,8 @@ def admission_check(
         owner=owner,
         limits=limits,
         idempotency=_idempotency_record(idempotency),
-        **_chosen(client_id, dialect),
+        client_id=_chosen(client_id),
+        dialect=dialect,
     )
 
 
@@ -80,7 +81,8 @@ def job_submission(job: Job, limits: Limits, idempotency: IdempotencyKey | None)
         limits=limits,
         idempotency=_idempotency_record(idempotency),
         input_bytes=job.input_bytes,
-        **_chosen(job.labels.get(CLIENT_ID_LABEL, ""), job.dialect),
+        client_id=_chosen(job.labels.get(CLIENT_ID_LABEL, "")),
+        dialect=job.dialect,
         queue=job.queue,
         lane=lane_of(job),
         collection=job.collection,
@@ -89,9 +91,9 @@ def job_submission(job: Job, limits: Limits, idempotency: IdempotencyKey | None)
     )
 
 
-def _chosen(client_id: str, dialect: str) -> dict[str, str]:
-    """Return what tells whether the server has given this id to another job: rarely it could have."""
-    return {"client_id": client_id, "dialect": dialect} if is_generated_id(client_id) else {}
+def _chosen(client_id: str) -> str:
+    """Return an id that a client has chosen if the server may have given it to another job: it rarely could."""
+    return client_id if is_generated_id(client_id) else ""
 
 
 def lane_of(job: Job) -> str:

@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 from msgspec import UNSET
 
-from framegate.core.jobs import Job, JobState
+from framegate.core.jobs import Job
 from framegate.core.types import MediaKind, MediaRef
 from framegate.server.auth.keys import is_operator
 from framegate.server.dialect import DialectContext
@@ -47,8 +47,7 @@ class JobObjects:
 
     async def show(self, request: HTTPRequest, job: Job) -> JobObject:
         """Return a job's object, with links that work from where the request came from."""
-        position = await self._jobs.queue_position(job) if job.state == JobState.QUEUED else None
-        left = None if job.state.finished else await self._jobs.eta_seconds(job, position)
+        position, left = (None, None) if job.state.finished else await self._jobs.outlook(job)
         files = f"{server_url(request, self._public_url)}{self._prefix}/jobs/{quote(job.id, safe='')}/results"
         for_operators = is_operator(request.scope)
         return JobObject(
