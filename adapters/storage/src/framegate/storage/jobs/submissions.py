@@ -92,7 +92,7 @@ def job_submission(job: Job, limits: Limits, idempotency: IdempotencyKey | None)
 
 
 def _chosen(client_id: str) -> str:
-    """Return an id that a client has chosen if the server may have given it to another job: it rarely could."""
+    """Return an id that a client has chosen if the server may have given it to another job."""
     return client_id if is_generated_id(client_id) else ""
 
 
