@@ -191,6 +191,7 @@ def test_the_queue_remembers_workers_and_accepts_for_the_grace(start_server: Sta
     server.restart()
     submit(server, "a boat")
     last_seen(server, 3600 - 4)
+    assert requests.get(f"{server.url}/status", timeout=10).json()["status"] == "degraded", "it is asked"
     chat = {"model": "ltx2_landscape", "messages": [{"role": "user", "content": "x"}], "stream": True}
     with requests.post(f"{server.url}/v1/chat/completions", json=chat, stream=True, timeout=60) as answer:
         assert answer.status_code == 200, answer.text
