@@ -21,8 +21,7 @@ from framegate.core.errors import FramegateError
 from framegate.media.data_uris import decode_base64
 from framegate.media.images.decode import decode_image
 from framegate.media.images.masks import normalize_mask
-from framegate.media.network.fetch import shown_url
-from framegate.media.network.urls import InvalidUrl, join_url, parse_url
+from framegate.media.network.urls import InvalidUrl, join_url, parse_url, shown_url
 from framegate.media.video.frames import frame_at
 from framegate.media.video.probe import probe_video
 from framegate.plugins.comfyui.workflows.capabilities import build_model_spec

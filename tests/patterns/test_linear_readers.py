@@ -15,8 +15,7 @@ from framegate.core.styles import STYLES
 from framegate.core.types import MediaKind
 from framegate.core.validation import parse_violation
 from framegate.media.data_uris import decode_base64
-from framegate.media.network.fetch import shown_url
-from framegate.media.network.urls import join_url, parse_url
+from framegate.media.network.urls import join_url, parse_url, shown_url
 from framegate.server.dialects.framegate.sizes import parse_aspect, parse_resolution
 from framegate.server.dialects.lightx2v.aspect_ratios import parse_aspect_ratio
 from framegate.server.dialects.lightx2v.result_names import ForbiddenPath, download_names, result_name

@@ -10,7 +10,8 @@ import pytest
 from aiohttp import web
 
 from framegate.core.errors import InvalidMedia
-from framegate.media.network.fetch import UrlFetcher, shown_url
+from framegate.media.network.fetch import UrlFetcher
+from framegate.media.network.urls import shown_url
 from tests.support.fetching import fetch_content
 
 Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]

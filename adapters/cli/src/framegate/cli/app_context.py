@@ -66,7 +66,7 @@ class AppContext(Struct, frozen=True):
     @property
     def user_agent(self) -> str:
         """The User-Agent of requests to the URLs that clients name."""
-        from framegate.media.network.sessions import default_user_agent
+        from framegate.media.network.client import default_user_agent
 
         return self.settings.fetch.user_agent or default_user_agent(self.settings.server.public_url)
 

@@ -9,9 +9,8 @@ from framegate.core.config_errors import ErrorCollector
 from framegate.core.errors import ConfigError, InvalidRequest
 from framegate.core.settings import Settings
 from framegate.core.webhooks import WebhookPolicy
-from framegate.media.network.addresses import HOST_NAME, DialPolicy
-from framegate.media.network.fetch import REFUSALS, REMEDY, shown_url
-from framegate.media.network.urls import InvalidUrl, UrlHasCredentials, parse_url
+from framegate.media.network.addresses import HOST_NAME, REFUSALS, REMEDY, DialPolicy
+from framegate.media.network.urls import InvalidUrl, UrlHasCredentials, parse_url, shown_url
 
 MAX_URL = 2000
 

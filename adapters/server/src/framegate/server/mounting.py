@@ -21,9 +21,8 @@ from framegate.core.plugins import load_object
 from framegate.core.settings import Settings
 from framegate.core.wiring import CoreServices
 from framegate.media.network.addresses import DialPolicy
-from framegate.media.network.fetch import shown_url
-from framegate.media.network.sessions import default_user_agent
-from framegate.media.network.urls import InvalidUrl, parse_url
+from framegate.media.network.client import default_user_agent
+from framegate.media.network.urls import InvalidUrl, parse_url, shown_url
 from framegate.server.auth.keys import DIALECT_OPT, SHARED_OPT
 from framegate.server.dialect import Dialect, DialectContext, EnabledDialect, provide_instance
 from framegate.server.requests.bodies import HTTPRequest

@@ -71,6 +71,13 @@ class Refusal(StrEnum):
     PORT = "port"
 
 
+REFUSALS = {
+    Refusal.ADDRESS: "an address that is not public",
+    Refusal.PORT: "a port other than 80 and 443",
+}
+REMEDY = "The server's operator can open hosts and networks with `[fetch] allow`."
+
+
 class DialRefused(OSError):
     """Raised instead of making a socket. An `OSError`, so that clients treat it as a failed connection."""
 

@@ -1,26 +1,27 @@
 """Fetch the images and videos that requests name by URL. Everything about such a URL is hostile."""
 
 import asyncio
-import re
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import IO, NoReturn
+from typing import IO, TYPE_CHECKING
 
-import aiohttp
 from yarl import URL
 
 from framegate.core.disk_full import translate_disk_full
 from framegate.core.errors import Busy, InvalidMedia
-from framegate.media.network.addresses import DialPolicy, Guard, Refusal
-from framegate.media.network.lookups import HostLookups, OwnerResolver
-from framegate.media.network.metering import Meter
-from framegate.media.network.sessions import default_user_agent, guarded_session
-from framegate.media.network.urls import MAX_URL, InvalidUrl, UrlHasCredentials, join_url, parse_url
+from framegate.media.network.addresses import DialPolicy
+from framegate.media.network.client import default_user_agent, load_client
+from framegate.media.network.lookups import HostLookups
+from framegate.media.network.urls import InvalidUrl, UrlHasCredentials, join_url, parse_url, shown_url
 from framegate.media.slots import FairSlots
 
+if TYPE_CHECKING:
+    import aiohttp
+
+    from framegate.media.network.metering import Meter
+
 MAX_REDIRECTS = 3
-MAX_SHOWN = 200
 CHUNK = 64 * 1024
 MAX_FETCHES = 64
 MAX_FETCHES_PER_OWNER = 16
@@ -32,12 +33,6 @@ HEADERS = {
     "Accept": "image/*, video/*;q=0.9, */*;q=0.1",
     "Accept-Encoding": "identity",
 }
-
-REFUSALS = {
-    Refusal.ADDRESS: "an address that is not public",
-    Refusal.PORT: "a port other than 80 and 443",
-}
-REMEDY = "The server's operator can open hosts and networks with `[fetch] allow`."
 
 
 class UrlFetcher:
@@ -75,7 +70,8 @@ class UrlFetcher:
         async with self._slot(owner):
             try:
                 async with asyncio.timeout(self._timeout):
-                    return await self._follow(parsed, target, shown, OwnerResolver(self._lookups, owner))
+                    await load_client()
+                    return await self._follow(parsed, target, shown, owner)
             except TimeoutError:
                 raise InvalidMedia(f"Fetching {shown} timed out after {self._timeout:g} s.") from None
 
@@ -91,17 +87,22 @@ class UrlFetcher:
         finally:
             self._slots.release(owner)
 
-    async def _follow(self, url: URL, target: Path, shown: str, resolver: OwnerResolver) -> int:
+    async def _follow(self, url: URL, target: Path, shown: str, owner: str) -> int:
         for _ in range(MAX_REDIRECTS + 1):
-            found = await self._get(url, target, shown, resolver)
+            found = await self._get(url, target, shown, owner)
             if isinstance(found, int):
                 return found
             url = found
         raise InvalidMedia(f"{shown} has too many redirects; at most {MAX_REDIRECTS} are followed.")
 
-    async def _get(self, url: URL, target: Path, shown: str, resolver: OwnerResolver) -> int | URL:
+    async def _get(self, url: URL, target: Path, shown: str, owner: str) -> int | URL:
         """Return the size of the body, or the URL to which the response redirects."""
+        from framegate.media.network.failures import fetch_failure
+        from framegate.media.network.metering import Meter
+        from framegate.media.network.sessions import FAILURES, OwnerResolver, guarded_session
+
         guard, meter = self._policy.guard(url.raw_host or ""), Meter()
+        resolver = OwnerResolver(self._lookups, owner)
         try:
             async with (
                 guarded_session(guard, self._headers, resolver=resolver, meter=meter) as session,
@@ -110,15 +111,16 @@ class UrlFetcher:
                 if response.status in REDIRECTS:
                     return _redirected(url, response.headers.get("Location", ""), shown)
                 return await self._save(response, target, shown, meter)
-        except (aiohttp.ClientError, OSError, ValueError) as error:
-            # ValueError: host names and headers that aiohttp and its parsers trip over.
+        except FAILURES as error:
             if meter.exceeded:
                 raise InvalidMedia(
                     f"{shown} could not be fetched: its server sent far more around the file than the file."
                 ) from None
-            _explain(error, guard, shown)
+            raise InvalidMedia(fetch_failure(error, guard, shown)) from None
 
-    async def _save(self, response: aiohttp.ClientResponse, target: Path, shown: str, meter: Meter) -> int:
+    async def _save(
+        self, response: "aiohttp.ClientResponse", target: Path, shown: str, meter: "Meter"
+    ) -> int:
         if response.status != 200:
             raise InvalidMedia(f"{shown} could not be fetched: its server answered HTTP {response.status}.")
         encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
@@ -137,7 +139,7 @@ class UrlFetcher:
         return size
 
     async def _receive(
-        self, content: aiohttp.StreamReader, file: IO[bytes], shown: str, meter: Meter
+        self, content: "aiohttp.StreamReader", file: IO[bytes], shown: str, meter: "Meter"
     ) -> None:
         """Write what arrives to ``file``, as long as it arrives at `MIN_RATE`."""
         loop = asyncio.get_running_loop()
@@ -164,14 +166,6 @@ class UrlFetcher:
         return InvalidMedia(f"{shown} is too large; at most {size} are accepted.")
 
 
-def shown_url(url: str) -> str:
-    """Return the URL as messages show it: printable, without credentials or query, of limited length."""
-    text = re.split(r"[?#]", url[: 2 * MAX_URL].strip(), maxsplit=1)[0]
-    text = re.sub(r"^([A-Za-z][A-Za-z0-9+.-]*:)?([\\/]*)[^\\/]*@", r"\1\2", text)
-    text = "".join(letter if letter.isprintable() else "?" for letter in text)
-    return text if len(text) <= MAX_SHOWN else text[: MAX_SHOWN - 1] + "…"
-
-
 def _checked(text: str, shown: str) -> URL:
     try:
         return parse_url(text)
@@ -186,23 +180,3 @@ def _redirected(url: URL, location: str, shown: str) -> URL:
         return join_url(url, location)
     except InvalidUrl:
         raise InvalidMedia(f"{shown} redirects to something that is not a plain http(s) URL.") from None
-
-
-def _explain(error: Exception, guard: Guard, shown: str) -> NoReturn:
-    """Raise what a person needs to know. Never the error's own text: it names addresses and ports."""
-    match error:
-        case aiohttp.ClientConnectorDNSError():
-            message = f"The host of {shown} could not be resolved."
-        case aiohttp.ClientSSLError():
-            message = (
-                f"{shown} could not be fetched: the TLS connection failed; its certificate may be invalid."
-            )
-        case aiohttp.ClientConnectorError() if guard.refusal is not None:
-            message = f"{shown} leads to {REFUSALS[guard.refusal]}. {REMEDY}"
-        case aiohttp.ClientConnectorError():
-            message = f"{shown} could not be fetched: its server can't be reached."
-        case aiohttp.ClientPayloadError():
-            message = f"{shown} could not be fetched: the connection was closed before the file was complete."
-        case _:
-            message = f"{shown} could not be fetched: its server did not send a valid HTTP response."
-    raise InvalidMedia(message) from None

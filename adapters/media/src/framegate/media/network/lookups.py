@@ -12,8 +12,6 @@ from concurrent.futures import Future
 from contextlib import suppress
 from threading import Thread
 
-from aiohttp.abc import AbstractResolver, ResolveResult
-
 from framegate.media.network.addresses import AddressInfo
 from framegate.media.slots import FairSlots
 
@@ -63,33 +61,3 @@ class HostLookups:
         except RuntimeError as error:  # the process has as many threads as it may have
             outcome.set_exception(OSError(str(error)))
         return await asyncio.wrap_future(outcome)
-
-
-class OwnerResolver(AbstractResolver):
-    """Resolve hosts for the connector of one owner's session."""
-
-    def __init__(self, lookups: HostLookups, owner: str) -> None:
-        self._lookups = lookups
-        self._owner = owner
-
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
-    ) -> list[ResolveResult]:
-        """Return the addresses of ``host`` in families that this machine uses."""
-        infos = await self._lookups.find(
-            host, port, owner=self._owner, family=family, flags=socket.AI_ADDRCONFIG
-        )
-        return [
-            ResolveResult(
-                hostname=host,
-                host=address[0],
-                port=address[1],
-                family=kind,
-                proto=protocol,
-                flags=socket.AI_NUMERICHOST | socket.AI_NUMERICSERV,
-            )
-            for kind, _, protocol, _, address in infos
-        ]
-
-    async def close(self) -> None:
-        """Do nothing: the lookups are shared with other sessions."""

@@ -1,34 +1,21 @@
-"""Open HTTP sessions for URLs that a client chose."""
+"""Open HTTP sessions for URLs that a client chose. `load_client` imports this module."""
 
-import re
+import socket
 from collections.abc import Mapping
-from importlib.metadata import version
 
 import aiohttp
+from aiohttp.abc import AbstractResolver, ResolveResult
 
 from framegate.media.network.addresses import Guard
-from framegate.media.network.lookups import OwnerResolver
+from framegate.media.network.lookups import HostLookups
 from framegate.media.network.metering import Meter, MeteredConnector
-from framegate.media.network.urls import InvalidUrl, parse_url
 
-_VISIBLE = re.compile(r"[!-~]+")
-
-
-def default_user_agent(public_url: str = "") -> str:
-    """Return the User-Agent that says who fetches, as some hosts require: product, version, and where it is.
-
-    ``public_url`` is the server's own, as its operator wrote it ("" for none).
-    """
-    product = f"Framegate/{version('framegate-media')}"
-    try:
-        url = parse_url(public_url)
-    except InvalidUrl:
-        return product
-    return f"{product} (+{public_url if _VISIBLE.fullmatch(public_url) else url})"
+FAILURES = (aiohttp.ClientError, OSError, ValueError)
+"""What requests raise; ValueError for host names and headers that aiohttp and its parsers trip over."""
 
 
 def guarded_session(
-    guard: Guard, headers: Mapping[str, str], *, resolver: OwnerResolver, meter: Meter
+    guard: Guard, headers: Mapping[str, str], *, resolver: AbstractResolver, meter: Meter
 ) -> aiohttp.ClientSession:
     """Return a session for one request, which dials what ``guard`` allows, past any proxy, without cookies.
 
@@ -46,3 +33,33 @@ def guarded_session(
         headers=headers,
         timeout=aiohttp.ClientTimeout(total=None),
     )
+
+
+class OwnerResolver(AbstractResolver):
+    """Resolve hosts for the connector of one owner's session."""
+
+    def __init__(self, lookups: HostLookups, owner: str) -> None:
+        self._lookups = lookups
+        self._owner = owner
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        """Return the addresses of ``host`` in families that this machine uses."""
+        infos = await self._lookups.find(
+            host, port, owner=self._owner, family=family, flags=socket.AI_ADDRCONFIG
+        )
+        return [
+            ResolveResult(
+                hostname=host,
+                host=address[0],
+                port=address[1],
+                family=kind,
+                proto=protocol,
+                flags=socket.AI_NUMERICHOST | socket.AI_NUMERICSERV,
+            )
+            for kind, _, protocol, _, address in infos
+        ]
+
+    async def close(self) -> None:
+        """Do nothing: the lookups are shared with other sessions."""

@@ -2,16 +2,12 @@
 
 import asyncio
 
-import aiohttp
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_exponential
 from yarl import URL
 
-from framegate.media.network.addresses import DialPolicy
-from framegate.media.network.failures import failure_reason
-from framegate.media.network.fetch import REFUSALS, REMEDY
-from framegate.media.network.lookups import HostLookups, OwnerResolver
-from framegate.media.network.metering import Meter
-from framegate.media.network.sessions import default_user_agent, guarded_session
+from framegate.media.network.addresses import REFUSALS, REMEDY, DialPolicy
+from framegate.media.network.client import default_user_agent, load_client
+from framegate.media.network.lookups import HostLookups
 from framegate.media.network.urls import InvalidUrl, parse_url
 from framegate.media.slots import FairSlots
 
@@ -88,10 +84,15 @@ class UrlUploader:
         async for attempt in retrying:
             with attempt:
                 async with self._slots.hold(owner):
-                    await self._put_once(target, data, content_type, OwnerResolver(self._lookups, owner))
+                    await self._put_once(target, data, content_type, owner)
 
-    async def _put_once(self, url: URL, data: bytes, content_type: str, resolver: OwnerResolver) -> None:
-        guard = self._policy.guard(url.raw_host or "")
+    async def _put_once(self, url: URL, data: bytes, content_type: str, owner: str) -> None:
+        await load_client()
+        from framegate.media.network.failures import failure_reason
+        from framegate.media.network.metering import Meter
+        from framegate.media.network.sessions import FAILURES, OwnerResolver, guarded_session
+
+        guard, resolver = self._policy.guard(url.raw_host or ""), OwnerResolver(self._lookups, owner)
         headers = {"User-Agent": self._user_agent, "Content-Type": content_type}
         try:
             async with (
@@ -103,8 +104,7 @@ class UrlUploader:
                 response.close()
         except TimeoutError:
             raise _TemporaryError(f"no response within {self._timeout:g} s") from None
-        except (aiohttp.ClientError, OSError, ValueError) as error:
-            # ValueError: host names and headers that aiohttp and its parsers reject.
+        except FAILURES as error:
             kind = UploadError if guard.refusal is not None else _TemporaryError
             raise kind(failure_reason(error, guard)) from None
         if not 200 <= status < 300:

@@ -12,6 +12,7 @@ from yarl import URL
 
 MAX_URL = 16_384
 """Characters of a URL."""
+MAX_SHOWN = 200
 
 _PARTS = re.compile(r"(https?)://([^/?#]*)([^#]*)", re.IGNORECASE | re.ASCII)
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*:", re.IGNORECASE | re.ASCII)
@@ -116,3 +117,11 @@ def _merge(base: str, relative: str) -> str:
     if parts[-1] in (".", ".."):
         segments.append("")
     return "/".join(segments)
+
+
+def shown_url(url: str) -> str:
+    """Return the URL as messages show it: printable, without credentials or query, of limited length."""
+    text = re.split(r"[?#]", url[: 2 * MAX_URL].strip(), maxsplit=1)[0]
+    text = re.sub(r"^([A-Za-z][A-Za-z0-9+.-]*:)?([\\/]*)[^\\/]*@", r"\1\2", text)
+    text = "".join(letter if letter.isprintable() else "?" for letter in text)
+    return text if len(text) <= MAX_SHOWN else text[: MAX_SHOWN - 1] + "…"

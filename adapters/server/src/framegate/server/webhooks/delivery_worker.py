@@ -11,7 +11,7 @@ from redis.backoff import AbstractBackoff, EqualJitterBackoff
 from framegate.cli.app_context import AppContext
 from framegate.core.errors import Unavailable
 from framegate.media.network.addresses import DialPolicy
-from framegate.media.network.fetch import shown_url
+from framegate.media.network.urls import shown_url
 from framegate.server.webhooks.events import Signer, event_body
 from framegate.server.webhooks.sender import Answer, NoResponse, WebhookSender
 from framegate.server.webhooks.slots import DeliverySlots

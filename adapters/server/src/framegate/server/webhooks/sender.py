@@ -5,14 +5,11 @@ import time
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 
-import aiohttp
 from msgspec import Struct
 
 from framegate.media.network.addresses import DialPolicy
-from framegate.media.network.failures import failure_reason
-from framegate.media.network.lookups import HostLookups, OwnerResolver
-from framegate.media.network.metering import Meter
-from framegate.media.network.sessions import default_user_agent, guarded_session
+from framegate.media.network.client import default_user_agent, load_client
+from framegate.media.network.lookups import HostLookups
 from framegate.media.network.urls import InvalidUrl, parse_url
 
 MAX_LOOKUPS = 192
@@ -56,6 +53,11 @@ class WebhookSender:
             target = parse_url(url)
         except InvalidUrl as error:
             raise NoResponse(f"its URL {error}") from None
+        await load_client()
+        from framegate.media.network.failures import failure_reason
+        from framegate.media.network.metering import Meter
+        from framegate.media.network.sessions import FAILURES, OwnerResolver, guarded_session
+
         guard = self._policy.guard(target.raw_host or "")
         resolver = OwnerResolver(self._lookups, owner)
         try:
@@ -69,8 +71,7 @@ class WebhookSender:
                 return answer
         except TimeoutError:
             raise NoResponse(f"no response within {self.timeout:g} s") from None
-        except (aiohttp.ClientError, OSError, ValueError) as error:
-            # ValueError: host names and headers that aiohttp and its parsers reject.
+        except FAILURES as error:
             raise NoResponse(failure_reason(error, guard)) from None
 
 
