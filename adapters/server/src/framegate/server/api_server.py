@@ -11,6 +11,7 @@ import structlog
 from msgspec import Struct
 
 from framegate.cli.app_context import AppContext, Connections, open_connections
+from framegate.cli.garbage import resume_collection
 from framegate.core.concurrency import cancel_and_wait
 from framegate.core.errors import ConfigError, Unavailable
 from framegate.server.auth.key_checks import require_keys
@@ -26,6 +27,8 @@ from framegate.server.reloading import ReloadingApp
 log = structlog.get_logger(__name__)
 
 _CHECK_SECONDS = 2.0
+_SETTLE_SECONDS = 1.0
+"""How long the first requests of a server are spared the garbage of its start."""
 
 
 class ApiResources(Struct, frozen=True):
@@ -78,20 +81,25 @@ def check_start(context: AppContext) -> bool:
     return True
 
 
-@asynccontextmanager
-async def open_resources(context: AppContext, *, start_checked: bool) -> AsyncGenerator[ApiResources]:
-    """Open the connections, and read the keys.
+async def check_resources(context: AppContext, resources: ApiResources) -> None:
+    """Check that queue and storage can be used, as far as they can be reached, and read the keys.
 
     Raises:
-        ConfigError, Unavailable: There have to be keys, and there are none.
+        ConfigError, Unavailable: They can never be used as they are set up, or there have to be keys, and
+            there are none.
     """
+    resources.process.start_checked = check_start(context)
+    await require_keys(resources.keys, context.settings.server.host)
+
+
+@asynccontextmanager
+async def open_resources(context: AppContext) -> AsyncGenerator[ApiResources]:
+    """Open the connections, which are made when they are first used."""
     processes = context.settings.server.api_processes
     alone = context.embedded and processes == 1  # nobody else has the socket of the embedded one
     async with open_connections(context, processes=processes, answers_alone=alone) as connections:
         process = ProcessState(RateLimiter(connections.rates), api_processes=processes)
-        process.start_checked = start_checked
         keys = KeyRing(context.settings.auth.keys, connections.keys, defaults=context.settings.key_defaults)
-        await require_keys(keys, context.settings.server.host)
         yield ApiResources(connections, keys, process)
 
 
@@ -117,11 +125,16 @@ async def run_api(
     await app.open()
     async with AsyncExitStack() as stack:
         stack.push_async_callback(app.close)
+
+        def started() -> None:
+            events.on_started()
+            asyncio.get_running_loop().call_later(_SETTLE_SECONDS, resume_collection)
+
         http_server = HttpServer(
             ServerConfig(app, settings, max_files, lifespan="off"),
             process,
             delay=settings.shutdown_delay,
-            on_started=events.on_started,
+            on_started=started,
             on_stop=events.on_stop,
             on_interrupt=events.on_interrupt,
         )

@@ -12,6 +12,7 @@ import click
 
 from framegate.cli.config_file import Config, require_valid
 from framegate.cli.devices import CPU, GpuProbe, choose_devices, find_gpus, spread
+from framegate.cli.garbage import pause_collection
 from framegate.cli.log import configure_logging
 from framegate.cli.options import (
     checked_context_from,
@@ -71,6 +72,7 @@ def serve(
     data_dir: Path | None,
 ) -> None:
     """Start the server with its queue and a worker for each GPU, or one on the CPU."""
+    pause_collection()
     configure_logging(level=log_level)
     overrides: dict[str, Any] = {
         "server__host": host,

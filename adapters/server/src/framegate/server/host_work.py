@@ -22,12 +22,15 @@ log = structlog.get_logger(__name__)
 _MOST_RUNNING = 10_000
 _ANNOUNCE_SECONDS = 1.0
 """How long a server that stops waits to learn which jobs run."""
+_VALKEY_LOOK_SECONDS = 0.01
 _VALKEY_LONGEST_PAUSE, _VALKEY_STABLE_SECONDS = 15.0, 5.0
 
 
 @contextmanager
 def running_valkey(context: AppContext) -> Generator[EmbeddedValkey | None]:
     """Run the embedded Valkey in the block, if the queue is the embedded one. Call it from the main thread.
+
+    It is only being started at first; see `valkey_is_up`.
 
     Raises:
         ConfigError, Unavailable: It can't be started, or another server has the data folder.
@@ -39,13 +42,23 @@ def running_valkey(context: AppContext) -> Generator[EmbeddedValkey | None]:
     lock = DataFolderLock(folder)
     try:
         valkey = EmbeddedValkey(folder)
-        valkey.start()
+        valkey.launch()
         try:
             yield valkey
         finally:
             valkey.stop()
     finally:
         lock.release()
+
+
+async def valkey_is_up(valkey: EmbeddedValkey | None) -> None:
+    """Wait until Valkey answers, which takes as long as it loads its data.
+
+    Raises:
+        Unavailable: It doesn't start; its log file says why.
+    """
+    while valkey is not None and not valkey.is_up():  # noqa: ASYNC110  # only its answer shows that it is
+        await asyncio.sleep(_VALKEY_LOOK_SECONDS)
 
 
 async def keep_valkey_running(valkey: EmbeddedValkey) -> None:
@@ -63,8 +76,7 @@ async def keep_valkey_running(valkey: EmbeddedValkey) -> None:
         started = time.monotonic()
         try:
             valkey.launch()
-            while not valkey.is_up():  # noqa: ASYNC110  # only its answer shows that it is up
-                await asyncio.sleep(0.05)
+            await valkey_is_up(valkey)
         except FramegateError as error:
             log.error("valkey_start_failed", reason=error.message)
 

@@ -19,13 +19,13 @@ from framegate.server.api_processes.parent import serve_with_processes
 from framegate.server.api_server import (
     EarlyStop,
     ServerEvents,
-    check_start,
+    check_resources,
     open_resources,
     run_api,
 )
 from framegate.server.banner import show_banner
 from framegate.server.connections.file_limit import raise_file_limit
-from framegate.server.host_work import announce_stop, keep_valkey_running, running_valkey, sweep
+from framegate.server.host_work import announce_stop, keep_valkey_running, running_valkey, sweep, valkey_is_up
 from framegate.server.http_server import SWITCH_SECONDS
 from framegate.server.listening import listen
 from framegate.server.reloading import Reloader, ReloadingApp, log_reloaded
@@ -57,7 +57,6 @@ def serve(
     require_audit_log(context.settings.audit.path)
     max_files = raise_file_limit()
     with acting_as(Actor("server")), running_valkey(context) as valkey:
-        checked = check_start(context)
         if server.api_processes > 1:
             asyncio.run(
                 serve_with_processes(
@@ -80,7 +79,6 @@ def serve(
                 max_files,
                 hangups=hangups,
                 read_context=read_context,
-                checked=checked,
             )
         )
 
@@ -93,25 +91,29 @@ async def _serve(
     *,
     hangups: Hangups,
     read_context: Callable[[], AppContext],
-    checked: bool,
 ) -> None:
-    early = EarlyStop()
     settings, loop = context.settings.server, asyncio.get_running_loop()
     async with AsyncExitStack() as stack:
         stack.push_async_callback(supervisor.stop)
-        resources = await stack.enter_async_context(open_resources(context, start_checked=checked))
         listener = listen(settings.host, settings.port)
-        supervisor.start()
-        await asyncio.sleep(
-            0
-        )  # lets it start the workers: on another core they come up while the app is built
-        app = ReloadingApp(
-            context,
-            connections=resources.connections,
-            keys=resources.keys,
-            process=resources.process,
-            workers=supervisor,
+        resources = await stack.enter_async_context(open_resources(context))
+        # In a thread: Valkey, and then the workers, come up on another core while it runs.
+        building = asyncio.create_task(
+            asyncio.to_thread(
+                ReloadingApp,
+                context,
+                connections=resources.connections,
+                keys=resources.keys,
+                process=resources.process,
+                workers=supervisor,
+            )
         )
+        stack.push_async_callback(asyncio.gather, building, return_exceptions=True)
+        await valkey_is_up(valkey)
+        early = EarlyStop()
+        await check_resources(context, resources)
+        supervisor.start()
+        app = await building
         notices: list[asyncio.Task[None]] = []
         stack.push_async_callback(lambda: cancel_and_wait(notices))
 

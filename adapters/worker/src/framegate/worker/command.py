@@ -10,6 +10,7 @@ import click
 
 from framegate.cli.app_context import AppContext
 from framegate.cli.devices import choose_devices
+from framegate.cli.garbage import pause_collection, resume_collection
 from framegate.cli.hangup import Hangups
 from framegate.cli.log import configure_logging
 from framegate.cli.options import (
@@ -41,6 +42,7 @@ def worker(
     data_dir: Path | None,
 ) -> None:
     """Run jobs from the queue on this host's devices, with a process for each that is kept running."""
+    pause_collection()
     configure_logging(level=log_level)
     hangups = Hangups()
     models = [name.strip() for name in model_list.split(",") if name.strip()]
@@ -64,6 +66,8 @@ def worker(
     context.require_queue()
     chosen = choose_devices(devices)
     from framegate.worker.supervised import supervise_workers
+
+    resume_collection()
 
     arguments = [
         *forwarded_options(config_file, data_dir),

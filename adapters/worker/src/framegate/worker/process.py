@@ -16,6 +16,7 @@ import structlog
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_delay, stop_never, wait_fixed
 from tenacity.stop import stop_base
 
+from framegate.cli.garbage import resume_collection
 from framegate.core.backend import Backend
 from framegate.core.disk_full import translate_disk_full
 from framegate.core.errors import FramegateError, JobCancelled, OutOfMemory, Unavailable
@@ -155,6 +156,7 @@ class WorkerProcess:
             models=sorted(self._models.specs),
         )
         self._on_start()
+        resume_collection()
         first = self._signals.get()
         running_jobs = int(self._heartbeat.active_job is not None)
         log.info("worker_stopping", worker=self.id, running_jobs=running_jobs, at_most=float(self._grace))

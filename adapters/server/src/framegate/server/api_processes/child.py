@@ -26,7 +26,7 @@ from framegate.server.api_processes.messages import (
     Prepare,
     Start,
 )
-from framegate.server.api_server import EarlyStop, ServerEvents, check_start, open_resources, run_api
+from framegate.server.api_server import EarlyStop, ServerEvents, check_resources, open_resources, run_api
 from framegate.server.banner import show_banner
 from framegate.server.connections.file_limit import raise_file_limit
 from framegate.server.http_server import SWITCH_SECONDS
@@ -66,7 +66,6 @@ def serve_as_child(
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the parent says when there is another config
     sys.setswitchinterval(SWITCH_SECONDS)
     with acting_as(Actor("server")):
-        checked = check_start(context)
         asyncio.run(
             _serve(
                 context,
@@ -75,7 +74,6 @@ def serve_as_child(
                 listener,
                 raise_file_limit(),
                 read_settings=read_settings,
-                checked=checked,
             )
         )
 
@@ -88,11 +86,11 @@ async def _serve(
     max_files: int,
     *,
     read_settings: Callable[[str], Settings],
-    checked: bool,
 ) -> None:
     early, workers = EarlyStop(), ReportedWorkers()
     workers.update(start.workers)
-    async with open_resources(context, start_checked=checked) as resources:
+    async with open_resources(context) as resources:
+        await check_resources(context, resources)
         app = ReloadingApp(
             context,
             connections=resources.connections,

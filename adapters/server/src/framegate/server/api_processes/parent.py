@@ -9,17 +9,19 @@ from functools import partial
 import structlog
 
 from framegate.cli.app_context import AppContext, Connections, build_services, open_connections
+from framegate.cli.garbage import resume_collection
 from framegate.cli.hangup import Hangups
 from framegate.cli.log import configure_audit_log
 from framegate.cli.worker_supervisor import WorkerSupervisor
 from framegate.core.concurrency import cancel_and_wait
 from framegate.core.errors import ConfigError, Unavailable
 from framegate.server.api_processes.supervisor import ApiSupervisor
+from framegate.server.api_server import check_start
 from framegate.server.auth.key_checks import require_keys, require_keys_left
 from framegate.server.auth.key_ring import KeyRing
 from framegate.server.background import keep_running
 from framegate.server.background_work import BackgroundWork
-from framegate.server.host_work import announce_stop, keep_valkey_running, sweep
+from framegate.server.host_work import announce_stop, keep_valkey_running, sweep, valkey_is_up
 from framegate.server.listening import SharedPort
 from framegate.server.reloading import Reloader, log_reloaded, read_reload
 from framegate.storage.embedded import EmbeddedValkey
@@ -49,6 +51,8 @@ async def serve_with_processes(
     async with AsyncExitStack() as stack:
         port = SharedPort(settings.host, settings.port)
         stack.callback(port.close)
+        await valkey_is_up(valkey)
+        check_start(context)
         connections = await stack.enter_async_context(open_connections(context))
         keys = KeyRing(context.settings.auth.keys, connections.keys, defaults=context.settings.key_defaults)
         await require_keys(keys, settings.host)
@@ -81,6 +85,7 @@ async def serve_with_processes(
         stack.push_async_callback(cancel_and_wait, tasks)
         if await _first(api.started, api.misconfigured, stop.requested) is api.misconfigured:
             raise ConfigError("The API processes can't start; they have said why.")
+        resume_collection()
         if api.started.is_set():
             url = f"http://{port.host}:{port.port}"
             log.info("listening", url=url, docs=f"{url}/docs", api_processes=api.count)
