@@ -23,6 +23,7 @@ from framegate.core.ports import WorkerInfo
 from framegate.storage.connections import connect
 from framegate.storage.jobs.records import PREFIX
 from framegate.storage.jobs.worker_store import WorkerStore
+from framegate.worker.heartbeat.child import HeartbeatLauncher
 from framegate.worker.heartbeat.client import HeartbeatClient
 
 url, taken, patience = sys.argv[1], sys.argv[2] == "taken", float(sys.argv[3])
@@ -30,7 +31,9 @@ client = connect(url)
 store = WorkerStore(client, "w")
 info = WorkerInfo("w", "here", os.getpid(), "cpu", "0", ("test",), time.time())
 heartbeats = HeartbeatClient(
-    url, PREFIX, store, lambda: info, grace=0.0, load_timeout=0.0, job_timeout=0.0, cancel_grace=600.0
+    HeartbeatLauncher(),
+    *(url, PREFIX, store, lambda: info),
+    **dict(grace=0.0, load_timeout=0.0, job_timeout=0.0, cancel_grace=600.0),
 )
 job = store.claim("q-test", ["test"])
 heartbeats.start()

@@ -32,8 +32,9 @@ class Child:
     """A heartbeat process of the worker ``w``; ``lines`` are those that it wrote."""
 
     def __init__(self, url: str) -> None:
-        start = HeartbeatStart(url, PREFIX, WORKER, 0.0, forward_signals())
-        self._child = HeartbeatChild(start)
+        signals = forward_signals()
+        self._child = HeartbeatChild([signals])
+        self._child.begin(HeartbeatStart(url, PREFIX, WORKER, 0.0, signals))
         self.lines: SimpleQueue[bytes] = SimpleQueue()
         threading.Thread(target=self._read, daemon=True).start()
 

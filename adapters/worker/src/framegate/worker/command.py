@@ -90,9 +90,10 @@ def _run(
     """Run one worker, in this process, until it receives a stop signal."""
     from framegate.cli.parent import end_with_parent, report_start
     from framegate.worker.config import WorkerConfig
+    from framegate.worker.heartbeat.child import HeartbeatLauncher
     from framegate.worker.host_memory import limit_host_memory
 
-    parent = end_with_parent()
+    launcher = HeartbeatLauncher(end_with_parent())
     config = WorkerConfig(context, models)
     hangups.follow(partial(config.reload, read_context))
     context.require_queue()
@@ -117,6 +118,6 @@ def _run(
         cancel_grace=settings.cancel_grace,
         video_encoder=settings.video_encoder,
         health=HealthMonitor(config.health_findings),
-        parent=parent,
+        launcher=launcher,
         on_start=report_start,
     ).run()

@@ -37,6 +37,7 @@ from framegate.storage.jobs.records import TICKETS
 from framegate.storage.jobs.worker_store import NextClaim, WorkerStore
 from framegate.worker.broker import ACTOR_NAME, TicketBroker, make_worker
 from framegate.worker.health_monitor import HealthMonitor
+from framegate.worker.heartbeat.child import HeartbeatLauncher
 from framegate.worker.heartbeat.client import ActiveJob, HeartbeatClient
 from framegate.worker.heartbeat.stop_signals import LEAVE_SECONDS, STOP_SIGNALS
 from framegate.worker.model_cache import ModelCache
@@ -62,8 +63,8 @@ class WorkerProcess:
     requeued, at most `LEAVE_SECONDS` later. A job whose model takes longer than ``load_timeout`` seconds to
     load, or that then takes longer than ``job_timeout`` or its own limit, fails (0: it may take as long as it
     likes). If its backend doesn't leave a job within ``cancel_grace`` seconds after its end, the process is
-    killed, as it is when the process behind the descriptor ``parent`` ends. ``video_encoder`` is as for
-    `VideoCodecs`. ``on_start`` is called once it takes jobs.
+    killed by its heartbeat process, which ``launcher`` launches. ``video_encoder`` is as for `VideoCodecs`.
+    ``on_start`` is called once it takes jobs.
     """
 
     def __init__(
@@ -81,7 +82,7 @@ class WorkerProcess:
         cancel_grace: float,
         video_encoder: VideoEncoderChoice,
         health: HealthMonitor,
-        parent: int,
+        launcher: HeartbeatLauncher,
         on_start: Callable[[], None],
     ) -> None:
         self.id = uuid.uuid4().hex
@@ -110,6 +111,7 @@ class WorkerProcess:
         self._until_stopped = _retrying(stop_never, self._sleep_until_stopped)
         self._record = _retrying(stop_after_delay(RECORD_FOR_SECONDS), time.sleep)
         self._heartbeat = HeartbeatClient(
+            launcher,
             queue_url,
             prefix,
             self._store,
@@ -118,7 +120,6 @@ class WorkerProcess:
             load_timeout=load_timeout,
             job_timeout=job_timeout,
             cancel_grace=cancel_grace,
-            parent=parent,
         )
 
     def run(self) -> None:

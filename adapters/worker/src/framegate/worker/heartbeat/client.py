@@ -13,14 +13,13 @@ from msgspec.structs import replace
 from framegate.core.jobs import Job, JobError
 from framegate.core.ports import WorkerInfo
 from framegate.storage.jobs.worker_store import LeaseStatus, WorkerStore
-from framegate.worker.heartbeat.child import HeartbeatChild
+from framegate.worker.heartbeat.child import HeartbeatChild, HeartbeatLauncher
 from framegate.worker.heartbeat.messages import (
     HEARTBEAT_SECONDS,
     Heartbeat,
     HeartbeatReply,
     HeartbeatStart,
 )
-from framegate.worker.heartbeat.stop_signals import forward_signals
 
 UNANSWERED_HEARTBEATS = 2
 """How many in a row a heartbeat process may leave without an answer before it is replaced. That is soon
@@ -88,12 +87,12 @@ class HeartbeatClient:
     to take it: one that stands still is killed and replaced. ``grace`` is how many seconds a running job may
     continue after the worker has received a stop signal; ``load_timeout`` and ``job_timeout`` are those after
     which a model that loads or a job that runs is given up, 0 for never; ``cancel_grace`` those that the
-    backend has to leave a cancelled job. ``parent`` is a descriptor of the process with which the worker is
-    to end, -1 for none.
+    backend has to leave a cancelled job. ``launcher`` launches the processes.
     """
 
     def __init__(
         self,
+        launcher: HeartbeatLauncher,
         queue_url: str,
         prefix: str,
         store: WorkerStore,
@@ -103,21 +102,19 @@ class HeartbeatClient:
         load_timeout: float,
         job_timeout: float,
         cancel_grace: float,
-        parent: int = -1,
     ) -> None:
+        self._launcher = launcher
         self._queue_url = queue_url
         self._prefix = prefix
         # Settings have a type of their own for durations, which JSON lacks.
         self._grace, self._load_timeout = float(grace), float(load_timeout)
         self._job_timeout, self._cancel_grace = float(job_timeout), float(cancel_grace)
-        self._parent = parent
         self._describe = describe
         self._announced = describe()
         self._store = store
         self._active_job: ActiveJob | None = None
         self._stopping = threading.Event()
         self._lock = threading.Lock()
-        self._signal_socket = -1
         self._child: HeartbeatChild | None = None
         self._started = threading.Event()
         self._unanswered = 0
@@ -127,8 +124,7 @@ class HeartbeatClient:
         ]
 
     def start(self) -> None:
-        """Start the heartbeat process, which announces the worker. Call it from the main thread."""
-        self._signal_socket = forward_signals()
+        """Start the heartbeat process, which announces the worker."""
         for thread in self._threads:
             thread.start()
         self._started.wait(START_HEARTBEATS * HEARTBEAT_SECONDS)
@@ -194,7 +190,8 @@ class HeartbeatClient:
                 if self._stopping.is_set():
                     return
                 self._unanswered = 0
-                child = self._child = HeartbeatChild(self._start_line())
+                child = self._child = self._launcher.launch()
+                child.begin(self._start_line())
             self._send()
             for line in child.lines():
                 self._unanswered = 0
@@ -221,9 +218,9 @@ class HeartbeatClient:
             self._prefix,
             self._announced,
             self._grace,
-            self._signal_socket,
+            self._launcher.signal_socket,
             load_timeout=self._load_timeout,
             job_timeout=self._job_timeout,
             cancel_grace=self._cancel_grace,
-            parent=self._parent,
+            parent=self._launcher.parent,
         )

@@ -232,7 +232,9 @@ def main() -> None:
         signal.signal(number, signal.SIG_IGN)
     configure_logging()
     lines = sys.stdin
-    start = msgspec.json.decode(lines.readline(), type=HeartbeatStart)
+    if not (first := lines.readline()):
+        return  # the worker can't start, and has ended
+    start = msgspec.json.decode(first, type=HeartbeatStart)
     process = HeartbeatProcess(start, sys.stdout)
     threading.Thread(
         target=process.kill_late_worker, args=(start.signal_socket,), name="stop", daemon=True
