@@ -64,6 +64,8 @@ def flooding(head: bytes, flood: bytes, limit: int = 64 << 20) -> tuple[Serve, l
     block = flood * (65536 // len(flood))
 
     async def serve(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        # What counts is what the client takes, not what the kernel holds for it, which may be megabytes.
+        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 65536)
         writer.write(head)
         while sum(sent) < limit:
             writer.write(block)

@@ -1,7 +1,5 @@
 """Refuse requests from other machines, and from other sites' web pages, while there are no keys."""
 
-from functools import lru_cache
-
 import structlog
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Receive, Scope, Send
@@ -17,11 +15,6 @@ _FOREIGN_HOST = (
     "The {} header is not this machine's. Without API keys only loopback hosts are served; configure "
     "[[auth.keys]] to allow others."
 )
-
-
-@lru_cache(maxsize=1024)
-def _is_loopback(host: bytes) -> bool:
-    return is_loopback_authority(host.decode("latin-1"))
 
 
 class LoopbackOnly:
@@ -48,7 +41,7 @@ class LoopbackOnly:
     def _reason(self, scope: Scope) -> str:
         """Return why the request is refused, and what would allow it; empty if it is let in."""
         for name, value in scope["headers"]:
-            if name == b"host" and not _is_loopback(value):
+            if name == b"host" and not is_loopback_authority(value.decode("latin-1")):
                 return _FOREIGN_HOST.format("Host")
         host = forwarded_of(scope).host
         if host and not is_loopback_authority(host):

@@ -15,7 +15,8 @@ from uvicorn.server import ServerState
 from framegate.core.settings import ServerSettings
 from framegate.server.connections.exchange import Exchange
 from framegate.server.connections.file_limit import default_max_connections
-from framegate.server.connections.request_parser import RefusedRequest, RequestHead, RequestParser
+from framegate.server.connections.refusals import RefusedRequest
+from framegate.server.connections.request_parser import RequestHead, RequestParser
 from framegate.server.connections.tracker import ConnectionTracker
 from framegate.server.errors.renderer import NeutralError
 from framegate.server.process_state import part_of

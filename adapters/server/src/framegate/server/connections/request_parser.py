@@ -11,32 +11,17 @@ from typing import Protocol
 import httptools
 from msgspec import Struct
 
-MAX_HEAD = 64 * 1024
-"""The bytes of a request line and its headers, of a chunk's extensions, and of trailers."""
+from framegate.server.connections.chunked_framing import ChunkedFraming
+from framegate.server.connections.refusals import MAX_HEAD, RefusedRequest
+
 MAX_TARGET = 16 * 1024
 MAX_HEADERS = 200
-_PIECE = 64 * 1024
-"""The bytes of a chunked body that are parsed at a time."""
-_MAX_FRAMING = 2**20
-"""The bytes that chunk sizes and extensions of a body may take beside as many as its data."""
-_FREE_CHUNKS = 2000
-_MIN_CHUNK = 256
-"""The bytes that chunks have on average once there are many: each costs as much as kilobytes in one piece."""
 
 _END = b"\r\n\r\n"
-_TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
-_REQUEST_LINE = re.compile(rb"(" + _TOKEN + rb") ([\x21-\x7e]+) HTTP/([0-9]\.[0-9])\r\n")
+_REQUEST_LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+) ([\x21-\x7e]+) HTTP/([0-9]\.[0-9])\r\n")
 _TRANSFER_ENCODING = re.compile(rb"\r\ntransfer-encoding:([^\r\n]*)")
 _UPGRADE = re.compile(rb"(?<=\r\n)(?=upgrade:)", re.IGNORECASE)
 _IGNORED = b"X-Ignored-"
-
-
-class RefusedRequest(Exception):
-    """A request that is refused with ``status``; the message is for the client."""
-
-    def __init__(self, message: str = "The request is not valid HTTP/1.1.", status: int = 400) -> None:
-        super().__init__(message)
-        self.status = status
 
 
 class RequestHead(Struct, gc=False):
@@ -86,9 +71,9 @@ class RequestParser:
         """Whether a request is complete, and the next one is not parsed yet."""
         self.received = 0
         """The bytes that have come since the current request's head, all of its body among them."""
-        self._left: int | None = None
-        self._body = self._chunks = self._bare = 0
-        self._tail = b""
+        self._searched = 0  # the unparsed bytes of a head that hold neither its end nor a fault
+        self._left = 0
+        self._chunks: ChunkedFraming | None = None
         self._keep_alive = False
 
     @property
@@ -124,15 +109,29 @@ class RequestParser:
         unparsed = self._unparsed
         while unparsed and not self.complete:
             if self.in_body:
-                size = self._piece_size()
+                size = self._chunks.measure(unparsed) if self._chunks else min(self._left, len(unparsed))
+                if not size:
+                    return
                 with memoryview(unparsed)[:size] as piece:
                     self._parse_body(piece)
-            elif (size := unparsed.find(_END, 0, MAX_HEAD + len(_END)) + len(_END)) >= len(_END):
-                self._parse_head(bytes(unparsed[:size]))
             else:
-                _check_incomplete(unparsed)
-                return
+                size = self._measure_head()
+                if not size:
+                    return
+                self._parse_head(bytes(unparsed[:size]))
             del unparsed[:size]
+
+    def _measure_head(self) -> int:
+        """Return the length of the head that is there; 0 if it is incomplete."""
+        unparsed, searched = self._unparsed, max(0, self._searched - len(_END))
+        end = unparsed.find(_END, searched, MAX_HEAD + len(_END))
+        if end >= 0:
+            self._searched = 0
+            return end + len(_END)
+        if not self._searched or b"\n" in unparsed[searched:] or len(unparsed) >= MAX_TARGET:
+            _check_incomplete(unparsed)
+        self._searched = len(unparsed)
+        return 0
 
     def _parse_head(self, head: bytes) -> None:
         lowered = head.lower()
@@ -152,12 +151,11 @@ class RequestParser:
         if b" \r\n" in head or b"\t\r\n" in head:
             headers = [(name, value.rstrip(b" \t")) for name, value in headers]
         fields = dict(headers)
-        self._left = None if b"transfer-encoding" in fields else int(fields.get(b"content-length", 0))
-        if self.complete != (self._left == 0):
-            raise RefusedRequest  # as where the parser and these rules see different ends of a request
+        self._chunks = ChunkedFraming() if b"transfer-encoding" in fields else None
+        self._left = int(fields.get(b"content-length", 0))
+        self._check_end(is_end=not self._left and self._chunks is None)
         self.in_body = not self.complete
-        self.received = self._body = self._chunks = self._bare = 0
-        self._tail = b""
+        self.received = 0
         keep_alive = version == b"1.1" and self._keep_alive
         expects_continue = (
             b"expect" in fields and version == b"1.1" and fields[b"expect"].lower() == b"100-continue"
@@ -166,33 +164,18 @@ class RequestParser:
         if self.complete:
             self._receiver.on_request_complete()
 
-    def _piece_size(self) -> int:
-        """Return how many of the unparsed bytes to parse: the current request's, whatever they are."""
-        unparsed = self._unparsed
-        if self._left is not None:
-            return min(self._left, len(unparsed))
-        # A chunked request ends with CR LF CR LF; part of that may have been parsed with the piece before.
-        straddling = (self._tail + unparsed[:3]).find(_END)
-        if straddling >= 0:
-            return straddling + len(_END) - len(self._tail)
-        end = unparsed.find(_END, 0, _PIECE)
-        return end + len(_END) if end >= 0 else min(len(unparsed), _PIECE)
-
     def _parse_body(self, piece: memoryview) -> None:
-        before, size = self._body, len(piece)
+        self._left -= len(piece)
         self._feed(piece)
-        if self._left is not None:
-            self._left -= size
-        else:
-            self._tail = (self._tail + bytes(piece[-3:]))[-3:]
-            self._bare = self._bare + size if self._body == before else 0
-            if self._bare > MAX_HEAD:
-                raise RefusedRequest(
-                    f"The trailers, or the extensions of a chunk, are larger than {MAX_HEAD:,} bytes.", 431
-                )
+        self._check_end(is_end=self._chunks.ended if self._chunks else not self._left)
         if self.complete:
             self.in_body = False
             self._receiver.on_request_complete()
+
+    def _check_end(self, *, is_end: bool) -> None:
+        """Refuse a request whose end llhttp sees elsewhere than these rules."""
+        if self.complete != is_end:
+            raise RefusedRequest
 
     def _feed(self, data: bytes | memoryview) -> None:
         try:
@@ -200,8 +183,6 @@ class RequestParser:
         except httptools.HttpParserInvalidMethodError as error:
             raise RefusedRequest("The request's method is not known here.", 501) from error
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
-            if isinstance(error.__context__, RefusedRequest):
-                raise error.__context__ from None
             raise RefusedRequest from error
 
     # What llhttp calls
@@ -218,20 +199,8 @@ class RequestParser:
         """Take note whether the client keeps the connection; llhttp forgets it with the request's end."""
         self._keep_alive = self._llhttp.should_keep_alive()
 
-    def on_chunk_header(self) -> None:
-        """Refuse too many chunks that are too small, and extensions that are larger than what they extend."""
-        self._chunks += 1
-        if self._chunks > _FREE_CHUNKS and self._body < _MIN_CHUNK * self._chunks:
-            raise RefusedRequest(
-                f"The body comes in more than {_FREE_CHUNKS:,} chunks of fewer than {_MIN_CHUNK} bytes on "
-                "average; send larger ones."
-            )
-        if self.received > 2 * self._body + _MAX_FRAMING:
-            raise RefusedRequest("The extensions of the body's chunks are larger than the body.")
-
     def on_body(self, data: bytes) -> None:
         """Pass a piece of the body on."""
-        self._body += len(data)
         self._receiver.on_body(data)
 
     def on_message_complete(self) -> None:
