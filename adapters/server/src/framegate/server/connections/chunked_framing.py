@@ -1,8 +1,8 @@
 """Find where the chunks of a body end, so that nothing searches their data.
 
 llhttp parses the body itself. Where a request ends, though, has to be known before it is parsed, as the next
-one is to wait; and only lines are searched for that: in a body of line breaks alone, a search for an empty one
-would stop at every fourth byte.
+one is to wait; and only lines are searched for that: in a body of line breaks alone, a search for an empty
+line would stop at every fourth byte.
 """
 
 import re
