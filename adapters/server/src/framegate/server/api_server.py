@@ -17,7 +17,6 @@ from framegate.core.errors import ConfigError, Unavailable
 from framegate.server.auth.key_checks import require_keys
 from framegate.server.auth.key_ring import KeyRing
 from framegate.server.background import keep_running
-from framegate.server.connections.accept_errors import AcceptErrors
 from framegate.server.connections.protocol import ServerConfig
 from framegate.server.http_server import HttpServer
 from framegate.server.limits.limiter import RateLimiter
@@ -120,7 +119,6 @@ async def run_api(
         ConfigError: A secret can't be read, or queue or storage turn out to be unusable.
     """
     settings, process = context.settings.server, resources.process
-    asyncio.get_running_loop().set_exception_handler(AcceptErrors())
     errors: list[ConfigError] = []
     await app.open()
     async with AsyncExitStack() as stack:

@@ -11,7 +11,8 @@ from types import FrameType
 import structlog
 import uvicorn
 
-from framegate.server.connections.protocol import ServerConfig
+from framegate.server.connections.acceptor import Acceptor
+from framegate.server.connections.protocol import ServerConfig, TrackedProtocol
 from framegate.server.process_state import ProcessState
 
 log = structlog.get_logger(__name__)
@@ -48,6 +49,7 @@ class HttpServer(uvicorn.Server):
         super().__init__(config)
         self._process = process
         self._delay = delay
+        self._acceptors: list[Acceptor] = []
         self._loop = asyncio.get_running_loop()
         # Signals are handled in the context of what just runs: its request would be on the lines of the log.
         self._context = copy_context()
@@ -56,13 +58,20 @@ class HttpServer(uvicorn.Server):
         self._on_interrupt = on_interrupt
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start to take requests."""
-        await super().startup(sockets)
-        if self.started:
-            self._on_started()
+        """Start to take requests from ``sockets``."""
+        await self.lifespan.startup()
+        create_protocol = partial(TrackedProtocol, self.config, self.server_state, self.lifespan.state)
+        self._acceptors = [
+            Acceptor(listener, create_protocol, backlog=self.config.backlog) for listener in sockets or ()
+        ]
+        self.servers = []
+        self.started = True
+        self._on_started()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stop to take requests, and end those that take too long."""
+        for acceptor in self._acceptors:
+            acceptor.close()
         await super().shutdown(sockets)
         if tasks := list(self.server_state.tasks):
             await asyncio.wait(tasks, timeout=_LAST_WORDS_SECONDS)

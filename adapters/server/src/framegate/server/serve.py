@@ -15,6 +15,7 @@ from framegate.cli.log import require_audit_log
 from framegate.cli.worker_supervisor import WorkerSupervisor
 from framegate.core.audit import Actor, acting_as
 from framegate.core.concurrency import cancel_and_wait
+from framegate.server import event_loop
 from framegate.server.api_processes.parent import serve_with_processes
 from framegate.server.api_server import (
     EarlyStop,
@@ -71,7 +72,7 @@ def serve(
             )
             return
         sys.setswitchinterval(SWITCH_SECONDS)
-        asyncio.run(
+        event_loop.run(
             _serve(
                 context,
                 valkey,

@@ -16,6 +16,7 @@ from framegate.core.audit import Actor, acting_as
 from framegate.core.concurrency import cancel_and_wait
 from framegate.core.reloading import FIXED_IN_SERVER, plan_reload
 from framegate.core.settings import Settings
+from framegate.server import event_loop
 from framegate.server.api_processes.channel import ParentChannel
 from framegate.server.api_processes.messages import (
     FAILED,
@@ -66,7 +67,7 @@ def serve_as_child(
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the parent says when there is another config
     sys.setswitchinterval(SWITCH_SECONDS)
     with acting_as(Actor("server")):
-        asyncio.run(
+        event_loop.run(
             _serve(
                 context,
                 channel,
