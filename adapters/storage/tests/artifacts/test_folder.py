@@ -112,6 +112,43 @@ def test_what_lasts_is_synced_once(store: FolderStore, monkeypatch: pytest.Monke
     assert disk.count == 3, "the file, its job's folder, and the entry of that"
 
 
+def test_files_that_were_put_unsynced_survive_once_they_are_synced(
+    data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk, store = Disk(monkeypatch), FolderStore(data_dir)
+    keys = ["results/job/0.png", "results/job/1.png", "results/other/0.png"]
+    for key in keys:
+        source = store.workdir("x") / "image"
+        source.write_bytes(key.encode())
+        assert store.put(source, key, sync=False) == len(key)
+    assert disk.count == 0
+    with store.syncing(keys):
+        pass
+    assert all(disk.survives(data_dir / "files" / key, data_dir) for key in keys)
+    assert disk.count == 3 + 5, "each file, and each folder once"
+    disk.count = 0
+    source = store.workdir("x") / "image"
+    source.write_bytes(b"image")
+    store.put(source, "results/job/2.png", sync=False)
+    with store.syncing(["results/job/2.png"]):
+        pass
+    assert disk.count == 3, "the file, its job's folder, and the entry of that"
+
+
+def test_a_file_that_cannot_be_synced_is_an_error(
+    store: FolderStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(handle: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    source = store.workdir("x") / "image"
+    source.write_bytes(b"image")
+    store.put(source, "results/job/0.png", sync=False)
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(OSError, match="error"), store.syncing(["results/job/0.png"]):
+        pass
+
+
 @pytest.mark.parametrize("links", [True, False])
 def test_a_copy_survives_a_power_cut(data_dir: Path, monkeypatch: pytest.MonkeyPatch, links: bool) -> None:
     disk = Disk(monkeypatch)

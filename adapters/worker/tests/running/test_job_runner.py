@@ -1,7 +1,10 @@
 """From shots to files, with backends of every kind that the contract allows."""
 
+import errno
+import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Collection, Generator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -167,11 +170,11 @@ class Away(FolderStore):
 
     times = 2
 
-    def put(self, source: Path, key: str) -> int:
+    def put(self, source: Path, key: str, *, sync: bool = True) -> int:
         if self.times:
             self.times -= 1
             raise Unavailable("The storage can't be reached right now; try again shortly.")
-        return super().put(source, key)
+        return super().put(source, key, sync=sync)
 
 
 def test_a_result_waits_for_its_store(tmp_path: Path) -> None:
@@ -179,6 +182,23 @@ def test_a_result_waits_for_its_store(tmp_path: Path) -> None:
     job = replace(make_job("job"), shots=(shot(8),))
     [artifact] = JobRunner(store, threading.Event()).run(ActiveJob(job), Brightening())
     assert store.path(artifact.key)
+
+
+class Broken(FolderStore):
+    """A store on a disk that fails when it is told to write."""
+
+    @contextmanager
+    def syncing(self, keys: Collection[str]) -> Generator[None]:
+        assert all(self.path(key) for key in keys)
+        yield
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+
+def test_a_result_that_cannot_be_synced_is_removed(tmp_path: Path) -> None:
+    job = replace(make_job("job"), shots=(shot(8),))
+    with pytest.raises(OSError, match="error"):
+        JobRunner(Broken(tmp_path), threading.Event()).run(ActiveJob(job), Brightening())
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
 def test_a_job_that_waits_for_the_store_can_be_cancelled(tmp_path: Path) -> None:

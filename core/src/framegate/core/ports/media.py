@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Collection, Iterator, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol, TypeAlias
 
@@ -35,8 +36,16 @@ class ArtifactStore(Protocol):
         """
         ...
 
-    def put(self, source: Path, key: str) -> int:
-        """Move the finished file ``source`` to ``key`` durably; return its size in bytes."""
+    def put(self, source: Path, key: str, *, sync: bool = True) -> int:
+        """Move the finished file ``source`` to ``key``; return its size in bytes.
+
+        It is durable then, unless ``sync`` is false: it is so, and surely whole, after `syncing`. That is for
+        keys that nothing refers to before.
+        """
+        ...
+
+    def syncing(self, keys: Collection[str]) -> AbstractContextManager[None]:
+        """Make files durable, while the block runs, that were put with a false ``sync``."""
         ...
 
     def path(self, key: str) -> Path | None:

@@ -7,6 +7,7 @@ import secrets
 import shutil
 import time
 from collections.abc import AsyncGenerator, Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 from framegate.core.characters import Character, Portrait
@@ -46,12 +47,16 @@ class InMemoryArtifactStore:
         if self.outage is not None:
             raise self.outage
 
-    def put(self, source: Path, key: str) -> int:
+    def put(self, source: Path, key: str, *, sync: bool = True) -> int:
         """Move the file into the folder; return its size in bytes."""
         target = self._folder / key
         target.parent.mkdir(parents=True, exist_ok=True)
         source.replace(target)
         return target.stat().st_size
+
+    def syncing(self, keys: Collection[str]) -> AbstractContextManager[None]:
+        """Do nothing: nothing is synced."""
+        return nullcontext()
 
     def path(self, key: str) -> Path | None:
         """Return the file's own path, or None."""

@@ -6,7 +6,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Collection, Generator, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from mimetypes import guess_type
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -91,13 +91,17 @@ class BucketStore:
         with _storage_errors_as_unavailable(), suppress(FileNotFoundError):
             obstore.head(self._bucket, "probes/none")
 
-    def put(self, source: Path, key: str) -> int:
+    def put(self, source: Path, key: str, *, sync: bool = True) -> int:
         """Move the finished file ``source`` to ``key``; return its size in bytes."""
         size = source.stat().st_size
         with _storage_errors_as_unavailable():
             obstore.put(self._bucket, key, source, attributes={"Content-Type": _content_type(key)})
         source.unlink()
         return size
+
+    def syncing(self, keys: Collection[str]) -> AbstractContextManager[None]:
+        """Do nothing: an object is durable once it was put."""
+        return nullcontext()
 
     def path(self, key: str) -> Path | None:
         """Return the path of a cached copy, downloading it if needed, or None if there is no such file."""

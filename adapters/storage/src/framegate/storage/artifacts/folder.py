@@ -7,11 +7,11 @@ import shutil
 import stat
 import tempfile
 import uuid
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import cached_property
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from pathlib import Path
 
 from framegate.core.disk_full import translate_disk_full
@@ -26,14 +26,16 @@ _LASTING = 2
 """``files`` and the folders in it are never removed, unlike those of a job, so they are synced only once."""
 
 
-_SYNCING_THREADS = 2
+_SYNCING_THREADS = 4
 
 
 class FolderStore:
     """The `ArtifactStore` for one host, or for hosts that share a file system.
 
     A file appears by a rename within the folder, once its bytes are on disk; that folder and those above it
-    are synced afterwards. So after a power cut the file is there whole or not at all.
+    are synced afterwards. So after a power cut the file is there whole or not at all. Only a file that
+    nothing refers to before it is synced appears first: then one commit of the file system's journal serves
+    its bytes and all folders.
 
     Another host's file may be there though this host's cache of a network file system says that it is not:
     opening a folder makes the cache look again, so that is done before a file counts as missing.
@@ -43,7 +45,7 @@ class FolderStore:
         self._files = root / "files"
         self._work = root / "work"
         self._durable: set[Path] = set()
-        self._syncing = ThreadPoolExecutor(_SYNCING_THREADS, "sync-folders")
+        self._threads = ThreadPoolExecutor(_SYNCING_THREADS, "sync-folders")
 
     def check(self) -> None:
         """Raise `Unavailable` if files can't be written."""
@@ -65,13 +67,31 @@ class FolderStore:
         except OSError as error:
             raise Unavailable(f"The storage can't be written: {error.strerror}.") from None
 
-    def put(self, source: Path, key: str) -> int:
-        """Move the finished file ``source`` to ``key`` durably; return its size in bytes."""
-        with source.open("rb") as file:
-            os.fsync(file.fileno())
-            size = os.fstat(file.fileno()).st_size
-        self._place(source, self._locate(key), _move)
+    def put(self, source: Path, key: str, *, sync: bool = True) -> int:
+        """Move the finished file ``source`` to ``key``; return its size in bytes.
+
+        It is durable, unless ``sync`` is false: then `syncing` makes it so.
+        """
+        size = source.stat().st_size
+        if sync:
+            _sync(source)
+        target = self._locate(key)
+        self._place(source, target, _move)
+        if sync:
+            self._sync_entries(target)
         return size
+
+    @contextmanager
+    def syncing(self, keys: Collection[str]) -> Generator[None]:
+        """Sync files that were put without, and their folders, while the block runs."""
+        files = [self._locate(key) for key in keys]
+        folders = {folder: None for file in files for folder in self._unsynced_folders(file)}
+        syncs = [self._threads.submit(_sync, path) for path in (*files, *folders)]
+        yield
+        for each in syncs:
+            each.result()
+        for file in files:
+            self._note_durable(file)
 
     def path(self, key: str) -> Path | None:
         """Return where the file is, or None if there is no such file."""
@@ -93,10 +113,12 @@ class FolderStore:
 
     def copy(self, key: str, new_key: str) -> None:
         """Make the file ``key`` available as ``new_key`` as well, by a hard link where that is possible."""
+        target = self._locate(new_key)
         try:
-            self._place(self._locate(key), self._locate(new_key), self._link)
+            self._place(self._locate(key), target, self._link)
         except FileNotFoundError:
             raise NotFound("There is no such file.") from None
+        self._sync_entries(target)
 
     def _link(self, source: Path, target: Path) -> None:
         try:
@@ -179,23 +201,29 @@ class FolderStore:
             except (FileNotFoundError, FileExistsError):  # the folder was removed during mkdir or after it
                 if not source.exists() or attempt == _TRIES:
                     raise
-        with suppress(FileNotFoundError):  # it has been removed again
-            self._sync_entries(target)
 
     def _sync_entries(self, path: Path) -> None:
-        """Let the entry of ``path`` in its folder survive a power cut, and those of the folders above it.
+        """Let the entry of ``path`` in its folder survive a power cut, and those of the folders above it."""
+        *above, folder = self._unsynced_folders(path)
+        # At the same time: one commit of the file system's journal serves all.
+        syncs = [self._threads.submit(_sync, parent) for parent in above]
+        with suppress(FileNotFoundError):  # the file has been removed again, and its folder with it
+            _sync(folder)
+            for each in syncs:
+                each.result()
+            self._note_durable(path)
+
+    def _unsynced_folders(self, path: Path) -> list[Path]:
+        """Return the folders with entries on the way to ``path`` that may not be on disk, its own the last.
 
         Any of these may be new, made by this process or just now by another one.
         """
         folders = self._folders_of(path)
-        new = [folder not in self._durable for folder in folders[1:]]
-        above = [parent for parent, is_new in zip(folders, new, strict=False) if is_new]
-        # At the same time: one commit of the file system's journal serves all.
-        syncing = [self._syncing.submit(_sync, parent) for parent in above]
-        _sync(folders[-1])
-        for each in syncing:
-            each.result()
-        self._durable.update(folders[1 : 1 + _LASTING])
+        above = [parent for parent, folder in pairwise(folders) if folder not in self._durable]
+        return [*above, folders[-1]]
+
+    def _note_durable(self, path: Path) -> None:
+        self._durable.update(self._folders_of(path)[1 : 1 + _LASTING])
 
 
 def _move(source: Path, target: Path) -> None:

@@ -114,7 +114,7 @@ class JobAttempt:
         return path
 
     def publish(self, index: int, file: ResultFile) -> Artifact:
-        """Move the job's result number ``index`` into the store.
+        """Move the job's result number ``index`` into the store; only ``syncing`` makes it durable there.
 
         Raises:
             Unavailable: The store can't be reached for `OUTAGE_SECONDS`.
@@ -122,7 +122,7 @@ class JobAttempt:
         """
         suffix = file.path.suffix
         key = f"results/{self.job.id}/{self.job.attempt_name}-{index}{suffix}"
-        size = self._wait_for_store(lambda: self._artifacts.put(file.path, key))
+        size = self._wait_for_store(lambda: self._artifacts.put(file.path, key, sync=False))
         return Artifact(
             kind=file.kind,
             key=key,

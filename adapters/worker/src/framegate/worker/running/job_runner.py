@@ -3,8 +3,10 @@
 import shutil
 import threading
 from contextlib import suppress
+from pathlib import Path
 
 from framegate.core.backend import Backend
+from framegate.core.errors import Unavailable
 from framegate.core.ports import ArtifactStore
 from framegate.core.types import Artifact, MediaKind
 from framegate.media.video.codecs import VideoCodecs
@@ -42,14 +44,26 @@ class JobRunner:
             if earlier != workdir:
                 shutil.rmtree(earlier, ignore_errors=True)
         attempt = JobAttempt(active_job, self._artifacts, self._abandon, workdir)
+        artifacts: list[Artifact] = []
         try:
             if job.request.task.output == MediaKind.IMAGE:
                 files = make_images(attempt, backend)
             else:
                 files = [make_video(attempt, backend, self._codecs)]
             attempt.check_cancelled()
-            return tuple(attempt.publish(index, file) for index, file in enumerate(files))
-        finally:
-            shutil.rmtree(workdir, ignore_errors=True)
-            with suppress(OSError):  # another worker has the job by now
-                workdir.parent.rmdir()
+            for index, file in enumerate(files):
+                artifacts.append(attempt.publish(index, file))
+            with self._artifacts.syncing([artifact.key for artifact in artifacts]):
+                _remove(workdir)
+        except BaseException:
+            with suppress(Unavailable, OSError):  # those left are orphans, and are swept with the others
+                self._artifacts.delete_many([artifact.key for artifact in artifacts])
+            _remove(workdir)
+            raise
+        return tuple(artifacts)
+
+
+def _remove(workdir: Path) -> None:
+    shutil.rmtree(workdir, ignore_errors=True)
+    with suppress(OSError):  # another worker has the job by now
+        workdir.parent.rmdir()
