@@ -54,6 +54,8 @@ def configure_logging(stream: TextIO = sys.stderr, *, level: int = logging.INFO)
     root.handlers[:] = [handler]
     root.setLevel(level)
     logging.captureWarnings(True)
+    # No line shows these, and each record would look them up.
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     for noisy in ("dramatiq", "httpx", "uvicorn"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
 

@@ -7,11 +7,11 @@ import shutil
 import stat
 import tempfile
 import uuid
-from collections.abc import Callable, Collection, Generator, Iterator, Mapping
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import cached_property
-from itertools import accumulate, pairwise
+from itertools import pairwise
 from pathlib import Path
 
 from framegate.core.disk_full import translate_disk_full
@@ -85,13 +85,14 @@ class FolderStore:
     def syncing(self, keys: Collection[str]) -> Generator[None]:
         """Sync files that were put without, and their folders, while the block runs."""
         files = [self._locate(key) for key in keys]
-        folders = {folder: None for file in files for folder in self._unsynced_folders(file)}
+        ways = [self._folders_of(file) for file in files]
+        folders = {folder: None for way in ways for folder in self._unsynced(way)}
         syncs = [self._threads.submit(_sync, path) for path in (*files, *folders)]
         yield
         for each in syncs:
             each.result()
-        for file in files:
-            self._note_durable(file)
+        for way in ways:
+            self._note_synced(way)
 
     def path(self, key: str) -> Path | None:
         """Return where the file is, or None if there is no such file."""
@@ -184,8 +185,12 @@ class FolderStore:
 
     def _folders_of(self, path: Path) -> list[Path]:
         """Return the folders that ``path`` lies in, from the store's own to the innermost."""
-        below = path.relative_to(self._root).parts[:-1]
-        return [self._files.parent, *accumulate(below, Path.joinpath, initial=self._root)]
+        below: list[Path] = []
+        folder = path.parent
+        while folder != self._root:
+            below.append(folder)
+            folder = folder.parent
+        return [self._files.parent, self._root, *reversed(below)]
 
     def _place(self, source: Path, target: Path, how: Callable[[Path, Path], None]) -> None:
         """Bring ``source`` to ``target``, whose folder others may be removing because it is empty.
@@ -204,26 +209,26 @@ class FolderStore:
 
     def _sync_entries(self, path: Path) -> None:
         """Let the entry of ``path`` in its folder survive a power cut, and those of the folders above it."""
-        *above, folder = self._unsynced_folders(path)
+        way = self._folders_of(path)
+        *above, folder = self._unsynced(way)
         # At the same time: one commit of the file system's journal serves all.
         syncs = [self._threads.submit(_sync, parent) for parent in above]
         with suppress(FileNotFoundError):  # the file has been removed again, and its folder with it
             _sync(folder)
             for each in syncs:
                 each.result()
-            self._note_durable(path)
+            self._note_synced(way)
 
-    def _unsynced_folders(self, path: Path) -> list[Path]:
-        """Return the folders with entries on the way to ``path`` that may not be on disk, its own the last.
+    def _unsynced(self, way: Sequence[Path]) -> list[Path]:
+        """Return those of a file's folders whose entry on the way to it may not be on disk, its own the last.
 
         Any of these may be new, made by this process or just now by another one.
         """
-        folders = self._folders_of(path)
-        above = [parent for parent, folder in pairwise(folders) if folder not in self._durable]
-        return [*above, folders[-1]]
+        above = [parent for parent, folder in pairwise(way) if folder not in self._durable]
+        return [*above, way[-1]]
 
-    def _note_durable(self, path: Path) -> None:
-        self._durable.update(self._folders_of(path)[1 : 1 + _LASTING])
+    def _note_synced(self, way: Sequence[Path]) -> None:
+        self._durable.update(way[1 : 1 + _LASTING])
 
 
 def _move(source: Path, target: Path) -> None:
