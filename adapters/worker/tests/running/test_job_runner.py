@@ -122,6 +122,31 @@ def test_a_finished_file_is_taken_as_it_is(tmp_path: Path) -> None:
         assert [stream.type for stream in video.streams] == ["video", "audio"]
 
 
+class Littering(Brightening):
+    """Keeps files of its own, named like the worker's."""
+
+    def frames(self, shot: Shot, context: GenerationContext) -> "Iterator[Frame]":
+        for index, frame in enumerate(super().frames(shot, context)):
+            for name in ("video.mp4", "video.mp4.silent", f"image-{index}.png"):
+                (context.workdir / name).write_bytes(b"mine")
+            yield frame
+
+
+@pytest.mark.parametrize("task", [Task.TEXT_TO_VIDEO, Task.TEXT_TO_IMAGE])
+def test_a_backend_may_name_its_files_as_it_likes(task: Task, tmp_path: Path) -> None:
+    path, _ = run(Littering(), tmp_path, shot(1, task=task))
+    assert path.read_bytes() != b"mine"
+
+
+def test_what_an_earlier_attempt_left_is_removed(tmp_path: Path) -> None:
+    job = replace(make_job("job"), seq=7, attempt=2, worker="second", shots=(shot(1),))
+    left = ["job-7-1-first", "job-7-2-other", "job-70-1-first", "input-7"]
+    for name in left:
+        (tmp_path / "work" / name).mkdir(parents=True)
+    JobRunner(FolderStore(tmp_path), threading.Event()).run(ActiveJob(job), Brightening())
+    assert {path.name for path in (tmp_path / "work").iterdir()} == set(left[2:]), "another job's stay"
+
+
 def test_sound_lasts_as_long_as_the_picture(tmp_path: Path) -> None:
     path, artifact = run(Sounding(), tmp_path, shot(8), continued(8))
     with av.open(path) as video:

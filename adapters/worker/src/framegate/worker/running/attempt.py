@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
 
@@ -32,6 +33,8 @@ CONTENT_TYPES = {
     ".jpeg": "image/jpeg",
     ".webp": "image/webp",
 }
+_OWN_FOLDER = ".framegate"
+"""Beside the files of a job's only shot; no backend uses that name."""
 log = structlog.get_logger(__name__)
 
 
@@ -50,13 +53,13 @@ class ResultFile(Struct, frozen=True):
 class JobAttempt:
     """One attempt at a job on this worker.
 
-    ``workdir`` is a folder of its own, ``abandon`` is set when the worker must stop before the job is done.
+    ``folder`` is its own, ``abandon`` is set when the worker must stop before the job is done.
     """
 
     def __init__(
-        self, active_job: ActiveJob, artifacts: ArtifactStore, abandon: threading.Event, workdir: Path
+        self, active_job: ActiveJob, artifacts: ArtifactStore, abandon: threading.Event, folder: Path
     ) -> None:
-        self.workdir = workdir
+        self._folder = folder
         self._active_job = active_job
         self._artifacts = artifacts
         self._abandon = abandon
@@ -65,6 +68,11 @@ class JobAttempt:
     def job(self) -> Job:
         """The job, as it was claimed."""
         return self._active_job.job
+
+    @cached_property
+    def workdir(self) -> Path:
+        """The folder for files that no backend makes."""
+        return self._make_folder(_OWN_FOLDER)
 
     def check_cancelled(self) -> None:
         """Leave the job if it was cancelled or lost, or if the worker must stop.
@@ -83,10 +91,10 @@ class JobAttempt:
     ) -> JobContext:
         """Return what the backend sees while it makes a shot, which starts from ``image`` if given."""
         request = self.job.request
-        is_last = shot_index == len(self.job.shots) - 1
+        num_shots = len(self.job.shots)
+        is_last = shot_index == num_shots - 1
         # Each shot has a folder of its own: a backend may use the same names every time.
-        workdir = self.workdir / f"shot-{shot_index}"
-        workdir.mkdir(exist_ok=True)
+        workdir = self._folder if num_shots == 1 else self._make_folder(f"shot-{shot_index}")
         return JobContext(
             active_job=self._active_job,
             abandon=self._abandon,
@@ -134,6 +142,11 @@ class JobAttempt:
             fps=file.fps,
             duration=file.duration,
         )
+
+    def _make_folder(self, name: str) -> Path:
+        path = self._folder / name
+        path.mkdir(exist_ok=True)
+        return path
 
     def _wait_for_store(self, call: Callable[[], Answer]) -> Answer:
         """Repeat a call until the store can be reached: making the result may have taken far longer."""

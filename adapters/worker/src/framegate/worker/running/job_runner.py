@@ -1,5 +1,6 @@
 """Turn a claimed job into artifacts."""
 
+import os
 import shutil
 import threading
 from contextlib import suppress
@@ -7,6 +8,7 @@ from pathlib import Path
 
 from framegate.core.backend import Backend
 from framegate.core.errors import Unavailable
+from framegate.core.jobs import Job
 from framegate.core.ports import ArtifactStore
 from framegate.core.types import Artifact, MediaKind
 from framegate.media.video.codecs import VideoCodecs
@@ -38,11 +40,8 @@ class JobRunner:
             GenerationError: The job failed; nothing was stored.
         """
         job = active_job.job
-        workdir = self._artifacts.workdir(f"{job.id}/{job.attempt_name}")
-        # Workers that had the job before are dead, or will notice that they lost it.
-        for earlier in workdir.parent.iterdir():
-            if earlier != workdir:
-                shutil.rmtree(earlier, ignore_errors=True)
+        workdir = self._artifacts.workdir(f"job-{job.attempt_name}")
+        _remove_earlier(job, workdir)
         attempt = JobAttempt(active_job, self._artifacts, self._abandon, workdir)
         artifacts: list[Artifact] = []
         try:
@@ -54,16 +53,21 @@ class JobRunner:
             for index, file in enumerate(files):
                 artifacts.append(attempt.publish(index, file))
             with self._artifacts.syncing([artifact.key for artifact in artifacts]):
-                _remove(workdir)
+                shutil.rmtree(workdir, ignore_errors=True)
         except BaseException:
             with suppress(Unavailable, OSError):  # those left are orphans, and are swept with the others
                 self._artifacts.delete_many([artifact.key for artifact in artifacts])
-            _remove(workdir)
+            shutil.rmtree(workdir, ignore_errors=True)
             raise
         return tuple(artifacts)
 
 
-def _remove(workdir: Path) -> None:
-    shutil.rmtree(workdir, ignore_errors=True)
-    with suppress(OSError):  # another worker has the job by now
-        workdir.parent.rmdir()
+def _remove_earlier(job: Job, workdir: Path) -> None:
+    """Remove the folders of workers that had the job before: they are dead, or will notice its loss."""
+    prefix = f"job-{job.seq}-"  # of no other job
+    with os.scandir(workdir.parent) as entries:
+        earlier = [
+            each.path for each in entries if each.name.startswith(prefix) and each.name != workdir.name
+        ]
+    for path in earlier:
+        shutil.rmtree(path, ignore_errors=True)
