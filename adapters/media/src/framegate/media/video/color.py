@@ -1,10 +1,18 @@
 """Convert RGB to YUV and back, so that images keep their colours on the way through a video."""
 
+import threading
 from typing import TYPE_CHECKING
 
 import numpy as np
 from av.video.frame import VideoFrame
-from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc, Interpolation
+from av.video.reformatter import (
+    ColorPrimaries,
+    ColorRange,
+    Colorspace,
+    ColorTrc,
+    Interpolation,
+    VideoReformatter,
+)
 
 if TYPE_CHECKING:
     from framegate.core.backend import Frame
@@ -19,9 +27,20 @@ UNTAGGED = 2
 """The tag of files that don't name their matrix. Players then go by the size, and so does `to_rgb`."""
 
 
+class _Reformatter(threading.local):
+    """What a thread has prepared for frames of one size and format: that costs a quarter of a conversion."""
+
+    def __init__(self) -> None:
+        self.reformat = VideoReformatter().reformat
+
+
+_reformatter = _Reformatter()
+
+
 def to_yuv(frame: VideoFrame) -> VideoFrame:
     """Convert an RGB frame to yuv420p, BT.709, limited range, and tag it so."""
-    converted = frame.reformat(
+    converted = _reformatter.reformat(
+        frame,
         format="yuv420p",
         src_color_range=ColorRange.JPEG,
         dst_color_range=ColorRange.MPEG,
@@ -39,7 +58,7 @@ def to_rgb(frame: VideoFrame) -> "Frame":
     if frame.colorspace == UNTAGGED and not frame.format.is_rgb:
         high_definition = frame.width >= 1280 or frame.height > 576
         matrix = Colorspace.ITU709 if high_definition else Colorspace.ITU601
-    converted = frame.reformat(format="rgb24", src_colorspace=matrix, interpolation=RESAMPLING)
+    converted = _reformatter.reformat(frame, format="rgb24", src_colorspace=matrix, interpolation=RESAMPLING)
     pixels = np.asarray(converted.to_ndarray(), dtype=np.uint8)
     turns = quarter_turns(frame)
     return np.ascontiguousarray(np.rot90(pixels, turns)) if turns else pixels
