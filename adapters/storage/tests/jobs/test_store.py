@@ -61,7 +61,7 @@ async def test_active_jobs_are_found_among_many_that_ended(
 ) -> None:
     """Only their records are read, in the order of submission, whichever way they are found."""
     monkeypatch.setattr(lists, "FEW_ACTIVE", few)
-    monkeypatch.setattr(lists, "_STATES_PAGE", 100)
+    monkeypatch.setattr(lists, "LARGEST_STEP", 100)
     worker, other = WorkerStore(client, "w"), WorkerStore(client, "v")
     for index in range(300):
         await store.submit(make_job(f"j{index}", owner="alice"), limits=Limits())
@@ -96,10 +96,13 @@ async def test_a_scan_looks_at_a_bounded_number_of_jobs(
     store: ValkeyJobStore, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What it does not find in one part of the list it goes on looking for in the next."""
-    monkeypatch.setattr(lists, "_STATES_PAGE", 20)
+    monkeypatch.setattr(lists, "LARGEST_STEP", 20)
     monkeypatch.setattr(lists, "MOST_LOOKED_AT", 40)
     for index in range(130):
         await store.submit(make_job(f"j{index}", owner="alice", model=f"m{index}"), limits=Limits())
+    for index in range(140):  # so that there are fewer of hers than of those that were cancelled
+        await store.submit(make_job(f"bobs{index}", owner="bob"), limits=Limits())
+        await store.cancel(f"bobs{index}")
     for index in (3, 60):
         await store.cancel(f"j{index}")
     assert await store.delete("j5")
@@ -110,7 +113,7 @@ async def test_a_scan_looks_at_a_bounded_number_of_jobs(
         part = await store.scan(cancelled, before=before, limit=10)
         parts.append([job.id for job in part.jobs])
         before = part.next
-    assert parts == [[], ["j60"], ["j3"]]
+    assert parts == [[], ["j60"], [], ["j3"]]
     read = records_read(client)
     part = await store.scan(JobFilter("alice", model="m0"), before=None, limit=10)
     assert (part.jobs, part.next is None) == ([], False)
@@ -120,4 +123,40 @@ async def test_a_scan_looks_at_a_bounded_number_of_jobs(
         part = await store.scan(JobFilter("alice", model="m0"), before=part.next, limit=10)
         seen += 1
     assert [job.id for job in part.jobs] == ["j0"]
-    assert seen == 3
+    assert seen == 13, "a record counts as three jobs more"
+
+
+async def test_few_of_a_state_are_found_at_once_among_many(
+    store: ValkeyJobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whichever set is smaller is looked through: the owner's jobs, or everybody's in these states."""
+    monkeypatch.setattr(lists, "LARGEST_STEP", 20)
+    monkeypatch.setattr(lists, "MOST_LOOKED_AT", 40)
+    for index in range(90):
+        await store.submit(make_job(f"j{index}", owner="alice"), limits=Limits())
+    for name in ("bobs1", "bobs2", "bobs3"):
+        await store.submit(make_job(name, owner="bob"), limits=Limits())
+    for name in ("j0", "j1", "bobs1", "bobs3", "j2", "j3"):
+        await store.cancel(name)
+    await store.delete("j2")
+    ended = frozenset({JobState.CANCELLED, JobState.FAILED})
+    first = await store.scan(JobFilter("alice", ended), before=None, limit=2)
+    assert [job.id for job in first.jobs] == ["j3", "j1"]
+    rest = await store.scan(JobFilter("alice", ended), before=first.next, limit=2)
+    assert ([job.id for job in rest.jobs], rest.next) == (["j0"], None)
+    everybodys = await store.scan(JobFilter(None, ended), before=None, limit=9)
+    assert [job.id for job in everybodys.jobs] == ["bobs3", "bobs1", "j3", "j1", "j0"]
+    bobs = await store.scan(JobFilter("bob", ended), before=None, limit=9)
+    assert [job.id for job in bobs.jobs] == ["bobs3", "bobs1"]
+
+
+async def test_a_list_of_very_many_jobs_is_read_in_parts(
+    store: ValkeyJobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lists, "LARGEST_STEP", 7)
+    monkeypatch.setattr(lists, "MOST_LOOKED_AT", 10)
+    for index in range(30):
+        await store.submit(make_job(f"j{index}", owner="alice"), limits=Limits())
+    for limit in (1, 7, 8, 29, 30, 31):
+        found = await store.list(owner="alice", states=(), limit=limit)
+        assert [job.id for job in found] == [f"j{index}" for index in range(29, max(-1, 29 - limit), -1)]

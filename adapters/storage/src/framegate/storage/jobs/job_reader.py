@@ -17,6 +17,7 @@ from enum import Enum
 from functools import partial
 from typing import Any, cast
 
+import redis
 import redis.asyncio
 from msgspec import Struct
 
@@ -87,6 +88,11 @@ class JobReader:
         found = dict(zip(requested, replies, strict=True))
         return [held[job_id] or found[job_id] for job_id in job_ids]
 
+    @property
+    def holds_jobs(self) -> bool:
+        """Whether jobs that have been read are held at present."""
+        return self._is_tracking
+
     def held(self, job_id: str) -> Job | None:
         """Return the job if its present state is held."""
         return self._cache.get(job_id) if self._is_current() else None
@@ -102,14 +108,9 @@ class JobReader:
         )
 
     def _decode(self, job_id: str, is_tracked: bool, values: Sequence[str | None]) -> Found:
-        fields = _fields(values)
-        if not fields:
-            return Absent.MISSING
-        if not is_shown(fields):
-            return Absent.DELETED
-        found = decode_found(job_id, fields)
+        found = decode_values(job_id, values)
         if is_tracked and self._is_tracking and isinstance(found, Job):
-            self._cache.put(found, sum(map(len, fields.values())))
+            self._cache.put(found, sum(len(value) for value in values if value is not None))
         return found
 
     def _is_current(self) -> bool:
@@ -140,17 +141,22 @@ class JobReader:
             self._cache.discard(key.removeprefix(self._prefix))
 
 
+def decode_values(job_id: str, values: Sequence[str | None] | redis.RedisError) -> Found:
+    """Return what the `FIELDS` of the job's hash have, or the error that was returned instead of them."""
+    if isinstance(values, redis.RedisError):
+        return Unreadable(UnreadableRecord("The record of this job is not a hash."))
+    fields = {name: value for name, value in zip(FIELDS, values, strict=True) if value is not None}
+    if not fields:
+        return Absent.MISSING
+    return decode_found(job_id, fields) if is_shown(fields) else Absent.DELETED
+
+
 def decode_found(job_id: str, fields: Mapping[str, str]) -> Job | Unreadable:
     """Return the job whose hash has these fields."""
     try:
         return decode_job({**fields, "id": job_id})
     except UnreadableRecord as error:
         return Unreadable(error)
-
-
-def _fields(values: Sequence[str | None]) -> Mapping[str, str]:
-    """Return the `FIELDS` that a job's hash has; none if it has no record."""
-    return {name: value for name, value in zip(FIELDS, values, strict=True) if value is not None}
 
 
 def _nothing(_: str) -> None:

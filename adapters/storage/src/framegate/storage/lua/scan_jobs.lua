@@ -1,63 +1,110 @@
--- Look through sorted sets of jobs for those that a list may have, the newest first, in steps that grow.
--- Arguments: as JSON the names of the ``indexes``, of whose jobs those with a number below ``before`` are looked at (all,
--- if it is nothing); how many at ``first``, how many at most in a step (``largest``), and after how many there is an end
--- (``most``); how many are wanted (``limit``); in which ``states``, and with which ``texts`` in their JSON, if there are
--- any.
--- Returns: {the ids that were found, those without a record among them, the number before which the search goes on, or
--- nothing if there are no more}.
-local wanted, states, ids, last = cjson.decode(ARGV[1]), {}, {}
-for _, state in ipairs(wanted.states) do states[state] = true end
+-- Look through jobs for those that a list has, the newest first, in steps that grow.
+-- Arguments: as JSON the jobs' ``owner`` (nothing for everybody's), their ``states`` and ``texts`` one of which is in
+-- their JSON (none for any), the number that is above theirs (``before``, nothing for the first part of the list), how
+-- many are wanted (``limit``), how many are looked at in a step (``largest``) and in all (``most``), as how many of these
+-- one counts whose JSON is read (``record``), and up to how many active jobs of an owner are all looked at (``few``);
+-- then names of fields.
+-- Returns: {the ids that were found, the fields of each, the number before which the search goes on, or nothing if there
+-- are no more}. Those without a record are among them.
+local wanted, fields = cjson.decode(ARGV[1]), {unpack(ARGV, 2)}
+local base, states = wanted.owner and 'owner:' .. wanted.owner or 'jobs', {}
+for i, state in ipairs(wanted.states) do states[i] = 'state:' .. state end
 
-local function has_text(json)
+local function size_of(sets)
+  local size = 0
+  for _, set in ipairs(sets) do size = size + redis.call('ZCARD', KEYS[1] .. set) end
+  return size
+end
+
+-- Each job that is listed is in the ``base`` and, if states are wanted, in the set of one of them. Whichever has fewer
+-- jobs is looked through, as more of these are listed; ``others`` has where they have to be too.
+local walked, others = {base}, states
+if #states > 0 and size_of(states) < size_of({base}) then walked, others = states, {base} end
+
+local function by_number(one, other) return one[2] > other[2] end
+
+local function add_jobs(found, flat)
+  for i = 1, #flat, 2 do found[#found + 1] = {flat[i], tonumber(flat[i + 1])} end
+end
+
+-- All jobs of the owner in these states, if only active ones are wanted and there are few: among very many that have
+-- ended, and as many active ones of others, they would be found late. Every version keeps these sets.
+local function few_active()
+  local found, active, number = {}, {queued = 'queuedby:', running = 'running:key:'}, 0
+  if not wanted.owner or #states == 0 then return end
+  for _, state in ipairs(wanted.states) do
+    if not active[state] then return end
+    number = number + redis.call('SCARD', KEYS[1] .. active[state] .. wanted.owner)
+  end
+  if number > wanted.few then return end
+  for _, state in ipairs(wanted.states) do
+    add_jobs(found, redis.call('ZINTER', 2, KEYS[1] .. base, KEYS[1] .. active[state] .. wanted.owner,
+      'WEIGHTS', 1, 0, 'WITHSCORES'))
+  end
+  table.sort(found, by_number)
+  return found
+end
+
+local few = few_active()
+
+-- The next jobs with their numbers, how many of them are to be looked at, and whether no more follow.
+local function next_jobs(before, count)
+  local found = {}
+  if few then
+    for _, job in ipairs(few) do
+      if not before or job[2] < before then found[#found + 1] = job end
+    end
+    return found, #found, true
+  end
+  local start = before and '(' .. string.format('%.0f', before) or '+inf'
+  for _, set in ipairs(walked) do
+    add_jobs(found, redis.call('ZRANGE', KEYS[1] .. set, start, '-inf', 'BYSCORE', 'REV', 'LIMIT', 0, count, 'WITHSCORES'))
+  end
+  if #walked > 1 then table.sort(found, by_number) end
+  return found, math.min(#found, count), #found < count
+end
+
+-- Which of the first ``count`` jobs are where they have to be too, by their places.
+local function in_others(jobs, count)
+  local found, ids = {}, {}
+  for i = 1, count do ids[i] = jobs[i][1] end
+  for _, set in ipairs(count > 0 and others or {}) do
+    for i, score in ipairs(redis.call('ZMSCORE', KEYS[1] .. set, unpack(ids))) do found[i] = found[i] or score end
+  end
+  return found
+end
+
+local function has_text(id)
+  local json = redis.pcall('HGET', KEYS[1] .. 'job:' .. id, 'job')
+  if type(json) ~= 'string' then return true end  -- what is damaged or missing is sorted out by the caller
   for _, text in ipairs(wanted.texts) do
     if string.find(json, text, 1, true) then return true end
   end
 end
 
--- Which of the first ``count`` jobs are in one of the states, by their places.
-local function in_states(jobs, count)
-  local found, names = {}, {}
-  for i = 1, count do names[i] = jobs[i][1] end
-  for state in pairs(count > 0 and states or {}) do
-    for i, score in ipairs(redis.call('ZMSCORE', KEYS[1] .. 'state:' .. state, unpack(names))) do
-      found[i] = found[i] or score
+local function search()
+  local ids, last, before, looked_at, step = {}, nil, wanted.before, 0, math.min(wanted.limit + 1, wanted.largest)
+  while true do
+    local jobs, count, at_end = next_jobs(before, step)
+    local is_in_others = in_others(jobs, count)
+    for i = 1, count do
+      local id, number = unpack(jobs[i])
+      local is_found = #others == 0 or is_in_others[i]
+      if is_found and #wanted.texts > 0 then
+        if looked_at >= wanted.most then return ids, before end
+        looked_at, is_found = looked_at + wanted.record, has_text(id)
+      end
+      if is_found then
+        if #ids == wanted.limit then return ids, last end
+        ids[#ids + 1], last = id, number
+      end
+      looked_at, before = looked_at + 1, number
     end
+    if at_end then return ids end
+    if looked_at >= wanted.most then return ids, before end
+    step = math.min(4 * step, wanted.largest, wanted.most - looked_at)  -- few of them seem to be listed
   end
-  return found
 end
 
-local function matches(id)
-  if #wanted.texts == 0 then return true end
-  local json = redis.call('HGET', KEYS[1] .. 'job:' .. id, 'job')
-  return not json or has_text(json)
-end
-
--- The next jobs of all indexes with their numbers, and whether no more follow.
-local function next_jobs(before, count)
-  local found, start = {}, before and '(' .. string.format('%.0f', before) or '+inf'
-  for _, index in ipairs(wanted.indexes) do
-    local part = redis.call('ZRANGE', KEYS[1] .. index, start, '-inf', 'BYSCORE', 'REV', 'LIMIT', 0, count, 'WITHSCORES')
-    for i = 1, #part, 2 do found[#found + 1] = {part[i], tonumber(part[i + 1])} end
-  end
-  if #wanted.indexes > 1 then table.sort(found, function(one, other) return one[2] > other[2] end) end
-  return found, #found < count
-end
-
-local before = type(wanted.before) == 'number' and wanted.before or nil
-local step, looked_at = wanted.first, 0
-while true do
-  local jobs, at_end = next_jobs(before, step)
-  local count = math.min(#jobs, step)
-  local is_in_state = in_states(jobs, count)
-  for i = 1, count do
-    local id, number = jobs[i][1], jobs[i][2]
-    if (#wanted.states == 0 or is_in_state[i]) and matches(id) then
-      if #ids == wanted.limit then return {ids, last} end
-      ids[#ids + 1], last = id, number
-    end
-    looked_at, before = looked_at + 1, number
-  end
-  if at_end then return {ids} end
-  step = math.min(4 * step, wanted.largest)  -- few of them seem to match
-  if looked_at >= wanted.most then return {ids, before} end
-end
+local ids, following = search()
+return {ids, records_of(ids, fields, #ids), following}
