@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from framegate.core.estimates import Estimates, work_of
-from framegate.core.jobs import JobState
+from framegate.core.estimates import Estimates, Outlook, work_of
+from framegate.core.jobs import Job, JobState
 from framegate.core.options import Duration
 from framegate.core.ports import ModelPace
 from framegate.core.registry import ModelConfig
@@ -27,7 +27,7 @@ async def test_nothing_is_said_of_a_model_that_never_ran(tmp_path: Path) -> None
     stand = ServiceStand(tmp_path)
     job = await stand.submit()
     assert await Estimates(stand.store).running_seconds(job) is None
-    assert await stand.services.jobs.eta_seconds(job, 1) is None
+    assert await stand.services.jobs.outlooks([job]) == [Outlook(1, None)]
 
 
 async def test_a_job_takes_as_long_as_its_work(stand: ServiceStand) -> None:
@@ -36,21 +36,30 @@ async def test_a_job_takes_as_long_as_its_work(stand: ServiceStand) -> None:
     assert work_of(job) == shot.width * shot.height * shot.num_frames * shot.num_inference_steps
     assert await estimates.running_seconds(job) == pytest.approx(10)
     assert await estimates.running_seconds(replace(job, shots=(shot, shot))) == pytest.approx(20)
-    running = replace(job, state=JobState.RUNNING, progress=0.75)
-    assert await jobs.eta_seconds(running, None) == pytest.approx(2.5)
-    assert await jobs.eta_seconds(replace(job, state=JobState.FAILED), None) == 0
+    running = replace(job, id="runs", state=JobState.RUNNING, progress=0.75)
+    found = await jobs.outlooks([running, job, replace(job, state=JobState.FAILED)])
+    assert [outlook.position for outlook in found] == [None, 1, None]
+    assert [outlook.seconds_left for outlook in found] == [pytest.approx(2.5), pytest.approx(10), None]
+    failed = replace(job, state=JobState.FAILED)
+    assert await estimates.seconds_left(failed, position=None, workers=()) == 0
 
 
 async def test_those_before_it_are_as_long_as_usual(stand: ServiceStand) -> None:
-    jobs, service = [await stand.submit() for _ in range(3)], stand.services.jobs
-    assert await service.eta_seconds(jobs[2], 3) == pytest.approx(2 * 20 + 10)
+    jobs = [await stand.submit() for _ in range(3)]
+
+    async def eta_seconds(job: Job, position: int) -> float | None:
+        [outlook] = await stand.services.jobs.outlooks([job])
+        assert outlook.position == position
+        return outlook.seconds_left
+
+    assert await eta_seconds(jobs[2], 3) == pytest.approx(2 * 20 + 10)
     [worker] = stand.store.living
     stand.store.living[:] = [replace(worker, job="another")]
-    assert await service.eta_seconds(jobs[0], 1) == pytest.approx(20 / 2 + 10), "one runs, half of it done"
+    assert await eta_seconds(jobs[0], 1) == pytest.approx(20 / 2 + 10), "one runs, half of it done"
     stand.store.living.append(replace(worker, id="second"))
-    assert await service.eta_seconds(jobs[2], 3) == pytest.approx(2 * 20 / 2 + 10), "two share the work"
+    assert await eta_seconds(jobs[2], 3) == pytest.approx(2 * 20 / 2 + 10), "two share the work"
     stand.store.living.clear()
-    assert await service.eta_seconds(jobs[0], 1) is None
+    assert await eta_seconds(jobs[0], 1) is None
 
 
 async def test_the_limit_of_a_job_is_part_of_its_record(tmp_path: Path) -> None:

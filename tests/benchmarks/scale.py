@@ -237,7 +237,7 @@ async def measure_quiet(
         "claim": lambda: asyncio.to_thread(next(workers).claim, QUEUE, models),
         "claim of a parked model": lambda: asyncio.to_thread(next(workers).claim, QUEUE, [PARKED]),
         "claim of a model nobody waits for": lambda: asyncio.to_thread(next(workers).claim, QUEUE, ["none"]),
-        "position": lambda: store.queue_position(next(places)),
+        "position": lambda: store.queue_positions([next(places)]),
     }
     for name, call in calls.items():
         seen: list[float] = []

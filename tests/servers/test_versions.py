@@ -76,7 +76,8 @@ async def test_all_of_a_queue_s_life(url: str) -> None:
             assert job is not None
             assert (seen := await anext(states)) is not None
             assert seen.state == JobState.RUNNING
-        assert await store.queue_position(make_job("goes", owner="goes")) is not None
+        [position] = await store.queue_positions([make_job("goes", owner="goes")])
+        assert position is not None
         heartbeat(worker, job.id, job.attempt, 0.5, "half")
         assert worker.succeed(job, ()) == JobState.SUCCEEDED
         await store.cancel("goes")

@@ -114,7 +114,7 @@ async def test_a_server_that_is_away_is_unavailable_and_found_again(external: Ex
 async def test_calls_fail_where_nothing_listens() -> None:
     store = ValkeyJobStore(connect_async(f"redis://127.0.0.1:{free_port()}/0"))
     found = await asyncio.gather(
-        *(store.queue_position(make_job("x")) for _ in range(3)), return_exceptions=True
+        *(store.queue_positions([make_job("x")]) for _ in range(3)), return_exceptions=True
     )
     assert [type(error) for error in found] == [Unavailable] * 3
     await store.close()

@@ -181,7 +181,7 @@ async def ask_for_positions(
         job = draw.choice(waiting)
         try:
             with timed(load.positions):
-                await store.queue_position(job)
+                await store.queue_positions([job])
         except Unavailable:
             load.failures += 1
         await asyncio.sleep(draw.expovariate(per_second))

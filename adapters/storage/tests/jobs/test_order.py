@@ -78,7 +78,7 @@ async def test_a_thousand_jobs_of_one_key_do_not_hold_up_anothers_one(stand: Sto
     for number in range(1000):
         await submit(stand, make_job(f"a{number}", owner="alice"))
     bobs = await submit(stand, make_job("bob", owner="bob"))
-    assert await stand.store.queue_position(bobs) == 2
+    assert await stand.store.queue_positions([bobs]) == [2]
     assert served(stand, 4) == ["a0", "bob", "a1", "a2"]
 
 
@@ -134,10 +134,11 @@ async def test_positions_are_the_order_of_service(stand: StoreInUse, seed: int) 
         await submit(stand, job)
     served(stand, 10)
     waiting = await stand.store.list(owner=None, states=[JobState.QUEUED], limit=100)
-    positions = {job.id: await stand.store.queue_position(job) for job in waiting}
+    found = await stand.store.queue_positions(waiting)
+    positions = {job.id: position for job, position in zip(waiting, found, strict=True)}
     assert sorted(positions, key=lambda name: positions[name] or 0) == served(stand, 30)
     assert sorted(positions.values(), key=lambda place: place or 0) == list(range(1, 31))
-    assert await stand.store.queue_position(waiting[0]) is None
+    assert await stand.store.queue_positions([waiting[0]]) == [None]
 
 
 async def test_a_repeat_is_given_the_first_ones_job(stand: StoreInUse) -> None:

@@ -546,7 +546,7 @@ class StoreMachine(RuleBasedStateMachine):
         if not self.jobs:
             return
         job = self.jobs[data.draw(st.sampled_from(sorted(self.jobs)))]
-        found = self.runner.run(self.store.queue_position(job))
+        [found] = self.runner.run(self.store.queue_positions([job]))
         waits = job.state == JobState.QUEUED
         assert found == (scheduling.position(job, self.waiting(), self.served) if waits else None)
 

@@ -319,8 +319,8 @@ async def test_positions_are_exact_among_many_owners(store: ValkeyJobStore, clie
     draw = random.Random(3)
     waiting, served = await serve_some(store, client, lined_up(draw, 60, 25))
     assert {job.state for job in waiting} == {JobState.QUEUED}
-    for job in waiting:
-        assert await store.queue_position(job) == scheduling.position(job, waiting, served), job.id
+    expected = [scheduling.position(job, waiting, served) for job in waiting]
+    assert await store.queue_positions(waiting) == expected
 
 
 async def test_a_position_behind_many_of_its_owner_is_exact(

@@ -18,6 +18,8 @@ from framegate.core.workers import held_back_findings
 
 WORKER_GRACE = 60.0
 """How many seconds jobs are accepted after the last worker for their model was seen, by default."""
+_RECENT = 5.0
+"""How many seconds old the workers may be of which an estimate is made."""
 
 
 class OwnWorkersStatus(Struct, frozen=True):
@@ -94,14 +96,18 @@ class WorkerAvailability:
             reason += " This server's own worker ends as soon as it is started; the server's log says why."
         raise NoWorker(reason)
 
-    async def workers_of(self, model: str) -> Sequence[WorkerInfo]:
-        """Return the live workers that serve ``model``.
+    async def live_workers(self) -> Sequence[WorkerInfo]:
+        """Return the workers that were alive a few seconds ago.
 
         Raises:
             Unavailable: The store can't be reached.
         """
-        await self._reads.run("", self._read)
-        return [worker for worker in self._presence.workers if model in worker.models]
+        recent = self._store.recent_presence()
+        if recent is not None and recent.age < _RECENT:
+            self._presence = recent
+        else:
+            await self._reads.run("", self._read)
+        return self._presence.workers
 
     async def overview(self) -> WorkerOverview:
         """Return the live workers, and whether jobs are accepted while there are none.

@@ -10,6 +10,8 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
+from msgspec import Struct
+
 from framegate.core.concurrency import SharedTasks
 from framegate.core.errors import Unavailable
 from framegate.core.jobs import Job, JobState
@@ -18,6 +20,16 @@ from framegate.core.ports import JobStore, ModelPace, WorkerInfo
 FRESH_SECONDS, MAX_AGE_SECONDS = 5.0, 60.0
 """How long the paces are used without being read again, and how long at all; they change with every job, but
 by little."""
+
+
+class Outlook(Struct, frozen=True):
+    """A job's place in its queue, from 1, and in how many seconds it is likely to succeed.
+
+    The former is None unless it waits, the latter if it is unknown; both are if the job has ended.
+    """
+
+    position: int | None = None
+    seconds_left: float | None = None
 
 
 def work_of(job: Job) -> float:

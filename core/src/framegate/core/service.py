@@ -29,7 +29,7 @@ from framegate.core.errors import (
     QueueFull,
     Unavailable,
 )
-from framegate.core.estimates import Estimates
+from framegate.core.estimates import Estimates, Outlook
 from framegate.core.inputs import JobInputs
 from framegate.core.job_builder import build_job
 from framegate.core.job_watches import JobWatches
@@ -411,25 +411,37 @@ class JobService:
 
     async def queue_position(self, job: Job) -> int | None:
         """Return the job's place in its queue, from 1; None if it is not queued."""
-        return await self._store.queue_position(job)
+        [position] = await self._store.queue_positions([job])
+        return position
 
-    async def eta_seconds(self, job: Job, position: int | None) -> float | None:
-        """Return in how many seconds the job is likely to succeed; None if that is unknown.
+    async def outlooks(self, jobs: Sequence[Job]) -> Sequence[Outlook]:
+        """Return the outlook of each job; the store is asked once for all of them.
 
-        It is 0 if the job has ended. ``position`` is its `queue_position`. See `Estimates.seconds_left` for
-        what is not taken into account.
+        See `Estimates.seconds_left` for what is not taken into account.
         """
-        workers = await self.availability.workers_of(job.served_by) if position is not None else ()
-        return await self._estimates.seconds_left(job, position=position, workers=workers)
-
-    async def outlook(self, job: Job) -> tuple[int | None, float | None]:
-        """Return `queue_position` and `eta_seconds` of the job, for which the store is asked once."""
-        if job.state != JobState.QUEUED:
-            return None, await self._estimates.seconds_left(job, position=None, workers=())
-        position, workers = await asyncio.gather(
-            self._store.queue_position(job), self.availability.workers_of(job.served_by)
-        )
-        return position, await self._estimates.seconds_left(job, position=position, workers=workers)
+        waiting = [job for job in jobs if job.state == JobState.QUEUED]
+        positions: Mapping[str, int | None] = {}
+        workers: Sequence[WorkerInfo] = ()
+        if waiting:
+            found, workers = await asyncio.gather(
+                self._store.queue_positions(waiting), self.availability.live_workers()
+            )
+            positions = {job.id: position for job, position in zip(waiting, found, strict=True)}
+        serving = {
+            model: [worker for worker in workers if model in worker.models]
+            for model in {job.served_by for job in waiting}
+        }
+        return [
+            Outlook()
+            if job.state.finished
+            else Outlook(
+                position := positions.get(job.id),
+                await self._estimates.seconds_left(
+                    job, position=position, workers=serving.get(job.served_by, ())
+                ),
+            )
+            for job in jobs
+        ]
 
     async def counts(self) -> QueueCounts:
         """Count the jobs of every state."""

@@ -264,8 +264,8 @@ class JobStore(Protocol):
         """
         ...
 
-    async def queue_position(self, job: Job) -> int | None:
-        """Return how many jobs of its queue will be served before it, plus one; None if it is not queued.
+    async def queue_positions(self, jobs: Sequence[Job]) -> Sequence[int | None]:
+        """Return how many jobs of its queue will be served before each, plus one; None if it is not queued.
 
         Jobs that are yet to come and limits on running jobs are not taken into account. In long queues the
         number may be an estimate: where several hundred owners wait with as many jobs as are before this one

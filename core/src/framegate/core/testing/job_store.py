@@ -224,13 +224,14 @@ class InMemoryJobStore:
         removed, at = self._removed.get(job_id, (None, 0.0))
         return removed if time.time() - at < CURSOR_SECONDS else None
 
-    async def queue_position(self, job: Job) -> int | None:
-        """Return the job's place in its queue, from 1."""
+    async def queue_positions(self, jobs: Sequence[Job]) -> Sequence[int | None]:
+        """Return the jobs' places in their queues, from 1."""
         with self._lock:
             waiting = self._queued()
-            if job.id not in [other.id for other in waiting]:
-                return None
-            return scheduling.position(job, waiting, self._served)
+            ids = {job.id for job in waiting}
+            return [
+                scheduling.position(job, waiting, self._served) if job.id in ids else None for job in jobs
+            ]
 
     async def counts(self) -> QueueCounts:
         """Count the jobs of every state."""

@@ -86,10 +86,8 @@ class LocalServer:
 
     async def _view(self, job: Job) -> JobView:
         """Return the view of a job with its place in the queue, and how long it will take."""
-        if job.state.finished:
-            return view_of(job)
-        position, left = await self._jobs.outlook(job)
-        return replace(view_of(job), position=position, eta_seconds=left)
+        [outlook] = await self._jobs.outlooks([job])
+        return replace(view_of(job), position=outlook.position, eta_seconds=outlook.seconds_left)
 
 
 def view_of(job: Job) -> JobView:

@@ -81,8 +81,6 @@ class ValkeyJobStore(JobLists):
         super().__init__(client, prefix=prefix, holds_jobs=holds_jobs)
         self._last_presence: tuple[WorkerPresence, float] | None = None
         self._presence_reading: asyncio.Task[None] | None = None
-        self._places: list[str] = []
-        self._counting: asyncio.Task[Sequence[int | None]] | None = None
         self._feed = ChangeFeed(client, prefix=prefix)
         self.expired = ExpiredJobs(client, prefix=prefix)
         """What retention does to jobs."""
@@ -203,27 +201,18 @@ class ValkeyJobStore(JobLists):
         with outages_as_unavailable():
             await self._client.set(self._prefix + MARK_KEY, mark)
 
-    async def queue_position(self, job: Job) -> int | None:
-        """Return the job's place in the order of service, from 1, or None if it does not wait.
+    async def queue_positions(self, jobs: Sequence[Job]) -> Sequence[int | None]:
+        """Return the jobs' places in the order of service, from 1, or None for those that don't wait.
 
-        It takes the same time however many wait: ``queue_position.lua`` says when it is an estimate. All
-        places that are asked for in one turn of the event loop are counted together.
+        Each takes the same time however many wait: ``queue_position.lua`` says when it is an estimate.
         """
-        if self._counting is None:
-            self._places = []
-            self._counting = asyncio.create_task(self._count_places())
-        self._places.append(job.id)
-        number, counting = len(self._places) - 1, self._counting
-        with outages_as_unavailable():
-            return (await asyncio.shield(counting))[number]
-
-    async def _count_places(self) -> Sequence[int | None]:
-        self._counting = None  # who comes from here on may know of a change that this is too early for
+        ids = [job.id for job in jobs]
         # Some at a time, so that no other call waits for long.
-        parts = [self._places[first : first + _PLACES] for first in range(0, len(self._places), _PLACES)]
-        found = await asyncio.gather(
-            *(self._calls.run(self._position, self._prefix, *part) for part in parts)
-        )
+        parts = [ids[first : first + _PLACES] for first in range(0, len(ids), _PLACES)]
+        with outages_as_unavailable():
+            found = await asyncio.gather(
+                *(self._calls.run(self._position, self._prefix, *part) for part in parts)
+            )
         return list(itertools.chain.from_iterable(found))
 
     async def counts(self) -> QueueCounts:

@@ -1,12 +1,12 @@
 """Show jobs as the server's own API does."""
 
-import asyncio
 from collections.abc import Hashable, Mapping, Sequence
 from datetime import UTC, datetime
 from urllib.parse import quote
 
 from msgspec import UNSET
 
+from framegate.core.estimates import Outlook
 from framegate.core.jobs import Job
 from framegate.core.types import MediaKind, MediaRef
 from framegate.server.auth.keys import is_operator
@@ -42,20 +42,28 @@ class JobObjects:
         return server_url(request, self._public_url), is_operator(request.scope)
 
     async def show_all(self, request: HTTPRequest, jobs: Sequence[Job]) -> list[JobObject]:
-        """Return the objects of several jobs."""
-        return list(await asyncio.gather(*(self.show(request, job) for job in jobs)))
+        """Return the jobs' objects, with links that work from where the request came from."""
+        url, for_operators = server_url(request, self._public_url), is_operator(request.scope)
+        outlooks = await self._jobs.outlooks(jobs)
+        return [
+            self._object(job, outlook, f"{url}{self._prefix}/jobs", for_operators=for_operators)
+            for job, outlook in zip(jobs, outlooks, strict=True)
+        ]
 
     async def show(self, request: HTTPRequest, job: Job) -> JobObject:
-        """Return a job's object, with links that work from where the request came from."""
-        position, left = (None, None) if job.state.finished else await self._jobs.outlook(job)
-        files = f"{server_url(request, self._public_url)}{self._prefix}/jobs/{quote(job.id, safe='')}/results"
-        for_operators = is_operator(request.scope)
+        """Return one job's object."""
+        [shown] = await self.show_all(request, [job])
+        return shown
+
+    def _object(self, job: Job, outlook: Outlook, url: str, *, for_operators: bool) -> JobObject:
+        """Return a job's object; ``url`` is that of all jobs."""
+        files, left = f"{url}/{quote(job.id, safe='')}/results", outlook.seconds_left
         return JobObject(
             id=job.id,
             state=job.state,
             progress=job.progress,
             message=job.message,
-            position=position,
+            position=outlook.position,
             eta_seconds=None if left is None else round(left, 1),
             model=job.model,
             served_by=job.served_by,
