@@ -161,16 +161,48 @@ async def test_nothing_is_held_without_a_connection(external: ExternalValkey) ->
     await store.close()
 
 
+@pytest.mark.parametrize("refused", ["tracking", "caching"])
 async def test_a_server_that_does_not_track_is_asked_each_time(
-    holder: ValkeyJobStore, client: redis.Redis
+    holder: ValkeyJobStore, client: redis.Redis, writes: list[int], refused: str
 ) -> None:
-    client.acl_setuser("default", enabled=True, commands=["-client|tracking"])
+    client.acl_setuser("default", enabled=True, commands=[f"-client|{refused}"])
     try:
         await holder.submit(make_job("j"), limits=Limits())
         assert await holder.get("j") is not None
         assert holder.held("j") is None
+        for _ in range(2):
+            writes.clear()
+            assert len(await holder.list(owner=None, states=(), limit=9)) == 1
+            assert writes == [1, 1], "the ids, and the record"
     finally:
         client.acl_setuser("default", enabled=True, categories=["+@all"])
+
+
+async def test_lists_use_what_has_not_changed_beside_other_processes(
+    store: ValkeyJobStore, client: redis.Redis, writes: list[int]
+) -> None:
+    """Nothing is answered without a round trip; what had changed before that one is known after it."""
+    for number in range(3):
+        await store.submit(make_job(f"j{number}", owner="alice", collection="videos"), limits=Limits())
+
+    async def messages() -> list[str]:
+        return [job.message for job in await store.list(owner="alice", states=(), limit=9)]
+
+    assert await messages() == ["", "", ""]
+    for number in range(50):
+        changed, text = number % 3, str(number)
+        client.hset(f"fg:job:j{changed}", "message", text)
+        assert (await messages())[2 - changed] == text
+        page = await store.page("videos", owner="alice", after="", limit=9, newest_first=False)
+        assert page is not None
+        assert page.jobs[changed].message == text
+    writes.clear()
+    await messages()
+    assert writes == [1], "nothing has changed"
+    client.hset("fg:job:j1", "message", "last")
+    assert (await messages())[1] == "last"
+    assert writes == [1, 1, 1], "what has changed is read"
+    assert store.held("j1") is None
 
 
 def test_the_memory_of_held_jobs_is_bounded() -> None:

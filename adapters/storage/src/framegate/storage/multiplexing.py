@@ -137,7 +137,8 @@ class MultiplexedConnection(asyncio.Protocol):
         """Send a command with the others of this turn of the event loop, and return its result to come.
 
         ``convert`` makes the result as soon as the reply has arrived, before what came after it is looked at.
-        ``before`` is a packed command that goes directly before this one, and whose reply doesn't matter.
+        ``before`` is a packed command that goes directly before this one; an error of it goes to
+        ``on_greeted``.
         """
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Any] = loop.create_future()
@@ -250,6 +251,8 @@ class MultiplexedConnection(asyncio.Protocol):
                     continue
                 if self._sent[0].replies_before:
                     self._sent[0].replies_before -= 1
+                    if isinstance(reply, Exception):
+                        self._on_greeted(reply)
                     continue
                 self._sent.popleft().settle(reply)
                 if isinstance(reply, ReadOnlyError):  # this is no longer the primary

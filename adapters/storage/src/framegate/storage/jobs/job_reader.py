@@ -6,8 +6,9 @@ present until its invalidation has been read from the same stream. Whatever else
 from there as well, so whoever finds a job in the cache finds nothing older than what was answered before.
 
 What *another* process has answered may be newer for a moment: Valkey writes the replies of one turn of its
-loop one after the other, and not in the order of the commands. So only a process that answers alone may hold
-jobs.
+loop one after the other, and not in the order of the commands. So only a process that answers alone may
+answer without asking. Any process may use jobs that it holds after a reply of this connection: what had
+changed before that call came before its reply.
 """
 
 import asyncio
@@ -17,7 +18,6 @@ from enum import Enum
 from functools import partial
 from typing import Any, cast
 
-import redis
 import redis.asyncio
 from msgspec import Struct
 
@@ -52,8 +52,8 @@ _TRACKED = pack(("CLIENT", "CACHING", "YES"))
 class JobReader:
     """Read jobs over a connection, which has all other calls too.
 
-    With ``holds_jobs`` those that were decoded are kept until Valkey says that they have changed. No other
-    process may answer for this server then.
+    Those of lists are kept until Valkey says that they have changed, if it does that; with ``holds_jobs`` all
+    are, and are `held` without a round trip. No other process may answer for this server then.
     """
 
     def __init__(self, client: redis.asyncio.Redis, prefix: str, *, holds_jobs: bool) -> None:
@@ -64,7 +64,7 @@ class JobReader:
         self._polled: int | None = None
         self.connection = MultiplexedConnection(
             client,
-            greeting=("CLIENT", "TRACKING", "ON", "OPTIN") if holds_jobs else (),
+            greeting=("CLIENT", "TRACKING", "ON", "OPTIN"),
             on_greeted=self._begin,
             on_push=self._invalidate,
             on_lost=self._end,
@@ -72,33 +72,32 @@ class JobReader:
 
     async def read(self, job_id: str) -> Found:
         """Read the job from Valkey, as it is at some moment after this call."""
-        return cast("Found", await self._request(job_id))
+        return cast("Found", await self._request(job_id, is_tracked=self._unread is not None))
 
     async def pass_change(self, job_id: str) -> None:
         """Return when a change of the job that Valkey has confirmed on whichever connection is known here."""
-        if self._is_tracking:
+        if self._unread is not None and self._is_tracking:
             await self.read(job_id)
 
     async def get_many(self, job_ids: Sequence[str]) -> Sequence[Found]:
-        """Return the jobs in their order; those that aren't held are read in one round trip."""
-        look_up = self._cache.get if self._is_current() else _nothing
-        held = {job_id: look_up(job_id) for job_id in job_ids}
-        requested = {job_id: self._request(job_id) for job_id, job in held.items() if job is None}
+        """Return the jobs that the last reply of the connection has named, in their order.
+
+        Those that aren't held are read in one round trip.
+        """
+        held = {job_id: self._cache.get(job_id) for job_id in job_ids}
+        requested = {
+            job_id: self._request(job_id, is_tracked=True) for job_id, job in held.items() if job is None
+        }
         replies = cast("Sequence[Found]", await asyncio.gather(*requested.values()))
         found = dict(zip(requested, replies, strict=True))
         return [held[job_id] or found[job_id] for job_id in job_ids]
-
-    @property
-    def holds_jobs(self) -> bool:
-        """Whether jobs that have been read are held at present."""
-        return self._is_tracking
 
     def held(self, job_id: str) -> Job | None:
         """Return the job if its present state is held."""
         return self._cache.get(job_id) if self._is_current() else None
 
-    def _request(self, job_id: str) -> "asyncio.Future[Any]":
-        is_tracked = self._is_tracking
+    def _request(self, job_id: str, *, is_tracked: bool) -> "asyncio.Future[Any]":
+        is_tracked = is_tracked and self._is_tracking
         return self.connection.call(
             "HMGET",
             self._prefix + job_id,
@@ -108,9 +107,14 @@ class JobReader:
         )
 
     def _decode(self, job_id: str, is_tracked: bool, values: Sequence[str | None]) -> Found:
-        found = decode_values(job_id, values)
+        fields = {name: value for name, value in zip(FIELDS, values, strict=True) if value is not None}
+        if not fields:
+            return Absent.MISSING
+        if not is_shown(fields):
+            return Absent.DELETED
+        found = decode_found(job_id, fields)
         if is_tracked and self._is_tracking and isinstance(found, Job):
-            self._cache.put(found, sum(len(value) for value in values if value is not None))
+            self._cache.put(found, sum(map(len, fields.values())))
         return found
 
     def _is_current(self) -> bool:
@@ -119,10 +123,13 @@ class JobReader:
 
     def _begin(self, reply: Any) -> None:
         descriptor = self.connection.descriptor
-        if self._unread is not None and descriptor is not None and not isinstance(reply, Exception):
+        if descriptor is None or isinstance(reply, Exception):
+            self._end()  # or it has begun, but reads can't be tracked
+            return
+        self._is_tracking = True
+        if self._unread is not None:
             self._unread.register(descriptor, select.POLLIN)
             self._polled = descriptor
-            self._is_tracking = True
 
     def _end(self) -> None:
         if self._unread is not None and self._polled is not None:
@@ -141,23 +148,9 @@ class JobReader:
             self._cache.discard(key.removeprefix(self._prefix))
 
 
-def decode_values(job_id: str, values: Sequence[str | None] | redis.RedisError) -> Found:
-    """Return what the `FIELDS` of the job's hash have, or the error that was returned instead of them."""
-    if isinstance(values, redis.RedisError):
-        return Unreadable(UnreadableRecord("The record of this job is not a hash."))
-    fields = {name: value for name, value in zip(FIELDS, values, strict=True) if value is not None}
-    if not fields:
-        return Absent.MISSING
-    return decode_found(job_id, fields) if is_shown(fields) else Absent.DELETED
-
-
 def decode_found(job_id: str, fields: Mapping[str, str]) -> Job | Unreadable:
     """Return the job whose hash has these fields."""
     try:
         return decode_job({**fields, "id": job_id})
     except UnreadableRecord as error:
         return Unreadable(error)
-
-
-def _nothing(_: str) -> None:
-    return None

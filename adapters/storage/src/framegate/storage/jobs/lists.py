@@ -11,8 +11,8 @@ from framegate.core.jobs import Job, JobState
 from framegate.core.ports import JobFilter, Page, ScannedJobs
 from framegate.storage import scripts
 from framegate.storage.connections import outages_as_unavailable
-from framegate.storage.jobs.job_reader import Absent, Found, JobReader, Unreadable, decode_values
-from framegate.storage.jobs.records import FIELDS, PREFIX
+from framegate.storage.jobs.job_reader import Absent, JobReader, Unreadable
+from framegate.storage.jobs.records import PREFIX
 from framegate.storage.schema import decode_readable
 
 log = structlog.get_logger(__name__)
@@ -25,8 +25,6 @@ _RECORD = 3
 """As how many of these one counts whose record is searched for a model's name."""
 FEW_ACTIVE = 1000
 """Up to so many active jobs of an owner are found by an intersection, which takes Valkey about 1 ms then."""
-_MOST_RECORDS = 100
-"""The records that a script returns at most, which takes Valkey longer than if they are read one by one."""
 
 
 class _Search(Struct, frozen=True, omit_defaults=True):
@@ -76,25 +74,24 @@ class JobLists:
         """Return at most ``limit`` jobs that match, newest first; see `JobStore.scan`.
 
         Its cost doesn't depend on how many jobs there are: it begins in the middle of an index and looks at
-        a bounded part of it. It is one round trip, and another one for many jobs or if jobs are held.
+        a bounded part of it. That is one round trip, and another one for the jobs that aren't held.
         """
         search = _Search(
             states=list(which.states),
             texts=_texts_with(which.model),
             limit=limit,
-            largest=LARGEST_STEP,
+            largest=max(LARGEST_STEP, limit + 1),
             most=MOST_LOOKED_AT,
             record=_RECORD,
             few=FEW_ACTIVE,
             owner=which.owner,
             before=before,
         )
-        fields = self._fields_for(limit)
         with outages_as_unavailable():
-            ids, records, *following = await self._calls.run(
-                self._scan_jobs, self._prefix, msgspec.json.encode(search), *fields
+            ids, *following = await self._calls.run(
+                self._scan_jobs, self._prefix, msgspec.json.encode(search)
             )
-            found = await self._readable(ids, records if fields else None, owner=which.owner or "")
+            found = await self._readable(ids, owner=which.owner or "")
         jobs = [job for job in found if which.matches(job)]
         return ScannedJobs(jobs, int(following[0]) if following else None)
 
@@ -102,37 +99,17 @@ class JobLists:
         self, collection: str, *, owner: str, after: str, limit: int, newest_first: bool
     ) -> Page | None:
         """Return the jobs of a collection that follow the job ``after``, or None if that was not in it."""
-        order, fields = "REV" if newest_first else "", self._fields_for(limit)
+        order = "REV" if newest_first else ""
         with outages_as_unavailable():
-            found = await self._calls.run(
-                self._page_jobs, self._prefix, owner, collection, after, limit, order, *fields
-            )
-            if found is None:
+            ids = await self._calls.run(self._page_jobs, self._prefix, owner, collection, after, limit, order)
+            if ids is None:
                 return None
-            ids, records = found
-            jobs = await self._readable(
-                ids[:limit], records if fields else None, owner=owner, collection=collection
-            )
+            jobs = await self._readable(ids[:limit], owner=owner, collection=collection)
             return Page(jobs, len(ids) > limit)
 
-    def _fields_for(self, limit: int) -> Sequence[str]:
-        """Return what a script is to return of each job: nothing if some may be held, or for very many."""
-        return () if self._reader.holds_jobs or limit > _MOST_RECORDS else FIELDS
-
-    async def _readable(
-        self,
-        ids: Sequence[str],
-        records: Sequence[Sequence[str | None] | redis.RedisError] | None,
-        *,
-        owner: str,
-        collection: str = "",
-    ) -> Sequence[Job]:
-        """Return those jobs that can be read; without ``records`` they are held, or read now."""
-        found: Sequence[Found] = (
-            await self._reader.get_many(ids)
-            if records is None
-            else [decode_values(job_id, record) for job_id, record in zip(ids, records, strict=True)]
-        )
+    async def _readable(self, ids: Sequence[str], *, owner: str, collection: str = "") -> Sequence[Job]:
+        """Return those of the jobs that a script has just found that can be read."""
+        found = await self._reader.get_many(ids)
         missing = [job_id for job_id, job in zip(ids, found, strict=True) if job is Absent.MISSING]
         if missing:
             await self._drop_missing(keys=[self._prefix], args=[owner, collection, *missing])

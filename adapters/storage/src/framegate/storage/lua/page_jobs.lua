@@ -1,9 +1,9 @@
 -- Return the jobs of a collection that follow one of them, or the first ones.
 -- Arguments: the owner, the collection, the id of the job that they follow ('' for none), how many at most, 'REV' for the
--- newest first or '' for the oldest, names of fields.
--- Returns: {the ids, one more than wanted if more follow; the fields of each that is wanted}, or nothing if that job was
--- not in the collection within the last day.
-local owner, collection, after, limit, order = unpack(ARGV, 1, 5)
+-- newest first or '' for the oldest.
+-- Returns: the ids, one more than wanted if more follow, or nothing if that job was not in the collection within the last
+-- day.
+local owner, collection, after, limit, order = unpack(ARGV)
 local place = owner .. ':' .. collection
 local index, first, last = KEYS[1] .. 'collection:' .. place, '-inf', '+inf'
 if order == 'REV' then first, last = last, first end
@@ -16,5 +16,4 @@ end
 local range = {index, first, last, 'BYSCORE'}
 if order ~= '' then range[#range + 1] = order end
 for _, part in ipairs({'LIMIT', 0, limit + 1}) do range[#range + 1] = part end
-local ids = redis.call('ZRANGE', unpack(range))
-return {ids, records_of(ids, {unpack(ARGV, 6)}, tonumber(limit))}
+return redis.call('ZRANGE', unpack(range))

@@ -2,11 +2,10 @@
 -- Arguments: as JSON the jobs' ``owner`` (nothing for everybody's), their ``states`` and ``texts`` one of which is in
 -- their JSON (none for any), the number that is above theirs (``before``, nothing for the first part of the list), how
 -- many are wanted (``limit``), how many are looked at in a step (``largest``) and in all (``most``), as how many of these
--- one counts whose JSON is read (``record``), and up to how many active jobs of an owner are all looked at (``few``);
--- then names of fields.
--- Returns: {the ids that were found, the fields of each, the number before which the search goes on, or nothing if there
--- are no more}. Those without a record are among them.
-local wanted, fields = cjson.decode(ARGV[1]), {unpack(ARGV, 2)}
+-- one counts whose JSON is read (``record``), and up to how many active jobs of an owner are all looked at (``few``).
+-- Returns: {the ids that were found, the number before which the search goes on, or nothing if there are no more}. Those
+-- without a record are among them.
+local wanted = cjson.decode(ARGV[1])
 local base, states = wanted.owner and 'owner:' .. wanted.owner or 'jobs', {}
 for i, state in ipairs(wanted.states) do states[i] = 'state:' .. state end
 
@@ -106,5 +105,4 @@ local function search()
   end
 end
 
-local ids, following = search()
-return {ids, records_of(ids, fields, #ids), following}
+return {search()}
