@@ -1,6 +1,7 @@
 """Serve the config that is read again on SIGHUP, without losing a request."""
 
 import asyncio
+import gc
 from collections.abc import Awaitable, Callable, Collection
 
 import structlog
@@ -64,6 +65,8 @@ class ReloadingApp:
             ConfigError: A secret can't be read.
         """
         await self._current.open()
+        # What is there by now stays. Looking through it again and again would hold up requests for 70 ms.
+        gc.freeze()
 
     async def close(self) -> None:
         """Stop it, and what is left of earlier configs."""
@@ -90,8 +93,12 @@ class ReloadingApp:
             return PreparedConfig(reload, self._context, None)
         require_keys_left(self._keys, context.settings)
         KeyRing(context.settings.auth.keys)  # raises what is wrong with them
-        app = await asyncio.to_thread(self._build, context)  # it takes some tenths of a second
-        await app.open()
+        gc.unfreeze()  # so that earlier apps can be collected
+        try:
+            app = await asyncio.to_thread(self._build, context)  # it takes some tenths of a second
+            await app.open()
+        finally:
+            gc.freeze()
         return PreparedConfig(reload, context, app)
 
     def apply(self, prepared: PreparedConfig) -> None:

@@ -121,7 +121,8 @@ def _texts_with(model: str) -> Sequence[str]:
     """Return the texts of which the JSON of a job of this model has one; none for any model."""
     # As `encode_job` writes them; whatever else has such a text is sorted out once it is decoded.
     value = msgspec.json.encode(model).decode()
-    return [f'"model":{value}', f'"served_by":{value}'] if model else []
+    # Without the first quotation mark, as a search stops at each one.
+    return [f'model":{value}', f'served_by":{value}'] if model else []
 
 
 def _readable(found: Job | Unreadable) -> Job:

@@ -57,7 +57,7 @@ log = structlog.get_logger(__name__)
 FRESH_SECONDS = 2.0
 """How long what was read of the workers is used without being read again."""
 
-_PLACES = 25
+_PLACES = 100
 """How many jobs' places in the queue are counted by one call."""
 
 _PACE = msgspec.json.Decoder(tuple[float, float, int])

@@ -7,81 +7,140 @@
 -- exact unless more than `MAX_STEPS` counts or `MAX_OWNERS` owners would have to be.
 local MAX_STEPS, MAX_OWNERS = 200, 500
 
-local counted = {}  -- how many owners have so many jobs at a level
+-- What is the same for several of the jobs is looked up once.
+local known = {}
 
-local function position_of(id)
-  local job = load(id)
-  if not job or job.state ~= 'queued' then return false end
-  local lane = decode_lane(job.lane)
-  local turns, waitingby = P .. 'turns:' .. lane.level, P .. 'waitingby:' .. lane.level
-
-  local function owners_with(jobs)
-    local name = lane.level .. ' ' .. jobs
-    counted[name] = counted[name] or redis.call('ZCOUNT', waitingby, jobs, '+inf')
-    return counted[name]
-  end
-
-  -- The sum of ``owners_with`` from ``low`` to ``high``, at which it is known. It never grows, so where both ends are
-  -- equal it is the same between them; what is left when there have been too many steps is taken to fall evenly.
-  local steps = 0
-  local function sum_between(low, at_low, high, at_high)
-    if high == low then return at_low end
-    if at_low == at_high or high == low + 1 or steps >= MAX_STEPS then
-      return math.floor((at_low + at_high) * (high - low + 1) / 2)
-    end
-    steps = steps + 1
-    local middle = math.floor((low + high) / 2)
-    local at_middle = owners_with(middle)
-    return sum_between(low, at_low, middle, at_middle) + sum_between(middle, at_middle, high, at_high) - at_middle
-  end
-
-  -- How many of the owners who come before this one have ``jobs`` jobs or more.
-  local function owners_before_with(jobs)
-    local before = redis.call('ZRANK', turns, lane.owner) or 0
-    local many, all = owners_with(jobs), redis.call('ZCARD', waitingby)
-    if before == 0 or jobs == 1 then return before end
-    local function count(owners, key, is_counted)
-      local number, scores = 0, owners[1] and redis.call('ZMSCORE', key, unpack(owners)) or {}
-      for i, score in ipairs(scores) do
-        if score and is_counted(tonumber(score), owners[i]) then number = number + 1 end
-      end
-      return number
-    end
-    if before <= MAX_OWNERS then
-      local owners = redis.call('ZRANGE', turns, 0, before - 1)
-      return count(owners, waitingby, function(waiting) return waiting >= jobs end)
-    end
-    local turn = tonumber(redis.call('ZSCORE', turns, lane.owner))
-    local function comes_before(other_turn, owner)
-      if other_turn ~= turn then return other_turn < turn end
-      return redis.call('ZRANK', turns, owner) < before
-    end
-    if many <= MAX_OWNERS then
-      return count(redis.call('ZRANGE', waitingby, jobs, '+inf', 'BYSCORE'), turns, comes_before)
-    end
-    if all - many <= MAX_OWNERS then
-      local few = redis.call('ZRANGE', waitingby, '-inf', '(' .. jobs, 'BYSCORE')
-      return before - count(few, turns, comes_before)
-    end
-    return math.floor(before * many / all)
-  end
-
-  local own = 0
-  for _, name in ipairs(redis.call('SMEMBERS', P .. 'lanes:' .. lane.owner .. ':' .. lane.level)) do
-    own = own + redis.call('ZCOUNT', P .. 'lane:' .. name, '-inf', job.seq)
-  end
-  local ahead = 0
-  local depths = redis.call('ZRANGE', P .. 'depths:' .. lane.queue, 0, -1, 'WITHSCORES')
-  for i = 1, #depths, 2 do
-    if tonumber(depths[i]) > tonumber(lane.priority) then ahead = ahead + tonumber(depths[i + 1]) end
-  end
-  if own > 1 then
-    -- This owner is counted with the others at each step.
-    ahead = ahead + sum_between(1, owners_with(1), own - 1, owners_with(own - 1)) - (own - 1)
-  end
-  return ahead + owners_before_with(own) + own
+local function once(name, look_up)
+  if known[name] == nil then known[name] = look_up() end
+  return known[name]
 end
 
-local positions = {}
-for i, id in ipairs(ARGV) do positions[i] = position_of(id) end
+-- The number of jobs of higher levels in the lane's queue.
+local function jobs_above(lane)
+  return once('above ' .. lane.level, function()
+    local above, depths = 0, redis.call('ZRANGE', P .. 'depths:' .. lane.queue, 0, -1, 'WITHSCORES')
+    for i = 1, #depths, 2 do
+      if tonumber(depths[i]) > tonumber(lane.priority) then above = above + tonumber(depths[i + 1]) end
+    end
+    return above
+  end)
+end
+
+-- How many of its owner's jobs are served up to one, with its number, at its level.
+local function own_jobs(lane, seq)
+  local own = 0
+  local lanes = once('lanes ' .. lane.member, function()
+    return redis.call('SMEMBERS', P .. 'lanes:' .. lane.owner .. ':' .. lane.level)
+  end)
+  for _, name in ipairs(lanes) do own = own + redis.call('ZCOUNT', P .. 'lane:' .. name, '-inf', seq) end
+  return own
+end
+
+-- How many owners have so many jobs at a level.
+local function owners_with(jobs, level)
+  return once('owners ' .. jobs .. ' ' .. level, function()
+    return redis.call('ZCOUNT', P .. 'waitingby:' .. level, jobs, '+inf')
+  end)
+end
+
+-- The sum of ``owners_with`` from ``low`` to ``high``. It never grows, so where both ends are equal it is the same
+-- between them; what is left when there have been too many steps is taken to fall evenly.
+local function sum_between(low, high, level)
+  local steps = 0
+  local function sum(from, at_from, to, at_to)
+    if to == from then return at_from end
+    if at_from == at_to or to == from + 1 or steps >= MAX_STEPS then
+      return math.floor((at_from + at_to) * (to - from + 1) / 2)
+    end
+    steps = steps + 1
+    local middle = math.floor((from + to) / 2)
+    local at_middle = owners_with(middle, level)
+    return sum(from, at_from, middle, at_middle) + sum(middle, at_middle, to, at_to) - at_middle
+  end
+  return sum(low, owners_with(low, level), high, owners_with(high, level))
+end
+
+-- The same from 1; for a level this is called with numbers that never fall, so each adds its difference to the last.
+local last_sums = {}
+
+local function sum_to(high, level)
+  local last = last_sums[level] or {to = 0, sum = 0}
+  if high > last.to then
+    last = {to = high, sum = last.sum + sum_between(last.to + 1, high, level)}
+    last_sums[level] = last
+  end
+  return last.sum
+end
+
+-- Some owners of a level, each with the number of its jobs and its place in the order of turns.
+local function census(level, owners)
+  local found, turns = {}, P .. 'turns:' .. level
+  for i = 1, #owners, 2 do
+    found[#found + 1] = {jobs = tonumber(owners[i + 1]), place = redis.call('ZRANK', turns, owners[i])}
+  end
+  return found
+end
+
+local function owners_with_most(level)
+  return once('most ' .. level, function()
+    return census(level, redis.call('ZRANGE', P .. 'waitingby:' .. level, 0, MAX_OWNERS - 1, 'REV', 'WITHSCORES'))
+  end)
+end
+
+local function owners_with_fewest(level)
+  return once('fewest ' .. level, function()
+    return census(level, redis.call('ZRANGE', P .. 'waitingby:' .. level, 0, MAX_OWNERS - 1, 'WITHSCORES'))
+  end)
+end
+
+local function first_owners(level)
+  return once('first ' .. level, function()
+    local found, owners = {}, redis.call('ZRANGE', P .. 'turns:' .. level, 0, MAX_OWNERS - 1)
+    for i, jobs in ipairs(owners[1] and redis.call('ZMSCORE', P .. 'waitingby:' .. level, unpack(owners)) or {}) do
+      found[i] = {jobs = tonumber(jobs or 0), place = i - 1}
+    end
+    return found
+  end)
+end
+
+-- How many of these owners come before a place, and have at least and at most so many jobs.
+local function count_owners(owners, before, least, most)
+  local count = 0
+  for _, owner in ipairs(owners) do
+    if owner.jobs >= least and owner.jobs <= most and owner.place and owner.place < before then count = count + 1 end
+  end
+  return count
+end
+
+-- How many of the owners who come before a lane's have ``jobs`` jobs or more.
+local function owners_before_with(jobs, lane)
+  local level = lane.level
+  local before = once('before ' .. lane.member, function()
+    return redis.call('ZRANK', P .. 'turns:' .. level, lane.owner) or 0
+  end)
+  if before == 0 or jobs == 1 then return before end
+  if before <= MAX_OWNERS then return count_owners(first_owners(level), before, jobs, math.huge) end
+  local many, all = owners_with(jobs, level), owners_with(1, level)
+  if many <= MAX_OWNERS then return count_owners(owners_with_most(level), before, jobs, math.huge) end
+  if all - many <= MAX_OWNERS then return before - count_owners(owners_with_fewest(level), before, 0, jobs - 1) end
+  return math.floor(before * many / all)
+end
+
+local positions, waiting = {}, {}
+for i, id in ipairs(ARGV) do
+  local job = load(id)
+  positions[i] = false
+  if job and job.state == 'queued' then
+    local lane = decode_lane(job.lane)
+    waiting[#waiting + 1] = {place = i, lane = lane, own = own_jobs(lane, job.seq)}
+  end
+end
+table.sort(waiting, function(one, other) return one.own < other.own end)
+for _, job in ipairs(waiting) do
+  local lane, own = job.lane, job.own
+  local ahead = jobs_above(lane) + owners_before_with(own, lane) + own
+  -- This owner is counted with the others at each step.
+  if own > 1 then ahead = ahead + sum_to(own - 1, lane.level) - (own - 1) end
+  positions[job.place] = ahead
+end
 return positions

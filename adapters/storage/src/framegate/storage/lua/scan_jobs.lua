@@ -83,6 +83,7 @@ end
 
 local function search()
   local ids, last, before, looked_at, step = {}, nil, wanted.before, 0, math.min(wanted.limit + 1, wanted.largest)
+  local cost = #wanted.texts > 0 and 1 + wanted.record or 1  -- of a job, at most
   while true do
     local jobs, count, at_end = next_jobs(before, step)
     local is_in_others = in_others(jobs, count)
@@ -101,7 +102,7 @@ local function search()
     end
     if at_end then return ids end
     if looked_at >= wanted.most then return ids, before end
-    step = math.min(4 * step, wanted.largest, wanted.most - looked_at)  -- few of them seem to be listed
+    step = math.min(4 * step, wanted.largest, math.ceil((wanted.most - looked_at) / cost))  -- few seem to be listed
   end
 end
 

@@ -1,5 +1,7 @@
 """lightx2v's endpoints for the queue and the service."""
 
+import asyncio
+
 from litestar import Controller, get
 from litestar.di import NamedDependency
 
@@ -22,8 +24,7 @@ class ServiceController(Controller):
         self, client_jobs: NamedDependency[ClientJobs], services: NamedDependency[CoreServices]
     ) -> QueueState:
         """Return how full the queue is."""
-        counts = await services.jobs.counts()
-        running = await _running_ids(client_jobs)
+        counts, running = await asyncio.gather(services.jobs.counts(), _running_ids(client_jobs))
         queue_size = _queue_size(services)
         return QueueState(
             is_processing=counts.running > 0,
@@ -39,8 +40,7 @@ class ServiceController(Controller):
         self, client_jobs: NamedDependency[ClientJobs], services: NamedDependency[CoreServices]
     ) -> ServiceState:
         """Return what the service is doing."""
-        counts = await services.jobs.counts()
-        running = await _running_ids(client_jobs)
+        counts, running = await asyncio.gather(services.jobs.counts(), _running_ids(client_jobs))
         return ServiceState(
             service_status="busy" if counts.running else "idle",
             current_task=running[-1] if running else None,

@@ -63,7 +63,7 @@ def submitted(job: Job) -> Submitted:
 def task_state(job: Job) -> TaskState:
     """Return the state of a task."""
     state = state_of(job)
-    word: str = getattr(_WORDS[job_vocabulary(job)], state.value)
+    word: str = getattr(_WORDS[job_vocabulary(job)], state)
     message, error, error_type = _details(job, state)
     done = state == JobState.SUCCEEDED
     return TaskState(
@@ -106,4 +106,4 @@ def _details(job: Job, state: JobState) -> tuple[str, str | None, str]:
 
 def _iso(seconds: float) -> str:
     """Return a time as the original prints its own: with a fraction, without a zone."""
-    return datetime.fromtimestamp(seconds, UTC).replace(tzinfo=None).isoformat()
+    return datetime.fromtimestamp(seconds, UTC).isoformat().removesuffix("+00:00")
