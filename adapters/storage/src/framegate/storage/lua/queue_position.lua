@@ -72,42 +72,33 @@ local function sum_to(high, level)
   return last.sum
 end
 
--- Some owners of a level, each with the number of its jobs and its place in the order of turns.
-local function census(level, owners)
-  local found, turns = {}, P .. 'turns:' .. level
-  for i = 1, #owners, 2 do
-    found[#found + 1] = {jobs = tonumber(owners[i + 1]), place = redis.call('ZRANK', turns, owners[i])}
-  end
-  return found
-end
-
-local function owners_with_most(level)
-  return once('most ' .. level, function()
-    return census(level, redis.call('ZRANGE', P .. 'waitingby:' .. level, 0, MAX_OWNERS - 1, 'REV', 'WITHSCORES'))
+-- The places in the order of turns of up to `MAX_OWNERS` owners: those with the most jobs first, or those with the fewest.
+local function places_by_jobs(level, is_most_first)
+  return once((is_most_first and 'most ' or 'fewest ') .. level, function()
+    local places, call = {}, {'ZRANGE', P .. 'waitingby:' .. level, 0, MAX_OWNERS - 1, is_most_first and 'REV' or nil}
+    for i, owner in ipairs(redis.call(unpack(call))) do
+      places[i] = redis.call('ZRANK', P .. 'turns:' .. level, owner) or math.huge
+    end
+    return places
   end)
 end
 
-local function owners_with_fewest(level)
-  return once('fewest ' .. level, function()
-    return census(level, redis.call('ZRANGE', P .. 'waitingby:' .. level, 0, MAX_OWNERS - 1, 'WITHSCORES'))
-  end)
-end
-
-local function first_owners(level)
-  return once('first ' .. level, function()
+-- The jobs of the first `MAX_OWNERS` owners in the order of turns.
+local function jobs_by_turn(level)
+  return once('by turn ' .. level, function()
     local found, owners = {}, redis.call('ZRANGE', P .. 'turns:' .. level, 0, MAX_OWNERS - 1)
-    for i, jobs in ipairs(owners[1] and redis.call('ZMSCORE', P .. 'waitingby:' .. level, unpack(owners)) or {}) do
-      found[i] = {jobs = tonumber(jobs or 0), place = i - 1}
+    for i, jobs in ipairs(redis.call('ZMSCORE', P .. 'waitingby:' .. level, unpack(owners))) do
+      found[i] = tonumber(jobs or 0)
     end
     return found
   end)
 end
 
--- How many of these owners come before a place, and have at least and at most so many jobs.
-local function count_owners(owners, before, least, most)
+-- How many of the first numbers, up to the ``last``, are ``least`` or more.
+local function count_from(least, numbers, last)
   local count = 0
-  for _, owner in ipairs(owners) do
-    if owner.jobs >= least and owner.jobs <= most and owner.place and owner.place < before then count = count + 1 end
+  for i = 1, last do
+    if numbers[i] >= least then count = count + 1 end
   end
   return count
 end
@@ -119,10 +110,10 @@ local function owners_before_with(jobs, lane)
     return redis.call('ZRANK', P .. 'turns:' .. level, lane.owner) or 0
   end)
   if before == 0 or jobs == 1 then return before end
-  if before <= MAX_OWNERS then return count_owners(first_owners(level), before, jobs, math.huge) end
+  if before <= MAX_OWNERS then return count_from(jobs, jobs_by_turn(level), before) end
   local many, all = owners_with(jobs, level), owners_with(1, level)
-  if many <= MAX_OWNERS then return count_owners(owners_with_most(level), before, jobs, math.huge) end
-  if all - many <= MAX_OWNERS then return before - count_owners(owners_with_fewest(level), before, 0, jobs - 1) end
+  if many <= MAX_OWNERS then return many - count_from(before, places_by_jobs(level, true), many) end
+  if all - many <= MAX_OWNERS then return before - (all - many) + count_from(before, places_by_jobs(level), all - many) end
   return math.floor(before * many / all)
 end
 
