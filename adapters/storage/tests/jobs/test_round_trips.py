@@ -1,7 +1,7 @@
-"""How often the service asks Valkey for a submission: once, whatever becomes of it."""
+"""How often the service asks Valkey: once for a submission, whatever becomes of it, and once for a list."""
 
 import math
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,8 @@ from framegate.core.errors import (
     KeyLimitReached,
     NoWorker,
 )
-from framegate.core.ports import IdempotencyKey, WorkerInfo
+from framegate.core.jobs import JobState
+from framegate.core.ports import IdempotencyKey, JobFilter, WorkerInfo
 from framegate.core.submission import Client
 from framegate.storage.connections import connect_async
 from framegate.storage.embedded import EmbeddedValkey
@@ -96,6 +97,52 @@ async def test_a_refusal_is_one_round_trip(stand: ServiceStand, writes: list[int
     with pytest.raises(KeyLimitReached):
         await stand.submit(client=full)
     assert writes == [1]
+
+
+async def test_lists_are_one_round_trip_and_one_for_what_has_changed(
+    stand: ServiceStand, writes: list[int]
+) -> None:
+    """With and without filters, the first part and those that follow, by number and by id."""
+    jobs = [await stand.submit(collection="videos", client=ALICE) for _ in range(5)]
+    service, queued = stand.services.jobs, frozenset({JobState.QUEUED})
+    lists: dict[str, Callable[[], Awaitable[object]]] = {
+        "of a key": lambda: service.list(owner="alice"),
+        "of everybody": lambda: service.list(),
+        "of a state": lambda: service.list(owner="alice", states=queued),
+        "of everybody in a state": lambda: service.list(states=queued),
+        "a part": lambda: service.scan(JobFilter("alice"), limit=2),
+        "a later part": lambda: service.scan(JobFilter("alice"), before=jobs[4].seq, limit=2),
+        "a model": lambda: service.scan(JobFilter("alice", queued, "preview"), limit=2),
+        "a page": lambda: service.page("videos", owner="alice", limit=2),
+        "a later page": lambda: service.page("videos", owner="alice", after=jobs[2].id, limit=2),
+    }
+    for name, call in lists.items():
+        await call()  # Valkey gets the scripts' texts, and the records are read
+        writes.clear()
+        assert await call()
+        assert writes == [1], name
+    changed = await stand.submit(collection="videos", client=ALICE)
+    for expected in ([1, 1], [1]):
+        writes.clear()
+        assert (await service.list(owner="alice"))[0] == changed
+        assert writes == expected
+
+
+async def test_counts_and_outlooks_are_one_round_trip(stand: ServiceStand, writes: list[int]) -> None:
+    jobs = [await stand.submit(client=ALICE) for _ in range(5)]
+    service = stand.services.jobs
+    await service.outlooks(jobs)  # which reads how fast the models are
+    for call in (
+        lambda: service.outlooks(jobs),
+        lambda: service.outlooks(jobs[:1]),
+        lambda: service.queue_position(jobs[0]),
+    ):
+        writes.clear()
+        assert await call()
+        assert writes == [1]
+    writes.clear()
+    assert (await service.counts()).queued == 6
+    assert writes == [len(JobState)], "written at once"
 
 
 async def test_what_the_store_says_comes_first(

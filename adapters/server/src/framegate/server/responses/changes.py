@@ -21,6 +21,8 @@ def field_changes(job: Job, names: Mapping[str, str] | None = None) -> list[Fiel
 
     ``names`` are a dialect's names of the core's request fields, where they differ.
     """
+    if not job.changes:
+        return []
     return [
         FieldChange((names or {}).get(change.field, change.field), change.requested, change.used, change.why)
         for change in job.changes

@@ -106,4 +106,14 @@ local function search()
   end
 end
 
+-- The same where each job is listed, as it is in most lists: nothing has to be known of single ones.
+local function first_jobs()
+  local start = wanted.before and '(' .. string.format('%.0f', wanted.before) or '+inf'
+  local ids = redis.call('ZRANGE', KEYS[1] .. base, start, '-inf', 'BYSCORE', 'REV', 'LIMIT', 0, wanted.limit + 1)
+  if #ids <= wanted.limit then return ids end
+  ids[#ids] = nil
+  return ids, tonumber(redis.call('ZSCORE', KEYS[1] .. base, ids[#ids]))
+end
+
+if #states == 0 and #wanted.texts == 0 then return {first_jobs()} end
 return {search()}

@@ -1,6 +1,6 @@
 """Turn jobs into lightx2v's states of tasks, in either vocabulary. Pure."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from msgspec import Struct
 
@@ -25,6 +25,7 @@ _WORDS = {
     Vocabulary.DOCUMENT: _Words("submitted", "running", "succeed", "failed", "failed"),
     Vocabulary.SERVER: _Words("pending", "processing", "completed", "failed", "cancelled"),
 }
+_EPOCH = datetime.fromtimestamp(0, UTC).replace(tzinfo=None)
 _CREATED = "Task created successfully"
 
 
@@ -62,12 +63,12 @@ def submitted(job: Job) -> Submitted:
 
 def task_state(job: Job) -> TaskState:
     """Return the state of a task."""
-    state = state_of(job)
+    state, task_id = state_of(job), job.client_id
     word: str = getattr(_WORDS[job_vocabulary(job)], state)
     message, error, error_type = _details(job, state)
     done = state == JobState.SUCCEEDED
     return TaskState(
-        task_id=job.client_id,
+        task_id=task_id,
         status=word,
         task_status=word,
         progress=1.0 if done else job.progress,
@@ -106,4 +107,4 @@ def _details(job: Job, state: JobState) -> tuple[str, str | None, str]:
 
 def _iso(seconds: float) -> str:
     """Return a time as the original prints its own: with a fraction, without a zone."""
-    return datetime.fromtimestamp(seconds, UTC).isoformat().removesuffix("+00:00")
+    return (_EPOCH + timedelta(seconds=seconds)).isoformat()
