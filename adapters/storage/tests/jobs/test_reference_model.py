@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Coroutine
 from typing import Any, cast
+from unittest import mock
 
 import pytest
 import redis
@@ -17,7 +18,7 @@ from msgspec.structs import replace
 
 from framegate.core.errors import IdempotencyMismatch, JobExists, KeyLimitReached, QueueFull, QuotaReached
 from framegate.core.jobs import Job, JobError, JobState
-from framegate.core.ports import IdempotencyKey, Limits
+from framegate.core.ports import IdempotencyKey, JobFilter, Limits
 from framegate.core.testing import scheduling, transitions
 from framegate.core.testing.idempotency import SubmissionMemory
 from framegate.core.testing.operations import InMemoryOperationStore
@@ -26,6 +27,7 @@ from framegate.core.types import Artifact, MediaKind
 from framegate.core.usage import Usage
 from framegate.storage.connections import connect_async
 from framegate.storage.embedded import EmbeddedValkey
+from framegate.storage.jobs import lists
 from framegate.storage.jobs.compact import ENOUGH, is_compact
 from framegate.storage.jobs.records import PREFIX, decode_job
 from framegate.storage.jobs.store import ValkeyJobStore
@@ -542,13 +544,39 @@ class StoreMachine(RuleBasedStateMachine):
         self.sweep()
 
     @rule(data=st.data())
-    def position(self, data: st.DataObject) -> None:
-        if not self.jobs:
-            return
-        job = self.jobs[data.draw(st.sampled_from(sorted(self.jobs)))]
-        [found] = self.runner.run(self.store.queue_positions([job]))
-        waits = job.state == JobState.QUEUED
-        assert found == (scheduling.position(job, self.waiting(), self.served) if waits else None)
+    def positions(self, data: st.DataObject) -> None:
+        jobs = [self.jobs[name] for name in data.draw(st.permutations(sorted(self.jobs)))]
+        found = self.runner.run(self.store.queue_positions(jobs))
+        waiting = self.waiting()
+        for job, position in zip(jobs, found, strict=True):
+            waits = job.state == JobState.QUEUED
+            assert position == (scheduling.position(job, waiting, self.served) if waits else None)
+
+    @rule(
+        owner=st.sampled_from([None, *OWNERS]),
+        states=st.frozensets(st.sampled_from(JobState), max_size=3),
+        model=st.sampled_from(["", "test", "wan22", "none"]),
+        limit=st.integers(1, 4),
+        most=st.integers(1, 9),
+    )
+    def scan(self, owner: str | None, states: frozenset[JobState], model: str, limit: int, most: int) -> None:
+        """The parts of a list are all of it, in its order, however little is looked at for each."""
+        which = JobFilter(owner, states, model)
+        expected = [job for job in reversed(self.jobs.values()) if which.matches(job)]
+        found: list[Job] = []
+        before: int | None = None
+        with (
+            mock.patch.object(lists, "MOST_LOOKED_AT", most),
+            mock.patch.object(lists, "LARGEST_STEP", most),
+            mock.patch.object(lists, "FEW_ACTIVE", most),
+        ):
+            while True:
+                part = self.runner.run(self.store.scan(which, before=before, limit=limit))
+                assert len(part.jobs) <= limit
+                found += part.jobs
+                if (before := part.next) is None:
+                    break
+        assert [(job.id, job.state) for job in found] == [(job.id, job.state) for job in expected]
 
     @invariant()
     def shares_agree(self) -> None:
