@@ -65,8 +65,6 @@ class ReloadingApp:
             ConfigError: A secret can't be read.
         """
         await self._current.open()
-        # What is there by now stays. Looking through it again and again would hold up requests for 70 ms.
-        gc.freeze()
 
     async def close(self) -> None:
         """Stop it, and what is left of earlier configs."""
