@@ -19,6 +19,8 @@ def printable(text: str, *, keep_lines: bool = False) -> str:
 
 def printable_json(text: str) -> str:
     """Return a JSON text that stands for the same value; line breaks between its values stay."""
+    if text.isascii() and text.isprintable():  # nearly always, and found in a tenth of the time
+        return text
     return _LINES.sub(_as_json, text)
 
 

@@ -70,7 +70,6 @@ class RequestLog:
             is_poll = _is_read(scope, method) and (path in _PROBES or _is_poll_answer(start))
             level = logging.DEBUG if is_poll else logging.INFO
             log.log(level, "request", method=method, path=path, status=status, ms=elapsed)
-            structlog.contextvars.clear_contextvars()
 
 
 def _incoming_id(scope: Scope) -> str | None:

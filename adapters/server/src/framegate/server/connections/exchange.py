@@ -12,6 +12,9 @@ log = logging.getLogger("uvicorn.error")
 _STATUS_LINES = {
     status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus
 }
+HAS_MESSAGE = "framegate.has_message"
+"""The name of an extension in the scope: the function `Exchange.has_message`."""
+
 _WITHOUT_BODY = (204, 304)
 _ERROR = b"Internal Server Error"
 
@@ -65,6 +68,7 @@ class Exchange:
     ) -> None:
         self._connection = connection
         self._scope = scope
+        scope["extensions"] = {HAS_MESSAGE: self.has_message}
         self.keep_alive = keep_alive
         self.expects_continue = self.expected_continue = expects_continue
         self.body = bytearray()
@@ -124,6 +128,10 @@ class Exchange:
         ]
         await self.send({"type": "http.response.start", "status": 500, "headers": headers})
         await self.send({"type": "http.response.body", "body": _ERROR})
+
+    def has_message(self) -> bool:
+        """Return whether there is something for `receive` to return at once."""
+        return self._has_news or self.disconnected or self.response_complete
 
     async def receive(self) -> dict[str, Any]:
         """Return the next piece of the request's body, or that the client is gone or has its response."""

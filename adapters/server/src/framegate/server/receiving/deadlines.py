@@ -1,10 +1,20 @@
 """Give up on bodies that come too slowly."""
 
 import asyncio
+from collections.abc import Callable
 
 from litestar.enums import ScopeType
-from litestar.types import ASGIApp, HTTPDisconnectEvent, HTTPReceiveMessage, Receive, Scope, Send
+from litestar.types import (
+    ASGIApp,
+    HTTPDisconnectEvent,
+    HTTPReceiveMessage,
+    Receive,
+    ReceiveMessage,
+    Scope,
+    Send,
+)
 
+from framegate.server.connections.exchange import HAS_MESSAGE
 from framegate.server.errors.error_info import BodyTimedOut
 
 
@@ -24,15 +34,26 @@ class BodyDeadlines:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on."""
         if scope["type"] == ScopeType.HTTP:
-            receive = _ArrivingBody(receive, self._timeout, self._min_rate).receive
+            has_message = scope.get("extensions", {}).get(HAS_MESSAGE, _may_wait)
+            receive = _ArrivingBody(receive, has_message, self._timeout, self._min_rate).receive
         await self._app(scope, receive, send)
 
 
-class _ArrivingBody:
-    """The body of one request, before it is decoded."""
+def _may_wait() -> bool:
+    return False
 
-    def __init__(self, receive: Receive, timeout: float, min_rate: int) -> None:
+
+class _ArrivingBody:
+    """The body of one request, before it is decoded.
+
+    A piece that is here already gets no deadline, as a timer costs more than all else that is done for it.
+    """
+
+    def __init__(
+        self, receive: Receive, has_message: Callable[[], bool], timeout: float, min_rate: int
+    ) -> None:
         self._receive = receive
+        self._has_message = has_message
         self._timeout = timeout
         self._min_rate = min_rate
         self._received = 0
@@ -47,6 +68,13 @@ class _ArrivingBody:
         """
         if self._complete:
             return await self._receive()  # type: ignore[return-value]  # HTTP's messages alone
+        message = await (self._receive() if self._has_message() else self._receive_in_time())
+        if message["type"] == "http.request":
+            self._received += len(message["body"])
+            self._complete = not message["more_body"]
+        return message  # type: ignore[return-value]
+
+    async def _receive_in_time(self) -> ReceiveMessage:
         started = asyncio.get_running_loop().time()
         patience = self._timeout
         if self._min_rate:
@@ -60,7 +88,4 @@ class _ArrivingBody:
                 f"{self._waited + max(patience, 0.0):.0f} s."
             ) from None
         self._waited += asyncio.get_running_loop().time() - started
-        if message["type"] == "http.request":
-            self._received += len(message["body"])
-            self._complete = not message["more_body"]
-        return message  # type: ignore[return-value]
+        return message

@@ -60,8 +60,7 @@ def forwarded_of(scope: Scope) -> Forwarded:
 def client_ip(scope: Scope) -> str:
     """Return the IP address from which the request came, as trusted proxies say; empty for a Unix socket."""
     peer = scope["client"]
-    address = parse_address(forwarded_of(scope).client or (peer[0] if peer else ""))
-    return str(address or "")
+    return _ip_of(forwarded_of(scope).client or (peer[0] if peer else ""))
 
 
 def client_network(scope: Scope) -> str:
@@ -72,6 +71,11 @@ def client_network(scope: Scope) -> str:
     """
     peer = scope["client"]
     return _network_of(forwarded_of(scope).client or (peer[0] if peer else ""))
+
+
+@lru_cache(maxsize=4096)
+def _ip_of(text: str) -> str:
+    return str(parse_address(text) or "")
 
 
 @lru_cache(maxsize=4096)
