@@ -1,7 +1,9 @@
 """The event loop of a server's processes."""
 
 import asyncio
+import os
 import sys
+from asyncio.subprocess import PIPE
 
 import pytest
 
@@ -25,3 +27,22 @@ def test_uvloop_is_used_where_it_is() -> None:
 def test_asyncio_takes_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "uvloop", None)
     assert name_of_new().startswith("asyncio.")
+
+
+def test_child_processes_get_none_of_its_files() -> None:
+    inherited, other_end = os.pipe()
+    os.set_inheritable(inherited, True)
+    program = f"import os\ntry: print(os.fstat({inherited}).st_ino)\nexcept OSError: print(0)"
+    printed = b""
+
+    async def start_child() -> None:
+        nonlocal printed
+        child = await asyncio.create_subprocess_exec(sys.executable, "-c", program, stdout=PIPE)
+        printed, _ = await child.communicate()
+
+    try:
+        event_loop.run(start_child())
+        assert int(printed) != os.fstat(inherited).st_ino
+    finally:
+        os.close(inherited)
+        os.close(other_end)

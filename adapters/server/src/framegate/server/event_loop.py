@@ -1,7 +1,9 @@
 """The event loop of a server's processes."""
 
 import asyncio
+import os
 from collections.abc import Coroutine
+from contextlib import suppress
 from importlib import import_module
 
 
@@ -16,6 +18,14 @@ def new_event_loop() -> asyncio.AbstractEventLoop:
 
 
 def run(main: Coroutine[object, object, None]) -> None:
-    """Run ``main`` on a loop of its own until it returns."""
+    """Run ``main`` on a loop of its own until it returns.
+
+    No child process gets the files that this one was started with, such as an API process's listening socket:
+    asyncio closes them in a child, uvloop doesn't.
+    """
+    for name in os.listdir("/dev/fd"):
+        if (number := int(name)) > 2:
+            with suppress(OSError):  # the listing's own
+                os.set_inheritable(number, False)
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
         runner.run(main)
