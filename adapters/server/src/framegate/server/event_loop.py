@@ -5,6 +5,7 @@ import os
 from collections.abc import Coroutine
 from contextlib import suppress
 from importlib import import_module
+from pathlib import Path
 
 
 def new_event_loop() -> asyncio.AbstractEventLoop:
@@ -23,8 +24,8 @@ def run(main: Coroutine[object, object, None]) -> None:
     No child process gets the files that this one was started with, such as an API process's listening socket:
     asyncio closes them in a child, uvloop doesn't.
     """
-    for name in os.listdir("/dev/fd"):
-        if (number := int(name)) > 2:
+    for file in Path("/dev/fd").iterdir():
+        if (number := int(file.name)) > 2:
             with suppress(OSError):  # the listing's own
                 os.set_inheritable(number, False)
     with asyncio.Runner(loop_factory=new_event_loop) as runner:

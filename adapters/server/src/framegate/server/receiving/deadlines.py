@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from typing import Any
 
 from litestar.enums import ScopeType
 from litestar.types import (
@@ -34,7 +35,8 @@ class BodyDeadlines:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on."""
         if scope["type"] == ScopeType.HTTP:
-            has_message = scope.get("extensions", {}).get(HAS_MESSAGE, _may_wait)
+            extensions: Any = scope.get("extensions") or {}
+            has_message = extensions.get(HAS_MESSAGE, _may_wait)
             receive = _ArrivingBody(receive, has_message, self._timeout, self._min_rate).receive
         await self._app(scope, receive, send)
 
