@@ -2,7 +2,7 @@
 
 import textwrap
 import unicodedata
-from functools import cache
+from functools import lru_cache
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
@@ -12,10 +12,10 @@ from framegate.plugins.preview.pixels import Color, to_mask
 _STAND_INS = str.maketrans("‐‑–—−―„«»「」『』《》×ØøŁłĐđı", '------"""""""""xOoLlDdi') | str.maketrans(
     {"、": ", ", "。": ". ", "€": "EUR ", "Æ": "AE", "æ": "ae", "Œ": "OE", "œ": "oe", "ß": "ss"}
 )
-font_of = cache(ImageFont.load_default)
+font_of = lru_cache(maxsize=64)(ImageFont.load_default)
 
 
-@cache
+@lru_cache(maxsize=4096)
 def _has_glyph(character: str) -> bool:
     glyph, missing = (
         bytes(font_of(24).getmask(text))  # pyright: ignore[reportArgumentType]  # Pillow leaves it untyped
