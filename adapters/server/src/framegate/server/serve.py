@@ -109,7 +109,7 @@ async def _serve(
                 workers=supervisor,
             )
         )
-        stack.push_async_callback(asyncio.gather, building, return_exceptions=True)
+        stack.push_async_callback(cancel_and_wait, [building])
         await valkey_is_up(valkey)
         early = EarlyStop()
         await check_resources(context, resources)
