@@ -19,7 +19,9 @@ import requests
 
 from tests.conftest import StartServer
 from tests.support.external_valkey import ExternalValkey
-from tests.support.running import RunningServer, eventually, framegate, workers_of
+from tests.support.in_process import run_command
+from tests.support.ports import free_port
+from tests.support.running import PATIENCE, RunningServer, clean_environ, eventually, framegate, workers_of
 from tests.support.tasks import SMALL
 from tests.support.trouble import trouble_environ
 
@@ -116,6 +118,18 @@ def connections_to_both(server: RunningServer) -> tuple[KeptConnection, KeptConn
     return one, other
 
 
+def reload(server: RunningServer, config: str, event: str) -> None:
+    """Let the server read another config, and wait until it logs the event."""
+
+    def events() -> int:
+        return len([line for line in server.log_lines() if line["event"] == event])
+
+    server.config.write_text(config)
+    before = events()
+    server.process.send_signal(signal.SIGHUP)
+    eventually(lambda: events() > before, what=event)
+
+
 @pytest.fixture(scope="module")
 def plugin(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("plugins") / "trouble"
@@ -194,16 +208,10 @@ def test_all_processes_serve_one_config(server: RunningServer) -> None:
     def answers(path: str) -> set[int]:
         return {connection.get(path)[0] for connection in (one, other)}
 
-    def reload(config: str, event: str) -> None:
-        server.config.write_text(config)
-        before = len([line for line in server.log_lines() if line["event"] == event])
-        server.process.send_signal(signal.SIGHUP)
-        eventually(lambda: len([line for line in server.log_lines() if line["event"] == event]) > before)
-
     try:
-        reload(CONFIG + '\n[dialects]\nenabled = ["lightx2v"]\n', "config_reloaded")
+        reload(server, CONFIG + '\n[dialects]\nenabled = ["lightx2v"]\n', "config_reloaded")
         eventually(lambda: answers("/api/v1/models") == {404}, what="the new config")
-        reload(CONFIG + "\n[dialects]\nenabled = 7\n", "config_not_reloaded")
+        reload(server, CONFIG + "\n[dialects]\nenabled = 7\n", "config_not_reloaded")
         assert answers("/api/v1/models") == {404}
         # Another process starts with the config in force, not with what the file has now.
         before = api_processes(server)
@@ -212,28 +220,28 @@ def test_all_processes_serve_one_config(server: RunningServer) -> None:
         one, other = connections_to_both(server)
         assert answers("/api/v1/models") == {404}
     finally:
-        reload(CONFIG, "config_reloaded")
+        reload(server, CONFIG, "config_reloaded")
     eventually(lambda: answers("/api/v1/models") == {200}, what="the first config")
     assert all(status(server, submit(server, "draw 1"), connection) for connection in (one, other))
 
 
-def test_limits_hold_for_all_processes_together(
-    start_server: StartServer, valkey: ExternalValkey, tmp_path: Path
-) -> None:
+def test_limits_hold_for_all_processes_together(server: RunningServer, tmp_path: Path) -> None:
     key = "a-key-of-some-length"
-    config = f"""
+    limited = f"""
     [[auth.keys]]
     name = "alice"
     sha256 = "{hashlib.sha256(key.encode()).hexdigest()}"
     requests_per_minute = 20
     """
-    server = start_server(
-        config=f'{config}\n[queue]\nurl = "{valkey.url}"', arguments=[*TWO, "--no-worker"], ready="/ready"
-    )
     one, other = connections_to_both(server)
-    for connection in (one, other):
-        connection.headers["Authorization"] = f"Bearer {key}"
-    answers = [connection.get("/v1/models")[0] for _ in range(30) for connection in (one, other)]
+    reload(server, CONFIG + limited, "config_reloaded")
+    try:
+        for connection in (one, other):
+            assert connection.get("/v1/models")[0] == 401
+            connection.headers["Authorization"] = f"Bearer {key}"
+        answers = [connection.get("/v1/models")[0] for _ in range(30) for connection in (one, other)]
+    finally:
+        reload(server, CONFIG, "config_reloaded")
     # Each process may hold a slice, which is one request of so low a limit.
     assert 18 <= answers.count(200) <= 22
     assert set(answers) == {200, 429}
@@ -241,22 +249,90 @@ def test_limits_hold_for_all_processes_together(
     again = framegate("serve", "--port", str(server.port), *TWO, data_dir=tmp_path / "again")
     assert again.returncode == 1
     assert "Address already in use" in again.stderr
-    assert server.stop() == 0
+
+
+def test_processes_that_never_start_end_the_server(valkey: ExternalValkey, tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(
+        "import os, sys\nif '--listener' in sys.orig_argv:\n    os._exit(3)\n"
+    )
+    config = tmp_path / "framegate.toml"
+    config.write_text(f'[queue]\nurl = "{valkey.url}"')
+    ended = framegate(
+        *("serve", "--no-worker", "--port", str(free_port()), "--config", config, *TWO),
+        data_dir=tmp_path / "data",
+        environ={"PYTHONPATH": str(tmp_path)},
+    )
+    assert ended.returncode == 1
+    assert "The API processes can't start" in ended.stderr
+    assert "Traceback" not in ended.stderr
+    ends = [json.loads(line) for line in ended.stderr.splitlines() if "api_process_ended" in line]
+    assert len(ends) >= 2
+    assert {line["exit_code"] for line in ends} == {3}
 
 
 def test_the_old_option_says_what_it_may_mean(tmp_path: Path) -> None:
-    done = framegate("serve", "--processes", "3", data_dir=tmp_path / "data")
+    where = ("--data-dir", str(tmp_path / "data"))
+    done = run_command(["serve", "--processes", "3", *where], environ=clean_environ(), cwd=tmp_path)
     assert done.returncode == 2
     assert "--workers 3" in done.stderr
     assert "--api-processes 3" in done.stderr
 
 
-def test_a_stop_lets_a_job_and_those_who_wait_for_it_finish(server: RunningServer) -> None:
+def is_leaving(connection: KeptConnection) -> bool:
+    return connection.get("/ready")[0] == 503
+
+
+def test_a_delay_before_the_stop_is_cut_short_by_a_signal(start_server: StartServer, tmp_path: Path) -> None:
+    config = CONFIG.replace("api_processes = 2", 'api_processes = 2\nshutdown_delay = "10m"')
+    server = start_server(config=config, environ=trouble_environ(tmp_path / "trouble"))
+    one, other = connections_to_both(server)
+    task = submit(server, "until go")
+    eventually(lambda: status(server, task, one) == "running", what="a running job")
+    server.terminate()
+    for connection in (one, other):
+        eventually(partial(is_leaving, connection), what="the delay")
+        assert connection.get("/health")[0] == 200
+    server.process.send_signal(signal.SIGINT)  # the delay is over; the job may still finish
+    eventually(lambda: "worker_stopping" in server.log_text(), what="the end of the delay")
+    server.process.send_signal(signal.SIGINT)  # nothing is waited for
+    assert server.process.wait(PATIENCE) == 0
+    assert [line["state"] for line in server.log_lines() if line["event"] == "job_ended"] == ["queued"]
+    assert "Traceback" not in server.log_text()
+
+
+@pytest.fixture(scope="module")
+def key(server: RunningServer) -> str:
+    """A stored key; from then on the server wants one, so the tests with it come last."""
+    return str(json.loads(server.run("keys", "create", "bob", "--json").stdout)["secret"])
+
+
+def test_keys_are_known_to_both_soon_after_a_change(server: RunningServer, key: str) -> None:
+    connections = connections_to_both(server)
+
+    def all_answer(code: int) -> bool:
+        return all(connection.get("/v1/models")[0] == code for connection in connections)
+
+    eventually(lambda: all_answer(401), what="a server that wants a key")
+    for connection in connections:
+        connection.headers["Authorization"] = f"Bearer {key}"
+    assert all_answer(200)
+    other = json.loads(server.run("keys", "create", "carol", "--json").stdout)["secret"]
+    for connection in connections:
+        connection.headers["Authorization"] = f"Bearer {other}"
+    eventually(lambda: all_answer(200), what="a key that both know")
+    assert server.run("keys", "revoke", "carol").returncode == 0
+    eventually(lambda: all_answer(401), what="a key that both refuse")
+
+
+def test_a_stop_lets_a_job_and_those_who_wait_for_it_finish(server: RunningServer, key: str) -> None:
     """It is the last test of the module: the server has ended after it."""
     started = len([line for line in server.log_lines() if line["event"] == "job_started"])
+    bearer = {"Authorization": f"Bearer {key}"}
     chat = {"model": "trouble", "messages": [{"role": "user", "content": "draw 20"}]}
     with ThreadPoolExecutor(1) as pool:
-        waiting = pool.submit(requests.post, f"{server.url}/v1/chat/completions", json=chat, timeout=60)
+        waiting = pool.submit(
+            requests.post, f"{server.url}/v1/chat/completions", json=chat, headers=bearer, timeout=60
+        )
         eventually(
             lambda: len([line for line in server.log_lines() if line["event"] == "job_started"]) > started
         )

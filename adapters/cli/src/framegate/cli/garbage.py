@@ -2,10 +2,16 @@
 
 import gc
 
+import click
+
 
 def pause_collection() -> None:
-    """Collect nothing until `resume_collection`, which saves a tenth of the time that a start takes."""
+    """Collect nothing until `resume_collection`, or the end of the command.
+
+    It saves a tenth of the time that a start takes.
+    """
     gc.disable()
+    click.get_current_context().call_on_close(gc.enable)
 
 
 def resume_collection() -> None:

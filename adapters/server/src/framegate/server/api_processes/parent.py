@@ -83,8 +83,10 @@ async def serve_with_processes(
             running.append(partial(keep_valkey_running, valkey))
         tasks = [asyncio.create_task(keep_running(run)) for run in running]
         stack.push_async_callback(cancel_and_wait, tasks)
-        if await _first(api.started, api.misconfigured, stop.requested) is api.misconfigured:
-            raise ConfigError("The API processes can't start; they have said why.")
+        first = await _first(api.misconfigured, api.failed, api.started, stop.requested)
+        if first in (api.misconfigured, api.failed):
+            error = ConfigError if first is api.misconfigured else Unavailable
+            raise error("The API processes can't start; they have said why.")
         resume_collection()
         if api.started.is_set():
             url = f"http://{port.host}:{port.port}"
@@ -211,10 +213,10 @@ class _ConfigInForce:
 
 
 async def _first(*events: asyncio.Event) -> asyncio.Event:
-    """Return the first of the events that is set."""
+    """Return the first of the events that is set, of several at the same time the first in their order."""
     waiting = {asyncio.create_task(event.wait()): event for event in events}
     try:
         done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-        return waiting[done.pop()]
+        return next(event for task, event in waiting.items() if task in done)
     finally:
         await cancel_and_wait(waiting)

@@ -30,13 +30,23 @@ class ApiSlot(Slot):
     """One of the API processes.
 
     ``reply`` is set while it prepares a config, for whether it can be used. ``start`` returns the first
-    message for a process, ``on_start`` is called when it takes requests.
+    message for a process, ``on_start`` is called when it takes requests, ``on_failure`` when it has ended
+    before that.
     """
 
-    def __init__(self, number: int, *, start: Callable[[], Start], on_start: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        number: int,
+        *,
+        start: Callable[[], Start],
+        on_start: Callable[[], None],
+        on_failure: Callable[[], None],
+    ) -> None:
         super().__init__(str(number))
         self._start = start
         self._on_start = on_start
+        self._on_failure = on_failure
+        self.has_failed = False
         self._in_order = asyncio.Lock()
         self._sending: set[asyncio.Task[None]] = set()
         self.reply: asyncio.Future[bool] | None = None
@@ -56,6 +66,9 @@ class ApiSlot(Slot):
 
     def closed(self) -> None:
         """Note that the process has ended; the next one starts with the config in force."""
+        if not self.has_started:
+            self.has_failed = True
+            self._on_failure()
         super().closed()
         self._resolve(usable=True)
         self.reply = None
@@ -88,16 +101,22 @@ class ApiSupervisor(ProcessSupervisor):
     """Keep ``count`` processes of ``framegate serve`` running with ``arguments``, which share ``port``.
 
     They start with the ``config``, the text of its file, or with what has replaced it since, and with the
-    latest report on the workers. ``started`` is set once one of them takes requests. ``grace`` is how many
-    seconds they have to answer the last requests.
+    latest report on the workers. ``started`` is set once one of them takes requests, ``failed`` once each has
+    ended at least once before any could. ``grace`` is how many seconds they have to answer the last requests.
     """
 
     def __init__(
         self, arguments: Sequence[str], count: int, port: SharedPort, config: str, *, grace: float
     ) -> None:
-        self.started = asyncio.Event()
+        self.started, self.failed = asyncio.Event(), asyncio.Event()
         self._api_slots = [
-            ApiSlot(number, start=self._first_message, on_start=self.started.set) for number in range(count)
+            ApiSlot(
+                number,
+                start=self._first_message,
+                on_start=self.started.set,
+                on_failure=self._note_failure,
+            )
+            for number in range(count)
         ]
         super().__init__(self._api_slots, grace=grace)
         self._arguments = arguments
@@ -134,6 +153,10 @@ class ApiSupervisor(ProcessSupervisor):
             slot.send(Conclude(apply))
         if apply:
             self._reloaded = config
+
+    def _note_failure(self) -> None:
+        if not self.started.is_set() and all(slot.has_failed for slot in self._api_slots):
+            self.failed.set()
 
     def _first_message(self) -> Start:
         shows_banner, self._banner_shown = not self._banner_shown, True
