@@ -1,13 +1,16 @@
 """SIGTERM while calls wait for their answers, and while models can't be interrupted."""
 
+import os
+import signal
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
+import psutil
 import requests
 
-from tests.support.running import RunningServer, clean_environ, eventually, running_worker
+from tests.support.running import RunningServer, clean_environ, eventually, running_worker, workers_of
 from tests.support.trouble import trouble_environ
 
 StartServer = Callable[..., RunningServer]
@@ -126,3 +129,13 @@ def test_a_worker_whose_model_keeps_the_gil_ends_in_time(
     assert "worker_stopping" not in log.read_text()
     with start_worker():
         wait_for_job(api, "succeeded", attempt=1)
+
+
+def test_a_signal_ends_a_worker_whichever_of_its_threads_it_interrupts(start_server: StartServer) -> None:
+    server = start_server()
+    [worker] = workers_of(server.process.pid)
+    last_thread = max(thread.id for thread in psutil.Process(worker).threads())
+    assert last_thread != worker
+    os.kill(last_thread, signal.SIGTERM)  # to the process, by the name of that thread, which gets it
+    eventually(lambda: "worker_stopping" in server.log_text(), what="the worker's stop")
+    eventually(lambda: worker not in workers_of(server.process.pid), seconds=10, what="its end")

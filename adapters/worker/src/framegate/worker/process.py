@@ -8,7 +8,7 @@ import time
 import uuid
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 
 import dramatiq
 import redis
@@ -53,6 +53,8 @@ RECORD_FOR_SECONDS = 600.0
 RETRY_SECONDS = 0.5
 INTERRUPTED_SECONDS = 1.0
 """How long an interrupted worker takes to leave its job, and as long to requeue it."""
+SIGNAL_SECONDS = 1.0
+"""How late a stop signal may be noticed."""
 _HAS_LEFT = 0  # among signals; none has this number
 
 
@@ -158,7 +160,7 @@ class WorkerProcess:
         )
         self._on_start()
         resume_collection()
-        first = self._signals.get()
+        first = self._next_signal()
         running_jobs = int(self._heartbeat.active_job is not None)
         log.info("worker_stopping", worker=self.id, running_jobs=running_jobs, at_most=float(self._grace))
         self._leave_job(consumer, first)
@@ -179,6 +181,13 @@ class WorkerProcess:
             self._stop.set()
         self._signals.put(number)
 
+    def _next_signal(self) -> int:
+        # Python runs handlers in this thread alone, and a signal that comes right after another one may
+        # interrupt any thread, which doesn't wake this one.
+        while True:
+            with suppress(Empty):
+                return self._signals.get(timeout=SIGNAL_SECONDS)
+
     def _leave_job(self, consumer: dramatiq.Worker, first: int) -> None:
         """Wait until the running job, if there is one, has ended or was left, or its time is up."""
         grace = threading.Timer(self._grace, self._abandon.set)
@@ -192,7 +201,7 @@ class WorkerProcess:
         stopping = threading.Thread(target=stop, name="stop", daemon=True)
         stopping.start()
         received = [first]
-        while (number := self._signals.get()) != _HAS_LEFT:
+        while (number := self._next_signal()) != _HAS_LEFT:
             received.append(number)
             if signal.SIGINT in received:  # of two that come together, Python handles SIGINT first
                 self._is_interrupted = True
