@@ -1,7 +1,6 @@
 """``framegate serve``."""
 
 import os
-import socket
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import partial
@@ -112,6 +111,7 @@ def _serve_as_child(listener: int, read: Callable[..., Config]) -> None:
     """Be one of several API processes; an error of the config ends it with a status of its own."""
     from framegate.server.api_processes.channel import ParentChannel
     from framegate.server.api_processes.child import context_of, serve_as_child
+    from framegate.server.listening import inherit
 
     def read_settings(text: str) -> Settings:
         return require_valid(read(text=text)).settings
@@ -120,7 +120,7 @@ def _serve_as_child(listener: int, read: Callable[..., Config]) -> None:
     start = channel.start()
     try:
         context = context_of(start, read_settings)
-        with socket.socket(fileno=listener) as port:
+        with inherit(listener) as port:
             serve_as_child(context, channel, start, port, read_settings=read_settings)
     except ConfigError as error:
         for each in error.errors:

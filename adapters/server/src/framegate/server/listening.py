@@ -28,18 +28,21 @@ class SharedPort:
     On Linux each process gets a socket of its own, and the kernel gives each connection to one of them by a
     hash of its addresses (``SO_REUSEPORT``): the sockets of a process that ends are closed with it, and the
     others get the connections that follow. Elsewhere they all accept from one socket, as the kernel would
-    give every connection to the process that came last.
+    give every connection to the process that came last. Until it is closed, no other server gets the port,
+    whether a process listens or not.
 
     Raises:
         ConfigError: The address does not exist, or is in use.
     """
 
     def __init__(self, host: str, port: int) -> None:
-        # It never listens, so it gets no connection. While no process listens, the port stays ours.
         self._bound = listen(host, port)
         self.host, self.port = self._bound.getsockname()[:2]
         self._spread = sys.platform == "linux"
         if self._spread:
+            # This one never listens, so it gets no connection. With SO_REUSEADDR others could bind the port
+            # as long as no process listens; with SO_REUSEPORT alone, only those that set it before they bind.
+            self._bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
             self._bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
 
     def open(self) -> socket.socket:
@@ -51,6 +54,12 @@ class SharedPort:
     def close(self) -> None:
         """Let others have the port, once the processes have ended."""
         self._bound.close()
+
+
+def inherit(descriptor: int) -> socket.socket:
+    """Return the socket to listen on that a parent has passed on; its protocol is given as in `listen`."""
+    found = socket.socket(fileno=descriptor)
+    return socket.socket(found.family, found.type, socket.IPPROTO_TCP, fileno=found.detach())
 
 
 def check_address(host: str, port: int) -> None:
