@@ -9,10 +9,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-
-import structlog
-
-log = structlog.get_logger(__name__)
+from functools import partial
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0
 _TRIES = 3
@@ -55,7 +52,8 @@ class ProcessSupervisor(ABC):
 
     ``grace`` is the time in seconds that a process gets to finish its work after a stop signal. Its standard
     input is a socket whose other end is held here: however this process ends, it notices and ends too. It
-    writes a byte into it once it has started; one that ends before that is started again ever later.
+    writes a byte into it once it has started; one that ends before that, or that the system refuses to start,
+    is started again ever later.
     ``on_change`` is called when anything about them has changed.
     """
 
@@ -120,6 +118,10 @@ class ProcessSupervisor(ABC):
     def _log_end(self, slot: Slot, *, pid: int, exit_code: int, restart_in: float) -> None:
         """Log that a process has ended that was to run."""
 
+    @abstractmethod
+    def _log_launch_failed(self, slot: Slot, *, reason: str, restart_in: float) -> None:
+        """Log that the system has refused to start a process."""
+
     async def _end(self, process: asyncio.subprocess.Process) -> None:
         assert self._ends_at is not None
         try:
@@ -140,13 +142,16 @@ class ProcessSupervisor(ABC):
     async def _keep_running(self, slot: Slot) -> None:
         pause = _FIRST_PAUSE
         while True:
-            process = await self._start(slot)
-            code = await process.wait()
-            _kill_group(process.pid)
-            self._read(slot, self._processes[process])
-            has_started = slot.has_started
-            slot.closed()
-            self._forget(process)
+            try:
+                process = await self._start(slot)
+            except OSError as error:  # no memory, no files left: it may have some later
+                reason = error.strerror or str(error)
+                log_end = partial(self._log_launch_failed, slot, reason=reason)
+                has_started, code = False, os.EX_OSERR
+            else:
+                code = await process.wait()
+                log_end = partial(self._log_end, slot, pid=process.pid, exit_code=code)
+                has_started = self._ended(slot, process)
             if self._ends_at is not None:
                 self._changed()
                 return
@@ -161,14 +166,27 @@ class ProcessSupervisor(ABC):
             if code == os.EX_CONFIG:
                 self.misconfigured.set()
             self._changed()
-            self._log_end(slot, pid=process.pid, exit_code=code, restart_in=pause)
+            log_end(restart_in=pause)
             await asyncio.sleep(pause)
             pause = min(pause * 2, _LONGEST_PAUSE)
 
+    def _ended(self, slot: Slot, process: asyncio.subprocess.Process) -> bool:
+        """Note that the slot's process has ended; return whether it had started."""
+        _kill_group(process.pid)
+        self._read(slot, self._processes[process])
+        has_started = slot.has_started
+        slot.closed()
+        self._forget(process)
+        return has_started
+
     async def _start(self, slot: Slot) -> asyncio.subprocess.Process:
         ours, theirs = socket.socketpair()
-        with theirs:
-            process = await self._launch(slot, theirs)
+        try:
+            with theirs:
+                process = await self._launch(slot, theirs)
+        except BaseException:
+            ours.close()
+            raise
         ours.setblocking(False)
         self._processes[process] = ours
         slot.opened(process.pid, ours)

@@ -67,6 +67,9 @@ class WorkerSupervisor(ProcessSupervisor):
     def _log_end(self, slot: Slot, *, pid: int, exit_code: int, restart_in: float) -> None:
         log.warning("worker_ended", pid=pid, device=slot.name, exit_code=exit_code, restart_in=restart_in)
 
+    def _log_launch_failed(self, slot: Slot, *, reason: str, restart_in: float) -> None:
+        log.error("worker_not_launched", device=slot.name, reason=reason, restart_in=restart_in)
+
     def _note_change(self) -> None:
         report = self.report()
         self._workers.update(report)

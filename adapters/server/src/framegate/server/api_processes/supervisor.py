@@ -171,3 +171,6 @@ class ApiSupervisor(ProcessSupervisor):
 
     def _log_end(self, slot: Slot, *, pid: int, exit_code: int, restart_in: float) -> None:
         log.warning("api_process_ended", pid=pid, exit_code=exit_code, restart_in=restart_in)
+
+    def _log_launch_failed(self, slot: Slot, *, reason: str, restart_in: float) -> None:
+        log.error("api_process_not_launched", reason=reason, restart_in=restart_in)
