@@ -207,12 +207,13 @@ def start_stand(
         process=stand.process,
         third_party=third_party,
     )
-    stand.url = running.enter_context(_served(app, settings.server))
+    stand.url = running.enter_context(serve_app(app, settings.server))
     return stand
 
 
 @contextmanager
-def _served(app: Any, settings: ServerSettings) -> Generator[str]:
+def serve_app(app: Any, settings: ServerSettings) -> Generator[str]:
+    """Serve an ASGI app, and yield its URL."""
     config = ServerConfig(app, msgspec.structs.replace(settings, port=0), max_files=1024)
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)

@@ -2,6 +2,8 @@
 
 import asyncio
 import logging
+import re
+from functools import lru_cache
 from http import HTTPStatus
 from typing import Any, Protocol
 
@@ -16,6 +18,7 @@ HAS_MESSAGE = "framegate.has_message"
 """The name of an extension in the scope: the function `Exchange.has_message`."""
 
 _WITHOUT_BODY = (204, 304)
+_TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _ERROR = b"Internal Server Error"
 
 
@@ -31,7 +34,7 @@ class ExchangeOwner(Protocol):
         ...
 
     def on_response_complete(self) -> None:
-        """Take note that the whole response has been written."""
+        """Close the connection, or await the next request: the whole response has been written."""
         ...
 
 
@@ -118,9 +121,10 @@ class Exchange:
                 await self._end_failed()
 
     async def _end_failed(self) -> None:
-        if self.response_started:
+        if self.response_started and not self._head:
             self._connection.transport.close()
             return
+        self.response_started, self._head = False, b""  # nothing of it has been written yet
         headers = [
             (b"content-type", b"text/plain; charset=utf-8"),
             (b"content-length", b"%d" % len(_ERROR)),
@@ -157,6 +161,7 @@ class Exchange:
 
         Raises:
             RuntimeError: It may not come now, has a header that isn't valid, or a body of another length.
+                Nothing of it is written then.
         """
         connection = self._connection
         if connection.flow.write_paused and not self.disconnected:
@@ -181,10 +186,12 @@ class Exchange:
     def _start(self, status: int, headers: Any) -> None:
         parts = [_STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status]
         length: int | None = None
-        says_close = False
+        keep_alive, says_close = self.keep_alive, False
         for name, value in (*self._connection.default_headers, *headers):
-            key = name.lower()
+            key = _lowered(name)
             if key == b"content-length":
+                if not value.isdigit() or length not in (None, int(value)):
+                    raise RuntimeError("The response has a Content-Length that is not valid.")
                 length = int(value)
             elif key == b"transfer-encoding":
                 continue  # the framing follows from the length
@@ -193,27 +200,25 @@ class Exchange:
                 if not says_close:
                     continue
             parts.append(b"%b: %b\r\n" % (name, value))
-        is_empty = status in _WITHOUT_BODY
-        if length is None and not is_empty:
-            if self._scope["http_version"] == "1.1":
-                self._chunked = True
-                parts.append(b"Transfer-Encoding: chunked\r\n")
-            else:
-                self.keep_alive = False  # its end is the connection's
+        has_body = status not in _WITHOUT_BODY
+        is_chunked = length is None and has_body and self._scope["http_version"] == "1.1"
+        if is_chunked:
+            parts.append(b"Transfer-Encoding: chunked\r\n")
+        elif length is None and has_body:
+            keep_alive = False  # its end is the connection's
         if says_close:
-            self.keep_alive = False
-        elif not self.keep_alive:
+            keep_alive = False
+        elif not keep_alive:
             parts.append(b"Connection: close\r\n")
         head = b"".join(parts)
-        if not head.count(b"\r") == head.count(b"\n") == head.count(b"\r\n") == len(parts) or b"\0" in head:
+        if not head.count(b"\r") == head.count(b"\n") == len(parts) or b"\0" in head:
             raise RuntimeError("A header of the response has a line break or a NUL.")
         self.response_started = True
         self.expects_continue = False
-        if is_empty or self._scope["method"] == "HEAD":
-            self._chunked, self._left = False, None
-            self._is_bodiless = True
-        else:
-            self._left = length
+        self.keep_alive = keep_alive
+        self._is_bodiless = not has_body or self._scope["method"] == "HEAD"
+        self._chunked = is_chunked and not self._is_bodiless
+        self._left = None if self._is_bodiless else length
         self._head = head + b"\r\n"
         if self._chunked:  # a stream: its first piece may be long in coming
             self._connection.transport.write(self._head)
@@ -241,6 +246,12 @@ class Exchange:
         if not more_body:
             self.response_complete = True
             self._wake()
-            if not self.keep_alive:
-                connection.transport.close()
             connection.on_response_complete()
+
+
+@lru_cache(maxsize=512)
+def _lowered(name: bytes) -> bytes:
+    """Return the name of a header in lower case, if it is valid."""
+    if not _TOKEN.fullmatch(name):
+        raise RuntimeError("A header of the response has a name that is not valid.")
+    return name.lower()

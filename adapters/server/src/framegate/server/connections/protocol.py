@@ -190,7 +190,10 @@ class TrackedProtocol(asyncio.Protocol):
             "state": self._state.copy(),
         }
         self._exchange = exchange = Exchange(
-            self, scope, keep_alive=head.keep_alive, expects_continue=head.expects_continue
+            self,
+            scope,
+            keep_alive=head.keep_alive and self._settings.keep_alive > 0,
+            expects_continue=head.expects_continue,
         )
         task = self._loop.create_task(exchange.run(self._app), context=self._context.copy())
         self._server_state.tasks.add(task)
@@ -207,22 +210,25 @@ class TrackedProtocol(asyncio.Protocol):
             self._exchange.end_body()
 
     def on_response_complete(self) -> None:
-        """Await the next request, which may be here already."""
+        """Await the next request, which may be here already, unless this response was the last one."""
         self._server_state.total_requests += 1
-        if self.transport.is_closing():
+        exchange, parser = self._exchange, self._parser
+        if exchange is None or self.transport.is_closing():
+            return
+        has_unread = not parser.complete or parser.has_unparsed or self.flow.read_paused
+        if not exchange.keep_alive and not has_unread:
+            self.transport.close()
             return
         self.flow.resume_reading()
         self._await_request()
-        if self._parser.complete:
-            if not self._settings.keep_alive:
-                self.transport.close()
-                return
+        if exchange.keep_alive and parser.complete:
             self._start_next()
             return
         self._drained = 0
         self._awaited_since = self._loop.time()
-        if self._exchange is not None and self._exchange.expected_continue:
-            self._linger()  # it may send the body, or another request in its place
+        # A client that was to be asked for its body may send it, or another request in its place.
+        if not exchange.keep_alive or exchange.expected_continue:
+            self._linger()
 
     def _await_request(self) -> None:
         self._awaiting = True
