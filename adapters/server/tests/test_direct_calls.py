@@ -13,8 +13,9 @@ from litestar import Litestar, MediaType, Response, delete, get, post
 from litestar.connection import ASGIConnection
 from litestar.datastructures import Cookie, ResponseHeader
 from litestar.di import NamedDependency, Provide
+from litestar.exceptions import LitestarDeprecationWarning
 from litestar.handlers import BaseRouteHandler
-from litestar.params import FromPath, FromQuery, JSONBody, PathParameter
+from litestar.params import DependencyKwarg, FromPath, FromQuery, JSONBody, PathParameter, SkipValidation
 from litestar.types import ControllerRouterHandler, Message
 from msgspec import Struct
 from structlog.testing import capture_logs
@@ -154,6 +155,29 @@ def test_own_handlers(tables: Mapping[str, Any], tmp_path: Path, monkeypatch: py
     assert {200, 202, 204, 400, 404} | ({401, 403} if tables else set()) <= statuses
 
 
+def test_own_handlers_that_are_left_to_litestar(tmp_path: Path) -> None:
+    """All others are called directly, polls and submits of each API among them, and should stay so."""
+    left = {
+        (route.path, method)
+        for route in serve(tmp_path / "server").app.routes
+        if isinstance(route, DirectRoute) and not route.path.startswith("/docs/schema")
+        for method in route.methods - route.direct_methods - {"HEAD", "OPTIONS"}
+    }
+    assert left == {
+        ("/admin/usage", "GET"),
+        ("/api/v1/admin/usage", "GET"),
+        ("/api/v1/jobs", "GET"),
+        ("/api/v1/jobs/{job_id:str}/results/{number:str}", "GET"),
+        ("/api/v1/jobs/{job_id:str}/thumbnail", "GET"),
+        ("/v1/files/download/{file_path:path}", "GET"),
+        ("/v1/models/{model_id:path}", "GET"),
+        ("/v1/tasks/image/sync", "POST"),
+        ("/v1/videos", "GET"),
+        ("/v1/videos/{video_id:str}/content", "GET"),
+        ("/view", "GET"),
+    }
+
+
 class Thing(Struct):
     """An answer, or a dependency."""
 
@@ -172,8 +196,22 @@ def derived(request: HTTPRequest, thing: NamedDependency[Thing], name: FromPath[
     return f"{request.method} {thing.name} {name}"
 
 
+def named(duck: SkipValidation[Thing]) -> str:
+    return duck.name
+
+
 def wrong() -> Any:
     return 5
+
+
+class Duck:
+    """What only looks like a `Thing`."""
+
+    name = "duck"
+
+
+def duck() -> Any:
+    return Duck()
 
 
 def failing() -> Thing:
@@ -189,6 +227,8 @@ DEPENDENCIES = {
     "thing": Provide(thing, sync_to_thread=False),
     "derived": Provide(derived, sync_to_thread=False),
     "wrong": Provide(wrong, sync_to_thread=False),
+    "duck": Provide(duck, sync_to_thread=False),
+    "named": Provide(named, sync_to_thread=False),
     "failing": Provide(failing, sync_to_thread=False),
 }
 
@@ -221,6 +261,35 @@ async def takes_wrong(wrong: NamedDependency[Thing]) -> str:
 @get("/failing")
 async def takes_failing(failing: NamedDependency[Thing]) -> str:
     return str(failing)
+
+
+@get("/skipping")
+async def skipping(duck: SkipValidation[Thing], named: NamedDependency[str]) -> list[str]:
+    return [duck.name, named]
+
+
+@get("/validating")
+async def validating(duck: NamedDependency[Thing]) -> list[str]:
+    return [duck.name]
+
+
+@get("/both-ways")
+async def both_ways(named: NamedDependency[str], duck: NamedDependency[Thing]) -> list[str]:
+    return [duck.name, named]
+
+
+with pytest.warns(LitestarDeprecationWarning):
+    SKIPS = DependencyKwarg(skip_validation=True)
+
+
+@get("/skipping-as-before")
+async def skipping_as_before(duck: Annotated[Thing, SKIPS]) -> list[str]:
+    return [duck.name]
+
+
+@get("/limited/{name:str}")
+async def limited(derived: Annotated[str, PathParameter(max_length=3)]) -> list[str]:
+    return [derived]
 
 
 @get("/query")
@@ -332,10 +401,13 @@ async def data(data: JSONBody[Thing]) -> Thing:
 HANDLERS: list[ControllerRouterHandler] = [
     *(plain, sync, thread, dependent, takes_wrong, takes_failing, query, constrained, number, reads_query),
     *(guarded, with_headers, response, both, cookie, typed, json_text, text, some_bytes, foreign, circular),
-    *(hooked, broken, nothing, form, data),
+    *(hooked, broken, nothing, form, data, limited, skipping, skipping_as_before, validating, both_ways),
 ]
 REQUESTS = [
-    *(("GET", f"/{name}/abc%20d") for name in ("plain", "sync", "thread", "dependent", "constrained")),
+    *(
+        ("GET", f"/{name}/abc%20d")
+        for name in ("plain", "sync", "thread", "dependent", "limited", "constrained")
+    ),
     *(
         ("GET", f"/{name}")
         for name in ("wrong", "failing", "query", "query?number=x", "number/5", "number/x")
@@ -343,6 +415,7 @@ REQUESTS = [
     *(("GET", f"/{name}") for name in ("reads", "reads?a=1&b=", "guarded", "guarded", "headers", "response")),
     *(("GET", f"/{name}") for name in ("both", "cookie", "typed", "json-text", "text", "bytes", "foreign")),
     *(("GET", f"/{name}") for name in ("circular", "hooked", "broken", "nowhere", "plain")),
+    *(("GET", f"/{name}") for name in ("skipping", "skipping-as-before", "validating", "both-ways")),
     *(("POST", f"/{name}") for name in ("form", "data", "plain/x")),
     ("DELETE", "/nothing"),
 ]
@@ -372,4 +445,7 @@ def test_what_is_called_directly(plugin_apps: tuple[FramegateApp, Litestar]) -> 
         for route in app.routes
         if isinstance(route, DirectRoute) and route.methods - route.direct_methods - {"OPTIONS"}
     }
-    assert left == {"/query", "/constrained/{name:str}", "/number/{number:int}", "/hooked", "/data"}
+    assert left == {
+        *("/query", "/constrained/{name:str}", "/number/{number:int}", "/hooked", "/data"),
+        *("/limited/{name:str}", "/both-ways"),
+    }

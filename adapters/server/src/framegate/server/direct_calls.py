@@ -7,7 +7,7 @@ once, from Litestar's own description of the handler, and `DirectCall` does the 
 sure of is left to Litestar, and so is every error: both ways answer the same.
 """
 
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from copy import copy
 from typing import Any, TypeAlias, get_origin
 
@@ -16,7 +16,7 @@ from litestar.datastructures import FormMultiDict
 from litestar.di import Provide
 from litestar.exceptions import InternalServerException
 from litestar.handlers import HTTPRouteHandler
-from litestar.params import KwargDefinition
+from litestar.params import KwargDefinition, SkipValidationMarker
 from litestar.routes import HTTPRoute
 from litestar.routes.base import BaseRoute
 from litestar.types import ControllerRouterHandler, Empty, HTTPScope, Receive, Send
@@ -153,35 +153,35 @@ def plan_call(route: HTTPRoute, handler: HTTPRouteHandler) -> DirectCall | None:
     ):
         return None
     planned: dict[str, _Provided] = {}
-    parameters = handler.parsed_fn_signature.parameters
-    if not _plan_arguments(route, handler, parameters, planned):
+    if not _plan_arguments(route, handler, handler, planned):
         return None
-    return DirectCall(handler, tuple(parameters), tuple(planned.values()))
+    return DirectCall(handler, tuple(handler.parsed_fn_signature.parameters), tuple(planned.values()))
 
 
 def _plan_arguments(
     route: HTTPRoute,
     handler: HTTPRouteHandler,
-    parameters: Mapping[str, FieldDefinition],
+    taker: HTTPRouteHandler | Provide,
     planned: dict[str, _Provided],
 ) -> bool:
-    """Add the dependencies that ``parameters`` need to ``planned``; return whether all can be made directly.
+    """Add the dependencies that ``taker`` needs to ``planned``; return whether all can be made directly.
 
     Each comes after those that it needs itself.
     """
     dependencies = handler.resolve_dependencies()
-    for name, field in parameters.items():
+    for name, field in taker.parsed_fn_signature.parameters.items():
         if name in planned:
-            fits = planned[name].kind is field.annotation
+            fits = planned[name].kind is _kind_of(field) and not _is_constrained(field)
         elif name in dependencies:
-            provide = dependencies[name]
+            provide, kind = dependencies[name], _kind_of(field)
             fits = (
                 _is_plain(provide)
-                and _is_checkable(field.annotation)
-                and _plan_arguments(route, handler, provide.parsed_fn_signature.parameters, planned)
+                and _is_checkable(kind)
+                and not _is_constrained(field)
+                and _plan_arguments(route, handler, provide, planned)
             )
             arguments = tuple(provide.parsed_fn_signature.parameters)
-            planned[name] = _Provided(name, provide.dependency, arguments, field.annotation)
+            planned[name] = _Provided(name, provide.dependency, arguments, kind)
         elif name == _REQUEST:
             kind = get_origin(field.annotation) or field.annotation
             fits = isinstance(kind, type) and issubclass(handler.resolve_request_class(), kind)
@@ -207,14 +207,23 @@ def _is_any_text(field: FieldDefinition) -> bool:
     return (
         field.annotation is str
         and not field.has_default
-        and (
-            definition is None
-            or (
-                isinstance(definition, KwargDefinition)
-                and all(getattr(definition, name, None) is None for name in _CONSTRAINTS)
-            )
-        )
+        and (definition is None or isinstance(definition, KwargDefinition))
+        and not _is_constrained(field)
     )
+
+
+def _is_constrained(field: FieldDefinition) -> bool:
+    """Return whether an argument has a name of its own, or Litestar checks more of it than its type."""
+    definition = field.kwarg_definition
+    return any(getattr(definition, name, None) is not None for name in _CONSTRAINTS)
+
+
+def _kind_of(field: FieldDefinition) -> Any:
+    """Return the type that Litestar wants a dependency to have."""
+    skips = field.has_metadata(SkipValidationMarker) or getattr(
+        field.kwarg_definition, "skip_validation", False
+    )
+    return Any if skips else field.annotation
 
 
 def _is_checkable(kind: Any) -> bool:
