@@ -8,7 +8,10 @@ from pathlib import Path
 import pytest
 import requests
 
+from framegate.storage.connections import connect as valkey_of
+from framegate.storage.embedded import socket_url
 from tests.support.running import RunningServer
+from tests.support.tasks import ended, reads_of_jobs, status, submit
 
 CALL = b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
@@ -77,3 +80,13 @@ def test_only_trusted_proxies_are_believed(
     call = {"prompt": "x", "size": "64x64", "response_format": "url"}
     made = requests.post(f"{small_server.url}/v1/images/generations", json=call, headers=headers, timeout=60)
     assert made.json()["data"][0]["url"].startswith(f"{small_server.url}/v1/")
+
+
+def test_a_server_alone_answers_polls_from_memory(small_server: RunningServer) -> None:
+    task = submit(small_server, "a cat")
+    ended(small_server, task)
+    with valkey_of(socket_url(small_server.data_dir)) as client:
+        before = reads_of_jobs(client)
+        for _ in range(30):
+            assert status(small_server, task)["status"] == "succeed"
+        assert reads_of_jobs(client) - before < 10, "those of others"

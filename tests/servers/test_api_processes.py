@@ -17,12 +17,14 @@ import psutil
 import pytest
 import requests
 
+from framegate.storage.connections import connect
+from framegate.storage.embedded import socket_url
 from tests.conftest import StartServer
 from tests.support.external_valkey import ExternalValkey
 from tests.support.in_process import run_command
 from tests.support.ports import free_port
 from tests.support.running import PATIENCE, RunningServer, clean_environ, eventually, framegate, workers_of
-from tests.support.tasks import SMALL
+from tests.support.tasks import SMALL, reads_of_jobs
 from tests.support.trouble import trouble_environ
 
 CONFIG = """
@@ -162,6 +164,18 @@ def test_a_poll_shows_what_another_process_has_answered(server: RunningServer) -
                 assert state >= seen, f"{state} after {seen}"
                 seen = state
         assert seen == 2
+
+
+def test_no_process_answers_from_memory_beside_another(server: RunningServer) -> None:
+    """What one holds may be older than what the other has answered already."""
+    one, _ = connections_to_both(server)
+    task = submit(server, "draw 1")
+    eventually(partial(has_ended, server, task), what="the end of the job")
+    with connect(socket_url(server.data_dir)) as client:
+        before = reads_of_jobs(client)
+        for _ in range(30):
+            status(server, task, one)
+        assert reads_of_jobs(client) - before >= 30
 
 
 def test_a_job_is_known_to_both_as_soon_as_it_is_acknowledged(server: RunningServer) -> None:

@@ -1,8 +1,9 @@
 """Small jobs by the dialect lightx2v, for tests of what happens to jobs whatever the dialect."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+import redis
 import requests
 
 from tests.support.listing import files_below
@@ -27,6 +28,12 @@ def submit(server: RunningServer, prompt: str, **fields: Any) -> str:
 def status(server: RunningServer, task: str) -> dict[str, Any]:
     """Return what the server says of the task."""
     return dict(requests.get(f"{server.url}/v1/tasks/{task}/status", timeout=60).json())
+
+
+def reads_of_jobs(client: redis.Redis) -> int:
+    """Return how often Valkey has read fields of records, as for each poll not answered from memory."""
+    stats = cast("dict[str, dict[str, int]]", client.info("commandstats"))
+    return int(stats.get("cmdstat_hmget", {"calls": 0})["calls"])
 
 
 def started(server: RunningServer, task: str) -> None:
