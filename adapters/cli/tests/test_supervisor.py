@@ -6,6 +6,7 @@ import os
 import socket
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -53,7 +54,7 @@ def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_a_launch_that_the_system_refuses_is_tried_again() -> None:
     refused = [OSError(errno.EMFILE, os.strerror(errno.EMFILE)), BlockingIOError(errno.EAGAIN, "no process")]
     running = Scripted(refused, "import os, time; os.write(0, b'\\n'); time.sleep(60)")
-    open_files = len(os.listdir("/proc/self/fd")) if sys.platform == "linux" else 0
+    open_files = len(list(Path("/proc/self/fd").iterdir())) if sys.platform == "linux" else 0
     running.start()
     try:
         await becomes(lambda: len(running.told) == 2)
@@ -64,7 +65,7 @@ async def test_a_launch_that_the_system_refuses_is_tried_again() -> None:
         await running.stop()
     assert all(channel.fileno() == -1 for channel in running.channels)
     if sys.platform == "linux":
-        assert len(os.listdir("/proc/self/fd")) <= open_files
+        assert len(list(Path("/proc/self/fd").iterdir())) <= open_files
 
 
 @pytest.mark.usefixtures("short_pauses")
