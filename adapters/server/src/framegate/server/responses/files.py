@@ -2,16 +2,11 @@
 
 import math
 import re
-import time
 from pathlib import Path
 from typing import Any, cast
 
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
-from starlette.responses import FileResponse, RedirectResponse, Response
-from starlette.types import Message as StarletteMessage
-from starlette.types import Receive as StarletteReceive
-from starlette.types import Scope as StarletteScope
-from starlette.types import Send as StarletteSend
+from starlette.responses import RedirectResponse, Response
 
 from framegate.core import audit
 from framegate.core.concurrency import FILE_THREADS
@@ -20,6 +15,7 @@ from framegate.core.results import ResultAccess
 from framegate.core.types import Artifact
 from framegate.server.requests.bodies import HTTPRequest
 from framegate.server.responses.link_signing import SignedLink
+from framegate.server.responses.paced_files import PacedFile
 
 FILES_OPT = "file_types"
 _SPAN = r"[ \t]*(?:\d{1,100}-\d{0,100}|-\d{1,100})[ \t]*"
@@ -27,11 +23,6 @@ _RANGES = re.compile(rf"bytes={_SPAN}(?:,{_SPAN})*", re.ASCII | re.IGNORECASE)
 _BOUNDS = re.compile(r"(?<!\d)(\d{1,100})-(\d{1,100})", re.ASCII)
 _MOST_SPANS = 100
 """Each becomes a part of the answer, so a request with more gets the whole file, which RFC 9110 allows."""
-_SMALL_PIECE, _LARGE_PIECE = 64 * 1024, 512 * 1024
-"""The bytes that are read at a time: large pieces cost a fifth of the processor time, small ones hold less
-memory for a client that is slow to take them."""
-_FAST, _SLOW = 0.01, 0.1
-"""Clients that take a piece within the former seconds get larger ones, from the latter on smaller ones."""
 _UNSAFE = re.compile(r"[^\w.() -]")
 _HEADERS = {"Cache-Control": "private"}
 
@@ -83,7 +74,7 @@ async def send_file(
         stat = await FILE_THREADS.run(path.stat)
     except FileNotFoundError:
         raise ArtifactGone("The result was removed: its retention time is over.") from None
-    response = _PacedFile(
+    response = PacedFile(
         path,
         media_type=content_type,
         filename=safe_name(name),
@@ -100,24 +91,6 @@ async def send_file(
         request.scope["headers"] = [pair for pair in request.scope["headers"] if pair[0] != b"range"]
     # One protocol, typed by two frameworks.
     return _recorded(cast(ASGIApp, response), request, name, link, delivery="file")
-
-
-class _PacedFile(FileResponse):
-    """Read a file in pieces of the size that suits how fast the client takes them."""
-
-    chunk_size = _SMALL_PIECE
-
-    async def __call__(self, scope: StarletteScope, receive: StarletteReceive, send: StarletteSend) -> None:
-        async def paced(message: StarletteMessage) -> None:
-            began = time.monotonic()
-            await send(message)
-            seconds = time.monotonic() - began
-            if seconds <= _FAST:
-                self.chunk_size = min(2 * self.chunk_size, _LARGE_PIECE)
-            elif seconds >= _SLOW:
-                self.chunk_size = max(self.chunk_size // 2, _SMALL_PIECE)
-
-        await super().__call__(scope, receive, paced)
 
 
 def _recorded(
