@@ -54,7 +54,7 @@ def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_a_launch_that_the_system_refuses_is_tried_again() -> None:
     refused = [OSError(errno.EMFILE, os.strerror(errno.EMFILE)), BlockingIOError(errno.EAGAIN, "no process")]
     running = Scripted(refused, "import os, time; os.write(0, b'\\n'); time.sleep(60)")
-    open_files = len(list(Path("/proc/self/fd").iterdir())) if sys.platform == "linux" else 0
+    open_files = _open_files()
     running.start()
     try:
         await becomes(lambda: len(running.told) == 2)
@@ -64,8 +64,7 @@ async def test_a_launch_that_the_system_refuses_is_tried_again() -> None:
     finally:
         await running.stop()
     assert all(channel.fileno() == -1 for channel in running.channels)
-    if sys.platform == "linux":
-        assert len(list(Path("/proc/self/fd").iterdir())) <= open_files
+    assert _open_files() <= open_files
 
 
 @pytest.mark.usefixtures("short_pauses")
@@ -77,3 +76,7 @@ async def test_launches_that_are_refused_again_and_again_are_called_failing() ->
     assert [reason for reason, _ in running.told] == ["no memory"] * 4
     await running.stop()
     assert not running.misconfigured.is_set()
+
+
+def _open_files() -> int:
+    return len(list(Path("/proc/self/fd").iterdir())) if sys.platform == "linux" else 0
