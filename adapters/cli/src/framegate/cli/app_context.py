@@ -224,11 +224,10 @@ class Connections(Struct, frozen=True):
 
 
 class Services(Struct, frozen=True):
-    """The services over their connections, as one config has them, and what the server runs beside them."""
+    """The services over their connections, as one config has them."""
 
     core: CoreServices
     connections: Connections
-    retention: "Retention"
 
 
 @asynccontextmanager
@@ -275,7 +274,6 @@ def build_services(
     from framegate.media.ingest import MediaIngest
     from framegate.media.network.fetch import UrlFetcher
     from framegate.media.variants import MediaVariants
-    from framegate.storage.retention import Retention
 
     settings = context.settings
     artifacts = context.open_artifacts()
@@ -304,15 +302,26 @@ def build_services(
         dialects=context.plugins.dialects,
         job_timeout=float(settings.worker.job_timeout),
     )
-    retention = Retention(
+    return Services(core, connections)
+
+
+def build_retention(context: AppContext, connections: Connections) -> "Retention":
+    """Build what removes files and records once their time is over.
+
+    Raises:
+        ConfigError: The storage's settings can't be right.
+    """
+    from framegate.storage.retention import Retention
+
+    storage = context.settings.storage
+    return Retention(
         connections.jobs,
         connections.characters,
-        artifacts,
-        files_for=settings.storage.retention,
-        records_for=settings.storage.record_retention,
-        max_bytes=settings.storage.max_bytes,
+        context.open_artifacts(),
+        files_for=storage.retention,
+        records_for=storage.record_retention,
+        max_bytes=storage.max_bytes,
     )
-    return Services(core, connections, retention)
 
 
 @asynccontextmanager

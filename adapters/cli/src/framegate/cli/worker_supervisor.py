@@ -9,7 +9,6 @@ import structlog
 
 from framegate.cli.own_workers import OwnWorkersReport, ReportedWorkers, WorkerSlot
 from framegate.cli.supervisor import ProcessSupervisor, Slot, spawn
-from framegate.core.availability import OwnWorkersStatus
 from framegate.core.errors import ConfigError
 from framegate.core.ports import WorkerInfo
 
@@ -20,7 +19,8 @@ class WorkerSupervisor(ProcessSupervisor):
     """Keep a worker running on each of the ``devices``.
 
     ``arguments`` go to ``framegate worker``; ``grace`` is the time in seconds that a running job gets to
-    finish after a stop signal. ``on_change`` is called with each new report on the workers.
+    finish after a stop signal. ``on_change`` is called with each new report on the workers, and ``workers``
+    has the latest one.
     """
 
     def __init__(
@@ -34,7 +34,7 @@ class WorkerSupervisor(ProcessSupervisor):
         super().__init__([Slot(device) for device in devices], grace=grace, on_change=self._note_change)
         self._arguments = arguments
         self._on_change = on_change
-        self._workers = ReportedWorkers()
+        self.workers = ReportedWorkers()
         self._note_change()
 
     def report(self) -> OwnWorkersReport:
@@ -44,10 +44,6 @@ class WorkerSupervisor(ProcessSupervisor):
             failing=self.failing.is_set(),
             ending=self._ends_at is not None,
         )
-
-    def status(self, announced: Sequence[WorkerInfo]) -> OwnWorkersStatus:
-        """Return what `ReportedWorkers.status` does."""
-        return self._workers.status(announced)
 
     def announce_stop(self, announced: Sequence[WorkerInfo], busy: Collection[str]) -> None:
         """Log how many jobs are waited for.
@@ -72,7 +68,7 @@ class WorkerSupervisor(ProcessSupervisor):
 
     def _note_change(self) -> None:
         report = self.report()
-        self._workers.update(report)
+        self.workers.update(report)
         if self._on_change is not None:
             self._on_change(report)
 

@@ -4,7 +4,7 @@ import asyncio
 import signal
 import socket
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from functools import partial
 
 import structlog
@@ -38,23 +38,10 @@ class ApiResources(Struct, frozen=True):
     process: ProcessState
 
 
-class ServerEvents(Struct, frozen=True):
-    """What is called by a server that starts and stops.
-
-    That is when requests are taken, at the first signal to stop, at each further SIGINT, and when the server
-    is to end for whatever reason.
-    """
-
-    on_started: Callable[[], None]
-    on_stop: Callable[[], None]
-    on_interrupt: Callable[[], None]
-    on_end: Callable[[], None]
-
-
 class EarlyStop:
     """A signal to stop that comes before the server is there: it ends as soon as it is, in order.
 
-    Make it in the main thread.
+    It also takes the signals that uvicorn raises again once it has shut down. Make it in the main thread.
     """
 
     def __init__(self) -> None:
@@ -102,61 +89,66 @@ async def open_resources(context: AppContext) -> AsyncGenerator[ApiResources]:
         yield ApiResources(connections, keys, process)
 
 
+def _leave_it_to_the_parent() -> None:
+    """Do nothing: the workers are the parent's."""
+
+
 async def run_api(
     context: AppContext,
     resources: ApiResources,
     app: ReloadingApp,
     listener: socket.socket,
-    events: ServerEvents,
     *,
+    on_started: Callable[[], None],
+    on_stop: Callable[[], None] = _leave_it_to_the_parent,
+    on_interrupt: Callable[[], None] = _leave_it_to_the_parent,
     max_files: int,
     early: EarlyStop,
     beside: Sequence[Callable[[], Awaitable[None]]] = (),
 ) -> None:
-    """Serve ``app`` until a signal to stop, and run what is to run ``beside`` it.
+    """Serve ``app``, which is open, until a signal to stop, and run what is to run ``beside`` it.
+
+    ``on_started`` is called when requests are taken, ``on_stop`` once, when the server begins to stop for
+    whatever reason, and ``on_interrupt`` at each SIGINT after the signal to stop.
 
     Raises:
-        ConfigError: A secret can't be read, or queue or storage turn out to be unusable.
+        ConfigError: Queue or storage turn out to be unusable.
     """
     settings, process = context.settings.server, resources.process
     errors: list[ConfigError] = []
-    await app.open()
-    async with AsyncExitStack() as stack:
-        stack.push_async_callback(app.close)
 
-        def started() -> None:
-            events.on_started()
-            asyncio.get_running_loop().call_later(_SETTLE_SECONDS, resume_collection)
+    def started() -> None:
+        on_started()
+        asyncio.get_running_loop().call_later(_SETTLE_SECONDS, resume_collection)
+        if early.requested:  # from here on the server takes the signals
+            end()
 
-        http_server = HttpServer(
-            ServerConfig(app, settings, max_files, lifespan="off"),
-            process,
-            delay=settings.shutdown_delay,
-            on_started=started,
-            on_stop=events.on_stop,
-            on_interrupt=events.on_interrupt,
-        )
+    http_server = HttpServer(
+        ServerConfig(app, settings, max_files, lifespan="off"),
+        process,
+        delay=settings.shutdown_delay,
+        on_started=started,
+        on_stop=on_stop,
+        on_interrupt=on_interrupt,
+    )
 
-        def end(*_: object) -> None:
+    def end() -> None:
+        if not http_server.should_exit:
             http_server.should_exit = True
-            events.on_end()
+            on_stop()
 
-        def fail(error: ConfigError) -> None:
-            errors.append(error)
-            end()
+    def fail(error: ConfigError) -> None:
+        errors.append(error)
+        end()
 
-        running = [resources.keys.follow, resources.connections.decoders.warm, *beside]
-        if not process.start_checked:
-            running.append(partial(_check_later, context, process, fail))
-        tasks = [asyncio.create_task(keep_running(run)) for run in running]
-        stack.push_async_callback(cancel_and_wait, tasks)
-        # After it has shut down, uvicorn raises the signals that it received for the previous handlers: with
-        # the default ones this process would die before what it has started is stopped.
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, end)
-        if early.requested:
-            end()
+    running = [resources.keys.follow, resources.connections.decoders.warm, *beside]
+    if not process.start_checked:
+        running.append(partial(_check_later, context, process, fail))
+    tasks = [asyncio.create_task(keep_running(run)) for run in running]
+    try:
         await http_server.serve(sockets=[listener])
+    finally:
+        await cancel_and_wait(tasks)
     for error in errors:
         raise error
 

@@ -26,7 +26,6 @@ from framegate.cli.options import (
 from framegate.cli.output import print_line
 from framegate.cli.worker_supervisor import require_worker
 from framegate.core.errors import ConfigError
-from framegate.core.settings import Settings
 
 
 def _refuse(_context: click.Context, _option: click.Parameter, number: int | None) -> None:
@@ -113,15 +112,15 @@ def _serve_as_child(listener: int, read: Callable[..., Config]) -> None:
     from framegate.server.api_processes.child import context_of, serve_as_child
     from framegate.server.listening import inherit
 
-    def read_settings(text: str) -> Settings:
-        return require_valid(read(text=text)).settings
+    def read_config(text: str) -> Config:
+        return require_valid(read(text=text))
 
     channel = ParentChannel()
     start = channel.start()
     try:
-        context = context_of(start, read_settings)
-        with inherit(listener) as port:
-            serve_as_child(context, channel, start, port, read_settings=read_settings)
+        context = context_of(start, read_config)
+        with inherit(listener) as port, context.origins.locating():
+            serve_as_child(context, channel, start, port, read_config=read_config)
     except ConfigError as error:
         for each in error.errors:
             print_line(f"Error: {each.message}", error=True, keep_lines=True)

@@ -10,7 +10,6 @@ from framegate.core.availability import OwnWorkers
 from framegate.core.concurrency import cancel_and_wait
 from framegate.server.app import create_app
 from framegate.server.auth.key_ring import KeyRing
-from framegate.server.background_work import BackgroundWork
 from framegate.server.process_state import ProcessState
 
 _LONGEST_REQUEST = 86400.0
@@ -18,7 +17,7 @@ _LONGEST_REQUEST = 86400.0
 
 
 class ConfiguredApp:
-    """The app with its services, for one config, and what runs beside it unless another process does that.
+    """The app with its services, for one config.
 
     ``services`` and ``paths`` are what it serves. What outlives a config comes from outside:
     ``connections``, ``keys``, ``process`` and ``own_workers``.
@@ -37,9 +36,6 @@ class ConfiguredApp:
     ) -> None:
         services = build_services(context, connections, own_workers=own_workers)
         self.services = services.core
-        self._background: BackgroundWork | None = None
-        if process.works_in_background:
-            self._background = BackgroundWork(context, services.retention)
         self._app = create_app(
             services=services.core,
             settings=context.settings,
@@ -57,21 +53,10 @@ class ConfiguredApp:
         self._idle.set()
 
     async def open(self) -> None:
-        """Start what runs beside the requests.
-
-        Raises:
-            ConfigError: A secret of the webhooks can't be read; nothing was started.
-        """
-        if self._background is not None:
-            await self._background.open()
+        """Start what the app and its plugins have beside the requests."""
         opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._running.append(asyncio.create_task(self._run(opened)))
-        try:
-            await opened
-        except Exception:
-            if self._background is not None:
-                await self._background.close()
-            raise
+        await opened
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request."""
@@ -85,22 +70,16 @@ class ConfiguredApp:
                 self._idle.set()
 
     def replace(self) -> None:
-        """Let it close once its requests and deliveries have ended: another app gets the next ones."""
-        if self._background is not None:
-            self._background.replace()
+        """Let it close once its requests have ended: another app gets the next ones."""
         self._replaced.set()
 
     @property
     def closed(self) -> bool:
         """Whether it has been open, and is no longer."""
-        return all(task.done() for task in self._running) and (
-            self._background is None or self._background.closed
-        )
+        return all(task.done() for task in self._running)
 
     async def close(self) -> None:
         """Close it at once."""
-        if self._background is not None:
-            await self._background.close()
         await cancel_and_wait(self._running)
 
     async def _run(self, opened: asyncio.Future[None]) -> None:

@@ -2,10 +2,14 @@
 
 import asyncio
 import os
+import sys
 from collections.abc import Coroutine
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
+
+_SWITCH_SECONDS = 0.001
+"""How long a thread that parses may keep the event loop of an API process waiting, at each of its turns."""
 
 
 def new_event_loop() -> asyncio.AbstractEventLoop:
@@ -19,11 +23,12 @@ def new_event_loop() -> asyncio.AbstractEventLoop:
 
 
 def run(main: Coroutine[object, object, None]) -> None:
-    """Run ``main`` on a loop of its own until it returns.
+    """Run an API process, ``main``, on a loop of its own until it returns.
 
     No child process gets the files that this one was started with, such as an API process's listening socket:
     asyncio closes them in a child, uvloop doesn't.
     """
+    sys.setswitchinterval(_SWITCH_SECONDS)
     for file in Path("/dev/fd").iterdir():
         if (number := int(file.name)) > 2:
             with suppress(OSError):  # the listing's own

@@ -12,7 +12,6 @@ from framegate.cli.worker_supervisor import WorkerSupervisor
 from framegate.core.errors import FramegateError, Unavailable
 from framegate.core.jobs import Job, JobState
 from framegate.core.ports import WorkerInfo
-from framegate.core.wiring import CoreServices
 from framegate.storage.embedded import DataFolderLock, EmbeddedValkey
 from framegate.storage.jobs.store import ValkeyJobStore
 from framegate.storage.jobs.worker_store import SWEEP_SECONDS
@@ -93,12 +92,12 @@ async def sweep(store: ValkeyJobStore) -> None:
         await asyncio.sleep(SWEEP_SECONDS)
 
 
-async def announce_stop(services: CoreServices, supervisor: WorkerSupervisor) -> None:
+async def announce_stop(store: ValkeyJobStore, supervisor: WorkerSupervisor) -> None:
     """Log what is waited for before the server ends."""
     workers: Sequence[WorkerInfo] = ()
     running: Sequence[Job] = ()
     with suppress(Unavailable, TimeoutError):
         async with asyncio.timeout(_ANNOUNCE_SECONDS):
-            workers = await services.jobs.workers()
-            running = await services.jobs.list(states=(JobState.RUNNING,), limit=_MOST_RUNNING)
+            workers = (await store.worker_presence()).workers
+            running = await store.list(owner=None, states=(JobState.RUNNING,), limit=_MOST_RUNNING)
     supervisor.announce_stop(workers, {job.worker for job in running})

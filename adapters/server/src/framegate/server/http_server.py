@@ -21,10 +21,6 @@ _LAST_WORDS_SECONDS = 2.0
 """How long requests that were cut off have to say so: streams end with an event."""
 
 
-SWITCH_SECONDS = 0.001
-"""How long a thread that parses may keep the event loop of an API process waiting, at each of its turns."""
-
-
 class HttpServer(uvicorn.Server):
     """uvicorn's server for ``config``.
 

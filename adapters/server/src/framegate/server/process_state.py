@@ -8,8 +8,7 @@ from framegate.server.limits.limiter import RateLimiter
 class ProcessState:
     """The state that outlives a reload of the config: nobody gets new requests to spend, or is forgotten.
 
-    ``api_processes`` is how many API processes the server has, this one among them. If there are several,
-    their parent works in the background.
+    ``api_processes`` is how many API processes the server has, this one among them.
 
     Attributes:
         limiter: The rates of keys and addresses.
@@ -24,11 +23,6 @@ class ProcessState:
         self.known_logins: OrderedDict[int, None] = OrderedDict()
         self.start_checked = True
         self.stopping = False
-
-    @property
-    def works_in_background(self) -> bool:
-        """Whether retention and webhooks are this process's, too."""
-        return self._api_processes == 1
 
     def part_of(self, limit: int) -> int:
         """Return this process's part of a limit that holds for all API processes together; 0 is no limit."""

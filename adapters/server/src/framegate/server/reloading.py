@@ -2,13 +2,14 @@
 
 import asyncio
 import gc
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection
+from contextlib import asynccontextmanager
 
 import structlog
 from litestar.types import Receive, Scope, Send
-from msgspec import Struct
 
 from framegate.cli.app_context import AppContext, Connections, create_context
+from framegate.cli.config_origins import Origins
 from framegate.cli.log import configure_audit_log, require_audit_log
 from framegate.core.availability import OwnWorkers
 from framegate.core.errors import FramegateError
@@ -23,14 +24,6 @@ from framegate.server.process_state import ProcessState
 log = structlog.get_logger(__name__)
 
 
-class PreparedConfig(Struct, frozen=True):
-    """A config that can take effect at once; ``app`` is None if nothing is to change in this process."""
-
-    reload: Reload
-    context: AppContext
-    app: ConfiguredApp | None
-
-
 class ReloadingApp:
     """The ASGI app of the process, which passes each request to the app of the config in force."""
 
@@ -43,12 +36,12 @@ class ReloadingApp:
         process: ProcessState,
         workers: OwnWorkers,
     ) -> None:
-        self._context = context
         self._connections = connections
         self._keys = keys
         self._process = process
         self._workers = workers
         self._current = self._build(context)
+        self._prepared: ConfiguredApp | None = None
         self._replaced: list[ConfiguredApp] = []
 
     def _build(self, context: AppContext) -> ConfiguredApp:
@@ -58,17 +51,15 @@ class ReloadingApp:
         """Serve a request by the config that is in force when it comes."""
         await self._current(scope, receive, send)
 
-    async def open(self) -> None:
-        """Start what runs beside the requests.
-
-        Raises:
-            ConfigError: A secret can't be read.
-        """
-        await self._current.open()
-
-    async def close(self) -> None:
-        """Stop it, and what is left of earlier configs."""
-        await asyncio.gather(*(app.close() for app in (*self._replaced, self._current)))
+    @asynccontextmanager
+    async def lifespan(self) -> AsyncGenerator[None]:
+        """Keep the app open in the block, and at its end close it and what is left of other configs."""
+        try:
+            await self._current.open()
+            yield
+        finally:
+            await self.discard()
+            await asyncio.gather(*(app.close() for app in (*self._replaced, self._current)))
 
     @property
     def services(self) -> CoreServices:
@@ -80,40 +71,31 @@ class ReloadingApp:
         """The paths that are served."""
         return self._current.paths
 
-    async def prepare(self, read_settings: Callable[[], Settings]) -> PreparedConfig:
-        """Read the settings, and get ready to serve by them; nothing changes yet.
+    async def prepare(self, context: AppContext) -> None:
+        """Get ready to serve by another config; nothing changes yet.
 
         Raises:
-            FramegateError: Something is wrong with the config.
+            ConfigError: It can't be served; `discard` closes what was opened.
         """
-        reload, context = await asyncio.to_thread(read_reload, self._context.settings, read_settings)
-        if not reload.changed:
-            return PreparedConfig(reload, self._context, None)
-        require_keys_left(self._keys, context.settings)
-        KeyRing(context.settings.auth.keys)  # raises what is wrong with them
         gc.unfreeze()  # so that earlier apps can be collected
         try:
-            app = await asyncio.to_thread(self._build, context)  # it takes some tenths of a second
-            await app.open()
+            self._prepared = await asyncio.to_thread(self._build, context)  # it takes some tenths of a second
+            await self._prepared.open()
         finally:
             gc.freeze()
-        return PreparedConfig(reload, context, app)
 
-    def apply(self, prepared: PreparedConfig) -> None:
+    def apply(self) -> None:
         """Serve by the prepared config. Nothing fails, and no request sees half of it."""
-        if prepared.app is None:
-            return
-        settings = prepared.context.settings
-        self._keys.reconfigure(settings.auth.keys, defaults=settings.key_defaults)
-        configure_audit_log(settings.audit.path)
+        assert self._prepared is not None
         self._current.replace()
         self._replaced = [earlier for earlier in (*self._replaced, self._current) if not earlier.closed]
-        self._current, self._context = prepared.app, prepared.context
+        self._current, self._prepared = self._prepared, None
 
-    async def discard(self, prepared: PreparedConfig) -> None:
+    async def discard(self) -> None:
         """Forget a prepared config, which doesn't take effect."""
-        if prepared.app is not None:
-            await prepared.app.close()
+        prepared, self._prepared = self._prepared, None
+        if prepared is not None:
+            await prepared.close()
 
 
 class Reloader:
@@ -141,15 +123,32 @@ class Reloader:
                 log_not_reloaded(error)
 
 
-def read_reload(old: Settings, read_settings: Callable[[], Settings]) -> tuple[Reload, AppContext]:
-    """Return what becomes of the config in a server that runs with ``old`` settings.
+def read_reload(old: Settings, new: Settings, origins: Origins) -> tuple[Reload, AppContext]:
+    """Return what becomes of a config that was read again in a server that runs with ``old`` settings.
 
     Raises:
         FramegateError: Something is wrong with the config.
     """
-    reload = plan_reload(old, read_settings(), fixed=FIXED_IN_SERVER)
-    require_audit_log(reload.settings.audit.path)
-    return reload, create_context(reload.settings)
+    reload = plan_reload(old, new, fixed=FIXED_IN_SERVER)
+    with origins.locating():
+        require_audit_log(reload.settings.audit.path)
+        return reload, create_context(reload.settings, origins)
+
+
+def require_usable_keys(keys: KeyRing, settings: Settings) -> None:
+    """Check that the process can go on with the keys of other settings.
+
+    Raises:
+        ConfigError: One of them can't be used, or none is left where there have to be keys.
+    """
+    require_keys_left(keys, settings)
+    KeyRing(settings.auth.keys)  # raises what is wrong with them
+
+
+def adopt_settings(keys: KeyRing, settings: Settings) -> None:
+    """Let keys and audit log of this process be those of other settings, which were checked."""
+    keys.reconfigure(settings.auth.keys, defaults=settings.key_defaults)
+    configure_audit_log(settings.audit.path)
 
 
 def log_reloaded(reload: Reload) -> None:

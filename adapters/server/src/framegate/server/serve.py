@@ -1,8 +1,6 @@
 """Run ``framegate serve``: the API and, by default, Valkey and workers."""
 
 import asyncio
-import signal
-import sys
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
@@ -17,19 +15,13 @@ from framegate.core.audit import Actor, acting_as
 from framegate.core.concurrency import cancel_and_wait
 from framegate.server import event_loop
 from framegate.server.api_processes.parent import serve_with_processes
-from framegate.server.api_server import (
-    EarlyStop,
-    ServerEvents,
-    check_resources,
-    open_resources,
-    run_api,
-)
+from framegate.server.api_server import EarlyStop, check_resources, open_resources, run_api
 from framegate.server.banner import show_banner
 from framegate.server.connections.file_limit import raise_file_limit
+from framegate.server.host_config import HostConfig
 from framegate.server.host_work import announce_stop, keep_valkey_running, running_valkey, sweep, valkey_is_up
-from framegate.server.http_server import SWITCH_SECONDS
 from framegate.server.listening import listen
-from framegate.server.reloading import Reloader, ReloadingApp, log_reloaded
+from framegate.server.reloading import Reloader, ReloadingApp
 from framegate.storage.data_folder import secure_data_folder
 from framegate.storage.embedded import EmbeddedValkey
 
@@ -71,7 +63,6 @@ def serve(
                 )
             )
             return
-        sys.setswitchinterval(SWITCH_SECONDS)
         event_loop.run(
             _serve(
                 context,
@@ -98,6 +89,7 @@ async def _serve(
         stack.push_async_callback(supervisor.stop)
         listener = listen(settings.host, settings.port)
         resources = await stack.enter_async_context(open_resources(context))
+        jobs = resources.connections.jobs
         # In a thread: Valkey, and then the workers, come up on another core while it runs.
         building = asyncio.create_task(
             asyncio.to_thread(
@@ -106,40 +98,40 @@ async def _serve(
                 connections=resources.connections,
                 keys=resources.keys,
                 process=resources.process,
-                workers=supervisor,
+                workers=supervisor.workers,
             )
         )
         stack.push_async_callback(cancel_and_wait, [building])
+        config = HostConfig(
+            context, resources.connections, resources.keys, supervisor, read_context=read_context
+        )
+        stack.push_async_callback(config.close)
         await valkey_is_up(valkey)
         early = EarlyStop()
         await check_resources(context, resources)
         supervisor.start()
-        app = await building
+        try:
+            app = await building
+            await stack.enter_async_context(app.lifespan())
+        except BaseException:
+            supervisor.end_now()  # a job that one has begun isn't waited for
+            raise
+        config.start()
         notices: list[asyncio.Task[None]] = []
         stack.push_async_callback(lambda: cancel_and_wait(notices))
-
-        async def reload() -> None:
-            prepared = await app.prepare(lambda: read_context().settings)
-            app.apply(prepared)
-            supervisor.pass_on(signal.SIGHUP)
-            log_reloaded(prepared.reload)
-
-        reloader = Reloader(reload)
+        reloader = Reloader(partial(config.reload, app))
         hangups.follow(lambda: loop.call_soon_threadsafe(reloader.request))
         host, port = listener.getsockname()[:2]
 
         def announce_start() -> None:
-            banner = show_banner(context, app.services, supervisor, port=port, paths=app.paths)
+            banner = show_banner(context, app.services, supervisor.workers, port=port, paths=app.paths)
             notices.append(asyncio.create_task(banner))
 
         def wind_down() -> None:
             supervisor.wind_down()  # running jobs may finish while calls still wait for them
-            notices.append(asyncio.create_task(announce_stop(app.services, supervisor)))
+            notices.append(asyncio.create_task(announce_stop(jobs, supervisor)))
 
-        beside: list[Callable[[], Awaitable[None]]] = [
-            partial(sweep, resources.connections.jobs),
-            reloader.run,
-        ]
+        beside: list[Callable[[], Awaitable[None]]] = [partial(sweep, jobs), reloader.run]
         if valkey is not None:
             beside.append(partial(keep_valkey_running, valkey))
         log.info("listening", url=f"http://{host}:{port}", docs=f"http://{host}:{port}/docs")
@@ -148,7 +140,9 @@ async def _serve(
             resources,
             app,
             listener,
-            ServerEvents(announce_start, wind_down, supervisor.end_now, supervisor.wind_down),
+            on_started=announce_start,
+            on_stop=wind_down,
+            on_interrupt=supervisor.end_now,
             max_files=max_files,
             early=early,
             beside=beside,

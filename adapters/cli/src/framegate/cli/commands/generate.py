@@ -219,7 +219,7 @@ async def _with_own_worker(
         supervisor = WorkerSupervisor(
             worker_arguments, choose_devices(AUTO)[:1], grace=context.settings.server.shutdown_grace
         )
-        services = await stack.enter_async_context(open_services(context, own_workers=supervisor))
+        services = await stack.enter_async_context(open_services(context, own_workers=supervisor.workers))
         server = LocalServer(services.core)
         job = await server.submit(request)  # before the worker starts: a wrong request is said at once
         supervisor.start()

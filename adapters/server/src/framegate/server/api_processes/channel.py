@@ -45,7 +45,7 @@ class ParentChannel:
         drain()
 
     @staticmethod
-    def reply(answer: bytes) -> None:
-        """Write an answer."""
+    def reply(line: bytes) -> None:
+        """Write a line, with its end."""
         with suppress(OSError):  # the parent has gone, and so will this process
-            os.write(0, answer)
+            os.write(0, line)

@@ -3,28 +3,28 @@
 import asyncio
 import signal
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack
 from functools import partial
 
 import structlog
 
-from framegate.cli.app_context import AppContext, Connections, build_services, open_connections
+from framegate.cli.app_context import AppContext, open_connections
 from framegate.cli.garbage import resume_collection
 from framegate.cli.hangup import Hangups
-from framegate.cli.log import configure_audit_log
 from framegate.cli.worker_supervisor import WorkerSupervisor
 from framegate.core.concurrency import cancel_and_wait
 from framegate.core.errors import ConfigError, Unavailable
 from framegate.server.api_processes.supervisor import ApiSupervisor
 from framegate.server.api_server import check_start
-from framegate.server.auth.key_checks import require_keys, require_keys_left
+from framegate.server.auth.key_checks import require_keys
 from framegate.server.auth.key_ring import KeyRing
 from framegate.server.background import keep_running
-from framegate.server.background_work import BackgroundWork
+from framegate.server.host_config import HostConfig
 from framegate.server.host_work import announce_stop, keep_valkey_running, sweep, valkey_is_up
 from framegate.server.listening import SharedPort
-from framegate.server.reloading import Reloader, log_reloaded, read_reload
+from framegate.server.reloading import Reloader
 from framegate.storage.embedded import EmbeddedValkey
+from framegate.storage.jobs.store import ValkeyJobStore
 
 log = structlog.get_logger(__name__)
 
@@ -66,45 +66,52 @@ async def serve_with_processes(
         workers = WorkerSupervisor(
             worker_arguments, devices, grace=settings.shutdown_grace, on_change=api.tell
         )
-        config = _ConfigInForce(context, connections, keys, api, workers, read_context=read_context)
-        stop = _Stop(api, workers, config, delay=settings.shutdown_delay)
+        config = HostConfig(context, connections, keys, workers, read_context=read_context)
+        stop = _Stop(api, workers, connections.jobs, delay=settings.shutdown_delay)
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, stop.receive, number)
-        await config.open()
+        config.start()
         stack.push_async_callback(config.close)
         stack.push_async_callback(workers.stop)
         stack.push_async_callback(api.stop)
         workers.start()
         api.start()
-        reloader = Reloader(config.reload)
+        reloader = Reloader(partial(config.reload, api))
         hangups.follow(lambda: loop.call_soon_threadsafe(reloader.request))
         running: list[Callable[[], Awaitable[None]]] = [partial(sweep, connections.jobs), reloader.run]
         if valkey is not None:
             running.append(partial(keep_valkey_running, valkey))
         tasks = [asyncio.create_task(keep_running(run)) for run in running]
         stack.push_async_callback(cancel_and_wait, tasks)
-        first = await _first(api.misconfigured, api.failed, api.started, stop.requested)
-        if first in (api.misconfigured, api.failed):
-            error = ConfigError if first is api.misconfigured else Unavailable
-            raise error("The API processes can't start; they have said why.")
+        await _first(api.started, api.failed, api.failing, stop.requested)
         resume_collection()
         if api.started.is_set():
             url = f"http://{port.host}:{port.port}"
             log.info("listening", url=url, docs=f"{url}/docs", api_processes=api.count)
-        await stop.requested.wait()
+        elif not stop.requested.is_set():
+            workers.end_now()  # a job that one has begun isn't waited for
+            error = ConfigError if api.misconfigured.is_set() else Unavailable
+            raise error("The API processes can't start; they have said why.")
+        # With a config that can't be right, as a queue that has come up late shows, no start will help; what
+        # else ends processes that have worked before may pass.
+        await _first(api.misconfigured, stop.requested)
+        if not stop.requested.is_set():
+            stop.wind_down()
         await api.stop()
         await stop.finish()
+        if api.misconfigured.is_set():
+            raise ConfigError("An API process can't work with this config; it has said why.")
 
 
 class _Stop:
     """The signals to stop, as one API process alone would take them."""
 
     def __init__(
-        self, api: ApiSupervisor, workers: WorkerSupervisor, config: "_ConfigInForce", *, delay: float
+        self, api: ApiSupervisor, workers: WorkerSupervisor, jobs: ValkeyJobStore, *, delay: float
     ) -> None:
         self._api = api
         self._workers = workers
-        self._config = config
+        self._jobs = jobs
         self._delay = delay
         self._announcement: asyncio.Task[None] | None = None
         self.requested = asyncio.Event()
@@ -117,99 +124,27 @@ class _Stop:
             if is_first:
                 log.info("server_leaving", stops_in=self._delay)
                 self._api.wind_down()  # they take requests for as long themselves
-                asyncio.get_running_loop().call_later(self._delay, self._wind_down)
+                asyncio.get_running_loop().call_later(self._delay, self.wind_down)
         elif self._announcement is None:
             self._api.wind_down(number)
             if not is_first:
                 self._api.pass_on(number)  # the delay is cut short
-            self._wind_down()
+            self.wind_down()
         elif number == signal.SIGINT:
             self._api.pass_on(number)
             self._workers.end_now()
 
-    def _wind_down(self) -> None:
+    def wind_down(self) -> None:
+        """Let the workers take no more jobs, and log what is waited for."""
         if self._announcement is None:
             self._workers.wind_down()  # running jobs may finish while calls still wait for them
-            announcing = announce_stop(self._config.services, self._workers)
-            self._announcement = asyncio.create_task(announcing)
+            self._announcement = asyncio.create_task(announce_stop(self._jobs, self._workers))
 
     async def finish(self) -> None:
         """Wait for what has been begun."""
-        self._wind_down()
+        self.wind_down()
         if self._announcement is not None:
             await self._announcement
-
-
-class _ConfigInForce:
-    """The config by which all processes work, and the work beside requests by it."""
-
-    def __init__(
-        self,
-        context: AppContext,
-        connections: Connections,
-        keys: KeyRing,
-        api: ApiSupervisor,
-        workers: WorkerSupervisor,
-        *,
-        read_context: Callable[[], AppContext],
-    ) -> None:
-        self._context = context
-        self._connections = connections
-        self._keys = keys
-        self._api = api
-        self._workers = workers
-        self._read_context = read_context
-        services = build_services(context, connections)
-        self.services = services.core
-        self._background = BackgroundWork(context, services.retention)
-        self._replaced: list[BackgroundWork] = []
-
-    async def open(self) -> None:
-        """Start the work beside requests.
-
-        Raises:
-            ConfigError: A secret of the webhooks can't be read.
-        """
-        await self._background.open()
-
-    async def close(self) -> None:
-        """Stop it, and what is left of earlier configs."""
-        await asyncio.gather(*(work.close() for work in (*self._replaced, self._background)))
-
-    async def reload(self) -> None:
-        """Read the config again, and let every process work by it if all of them can.
-
-        Raises:
-            FramegateError: Something is wrong with the config; it stays as it was.
-        """
-        found = await asyncio.to_thread(self._read_context)
-        old, text = self._context.settings, found.origins.text
-        reload, context = await asyncio.to_thread(read_reload, old, lambda: found.settings)
-        if reload.changed and not await self._replace(context, text):
-            return
-        self._workers.pass_on(signal.SIGHUP)
-        log_reloaded(reload)
-
-    async def _replace(self, context: AppContext, text: str) -> bool:
-        settings = context.settings
-        with suppress(Unavailable):
-            await self._keys.load()
-        require_keys_left(self._keys, settings)
-        services = build_services(context, self._connections)
-        background = BackgroundWork(context, services.retention)
-        await background.open()
-        usable = await self._api.prepare(text)
-        self._api.conclude(text, apply=usable)
-        if not usable:
-            log.error("config_not_reloaded", reason="An API process can't use it, and has logged why.")
-            await background.close()
-            return False
-        self._keys.reconfigure(settings.auth.keys, defaults=settings.key_defaults)
-        configure_audit_log(settings.audit.path)
-        self._background.replace()
-        self._replaced = [work for work in (*self._replaced, self._background) if not work.closed]
-        self._background, self.services, self._context = background, services.core, context
-        return True
 
 
 async def _first(*events: asyncio.Event) -> asyncio.Event:

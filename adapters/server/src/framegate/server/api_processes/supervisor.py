@@ -7,15 +7,17 @@ from contextlib import suppress
 
 import structlog
 
+from framegate.cli.app_context import AppContext
 from framegate.cli.own_workers import OwnWorkersReport
 from framegate.cli.supervisor import ProcessSupervisor, Slot, spawn
+from framegate.core.errors import ConfigError, Unavailable
 from framegate.server.api_processes.messages import (
-    FAILED,
-    PREPARED,
     Conclude,
     Message,
     Prepare,
+    ShowBanner,
     Start,
+    decode_answer,
     encode,
 )
 from framegate.server.listening import SharedPort
@@ -29,40 +31,44 @@ _PREPARE_SECONDS = 60.0
 class ApiSlot(Slot):
     """One of the API processes.
 
-    ``reply`` is set while it prepares a config, for whether it can be used. ``start`` returns the first
-    message for a process, ``on_start`` is called when it takes requests, ``on_failure`` when it has ended
-    before that.
+    ``on_open`` is called when there is another process, which gets its first messages then, ``on_start`` when
+    it takes requests, and ``on_failure`` when it has ended before that. ``usable`` is set once a process is to
+    prepare a config, and resolved with whether it can use that.
     """
 
     def __init__(
         self,
         number: int,
         *,
-        start: Callable[[], Start],
-        on_start: Callable[[], None],
+        on_open: "Callable[[ApiSlot], None]",
+        on_start: "Callable[[ApiSlot], None]",
         on_failure: Callable[[], None],
     ) -> None:
         super().__init__(str(number))
-        self._start = start
+        self._on_open = on_open
         self._on_start = on_start
         self._on_failure = on_failure
         self.has_failed = False
         self._in_order = asyncio.Lock()
         self._sending: set[asyncio.Task[None]] = set()
-        self.reply: asyncio.Future[bool] | None = None
+        self._received = b""
+        self._asked = 0
+        self.usable: asyncio.Future[bool] | None = None
 
     def opened(self, pid: int, channel: socket.socket) -> None:
-        """Send the first message to a new process."""
+        """Note that there is another process."""
         super().opened(pid, channel)
-        self.send(self._start())
+        self._on_open(self)
 
     def received(self, data: bytes) -> None:
         """Note that the process takes requests, or what it answers."""
-        if not self.has_started:
-            self._on_start()
-        super().received(data)
-        if PREPARED in data or FAILED in data:
-            self._resolve(usable=FAILED not in data)
+        *lines, self._received = (self._received + data).split(b"\n")
+        for line in lines:
+            if not line:
+                super().received(data)
+                self._on_start(self)
+            elif (answer := decode_answer(line)).number == self._asked:
+                self._resolve(usable=answer.usable)
 
     def closed(self) -> None:
         """Note that the process has ended; the next one starts with the config in force."""
@@ -71,13 +77,13 @@ class ApiSlot(Slot):
             self._on_failure()
         super().closed()
         self._resolve(usable=True)
-        self.reply = None
+        self.usable, self._received = None, b""
 
-    def prepare(self, config: str) -> asyncio.Future[bool]:
-        """Let the process get ready for another config; return whether it can use it."""
-        self.reply = asyncio.get_running_loop().create_future()
-        self.send(Prepare(config))
-        return self.reply
+    def prepare(self, message: Prepare) -> None:
+        """Let the process, if there is one, get ready for another config."""
+        if self.channel is not None:
+            self._asked, self.usable = message.number, asyncio.get_running_loop().create_future()
+            self.send(message)
 
     def send(self, message: Message) -> None:
         """Send a message, if there is a process, after those that were sent before."""
@@ -93,8 +99,8 @@ class ApiSlot(Slot):
                     await asyncio.get_running_loop().sock_sendall(channel, line)
 
     def _resolve(self, *, usable: bool) -> None:
-        if self.reply is not None and not self.reply.done():
-            self.reply.set_result(usable)
+        if self.usable is not None and not self.usable.done():
+            self.usable.set_result(usable)
 
 
 class ApiSupervisor(ProcessSupervisor):
@@ -110,12 +116,7 @@ class ApiSupervisor(ProcessSupervisor):
     ) -> None:
         self.started, self.failed = asyncio.Event(), asyncio.Event()
         self._api_slots = [
-            ApiSlot(
-                number,
-                start=self._first_message,
-                on_start=self.started.set,
-                on_failure=self._note_failure,
-            )
+            ApiSlot(number, on_open=self._welcome, on_start=self._note_start, on_failure=self._note_failure)
             for number in range(count)
         ]
         super().__init__(self._api_slots, grace=grace)
@@ -124,7 +125,8 @@ class ApiSupervisor(ProcessSupervisor):
         self._config = config
         self._reloaded: str | None = None
         self._workers = OwnWorkersReport()
-        self._banner_shown = False
+        self._last_number = 0
+        self._prepared: Prepare | None = None
 
     def tell(self, report: OwnWorkersReport) -> None:
         """Pass a report on the workers to every process."""
@@ -132,35 +134,55 @@ class ApiSupervisor(ProcessSupervisor):
         for slot in self._api_slots:
             slot.send(report)
 
-    async def prepare(self, config: str) -> bool:
-        """Let every process get ready for another config; return whether all of them can use it."""
-        replies = [slot.prepare(config) for slot in self._api_slots if slot.has_started]
-        try:
-            async with asyncio.timeout(_PREPARE_SECONDS):
-                return all(await asyncio.gather(*replies))
-        except TimeoutError:
-            log.error("api_process_silent", seconds=_PREPARE_SECONDS)
-            return False
+    async def prepare(self, context: AppContext) -> None:
+        """Let every process get ready for another config, those that are just starting too.
 
-    def conclude(self, config: str, *, apply: bool) -> None:
-        """Let the processes use the config, or forget it; those that start later get the one in force."""
+        Raises:
+            ConfigError, Unavailable: One of them can't use it, or doesn't answer.
+        """
+        self._last_number += 1
+        self._prepared = prepare = Prepare(self._last_number, context.origins.text)
         for slot in self._api_slots:
-            if slot.reply is None:
-                if not apply:
-                    continue
-                slot.send(Prepare(config))  # it was just starting, with the one before
-            slot.reply = None
-            slot.send(Conclude(apply))
-        if apply:
-            self._reloaded = config
+            slot.prepare(prepare)
+        asked = {slot.usable: slot.pid for slot in self._api_slots if slot.usable is not None}
+        if not asked:
+            return
+        done, silent = await asyncio.wait(asked, timeout=_PREPARE_SECONDS)
+        if not all(usable.result() for usable in done):
+            raise ConfigError("An API process can't use it, and has logged why.")
+        if silent:
+            pids = ", ".join(str(asked[usable]) for usable in silent)
+            raise Unavailable(f"No answer from API process {pids} within {_PREPARE_SECONDS:g} seconds.")
+
+    def apply(self) -> None:
+        """Let the processes serve by the prepared config, and those that start later begin with it."""
+        assert self._prepared is not None
+        self._reloaded = self._prepared.config
+        self._conclude(apply=True)
+
+    async def discard(self) -> None:
+        """Let the processes forget the prepared config."""
+        self._conclude(apply=False)
+
+    def _conclude(self, *, apply: bool) -> None:
+        prepared, self._prepared = self._prepared, None
+        if prepared is not None:
+            for slot in self._api_slots:
+                slot.send(Conclude(prepared.number, apply))
+
+    def _welcome(self, slot: ApiSlot) -> None:
+        slot.send(Start(self._config, self._reloaded, self._workers))
+        if self._prepared is not None:  # nobody waits for its answer: if it can't follow, it ends
+            slot.prepare(self._prepared)
+
+    def _note_start(self, slot: ApiSlot) -> None:
+        if not self.started.is_set():
+            self.started.set()
+            slot.send(ShowBanner())
 
     def _note_failure(self) -> None:
         if not self.started.is_set() and all(slot.has_failed for slot in self._api_slots):
             self.failed.set()
-
-    def _first_message(self) -> Start:
-        shows_banner, self._banner_shown = not self._banner_shown, True
-        return Start(self._config, self._reloaded, self._workers, shows_banner)
 
     async def _launch(self, slot: Slot, stdin: socket.socket) -> asyncio.subprocess.Process:
         with self._port.open() as listener:

@@ -2,8 +2,6 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
 
 import structlog
 from redis.backoff import AbstractBackoff, EqualJitterBackoff
@@ -86,6 +84,10 @@ class WebhookDeliveryWorker:
                     async with asyncio.timeout(0 if self._finishing else POLL_SECONDS):
                         await self._ended.wait()
 
+    async def close(self) -> None:
+        """Close its connections, once it has ended."""
+        await self._store.close()
+
     async def _begin_attempts(self, attempts: asyncio.TaskGroup) -> None:
         """Begin an attempt at each delivery that is due and for which there is a slot."""
         while claim := await self._claim():
@@ -164,17 +166,17 @@ class WebhookDeliveryWorker:
         _log_receiver(delivery, settlement, reason)
 
 
-@asynccontextmanager
-async def open_delivery_worker(context: AppContext) -> AsyncGenerator[WebhookDeliveryWorker | None]:
-    """Open a delivery worker, or None where no secret is configured to sign events with.
+def create_delivery_worker(context: AppContext) -> WebhookDeliveryWorker | None:
+    """Return a delivery worker, or None where no secret is configured to sign events with.
+
+    It connects when it runs.
 
     Raises:
         ConfigError: A secret's variable is not set, or holds something else.
     """
     webhooks = context.settings.webhooks
     if not webhooks.secrets:
-        yield None
-        return
+        return None
     signer = Signer(webhooks.secrets)
     sender = WebhookSender(
         DialPolicy(context.settings.fetch.allow), timeout=webhooks.timeout, user_agent=context.user_agent
@@ -184,10 +186,7 @@ async def open_delivery_worker(context: AppContext) -> AsyncGenerator[WebhookDel
         prefix=context.settings.queue.prefix,
         operator_urls=context.webhooks.addresses(""),
     )
-    try:
-        yield WebhookDeliveryWorker(store, sender, signer)
-    finally:
-        await store.close()
+    return WebhookDeliveryWorker(store, sender, signer)
 
 
 def _described(delivery: Delivery) -> dict[str, str | int]:
