@@ -87,7 +87,7 @@ async def _serve(
     settings, loop = context.settings.server, asyncio.get_running_loop()
     async with AsyncExitStack() as stack:
         stack.push_async_callback(supervisor.stop)
-        listener = listen(settings.host, settings.port)
+        listener = stack.enter_context(listen(settings.host, settings.port))
         resources = await stack.enter_async_context(open_resources(context))
         jobs = resources.connections.jobs
         # In a thread: Valkey, and then the workers, come up on another core while it runs.
