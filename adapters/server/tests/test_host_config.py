@@ -52,8 +52,15 @@ class Stand:
 @pytest.fixture
 def stand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stand:
     stand = Stand(tmp_path)
-    for name in ("start", "replace"):
-        monkeypatch.setattr(BackgroundWork, name, lambda _, name=name: stand.did.append(f"{name} work"))
+
+    def note_start(_: BackgroundWork) -> None:
+        stand.did.append("start work")
+
+    def note_replacement(_: BackgroundWork) -> None:
+        stand.did.append("replace work")
+
+    monkeypatch.setattr(BackgroundWork, "start", note_start)
+    monkeypatch.setattr(BackgroundWork, "replace", note_replacement)
     return stand
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from framegate.cli.app_context import AppContext, create_context
 from framegate.cli.config_file import read_config
+from framegate.cli.own_workers import OwnWorkersReport
 from framegate.core.errors import ConfigError, Unavailable
 from framegate.server.api_processes import supervisor as module
 from framegate.server.api_processes.messages import (
@@ -131,7 +132,7 @@ async def test_a_config_that_one_refuses_is_forgotten_by_all(stand: Stand) -> No
     assert await one.received() == [Conclude(1, apply=False)]
     assert (await other.received())[-1] == Conclude(1, apply=False)
     stand.slots[0].closed()
-    assert (await stand.child(0).received())[0] == Start(FIRST, None, stand.supervisor._workers)
+    assert (await stand.child(0).received())[0] == Start(FIRST, None, OwnWorkersReport())
 
 
 @pytest.mark.usefixtures("impatient")

@@ -33,8 +33,8 @@ def hangups() -> Iterator[Hangups]:
 @pytest.mark.parametrize(
     ("child", "error", "reason"),
     [
-        (CRASHES, Unavailable, "end before they take requests"),
-        (MISCONFIGURED, ConfigError, "can't work with this config"),
+        (CRASHES, Unavailable, "can't start"),
+        (MISCONFIGURED, ConfigError, "can't start"),
         (LEARNS_LATER, ConfigError, "can't work with this config"),
     ],
     ids=["crashing", "misconfigured", "misconfigured as it turns out later"],

@@ -32,8 +32,8 @@ class ApiSlot(Slot):
     """One of the API processes.
 
     ``on_open`` is called when there is another process, which gets its first messages then, ``on_start`` when
-    it takes requests, and ``on_failure`` when it has ended before that. ``usable`` is set once a process is to
-    prepare a config, and resolved with whether it can use that.
+    it takes requests, and ``on_failure`` when it has ended before that. ``usable`` is set once a process is
+    to prepare a config, and resolved with whether it can use that.
     """
 
     def __init__(
