@@ -25,7 +25,7 @@ EXPOSED_HEADERS = [
 
 
 def only_for_pages(cors: AbstractMiddleware) -> ASGIApp:
-    """Return Litestar's CORS middleware, passed by what no web page sends, which has no Origin header."""
+    """Return Litestar's CORS middleware for the requests of web pages alone; others have no Origin header."""
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         is_page = scope["type"] == ScopeType.HTTP and b"origin" in dict(scope["headers"])

@@ -1,4 +1,4 @@
-"""Spare requests that have no body the layers that receive one."""
+"""Let requests without a body skip the layers that receive one."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -13,7 +13,7 @@ class RequestsWithBody:
     """ASGI middleware that puts requests through ``layers``, the innermost first, if they have a body.
 
     HTTP/1.1 knows by two headers whether one follows (RFC 9112, 6). Requests that say how a body is encoded
-    also pass, so that an unknown encoding is refused whether or not anything follows.
+    go through them too, so that an unknown encoding is refused whether or not anything follows.
     """
 
     def __init__(self, app: ASGIApp, layers: Sequence[Callable[[Any], Any]]) -> None:
