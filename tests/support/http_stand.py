@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import msgspec
-import uvicorn
 from litestar import Litestar
 
 from framegate.core.availability import WORKER_GRACE
@@ -35,8 +34,11 @@ from framegate.core.types import Artifact, MediaKind, Task
 from framegate.core.wiring import create_services
 from framegate.server.app import create_app
 from framegate.server.auth.key_ring import KeyRing
-from framegate.server.connections.protocol import ServerConfig
+from framegate.server.connections.server_config import ServerConfig
+from framegate.server.event_loop import new_event_loop
+from framegate.server.http_server import HttpServer
 from framegate.server.limits.limiter import RateLimiter
+from framegate.server.listening import listen
 from framegate.server.plugin import framegate_dialects
 from framegate.server.process_state import ProcessState
 from tests.support.variants import InProcessVariants
@@ -214,16 +216,32 @@ def start_stand(
 @contextmanager
 def serve_app(app: Any, settings: ServerSettings) -> Generator[str]:
     """Serve an ASGI app, and yield its URL."""
-    config = ServerConfig(app, msgspec.structs.replace(settings, port=0), max_files=1024)
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run)
+    listener, process = listen("127.0.0.1", 0), ProcessState(RateLimiter(InMemoryRateStore()))
+    started, servers = threading.Event(), list[HttpServer]()
+
+    def nothing() -> None:
+        return
+
+    async def serve() -> None:
+        config = ServerConfig(app, settings, max_files=1024)
+        server = HttpServer(
+            config, process, delay=0, on_started=started.set, on_stop=nothing, on_interrupt=nothing
+        )
+        servers.append(server)
+        await server.serve([listener])
+
+    def run() -> None:
+        with asyncio.Runner(loop_factory=new_event_loop) as runner:
+            runner.run(serve())
+
+    thread = threading.Thread(target=run)
     thread.start()
     try:
-        while not server.started:
+        while not started.wait(0.05):
             assert thread.is_alive()
-            time.sleep(0.005)
-        port = server.servers[0].sockets[0].getsockname()[1]
-        yield f"http://127.0.0.1:{port}"
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
     finally:
-        server.should_exit = True
+        for server in servers:
+            server.should_exit = True
         thread.join()
+        listener.close()

@@ -17,7 +17,7 @@ from framegate.core.errors import ConfigError, Unavailable
 from framegate.server.auth.key_checks import require_keys
 from framegate.server.auth.key_ring import KeyRing
 from framegate.server.background import keep_running
-from framegate.server.connections.protocol import ServerConfig
+from framegate.server.connections.server_config import ServerConfig
 from framegate.server.http_server import HttpServer
 from framegate.server.limits.limiter import RateLimiter
 from framegate.server.process_state import ProcessState

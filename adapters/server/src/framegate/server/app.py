@@ -1,6 +1,5 @@
 """Build the Litestar app from dialects, keys, errors, docs and health."""
 
-import asyncio
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -8,7 +7,6 @@ from contextlib import AbstractAsyncContextManager
 from functools import partial
 from typing import Any, TypeAlias
 
-import structlog
 from litestar import Litestar, Router
 from litestar.middleware import AbstractMiddleware
 from litestar.plugins import PluginProtocol
@@ -17,22 +15,19 @@ from litestar.plugins.core import MsgspecDIPlugin
 from litestar.types import ASGIApp, ControllerRouterHandler, Receive, Scope, Send
 from litestar.types.asgi_types import LifeSpanReceive, LifeSpanScope, LifeSpanSend
 from msgspec import Struct
-from msgspec.structs import replace
 
-from framegate.cli.app_context import AppContext, open_services
 from framegate.core.config_errors import ErrorCollector
 from framegate.core.dialect import DialectSpec
-from framegate.core.errors import Unavailable
 from framegate.core.ports import Rate
-from framegate.core.settings import FILE_STORAGE, DocsAccess, LimitSettings, Settings
+from framegate.core.settings import DocsAccess, LimitSettings, Settings
 from framegate.core.wiring import CoreServices
 from framegate.server.admin.router import admin_router
 from framegate.server.auth.cors import Cors, only_for_pages
-from framegate.server.auth.key_checks import check_keys, no_keys, require_keys
+from framegate.server.auth.key_checks import check_keys
 from framegate.server.auth.key_ring import KeyRing
 from framegate.server.auth.keys import ADMIN_OPT, KEY_OPT, KeyGuard
 from framegate.server.auth.loopback_guard import LoopbackOnly
-from framegate.server.auth.origins import OriginRules, is_loopback_host
+from framegate.server.auth.origins import OriginRules
 from framegate.server.dialect import provide_instance
 from framegate.server.direct_calls import DirectRouter
 from framegate.server.docs_pages import ApiDocs, DocsController
@@ -41,7 +36,6 @@ from framegate.server.health import HealthController, Probes, ReadinessControlle
 from framegate.server.limits.limiter import RateLimiter
 from framegate.server.limits.logins import LoginThrottle
 from framegate.server.limits.requests import AddressLimit
-from framegate.server.listening import check_address
 from framegate.server.mounting import Mounted, OwnRouter, add_head_handlers, drop_options_handlers, mount
 from framegate.server.openapi import openapi_config
 from framegate.server.process_state import ProcessState
@@ -55,10 +49,6 @@ from framegate.server.requests.forms import close_uploads
 from framegate.server.requests.forwarded import ForwardedHeaders, TrustedProxies
 from framegate.server.requests.query import drop_empty_parameters
 from framegate.server.responses.link_signing import LinkSigner, make_signer
-from framegate.server.webhooks.events import Signer
-from framegate.storage import embedded
-
-log = structlog.get_logger(__name__)
 
 Lifespan: TypeAlias = Sequence[Callable[[Litestar], AbstractAsyncContextManager[None]]]
 
@@ -274,53 +264,3 @@ def _address_limit(
         return ()
     rate = Rate(limits.address_requests_per_minute, limits.address_request_burst)
     return (partial(AddressLimit, limiter=limiter, rate=rate, refuse=errors.refuse),)
-
-
-def check_config(context: AppContext) -> None:
-    """Plan the app as ``framegate serve`` would.
-
-    Whether there are stored keys may be unknown, as long as no server runs; that is a warning in the log.
-
-    Raises:
-        ConfigError: The settings are wrong; see `create_app`, `require_keys` and `check_address`.
-    """
-    settings, found = context.settings, ErrorCollector()
-    # The services take settings as right that may be wrong; of those, only the app says what is wrong.
-    local = replace(
-        context,
-        settings=replace(
-            settings,
-            storage=replace(settings.storage, url=FILE_STORAGE),
-            fetch=replace(settings.fetch, allow=()),
-        ),
-    )
-
-    async def build() -> None:
-        with found.catching():
-            check_address(settings.server.host, settings.server.port)
-        with found.catching():
-            Signer(settings.webhooks.secrets)
-        async with open_services(local) as services:
-            keys = KeyRing((), services.connections.keys)
-            with found.catching():
-                keys = KeyRing(settings.auth.keys, services.connections.keys, defaults=settings.key_defaults)
-            with found.catching():
-                plan_app(
-                    services=services.core,
-                    settings=settings,
-                    dialects=context.plugins.dialects,
-                    keys=keys,
-                    third_party=context.plugins.third_party_dialects,
-                )
-            # Whether there are others makes no difference to those that are there, nor on loopback.
-            if not settings.auth.keys and not is_loopback_host(settings.server.host):
-                try:
-                    with found.catching():
-                        if context.embedded and not embedded.has_data(settings.server.data_path):
-                            raise no_keys(settings.server.host)
-                        await require_keys(keys, settings.server.host)
-                except Unavailable as error:
-                    log.warning("stored_keys_not_checked", reason=error.message)
-        found.raise_errors()
-
-    asyncio.run(build())

@@ -12,7 +12,8 @@ import structlog
 import uvicorn
 
 from framegate.server.connections.acceptor import Acceptor
-from framegate.server.connections.protocol import ServerConfig, TrackedProtocol
+from framegate.server.connections.protocol import TrackedProtocol
+from framegate.server.connections.server_config import ServerConfig
 from framegate.server.process_state import ProcessState
 
 log = structlog.get_logger(__name__)

@@ -79,4 +79,4 @@ def framegate_commands() -> Sequence[CommandSpec]:
 @hookimpl
 def framegate_config_checks() -> Sequence[str]:
     """Contribute the check that builds the app."""
-    return ["framegate.server.app:check_config"]
+    return ["framegate.server.config_check:check_config"]

@@ -1,69 +1,23 @@
-"""The HTTP/1.1 protocol of connections, with deadlines, and the server's configuration."""
+"""The HTTP/1.1 protocol of connections, with deadlines."""
 
 import asyncio
 from contextvars import copy_context
-from http import HTTPStatus
-from typing import Any, Literal
+from typing import Any
 from urllib.parse import unquote
 
-import msgspec
-import uvicorn
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.utils import get_local_addr, get_remote_addr
 from uvicorn.server import ServerState
 
-from framegate.core.settings import ServerSettings
 from framegate.server.connections.exchange import Exchange
-from framegate.server.connections.file_limit import default_max_connections
-from framegate.server.connections.refusals import RefusedRequest
+from framegate.server.connections.refusals import RefusedRequest, refusal_response
 from framegate.server.connections.request_parser import RequestHead, RequestParser
-from framegate.server.connections.tracker import ConnectionTracker
-from framegate.server.errors.renderer import NeutralError
-from framegate.server.process_state import part_of
-from framegate.server.requests.forwarded import TrustedProxies
+from framegate.server.connections.server_config import ServerConfig
 
 _DRAINED = 256 * 1024
 """The bytes of a body that nobody reads for whose sake the connection is kept."""
 _TAKEN = 16 * 1024
 """The bytes of a response that a client has to take within ``write_timeout``."""
-_RETRY_AFTER = 5
-_CODES = {
-    400: "invalid_request",
-    408: "request_timeout",
-    414: "uri_too_long",
-    431: "headers_too_large",
-    503: "too_many_connections",
-}
-
-
-class ServerConfig(uvicorn.Config):
-    """uvicorn's configuration for an app, by ``[server]``; ``max_files`` may be open at once.
-
-    With ``lifespan`` "off" whoever runs the server starts and ends what the app needs.
-    """
-
-    def __init__(
-        self, app: Any, settings: ServerSettings, max_files: int, *, lifespan: Literal["auto", "off"] = "auto"
-    ) -> None:
-        super().__init__(
-            app,
-            lifespan=lifespan,
-            host=settings.host,
-            port=settings.port,
-            http=TrackedProtocol,
-            ws="none",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            proxy_headers=False,  # see `framegate.server.requests.forwarded`
-            timeout_graceful_shutdown=max(1, round(settings.shutdown_grace)),
-        )
-        self.server_settings = settings
-        self.tracker = ConnectionTracker(
-            settings,
-            part_of(settings.max_connections, settings.api_processes) or default_max_connections(max_files),
-            TrustedProxies(settings.trusted_proxies),
-        )
 
 
 class TrackedProtocol(asyncio.Protocol):
@@ -80,12 +34,10 @@ class TrackedProtocol(asyncio.Protocol):
 
     def __init__(
         self,
-        config: uvicorn.Config,
+        config: ServerConfig,
         server_state: ServerState,
         app_state: dict[str, Any],
-        _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
-        assert isinstance(config, ServerConfig)
         self.address = ""
         self._app = config.loaded_app
         self._asgi = {"version": config.asgi_version, "spec_version": "2.3"}
@@ -94,7 +46,7 @@ class TrackedProtocol(asyncio.Protocol):
         self._settings = config.server_settings
         self._tracker = config.tracker
         self._server_state = server_state
-        self._loop = _loop or asyncio.get_running_loop()
+        self._loop = asyncio.get_running_loop()
         self._parser = RequestParser(self)
         self._exchange: Exchange | None = None
         self._awaiting = True
@@ -121,7 +73,7 @@ class TrackedProtocol(asyncio.Protocol):
         self._context = copy_context()
         self._awaited_since = self._loop.time()
         if reason := self._tracker.add(self):
-            transport.write(_error_response(503, reason))
+            transport.write(refusal_response(503, reason))
             transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -254,7 +206,7 @@ class TrackedProtocol(asyncio.Protocol):
                 return
             exchange.disconnect()
         if self._drained < 0:  # otherwise the request has been answered
-            self.transport.write(_error_response(error.status, str(error)))
+            self.transport.write(refusal_response(error.status, str(error)))
         self._await_request()
         self._awaited_since = self._loop.time()
         self._linger()
@@ -299,7 +251,7 @@ class TrackedProtocol(asyncio.Protocol):
 
     def _time_out(self) -> None:
         if self._drained < 0 and not self._lingers and self._parser.has_unparsed:
-            self.transport.write(_error_response(408, "The request's head did not arrive in time."))
+            self.transport.write(refusal_response(408, "The request's head did not arrive in time."))
         self.transport.close()
 
     def _drain(self, size: int) -> None:
@@ -325,15 +277,3 @@ class TrackedProtocol(asyncio.Protocol):
         self._drained += size
         if self._drained > self._settings.max_body:
             self.abort()
-
-
-def _error_response(status: int, message: str) -> bytes:
-    """Return the response to a request of which no dialect knows, after which the connection is closed."""
-    body = msgspec.json.encode(NeutralError(message, _CODES.get(status, "invalid_request")))
-    head = (
-        f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\nContent-Type: application/json\r\n"
-        f"Content-Length: {len(body)}\r\nX-Content-Type-Options: nosniff\r\nConnection: close\r\n"
-    )
-    if status == HTTPStatus.SERVICE_UNAVAILABLE:
-        head += f"Retry-After: {_RETRY_AFTER}\r\n"
-    return head.encode() + b"\r\n" + body
