@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +24,18 @@ class Requested:
     """
 
     def __init__(
-        self, monkeypatch: pytest.MonkeyPatch, *, seconds: float, stalls_after: int = 1000, **headers: str
+        self,
+        monkeypatch: pytest.MonkeyPatch,
+        headers: Mapping[str, str] | None = None,
+        *,
+        seconds: float,
+        stalls_after: int = 1000,
     ) -> None:
-        self.method, self.headers = "GET", headers
+        self.method, self.headers = "GET", headers or {}
         self.scope: dict[str, Any] = {
             "type": "http",
             "method": "GET",
-            "headers": [(name.encode(), value.encode()) for name, value in headers.items()],
+            "headers": [(name.encode(), value.encode()) for name, value in self.headers.items()],
             "asgi": {"spec_version": "2.4"},
         }
         self.pieces: list[bytes] = []
@@ -70,7 +76,7 @@ def film(tmp_path: Path) -> Path:
 async def test_a_fast_client_gets_large_pieces(
     monkeypatch: pytest.MonkeyPatch, film: Path, headers: dict[str, str], first: int
 ) -> None:
-    request = Requested(monkeypatch, seconds=0.001, **headers)
+    request = Requested(monkeypatch, headers, seconds=0.001)
     await request.get(film)
     assert request.status == (206 if first else 200)
     assert b"".join(request.pieces) == FILM[first:]

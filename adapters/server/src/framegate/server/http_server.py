@@ -44,6 +44,7 @@ class HttpServer(uvicorn.Server):
         on_interrupt: Callable[[], None],
     ) -> None:
         super().__init__(config)
+        self._server_config = config
         self._process = process
         self._delay = delay
         self._acceptors: list[Acceptor] = []
@@ -57,7 +58,9 @@ class HttpServer(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start to take requests from ``sockets``."""
         await self.lifespan.startup()
-        create_protocol = partial(TrackedProtocol, self.config, self.server_state, self.lifespan.state)
+        create_protocol = partial(
+            TrackedProtocol, self._server_config, self.server_state, self.lifespan.state
+        )
         self._acceptors = [
             Acceptor(listener, create_protocol, backlog=self.config.backlog) for listener in sockets or ()
         ]
