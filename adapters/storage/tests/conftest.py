@@ -1,6 +1,5 @@
 from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
 import redis
@@ -10,7 +9,7 @@ from framegate.storage.characters import ValkeyCharacterStore
 from framegate.storage.connections import connect_async
 from framegate.storage.embedded import EmbeddedValkey
 from framegate.storage.jobs.store import ValkeyJobStore
-from framegate.storage.multiplexing import MultiplexedConnection
+from framegate.storage.link import Call, Link
 from framegate.storage.webhook_deliveries import ValkeyDeliveryStore
 from tests.support.external_valkey import ExternalValkey
 from tests.support.valkey import client, valkey
@@ -60,12 +59,11 @@ def artifacts(data_dir: Path) -> FolderStore:
 def writes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many commands each write to Valkey has had: each is a round trip."""
     found: list[int] = []
-    send: Any = MultiplexedConnection._send  # pyright: ignore[reportPrivateUsage]  # what counts
+    send = Link.send
 
-    def counted(self: MultiplexedConnection, calls: Sequence[object]) -> None:
-        if calls:
-            found.append(len(calls))
+    def counted(self: Link, calls: Sequence[Call]) -> None:
+        found.append(len(calls))
         send(self, calls)
 
-    monkeypatch.setattr(MultiplexedConnection, "_send", counted)
+    monkeypatch.setattr(Link, "send", counted)
     return found

@@ -2,9 +2,11 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from unittest.mock import AsyncMock
 
 import pytest
 import redis
+from redis.asyncio.connection import AbstractConnection
 
 from framegate.core.errors import Unavailable
 from framegate.storage import multiplexing, scripts
@@ -120,11 +122,74 @@ async def test_calls_fail_where_nothing_listens() -> None:
     await store.close()
 
 
-async def test_calls_that_wait_fail_when_the_connection_is_closed(calls: MultiplexedConnection) -> None:
+async def test_calls_that_wait_fail_when_the_connection_is_closed(
+    calls: MultiplexedConnection, client: redis.Redis
+) -> None:
+    before = len(client.client_list())
     await calls.call("PING")
+    assert len(client.client_list()) == before + 1
     waiting = asyncio.ensure_future(calls.call("BLPOP", "fg:never", 5))
     await asyncio.sleep(0.05)
     closing = asyncio.create_task(calls.close())
     with pytest.raises(redis.ConnectionError):
         await waiting
     await closing
+    with pytest.raises(redis.ConnectionError, match="closed"):
+        await calls.call("PING")
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert len(client.client_list()) == before, "none is made for calls that come too late"
+
+
+@pytest.fixture
+def opened(calls: MultiplexedConnection, monkeypatch: pytest.MonkeyPatch) -> AsyncMock:
+    """What is done instead of connecting."""
+    connect = AsyncMock()
+    monkeypatch.setattr(AbstractConnection, "connect", connect)
+    return connect
+
+
+async def test_the_time_of_a_call_includes_that_of_connecting(
+    calls: MultiplexedConnection, opened: AsyncMock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(multiplexing, "CALL_SECONDS", 0.05)
+    opened.side_effect = asyncio.Event().wait
+    async with asyncio.timeout(20):
+        for _ in range(2):
+            with pytest.raises(redis.TimeoutError):
+                await calls.call("PING")
+    assert opened.await_count == 1, "it goes on for whoever comes later"
+
+
+async def test_a_call_fails_at_the_end_of_its_time_on_a_connection_that_is_not_silent_yet(
+    external: ExternalValkey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(multiplexing, "CALL_SECONDS", 0.3)
+    connected = connect_async(external.url)
+    calls = MultiplexedConnection(connected)
+    with pytest.raises(redis.TimeoutError):
+        await calls.call("BLPOP", "fg:never", 1.5)
+    await calls.close()
+    await connected.aclose()
+
+
+@pytest.mark.parametrize("error", [RuntimeError("odd"), OSError("no route"), redis.ConnectionError("gone")])
+async def test_whatever_goes_wrong_in_connecting_is_told_to_those_who_wait(
+    calls: MultiplexedConnection, opened: AsyncMock, error: Exception
+) -> None:
+    opened.side_effect = error
+    async with asyncio.timeout(20):
+        with pytest.raises(redis.ConnectionError, match=str(error)):
+            await calls.call("PING")
+
+
+async def test_the_end_of_an_earlier_connection_is_not_that_of_the_present_one(
+    calls: MultiplexedConnection,
+) -> None:
+    await calls.call("PING")
+    earlier = calls._link  # pyright: ignore[reportPrivateUsage]  # nothing else keeps it
+    assert earlier is not None
+    calls.lose(earlier, redis.ConnectionError("It is silent."))
+    number = await calls.call("CLIENT", "ID")
+    earlier.connection_lost(None)
+    assert await calls.call("CLIENT", "ID") == number

@@ -6,144 +6,91 @@ parsed as they arrive, in order, together with what the server pushes by itself.
 """
 
 import asyncio
-from collections import deque
-from collections.abc import Callable, Sequence
-from typing import Any, cast
+import itertools
+import math
+from collections.abc import Sequence
+from typing import Any, Protocol, cast
 
-import hiredis
 import redis
 import redis.asyncio
-from redis._parsers import BaseParser
 from redis.asyncio.connection import AbstractConnection
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
 from redis.commands.core import AsyncScript
-from redis.exceptions import InvalidResponse, NoScriptError, ReadOnlyError
+from redis.exceptions import NoScriptError
 
 from framegate.core.concurrency import cancel_and_wait
+from framegate.storage.link import Call, Convert, Link, pack
 
 REPLY_SECONDS = 2.5
 """How long the server may stay silent while calls wait for it."""
-_INCOMPLETE = object()
-
-# hiredis' stub names no result, and allows one element only.
-pack: Callable[[tuple[str | bytes | float, ...]], bytes] = cast("Any", hiredis.pack_command)
-"""Return a command as it is sent."""
-
-Convert = Callable[[Any], Any]
-"""What makes a call's result of its reply."""
+CALL_SECONDS = 2 * REPLY_SECONDS
+"""How long a call takes at most, with whatever is needed for it: it may be sent twice."""
+_TRACK = pack(("CLIENT", "TRACKING", "ON", "OPTIN"))
+_TRACKED = pack(("CLIENT", "CACHING", "YES"))
 
 
-class _Call:
-    """A command that waits for its reply, if anybody waits for that.
+class KeyTracker(Protocol):
+    """Who is told which of the keys have changed that were read by tracked calls."""
 
-    With ``is_preceded`` another command goes before it, whose reply doesn't matter. ``repeated`` tells
-    whether it has been sent before.
-    """
+    def on_tracking(self, *, is_tracking: bool) -> None:
+        """Note that the server says so from now on, on a new connection, or no longer."""
+        ...
 
-    __slots__ = ("command", "convert", "future", "is_preceded", "repeated", "replies_before", "sent_at")
-
-    def __init__(
-        self,
-        command: bytes,
-        convert: Convert | None,
-        future: "asyncio.Future[Any] | None" = None,
-        *,
-        is_preceded: bool = False,
-    ) -> None:
-        self.command = command
-        self.convert = convert
-        self.future = future
-        self.is_preceded = is_preceded
-        self.replies_before = 0
-        self.repeated = False
-        self.sent_at = 0.0
-
-    @property
-    def is_awaited(self) -> bool:
-        return self.future is not None and not self.future.done()
-
-    def settle(self, reply: Any) -> None:
-        """Make the result, even if nobody waits for it any more."""
-        try:
-            if isinstance(reply, Exception):
-                raise reply
-            result = self.convert(reply) if self.convert else reply
-        except Exception as error:  # it is the caller's
-            self.fail(error)
-            return
-        if self.future is not None and not self.future.done():
-            self.future.set_result(result)
-
-    def fail(self, error: Exception) -> None:
-        if self.future is not None and not self.future.done():
-            self.future.set_exception(error)
+    def on_invalidated(self, keys: Sequence[str] | None) -> None:
+        """Note that these keys have changed; None for all."""
+        ...
 
 
-class _Greeting(_Call):
-    """The first command of a connection, for whose reply or error nobody waits."""
-
-    __slots__ = ()
-
-    def settle(self, reply: Any) -> None:
-        if self.convert:
-            self.convert(reply)
-
-
-class MultiplexedConnection(asyncio.Protocol):
+class MultiplexedConnection:
     """Send commands over one connection, which is made when it is first needed, and again when it was lost.
 
     As with redis-py, a call whose connection is lost, or whose server stays silent for `REPLY_SECONDS`, is
-    repeated once; so what it does twice must be the same as once. Calls raise `redis.RedisError`.
-
-    ``greeting`` is the first command of each connection. Its reply, or its error, goes to ``on_greeted``,
-    what the server pushes to ``on_push``; ``on_lost`` is called when nothing more comes from a connection.
+    repeated once; so what it does twice must be the same as once. Calls raise `redis.RedisError`, after
+    `CALL_SECONDS` at the latest.
     """
 
-    def __init__(
-        self,
-        client: redis.asyncio.Redis,
-        *,
-        greeting: Sequence[str] = (),
-        on_greeted: Convert = lambda _: None,
-        on_push: Callable[[Sequence[Any]], None] = lambda _: None,
-        on_lost: Callable[[], None] = lambda: None,
-    ) -> None:
+    def __init__(self, client: redis.asyncio.Redis) -> None:
         self._pool = client.connection_pool
-        self._greeting = pack(tuple(greeting)) if greeting else b""
-        self._on_greeted, self._on_push, self._on_lost = on_greeted, on_push, on_lost
+        self._tracker: KeyTracker | None = None
         self._connection: AbstractConnection | None = None
-        self._transport: asyncio.Transport | None = None
-        self._streams: asyncio.BaseProtocol | None = None
-        self._reader = hiredis.Reader()
-        self._unsent: list[_Call] = []
-        self._sent: deque[_Call] = deque()
+        self._link: Link | None = None
+        self._unsent: list[Call] = []
         self._flush_due = False
         self._opening: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._heard_at = 0.0
+        self._is_closed = False
 
     async def close(self) -> None:
-        """Close the connection; calls that still wait fail."""
+        """Close the connection; calls that still wait fail, and so do later ones."""
+        self._is_closed = True
         if self._opening is not None:
             await cancel_and_wait([self._opening])
-        closed = redis.ConnectionError("The connection was closed.")
-        self._lose(closed)
-        self._fail_unsent(closed)
+        self.lose(self._link, _closed())
+        self._fail_unsent(_closed())
+        self._stop_timer()
         if self._connection is not None:
             await self._connection.disconnect()  # which waits for the transport
 
+    def track(self, tracker: KeyTracker) -> None:
+        """Tell ``tracker`` about the keys that tracked calls read; set it before the first call."""
+        self._tracker = tracker
+
     def call(
-        self, *command: str | bytes | float, convert: Convert | None = None, before: bytes = b""
+        self, *command: str | bytes | float, convert: Convert | None = None, is_tracked: bool = False
     ) -> "asyncio.Future[Any]":
         """Send a command with the others of this turn of the event loop, and return its result to come.
 
         ``convert`` makes the result as soon as the reply has arrived, before what came after it is looked at.
-        ``before`` is a packed command that goes directly before this one; an error of it goes to
-        ``on_greeted``.
         """
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Any] = loop.create_future()
-        packed = before + pack(command)
-        self._unsent.append(_Call(packed, convert, future, is_preceded=bool(before)))
+        if self._is_closed:
+            future.set_exception(_closed())
+            return future
+        packed = _TRACKED + pack(command) if is_tracked else pack(command)
+        due = loop.time() + CALL_SECONDS
+        self._unsent.append(Call(packed, convert, future, due=due, replies_before=int(is_tracked)))
         self._flush_soon()
         return future
 
@@ -158,10 +105,7 @@ class MultiplexedConnection(asyncio.Protocol):
     @property
     def descriptor(self) -> int | None:
         """The socket's file descriptor, while there is a connection."""
-        if self._transport is None:
-            return None
-        found = self._transport.get_extra_info("socket")
-        return None if found is None else cast("int", found.fileno())
+        return None if self._link is None else self._link.descriptor
 
     def _flush_soon(self) -> None:
         if not self._flush_due:
@@ -170,126 +114,111 @@ class MultiplexedConnection(asyncio.Protocol):
 
     def _flush(self) -> None:
         self._flush_due = False
-        if self._transport is None:
-            if self._opening is None:
-                self._opening = asyncio.create_task(self._open())
+        if not self._unsent or self._is_closed:
             return
-        calls, self._unsent = self._unsent, []
-        self._send(calls)
-
-    def _send(self, calls: Sequence[_Call]) -> None:
-        if not calls or self._transport is None:
-            return
-        loop = asyncio.get_running_loop()
-        now = loop.time()
-        for call in calls:
-            call.sent_at, call.replies_before = now, int(call.is_preceded)
-        self._sent.extend(calls)
-        self._transport.write(b"".join([call.command for call in calls]))
+        if self._link is not None:
+            calls, self._unsent = self._unsent, []
+            self._link.send(calls)
+        elif self._opening is None:
+            self._opening = asyncio.create_task(self._open())
         if self._timer is None:
-            self._timer = loop.call_later(REPLY_SECONDS, self._check_silence)
-
-    def _check_silence(self) -> None:
-        """Give up a connection on which calls have waited for too long without a sign of life."""
-        self._timer = None
-        if not self._sent:
-            return
-        loop = asyncio.get_running_loop()
-        due = max(self._heard_at, self._sent[0].sent_at) + REPLY_SECONDS
-        if loop.time() >= due:
-            self._lose(redis.TimeoutError("Timeout reading from the server"))
-        else:
-            self._timer = loop.call_at(due, self._check_silence)
+            self._set_timer()
 
     async def _open(self) -> None:
         try:
             if self._connection is None:
                 self._connection = self._pool.make_connection()  # type: ignore[no-untyped-call]  # in redis-py
                 self._connection.protocol = 3  # so that the server may push
+                # A server that doesn't answer is asked once: whoever waits is to try again soon.
+                self._connection.retry = Retry(NoBackoff(), 1, (redis.ConnectionError,))
             await self._connection.disconnect(nowait=True)
             await self._connection.connect()
-        except (redis.RedisError, OSError) as error:
-            reason = error if isinstance(error, redis.RedisError) else redis.ConnectionError(str(error))
-            self._fail_unsent(reason)
+            link = Link(self, self._connection)
+        except Exception as error:  # whatever it is, nobody else would tell those who wait
+            is_known = isinstance(error, redis.RedisError)
+            self._fail_unsent(
+                error if is_known else redis.ConnectionError(f"{type(error).__name__}: {error}")
+            )
             return
         finally:
             self._opening = None
-        self._take_over(self._connection)
-
-    def _take_over(self, connection: AbstractConnection) -> None:
-        """Read and write what ``connection`` has connected to."""
-        # redis-py has no name for the transport that others may use.
-        writer = cast("asyncio.StreamWriter", connection._writer)  # pyright: ignore[reportPrivateUsage]
-        transport = cast("asyncio.Transport", writer.transport)
-        self._reader = hiredis.Reader(
-            protocolError=InvalidResponse,
-            replyError=cast("Callable[[str], Exception]", BaseParser.parse_error),
-            encoding="utf-8",
-            errors="replace",  # a damaged text must not break the replies around it
-            notEnoughData=_INCOMPLETE,
-        )
-        self._streams = transport.get_protocol()
-        self._transport = transport
-        transport.set_protocol(self)
-        if transport.is_closing():  # it was lost before anything could be heard of it
-            self._lose(redis.ConnectionError("Connection closed by server."))
-            return
-        if self._greeting:
-            self._send([_Greeting(self._greeting, self._on_greeted)])
+        self._link = link
+        self._stop_timer()  # it is that of the calls' own ends
+        if self._tracker is not None:
+            link.send([Call(_TRACK, self._begin_tracking)])
         self._flush()
 
-    # The protocol.
+    def _begin_tracking(self, reply: Any) -> None:
+        if self._tracker is not None:
+            self._tracker.on_tracking(is_tracking=not isinstance(reply, Exception))
 
-    def data_received(self, data: bytes) -> None:
-        """Parse what has come, and settle the calls that it answers."""
-        self._heard_at = asyncio.get_running_loop().time()
-        try:
-            self._reader.feed(data)
-            while (reply := self._reader.gets()) is not _INCOMPLETE:
-                if isinstance(reply, hiredis.PushNotification):
-                    self._on_push(reply)
-                    continue
-                if self._sent[0].replies_before:
-                    self._sent[0].replies_before -= 1
-                    if isinstance(reply, Exception):
-                        self._on_greeted(reply)
-                    continue
-                self._sent.popleft().settle(reply)
-                if isinstance(reply, ReadOnlyError):  # this is no longer the primary
-                    self._lose(reply)
-                    return
-        except (redis.RedisError, hiredis.HiredisError, IndexError) as error:
-            self._lose(redis.ConnectionError(f"The server's answer is damaged: {error}"))
+    # What the link says.
 
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Repeat the calls that wait on another connection."""
-        if self._streams is not None:  # so that redis-py can close its own end
-            streams, self._streams = self._streams, None
-            streams.connection_lost(exc)
-        self._lose(redis.ConnectionError("Connection closed by server."))
+    def on_reply_before(self, reply: Any) -> None:
+        """Note the reply to what went before a call so that its keys are tracked."""
+        if isinstance(reply, Exception):
+            self._begin_tracking(reply)
 
-    def _lose(self, error: redis.RedisError) -> None:
-        if self._transport is None:
+    def on_push(self, push: Sequence[Any]) -> None:
+        """Take what the server says by itself."""
+        if self._tracker is not None and push[0] == "invalidate":
+            self._tracker.on_invalidated(push[1])
+
+    def lose(self, link: Link | None, error: Exception) -> None:
+        """Give up a connection, and repeat the calls that wait on another one."""
+        if link is None or link is not self._link:
             return
-        transport, self._transport = self._transport, None
-        transport.abort()
+        self._link = None
+        self._stop_timer()
+        link.abort()
+        if self._tracker is not None:
+            self._tracker.on_tracking(is_tracking=False)
+        again: list[Call] = []
+        for call in link.sent:
+            if call.is_repeated:
+                call.fail(error)
+            elif call.is_awaited:
+                call.is_repeated = True
+                again.append(call)
+        self._unsent[:0] = again
+        self._flush_soon()
+
+    # Time limits.
+
+    def _stop_timer(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        self._on_lost()
-        again: list[_Call] = []
-        while self._sent:
-            call = self._sent.popleft()
-            if call.repeated:
-                call.fail(error)
-            elif call.is_awaited:
-                call.repeated = True
-                again.append(call)
-        self._unsent[:0] = again
-        if self._unsent:
-            self._flush_soon()
 
-    def _fail_unsent(self, error: redis.RedisError) -> None:
+    def _set_timer(self) -> None:
+        waiting = itertools.chain(self._link.sent if self._link else (), self._unsent)
+        due = next((call.due for call in waiting if call.is_awaited), math.inf)
+        if self._link is not None and self._link.sent:
+            due = min(due, self._link.quiet_since + REPLY_SECONDS)
+        if due < math.inf:
+            self._timer = asyncio.get_running_loop().call_at(due, self._check_time)
+
+    def _check_time(self) -> None:
+        """Fail the calls whose time is over, and give up a connection on which nothing comes."""
+        self._timer = None
+        now = asyncio.get_running_loop().time()
+        late = redis.TimeoutError("Timeout reading from the server")
+        link = self._link
+        for call in itertools.chain(link.sent if link is not None else (), self._unsent):
+            if call.due > now:
+                break
+            call.fail(late)
+        self._unsent = [call for call in self._unsent if call.is_awaited]
+        if link is not None and link.sent and link.quiet_since + REPLY_SECONDS <= now:
+            self.lose(link, late)
+        else:
+            self._set_timer()
+
+    def _fail_unsent(self, error: Exception) -> None:
         calls, self._unsent = self._unsent, []
         for call in calls:
             call.fail(error)
+
+
+def _closed() -> redis.ConnectionError:
+    return redis.ConnectionError("The connection was closed.")

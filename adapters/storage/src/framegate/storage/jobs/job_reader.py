@@ -18,14 +18,13 @@ from enum import Enum
 from functools import partial
 from typing import Any, cast
 
-import redis.asyncio
 from msgspec import Struct
 
 from framegate.core.errors import UnreadableRecord
 from framegate.core.jobs import Job
 from framegate.storage.jobs.job_cache import JobCache
 from framegate.storage.jobs.records import FIELDS, decode_job, is_shown
-from framegate.storage.multiplexing import MultiplexedConnection, pack
+from framegate.storage.multiplexing import MultiplexedConnection
 
 
 class Absent(Enum):
@@ -45,30 +44,21 @@ Found = Job | Unreadable | Absent
 """What a job's key holds."""
 
 
-_TRACKED = pack(("CLIENT", "CACHING", "YES"))
-"""What goes before a command whose keys are to be tracked; scripts read many, which matter to nobody."""
-
-
 class JobReader:
-    """Read jobs over a connection, which has all other calls too.
+    """Read jobs over the connection of all ``calls``.
 
     Those of lists are kept until Valkey says that they have changed, if it does that; with ``holds_jobs`` all
     are, and are `held` without a round trip. No other process may answer for this server then.
     """
 
-    def __init__(self, client: redis.asyncio.Redis, prefix: str, *, holds_jobs: bool) -> None:
+    def __init__(self, calls: MultiplexedConnection, prefix: str, *, holds_jobs: bool) -> None:
+        self._calls = calls
         self._prefix = f"{prefix}job:"
         self._cache = JobCache()
         self._is_tracking = False
         self._unread = select.poll() if holds_jobs else None
         self._polled: int | None = None
-        self.connection = MultiplexedConnection(
-            client,
-            greeting=("CLIENT", "TRACKING", "ON", "OPTIN"),
-            on_greeted=self._begin,
-            on_push=self._invalidate,
-            on_lost=self._end,
-        )
+        calls.track(self)
 
     async def read(self, job_id: str) -> Found:
         """Read the job from Valkey, as it is at some moment after this call."""
@@ -98,12 +88,12 @@ class JobReader:
 
     def _request(self, job_id: str, *, is_tracked: bool) -> "asyncio.Future[Any]":
         is_tracked = is_tracked and self._is_tracking
-        return self.connection.call(
+        return self._calls.call(
             "HMGET",
             self._prefix + job_id,
             *FIELDS,
             convert=partial(self._decode, job_id, is_tracked),
-            before=_TRACKED if is_tracked else b"",
+            is_tracked=is_tracked,  # scripts read many keys, which matter to nobody
         )
 
     def _decode(self, job_id: str, is_tracked: bool, values: Sequence[str | None]) -> Found:
@@ -121,30 +111,24 @@ class JobReader:
         """Return whether all that has come is parsed, as there may be an invalidation in it."""
         return self._is_tracking and self._unread is not None and not self._unread.poll(0)
 
-    def _begin(self, reply: Any) -> None:
-        descriptor = self.connection.descriptor
-        if descriptor is None or isinstance(reply, Exception):
-            self._end()  # or it has begun, but reads can't be tracked
-            return
-        self._is_tracking = True
-        if self._unread is not None:
-            self._unread.register(descriptor, select.POLLIN)
-            self._polled = descriptor
-
-    def _end(self) -> None:
+    def on_tracking(self, *, is_tracking: bool) -> None:
+        """Begin to keep jobs, or forget them."""
         if self._unread is not None and self._polled is not None:
             self._unread.unregister(self._polled)
         self._polled = None
-        self._is_tracking = False
         self._cache.clear()
+        descriptor = self._calls.descriptor
+        self._is_tracking = is_tracking and descriptor is not None
+        if self._unread is not None and self._is_tracking and descriptor is not None:
+            self._unread.register(descriptor, select.POLLIN)
+            self._polled = descriptor
 
-    def _invalidate(self, push: Sequence[Any]) -> None:
-        if push[0] != "invalidate":
-            return
-        if push[1] is None:  # all keys are gone
+    def on_invalidated(self, keys: Sequence[str] | None) -> None:
+        """Forget jobs that have changed."""
+        if keys is None:  # all keys are gone
             self._cache.clear()
             return
-        for key in cast("Sequence[str]", push[1]):
+        for key in keys:
             self._cache.discard(key.removeprefix(self._prefix))
 
 

@@ -13,6 +13,7 @@ from framegate.storage import scripts
 from framegate.storage.connections import outages_as_unavailable
 from framegate.storage.jobs.job_reader import Absent, JobReader, Unreadable
 from framegate.storage.jobs.records import PREFIX
+from framegate.storage.multiplexing import MultiplexedConnection
 from framegate.storage.schema import decode_readable
 
 log = structlog.get_logger(__name__)
@@ -52,8 +53,8 @@ class JobLists:
     ) -> None:
         self._client = client
         self._prefix = prefix
-        self._reader = JobReader(client, prefix, holds_jobs=holds_jobs)
-        self._calls = self._reader.connection
+        self._calls = MultiplexedConnection(client)
+        self._reader = JobReader(self._calls, prefix, holds_jobs=holds_jobs)
         self._scan_jobs = client.register_script(scripts.SCAN_JOBS)
         self._page_jobs = client.register_script(scripts.PAGE_JOBS)
         self._drop_missing = client.register_script(scripts.DROP_MISSING)
