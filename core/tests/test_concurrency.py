@@ -2,6 +2,7 @@
 
 import asyncio
 import contextvars
+import math
 import threading
 from contextlib import suppress
 
@@ -9,12 +10,14 @@ import pytest
 
 from framegate.core.concurrency import (
     FILE_THREADS,
+    CachedRead,
     SharedTasks,
     Threads,
     cancel_and_wait,
     in_thread,
     to_its_end,
 )
+from framegate.core.errors import Unavailable
 
 
 async def test_tasks_end_though_a_call_swallows_their_cancellation() -> None:
@@ -127,3 +130,31 @@ async def test_shared_work_is_done_once_and_its_error_is_everybodys() -> None:
     with pytest.raises(ValueError, match="broken"):
         await shared.run("a", fail)
     assert begun == 2, "an error is not kept"
+
+
+async def test_what_was_read_is_used_while_it_is_read_again() -> None:
+    reads, answers = 0, asyncio.Event()
+    answers.set()
+
+    async def read() -> int:
+        nonlocal reads
+        reads += 1
+        number = reads
+        await answers.wait()
+        if number == 2:
+            raise Unavailable("away")
+        return number
+
+    cached = CachedRead(read, fresh_for=0.0)
+    assert await asyncio.gather(*(cached.get(max_age=math.inf) for _ in range(3))) == [1, 1, 1]
+    for expected in (2, 3):
+        answers.clear()
+        for _ in range(3):
+            assert await cached.get(max_age=math.inf) == 1, "it is not waited for"
+            await asyncio.sleep(0)
+        assert reads == expected
+        answers.set()
+        for _ in range(5):
+            await asyncio.sleep(0)
+    assert await cached.get(max_age=math.inf) == 3
+    assert await cached.get(max_age=0.0) > 3

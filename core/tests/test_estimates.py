@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
+from framegate.core import availability
 from framegate.core.estimates import Estimates, Outlook, work_of
 from framegate.core.jobs import Job, JobState
 from framegate.core.options import Duration
@@ -44,7 +45,10 @@ async def test_a_job_takes_as_long_as_its_work(stand: ServiceStand) -> None:
     assert await estimates.seconds_left(failed, position=None, workers=()) == 0
 
 
-async def test_those_before_it_are_as_long_as_usual(stand: ServiceStand) -> None:
+async def test_those_before_it_are_as_long_as_usual(
+    stand: ServiceStand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(availability, "RECENT_SECONDS", 0.0)
     jobs = [await stand.submit() for _ in range(3)]
 
     async def eta_seconds(job: Job, position: int) -> float | None:

@@ -3,9 +3,11 @@
 import asyncio
 from pathlib import Path
 from typing import Any
+from unittest.mock import AsyncMock
 
 import pytest
 
+from framegate.core import availability
 from framegate.core.errors import (
     IdempotencyMismatch,
     InvalidMedia,
@@ -44,6 +46,7 @@ def retry(count: int) -> IdempotencyKey:
 async def test_what_a_client_retries_is_counted_as_refused(
     stand: ServiceStand, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(availability, "MAX_AGE_SECONDS", 0.0)
     first = await stand.submit(idempotency=retry(0))
     with monkeypatch.context() as patch:
         patch.setattr(stand.store, "living", [])
@@ -141,3 +144,16 @@ async def test_a_client_with_too_many_files_to_decode_is_refused_and_may_retry(
         await stand.refused(KeyLimitReached, task=Task.IMAGE_TO_VIDEO, image=PICTURE, idempotency=retry(0))
     again = await stand.submit(Task.IMAGE_TO_VIDEO, image=PICTURE, idempotency=retry(1))
     assert again.id != first.id
+
+
+async def test_a_store_that_is_away_is_asked_once(
+    stand: ServiceStand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever waits for the answer would else wait for as many time limits."""
+    asked = AsyncMock(side_effect=Unavailable("The queue can't be reached."))
+    for name in ("worker_presence", "model_paces", "check_admission", "submit"):
+        monkeypatch.setattr(stand.store, name, asked)
+    stand = ServiceStand(stand.folder, store=stand.store)
+    with pytest.raises(Unavailable):
+        await stand.submit()
+    assert asked.await_count == 1

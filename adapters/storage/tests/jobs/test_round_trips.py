@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import redis
 
+from framegate.core import availability
 from framegate.core.errors import (
     IdempotencyMismatch,
     InvalidRequest,
@@ -20,7 +21,6 @@ from framegate.core.ports import IdempotencyKey, JobFilter, WorkerInfo
 from framegate.core.submission import Client
 from framegate.storage.connections import connect_async
 from framegate.storage.embedded import EmbeddedValkey
-from framegate.storage.jobs import store as job_store
 from framegate.storage.jobs.store import ValkeyJobStore
 from framegate.storage.jobs.worker_store import WorkerStore
 from tests.support.service_stand import ALICE, ServiceStand
@@ -49,7 +49,7 @@ async def stand(
     valkey: EmbeddedValkey, client: redis.Redis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[ServiceStand]:
     """A service that has had a job."""
-    monkeypatch.setattr(job_store, "FRESH_SECONDS", math.inf)
+    monkeypatch.setattr(availability, "FRESH_SECONDS", math.inf)
     WorkerStore(client, "w1").heartbeat([], info=WORKER)
     store = Asked(connect_async(valkey.url))
     found = ServiceStand(tmp_path, store=store)

@@ -7,7 +7,7 @@ from msgspec import Struct
 from framegate.core.availability import WorkerAvailability
 from framegate.core.character_service import CharacterService
 from framegate.core.characters import Character
-from framegate.core.errors import FramegateError, InvalidRequest
+from framegate.core.errors import InvalidRequest
 from framegate.core.fitting import FittedRequest, fit
 from framegate.core.jobs import CLIENT_ID_LABEL, Job
 from framegate.core.ports import JobStore, Limits, MediaSource
@@ -21,6 +21,14 @@ from framegate.core.webhooks import WebhookPolicy
 
 MAX_PROMPT = 100_000
 """Characters of a prompt."""
+
+
+class CheckedSubmission(Struct, frozen=True):
+    """A submission whose request is complete, with the model that may serve it and whom to notify."""
+
+    submission: Submission
+    served: ServedModel
+    webhooks: tuple[str, ...]
 
 
 class AdmittedSubmission(Struct, frozen=True, kw_only=True):
@@ -64,40 +72,37 @@ class Admission:
         self._availability = availability
         self._max_queued = max_queued
 
-    async def admit(self, submission: Submission) -> AdmittedSubmission | Job:
-        """Check everything that needs no input; return the earlier job if this repeats one with inputs.
+    def check_request(self, submission: Submission) -> CheckedSubmission:
+        """Check what can be told from the submission itself.
 
         Raises:
-            ModelNotFound, ModelNotAllowed, PlanRequired, InvalidRequest, NoWorker: It can't be served.
-            NotFound, ArtifactGone: There is no such video to remix, or it was removed.
-            JobExists, IdempotencyMismatch, QueueFull, KeyLimitReached: As `JobStore.check_admission` says.
+            ModelNotFound, ModelNotAllowed, PlanRequired, InvalidRequest: It can't be served.
         """
-        client = submission.client
         served = self._registry.resolve(submission.request.model)
-        client.require_model(served)
+        submission.client.require_model(served)
         _check_texts(submission.request, prompt_optional=submission.prompt_optional)
-        webhooks = self._webhooks.addresses(submission.webhook_url)
-        # This answers a full queue or a repeated submission before its inputs are fetched; the decision is
-        # that of `JobStore.submit`, which alone is called where there are none.
-        if submission.has_inputs and (earlier := await self.find_earlier(submission)):
-            return earlier
-        try:
-            remixed = await self._results.find_shared(submission.remix_of) if submission.remix_of else None
-            character = await self._find_character(submission)
-            fitted = _fit(submission, served, remixed, character)
-            style = find_style(self._styles, fitted.request.style)
-            await self._availability.check(served.spec.id, served.name)
-        except FramegateError:
-            if not submission.has_inputs and (earlier := await self.find_earlier(submission)):
-                return earlier
-            raise
+        return CheckedSubmission(submission, served, self._webhooks.addresses(submission.webhook_url))
+
+    async def admit(self, checked: CheckedSubmission) -> AdmittedSubmission:
+        """Check everything else that needs no input.
+
+        Raises:
+            InvalidRequest, NoWorker: It can't be served.
+            NotFound, ArtifactGone: There is no such video to remix, or it was removed.
+        """
+        submission, served = checked.submission, checked.served
+        remixed = await self._results.find_shared(submission.remix_of) if submission.remix_of else None
+        character = await self._find_character(submission)
+        fitted = _fit(submission, served, remixed, character)
+        style = find_style(self._styles, fitted.request.style)
+        await self._availability.check(served.spec.id, served.name)
         return AdmittedSubmission(
             submission=submission,
             served=served,
             fitted=fitted,
             style=style,
-            limits=self._limits(client),
-            webhooks=webhooks,
+            limits=self._limits(submission.client),
+            webhooks=checked.webhooks,
             remixed=remixed,
             character=character,
         )

@@ -11,14 +11,18 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from framegate.core.concurrency import SharedTasks
+from framegate.core.concurrency import CachedRead
 from framegate.core.errors import NoWorker, Unavailable
 from framegate.core.ports import JobStore, WorkerInfo, WorkerPresence
 from framegate.core.workers import held_back_findings
 
 WORKER_GRACE = 60.0
 """How many seconds jobs are accepted after the last worker for their model was seen, by default."""
-_RECENT = 5.0
+FRESH_SECONDS = 2.0
+"""How many seconds old the workers may be without being read again."""
+MAX_AGE_SECONDS = math.inf
+"""How many seconds old they may be for a job to be accepted: within the grace, it is."""
+RECENT_SECONDS = 5.0
 """How many seconds old the workers may be of which an estimate is made."""
 
 
@@ -62,9 +66,8 @@ class WorkerAvailability:
         self._grace = grace
         self._own = own_workers
         self._last_outage = -math.inf
-        self._presence = WorkerPresence((), {})
         # Of a thousand workers a read is 3 MB: whoever comes meanwhile waits for the same one.
-        self._reads: SharedTasks[None] = SharedTasks()
+        self._presence = CachedRead(self._read, fresh_for=FRESH_SECONDS)
 
     async def check(self, model: str, name: str) -> float:
         """Return for how many seconds jobs of ``model`` are accepted even if no worker is seen meanwhile.
@@ -78,21 +81,20 @@ class WorkerAvailability:
         """
         if self._grace == math.inf:
             return math.inf
-        recent = self._store.recent_presence()
-        if recent is not None:
-            self._presence = recent
-        absence = math.inf if recent is None else self._absence(model)
+        began = time.monotonic()
+        presence = await self._presence.get(max_age=MAX_AGE_SECONDS)
+        absence = self._absence(model, presence, age=self._presence.age)
         if absence > self._grace:
-            await self._reads.run("", self._read)
-            absence = self._absence(model)
+            presence = await self._presence.get(max_age=time.monotonic() - began)
+            absence = self._absence(model, presence, age=0.0)
         if absence <= self._grace:
             return self._grace - absence
-        if (resting := self._reason_to_rest(model)) is not None:
+        if (resting := _reason_to_rest(model, presence)) is not None:
             raise NoWorker(
                 f"The model {name} is unavailable for some minutes, as its last jobs failed: {resting}"
             )
         reason = f"No worker that runs the model {name} is alive; try again shortly."
-        if self._own_status().failing:
+        if self._own_status(presence).failing:
             reason += " This server's own worker ends as soon as it is started; the server's log says why."
         raise NoWorker(reason)
 
@@ -102,12 +104,7 @@ class WorkerAvailability:
         Raises:
             Unavailable: The store can't be reached.
         """
-        recent = self._store.recent_presence()
-        if recent is not None and recent.age < _RECENT:
-            self._presence = recent
-        else:
-            await self._reads.run("", self._read)
-        return self._presence.workers
+        return (await self._presence.get(max_age=RECENT_SECONDS)).workers
 
     async def overview(self) -> WorkerOverview:
         """Return the live workers, and whether jobs are accepted while there are none.
@@ -115,43 +112,45 @@ class WorkerAvailability:
         Raises:
             Unavailable: The store can't be reached.
         """
-        await self._read()
-        workers = self._presence.workers
+        presence = await self._presence.get(max_age=0.0)
+        workers = presence.workers
         findings = held_back_findings(await self._store.operations.held_back(), workers)
-        if workers or self._own_status().starting_for is not None:
+        if workers or self._own_status(presence).starting_for is not None:
             return WorkerOverview(workers, waited_for=False, findings=findings)
-        absence = min(map(self._last_seen, self._presence.last_seen), default=math.inf)
+        seen = (self._last_seen(model, presence, age=0.0) for model in presence.last_seen)
+        absence = min(seen, default=math.inf)
         return WorkerOverview((), waited_for=absence <= self._grace, findings=findings)
 
-    async def _read(self) -> None:
+    async def _read(self) -> WorkerPresence:
         try:
-            self._presence = await self._store.worker_presence()
+            return await self._store.worker_presence()
         except Unavailable:
             self._last_outage = time.monotonic()
             raise
 
-    def _own_status(self) -> OwnWorkersStatus:
-        return self._own.status(self._presence.workers) if self._own else OwnWorkersStatus()
+    def _own_status(self, presence: WorkerPresence) -> OwnWorkersStatus:
+        return self._own.status(presence.workers) if self._own else OwnWorkersStatus()
 
-    def _reason_to_rest(self, model: str) -> str | None:
-        """Return why a worker lets the model rest, if one does and no other serves it."""
-        if any(model in worker.models for worker in self._presence.workers):
-            return None
-        reasons = (worker.resting.get(model) for worker in self._presence.workers)
-        return next((reason for reason in reasons if reason is not None), None)
-
-    def _absence(self, model: str) -> float:
-        """Return for how many seconds ``model`` has not been served."""
-        own, absence = self._own_status(), self._last_seen(model)
-        if own.alive and self._reason_to_rest(model) is None:
+    def _absence(self, model: str, presence: WorkerPresence, *, age: float) -> float:
+        """Return for how many seconds ``model`` has not been served, by what was so ``age`` seconds ago."""
+        own, absence = self._own_status(presence), self._last_seen(model, presence, age=age)
+        if own.alive and _reason_to_rest(model, presence) is None:
             # It has the same models, though it may have yet to announce a new one.
-            return min(absence, self._presence.age)
+            return min(absence, age)
         if own.starting_for is not None:
             return min(absence, own.starting_for if own.failing else 0.0)
         return absence
 
-    def _last_seen(self, model: str) -> float:
+    def _last_seen(self, model: str, presence: WorkerPresence, *, age: float) -> float:
         """Return how many seconds ago a worker that serves ``model`` was alive."""
-        seen = self._presence.last_seen.get(model, math.inf) + self._presence.age
+        seen = presence.last_seen.get(model, math.inf) + age
         # While the store was away, no worker could be seen.
         return min(seen, time.monotonic() - self._last_outage)
+
+
+def _reason_to_rest(model: str, presence: WorkerPresence) -> str | None:
+    """Return why a worker lets the model rest, if one does and no other serves it."""
+    if any(model in worker.models for worker in presence.workers):
+        return None
+    reasons = (worker.resting.get(model) for worker in presence.workers)
+    return next((reason for reason in reasons if reason is not None), None)

@@ -2,12 +2,16 @@
 
 import asyncio
 import contextvars
+import math
+import time
 from collections import Counter
 from collections.abc import Callable, Coroutine, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 from typing import Any, Generic, ParamSpec, TypeVar
+
+from framegate.core.errors import Unavailable
 
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
@@ -112,3 +116,49 @@ class SharedTasks(Generic[Result]):
             if not self._callers[key]:
                 del self._callers[key], self._tasks[key]
                 await cancel_and_wait([task])
+
+
+class CachedRead(Generic[Result]):
+    """What ``read`` has returned last; it is read once for all callers that need it newer.
+
+    What is more than ``fresh_for`` seconds old is used as well, but read again for later callers.
+    """
+
+    def __init__(self, read: Callable[[], Coroutine[Any, Any, Result]], *, fresh_for: float) -> None:
+        self._read = read
+        self._fresh_for = fresh_for
+        self._reads: SharedTasks[Result] = SharedTasks()
+        self._refresh: asyncio.Task[None] | None = None
+        self._latest: Result | None = None
+        self._read_at = -math.inf
+
+    @property
+    def age(self) -> float:
+        """How many seconds ago it was read; infinity before the first time."""
+        return time.monotonic() - self._read_at
+
+    async def get(self, *, max_age: float) -> Result:
+        """Return what was read less than ``max_age`` seconds ago, or the only result there is for infinity.
+
+        Raises:
+            Unavailable: It can't be read; nor is there one that is young enough.
+        """
+        age = self.age
+        if self._latest is None or age >= max_age:
+            return await self._reads.run("", self._read_now)
+        if age > self._fresh_for and self._refresh is None:
+            # In a context of its own: what is logged is no request's.
+            self._refresh = asyncio.create_task(self._read_again(), context=contextvars.Context())
+        return self._latest
+
+    async def _read_now(self) -> Result:
+        latest = await self._read()
+        self._latest, self._read_at = latest, time.monotonic()
+        return latest
+
+    async def _read_again(self) -> None:
+        try:
+            with suppress(Unavailable):
+                await self._reads.run("", self._read_now)
+        finally:
+            self._refresh = None

@@ -4,16 +4,11 @@ A job's work is its pixels × frames × steps, of which a model does about the s
 note the pace of every job that succeeds; the time to load the model is not part of it.
 """
 
-import asyncio
-import math
-import time
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 
 from msgspec import Struct
 
-from framegate.core.concurrency import SharedTasks
-from framegate.core.errors import Unavailable
+from framegate.core.concurrency import CachedRead
 from framegate.core.jobs import Job, JobState
 from framegate.core.ports import JobStore, ModelPace, WorkerInfo
 
@@ -46,11 +41,7 @@ class Estimates:
     """Estimate from the paces in ``store``."""
 
     def __init__(self, store: JobStore) -> None:
-        self._store = store
-        self._paces: Mapping[str, ModelPace] = {}
-        self._read_at: float | None = None
-        self._reads: SharedTasks[None] = SharedTasks()
-        self._refresh: asyncio.Task[None] | None = None
+        self._paces = CachedRead(store.model_paces, fresh_for=FRESH_SECONDS)
 
     async def running_seconds(self, job: Job) -> float | None:
         """Return how long the whole job runs on a worker that has its model loaded; None if unknown.
@@ -88,20 +79,4 @@ class Estimates:
         return before * pace.job_seconds / len(workers) + seconds
 
     async def _pace(self, model: str) -> ModelPace | None:
-        age = math.inf if self._read_at is None else time.monotonic() - self._read_at
-        if age > MAX_AGE_SECONDS:
-            await self._reads.run("", self._read)
-        elif age > FRESH_SECONDS and self._refresh is None:
-            self._refresh = asyncio.create_task(self._read_again())
-        return self._paces.get(model)
-
-    async def _read(self) -> None:
-        self._paces = await self._store.model_paces()
-        self._read_at = time.monotonic()
-
-    async def _read_again(self) -> None:
-        try:
-            with suppress(Unavailable):
-                await self._reads.run("", self._read)
-        finally:
-            self._refresh = None
+        return (await self._paces.get(max_age=MAX_AGE_SECONDS)).get(model)

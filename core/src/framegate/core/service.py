@@ -12,7 +12,6 @@ from framegate.core import audit
 from framegate.core.admission import Admission, AdmittedSubmission
 from framegate.core.availability import WorkerAvailability
 from framegate.core.character_service import CharacterService
-from framegate.core.coalesced_reads import CoalescedReads
 from framegate.core.concurrency import FILE_THREADS, cancel_and_wait, to_its_end
 from framegate.core.errors import (
     ArtifactGone,
@@ -98,7 +97,6 @@ class JobService:
         self._store = store
         self._artifacts = artifacts
         self._media = media
-        self._reads = CoalescedReads(store)
         self._watches = JobWatches(store)
         self._webhooks = webhooks or NoWebhooks()
         self._estimates = Estimates(store)
@@ -133,30 +131,38 @@ class JobService:
 
         If it is cancelled, nothing remains stored.
         """
-        try:
-            admitted = await self._admission.admit(submission)
-        except (QueueFull, KeyLimitReached):
-            raise  # the store has counted it
-        except BaseException as error:
-            await to_its_end(self._count_refusal(submission, error))
-            raise
-        if isinstance(admitted, Job):
-            return PreparedJob(admitted)
+        checked = self._admission.check_request(submission)
+        # A full queue or a repeated submission is answered before inputs are fetched, and before any reason
+        # to refuse it. Where there are neither, only `JobStore.submit` is called, which decides anyway.
+        if submission.has_inputs and (earlier := await self._find_earlier(submission)):
+            return PreparedJob(earlier)
         inputs = JobInputs(self._media, self._artifacts, owner=submission.client.identity)
         try:
+            admitted = await self._admission.admit(checked)
             job = await self._limit_time(admitted, build_job(admitted, await inputs.collect(admitted)))
         except BaseException as error:  # also when the client disconnects: no job came to use them
             await inputs.discard()
             if (
-                isinstance(error, FramegateError)
-                # The store has yet to be asked, whose answers come before this one.
-                and not submission.has_inputs
-                and (earlier := await self._admission.find_earlier(submission))
+                not submission.has_inputs
+                and isinstance(error, FramegateError)
+                # Whoever can't be reached is not asked again.
+                and type(error) is not Unavailable
+                and (earlier := await self._find_earlier(submission))
             ):
                 return PreparedJob(earlier)
             await to_its_end(self._count_refusal(submission, error))
             raise
         return PreparedJob(job, admitted, inputs)
+
+    async def _find_earlier(self, submission: Submission) -> Job | None:
+        """Return the earlier job that the submission repeats, if there is one."""
+        try:
+            return await self._admission.find_earlier(submission)
+        except (QueueFull, KeyLimitReached):
+            raise  # the store has counted it
+        except BaseException as error:
+            await to_its_end(self._count_refusal(submission, error))
+            raise
 
     async def _limit_time(self, admitted: AdmittedSubmission, job: Job) -> Job:
         expected = await self._estimates.running_seconds(job)
@@ -248,7 +254,7 @@ class JobService:
         """
         job = self._store.held(job_id)
         if job is None and len(job_id) <= MAX_ID:
-            job = await self._reads.get(job_id)
+            job = await self._store.get(job_id)
         return _visible(job, job_id, owner)
 
     async def find_first(self, job_ids: Sequence[str], matches: Callable[[Job], bool]) -> Job | None:
@@ -257,7 +263,7 @@ class JobService:
         if held is not None and matches(held):
             return held
         found = await asyncio.gather(
-            *(self._reads.get(job_id) for job_id in job_ids if len(job_id) <= MAX_ID)
+            *(self._store.get(job_id) for job_id in job_ids if len(job_id) <= MAX_ID)
         )
         return next((job for job in found if job is not None and matches(job)), None)
 

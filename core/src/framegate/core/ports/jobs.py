@@ -56,13 +56,11 @@ class ModelPace(Struct, frozen=True):
 class WorkerPresence(Struct, frozen=True):
     """The live workers, and how many seconds ago each model was last served by one that was alive.
 
-    Models of live workers were seen 0 s ago; those that were never or long not served are missing. All of
-    this was so ``age`` seconds ago.
+    Models of live workers were seen 0 s ago; those that were never or long not served are missing.
     """
 
     workers: Sequence[WorkerInfo]
     last_seen: Mapping[str, float]
-    age: float = 0.0
 
 
 class QueueCounts(Struct, frozen=True):
@@ -319,8 +317,4 @@ class JobStore(Protocol):
 
     async def worker_presence(self) -> WorkerPresence:
         """Return the live workers, and when each model was last served, by the store's own clock."""
-        ...
-
-    def recent_presence(self) -> WorkerPresence | None:
-        """Return what `worker_presence` returned before, if that is known, with its age."""
         ...

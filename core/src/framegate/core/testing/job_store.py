@@ -291,10 +291,6 @@ class InMemoryJobStore:
         alive = {model: 0.0 for worker in self.living for model in worker.models}
         return WorkerPresence(list(self.living), {**ages, **alive})
 
-    def recent_presence(self) -> WorkerPresence | None:
-        """Return None: it has to be asked who is alive."""
-        return None
-
     # The worker's side.
 
     def claim_next(self, worker: str) -> Job | None:

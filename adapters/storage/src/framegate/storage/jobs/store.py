@@ -2,10 +2,8 @@
 
 import asyncio
 import itertools
-import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from typing import cast
 
 import msgspec
@@ -13,7 +11,6 @@ import redis.asyncio
 import structlog
 from msgspec.structs import replace
 
-from framegate.core.concurrency import cancel_and_wait
 from framegate.core.errors import (
     FramegateError,
     IdempotencyMismatch,
@@ -21,7 +18,6 @@ from framegate.core.errors import (
     JobExists,
     KeyLimitReached,
     QueueFull,
-    Unavailable,
     UnreadableRecord,
 )
 from framegate.core.jobs import Job, JobState
@@ -54,9 +50,6 @@ from framegate.storage.schema import NewerRecord, damage_as_unreadable, decode_r
 
 log = structlog.get_logger(__name__)
 
-FRESH_SECONDS = 2.0
-"""How long what was read of the workers is used without being read again."""
-
 _PLACES = 100
 """How many jobs' places in the queue are counted by one call."""
 
@@ -79,8 +72,6 @@ class ValkeyJobStore(JobLists):
         self, client: redis.asyncio.Redis, *, prefix: str = PREFIX, holds_jobs: bool = False
     ) -> None:
         super().__init__(client, prefix=prefix, holds_jobs=holds_jobs)
-        self._last_presence: tuple[WorkerPresence, float] | None = None
-        self._presence_reading: asyncio.Task[None] | None = None
         self._feed = ChangeFeed(client, prefix=prefix)
         self.expired = ExpiredJobs(client, prefix=prefix)
         """What retention does to jobs."""
@@ -102,8 +93,6 @@ class ValkeyJobStore(JobLists):
 
     async def close(self) -> None:
         """End the subscription and close the connections."""
-        if self._presence_reading is not None:
-            await cancel_and_wait([self._presence_reading])
         await self._feed.close()
         await self._calls.close()
         await self._client.aclose()
@@ -264,25 +253,7 @@ class ValkeyJobStore(JobLists):
         last_seen = {model: float(age) for model, age in zip(seen[::2], seen[1::2], strict=True)}
         # Workers of 0.1 announce themselves, but don't note when models were served.
         last_seen |= {model: 0.0 for info in infos for model in info.models}
-        self._last_presence = WorkerPresence(infos, last_seen), time.monotonic()
-        return self._last_presence[0]
-
-    def recent_presence(self) -> WorkerPresence | None:
-        """Return the last `worker_presence`, which is read again for the next call if it is not fresh."""
-        if self._last_presence is None:
-            return None
-        presence, read_at = self._last_presence
-        age = time.monotonic() - read_at
-        if age > FRESH_SECONDS and self._presence_reading is None:
-            self._presence_reading = asyncio.create_task(self._read_presence())
-        return replace(presence, age=age)
-
-    async def _read_presence(self) -> None:
-        try:
-            with suppress(Unavailable):
-                await self.worker_presence()
-        finally:
-            self._presence_reading = None
+        return WorkerPresence(infos, last_seen)
 
     async def model_paces(self) -> Mapping[str, ModelPace]:
         """Return how fast each model is of which a job has succeeded within the last 90 days."""

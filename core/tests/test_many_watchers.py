@@ -55,26 +55,3 @@ async def test_a_change_is_read_once_however_many_watch(tmp_path: Path) -> None:
     assert set(await asyncio.gather(*watching)) == {JobState.SUCCEEDED}
     assert store.reads <= JOBS * CHANGES * 1.2, "one read for each change, and no polling"
     assert seen == [1.0] * WATCHERS
-
-
-async def test_a_watcher_that_leaves_takes_no_answer_from_the_others(tmp_path: Path) -> None:
-    store = CountingStore()
-    stand = ServiceStand(tmp_path, store=store)
-    job = await stand.submit()
-    asking = [asyncio.create_task(stand.services.jobs.get(job.id)) for _ in range(3)]
-    await asyncio.sleep(0)
-    asking[0].cancel()
-    answers = await asyncio.gather(*asking, return_exceptions=True)
-    assert [type(answer) for answer in answers] == [asyncio.CancelledError, Job, Job]
-    assert store.reads == 1
-
-
-async def test_who_asks_after_a_change_never_gets_what_was_before(tmp_path: Path) -> None:
-    store = CountingStore()
-    stand = ServiceStand(tmp_path, store=store)
-    job = await stand.submit()
-    early = asyncio.create_task(stand.services.jobs.get(job.id))
-    await asyncio.sleep(0.0005)
-    store.claim_next("w1")
-    assert (await stand.services.jobs.get(job.id)).state == JobState.RUNNING
-    await early
