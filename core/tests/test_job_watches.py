@@ -122,21 +122,29 @@ async def test_a_waiting_job_is_shown_again_and_a_running_one_is_not() -> None:
         assert (await again)[0] == JobState.SUCCEEDED
 
 
-async def test_an_outage_ends_the_watches_of_those_who_asked_and_no_others() -> None:
+async def test_an_outage_ends_the_watches_of_those_who_asked_and_no_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The others are read again, also if they would have been read together."""
+    monkeypatch.setattr(job_watches, "_RETRY_SECONDS", 0.01)
     store = SlowStore()
     await running(store, "a", "b")
     watches = JobWatches(store)
     async with aclosing(watches.watch("b")) as quiet:
         await state_of(quiet)
         store.error = Unavailable("The queue is away.")
-        async with aclosing(watches.watch("a")) as states:
-            with pytest.raises(Unavailable):
-                await state_of(states)
+        store.succeed("b")
+        async with aclosing(watches.watch("a")) as states, aclosing(watches.watch("b")) as late:
+            for asking in (states, late):
+                with pytest.raises(Unavailable):
+                    await state_of(asking)
+        waiting = asyncio.create_task(state_of(quiet))
+        await asyncio.sleep(0.05)
+        assert not waiting.done()
         store.error = None
         async with aclosing(watches.watch("a")) as states:
             assert await state_of(states) == (JobState.RUNNING, 0.0)
-        store.succeed("b")
-        assert (await state_of(quiet))[0] == JobState.SUCCEEDED
+        assert (await waiting)[0] == JobState.SUCCEEDED
 
 
 async def test_nothing_is_kept_of_watches_that_have_ended() -> None:
@@ -151,3 +159,4 @@ async def test_nothing_is_kept_of_watches_that_have_ended() -> None:
         assert await anext(states) is None
         assert [left async for left in states] == []
     assert not watches._jobs  # pyright: ignore[reportPrivateUsage]
+    assert not store._followers  # pyright: ignore[reportPrivateUsage]

@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 import pytest
 import requests
 
+from framegate.core import availability
 from framegate.core.jobs import JobState
 from tests.support.http_stand import WORKER, Stand, StandMaker
 
@@ -130,7 +131,8 @@ def test_a_form_is_refused_likewise(shared_stand: Stand) -> None:
     assert (answer.status_code, lightx2v(answer.json())) == (503, REASON.format("lightx2v"))
 
 
-def test_tasks_are_accepted_within_the_grace(make_stand: StandMaker) -> None:
+def test_tasks_are_accepted_within_the_grace(make_stand: StandMaker, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(availability, "MAX_AGE_SECONDS", 0.0)
     stand = make_stand(worker_grace=120)
     stand.store.living.clear()
     stand.store.last_seen["preview"] = time.monotonic() - 60

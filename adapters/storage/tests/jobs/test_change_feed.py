@@ -9,7 +9,7 @@ from typing import cast
 import pytest
 import redis
 
-from framegate.core.errors import Unavailable
+from framegate.core.errors import Unavailable, UnreadableRecord
 from framegate.core.job_watches import JobWatches
 from framegate.core.jobs import JobState
 from framegate.core.ports import Limits
@@ -177,3 +177,34 @@ async def test_watchers_share_what_is_read(
     assert {*await asyncio.gather(*watching)} == {JobState.SUCCEEDED}
     # A change is read by the script that makes it (once or twice), and once for all who watch.
     assert reads(client) - before <= 4 * JOBS * (BEATS + 1)
+
+
+async def test_a_key_that_is_no_job_ends_its_own_watches_alone(
+    store: ValkeyJobStore, client: redis.Redis
+) -> None:
+    """Nor is it in the way of lists, and whoever asks for it learns what is wrong."""
+    for job_id in ("good", "bad"):
+        await store.submit(make_job(job_id, owner="alice"), limits=Limits())
+    watches = JobWatches(store)
+    async with aclosing(watches.watch("good")) as states, asyncio.timeout(60):
+        await anext(states)
+        client.set("fg:job:bad", "not a hash")
+        later = asyncio.create_task(anext(states))
+        async with aclosing(watches.watch("bad")) as bad:
+            with pytest.raises(UnreadableRecord, match="not a hash"):
+                await anext(bad)
+        store._feed._announce(None)  # pyright: ignore[reportPrivateUsage]  # as every 15 s
+        await store.cancel("good")
+        job = await later
+        assert job is not None
+        assert job.state == JobState.CANCELLED
+    with pytest.raises(UnreadableRecord, match="not a hash"):
+        await store.get("bad")
+    assert [job.id for job in await store.list(owner="alice", states=(), limit=9)] == ["good"]
+
+
+async def test_watches_that_have_ended_follow_no_changes(store: ValkeyJobStore) -> None:
+    for _ in range(3):
+        async with aclosing(JobWatches(store).watch("none")) as states:
+            assert await anext(states) is None
+    assert store._feed._listeners == []  # pyright: ignore[reportPrivateUsage]

@@ -6,9 +6,10 @@ a job's state goes before the progress of others.
 
 import asyncio
 import contextvars
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable, Sequence
 from itertools import islice
 
+from framegate.core.errors import Unavailable
 from framegate.core.jobs import Job, JobState
 from framegate.core.ports import JobStore
 
@@ -16,6 +17,8 @@ PACE_SECONDS = 0.2
 """Between two states of a job that differ in its progress."""
 _BATCH = 128
 """The jobs that are read at once, and the watchers that see progress before changes are looked at again."""
+_RETRY_SECONDS = 1.0
+"""After which jobs that could not be read, as the store was away, are read again."""
 _PAUSE = 0.005
 """The seconds between the beginnings of two rounds of reads, so that many changes come together."""
 
@@ -29,7 +32,7 @@ class JobWatches:
         self._changed: dict[str, None] = {}
         self._late: dict[_Watcher, None] = {}  # those that have yet to see progress
         self._rounds: asyncio.Task[None] | None = None
-        self._follows = False
+        self._unfollow: Callable[[], None] | None = None
 
     async def watch(
         self, job_id: str, *, progress: bool = True, again_after: float | None = None
@@ -43,9 +46,8 @@ class JobWatches:
             FramegateError: Its record can't be read.
             Unavailable: The store can't be reached.
         """
-        if not self._follows:
-            self._store.follow(self._note)
-            self._follows = True
+        if self._unfollow is None:
+            self._unfollow = self._store.follow(self._note)
         job = self._jobs.get(job_id)
         if job is None:
             job = self._jobs[job_id] = _WatchedJob()
@@ -64,6 +66,10 @@ class JobWatches:
             job.leave(watcher)
             if not job.is_watched and self._jobs.get(job_id) is job:
                 del self._jobs[job_id]
+            if not self._jobs and self._unfollow is not None:
+                # A config that is read again has watches of its own, which take the place of these.
+                self._unfollow()
+                self._unfollow = None
 
     def _note(self, job_id: str | None) -> None:
         """Note that a job may have changed; None for any of them."""
@@ -72,6 +78,10 @@ class JobWatches:
         elif job_id in self._jobs:
             self._changed[job_id] = None
         self._begin()
+
+    def _note_again(self, job_ids: Sequence[str]) -> None:
+        for job_id in job_ids:
+            self._note(job_id)
 
     def _begin(self) -> None:
         if self._rounds is None and (self._changed or self._late):
@@ -106,6 +116,10 @@ class JobWatches:
         known = {job_id: job.found if isinstance(job.found, Job) else None for job_id, job in read.items()}
         try:
             found = await self._store.refresh(known)
+        except Unavailable as error:  # an outage; those who watch already wait for its end
+            again = [job_id for job_id, job in read.items() if job.refuse_joining(error)]
+            asyncio.get_running_loop().call_later(_RETRY_SECONDS, self._note_again, again)
+            return
         except Exception as error:  # a watcher raises it
             for job in read.values():
                 job.show(error)
@@ -159,6 +173,13 @@ class _WatchedJob:
     def begin_read(self) -> None:
         self._reading, self.joining = self.joining, set()
 
+    def refuse_joining(self, error: Exception) -> bool:
+        """Let those raise ``error`` who have joined before this read, and return whether others watch."""
+        joined, self._reading = self._reading, set()
+        for watcher in joined:
+            watcher.fail(error)
+        return bool(self.watchers)
+
     def show(self, found: Job | Exception | None) -> bool:
         """Wake whoever is to see at once how the job was found, and return whether others may wait."""
         before, joined = self.found, self._reading
@@ -175,18 +196,23 @@ class _WatchedJob:
 
 
 class _Watcher:
-    __slots__ = ("_has_news", "_job", "_shown", "_waiting", "progress")
+    __slots__ = ("_error", "_has_news", "_job", "_shown", "_waiting", "progress")
 
     def __init__(self, job: _WatchedJob, *, progress: bool) -> None:
         self.progress = progress
         self._job = job
         self._has_news = False
+        self._error: Exception | None = None
         self._shown: Job | None = None
         self._waiting: asyncio.Future[None] | None = None
 
     def wake(self) -> None:
         self._has_news = True
         self._end_wait()
+
+    def fail(self, error: Exception) -> None:
+        self._error = error
+        self.wake()
 
     async def next(self, again_after: float | None) -> Job | None:
         """Return the job once it has changed, or what was returned last after ``again_after`` seconds."""
@@ -196,6 +222,8 @@ class _Watcher:
             if not self._has_news:
                 return self._shown
             self._has_news = False
+            if self._error is not None:
+                raise self._error
             found = self._job.found
             if isinstance(found, Exception):
                 raise found

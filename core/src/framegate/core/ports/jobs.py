@@ -297,17 +297,17 @@ class JobStore(Protocol):
         """Return jobs as they are now, by their ids; the values are what is known of them.
 
         Of a known job only what changes is read. None means that there is no such job (any more), an error
-        says why one can't be read.
+        says why one can't be read, whatever becomes of the others.
 
         Raises:
             Unavailable: No job can be read.
         """
         ...
 
-    def follow(self, on_change: Callable[[str | None], None]) -> None:
-        """Call ``on_change`` in the running loop whenever a job may have changed, until the store is closed.
+    def follow(self, on_change: Callable[[str | None], None]) -> Callable[[], None]:
+        """Call ``on_change`` in the running loop whenever a job may have changed.
 
-        Its argument is the job's id, or None where any job may have changed.
+        Its argument is the job's id, or None where any job may have changed. What is returned ends it.
         """
         ...
 

@@ -6,6 +6,7 @@ import math
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
 
 import msgspec
 from msgspec.structs import replace
@@ -275,10 +276,12 @@ class InMemoryJobStore:
         """Return jobs as they are now."""
         return {job_id: await self.get(job_id) for job_id in jobs}
 
-    def follow(self, on_change: Callable[[str | None], None]) -> None:
+    def follow(self, on_change: Callable[[str | None], None]) -> Callable[[], None]:
         """Call ``on_change`` with the id of each job that changes."""
+        follower = asyncio.get_running_loop(), on_change
         with self._lock:
-            self._followers.append((asyncio.get_running_loop(), on_change))
+            self._followers.append(follower)
+        return partial(self._followers.remove, follower)
 
     async def model_paces(self) -> Mapping[str, ModelPace]:
         """Return `paces`."""
@@ -355,7 +358,7 @@ class InMemoryJobStore:
         return job
 
     def _tick(self, job_id: str) -> None:
-        for loop, on_change in self._followers:
+        for loop, on_change in tuple(self._followers):
             if not loop.is_closed():
                 loop.call_soon_threadsafe(on_change, job_id)
 

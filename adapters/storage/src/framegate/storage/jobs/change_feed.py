@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from contextlib import aclosing
+from functools import partial
 
 import redis.asyncio
 import structlog
@@ -33,8 +34,8 @@ class ChangeFeed:
         """End the subscription."""
         await cancel_and_wait(self._tasks)
 
-    def follow(self, on_change: Callable[[str | None], None]) -> None:
-        """Call ``on_change`` with the id of each job that changes.
+    def follow(self, on_change: Callable[[str | None], None]) -> Callable[[], None]:
+        """Call ``on_change`` with the id of each job that changes, until what is returned is called.
 
         None stands for any job: once the subscription has begun, or begun again after its connection was
         lost, and every `REREAD_SECONDS` while it lasts.
@@ -42,6 +43,7 @@ class ChangeFeed:
         self._listeners.append(on_change)
         if not self._tasks:
             self._tasks = [asyncio.create_task(run()) for run in (self._listen, self._reread)]
+        return partial(self._listeners.remove, on_change)
 
     async def _listen(self) -> None:
         while True:
@@ -68,5 +70,5 @@ class ChangeFeed:
                 self._announce(None)
 
     def _announce(self, job_id: str | None) -> None:
-        for on_change in self._listeners:
+        for on_change in tuple(self._listeners):
             on_change(job_id)

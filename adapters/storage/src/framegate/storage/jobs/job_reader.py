@@ -18,6 +18,7 @@ from enum import Enum
 from functools import partial
 from typing import Any, cast
 
+import redis
 from msgspec import Struct
 
 from framegate.core.errors import UnreadableRecord
@@ -39,6 +40,8 @@ class Unreadable(Struct, frozen=True):
 
     error: UnreadableRecord
 
+
+NOT_A_HASH = "The record of this job is not a hash."
 
 Found = Job | Unreadable | Absent
 """What a job's key holds."""
@@ -62,12 +65,18 @@ class JobReader:
 
     async def read(self, job_id: str) -> Found:
         """Read the job from Valkey, as it is at some moment after this call."""
-        return cast("Found", await self._request(job_id, is_tracked=self._unread is not None))
+        try:
+            return cast("Found", await self._request(job_id, is_tracked=self._unread is not None))
+        except redis.ResponseError as error:
+            return _not_a_hash(error)
 
     async def pass_change(self, job_id: str) -> None:
         """Return when a change of the job that Valkey has confirmed on whichever connection is known here."""
         if self._unread is not None and self._is_tracking:
-            await self.read(job_id)
+            try:
+                await self.read(job_id)
+            except redis.RedisError:  # the change is made nevertheless
+                self._cache.discard(job_id)
 
     async def get_many(self, job_ids: Sequence[str]) -> Sequence[Found]:
         """Return the jobs that the last reply of the connection has named, in their order.
@@ -78,8 +87,11 @@ class JobReader:
         requested = {
             job_id: self._request(job_id, is_tracked=True) for job_id, job in held.items() if job is None
         }
-        replies = cast("Sequence[Found]", await asyncio.gather(*requested.values()))
-        found = dict(zip(requested, replies, strict=True))
+        replies = await asyncio.gather(*requested.values(), return_exceptions=True)
+        found = {
+            job_id: _not_a_hash(reply) if isinstance(reply, BaseException) else cast("Found", reply)
+            for job_id, reply in zip(requested, replies, strict=True)
+        }
         return [held[job_id] or found[job_id] for job_id in job_ids]
 
     def held(self, job_id: str) -> Job | None:
@@ -130,6 +142,13 @@ class JobReader:
             return
         for key in keys:
             self._cache.discard(key.removeprefix(self._prefix))
+
+
+def _not_a_hash(error: BaseException) -> Unreadable:
+    """Return what the key of a job holds that can't be read as one; other errors are raised."""
+    if not str(error).startswith("WRONGTYPE "):
+        raise error
+    return Unreadable(UnreadableRecord(NOT_A_HASH))
 
 
 def decode_found(job_id: str, fields: Mapping[str, str]) -> Job | Unreadable:

@@ -28,7 +28,7 @@ from framegate.storage.installation import INSTALLATION_KEY, MARK_KEY
 from framegate.storage.jobs.change_feed import ChangeFeed
 from framegate.storage.jobs.damaged import outline_of
 from framegate.storage.jobs.expiry import ExpiredJobs
-from framegate.storage.jobs.job_reader import Unreadable, decode_found
+from framegate.storage.jobs.job_reader import NOT_A_HASH, Unreadable, decode_found
 from framegate.storage.jobs.lists import JobLists
 from framegate.storage.jobs.operations import ValkeyOperationStore
 from framegate.storage.jobs.records import (
@@ -160,7 +160,11 @@ class ValkeyJobStore(JobLists):
             if not isinstance(found, Unreadable):
                 return found if isinstance(found, Job) else None
             # What can still be read of it stands in other fields as well.
-            fields = cast("dict[str, str]", await self._calls.call("HGETALL", f"{self._prefix}job:{job_id}"))
+            key = f"{self._prefix}job:{job_id}"
+            try:
+                fields = cast("dict[str, str]", await self._calls.call("HGETALL", key))
+            except redis.ResponseError:
+                raise found.error from None
         return _job_or_outline(job_id, fields) if is_shown(fields) else None
 
     async def find_by_lookup_label(self, owner: str, value: str) -> str | None:
@@ -220,7 +224,7 @@ class ValkeyJobStore(JobLists):
         """Delete the job, cancelling it first if it has not ended; return it as it was before."""
         with outages_as_unavailable():
             before = await self._calls.run(self._delete, self._prefix, job_id)
-            await self._reader.pass_change(job_id)
+        await self._reader.pass_change(job_id)
         return _job_or_outline(job_id, _pairs(before)) if before else None
 
     async def refresh(self, jobs: Mapping[str, Job | None]) -> Mapping[str, Job | FramegateError | None]:
@@ -231,18 +235,24 @@ class ValkeyJobStore(JobLists):
         with outages_as_unavailable():
             replies = await self._calls.run(self._refresh_jobs, self._prefix, *arguments)
         found: dict[str, Job | FramegateError | None] = {}
+        damaged: list[str] = []
         for (job_id, known), reply in zip(jobs.items(), replies, strict=True):
             try:
                 found[job_id] = _refreshed(job_id, known, reply)
             except NewerRecord as error:
                 found[job_id] = error
             except UnreadableRecord:
+                damaged.append(job_id)
+        for job_id in damaged:
+            try:
                 found[job_id] = await self.get(job_id)  # with what else the record has
+            except UnreadableRecord as error:
+                found[job_id] = error
         return found
 
-    def follow(self, on_change: Callable[[str | None], None]) -> None:
+    def follow(self, on_change: Callable[[str | None], None]) -> Callable[[], None]:
         """Call ``on_change`` whenever jobs may have changed; see `ChangeFeed.follow`."""
-        self._feed.follow(on_change)
+        return self._feed.follow(on_change)
 
     async def worker_presence(self) -> WorkerPresence:
         """Return what the live workers announce, by host and age, and when models were last served."""
@@ -265,8 +275,7 @@ class ValkeyJobStore(JobLists):
     async def delete_record(self, job: Job) -> None:
         """Remove the record of a job that has ended, and all that points at it."""
         await self.expired.delete_records([job])
-        with outages_as_unavailable():
-            await self._reader.pass_change(job.id)
+        await self._reader.pass_change(job.id)
 
     async def sweep(self, *, interval: float = 0.0) -> int:
         """Requeue or fail the jobs whose workers' leases have expired, and replace lost tickets.
@@ -308,7 +317,7 @@ def _job_or_outline(job_id: str, fields: Mapping[str, str]) -> Job:
 
 def _refreshed(job_id: str, known: Job | None, reply: Sequence[str | None] | redis.RedisError) -> Job | None:
     if isinstance(reply, redis.RedisError):
-        raise UnreadableRecord("The record of this job is not a hash.")
+        raise UnreadableRecord(NOT_A_HASH)
     names = FIELDS[-len(reply) :]  # of a known job there are only those that change
     fields = {name: value for name, value in zip(names, reply, strict=True) if value is not None}
     return decode_job({**fields, "id": job_id}, known) if is_shown(fields) else None
