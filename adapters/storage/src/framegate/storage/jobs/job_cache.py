@@ -1,6 +1,7 @@
 """Decoded jobs, for as long as they are known to be unchanged."""
 
 from collections import OrderedDict
+from collections.abc import Iterable
 
 from framegate.core.jobs import Job
 
@@ -8,7 +9,7 @@ MAX_BYTES = 16 * 2**20
 """The memory that the jobs may take, about."""
 LARGEST = MAX_BYTES // 16
 """A job that takes more is not kept."""
-_OBJECT_BYTES = 3072
+_OBJECT_BYTES = 1280
 """What a job takes beside its texts."""
 
 
@@ -31,11 +32,10 @@ class JobCache:
         self._jobs.move_to_end(job_id)
         return kept[0]
 
-    def put(self, job: Job, characters: int) -> None:
-        """Keep the job, whose record has so many ``characters``."""
+    def put(self, job: Job, record: Iterable[str]) -> None:
+        """Keep the job, which was decoded from the texts of ``record``."""
         self.discard(job.id)
-        # Texts are decoded into objects of their own, and take up to 4 bytes a character.
-        size = _OBJECT_BYTES + 4 * characters
+        size = _OBJECT_BYTES + sum(len(text) if text.isascii() else 4 * len(text) for text in record)
         if size > LARGEST:
             return
         self._jobs[job.id] = job, size

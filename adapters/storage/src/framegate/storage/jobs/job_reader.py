@@ -2,8 +2,10 @@
 
 Valkey tells a connection with client tracking which of the keys that it has read have changed. Replies and
 these invalidations come in one stream, in the order of the changes. So a job that was decoded from it is
-present until its invalidation has been read from the same stream. Whatever else this process answers comes
-from there as well, so whoever finds a job in the cache finds nothing older than what was answered before.
+present until its invalidation has been read from the same stream. Whatever else this process answers clients
+about jobs comes from there as well, so whoever finds a job in the cache finds nothing older than what was
+answered before. Webhooks are sent by what another connection has read, which may be newer for a moment. By
+the time at which their receiver can have asked, the invalidation has long been there.
 
 What *another* process has answered may be newer for a moment: Valkey writes the replies of one turn of its
 loop one after the other, and not in the order of the commands. So only a process that answers alone may
@@ -116,7 +118,7 @@ class JobReader:
             return Absent.DELETED
         found = decode_found(job_id, fields)
         if is_tracked and self._is_tracking and isinstance(found, Job):
-            self._cache.put(found, sum(map(len, fields.values())))
+            self._cache.put(found, fields.values())
         return found
 
     def _is_current(self) -> bool:
