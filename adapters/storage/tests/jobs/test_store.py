@@ -5,6 +5,7 @@ from typing import cast
 
 import pytest
 import redis
+from msgspec.structs import replace
 
 from framegate.core.errors import QueueFull
 from framegate.core.jobs import Job, JobState
@@ -160,3 +161,20 @@ async def test_a_list_of_very_many_jobs_is_read_in_parts(
     for limit in (1, 7, 8, 29, 30, 31):
         found = await store.list(owner="alice", states=(), limit=limit)
         assert [job.id for job in found] == [f"j{index}" for index in range(29, max(-1, 29 - limit), -1)]
+
+
+async def test_a_scan_for_a_model_searches_few_long_records(
+    store: ValkeyJobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All calls wait while it does: what counts is the text that is searched."""
+    monkeypatch.setattr(lists, "MOST_LOOKED_AT", 300)
+    for number in range(8):
+        job = make_job(f"j{number}")
+        shot = replace(job.shots[0], prompt="x" * 100_000)
+        await store.submit(replace(job, shots=(shot,)), limits=Limits())
+    scans, before = 0, None
+    while scans == 0 or before is not None:
+        found = await store.scan(JobFilter(None, model="other"), before=before, limit=20)
+        assert found.jobs == []
+        scans, before = scans + 1, found.next
+    assert scans in (3, 4, 5)

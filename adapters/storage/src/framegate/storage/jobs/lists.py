@@ -22,8 +22,9 @@ LARGEST_STEP = 1000
 """The jobs that a script looks at together, and the most that it returns."""
 MOST_LOOKED_AT = 2500
 """The jobs that one call of `JobLists.scan` looks at, about: it takes Valkey 4 ms."""
-_RECORD = 3
-"""As how many of these one counts whose record is searched for a model's name."""
+_RECORD, _RECORD_BYTES = 3, 700
+"""As how many of these one counts whose record is searched for a model's name, and how many bytes of its JSON
+count as one more: searching them takes as long."""
 FEW_ACTIVE = 1000
 """Up to so many active jobs of an owner are found by an intersection, which takes Valkey about 1 ms then."""
 
@@ -37,6 +38,7 @@ class _Search(Struct, frozen=True, omit_defaults=True):
     largest: int
     most: int
     record: int
+    record_bytes: int
     few: int
     owner: str | None = None
     before: int | None = None
@@ -84,6 +86,7 @@ class JobLists:
             largest=max(LARGEST_STEP, limit + 1),
             most=MOST_LOOKED_AT,
             record=_RECORD,
+            record_bytes=_RECORD_BYTES,
             few=FEW_ACTIVE,
             owner=which.owner,
             before=before,

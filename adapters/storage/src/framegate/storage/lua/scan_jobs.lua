@@ -2,7 +2,8 @@
 -- Arguments: as JSON the jobs' ``owner`` (nothing for everybody's), their ``states`` and ``texts`` one of which is in
 -- their JSON (none for any), the number that is above theirs (``before``, nothing for the first part of the list), how
 -- many are wanted (``limit``), how many are looked at in a step (``largest``) and in all (``most``), as how many of these
--- one counts whose JSON is read (``record``), and up to how many active jobs of an owner are all looked at (``few``).
+-- one counts whose JSON is read (``record``), how many bytes of that count as one more (``record_bytes``), and up to how
+-- many active jobs of an owner are all looked at (``few``).
 -- Returns: {the ids that were found, the number before which the search goes on, or nothing if there are no more}. Those
 -- without a record are among them.
 local wanted = cjson.decode(ARGV[1])
@@ -73,12 +74,15 @@ local function in_others(jobs, count)
   return found
 end
 
+-- Whether the JSON of a job has one of the texts, and as how many jobs that counts.
 local function has_text(id)
   local json = redis.pcall('HGET', KEYS[1] .. 'job:' .. id, 'job')
-  if type(json) ~= 'string' then return true end  -- what is damaged or missing is sorted out by the caller
+  if type(json) ~= 'string' then return true, wanted.record end  -- damaged or missing: the caller sorts it out
+  local searched = wanted.record + math.floor(#json / wanted.record_bytes)
   for _, text in ipairs(wanted.texts) do
-    if string.find(json, text, 1, true) then return true end
+    if string.find(json, text, 1, true) then return true, searched end
   end
+  return false, searched
 end
 
 local function search()
@@ -92,7 +96,9 @@ local function search()
       local is_found = #others == 0 or is_in_others[i]
       if is_found and #wanted.texts > 0 then
         if looked_at >= wanted.most then return ids, before end
-        looked_at, is_found = looked_at + wanted.record, has_text(id)
+        local searched
+        is_found, searched = has_text(id)
+        looked_at = looked_at + searched
       end
       if is_found then
         if #ids == wanted.limit then return ids, last end
