@@ -15,6 +15,8 @@ RUN pip install --no-cache-dir -c constraints.txt ./core ./adapters/media './ada
  && chown --recursive framegate: /data /home/framegate && chmod 0700 /data
 # The same user in both images: they share /data, which is closed to others.
 USER 10001:10001
+# NVENC, which encodes videos, needs `video`.
+ENV NVIDIA_DRIVER_CAPABILITIES=compute,utility,video
 ENV TRITON_CACHE_DIR=/home/framegate/.cache/triton
 ENTRYPOINT ["framegate"]
 CMD ["worker"]

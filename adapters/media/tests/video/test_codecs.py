@@ -1,8 +1,12 @@
 """Which encoder videos get, and what becomes of one that fails."""
 
+import resource
+import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
+from threading import Event
 
 import av
 import numpy as np
@@ -12,7 +16,8 @@ from av.error import ExternalError
 from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
-from framegate.core.errors import GenerationFailed
+from framegate.core.disk_full import translate_disk_full
+from framegate.core.errors import GenerationFailed, StorageFull
 from framegate.media.video import codecs as codecs_module
 from framegate.media.video import encode as encode_module
 from framegate.media.video.codecs import X264, VideoCodec, VideoCodecs, nvenc, probe_codec
@@ -39,16 +44,29 @@ def card(monkeypatch: pytest.MonkeyPatch) -> None:
 
 class Probe:
     def __init__(self, answer: str = "") -> None:
-        self.asked: list[tuple[VideoCodec, int, int]] = []
+        self.asked: list[VideoCodec] = []
+        self.may_answer = Event()
         self._answer = answer
 
-    def __call__(self, codec: VideoCodec, width: int, height: int) -> str:
-        self.asked.append((codec, width, height))
+    def __call__(self, codec: VideoCodec) -> str:
+        self.asked.append(codec)
+        assert self.may_answer.wait(60)
         return self._answer
 
 
-def encoded(path: Path, frames: Frames, codec: VideoCodec | VideoCodecs) -> bytes:
-    with VideoEncoder(path, width=64, height=48, fps=24, codec=codec) as encoder:
+def probed(device: str = "cuda:0", *, answer: str = "") -> VideoCodecs:
+    """The encoders of a worker whose probe has ended."""
+    probe = Probe(answer)
+    probe.may_answer.set()
+    codecs = VideoCodecs(device, probe=probe)
+    codecs.start_probe().join(60)
+    return codecs
+
+
+def encoded(path: Path, frames: Frames, codecs: VideoCodecs | None = None) -> bytes:
+    with ExitStack() as stack:
+        chosen: Sequence[VideoCodec] = stack.enter_context(codecs.for_video()) if codecs else (X264,)
+        encoder = stack.enter_context(VideoEncoder(path, width=64, height=48, fps=24, codecs=chosen))
         for frame in frames:
             encoder.write(frame)
         info = encoder.finish()
@@ -58,21 +76,31 @@ def encoded(path: Path, frames: Frames, codec: VideoCodec | VideoCodecs) -> byte
 
 
 @pytest.mark.usefixtures("card")
-def test_a_card_is_probed_once_and_then_used() -> None:
+def test_a_card_is_used_once_its_probe_has_passed_and_no_video_waits_for_that() -> None:
     probe = Probe()
-    chosen = VideoCodecs("cuda:0", probe=probe)
-    assert not probe.asked, "only the first video needs it"
-    assert [chosen.choose(1280, 704), chosen.choose(64, 48)] == [CARD, CARD]
-    assert probe.asked == [(CARD, 1280, 704)]
+    codecs = VideoCodecs("cuda:0", probe=probe)
+    with structlog.testing.capture_logs() as lines:
+        probing = codecs.start_probe()
+        with codecs.for_video() as chosen:
+            assert list(chosen) == [X264]
+        probe.may_answer.set()
+        probing.join(60)
+        for _ in range(2):
+            with codecs.for_video() as chosen:
+                assert list(chosen) == [CARD, X264]
+    assert probe.asked == [CARD]
+    [line] = lines
+    assert (line["encoder"], line["device"]) == (CARD.name, "cuda:0")
+    assert "has encoded a few frames" in line["reason"]
 
 
 @pytest.mark.usefixtures("card")
 def test_a_card_that_fails_its_probe_is_never_used() -> None:
-    probe = Probe("no sessions are left")
-    chosen = VideoCodecs("cuda:0", probe=probe)
     with structlog.testing.capture_logs() as lines:
-        assert [chosen.choose(64, 48), chosen.choose(64, 48)] == [X264, X264]
-    assert len(probe.asked) == 1
+        codecs = probed(answer="no sessions are left")
+    assert codecs.preferred is X264
+    with codecs.for_video() as chosen:
+        assert list(chosen) == [X264]
     [line] = lines
     assert (line["event"], line["encoder"]) == ("video_encoder_chosen", "libx264")
     assert "no sessions are left" in line["reason"]
@@ -81,8 +109,20 @@ def test_a_card_that_fails_its_probe_is_never_used() -> None:
 @pytest.mark.usefixtures("card")
 def test_who_wants_x264_gets_it_without_a_probe() -> None:
     probe = Probe()
-    assert VideoCodecs("cuda:0", choice="x264", probe=probe).choose(64, 48) is X264
+    codecs = VideoCodecs("cuda:0", choice="x264", probe=probe)
+    with structlog.testing.capture_logs() as lines:
+        codecs.start_probe().join(60)
+    assert codecs.preferred is X264
     assert not probe.asked
+    assert [(line["encoder"], line["reason"]) for line in lines] == [
+        ("libx264", 'worker.video_encoder is "x264"')
+    ]
+
+
+def test_a_worker_without_a_card_says_so() -> None:
+    with structlog.testing.capture_logs() as lines:
+        assert probed("cpu").preferred is X264
+    assert [(line["encoder"], line["reason"]) for line in lines] == [("libx264", "cpu has no NVENC")]
 
 
 @pytest.mark.parametrize("device", ["cpu", "mps"])
@@ -101,8 +141,8 @@ def test_each_worker_uses_its_own_card(device: str, number: str) -> None:
 @pytest.mark.usefixtures("card")
 def test_both_encoders_keep_the_same_contract(moving_frames: MakeFrames, tmp_path: Path) -> None:
     frames = moving_frames(20)
-    encoded(tmp_path / "x264.mp4", frames, X264)
-    encoded(tmp_path / "card.mp4", frames, VideoCodecs("cuda:0", probe=Probe()))
+    encoded(tmp_path / "x264.mp4", frames)
+    encoded(tmp_path / "card.mp4", frames, probed())
 
     def facts(path: Path) -> list[object]:
         with av.open(str(path)) as container:
@@ -119,16 +159,16 @@ def test_both_encoders_keep_the_same_contract(moving_frames: MakeFrames, tmp_pat
 
 
 def test_an_encoder_that_works_is_found_to_work() -> None:
-    assert probe_codec(CARD, 320, 192) == ""
+    assert probe_codec(CARD) == ""
 
 
 def test_what_is_wrong_with_an_encoder_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert "no_such_encoder" in probe_codec(VideoCodec("no_such_encoder", {}), 320, 192)
+    assert "no_such_encoder" in probe_codec(VideoCodec("no_such_encoder", {}))
     monkeypatch.setattr(codecs_module, "_PROBE", (sys.executable, "-c", "import os; os.abort()"))
-    assert probe_codec(CARD, 320, 192) == "it ends with exit code -6"
+    assert probe_codec(CARD) == "it ends with exit code -6"
     monkeypatch.setattr(codecs_module, "PROBE_SECONDS", 0.1)
     monkeypatch.setattr(codecs_module, "_PROBE", (sys.executable, "-c", "import time; time.sleep(60)"))
-    assert "longer than 0.1 s" in probe_codec(CARD, 320, 192)
+    assert "longer than 0.1 s" in probe_codec(CARD)
 
 
 @pytest.mark.skipif(not NO_CARD, reason="there is a card, or this FFmpeg has no NVENC")
@@ -137,15 +177,21 @@ def test_without_a_card_the_probe_fails_and_videos_are_encoded_nevertheless(
 ) -> None:
     codec = nvenc("cuda:0")
     assert codec is not None
-    assert probe_codec(codec, 320, 192)
+    assert probe_codec(codec)
     frames = moving_frames(9)
-    expected = encoded(tmp_path / "x264.mp4", frames, X264)
-    assert encoded(tmp_path / "probed.mp4", frames, VideoCodecs("cuda:0")) == expected
-    # As when all sessions of a card that works are taken.
-    chosen = VideoCodecs("cuda:0", probe=Probe())
-    assert chosen.choose(64, 48) == codec
-    assert encoded(tmp_path / "taken.mp4", frames, chosen) == expected
-    assert chosen.choose(64, 48) is X264
+    expected = encoded(tmp_path / "x264.mp4", frames)
+    codecs = VideoCodecs("cuda:0")
+    codecs.start_probe().join(60)
+    assert codecs.preferred is X264
+    assert encoded(tmp_path / "probed.mp4", frames, codecs) == expected
+    # As when all sessions of a card that works are taken, or its smallest width is larger.
+    codecs = probed()
+    assert codecs.preferred == codec
+    with structlog.testing.capture_logs() as lines:
+        assert encoded(tmp_path / "taken.mp4", frames, codecs) == expected
+    [line] = lines
+    assert (line["event"], line["encoder"]) == ("video_encoder_skipped", "h264_nvenc")
+    assert codecs.preferred == codec, "the next video may have a session, or another size"
 
 
 @pytest.fixture
@@ -171,18 +217,64 @@ def test_a_card_that_fails_at_the_first_frame_costs_none(
     failing_at: Callable[[int], None], moving_frames: MakeFrames, tmp_path: Path
 ) -> None:
     frames = moving_frames(9)
-    expected = encoded(tmp_path / "x264.mp4", frames, X264)
+    expected = encoded(tmp_path / "x264.mp4", frames)
     failing_at(1)
-    assert encoded(tmp_path / "card.mp4", frames, VideoCodecs("cuda:0", probe=Probe())) == expected
+    codecs = probed()
+    assert encoded(tmp_path / "card.mp4", frames, codecs) == expected
+    assert codecs.preferred is CARD
 
 
 @pytest.mark.usefixtures("card")
 def test_a_card_that_fails_later_fails_the_job_and_no_other(
     failing_at: Callable[[int], None], moving_frames: MakeFrames, tmp_path: Path
 ) -> None:
-    chosen = VideoCodecs("cuda:0", probe=Probe())
+    codecs = probed()
     failing_at(5)
     with pytest.raises(GenerationFailed, match=r"failed at frame 5 .* now uses libx264"):
-        encoded(tmp_path / "lost.mp4", moving_frames(9), chosen)
+        encoded(tmp_path / "lost.mp4", moving_frames(9), codecs)
     assert list(tmp_path.iterdir()) == []
-    assert chosen.choose(64, 48) is X264
+    assert codecs.preferred is X264
+
+
+def test_an_error_of_the_last_encoder_stays_what_it_is(
+    failing_at: Callable[[int], None], moving_frames: MakeFrames, tmp_path: Path
+) -> None:
+    failing_at(5)
+    with pytest.raises(ExternalError, match="the card was lost"):
+        encoded(tmp_path / "lost.mp4", moving_frames(9))
+
+
+@pytest.fixture
+def small_files() -> Iterator[None]:
+    """A limit on the size of files, which stands for a full disk: either fails a write."""
+    limits, action = resource.getrlimit(resource.RLIMIT_FSIZE), signal.getsignal(signal.SIGXFSZ)
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, limits[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    signal.signal(signal.SIGXFSZ, action)
+
+
+@pytest.mark.usefixtures("card", "small_files")
+@pytest.mark.parametrize("codecs", [probed, VideoCodecs], ids=["card", "x264"])
+def test_a_full_disk_is_not_blamed_on_the_card(codecs: Callable[[], VideoCodecs], tmp_path: Path) -> None:
+    chosen = codecs()
+    before = chosen.preferred
+    noise = [np.random.default_rng(seed).integers(0, 255, (48, 64, 3), np.uint8) for seed in range(150)]
+    with pytest.raises(StorageFull), translate_disk_full():
+        encoded(tmp_path / "noise.mp4", noise, chosen)
+    assert chosen.preferred is before
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.usefixtures("card")
+def test_a_probe_that_can_not_be_started_means_x264(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*arguments: object, **options: object) -> None:
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr("subprocess.run", refuse)
+    codecs = VideoCodecs("cuda:0")
+    with structlog.testing.capture_logs() as lines:
+        codecs.start_probe().join(60)
+    assert codecs.preferred is X264
+    assert "no process could be started to try it: Resource temporarily unavailable" in lines[0]["reason"]

@@ -105,7 +105,8 @@ class WorkerProcess:
         self._stop = threading.Event()
         self._is_stopping = self._is_interrupted = False
         self._signals: SimpleQueue[int] = SimpleQueue()
-        self._runner = JobRunner(artifacts, self._abandon, VideoCodecs(models.device, choice=video_encoder))
+        self._codecs = VideoCodecs(models.device, choice=video_encoder)
+        self._runner = JobRunner(artifacts, self._abandon, self._codecs)
         self._resting = RestingModels()
         self._queues = QueueRotation(
             lambda: {spec.queue for spec in self._awake_models().values()}, self._store.is_drained
@@ -147,6 +148,7 @@ class WorkerProcess:
             self._until_stopped(self._check_start)
         except _Stopped:
             return
+        self._codecs.start_probe()
         self._health.start()
         self._heartbeat.start()
         consumer = make_worker(broker)

@@ -23,7 +23,6 @@ from framegate.core.settings import Settings
 LOW_BYTES, LOW_SHARE = 2 * 2**30, 0.05
 """Less free room than this is little: a download or some videos may fill it."""
 _PROBE_SECONDS = 2.0
-_PROBE_SIZE = 1280, 704
 
 
 def check_host(settings: Settings) -> list[Finding]:
@@ -76,14 +75,12 @@ def _encode() -> str:
 
 
 def _card_encoders(settings: Settings, gpus: Sequence[Device]) -> Iterator[Finding]:
-    """Return for each card that could encode videos whether it does."""
-    from framegate.media.video.codecs import X264, nvenc, probe_codec
+    """Return for each GPU what would encode the videos of its worker, and why."""
+    from framegate.media.video.codecs import choose_codec
 
-    for gpu in gpus if settings.worker.video_encoder == "auto" else ():
-        if codec := nvenc(gpu.name):
-            reason = probe_codec(codec, *_PROBE_SIZE)
-            detail = f"{X264.name}, as {codec.name} does not work: {reason}" if reason else codec.name
-            yield Finding(f"video encoder of {gpu.name}", ok=True, detail=detail)
+    for gpu in gpus:
+        codec, reason = choose_codec(gpu.name, settings.worker.video_encoder)
+        yield Finding(f"video encoder of {gpu.name}", ok=True, detail=f"{codec.name}: {reason}")
 
 
 def _disks(settings: Settings) -> Iterator[Finding]:

@@ -1,9 +1,9 @@
 """Encode a few frames and decode them again, to see whether an encoder works.
 
-Arguments: the `VideoCodec` as JSON, width, height. If the encoder doesn't work, this program says why and
-exits with 1.
+Argument: the `VideoCodec` as JSON. If the encoder doesn't work, this program says why and exits with 1.
 """
 
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from framegate.media.video.codecs import VideoCodec
+from framegate.media.video.codecs import PROBE_SECONDS, PROBE_SIZE, VideoCodec
 from framegate.media.video.encode import VideoEncoder
 from framegate.media.video.frames import read_frames
 
@@ -20,17 +20,18 @@ _MOST_ERROR = 8.0
 """How much a pixel may differ from what was encoded, on average, of 255."""
 
 
-def probe(codec: VideoCodec, width: int, height: int) -> None:
+def probe(codec: VideoCodec) -> None:
     """Encode and decode frames.
 
     Raises:
         Exception: What is wrong with the encoder.
     """
+    width, height = PROBE_SIZE
     ramp = np.linspace(32, 224, width, dtype=np.uint8)
     frames = [np.repeat(np.roll(ramp, 8 * n)[None, :, None], height, 0).repeat(3, 2) for n in range(_FRAMES)]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "probe.mp4"
-        with VideoEncoder(path, width=width, height=height, fps=24, codec=codec) as encoder:
+        with VideoEncoder(path, width=width, height=height, fps=24, codecs=[codec]) as encoder:
             for frame in frames:
                 encoder.write(frame)
             encoder.finish()
@@ -43,10 +44,11 @@ def probe(codec: VideoCodec, width: int, height: int) -> None:
 
 
 def main() -> None:
-    """Probe what the arguments name."""
-    codec, width, height = sys.argv[1:]
+    """Probe what the argument describes."""
+    signal.alarm(int(PROBE_SECONDS) + 1)  # a driver that hangs must not outlive a worker that was killed
+    [codec] = sys.argv[1:]
     try:
-        probe(msgspec.json.decode(codec, type=VideoCodec), int(width), int(height))
+        probe(msgspec.json.decode(codec, type=VideoCodec))
     except Exception as error:
         sys.stdout.write(f"{type(error).__name__}: {error}")
         raise SystemExit(1) from None

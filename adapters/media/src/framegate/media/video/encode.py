@@ -5,7 +5,7 @@
 
 import heapq
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
 from itertools import chain, islice
 from pathlib import Path
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import av
 import numpy as np
+import structlog
 from av.bitstream import BitStreamFilterContext
 from av.container import InputContainer
 from av.error import FFmpegError
@@ -26,9 +27,8 @@ from av.video.stream import VideoStream
 from PIL import Image
 
 from framegate.core.backend import Audio
-from framegate.core.errors import GenerationFailed
 from framegate.media.video.audio import AudioTrack, aac_packets, aac_rate, track_of
-from framegate.media.video.codecs import X264, VideoCodec, VideoCodecs
+from framegate.media.video.codecs import X264, VideoCodec, VideoCodecFailed
 from framegate.media.video.color import to_yuv
 from framegate.media.video.probe import VideoInfo
 
@@ -42,6 +42,7 @@ WITHOUT_ENCODER_NAME = "filter_units=remove_types=6"
 AAC_OPTIONS = {"flags": "+bitexact"}
 MUXER_OPTIONS = {"movflags": "+faststart", "fflags": "+bitexact"}
 MIN_TIMESCALE = 10_000
+log = structlog.get_logger(__name__)
 
 
 class VideoEncoder:
@@ -49,10 +50,9 @@ class VideoEncoder:
 
     ``width`` and ``height`` are even, ``fps`` is 0.01–1000. The file is complete when `finish` returns. When
     the encoder is used as a context manager, the file is removed unless `finish` returned and the block
-    raised nothing. Equal frames make equal files, as far as the ``codec`` is x264.
+    raised nothing. Equal frames make equal files, as far as x264 encodes them.
 
-    ``codec`` is what encodes, or chooses that by the size. Where a chosen one fails before it has encoded
-    anything, x264 takes its place.
+    The first of ``codecs`` encodes. If it fails before anything is encoded, the next one takes its place.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class VideoEncoder:
         width: int,
         height: int,
         fps: float,
-        codec: VideoCodec | VideoCodecs = X264,
+        codecs: Sequence[VideoCodec] = (X264,),
     ) -> None:
         if width <= 0 or height <= 0 or width % 2 or height % 2:
             raise ValueError(f"the sides of a video must be even, not {width}×{height}")
@@ -72,7 +72,7 @@ class VideoEncoder:
         self._silent = path.with_name(f"{path.name}.silent")
         self._shape = (height, width, 3)
         self._rate = exact_rate(fps)
-        self._codec = codec
+        self._codecs = codecs
         self._encoded = 0
         self._count = 0
         self._finished = False
@@ -165,24 +165,21 @@ class VideoEncoder:
         return {**MUXER_OPTIONS, "movie_timescale": str(unit * -(-MIN_TIMESCALE // unit))}
 
     def _encode(self, frames: Iterator[VideoFrame]) -> None:
-        if isinstance(self._codec, VideoCodec):
-            self._encode_by(self._codec, frames)
-            return
-        height, width, _ = self._shape
-        codec = self._codec.choose(width, height)
+        *preferred, last = self._codecs
         first = list(islice(frames, 1))
+        for codec in preferred:
+            try:
+                self._encode_by(codec, chain(first, frames))
+            except VideoCodecFailed as failure:
+                if self._encoded > len(first):
+                    raise
+                log.warning("video_encoder_skipped", encoder=codec.name, reason=str(failure))
+            else:
+                return
         try:
-            self._encode_by(codec, chain(first, frames))
-        except FFmpegError as error:
-            if codec is X264:
-                raise
-            self._codec.give_up(str(error))
-            if self._encoded > len(first):
-                raise GenerationFailed(
-                    f"The video encoder {codec.name} failed at frame {self._encoded} ({error}). "
-                    f"Submit the job again: this worker now uses {X264.name}."
-                ) from error
-            self._encode_by(X264, chain(first, frames))
+            self._encode_by(last, chain(first, frames))
+        except VideoCodecFailed as failure:
+            raise failure.error from None
 
     def _encode_by(self, codec: VideoCodec, frames: Iterable[VideoFrame]) -> None:
         height, width, _ = self._shape
@@ -200,15 +197,29 @@ class VideoEncoder:
             context.color_range = ColorRange.MPEG
             context.color_primaries = ColorPrimaries.BT709
             context.color_trc = ColorTrc.BT709
+            try:
+                context.open()
+            except FFmpegError as error:
+                raise VideoCodecFailed(codec, 0, error) from error
             target.start_encoding()
-            nameless = BitStreamFilterContext(WITHOUT_ENCODER_NAME, stream)
+            for packets in self._packets(codec, stream, frames):
+                target.mux(packets)
+
+    def _packets(
+        self, codec: VideoCodec, stream: VideoStream, frames: Iterable[VideoFrame]
+    ) -> "Iterator[list[Packet[Any]]]":
+        """Yield what the codec makes of the frames, so that its errors are told from those of the file."""
+        nameless = BitStreamFilterContext(WITHOUT_ENCODER_NAME, stream)
+        try:
             for frame in frames:
                 self._encoded += 1
                 for packet in stream.encode(to_yuv(frame)):
-                    target.mux(nameless.filter(packet))
+                    yield nameless.filter(packet)
             for packet in stream.encode():
-                target.mux(nameless.filter(packet))
-            target.mux(nameless.filter(None))
+                yield nameless.filter(packet)
+            yield nameless.filter(None)
+        except FFmpegError as error:
+            raise VideoCodecFailed(codec, self._encoded, error) from error
 
     def _mux(self, audio: AudioTrack | None) -> None:
         with (

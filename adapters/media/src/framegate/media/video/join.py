@@ -1,6 +1,6 @@
 """Join clips into one video."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Self
 from msgspec import Struct
 
 from framegate.media.video.audio import AudioTrack, read_track
-from framegate.media.video.codecs import X264, VideoCodec, VideoCodecs
+from framegate.media.video.codecs import X264, VideoCodec
 from framegate.media.video.encode import VideoEncoder, exact_rate
 from framegate.media.video.frames import read_frames
 from framegate.media.video.probe import VideoInfo, describe_video
@@ -59,7 +59,8 @@ class VideoJoiner:
     """Encode clips one after another as one MP4, as their frames arrive.
 
     Their audio follows, with silence where a clip has none. When the joiner is used as a context manager, the
-    file is removed unless `finish` returned and the block raised nothing. ``codec`` is as for `VideoEncoder`.
+    file is removed unless `finish` returned and the block raised nothing. ``codecs`` are as for
+    `VideoEncoder`.
     """
 
     def __init__(
@@ -69,9 +70,9 @@ class VideoJoiner:
         width: int,
         height: int,
         fps: float,
-        codec: VideoCodec | VideoCodecs = X264,
+        codecs: Sequence[VideoCodec] = (X264,),
     ) -> None:
-        self._encoder = VideoEncoder(path, width=width, height=height, fps=fps, codec=codec)
+        self._encoder = VideoEncoder(path, width=width, height=height, fps=fps, codecs=codecs)
         self._size = width, height
         self._fps = fps
         self._soundtrack = Soundtrack(path.with_name(f"{path.name}.sound"))

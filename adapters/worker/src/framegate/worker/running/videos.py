@@ -47,9 +47,10 @@ def make_video(attempt: JobAttempt, backend: Backend, codecs: VideoCodecs) -> Re
                 return _video_file(whole, describe_video(whole))
             clip = _clip(output, shot)
             if joiner is None:
+                encoders = stack.enter_context(codecs.for_video())
                 first = source.clip() if source else clip
                 joiner = stack.enter_context(
-                    VideoJoiner(path, width=first.width, height=first.height, fps=first.fps, codec=codecs)
+                    VideoJoiner(path, width=first.width, height=first.height, fps=first.fps, codecs=encoders)
                 )
                 if first is not clip:
                     joiner.add(first)
