@@ -62,6 +62,32 @@ def test_callers_are_told_to_come_back_and_the_running_job_is_reported_later(
     all_succeed(server, [submit(server, "draw 1")])
 
 
+def test_a_worker_that_is_stopped_during_an_outage_begins_no_other_job(
+    start_server: StartServer, valkey: ExternalValkey, plugin: Path, tmp_path: Path
+) -> None:
+    config = CONFIG.format(url=valkey.url) + '[server]\nshutdown_grace = "1h"\n'
+    environ = trouble_environ(plugin)
+    api = start_server(config=config, arguments=["--no-worker"], environ=environ, ready="/health")
+    log = tmp_path / "worker.log"
+    start_worker = partial(running_worker, api.data_dir, "--config", api.config, environ=api.environ, log=log)
+    with start_worker() as worker:
+        api.wait_until_ready()
+        first, second = submit(api, "until valkey-is-away"), submit(api, "until it-is-run")
+        started(api, first)
+        valkey.kill()
+        (plugin / "valkey-is-away").touch()
+        eventually(partial(results, api, first), what="the result while nobody can be told")
+        eventually(lambda: "valkey_unreachable" in log.read_text(), what="a try to report it")
+        worker.terminate()
+        eventually(lambda: "worker_stopping" in log.read_text(), what="the stop")
+        valkey.start()
+        worker.wait(60)
+    assert log.read_text().count('"event": "job_started"') == 1
+    all_succeed(api, [first])
+    waiting = api.json("jobs", "show", second)
+    assert (waiting["state"], waiting["attempt"]) == ("queued", 0)
+
+
 def test_what_happened_in_the_lost_second_happens_again(
     server: RunningServer, valkey: ExternalValkey, plugin: Path
 ) -> None:

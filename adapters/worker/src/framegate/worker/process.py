@@ -166,7 +166,9 @@ class WorkerProcess:
         running_jobs = int(self._heartbeat.active_job is not None)
         log.info("worker_stopping", worker=self.id, running_jobs=running_jobs, at_most=float(self._grace))
         self._leave_job(consumer, first)
-        if (late_job := self._heartbeat.active_job) is not None:
+        late_job: ActiveJob | None = None
+        while (active_job := self._heartbeat.active_job) is not None and active_job is not late_job:
+            late_job = active_job  # which may still end at this moment, and another one be claimed
             self._requeue_for(late_job)
         self._health.stop()
         self._heartbeat.stop()
@@ -236,6 +238,9 @@ class WorkerProcess:
             job = active_job.job
             with structlog.contextvars.bound_contextvars(job_id=job.id, request_id=job.request_id):
                 try:
+                    if self._stop.is_set():
+                        self._hand_back(job)
+                        return
                     active_job = self._run_job(active_job)
                 except BaseException:
                     self._heartbeat.end_job()
@@ -250,6 +255,12 @@ class WorkerProcess:
             self._queues.found_nothing(queue)
         self._heartbeat.end_job()
         return None
+
+    def _hand_back(self, job: Job) -> None:
+        """Requeue a job that was claimed while the stop signal came; no stopping worker begins one."""
+        if self._record(self._store.requeue, job.id, job.attempt) == JobState.QUEUED:
+            log.info("job_requeued", by="worker")
+        self._heartbeat.end_job()
 
     def _run_job(self, active_job: ActiveJob) -> ActiveJob | None:
         """Run a job to its end, and return the next one if there was a ticket."""
@@ -279,8 +290,7 @@ class WorkerProcess:
             outcome = self._record(self._store.fail, job.id, job.attempt, reason)
         else:
             self._resting.note_success(job.served_by)
-            then = self._next_claim()
-            outcome = self._record(self._store.succeed, job, artifacts, seconds=seconds, then=then)
+            outcome, then = self._record(self._succeed, job, artifacts, seconds)
         # The job has ended: what follows may take its time.
         next_job = self._start(then.queue, then.job) if then else self._start("", None)
         if outcome != JobState.SUCCEEDED:
@@ -289,9 +299,17 @@ class WorkerProcess:
         log.info("job_ended", state=outcome or "lost", model=job.model, seconds=seconds)
         return next_job
 
-    def _next_claim(self) -> NextClaim | None:
-        """Return what the worker asks for when its job has ended; None if it is to stop."""
-        return None if self._stop.is_set() else NextClaim(self._queues.open_queues(), self._awake_models())
+    def _succeed(
+        self, job: Job, artifacts: tuple[Artifact, ...], seconds: float
+    ) -> tuple[JobState | None, NextClaim]:
+        """Record a job's result, and claim the next job in the same step.
+
+        If the worker is to stop, it takes no ticket. It only asks for the job that an earlier try may have
+        claimed, whose reply was lost.
+        """
+        queues = () if self._stop.is_set() else self._queues.open_queues()
+        then = NextClaim(queues, self._awake_models())
+        return self._store.succeed(job, artifacts, seconds=seconds, then=then), then
 
     def _record_left(self, active_job: ActiveJob) -> JobState | None:
         """Record a job that was left: it was cancelled, or its time was up."""

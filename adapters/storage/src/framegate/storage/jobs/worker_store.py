@@ -217,8 +217,8 @@ class WorkerStore:
 
         That is CANCELLED if a cancel was requested first, and None if the job has gone to another worker.
         Unless it is SUCCEEDED, the caller removes the artifacts. ``seconds`` is how long it ran with its
-        model loaded, from which later jobs are estimated; 0 if that is unknown. With ``then`` the worker
-        takes its next job in the same step, if there is a ticket for one.
+        model loaded, from which later jobs are estimated; 0 if that is unknown. If it is SUCCEEDED and
+        ``then`` is given, the worker takes its next job in the same step, if there is a ticket for one.
         """
         size = sum(made.size for made in artifacts)
         results = (key for made in artifacts for key in made.files)

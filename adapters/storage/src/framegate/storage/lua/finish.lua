@@ -1,8 +1,8 @@
 -- End a worker's attempt at a job, and claim its next one if tickets wait.
 -- Arguments: id, worker, attempt, outcome (succeeded | failed | cancelled | requeued), artifacts or error as JSON, its
 -- schema, the version that writes it, bytes of the artifacts, keys of their files as JSON, the job's model, for how many
--- seconds it ran, and how many units of work that was ('' if unknown); for a worker that takes another job, the claimant
--- as JSON and the queues whose tickets it takes, in their order.
+-- seconds it ran, and how many units of work that was ('' if unknown); for a worker that takes another job if this one
+-- has succeeded, the claimant as JSON and the queues whose tickets it takes, in their order.
 -- Returns: {the job's state, or 'lost' if the attempt is not the current one; and then what `claim_next` does}.
 local id, worker, attempt, outcome, payload = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local stamp = {schema = ARGV[6], written_by = ARGV[7]}
@@ -53,4 +53,5 @@ end
 
 local state = finish()
 if not ARGV[13] then return {state} end
+if state ~= 'succeeded' then return {state, '', {}, {}} end  -- the worker first removes the attempt's files
 return {state, claim_next({unpack(ARGV, 14)}, cjson.decode(ARGV[13]))}
