@@ -57,7 +57,8 @@ class CommandLine:
 
 @pytest.fixture
 def framegate(valkey: EmbeddedValkey, client: redis.Redis, tmp_path: Path) -> Iterator[CommandLine]:
-    for info in (WORKER, replace(WORKER, id="id-2", pid=12, device="cuda:1", job="busy-job")):
+    second = replace(WORKER, id="id-2", pid=12, device="cuda:1", job="busy-job", video_encoder="h264_nvenc")
+    for info in (WORKER, second):
         WorkerStore(client, info.id).heartbeat([], info=info)
     yield CommandLine(tmp_path, valkey.url)
     client.flushall()
@@ -65,11 +66,12 @@ def framegate(valkey: EmbeddedValkey, client: redis.Redis, tmp_path: Path) -> It
 
 def test_workers_are_listed_with_their_states(framegate: CommandLine) -> None:
     lines = framegate.printed("workers").splitlines()
-    assert lines[0].split() == ["NAME", "STATE", "PID", "SINCE", "JOB", "MODELS"]
+    assert lines[0].split() == ["NAME", "STATE", "PID", "SINCE", "JOB", "ENCODER", "MODELS"]
     assert [line.split()[:3] for line in lines[1:]] == [
         ["gpu1/cuda:0", "idle", "11"],
         ["gpu1/cuda:1", "busy", "12"],
     ]
+    assert [line.split()[-2:] for line in lines[1:]] == [["-", "preview"], ["h264_nvenc", "preview"]]
     found = framegate.json("workers")
     assert [(worker["name"], worker["id"], worker["job"]) for worker in found] == [
         ("gpu1/cuda:0", "id-1", ""),

@@ -41,7 +41,10 @@ KEYS = [
 @pytest.fixture
 def guarded(make_stand: StandMaker) -> Stand:
     stand = make_stand(auth={"keys": KEYS})
-    stand.store.living += [replace(WORKER, id="w2", device="cuda:0"), replace(WORKER, id="w3", pid=2)]
+    stand.store.living += [
+        replace(WORKER, id="w2", device="cuda:0", video_encoder="h264_nvenc"),
+        replace(WORKER, id="w3", pid=2),
+    ]
     return stand
 
 
@@ -65,7 +68,9 @@ def test_workers_are_drained_and_resumed(guarded: Stand) -> None:
         "started_at": "1970-01-01T00:00:00Z",
         "drained_by": [],
         "problems": [],
+        "video_encoder": "h264_nvenc",
     }
+    assert [item["video_encoder"] for item in listed["items"]] == [None, "h264_nvenc", None]
     for name, drained in (
         ("here/cuda:0", ["here/cuda:0"]),
         ("here%2Fcuda:0", ["here/cuda:0"]),

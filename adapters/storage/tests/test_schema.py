@@ -197,7 +197,7 @@ def without_times(entry: dict[str, Any]) -> Any:
                 name: without_times(_string(text)) for name, text in value.items() if name not in changing
             }
         case "string" if str(value).startswith("{"):
-            changing = {*STAMPS, "at", "message_timestamp", "resting"}
+            changing = {*STAMPS, "at", "message_timestamp", "resting", "video_encoder"}
             return {name: item for name, item in json.loads(value).items() if name not in changing}
         case _:
             return value

@@ -356,6 +356,7 @@ class WorkerProcess:
             started_at=self._started_at,
             health_findings=self._health.findings,
             resting=self._resting.reasons(self._models.specs.values()),
+            video_encoder=self._codecs.preferred.name,
         )
 
 

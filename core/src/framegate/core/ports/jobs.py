@@ -20,7 +20,8 @@ class WorkerInfo(Struct, frozen=True):
 
     ``started_at`` is seconds since the epoch; ``health_findings`` are sentences that say what currently keeps
     some of its models from running. ``resting`` are models, not among ``models``, whose jobs it takes none of
-    for a while because it failed the last ones, each with the reason.
+    for a while because it failed the last ones, each with the reason. ``video_encoder`` is FFmpeg's name of
+    what encodes its videos; empty if it doesn't say, as in 0.1.
     """
 
     id: str
@@ -33,6 +34,7 @@ class WorkerInfo(Struct, frozen=True):
     job: str = ""
     health_findings: tuple[str, ...] = field(default=(), name="problems")
     resting: Mapping[str, str] = {}
+    video_encoder: str = ""
 
     @property
     def problems(self) -> tuple[str, ...]:

@@ -33,7 +33,7 @@ def workers(context: click.Context, as_json: bool, config_file: Path | None, dat
         print_json(found)
         return
     print_table(
-        ("NAME", "STATE", "PID", "SINCE", "JOB", "MODELS"),
+        ("NAME", "STATE", "PID", "SINCE", "JOB", "ENCODER", "MODELS"),
         [
             (
                 worker.name,
@@ -41,6 +41,7 @@ def workers(context: click.Context, as_json: bool, config_file: Path | None, dat
                 worker.pid,
                 format_time(worker.started_at),
                 worker.job or "-",
+                worker.video_encoder or "-",
                 ", ".join(worker.models),
             )
             for worker in found

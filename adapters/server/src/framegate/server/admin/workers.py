@@ -18,6 +18,7 @@ class Worker(Struct, frozen=True, kw_only=True):
 
     ``name`` is how other routes call it; ``job`` is the id of the one that it runs. ``drained_by`` are the
     names by which it is drained, ``problems`` say what keeps some of its models from running.
+    ``video_encoder`` is FFmpeg's name of what encodes its videos, null for a worker of 0.1.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Worker(Struct, frozen=True, kw_only=True):
     started_at: Moment
     drained_by: tuple[str, ...]
     problems: tuple[str, ...]
+    video_encoder: str | None
 
 
 class Workers(Struct, frozen=True):
@@ -103,6 +105,7 @@ def _worker(status: WorkerStatus) -> Worker:
         started_at=_moment(status.started_at),
         drained_by=status.drained_by,
         problems=status.problems,
+        video_encoder=status.video_encoder or None,
     )
 
 
