@@ -278,3 +278,9 @@ def test_a_probe_that_can_not_be_started_means_x264(monkeypatch: pytest.MonkeyPa
         codecs.start_probe().join(60)
     assert codecs.preferred is X264
     assert "no process could be started to try it: Resource temporarily unavailable" in lines[0]["reason"]
+
+
+@pytest.mark.usefixtures("small_files")
+def test_a_probe_names_no_file() -> None:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
+    assert probe_codec(CARD) == "OSError: File too large"

@@ -326,7 +326,7 @@ class StoreMachine(RuleBasedStateMachine):
             known = self.known(held.id)
             same_attempt = known.worker == worker and known.attempt == held.attempt
             assert state == (known.state if same_attempt and known.state.finished else None)
-            self.check_next(worker, end, taken)
+            self.check_next(worker, end, state, taken)
             return
         job, now = self.known(held.id), 0.0
         match end:
@@ -343,11 +343,16 @@ class StoreMachine(RuleBasedStateMachine):
             assert closing[end]() == state, "repeated because the first reply was lost"
             assert then.job == taken[1], "the worker has the job that it was given before"
         self.change(after)
-        self.check_next(worker, end, taken)
+        self.check_next(worker, end, state, taken)
 
-    def check_next(self, worker: str, end: str, taken: tuple[str, Job | None]) -> None:
-        """A worker that ended a job has taken a ticket for the next one, if there was one."""
+    def check_next(
+        self, worker: str, end: str, state: JobState | None, taken: tuple[str, Job | None]
+    ) -> None:
+        """A worker whose job has succeeded has taken a ticket for the next one, if there was one."""
         if end != "succeed and claim":
+            return
+        if state != JobState.SUCCEEDED:
+            assert taken == ("", None), "it first removes the files of the attempt"
             return
         queue, got = taken
         if queue:

@@ -103,6 +103,31 @@ async def test_the_end_of_a_job_leaves_tickets_that_others_hold_or_that_are_not_
     assert client.llen(QUEUE) > 0, "the ticket is there for a worker that has the model"
 
 
+async def test_a_job_that_ends_otherwise_leads_to_no_other_one(
+    store: ValkeyJobStore, client: redis.Redis
+) -> None:
+    """Its worker removes what it has made first; and one that stops asks for what it was given already."""
+    await submit(store, 3)
+    worker = WorkerStore(client, "w")
+    client.lpop(QUEUE)
+    cancelled = worker.claim("q-test", ["test"])
+    assert cancelled is not None
+    await store.cancel(cancelled.id)
+    tickets, then = client.llen(QUEUE), NextClaim(["q-test"], ["test"])
+    assert worker.succeed(cancelled, (), then=then) == "cancelled"
+    assert (then.queue, then.job, client.llen(QUEUE)) == ("", None, tickets)
+    client.lpop(QUEUE)
+    second = worker.claim("q-test", ["test"])
+    assert second is not None
+    nothing = NextClaim([], ["test"])
+    assert worker.succeed(second, (), then=nothing) == "succeeded"
+    assert (nothing.queue, nothing.job) == ("", None)
+    assert worker.succeed(second, (), then=then) == "succeeded"
+    assert then.job is not None
+    assert worker.succeed(second, (), then=nothing) == "succeeded"
+    assert nothing.job == then.job, "the reply with it was lost"
+
+
 async def test_a_next_job_that_cannot_be_read_is_ended(store: ValkeyJobStore, client: redis.Redis) -> None:
     await submit(store, 3)
     client.hset(f"{PREFIX}job:job-1", "job", "{")

@@ -50,7 +50,8 @@ def main() -> None:
     try:
         probe(msgspec.json.decode(codec, type=VideoCodec))
     except Exception as error:
-        sys.stdout.write(f"{type(error).__name__}: {error}")
+        reason = (isinstance(error, OSError) and error.strerror) or error  # without the name of a file
+        sys.stdout.write(f"{type(error).__name__}: {reason}")
         raise SystemExit(1) from None
 
 
