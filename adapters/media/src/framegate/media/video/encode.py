@@ -166,8 +166,9 @@ class VideoEncoder:
 
     def _encode(self, frames: Iterator[VideoFrame]) -> None:
         *preferred, last = self._codecs
-        first = list(islice(frames, 1))
+        first: list[VideoFrame] = []  # kept for the next encoder
         for codec in preferred:
+            first = first or list(islice(frames, 1))
             try:
                 self._encode_by(codec, chain(first, frames))
             except VideoCodecFailed as failure:
