@@ -7,6 +7,7 @@ import openai
 import pytest
 from openai import OpenAI
 
+from framegate.core import availability
 from tests.support.http_stand import Stand, StandMaker
 from tests.support.running import eventually
 
@@ -26,7 +27,8 @@ def raised(error: openai.APIStatusError) -> tuple[int, str | None, str | None, s
     return error.status_code, error.type, error.param, error.code
 
 
-def test_exceptions(make_stand: StandMaker) -> None:
+def test_exceptions(make_stand: StandMaker, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(availability, "MAX_AGE_SECONDS", 0.0)
     digest = hashlib.sha256(b"alice").hexdigest()
     stand = make_stand(auth={"keys": [{"name": "alice", "sha256": digest, "max_active": 1}]})
     with sdk(stand, "bob") as bob, pytest.raises(openai.AuthenticationError) as wrong_key:
