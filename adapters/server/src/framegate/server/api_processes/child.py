@@ -77,6 +77,7 @@ async def _serve(
     read_config: Callable[[str], Config],
 ) -> None:
     early, workers = EarlyStop(), ReportedWorkers()
+    port = listener.getsockname()[1]  # messages also come once the server has closed it
     workers.update(start.workers)
     async with open_resources(context) as resources:
         await check_resources(context, resources)
@@ -103,7 +104,6 @@ async def _serve(
                 case Prepare() | Conclude():
                     configs.receive(message)
                 case ShowBanner():
-                    port = listener.getsockname()[1]
                     banner = show_banner(context, app.services, workers, port=port, paths=app.paths)
                     notices.append(asyncio.create_task(banner))
                 case Start():
