@@ -7,7 +7,7 @@ from contextlib import closing, contextmanager
 import pytest
 
 from framegate.core.errors import ConfigError
-from framegate.server.listening import SharedPort, inherit, listen
+from framegate.server.listening import SharedPort, inherit, listen, url_of
 from framegate.server.process_state import part_of
 
 
@@ -76,6 +76,18 @@ def test_an_inherited_socket_names_tcp_too() -> None:
         assert (listener.family, listener.type) == (socket.AF_INET, socket.SOCK_STREAM)
         assert listener.proto == socket.IPPROTO_TCP
         assert listener.getsockname() == (port.host, port.port)
+
+
+@pytest.mark.parametrize(
+    ("host", "url"),
+    [
+        ("127.0.0.1", "http://127.0.0.1:8000"),
+        ("gpu.lan", "http://gpu.lan:8000"),
+        ("::1", "http://[::1]:8000"),
+    ],
+)
+def test_an_address_of_ipv6_is_in_brackets_in_a_url(host: str, url: str) -> None:
+    assert url_of(host, 8000) == url
 
 
 def test_the_parts_of_a_limit_are_the_limit_together() -> None:

@@ -18,6 +18,7 @@ from framegate.core.errors import Unavailable
 from framegate.core.registry import FALLBACK_MODEL
 from framegate.core.settings import ServerSettings
 from framegate.core.wiring import CoreServices
+from framegate.server.listening import url_of
 
 
 class CountedWorkers(Protocol):
@@ -87,7 +88,7 @@ def _url(host: str, port: int) -> str:
     with suppress(ValueError):  # a name
         if ip_address(host).is_unspecified:
             host = "localhost"
-    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    return url_of(host, port)
 
 
 def _models(ids: Sequence[str]) -> str:

@@ -56,6 +56,11 @@ class SharedPort:
         self._bound.close()
 
 
+def url_of(host: str, port: int) -> str:
+    """Return the URL of a server at an address, in brackets if it is one of IPv6, or at a name."""
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+
 def inherit(descriptor: int) -> socket.socket:
     """Return the socket to listen on that a parent has passed on; its protocol is given as in `listen`."""
     found = socket.socket(fileno=descriptor)

@@ -20,7 +20,7 @@ from framegate.server.banner import show_banner
 from framegate.server.connections.file_limit import raise_file_limit
 from framegate.server.host_config import HostConfig
 from framegate.server.host_work import announce_stop, keep_valkey_running, running_valkey, sweep, valkey_is_up
-from framegate.server.listening import listen
+from framegate.server.listening import listen, url_of
 from framegate.server.reloading import Reloader, ReloadingApp
 from framegate.storage.data_folder import secure_data_folder
 from framegate.storage.embedded import EmbeddedValkey
@@ -134,7 +134,8 @@ async def _serve(
         beside: list[Callable[[], Awaitable[None]]] = [partial(sweep, jobs), reloader.run]
         if valkey is not None:
             beside.append(partial(keep_valkey_running, valkey))
-        log.info("listening", url=f"http://{host}:{port}", docs=f"http://{host}:{port}/docs")
+        url = url_of(host, port)
+        log.info("listening", url=url, docs=f"{url}/docs")
         await run_api(
             context,
             resources,

@@ -21,7 +21,7 @@ from framegate.server.auth.key_ring import KeyRing
 from framegate.server.background import keep_running
 from framegate.server.host_config import HostConfig
 from framegate.server.host_work import announce_stop, keep_valkey_running, sweep, valkey_is_up
-from framegate.server.listening import SharedPort
+from framegate.server.listening import SharedPort, url_of
 from framegate.server.reloading import Reloader
 from framegate.storage.embedded import EmbeddedValkey
 from framegate.storage.jobs.store import ValkeyJobStore
@@ -86,7 +86,7 @@ async def serve_with_processes(
         await _first(api.started, api.failed, api.failing, stop.requested)
         resume_collection()
         if api.started.is_set():
-            url = f"http://{port.host}:{port.port}"
+            url = url_of(port.host, port.port)
             log.info("listening", url=url, docs=f"{url}/docs", api_processes=api.count)
         elif not stop.requested.is_set():
             workers.end_now()  # a job that one has begun isn't waited for
