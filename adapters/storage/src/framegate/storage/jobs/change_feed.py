@@ -1,6 +1,7 @@
 """One subscription per process, which tells what jobs have changed."""
 
 import asyncio
+import contextvars
 from collections.abc import Callable
 from contextlib import aclosing
 from functools import partial
@@ -42,7 +43,11 @@ class ChangeFeed:
         """
         self._listeners.append(on_change)
         if not self._tasks:
-            self._tasks = [asyncio.create_task(run()) for run in (self._listen, self._reread)]
+            # In contexts of their own: what they log is no request's.
+            self._tasks = [
+                asyncio.create_task(run(), context=contextvars.Context())
+                for run in (self._listen, self._reread)
+            ]
         return partial(self._listeners.remove, on_change)
 
     async def _listen(self) -> None:
