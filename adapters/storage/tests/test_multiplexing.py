@@ -113,6 +113,49 @@ async def test_a_server_that_is_away_is_unavailable_and_found_again(external: Ex
     await store.close()
 
 
+async def test_a_server_that_stands_still_gets_nothing_that_it_would_do_too_late(
+    external: ExternalValkey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(multiplexing, "DOUBT_SECONDS", 0.1)
+    monkeypatch.setattr(multiplexing, "CALL_SECONDS", 1.0)
+    client = connect_async(external.url)
+    calls = MultiplexedConnection(client)
+    await calls.call("PING")
+    external.suspend()
+    sent = asyncio.ensure_future(calls.call("INCR", "fg:early"))
+    await asyncio.sleep(0.2)
+    late = asyncio.ensure_future(calls.call("INCR", "fg:late"))
+    await asyncio.wait([sent, late])
+    external.resume()
+    with pytest.raises(redis.TimeoutError):
+        sent.result()
+    with pytest.raises(redis.TimeoutError):
+        late.result()
+    monkeypatch.setattr(multiplexing, "CALL_SECONDS", 10.0)
+    assert await calls.call("GET", "fg:early") == "1"
+    assert await calls.call("GET", "fg:late") is None
+    await calls.close()
+    await client.aclose()
+
+
+async def test_what_was_kept_back_is_sent_once_the_server_goes_on(
+    external: ExternalValkey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(multiplexing, "DOUBT_SECONDS", 0.1)
+    client = connect_async(external.url)
+    calls = MultiplexedConnection(client)
+    await calls.call("PING")
+    external.suspend()
+    sent = asyncio.ensure_future(calls.call("INCR", "fg:count"))
+    await asyncio.sleep(0.2)
+    kept_back = asyncio.ensure_future(calls.call("INCR", "fg:count"))
+    await asyncio.sleep(0.1)
+    external.resume()
+    assert (await sent, await kept_back) == (1, 2)
+    await calls.close()
+    await client.aclose()
+
+
 async def test_calls_fail_where_nothing_listens() -> None:
     store = ValkeyJobStore(connect_async(f"redis://127.0.0.1:{free_port()}/0"))
     found = await asyncio.gather(

@@ -74,6 +74,10 @@ class Call:
 class LinkOwner(Protocol):
     """Who is told what comes over a connection, besides the replies of calls."""
 
+    def on_heard(self) -> None:
+        """Note that the server isn't silent any more."""
+        ...
+
     def on_reply_before(self, reply: Any) -> None:
         """Take the reply of a command that went before a call, or its error."""
         ...
@@ -118,6 +122,10 @@ class Link(asyncio.Protocol):
         found = self._transport.get_extra_info("socket")
         return None if found is None else cast("int", found.fileno())
 
+    def is_quiet(self, seconds: float) -> bool:
+        """Return whether calls wait, and nothing has come for so long."""
+        return bool(self.sent) and self.quiet_since + seconds <= asyncio.get_running_loop().time()
+
     def send(self, calls: Sequence[Call]) -> None:
         """Send calls in one write."""
         if not self.sent:
@@ -149,6 +157,7 @@ class Link(asyncio.Protocol):
                         return
         except (redis.RedisError, hiredis.HiredisError, IndexError) as error:
             self._owner.lose(self, redis.ConnectionError(f"The server's answer is damaged: {error}"))
+        self._owner.on_heard()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Have the connection replaced."""

@@ -26,6 +26,9 @@ REPLY_SECONDS = 2.5
 """How long the server may stay silent while calls wait for it."""
 CALL_SECONDS = 2 * REPLY_SECONDS
 """How long a call takes at most, with whatever is needed for it: it may be sent twice."""
+DOUBT_SECONDS = 0.25
+"""After how much silence nothing more is sent until the server answers. What it gets while it stands still it
+does once it goes on, when whoever waited has long been told that it can't be reached."""
 _TRACK = pack(("CLIENT", "TRACKING", "ON", "OPTIN"))
 _TRACKED = pack(("CLIENT", "CACHING", "YES"))
 
@@ -117,8 +120,9 @@ class MultiplexedConnection:
         if not self._unsent or self._is_closed:
             return
         if self._link is not None:
-            calls, self._unsent = self._unsent, []
-            self._link.send(calls)
+            if not self._link.is_quiet(DOUBT_SECONDS):
+                calls, self._unsent = self._unsent, []
+                self._link.send(calls)
         elif self._opening is None:
             self._opening = asyncio.create_task(self._open())
         if self._timer is None:
@@ -153,6 +157,11 @@ class MultiplexedConnection:
             self._tracker.on_tracking(is_tracking=not isinstance(reply, Exception))
 
     # What the link says.
+
+    def on_heard(self) -> None:
+        """Send what was kept back while the server was silent."""
+        if self._unsent:
+            self._flush_soon()
 
     def on_reply_before(self, reply: Any) -> None:
         """Note the reply to what went before a call so that its keys are tracked."""
