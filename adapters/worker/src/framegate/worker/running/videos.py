@@ -22,6 +22,8 @@ from framegate.worker.running.source_video import SourceVideo
 if TYPE_CHECKING:
     from framegate.core.backend import Frame
 
+_JOINED = "video.mp4"
+
 
 def make_video(attempt: JobAttempt, backend: Backend, codecs: VideoCodecs) -> ResultFile:
     """Run the job's shots and return their video, which begins with the video that the job extends.
@@ -35,7 +37,7 @@ def make_video(attempt: JobAttempt, backend: Backend, codecs: VideoCodecs) -> Re
     """
     shots = attempt.job.shots
     source = _source_video(attempt)
-    path, image = attempt.workdir / "video.mp4", None
+    image: Path | None = None
     if source is not None:
         image = attempt.workdir / "continue-source.png"
         source.write_last_frame(image)
@@ -49,6 +51,7 @@ def make_video(attempt: JobAttempt, backend: Backend, codecs: VideoCodecs) -> Re
             if joiner is None:
                 encoders = stack.enter_context(codecs.for_video())
                 first = source.clip() if source else clip
+                path = attempt.workdir / _JOINED
                 joiner = stack.enter_context(
                     VideoJoiner(path, width=first.width, height=first.height, fps=first.fps, codecs=encoders)
                 )
@@ -59,7 +62,7 @@ def make_video(attempt: JobAttempt, backend: Backend, codecs: VideoCodecs) -> Re
                 image = attempt.workdir / f"continue-{index}.png"
                 encode_png(joiner.last_frame, image)
         assert joiner is not None
-        return _video_file(path, joiner.finish())
+        return _video_file(attempt.workdir / _JOINED, joiner.finish())
 
 
 def _source_video(attempt: JobAttempt) -> SourceVideo | None:
