@@ -41,7 +41,7 @@ class Asked(ValkeyJobStore):
         async def refuse(*call: object, **_: object) -> None:
             raise AssertionError(f"another round trip: {call}")
 
-        self._client.execute_command = refuse  # type: ignore[method-assign]
+        self._client.execute_command = refuse  # type: ignore[method-assign]  # in place of the real one
 
 
 @pytest.fixture

@@ -74,7 +74,7 @@ class _ArrivingBody:
         if message["type"] == "http.request":
             self._received += len(message["body"])
             self._complete = not message["more_body"]
-        return message  # type: ignore[return-value]
+        return message  # type: ignore[return-value]  # HTTP's messages alone
 
     async def _receive_in_time(self) -> ReceiveMessage:
         started = asyncio.get_running_loop().time()
