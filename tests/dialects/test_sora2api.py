@@ -138,7 +138,7 @@ def test_storyboards(small_server: RunningServer, prompt: str) -> None:
     fields = {"model": "small", "seed": 3}  # a name of 10 s
     told = SoraTold(post(small_server, "videos/storyboard", prompt=prompt, stream=True, **fields))
     assert "A storyboard of 3 shots was detected." in told.progress
-    assert "(shot 3 of 3)" in told.progress
+    assert re.search(r"\(shot [123] of 3\)", told.progress)  # those of shots that follow quickly are left out
     data = made(told.content)
     assert decoded(data) == (128, 96, 600, 30.0)
     # Each seam is no wider than a step within a shot, and repeats no frame.
