@@ -74,9 +74,9 @@ class Options(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         ``loras``: merged into the weights at load, so they take no time afterwards.
         ``flow_shift``: of the scheduler; None keeps the family's rule.
     Memory
-        ``offload``: "none" keeps everything on the device; "model" moves whole models there in turn (a few
-        seconds a job); "group" streams layer by layer (for cards that can't hold the transformer). auto is
-        the first that fits.
+        ``offload``: "none" keeps everything on the device; "text-encoder" moves only the text encoders there
+        and back; "model" moves whole models in turn (a few seconds a job); "group" streams layer by layer
+        (for cards that can't hold the transformer). auto is the first that fits.
         ``headroom``: bytes kept free for activations when auto decides; 0 is the family's own estimate.
         ``vae_tiling``: decode in overlapping tiles (slight differences, less memory). auto does so only where
         decoding in one piece runs out of memory.
@@ -105,7 +105,7 @@ class Options(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     loras: tuple[Lora, ...] = ()
     flow_shift: float | None = None
 
-    offload: Literal["auto", "none", "model", "group"] = "auto"
+    offload: Literal["auto", "none", "text-encoder", "model", "group"] = "auto"
     headroom: Annotated[int, Meta(ge=0)] = 0
     vae_tiling: Literal["auto", "on", "off"] = "auto"
     prompt_cache: Annotated[int, Meta(ge=0)] = 512 * 2**20

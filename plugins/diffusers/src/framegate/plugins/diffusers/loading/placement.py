@@ -11,7 +11,7 @@ from framegate.core.errors import OutOfMemory
 from framegate.plugins.diffusers.memory import free_bytes
 from framegate.plugins.diffusers.options import Options
 
-Offload: TypeAlias = Literal["none", "model", "group"]
+Offload: TypeAlias = Literal["none", "text-encoder", "model", "group"]
 """``options.offload``, decided."""
 GIB = 2**30
 """Bytes."""
