@@ -6,9 +6,10 @@ import pytest
 from PIL import Image
 
 from framegate.core.testing import gradient_png
+from tests.support.offloading import fake_device
 from tests.support.tiny_models import one_thread, tiny_model
 
-__all__ = ["one_thread", "tiny_model"]
+__all__ = ["fake_device", "one_thread", "tiny_model"]
 
 
 @pytest.fixture(scope="session")

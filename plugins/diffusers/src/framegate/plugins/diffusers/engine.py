@@ -130,8 +130,9 @@ class Engine(ABC):
             self.after_job()
 
     def after_job(self) -> None:
-        """Bring the pipelines back into the state that they had before the job."""
+        """Bring the model back into the state that it had before the job."""
         self.pipeline.maybe_free_model_hooks()
+        self.loaded.offloader.offload()
 
     def warm_up(self, task: Task) -> None:
         """Generate every size in ``options.warm_up`` once, so that what is compiled for it exists."""

@@ -48,7 +48,7 @@ class ImagesEngine(Engine):
         for pipeline in pipelines.values():
             pipeline.set_progress_bar_config(disable=True)
             cache_prompts(pipeline, self.embeddings)
-        self._pipelines = TaskPipelines(self.loaded, self.device, pipelines)
+        self._pipelines = TaskPipelines(pipelines)
         log.info("model_recognised", pipelines=[type(each).__name__ for each in pipelines.values()])
         if Task.TEXT_TO_IMAGE in pipelines:
             self.warm_up(Task.TEXT_TO_IMAGE)
@@ -59,10 +59,6 @@ class ImagesEngine(Engine):
         So any of them can be generated again alone.
         """
         return FrameStream(self.stream(context, self._images(shot, context)))
-
-    def after_job(self) -> None:
-        """Reset the pipeline that the job used."""
-        self._pipelines.free_model_hooks()
 
     def _images(self, shot: Shot, context: GenerationContext) -> "Generator[Frame, None, None]":
         pipeline = self._pipelines.select(shot.task)

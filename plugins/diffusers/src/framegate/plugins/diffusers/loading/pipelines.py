@@ -23,7 +23,8 @@ from framegate.plugins.diffusers.loading.checkpoints import (
 from framegate.plugins.diffusers.loading.compiling import compile_blocks, set_compile_cache, should_compile
 from framegate.plugins.diffusers.loading.component_files import load_component_files
 from framegate.plugins.diffusers.loading.loras import merge_loras
-from framegate.plugins.diffusers.loading.placement import Placement, place, plan_placement
+from framegate.plugins.diffusers.loading.offloading import Offloader, place
+from framegate.plugins.diffusers.loading.placement import Placement, plan_placement
 from framegate.plugins.diffusers.loading.quantization import quantize
 from framegate.plugins.diffusers.options import Options
 
@@ -42,11 +43,17 @@ class LoadedPipeline(Struct, frozen=True):
     placement: Placement
     attention: str
     dtype: torch.dtype
+    offloader: Offloader
 
     @property
     def denoisers(self) -> list[Any]:
         """The transformers (or the U-Net) that every step runs."""
-        return [model for name in DENOISERS if (model := getattr(self.pipeline, name, None)) is not None]
+        return denoisers_of(self.pipeline)
+
+
+def denoisers_of(pipeline: Any) -> list[Any]:
+    """Return the transformers (or the U-Net) of ``pipeline``."""
+    return [model for name in DENOISERS if (model := getattr(pipeline, name, None)) is not None]
 
 
 def component_dtypes(
@@ -128,10 +135,10 @@ def load_pipeline(
     pipeline.set_progress_bar_config(disable=True)
     merge_loras(pipeline, options)
     default = dtypes["default"]
-    denoisers = LoadedPipeline(pipeline, placement, "", default).denoisers
+    denoisers = denoisers_of(pipeline)
     for model in denoisers:
         quantize(model, options, device, default)
-    place(pipeline, placement, device)
+    offloader = place(pipeline, placement, device)
     attention = set_attention_backend(denoisers, options.attention, device, default)
     if should_compile(options, device, placement.offload):
         set_compile_cache(options)
@@ -140,7 +147,7 @@ def load_pipeline(
     cancel_points.install(
         *(model for model in pipeline.components.values() if isinstance(model, torch.nn.Module))
     )
-    return LoadedPipeline(pipeline, placement, attention, default)
+    return LoadedPipeline(pipeline, placement, attention, default, offloader)
 
 
 def share_components(pipeline_class: type[Any], pipeline: Any, **changes: Any) -> Any:

@@ -1,7 +1,7 @@
 """Where a model's weights are kept: on the device, in host memory, or in turn."""
 
 from collections.abc import Mapping
-from typing import Any, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 import structlog
 import torch
@@ -73,28 +73,3 @@ def plan_placement(
         )
     log.info("model_placed", offload=placement.offload, resident=placement.resident, peak=placement.peak)
     return placement
-
-
-def place(pipeline: Any, placement: Placement, device: torch.device) -> None:
-    """Move ``pipeline`` as ``placement`` says.
-
-    Another pipeline over the same components has to be placed again before it is used.
-    """
-    if placement.offload == "none":
-        pipeline.to(device)
-    elif placement.offload == "model":
-        pipeline.enable_model_cpu_offload(device=device)
-    else:
-        pipeline.enable_group_offload(
-            onload_device=device,
-            offload_type="leaf_level",
-            use_stream=True,
-            low_cpu_mem_usage=True,
-        )
-
-
-def onload(module: Any) -> None:
-    """Move ``module`` to its device, for calling a part of it directly, past the hooks of model offload."""
-    hook = getattr(module, "_hf_hook", None)
-    if hook is not None:
-        hook.pre_forward(module)

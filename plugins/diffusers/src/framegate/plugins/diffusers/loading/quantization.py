@@ -36,7 +36,7 @@ def quantize(model: Any, options: Options, device: torch.device, dtype: torch.dt
         kind = f"{kind}-weights"
     from torchao.quantization import quantize_  # pyright: ignore[reportMissingTypeStubs] # ships no types
 
-    quantize_(model, _recipe(kind), filter_fn=_in_a_block, device=device)
+    quantize_(model, recipe(kind), filter_fn=_in_a_block, device=device)
 
 
 def _why_unsupported(kind: str, device: torch.device) -> str:
@@ -51,7 +51,7 @@ def _why_unsupported(kind: str, device: torch.device) -> str:
     return ""
 
 
-def _recipe(kind: str) -> Any:
+def recipe(kind: str) -> Any:
     from torchao import quantization as recipes  # pyright: ignore[reportMissingTypeStubs] # ships no types
 
     match kind:

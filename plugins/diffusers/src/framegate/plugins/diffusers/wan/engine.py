@@ -15,8 +15,9 @@ from framegate.media.images.fitting import open_image
 from framegate.plugins.diffusers.embedding_cache import Embeddings
 from framegate.plugins.diffusers.engine import effective_strength
 from framegate.plugins.diffusers.loading.checkpoints import fetch
+from framegate.plugins.diffusers.loading.offloading import onload
 from framegate.plugins.diffusers.loading.pipelines import share_components
-from framegate.plugins.diffusers.loading.placement import GIB, onload
+from framegate.plugins.diffusers.loading.placement import GIB
 from framegate.plugins.diffusers.progress import StepProgress
 from framegate.plugins.diffusers.task_pipelines import TaskPipelines
 from framegate.plugins.diffusers.tiling import decode_or_tile
@@ -62,12 +63,8 @@ class WanEngine(VideoEngine):
             task: share_components(_PIPELINES[task], pipeline, **switches)
             for task in self._variant.tasks - {main}
         }
-        self._pipelines = TaskPipelines(self.loaded, self.device, {main: pipeline, **others})
+        self._pipelines = TaskPipelines({main: pipeline, **others})
         self.warm_up(main)
-
-    def after_job(self) -> None:
-        """Reset the pipeline that the job used."""
-        self._pipelines.free_model_hooks()
 
     def encode_prompts(self, shot: Shot) -> dict[str, torch.Tensor]:
         """Return the embeddings of the prompt and, with guidance, of the negative prompt."""

@@ -1,0 +1,128 @@
+"""Move weights to the device for the phase of the work that needs them."""
+
+from typing import Any, Protocol
+
+import structlog
+import torch
+from accelerate.hooks import ModelHook, add_hook_to_module
+from torch import nn
+
+from framegate.plugins.diffusers.cancellation import blocks_of
+from framegate.plugins.diffusers.loading.block_streaming import StreamedBlocks
+from framegate.plugins.diffusers.loading.host_memory import PinnedMemory
+from framegate.plugins.diffusers.loading.hosted_weights import HostedWeights
+from framegate.plugins.diffusers.loading.placement import Placement
+
+ENCODING = "encoding"
+"""The phase of text and image encoders, and of what takes their output on to the transformer."""
+DECODING = "decoding"
+"""The phase of the VAEs and the vocoder."""
+
+_PHASES = {"connectors": ENCODING, "vae": DECODING, "audio_vae": DECODING, "vocoder": DECODING}
+log = structlog.get_logger(__name__)
+
+
+class Movable(Protocol):
+    """Weights that can be on the device or not."""
+
+    def pin(self, memory: PinnedMemory) -> None:
+        """Move what is kept on the host into page-locked memory, as far as there is any."""
+
+    def onload(self) -> None:
+        """Bring them to the device, if they are not there."""
+
+    def offload(self) -> None:
+        """Take them off the device."""
+
+
+class Offloader:
+    """Keep weights on the device during one phase of the work, and off it during the others.
+
+    A phase begins when one of its modules runs. Between jobs, nothing that can be moved is on the device.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._phase = ""
+        self._movable: dict[str, list[Movable]] = {}
+
+    def manage(self, module: nn.Module, phase: str, *movable: Movable) -> None:
+        """Let ``module``, which runs in ``phase``, bring ``movable`` to the device and end other phases."""
+        self._movable.setdefault(phase, []).extend(movable)
+        add_hook_to_module(module, _PhaseHook(self, self._device, phase, movable))
+
+    def enter(self, phase: str) -> None:
+        """Take everything off the device that another phase than ``phase`` needs."""
+        if phase == self._phase:
+            return
+        self._phase = phase
+        for other, movable in self._movable.items():
+            if other != phase:
+                for weights in movable:
+                    weights.offload()
+        if self._device.type == "cuda":
+            torch.cuda.empty_cache()  # the next weights are of other sizes than these
+
+    def offload(self) -> None:
+        """Take everything off the device that can be moved."""
+        self.enter("")
+
+
+class _PhaseHook(ModelHook):
+    """diffusers looks for such a hook in ``_hf_hook``, and calls it before methods other than ``forward``."""
+
+    def __init__(
+        self, offloader: Offloader, device: torch.device, phase: str, movable: tuple[Movable, ...]
+    ) -> None:
+        self.execution_device = device  # where pipelines put their inputs
+        self._offloader = offloader
+        self._phase = phase
+        self._movable = movable
+
+    def pre_forward(self, module: nn.Module, *args: Any, **kwargs: Any) -> tuple[Any, Any]:
+        self._offloader.enter(self._phase)
+        for weights in self._movable:
+            weights.onload()
+        return args, kwargs
+
+
+def onload(module: nn.Module) -> None:
+    """Bring ``module`` to its device, for calling a part of it directly, past its hook."""
+    hook: ModelHook | None = getattr(module, "_hf_hook", None)
+    if hook is not None:
+        hook.pre_forward(module)
+
+
+def phase_of(component: str) -> str:
+    """Return the phase in which a pipeline's ``component`` runs; each transformer has one of its own."""
+    if component.startswith(("text_encoder", "image_encoder")):
+        return ENCODING
+    return _PHASES.get(component, component)
+
+
+def place(pipeline: Any, placement: Placement, device: torch.device) -> Offloader:
+    """Put the components of ``pipeline`` where ``placement`` says, and return what moves them from then on.
+
+    The hooks are the components' own, so other pipelines over the same components need nothing more.
+    """
+    offloader = Offloader(device)
+    if placement.offload == "none":
+        pipeline.to(device)
+        return offloader
+    memory = PinnedMemory()
+    modules = {name: part for name, part in pipeline.components.items() if isinstance(part, nn.Module)}
+    # The transformers come first, as there may not be page-locked memory for all.
+    for name in sorted(modules, key=lambda name: phase_of(name) in (ENCODING, DECODING)):
+        phase, module = phase_of(name), modules[name]
+        if placement.offload == "text-encoder" and phase != ENCODING:
+            offloader.manage(module.to(device), phase)
+            continue
+        blocks = blocks_of(module) if placement.offload == "group" and phase != DECODING else []
+        movable: list[Movable] = [HostedWeights(module, device, without=blocks)]
+        if blocks:
+            movable.append(StreamedBlocks(blocks, device))
+        for weights in movable:
+            weights.pin(memory)
+        offloader.manage(module, phase, *movable)
+    log.info("weights_hosted", pinned=memory.pinned, pageable=memory.pageable)
+    return offloader

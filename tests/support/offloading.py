@@ -1,0 +1,79 @@
+"""Offloading without a GPU: a second copy on the CPU stands for the one on a device."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import pytest
+
+from framegate.plugins.diffusers.backend import DiffusersBackend
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+LoadedT = TypeVar("LoadedT", bound=DiffusersBackend)
+
+
+class FakeDevice:
+    """Loads models with an offload, and records what is copied to the device and taken off it."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        from framegate.plugins.diffusers.loading import host_memory, pipelines
+        from framegate.plugins.diffusers.loading.hosted_weights import HostedWeights
+        from framegate.plugins.diffusers.loading.placement import Placement
+
+        self._offload: Any = "none"
+        self.copied: list[nn.Module] = []
+        """The modules whose weights were copied to the device, in order."""
+        self.holds: set[nn.Module] = set()
+        """Those whose weights it holds now."""
+        onload, offload = HostedWeights.onload, HostedWeights.offload
+
+        def record_onload(weights: HostedWeights, *stream: Any) -> None:
+            if not weights.onloaded:
+                self.copied.append(weights.module)
+                self.holds.add(weights.module)
+            onload(weights, *stream)
+
+        def record_offload(weights: HostedWeights) -> None:
+            self.holds.discard(weights.module)
+            offload(weights)
+
+        monkeypatch.setattr(HostedWeights, "onload", record_onload)
+        monkeypatch.setattr(HostedWeights, "offload", record_offload)
+        monkeypatch.setattr(pipelines, "plan_placement", lambda *_: Placement(self._offload, 0, 0))
+        monkeypatch.setattr(host_memory, "SLAB", 2**20)
+        monkeypatch.setattr(host_memory, "available_bytes", lambda: 2**40)
+        monkeypatch.setattr(host_memory, "_allocate", _pageable)
+
+    def load(self, offload: str, load: Callable[[], LoadedT]) -> LoadedT:
+        """Return what ``load`` loads, placed as ``offload`` says."""
+        self._offload = offload
+        try:
+            return load()
+        finally:
+            self._offload = "none"
+            self.copied.clear()
+
+
+def _pageable(size: int) -> "torch.Tensor":
+    import torch
+
+    return torch.empty(size, dtype=torch.uint8)
+
+
+def weights_of(backend: DiffusersBackend) -> dict[str, tuple[int, int]]:
+    """Return where in memory each weight of a loaded model is, and how often it was written."""
+    pipeline: Any = backend.loaded_engine.pipeline
+    return {
+        f"{component}.{name}": (tensor.data_ptr(), tensor._version)
+        for component, module in pipeline.components.items()
+        if hasattr(module, "state_dict")
+        for name, tensor in (*module.named_parameters(), *module.named_buffers())
+    }
+
+
+@pytest.fixture
+def fake_device(monkeypatch: pytest.MonkeyPatch) -> FakeDevice:
+    """A device for models that are loaded with an offload."""
+    return FakeDevice(monkeypatch)
