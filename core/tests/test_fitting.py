@@ -336,3 +336,4 @@ def test_defaults_fill_what_was_left_out() -> None:
     assert (plain.request.negative_prompt, plain.request.style) == ("blurry", "noir")
     own = fit(spec, asking(negative_prompt="text", style="news", num_inference_steps=9))
     assert (own.request.negative_prompt, own.request.style, own.num_inference_steps) == ("text", "news", 9)
+    assert fit(spec, asking(negative_prompt="")).request.negative_prompt == "", "an empty one is a choice"

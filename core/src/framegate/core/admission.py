@@ -160,7 +160,7 @@ def _check_texts(request: GenerationRequest[MediaSource], *, prompt_optional: bo
                 param="prompt",
             )
     for name in ("prompt", "negative_prompt"):
-        length = len(getattr(request, name))
+        length = len(getattr(request, name) or "")
         if length > MAX_PROMPT:
             raise InvalidRequest(
                 f"The {name} has {length:,} characters; at most {MAX_PROMPT:,} are accepted.", param=name

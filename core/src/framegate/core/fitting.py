@@ -107,9 +107,12 @@ def fit(spec: ModelSpec, request: GenerationRequest) -> FittedRequest:
         _check_finite("strength", strength, STRENGTH)
         strength = STRENGTH.clamp(strength)
         settle("strength", request.strength, strength, "it is a share from 0 to 1")
+    negative_prompt = request.negative_prompt
+    if negative_prompt is None:
+        negative_prompt = defaults.negative_prompt or ""
     filled = replace(
         request,
-        negative_prompt=request.negative_prompt or defaults.negative_prompt or "",
+        negative_prompt=negative_prompt,
         strength=strength,
         style=request.style if request.style is not None else defaults.style,
     )

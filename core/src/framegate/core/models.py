@@ -188,10 +188,11 @@ class ModelPreset(Struct, frozen=True, kw_only=True):
     """A ready recipe of a model (``[models.NAME] preset = "…"``).
 
     ``options`` and ``defaults`` are merged over the model's own; ``steps`` and ``guidance`` replace its
-    ranges.
+    ranges. ``license`` is that of the files that it adds, such as a LoRA, and what it forbids.
     """
 
     summary: str
+    license: str = ""
     options: dict[str, Any] = {}
     defaults: Defaults = field(default_factory=Defaults)
     steps: Range | None = None
@@ -204,6 +205,7 @@ class ModelSpec(Struct, frozen=True, kw_only=True):
     Attributes:
         id: Its name among the served models.
         summary: What it is, in a few words.
+        license: Under which licences its weights and those of its preset may be used, and what they forbid.
         backend: The import string ``module:Class`` of its `Backend`.
         tasks: What it can do.
         source: A folder or hub id.
@@ -233,6 +235,7 @@ class ModelSpec(Struct, frozen=True, kw_only=True):
     summary: str
     backend: str
     tasks: frozenset[Task]
+    license: str = ""
     source: str = ""
     needs_source: bool = False
     options: dict[str, Any] = {}
@@ -271,6 +274,7 @@ class ModelSpec(Struct, frozen=True, kw_only=True):
             options={**self.options, **preset.options},
             steps=preset.steps or self.steps,
             guidance=preset.guidance or self.guidance,
+            license="; ".join(filter(None, (self.license, preset.license))),
             defaults=preset.defaults.over(self.defaults),
         )
 

@@ -128,7 +128,7 @@ def _shot(
     return Shot(
         task=Task.IMAGE_TO_VIDEO if continues else request.task,
         prompt=styled,
-        negative_prompt=request.negative_prompt,
+        negative_prompt=request.negative_prompt or "",
         width=fitted.width,
         height=fitted.height,
         num_frames=num_frames,

@@ -82,7 +82,7 @@ class GenerationRequest(Struct, Generic[Media], frozen=True, omit_defaults=True)
         model: A name of the registry.
         task: What to make from what.
         prompt: What to show.
-        negative_prompt: What not to show.
+        negative_prompt: What not to show; an empty one is kept.
         width: Pixels.
         height: Pixels.
         max_pixels: Where neither side is given: choose the size with the input's aspect ratio that fills at
@@ -112,7 +112,7 @@ class GenerationRequest(Struct, Generic[Media], frozen=True, omit_defaults=True)
     model: str
     task: Task
     prompt: str
-    negative_prompt: str = ""
+    negative_prompt: str | None = None
     width: int | None = None
     height: int | None = None
     max_pixels: int | None = None

@@ -78,7 +78,7 @@ def _finite(_context: click.Context, _option: click.Parameter, value: float | No
     type=click.Choice([task.value for task in Task]),
     help="What to make from what, where the output's name and the inputs don't say it.",
 )
-@click.option("--negative-prompt", default="")
+@click.option("--negative-prompt", help="What not to show; the model's own if omitted.")
 @click.option("--width", type=click.IntRange(min=1))
 @click.option("--height", type=click.IntRange(min=1))
 @click.option("--num-frames", type=click.IntRange(min=1))
@@ -97,7 +97,7 @@ def generate(
     model: str,
     output: Path | None,
     task: str | None,
-    negative_prompt: str,
+    negative_prompt: str | None,
     width: int | None,
     height: int | None,
     num_frames: int | None,

@@ -10,7 +10,7 @@ from framegate.cli.options import Target, context_from, json_option, server_opti
 from framegate.cli.output import print_block, print_json, print_line
 from framegate.cli.servers.opening import run_on_remote
 from framegate.cli.servers.views import DefaultsView, ModelView
-from framegate.core.models import FrameRule, SizeRule
+from framegate.core.models import Defaults, FrameRule, SizeRule
 from framegate.core.registry import ServedModel
 
 Group = TypeVar("Group", bound=Hashable)
@@ -51,6 +51,7 @@ def _view(served: ServedModel) -> ModelView:
         defaults=DefaultsView(**asdict(spec.defaults)),
         plan=served.plan,
         catalogue=served.catalogue,
+        license=spec.license,
         document={
             "name": served.name,
             "served_by": spec.id,
@@ -61,6 +62,7 @@ def _view(served: ServedModel) -> ModelView:
             "frames": spec.frames,
             "fps": spec.fps,
             "plan": served.plan,
+            **({"license": spec.license} if spec.license else {}),
         },
     )
 
@@ -73,8 +75,21 @@ def _describe(model: ModelView) -> Iterable[tuple[str, str]]:
     yield "sizes", f"{_sizes(model.sizes)}{size}"
     if any(task.endswith("video") for task in model.tasks):
         yield "frames", _frames(model.frames)
+    if defaults := ", ".join(_defaults(default)):
+        yield "defaults", defaults
+    if model.license:
+        yield "license", model.license
     if model.ready is not None:
         yield "ready", "yes" if model.ready else "no: no worker serves it now"
+
+
+def _defaults(default: Defaults) -> Iterable[str]:
+    if default.num_inference_steps is not None:
+        yield f"{default.num_inference_steps} steps"
+    if default.guidance_scale is not None:
+        yield f"guidance {default.guidance_scale:g}"
+    if default.negative_prompt:
+        yield f"negative prompt {default.negative_prompt}"
 
 
 def _sizes(rule: SizeRule) -> str:

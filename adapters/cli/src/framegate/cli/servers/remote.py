@@ -62,7 +62,8 @@ class RemoteServer:
             field.name: value
             for field in fields_of(GenerationRequest)
             if field.name not in MEDIA_KINDS
-            and (value := getattr(request, field.name)) not in ("", field.default)
+            and (value := getattr(request, field.name)) != field.default
+            and (value != "" or field.name == "negative_prompt")  # an empty one keeps the model's own away
         }
         # Sent a second time, it is answered with the job of the first.
         headers = {"Idempotency-Key": uuid.uuid4().hex}

@@ -105,5 +105,6 @@ class ModelView(Struct, frozen=True, kw_only=True):
     defaults: DefaultsView = field(default_factory=DefaultsView)
     plan: str = ""
     catalogue: str = ""
+    license: str = ""
     ready: bool | None = None
     document: Any = None

@@ -111,4 +111,4 @@ def _holders(job: Job) -> Iterator[GenerationRequest | StoryboardShot | Shot]:
 
 def _texts_of(holder: GenerationRequest | StoryboardShot | Shot) -> Iterator[str]:
     for name in _TEXTS:
-        yield getattr(holder, name, "")
+        yield getattr(holder, name, None) or ""

@@ -7,7 +7,7 @@ from typing import Any
 from litestar import Controller, delete, get
 from litestar.di import NamedDependency
 from litestar.params import FromPath
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 
 from framegate.core.fitting import defaults_of
 from framegate.core.keys import KeyScope
@@ -26,7 +26,7 @@ class ModelObject(Struct, frozen=True, kw_only=True):
 
     ``options`` are the optional request fields that it honours; ``ready`` tells whether a live worker serves
     it; ``aliases`` are the other names of the model that really runs; ``catalogue`` is the dialect whose
-    clients know the name, empty for a name of the config.
+    clients know the name, empty for a name of the config; ``license`` is that of the weights, if it is known.
     """
 
     name: str
@@ -47,6 +47,7 @@ class ModelObject(Struct, frozen=True, kw_only=True):
     catalogue: str
     ready: bool
     aliases: list[str]
+    license: str | UnsetType = UNSET
 
 
 class StyleObject(Struct, frozen=True):
@@ -223,4 +224,5 @@ def _model_object(served: ServedModel, names: Collection[ServedModel], *, ready:
         catalogue=served.catalogue,
         ready=ready,
         aliases=list(aliases),
+        license=spec.license or UNSET,
     )

@@ -175,7 +175,7 @@ def _generation(
         model=served.name,
         task=_task(fields, served, media),
         prompt=fields.prompt if fields.prompt.strip() else "\n".join(shot.prompt for shot in storyboard),
-        negative_prompt=fields.negative_prompt or "",
+        negative_prompt=fields.negative_prompt,
         width=size.width,
         height=size.height,
         max_pixels=size.max_pixels,

@@ -66,7 +66,7 @@ class CommonFields(Struct, forbid_unknown_fields=True, kw_only=True):
     prompt: Annotated[
         str, Meta(max_length=100_000, description="What to show; may be empty with an image or a video")
     ] = ""
-    negative_prompt: Annotated[str, Meta(max_length=100_000)] | None = ""
+    negative_prompt: Annotated[str, Meta(max_length=100_000)] | None = None
     image_path: Image | None = ""
     infer_steps: Steps | None = None
     seed: Seed | None = None

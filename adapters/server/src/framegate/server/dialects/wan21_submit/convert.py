@@ -52,7 +52,7 @@ def generation(served: ServedModel, body: SubmitRequest) -> GenerationRequest[Me
         model=served.name,
         task=task,
         prompt=body.prompt,
-        negative_prompt=body.negative_prompt or "",
+        negative_prompt=body.negative_prompt,
         width=width,
         height=height,
         max_pixels=AUTO_PIXELS if auto else None,

@@ -65,7 +65,7 @@ class PredictController(Controller):
         artifact = require_result(job)
         video = await FILE_THREADS.run(_encoded, await services.results.path(artifact))
         audit.record("result_downloaded", job_id=job.id, delivery="answer", bytes=artifact.size)
-        return Prediction(video, details(job))
+        return Prediction(video, details(body, job))
 
 
 def _encoded(path: Path) -> str:

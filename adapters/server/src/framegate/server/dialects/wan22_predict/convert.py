@@ -61,12 +61,15 @@ def _given(text: str | None) -> str:
     return (text or "").strip()
 
 
-def details(job: Job) -> Details:
-    """Return the settings of the shots that ran, after they were fitted to the model."""
+def details(body: PredictRequest, job: Job) -> Details:
+    """Return the settings of the shots that ran, after they were fitted to the model.
+
+    The negative prompt is the client's own: that of a model's defaults is no part of the document.
+    """
     shot = job.shots[0]
     return Details(
         prompt=shot.prompt,
-        negative_prompt=shot.negative_prompt,
+        negative_prompt=body.negative_prompt or "",
         height=shot.height,
         width=shot.width,
         num_frames=sum(part.frames_kept for part in job.shots),

@@ -13,7 +13,7 @@ class PredictRequest(Struct, forbid_unknown_fields=True, kw_only=True):
     """The body of the call."""
 
     prompt: Annotated[str, Meta(min_length=1, max_length=100_000, pattern=r"\S", description="What to show")]
-    negative_prompt: Annotated[str, Meta(max_length=100_000, description="What to avoid")] = ""
+    negative_prompt: Annotated[str, Meta(max_length=100_000, description="What to avoid")] | None = None
     height: Side = 704
     width: Side = 1280
     num_frames: Annotated[int, Meta(ge=25, le=121, description="Frames, 4n+1: 25, 29, 33, …, 121")] = 121

@@ -99,7 +99,7 @@ def generation(served: ServedModel, fields: ImageFields) -> GenerationRequest[Me
         model=served.name,
         task=Task.IMAGE_TO_IMAGE if from_image else Task.TEXT_TO_IMAGE,
         prompt=fields.prompt if isinstance(fields, PromptFields) else VARIATION,
-        negative_prompt=fields.negative_prompt or "",
+        negative_prompt=fields.negative_prompt,
         width=width,
         height=height,
         num_inference_steps=fields.num_inference_steps or fields.steps,

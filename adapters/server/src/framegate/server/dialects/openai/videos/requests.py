@@ -70,7 +70,7 @@ def generation(
         model=model,
         task=task,
         prompt=fields.prompt,
-        negative_prompt=fields.negative_prompt or "",
+        negative_prompt=fields.negative_prompt,
         width=width,
         height=height,
         num_frames=fields.num_frames,
