@@ -4,6 +4,11 @@ from framegate.core.models import Defaults, FrameRule, ModelPreset, ModelSpec, R
 from framegate.core.plugins import hookimpl
 from framegate.core.types import Task
 from framegate.plugins.diffusers.requirements import MODULES, install_command
+from framegate.plugins.diffusers.wan.prompts import (
+    FIRST_AND_LAST_NEGATIVE_PROMPT,
+    IMAGE_NEGATIVE_PROMPT,
+    NEGATIVE_PROMPT,
+)
 
 _PIXELS_480P = 832 * 480
 _PIXELS_720P = 1280 * 720
@@ -17,7 +22,10 @@ def _distilled(kind: str, file: str) -> dict[str, ModelPreset]:
     return {
         "distilled-4step": ModelPreset(
             summary="lightx2v's distillation LoRA: 4 steps without guidance, some 20 times faster.",
-            options={"loras": [lora], "flow_shift": 5.0},
+            license="preset's LoRA: unknown here; check before commercial use",
+            # Source: ModelTC/LightX2V, configs/distill/wan21/wan_i2v_distill_lora_4step_cfg.json and
+            # wan_t2v_distill_lora_4step_cfg.json: infer_steps, enable_cfg, sample_shift, denoising_step_list.
+            options={"loras": [lora], "schedule": "distilled", "flow_shift": 5.0},
             defaults=Defaults(num_inference_steps=4, guidance_scale=1.0),
             steps=Range(1, 4),
             guidance=Range(1.0, 1.0),
@@ -26,12 +34,20 @@ def _distilled(kind: str, file: str) -> dict[str, ModelPreset]:
 
 
 def _spec(
-    name: str, summary: str, tasks: set[Task], pixels: int, presets: dict[str, ModelPreset], *parameters: str
+    name: str,
+    summary: str,
+    tasks: set[Task],
+    pixels: int,
+    presets: dict[str, ModelPreset],
+    negative_prompt: str,
+    *parameters: str,
+    steps: int = 50,
 ) -> ModelSpec:
     large = pixels > _PIXELS_480P
     return ModelSpec(
         id=name,
         summary=summary,
+        license="Apache-2.0",  # Wan-Video/Wan2.1, LICENSE.txt
         backend="framegate.plugins.wan21.backend:Wan21Backend",
         tasks=frozenset(tasks),
         needs_source=True,
@@ -45,13 +61,16 @@ def _spec(
         fps=Range(1, 60),
         steps=Range(1, 100),
         guidance=Range(1.0, 20.0),
+        # Source: Wan-Video/Wan2.1, generate.py, _validate_args and _parse_args: frame_num, sample_steps,
+        # sample_guide_scale; wan/configs/shared_config.py: sample_fps.
         defaults=Defaults(
             width=1280 if large else 832,
             height=720 if large else 480,
             num_frames=81,
             fps=16.0,
-            num_inference_steps=30,
-            guidance_scale=3.0 if Task.IMAGE_TO_VIDEO in tasks else 5.0,
+            num_inference_steps=steps,
+            guidance_scale=5.0,
+            negative_prompt=negative_prompt,
         ),
     )
 
@@ -66,6 +85,8 @@ MODELS = [
         {Task.IMAGE_TO_VIDEO},
         _PIXELS_480P,
         _FROM_IMAGE,
+        IMAGE_NEGATIVE_PROMPT,
+        steps=40,
     ),
     _spec(
         "wan21-720p",
@@ -73,6 +94,8 @@ MODELS = [
         {Task.IMAGE_TO_VIDEO},
         _PIXELS_720P,
         _FROM_IMAGE,
+        IMAGE_NEGATIVE_PROMPT,
+        steps=40,
     ),
     _spec(
         "wan21-flf2v",
@@ -80,6 +103,7 @@ MODELS = [
         {Task.IMAGE_TO_VIDEO},
         _PIXELS_720P,
         {},
+        FIRST_AND_LAST_NEGATIVE_PROMPT,
         "last_image",
     ),
     _spec(
@@ -88,6 +112,7 @@ MODELS = [
         {Task.TEXT_TO_VIDEO, Task.VIDEO_TO_VIDEO},
         _PIXELS_720P,
         _FROM_TEXT,
+        NEGATIVE_PROMPT,
         "strength",
     ),
 ]

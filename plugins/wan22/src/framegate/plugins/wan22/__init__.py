@@ -4,17 +4,21 @@ from framegate.core.models import Defaults, FrameRule, ModelPreset, ModelSpec, R
 from framegate.core.plugins import hookimpl
 from framegate.core.types import Task
 from framegate.plugins.diffusers.requirements import MODULES, install_command
+from framegate.plugins.diffusers.wan.prompts import NEGATIVE_PROMPT
 
 _BACKEND = "framegate.plugins.wan22.backend:Wan22Backend"
 _OPTIONS = "framegate.plugins.diffusers.wan.options:WanOptions"
 _INSTALL = install_command("wan22")
+_LICENSE = "Apache-2.0"
+"""Source: Wan-Video/Wan2.2, README.md, "License Agreement"."""
 
 
-def _four_steps(summary: str, *loras: dict[str, str], flow_shift: float = 5.0) -> dict[str, ModelPreset]:
+def _four_steps(summary: str, license_: str, *loras: dict[str, str]) -> dict[str, ModelPreset]:
     return {
         "distilled-4step": ModelPreset(
             summary=summary,
-            options={"loras": list(loras), "flow_shift": flow_shift},
+            license=license_,
+            options={"loras": list(loras), "schedule": "distilled", "flow_shift": 5.0},
             defaults=Defaults(num_inference_steps=4, guidance_scale=1.0),
             steps=Range(1, 4),
             guidance=Range(1.0, 1.0),
@@ -23,6 +27,12 @@ def _four_steps(summary: str, *loras: dict[str, str], flow_shift: float = 5.0) -
 
 
 def _lightning(folder: str) -> dict[str, ModelPreset]:
+    """Return lightx2v's preset: the first two steps are the high-noise transformer's.
+
+    Source: ModelTC/Wan2.2-Lightning, wan/configs/wan_t2v_A14B.py and wan_i2v_A14B.py: ``sample_shift``,
+    ``sample_steps``, ``boundary``, ``sample_guide_scale``; its README.md, "License Agreement".
+    """
+
     def lora(component: str, noise: str) -> dict[str, str]:
         return {
             "source": "lightx2v/Wan2.2-Lightning",
@@ -32,6 +42,7 @@ def _lightning(folder: str) -> dict[str, ModelPreset]:
 
     return _four_steps(
         "lightx2v's Lightning LoRAs: 4 steps without guidance, some 20 times faster.",
+        "preset's LoRAs: Apache-2.0",
         lora("transformer", "high"),
         lora("transformer_2", "low"),
     )
@@ -40,12 +51,16 @@ def _lightning(folder: str) -> dict[str, ModelPreset]:
 TI2V_5B = ModelSpec(
     id="wan22",
     summary="Wan2.2-TI2V-5B: videos from text or an image, 1280×704 at 24 fps.",
+    license=_LICENSE,
     backend=_BACKEND,
     tasks=frozenset({Task.TEXT_TO_VIDEO, Task.IMAGE_TO_VIDEO}),
     needs_source=True,
     options_type=_OPTIONS,
     presets=_four_steps(
-        "The Turbo distillation LoRA: 4 steps without guidance, some 20 times faster.",
+        "The Turbo distillation LoRA, not for commercial use: 4 steps without guidance, 20 times faster.",
+        # Source: quanhaol/Wan2.2-TI2V-5B-Turbo, of whose weights it is an extract: LICENSE.md, and
+        # configs/self_forcing_wan22_dmd.yaml: denoising_step_list, warp_denoising_step, timestep_shift.
+        "preset's LoRA: CC BY-NC-SA 4.0, not for commercial use",
         {
             "source": "Kijai/WanVideo_comfy",
             "weight_name": "LoRAs/Wan22-Turbo/Wan22_TI2V_5B_Turbo_lora_rank_64_fp16.safetensors",
@@ -59,8 +74,16 @@ TI2V_5B = ModelSpec(
     fps=Range(1, 60),
     steps=Range(1, 100),
     guidance=Range(1.0, 20.0),
+    # Source: Wan-Video/Wan2.2, wan/configs/wan_ti2v_5B.py: frame_num, sample_fps, sample_steps,
+    # sample_guide_scale; wan/configs/__init__.py: SUPPORTED_SIZES.
     defaults=Defaults(
-        width=1280, height=704, num_frames=121, fps=24.0, num_inference_steps=50, guidance_scale=5.0
+        width=1280,
+        height=704,
+        num_frames=121,
+        fps=24.0,
+        num_inference_steps=50,
+        guidance_scale=5.0,
+        negative_prompt=NEGATIVE_PROMPT,
     ),
 )
 
@@ -69,6 +92,7 @@ def _a14b(name: str, summary: str, task: Task, guidance: float, presets: dict[st
     return ModelSpec(
         id=name,
         summary=summary,
+        license=_LICENSE,
         backend=_BACKEND,
         tasks=frozenset({task}),
         needs_source=True,
@@ -82,8 +106,17 @@ def _a14b(name: str, summary: str, task: Task, guidance: float, presets: dict[st
         fps=Range(1, 60),
         steps=Range(1, 100),
         guidance=Range(1.0, 20.0),
+        # Source: Wan-Video/Wan2.2, wan/configs/wan_t2v_A14B.py and wan_i2v_A14B.py: sample_steps, and
+        # sample_guide_scale, whose second value is the high-noise transformer's (the first is in `engine`);
+        # wan/configs/shared_config.py: frame_num, sample_fps.
         defaults=Defaults(
-            width=1280, height=720, num_frames=81, fps=16.0, num_inference_steps=40, guidance_scale=guidance
+            width=1280,
+            height=720,
+            num_frames=81,
+            fps=16.0,
+            num_inference_steps=40,
+            guidance_scale=guidance,
+            negative_prompt=NEGATIVE_PROMPT,
         ),
     )
 

@@ -7,4 +7,5 @@ from framegate.plugins.diffusers.wan.backend import WanBackend
 class Wan22Backend(WanBackend):
     """A Wan2.2 model on one device."""
 
+    engine = "framegate.plugins.wan22.engine:Wan22Engine"
     install = install_command("wan22")

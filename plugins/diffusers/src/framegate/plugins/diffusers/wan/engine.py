@@ -26,6 +26,7 @@ from framegate.plugins.diffusers.video_io import read_source_video
 from framegate.plugins.diffusers.wan.conditions import cached_conditions
 from framegate.plugins.diffusers.wan.decoding import decode_streamed, decode_tiled, denormalize
 from framegate.plugins.diffusers.wan.options import WanOptions
+from framegate.plugins.diffusers.wan.schedules import DISTILLED_SHIFT, DistilledScheduler
 from framegate.plugins.diffusers.wan.variants import Variant, variant_of
 
 if TYPE_CHECKING:
@@ -49,19 +50,20 @@ class WanEngine(VideoEngine):
 
     headroom: ClassVar[int] = 12 * GIB
     precise: ClassVar = {"vae": "float32", "image_encoder": "float32"}
-    _variant: Variant
+    variant: Variant
+    """Which of the Wan models the folder holds."""
     _pipelines: TaskPipelines
 
     def load(self) -> None:
         """Load the source, whichever Wan model it is."""
         folder = fetch(self.source, self.options)
-        self._variant = variant_of(folder)
-        main = Task.IMAGE_TO_VIDEO if Task.IMAGE_TO_VIDEO in self._variant.tasks else Task.TEXT_TO_VIDEO
+        self.variant = variant_of(folder)
+        main = Task.IMAGE_TO_VIDEO if Task.IMAGE_TO_VIDEO in self.variant.tasks else Task.TEXT_TO_VIDEO
         pipeline = self.load_pipeline(_PIPELINES[main], folder)
         switches = {name: value for name, value in pipeline.config.items() if name in _SWITCHES}
         others = {
             task: share_components(_PIPELINES[task], pipeline, **switches)
-            for task in self._variant.tasks - {main}
+            for task in self.variant.tasks - {main}
         }
         self._pipelines = TaskPipelines({main: pipeline, **others})
         self.warm_up(main)
@@ -118,7 +120,7 @@ class WanEngine(VideoEngine):
         inputs: dict[str, Any] = {"num_frames": shot.num_frames, **self._second_guidance(shot)}
         if shot.task == Task.IMAGE_TO_VIDEO:
             inputs["image"] = open_image(context.image, shot.width, shot.height)
-            if self._variant.first_and_last:
+            if self.variant.first_and_last:
                 if context.last_image is None:
                     raise GenerationFailed(
                         "These weights need a first and a last image; the job has no last one."
@@ -126,20 +128,33 @@ class WanEngine(VideoEngine):
                 inputs["last_image"] = open_image(context.last_image, shot.width, shot.height)
         return inputs
 
-    def _second_guidance(self, shot: Shot) -> dict[str, float]:
+    @property
+    def _options(self) -> WanOptions:
         assert isinstance(self.options, WanOptions)
-        second = self.options.guidance_scale_2
+        return self.options
+
+    def _second_guidance(self, shot: Shot) -> dict[str, float]:
         # Without guidance there is no second forward pass to weigh.
-        if second is None or not self._variant.experts or shot.guidance_scale <= 1.0:
+        if not self.variant.experts or shot.guidance_scale <= 1.0:
             return {}
-        return {"guidance_scale_2": second}
+        second = self._options.guidance_scale_2
+        if second is None and (authors := self.second_guidance()) is not None:
+            second = min(authors, shot.guidance_scale)
+        return {} if second is None else {"guidance_scale_2": second}
+
+    def second_guidance(self) -> float | None:
+        """Return the authors' guidance of the low-noise transformer; None is the request's."""
+        return None
 
     def _scheduler(self, scheduler: Any, shot: Shot) -> Any:
         """Return a fresh scheduler, with nothing left in it of the job before."""
-        shift = self.options.flow_shift
+        shift = self._options.flow_shift
+        if self._options.schedule == "distilled":
+            return DistilledScheduler(shift=DISTILLED_SHIFT if shift is None else shift)
         if shift is None:
             shift = self.flow_shift(shot)
-        changes = {} if shift is None else {"flow_shift": shift}
+        name = "flow_shift" if "flow_shift" in scheduler.config else "shift"
+        changes = {} if shift is None else {name: shift}
         return scheduler.from_config(scheduler.config, **changes)
 
     def flow_shift(self, shot: Shot) -> float | None:
