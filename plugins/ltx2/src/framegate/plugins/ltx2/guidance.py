@@ -22,7 +22,9 @@ _PERTURBED_BLOCK = {False: 29, True: 28}
 def guidance(scale: float, *, newer: bool, num_blocks: int) -> dict[str, Any]:
     """Return the pipelines' arguments for ``guidance_scale=scale``.
 
-    At 1 everything is off; above, the other guidances have the pipelines' defaults. ``newer`` is LTX-2.3.
+    At 1 everything is off; above, the other guidances have the pipelines' defaults, which are the authors'.
+    ``newer`` is LTX-2.3. Source: Lightricks/LTX-2, packages/ltx-pipelines/src/ltx_pipelines/utils/constants.py:
+    LTX_2_PARAMS and LTX_2_3_PARAMS, ``video_guider_params`` and ``audio_guider_params``.
     """
     if scale <= 1.0:
         return OFF
