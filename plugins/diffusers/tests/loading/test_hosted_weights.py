@@ -161,6 +161,20 @@ def test_what_fails_half_way_leaves_nothing_on_the_device(monkeypatch: pytest.Mo
     assert {tensor.device for tensor in tensors(block).values()} == {META}
 
 
+@torch.no_grad()
+def test_a_dtype_that_is_changed_for_a_moment_is_changed_back() -> None:
+    block = plain().to(torch.bfloat16)
+    expected = block(HIDDEN.to(torch.bfloat16))
+    weights = HostedWeights(block, CPU)
+    block.to(torch.float32)  # as pipelines do before they decode
+    weights.onload()
+    assert block(HIDDEN).dtype == torch.float32
+    block.to(torch.bfloat16)
+    weights.offload()
+    assert {tensor.dtype for tensor in tensors(block).values()} == {torch.bfloat16}
+    assert torch.equal(block(HIDDEN.to(torch.bfloat16)), expected)
+
+
 def test_parts_can_be_left_out() -> None:
     model = nn.Sequential(plain(), plain())
     HostedWeights(model, META, without=[model[1]]).onload()

@@ -4,9 +4,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from torch import nn
 
 from framegate.core.testing import RecordingContext
 from framegate.core.types import Task
+from framegate.plugins.diffusers import testing
+from framegate.plugins.diffusers.loading.host_memory import plain_tensors
+from framegate.plugins.diffusers.loading.quantization import quantize
+from framegate.plugins.diffusers.options import Options
 from tests.support.tiny_models import AnyWanBackend, LoadTiny, generate, small_shot
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -21,3 +27,52 @@ def test_quantised_weights_give_nearly_the_same(
     near = generate(load_wan("wan21_t2v", quantize=kind), shot, RecordingContext(tmp_path)).astype(float)
     assert (exact != near).any(), "it is not exact"
     assert np.abs(exact - near).mean() < 12
+
+
+class RecordingMoves:
+    """Stands for ``torch.nn.Module.to``: moves nothing, and keeps count of the bytes that would be away."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.away: set[nn.Module] = set()
+        self.peak = 0
+        monkeypatch.setattr(
+            nn.Module, "to", lambda module, *values, **named: self._to(module, *values, **named)
+        )
+
+    def _to(self, module: nn.Module, device: torch.device) -> nn.Module:
+        change = self.away.update if device.type == "meta" else self.away.difference_update
+        change(module.modules())
+        self.peak = max(self.peak, self.bytes_away())
+        return module
+
+    def bytes_away(self) -> int:
+        """Return the bytes of the weights that are away now."""
+        weights = {id(weight): weight for module in self.away for weight in module._parameters.values()}
+        parts = (part for weight in weights.values() if weight is not None for part in plain_tensors(weight))
+        return sum(part.nbytes for part in parts)
+
+
+@pytest.mark.parametrize("home", ["cpu", "meta"])
+def test_one_layer_at_a_time_is_quantised_on_the_device(monkeypatch: pytest.MonkeyPatch, home: str) -> None:
+    options = Options(quantize="int8-weights")
+    pipeline = testing.build("wan22_a14b_t2v")
+    moves = RecordingMoves(monkeypatch)
+    layers = [
+        module
+        for expert in (pipeline.transformer, pipeline.transformer_2)
+        for module in expert.blocks.modules()
+        if isinstance(module, nn.Linear)
+    ]
+    whole = sum(weight.nbytes for layer in layers for weight in layer.parameters())
+    largest = max(sum(weight.nbytes for weight in layer.parameters()) for layer in layers)
+    for expert in (pipeline.transformer, pipeline.transformer_2):
+        quantize(expert, options, torch.device("meta"), torch.float32, torch.device(home))
+    quantized = sum(
+        part.nbytes for one in layers for weight in one.parameters() for part in plain_tensors(weight)
+    )
+    assert quantized < 0.6 * whole
+    if home == "cpu":
+        assert (moves.peak, moves.bytes_away()) == (largest, 0)
+    else:
+        assert moves.bytes_away() == quantized
+        assert moves.peak <= quantized + largest

@@ -75,6 +75,7 @@ class Ltx2Engine(VideoEngine):
             load_lora(pipeline, options.refine_lora, "refine", options)
             pipeline.set_adapters("refine", options.refine_lora.strength)
             pipeline.disable_lora()
+            self.loaded.offloader.pin()
         self.warm_up(Task.TEXT_TO_VIDEO)
         self.warm_up(Task.IMAGE_TO_VIDEO)
 

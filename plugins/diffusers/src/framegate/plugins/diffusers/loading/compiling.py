@@ -27,8 +27,6 @@ def should_compile(options: Options, device: torch.device, offload: str) -> bool
         why = "there is no C compiler on this worker"
     elif torch.cuda.get_device_capability(device) < (7, 0):
         why = "the card is older than compute capability 7.0"
-    elif offload == "group":
-        why = "the weights are streamed in groups"
     else:
         return True
     if options.compile is True or device.type == "cuda":

@@ -38,9 +38,11 @@ class PinnedMemory:
         self.pageable = 0
 
     def pin(self, tensor: torch.Tensor) -> None:
-        """Move the data of ``tensor``, and of those that a quantised one consists of, if there is room."""
+        """Move the data of ``tensor``, or of those that a quantised one consists of, if there is room."""
         for part in plain_tensors(tensor):
             data = part.detach()
+            if any(slab.holds(data) for slab in self._slabs):
+                continue
             # Whatever leaves gaps, or overlaps, has no memory of its own to move.
             dense = torch.empty_like(data, device="meta").stride() == data.stride()
             memory = self._take(data.nbytes) if dense and data.nbytes else None
@@ -66,6 +68,10 @@ class _Slab:
     def __init__(self, memory: torch.Tensor) -> None:
         self._memory = memory
         self._used = 0
+
+    def holds(self, tensor: torch.Tensor) -> bool:
+        """Return whether the data of ``tensor`` is here."""
+        return 0 <= tensor.data_ptr() - self._memory.data_ptr() < self._memory.nbytes
 
     def take(self, size: int) -> torch.Tensor | None:
         """Return the next ``size`` bytes, None if fewer are left."""

@@ -15,11 +15,11 @@ _Slots: TypeAlias = dict[str, Any]
 
 
 class HostedWeights:
-    """The weights of ``module`` but for its parts ``without``: a master copy on the host, at times one on the device.
+    """The weights of ``module`` but for its parts ``without``: a master copy, and at times one on ``device``.
 
-    `onload` copies the master to ``device`` and puts the copies in its place, `offload` puts the master back
-    and drops them: nothing is ever copied from the device, for running a model doesn't change its weights. So
-    nothing else may change them either while they are on the device; adapters that are added there stay.
+    `onload` copies the master to the device and puts the copies in its place, `offload` puts the master back
+    and drops them. Nothing is copied from the device, as running a model doesn't change its weights. Whatever
+    else changes their values there is lost; a change of dtype is kept, and so is an adapter that is added.
     """
 
     def __init__(self, module: nn.Module, device: torch.device, without: Collection[nn.Module] = ()) -> None:
@@ -59,6 +59,9 @@ class HostedWeights:
         if not self.onloaded:
             return
         for slots, name, master in self._masters:
+            copy = slots.get(name)
+            if copy is not None and copy.dtype != master.dtype:
+                master.data = master.data.to(copy.dtype)
             slots[name] = master
         masters = {id(master) for _, _, master in self._masters}
         for slots, name, tensor in self._tensors():

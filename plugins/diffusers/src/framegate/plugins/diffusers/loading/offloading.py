@@ -43,6 +43,7 @@ class Offloader:
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
+        self._memory = PinnedMemory()
         self._phase = ""
         self._movable: dict[str, list[Movable]] = {}
 
@@ -50,6 +51,17 @@ class Offloader:
         """Let ``module``, which runs in ``phase``, bring ``movable`` to the device and end other phases."""
         self._movable.setdefault(phase, []).extend(movable)
         add_hook_to_module(module, _PhaseHook(self, self._device, phase, movable))
+
+    def pin(self) -> None:
+        """Move what is kept on the host into page-locked memory, as far as there is any.
+
+        It is called again when something was added, such as an adapter.
+        """
+        for movable in self._movable.values():
+            for weights in movable:
+                weights.pin(self._memory)
+        if self._movable:
+            log.info("weights_hosted", pinned=self._memory.pinned, pageable=self._memory.pageable)
 
     def enter(self, phase: str) -> None:
         """Take everything off the device that another phase than ``phase`` needs."""
@@ -109,7 +121,6 @@ def place(pipeline: Any, placement: Placement, device: torch.device) -> Offloade
     if placement.offload == "none":
         pipeline.to(device)
         return offloader
-    memory = PinnedMemory()
     modules = {name: part for name, part in pipeline.components.items() if isinstance(part, nn.Module)}
     # The transformers come first, as there may not be page-locked memory for all.
     for name in sorted(modules, key=lambda name: phase_of(name) in (ENCODING, DECODING)):
@@ -121,8 +132,6 @@ def place(pipeline: Any, placement: Placement, device: torch.device) -> Offloade
         movable: list[Movable] = [HostedWeights(module, device, without=blocks)]
         if blocks:
             movable.append(StreamedBlocks(blocks, device))
-        for weights in movable:
-            weights.pin(memory)
         offloader.manage(module, phase, *movable)
-    log.info("weights_hosted", pinned=memory.pinned, pageable=memory.pageable)
+    offloader.pin()
     return offloader

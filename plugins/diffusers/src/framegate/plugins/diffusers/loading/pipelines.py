@@ -136,8 +136,9 @@ def load_pipeline(
     merge_loras(pipeline, options)
     default = dtypes["default"]
     denoisers = denoisers_of(pipeline)
+    home = torch.device("cpu") if placement.offload in ("model", "group") else device
     for model in denoisers:
-        quantize(model, options, device, default)
+        quantize(model, options, device, default, home)
     offloader = place(pipeline, placement, device)
     attention = set_attention_backend(denoisers, options.attention, device, default)
     if should_compile(options, device, placement.offload):
