@@ -8,7 +8,8 @@ import pytest
 import torch
 from diffusers import AutoencoderKLLTX2Video
 
-from framegate.plugins.ltx2.decoding import decode_tiled
+from framegate.plugins.diffusers.loading.vae import set_decode_dtype
+from framegate.plugins.ltx2.decoding import decode_tiled, decode_whole
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -33,3 +34,21 @@ def test_no_tile_is_too_narrow_to_be_decoded(models: Path, side: int) -> None:
     for shape in ((1, 4, 2, 5, side), (1, 4, 2, side, 5)):
         frames = list(decode_tiled(vae, torch.zeros(shape)))
         assert [frame.shape for frame in frames] == [(shape[3] * 32, shape[4] * 32, 3)] * 9
+
+
+def test_the_decoder_has_a_dtype_of_its_own(models: Path) -> None:
+    vae: Any = AutoencoderKLLTX2Video.from_pretrained(models / "ltx2" / "vae")
+    latents = torch.randn((1, 4, 2, 4, 4), generator=torch.Generator().manual_seed(0))
+    ways = {"whole": decode_whole, "tiled": decode_tiled}
+    plain = {name: np.stack(list(decode(vae, latents))) for name, decode in ways.items()}
+    vae.to(torch.bfloat16)
+    set_decode_dtype(vae, torch.float32)
+    with torch.no_grad():
+        for part in vae.decoder.parameters():
+            assert part.dtype == torch.float32
+        assert (
+            vae.encode(torch.zeros(1, 3, 1, 64, 64, dtype=torch.bfloat16)).latent_dist.mean.dtype == vae.dtype
+        )
+    for name, decode in ways.items():
+        frames = np.stack(list(decode(vae, latents)))
+        assert np.abs(frames.astype(int) - plain[name]).max() < 16, name

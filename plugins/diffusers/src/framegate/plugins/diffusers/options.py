@@ -68,7 +68,8 @@ class Options(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     Weights
         ``revision``, ``variant``: of the hub's repository. ``offline``: never connect to the hub.
         ``dtype``: what transformers and text encoders compute in; auto is bfloat16 on CUDA, float32 on the
-        CPU. ``vae_dtype``: likewise for the VAE; auto is what the family needs.
+        CPU. ``vae_dtype``: likewise for the VAE; auto is what the family needs. ``vae_decode_dtype``: of
+        its decoder alone; auto is the VAE's, another is not exact.
         ``weights``: a file for a component instead of the folder's own, ``.safetensors`` (one file, in the
         original or diffusers' names) or ``.gguf`` (quantised: smaller, a little less exact, slower).
         ``loras``: merged into the weights at load, so they take no time afterwards.
@@ -101,6 +102,7 @@ class Options(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     offline: bool = False
     dtype: Literal["auto", "bfloat16", "float16", "float32"] = "auto"
     vae_dtype: Literal["auto", "bfloat16", "float16", "float32"] = "auto"
+    vae_decode_dtype: Literal["auto", "bfloat16", "float16", "float32"] = "auto"
     weights: dict[str, str] = {}
     loras: tuple[Lora, ...] = ()
     flow_shift: float | None = None

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from framegate.core.backend import Audio
+from framegate.plugins.diffusers.loading.vae import decode_dtype
 from framegate.plugins.diffusers.pixels import to_uint8
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ def decode_whole(vae: Any, latents: torch.Tensor) -> "Iterator[Frame]":
 
     The decoder also looks ahead, so no part is exact without the rest.
     """
-    pixels = vae.decode(latents.to(vae.dtype), None, return_dict=False)[0]
+    pixels = vae.decode(latents.to(decode_dtype(vae)), None, return_dict=False)[0]
     return _frames(pixels)
 
 
@@ -32,7 +33,7 @@ def decode_tiled(vae: Any, latents: torch.Tensor) -> "Iterator[Frame]":
     They equal those of diffusers' tiled decoding.
     """
     count = (latents.shape[2] - 1) * vae.temporal_compression_ratio + 1
-    for pixels in _temporal_tiles(vae, latents.to(vae.dtype)):
+    for pixels in _temporal_tiles(vae, latents.to(decode_dtype(vae))):
         for frame in _frames(pixels[:, :, :count]):
             yield frame
             count -= 1

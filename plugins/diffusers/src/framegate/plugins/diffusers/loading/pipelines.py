@@ -20,12 +20,19 @@ from framegate.plugins.diffusers.loading.checkpoints import (
     count_file_parameters,
     count_parameters,
 )
-from framegate.plugins.diffusers.loading.compiling import compile_blocks, set_compile_cache, should_compile
+from framegate.plugins.diffusers.loading.compiling import (
+    DEFAULT_CACHE,
+    compile_blocks,
+    set_compile_cache,
+    should_compile,
+)
 from framegate.plugins.diffusers.loading.component_files import load_component_files
 from framegate.plugins.diffusers.loading.loras import merge_loras
 from framegate.plugins.diffusers.loading.offloading import Offloader, place
 from framegate.plugins.diffusers.loading.placement import Placement, plan_placement
+from framegate.plugins.diffusers.loading.probes import Decisions
 from framegate.plugins.diffusers.loading.quantization import quantize
+from framegate.plugins.diffusers.loading.vae import DECODER, prepare_vae
 from framegate.plugins.diffusers.options import Options
 
 log = structlog.get_logger(__name__)
@@ -62,7 +69,7 @@ def component_dtypes(
     """Return the dtype of each component; "default" is that of the components not named.
 
     ``precise`` names those that a family keeps in another dtype on CUDA, such as ``{"vae": "float32"}``. On
-    the CPU everything is float32 unless the options say otherwise.
+    the CPU everything is float32 unless the options say otherwise. `DECODER` is what the VAE decodes in.
     """
     on_cuda = device.type == "cuda"
     if options.dtype != "auto":
@@ -74,6 +81,9 @@ def component_dtypes(
         dtypes[component] = getattr(torch, name) if on_cuda or options.dtype != "auto" else torch.float32
     if options.vae_dtype != "auto":
         dtypes["vae"] = getattr(torch, options.vae_dtype)
+    dtypes[DECODER] = dtypes.get("vae", default)
+    if options.vae_decode_dtype != "auto":
+        dtypes[DECODER] = getattr(torch, options.vae_decode_dtype)
     return dtypes
 
 
@@ -120,7 +130,7 @@ def load_pipeline(
     try:
         pipeline = pipeline_class.from_pretrained(
             str(folder),
-            dtype=dict(dtypes),
+            dtype={name: dtype for name, dtype in dtypes.items() if name != DECODER},
             variant=options.variant or None,
             local_files_only=True,
             use_safetensors=True,
@@ -139,6 +149,8 @@ def load_pipeline(
     home = torch.device("cpu") if placement.offload in ("model", "group") else device
     for model in denoisers:
         quantize(model, options, device, default, home)
+    decisions = Decisions(Path(options.compile_cache or DEFAULT_CACHE).expanduser())
+    prepare_vae(pipeline, options, dtypes, device, decisions)
     offloader = place(pipeline, placement, device)
     attention = set_attention_backend(denoisers, options.attention, device, default)
     if should_compile(options, device, placement.offload):

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from diffusers.models.autoencoders import autoencoder_kl_wan
 
+from framegate.plugins.diffusers.loading.vae import latents_dtype
 from framegate.plugins.diffusers.pixels import to_uint8
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ _wan: Any = autoencoder_kl_wan  # its functions have no types
 @torch.no_grad()
 def denormalize(vae: Any, latents: torch.Tensor) -> torch.Tensor:
     """Return ``latents`` as the decoder takes them; the pipelines' own arithmetic to the bit."""
-    latents = latents.to(vae.dtype)
+    latents = latents.to(latents_dtype(vae))
     shape = (1, vae.config.z_dim, 1, 1, 1)
     mean = torch.tensor(vae.config.latents_mean).view(shape).to(latents.device, latents.dtype)
     scale = 1.0 / torch.tensor(vae.config.latents_std).view(shape).to(latents.device, latents.dtype)
