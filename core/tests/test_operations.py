@@ -8,10 +8,10 @@ from msgspec.structs import replace
 
 from framegate.core import audit
 from framegate.core.availability import WorkerAvailability
-from framegate.core.errors import InvalidRequest, ModelNotFound, WorkerNotFound
+from framegate.core.errors import InvalidRequest, ModelNotFound, ModelNotLoadable, WorkerNotFound
 from framegate.core.models import ModelSpec
-from framegate.core.operation_service import OperationService
-from framegate.core.ports import Limits, WorkerInfo
+from framegate.core.operation_service import ModelOnWorker, ModelStatus, OperationService
+from framegate.core.ports import Limits, LoadedState, ModelLoad, WorkerInfo
 from framegate.core.registry import AliasConfig, Registry
 from framegate.core.testing import InMemoryJobStore
 from framegate.core.types import Task
@@ -171,6 +171,73 @@ async def test_all_of_it_is_recorded(operations: OperationService, caplog: pytes
     await operations.resume("gpu1")
     await operations.pause("wan22")
     await operations.resume_model("wan22")
+    await operations.load_model("wan22")
+    await operations.unload_model("wan22")
     lines = [record.getMessage() for record in caplog.records if record.name == audit.LOGGER]
-    for event in ("worker_drained", "worker_resumed", "model_paused", "model_resumed"):
+    events = ["worker_drained", "worker_resumed", "model_paused", "model_resumed"]
+    for event in (*events, "model_load_requested", "model_unload_requested"):
         assert sum(event in line for line in lines) == 1, lines
+
+
+def on_workers(status: ModelStatus) -> list[tuple[str, str, str | None]]:
+    return [(each.worker, each.state.value, each.pending) for each in status.on_workers]
+
+
+async def test_a_model_is_loaded_by_all_workers_that_serve_it(
+    operations: OperationService, store: InMemoryJobStore
+) -> None:
+    loads = {"wan22": ModelLoad(LoadedState.LOADED)}
+    store.living[0] = replace(FIRST, model_requests=0)
+    store.living[1] = replace(SECOND, models=("ltx2",), resting={"wan22": "It broke."}, model_requests=0)
+    store.living.append(replace(FIRST, id="id-3", host="old"))
+    status = await operations.load_model("film")
+    assert status.load_requested_at is not None
+    assert on_workers(status) == [
+        ("gpu1/cuda:0", "unloaded", "load"),
+        ("gpu1/cuda:1", "unloaded", "load"),
+        ("old/cuda:0", "unknown", None),
+    ]
+    store.living[0] = replace(FIRST, model_requests=1, loads=loads)
+    failed = ModelLoad(LoadedState.FAILED, "It broke.")
+    store.living[1] = replace(SECOND, model_requests=1, loads={"wan22": failed})
+    del store.living[-1]
+    [status, other] = await operations.models()
+    assert on_workers(status) == [("gpu1/cuda:0", "loaded", None), ("gpu1/cuda:1", "failed", None)]
+    assert status.on_workers[1].reason == "It broke."
+    assert other.load_requested_at is None
+    status = await operations.unload_model("wan22")
+    assert status.load_requested_at is None
+    assert status.on_workers[0] == ModelOnWorker(
+        worker="gpu1/cuda:0", state=status.on_workers[0].state, pending="unload"
+    )
+
+
+async def test_a_model_that_loads_now_waits_for_nothing(
+    operations: OperationService, store: InMemoryJobStore
+) -> None:
+    loads = {"wan22": ModelLoad(LoadedState.LOADING)}
+    store.living[:] = [replace(FIRST, model_requests=0, loads=loads)]
+    assert on_workers(await operations.load_model("wan22")) == [("gpu1/cuda:0", "loading", None)]
+
+
+async def test_a_model_that_no_live_worker_serves_is_not_loaded(
+    operations: OperationService, store: InMemoryJobStore
+) -> None:
+    store.living[:] = TWINS
+    with pytest.raises(ModelNotLoadable, match=r"^No live worker serves the model wan22, so none can load"):
+        await operations.load_model("film")
+    assert not await store.operations.model_requests()
+    with pytest.raises(ModelNotFound, match=r"^There is no model 'wan21'\. Did you mean wan22\?$"):
+        await operations.load_model("wan21")
+    with pytest.raises(ModelNotFound):
+        await operations.unload_model("gone")
+    assert (await operations.unload_model("wan22")).on_workers == []
+
+
+async def test_a_model_that_is_no_longer_served_can_be_unloaded(
+    operations: OperationService, store: InMemoryJobStore
+) -> None:
+    await store.operations.request_model("gone", load=True)
+    assert [status.id for status in await operations.models()] == ["wan22", "ltx2", "gone"]
+    assert (await operations.unload_model("gone")).id == "gone"
+    assert [status.id for status in await operations.models()] == ["wan22", "ltx2"]

@@ -10,6 +10,7 @@ DIALECT_PAGES = REPOSITORY / "docs" / "dialects"
 
 ELSEWHERE = {
     "administration: framegate pause": "run by adapters/cli/tests/test_operations_commands.py",
+    "administration: framegate models load": "run by adapters/cli/tests/test_operations_commands.py",
     "administration: framegate workers": "run by adapters/cli/tests/test_operations_commands.py",
     "administration: framegate usage": "run by adapters/cli/tests/test_operations_commands.py",
     "cli: export FRAMEGATE_URL": "run by tests/cli/test_remote.py",

@@ -35,7 +35,12 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
     with ExitStack() as running, pytest.MonkeyPatch.context() as patch:
         # Results that can be converted to other formats.
         patch.setitem(CONTENT, MediaKind.IMAGE, gradient_png(folder / "result.png").read_bytes())
-        stand = start_stand(running, folder, auth={"keys": [{"name": "fuzzer", "sha256": digest}]})
+        stand = start_stand(
+            running,
+            folder,
+            auth={"keys": [{"name": "fuzzer", "sha256": digest}]},
+            limits={"address_failed_logins_per_minute": 0},  # there are more routes than that
+        )
         with stand.working():
             yield stand
 

@@ -2,7 +2,7 @@
 
 `trouble_environ` installs it for the processes of a server. With `DIE_AT` set to one of `POINTS`, the first
 worker that comes there is killed with -9, once. The model's twins share a queue, `SLOW` loads until the file
-``loadable`` is in the plugin's folder, and `BROKEN` can't be loaded. Prompts:
+``loadable`` is in the plugin's folder, `BROKEN` can't be loaded, and `FATAL` kills its worker. Prompts:
 
 - ``draw 20`` takes 20 ms for each frame.
 - ``until go`` stands at the second frame until the file ``go`` is in the plugin's folder.
@@ -53,6 +53,7 @@ MODEL = ModelSpec(
 
 TWINS = [replace(MODEL, id=name, queue_group="twins") for name in ("left", "right")]
 BROKEN = replace(MODEL, id="broken", backend=f"{__name__}:Unloadable")
+FATAL = replace(MODEL, id="fatal", backend=f"{__name__}:Fatal")
 SLOW = replace(MODEL, id="slow", backend=f"{__name__}:SlowToLoad")
 
 
@@ -105,9 +106,14 @@ class Unloadable(Trouble):
         raise GenerationFailed("Its weights are damaged.")
 
 
+class Fatal(Trouble):
+    def load(self, device: str) -> None:
+        _die()
+
+
 @hookimpl
 def framegate_models() -> list[ModelSpec]:
-    return [MODEL, *TWINS, SLOW, BROKEN]
+    return [MODEL, *TWINS, SLOW, BROKEN, FATAL]
 
 
 def trouble_environ(folder: Path, *, die_at: str = "") -> dict[str, str]:

@@ -12,7 +12,7 @@ import redis
 from msgspec.structs import replace
 
 from framegate.cli.commands.pause import pause
-from framegate.core.ports import Limits, WorkerInfo
+from framegate.core.ports import Limits, LoadedState, ModelLoad, WorkerInfo
 from framegate.core.types import Artifact, MediaKind
 from framegate.storage.connections import connect_async
 from framegate.storage.embedded import EmbeddedValkey
@@ -160,6 +160,30 @@ def test_wrong_options_of_usage(framegate: CommandLine) -> None:
     assert "one of --day and --days" in framegate.refused("usage", "--day", "2030-01-01", "--days", "3")
     assert "2030-13-01" in framegate.refused("usage", "--day", "2030-13-01")
     assert "400" in framegate.refused("usage", "--days", "401")
+
+
+def test_models_are_loaded_and_unloaded(framegate: CommandLine, client: redis.Redis) -> None:
+    loads = {"preview": ModelLoad(LoadedState.LOADED)}
+    newer = replace(WORKER, id="id-3", host="gpu2", model_requests=0, loads=loads)
+    WorkerStore(client, "id-3").heartbeat([], info=newer)
+    assert framegate.printed("models", "load", "sora-2").splitlines() == [
+        "gpu1/cuda:0: runs an earlier version, which loads preview with its first job and keeps it.",
+        "gpu1/cuda:1: runs an earlier version, which loads preview with its first job and keeps it.",
+        "gpu2/cuda:0: loads preview as soon as it runs no job.",
+    ]
+    WorkerStore(client, "id-3").heartbeat([], info=replace(newer, model_requests=1))
+    WorkerStore(client, "id-3").withdraw()
+    status = framegate.json("models", "unload", "preview")
+    assert (status["id"], status["load_requested_at"], len(status["on_workers"])) == ("preview", None, 2)
+    assert "There is no model 'previw'. Did you mean preview?" in framegate.refused(
+        "models", "load", "previw"
+    )
+    for worker in ("id-1", "id-2"):
+        WorkerStore(client, worker).withdraw()
+    assert "No live worker serves the model preview" in framegate.refused("models", "load", "preview")
+    assert framegate.printed("models", "unload", "preview") == "No live worker serves preview.\n"
+    assert "--url is for listing" in framegate.refused("models", "--url", "http://a", "load", "preview")
+    assert framegate.json("models")[0]["name"] == "preview"
 
 
 def test_models_are_completed() -> None:

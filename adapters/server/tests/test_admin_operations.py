@@ -8,6 +8,7 @@ import requests
 from msgspec.structs import replace
 
 from framegate.core.dialect import DialectSpec
+from framegate.core.ports import LoadedState, ModelLoad
 from framegate.server.admin.router import admin_router
 from framegate.server.dialect import Dialect, DialectContext
 from framegate.server.errors.error_info import ErrorInfo
@@ -69,6 +70,7 @@ def test_workers_are_drained_and_resumed(guarded: Stand) -> None:
         "drained_by": [],
         "problems": [],
         "video_encoder": "h264_nvenc",
+        "loads": {},
     }
     assert [item["video_encoder"] for item in listed["items"]] == [None, "h264_nvenc", None]
     for name, drained in (
@@ -100,7 +102,18 @@ def test_a_drained_worker_gets_no_job_and_jobs_are_accepted(guarded: Stand) -> N
 
 def test_models_are_paused_and_resumed(guarded: Stand) -> None:
     [model] = call(guarded, "GET", "/models").json()["items"]
-    assert model == {"id": "preview", "backend": "nowhere:Nothing", "workers": 3, "paused_at": None}
+    assert model == {
+        "id": "preview",
+        "backend": "nowhere:Nothing",
+        "workers": 3,
+        "paused_at": None,
+        "load_requested_at": None,
+        "load_problem": None,
+        "on_workers": [
+            {"worker": name, "state": "unknown", "reason": None, "pending": None}
+            for name in ("here/cpu/1", "here/cuda:0", "here/cpu/2")
+        ],
+    }
     paused = call(guarded, "POST", "/models/sora-2/pause").json()
     assert (paused["id"], paused["paused_at"][-1]) == ("preview", "Z")
     assert call(guarded, "POST", "/models/preview/pause").json() == paused, "since when stays"
@@ -109,6 +122,35 @@ def test_models_are_paused_and_resumed(guarded: Stand) -> None:
     assert guarded.store.claim_next("w1") is None
     assert call(guarded, "POST", "/models/preview/resume").json() == model
     assert guarded.store.claim_next("w1") is not None
+
+
+def test_models_are_loaded_and_unloaded(guarded: Stand) -> None:
+    failed = ModelLoad(LoadedState.FAILED, "Its weights are damaged.")
+    guarded.store.living[:] = [
+        replace(WORKER, model_requests=0),
+        replace(WORKER, id="w2", device="cuda:0", model_requests=1, loads={"preview": failed}),
+    ]
+    loaded = call(guarded, "POST", "/models/sora-2/load").json()
+    assert (loaded["id"], loaded["load_requested_at"][-1]) == ("preview", "Z")
+    assert loaded["on_workers"] == [
+        {"worker": "here/cpu", "state": "unloaded", "reason": None, "pending": "load"},
+        {"worker": "here/cuda:0", "state": "failed", "reason": "Its weights are damaged.", "pending": None},
+    ]
+    workers = call(guarded, "GET", "/workers").json()["items"]
+    assert [each["loads"] for each in workers] == [
+        {},
+        {"preview": {"state": "failed", "reason": "Its weights are damaged."}},
+    ]
+    unloaded = call(guarded, "POST", "/models/preview/unload").json()
+    assert unloaded["load_requested_at"] is None
+    assert [each["pending"] for each in unloaded["on_workers"]] == ["unload", "unload"]
+
+
+def test_a_model_without_a_worker_is_not_loaded(guarded: Stand) -> None:
+    guarded.store.living.clear()
+    answer = call(guarded, "POST", "/models/preview/load")
+    assert (answer.status_code, answer.headers["Content-Type"]) == (409, PROBLEM)
+    assert answer.json()["detail"].startswith("No live worker serves the model preview")
 
 
 def test_what_is_held_back_is_a_problem_and_no_error(guarded: Stand) -> None:
@@ -152,6 +194,10 @@ REFUSALS = [
     ("POST", "/workers/here/cpu/9/resume", 404, "Did you mean here/cpu/"),
     ("POST", "/models/previw/pause", 404, "Did you mean preview?"),
     ("POST", "/models/nothing/resume", 404, "nothing"),
+    ("POST", "/models/previw/load", 404, "Did you mean preview?"),
+    ("POST", "/models/Owner/preview/load", 404, "There is no model 'Owner/preview'. Did you mean preview?"),
+    ("POST", "/models/Owner%2Fpreview/pause", 404, "There is no model 'Owner/preview'."),
+    ("POST", "/models/nothing/unload", 404, "nothing"),
     ("GET", "/usage?days=0", 422, "days"),
     ("GET", "/usage?days=401", 422, "days"),
     ("GET", "/usage?days=many", 422, "days"),
@@ -175,6 +221,8 @@ ROUTES = [
     ("GET", "/models"),
     ("POST", "/models/preview/pause"),
     ("POST", "/models/preview/resume"),
+    ("POST", "/models/preview/load"),
+    ("POST", "/models/preview/unload"),
     ("GET", "/usage"),
 ]
 
@@ -218,6 +266,8 @@ def test_they_are_documented(guarded: Stand) -> None:
         ("/admin/workers/{host}/drain", "post"),
         ("/admin/workers/{host}/{device}/resume", "post"),
         ("/admin/models/{name}/pause", "post"),
+        ("/admin/models/{name}/load", "post"),
+        ("/admin/models/{owner}/{name}/unload", "post"),
         ("/admin/usage", "get"),
     ):
         operation = paths[path][method]

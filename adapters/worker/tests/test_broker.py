@@ -233,3 +233,26 @@ def _step_until_error(step: Callable[[], object]) -> None:
 def test_an_unknown_queue_is_an_error(broker: TicketBroker) -> None:
     with pytest.raises(QueueNotFound):
         broker.consume("other")
+
+
+def test_upkeep_comes_before_the_next_ticket(tickets: redis.Redis, rotation: QueueRotation) -> None:
+    """While a model loads, tickets are for other workers, also one that is on its way."""
+    due = [False]
+    broker = TicketBroker(tickets, rotation, upkeep_due=lambda: due[0])
+    broker.declare_queue(TICKETS)
+    consumer = broker.consume(TICKETS, timeout=10)
+    assert next(consumer) is None
+    push(broker, "q-one")
+    eventually(lambda: tickets.llen(f"{PREFIX}{TICKETS}:q-one") == 0, what="the ticket's arrival")
+    due[0] = True
+    upkeep = take(consumer)
+    assert upkeep.args == ("",)
+    assert tickets.llen(f"{PREFIX}{TICKETS}:q-one") == 1
+    assert next(consumer) is None, "one thing at a time"
+    due[0] = False
+    consumer.requeue([upkeep])
+    consumer.ack(upkeep)
+    ticket = take(consumer)
+    assert ticket.args == ("q-one",)
+    consumer.ack(ticket)
+    consumer.close()

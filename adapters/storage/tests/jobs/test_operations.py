@@ -6,7 +6,7 @@ from typing import cast
 import redis
 from msgspec.structs import replace
 
-from framegate.core.ports import Limits, WorkerInfo
+from framegate.core.ports import Limits, LoadedState, ModelLoad, WorkerInfo
 from framegate.storage.jobs.store import ValkeyJobStore
 from framegate.storage.jobs.worker_store import WorkerStore
 from tests.support.sample_jobs import make_job
@@ -146,3 +146,54 @@ async def test_a_thousand_waiting_owners_are_not_looked_at(
     before = calls()
     await submit(store, "one more")
     assert calls() - before < 80
+
+
+async def test_workers_that_listen_are_told_that_models_were_requested(
+    store: ValkeyJobStore, client: redis.Redis
+) -> None:
+    worker = WorkerStore(client, "w")
+    worker.heartbeat([], info=WORKER, listens=True)
+    with client.pubsub() as listener:  # type: ignore[no-untyped-call]  # untyped in redis-py
+        listener.subscribe(worker.channel)
+        assert cast("dict[str, str]", listener.get_message(timeout=10))["type"] == "subscribe"
+        await store.operations.request_model("test", load=True)
+        assert cast("dict[str, str]", listener.get_message(timeout=10))["data"] == ":model_requests"
+        await store.operations.request_model("other", load=True)
+        await store.operations.request_model("test", load=False)
+        found = [(each.model, each.number, each.load) for each in worker.model_requests()]
+    assert found == [("other", 2, True), ("test", 3, False)], "the latest of each model, in order"
+    stored = await store.operations.model_requests()
+    assert [(name, each.number) for name, each in stored.items()] == [("other", 2), ("test", 3)]
+    assert abs(stored["test"].at - time.time()) < 60
+
+
+async def test_nobody_repeats_a_load_during_which_a_worker_died(
+    store: ValkeyJobStore, client: redis.Redis
+) -> None:
+    """It may well have been the load that killed it, and would kill the next one."""
+    for model in ("test", "other"):
+        await store.operations.request_model(model, load=True)
+    loads = {"test": ModelLoad(LoadedState.LOADING), "other": ModelLoad(LoadedState.LOADED)}
+    dead = WorkerStore(client, "w")
+    dead.heartbeat([], info=replace(WORKER, loads=loads), listens=True)
+    [other, test] = WorkerStore(client, "next").model_requests()[::-1]
+    assert (other.load, test.load, test.model) == (True, False, "test")
+    assert "A worker on gpu1/cuda:0 ended while it loaded the model" in test.problem
+    assert (await store.operations.model_requests())["test"].problem == test.problem
+    await store.operations.request_model("test", load=True)
+    assert not (await store.operations.model_requests())["test"].problem
+
+
+async def test_a_worker_that_leaves_gives_up_no_load(store: ValkeyJobStore, client: redis.Redis) -> None:
+    await store.operations.request_model("test", load=True)
+    worker = WorkerStore(client, "w")
+    worker.heartbeat([], info=replace(WORKER, loads={"test": ModelLoad(LoadedState.LOADING)}))
+    worker.withdraw()
+    assert [each.load for each in worker.model_requests()] == [True]
+
+
+async def test_a_damaged_request_is_left_out(store: ValkeyJobStore, client: redis.Redis) -> None:
+    await store.operations.request_model("test", load=True)
+    client.hset("fg:model_requests", mapping={"a": "nonsense", "b": '{"number": "x"}'})
+    assert list(await store.operations.model_requests()) == ["test"]
+    assert [each.model for each in WorkerStore(client, "w").model_requests()] == ["test"]

@@ -116,3 +116,14 @@ def test_only_regular_heartbeats_are_answered(child: Child) -> None:
     child.send(Heartbeat(regular=True))
     assert child.lines.get(timeout=60) == b"\n"
     assert child.lines.empty()
+
+
+async def test_requests_for_models_reach_the_worker(
+    valkey: EmbeddedValkey, client: redis.Redis, child: Child
+) -> None:
+    store = ValkeyJobStore(connect_async(valkey.url))
+    await store.operations.request_model("test", load=True)
+    await store.close()
+    requests = child.reply().model_requests
+    assert requests is not None
+    assert [(request.model, request.number, request.load) for request in requests] == [("test", 1, True)]

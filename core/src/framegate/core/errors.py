@@ -14,6 +14,7 @@ FramegateError
 ├── IdempotencyMismatch      the caller's idempotency key was used for another request
 ├── JobUnfinished            the job has to end first
 ├── KeyConflict              an API key's name is taken, or the config's
+├── ModelNotLoadable         no live worker could load the model now
 ├── Unauthorized             no key, or a wrong one
 ├── PermissionDenied         the key may not do this
 │   ├── PlanRequired         the model needs a plan that the key does not have
@@ -139,6 +140,12 @@ class KeyConflict(FramegateError):
     """An API key's name is taken, or the key is the config's and can only be changed there."""
 
     code = "key_conflict"
+
+
+class ModelNotLoadable(FramegateError):
+    """A model is to be loaded that no live worker serves."""
+
+    code = "model_not_loadable"
 
 
 class Unauthorized(FramegateError):

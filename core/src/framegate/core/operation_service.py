@@ -1,20 +1,48 @@
-"""What operators do while the server runs: drain workers and pause models."""
+"""What operators do while the server runs: drain workers, and pause, load and unload models."""
 
 import difflib
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
+from enum import StrEnum
 
 from msgspec import Struct
 
 from framegate.core import audit
-from framegate.core.errors import InvalidRequest, ModelNotFound, WorkerNotFound
+from framegate.core.errors import InvalidRequest, ModelNotFound, ModelNotLoadable, WorkerNotFound
 from framegate.core.keys import Moment
-from framegate.core.ports import JobStore
+from framegate.core.ports import JobStore, LoadedState, ModelRequest
 from framegate.core.registry import Registry
 from framegate.core.workers import WorkerStatus, describe_workers, worker_names
 
 _SHOWN_NAMES = 10
+
+
+class DeviceState(StrEnum):
+    """Whether a model is on a worker's device; workers of earlier versions don't say."""
+
+    UNLOADED = "unloaded"
+    LOADING = "loading"
+    LOADED = "loaded"
+    FAILED = "failed"
+    UNKNOWN = "unknown"
+
+
+class ModelOnWorker(Struct, frozen=True, kw_only=True):
+    """A model on a live worker that serves it.
+
+    Attributes:
+        worker: The worker's name.
+        state: Whether the worker has the model loaded.
+        reason: Why it could not be loaded, as a sentence; None unless that is its state.
+        pending: What the worker was asked to do with the model and has yet to begin, "load" or "unload"; it
+            finishes its job first.
+    """
+
+    worker: str
+    state: DeviceState
+    reason: str | None = None
+    pending: str | None = None
 
 
 class ModelStatus(Struct, frozen=True, kw_only=True):
@@ -25,16 +53,22 @@ class ModelStatus(Struct, frozen=True, kw_only=True):
         backend: The backend that runs it; empty if the model is no longer served.
         workers: How many live workers have it.
         paused_at: Since when no worker starts its jobs, by the store's clock; None if they do.
+        load_requested_at: Since when it is to be loaded by all workers that serve it; None if it is not.
+        load_problem: Why it no longer is, although an operator requested that; None otherwise.
+        on_workers: Whether it is loaded, on each live worker that serves it.
     """
 
     id: str
     backend: str
     workers: int
     paused_at: Moment | None
+    load_requested_at: Moment | None = None
+    load_problem: str | None = None
+    on_workers: Sequence[ModelOnWorker] = ()
 
 
 class OperationService:
-    """Drain workers and pause models, and show which are. All of it is recorded in the audit log.
+    """Drain workers; pause, load and unload models; and show which are. The audit log records all of it.
 
     Jobs of a paused model, and those whose workers are all drained, are accepted and wait.
     """
@@ -92,20 +126,28 @@ class OperationService:
         return _named(entry, await self.workers())
 
     async def models(self) -> Sequence[ModelStatus]:
-        """Return the served models, and paused ones that are no longer served."""
+        """Return the served models, and those paused or to be loaded that are no longer served."""
         paused = (await self._store.operations.held_back()).paused
-        served = Counter(
-            model for worker in (await self._store.worker_presence()).workers for model in worker.models
-        )
+        requests = await self._store.operations.model_requests()
+        workers = await self.workers()
+        served = Counter(model for worker in workers for model in worker.models)
         backends = {spec.id: spec.backend for spec in self._registry.specs.values()}
+        wanted = {model for model, request in requests.items() if request.load}
         return [
             ModelStatus(
                 id=model,
                 backend=backends.get(model, ""),
                 workers=served[model],
-                paused_at=datetime.fromtimestamp(paused[model], UTC) if model in paused else None,
+                paused_at=_moment(paused.get(model)),
+                load_requested_at=_moment(requests[model].at) if model in wanted else None,
+                load_problem=requests[model].problem or None if model in requests else None,
+                on_workers=[
+                    _on_worker(model, worker, requests.get(model))
+                    for worker in workers
+                    if _serves(worker, model)
+                ],
             )
-            for model in (*backends, *sorted(paused.keys() - backends.keys()))
+            for model in (*backends, *sorted((paused.keys() | wanted) - backends.keys()))
         ]
 
     def _resolve(self, model: str) -> str:
@@ -144,6 +186,64 @@ class OperationService:
         await self._store.operations.resume_model(served)
         audit.record("model_resumed", model=served)
         return await self._status(served)
+
+    async def load_model(self, model: str) -> ModelStatus:
+        """Let all workers that serve a model load it, until `unload_model`, and return it.
+
+        They begin at once, or after the job that they run. Those that start later load it as well.
+
+        Raises:
+            ModelNotFound: There is no such model.
+            ModelNotLoadable: No live worker serves it.
+        """
+        served = self._resolve(model)
+        if not any(_serves(worker, served) for worker in await self.workers()):
+            raise ModelNotLoadable(
+                f"No live worker serves the model {served}, so none can load it; start one first."
+            )
+        await self._store.operations.request_model(served, load=True)
+        audit.record("model_load_requested", model=served)
+        return await self._status(served)
+
+    async def unload_model(self, model: str) -> ModelStatus:
+        """Let all workers unload a model once they run no job of it, and return it.
+
+        The next job of it loads it again.
+
+        Raises:
+            ModelNotFound: There is no such model, nor is one of this id to be loaded.
+        """
+        requests = await self._store.operations.model_requests()
+        # One that is no longer served can still be unloaded.
+        served = model if model in requests else self._resolve(model)
+        await self._store.operations.request_model(served, load=False)
+        audit.record("model_unload_requested", model=served)
+        return await self._status(served)
+
+
+def _moment(seconds: float | None) -> datetime | None:
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
+
+
+def _serves(worker: WorkerStatus, model: str) -> bool:
+    return model in worker.models or model in worker.resting
+
+
+def _on_worker(model: str, worker: WorkerStatus, request: ModelRequest | None) -> ModelOnWorker:
+    if worker.model_requests is None:
+        return ModelOnWorker(worker=worker.name, state=DeviceState.UNKNOWN)
+    load = worker.loads.get(model)
+    waits = request is not None and not request.problem and request.number > worker.model_requests
+    is_loading = load is not None and load.state == LoadedState.LOADING
+    pending = None
+    if request is not None and waits and not (request.load and is_loading):
+        pending = "load" if request.load else "unload"
+    return ModelOnWorker(
+        worker=worker.name,
+        state=DeviceState(load.state) if load is not None else DeviceState.UNLOADED,
+        reason=load.reason or None if load is not None else None,
+        pending=pending,
+    )
 
 
 def _entry_of(name: str, workers: Sequence[WorkerStatus], *, also: Collection[str] = ()) -> str:

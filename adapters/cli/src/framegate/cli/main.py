@@ -15,7 +15,7 @@ from framegate.core.command import CommandSpec
 
 _COMMANDS = {
     "generate": ("generate:generate", "Make one image or video and save it."),
-    "models": ("models:models", "List the served models and their names."),
+    "models": ("models:models", "List the served models and their names; load and unload them."),
     "plugins": ("inspect:plugins", "List the installed plugins, with the reason for each broken one."),
     "dialects": ("inspect:dialects", "List the API dialects and where they are served."),
     "jobs": ("jobs:jobs", "List, show, watch, cancel, retry and delete jobs."),

@@ -11,6 +11,7 @@ worker's queues.
 """
 
 import os
+from collections.abc import Callable
 
 # Milliseconds until a consumer that lost Valkey tries again; read by dramatiq.worker when it is imported.
 os.environ.setdefault("dramatiq_restart_delay", "500")
@@ -27,18 +28,30 @@ from framegate.worker.ticket_consumer import TicketConsumer
 ACTOR_NAME = "run_next_job"
 POLL_MS = 200
 """How soon Dramatiq's threads notice that they are to stop."""
+_UPKEEP: Message[object] = Message(
+    queue_name=TICKETS, actor_name=ACTOR_NAME, args=("",), kwargs={}, options={}
+)
 
 
 class TicketBroker(dramatiq.Broker):
     """Deliver the tickets of the queues in ``rotation`` as the messages of one queue, `TICKETS`.
 
-    It has no middleware: retries, time limits and ages are the store's business.
+    It has no middleware: retries, time limits and ages are the store's business. Whenever ``upkeep_due`` says
+    that something is to be done to the models, the actor is called for no queue, "", before the next ticket.
     """
 
-    def __init__(self, client: redis.Redis, rotation: QueueRotation, *, prefix: str = PREFIX) -> None:
+    def __init__(
+        self,
+        client: redis.Redis,
+        rotation: QueueRotation,
+        *,
+        prefix: str = PREFIX,
+        upkeep_due: Callable[[], bool] = lambda: False,
+    ) -> None:
         super().__init__(middleware=[])
         self._client = client
         self._rotation = rotation
+        self._upkeep_due = upkeep_due
         self._prefix = f"{prefix}{TICKETS}:"
         self.queues: dict[str, None] = {}
 
@@ -53,7 +66,13 @@ class TicketBroker(dramatiq.Broker):
         """Return a consumer that waits ``timeout`` milliseconds for each message, and takes one at a time."""
         if queue_name not in self.queues:
             raise QueueNotFound(queue_name)  # type: ignore[no-untyped-call]  # in Dramatiq
-        return TicketConsumer(self._client, self._rotation, prefix=self._prefix, timeout=timeout / 1000)
+        return TicketConsumer(
+            self._client,
+            self._rotation,
+            prefix=self._prefix,
+            timeout=timeout / 1000,
+            upkeep=lambda: _UPKEEP if self._upkeep_due() else None,
+        )
 
     def enqueue(self, message: Message[object], *, delay: int | None = None) -> Message[object]:
         """Push a ticket as the store's scripts do; its only argument is the name of a queue."""

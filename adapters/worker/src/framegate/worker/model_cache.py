@@ -1,4 +1,4 @@
-"""The models that this worker process keeps loaded."""
+"""The models that this worker process keeps loaded, and what became of those that it could not load."""
 
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
@@ -7,11 +7,14 @@ from typing import Any, NamedTuple
 import structlog
 
 from framegate.core.backend import Backend
-from framegate.core.errors import GenerationFailed, OutOfMemory, PluginError
+from framegate.core.errors import FramegateError, GenerationFailed, OutOfMemory, PluginError
 from framegate.core.models import ModelSpec
 from framegate.core.plugins import load_object
+from framegate.core.ports import LoadedState, ModelLoad
 
 log = structlog.get_logger(__name__)
+UNEXPECTED = "The model failed with an unexpected error; the server's log has the details."
+"""What is said of an error whose own text may hold anything."""
 
 
 class _Loaded(NamedTuple):
@@ -25,6 +28,9 @@ class ModelCache:
 
     ``specs`` returns the models as configured at that moment. The least recently used models are unloaded for
     one that would exceed the ``budget`` in bytes (0 for no limit), and for one that finds no memory.
+
+    Attributes:
+        on_change: Called whenever `loads` has changed, by the thread that uses the models.
     """
 
     def __init__(self, specs: Callable[[], Mapping[str, ModelSpec]], device: str, *, budget: int = 0) -> None:
@@ -32,11 +38,18 @@ class ModelCache:
         self.device = device
         self._budget = budget
         self._loaded: OrderedDict[str, _Loaded] = OrderedDict()
+        self._loads: Mapping[str, ModelLoad] = {}
+        self.on_change: Callable[[], None] = lambda: None
 
     @property
     def specs(self) -> Mapping[str, ModelSpec]:
         """The models that this worker can run, by id."""
         return self._specs()
+
+    @property
+    def loads(self) -> Mapping[str, ModelLoad]:
+        """The models that are loaded, that are being loaded, and that failed to load last; for any thread."""
+        return self._loads
 
     def is_loaded(self, model_id: str) -> bool:
         """Return whether the model is loaded as it is configured now."""
@@ -50,8 +63,8 @@ class ModelCache:
             GenerationError: The model can't be loaded; the message says why.
         """
         specs = self.specs
-        for removed in self._loaded.keys() - specs.keys():
-            self._unload(removed)
+        for removed in self._loads.keys() - specs.keys():
+            self.unload(removed)
         spec = specs.get(model_id)
         if spec is None:  # it was removed since the job was claimed
             raise GenerationFailed(f"The model {model_id} is not configured on this worker.")
@@ -61,6 +74,13 @@ class ModelCache:
             self._load(spec)
         self._loaded.move_to_end(model_id)
         return self._loaded[model_id].backend
+
+    def unload(self, model_id: str) -> None:
+        """Unload a model if it is loaded, and forget why it could not be loaded otherwise."""
+        if model_id in self._loaded:
+            self._unload(model_id)
+        elif model_id in self._loads:
+            self._note(model_id, None)
 
     def unload_others(self, model_id: str) -> None:
         """Unload all models but one, to leave it the device's memory."""
@@ -73,6 +93,16 @@ class ModelCache:
             self._unload(next(iter(self._loaded)))
 
     def _load(self, spec: ModelSpec) -> None:
+        self._note(spec.id, ModelLoad(LoadedState.LOADING))
+        try:
+            self._loaded[spec.id] = self._make_room_and_load(spec)
+        except Exception as error:
+            reason = error.message if isinstance(error, FramegateError) else UNEXPECTED
+            self._note(spec.id, ModelLoad(LoadedState.FAILED, reason))
+            raise
+        self._note(spec.id, ModelLoad(LoadedState.LOADED))
+
+    def _make_room_and_load(self, spec: ModelSpec) -> _Loaded:
         try:
             backend: Backend = load_object(spec.backend)(spec.source, spec.options)
         except PluginError as error:
@@ -89,7 +119,7 @@ class ModelCache:
                 if not self._loaded:
                     raise
                 self._unload_oldest(error.message)
-        self._loaded[spec.id] = _Loaded(spec, backend, size)
+        return _Loaded(spec, backend, size)
 
     def _loaded_bytes(self) -> int:
         return sum(loaded.size for loaded in self._loaded.values())
@@ -101,6 +131,13 @@ class ModelCache:
 
     def _unload(self, model_id: str) -> None:
         self._loaded.pop(model_id).backend.unload()
+        self._note(model_id, None)
+
+    def _note(self, model_id: str, load: ModelLoad | None) -> None:
+        """Note what became of a model. Other threads read the mapping, so it is replaced as a whole."""
+        others = {name: known for name, known in self._loads.items() if name != model_id}
+        self._loads = others if load is None else {**others, model_id: load}
+        self.on_change()
 
 
 def _loading(spec: ModelSpec) -> tuple[str, str, Mapping[str, Any]]:

@@ -41,6 +41,7 @@ from framegate.worker.heartbeat.child import HeartbeatLauncher
 from framegate.worker.heartbeat.client import ActiveJob, HeartbeatClient
 from framegate.worker.heartbeat.stop_signals import LEAVE_SECONDS, STOP_SIGNALS
 from framegate.worker.model_cache import ModelCache
+from framegate.worker.model_upkeep import ModelUpkeep
 from framegate.worker.queue_rotation import QueueRotation
 from framegate.worker.resting_models import RestingModels
 from framegate.worker.running.context import JobRequeued, raise_if_stopped
@@ -113,17 +114,26 @@ class WorkerProcess:
         )
         self._until_stopped = _retrying(stop_never, self._sleep_until_stopped)
         self._record = _retrying(stop_after_delay(RECORD_FOR_SECONDS), time.sleep)
+        self._upkeep = ModelUpkeep(
+            models,
+            self._resting,
+            loading=lambda: self._heartbeat.loading_model(),
+            announce=lambda: self._heartbeat.announce(),
+            is_stopping=self._stop.is_set,
+        )
         self._heartbeat = HeartbeatClient(
             launcher,
             queue_url,
             prefix,
             self._store,
             self._describe,
+            on_model_requests=self._upkeep.receive,
             grace=shutdown_grace,
             load_timeout=load_timeout,
             job_timeout=job_timeout,
             cancel_grace=cancel_grace,
         )
+        models.on_change = self._heartbeat.announce
 
     def run(self) -> None:
         """Work until SIGTERM or SIGINT; both, or two SIGINTs, end it at once. Call it from the main thread.
@@ -134,7 +144,9 @@ class WorkerProcess:
         for number in STOP_SIGNALS:
             signal.signal(number, self._on_stop_signal)
         tickets = connect_for_tickets(self._queue_url)
-        broker = TicketBroker(tickets, self._queues, prefix=self._prefix)
+        broker = TicketBroker(
+            tickets, self._queues, prefix=self._prefix, upkeep_due=lambda: self._upkeep.is_due
+        )
         dramatiq.Actor(
             self.run_next_job,
             broker=broker,
@@ -165,14 +177,16 @@ class WorkerProcess:
         first = self._next_signal()
         running_jobs = int(self._heartbeat.active_job is not None)
         log.info("worker_stopping", worker=self.id, running_jobs=running_jobs, at_most=float(self._grace))
-        self._leave_job(consumer, first)
+        loads_for_nobody = self._heartbeat.is_loading_model
+        if not loads_for_nobody:
+            self._leave_job(consumer, first)
         late_job: ActiveJob | None = None
         while (active_job := self._heartbeat.active_job) is not None and active_job is not late_job:
             late_job = active_job  # which may still end at this moment, and another one be claimed
             self._requeue_for(late_job)
         self._health.stop()
         self._heartbeat.stop()
-        if late_job is not None:
+        if late_job is not None or loads_for_nobody:
             os._exit(0)  # nothing else ends the native code that its thread is in
         self._models.unload_all()
         for client in (tickets, self._client):
@@ -229,9 +243,13 @@ class WorkerProcess:
     def run_next_job(self, queue: str) -> None:
         """Run the job that the store picks for a ticket of ``queue``, and those that wait after it.
 
-        The worker takes the next ticket in the step that ends a job, so that no idle time lies between two.
+        The worker takes the next ticket in the step that ends a job, so that no idle time lies between two,
+        unless something is to be done to the models first. Without a queue, "", that is done.
         """
         if self._stop.is_set():
+            return
+        if not queue:
+            self._upkeep.run()
             return
         active_job = self._start(queue, self._claim(queue))
         while active_job is not None:
@@ -304,10 +322,10 @@ class WorkerProcess:
     ) -> tuple[JobState | None, NextClaim]:
         """Record a job's result, and claim the next job in the same step.
 
-        If the worker is to stop, it takes no ticket. It only asks for the job that an earlier try may have
-        claimed, whose reply was lost.
+        If the worker is to stop, or models wait to be loaded or unloaded, it takes no ticket. It only asks
+        for the job that an earlier try may have claimed, whose reply was lost.
         """
-        queues = () if self._stop.is_set() else self._queues.open_queues()
+        queues = () if self._stop.is_set() or self._upkeep.is_due else self._queues.open_queues()
         then = NextClaim(queues, self._awake_models())
         return self._store.succeed(job, artifacts, seconds=seconds, then=then), then
 
@@ -357,6 +375,8 @@ class WorkerProcess:
             health_findings=self._health.findings,
             resting=self._resting.reasons(self._models.specs.values()),
             video_encoder=self._codecs.preferred.name,
+            loads=self._models.loads,
+            model_requests=self._upkeep.carried_out,
         )
 
 

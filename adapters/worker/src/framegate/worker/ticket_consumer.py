@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
 from typing import cast
 
@@ -26,15 +26,25 @@ class TicketConsumer(Consumer):
     """Take one ticket at a time, of whichever queue in ``rotation`` has one first.
 
     It doesn't look for another one until that is acknowledged: a worker that is busy for an hour must not
-    keep a ticket from the others. Each step of the iteration takes at most ``timeout`` seconds, while
-    Valkey's end of the call waits on, so the worker can stop at any time.
+    keep a ticket from the others. Before any ticket comes the message that ``upkeep`` returns: what is to be
+    done to the models, for which it names no queue. Each step of the iteration takes at most ``timeout``
+    seconds, while Valkey's end of the call waits on, so the worker can stop at any time.
 
     Steps raise `ConnectionClosed` while Valkey can't be reached, upon which Dramatiq makes another consumer.
     """
 
-    def __init__(self, client: redis.Redis, rotation: QueueRotation, *, prefix: str, timeout: float) -> None:
+    def __init__(
+        self,
+        client: redis.Redis,
+        rotation: QueueRotation,
+        *,
+        prefix: str,
+        timeout: float,
+        upkeep: Callable[[], Message[object] | None] = lambda: None,
+    ) -> None:
         self._client = client
         self._rotation = rotation
+        self._upkeep = upkeep
         self._prefix = prefix
         self._timeout = timeout
         self._acknowledged = threading.Event()
@@ -48,6 +58,10 @@ class TicketConsumer(Consumer):
         if not self._acknowledged.is_set():
             self._acknowledged.wait(self._timeout)
             return None
+        if (upkeep := self._upkeep()) is not None:
+            self.close()  # a ticket that arrived meanwhile would wait for it
+            self._acknowledged.clear()
+            return MessageProxy(upkeep)
         with _outages_as_closed():
             if self._connection is None and not self._ask():
                 return None
@@ -65,7 +79,8 @@ class TicketConsumer(Consumer):
         """Put back tickets that were taken and not used."""
         with _outages_as_closed():
             for message in messages:
-                self._client.lpush(f"{self._prefix}{message.args[0]}", message.encode())
+                if message.args[0]:  # a ticket
+                    self._client.lpush(f"{self._prefix}{message.args[0]}", message.encode())
 
     def close(self) -> None:
         """End the wait, and put back a ticket that arrived meanwhile."""

@@ -6,6 +6,8 @@ from framegate.core.ports.jobs import (
     JobFilter,
     JobStore,
     Limits,
+    LoadedState,
+    ModelLoad,
     ModelPace,
     Page,
     QueueCounts,
@@ -26,7 +28,7 @@ from framegate.core.ports.media import (
     UrlSource,
     VariantMaker,
 )
-from framegate.core.ports.operations import HeldBack, OperationStore
+from framegate.core.ports.operations import HeldBack, ModelRequest, OperationStore
 from framegate.core.ports.usage import UsageStore
 
 __all__ = [
@@ -44,9 +46,12 @@ __all__ = [
     "JobStore",
     "KeyStore",
     "Limits",
+    "LoadedState",
     "MediaIngest",
     "MediaSource",
+    "ModelLoad",
     "ModelPace",
+    "ModelRequest",
     "OperationStore",
     "Page",
     "QueueCounts",

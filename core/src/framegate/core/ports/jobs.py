@@ -3,6 +3,7 @@
 import time
 import uuid
 from collections.abc import Callable, Collection, Mapping, Sequence
+from enum import StrEnum
 from typing import Protocol
 
 from msgspec import Struct, field
@@ -15,13 +16,30 @@ from framegate.core.ports.usage import UsageStore
 _RESTS = "rests on a worker that has failed its last jobs"
 
 
+class LoadedState(StrEnum):
+    """Whether a worker has a model on its device: it is there, on its way, or could not be loaded."""
+
+    LOADED = "loaded"
+    LOADING = "loading"
+    FAILED = "failed"
+
+
+class ModelLoad(Struct, frozen=True):
+    """What became of a model on a worker; ``reason`` is a sentence about a failure."""
+
+    state: LoadedState
+    reason: str = ""
+
+
 class WorkerInfo(Struct, frozen=True):
     """A live worker process, as it announces itself.
 
     ``started_at`` is seconds since the epoch; ``health_findings`` are sentences that say what currently keeps
     some of its models from running. ``resting`` are models, not among ``models``, whose jobs it takes none of
     for a while because it failed the last ones, each with the reason. ``video_encoder`` is FFmpeg's name of
-    what encodes its videos; empty if it doesn't say, as in 0.1.
+    what encodes its videos; empty if it doesn't say, as in 0.1. ``loads`` are the models that it has loaded,
+    loads now, or failed to load last, by id; ``model_requests`` is the number of the latest `ModelRequest`
+    that it has carried out, None if it knows of none, as earlier versions.
     """
 
     id: str
@@ -35,6 +53,8 @@ class WorkerInfo(Struct, frozen=True):
     health_findings: tuple[str, ...] = field(default=(), name="problems")
     resting: Mapping[str, str] = {}
     video_encoder: str = ""
+    loads: Mapping[str, ModelLoad] = {}
+    model_requests: int | None = None
 
     @property
     def problems(self) -> tuple[str, ...]:

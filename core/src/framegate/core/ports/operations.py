@@ -1,4 +1,4 @@
-"""What operators hold back."""
+"""What operators hold back, and which models they want to be loaded."""
 
 from collections.abc import Mapping
 from typing import Protocol
@@ -18,8 +18,28 @@ class HeldBack(Struct, frozen=True):
     drained: Mapping[str, float] = {}
 
 
+class ModelRequest(Struct, frozen=True):
+    """What an operator wants all workers that serve a model to do with it.
+
+    It holds until the next one for the same model: a worker that starts later carries it out as well.
+
+    Attributes:
+        model: The model's id.
+        number: Its place among the requests for all models, from 1; workers carry them out in this order.
+        load: Whether the model is to be loaded; otherwise it is unloaded, until a job needs it.
+        at: Since when, in seconds since the epoch, by the store's clock.
+        problem: Why no worker loads the model any more, although that was requested; empty otherwise.
+    """
+
+    model: str
+    number: int
+    load: bool
+    at: float
+    problem: str = ""
+
+
 class OperationStore(Protocol):
-    """What operators hold back, for all processes that share the store.
+    """What operators hold back or ask for, for all processes that share the store.
 
     Every method raises `Unavailable` when the store can't be reached.
     """
@@ -45,4 +65,12 @@ class OperationStore(Protocol):
 
     async def resume_worker(self, name: str) -> None:
         """Remove the entry of this name; a worker may be drained by another one."""
+        ...
+
+    async def model_requests(self) -> Mapping[str, ModelRequest]:
+        """Return the latest request for each model that there was one for, by its id."""
+        ...
+
+    async def request_model(self, model: str, *, load: bool) -> None:
+        """Let the workers that serve the model with this id load it, or unload it."""
         ...

@@ -1,9 +1,9 @@
-"""What operators hold back, in memory."""
+"""What operators hold back and ask for, in memory."""
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
-from framegate.core.ports import HeldBack
+from framegate.core.ports import HeldBack, ModelRequest
 
 
 class InMemoryOperationStore:
@@ -12,6 +12,7 @@ class InMemoryOperationStore:
     def __init__(self) -> None:
         self._paused: dict[str, float] = {}
         self._drained: dict[str, float] = {}
+        self._requests: dict[str, ModelRequest] = {}
 
     def is_paused(self, model: str) -> bool:
         """Return whether no worker may start jobs of the model."""
@@ -40,3 +41,12 @@ class InMemoryOperationStore:
     async def resume_worker(self, name: str) -> None:
         """Resume the workers of this name."""
         self._drained.pop(name, None)
+
+    async def model_requests(self) -> Mapping[str, ModelRequest]:
+        """Return the latest request for each model."""
+        return dict(self._requests)
+
+    async def request_model(self, model: str, *, load: bool) -> None:
+        """Let the workers that serve the model load it, or unload it."""
+        number = max((request.number for request in self._requests.values()), default=0) + 1
+        self._requests[model] = ModelRequest(model, number, load, time.time())

@@ -1,26 +1,48 @@
-"""``framegate models``."""
+"""``framegate models``: list them, and have workers load and unload them."""
 
 from collections.abc import Callable, Hashable, Iterable, Sequence
+from pathlib import Path
 from typing import TypeVar
 
 import click
+from click.core import ParameterSource
 from msgspec.structs import asdict
 
-from framegate.cli.options import Target, context_from, json_option, server_options
+from framegate.cli.commands.workers import call_operations
+from framegate.cli.options import (
+    Target,
+    complete_model,
+    config_options,
+    context_from,
+    json_option,
+    server_options,
+)
 from framegate.cli.output import print_block, print_json, print_line
 from framegate.cli.servers.opening import run_on_remote
 from framegate.cli.servers.views import DefaultsView, ModelView
 from framegate.core.models import Defaults, FrameRule, SizeRule
+from framegate.core.operation_service import DeviceState, ModelOnWorker, ModelStatus
 from framegate.core.registry import ServedModel
 
 Group = TypeVar("Group", bound=Hashable)
 
 
-@click.command()
+@click.group(invoke_without_command=True)
 @json_option
 @server_options
-def models(as_json: bool, target: Target) -> None:
-    """List the served models, and the names by which the clients of each dialect know them."""
+@click.pass_context
+def models(context: click.Context, as_json: bool, target: Target) -> None:
+    """List the served models and the names by which clients know them, or load and unload them."""
+    if context.invoked_subcommand is not None:
+        if context.get_parameter_source("url") == ParameterSource.COMMANDLINE:
+            raise click.UsageError(
+                "--url is for listing models; load and unload them with its POST /admin/models."
+            )
+        given = {"as_json": as_json, "config_file": target.config_file, "data_dir": target.data_dir}
+        context.default_map = {
+            context.invoked_subcommand: {name: value for name, value in given.items() if value}
+        }
+        return
     if target.url:
         found = run_on_remote(target, lambda server: server.list_models())
     else:
@@ -36,6 +58,57 @@ def models(as_json: bool, target: Target) -> None:
             print_line("")
         own = next((model for model in of_model if model.name == served_by), of_model[0])
         print_block(served_by, [*_describe(own), *_names(of_model)])
+
+
+@models.command()
+@click.argument("name", shell_complete=complete_model)
+@json_option
+@config_options
+def load(name: str, as_json: bool, config_file: Path | None, data_dir: Path | None) -> None:
+    """Let all workers that serve the model NAME load it, now or after the job that they run.
+
+    Workers that start later load it too, until it is unloaded. An alias stands for the model that serves it.
+    """
+    _print_requested(
+        call_operations(config_file, data_dir, lambda operations: operations.load_model(name)), as_json
+    )
+
+
+@models.command()
+@click.argument("name", shell_complete=complete_model)
+@json_option
+@config_options
+def unload(name: str, as_json: bool, config_file: Path | None, data_dir: Path | None) -> None:
+    """Let all workers unload the model NAME once they run no job of it; its next job loads it again."""
+    _print_requested(
+        call_operations(config_file, data_dir, lambda operations: operations.unload_model(name)), as_json
+    )
+
+
+def _print_requested(status: ModelStatus, as_json: bool) -> None:
+    if as_json:
+        print_json(status)
+        return
+    for on_worker in status.on_workers:
+        print_line(f"{on_worker.worker}: {_sentence(status.id, on_worker)}")
+    if not status.on_workers:
+        print_line(f"No live worker serves {status.id}.")
+
+
+def _sentence(model: str, on_worker: ModelOnWorker) -> str:
+    if on_worker.pending is not None:
+        return f"{on_worker.pending}s {model} as soon as it runs no job."
+    match on_worker.state:
+        case DeviceState.UNLOADED:
+            return f"{model} is not loaded."
+        case DeviceState.LOADING:
+            return f"{model} is being loaded."
+        case DeviceState.LOADED:
+            return f"{model} is loaded."
+        case DeviceState.FAILED:
+            return f"{model} could not be loaded: {on_worker.reason}"
+        case DeviceState.UNKNOWN:
+            return f"runs an earlier version, which loads {model} with its first job and keeps it."
 
 
 def _view(served: ServedModel) -> ModelView:

@@ -1,20 +1,25 @@
-"""Models: how many workers serve each, and which are paused."""
+"""Models: how many workers serve each, on which it is loaded, and which are paused."""
 
 from collections.abc import Sequence
 
 from litestar import Controller, get, post
 from litestar.di import NamedDependency
-from litestar.params import FromPath
 from msgspec import Struct
 
 from framegate.core.operation_service import ModelStatus
 from framegate.core.wiring import CoreServices
+from framegate.server.requests.bodies import HTTPRequest
 
 
 class Models(Struct, frozen=True):
-    """The served models, and those that are paused but not served any more."""
+    """The served models, and those that are paused or to be loaded but not served any more."""
 
     items: Sequence[ModelStatus]
+
+
+def _paths(operation: str) -> list[str]:
+    """Return the paths of an operation; a name may have a slash, as those of a hub have."""
+    return [f"/{{name:str}}/{operation}", f"/{{owner:str}}/{{name:str}}/{operation}"]
 
 
 class ModelController(Controller):
@@ -27,12 +32,28 @@ class ModelController(Controller):
         """Return the served models."""
         return Models(await services.operations.models())
 
-    @post("/{name:str}/pause", status_code=200, summary="Let no worker start jobs of a model")
-    async def pause(self, services: NamedDependency[CoreServices], name: FromPath[str]) -> ModelStatus:
+    @post(_paths("pause"), status_code=200, summary="Let no worker start jobs of a model")
+    async def pause(self, request: HTTPRequest, services: NamedDependency[CoreServices]) -> ModelStatus:
         """Return the model; its jobs are accepted and wait."""
-        return await services.operations.pause(name)
+        return await services.operations.pause(_name(request))
 
-    @post("/{name:str}/resume", status_code=200, summary="Let workers start jobs of a model again")
-    async def resume(self, services: NamedDependency[CoreServices], name: FromPath[str]) -> ModelStatus:
+    @post(_paths("resume"), status_code=200, summary="Let workers start jobs of a model again")
+    async def resume(self, request: HTTPRequest, services: NamedDependency[CoreServices]) -> ModelStatus:
         """Return the model."""
-        return await services.operations.resume_model(name)
+        return await services.operations.resume_model(_name(request))
+
+    @post(_paths("load"), status_code=200, summary="Let all workers that serve a model load it")
+    async def load(self, request: HTTPRequest, services: NamedDependency[CoreServices]) -> ModelStatus:
+        """Return the model; workers that run a job load it afterwards."""
+        return await services.operations.load_model(_name(request))
+
+    @post(_paths("unload"), status_code=200, summary="Let all workers unload a model")
+    async def unload(self, request: HTTPRequest, services: NamedDependency[CoreServices]) -> ModelStatus:
+        """Return the model; its next job loads it again."""
+        return await services.operations.unload_model(_name(request))
+
+
+def _name(request: HTTPRequest) -> str:
+    return "/".join(
+        str(request.path_params[part]) for part in ("owner", "name") if part in request.path_params
+    )

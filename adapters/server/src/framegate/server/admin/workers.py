@@ -8,6 +8,7 @@ from litestar.di import NamedDependency
 from msgspec import Struct
 
 from framegate.core.keys import Moment
+from framegate.core.ports import ModelLoad
 from framegate.core.wiring import CoreServices
 from framegate.core.workers import WorkerState, WorkerStatus
 from framegate.server.requests.bodies import HTTPRequest
@@ -18,7 +19,8 @@ class Worker(Struct, frozen=True, kw_only=True):
 
     ``name`` is how other routes call it; ``job`` is the id of the one that it runs. ``drained_by`` are the
     names by which it is drained, ``problems`` say what keeps some of its models from running.
-    ``video_encoder`` is FFmpeg's name of what encodes its videos, null for a worker of 0.1.
+    ``video_encoder`` is FFmpeg's name of what encodes its videos, null for a worker of 0.1. ``loads`` are the
+    models that it has loaded, loads, or failed to load, by id.
     """
 
     name: str
@@ -34,6 +36,7 @@ class Worker(Struct, frozen=True, kw_only=True):
     drained_by: tuple[str, ...]
     problems: tuple[str, ...]
     video_encoder: str | None
+    loads: Mapping[str, ModelLoad]
 
 
 class Workers(Struct, frozen=True):
@@ -106,6 +109,7 @@ def _worker(status: WorkerStatus) -> Worker:
         drained_by=status.drained_by,
         problems=status.problems,
         video_encoder=status.video_encoder or None,
+        loads=status.loads,
     )
 
 

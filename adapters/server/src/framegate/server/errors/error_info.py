@@ -124,6 +124,7 @@ _STATUS: Mapping[type[errors.FramegateError], int] = {
     errors.IdempotencyMismatch: 409,
     errors.JobUnfinished: 409,
     errors.KeyConflict: 409,
+    errors.ModelNotLoadable: 409,
     errors.Unauthorized: 401,
     errors.PermissionDenied: 403,
     errors.RateLimited: 429,

@@ -1,4 +1,4 @@
-"""What operators hold back, in Valkey; ``operations.lua`` describes the keys."""
+"""What operators hold back and ask for, in Valkey; ``operations.lua`` describes the keys."""
 
 from collections.abc import Mapping
 from typing import cast
@@ -6,10 +6,17 @@ from typing import cast
 import redis.asyncio
 from redis.commands.core import AsyncScript
 
-from framegate.core.ports import HeldBack
+from framegate.core.ports import HeldBack, ModelRequest
 from framegate.storage import scripts
 from framegate.storage.connections import outages_as_unavailable
-from framegate.storage.jobs.records import DRAINED, PAUSED, PREFIX
+from framegate.storage.jobs.records import (
+    DRAINED,
+    MODEL_REQUESTS,
+    MODELS_REQUESTED,
+    PAUSED,
+    PREFIX,
+    decode_model_requests,
+)
 
 
 class ValkeyOperationStore:
@@ -20,6 +27,7 @@ class ValkeyOperationStore:
         self._prefix = prefix
         self._pause = client.register_script(scripts.PAUSE_MODEL)
         self._drain = client.register_script(scripts.DRAIN_WORKER)
+        self._request = client.register_script(scripts.REQUEST_MODEL)
 
     async def held_back(self) -> HeldBack:
         """Return what is held back now."""
@@ -45,6 +53,19 @@ class ValkeyOperationStore:
     async def resume_worker(self, name: str) -> None:
         """Remove the entry of this name."""
         await self._hold_back(self._drain, name, "0")
+
+    async def model_requests(self) -> Mapping[str, ModelRequest]:
+        """Return the latest request for each model, by its id."""
+        with outages_as_unavailable():
+            found = cast(
+                "dict[str, str]",
+                await self._client.hgetall(self._prefix + MODEL_REQUESTS),
+            )
+        return {request.model: request for request in decode_model_requests(found)}
+
+    async def request_model(self, model: str, *, load: bool) -> None:
+        """Let the workers that serve the model load it, or unload it, and notify all of them."""
+        await self._hold_back(self._request, model, "1" if load else "0", MODELS_REQUESTED)
 
     async def _hold_back(self, script: AsyncScript, *arguments: str) -> None:
         with outages_as_unavailable():

@@ -1,12 +1,15 @@
 """Jobs as Valkey hashes, and the names of the keys that are read without a script."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import msgspec
+import structlog
+from msgspec import Struct
 from msgspec.structs import replace
 
 from framegate.core.errors import UnreadableRecord
 from framegate.core.jobs import CLIENT_ID_LABEL, Job, JobError, JobState
+from framegate.core.ports import ModelRequest
 from framegate.core.types import Artifact
 from framegate.storage.jobs.compact import encode_compact, expand, is_compact
 from framegate.storage.schema import (
@@ -19,13 +22,17 @@ from framegate.storage.schema import (
     unchanged,
 )
 
+log = structlog.get_logger(__name__)
+
 PREFIX = "fg:"
 """What the names of all keys and channels begin with, unless `queue.prefix` says otherwise."""
 TICKETS = "tickets"
 """The lists of tickets, each with the name of its queue, and their queue in Dramatiq."""
 CHANGED_CHANNEL = "changed"
-PAUSED, DRAINED = "paused", "drained"
-"""The hashes of what operators hold back; ``operations.lua`` describes them."""
+PAUSED, DRAINED, MODEL_REQUESTS = "paused", "drained", "model_requests"
+"""The hashes of what operators hold back and ask for; ``operations.lua`` describes them."""
+MODELS_REQUESTED = ":model_requests"
+"""What a worker's channel says, where ids of jobs arrive otherwise, once a model is to be loaded or not."""
 
 SUBMITTED_FIELDS = ("job", "schema", "written_by")
 """What `decode_job` needs of a job that it doesn't know; they never change."""
@@ -189,3 +196,25 @@ def _number(text: str, largest: float) -> float:
     if not 0 <= number <= largest:  # nor is "nan"
         raise ValueError(f"{text!r} is not within 0 … {largest:g}")
     return number
+
+
+class _RecordedRequest(Struct, frozen=True):
+    """A request as the scripts write it."""
+
+    number: int
+    load: bool
+    at: float
+    problem: str = ""
+
+
+def decode_model_requests(found: Mapping[str, str]) -> Sequence[ModelRequest]:
+    """Return the requests that a hash holds, in the order in which they were made, without damaged ones."""
+    requests: list[ModelRequest] = []
+    for model, text in found.items():
+        try:
+            recorded = msgspec.json.decode(text, type=_RecordedRequest)
+        except msgspec.DecodeError as error:
+            log.error("model_request_unreadable", model=model, reason=str(error))
+            continue
+        requests.append(ModelRequest(model, recorded.number, recorded.load, recorded.at, recorded.problem))
+    return sorted(requests, key=lambda request: request.number)

@@ -14,10 +14,10 @@ from msgspec.structs import replace
 from framegate.core.errors import UnreadableRecord, WorkerLost
 from framegate.core.estimates import work_of
 from framegate.core.jobs import MAX_ATTEMPTS, Job, JobError, JobState
-from framegate.core.ports import WorkerInfo
+from framegate.core.ports import ModelRequest, WorkerInfo
 from framegate.core.types import Artifact
 from framegate.storage import scripts
-from framegate.storage.jobs.records import DRAINED, PREFIX, UNREADABLE, decode_job
+from framegate.storage.jobs.records import DRAINED, PREFIX, UNREADABLE, decode_job, decode_model_requests
 from framegate.storage.schema import SCHEMA, own_stamp
 
 log = structlog.get_logger(__name__)
@@ -132,10 +132,11 @@ class WorkerStore:
         self._finish = client.register_script(scripts.FINISH)
         self._sweep = client.register_script(scripts.SWEEP)
         self._withdraw = client.register_script(scripts.WITHDRAW)
+        self._model_requests = client.register_script(scripts.MODEL_REQUESTS)
 
     @property
     def channel(self) -> str:
-        """The channel of this worker, on which the ids of jobs that it is to stop arrive.
+        """The channel of this worker: ids of jobs that it is to stop arrive there, and `MODELS_REQUESTED`.
 
         While a worker that has announced to listen there does so, it is alive.
         """
@@ -187,6 +188,14 @@ class WorkerStore:
     def is_drained(self) -> bool:
         """Return whether an operator has drained this worker."""
         return any(since is not None for since in self._client.hmget(self._prefix + DRAINED, self._names))
+
+    def model_requests(self) -> Sequence[ModelRequest]:
+        """Return what operators want workers to do with models, the oldest request first.
+
+        A load during which a worker has died is no longer among them.
+        """
+        found: Sequence[str] = self._model_requests(keys=[self._prefix])
+        return decode_model_requests(dict(zip(found[::2], found[1::2], strict=True)))
 
     def heartbeat(
         self, running: Sequence[RunningJob], *, info: WorkerInfo | None = None, listens: bool = False

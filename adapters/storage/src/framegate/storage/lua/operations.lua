@@ -1,10 +1,13 @@
--- What operators hold back: models that no worker starts, and workers that take no jobs.
+-- What operators hold back: models that no worker starts, and workers that take no jobs; and what they ask for.
 --
 -- Keys, below the same prefix as those of ``jobs.lua``. Processes of 0.1 don't look at them.
 --
 -- paused              hash of the ids of paused models, each with the time since when
 -- drained             hash of the names of drained workers, each with the time since when: HOST, HOST/DEVICE, or the id
 --                     of one worker, whose entry ends when it withdraws, or long after it has died
+-- model_requests      hash of the ids of models, each with the latest request to load or unload it, as JSON: number,
+--                     load, at, and the problem that ended it (``presence.lua``)
+-- model_requests:last the number of the latest one
 
 local function is_paused(model) return redis.call('HEXISTS', P .. 'paused', model) == 1 end
 

@@ -2,8 +2,8 @@
 
 import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager, suppress
 
 import msgspec
 import redis
@@ -11,7 +11,7 @@ import structlog
 from msgspec.structs import replace
 
 from framegate.core.jobs import Job, JobError
-from framegate.core.ports import WorkerInfo
+from framegate.core.ports import ModelRequest, WorkerInfo
 from framegate.storage.jobs.worker_store import LeaseStatus, WorkerStore
 from framegate.worker.heartbeat.child import HeartbeatChild, HeartbeatLauncher
 from framegate.worker.heartbeat.messages import (
@@ -87,7 +87,8 @@ class HeartbeatClient:
     to take it: one that stands still is killed and replaced. ``grace`` is how many seconds a running job may
     continue after the worker has received a stop signal; ``load_timeout`` and ``job_timeout`` are those after
     which a model that loads or a job that runs is given up, 0 for never; ``cancel_grace`` those that the
-    backend has to leave a cancelled job. ``launcher`` launches the processes.
+    backend has to leave a cancelled job. ``launcher`` launches the processes. ``on_model_requests`` receives
+    what operators want to be done with models.
     """
 
     def __init__(
@@ -98,6 +99,7 @@ class HeartbeatClient:
         store: WorkerStore,
         describe: Callable[[], WorkerInfo],
         *,
+        on_model_requests: Callable[[Sequence[ModelRequest]], None] = lambda _: None,
         grace: float,
         load_timeout: float,
         job_timeout: float,
@@ -112,7 +114,9 @@ class HeartbeatClient:
         self._describe = describe
         self._announced = describe()
         self._store = store
+        self._on_model_requests = on_model_requests
         self._active_job: ActiveJob | None = None
+        self._without_job = Heartbeat()
         self._stopping = threading.Event()
         self._lock = threading.Lock()
         self._child: HeartbeatChild | None = None
@@ -160,6 +164,26 @@ class HeartbeatClient:
             self._active_job = None
             self._send()
 
+    @contextmanager
+    def loading_model(self) -> Generator[None]:
+        """Let the heartbeats say that a model is loaded without a job, which has a time limit too."""
+        self._without_job = Heartbeat(loading=True, since=time.monotonic())
+        self.announce()
+        try:
+            yield
+        finally:
+            self._without_job = Heartbeat()
+            self.announce()
+
+    @property
+    def is_loading_model(self) -> bool:
+        """Whether a model is being loaded without a job."""
+        return self._without_job.loading
+
+    def announce(self) -> None:
+        """Send a heartbeat at once, as something about the worker has changed."""
+        self._send()
+
     def _send_regularly(self) -> None:
         while not self._stopping.wait(HEARTBEAT_SECONDS):
             self._send(regular=True)
@@ -172,7 +196,7 @@ class HeartbeatClient:
 
     def _send(self, *, regular: bool = False) -> None:
         active_job = self._active_job
-        heartbeat = active_job.heartbeat if active_job else Heartbeat()
+        heartbeat = active_job.heartbeat if active_job else self._without_job
         worker = self._describe()
         with self._lock:
             if self._child is None:
@@ -208,6 +232,9 @@ class HeartbeatClient:
             self._started.clear()
 
     def _take(self, reply: HeartbeatReply) -> None:
+        if reply.model_requests is not None:
+            self._on_model_requests(reply.model_requests)
+            return
         active_job = self._active_job
         if active_job and (active_job.job.id, active_job.job.attempt) == (reply.job, reply.attempt):
             active_job.update_status(reply.status, reply.error)

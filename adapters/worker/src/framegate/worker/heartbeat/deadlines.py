@@ -3,7 +3,8 @@
 A backend leaves a job where it reports progress. One that doesn't, as it sleeps or is in native code, can't
 be interrupted: once ``cancel_grace`` is over, its worker is killed, and its supervisor starts another.
 Loading has no such place, so there only ``load_timeout`` ends the worker: a cancelled job doesn't wait for
-its model, which is likely to be needed for the next one.
+its model, which is likely to be needed for the next one. A model that loads without a job, as an operator has
+requested it, has the same time.
 """
 
 import os
@@ -60,6 +61,9 @@ class JobDeadlines:
         """End the job if it is overdue, and kill the worker if it has not left a job that ended."""
         if not heartbeat.job:
             self._ended = None
+            limit = self._start.load_timeout
+            if heartbeat.loading and 0 < limit < time.monotonic() - heartbeat.since:
+                self._kill(heartbeat, "model_not_loaded", limit=limit)
             return
         ended, now = self._ended_job(heartbeat), time.monotonic()
         limit, setting = self._limit(heartbeat)

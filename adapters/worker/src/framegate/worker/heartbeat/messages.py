@@ -4,10 +4,12 @@ The heartbeat process also writes an empty line when it keeps the lease from the
 regular heartbeat, whatever Valkey does: by those the worker knows that it is not standing still.
 """
 
+from collections.abc import Sequence
+
 from msgspec import Struct
 
 from framegate.core.jobs import JobError
-from framegate.core.ports import WorkerInfo
+from framegate.core.ports import ModelRequest, WorkerInfo
 from framegate.storage.jobs.worker_store import LeaseStatus
 
 HEARTBEAT_SECONDS = 1.0
@@ -39,10 +41,11 @@ class Heartbeat(Struct, frozen=True, omit_defaults=True):
     """A worker's sign of life, every `HEARTBEAT_SECONDS` and whenever something changes.
 
     It says which attempt at which job runs, and its progress (0.0–1.0); with ``loading`` its model is still
-    being loaded. ``since`` is when it began to load or to run, by `time.monotonic`, which processes of one
-    host share. ``timeout`` is the job's own limit in seconds of running time, and ``timeout_setting`` what
-    raises it; 0 if it has none. ``worker`` describes the worker itself if that has changed: models and health
-    findings come and go. ``regular`` tells those that are sent every second from the others.
+    being loaded, or one that an operator has requested if there is no job. ``since`` is when it began to load
+    or to run, by `time.monotonic`, which processes of one host share. ``timeout`` is the job's own limit in
+    seconds of running time, and ``timeout_setting`` what raises it; 0 if it has none. ``worker`` describes
+    the worker itself if that has changed: models and health findings come and go. ``regular`` tells those
+    that are sent every second from the others.
     """
 
     job: str = ""
@@ -58,9 +61,14 @@ class Heartbeat(Struct, frozen=True, omit_defaults=True):
 
 
 class HeartbeatReply(Struct, frozen=True):
-    """The status of an attempt's lease after it was renewed; ``error`` is why the attempt has failed."""
+    """The status of an attempt's lease after it was renewed; ``error`` is why the attempt has failed.
+
+    ``model_requests`` are all that there are, the oldest first, whenever there may be new ones; such a reply
+    is about no attempt.
+    """
 
     job: str
     attempt: int
     status: LeaseStatus
     error: JobError | None = None
+    model_requests: Sequence[ModelRequest] | None = None

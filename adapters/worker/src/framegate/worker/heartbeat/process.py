@@ -1,8 +1,9 @@
 """The heartbeat process: a small process beside each worker that keeps the lease of the worker's job.
 
 A model's native code may hold the worker's GIL for longer than a lease lasts; nothing holds this process's.
-It also announces the worker, receives cancellations, and sweeps when that is due: the workers look after the
-jobs of dead ones. When a worker can't end after a stop signal, this process requeues its job and kills it;
+It also announces the worker, receives cancellations and requests to load models, and sweeps when that is due:
+the workers look after the jobs of dead ones. When a worker can't end after a stop signal, this process
+requeues its job and kills it;
 `framegate.worker.heartbeat.deadlines` does the same to one that doesn't leave a job in time. Worker and
 heartbeat process exchange lines of JSON over the latter's standard input and output; it ends with its worker.
 """
@@ -26,9 +27,11 @@ from framegate.cli.parent import kill_process_group, wait_for_end
 from framegate.core.jobs import JobState
 from framegate.core.ports import WorkerInfo
 from framegate.storage.connections import connect
+from framegate.storage.jobs.records import MODELS_REQUESTED
 from framegate.storage.jobs.worker_store import (
     ANNOUNCE_SECONDS,
     SWEEP_SECONDS,
+    LeaseStatus,
     RunningJob,
     WorkerStore,
 )
@@ -77,11 +80,12 @@ class HeartbeatProcess:
         self._due = threading.Condition()
         self._due_at = math.inf
         self._cancelled = ""
+        self._model_requests_due = threading.Event()
         self._subscribed = threading.Event()
         self._listener = ChannelListener(
             connect(start.queue_url),
             self._store.channel,
-            on_message=self._on_cancel,
+            on_message=self._on_message,
             on_subscribed=self._on_subscribed,
         )
 
@@ -147,6 +151,15 @@ class HeartbeatProcess:
         for status in reply.statuses:
             self._reply(self._deadlines.reply(heartbeat, status))
         self._passed_on = heartbeat
+        if self._model_requests_due.is_set():
+            self._model_requests_due.clear()
+            try:
+                requests = self._store.model_requests()
+            except redis.RedisError:
+                self._model_requests_due.set()
+                raise
+            if requests:
+                self._reply(HeartbeatReply("", 0, LeaseStatus.OK, model_requests=requests))
         if not reply.announced:
             self._announce_again.set()
         if reply.sweep_due:
@@ -163,14 +176,20 @@ class HeartbeatProcess:
         self._announced, self._announce_at = info, now + ANNOUNCE_SECONDS
         return info
 
-    def _on_cancel(self, job_id: str) -> None:
-        self._cancelled = job_id
-        if job_id == self._heartbeat.job:
+    def _on_message(self, text: str) -> None:
+        """Take what the worker's channel says: that models were requested, or the id of a cancelled job."""
+        if text == MODELS_REQUESTED:
+            self._model_requests_due.set()
+            self._make_due()
+            return
+        self._cancelled = text
+        if text == self._heartbeat.job:
             self._make_due()
 
     def _on_subscribed(self) -> None:
         self._subscribed.set()
         self._announce_again.set()
+        self._model_requests_due.set()
         self._make_due()
 
     def _reply(self, reply: HeartbeatReply) -> None:

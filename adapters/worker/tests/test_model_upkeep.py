@@ -1,0 +1,144 @@
+"""What operators want to be done with models, carried out between jobs."""
+
+from collections.abc import Generator
+from contextlib import contextmanager
+
+import pytest
+from msgspec.structs import replace
+
+from framegate.core.backend import Backend, FrameStream, GenerationContext
+from framegate.core.errors import GenerationFailed
+from framegate.core.models import ModelSpec
+from framegate.core.ports import ModelRequest
+from framegate.core.types import Shot, Task
+from framegate.worker.model_cache import UNEXPECTED, ModelCache
+from framegate.worker.model_upkeep import ModelUpkeep
+from framegate.worker.resting_models import MAX_FAILURES, RestingModels
+
+PLAIN = ModelSpec(id="", summary="", backend="fake", tasks=frozenset(Task))
+SPECS = {name: replace(PLAIN, id=name, source=name) for name in ("a", "b", "broken", "odd")}
+
+
+class Fake(Backend):
+    def load(self, device: str) -> None:
+        if self.source == "broken":
+            raise GenerationFailed("Its weights are damaged.")
+        if self.source == "odd":
+            raise ValueError("/secret/path")
+
+    def generate(self, shot: Shot, context: GenerationContext) -> FrameStream:
+        raise AssertionError("nothing is made here")
+
+
+class Stand:
+    """Models, their upkeep, and what was announced: `history` holds the states of all models in turn."""
+
+    def __init__(self) -> None:
+        self.models = ModelCache(lambda: SPECS, "cpu")
+        self.resting = RestingModels(lambda: 0.0)
+        self.loading = self.is_stopping = False
+        self.history: list[dict[str, str]] = []
+        self.upkeep = ModelUpkeep(
+            self.models,
+            self.resting,
+            loading=self._loading,
+            announce=lambda: None,
+            is_stopping=lambda: self.is_stopping,
+        )
+        self.models.on_change = lambda: self.history.append(self.states())
+
+    def states(self) -> dict[str, str]:
+        return {name: load.state.value for name, load in self.models.loads.items()}
+
+    @contextmanager
+    def _loading(self) -> Generator[None]:
+        self.loading = True
+        yield
+        self.loading = False
+
+    def request(self, *requests: tuple[int, str, bool]) -> None:
+        self.upkeep.receive([ModelRequest(model, number, load, 0.0) for number, model, load in requests])
+
+
+@pytest.fixture
+def stand(monkeypatch: pytest.MonkeyPatch) -> Stand:
+    def load_object(import_string: str) -> type[Backend]:
+        return Fake
+
+    monkeypatch.setattr("framegate.worker.model_cache.load_object", load_object)
+    return Stand()
+
+
+def test_requests_are_carried_out_in_their_order(stand: Stand) -> None:
+    assert not stand.upkeep.is_due
+    stand.request((1, "b", True), (2, "a", True))
+    assert stand.upkeep.is_due
+    assert (stand.upkeep.carried_out, stand.states()) == (0, {}), "only the thread of the jobs may do it"
+    stand.upkeep.run()
+    assert stand.states() == {"b": "loaded", "a": "loaded"}
+    assert stand.history[0] == {"b": "loading"}
+    assert (stand.upkeep.carried_out, stand.upkeep.is_due) == (2, False)
+    stand.request((1, "b", True), (3, "a", False))
+    stand.upkeep.run()
+    assert stand.states() == {"b": "loaded"}
+
+
+def test_a_later_request_replaces_one_that_waits(stand: Stand) -> None:
+    stand.request((1, "a", True))
+    stand.request((2, "b", True), (3, "a", False))
+    stand.upkeep.run()
+    assert stand.history == [{"b": "loading"}, {"b": "loaded"}]
+    assert stand.upkeep.carried_out == 3
+
+
+def test_what_was_carried_out_is_not_repeated(stand: Stand) -> None:
+    """All requests are received again whenever one is added, or Valkey was lost for a moment."""
+    stand.request((1, "a", True))
+    stand.upkeep.run()
+    stand.models.unload("a")
+    stand.request((1, "a", True))
+    assert not stand.upkeep.is_due
+
+
+def test_models_of_other_workers_are_left_alone(stand: Stand) -> None:
+    stand.request((1, "elsewhere", True), (2, "gone", False))
+    stand.upkeep.run()
+    assert (stand.states(), stand.upkeep.carried_out) == ({}, 2)
+
+
+def test_a_load_that_a_worker_did_not_survive_is_not_repeated(stand: Stand) -> None:
+    stand.upkeep.receive([ModelRequest("a", 1, load=False, at=0.0, problem="A worker ended.")])
+    stand.upkeep.run()
+    assert stand.states() == {}
+
+
+@pytest.mark.parametrize(("model", "reason"), [("broken", "Its weights are damaged."), ("odd", UNEXPECTED)])
+def test_a_failure_is_reported_and_lets_the_model_rest_in_the_end(
+    stand: Stand, model: str, reason: str
+) -> None:
+    for number in range(1, MAX_FAILURES + 1):
+        assert not stand.resting.reasons(SPECS.values())
+        stand.request((number, model, True))
+        stand.upkeep.run()
+        load = stand.models.loads[model]
+        assert (load.state, load.reason) == ("failed", reason)
+    assert stand.resting.reasons(SPECS.values()) == {model: reason}
+    stand.request((9, model, False))
+    stand.upkeep.run()
+    assert stand.states() == {}, "whoever unloads it has read why"
+
+
+def test_a_load_that_succeeds_ends_the_rest(stand: Stand) -> None:
+    for _ in range(MAX_FAILURES):
+        stand.resting.note_failure(SPECS["a"], "It broke.")
+    assert stand.resting.reasons(SPECS.values())
+    stand.request((1, "a", True))
+    stand.upkeep.run()
+    assert not stand.resting.reasons(SPECS.values())
+
+
+def test_a_worker_that_stops_begins_no_load(stand: Stand) -> None:
+    stand.request((1, "a", True))
+    stand.is_stopping = True
+    stand.upkeep.run()
+    assert stand.states() == {}
