@@ -15,6 +15,9 @@ from tests.support.trouble import trouble_environ
 CONFIG = """
 [worker]
 load_timeout = "3s"
+[models.brief]
+backend = "trouble"
+unload_after = "1s"
 """
 
 
@@ -106,6 +109,14 @@ def test_a_running_job_keeps_its_model(server: RunningServer, plugin: Path) -> N
     on_workers(server, "right", "unloaded")
     on_workers(server, "trouble", "loaded")
     wait_for(server, submit(server, "draw 0", "right"), "succeeded")
+
+
+def test_a_model_without_jobs_sleeps(server: RunningServer) -> None:
+    for _ in range(2):
+        wait_for(server, submit(server, "draw 0", "brief"), "succeeded")
+        on_workers(server, "brief", "unloaded")
+    assert loads_of(server, "brief") == 2
+    on_workers(server, "left", "loaded")
 
 
 def test_a_failure_is_shown_and_hurts_nobody(server: RunningServer) -> None:

@@ -157,3 +157,34 @@ def test_a_model_that_is_no_longer_served_makes_room_for_the_next_job() -> None:
     del specs["a"]
     use(loaded, "b")
     assert set(held) == {"b"}
+
+
+def test_a_model_that_is_not_used_for_long_is_overdue() -> None:
+    now = [0.0]
+    plain = ModelSpec(id="", summary="", backend="weights", tasks=frozenset(Task), options={"size": 1})
+    specs = {
+        name: replace(plain, id=name, source=name, unload_after=seconds)
+        for name, seconds in (("never", 0.0), ("soon", 5.0), ("usual", None))
+    }
+    loaded = ModelCache(lambda: specs, "cpu", unload_after=60.0, now=lambda: now[0])
+    assert not loaded.overdue()
+    for name in specs:
+        loaded.get(name)
+    now[0] = 4.9
+    assert not loaded.overdue()
+    loaded.note_use("soon")  # its job has ended
+    now[0] = 9.8
+    assert not loaded.overdue()
+    now[0] = 10.0
+    assert loaded.overdue() == ["soon"]
+    loaded.unload("soon")
+    now[0] = 60.0
+    assert loaded.overdue() == ["usual"]
+    specs["usual"] = replace(specs["usual"], unload_after=100.0)  # the config was read again
+    assert not loaded.overdue()
+
+
+def test_nothing_is_overdue_by_default() -> None:
+    loaded = models(a=40)
+    loaded.get("a")
+    assert not loaded.overdue()

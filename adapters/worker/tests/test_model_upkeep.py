@@ -34,7 +34,8 @@ class Stand:
     """Models, their upkeep, and what was announced: `history` holds the states of all models in turn."""
 
     def __init__(self) -> None:
-        self.models = ModelCache(lambda: SPECS, "cpu")
+        self.seconds = 0.0
+        self.models = ModelCache(lambda: SPECS, "cpu", unload_after=10.0, now=lambda: self.seconds)
         self.resting = RestingModels(lambda: 0.0)
         self.loading = self.is_stopping = False
         self.history: list[dict[str, str]] = []
@@ -142,3 +143,13 @@ def test_a_worker_that_stops_begins_no_load(stand: Stand) -> None:
     stand.is_stopping = True
     stand.upkeep.run()
     assert stand.states() == {}
+
+
+def test_a_model_without_jobs_sleeps(stand: Stand) -> None:
+    stand.request((1, "a", True))
+    stand.upkeep.run()
+    stand.seconds = 10.0
+    assert stand.upkeep.is_due
+    stand.upkeep.run()
+    assert stand.states() == {}
+    assert not stand.upkeep.is_due

@@ -229,6 +229,8 @@ class ModelSpec(Struct, frozen=True, kw_only=True):
         defaults: Default values for fields that a request omits.
         queue_group: Models of one group share a queue, from which a worker takes the jobs of those that it
             has; empty for a queue of its own.
+        unload_after: After how many seconds without a job a worker unloads it, 0 for never; None if that is
+            the worker's own setting.
     """
 
     id: str
@@ -254,6 +256,7 @@ class ModelSpec(Struct, frozen=True, kw_only=True):
     max_outputs: int = 4
     defaults: Defaults = field(default_factory=Defaults)
     queue_group: str = ""
+    unload_after: float | None = None
 
     @property
     def queue(self) -> str:

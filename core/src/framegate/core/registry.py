@@ -38,6 +38,8 @@ class ModelConfig(Struct, frozen=True, forbid_unknown_fields=True):
         defaults: Over the preset's and the model's own.
         max_running: How many of its jobs run at once, whichever name they use for it; 0 for any number.
         timeout: How many seconds one of its jobs may run; 0 for a default from how long they usually run.
+        unload_after: After how many seconds without a job a worker unloads it, 0 for never; the worker's own
+            if left out.
     """
 
     backend: str | None = None
@@ -47,6 +49,7 @@ class ModelConfig(Struct, frozen=True, forbid_unknown_fields=True):
     defaults: Defaults = field(default_factory=Defaults)
     max_running: _MaxRunning = 0
     timeout: Duration = Duration(0)
+    unload_after: Duration | None = None
 
 
 class AliasConfig(Struct, frozen=True, forbid_unknown_fields=True):
@@ -244,6 +247,7 @@ class _NameTable:
                 source=spec.source if config.source is None else config.source,
                 options={**spec.options, **config.options},
                 defaults=config.defaults.over(spec.defaults),
+                unload_after=None if config.unload_after is None else float(config.unload_after),
             )
             if spec.needs_source and not served[name].source:
                 del served[name]

@@ -258,6 +258,7 @@ class WorkerSettings(_Settings, frozen=True):
     ``load_timeout`` and ``job_timeout`` are how many seconds a model may take to load, and a job after that;
     0 for no limit. ``cancel_grace`` is how many seconds a backend has to leave a cancelled or overdue job
     before its process is killed. With ``video_encoder`` "auto" a graphics card encodes videos, if it can.
+    ``unload_after`` is after how many seconds without a job a model is unloaded; 0 for never.
     """
 
     memory: Limit = 0
@@ -266,6 +267,7 @@ class WorkerSettings(_Settings, frozen=True):
     job_timeout: Duration = Duration(86400)
     cancel_grace: Duration = Duration(10)
     video_encoder: VideoEncoderChoice = "auto"
+    unload_after: Duration = Duration(0)
 
 
 class FetchSettings(_Settings, frozen=True):

@@ -110,7 +110,9 @@ def _run(
         prefix=context.settings.queue.prefix,
         check_start=partial(context.check_start, adopt_files=False),
         artifacts=context.open_artifacts(),
-        models=ModelCache(config.specs, device, budget=settings.memory),
+        models=ModelCache(
+            config.specs, device, budget=settings.memory, unload_after=float(settings.unload_after)
+        ),
         version=importlib.metadata.version("framegate-worker"),
         shutdown_grace=context.settings.server.shutdown_grace,
         load_timeout=settings.load_timeout,

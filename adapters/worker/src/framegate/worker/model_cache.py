@@ -1,7 +1,8 @@
 """The models that this worker process keeps loaded, and what became of those that it could not load."""
 
+import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import structlog
@@ -27,14 +28,27 @@ class ModelCache:
     """Backends by model id, loaded for their first job and kept while what they are loaded from is the same.
 
     ``specs`` returns the models as configured at that moment. The least recently used models are unloaded for
-    one that would exceed the ``budget`` in bytes (0 for no limit), and for one that finds no memory.
+    one that would exceed the ``budget`` in bytes (0 for no limit), and for one that finds no memory. Models
+    are `overdue` once they have not been used for their own ``unload_after`` seconds or, without one, those
+    given here; 0 is never. ``now`` is the time in seconds.
 
     Attributes:
         on_change: Called whenever `loads` has changed, by the thread that uses the models.
     """
 
-    def __init__(self, specs: Callable[[], Mapping[str, ModelSpec]], device: str, *, budget: int = 0) -> None:
+    def __init__(
+        self,
+        specs: Callable[[], Mapping[str, ModelSpec]],
+        device: str,
+        *,
+        budget: int = 0,
+        unload_after: float = 0.0,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._specs = specs
+        self._unload_after = unload_after
+        self._now = now
+        self._used_at: dict[str, float] = {}
         self.device = device
         self._budget = budget
         self._loaded: OrderedDict[str, _Loaded] = OrderedDict()
@@ -73,7 +87,24 @@ class ModelCache:
                 self._unload(model_id)
             self._load(spec)
         self._loaded.move_to_end(model_id)
+        self.note_use(model_id)
         return self._loaded[model_id].backend
+
+    def note_use(self, model_id: str) -> None:
+        """Note that the model was in use until now."""
+        self._used_at[model_id] = self._now()
+
+    def overdue(self) -> Sequence[str]:
+        """Return the loaded models that have not been used for so long that they are to be unloaded."""
+        if not self._loaded:
+            return ()
+        specs, now = self.specs, self._now()
+        return [
+            name for name in self._loaded if 0 < self._limit(specs.get(name)) <= now - self._used_at[name]
+        ]
+
+    def _limit(self, spec: ModelSpec | None) -> float:
+        return self._unload_after if spec is None or spec.unload_after is None else spec.unload_after
 
     def unload(self, model_id: str) -> None:
         """Unload a model if it is loaded, and forget why it could not be loaded otherwise."""

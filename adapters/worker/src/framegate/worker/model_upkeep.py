@@ -1,4 +1,4 @@
-"""What is done to models between jobs: they are loaded and unloaded as operators request it."""
+"""What is done to models between jobs: operators load and unload them, and idle ones are unloaded."""
 
 import threading
 from collections.abc import Callable, Sequence
@@ -17,7 +17,7 @@ log = structlog.get_logger(__name__)
 
 
 class ModelUpkeep:
-    """Carry out requests for models while no job runs, in the order in which they were made.
+    """Carry out requests for models while no job runs, in their order, and unload idle models.
 
     `receive` may be called by any thread, `run` only by the one that runs jobs: backends are used by one
     thread. ``loading`` is entered while a model is loaded, ``announce`` called after each request.
@@ -50,7 +50,7 @@ class ModelUpkeep:
     @property
     def is_due(self) -> bool:
         """Whether there is something for `run` to do."""
-        return bool(self._pending)
+        return bool(self._pending) or bool(self._models.overdue())
 
     def receive(self, requests: Sequence[ModelRequest]) -> None:
         """Take on the requests that were not received before; each replaces an earlier one for its model."""
@@ -70,6 +70,9 @@ class ModelUpkeep:
                 self._load(spec)
             self._carried_out = request.number
             self._announce()
+        for model in self._models.overdue():
+            log.info("model_unloaded", model=model, why="it had no job for as long as unload_after says")
+            self._models.unload(model)
 
     def _next(self) -> ModelRequest | None:
         with self._lock:

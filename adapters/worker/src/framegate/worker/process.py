@@ -309,6 +309,7 @@ class WorkerProcess:
         else:
             self._resting.note_success(job.served_by)
             outcome, then = self._record(self._succeed, job, artifacts, seconds)
+        self._models.note_use(job.served_by)
         # The job has ended: what follows may take its time.
         next_job = self._start(then.queue, then.job) if then else self._start("", None)
         if outcome != JobState.SUCCEEDED:
