@@ -19,16 +19,12 @@ from diffusers import (
     LTX2Pipeline,
     LTX2VideoTransformer3DModel,
     UniPCMultistepScheduler,
-    WanImageToVideoPipeline,
     WanPipeline,
     WanTransformer3DModel,
 )
 from diffusers.pipelines.ltx2 import LTX2TextConnectors
 from diffusers.pipelines.ltx2.vocoder import LTX2Vocoder
 from transformers import (
-    CLIPImageProcessor,
-    CLIPVisionConfig,
-    CLIPVisionModel,
     Gemma3Config,
     Gemma3ForConditionalGeneration,
     UMT5Config,
@@ -37,67 +33,44 @@ from transformers import (
 
 from framegate.plugins.diffusers.testing.tokenizers import gemma_tokenizer, t5_tokenizer
 
-
-def wan21_i2v() -> WanImageToVideoPipeline:
-    """Build Wan2.1-I2V-14B-480P."""
-    return WanImageToVideoPipeline(
-        **_wan_common(3.0),
-        image_encoder=CLIPVisionModel(
-            CLIPVisionConfig(
-                hidden_size=1280,
-                projection_dim=1024,
-                intermediate_size=5120,
-                num_hidden_layers=32,
-                num_attention_heads=16,
-                patch_size=14,
-                hidden_act="gelu",
-            )
-        ).eval(),
-        image_processor=CLIPImageProcessor(),
-        vae=AutoencoderKLWan().eval(),
-        transformer=WanTransformer3DModel(
-            num_attention_heads=40,
-            in_channels=36,
-            out_channels=16,
-            ffn_dim=13824,
-            num_layers=40,
-            image_dim=1280,
-            added_kv_proj_dim=5120,
-        ).eval(),
-    )
+_SWITCHES = ("boundary_ratio", "expand_timesteps")
 
 
-def wan22_ti2v() -> WanPipeline:
+def wan21_t2v(layers: int = 40, text_layers: int = 24) -> WanPipeline:
+    """Build Wan2.1-T2V-14B; fewer ``layers`` of the transformer and the text encoder leave their width."""
+    return WanPipeline(**_wan_common(3.0, text_layers), vae=wan21_vae(), transformer=_wan_14b(16, layers))
+
+
+def wan22_ti2v(layers: int = 30, text_layers: int = 24) -> WanPipeline:
     """Build Wan2.2-TI2V-5B."""
     return WanPipeline(
-        **_wan_common(5.0),
-        vae=AutoencoderKLWan(
-            base_dim=160,
-            decoder_base_dim=256,
-            z_dim=48,
-            in_channels=12,
-            out_channels=12,
-            is_residual=True,
-            patch_size=2,
-            scale_factor_spatial=16,
-            scale_factor_temporal=4,
-            latents_mean=[0.0] * 48,
-            latents_std=[1.0] * 48,
-        ).eval(),
+        **_wan_common(5.0, text_layers),
+        vae=wan22_vae(),
         transformer=WanTransformer3DModel(
-            num_attention_heads=24, in_channels=48, out_channels=48, ffn_dim=14336, num_layers=30
+            num_attention_heads=24, in_channels=48, out_channels=48, ffn_dim=14336, num_layers=layers
         ).eval(),
         expand_timesteps=True,
     )
 
 
-def ltx2() -> LTX2Pipeline:
+def wan22_a14b_t2v(layers: int = 40, text_layers: int = 24) -> WanPipeline:
+    """Build Wan2.2-T2V-A14B, with two transformers."""
+    return WanPipeline(
+        **_wan_common(3.0, text_layers),
+        vae=wan21_vae(),
+        transformer=_wan_14b(16, layers),
+        transformer_2=_wan_14b(16, layers),
+        boundary_ratio=0.875,
+    )
+
+
+def ltx2(layers: int = 48, text_layers: int = 48) -> LTX2Pipeline:
     """Build LTX-2.0, 19 billion parameters."""
     text = {
         "vocab_size": 262_208,
         "hidden_size": 3840,
         "intermediate_size": 15_360,
-        "num_hidden_layers": 48,
+        "num_hidden_layers": text_layers,
         "num_attention_heads": 16,
         "num_key_value_heads": 8,
         "head_dim": 256,
@@ -108,15 +81,42 @@ def ltx2() -> LTX2Pipeline:
     return LTX2Pipeline(
         tokenizer=gemma_tokenizer(),
         text_encoder=_in_bfloat16(Gemma3ForConditionalGeneration, Gemma3Config(text_config=text)),
-        connectors=LTX2TextConnectors(rope_type="split").eval(),
-        vae=AutoencoderKLLTX2Video(
-            decoder_causal=False, spatial_compression_ratio=32, temporal_compression_ratio=8
-        ).eval(),
+        connectors=LTX2TextConnectors(rope_type="split", text_proj_in_factor=text_layers + 1).eval(),
+        vae=ltx2_vae(),
         audio_vae=AutoencoderKLLTX2Audio().eval(),
         vocoder=LTX2Vocoder().eval(),
         scheduler=_flow_match(),
-        transformer=LTX2VideoTransformer3DModel(rope_type="split").eval(),
+        transformer=LTX2VideoTransformer3DModel(rope_type="split", num_layers=layers).eval(),
     )
+
+
+def wan21_vae() -> AutoencoderKLWan:
+    """Build that of Wan2.1 and A14B."""
+    return AutoencoderKLWan().eval()
+
+
+def wan22_vae() -> AutoencoderKLWan:
+    """Build that of TI2V-5B."""
+    return AutoencoderKLWan(
+        base_dim=160,
+        decoder_base_dim=256,
+        z_dim=48,
+        in_channels=12,
+        out_channels=12,
+        is_residual=True,
+        patch_size=2,
+        scale_factor_spatial=16,
+        scale_factor_temporal=4,
+        latents_mean=[0.0] * 48,
+        latents_std=[1.0] * 48,
+    ).eval()
+
+
+def ltx2_vae() -> AutoencoderKLLTX2Video:
+    """Build that of LTX-2.0."""
+    return AutoencoderKLLTX2Video(
+        decoder_causal=False, spatial_compression_ratio=32, temporal_compression_ratio=8
+    ).eval()
 
 
 def save_configs(build: Callable[[], Any], folder: Path) -> Path:
@@ -133,21 +133,16 @@ def save_configs(build: Callable[[], Any], folder: Path) -> Path:
 
 
 @contextmanager
-def random_weights(build: Callable[[], Any], device: torch.device) -> Generator[None]:
-    """Make every pipeline's ``from_pretrained`` return what ``build`` builds on ``device``, in its dtypes.
+def loading(pipeline: Any) -> Generator[None]:
+    """Make every pipeline's ``from_pretrained`` return ``pipeline``, or its class over these components."""
 
-    The weights are random in every run, and not those with which training begins.
-    """
-
-    def made(
-        pipeline_class: type[Any], folder: str, /, *, dtype: dict[str, torch.dtype], **named: object
-    ) -> Any:
-        pipeline = on_device(build, device, dtype)
+    def loaded(pipeline_class: type[Any], folder: str, /, **named: object) -> Any:
         if type(pipeline) is pipeline_class:
             return pipeline
-        return pipeline_class(**pipeline.components, expand_timesteps=pipeline.config.expand_timesteps)
+        switches = {name: pipeline.config[name] for name in _SWITCHES if name in pipeline.config}
+        return pipeline_class(**pipeline.components, **switches)
 
-    with patch.object(DiffusionPipeline, "from_pretrained", classmethod(made)):
+    with patch.object(DiffusionPipeline, "from_pretrained", classmethod(loaded)):
         yield
 
 
@@ -175,12 +170,18 @@ def _cast(model: Any, dtype: torch.dtype) -> None:
             buffer.data = buffer.data.to(dtype)
 
 
-def _wan_common(shift: float) -> dict[str, Any]:
+def _wan_common(shift: float, text_layers: int) -> dict[str, Any]:
     """Build what all Wan models have: tokenizer, text encoder and scheduler."""
-    return {"tokenizer": t5_tokenizer(), "text_encoder": _umt5_xxl(), "scheduler": _unipc(shift)}
+    return {"tokenizer": t5_tokenizer(), "text_encoder": _umt5_xxl(text_layers), "scheduler": _unipc(shift)}
 
 
-def _umt5_xxl() -> Any:
+def _wan_14b(channels: int, layers: int) -> WanTransformer3DModel:
+    return WanTransformer3DModel(
+        num_attention_heads=40, in_channels=channels, out_channels=16, ffn_dim=13824, num_layers=layers
+    ).eval()
+
+
+def _umt5_xxl(layers: int) -> Any:
     return _in_bfloat16(
         UMT5EncoderModel,
         UMT5Config(
@@ -188,7 +189,7 @@ def _umt5_xxl() -> Any:
             d_model=4096,
             d_kv=64,
             d_ff=10_240,
-            num_layers=24,
+            num_layers=layers,
             num_heads=64,
             feed_forward_proj="gated-gelu",
         ),

@@ -1,0 +1,87 @@
+"""Switch the optimisations of a loaded backend by the functions that loading it calls."""
+
+from dataclasses import dataclass, replace
+
+import torch
+from msgspec import structs
+
+from framegate.plugins.diffusers.backend import DiffusersBackend
+from framegate.plugins.diffusers.loading.attention import set_attention_backend
+from framegate.plugins.diffusers.loading.compiling import compile_blocks, repeated_blocks, should_compile
+from framegate.plugins.diffusers.loading.quantization import quantize
+from framegate.plugins.diffusers.step_cache import StepCache
+
+CACHES = ("taylorseer",)
+"""The step caches that are measured."""
+
+
+@dataclass(frozen=True)
+class Levers:
+    """Which optimisations are on; by default none."""
+
+    attention: str = "native"
+    compiled: bool = False
+    cache: str = "none"
+    quantized: str = "none"
+
+    def with_cache(self, cache: str) -> "Levers":
+        """Return these and a step cache."""
+        return replace(self, cache=cache)
+
+
+OPTIMISED = Levers(attention="auto", compiled=True)
+"""What a backend chooses by itself on CUDA; none of it changes a result."""
+QUANTIZED = replace(OPTIMISED, quantized="fp8")
+EXACT, FEW_STEPS, FP8 = "exact", "exact, no guidance", "exact and fp8"
+"""The rows that targets are computed from."""
+
+
+class Switchboard:
+    """The optimisations of ``backend``, which was loaded without any."""
+
+    def __init__(self, backend: DiffusersBackend) -> None:
+        self._engine = backend.loaded_engine
+        self._set = Levers()
+
+    def set(self, levers: Levers) -> str:
+        """Switch to ``levers``; return what was chosen where they leave it open, "" if nothing.
+
+        Raises:
+            RuntimeError: The attention backend can't run here, or weights would have to be restored.
+        """
+        models, device = self._engine.loaded.denoisers, self._engine.device
+        self._uncompile()
+        chosen = self._set_attention(levers.attention)
+        if levers.quantized != self._set.quantized:
+            self._quantize(levers.quantized)
+        options = structs.replace(
+            self._engine.options, quantize=levers.quantized, cache=levers.cache, compile=levers.compiled
+        )
+        if levers.compiled and should_compile(options, device, "none"):
+            for model in models:
+                compile_blocks(model)
+        vars(self._engine)["_step_cache"] = StepCache(options, models)
+        self._set = levers
+        return chosen
+
+    def _set_attention(self, name: str) -> str:
+        loaded = self._engine.loaded
+        chosen = set_attention_backend(loaded.denoisers, name, self._engine.device, loaded.dtype)
+        if name == "auto":
+            return f"attention {chosen}"
+        if chosen != name:
+            raise RuntimeError(f"the attention backend {name!r} can't run here")
+        return ""
+
+    def _quantize(self, kind: str) -> None:
+        if self._set.quantized != "none":
+            raise RuntimeError(f"weights in {self._set.quantized} can't be brought back")
+        options = structs.replace(self._engine.options, quantize=kind)
+        for model in self._engine.loaded.denoisers:
+            quantize(model, options, self._engine.device, self._engine.loaded.dtype)
+
+    def _uncompile(self) -> None:
+        for model in self._engine.loaded.denoisers:
+            for block in repeated_blocks(model):
+                vars(block).pop("forward", None)
+        torch.compiler.reset()
