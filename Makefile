@@ -61,7 +61,7 @@ if ! command -v redis-server >/dev/null && command -v apt-get >/dev/null; then \
 fi; true
 endef
 
-.PHONY: install run dist test test-wheels lint audit fuzz clean
+.PHONY: install run dist test test-wheels lint audit fuzz gpu-wheels clean
 
 install: $(STAMP)
 
@@ -123,5 +123,10 @@ test-wheels: install dist
 		--group dev framegate $(PLUGINS)
 	$(WHEEL_VENV)/bin/python $(PYTEST) -m smoke tests/packaging tests/cli tests/dialects $(ARGS)
 
+# What a CUDA machine with its own torch and transformers lacks for tests/benchmarks/gpu, and how to install it there.
+# ARGS="--python 3.12" is for a machine with that version.
+gpu-wheels: install
+	$(BIN)/python -m tests.benchmarks.gpu.wheels $(ARGS)
+
 clean:
-	rm -rf $(VENV) $(RUN_VENV) $(WHEEL_VENV) $(DIST) $(JAVASCRIPT)/node_modules
+	rm -rf gpu-wheels $(VENV) $(RUN_VENV) $(WHEEL_VENV) $(DIST) $(JAVASCRIPT)/node_modules

@@ -8,11 +8,18 @@ import pytest
 import structlog
 import torch
 
-from tests.benchmarks.gpu.__main__ import main
+from framegate.core.plugins import load_object
+from framegate.plugins.diffusers.backend import DiffusersBackend
+from tests.benchmarks.gpu import environment
+from tests.benchmarks.gpu.__main__ import PARTS, main
+from tests.benchmarks.gpu.models import CASES, WHOLE
 from tests.benchmarks.gpu.report import BASELINE, Report, Row, read, table
 from tests.benchmarks.gpu.session import Session, Step
-from tests.benchmarks.gpu.stacks import computed_shares
+from tests.benchmarks.gpu.smoke import BACKENDS, JOBS
+from tests.benchmarks.gpu.stacks import ATTENTION, computed_shares
 from tests.benchmarks.gpu.targets import TARGETS
+from tests.benchmarks.gpu.vae import DECODES
+from tests.benchmarks.gpu.wheels import REPOSITORY, lacking
 from tests.support.tiny_models import one_thread
 
 __all__ = ["one_thread"]
@@ -167,59 +174,87 @@ def test_the_targets_are_computed_from_the_rows() -> None:
     assert with_whole[f"{wan}, exact: × a step"].values["measured"] == 2.0
 
 
-@pytest.mark.usefixtures("one_thread")
-def test_every_part_prints_its_rows(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_smoke_test_asks_for_options_that_there_are() -> None:
+    for job in JOBS:
+        backend: DiffusersBackend = load_object(BACKENDS[job.model])("", job.options)
+        backend.parsed_options()
+
+
+def test_without_time_every_row_is_listed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     output = tmp_path / "run"
-    parts = ["smoke", "vae:wan22", "stacks:ltx2", "whole:wan21", "targets"]
-    main([*parts, "--device", "cpu", "--output", str(output)])
-    printed = capsys.readouterr()
+    main(["--device", "cpu", "--seconds", "-1", "--output", str(output)])
     rows = [line for line in read(output.with_suffix(".jsonl")) if isinstance(line, Row)]
-    names: dict[str, list[str]] = {}
-    for row in rows:
-        names.setdefault(row.part, []).append(f"{row.group}: {row.name}" if row.part == "smoke" else row.name)
-        assert row.name in printed.out
-    failed = [row for row in rows if row.status == "failed"]
-    assert [(row.part, row.name.partition(" ")[0]) for row in failed] == [("stacks", "attention")] * 4
-    assert names["smoke"] == [
-        *(f"wan22_ti2v: offload {way}" for way in ("none", "model", "group")),
-        "wan22_ti2v: int8",
-        "wan22_ti2v: fp8-layerwise",
-        "wan22_ti2v: cancel, then a job",
-        "wan22_ti2v: cache taylorseer",
-        "wan21_i2v: eager",
-        "wan22_a14b_t2v: eager",
-        "ltx2: eager",
-        *(f"{name}: as it is chosen, three sizes" for name in ("ltx23", "ltx2", "wan22_ti2v")),
-        "wan22_a14b_t2v: as it is chosen",
-        "wan22_ti2v: fp8",
-    ]
-    assert names["vae"] == [
-        "build",
-        BASELINE,
-        "ours, bf16, contiguous",
-        "ours, bf16, channels_last",
-        f"{BASELINE}, fp32",
-        "ours, fp32, contiguous",
-        "ours, fp32, channels_last",
-        "ours, bf16, tiles",
-    ]
-    assert names["stacks"] == [
-        "build",
-        BASELINE,
-        "load",
-        "ours, no optimisation",
-        *(f"attention {name}" for name in ("_native_flash", "_native_cudnn", "_flash_3", "_flash_3_hub")),
-        "exact",
-        "exact, no guidance",
-        "exact, cache taylorseer",
-        "exact and fp8",
-        "exact and fp8, cache taylorseer",
-    ]
-    assert names["whole"] == ["build", BASELINE, "load", "exact", "exact, no guidance", "exact and fp8"]
-    assert names["targets"] == [target.title for target in TARGETS]
-    for row in rows:
-        if row.status == "ok":
-            assert all(value > 0 for name, value in row.values.items() if name.startswith("s"))
-    assert re.search(
-        r"^\| exact \|.*compile unused: the device is cpu", output.with_suffix(".md").read_text(), re.M
-    )
+    assert {row.status for row in rows} == {"not run"}
+    assert {row.note for row in rows} == {"no time left", "not measured"}
+    printed = capsys.readouterr().out
+    assert all(f"{row.name}: not run" in printed for row in rows)
+    groups = {part: {row.group for row in rows if row.part == part} for part in PARTS}
+    assert groups == {
+        "smoke": set(BACKENDS),
+        "vae": set(DECODES),
+        "stacks": set(CASES),
+        "whole": set(WHOLE),
+        "targets": {""},
+    }
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_every_row_can_be_measured(tmp_path: Path) -> None:
+    output = tmp_path / "run"
+    parts = ["smoke:wan21_i2v", "smoke:ltx23", "vae:wan22", "stacks:ltx2", "whole:wan22", "targets"]
+    main([*parts, "--device", "cpu", "--output", str(output)])
+    rows = [line for line in read(output.with_suffix(".jsonl")) if isinstance(line, Row)]
+    bad = [f"{row.part} {row.name}" for row in rows if row.status == "failed"]
+    assert bad == [f"stacks attention {name}" for name in ATTENTION]  # they need CUDA
+    values = {(row.part, row.group, row.name): row.values for row in rows if row.status == "ok"}
+    assert all(value > 0 for each in values.values() for name, value in each.items() if name[0] == "s")
+    assert values["stacks", "ltx2", "exact"].keys() == {"s/step", "s/layer", "first step s"}
+    assert values["whole", "wan22", "exact"]["steps"] == 50
+    measured = {row.name for row in rows if row.part == "targets" and row.status == "ok"}
+    assert measured == {
+        "LTX-2 19B, 1024×576, 121 frames with audio, exact: × a step",
+        "TI2V-5B 1280×704×121: × the decode in bf16",
+        "Wan2.2-TI2V-5B, 1280×704, 121 frames, exact: % that is not denoising",
+    }
+    text = output.with_suffix(".md").read_text(encoding="utf-8")
+    assert re.search(r"^\| exact \|.*compile unused: the device is cpu", text, re.M)
+    assert re.search(r"^\| exact and fp8 \|.*quantize unused: the device is cpu", text, re.M)
+
+
+def test_the_wheels_are_what_the_machine_lacks() -> None:
+    names = {name.partition("==")[0] for name in lacking(["pillow"])}
+    assert {"diffusers", "msgspec", "structlog", "av", "torchao", "ftfy", "peft"} <= names
+    assert not {"torch", "transformers", "numpy", "huggingface-hub", "tokenizers", "pillow"} & names
+    constraints = (REPOSITORY / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    pins = dict(line.split("==") for line in constraints if ";" not in line)
+    for name in lacking():
+        package, _, pinned = name.partition("==")
+        assert pins.get(package, pinned) == pinned
+
+
+@pytest.mark.parametrize(
+    ("installed", "expected"),
+    [
+        (
+            {
+                "torch": "2.11.0+cu130",
+                "transformers": "5.17.0",
+                "diffusers": "0.42.1",
+                "accelerate": "1.15.0",
+            },
+            [],
+        ),
+        (
+            {"torch": "2.4.1", "diffusers": "0.42.1", "accelerate": "1.15.0"},
+            [
+                "torch 2.4.1 is too old; 2.11 or newer is needed.",
+                "transformers is not installed; 5.17 or newer is needed.",
+            ],
+        ),
+    ],
+)
+def test_a_machine_that_lacks_something_is_told_what(
+    installed: dict[str, str], expected: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(environment, "versions", lambda names: installed)
+    assert environment.problems() == expected

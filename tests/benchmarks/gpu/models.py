@@ -120,7 +120,7 @@ WHOLE = ("wan21", "ltx2", "wan22")
 
 def shot_of(case: Case, *, full_size: bool) -> Shot:
     """Return the video of ``case``; a small one for its tiny model."""
-    return case.shot if full_size else replace(case.shot, width=96, height=64, num_frames=17)
+    return case.shot if full_size else replace(case.shot, width=96, height=64, num_frames=9)
 
 
 def builder(case: Case, layers: int | None, *, full_size: bool) -> Callable[[], Any]:

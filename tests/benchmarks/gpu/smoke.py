@@ -4,8 +4,9 @@ import hashlib
 import time
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
-from functools import cache
-from typing import Any
+from dataclasses import dataclass
+from functools import cache, partial
+from typing import Any, Literal
 
 import numpy as np
 from msgspec.structs import replace
@@ -27,78 +28,92 @@ BACKENDS = {
     "ltx2": "framegate.plugins.ltx2.backend:Ltx2Backend",
     "ltx23": "framegate.plugins.ltx2.backend:Ltx2Backend",
 }
+SHOT = replace(VIDEO, width=96, height=64, num_frames=9, num_inference_steps=4)
+SIZES = ((96, 64, 9), (64, 128, 17), (128, 64, 9))
+TI2V, A14B = "wan22_ti2v", "wan22_a14b_t2v"
 EAGER: dict[str, Any] = {"compile": False}
-SHOT = replace(VIDEO, width=128, height=64, num_frames=9, num_inference_steps=4)
-SIZES = ((128, 64, 9), (64, 128, 17), (192, 64, 9))
-OFFLOADS = ("none", "model", "group")
-QUANTIZED = ("int8", "fp8-layerwise")
+CHOSEN: dict[str, Any] = {}
+"""No options: what the backend chooses by itself, which compiles on CUDA."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """A row: jobs of one model, once as it is, in several sizes, or after one that is cancelled."""
+
+    model: str
+    name: str
+    options: dict[str, Any]
+    kind: Literal["once", "sizes", "cancel"] = "once"
+
+
+JOBS = [
+    *(Job(TI2V, f"offload {way}", {"offload": way, **EAGER}) for way in ("none", "model", "group")),
+    *(Job(TI2V, kind, {"quantize": kind, **EAGER}) for kind in ("int8", "fp8-layerwise")),
+    Job(TI2V, "cancel, then a job", EAGER, "cancel"),
+    *(Job(TI2V, f"cache {name}", {"cache": name, **EAGER}) for name in CACHES),
+    Job("wan21_i2v", "eager", EAGER),
+    Job(A14B, "eager", EAGER),
+    Job("ltx2", "eager", EAGER),
+    *(Job(model, "as it is chosen, three sizes", CHOSEN, "sizes") for model in ("ltx23", "ltx2", TI2V)),
+    Job(A14B, "as it is chosen", CHOSEN),
+    Job(TI2V, "fp8", {"quantize": "fp8"}),
+]
+"""What needs no compiler comes first."""
 
 
 def measure(session: Session, names: Sequence[str]) -> None:
-    """Run every row; ``names`` are not used."""
-    Smoke(session).run()
+    """Run the rows of the models ``names``, all if there are none."""
+    smoke = Smoke(session)
+    for job in JOBS:
+        if not names or job.model in names:
+            session.run(job.model, [Step(job.name, partial(smoke.run, job))])
 
 
 class Smoke:
-    """The rows, which share the models' folders."""
+    """What the rows share: the models' folders, each written when it is first needed."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
         self._image = gradient_png(session.folder / "image.png", SHOT.width, SHOT.height)
         self._saved = cache(lambda name: small.save(name, session.folder / name))
 
-    def run(self) -> None:
-        """Measure: what needs no compiler first."""
-        run, ti2v, chosen = self._session.run, "wan22_ti2v", "as it is chosen, three sizes"
-        run(ti2v, [self._job(ti2v, f"offload {way}", offload=way, **EAGER) for way in OFFLOADS])
-        run(ti2v, [self._job(ti2v, kind, quantize=kind, **EAGER) for kind in QUANTIZED])
-        run(ti2v, [Step("cancel, then a job", self._cancel)])
-        run(ti2v, [self._job(ti2v, f"cache {name}", cache=name, **EAGER) for name in CACHES])
-        run("wan21_i2v", [self._job("wan21_i2v", "eager", task=Task.IMAGE_TO_VIDEO, **EAGER)])
-        run("wan22_a14b_t2v", [self._job("wan22_a14b_t2v", "eager", **EAGER)])
-        run("ltx2", [self._job("ltx2", "eager", **EAGER)])
-        run("ltx23", [Step(chosen, lambda: self._sizes("ltx23"))])
-        run("ltx2", [Step(chosen, lambda: self._sizes("ltx2"))])
-        run(ti2v, [Step(chosen, lambda: self._sizes(ti2v))])
-        run("wan22_a14b_t2v", [self._job("wan22_a14b_t2v", "as it is chosen")])
-        run(ti2v, [self._job(ti2v, "fp8", quantize="fp8")])
+    def run(self, job: Job) -> Measured:
+        """Run a row, and return how long its jobs took.
 
-    def _job(self, model: str, name: str, task: Task = Task.TEXT_TO_VIDEO, **options: Any) -> Step:
-        def run() -> Measured:
-            with self._loaded(model, options) as backend:
-                return {"s": self._generate(backend, replace(SHOT, task=task))[0]}
-
-        return Step(name, run)
-
-    def _sizes(self, model: str) -> Measured:
-        """Run guided jobs of three sizes, then the first again, whose bits must be those of before."""
-        with self._loaded(model, {}) as backend:
-            jobs = [
-                self._generate(backend, replace(SHOT, width=width, height=height, num_frames=frames))
-                for width, height, frames in (*SIZES, SIZES[0])
-            ]
-        if jobs[0][1] != jobs[-1][1]:
-            raise AssertionError("the same seed gave other frames after jobs of other sizes")
-        return {"s": sum(seconds for seconds, _ in jobs)}
-
-    def _cancel(self) -> Measured:
-        """Cancel a job after its first step; the next must have the bits of one in a fresh model."""
-        with self._loaded("wan22_ti2v", EAGER) as backend:
-            expected = self._generate(backend, SHOT)[1]
-            context = RecordingContext(self._session.folder, cancel_after=2)
-            try:
-                for _ in backend.generate(SHOT, context).frames:
-                    raise AssertionError("the cancelled job went on")
-            except JobCancelled:
-                pass
-            seconds, digest = self._generate(backend, SHOT)
+        Raises:
+            AssertionError: What was generated is not a video, or not the same for the same seed.
+        """
+        shot = SHOT
+        if "i2v" in job.model and job.model != TI2V:
+            shot = replace(SHOT, task=Task.IMAGE_TO_VIDEO)
+        with self._loaded(job) as backend:
+            if job.kind == "once":
+                return {"s": self._generate(backend, shot)[0]}
+            seconds, expected = self._generate(backend, shot)
+            if job.kind == "cancel":
+                self._cancel(backend, shot)
+            else:
+                for width, height, frames in SIZES[1:]:
+                    other = replace(shot, width=width, height=height, num_frames=frames)
+                    seconds += self._generate(backend, other)[0]
+            again, digest = self._generate(backend, shot)
         if digest != expected:
-            raise AssertionError("the job after the cancelled one gave other frames")
-        return {"s": seconds}
+            raise AssertionError("the same seed gave other frames after another job")
+        return {"s": seconds + again}
+
+    def _cancel(self, backend: DiffusersBackend, shot: Shot) -> None:
+        """Run a job that is cancelled after its first step."""
+        context = RecordingContext(self._session.folder, image=self._image, cancel_after=2)
+        try:
+            for _ in backend.generate(shot, context).frames:
+                raise AssertionError("the cancelled job went on")
+        except JobCancelled:
+            return
 
     @contextmanager
-    def _loaded(self, model: str, options: dict[str, Any]) -> Generator[DiffusersBackend]:
-        backend: DiffusersBackend = load_object(BACKENDS[model])(str(self._saved(model)), options)
+    def _loaded(self, job: Job) -> Generator[DiffusersBackend]:
+        source = str(self._saved(job.model))
+        backend: DiffusersBackend = load_object(BACKENDS[job.model])(source, job.options)
         backend.load(str(self._session.device))
         try:
             yield backend
