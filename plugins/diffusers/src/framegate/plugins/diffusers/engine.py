@@ -29,6 +29,8 @@ from framegate.plugins.diffusers.loading.pipelines import (
     load_pipeline,
 )
 from framegate.plugins.diffusers.options import Options
+from framegate.plugins.diffusers.step_cache.cache import StepCache
+from framegate.plugins.diffusers.step_cache.schedules import DEFAULT_LEVELS, Levels, check_cache
 
 if TYPE_CHECKING:
     from framegate.core.backend import Frame
@@ -48,8 +50,11 @@ class Engine(ABC):
     """Bytes of activations at the largest documented sizes, decoding included."""
     precise: ClassVar[Mapping[str, str]] = {}
     """The components that keep a dtype of their own on CUDA, such as ``{"vae": "float32"}``."""
+    has_mag_ratios: ClassVar[bool] = False
+    """Whether `cache_levels` has MagCache's ratios."""
 
     loaded: LoadedPipeline
+    step_cache: StepCache
     _stream: "Generator[Frame, None, None] | None" = None
 
     def __init__(self, source: str, options: Options, device: str) -> None:
@@ -86,6 +91,7 @@ class Engine(ABC):
 
     def load_pipeline(self, pipeline_class: type[Any], folder: Path) -> Any:
         """Load ``folder`` as ``pipeline_class`` with everything that the options ask for, and return it."""
+        check_cache(self.options, has_ratios=self.has_mag_ratios)
         self.loaded = load_pipeline(
             pipeline_class,
             folder,
@@ -95,7 +101,12 @@ class Engine(ABC):
             headroom=self.headroom,
             cancel_points=self.cancel_points,
         )
+        self.step_cache = StepCache(self.options, self.loaded.denoisers)
         return self.loaded.pipeline
+
+    def cache_levels(self, shot: Shot) -> Levels:
+        """Return what the step cache's levels are for ``shot``."""
+        return DEFAULT_LEVELS
 
     def close(self) -> None:
         """Drop every reference to the model; the engine can't be used again."""

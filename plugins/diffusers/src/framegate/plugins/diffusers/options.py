@@ -89,9 +89,11 @@ class Options(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         job of a new size waits for it. ``compile_cache``: the folder that keeps compiled code.
         ``warm_up``: sizes ("1280x704x121": width, height, frames) that are generated once, in two steps,
         when the model is loaded, so that no job waits for the compiler.
-        ``cache``: skip work in steps that hardly differ from the last. Not exact. "first-block" compares the
-        first block's output (a larger ``cache_threshold`` is faster and less accurate), "taylorseer" predicts
-        all but every ``cache_interval``-th step, "magcache" uses ratios measured in the first full run.
+        ``cache``: skip work in steps that hardly differ from the last. Not exact. "light" and "strong" are
+        settings that the caches' authors recommend for the family. For settings of one's own: "first-block"
+        compares the first block's output (a larger ``cache_threshold`` is faster and less accurate),
+        "taylorseer" predicts all but every ``cache_interval``-th step, "magcache" skips steps until the
+        magnitudes published for the weights have changed by ``cache_threshold`` in sum. "none" is "off".
         ``quantize``: "fp8" (weights and activations, for cards from compute capability 8.9), "int8"
         (likewise, from 8.0), "fp8-weights" and "int8-weights" (half the memory), "fp8-layerwise" (half the
         memory on any card, stored in fp8 and computed in the dtype). None is exact.
@@ -116,7 +118,7 @@ class Options(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     compile: bool | Literal["auto"] = "auto"
     compile_cache: str = ""
     warm_up: tuple[WarmUpSize, ...] = ()
-    cache: Literal["none", "first-block", "taylorseer", "magcache"] = "none"
+    cache: Literal["off", "light", "strong", "none", "first-block", "taylorseer", "magcache"] = "off"
     cache_threshold: Share = 0.05
     cache_interval: Positive = 3
     quantize: Literal["none", "fp8", "int8", "fp8-weights", "int8-weights", "fp8-layerwise"] = "none"

@@ -2,8 +2,6 @@
 
 from abc import abstractmethod
 from collections.abc import Generator, Iterator
-from contextlib import nullcontext
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import torch
@@ -13,7 +11,6 @@ from framegate.core.types import Shot
 from framegate.plugins.diffusers.engine import Engine
 from framegate.plugins.diffusers.memory import oom_as_job_error
 from framegate.plugins.diffusers.progress import StepProgress
-from framegate.plugins.diffusers.step_cache import StepCache
 
 if TYPE_CHECKING:
     from framegate.core.backend import Frame
@@ -27,13 +24,6 @@ class VideoEngine(Engine):
 
     passes: int = 1
     """How many times a shot is denoised."""
-    _step_cache: StepCache
-
-    def load_pipeline(self, pipeline_class: type[Any], folder: Path) -> Any:
-        """Load ``folder`` as ``pipeline_class``, set up its step cache, and return it."""
-        pipeline = super().load_pipeline(pipeline_class, folder)
-        self._step_cache = StepCache(self.options, self.loaded.denoisers)
-        return pipeline
 
     def generate(self, shot: Shot, context: GenerationContext) -> FrameStream:
         """Return the frames of ``shot``, and its audio once the first frame exists."""
@@ -69,22 +59,13 @@ class VideoEngine(Engine):
         progress: StepProgress,
         *,
         generator: torch.Generator,
-        step_cache: bool = True,
         **arguments: Any,
     ) -> Latents:
         """Call ``pipeline`` for the latents of ``shot``, reporting every step.
 
-        ``arguments`` are those that not every pipeline takes. ``step_cache=False`` is for pipelines in which
-        a step cache can't keep its state.
+        ``arguments`` are those that not every pipeline takes.
         """
-
-        def on_step_end(
-            pipeline: Any, index: int, timestep: object, tensors: dict[str, Any]
-        ) -> dict[str, Any]:
-            self._step_cache.on_step_end(index, pipeline.num_timesteps)
-            return progress.on_step_end(pipeline, index, timestep, tensors)
-
-        with self._step_cache.enabled(shot.num_inference_steps) if step_cache else nullcontext():
+        with self.step_cache.enabled(pipeline, self.cache_levels(shot)):
             latents: Latents = pipeline(
                 width=shot.width,
                 height=shot.height,
@@ -92,7 +73,7 @@ class VideoEngine(Engine):
                 generator=generator,
                 output_type="latent",
                 return_dict=False,
-                callback_on_step_end=on_step_end,
+                callback_on_step_end=self.step_cache.before(progress.on_step_end),
                 callback_on_step_end_tensor_inputs=[],
                 **arguments,
             )

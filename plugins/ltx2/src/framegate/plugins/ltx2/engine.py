@@ -221,10 +221,6 @@ class Ltx2Engine(VideoEngine):
 
 
 def _check_options(options: Ltx2Options) -> None:
-    if options.cache not in ("none", "taylorseer"):
-        raise GenerationFailed(
-            f"options.cache: LTX-2 can't use {options.cache!r}; use 'taylorseer' or 'none'."
-        )
     if options.stages == 2 and options.schedule == "full" and options.refine_lora is None:
         raise GenerationFailed(
             "options.refine_lora: the second stage of weights that are not distilled needs the distillation "

@@ -19,7 +19,7 @@ from framegate.plugins.diffusers.loading.checkpoints import fetch
 from framegate.plugins.diffusers.loading.placement import GIB
 from framegate.plugins.diffusers.memory import oom_as_job_error
 from framegate.plugins.diffusers.pixels import to_frame
-from framegate.plugins.diffusers.progress import StepProgress
+from framegate.plugins.diffusers.progress import StepCallback, StepProgress
 from framegate.plugins.diffusers.task_pipelines import TaskPipelines
 from framegate.plugins.diffusers.tiling import tile_when_needed
 
@@ -71,21 +71,23 @@ class ImagesEngine(Engine):
             # A partial image doesn't say which image it belongs to, so only the first has them.
             watched = number == 0 and context.num_partial_images > 0 and supports_partial_images(pipeline)
             partial_images = PartialImages(pipeline, shot, context) if watched else None
-            callbacks = _callbacks(pipeline, progress, partial_images)
+            callbacks = _callbacks(pipeline, self.step_cache.before(progress.on_step_end), partial_images)
             with oom_as_job_error("making an image of", self.device, shot):
-                yield self._image(pipeline, shot, arguments | callbacks, self.generator(shot.seed + number))
+                image = self._image(pipeline, shot, arguments | callbacks, self.generator(shot.seed + number))
+            yield image
             progress.next_pass()
 
     def _image(
         self, pipeline: Any, shot: Shot, arguments: dict[str, Any], generator: torch.Generator
     ) -> "Frame":
-        pixels = pipeline(
-            prompt=shot.prompt,
-            num_inference_steps=shot.num_inference_steps,
-            generator=generator,
-            output_type="np",
-            **arguments,
-        ).images[0]
+        with self.step_cache.enabled(pipeline, self.cache_levels(shot)):
+            pixels = pipeline(
+                prompt=shot.prompt,
+                num_inference_steps=shot.num_inference_steps,
+                generator=generator,
+                output_type="np",
+                **arguments,
+            ).images[0]
         return to_frame(pixels, shot.width, shot.height)
 
 
@@ -129,12 +131,14 @@ def _has_distilled_guidance(pipeline: Any) -> bool:
     return bool(config.get("guidance_embeds"))
 
 
-def _callbacks(pipeline: Any, progress: StepProgress, partial_images: PartialImages | None) -> dict[str, Any]:
+def _callbacks(
+    pipeline: Any, on_step_end: StepCallback, partial_images: PartialImages | None
+) -> dict[str, Any]:
     if "callback_on_step_end" not in signature(pipeline.__call__).parameters:
         return {}  # the cancel points within blocks still work
     if partial_images is None:
-        return {"callback_on_step_end": progress.on_step_end, "callback_on_step_end_tensor_inputs": []}
+        return {"callback_on_step_end": on_step_end, "callback_on_step_end_tensor_inputs": []}
     return {
-        "callback_on_step_end": partial_images.before(progress.on_step_end),
+        "callback_on_step_end": partial_images.before(on_step_end),
         "callback_on_step_end_tensor_inputs": ["latents"],
     }

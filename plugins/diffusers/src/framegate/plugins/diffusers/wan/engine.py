@@ -19,10 +19,12 @@ from framegate.plugins.diffusers.loading.offloading import onload
 from framegate.plugins.diffusers.loading.pipelines import share_components
 from framegate.plugins.diffusers.loading.placement import GIB
 from framegate.plugins.diffusers.progress import StepProgress
+from framegate.plugins.diffusers.step_cache.schedules import Levels
 from framegate.plugins.diffusers.task_pipelines import TaskPipelines
 from framegate.plugins.diffusers.tiling import decode_or_tile
 from framegate.plugins.diffusers.video_engine import Latents, VideoEngine
 from framegate.plugins.diffusers.video_io import read_source_video
+from framegate.plugins.diffusers.wan.cache_levels import cache_levels
 from framegate.plugins.diffusers.wan.conditions import cached_conditions
 from framegate.plugins.diffusers.wan.decoding import decode_streamed, decode_tiled, denormalize
 from framegate.plugins.diffusers.wan.options import WanOptions
@@ -50,6 +52,7 @@ class WanEngine(VideoEngine):
 
     headroom: ClassVar[int] = 12 * GIB
     precise: ClassVar = {"vae": "float32", "image_encoder": "float32"}
+    has_mag_ratios: ClassVar[bool] = True
     variant: Variant
     """Which of the Wan models the folder holds."""
     _pipelines: TaskPipelines
@@ -102,7 +105,6 @@ class WanEngine(VideoEngine):
                 shot,
                 progress,
                 generator=self.generator(shot.seed),
-                step_cache=shot.task != Task.VIDEO_TO_VIDEO,
                 guidance_scale=shot.guidance_scale,
                 max_sequence_length=TEXT_TOKENS,
                 **prompts,
@@ -160,6 +162,10 @@ class WanEngine(VideoEngine):
     def flow_shift(self, shot: Shot) -> float | None:
         """Return the family's flow shift for ``shot``; None keeps the one in the model's folder."""
         return None
+
+    def cache_levels(self, shot: Shot) -> Levels:
+        """Return MagCache's levels for the weights, at the size and for the task of ``shot``."""
+        return cache_levels(self._variant, self.pipeline.transformer.config, shot)
 
     def decode_frames(self, latents: Latents) -> "Iterator[Frame]":
         """Yield frames as they are decoded: one, then four at a time."""
