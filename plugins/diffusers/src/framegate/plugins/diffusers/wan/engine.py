@@ -165,7 +165,7 @@ class WanEngine(VideoEngine):
 
     def cache_levels(self, shot: Shot) -> Levels:
         """Return MagCache's levels for the weights, at the size and for the task of ``shot``."""
-        return cache_levels(self._variant, self.pipeline.transformer.config, shot)
+        return cache_levels(self.variant, self.pipeline.transformer.config, shot)
 
     def decode_frames(self, latents: Latents) -> "Iterator[Frame]":
         """Yield frames as they are decoded: one, then four at a time."""
