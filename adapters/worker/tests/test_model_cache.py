@@ -57,7 +57,7 @@ def importable(monkeypatch: pytest.MonkeyPatch) -> None:
     def load_object(import_string: str) -> type[Backend]:
         return Weights
 
-    monkeypatch.setattr("framegate.worker.model_cache.load_object", load_object)
+    monkeypatch.setattr("framegate.core.plugins.load_object", load_object)
 
 
 def use(loaded: ModelCache, names: str) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from msgspec import Struct
 
-from framegate.core.types import MediaKind, Shot
+from framegate.core.types import MediaKind, Shot, ShotSize
 
 if TYPE_CHECKING:
     import numpy as np
@@ -111,6 +111,31 @@ class GenerationContext(Protocol):
         ...
 
 
+class MemoryPlan(Struct, frozen=True, kw_only=True):
+    """What a model needs of a device's memory, in bytes, and how it would be placed there.
+
+    Attributes:
+        size: The largest shot that is planned for.
+        weights: What each component takes as it is kept.
+        activations: What a shot of that size takes beside the weights, by the phase of a job ("encode",
+            "denoise", "decode", …).
+        offload: How weights are placed: "none" if all stay on the device, else in the backend's words.
+        phases: What the device holds in each phase: the weights that are there and the activations.
+        peak: The most that the device holds at any time, what its driver needs included.
+        fits: Whether the device has that much.
+        note: What else is worth knowing, such as that decoding is done in tiles.
+    """
+
+    size: ShotSize
+    weights: Mapping[str, int]
+    activations: Mapping[str, int]
+    offload: str
+    phases: Mapping[str, int]
+    peak: int
+    fits: bool
+    note: str = ""
+
+
 def is_path(source: str) -> bool:
     """Return whether a source is written as a path; otherwise it may be a hub id."""
     return source.startswith(("/", "./", "../", "~"))
@@ -132,6 +157,10 @@ class Backend(ABC):
     hub id (empty where the model needs none); ``options`` are the model's ``options`` from the config. Heavy
     imports (torch, diffusers, …) belong in `load`.
     """
+
+    planned_size: ShotSize | None = None
+    """The largest shot that memory should be planned for, set right after creation; None if it is unknown.
+    Larger ones may still be asked for."""
 
     def __init__(self, source: str = "", options: Mapping[str, Any] | None = None) -> None:
         self.source = source
@@ -161,6 +190,17 @@ class Backend(ABC):
         unknown or negligible.
         """
         return 0
+
+    def plan_memory(self, capacity: int) -> MemoryPlan | None:
+        """Return what the model needs and how it would be placed on a GPU of ``capacity`` bytes.
+
+        ``framegate models --memory`` calls it, on hosts without a GPU too, so it imports nothing heavy and
+        loads nothing. By default, None: nothing is known.
+
+        Raises:
+            GenerationFailed: The model's files are not on this host, or can't be read.
+        """
+        return None
 
     @abstractmethod
     def generate(self, shot: Shot, context: GenerationContext) -> Output:

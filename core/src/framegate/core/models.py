@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from framegate.core.config_errors import suggest
 from framegate.core.errors import ConfigError
-from framegate.core.types import Task
+from framegate.core.types import ShotSize, Task
 
 
 class Range(Struct, frozen=True):
@@ -262,6 +262,17 @@ class ModelSpec(Struct, frozen=True, kw_only=True):
     def queue(self) -> str:
         """Its queue's name, in the characters that Dramatiq allows."""
         return _queue_of(self.queue_group or self.id)
+
+    @property
+    def planned_size(self) -> ShotSize:
+        """The size that its backend plans memory for: its default width and height, at its longest.
+
+        What it could make at most is often far larger than what is ever asked for. A larger default in the
+        config is planned for.
+        """
+        width, height = self.sizes.fit(self.defaults.width or 1024, self.defaults.height or 1024)
+        makes_videos = any(task.endswith("video") for task in self.tasks)
+        return ShotSize(width, height, self.frames.max if makes_videos else 1)
 
     def with_preset(self, name: str) -> "ModelSpec":
         """Return the model with one of its presets.

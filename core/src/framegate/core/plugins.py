@@ -13,6 +13,7 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from framegate.core import hookspecs
+from framegate.core.backend import Backend
 from framegate.core.command import CommandSpec
 from framegate.core.config_errors import ErrorCollector, suggest
 from framegate.core.dialect import CatalogueName, DialectSpec
@@ -254,13 +255,24 @@ def missing_for(spec: ModelSpec) -> str:
     return f"workers here lack {', '.join(missing)}{hint}"
 
 
+def create_backend(spec: ModelSpec) -> Backend:
+    """Return the backend of a model, not loaded.
+
+    Raises:
+        PluginError: Its class can't be imported.
+    """
+    backend: Backend = load_object(spec.backend)(spec.source, spec.options)
+    backend.planned_size = spec.planned_size
+    return backend
+
+
 def missing_files(spec: ModelSpec) -> list[str]:
     """Return what this host lacks of a model's files, one sentence each, as its backend says.
 
     Nothing is loaded. A backend that can't be used at all has nothing to say about files.
     """
     try:
-        return list(load_object(spec.backend)(spec.source, spec.options).check_files())
+        return list(create_backend(spec).check_files())
     except ConfigError:
         return []
     except (Exception, SystemExit) as error:

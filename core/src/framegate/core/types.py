@@ -152,6 +152,17 @@ class GenerationRequest(Struct, Generic[Media], frozen=True, omit_defaults=True)
         return "duration" if self.num_frames is None else "num_frames"
 
 
+class ShotSize(Struct, frozen=True):
+    """How large a shot is: the pixels of a frame, and how many frames."""
+
+    width: int
+    height: int
+    num_frames: int = 1
+
+    def __str__(self) -> str:
+        return f"{self.width}×{self.height}" + (f"×{self.num_frames}" if self.num_frames > 1 else "")
+
+
 class Shot(Struct, frozen=True, omit_defaults=True):
     """One call of a backend: every value is decided and within the model's limits.
 

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from framegate.core.errors import GenerationFailed
-from framegate.plugins.diffusers.loading.checkpoints import count_parameters, fetch
+from framegate.plugins.diffusers.loading.checkpoints import fetch
 from framegate.plugins.diffusers.options import Options
+from framegate.plugins.diffusers.planning.model_folder import count_parameters
 from tests.support.tiny_models import AnyWanBackend, TinyModel
 
 pytestmark = pytest.mark.usefixtures("one_thread")

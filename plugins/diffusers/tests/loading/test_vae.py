@@ -14,10 +14,8 @@ from framegate.core.testing import RecordingContext
 from framegate.core.types import Task
 from framegate.plugins.diffusers import testing
 from framegate.plugins.diffusers.images.backend import ImagesBackend
-from framegate.plugins.diffusers.loading.pipelines import component_dtypes
 from framegate.plugins.diffusers.loading.probes import Decisions
 from framegate.plugins.diffusers.loading.vae import (
-    DECODER,
     Layout,
     choose_layout,
     faster_layout,
@@ -27,6 +25,7 @@ from framegate.plugins.diffusers.loading.vae import (
     time_layouts,
 )
 from framegate.plugins.diffusers.options import Options
+from framegate.plugins.diffusers.planning.model_folder import DECODER, dtype_names
 from framegate.plugins.diffusers.wan.decoding import decode_streamed, decode_tiled, denormalize
 from tests.support.tiny_models import IMAGE_SHOT, AnyWanBackend, LoadTiny, generate, small_shot
 
@@ -154,13 +153,12 @@ def test_a_layout_in_which_decoding_fails_is_out(error: Exception) -> None:
 
 
 def test_the_decoder_alone_has_another_dtype() -> None:
-    cuda = torch.device("cuda")
     wan = {"vae": "float32", "image_encoder": "float32"}
-    assert component_dtypes(Options(), cuda, wan)[DECODER] == torch.float32
-    assert component_dtypes(Options(), cuda, {})[DECODER] == torch.bfloat16
-    assert component_dtypes(Options(vae_dtype="float16"), cuda, wan)[DECODER] == torch.float16
-    apart = component_dtypes(Options(vae_decode_dtype="bfloat16"), cuda, wan)
-    assert (apart["vae"], apart[DECODER]) == (torch.float32, torch.bfloat16)
+    assert dtype_names(Options(), wan, on_cuda=True)[DECODER] == "float32"
+    assert dtype_names(Options(), {}, on_cuda=True)[DECODER] == "bfloat16"
+    assert dtype_names(Options(vae_dtype="float16"), wan, on_cuda=True)[DECODER] == "float16"
+    apart = dtype_names(Options(vae_decode_dtype="bfloat16"), wan, on_cuda=True)
+    assert (apart["vae"], apart[DECODER]) == ("float32", "bfloat16")
 
 
 def test_wan_decodes_in_a_dtype_of_its_own(load_wan: LoadTiny[AnyWanBackend], tmp_path: Path) -> None:

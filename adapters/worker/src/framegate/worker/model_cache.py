@@ -10,8 +10,9 @@ import structlog
 from framegate.core.backend import Backend
 from framegate.core.errors import FramegateError, GenerationFailed, OutOfMemory, PluginError
 from framegate.core.models import ModelSpec
-from framegate.core.plugins import load_object
+from framegate.core.plugins import create_backend
 from framegate.core.ports import LoadedState, ModelLoad
+from framegate.core.types import ShotSize
 
 log = structlog.get_logger(__name__)
 UNEXPECTED = "The model failed with an unexpected error; the server's log has the details."
@@ -135,7 +136,7 @@ class ModelCache:
 
     def _make_room_and_load(self, spec: ModelSpec) -> _Loaded:
         try:
-            backend: Backend = load_object(spec.backend)(spec.source, spec.options)
+            backend = create_backend(spec)
         except PluginError as error:
             raise GenerationFailed(error.message) from error
         size = backend.memory_needed(self.device) if self._budget else 0
@@ -171,6 +172,6 @@ class ModelCache:
         self.on_change()
 
 
-def _loading(spec: ModelSpec) -> tuple[str, str, Mapping[str, Any]]:
+def _loading(spec: ModelSpec) -> tuple[str, str, Mapping[str, Any], ShotSize]:
     """Return what a backend is loaded from; all else of a spec concerns requests alone."""
-    return spec.backend, spec.source, spec.options
+    return spec.backend, spec.source, spec.options, spec.planned_size

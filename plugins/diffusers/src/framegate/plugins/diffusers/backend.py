@@ -1,30 +1,43 @@
 """The backend that every diffusers model is based on. It imports nothing heavy before `load`."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from framegate.core.backend import Backend, FrameStream, GenerationContext
+from framegate.core.backend import Backend, FrameStream, GenerationContext, MemoryPlan
+from framegate.core.errors import GenerationFailed
+from framegate.core.hub_cache import cached_snapshot
 from framegate.core.options import parse_table
 from framegate.core.plugins import load_object
-from framegate.core.types import Shot
+from framegate.core.types import Shot, ShotSize
 from framegate.plugins.diffusers.files import find_missing_files
 from framegate.plugins.diffusers.options import Lora, Options
+from framegate.plugins.diffusers.planning.memory import ModelMemory, Passes
+from framegate.plugins.diffusers.planning.model_folder import dtype_names
+from framegate.plugins.diffusers.planning.placement import RESERVED
 from framegate.plugins.diffusers.requirements import require
 
 if TYPE_CHECKING:
     from framegate.plugins.diffusers.engine import Engine
 
 
+_UNKNOWN_SIZE = ShotSize(1280, 720, 121)
+"""What memory is planned for where no spec says it."""
+
+
 class DiffusersBackend(Backend):
     """Load ``engine`` ("module:Class" of an `Engine`) and pass every shot to it.
 
     A subclass sets ``engine``, ``install`` (the command that installs what is missing) and, where it has
-    options of its own, ``options_kind``.
+    options of its own, ``options_kind``; and where they differ from the usual ``precise``, `passes` and
+    `extra_sizes`.
     """
 
     engine: ClassVar[str]
     install: ClassVar[str]
     options_kind: ClassVar[type[Options]] = Options
+    precise: ClassVar[Mapping[str, str]] = {}
+    """The components that keep a dtype of their own on CUDA, such as ``{"vae": "float32"}``."""
 
     _loaded_engine: "Engine | None" = None
 
@@ -68,8 +81,66 @@ class DiffusersBackend(Backend):
         return {f"loras[{index}]": lora for index, lora in enumerate(options.loras)}
 
     def memory_needed(self, device: str) -> int:
-        """Return the bytes that the weights will take on ``device``; 0 before a hub id is downloaded."""
+        """Return the bytes that the weights will hold on ``device`` between jobs, as they will be placed.
+
+        A hub id is downloaded first, which `load` would do otherwise.
+
+        Raises:
+            GenerationFailed: The source is wrong, or it can't be downloaded.
+        """
         return self._create_engine(device).memory_needed()
+
+    def plan_memory(self, capacity: int) -> MemoryPlan:
+        """Return what the model needs and how it would be placed on a GPU of ``capacity`` bytes."""
+        folder = Path(self.source).expanduser()
+        if not folder.is_dir():
+            snapshot = cached_snapshot(self.source)
+            if snapshot is None:
+                raise GenerationFailed(f"{self.source} is not on this host, so its size is not known.")
+            folder = snapshot
+        memory = self.model_memory(folder, on_cuda=True)
+        placement = memory.placement(capacity)
+        activations = memory.activations(memory.size)
+        return MemoryPlan(
+            size=memory.size,
+            weights=memory.sizes,
+            activations={
+                "encode": activations.encode,
+                "condition": activations.condition,
+                "denoise": activations.denoise,
+                "decode": activations.decode_tiled if placement.tiled else activations.decode,
+            },
+            offload=placement.offload,
+            phases=placement.phases,
+            peak=placement.peak + RESERVED,
+            fits=placement.peak + RESERVED <= capacity,
+            note="decodes in tiles" if placement.tiled else "",
+        )
+
+    def model_memory(self, folder: Path, *, on_cuda: bool) -> ModelMemory:
+        """Return what the model in ``folder`` needs of a device's memory.
+
+        Raises:
+            GenerationFailed: A file of the folder can't be read.
+        """
+        options = self.parsed_options()
+        dtypes = dtype_names(options, self.precise, on_cuda=on_cuda)
+        return ModelMemory(
+            folder,
+            options,
+            dtypes,
+            size=self.planned_size or _UNKNOWN_SIZE,
+            passes=lambda size: self.passes(options, size),
+            extra=self.extra_sizes(folder, options, dtypes),
+        )
+
+    def passes(self, options: Options, size: ShotSize) -> Passes:
+        """Return the sizes at which a shot of ``size`` is denoised, each with the samples of a pass."""
+        return [(size, 1)]
+
+    def extra_sizes(self, folder: Path, options: Options, dtypes: Mapping[str, str]) -> dict[str, int]:
+        """Return the bytes that components take in addition to the folder's weights."""
+        return {}
 
     def generate(self, shot: Shot, context: GenerationContext) -> FrameStream:
         """Return the frames of ``shot``, and its audio where the model makes any."""
@@ -89,4 +160,4 @@ class DiffusersBackend(Backend):
     def _create_engine(self, device: str) -> "Engine":
         require(self.install)
         engine_class: type[Engine] = load_object(self.engine)
-        return engine_class(self.source, self.parsed_options(), device)
+        return engine_class(self.source, self.parsed_options(), device, self.model_memory)

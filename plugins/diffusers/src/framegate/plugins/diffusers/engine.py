@@ -3,11 +3,11 @@
 import os
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import structlog
 
@@ -21,16 +21,13 @@ from framegate.core.backend import FrameStream, GenerationContext
 from framegate.core.types import Shot, Task
 from framegate.plugins.diffusers.cancellation import CancelPoints
 from framegate.plugins.diffusers.embedding_cache import EmbeddingCache
-from framegate.plugins.diffusers.loading.checkpoints import local_folder
-from framegate.plugins.diffusers.loading.pipelines import (
-    LoadedPipeline,
-    component_dtypes,
-    component_sizes,
-    load_pipeline,
-)
+from framegate.plugins.diffusers.loading.checkpoints import fetch
+from framegate.plugins.diffusers.loading.pipelines import LoadedPipeline, load_pipeline
 from framegate.plugins.diffusers.options import Options
+from framegate.plugins.diffusers.planning.memory import ModelMemory
 from framegate.plugins.diffusers.step_cache.cache import StepCache
 from framegate.plugins.diffusers.step_cache.schedules import DEFAULT_LEVELS, Levels, check_cache
+from framegate.plugins.diffusers.tiling import Tiling
 
 if TYPE_CHECKING:
     from framegate.core.backend import Frame
@@ -41,28 +38,28 @@ log = structlog.get_logger(__name__)
 class Engine(ABC):
     """One model on one device, running one job at a time.
 
-    A family sets ``headroom``, where it needs to ``precise``, and implements `load` and `generate`. In
-    `load` it calls `load_pipeline`, builds what its jobs need, and calls `warm_up`. `generate` runs a job's
-    frames through `stream`, with ``oom_as_job_error`` around each stage of the work.
+    A family implements `load` and `generate`. In `load` it calls `load_pipeline`, builds what its jobs need,
+    and calls `warm_up`. `generate` runs a job's frames through `stream`, with ``oom_as_job_error`` around
+    each stage of the work.
     """
 
-    headroom: ClassVar[int]
-    """Bytes of activations at the largest documented sizes, decoding included."""
-    precise: ClassVar[Mapping[str, str]] = {}
-    """The components that keep a dtype of their own on CUDA, such as ``{"vae": "float32"}``."""
     has_mag_ratios: ClassVar[bool] = False
     """Whether `cache_levels` has MagCache's ratios."""
 
     loaded: LoadedPipeline
+    memory: ModelMemory
+    """What the model needs of the device's memory, once its folder is known."""
     step_cache: StepCache
     _stream: "Generator[Frame, None, None] | None" = None
 
-    def __init__(self, source: str, options: Options, device: str) -> None:
+    def __init__(self, source: str, options: Options, device: str, model_memory: "ModelMemoryOf") -> None:
         self.source = source
         self.options = options
+        self._model_memory = model_memory
         self.device = torch.device("cuda:0" if device == "cuda" else device)
         self.embeddings = EmbeddingCache(options.prompt_cache, pinned=self.device.type == "cuda")
         self.cancel_points = CancelPoints(self.device)
+        self.tiling = Tiling(options.vae_tiling, self.device)
 
     @abstractmethod
     def load(self) -> None:
@@ -83,26 +80,30 @@ class Engine(ABC):
         return self.loaded.pipeline
 
     def memory_needed(self) -> int:
-        """Return the bytes that the model will hold on a CUDA device, 0 if they can't be known yet."""
-        folder = local_folder(self.source)
-        if folder is None:
-            return 0
-        return sum(component_sizes(folder, self.options, self._dtypes()).values())
+        """Return the bytes that the weights will hold on the device between jobs."""
+        memory = self._read_memory(fetch(self.source, self.options))
+        if self.device.type != "cuda":
+            return sum(memory.sizes.values())
+        _, capacity = torch.cuda.mem_get_info(self.device)
+        return memory.placement(capacity).resident
 
     def load_pipeline(self, pipeline_class: type[Any], folder: Path) -> Any:
         """Load ``folder`` as ``pipeline_class`` with everything that the options ask for, and return it."""
         check_cache(self.options, has_ratios=self.has_mag_ratios)
+        self.memory = self._read_memory(folder)
         self.loaded = load_pipeline(
             pipeline_class,
             folder,
             self.options,
             self.device,
-            dtypes=self._dtypes(),
-            headroom=self.headroom,
+            memory=self.memory,
             cancel_points=self.cancel_points,
         )
         self.step_cache = StepCache(self.options, self.loaded.denoisers)
         return self.loaded.pipeline
+
+    def _read_memory(self, folder: Path) -> ModelMemory:
+        return self._model_memory(folder, on_cuda=self.device.type == "cuda")
 
     def cache_levels(self, shot: Shot) -> Levels:
         """Return what the step cache's levels are for ``shot``."""
@@ -175,13 +176,18 @@ class Engine(ABC):
         """Return a fresh random generator, on the host so that every device draws the same noise."""
         return torch.Generator("cpu").manual_seed(seed)
 
-    def _dtypes(self) -> dict[str, torch.dtype]:
-        return component_dtypes(self.options, self.device, self.precise)
-
 
 def effective_strength(strength: float, num_inference_steps: int) -> float:
     """Return ``strength``, raised where it would leave an image or video without a single step."""
     return max(strength, (1 + 1e-6) / num_inference_steps)
+
+
+class ModelMemoryOf(Protocol):
+    """Return what the model in a folder needs of a device's memory: `DiffusersBackend.model_memory`."""
+
+    def __call__(self, folder: Path, *, on_cuda: bool) -> ModelMemory:
+        """Return it."""
+        ...
 
 
 class _WarmUpContext:

@@ -8,8 +8,7 @@ from typing import Any
 from framegate.core.backend import is_path, missing_paths
 from framegate.core.hub_cache import cached_snapshot
 from framegate.plugins.diffusers.options import Lora, Options
-
-_INDEX = "model_index.json"
+from framegate.plugins.diffusers.planning.model_folder import INDEX
 
 
 def find_missing_files(source: str, options: Options, loras: Mapping[str, Lora]) -> list[str]:
@@ -37,14 +36,14 @@ def _missing_of_source(source: str, options: Options) -> list[str]:
         return []
     if not folder.is_dir():
         return [f"source: {folder} is a file, and a model in diffusers' layout is a folder"]
-    if not (folder / _INDEX).is_file():
-        return [f"source: the folder {folder} has no {_INDEX}, so it is not in diffusers' layout"]
+    if not (folder / INDEX).is_file():
+        return [f"source: the folder {folder} has no {INDEX}, so it is not in diffusers' layout"]
     try:
-        index: dict[str, Any] = json.loads((folder / _INDEX).read_text(encoding="utf-8"))
+        index: dict[str, Any] = json.loads((folder / INDEX).read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        return [f"source: {folder / _INDEX} can't be read"]
+        return [f"source: {folder / INDEX} can't be read"]
     return [
-        f"source: the folder {folder} has no component {component!r}, which its {_INDEX} names"
+        f"source: the folder {folder} has no component {component!r}, which its {INDEX} names"
         for component, entry in index.items()
         if isinstance(entry, list) and entry[:1] != [None] and not component.startswith("_")
         if component not in options.weights and not (folder / component).is_dir()

@@ -1,12 +1,25 @@
 """LTX-2's backend. It imports nothing heavy."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import ClassVar, Literal
 
 from framegate.core.backend import missing_paths
+from framegate.core.hub_cache import cached_snapshot
+from framegate.core.types import ShotSize
 from framegate.plugins.diffusers.backend import DiffusersBackend
 from framegate.plugins.diffusers.options import Lora, Options
+from framegate.plugins.diffusers.planning.memory import Passes
+from framegate.plugins.diffusers.planning.model_folder import (
+    BYTES,
+    component_sizes,
+    count_file_parameters,
+    lora_size,
+)
 from framegate.plugins.diffusers.requirements import install_command
+
+UPSAMPLER = "latent_upsampler"
+"""The upsampler's folder in a model's."""
 
 
 class Ltx2Options(Options, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -41,6 +54,30 @@ class Ltx2Backend(DiffusersBackend):
         if isinstance(options, Ltx2Options) and options.refine_lora is not None:
             loras["refine_lora"] = options.refine_lora
         return loras
+
+    def passes(self, options: Options, size: ShotSize) -> Passes:
+        """Return the first stage, guided unless the schedule is the distilled one, and the second."""
+        assert isinstance(options, Ltx2Options)
+        guided = 2 if options.schedule == "full" else 1
+        if options.stages == 1:
+            return [(size, guided)]
+        return [(ShotSize(size.width // 2, size.height // 2, size.num_frames), guided), (size, 1)]
+
+    def extra_sizes(self, folder: Path, options: Options, dtypes: Mapping[str, str]) -> dict[str, int]:
+        """Return what the second stage adds: the upsampler, and the LoRA beside the transformer."""
+        assert isinstance(options, Ltx2Options)
+        extra: dict[str, int] = {}
+        if options.stages == 2:
+            source = Path(options.upsampler).expanduser() if options.upsampler else folder
+            if not source.exists():
+                source = cached_snapshot(options.upsampler) or folder
+            own = source if (source / "config.json").is_file() else source / UPSAMPLER
+            parameters = sum(map(count_file_parameters, own.glob("*.safetensors")))
+            extra[UPSAMPLER] = parameters * BYTES[dtypes["default"]]
+        if options.refine_lora is not None:
+            weights = component_sizes(folder, options, dtypes)
+            extra["transformer"] = lora_size(options.refine_lora, weights.get("transformer", 0))
+        return extra
 
     def check_files(self) -> Sequence[str]:
         """Return what is missing of the files that every model has, and the upsampler."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import torch
 from diffusers import LTX2ConditionPipeline, LTX2Pipeline
@@ -21,9 +21,8 @@ from framegate.media.images.fitting import open_image
 from framegate.plugins.diffusers.loading.checkpoints import fetch
 from framegate.plugins.diffusers.loading.loras import load_lora
 from framegate.plugins.diffusers.loading.pipelines import share_components
-from framegate.plugins.diffusers.loading.placement import GIB
+from framegate.plugins.diffusers.loading.placement import onload
 from framegate.plugins.diffusers.progress import StepProgress
-from framegate.plugins.diffusers.tiling import decode_or_tile
 from framegate.plugins.diffusers.video_engine import Latents, VideoEngine
 from framegate.plugins.ltx2.backend import Ltx2Options
 from framegate.plugins.ltx2.decoding import decode_audio, decode_tiled, decode_whole
@@ -38,7 +37,6 @@ if TYPE_CHECKING:
 class Ltx2Engine(VideoEngine):
     """One set of weights behind the pipeline for text and the one for images."""
 
-    headroom: ClassVar[int] = 16 * GIB
     _embeddings: PrecomputedEmbeddings
     _from_text: Any
     _from_images: Any
@@ -212,11 +210,11 @@ class Ltx2Engine(VideoEngine):
     def decode_frames(self, latents: Latents) -> "Iterator[Frame]":
         """Yield the frames of ``latents``, once all are decoded unless it is done in tiles."""
         vae, video = self.pipeline.vae, latents[0]
-        return decode_or_tile(
+        onload(vae)  # what it takes the place of is not free before
+        return self.tiling.frames(
+            self.memory.decoding(video.shape),
             lambda: decode_whole(vae, video),
             lambda: decode_tiled(vae, video),
-            self.options.vae_tiling,
-            self.device,
         )
 
 

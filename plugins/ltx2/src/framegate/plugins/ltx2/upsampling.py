@@ -9,9 +9,7 @@ from diffusers.pipelines.ltx2.latent_upsampler import LTX2LatentUpsamplerModel
 from safetensors import SafetensorError
 
 from framegate.core.errors import GenerationFailed
-from framegate.plugins.ltx2.backend import Ltx2Options
-
-_FOLDER = "latent_upsampler"
+from framegate.plugins.ltx2.backend import UPSAMPLER, Ltx2Options
 
 
 def load_upsampler(source: str, options: Ltx2Options, vae: Any, dtype: torch.dtype) -> Any:
@@ -22,7 +20,7 @@ def load_upsampler(source: str, options: Ltx2Options, vae: Any, dtype: torch.dty
     """
     folder = Path(options.upsampler or source).expanduser()
     location = str(folder) if folder.is_dir() else (options.upsampler or source)
-    subfolder = None if (folder / "config.json").is_file() else _FOLDER
+    subfolder = None if (folder / "config.json").is_file() else UPSAMPLER
     try:
         model = LTX2LatentUpsamplerModel.from_pretrained(
             location,
@@ -34,7 +32,7 @@ def load_upsampler(source: str, options: Ltx2Options, vae: Any, dtype: torch.dty
         )
     except (OSError, ValueError, SafetensorError) as error:
         raise GenerationFailed(
-            f"There is no {_FOLDER} in {Path(location).name!r}, and two stages need one: name its folder or "
-            "hub id as options.upsampler."
+            f"There is no {UPSAMPLER} in {Path(location).name!r}, and two stages need one: name its folder "
+            "or hub id as options.upsampler."
         ) from error
     return LTX2LatentUpsamplePipeline(vae=vae, latent_upsampler=model.eval())

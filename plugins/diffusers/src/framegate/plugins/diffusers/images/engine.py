@@ -2,7 +2,7 @@
 
 from collections.abc import Generator
 from inspect import signature
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import structlog
 import torch
@@ -16,7 +16,6 @@ from framegate.plugins.diffusers.engine import Engine, effective_strength
 from framegate.plugins.diffusers.images.partial_images import PartialImages, supports_partial_images
 from framegate.plugins.diffusers.images.prompt_caching import cache_prompts
 from framegate.plugins.diffusers.loading.checkpoints import fetch
-from framegate.plugins.diffusers.loading.placement import GIB
 from framegate.plugins.diffusers.memory import oom_as_job_error
 from framegate.plugins.diffusers.pixels import to_frame
 from framegate.plugins.diffusers.progress import StepCallback, StepProgress
@@ -37,13 +36,12 @@ _AUTO: dict[Task, type[Any]] = {
 class ImagesEngine(Engine):
     """One set of weights behind the text-to-image and the image-to-image pipeline of its family."""
 
-    headroom: ClassVar[int] = 6 * GIB
     _pipelines: TaskPipelines
 
     def load(self) -> None:
         """Load the source as whichever pipeline it names."""
         loaded = self.load_pipeline(DiffusionPipeline, fetch(self.source, self.options))
-        tile_when_needed(loaded.vae, self.options.vae_tiling, self.device)
+        tile_when_needed(loaded.vae, self.tiling, lambda latents: self.memory.decoding(latents.shape))
         pipelines = _auto_pipelines(loaded)
         for pipeline in pipelines.values():
             pipeline.set_progress_bar_config(disable=True)

@@ -1,9 +1,6 @@
 """A model's files: where they are, how large, and that they hold nothing but data."""
 
-import json
-import math
 import os
-import struct
 from collections.abc import Container
 from pathlib import Path
 from typing import Any
@@ -13,13 +10,10 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntry
 
 from framegate.core.errors import GenerationFailed
 from framegate.plugins.diffusers.options import Options
+from framegate.plugins.diffusers.planning.model_folder import INDEX, read_index
 
 _NO_CODE = "Only classes of diffusers and transformers are loaded, never code that comes with a model."
 
-INDEX = "model_index.json"
-"""The file that makes a folder a model in diffusers' layout."""
-MAX_HEADER = 100_000_000
-"""Bytes of a safetensors header; the format's own limit."""
 PICKLES = frozenset({".bin", ".ckpt", ".pt", ".pth", ".pkl"})
 """Suffixes of weights that are Python pickles, which run code when they are loaded."""
 CONVERT = (
@@ -80,18 +74,6 @@ def local_folder(source: str) -> Path | None:
     return folder if folder.is_dir() else None
 
 
-def read_index(folder: Path) -> dict[str, Any]:
-    """Return ``model_index.json``: the pipeline's class, its components and its configuration.
-
-    Raises:
-        GenerationFailed: The file can't be read.
-    """
-    try:
-        return dict(json.loads((folder / INDEX).read_text(encoding="utf-8")))
-    except (OSError, ValueError) as error:
-        raise GenerationFailed(f"The {INDEX} of the model can't be read.") from error
-
-
 def check_components(folder: Path, replaced: Container[str] = ()) -> None:
     """Check that a model is made of diffusers' and transformers' own classes, with weights as safetensors.
 
@@ -132,36 +114,3 @@ def _library(entry: Any) -> str | None:
 
 def _is_own_library(library: str) -> bool:
     return library in ("diffusers", "transformers") or hasattr(pipelines, library)
-
-
-def read_config(folder: Path, component: str) -> dict[str, Any]:
-    """Return the ``config.json`` of a component, empty if it has none."""
-    path = folder / component / "config.json"
-    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}
-
-
-def count_parameters(folder: Path, variant: str = "") -> dict[str, int]:
-    """Return how many parameters each component has, from the headers of its safetensors files."""
-    counts: dict[str, int] = {}
-    for file in folder.glob("*/*.safetensors"):
-        name, _, of_variant = file.stem.split("-0")[0].partition(".")  # without the shard's number
-        if name and of_variant == variant:
-            counts[file.parent.name] = counts.get(file.parent.name, 0) + count_file_parameters(file)
-    return counts
-
-
-def count_file_parameters(file: Path) -> int:
-    """Return how many parameters a safetensors file holds.
-
-    Raises:
-        GenerationFailed: It is not a complete safetensors file.
-    """
-    try:
-        with file.open("rb") as opened:
-            (length,) = struct.unpack("<Q", opened.read(8))
-            header: dict[str, Any] = json.loads(opened.read(min(length, MAX_HEADER)))
-    except (struct.error, ValueError, OSError) as error:
-        raise GenerationFailed(
-            f"The weights in {file.name} can't be read: the file is incomplete."
-        ) from error
-    return sum(math.prod(entry["shape"]) for name, entry in header.items() if name != "__metadata__")

@@ -10,7 +10,7 @@ import torch
 from safetensors import SafetensorError
 
 from framegate.core.errors import GenerationFailed
-from framegate.plugins.diffusers.loading.checkpoints import read_index
+from framegate.plugins.diffusers.planning.model_folder import read_index
 from framegate.plugins.diffusers.requirements import INSTALL_SMALL
 
 

@@ -11,14 +11,8 @@ from framegate.plugins.diffusers.cancellation import blocks_of
 from framegate.plugins.diffusers.loading.block_streaming import StreamedBlocks
 from framegate.plugins.diffusers.loading.host_memory import PinnedMemory
 from framegate.plugins.diffusers.loading.hosted_weights import HostedWeights
-from framegate.plugins.diffusers.loading.placement import Placement
+from framegate.plugins.diffusers.planning.placement import DECODING, ENCODING, Placement, phase_of
 
-ENCODING = "encoding"
-"""The phase of text and image encoders, and of what takes their output on to the transformer."""
-DECODING = "decoding"
-"""The phase of the VAEs and the vocoder."""
-
-_PHASES = {"connectors": ENCODING, "vae": DECODING, "audio_vae": DECODING, "vocoder": DECODING}
 log = structlog.get_logger(__name__)
 
 
@@ -103,13 +97,6 @@ def onload(module: nn.Module) -> None:
     hook: ModelHook | None = getattr(module, "_hf_hook", None)
     if hook is not None:
         hook.pre_forward(module)
-
-
-def phase_of(component: str) -> str:
-    """Return the phase in which a pipeline's ``component`` runs; each transformer has one of its own."""
-    if component.startswith(("text_encoder", "image_encoder")):
-        return ENCODING
-    return _PHASES.get(component, component)
 
 
 def place(pipeline: Any, placement: Placement, device: torch.device) -> Offloader:

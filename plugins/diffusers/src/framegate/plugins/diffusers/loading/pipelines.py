@@ -1,6 +1,5 @@
 """From a folder of weights to a pipeline that is ready to run."""
 
-from collections.abc import Mapping
 from inspect import signature
 from pathlib import Path
 from typing import Any
@@ -15,11 +14,7 @@ from safetensors import SafetensorError
 from framegate.core.errors import GenerationFailed
 from framegate.plugins.diffusers.cancellation import CancelPoints
 from framegate.plugins.diffusers.loading.attention import set_attention_backend
-from framegate.plugins.diffusers.loading.checkpoints import (
-    check_components,
-    count_file_parameters,
-    count_parameters,
-)
+from framegate.plugins.diffusers.loading.checkpoints import check_components
 from framegate.plugins.diffusers.loading.compiling import (
     DEFAULT_CACHE,
     compile_blocks,
@@ -29,18 +24,16 @@ from framegate.plugins.diffusers.loading.compiling import (
 from framegate.plugins.diffusers.loading.component_files import load_component_files
 from framegate.plugins.diffusers.loading.loras import merge_loras
 from framegate.plugins.diffusers.loading.offloading import Offloader, place
-from framegate.plugins.diffusers.loading.placement import Placement, plan_placement
+from framegate.plugins.diffusers.loading.placement import plan_placement
 from framegate.plugins.diffusers.loading.probes import Decisions
 from framegate.plugins.diffusers.loading.quantization import quantize
-from framegate.plugins.diffusers.loading.vae import DECODER, prepare_vae
+from framegate.plugins.diffusers.loading.vae import prepare_vae
 from framegate.plugins.diffusers.options import Options
+from framegate.plugins.diffusers.planning.memory import ModelMemory
+from framegate.plugins.diffusers.planning.model_folder import DECODER, DENOISERS
+from framegate.plugins.diffusers.planning.placement import Placement
 
 log = structlog.get_logger(__name__)
-
-DENOISERS = ("transformer", "transformer_2", "unet")
-"""The components that every step runs."""
-QUANTIZED_SHARE = 0.52
-"""The size of an eight-bit transformer beside the full one; some of it is not quantised."""
 
 
 class LoadedPipeline(Struct, frozen=True):
@@ -63,56 +56,13 @@ def denoisers_of(pipeline: Any) -> list[Any]:
     return [model for name in DENOISERS if (model := getattr(pipeline, name, None)) is not None]
 
 
-def component_dtypes(
-    options: Options, device: torch.device, precise: Mapping[str, str]
-) -> dict[str, torch.dtype]:
-    """Return the dtype of each component; "default" is that of the components not named.
-
-    ``precise`` names those that a family keeps in another dtype on CUDA, such as ``{"vae": "float32"}``. On
-    the CPU everything is float32 unless the options say otherwise. `DECODER` is what the VAE decodes in.
-    """
-    on_cuda = device.type == "cuda"
-    if options.dtype != "auto":
-        default = getattr(torch, options.dtype)
-    else:
-        default = torch.bfloat16 if on_cuda else torch.float32
-    dtypes = {"default": default}
-    for component, name in precise.items():
-        dtypes[component] = getattr(torch, name) if on_cuda or options.dtype != "auto" else torch.float32
-    if options.vae_dtype != "auto":
-        dtypes["vae"] = getattr(torch, options.vae_dtype)
-    dtypes[DECODER] = dtypes.get("vae", default)
-    if options.vae_decode_dtype != "auto":
-        dtypes[DECODER] = getattr(torch, options.vae_decode_dtype)
-    return dtypes
-
-
-def component_sizes(folder: Path, options: Options, dtypes: Mapping[str, torch.dtype]) -> dict[str, int]:
-    """Return the bytes of each component as it will be kept."""
-    sizes = {
-        component: count * dtypes.get(component, dtypes["default"]).itemsize
-        for component, count in count_parameters(folder, options.variant).items()
-    }
-    for component, name in options.weights.items():
-        file = Path(name).expanduser()
-        if file.suffix == ".gguf" and file.is_file():
-            sizes[component] = file.stat().st_size
-        elif file.suffix == ".safetensors" and file.is_file():
-            sizes[component] = count_file_parameters(file) * dtypes.get(component, dtypes["default"]).itemsize
-    if options.quantize != "none":
-        for component in sizes.keys() & set(DENOISERS):
-            sizes[component] = int(sizes[component] * QUANTIZED_SHARE)
-    return sizes
-
-
 def load_pipeline(
     pipeline_class: type[Any],
     folder: Path,
     options: Options,
     device: torch.device,
     *,
-    dtypes: Mapping[str, torch.dtype],
-    headroom: int,
+    memory: ModelMemory,
     cancel_points: CancelPoints,
 ) -> LoadedPipeline:
     """Load ``folder`` as ``pipeline_class``, with everything that ``options`` ask for.
@@ -123,10 +73,10 @@ def load_pipeline(
     """
     silence_logging()
     check_components(folder, replaced=options.weights)
-    sizes = component_sizes(folder, options, dtypes)
-    placement = plan_placement(options, sizes, device, headroom)
+    dtypes: dict[str, torch.dtype] = {name: getattr(torch, dtype) for name, dtype in memory.dtypes.items()}
+    placement = plan_placement(options, memory, device)
     parts = load_component_files(folder, options.weights, dtypes)
-    log.info("weights_loading", pipeline=pipeline_class.__name__, bytes=sum(sizes.values()))
+    log.info("weights_loading", pipeline=pipeline_class.__name__, bytes=sum(memory.sizes.values()))
     try:
         pipeline = pipeline_class.from_pretrained(
             str(folder),

@@ -10,14 +10,12 @@ from torch import nn
 from framegate.plugins.diffusers.loading.probes import GAIN, Decisions, Stopwatch, describe_card, stopwatch
 from framegate.plugins.diffusers.memory import is_out_of_memory, release
 from framegate.plugins.diffusers.options import Options
+from framegate.plugins.diffusers.planning.model_folder import DECODER
 
 Layout: TypeAlias = Literal["contiguous", "channels_last"]
 """How the weights of convolutions lie in memory."""
 LAYOUTS: tuple[Layout, ...] = get_args(Layout)
 """All of them, that of diffusers first."""
-DECODER = "vae_decode"
-"""The key in `component_dtypes` of what the VAE decodes in."""
-
 _PARTS = ("post_quant_conv", "decoder")
 _HEIGHT, _WIDTH = 384, 640
 """The size of the video that is decoded to compare layouts: its convolutions are as wide as any, and half a

@@ -1,5 +1,7 @@
 """The base of the Wan backends. It imports nothing heavy."""
 
+from typing import ClassVar
+
 from framegate.plugins.diffusers.backend import DiffusersBackend
 from framegate.plugins.diffusers.wan.options import WanOptions
 
@@ -9,3 +11,4 @@ class WanBackend(DiffusersBackend):
 
     engine = "framegate.plugins.diffusers.wan.engine:WanEngine"
     options_kind = WanOptions
+    precise: ClassVar = {"vae": "float32", "image_encoder": "float32"}

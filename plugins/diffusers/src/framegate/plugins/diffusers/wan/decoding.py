@@ -31,7 +31,7 @@ def decode_streamed(vae: Any, latents: torch.Tensor) -> "Iterator[Frame]":
     One comes for the first latent frame, then four at a time. CUDA decodes the next four meanwhile.
     """
     pending: _Chunk | None = None
-    for pixels in _chunks(vae, latents):
+    for pixels in decode_chunks(vae, latents):
         chunk = _Chunk(pixels)
         if pending is not None:
             yield from pending.frames()
@@ -52,7 +52,7 @@ def decode_tiled(vae: Any, latents: torch.Tensor) -> "Iterator[Frame]":
         yield from _Chunk(pixels[:, :, start : start + 4]).frames()
 
 
-def _chunks(vae: Any, latents: torch.Tensor) -> Iterator[torch.Tensor]:
+def decode_chunks(vae: Any, latents: torch.Tensor) -> Iterator[torch.Tensor]:
     """Decode as `AutoencoderKLWan._decode` does, without keeping the chunks."""
     vae.clear_cache()
     try:

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from contextlib import nullcontext
-from itertools import chain
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
@@ -17,11 +16,9 @@ from framegate.plugins.diffusers.engine import effective_strength
 from framegate.plugins.diffusers.loading.checkpoints import fetch
 from framegate.plugins.diffusers.loading.offloading import onload
 from framegate.plugins.diffusers.loading.pipelines import share_components
-from framegate.plugins.diffusers.loading.placement import GIB
 from framegate.plugins.diffusers.progress import StepProgress
 from framegate.plugins.diffusers.step_cache.schedules import Levels
 from framegate.plugins.diffusers.task_pipelines import TaskPipelines
-from framegate.plugins.diffusers.tiling import decode_or_tile
 from framegate.plugins.diffusers.video_engine import Latents, VideoEngine
 from framegate.plugins.diffusers.video_io import read_source_video
 from framegate.plugins.diffusers.wan.cache_levels import cache_levels
@@ -50,8 +47,6 @@ _PIPELINES: dict[Task, type[Any]] = {
 class WanEngine(VideoEngine):
     """One set of weights behind every pipeline that can use it."""
 
-    headroom: ClassVar[int] = 12 * GIB
-    precise: ClassVar = {"vae": "float32", "image_encoder": "float32"}
     has_mag_ratios: ClassVar[bool] = True
     variant: Variant
     """Which of the Wan models the folder holds."""
@@ -173,8 +168,8 @@ class WanEngine(VideoEngine):
         onload(vae)
         ready = denormalize(vae, latents[0].to(self.device))
 
-        def stream() -> "Iterator[Frame]":
-            frames = decode_streamed(vae, ready)
-            return chain([next(frames)], frames)  # decodes the first, which needs as much memory as any
-
-        return decode_or_tile(stream, lambda: decode_tiled(vae, ready), self.options.vae_tiling, self.device)
+        return self.tiling.frames(
+            self.memory.decoding(ready.shape),
+            lambda: decode_streamed(vae, ready),
+            lambda: decode_tiled(vae, ready),
+        )

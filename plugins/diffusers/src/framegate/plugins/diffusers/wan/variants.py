@@ -6,7 +6,7 @@ from msgspec import Struct
 
 from framegate.core.errors import GenerationFailed
 from framegate.core.types import Task
-from framegate.plugins.diffusers.loading.checkpoints import read_config, read_index
+from framegate.plugins.diffusers.planning.model_folder import read_config, read_index
 
 
 class Variant(Struct, frozen=True):

@@ -1,0 +1,197 @@
+"""How much memory a shot's activations take, phase by phase.
+
+The coefficients were measured with fake tensors (torch 2.13.0, diffusers 0.42.1, eager, the weights not
+counted; ``tests/benchmarks/activations.py`` measures them again), and the tests hold the formulas to 0–10 %
+above such measurements. Allocators, cuDNN's and cuBLAS's workspaces come on top: `placement.RESERVED`.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from msgspec import Struct
+
+from framegate.core.types import ShotSize
+
+MIB = 2**20
+"""Bytes."""
+_LANGUAGE_MODELS = ("Gemma", "Glm", "Llama", "Mistral", "Qwen")
+"""What the classes of text encoders begin with that are language models."""
+
+
+class Activations(Struct, frozen=True, kw_only=True):
+    """The bytes that activations take in each phase of a job.
+
+    ``encode`` is of the text encoders, ``condition`` of the VAE's encoder where a job starts from an image or
+    video, ``denoise`` of a step, ``decode`` and ``decode_tiled`` of the VAE's decoder.
+    """
+
+    encode: int = 0
+    condition: int = 0
+    denoise: int = 0
+    decode: int = 0
+    decode_tiled: int = 0
+
+
+class Architecture(Struct, frozen=True, kw_only=True):
+    """The configurations that decide how large activations are.
+
+    ``decode_bytes`` are those of a number in the VAE's decoder, ``vae_bytes`` of one in its encoder.
+    """
+
+    index: Mapping[str, Any]
+    denoiser: Mapping[str, Any]
+    text_encoders: Sequence[Mapping[str, Any]]
+    vae: Mapping[str, Any]
+    vae_bytes: int
+    decode_bytes: int
+
+
+def estimate(model: Architecture, size: ShotSize, passes: Sequence[tuple[ShotSize, int]]) -> Activations:
+    """Return what a shot of ``size`` takes.
+
+    ``passes`` are the sizes at which it is denoised, each with how many samples go through the transformer
+    together.
+    """
+    return Activations(
+        encode=max(map(encoding_bytes, model.text_encoders), default=0),
+        condition=_conditioning_bytes(model, size),
+        denoise=max(
+            denoising_bytes(model.index, model.denoiser, model.vae, each, batch) for each, batch in passes
+        ),
+        decode=decoding_bytes(model.vae, size, model.decode_bytes),
+        decode_tiled=tiled_decoding_bytes(model.vae, size, model.decode_bytes),
+    )
+
+
+def encoding_bytes(text_encoder: Mapping[str, Any]) -> int:
+    """Return what a text encoder takes.
+
+    UMT5-XXL needs 0.12 GiB for 512 tokens, CLIP and T5 less. Language models return the states of all their
+    layers, which are stacked once more, and a score for every word of the vocabulary.
+    """
+    name = str(next(iter(text_encoder.get("architectures") or ()), ""))
+    if not name.startswith(_LANGUAGE_MODELS):
+        return 256 * MIB
+    config = text_encoder.get("text_config", text_encoder)
+    tokens = 1024
+    states = 2 * (config.get("num_hidden_layers", 64) + 1) * config.get("hidden_size", 5120)
+    return tokens * (states + config.get("vocab_size", 262_208)) * 2 + 256 * MIB
+
+
+def denoising_bytes(
+    index: Mapping[str, Any], denoiser: Mapping[str, Any], vae: Mapping[str, Any], size: ShotSize, batch: int
+) -> int:
+    """Return what a forward pass of the transformer (or U-Net) takes, in bfloat16.
+
+    It is linear in the tokens: attention kernels keep no scores.
+    """
+    spatial, temporal = compression(vae)
+    frames = (size.num_frames - 1) // temporal + 1
+    places = frames * (size.height // spatial) * (size.width // spatial) * batch
+    match denoiser.get("_class_name"):
+        case "WanTransformer3DModel":
+            width, hidden = _width(denoiser), denoiser["ffn_dim"]
+            # TI2V modulates every token by itself, in float32.
+            own_steps = bool(index.get("expand_timesteps"))
+            attention, feed_forward = (65, 47) if own_steps else (22.4, 8.2)
+            tokens = places // 4
+            return int(tokens * (max(attention * width, feed_forward * width + 4 * hidden) + 1100)) + 40 * MIB
+        case "LTX2VideoTransformer3DModel":
+            return int(places * (34.5 * _width(denoiser) + 9_400)) + batch * 40 * MIB
+        case "UNet2DConditionModel":
+            return int(places * 54 * denoiser["block_out_channels"][0]) + 64 * MIB
+        case _:  # FLUX needs 35 times the width a token, Qwen-Image 30, Stable Diffusion 3 26
+            return (places // 4 + batch * 1024) * 40 * _width(denoiser) + 64 * MIB
+
+
+def decoding_bytes(vae: Mapping[str, Any], size: ShotSize, number: int) -> int:
+    """Return what decoding in one piece takes, with ``number`` bytes for a number."""
+    pixels = size.width * size.height
+    match vae.get("_class_name"):
+        case "AutoencoderKLWan" | "AutoencoderKLQwenImage":
+            # Four frames at a time, beside what convolutions keep of the frames before.
+            channels, patch = _wan_decoder(vae)
+            residual = bool(vae.get("is_residual"))
+            if size.num_frames == 1:
+                each = 23 if residual else 18.4
+            elif residual:
+                each = 86
+            else:
+                each = 52 if number == 4 else 54  # interpolation is computed in float32
+            return int(pixels // patch**2 * channels * number * each) + 8 * MIB
+        case "AutoencoderKLLTX2Video":
+            width = min(vae.get("decoder_block_out_channels") or [256]) / 256
+            return int(pixels * size.num_frames * 45.5 * width * number) + 32 * MIB
+        case _:
+            return int(pixels * size.num_frames * _elements_a_pixel(vae) * number) + 8 * MIB
+
+
+def tiled_decoding_bytes(vae: Mapping[str, Any], size: ShotSize, number: int) -> int:
+    """Return what decoding in tiles takes: a tile, and the pixels of all of them."""
+    whole = decoding_bytes(vae, size, number)
+    frame = size.width * size.height * 3 * number
+    if vae.get("_class_name") == "AutoencoderKLLTX2Video":
+        # Tiles of 512 × 512 pixels and 24 frames; the tiles of that many frames are kept for blending.
+        tile = decoding_bytes(vae, ShotSize(512, 512, min(size.num_frames, 25)), number)
+        return min(whole, tile + 4 * 25 * frame)
+    tile = decoding_bytes(vae, ShotSize(256, 256, size.num_frames), number)
+    if vae.get("_class_name") not in ("AutoencoderKLWan", "AutoencoderKLQwenImage"):
+        tile = decoding_bytes(vae, ShotSize(1024, 1024, 1), number)
+    # All tiles, their rows, and the result, which is unpatchified into another. Measured: 5.8 GiB for Wan2.1
+    # at 1280×720×121, whose pixels have 1.25 GiB.
+    copies = 4.8 if vae.get("patch_size") else 3.8
+    return min(whole, tile + int(copies * size.num_frames * frame))
+
+
+def compression(vae: Mapping[str, Any]) -> tuple[int, int]:
+    """Return how many pixels of a side, and how many frames, one latent stands for."""
+    match vae.get("_class_name"):
+        case "AutoencoderKLWan":
+            return vae.get("scale_factor_spatial") or 8, vae.get("scale_factor_temporal") or 4
+        case "AutoencoderKLQwenImage":
+            return 8, 4
+        case "AutoencoderKLLTX2Video":
+            return vae.get("spatial_compression_ratio") or 32, vae.get("temporal_compression_ratio") or 8
+        case "AutoencoderDC":
+            return 32, 1
+        case _:
+            return 2 ** (len(vae.get("block_out_channels") or (0,) * 4) - 1), 1
+
+
+def _conditioning_bytes(model: Architecture, size: ShotSize) -> int:
+    """Return what the VAE's encoder takes for what a job starts from."""
+    vae, pixels = model.vae, size.width * size.height
+    match vae.get("_class_name"):
+        case "AutoencoderKLWan":
+            channels, patch = vae.get("base_dim", 96), vae.get("patch_size") or 1
+            if model.index.get("expand_timesteps"):  # one image; others encode a video of the whole length
+                return int(pixels // patch**2 * channels * model.vae_bytes * 13)
+            return int(pixels * model.vae_bytes * (39 * channels + 4 * size.num_frames))
+        case "AutoencoderKLLTX2Video" | "AutoencoderKLQwenImage":
+            return decoding_bytes(vae, ShotSize(size.width, size.height, 1), model.vae_bytes)
+        case _:
+            return int(pixels * _elements_a_pixel(vae) * model.vae_bytes * 0.85)
+
+
+def _width(denoiser: Mapping[str, Any]) -> int:
+    """Return the width of a token."""
+    heads, head = denoiser.get("num_attention_heads"), denoiser.get("attention_head_dim")
+    if isinstance(heads, int) and isinstance(head, int):
+        return heads * head
+    for name in ("inner_dim", "hidden_size", "dim"):
+        if isinstance(width := denoiser.get(name), int):
+            return width
+    return 4096
+
+
+def _wan_decoder(vae: Mapping[str, Any]) -> tuple[int, int]:
+    """Return the channels of the decoder's last block, and the pixels of a side that it works on as one."""
+    return vae.get("decoder_base_dim") or vae.get("base_dim", 96), vae.get("patch_size") or 1
+
+
+def _elements_a_pixel(vae: Mapping[str, Any]) -> float:
+    """Return how many numbers an image's decoder keeps for a pixel: six tensors of its widest last block."""
+    widths = vae.get("block_out_channels")
+    if str(vae.get("_class_name", "")).startswith("AutoencoderKL") and widths:
+        return 6.2 * widths[0]
+    return 1800.0  # more than any VAE of diffusers that was measured

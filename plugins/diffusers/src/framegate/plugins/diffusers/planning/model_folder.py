@@ -1,0 +1,131 @@
+"""A model's folder: its index, the configurations of its components, and the sizes of their weights."""
+
+import json
+import math
+import struct
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from framegate.core.errors import GenerationFailed
+from framegate.core.hub_cache import cached_snapshot
+from framegate.plugins.diffusers.options import Lora, Options
+
+INDEX = "model_index.json"
+"""The file that makes a folder a model in diffusers' layout."""
+MAX_HEADER = 100_000_000
+"""Bytes of a safetensors header; the format's own limit."""
+DECODER = "vae_decode"
+"""The key in `dtype_names` of what the VAE decodes in."""
+DENOISERS = ("transformer", "transformer_2", "unet")
+"""The components that every step runs."""
+BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
+"""Of a number in each dtype."""
+_QUANTIZED_SHARE = 0.52
+"""The size of an eight-bit transformer beside the full one; some of it is not quantised."""
+_UNKNOWN_LORA_SHARE = 0.21
+"""What a LoRA that isn't on this host yet is taken for, beside its transformer: the largest known one,
+LTX-2's distillation LoRA of rank 384, has 7.7 of 37.8 GB."""
+
+
+def read_index(folder: Path) -> dict[str, Any]:
+    """Return ``model_index.json``: the pipeline's class, its components and its configuration.
+
+    Raises:
+        GenerationFailed: The file can't be read.
+    """
+    try:
+        return dict(json.loads((folder / INDEX).read_text(encoding="utf-8")))
+    except (OSError, ValueError) as error:
+        raise GenerationFailed(f"The {INDEX} of the model can't be read.") from error
+
+
+def read_config(folder: Path, component: str) -> dict[str, Any]:
+    """Return the ``config.json`` of a component, empty if it has none."""
+    path = folder / component / "config.json"
+    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}
+
+
+def dtype_names(options: Options, precise: Mapping[str, str], *, on_cuda: bool) -> dict[str, str]:
+    """Return the dtype of each component; "default" is that of the components not named.
+
+    ``precise`` names those that a family keeps in another dtype on CUDA, such as ``{"vae": "float32"}``. On
+    the CPU everything is float32 unless the options say otherwise. `DECODER` is what the VAE decodes in.
+    """
+    default = options.dtype
+    if default == "auto":
+        default = "bfloat16" if on_cuda else "float32"
+    dtypes: dict[str, str] = {"default": default}
+    for component, name in precise.items():
+        dtypes[component] = name if on_cuda or options.dtype != "auto" else "float32"
+    if options.vae_dtype != "auto":
+        dtypes["vae"] = options.vae_dtype
+    dtypes[DECODER] = dtypes.get("vae", default)
+    if options.vae_decode_dtype != "auto":
+        dtypes[DECODER] = options.vae_decode_dtype
+    return dtypes
+
+
+def component_sizes(folder: Path, options: Options, dtypes: Mapping[str, str]) -> dict[str, int]:
+    """Return the bytes of each component as it will be kept.
+
+    ``dtypes`` are those of `dtype_names`.
+    """
+
+    def size(component: str, parameters: int) -> int:
+        return parameters * BYTES[dtypes.get(component, dtypes["default"])]
+
+    named = read_index(folder)
+    sizes = {
+        component: size(component, count)
+        for component, count in count_parameters(folder, options.variant).items()
+        if component in named
+    }
+    for component, name in options.weights.items():
+        file = Path(name).expanduser()
+        if file.suffix == ".gguf" and file.is_file():
+            sizes[component] = file.stat().st_size
+        elif file.suffix == ".safetensors" and file.is_file():
+            sizes[component] = size(component, count_file_parameters(file))
+    if options.quantize != "none":
+        for component in sizes.keys() & set(DENOISERS):
+            sizes[component] = int(sizes[component] * _QUANTIZED_SHARE)
+    return sizes
+
+
+def count_parameters(folder: Path, variant: str = "") -> dict[str, int]:
+    """Return how many parameters each component has, from the headers of its safetensors files."""
+    counts: dict[str, int] = {}
+    for file in folder.glob("*/*.safetensors"):
+        name, _, of_variant = file.stem.split("-0")[0].partition(".")  # without the shard's number
+        if name and of_variant == variant:
+            counts[file.parent.name] = counts.get(file.parent.name, 0) + count_file_parameters(file)
+    return counts
+
+
+def count_file_parameters(file: Path) -> int:
+    """Return how many parameters a safetensors file holds.
+
+    Raises:
+        GenerationFailed: It is not a complete safetensors file.
+    """
+    try:
+        with file.open("rb") as opened:
+            (length,) = struct.unpack("<Q", opened.read(8))
+            header: dict[str, Any] = json.loads(opened.read(min(length, MAX_HEADER)))
+    except (struct.error, ValueError, OSError) as error:
+        raise GenerationFailed(
+            f"The weights in {file.name} can't be read: the file is incomplete."
+        ) from error
+    return sum(math.prod(entry["shape"]) for name, entry in header.items() if name != "__metadata__")
+
+
+def lora_size(lora: Lora, transformer: int) -> int:
+    """Return the bytes of a LoRA that stays beside a transformer of ``transformer`` bytes."""
+    source = Path(lora.source).expanduser()
+    folder = source if source.exists() else cached_snapshot(lora.source)
+    if folder is not None:
+        file = folder / lora.weight_name if folder.is_dir() else folder
+        if file.is_file():
+            return file.stat().st_size
+    return int(transformer * _UNKNOWN_LORA_SHARE)
