@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from diffusers import AutoencoderKLWan
+from msgspec.structs import replace
 
 from framegate.core.errors import OutOfMemory
 from framegate.core.testing import RecordingContext
@@ -45,19 +46,25 @@ def test_decoding_goes_on_in_tiles_where_memory_runs_out(
     load_wan: LoadTiny[AnyWanBackend], tmp_path: Path
 ) -> None:
     shot = small_shot(
-        Task.TEXT_TO_VIDEO, width=320, height=64, num_frames=5, num_inference_steps=1, guidance_scale=1.0
+        Task.TEXT_TO_VIDEO, width=320, height=64, num_frames=13, num_inference_steps=1, guidance_scale=1.0
     )
-    backend = load_wan("wan21_t2v")
-    whole = generate(backend, shot, RecordingContext(tmp_path))
-    with Calls(
-        backend.loaded_engine.pipeline.vae.decoder, torch.OutOfMemoryError("CUDA out of memory"), fail_at=1
-    ):
-        in_tiles = generate(backend, shot, RecordingContext(tmp_path))
-    assert in_tiles.shape == whole.shape
+    small = replace(shot, width=64, num_frames=5)
+    whole = generate(load_wan("wan21_t2v"), shot, RecordingContext(tmp_path))
+    small_whole = generate(load_wan("wan21_t2v"), small, RecordingContext(tmp_path))
     always = generate(load_wan("wan21_t2v", vae_tiling="on"), shot, RecordingContext(tmp_path))
-    assert np.array_equal(in_tiles, always)
-    assert (in_tiles != whole).any(), "tiles are not exact"
-    assert np.array_equal(generate(backend, shot, RecordingContext(tmp_path)), whole), "the next job is"
+    assert (always != whole).any(), "tiles are not exact"
+    full = torch.OutOfMemoryError("CUDA out of memory")
+    # The chunk in which it runs out, and how many frames were given by then: a chunk is given when the next
+    # has been decoded.
+    for chunk, given in ((1, 0), (2, 0), (3, 1), (4, 5)):
+        backend = load_wan("wan21_t2v")
+        decoder = backend.loaded_engine.pipeline.vae.decoder
+        with Calls(decoder, full, fail_at=chunk):
+            frames = generate(backend, shot, RecordingContext(tmp_path))
+        assert np.array_equal(frames, np.concatenate([whole[:given], always[given:]])), chunk
+        again = generate(backend, shot, RecordingContext(tmp_path))
+        assert np.array_equal(again, always), "a job as large tiles at once"
+        assert np.array_equal(generate(backend, small, RecordingContext(tmp_path)), small_whole)
 
 
 def test_decoding_that_fits_in_no_way_fails_the_job(
