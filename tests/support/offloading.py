@@ -20,7 +20,7 @@ class FakeDevice:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         from framegate.plugins.diffusers.loading import host_memory, pipelines
         from framegate.plugins.diffusers.loading.hosted_weights import HostedWeights
-        from framegate.plugins.diffusers.loading.placement import Placement
+        from framegate.plugins.diffusers.planning.placement import Placement
 
         self._offload: Any = "none"
         self.copied: list[nn.Module] = []

@@ -12,7 +12,7 @@ from framegate.core.errors import JobCancelled
 from framegate.core.testing import RecordingContext
 from framegate.core.types import Task
 from framegate.plugins.diffusers.images.backend import ImagesBackend
-from framegate.plugins.diffusers.loading.placement import Offload
+from framegate.plugins.diffusers.planning.placement import Offload
 from tests.support.offloading import FakeDevice, weights_of
 from tests.support.tiny_models import (
     IMAGE_SHOT,

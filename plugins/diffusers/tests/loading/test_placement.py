@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from framegate.cli.model_memory import usable_memory
 from framegate.plugins.diffusers.planning.activations import Activations
-from framegate.plugins.diffusers.planning.placement import GIB, card_capacity, choose_placement
+from framegate.plugins.diffusers.planning.placement import GIB, choose_placement
 from tests.support.full_models import FULL_MODELS, FullModel, backend_for
 
 SIZES = {"text_encoder": 11 * GIB, "transformer": 28 * GIB, "transformer_2": 27 * GIB, "vae": GIB}
@@ -42,7 +43,7 @@ CHOICES = {
 @pytest.mark.parametrize("model", FULL_MODELS, ids=lambda model: model.title)
 def test_auto_takes_the_first_placement_that_fits_a_card(model: FullModel, tmp_path: Path) -> None:
     backend = backend_for(model, tmp_path / "model")
-    plans = [backend.plan_memory(card_capacity(gigabytes)) for gigabytes in CARDS]
+    plans = [backend.plan_memory(usable_memory(gigabytes)) for gigabytes in CARDS]
     assert all(plan.fits for plan in plans)
     chosen = (plan.offload + (", tiles" if plan.note else "") for plan in plans)
     assert tuple(chosen) == CHOICES[model.title]

@@ -9,6 +9,7 @@ from click.core import ParameterSource
 from msgspec.structs import asdict
 
 from framegate.cli.commands.workers import call_operations
+from framegate.cli.model_memory import print_memory
 from framegate.cli.options import (
     Target,
     complete_model,
@@ -28,10 +29,19 @@ Group = TypeVar("Group", bound=Hashable)
 
 
 @click.group(invoke_without_command=True)
+@click.option("--memory", is_flag=True, help="Print what the models of this host need of a GPU's memory.")
+@click.option(
+    "--gpu-memory",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="GB",
+    help="The GPU's memory for --memory (default: this host's first GPU).",
+)
 @json_option
 @server_options
 @click.pass_context
-def models(context: click.Context, as_json: bool, target: Target) -> None:
+def models(
+    context: click.Context, memory: bool, gpu_memory: float | None, as_json: bool, target: Target
+) -> None:
     """List the served models and the names by which clients know them, or load and unload them."""
     if context.invoked_subcommand is not None:
         if context.get_parameter_source("url") == ParameterSource.COMMANDLINE:
@@ -42,6 +52,12 @@ def models(context: click.Context, as_json: bool, target: Target) -> None:
         context.default_map = {
             context.invoked_subcommand: {name: value for name, value in given.items() if value}
         }
+        return
+    if memory or gpu_memory:
+        if context.get_parameter_source("url") == ParameterSource.COMMANDLINE:
+            raise click.UsageError("--memory is about the models of this host, not of --url.")
+        registry = context_from(target.config_file, target.data_dir).registry
+        print_memory(registry.specs.values(), gpu_memory, as_json=as_json)
         return
     if target.url:
         found = run_on_remote(target, lambda server: server.list_models())

@@ -13,7 +13,7 @@ from framegate.core.types import Shot, ShotSize
 from framegate.plugins.diffusers.files import find_missing_files
 from framegate.plugins.diffusers.options import Lora, Options
 from framegate.plugins.diffusers.planning.memory import ModelMemory, Passes
-from framegate.plugins.diffusers.planning.model_folder import dtype_names
+from framegate.plugins.diffusers.planning.model_folder import component_sizes, dtype_names, lora_size
 from framegate.plugins.diffusers.planning.placement import RESERVED
 from framegate.plugins.diffusers.requirements import require
 
@@ -139,8 +139,16 @@ class DiffusersBackend(Backend):
         return [(size, 1)]
 
     def extra_sizes(self, folder: Path, options: Options, dtypes: Mapping[str, str]) -> dict[str, int]:
-        """Return the bytes that components take in addition to the folder's weights."""
-        return {}
+        """Return the bytes that components take in addition to the folder's weights.
+
+        LoRAs are merged, but for those of quantised weights, which stay beside them.
+        """
+        extra: dict[str, int] = {}
+        for lora in options.loras:
+            if options.weights.get(lora.component, "").endswith(".gguf"):
+                weights = component_sizes(folder, options, dtypes).get(lora.component, 0)
+                extra[lora.component] = extra.get(lora.component, 0) + lora_size(lora, weights)
+        return extra
 
     def generate(self, shot: Shot, context: GenerationContext) -> FrameStream:
         """Return the frames of ``shot``, and its audio where the model makes any."""

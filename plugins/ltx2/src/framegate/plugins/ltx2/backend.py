@@ -66,7 +66,7 @@ class Ltx2Backend(DiffusersBackend):
     def extra_sizes(self, folder: Path, options: Options, dtypes: Mapping[str, str]) -> dict[str, int]:
         """Return what the second stage adds: the upsampler, and the LoRA beside the transformer."""
         assert isinstance(options, Ltx2Options)
-        extra: dict[str, int] = {}
+        extra = super().extra_sizes(folder, options, dtypes)
         if options.stages == 2:
             source = Path(options.upsampler).expanduser() if options.upsampler else folder
             if not source.exists():
@@ -76,7 +76,8 @@ class Ltx2Backend(DiffusersBackend):
             extra[UPSAMPLER] = parameters * BYTES[dtypes["default"]]
         if options.refine_lora is not None:
             weights = component_sizes(folder, options, dtypes)
-            extra["transformer"] = lora_size(options.refine_lora, weights.get("transformer", 0))
+            lora = lora_size(options.refine_lora, weights.get("transformer", 0))
+            extra["transformer"] = extra.get("transformer", 0) + lora
         return extra
 
     def check_files(self) -> Sequence[str]:

@@ -20,8 +20,6 @@ ENCODING = "encoding"
 DECODING = "decoding"
 """The phase of the VAEs and the vocoder."""
 _PHASES = {"connectors": ENCODING, "vae": DECODING, "audio_vae": DECODING, "vocoder": DECODING}
-_NAMED_SHARE = 0.98
-"""What a card "of 24 GB" has at least, in GiB beside its name."""
 _WAYS: tuple[Offload, ...] = ("none", "text-encoder", "model", "group")
 
 
