@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
+    from framegate.plugins.diffusers.loading.placement import Offload
+
 LoadedT = TypeVar("LoadedT", bound=DiffusersBackend)
 
 
@@ -22,7 +24,7 @@ class FakeDevice:
         from framegate.plugins.diffusers.loading.hosted_weights import HostedWeights
         from framegate.plugins.diffusers.planning.placement import Placement
 
-        self._offload: Any = "none"
+        self._offload: Offload = "none"
         self.copied: list[nn.Module] = []
         """The modules whose weights were copied to the device, in order."""
         self.holds: set[nn.Module] = set()
@@ -46,7 +48,7 @@ class FakeDevice:
         monkeypatch.setattr(host_memory, "available_bytes", lambda: 2**40)
         monkeypatch.setattr(host_memory, "_allocate", _pageable)
 
-    def load(self, offload: str, load: Callable[[], LoadedT]) -> LoadedT:
+    def load(self, offload: "Offload", load: Callable[[], LoadedT]) -> LoadedT:
         """Return what ``load`` loads, placed as ``offload`` says."""
         self._offload = offload
         try:

@@ -27,11 +27,13 @@ class Block(nn.Module):
         self.tied = nn.Linear(32, 32)
         self.tied.weight = self.to_out.weight
         self.table = nn.Parameter(torch.randn(32), requires_grad=False)
+        self.scale: torch.Tensor
         self.register_buffer("scale", torch.full((32,), 0.5))
 
     def forward(self, hidden: torch.Tensor) -> torch.Tensor:
         """Return as many tokens as ``hidden`` has."""
-        return self.tied(torch.relu(self.to_out(self.to_q(hidden)))) * self.scale + self.table
+        out: torch.Tensor = self.tied(torch.relu(self.to_out(self.to_q(hidden))))
+        return out * self.scale + self.table
 
 
 def plain() -> Block:

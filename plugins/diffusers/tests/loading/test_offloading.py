@@ -38,7 +38,7 @@ def copied(device: FakeDevice) -> Counter[str]:
 
 @pytest.mark.parametrize("offload", ["text-encoder", "model"])
 def test_weights_are_copied_once_a_job_and_never_back(
-    load_wan: LoadTiny[AnyWanBackend], fake_device: FakeDevice, tmp_path: Path, offload: str
+    load_wan: LoadTiny[AnyWanBackend], fake_device: FakeDevice, tmp_path: Path, offload: Offload
 ) -> None:
     expected = generate(load_wan("wan22_a14b_t2v"), SHOT, RecordingContext(tmp_path))
     backend = fake_device.load(offload, lambda: load_wan("wan22_a14b_t2v"))
@@ -122,9 +122,27 @@ def test_images_with_partial_images_are_the_same(
         assert not fake_device.holds
 
 
+def test_streamed_blocks_are_compiled_whole_and_once(
+    load_wan: LoadTiny[AnyWanBackend], fake_device: FakeDevice, tmp_path: Path
+) -> None:
+    import torch
+    from torch._dynamo.utils import counters
+
+    from framegate.plugins.diffusers.loading.compiling import compile_blocks
+
+    expected = generate(load_wan("wan21_t2v"), SHOT, RecordingContext(tmp_path))
+    backend = fake_device.load("group", lambda: load_wan("wan21_t2v"))
+    torch._dynamo.reset()
+    counters.clear()
+    compile_blocks(backend.loaded_engine.pipeline.transformer, backend="eager")
+    assert np.array_equal(generate(backend, SHOT, RecordingContext(tmp_path)), expected)
+    assert counters["stats"]["unique_graphs"] == 1
+    assert not fake_device.holds
+
+
 @pytest.mark.parametrize("offload", OFFLOADS)
 def test_a_cancelled_job_leaves_the_weights_as_they_were(
-    load_wan: LoadTiny[AnyWanBackend], fake_device: FakeDevice, tmp_path: Path, offload: str
+    load_wan: LoadTiny[AnyWanBackend], fake_device: FakeDevice, tmp_path: Path, offload: Offload
 ) -> None:
     from framegate.plugins.diffusers.cancellation import blocks_of
 
@@ -146,10 +164,14 @@ def test_a_cancelled_job_leaves_the_weights_as_they_were(
 
 @pytest.mark.parametrize("offload", OFFLOADS)
 def test_unloading_frees_both_copies(
-    tiny_model: TinyModel, fake_device: FakeDevice, tmp_path: Path, offload: str
+    tiny_model: TinyModel, fake_device: FakeDevice, tmp_path: Path, offload: Offload
 ) -> None:
-    backend = AnyWanBackend(str(tiny_model("wan21_t2v")))
-    fake_device.load(offload, lambda: backend.load("cpu"))
+    def load() -> AnyWanBackend:
+        backend = AnyWanBackend(str(tiny_model("wan21_t2v")))
+        backend.load("cpu")
+        return backend
+
+    backend = fake_device.load(offload, load)
     stream: Any = backend.generate(SHOT, RecordingContext(tmp_path))
     next(stream.frames)  # the job is abandoned while it decodes
     pipeline = backend.loaded_engine.pipeline

@@ -76,7 +76,7 @@ class Options(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         ``flow_shift``: of the scheduler; None keeps the family's rule.
     Memory
         ``offload``: "none" keeps everything on the device; "text-encoder" moves only the text encoders there
-        and back; "model" moves whole models in turn (a few seconds a job); "group" streams layer by layer
+        and back; "model" moves whole models in turn (a few seconds a job); "group" streams block by block
         (for cards that can't hold the transformer). auto is the first that fits.
         ``headroom``: bytes kept free for activations when auto decides; 0 is the family's own estimate.
         ``vae_tiling``: decode in overlapping tiles (slight differences, less memory). auto does so only where

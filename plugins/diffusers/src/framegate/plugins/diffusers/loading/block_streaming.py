@@ -23,7 +23,7 @@ class StreamedBlocks:
     def __init__(self, blocks: Sequence[nn.Module], device: torch.device) -> None:
         self._weights = [HostedWeights(block, device) for block in blocks]
         self._copied: list[_Copied] = [None] * len(blocks)
-        self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
+        self._stream = _new_stream(device) if device.type == "cuda" else None
         # Hooks of the modules, not around `forward`: they stay outside of what is compiled.
         for index, block in enumerate(blocks):
             block.register_forward_pre_hook(partial(self._before, index))
@@ -72,3 +72,7 @@ class StreamedBlocks:
     def _drop(self, index: int) -> None:
         self._await(index)  # nothing may take the memory while it is still written to
         self._weights[index].offload()
+
+
+def _new_stream(device: torch.device) -> torch.cuda.Stream:
+    return torch.cuda.Stream(device)  # type: ignore[no-untyped-call] # untyped in torch

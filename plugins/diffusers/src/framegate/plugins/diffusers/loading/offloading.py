@@ -4,7 +4,6 @@ from typing import Any, Protocol
 
 import structlog
 import torch
-from accelerate.hooks import ModelHook, add_hook_to_module
 from torch import nn
 
 from framegate.plugins.diffusers.cancellation import blocks_of
@@ -41,10 +40,12 @@ class Offloader:
         self._phase = ""
         self._movable: dict[str, list[Movable]] = {}
 
-    def manage(self, module: nn.Module, phase: str, *movable: Movable) -> None:
+    def manage(self, module: Any, phase: str, *movable: Movable) -> None:
         """Let ``module``, which runs in ``phase``, bring ``movable`` to the device and end other phases."""
         self._movable.setdefault(phase, []).extend(movable)
-        add_hook_to_module(module, _PhaseHook(self, self._device, phase, movable))
+        hook = _PhaseHook(self, self._device, phase, movable)
+        module._hf_hook = hook
+        module.register_forward_pre_hook(hook.pre_forward)
 
     def pin(self) -> None:
         """Move what is kept on the host into page-locked memory, as far as there is any.
@@ -66,7 +67,7 @@ class Offloader:
             if other != phase:
                 for weights in movable:
                     weights.offload()
-        if self._device.type == "cuda":
+        if self._movable and self._device.type == "cuda":
             torch.cuda.empty_cache()  # the next weights are of other sizes than these
 
     def offload(self) -> None:
@@ -74,8 +75,8 @@ class Offloader:
         self.enter("")
 
 
-class _PhaseHook(ModelHook):
-    """diffusers looks for such a hook in ``_hf_hook``, and calls it before methods other than ``forward``."""
+class _PhaseHook:
+    """What diffusers looks for as ``_hf_hook``, and calls before methods other than ``forward``."""
 
     def __init__(
         self, offloader: Offloader, device: torch.device, phase: str, movable: tuple[Movable, ...]
@@ -85,18 +86,17 @@ class _PhaseHook(ModelHook):
         self._phase = phase
         self._movable = movable
 
-    def pre_forward(self, module: nn.Module, *args: Any, **kwargs: Any) -> tuple[Any, Any]:
+    def pre_forward(self, *_: object) -> None:
         self._offloader.enter(self._phase)
         for weights in self._movable:
             weights.onload()
-        return args, kwargs
 
 
 def onload(module: nn.Module) -> None:
     """Bring ``module`` to its device, for calling a part of it directly, past its hook."""
-    hook: ModelHook | None = getattr(module, "_hf_hook", None)
+    hook: _PhaseHook | None = getattr(module, "_hf_hook", None)
     if hook is not None:
-        hook.pre_forward(module)
+        hook.pre_forward()
 
 
 def place(pipeline: Any, placement: Placement, device: torch.device) -> Offloader:
