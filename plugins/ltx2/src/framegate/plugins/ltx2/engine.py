@@ -20,8 +20,8 @@ from framegate.core.types import Shot, Task
 from framegate.media.images.fitting import open_image
 from framegate.plugins.diffusers.loading.checkpoints import fetch
 from framegate.plugins.diffusers.loading.loras import load_lora
+from framegate.plugins.diffusers.loading.offloading import onload
 from framegate.plugins.diffusers.loading.pipelines import share_components
-from framegate.plugins.diffusers.loading.placement import onload
 from framegate.plugins.diffusers.progress import StepProgress
 from framegate.plugins.diffusers.video_engine import Latents, VideoEngine
 from framegate.plugins.ltx2.backend import Ltx2Options
