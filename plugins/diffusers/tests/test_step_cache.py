@@ -7,6 +7,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from accelerate.hooks import ModelHook, add_hook_to_module
+from diffusers.hooks import apply_group_offloading
 
 from framegate.core.errors import GenerationFailed, JobCancelled
 from framegate.core.testing import RecordingContext
@@ -223,6 +226,30 @@ def test_compiled_blocks_give_the_same_video(load_wan: LoadTiny[AnyWanBackend], 
     eager = generate(backend, TEXT, context)
     compile_blocks(denoisers(backend)[0], backend="eager")
     assert np.allclose(eager.astype(int), generate(backend, TEXT, context), atol=1)
+
+
+@pytest.mark.parametrize("offload", ["model", "group"])
+def test_offloaded_models_keep_their_hooks(
+    load_wan: LoadTiny[AnyWanBackend], tmp_path: Path, offload: str
+) -> None:
+    backend, context = load_wan("wan21_t2v", cache="strong"), RecordingContext(tmp_path)
+    resident = generate(backend, TEXT, context)
+    (transformer,) = denoisers(backend)
+    moved: list[str] = []
+    if offload == "model":
+
+        class Moving(ModelHook):
+            def pre_forward(self, module: Any, *arguments: Any, **named: Any) -> Any:
+                moved.append("in")
+                return arguments, named
+
+        add_hook_to_module(transformer, Moving())
+    else:
+        device = torch.device("cpu")
+        apply_group_offloading(transformer, device, device, "leaf_level")
+    for _ in range(2):
+        assert np.array_equal(resident, generate(backend, TEXT, context))
+    assert len(moved) == (2 * 2 * STEPS if offload == "model" else 0)
 
 
 def test_cache_dit_writes_nothing(

@@ -12,6 +12,9 @@ from cache_dit.caching import (  # pyright: ignore[reportMissingTypeStubs] # shi
     ForwardPattern,
     TaylorSeerCalibratorConfig,
 )
+from cache_dit.caching.cache_contexts.cache_config import (  # pyright: ignore[reportMissingTypeStubs] # likewise
+    ExtraCacheConfig,
+)
 from msgspec import Struct
 from torch import nn
 
@@ -19,6 +22,8 @@ from framegate.plugins.diffusers.step_cache.schedules import Schedule
 
 _ALWAYS = 1.0
 """The threshold at which cache-dit skips whatever the residual is."""
+_TRACE = 64
+"""Of how many channels one is kept where the first block's residual is not looked at."""
 
 
 class Layout(Struct, frozen=True):
@@ -97,19 +102,24 @@ class CachedTransformer:
         self._manager.clear_contexts()
 
     def _create_context(self, name: str, schedule: Schedule) -> None:
+        always = schedule.threshold is None
         config = DBCacheConfig(
             Fn_compute_blocks=1,
             Bn_compute_blocks=0,
-            residual_diff_threshold=_ALWAYS if schedule.threshold is None else schedule.threshold,
+            residual_diff_threshold=_ALWAYS if always else schedule.threshold,
             max_warmup_steps=0,
             enable_separate_cfg=False,
             steps_computation_mask=[int(step) for step in schedule.computed],
-            steps_computation_policy="static" if schedule.threshold is None else "dynamic",
+            steps_computation_policy="static" if always else "dynamic",
         )
+        # What the first block adds is kept to compare it; where nothing is, a trace of it will do.
+        kept = ExtraCacheConfig(downsample_factor=_TRACE if always else 1)
         # Only where the second stream comes out of the blocks does it change from step to step.
         both = not self._layout.pattern.Return_H_Only
         forecast = TaylorSeerCalibratorConfig(enable_encoder_calibrator=both) if schedule.forecast else None
-        self._manager.new_context(name=name, cache_config=config, calibrator_config=forecast)
+        self._manager.new_context(
+            name=name, cache_config=config, extra_cache_config=kept, calibrator_config=forecast
+        )
 
 
 class AudioVideoBlocks(nn.Module):

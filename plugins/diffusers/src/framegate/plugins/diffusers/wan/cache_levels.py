@@ -394,7 +394,7 @@ _A14B_I2V = (
     0.79823,
 )
 
-# E024K6R02 is the README's for the 14B models: 2.8 to 3 times as fast at 720p, with a PSNR of 21.8 to 24.4 dB.
+# E024K6R02 is the README's for the 14B models: 2.8 to 3 times as fast at 720p with a PSNR of 22 to 24 dB.
 # E012K2R02 allows half of that error and two skips in a row, as the README does for Wan2.2.
 _WAN21 = {"light": Skips(0.12, 2, 0.2), "strong": Skips(0.24, 6, 0.2)}
 # E006K2R02 is the README's for TI2V-5B: 10:39 to 5:24 minutes; E012K4R02 is Wan2.1-1.3B's.
