@@ -26,7 +26,7 @@ from framegate.plugins.diffusers.progress import StepProgress
 from framegate.plugins.diffusers.video_engine import Latents, VideoEngine
 from framegate.plugins.ltx2.backend import Ltx2Options
 from framegate.plugins.ltx2.decoding import decode_audio, decode_tiled, decode_whole
-from framegate.plugins.ltx2.guidance import OFF, guidance
+from framegate.plugins.ltx2.guidance import OFF, guidance, settle_perturbation
 from framegate.plugins.ltx2.prompts import PrecomputedEmbeddings, drop_masks, encode_prompt
 from framegate.plugins.ltx2.upsampling import load_upsampler
 
@@ -58,6 +58,7 @@ class Ltx2Engine(VideoEngine):
         dtype = self.loaded.dtype
         self._scheduler = pipeline.scheduler
         self._crf = resolve_default_image_crf(pipeline.text_encoder)
+        settle_perturbation(pipeline.transformer)
         if pipeline.connectors.config.video_connector_num_learnable_registers:
             drop_masks(pipeline.transformer)
         self._embeddings = PrecomputedEmbeddings(self.device, dtype)
@@ -139,9 +140,7 @@ class Ltx2Engine(VideoEngine):
     ) -> Latents:
         if self._options.schedule == "distilled":
             return self._distilled(DISTILLED_SIGMA_VALUES, shot, context, progress, generator, **prompts)
-        newer = bool(self.pipeline.connectors.config.per_modality_projections)
-        num_blocks = len(self.pipeline.transformer.transformer_blocks)
-        guided = guidance(shot.guidance_scale, newer=newer, num_blocks=num_blocks)
+        guided = guidance(shot.guidance_scale, self.pipeline.transformer)
         return self._run(shot, context, progress, generator, {}, **prompts, **guided)
 
     def _distilled(

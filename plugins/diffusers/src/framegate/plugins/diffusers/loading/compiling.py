@@ -1,19 +1,25 @@
 """Compile the blocks that transformers repeat, each kind once."""
 
+import functools
 import os
 from collections.abc import Callable
 from pathlib import Path
 from shutil import which
+from types import FunctionType, MethodType
 from typing import Any
 
 import structlog
 import torch
 from torch import nn
 
+from framegate.plugins.diffusers.memory import is_out_of_memory
 from framegate.plugins.diffusers.options import Options
 
 DEFAULT_CACHE = Path("~/.cache/framegate/compiled")
 """Where compiled code is kept unless ``options.compile_cache`` names a folder."""
+MAX_GRAPHS = 64
+"""Graphs of one kind of block. Sizes share theirs; what needs another is a tensor that has one row or is left out
+(guidance, an image to start from, a LoRA that is switched off), and these are a handful."""
 log = structlog.get_logger(__name__)
 
 
@@ -45,19 +51,129 @@ def set_compile_cache(options: Options) -> Path:
     return folder
 
 
-def compile_blocks(model: Any, *, whole: bool = True, backend: str | Callable[..., Any] = "inductor") -> int:
-    """Compile the ``forward`` of every block that ``model`` repeats, and return how many there are.
+def compile_blocks(*models: Any, backend: str | Callable[..., Any] = "inductor") -> int:
+    """Compile the ``forward`` of every block that ``models`` repeat, and return how many blocks there are.
 
-    The forward and not the module: hooks (cancel points, step caches) stay outside of what is compiled.
-    ``whole`` demands one graph per block, which layers with hooks of their own don't allow.
+    The forward and not the module: hooks (cancel points, step caches) stay outside of what is compiled. All
+    sizes run through the same graph, so a job's result doesn't depend on the jobs before it.
+
+    ``models`` are the transformers of one loaded model. If a block of theirs can't be compiled, all of them
+    run uncompiled from then on, with a warning; the call that failed is made again and returns its result.
+    `restore_eager` is the inverse.
     """
-    blocks = repeated_blocks(model)
+    from torch.fx.experimental import _config as symbolic_shapes
+
+    # Two sizes that happen to be equal in the first job are not the same size in the next.
+    symbolic_shapes.use_duck_shape = False
+    fallback = _Fallback()
+    compiled: dict[type[nn.Module], CompiledForward] = {}
+    blocks = [block for model in models for block in repeated_blocks(model)]
     for block in blocks:
-        block.forward = torch.compile(block.forward, fullgraph=whole, backend=backend)
+        kind = type(block)
+        if kind not in compiled:
+            compiled[kind] = CompiledForward(kind.forward, fallback, backend)
+        block.forward = MethodType(compiled[kind], block)
     return len(blocks)
+
+
+def restore_eager(*models: Any) -> None:
+    """Undo `compile_blocks`; what was compiled is freed. Hooks that were added since must be removed first."""
+    for model in models:
+        for block in repeated_blocks(model):
+            if isinstance(getattr(block.forward, "__func__", None), CompiledForward):
+                del block.forward
 
 
 def repeated_blocks(model: Any) -> list[nn.Module]:
     """Return the modules whose classes diffusers names as worth compiling."""
     names: list[str] = getattr(model, "_repeated_blocks", None) or []
     return [module for module in model.modules() if type(module).__name__ in names]
+
+
+class CompiledForward:
+    """The ``forward`` of one kind of block, compiled at its first call, eager once ``fallback`` has failed.
+
+    Called with the block and its arguments.
+    """
+
+    def __init__(
+        self, forward: Callable[..., Any], fallback: "_Fallback", backend: str | Callable[..., Any]
+    ) -> None:
+        functools.update_wrapper(self, forward)  # step caches look at the signature
+        self._eager = forward
+        self._fallback = fallback
+        self._compiled = torch.compile(
+            _with_code_of_its_own(forward),
+            fullgraph=True,
+            dynamic=True,
+            recompile_limit=MAX_GRAPHS,
+            backend=backend,
+        )
+
+    def __call__(self, block: nn.Module, *arguments: Any, **named: Any) -> Any:
+        """Return what the forward of ``block`` returns."""
+        if self._fallback.failed:
+            return self._eager(block, *arguments, **named)
+        try:
+            return self._compiled(block, *arguments, **named)
+        except _compile_errors() as error:
+            cause = getattr(error, "inner_exception", error)
+            if is_out_of_memory(cause):
+                raise cause from None
+            why = _first_line(cause)
+        # After the handler, which keeps the tensors of the failed call. An error of the model itself, which
+        # the compiler met first, is raised here, and says nothing about the compiler.
+        result = self._eager(block, *arguments, **named)
+        self._fallback.report(why)
+        return result
+
+
+class _Fallback:
+    """Whether the blocks of one loaded model run uncompiled as they could not be compiled."""
+
+    def __init__(self) -> None:
+        self.failed = False
+
+    def report(self, why: str) -> None:
+        """Fall back to eager."""
+        self.failed = True
+        log.warning(
+            "option_unused",
+            option="compile",
+            why=f"a block can't be compiled ({why}); the model runs uncompiled until it is loaded again",
+        )
+
+
+def _with_code_of_its_own(forward: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a copy of ``forward``.
+
+    torch keeps compiled graphs, and counts them, by code object. With one for each loaded model, unloading it
+    frees its graphs, and other models' don't count towards its limit.
+    """
+    copy = FunctionType(
+        forward.__code__.replace(),
+        forward.__globals__,
+        forward.__name__,
+        forward.__defaults__,
+        forward.__closure__,
+    )
+    copy.__kwdefaults__ = forward.__kwdefaults__
+    return copy
+
+
+@functools.cache
+def _compile_errors() -> tuple[type[Exception], ...]:
+    """Return the errors that tracing, compiling and tuning kernels raise."""
+    from torch._dynamo.exc import FailOnRecompileLimitHit, TorchDynamoException
+    from torch._inductor.runtime.triton_compat import OutOfResources, PTXASError
+    from torch._inductor.runtime.triton_heuristics import NoTritonConfigsError
+
+    # The last three are raised by a kernel's first launch, outside of the compiler.
+    return TorchDynamoException, FailOnRecompileLimitHit, NoTritonConfigsError, OutOfResources, PTXASError
+
+
+def _first_line(error: BaseException) -> str:
+    """Return what ``error`` is, without the tracebacks and paths that follow in the compilers' messages."""
+    text = error.strerror if isinstance(error, OSError) else str(error)
+    first = (text or "").strip().partition("\n")[0]
+    return f"{type(error).__name__}: {first[:200]}" if first else type(error).__name__

@@ -105,8 +105,7 @@ def load_pipeline(
     attention = set_attention_backend(denoisers, options.attention, device, default)
     if should_compile(options, device, placement.offload):
         set_compile_cache(options)
-        for model in denoisers:
-            compile_blocks(model, whole=options.quantize != "fp8-layerwise")
+        compile_blocks(*denoisers)
     cancel_points.install(
         *(model for model in pipeline.components.values() if isinstance(model, torch.nn.Module))
     )
