@@ -10,6 +10,7 @@ from framegate.core.hub_cache import cached_snapshot
 from framegate.core.options import parse_table
 from framegate.core.plugins import load_object
 from framegate.core.types import Shot, ShotSize
+from framegate.plugins.diffusers.environment import set_library_defaults
 from framegate.plugins.diffusers.files import find_missing_files
 from framegate.plugins.diffusers.options import Lora, Options
 from framegate.plugins.diffusers.planning.memory import ModelMemory, Passes
@@ -167,5 +168,6 @@ class DiffusersBackend(Backend):
 
     def _create_engine(self, device: str) -> "Engine":
         require(self.install)
+        set_library_defaults()
         engine_class: type[Engine] = load_object(self.engine)
         return engine_class(self.source, self.parsed_options(), device, self.model_memory)

@@ -1,6 +1,5 @@
 """The base of every loaded model. Imports torch, so only a backend's `load` may import it."""
 
-import os
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator
@@ -10,10 +9,6 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import structlog
-
-# Read by diffusers when it is imported.
-os.environ.setdefault("HF_ENABLE_PARALLEL_LOADING", "YES")
-
 import torch
 from PIL import Image
 
