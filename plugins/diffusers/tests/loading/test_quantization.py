@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from structlog.testing import capture_logs
 from torch import nn
 
 from framegate.core.testing import RecordingContext
@@ -13,6 +14,7 @@ from framegate.plugins.diffusers import testing
 from framegate.plugins.diffusers.loading.host_memory import plain_tensors
 from framegate.plugins.diffusers.loading.quantization import quantize
 from framegate.plugins.diffusers.options import Options
+from framegate.plugins.diffusers.loading.compiling import compile_blocks
 from tests.support.tiny_models import AnyWanBackend, LoadTiny, generate, small_shot
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -76,3 +78,30 @@ def test_one_layer_at_a_time_is_quantised_on_the_device(monkeypatch: pytest.Monk
     else:
         assert moves.bytes_away() == quantized
         assert moves.peak <= quantized + largest
+
+
+def test_layers_stored_in_eight_bits_are_compiled(load_wan: LoadTiny[AnyWanBackend], tmp_path: Path) -> None:
+    backend = load_wan("wan21_t2v", quantize="fp8-layerwise")
+    (transformer,) = backend.loaded_engine.loaded.denoisers
+    dtypes = {name: weight.dtype for name, weight in transformer.named_parameters()}
+    assert dtypes["blocks.0.ffn.net.2.weight"] == torch.float8_e4m3fn
+    assert {
+        dtypes[f"blocks.0.{name}"] for name in ("scale_shift_table", "norm2.weight", "attn1.norm_q.weight")
+    } == {torch.float32}, "what diffusers leaves alone"
+    assert transformer.dtype == torch.float32
+    shot = small_shot(Task.TEXT_TO_VIDEO, guidance_scale=1.0)
+    eager = generate(backend, shot, RecordingContext(tmp_path)).astype(int)
+    compile_blocks(transformer, backend="eager")
+    with capture_logs() as logs:
+        compiled = generate(backend, shot, RecordingContext(tmp_path)).astype(int)
+    assert not [line for line in logs if line["log_level"] == "warning"], "nothing fell back to eager"
+    assert np.abs(eager - compiled).max() <= 1
+
+
+@pytest.mark.parametrize(("kind", "slow"), [("fp8", True), ("int8", True), ("fp8-weights", False)])
+def test_quantising_without_compiling_warns(load_wan: LoadTiny[AnyWanBackend], kind: str, slow: bool) -> None:
+    with capture_logs() as logs:
+        load_wan("wan21_t2v", quantize=kind)
+    warnings = [line for line in logs if line["event"] == "option_slow"]
+    assert [(line["log_level"], line["requested"]) for line in warnings] == [("warning", kind)] * slow
+    assert all("slower" in line["why"] and "'none'" in line["remedy"] for line in warnings)

@@ -26,7 +26,7 @@ from framegate.plugins.diffusers.loading.loras import merge_loras
 from framegate.plugins.diffusers.loading.offloading import Offloader, place
 from framegate.plugins.diffusers.loading.placement import plan_placement
 from framegate.plugins.diffusers.loading.probes import Decisions
-from framegate.plugins.diffusers.loading.quantization import quantize
+from framegate.plugins.diffusers.loading.quantization import quantize, warn_without_compile
 from framegate.plugins.diffusers.loading.vae import prepare_vae
 from framegate.plugins.diffusers.options import Options
 from framegate.plugins.diffusers.planning.memory import ModelMemory
@@ -106,6 +106,8 @@ def load_pipeline(
     if should_compile(options, device, placement.offload):
         set_compile_cache(options)
         compile_blocks(*denoisers)
+    else:
+        warn_without_compile(options)
     cancel_points.install(
         *(model for model in pipeline.components.values() if isinstance(model, torch.nn.Module))
     )

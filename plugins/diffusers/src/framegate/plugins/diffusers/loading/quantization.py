@@ -7,6 +7,7 @@ import structlog
 import torch
 
 from framegate.core.errors import GenerationFailed
+from framegate.plugins.diffusers.loading.layerwise import store_in_eight_bits
 from framegate.plugins.diffusers.options import Options
 from framegate.plugins.diffusers.requirements import INSTALL_SMALL
 
@@ -28,7 +29,7 @@ def quantize(
     if kind == "none":
         return
     if kind == "fp8-layerwise":
-        model.enable_layerwise_casting(storage_dtype=torch.float8_e4m3fn, compute_dtype=dtype)
+        store_in_eight_bits(model)
         return
     if find_spec("torchao") is None:
         raise GenerationFailed(
@@ -44,6 +45,20 @@ def quantize(
         if _in_a_block(module, name):
             quantize_(module, config, device=device)
             module.to(home)
+
+
+def warn_without_compile(options: Options) -> None:
+    """Warn that ``options.quantize`` makes an uncompiled model slower, if it does."""
+    if options.quantize in ("fp8", "int8"):
+        log.warning(
+            "option_slow",
+            option="quantize",
+            requested=options.quantize,
+            why="without compile it is slower than unquantised weights: each layer quantises its input in "
+            "kernels of its own",
+            remedy="see the log for why nothing is compiled; if it can't be, use 'none', or 'fp8-layerwise' "
+            "to save memory",
+        )
 
 
 def _why_unsupported(kind: str, device: torch.device) -> str:
