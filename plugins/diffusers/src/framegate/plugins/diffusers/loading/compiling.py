@@ -115,7 +115,11 @@ class CompiledForward:
         if self._fallback.failed:
             return self._eager(block, *arguments, **named)
         try:
-            return self._compiled(block, *arguments, **named)
+            return self._compiled(
+                block,
+                *map(_without_base, arguments),
+                **{name: _without_base(value) for name, value in named.items()},
+            )
         except _compile_errors() as error:
             cause = getattr(error, "inner_exception", error)
             if is_out_of_memory(cause):
@@ -159,6 +163,17 @@ def _with_code_of_its_own(forward: Callable[..., Any]) -> Callable[..., Any]:
     )
     copy.__kwdefaults__ = forward.__kwdefaults__
     return copy
+
+
+def _without_base(value: Any) -> Any:
+    """Return ``value`` with the tensors in it no longer known as views of others.
+
+    torch would compile one graph for a view and another for the same tensor that is none: for the first block
+    and for the rest.
+    """
+    if isinstance(value, torch.Tensor):
+        return value.data if value._is_view() else value
+    return tuple(map(_without_base, value)) if type(value) is tuple else value
 
 
 @functools.cache
