@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from peft import LoraConfig
 from structlog.testing import capture_logs
 from torch import nn
 
@@ -84,7 +85,7 @@ def test_layers_stored_in_eight_bits_are_compiled(load_wan: LoadTiny[AnyWanBacke
     backend = load_wan("wan21_t2v", quantize="fp8-layerwise")
     (transformer,) = backend.loaded_engine.loaded.denoisers
     dtypes = {name: weight.dtype for name, weight in transformer.named_parameters()}
-    assert dtypes["blocks.0.ffn.net.2.weight"] == torch.float8_e4m3fn
+    assert dtypes["blocks.0.ffn.net.2.stored"] == torch.float8_e4m3fn
     assert {
         dtypes[f"blocks.0.{name}"] for name in ("scale_shift_table", "norm2.weight", "attn1.norm_q.weight")
     } == {torch.float32}, "what diffusers leaves alone"
@@ -96,6 +97,9 @@ def test_layers_stored_in_eight_bits_are_compiled(load_wan: LoadTiny[AnyWanBacke
         compiled = generate(backend, shot, RecordingContext(tmp_path)).astype(int)
     assert not [line for line in logs if line["log_level"] == "warning"], "nothing fell back to eager"
     assert np.abs(eager - compiled).max() <= 1
+    transformer.add_adapter(LoraConfig(r=2, target_modules=["to_q"]))
+    loras = {weight.dtype for name, weight in transformer.named_parameters() if "lora" in name}
+    assert loras == {torch.float32}, "a LoRA of its own is not rounded to eight bits"
 
 
 @pytest.mark.parametrize(("kind", "slow"), [("fp8", True), ("int8", True), ("fp8-weights", False)])

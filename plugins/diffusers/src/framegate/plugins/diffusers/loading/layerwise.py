@@ -11,31 +11,36 @@ STORAGE = torch.float8_e4m3fn
 """What the weights are kept in."""
 
 
-class CastLinear(nn.Linear):
-    """A linear layer whose weight is cast to its input's dtype at each call."""
+class _CastWeight(nn.Module):
+    """A layer whose ``weight`` is cast from ``stored`` whenever it is used."""
 
-    def forward(self, input: torch.Tensor) -> torch.Tensor:  # noqa: A002 # torch's name
-        """Return the layer's output for ``input``."""
-        return nn.functional.linear(input, self.weight.to(input.dtype), self.bias)
+    stored: torch.Tensor
+    compute_dtype: torch.dtype
 
-
-class CastConv2d(nn.Conv2d):
-    """A convolution whose weight is cast to its input's dtype at each call."""
-
-    def forward(self, input: torch.Tensor) -> torch.Tensor:  # noqa: A002 # torch's name
-        """Return the layer's output for ``input``."""
-        return self._conv_forward(input, self.weight.to(input.dtype), self.bias)
+    @property
+    def weight(self) -> torch.Tensor:
+        """Return the weight as the layer computes with it, which is also what LoRAs are loaded as."""
+        return self.stored.to(self.compute_dtype)
 
 
-_CAST: dict[type[nn.Module], type[nn.Module]] = {nn.Linear: CastLinear, nn.Conv2d: CastConv2d}
+class CastLinear(_CastWeight, nn.Linear):  # type: ignore[misc] # torch has an attribute where this has a property
+    """A linear layer with a weight of eight bits."""
 
 
-def store_in_eight_bits(model: Any) -> None:
+class CastConv2d(_CastWeight, nn.Conv2d):  # type: ignore[misc] # torch has an attribute where this has a property
+    """A convolution with a weight of eight bits."""
+
+
+_CAST: dict[type[nn.Module], type[_CastWeight]] = {nn.Linear: CastLinear, nn.Conv2d: CastConv2d}
+
+
+def store_in_eight_bits(model: Any, dtype: torch.dtype) -> None:
     """Store the weights of the linear layers and convolutions in the blocks of ``model`` as float8.
 
-    diffusers' `enable_layerwise_casting` does it by hooks that cast a layer before its forward and back after
-    it, at which a compiled block would break into a graph for each layer. Here the cast is part of the forward.
-    The layers that diffusers leaves out, as they need the precision, are left out here, too.
+    They compute in ``dtype``. diffusers' `enable_layerwise_casting` does it by hooks that cast a layer before
+    its forward and back after it, at which a compiled block would break into a graph for each layer. Here the
+    cast is part of the forward. The layers that diffusers leaves out, as they need the precision, are left out
+    here, too.
     """
     skipped = (
         *DEFAULT_SKIP_MODULES_PATTERN,
@@ -47,5 +52,8 @@ def store_in_eight_bits(model: Any) -> None:
             continue
         if any(re.search(pattern, name) for pattern in skipped):
             continue
+        stored = module.weight.detach().to(STORAGE)
+        del module.weight
+        module.register_parameter("stored", nn.Parameter(stored, requires_grad=False))
+        module.compute_dtype = dtype
         module.__class__ = _CAST[type(module)]
-        module.weight.data = module.weight.data.to(STORAGE)
