@@ -1,6 +1,7 @@
 """LTX-2's defaults beside those of its authors."""
 
 from inspect import signature
+from types import SimpleNamespace
 
 import pytest
 
@@ -43,10 +44,19 @@ def test_the_guidances_beside_that_by_the_prompt_are_the_authors(name: str) -> N
         "audio_guidance_rescale": 0.7,
     }
     parameters = signature(getattr(diffusers, name).__call__).parameters
-    ours = {key: parameters[key].default for key in authors} | guidance(3.0, newer=False, num_blocks=48)
+    ours = {key: parameters[key].default for key in authors} | guidance(3.0, transformer(newer=True))
     assert {key: ours[key] for key in authors} == authors
-    assert guidance(3.0, newer=False, num_blocks=48)["spatio_temporal_guidance_blocks"] == [29]
-    assert guidance(3.0, newer=True, num_blocks=48)["spatio_temporal_guidance_blocks"] == [28]
+    assert ours["spatio_temporal_guidance_blocks"] == [28]
+
+
+def test_blocks_that_can_not_be_perturbed_are_not() -> None:
+    """The pass would be the plain one again."""
+    left_out = {"stg_scale": 0.0, "audio_stg_scale": 0.0, "spatio_temporal_guidance_blocks": None}
+    assert guidance(3.0, transformer(newer=False)) == {"guidance_scale": 3.0, **left_out}
+
+
+def transformer(*, newer: bool) -> SimpleNamespace:
+    return SimpleNamespace(config=SimpleNamespace(perturbed_attn=newer), transformer_blocks=[None] * 48)
 
 
 def test_the_sigmas_and_the_compression_of_images_are_the_authors() -> None:

@@ -12,10 +12,10 @@ from torch import nn
 from framegate.core.testing import RecordingContext
 from framegate.core.types import Task
 from framegate.plugins.diffusers import testing
+from framegate.plugins.diffusers.loading.compiling import compile_blocks
 from framegate.plugins.diffusers.loading.host_memory import plain_tensors
 from framegate.plugins.diffusers.loading.quantization import quantize
 from framegate.plugins.diffusers.options import Options
-from framegate.plugins.diffusers.loading.compiling import compile_blocks
 from tests.support.tiny_models import AnyWanBackend, LoadTiny, generate, small_shot
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -85,8 +85,9 @@ class Options(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     Speed
         ``attention``: "auto" is the fastest exact kernel that the card and the installed packages offer; or
         any of diffusers' attention backends ("sage" is faster still and not exact).
-        ``compile``: compile the repeated blocks; auto does so on CUDA where a compiler is present. The first
-        job of a new size waits for it. ``compile_cache``: the folder that keeps compiled code.
+        ``compile``: compile the repeated blocks; auto does so on CUDA where a compiler is present. All
+        sizes run the same code, for which the first job waits, as does the first with or without guidance, or
+        from an image, where those take other code. ``compile_cache``: the folder that keeps compiled code.
         ``warm_up``: sizes ("1280x704x121": width, height, frames) that are generated once, in two steps,
         when the model is loaded, so that no job waits for the compiler.
         ``cache``: skip work in steps that hardly differ from the last. Not exact. "light" and "strong" are

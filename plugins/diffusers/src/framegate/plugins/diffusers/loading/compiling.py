@@ -18,8 +18,8 @@ from framegate.plugins.diffusers.options import Options
 DEFAULT_CACHE = Path("~/.cache/framegate/compiled")
 """Where compiled code is kept unless ``options.compile_cache`` names a folder."""
 MAX_GRAPHS = 64
-"""Graphs of one kind of block. Sizes share theirs; what needs another is a tensor that has one row or is left out
-(guidance, an image to start from, a LoRA that is switched off), and these are a handful."""
+"""Graphs of one kind of block. All sizes share theirs; what needs another is a tensor that has one row or is
+left out (without guidance, without an image, without the LoRA), and these are a handful."""
 log = structlog.get_logger(__name__)
 
 
@@ -77,7 +77,10 @@ def compile_blocks(*models: Any, backend: str | Callable[..., Any] = "inductor")
 
 
 def restore_eager(*models: Any) -> None:
-    """Undo `compile_blocks`; what was compiled is freed. Hooks that were added since must be removed first."""
+    """Undo `compile_blocks`, and free what was compiled.
+
+    Hooks of diffusers that were added since (step caches) have to be removed first.
+    """
     for model in models:
         for block in repeated_blocks(model):
             if isinstance(getattr(block.forward, "__func__", None), CompiledForward):
@@ -102,7 +105,7 @@ class CompiledForward:
         functools.update_wrapper(self, forward)  # step caches look at the signature
         self._eager = forward
         self._fallback = fallback
-        self._compiled = torch.compile(
+        self._compiled: Callable[..., Any] = torch.compile(  # type: ignore[call-overload] # lacks the limit
             _with_code_of_its_own(forward),
             fullgraph=True,
             dynamic=True,

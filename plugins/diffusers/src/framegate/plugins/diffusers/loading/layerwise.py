@@ -23,24 +23,26 @@ class _CastWeight(nn.Module):
         return self.stored.to(self.compute_dtype)
 
 
-class CastLinear(_CastWeight, nn.Linear):  # type: ignore[misc] # torch has an attribute where this has a property
+class CastLinear(_CastWeight, nn.Linear):  # type: ignore[override] # the property replaces it
     """A linear layer with a weight of eight bits."""
 
 
-class CastConv2d(_CastWeight, nn.Conv2d):  # type: ignore[misc] # torch has an attribute where this has a property
+class CastConv2d(_CastWeight, nn.Conv2d):  # type: ignore[override] # the property replaces it
     """A convolution with a weight of eight bits."""
 
 
 _CAST: dict[type[nn.Module], type[_CastWeight]] = {nn.Linear: CastLinear, nn.Conv2d: CastConv2d}
 
 
-def store_in_eight_bits(model: Any, dtype: torch.dtype) -> None:
+def store_in_eight_bits(model: Any, dtype: torch.dtype, device: torch.device, home: torch.device) -> None:
     """Store the weights of the linear layers and convolutions in the blocks of ``model`` as float8.
 
-    They compute in ``dtype``. diffusers' `enable_layerwise_casting` does it by hooks that cast a layer before
-    its forward and back after it, at which a compiled block would break into a graph for each layer. Here the
-    cast is part of the forward. The layers that diffusers leaves out, as they need the precision, are left out
-    here, too.
+    They compute in ``dtype``. One at a time is brought to ``device``, which casts it faster, and then to
+    ``home``.
+
+    diffusers' `enable_layerwise_casting` does it by hooks that cast a layer before its forward and back after
+    it, at which a compiled block would break into a graph for each layer. Here the cast is part of the
+    forward. Layers that diffusers leaves out, as they need the precision, are left out here, too.
     """
     skipped = (
         *DEFAULT_SKIP_MODULES_PATTERN,
@@ -52,7 +54,7 @@ def store_in_eight_bits(model: Any, dtype: torch.dtype) -> None:
             continue
         if any(re.search(pattern, name) for pattern in skipped):
             continue
-        stored = module.weight.detach().to(STORAGE)
+        stored = module.weight.detach().to(device).to(STORAGE).to(home)
         del module.weight
         module.register_parameter("stored", nn.Parameter(stored, requires_grad=False))
         module.compute_dtype = dtype

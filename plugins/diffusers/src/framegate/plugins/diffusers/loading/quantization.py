@@ -29,7 +29,7 @@ def quantize(
     if kind == "none":
         return
     if kind == "fp8-layerwise":
-        store_in_eight_bits(model, dtype)
+        store_in_eight_bits(model, dtype, device, home)
         return
     if find_spec("torchao") is None:
         raise GenerationFailed(
