@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-    from framegate.plugins.diffusers.loading.placement import Offload
+    from framegate.plugins.diffusers.planning.placement import Offload
 
 LoadedT = TypeVar("LoadedT", bound=DiffusersBackend)
 

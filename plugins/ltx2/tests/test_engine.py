@@ -15,7 +15,7 @@ from framegate.core.fitting import fit
 from framegate.core.testing import BackendContract, RecordingContext, gradient_png
 from framegate.core.types import GenerationRequest, Shot, Task
 from framegate.plugins.diffusers import testing
-from framegate.plugins.diffusers.loading.placement import Offload
+from framegate.plugins.diffusers.planning.placement import Offload
 from framegate.plugins.ltx2 import LTX2, TWO_STAGE
 from framegate.plugins.ltx2.backend import Ltx2Backend
 from framegate.plugins.ltx2.guidance import OFF
