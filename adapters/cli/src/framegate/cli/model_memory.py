@@ -83,7 +83,7 @@ def _print_plans(plans: Mapping[str, MemoryPlan]) -> None:
 
 def _row(plan: MemoryPlan, phases: Sequence[str]) -> Iterable[str]:
     yield str(plan.size)
-    largest_first = sorted(plan.weights.items(), key=lambda each: -each[1])
+    largest_first = sorted(plan.weights.items(), key=lambda each: (-each[1], each[0]))
     yield ", ".join(f"{name} {_gib(size)}" for name, size in largest_first)
     for phase in phases:
         yield f"{_gib(plan.phases.get(phase, 0))} ({_gib(plan.activations.get(phase, 0))})"

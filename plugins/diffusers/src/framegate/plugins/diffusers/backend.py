@@ -101,7 +101,7 @@ class DiffusersBackend(Backend):
             folder = snapshot
         memory = self.model_memory(folder, on_cuda=True)
         placement = memory.placement(capacity)
-        activations = memory.activations(memory.size)
+        activations = memory.planned
         return MemoryPlan(
             size=memory.size,
             weights=memory.sizes,

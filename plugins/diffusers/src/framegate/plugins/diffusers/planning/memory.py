@@ -63,9 +63,14 @@ class ModelMemory:
             decode_bytes=BYTES[dtypes[DECODER]],
         )
 
-    def activations(self, size: ShotSize) -> Activations:
-        """Return what a shot of ``size`` takes beside the weights."""
-        return estimate(self._architecture, size, self._passes(size))
+    @property
+    def planned(self) -> Activations:
+        """What the planned shot takes beside the weights, or ``options.headroom`` in every phase."""
+        if reserved := self._options.headroom:
+            return Activations(
+                encode=reserved, condition=reserved, denoise=reserved, decode=reserved, decode_tiled=reserved
+            )
+        return estimate(self._architecture, self.size, self._passes(self.size))
 
     def decoding(self, latents: Sequence[int]) -> int:
         """Return the bytes that decoding latents of this shape in one piece takes.
@@ -79,15 +84,10 @@ class ModelMemory:
 
     def placement(self, capacity: int, *, offload: str = "") -> Placement:
         """Return the placement on a device of ``capacity`` bytes; ``offload`` overrides the option."""
-        activations = self.activations(self.size)
-        if reserved := self._options.headroom:
-            activations = Activations(
-                encode=reserved, condition=reserved, denoise=reserved, decode=reserved, decode_tiled=reserved
-            )
         return choose_placement(
             offload or self._options.offload,
             self.sizes,
-            activations,
+            self.planned,
             capacity=capacity,
             tiling=self._options.vae_tiling,
         )
