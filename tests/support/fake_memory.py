@@ -43,14 +43,14 @@ def _keep_precise(model: nn.Module) -> None:
             parameter.data = parameter.data.float()
 
 
-class _Meter(TorchDispatchMode):
+class _Meter(TorchDispatchMode):  # type: ignore[no-untyped-call] # untyped in torch
     """Counts the bytes of all storages that operations make while they live; not those of ``model``.
 
     Workspaces of CUDA's libraries are not among them.
     """
 
     def __init__(self, model: nn.Module) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call] # untyped in torch
         self.peak = self._live = 0
         self._seen: weakref.WeakKeyDictionary[torch.UntypedStorage, None] = weakref.WeakKeyDictionary()
         for tensor in (*model.parameters(), *model.buffers()):

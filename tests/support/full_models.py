@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from msgspec import Struct, field
+from msgspec import Struct
 from msgspec.structs import replace
 
 from framegate.core.models import ModelSpec
@@ -30,8 +30,8 @@ class FullModel(Struct, frozen=True, kw_only=True):
     spec: ModelSpec
     parameters: Mapping[str, float]
     configs: Mapping[str, dict[str, Any]]
-    index: dict[str, Any] = field(default_factory=dict)
-    options: dict[str, Any] = field(default_factory=dict)
+    index: dict[str, Any] = {}
+    options: dict[str, Any] = {}
 
 
 # Counted from the classes on the meta device with their published configurations.

@@ -13,6 +13,7 @@ from framegate.plugins.diffusers import engine as engine_module
 from framegate.plugins.diffusers.backend import DiffusersBackend
 from framegate.plugins.diffusers.loading import placement as placement_module
 from framegate.plugins.diffusers.loading.placement import plan_placement
+from framegate.plugins.diffusers.options import Options
 from framegate.plugins.diffusers.planning.activations import Activations
 from framegate.plugins.diffusers.planning.placement import GIB, choose_placement
 from tests.support.full_models import FULL_MODELS, FullModel, backend_for
@@ -116,9 +117,19 @@ class Card:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.free = 79 * GIB
-        monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (self.free, 80 * GIB))
-        monkeypatch.setattr(placement_module, "free_bytes", lambda device: self.free)
-        monkeypatch.setattr(engine_module, "fetch", lambda source, options: Path(source))
+        monkeypatch.setattr(torch.cuda, "mem_get_info", self.mem_get_info)
+        monkeypatch.setattr(placement_module, "free_bytes", self.free_bytes)
+        monkeypatch.setattr(engine_module, "fetch", fetch_nothing)
+
+    def mem_get_info(self, device: torch.device) -> tuple[int, int]:
+        return self.free, 80 * GIB
+
+    def free_bytes(self, device: torch.device) -> int:
+        return self.free
+
+
+def fetch_nothing(source: str, options: Options) -> Path:
+    return Path(source)
 
 
 def a14b(tmp_path: Path, **options: Any) -> DiffusersBackend:
@@ -148,7 +159,11 @@ def test_a_hub_id_is_fetched_before_its_memory_is_needed(
     card: Card, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = Path(a14b(tmp_path).source)
-    monkeypatch.setattr(engine_module, "fetch", lambda source, options: folder)
+
+    def download(source: str, options: Options) -> Path:
+        return folder
+
+    monkeypatch.setattr(engine_module, "fetch", download)
     backend = AnyWanBackend("Wan-AI/Wan2.2-T2V-A14B-Diffusers")
     assert backend.memory_needed("cuda:0") > 50 * GIB
 

@@ -74,8 +74,9 @@ def encoding_bytes(text_encoder: Mapping[str, Any]) -> int:
         return 256 * MIB
     config = text_encoder.get("text_config", text_encoder)
     tokens = 1024
-    states = 2 * (config.get("num_hidden_layers", 64) + 1) * config.get("hidden_size", 5120)
-    return tokens * (states + config.get("vocab_size", 262_208)) * 2 + 256 * MIB
+    states: int = 2 * (config.get("num_hidden_layers", 64) + 1) * config.get("hidden_size", 5120)
+    words: int = config.get("vocab_size", 262_208)
+    return tokens * (states + words) * 2 + 256 * MIB
 
 
 def denoising_bytes(
@@ -193,5 +194,5 @@ def _elements_a_pixel(vae: Mapping[str, Any]) -> float:
     """Return how many numbers an image's decoder keeps for a pixel: six tensors of its widest last block."""
     widths = vae.get("block_out_channels")
     if str(vae.get("_class_name", "")).startswith("AutoencoderKL") and widths:
-        return 6.2 * widths[0]
+        return 6.2 * int(widths[0])
     return 1800.0  # more than any VAE of diffusers that was measured

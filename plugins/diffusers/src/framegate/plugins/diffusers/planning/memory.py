@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from framegate.core.types import ShotSize
 from framegate.plugins.diffusers.options import Options
@@ -47,14 +47,15 @@ class ModelMemory:
         self.dtypes = dtypes
         self.size = size
         own = component_sizes(folder, options, dtypes)
-        self.sizes = {name: own.get(name, 0) + extra.get(name, 0) for name in own | extra}
+        self.sizes = {name: own.get(name, 0) + extra.get(name, 0) for name in {**own, **extra}}
         self._options = options
         self._passes = passes
         index = read_index(folder)
+        nothing: dict[str, Any] = {}
         vae_bytes = BYTES[dtypes.get("vae", dtypes["default"])]
         self._architecture = Architecture(
             index=index,
-            denoiser=next(filter(None, (read_config(folder, name) for name in DENOISERS)), {}),
+            denoiser=next((config for name in DENOISERS if (config := read_config(folder, name))), nothing),
             text_encoders=tuple(
                 read_config(folder, name) for name in index if name.startswith("text_encoder")
             ),

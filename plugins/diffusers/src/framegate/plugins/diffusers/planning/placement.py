@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Literal, TypeAlias
 
-from msgspec import Struct, field
+from msgspec import Struct
 
 from framegate.plugins.diffusers.planning.activations import Activations
 
@@ -33,7 +33,7 @@ class Placement(Struct, frozen=True):
     offload: Offload
     resident: int
     peak: int
-    phases: Mapping[str, int] = field(default_factory=dict)
+    phases: Mapping[str, int] = {}
     tiled: bool = False
 
 
