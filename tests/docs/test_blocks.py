@@ -23,6 +23,7 @@ ELSEWHERE = {
     "comfyui: framegate comfyui check": "needs ComfyUI; plugins/comfyui/tests run its commands",
     "comfyui: framegate generate": "needs ComfyUI; plugins/comfyui/tests have whole jobs",
     "keys: framegate keys": "run by adapters/cli/tests/test_keys_command.py, which has all of its commands",
+    "models: framegate models pull": "needs a hub; tests/cli/test_pull.py has one",
     "models: pip install": "downloads torch; tests/packaging install the distributions",
     "operations: framegate serve": "starts servers until they are stopped",
     "operations: # dist: the folder": "is for several hosts; tests/faults/test_two_hosts.py has them",

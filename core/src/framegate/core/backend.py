@@ -1,7 +1,7 @@
 """What a backend plugin implements, and what it is given while it works."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
@@ -150,6 +150,23 @@ def missing_paths(paths: Mapping[str, str]) -> list[str]:
     ]
 
 
+class HubDownload(Struct, frozen=True):
+    """What a model needs of one repository of the Hugging Face hub.
+
+    Attributes:
+        setting: What names the repository, for messages ("source", "loras[0]").
+        repository: "OWNER/NAME".
+        select: Return which of the repository's files are needed. It is given the names of all of them, and a
+            function that returns the content of a small one; it may raise `GenerationFailed`.
+        revision: A branch, a tag or a commit; empty for the default branch.
+    """
+
+    setting: str
+    repository: str
+    select: "Callable[[Collection[str], Callable[[str], bytes]], Collection[str]]"
+    revision: str = ""
+
+
 class Backend(ABC):
     """Run one model on one device.
 
@@ -182,6 +199,17 @@ class Backend(ABC):
         it is written as a path and there is nothing.
         """
         return missing_paths({"source": self.source})
+
+    def hub_downloads(self) -> Sequence[HubDownload]:
+        """Return what `load` would download from the hub, none by default. Nothing heavy is imported.
+
+        ``framegate models pull`` downloads exactly that, into the cache that `load` finds it in. Local files
+        are not among it.
+
+        Raises:
+            ConfigError: An option doesn't exist or has a value that it can't have.
+        """
+        return ()
 
     def memory_needed(self, device: str) -> int:
         """Estimate how many bytes of ``device``'s memory the loaded model will hold.

@@ -8,6 +8,7 @@ import click
 from click.core import ParameterSource
 from msgspec.structs import asdict
 
+from framegate.cli.commands.pull import pull
 from framegate.cli.commands.workers import call_operations
 from framegate.cli.model_memory import print_memory
 from framegate.cli.options import (
@@ -99,6 +100,9 @@ def unload(name: str, as_json: bool, config_file: Path | None, data_dir: Path | 
     _print_requested(
         call_operations(config_file, data_dir, lambda operations: operations.unload_model(name)), as_json
     )
+
+
+models.add_command(pull)
 
 
 def _print_requested(status: ModelStatus, as_json: bool) -> None:

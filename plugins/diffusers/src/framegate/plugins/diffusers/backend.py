@@ -1,17 +1,19 @@
 """The backend that every diffusers model is based on. It imports nothing heavy before `load`."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from framegate.core.backend import Backend, FrameStream, GenerationContext, MemoryPlan
+from framegate.core.backend import Backend, FrameStream, GenerationContext, HubDownload, MemoryPlan
 from framegate.core.errors import GenerationFailed
-from framegate.core.hub_cache import cached_snapshot
+from framegate.core.hub_cache import cached_snapshot, is_hub_id
 from framegate.core.options import parse_table
 from framegate.core.plugins import load_object
 from framegate.core.types import Shot, ShotSize
 from framegate.plugins.diffusers.environment import set_library_defaults
 from framegate.plugins.diffusers.files import find_missing_files
+from framegate.plugins.diffusers.hub_files import lora_files, pipeline_files
 from framegate.plugins.diffusers.options import Lora, Options
 from framegate.plugins.diffusers.planning.memory import ModelMemory, Passes
 from framegate.plugins.diffusers.planning.model_folder import component_sizes, dtype_names, lora_size
@@ -68,6 +70,19 @@ class DiffusersBackend(Backend):
         """Return what is missing of the source, its components, weights and LoRAs."""
         options = self.parsed_options()
         return find_missing_files(self.source, options, self.named_loras(options))
+
+    def hub_downloads(self) -> Sequence[HubDownload]:
+        """Return the source and the LoRAs, as far as they are on the hub."""
+        options = self.parsed_options()
+        needed = [
+            HubDownload(
+                "source", self.source, partial(pipeline_files, variant=options.variant), options.revision
+            )
+        ]
+        for setting, lora in self.named_loras(options).items():
+            select = partial(lora_files, weight_name=lora.weight_name)
+            needed.append(HubDownload(setting, lora.source, select, lora.revision))
+        return [each for each in needed if is_hub_id(each.repository)]
 
     def parsed_options(self) -> Options:
         """Return the options as what they are declared as.

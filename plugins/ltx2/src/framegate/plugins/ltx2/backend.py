@@ -4,10 +4,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from framegate.core.backend import missing_paths
-from framegate.core.hub_cache import cached_snapshot
+from framegate.core.backend import HubDownload, missing_paths
+from framegate.core.hub_cache import cached_snapshot, is_hub_id
 from framegate.core.types import ShotSize
 from framegate.plugins.diffusers.backend import DiffusersBackend
+from framegate.plugins.diffusers.hub_files import upsampler_files
 from framegate.plugins.diffusers.options import Lora, Options
 from framegate.plugins.diffusers.planning.memory import Passes
 from framegate.plugins.diffusers.planning.model_folder import (
@@ -85,3 +86,14 @@ class Ltx2Backend(DiffusersBackend):
         options = self.parsed_options()
         assert isinstance(options, Ltx2Options)
         return [*super().check_files(), *missing_paths({"upsampler": options.upsampler})]
+
+    def hub_downloads(self) -> Sequence[HubDownload]:
+        """Return what every model downloads, and the upsampler if there are two stages."""
+        options = self.parsed_options()
+        assert isinstance(options, Ltx2Options)
+        needed = list(super().hub_downloads())
+        repository = options.upsampler or self.source
+        if options.stages == 2 and is_hub_id(repository):
+            revision = options.upsampler_revision if options.upsampler else options.revision
+            needed.append(HubDownload("upsampler", repository, upsampler_files, revision))
+        return needed

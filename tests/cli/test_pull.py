@@ -1,0 +1,209 @@
+"""``framegate models pull`` from a hub on loopback."""
+
+import json
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from huggingface_hub import constants
+
+from tests.support.hub import TOKEN, FakeHub, FakeRepository, running_hub
+from tests.support.in_process import Done, run_command
+from tests.support.running import COMMAND, clean_environ, eventually
+
+WEIGHTS = os.urandom(300_000)
+FILES = {
+    "model_index.json": json.dumps(
+        {
+            "_class_name": "WanPipeline",
+            "transformer": ["diffusers", "WanTransformer3DModel"],
+            "tokenizer": ["transformers", "T5TokenizerFast"],
+            "image_encoder": [None, None],
+        }
+    ).encode(),
+    "README.md": b"# A model",
+    "transformer/config.json": b"{}",
+    "transformer/diffusion_pytorch_model.safetensors": WEIGHTS,
+    "transformer/diffusion_pytorch_model.bin": b"pickle",
+    "tokenizer/tokenizer.json": b"{}" * 3000,
+}
+LORA = {"loras/fast.safetensors": os.urandom(9000), "loras/other.safetensors": os.urandom(9000)}
+PULLED = ["model_index.json", *(name for name in FILES if "/" in name and not name.endswith(".bin"))]
+CONFIG = """
+[models.film]
+backend = "wan21-t2v"
+source = "authors/film"
+options = { loras = [{ source = "authors/lora", weight_name = "loras/fast.safetensors" }] }
+[models.pinned]
+backend = "wan21-t2v"
+source = "authors/film"
+options = { revision = "gone" }
+[models.wrong]
+backend = "wan21-t2v"
+source = "authors/nothing"
+[models.weightless]
+backend = "wan21-t2v"
+source = "authors/lora"
+"""
+
+
+class Host:
+    """A host that pulls from a hub, with a cache of its own.
+
+    huggingface_hub reads the variables once for each process, so this sets what it has made of them.
+    """
+
+    def __init__(self, hub: FakeHub, folder: Path, patch: pytest.MonkeyPatch) -> None:
+        self.hub = hub
+        self._patch = patch
+        self.cache = folder / "home" / "hub"
+        self._folder = folder
+        (folder / "framegate.toml").write_text(CONFIG)
+        self.environ = clean_environ({"HF_ENDPOINT": hub.url, "HF_HOME": str(folder / "home")})
+        self.environ.pop("HF_TOKEN", None)
+        patch.setattr(constants, "HF_HUB_CACHE", str(self.cache))
+        self.use(hub.url)
+
+    def use(self, url: str) -> None:
+        """Take the hub at that URL."""
+        template = url + "/{repo_id}/resolve/{revision}/{filename}"
+        self._patch.setattr(constants, "ENDPOINT", url)
+        self._patch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+
+    def start(self, *arguments: str) -> subprocess.Popen[bytes]:
+        """Pull in a process of its own."""
+        command = [*COMMAND, "models", "pull", *arguments, "--data-dir", str(self._folder / "data")]
+        return subprocess.Popen(
+            command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=self.environ, cwd=self._folder
+        )
+
+    def run(self, *arguments: str) -> Done:
+        where = ("--data-dir", str(self._folder / "data"))
+        return run_command(["models", "pull", *arguments, *where], environ=self.environ, cwd=self._folder)
+
+    def pull(self, *arguments: str) -> list[dict[str, Any]]:
+        done = self.run(*arguments, "--json")
+        assert done.returncode == 0, done.stderr
+        found: list[dict[str, Any]] = json.loads(done.stdout)
+        return found
+
+    def refused(self, *arguments: str) -> str:
+        done = self.run(*arguments)
+        assert done.returncode == 1
+        assert "Traceback" not in done.stderr
+        return done.stderr
+
+    def served(self) -> list[tuple[str, int]]:
+        """Return the large files that were sent since the last call, and from which byte on."""
+        found = [each for each in self.hub.served if each[0].endswith("safetensors")]
+        self.hub.served.clear()
+        return found
+
+
+@pytest.fixture
+def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Host]:
+    with running_hub() as hub:
+        hub.repositories = {"authors/film": FakeRepository(FILES), "authors/lora": FakeRepository(LORA)}
+        yield Host(hub, tmp_path, monkeypatch)
+
+
+def files_below(folder: str) -> dict[str, bytes]:
+    paths = [path for path in Path(folder).rglob("*") if path.is_file()]
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
+
+
+def test_what_a_model_needs_is_pulled_once(host: Host) -> None:
+    source, lora = host.pull("film")
+    assert files_below(source["folder"]) == {name: FILES[name] for name in PULLED}
+    assert (source["model"], source["setting"], source["repository"]) == ("film", "source", "authors/film")
+    assert (source["files"], source["bytes"]) == (len(PULLED), sum(len(FILES[name]) for name in PULLED))
+    assert files_below(lora["folder"]) == {"loras/fast.safetensors": LORA["loras/fast.safetensors"]}
+    assert (lora["setting"], lora["downloaded_bytes"]) == ("loras[0]", 9000)
+    assert len(host.served()) == 2
+    assert [each["downloaded_bytes"] for each in host.pull("film", "film")] == [0, 0]
+    assert host.served() == []
+
+
+def test_a_killed_pull_is_continued(host: Host) -> None:
+    host.hub.repositories["authors/film"].stall_after = {
+        "transformer/diffusion_pytorch_model.safetensors": 200_000
+    }
+    process = host.start("film")
+    assert host.hub.stalled.wait(60)
+    [partial] = eventually(
+        lambda: [path for path in host.cache.rglob("*.incomplete") if path.stat().st_size >= 131_072],
+        what="the beginning",
+    )
+    process.send_signal(signal.SIGKILL)
+    process.wait(60)
+    there = partial.stat().st_size
+    host.served()
+    source, _ = host.pull("film")
+    assert source["downloaded_bytes"] >= len(WEIGHTS) - there
+    assert ("authors/film/transformer/diffusion_pytorch_model.safetensors", there) in host.served()
+    assert files_below(source["folder"])["transformer/diffusion_pytorch_model.safetensors"] == WEIGHTS
+    assert not list(host.cache.rglob("*.incomplete"))
+
+
+def test_a_broken_connection_is_taken_up_again(host: Host) -> None:
+    name = "transformer/diffusion_pytorch_model.safetensors"
+    host.hub.repositories["authors/film"].break_after = {name: 100_000}
+    source, _ = host.pull("film")
+    assert files_below(source["folder"])[name] == WEIGHTS
+    first, second = (each for each in host.served() if each[0].endswith(name))
+    assert (first[1], 0 < second[1] <= 100_000) == (0, True)
+
+
+def test_damaged_files_are_downloaded_again(host: Host) -> None:
+    """On the way, or later in the cache. What stays damaged is refused, and never left there as whole."""
+    name = "loras/fast.safetensors"
+    repository = host.hub.repositories["authors/lora"]
+    repository.corrupt = {name: 1}
+    _, lora = host.pull("film")
+    assert files_below(lora["folder"])[name] == LORA[name]
+    blob = (Path(lora["folder"]) / name).resolve()
+    for damaged in (LORA[name][:-1] + b"x", LORA[name][:5000]):
+        blob.write_bytes(damaged)
+        _, lora = host.pull("film")
+        assert files_below(lora["folder"])[name] == LORA[name]
+        assert lora["downloaded_bytes"] == 9000
+    blob.write_bytes(b"x" * 9000)
+    repository.corrupt = {name: 2}
+    assert f"{name} arrived damaged twice" in host.refused("film")
+    assert not blob.exists()
+
+
+def test_private_and_gated_repositories_need_a_token(host: Host) -> None:
+    host.hub.repositories["authors/film"].private = True
+    assert "no such repository, or it is private and HF_TOKEN" in host.refused("film")
+    host.hub.repositories["authors/film"].private = False
+    host.hub.repositories["authors/lora"].gated = True
+    assert (
+        f"loras[0]: authors/lora is gated: accept its terms at {host.hub.url}/authors/lora"
+        in host.refused("film")
+    )
+    host.environ["HF_TOKEN"] = TOKEN
+    assert len(host.pull("film")) == 2
+
+
+def test_what_can_not_be_pulled_is_said_in_a_sentence(host: Host) -> None:
+    assert "authors/film has no revision 'gone'." in host.refused("pinned")
+    assert "authors/nothing: the hub has no such repository" in host.refused("wrong")
+    assert "authors/lora: it has no model_index.json" in host.refused("weightless")
+    assert "There is no model 'fil'. Did you mean film" in host.refused("fil")
+    assert host.pull("preview") == []
+    assert host.run("preview").stdout == "preview: there is nothing to pull; it has no source.\n"
+    host.use("http://127.0.0.1:9")
+    assert "The hub at http://127.0.0.1:9 can't be reached" in host.refused("film")
+
+
+def test_a_full_disk_is_noticed_before(host: Host) -> None:
+    huge = FakeRepository(FILES)
+    host.hub.repositories["authors/film"] = huge
+    huge.claimed_sizes = {"transformer/diffusion_pytorch_model.safetensors": 10**18}
+    assert "1,000,000,000.0 GB are to be downloaded" in host.refused("film")
+    assert host.served() == []
