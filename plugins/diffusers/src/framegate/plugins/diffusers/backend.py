@@ -1,5 +1,6 @@
 """The backend that every diffusers model is based on. It imports nothing heavy before `load`."""
 
+import os
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -58,6 +59,8 @@ class DiffusersBackend(Backend):
             GenerationFailed: A package is missing, or the source or an option is wrong.
             OutOfMemory: The device has no room for it.
         """
+        if device == "mps":  # torch reads it when it is imported
+            os.environ.setdefault("PYTORCH_ENABLE_MPS_FALLBACK", "1")
         engine = self._create_engine(device)
         from framegate.plugins.diffusers.memory import oom_as_job_error
 

@@ -98,7 +98,8 @@ class Engine(ABC):
         return self.loaded.pipeline
 
     def _read_memory(self, folder: Path) -> ModelMemory:
-        return self._model_memory(folder, on_cuda=self.device.type == "cuda")
+        # Apple's GPUs compute in the same dtypes as CUDA's.
+        return self._model_memory(folder, on_cuda=self.device.type != "cpu")
 
     def cache_levels(self, shot: Shot) -> Levels:
         """Return what the step cache's levels are for ``shot``."""

@@ -18,6 +18,8 @@ def release(device: torch.device) -> None:
     gc.collect()
     if device.type == "cuda":
         torch.cuda.empty_cache()
+    elif device.type == "mps":
+        torch.mps.empty_cache()
 
 
 def free_bytes(device: torch.device) -> int:
@@ -61,7 +63,7 @@ class oom_as_job_error:  # noqa: N801 # reads as a statement: with oom_as_job_er
         traceback.clear_frames(trace)
         release(self._device)
         log.warning("out_of_memory", doing=self._doing, device=str(self._device), **self._measured())
-        place = "The GPU" if self._device.type == "cuda" else "The worker"
+        place = "The worker" if self._device.type == "cpu" else "The GPU"
         raise OutOfMemory(f"{place} ran out of memory while {self._doing}{_advice(self._shot)}") from None
 
     def _measured(self) -> dict[str, int]:

@@ -54,6 +54,11 @@ class Ltx2Engine(VideoEngine):
         """
         options = self._options
         _check_options(options)
+        if self.device.type == "mps":
+            raise GenerationFailed(
+                "LTX-2 places its tokens in double precision, which Apple's GPUs lack; its jobs need a "
+                "worker on CUDA or on the CPU."
+            )
         pipeline = self.load_pipeline(LTX2Pipeline, fetch(self.source, options))
         dtype = self.loaded.dtype
         self._scheduler = pipeline.scheduler

@@ -50,7 +50,8 @@ def dtype_names(options: Options, precise: Mapping[str, str], *, on_cuda: bool) 
     """Return the dtype of each component; "default" is that of the components not named.
 
     ``precise`` names those that a family keeps in another dtype on CUDA, such as ``{"vae": "float32"}``. On
-    the CPU everything is float32 unless the options say otherwise. `DECODER` is what the VAE decodes in.
+    the CPU everything is float32 unless the options say otherwise. What is said of CUDA holds for Apple's
+    GPUs as well. `DECODER` is what the VAE decodes in.
     """
     default = options.dtype
     if default == "auto":

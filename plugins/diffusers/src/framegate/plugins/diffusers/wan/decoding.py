@@ -87,7 +87,7 @@ class _Chunk:
             self._copied = torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call] # untyped in torch
             self._copied.record()
         else:
-            self._host = frames
+            self._host = frames.cpu()
 
     def frames(self) -> "Iterator[Frame]":
         if self._copied is not None:
