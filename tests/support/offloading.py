@@ -43,7 +43,11 @@ class FakeDevice:
 
         monkeypatch.setattr(HostedWeights, "onload", record_onload)
         monkeypatch.setattr(HostedWeights, "offload", record_offload)
-        monkeypatch.setattr(pipelines, "plan_placement", lambda *_: Placement(self._offload, 0, 0))
+
+        def plan(*_: object) -> Placement:
+            return Placement(self._offload, 0, 0)
+
+        monkeypatch.setattr(pipelines, "plan_placement", plan)
         monkeypatch.setattr(host_memory, "SLAB", 2**20)
         monkeypatch.setattr(host_memory, "available_bytes", lambda: 2**40)
         monkeypatch.setattr(host_memory, "_allocate", _pageable)

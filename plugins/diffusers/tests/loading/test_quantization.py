@@ -38,21 +38,19 @@ class RecordingMoves:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.away: set[nn.Module] = set()
         self.peak = 0
-        monkeypatch.setattr(
-            nn.Module, "to", lambda module, *values, **named: self._to(module, *values, **named)
-        )
 
-    def _to(self, module: nn.Module, device: torch.device) -> nn.Module:
-        change = self.away.update if device.type == "meta" else self.away.difference_update
-        change(module.modules())
-        self.peak = max(self.peak, self.bytes_away())
-        return module
+        def to(module: nn.Module, device: torch.device) -> nn.Module:
+            change = self.away.update if device.type == "meta" else self.away.difference_update
+            change(module.modules())
+            self.peak = max(self.peak, self.bytes_away())
+            return module
+
+        monkeypatch.setattr(nn.Module, "to", to)
 
     def bytes_away(self) -> int:
         """Return the bytes of the weights that are away now."""
-        weights = {id(weight): weight for module in self.away for weight in module._parameters.values()}
-        parts = (part for weight in weights.values() if weight is not None for part in plain_tensors(weight))
-        return sum(part.nbytes for part in parts)
+        weights = {weight for module in self.away for weight in module.parameters(recurse=False)}
+        return sum(part.nbytes for weight in weights for part in plain_tensors(weight))
 
 
 @pytest.mark.parametrize("home", ["cpu", "meta"])

@@ -14,10 +14,11 @@ log = structlog.get_logger(__name__)
 
 
 def release(device: torch.device) -> None:
-    """Return unused memory to the device."""
+    """Return unused memory to the device, and to the host what was page-locked for it."""
     gc.collect()
     if device.type == "cuda":
         torch.cuda.empty_cache()
+        torch.accelerator.empty_host_cache()
     elif device.type == "mps":
         torch.mps.empty_cache()
 

@@ -2,15 +2,13 @@
 
 from collections.abc import Sequence
 from functools import partial
-from typing import TypeAlias
+from typing import Any
 
 import torch
 from torch import nn
 
 from framegate.plugins.diffusers.loading.host_memory import PinnedMemory
 from framegate.plugins.diffusers.loading.hosted_weights import HostedWeights
-
-_Copied: TypeAlias = "torch.cuda.Event | None"
 
 
 class StreamedBlocks:
@@ -22,8 +20,8 @@ class StreamedBlocks:
 
     def __init__(self, blocks: Sequence[nn.Module], device: torch.device) -> None:
         self._weights = [HostedWeights(block, device) for block in blocks]
-        self._copied: list[_Copied] = [None] * len(blocks)
-        self._stream = _new_stream(device) if device.type == "cuda" else None
+        self._copied: list[Any] = [None] * len(blocks)  # events, until the blocks are used
+        self._stream = new_stream(device) if device.type == "cuda" else None
         # Hooks of the modules, not around `forward`: they stay outside of what is compiled.
         for index, block in enumerate(blocks):
             block.register_forward_pre_hook(partial(self._before, index))
@@ -74,5 +72,6 @@ class StreamedBlocks:
         self._weights[index].offload()
 
 
-def _new_stream(device: torch.device) -> torch.cuda.Stream:
+def new_stream(device: torch.device) -> torch.cuda.Stream:
+    """Return a new CUDA stream of ``device``."""
     return torch.cuda.Stream(device)  # type: ignore[no-untyped-call] # untyped in torch

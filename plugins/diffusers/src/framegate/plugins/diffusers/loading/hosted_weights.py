@@ -6,10 +6,11 @@ from typing import Any, TypeAlias
 
 import torch
 from torch import nn
-from torch.utils._python_dispatch import is_traceable_wrapper_subclass, transform_subclass
+from torch.utils import _python_dispatch
 
 from framegate.plugins.diffusers.loading.host_memory import PinnedMemory
 
+_subclasses: Any = _python_dispatch  # its functions have no types
 _Slots: TypeAlias = dict[str, Any]
 """A module's parameters or buffers by name."""
 
@@ -73,15 +74,22 @@ class HostedWeights:
     def _tensors(self) -> Iterator[tuple[_Slots, str, torch.Tensor]]:
         """Yield the parameters and buffers, each with the dictionary and the name that it is found by."""
         # Walked each time: adapters add modules.
+        module: Any
         for _, module in self.module.named_modules(memo=set(self._without)):
+            slots: _Slots
             for slots in (module._parameters, module._buffers):
                 yield from ((slots, name, tensor) for name, tensor in slots.items() if tensor is not None)
 
 
 def _copy(tensor: torch.Tensor, device: torch.device, stream: "torch.cuda.Stream | None") -> torch.Tensor:
     """Return a copy of ``tensor`` on ``device``, a parameter if it is one."""
-    if is_traceable_wrapper_subclass(tensor):  # a quantised one, made of others
-        copy: torch.Tensor = transform_subclass(tensor, lambda _, part: _copy(part, device, stream))
+    copy: torch.Tensor
+    if _subclasses.is_traceable_wrapper_subclass(tensor):  # a quantised one, made of others
+
+        def copy_part(name: str, part: torch.Tensor) -> torch.Tensor:
+            return _copy(part, device, stream)
+
+        copy = _subclasses.transform_subclass(tensor, copy_part)
     else:
         # Allocated on the current stream, which so may take the memory back as soon as it is freed.
         copy = torch.empty_like(tensor.detach(), device=device)
