@@ -57,7 +57,7 @@ class Switchboard:
         options = structs.replace(
             self._engine.options, quantize=levers.quantized, cache=levers.cache, compile=levers.compiled
         )
-        if levers.compiled and should_compile(options, device, "none"):
+        if levers.compiled and should_compile(options, device):
             for model in models:
                 compile_blocks(model)
         vars(self._engine)["_step_cache"] = StepCache(options, models)

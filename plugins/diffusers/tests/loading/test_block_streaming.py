@@ -5,11 +5,47 @@ from functools import partial
 import pytest
 import torch
 from torch import nn
+from torch._dynamo.utils import counters
 
 from framegate.plugins.diffusers.loading import block_streaming
 from framegate.plugins.diffusers.loading.block_streaming import StreamedBlocks
+from framegate.plugins.diffusers.loading.compiling import compile_blocks
 
 NUM_BLOCKS = 4
+
+
+class Block(nn.Module):
+    """A block as a transformer repeats it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(8, 8)
+
+    def forward(self, hidden: torch.Tensor) -> torch.Tensor:
+        """Return as many tokens as ``hidden`` has."""
+        return hidden + torch.relu(self.linear(hidden))
+
+
+class Transformer(nn.Sequential):
+    """Blocks that are compiled."""
+
+    _repeated_blocks = ("Block",)
+
+
+@torch.no_grad()
+def test_streamed_blocks_are_compiled_whole_and_once() -> None:
+    model = Transformer(*(Block() for _ in range(NUM_BLOCKS)))
+    hidden = torch.ones(2, 5, 8)
+    expected = model(hidden)
+    held = StreamedBlocks(list(model), torch.device("cpu"))
+    torch.compiler.reset()
+    counters.clear()
+    compile_blocks(model, backend="eager")
+    for _ in range(3):
+        assert torch.equal(model(hidden), expected)
+        held.offload()
+    assert counters["stats"]["unique_graphs"] == 1
+    assert not counters["graph_break"]
 
 
 class Recorder:

@@ -90,7 +90,7 @@ def failing(error: Exception) -> Callable[..., Any]:
 
 
 def test_compiling_is_for_cuda(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert not should_compile(Options(compile=True), CPU, "none")
+    assert not should_compile(Options(compile=True), CPU)
     for name in ("TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR"):
         monkeypatch.delenv(name, raising=False)
     folder = set_compile_cache(Options(compile_cache=str(tmp_path / "compiled")))

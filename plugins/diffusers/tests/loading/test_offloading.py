@@ -127,24 +127,6 @@ def test_quantised_blocks_are_streamed(
     assert weights_of(backend) == before
 
 
-def test_streamed_blocks_are_compiled_whole_and_once(
-    load_wan: LoadTiny[AnyWanBackend], fake_device: FakeDevice, tmp_path: Path
-) -> None:
-    import torch
-    from torch._dynamo.utils import counters
-
-    from framegate.plugins.diffusers.loading.compiling import compile_blocks
-
-    expected = generate(load_wan("wan21_t2v"), SHOT, RecordingContext(tmp_path))
-    backend = fake_device.load("group", lambda: load_wan("wan21_t2v"))
-    torch.compiler.reset()
-    counters.clear()
-    compile_blocks(backend.loaded_engine.pipeline.transformer, backend="eager")
-    assert np.array_equal(generate(backend, SHOT, RecordingContext(tmp_path)), expected)
-    assert counters["stats"]["unique_graphs"] == 1
-    assert not fake_device.holds
-
-
 @pytest.mark.parametrize("offload", OFFLOADS)
 def test_a_cancelled_job_leaves_the_weights_as_they_were(
     load_wan: LoadTiny[AnyWanBackend], fake_device: FakeDevice, tmp_path: Path, offload: Offload

@@ -23,7 +23,7 @@ left out (without guidance, without an image, without the LoRA), and these are a
 log = structlog.get_logger(__name__)
 
 
-def should_compile(options: Options, device: torch.device, offload: str) -> bool:
+def should_compile(options: Options, device: torch.device) -> bool:
     """Return whether to compile the blocks; where that was requested but can't be done, log the reason."""
     if options.compile is False:
         return False

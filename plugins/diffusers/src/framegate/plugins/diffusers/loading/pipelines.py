@@ -103,7 +103,7 @@ def load_pipeline(
     prepare_vae(pipeline, options, dtypes, device, decisions)
     offloader = place(pipeline, placement, device)
     attention = set_attention_backend(denoisers, options.attention, device, default)
-    if should_compile(options, device, placement.offload):
+    if should_compile(options, device):
         set_compile_cache(options)
         compile_blocks(*denoisers)
     else:
