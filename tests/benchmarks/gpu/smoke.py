@@ -47,7 +47,10 @@ class Job:
 
 
 JOBS = [
-    *(Job(TI2V, f"offload {way}", {"offload": way, **EAGER}) for way in ("none", "model", "group")),
+    *(
+        Job(TI2V, f"offload {way}", {"offload": way, **EAGER})
+        for way in ("none", "text-encoder", "model", "group")
+    ),
     *(Job(TI2V, kind, {"quantize": kind, **EAGER}) for kind in ("int8", "fp8-layerwise")),
     Job(TI2V, "cancel, then a job", EAGER, "cancel"),
     *(Job(TI2V, f"cache {name}", {"cache": name, **EAGER}) for name in CACHES),

@@ -127,6 +127,24 @@ def test_quantised_blocks_are_streamed(
     assert weights_of(backend) == before
 
 
+def test_the_room_to_decode_in_is_measured_when_the_transformer_has_left(
+    load_images: LoadTiny[ImagesBackend],
+    fake_device: FakeDevice,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    backend = fake_device.load("model", lambda: load_images("sdxl"))
+    held: list[list[str]] = []
+
+    def needed(*_: object) -> int:
+        held.append([type(module).__name__ for module in fake_device.holds])
+        return 0
+
+    monkeypatch.setattr(type(backend.loaded_engine.memory), "decoding", needed)
+    generate(backend, IMAGE_SHOT, RecordingContext(tmp_path, num_partial_images=0))
+    assert held == [["AutoencoderKL"]]
+
+
 @pytest.mark.parametrize("offload", OFFLOADS)
 def test_a_cancelled_job_leaves_the_weights_as_they_were(
     load_wan: LoadTiny[AnyWanBackend], fake_device: FakeDevice, tmp_path: Path, offload: Offload

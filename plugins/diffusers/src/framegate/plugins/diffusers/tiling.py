@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import structlog
 import torch
 
+from framegate.plugins.diffusers.loading.offloading import onload
 from framegate.plugins.diffusers.memory import free_bytes, is_out_of_memory, release
 
 Decoded = TypeVar("Decoded")
@@ -93,6 +94,7 @@ def tile_when_needed(vae: Any, tiling: Tiling, needed: Callable[[torch.Tensor], 
             finally:
                 vae.disable_tiling()
 
+        onload(vae)  # what it takes the place of is not free before
         return tiling.decode(
             needed(latents), lambda: decode_whole(latents, *arguments, **named), decode_tiled
         )
