@@ -78,7 +78,7 @@ class Switchboard:
             raise RuntimeError(f"weights in {self._set.quantized} can't be brought back")
         options = structs.replace(self._engine.options, quantize=kind)
         for model in self._engine.loaded.denoisers:
-            quantize(model, options, self._engine.device, self._engine.loaded.dtype)
+            quantize(model, options, self._engine.device, self._engine.loaded.dtype, self._engine.device)
 
     def _uncompile(self) -> None:
         for model in self._engine.loaded.denoisers:

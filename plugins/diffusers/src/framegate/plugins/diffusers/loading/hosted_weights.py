@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterator
 from contextlib import nullcontext
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import torch
 from torch import nn
@@ -74,8 +74,8 @@ class HostedWeights:
     def _tensors(self) -> Iterator[tuple[_Slots, str, torch.Tensor]]:
         """Yield the parameters and buffers, each with the dictionary and the name that it is found by."""
         # Walked each time: adapters add modules.
-        module: Any
-        for _, module in self.module.named_modules(memo=set(self._without)):
+        modules = cast("Any", self.module).named_modules(memo=set(self._without))  # partly untyped in torch
+        for _, module in modules:
             slots: _Slots
             for slots in (module._parameters, module._buffers):
                 yield from ((slots, name, tensor) for name, tensor in slots.items() if tensor is not None)
