@@ -25,6 +25,7 @@ ELSEWHERE = {
     "keys: framegate keys": "run by adapters/cli/tests/test_keys_command.py, which has all of its commands",
     "models: framegate models pull": "needs a hub; tests/cli/test_pull.py has one",
     "models: pip install": "downloads torch; tests/packaging install the distributions",
+    "models: python -m tests.benchmarks.step_caches": "needs weights and a GPU; tests/benchmarks has its test",
     "operations: framegate serve": "starts servers until they are stopped",
     "operations: # dist: the folder": "is for several hosts; tests/faults/test_two_hosts.py has them",
     "performance: python -m tests.benchmarks.serving": "takes long; tests/benchmarks has its test",

@@ -8,7 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from accelerate.hooks import ModelHook, add_hook_to_module
+from accelerate.hooks import (  # pyright: ignore[reportMissingTypeStubs] # ships no types
+    ModelHook,
+    add_hook_to_module,
+)
 from diffusers.hooks import apply_group_offloading
 
 from framegate.core.errors import GenerationFailed, JobCancelled

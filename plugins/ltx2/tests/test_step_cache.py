@@ -33,13 +33,6 @@ GUIDED = Shot(
 )
 
 
-@pytest.fixture(scope="module", params=["ltx2", "ltx23"])
-def backend(models: Path, request: pytest.FixtureRequest) -> Ltx2Backend:
-    backend = Ltx2Backend(str(models / request.param))
-    backend.load("cpu")
-    return backend
-
-
 class Observed:
     """What one job computed: frames, audio, and of each pass the two streams that the transformer returns."""
 
@@ -74,15 +67,27 @@ class Observed:
         )
 
 
-def test_a_cache_that_skips_nothing_changes_nothing(backend: Ltx2Backend, tmp_path: Path) -> None:
-    exact = Observed(backend, GUIDED, tmp_path)
+@pytest.fixture(scope="module", params=["ltx2", "ltx23"])
+def backend(models: Path, request: pytest.FixtureRequest) -> Ltx2Backend:
+    backend = Ltx2Backend(str(models / request.param))
+    backend.load("cpu")
+    return backend
+
+
+@pytest.fixture(scope="module")
+def exact(backend: Ltx2Backend, tmp_path_factory: pytest.TempPathFactory) -> Observed:
+    return Observed(backend, GUIDED, tmp_path_factory.mktemp("exact"))
+
+
+def test_a_cache_that_skips_nothing_changes_nothing(
+    backend: Ltx2Backend, exact: Observed, tmp_path: Path
+) -> None:
     cached = Observed(backend, GUIDED, tmp_path, cache="first-block", cache_threshold=1e-9)
     assert cached.last_block_calls == exact.last_block_calls == len(exact.passes)
     assert cached.equals(exact), "perturbed and isolated passes included"
 
 
-def test_predicted_steps_keep_the_sound(backend: Ltx2Backend, tmp_path: Path) -> None:
-    exact = Observed(backend, GUIDED, tmp_path)
+def test_predicted_steps_keep_the_sound(backend: Ltx2Backend, exact: Observed, tmp_path: Path) -> None:
     cached = Observed(backend, GUIDED, tmp_path, cache="taylorseer", cache_interval=3)
     assert cached.last_block_calls < 0.7 * exact.last_block_calls
     assert len(cached.passes) == len(exact.passes)
@@ -96,10 +101,8 @@ def test_predicted_steps_keep_the_sound(backend: Ltx2Backend, tmp_path: Path) ->
     assert cached.equals(Observed(backend, GUIDED, tmp_path, cache="taylorseer", cache_interval=3))
 
 
-def test_a_stronger_cache_skips_more(backend: Ltx2Backend, tmp_path: Path) -> None:
-    exact, light, strong = (
-        Observed(backend, GUIDED, tmp_path, cache=cache) for cache in ("off", "light", "strong")
-    )
+def test_a_stronger_cache_skips_more(backend: Ltx2Backend, exact: Observed, tmp_path: Path) -> None:
+    light, strong = (Observed(backend, GUIDED, tmp_path, cache=cache) for cache in ("light", "strong"))
     assert exact.last_block_calls > light.last_block_calls > strong.last_block_calls
     difference = np.abs(np.stack(strong.frames).astype(int) - np.stack(exact.frames)).mean()
     assert 0 < difference < 5

@@ -404,7 +404,10 @@ _A14B = {"light": Skips(0.06, 2, 0.4), "strong": Skips(0.12, 4, 0.2)}
 
 
 def cache_levels(variant: Variant, config: Mapping[str, Any], shot: Shot) -> Levels:
-    """Return the levels of the weights ``variant`` for ``shot``; ``config`` is the (first) transformer's."""
+    """Return the levels of the weights ``variant`` for ``shot``; ``config`` is the (first) transformer's.
+
+    Wan2.1-FLF2V, which has no ratios of its own, uses those of the I2V weights that it was trained from.
+    """
     from_image = shot.task == Task.IMAGE_TO_VIDEO
     if variant.experts:
         return Levels(**_A14B, mag_ratios=_A14B_I2V if from_image else _A14B_T2V)
