@@ -23,11 +23,26 @@ pytestmark = pytest.mark.usefixtures("one_thread")
         ({"cache_threshold": 0.0}, "options.cache_threshold"),
         ({"loras": [{"strength": 1.0}]}, r"options.loras\[0\].*source"),
         ({"warm_up": ["large"]}, r"options.warm_up\[0\]"),
+        (
+            {"weights": {"transformer_2": "low.gguf"}, "quantize": "int8-weights"},
+            "quantize is 'int8-weights', but weights.transformer_2 is a .gguf file.*leave quantize out",
+        ),
     ],
 )
 def test_wrong_options_are_named(raw: dict[str, Any], words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         parse_table("options", raw, Options)
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        {"weights": {"transformer": "w.gguf"}},
+        {"weights": {"vae": "v.gguf", "transformer": "w.safetensors"}, "quantize": "fp8-layerwise"},
+    ],
+)
+def test_only_quantised_transformers_are_not_quantised_again(raw: dict[str, Any]) -> None:
+    parse_table("options", raw, Options)
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,9 @@ import numpy as np
 import pytest
 import torch
 from msgspec.structs import replace
+from safetensors.torch import (
+    load_file,  # pyright: ignore[reportUnknownVariableType] # typed in part
+)
 
 from framegate.core.backend import Audio, Backend, FrameStream
 from framegate.core.errors import ConfigError, GenerationFailed, JobCancelled, OutOfMemory
@@ -314,6 +317,25 @@ def test_what_is_offloaded_gives_the_same(models: Path, fake_device: FakeDevice,
         assert kinds.count("LTX2TextConnectors") == 1, "both prompts are encoded in one phase"
         if offload == "model":
             assert kinds.count("LTX2VideoTransformer3DModel") == 1, "it stays for both stages"
+
+
+@pytest.mark.parametrize("quantize", ["int8-weights", "fp8-layerwise"])
+def test_the_second_stages_lora_keeps_its_precision_beside_quantised_weights(
+    models: Path, tmp_path: Path, quantize: str
+) -> None:
+    source = models / "ltx2_distilled"
+    lora = testing.save_lora("ltx2", tmp_path / "lora", 5.0)
+    backend = load(source, stages=2, refine_lora={"source": str(lora)}, quantize=quantize)
+    layer = pipeline_of(backend).transformer.transformer_blocks[0].attn1.to_q
+    names = {name: tensor for name, tensor in load_file(lora).items() if "blocks.0.attn1.to_q.lora_" in name}
+    for name, stored in names.items():
+        adapter = (layer.lora_A if "lora_A" in name else layer.lora_B)["refine"]
+        assert torch.equal(adapter.weight, stored)
+    assert len(names) == 2
+    frames, _ = generate(backend, replace(FAST, width=128), tmp_path)
+    assert layer.disable_adapters, "the first stage of the next job runs without it"
+    without = load(source, stages=2, refine_lora={"source": str(lora), "strength": 0.0}, quantize=quantize)
+    assert not same(frames, generate(without, replace(FAST, width=128), tmp_path)[0])
 
 
 @pytest.mark.parametrize(

@@ -13,39 +13,10 @@ from safetensors.torch import (
 from framegate.core.errors import GenerationFailed
 from framegate.core.testing import RecordingContext
 from framegate.core.types import Task
+from tests.support.gguf_files import original_names, write_gguf
 from tests.support.tiny_models import AnyWanBackend, LoadTiny, TinyModel, generate, small_shot
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-
-
-def original_names(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """diffusers' names of Wan's transformer as its authors have them."""
-    renamed = {
-        "condition_embedder.time_embedder.linear_1": "time_embedding.0",
-        "condition_embedder.time_embedder.linear_2": "time_embedding.2",
-        "condition_embedder.text_embedder.linear_1": "text_embedding.0",
-        "condition_embedder.text_embedder.linear_2": "text_embedding.2",
-        "condition_embedder.time_proj": "time_projection.1",
-        "attn1.to_out.0": "self_attn.o",
-        "attn2.to_out.0": "cross_attn.o",
-        "attn1.to_": "self_attn.",
-        "attn2.to_": "cross_attn.",
-        "attn1.": "self_attn.",
-        "attn2.": "cross_attn.",
-        "norm2": "norm3",
-        "ffn.net.0.proj": "ffn.0",
-        "ffn.net.2": "ffn.2",
-        "proj_out": "head.head",
-    }
-    names: dict[str, torch.Tensor] = {}
-    for name, tensor in tensors.items():
-        original = name
-        for ours, theirs in renamed.items():
-            original = original.replace(ours, theirs)
-        if original == "scale_shift_table":
-            original = "head.modulation"
-        names[original.replace("scale_shift_table", "modulation")] = tensor
-    return names
 
 
 @pytest.mark.parametrize("kind", ["safetensors", "gguf"])
@@ -68,24 +39,6 @@ def test_a_transformer_comes_from_a_single_file(
     assert np.abs(frames.astype(int) - expected).max() <= (1 if kind == "safetensors" else 16)
     if kind == "gguf":
         assert (frames != expected).any(), "eight bits are not exact"
-
-
-def write_gguf(path: Path, tensors: dict[str, torch.Tensor]) -> None:
-    """In eight bits where a row has whole blocks of 32, as quantised models are."""
-    import gguf
-
-    writer = gguf.GGUFWriter(path, "wan")
-    for name, tensor in tensors.items():
-        values = tensor.float().numpy()
-        if name.startswith("blocks.") and values.ndim == 2 and values.shape[1] % 32 == 0:
-            kind = gguf.GGMLQuantizationType.Q8_0
-            writer.add_tensor(name, gguf.quants.quantize(values, kind), raw_dtype=kind)
-        else:
-            writer.add_tensor(name, values)
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from framegate.plugins.diffusers.cancellation import CancelPoints
 from framegate.plugins.diffusers.embedding_cache import EmbeddingCache
 from framegate.plugins.diffusers.loading.checkpoints import fetch
 from framegate.plugins.diffusers.loading.pipelines import LoadedPipeline, load_pipeline
-from framegate.plugins.diffusers.options import Options
+from framegate.plugins.diffusers.options import Lora, Options
 from framegate.plugins.diffusers.planning.memory import ModelMemory
 from framegate.plugins.diffusers.step_cache.cache import StepCache
 from framegate.plugins.diffusers.step_cache.schedules import DEFAULT_LEVELS, Levels, check_cache
@@ -41,6 +41,8 @@ class Engine(ABC):
     has_mag_ratios: ClassVar[bool] = False
     """Whether `cache_levels` has MagCache's ratios."""
 
+    switched_loras: Mapping[str, Lora] = {}
+    """LoRAs beside the weights that a family switches on itself, by name; set before `load_pipeline`."""
     loaded: LoadedPipeline
     memory: ModelMemory
     """What the model needs of the device's memory, once its folder is known."""
@@ -93,6 +95,7 @@ class Engine(ABC):
             self.device,
             memory=self.memory,
             cancel_points=self.cancel_points,
+            switched_loras=self.switched_loras,
         )
         self.step_cache = StepCache(self.options, self.loaded.denoisers)
         return self.loaded.pipeline

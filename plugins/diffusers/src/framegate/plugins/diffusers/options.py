@@ -46,6 +46,10 @@ AttentionKernel: TypeAlias = Literal[
 """diffusers' attention backends, named here as configs are checked without it, and what chooses one."""
 
 
+DENOISERS = ("transformer", "transformer_2", "unet")
+"""The components that every step runs."""
+
+
 class Lora(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """One LoRA: ``source`` is a file, a folder or a hub id (``weight_name`` names the file in it).
 
@@ -72,7 +76,8 @@ class Options(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         its decoder alone; auto is the VAE's, another is not exact.
         ``weights``: a file for a component instead of the folder's own, ``.safetensors`` (one file, in the
         original or diffusers' names) or ``.gguf`` (quantised: smaller, a little less exact, slower).
-        ``loras``: merged into the weights at load, so they take no time afterwards.
+        ``loras``: merged into the weights at load, so they take no time afterwards; beside those of a
+        ``.gguf`` file, where each layer takes a little longer.
         ``flow_shift``: of the scheduler; None keeps the family's rule.
     Memory
         ``offload``: "none" keeps everything on the device; "text-encoder" moves only the text encoders there
@@ -97,7 +102,8 @@ class Options(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         magnitudes published for the weights have changed by ``cache_threshold`` in sum. "none" is "off".
         ``quantize``: "fp8" (weights and activations, for cards from compute capability 8.9), "int8"
         (likewise, from 8.0), "fp8-weights" and "int8-weights" (half the memory), "fp8-layerwise" (half the
-        memory on any card, stored in fp8 and computed in the dtype). None is exact.
+        memory on any card, stored in fp8 and computed in the dtype). None is exact, and none is for
+        ``weights`` from a ``.gguf`` file, which are quantised already.
     """
 
     revision: str = ""
@@ -123,3 +129,17 @@ class Options(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     cache_threshold: Share = 0.05
     cache_interval: Positive = 3
     quantize: Literal["none", "fp8", "int8", "fp8-weights", "int8-weights", "fp8-layerwise"] = "none"
+
+    def __post_init__(self) -> None:
+        if self.quantize == "none":
+            return
+        if (component := next((name for name in DENOISERS if is_gguf(self, name)), None)) is not None:
+            raise ValueError(
+                f"quantize is {self.quantize!r}, but weights.{component} is a .gguf file, whose weights are "
+                "quantised already; leave quantize out, or name a .safetensors file"
+            )
+
+
+def is_gguf(options: Options, component: str) -> bool:
+    """Return whether ``options`` load ``component`` from a ``.gguf`` file."""
+    return options.weights.get(component, "").endswith(".gguf")

@@ -19,7 +19,7 @@ from framegate.core.errors import GenerationFailed
 from framegate.core.types import Shot, Task
 from framegate.media.images.fitting import open_image
 from framegate.plugins.diffusers.loading.checkpoints import fetch
-from framegate.plugins.diffusers.loading.loras import load_lora
+from framegate.plugins.diffusers.loading.loras import use_adapters
 from framegate.plugins.diffusers.loading.offloading import onload
 from framegate.plugins.diffusers.loading.pipelines import share_components
 from framegate.plugins.diffusers.progress import StepProgress
@@ -32,6 +32,9 @@ from framegate.plugins.ltx2.upsampling import load_upsampler
 
 if TYPE_CHECKING:
     from framegate.core.backend import Frame
+
+_REFINE = "refine"
+"""The name of the second stage's LoRA."""
 
 
 class Ltx2Engine(VideoEngine):
@@ -59,6 +62,9 @@ class Ltx2Engine(VideoEngine):
                 "LTX-2 places its tokens in double precision, which Apple's GPUs lack; its jobs need a "
                 "worker on CUDA or on the CPU."
             )
+
+        if options.refine_lora is not None:
+            self.switched_loras = {_REFINE: options.refine_lora}
         pipeline = self.load_pipeline(LTX2Pipeline, fetch(self.source, options))
         dtype = self.loaded.dtype
         self._scheduler = pipeline.scheduler
@@ -75,11 +81,6 @@ class Ltx2Engine(VideoEngine):
         if options.stages == 2:
             self._upsampler = load_upsampler(self.source, options, pipeline.vae, dtype)
             self._upsampler.latent_upsampler.to(self.device)
-        if options.refine_lora is not None:
-            load_lora(pipeline, options.refine_lora, "refine", options)
-            pipeline.set_adapters("refine", options.refine_lora.strength)
-            pipeline.disable_lora()
-            self.loaded.offloader.pin()
         self.warm_up(Task.TEXT_TO_VIDEO)
         self.warm_up(Task.IMAGE_TO_VIDEO)
 
@@ -198,14 +199,17 @@ class Ltx2Engine(VideoEngine):
     @contextmanager
     def _refine_lora(self) -> Generator[None]:
         """Enable the second stage's LoRA, if it has one."""
-        if self._options.refine_lora is None:
+        lora = self._options.refine_lora
+        if lora is None:
             yield
             return
-        self.pipeline.enable_lora()
+        model = getattr(self.pipeline, lora.component)
+        always = self.loaded.adapters.get(lora.component, {})
+        use_adapters(model, {**always, _REFINE: lora.strength})
         try:
             yield
         finally:
-            self.pipeline.disable_lora()
+            use_adapters(model, always)
 
     def decode_audio(self, latents: Latents) -> Audio:
         """Return the audio of ``latents``."""

@@ -22,28 +22,33 @@ from framegate.plugins.diffusers.loading.compiling import (
     should_compile,
 )
 from framegate.plugins.diffusers.loading.component_files import load_component_files
-from framegate.plugins.diffusers.loading.loras import merge_loras
+from framegate.plugins.diffusers.loading.loras import Adapters, apply_loras
 from framegate.plugins.diffusers.loading.offloading import Offloader, place
 from framegate.plugins.diffusers.loading.placement import plan_placement
 from framegate.plugins.diffusers.loading.probes import Decisions
 from framegate.plugins.diffusers.loading.quantization import quantize, warn_without_compile
 from framegate.plugins.diffusers.loading.vae import prepare_vae
-from framegate.plugins.diffusers.options import Options
+from framegate.plugins.diffusers.options import DENOISERS, Lora, Options
 from framegate.plugins.diffusers.planning.memory import ModelMemory
-from framegate.plugins.diffusers.planning.model_folder import DECODER, DENOISERS
+from framegate.plugins.diffusers.planning.model_folder import DECODER
 from framegate.plugins.diffusers.planning.placement import Placement
 
 log = structlog.get_logger(__name__)
 
 
 class LoadedPipeline(Struct, frozen=True):
-    """A pipeline with all its components in place; ``dtype`` is what its transformers compute in."""
+    """A pipeline with all its components in place.
+
+    ``dtype`` is what its transformers compute in; ``adapters`` are the LoRAs beside a component's weights
+    that are on all the time.
+    """
 
     pipeline: Any
     placement: Placement
     attention: str
     dtype: torch.dtype
     offloader: Offloader
+    adapters: Mapping[str, Adapters] = {}
 
     @property
     def denoisers(self) -> list[Any]:
@@ -64,8 +69,11 @@ def load_pipeline(
     *,
     memory: ModelMemory,
     cancel_points: CancelPoints,
+    switched_loras: Mapping[str, Lora],
 ) -> LoadedPipeline:
     """Load ``folder`` as ``pipeline_class``, with everything that ``options`` ask for.
+
+    ``switched_loras`` are kept beside the weights by these names, for `loras.use_adapters` to switch them on.
 
     Raises:
         GenerationFailed: The files or an option are wrong.
@@ -93,8 +101,8 @@ def load_pipeline(
             f"incomplete or of another kind ({type(error).__name__})."
         ) from error
     pipeline.set_progress_bar_config(disable=True)
-    merge_loras(pipeline, options)
     default = dtypes["default"]
+    adapters = apply_loras(pipeline, options, switched_loras, default)
     denoisers = denoisers_of(pipeline)
     home = torch.device("cpu") if placement.offload in ("model", "group") else device
     for model in denoisers:
@@ -111,7 +119,7 @@ def load_pipeline(
     cancel_points.install(
         *(model for model in pipeline.components.values() if isinstance(model, torch.nn.Module))
     )
-    return LoadedPipeline(pipeline, placement, attention, default, offloader)
+    return LoadedPipeline(pipeline, placement, attention, default, offloader, adapters)
 
 
 def share_components(pipeline_class: type[Any], pipeline: Any, **changes: Any) -> Any:

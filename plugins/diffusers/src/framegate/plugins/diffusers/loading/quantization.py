@@ -19,8 +19,8 @@ def quantize(
 ) -> None:
     """Quantise the linear layers of a transformer's blocks in place, as ``options.quantize`` says.
 
-    Everything outside of the blocks (embeddings, the head) keeps its precision. One layer at a time is
-    brought to ``device``, where it takes a hundredth of the time, and then to ``home``.
+    Everything outside of the blocks (embeddings, the head) keeps its precision, and so do LoRAs beside them.
+    One layer at a time is brought to ``device``, where it takes a hundredth of the time, and then to ``home``.
 
     Raises:
         GenerationFailed: torchao is missing.
@@ -89,4 +89,4 @@ def recipe(kind: str) -> Any:
 
 
 def _in_a_block(module: torch.nn.Module, name: str) -> bool:
-    return isinstance(module, torch.nn.Linear) and "blocks." in name
+    return isinstance(module, torch.nn.Linear) and "blocks." in name and "lora_" not in name

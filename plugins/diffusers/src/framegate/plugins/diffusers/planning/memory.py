@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from framegate.core.types import ShotSize
-from framegate.plugins.diffusers.options import Options
+from framegate.plugins.diffusers.options import DENOISERS, Options
 from framegate.plugins.diffusers.planning.activations import (
     Activations,
     Architecture,
@@ -16,7 +16,6 @@ from framegate.plugins.diffusers.planning.activations import (
 from framegate.plugins.diffusers.planning.model_folder import (
     BYTES,
     DECODER,
-    DENOISERS,
     component_sizes,
     read_config,
     read_index,

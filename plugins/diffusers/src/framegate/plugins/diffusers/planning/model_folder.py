@@ -9,7 +9,7 @@ from typing import Any
 
 from framegate.core.errors import GenerationFailed
 from framegate.core.hub_cache import cached_snapshot
-from framegate.plugins.diffusers.options import Lora, Options
+from framegate.plugins.diffusers.options import DENOISERS, Lora, Options
 
 INDEX = "model_index.json"
 """The file that makes a folder a model in diffusers' layout."""
@@ -17,8 +17,6 @@ MAX_HEADER = 100_000_000
 """Bytes of a safetensors header; the format's own limit."""
 DECODER = "vae_decode"
 """The key in `dtype_names` of what the VAE decodes in."""
-DENOISERS = ("transformer", "transformer_2", "unet")
-"""The components that every step runs."""
 BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 """Of a number in each dtype."""
 _QUANTIZED_SHARE = 0.52
