@@ -1,6 +1,7 @@
-# A worker on an NVIDIA GPU, with all backends and no HTTP server. The compiler is for torch.compile.
+# A worker on an NVIDIA GPU, with all backends and no HTTP server. The compilers are for torch.compile: C for
+# Triton's launchers, C++ for inductor's wrappers.
 FROM nvidia/cuda:12.8.1-runtime-ubuntu24.04
-RUN apt-get update && apt-get install -y --no-install-recommends gcc python3 python3-dev python3-venv \
+RUN apt-get update && apt-get install -y --no-install-recommends gcc g++ python3 python3-dev python3-venv \
  && rm -rf /var/lib/apt/lists/* && python3 -m venv /opt/framegate
 ENV PATH=/opt/framegate/bin:$PATH
 WORKDIR /src
@@ -10,7 +11,7 @@ COPY adapters adapters
 COPY plugins plugins
 RUN pip install --no-cache-dir -c constraints.txt ./core ./adapters/media './adapters/storage[s3]' \
     ./adapters/cli ./adapters/worker ./plugins/preview ./plugins/comfyui './plugins/diffusers[torch]' \
-    './plugins/wan21[torch]' './plugins/wan22[torch]' './plugins/ltx2[torch]' \
+    './plugins/diffusers[small]' './plugins/wan21[torch]' './plugins/wan22[torch]' './plugins/ltx2[torch]' \
  && useradd --uid 10001 --create-home framegate && mkdir --parents /data /home/framegate/.cache \
  && chown --recursive framegate: /data /home/framegate && chmod 0700 /data
 # The same user in both images: they share /data, which is closed to others.

@@ -145,6 +145,14 @@ def test_the_images_install_what_their_process_needs() -> None:
     assert "adapters/worker" in worker
     assert worker.isdisjoint({"adapters/server", "adapters/media[faces]"})
     assert {f"plugins/{name}[torch]" for name in ("diffusers", "wan21", "wan22", "ltx2")} <= worker
+    assert "plugins/diffusers[small]" in worker, "what GGUF files and quantising need"
+
+
+def test_the_workers_image_can_compile() -> None:
+    """Triton builds its launchers with a C compiler and Python's headers, inductor its wrappers in C++."""
+    text = (REPOSITORY / "docker" / "worker.Dockerfile").read_text()
+    [packages] = re.findall(r"apt-get install -y --no-install-recommends (.+?) \\\n", text)
+    assert {"gcc", "g++", "python3-dev"} <= set(packages.split())
 
 
 def _installed_in(dockerfile: str) -> set[str]:

@@ -23,8 +23,8 @@ sora2api = { video = "fast" }
 """
 
 
-def models(folder: Path, *arguments: str, **environ: str) -> str:
-    (folder / "framegate.toml").write_text(CONFIG)
+def models(folder: Path, *arguments: str, config: str = CONFIG, **environ: str) -> str:
+    (folder / "framegate.toml").write_text(config)
     done = run_command(["models", *arguments], environ=clean_environ(environ), cwd=folder)
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -50,6 +50,17 @@ def test_names_stand_below_the_model_that_serves_them(tmp_path: Path) -> None:
     assert "sora2api with the plan chatgpt_pro: sora2pro-landscape-10s," in fast
     assert "aliases quick, an-alias" in fast
     assert "aliases with the plan gold: gold" in fast
+
+
+def test_defaults_and_licences_are_shown(tmp_path: Path) -> None:
+    (tmp_path / "weights").mkdir()
+    config = f'[models.turbo]\nbackend = "wan22"\nsource = "{tmp_path / "weights"}"\n'
+    shown = " ".join(models(tmp_path, config=config + 'preset = "distilled-4step"\n').split())
+    assert "license Apache-2.0; preset's LoRA: CC BY-NC-SA 4.0, not for commercial use" in shown
+    assert "defaults 4 steps, guidance 1, negative prompt 色调艳丽" in shown
+    listed = {model["name"]: model for model in json.loads(models(tmp_path, "--json", config=config))}
+    assert listed["turbo"]["license"] == "Apache-2.0"
+    assert listed["turbo"]["defaults"]["num_inference_steps"] == 50
 
 
 def test_programs_get_every_name(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
 
+import diffusers
 import numpy as np
 import pytest
 import torch
@@ -15,6 +16,7 @@ from framegate.core.errors import GenerationFailed, JobCancelled, OutOfMemory
 from framegate.core.testing import BackendContract, RecordingContext
 from framegate.core.types import Shot, Task
 from framegate.plugins.diffusers.images.backend import ImagesBackend
+from framegate.plugins.diffusers.images.engine import guidance_for
 from framegate.plugins.diffusers.images.models import IMAGE, IMAGE_EDIT
 from tests.support.tiny_models import IMAGE_SHOT, IMAGE_TO_IMAGE_SHOT, LoadTiny, TinyModel, generate
 
@@ -80,6 +82,13 @@ def test_prompt_negative_prompt_and_guidance_count(
     # The same steps of other words, not only of other noise; random weights hardly listen to words.
     for change in ({"prompt": "a city at night"}, {"negative_prompt": "blue"}, {"guidance_scale": 12.0}):
         assert not np.array_equal(before, generate(backend, replace(shot, **change), context)), change
+
+
+@pytest.mark.parametrize(("kind", "off"), [("ZImagePipeline", 0.0), ("StableDiffusion3Pipeline", 1.0)])
+def test_guidance_1_is_none_for_every_family(kind: str, off: float) -> None:
+    """Z-Image's pipeline is guided from anything above 0."""
+    pipeline: Any = object.__new__(getattr(diffusers, kind))
+    assert (guidance_for(pipeline, 1.0), guidance_for(pipeline, 3.0)) == (off, 3.0)
 
 
 def test_the_source_image_counts_as_far_as_strength_says(

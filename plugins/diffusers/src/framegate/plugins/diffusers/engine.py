@@ -2,7 +2,7 @@
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -40,7 +40,6 @@ class Engine(ABC):
 
     has_mag_ratios: ClassVar[bool] = False
     """Whether `cache_levels` has MagCache's ratios."""
-
     switched_loras: Mapping[str, Lora] = {}
     """LoRAs beside the weights that a family switches on itself, by name; set before `load_pipeline`."""
     loaded: LoadedPipeline

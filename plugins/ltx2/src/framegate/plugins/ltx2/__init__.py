@@ -18,7 +18,7 @@ _DISTILLATION_23 = {
 _LICENSE = (
     "LTX-2 Community License, companies with a yearly revenue of 10 million USD or more need a paid one"
 )
-"""Source: Lightricks/LTX-2, LICENSE, 2.1."""
+"""Source: Lightricks/LTX-2, LICENSE of January 5 and of August 11, 2026, "Grant of License"."""
 _MAX_SIDE, _MAX_PIXELS = 1920, 1920 * 1088
 
 

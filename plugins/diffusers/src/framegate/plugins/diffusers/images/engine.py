@@ -116,11 +116,19 @@ def _arguments(pipeline: Any, shot: Shot) -> dict[str, Any]:
         arguments["true_cfg_scale"] = shot.guidance_scale
         arguments["negative_prompt"] = shot.negative_prompt or " "
     else:
-        arguments["guidance_scale"] = shot.guidance_scale
+        arguments["guidance_scale"] = guidance_for(pipeline, shot.guidance_scale)
         arguments["negative_prompt"] = shot.negative_prompt or None
     # FLUX Kontext would choose a size and an area of its own.
     arguments |= {"_auto_resize": False, "max_area": shot.width * shot.height}
     return {name: value for name, value in arguments.items() if name in accepted}
+
+
+def guidance_for(pipeline: Any, scale: float) -> float:
+    """Return ``scale`` as ``pipeline`` takes it: 1 is no guidance, for which some (Z-Image) want 0."""
+    if scale > 1.0:
+        return scale
+    pipeline._guidance_scale = scale
+    return 0.0 if getattr(pipeline, "do_classifier_free_guidance", False) else scale
 
 
 def _has_distilled_guidance(pipeline: Any) -> bool:

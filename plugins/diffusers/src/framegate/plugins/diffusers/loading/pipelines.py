@@ -1,5 +1,6 @@
 """From a folder of weights to a pipeline that is ready to run."""
 
+from collections.abc import Mapping
 from inspect import signature
 from pathlib import Path
 from typing import Any

@@ -20,7 +20,7 @@ def quantize(
     """Quantise the linear layers of a transformer's blocks in place, as ``options.quantize`` says.
 
     Everything outside of the blocks (embeddings, the head) keeps its precision, and so do LoRAs beside them.
-    One layer at a time is brought to ``device``, where it takes a hundredth of the time, and then to ``home``.
+    One layer at a time is brought to ``device``, where it takes a hundredth of the time, then to ``home``.
 
     Raises:
         GenerationFailed: torchao is missing.
