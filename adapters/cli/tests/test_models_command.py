@@ -58,9 +58,11 @@ def test_defaults_and_licences_are_shown(tmp_path: Path) -> None:
     shown = " ".join(models(tmp_path, config=config + 'preset = "distilled-4step"\n').split())
     assert "license Apache-2.0; preset's LoRA: CC BY-NC-SA 4.0, not for commercial use" in shown
     assert "defaults 4 steps, guidance 1, negative prompt 色调艳丽" in shown
+    assert "倒着走" not in shown
     listed = {model["name"]: model for model in json.loads(models(tmp_path, "--json", config=config))}
     assert listed["turbo"]["license"] == "Apache-2.0"
     assert listed["turbo"]["defaults"]["num_inference_steps"] == 50
+    assert listed["turbo"]["defaults"]["negative_prompt"].endswith("倒着走")
 
 
 def test_programs_get_every_name(tmp_path: Path) -> None:

@@ -141,7 +141,7 @@ def test_a_folder_that_says_otherwise_is_stepped_with_the_authors_flow_shift(
 
 @pytest.mark.parametrize("task", [Task.TEXT_TO_VIDEO, Task.VIDEO_TO_VIDEO])
 def test_the_distilled_preset_steps_as_the_distillation_did(load: Load, tmp_path: Path, task: Task) -> None:
-    options = {**SPECS["wan21-t2v"].with_preset("distilled-4step").options, "loras": []}
+    options: dict[str, Any] = {**SPECS["wan21-t2v"].with_preset("distilled-4step").options, "loras": []}
     shot = small_shot(task, num_inference_steps=4, guidance_scale=1.0, strength=1.0)
     backend = load("wan21_t2v", **options)
     generate(backend, shot, RecordingContext(tmp_path, video=write_video(tmp_path / "video.mp4")))

@@ -87,7 +87,7 @@ async def test_the_longest_job_takes_little_more_than_its_request(
     store: ValkeyJobStore, client: redis.Redis, style: str, storyboard: bool
 ) -> None:
     job = long_job(style, storyboard=storyboard)
-    sent = len((job.request.prompt + job.request.negative_prompt).encode())
+    sent = len((job.request.prompt + (job.request.negative_prompt or "")).encode())
     assert len(job.shots) == 64
     log_before = aof_bytes(client)
     job = await store.submit(job, limits=Limits())

@@ -27,6 +27,8 @@ from framegate.core.operation_service import DeviceState, ModelOnWorker, ModelSt
 from framegate.core.registry import ServedModel
 
 Group = TypeVar("Group", bound=Hashable)
+_SHOWN = 40
+"""Characters of a negative prompt that are shown to people; programs get all of them."""
 
 
 @click.group(invoke_without_command=True)
@@ -181,8 +183,8 @@ def _defaults(default: Defaults) -> Iterable[str]:
         yield f"{default.num_inference_steps} steps"
     if default.guidance_scale is not None:
         yield f"guidance {default.guidance_scale:g}"
-    if default.negative_prompt:
-        yield f"negative prompt {default.negative_prompt}"
+    if text := default.negative_prompt:
+        yield f"negative prompt {text if len(text) <= _SHOWN else text[:_SHOWN] + '…'}"
 
 
 def _sizes(rule: SizeRule) -> str:
