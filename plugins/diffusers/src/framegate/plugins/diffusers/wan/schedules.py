@@ -26,4 +26,5 @@ class DistilledScheduler(_Euler):  # type: ignore[misc] # any class may be subcl
 
     def step(self, model_output: torch.Tensor, timestep: Any, sample: torch.Tensor, **options: Any) -> Any:
         """Return ``sample`` one noise level further down, in its own dtype as the authors keep it."""
-        return super().step(model_output.to(sample.dtype), timestep, sample, **options)
+        stepped: Any = super().step(model_output.to(sample.dtype), timestep, sample, **options)
+        return stepped
