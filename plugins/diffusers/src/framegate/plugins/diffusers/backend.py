@@ -15,7 +15,7 @@ from framegate.core.types import Shot, ShotSize
 from framegate.plugins.diffusers.environment import set_library_defaults
 from framegate.plugins.diffusers.files import find_missing_files
 from framegate.plugins.diffusers.hub_files import lora_files, pipeline_files
-from framegate.plugins.diffusers.options import Lora, Options
+from framegate.plugins.diffusers.options import Lora, Options, is_gguf
 from framegate.plugins.diffusers.planning.memory import ModelMemory, Passes
 from framegate.plugins.diffusers.planning.model_folder import component_sizes, dtype_names, lora_size
 from framegate.plugins.diffusers.planning.placement import RESERVED
@@ -164,7 +164,7 @@ class DiffusersBackend(Backend):
         """
         extra: dict[str, int] = {}
         for lora in options.loras:
-            if options.weights.get(lora.component, "").endswith(".gguf"):
+            if is_gguf(options, lora.component):
                 weights = component_sizes(folder, options, dtypes).get(lora.component, 0)
                 extra[lora.component] = extra.get(lora.component, 0) + lora_size(lora, weights)
         return extra
