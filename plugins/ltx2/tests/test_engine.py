@@ -19,7 +19,7 @@ from framegate.core.testing import BackendContract, RecordingContext, gradient_p
 from framegate.core.types import GenerationRequest, Shot, Task
 from framegate.plugins.diffusers import testing
 from framegate.plugins.diffusers.planning.placement import Offload
-from framegate.plugins.ltx2 import LTX2, TWO_STAGE
+from framegate.plugins.ltx2 import LTX2, TWO_STAGE, engine
 from framegate.plugins.ltx2.backend import Ltx2Backend
 from framegate.plugins.ltx2.guidance import OFF
 from tests.support.offloading import FakeDevice, weights_of
@@ -372,3 +372,19 @@ def test_the_fewest_steps_make_a_video(ltx2: Ltx2Backend, tmp_path: Path) -> Non
 def test_sizes_are_warmed_up(models: Path, ltx2: Ltx2Backend, tmp_path: Path) -> None:
     warm = load(models / "ltx2", warm_up=["96x64x17"])
     assert same(generate(warm, FULL, tmp_path)[0], generate(ltx2, FULL, tmp_path)[0])
+
+
+def test_a_kernel_that_refuses_masks_runs_the_model(
+    models: Path, ltx2: Ltx2Backend, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def keep_masks(transformer: object) -> None: ...
+
+    expected, _ = generate(ltx2, FAST, tmp_path)
+    # Without registers in the text connectors, the transformer's cross-attention has masks, too.
+    monkeypatch.setattr(engine, "drop_masks", keep_masks)
+    backend = load(models / "ltx2", attention="_native_flash")
+    assert backend.loaded_engine.loaded.attention == "_native_flash"
+    frames, _ = generate(backend, FAST, tmp_path)
+    assert (
+        max(np.abs(one.astype(int) - other).max() for one, other in zip(frames, expected, strict=True)) <= 1
+    )

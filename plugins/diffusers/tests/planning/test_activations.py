@@ -22,6 +22,7 @@ from diffusers import (
 from framegate.core.types import ShotSize
 from framegate.plugins.diffusers.planning.activations import (
     Architecture,
+    attention_tokens,
     decoding_bytes,
     denoising_bytes,
     estimate,
@@ -245,3 +246,17 @@ def test_images() -> None:
         decoding_bytes({"_class_name": "AutoencoderKLQwenImage"}, size, 2),
         measure(AutoencoderKLQwenImage, BF16, lambda model: model.decode(tensor(1, 16, 1, 128, 128))),
     )
+
+
+@pytest.mark.parametrize(
+    ("denoiser", "vae", "size", "tokens"),
+    [
+        ("WanTransformer3DModel", "AutoencoderKLWan", ShotSize(832, 480, 81), 32_760),
+        ("WanTransformer3DModel", "AutoencoderKLWan", ShotSize(1280, 720, 81), 75_600),
+        ("LTX2VideoTransformer3DModel", "AutoencoderKLLTX2Video", ShotSize(1024, 576, 121), 9_216),
+        ("QwenImageTransformer2DModel", "AutoencoderKLQwenImage", ShotSize(1024, 1024, 1), 4_096),
+        ("FluxTransformer2DModel", "AutoencoderKL", ShotSize(1024, 1024, 1), 4_096),
+    ],
+)
+def test_the_tokens_of_self_attention(denoiser: str, vae: str, size: ShotSize, tokens: int) -> None:
+    assert attention_tokens({"_class_name": denoiser}, {"_class_name": vae}, size) == tokens

@@ -88,8 +88,11 @@ class Options(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         decoding in one piece runs out of memory.
         ``prompt_cache``: bytes of encoded prompts and images in host memory; 0 switches it off.
     Speed
-        ``attention``: "auto" is the fastest exact kernel that the card and the installed packages offer; or
-        any of diffusers' attention backends ("sage" is faster still and not exact).
+        ``attention``: "auto" measures which exact kernel of those that the card and the installed packages
+        offer is the fastest; or any of diffusers' attention backends ("sage" is faster still and not exact).
+        ``attention_kernels``: a folder with the kernels of backends whose name ends in "hub", each under its
+        repository's name, such as "kernels-community/flash-attn3"; "" downloads them.
+        ``attention_revision``: the commit of a downloaded one; "" is the version that diffusers names.
         ``compile``: compile the repeated blocks; auto does so on CUDA where a compiler is present. All
         sizes run the same code, for which the first job waits, as does the first with or without guidance, or
         from an image, where those take other code. ``compile_cache``: the folder that keeps compiled code.
@@ -122,6 +125,8 @@ class Options(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     prompt_cache: Annotated[int, Meta(ge=0)] = 512 * 2**20
 
     attention: AttentionKernel = "auto"
+    attention_kernels: str = ""
+    attention_revision: str = ""
     compile: bool | Literal["auto"] = "auto"
     compile_cache: str = ""
     warm_up: tuple[WarmUpSize, ...] = ()

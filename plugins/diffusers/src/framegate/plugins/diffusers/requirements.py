@@ -9,6 +9,9 @@ MODULES = frozenset({"torch", "diffusers", "transformers", "accelerate", "peft",
 INSTALL_SMALL = "install with: pip install 'framegate-diffusers[small]'"
 """The end of a message about a package that only quantised weights need."""
 
+INSTALL_KERNELS = "install with: pip install 'framegate-diffusers[kernels]'"
+"""The end of a message about the package that loads attention kernels from the hub."""
+
 
 def install_command(plugin: str) -> str:
     """Return the command that installs everything a worker needs for ``plugin``."""

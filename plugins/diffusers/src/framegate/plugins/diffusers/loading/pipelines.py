@@ -111,8 +111,17 @@ def load_pipeline(
     decisions = Decisions(Path(options.compile_cache or DEFAULT_CACHE).expanduser())
     prepare_vae(pipeline, options, dtypes, device, decisions)
     offloader = place(pipeline, placement, device)
-    attention = set_attention_backend(denoisers, options.attention, device, default)
-    if should_compile(options, device):
+    compiled = should_compile(options, device)
+    attention = set_attention_backend(
+        denoisers,
+        options,
+        device,
+        default,
+        tokens=memory.attention_tokens,
+        compiled=compiled,
+        decisions=decisions,
+    )
+    if compiled:
         set_compile_cache(options)
         compile_blocks(*denoisers)
     else:

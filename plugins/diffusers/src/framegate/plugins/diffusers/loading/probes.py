@@ -1,6 +1,5 @@
 """Short measurements on the card, and the file that remembers what they decided."""
 
-import json
 import os
 import time
 from collections.abc import Callable
@@ -8,6 +7,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import diffusers
+import msgspec
 import structlog
 import torch
 
@@ -62,20 +62,17 @@ class Decisions:
 
     def put(self, key: str, decision: str) -> None:
         """Remember ``decision`` about ``key``."""
-        decisions = json.dumps(self._read() | {key: decision}, indent=1)
+        decisions = msgspec.json.format(msgspec.json.encode(self._read() | {key: decision}))
         new = self._file.with_suffix(f".{os.getpid()}")
         try:
             self._file.parent.mkdir(parents=True, exist_ok=True)
-            new.write_text(decisions, encoding="utf-8")
+            new.write_bytes(decisions)
             new.replace(self._file)
         except OSError as error:
             log.info("probe_not_remembered", why=error.strerror)
 
     def _read(self) -> dict[str, str]:
         try:
-            decisions = json.loads(self._file.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+            return msgspec.json.decode(self._file.read_bytes(), type=dict[str, str])
+        except (OSError, ValueError, msgspec.MsgspecError):
             return {}
-        if not isinstance(decisions, dict):
-            return {}
-        return {str(key): value for key, value in decisions.items() if isinstance(value, str)}

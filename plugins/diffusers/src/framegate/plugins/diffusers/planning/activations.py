@@ -86,9 +86,7 @@ def denoising_bytes(
 
     It is linear in the tokens: attention kernels keep no scores.
     """
-    spatial, temporal = compression(vae)
-    frames = (size.num_frames - 1) // temporal + 1
-    places = frames * (size.height // spatial) * (size.width // spatial) * batch
+    places = _places(vae, size) * batch
     match denoiser.get("_class_name"):
         case "WanTransformer3DModel":
             width, hidden = _width(denoiser), denoiser["ffn_dim"]
@@ -103,6 +101,12 @@ def denoising_bytes(
             return int(places * 54 * denoiser["block_out_channels"][0]) + 64 * MIB
         case _:  # FLUX needs 35 times the width a token, Qwen-Image 30, Stable Diffusion 3 26
             return (places // 4 + batch * 1024) * 40 * _width(denoiser) + 64 * MIB
+
+
+def attention_tokens(denoiser: Mapping[str, Any], vae: Mapping[str, Any], size: ShotSize) -> int:
+    """Return the tokens of the transformer's self-attention, those of the text not counted."""
+    places = _places(vae, size)
+    return places if denoiser.get("_class_name") == "LTX2VideoTransformer3DModel" else places // 4
 
 
 def decoding_bytes(vae: Mapping[str, Any], size: ShotSize, number: int) -> int:
@@ -157,6 +161,12 @@ def compression(vae: Mapping[str, Any]) -> tuple[int, int]:
             return 32, 1
         case _:
             return 2 ** (len(vae.get("block_out_channels") or (0,) * 4) - 1), 1
+
+
+def _places(vae: Mapping[str, Any], size: ShotSize) -> int:
+    """Return how many latents a video or image of ``size`` has, channels not counted."""
+    spatial, temporal = compression(vae)
+    return ((size.num_frames - 1) // temporal + 1) * (size.height // spatial) * (size.width // spatial)
 
 
 def _conditioning_bytes(model: Architecture, size: ShotSize) -> int:

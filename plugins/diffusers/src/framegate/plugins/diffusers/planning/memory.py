@@ -9,6 +9,7 @@ from framegate.plugins.diffusers.options import DENOISERS, Options
 from framegate.plugins.diffusers.planning.activations import (
     Activations,
     Architecture,
+    attention_tokens,
     compression,
     decoding_bytes,
     estimate,
@@ -62,6 +63,11 @@ class ModelMemory:
             vae_bytes=vae_bytes,
             decode_bytes=BYTES[dtypes[DECODER]],
         )
+
+    @property
+    def attention_tokens(self) -> int:
+        """The tokens of the transformer's self-attention in the largest shot."""
+        return attention_tokens(self._architecture.denoiser, self._architecture.vae, self.size)
 
     @property
     def planned(self) -> Activations:
