@@ -9,9 +9,9 @@ from framegate.plugins.diffusers.backend import DiffusersBackend
 from framegate.plugins.diffusers.loading.attention import set_attention_backend
 from framegate.plugins.diffusers.loading.compiling import compile_blocks, repeated_blocks, should_compile
 from framegate.plugins.diffusers.loading.quantization import quantize
-from framegate.plugins.diffusers.step_cache import StepCache
+from framegate.plugins.diffusers.step_cache.cache import StepCache
 
-CACHES = ("taylorseer",)
+CACHES = ("light", "strong")
 """The step caches that are measured."""
 
 
@@ -21,7 +21,7 @@ class Levers:
 
     attention: str = "native"
     compiled: bool = False
-    cache: str = "none"
+    cache: str = "off"
     quantized: str = "none"
 
     def with_cache(self, cache: str) -> "Levers":
@@ -60,7 +60,7 @@ class Switchboard:
         if levers.compiled and should_compile(options, device):
             for model in models:
                 compile_blocks(model)
-        vars(self._engine)["_step_cache"] = StepCache(options, models)
+        self._engine.step_cache = StepCache(options, models)
         self._set = levers
         return chosen
 
@@ -77,8 +77,9 @@ class Switchboard:
         if self._set.quantized != "none":
             raise RuntimeError(f"weights in {self._set.quantized} can't be brought back")
         options = structs.replace(self._engine.options, quantize=kind)
+        device = self._engine.device
         for model in self._engine.loaded.denoisers:
-            quantize(model, options, self._engine.device, self._engine.loaded.dtype, self._engine.device)
+            quantize(model, options, device, self._engine.loaded.dtype, home=device)
 
     def _uncompile(self) -> None:
         for model in self._engine.loaded.denoisers:

@@ -51,7 +51,7 @@ class Stack(Loaded):
         """Return the rows: cheap ones first, and last those with quantised weights, which can't be undone."""
         few = replace(self.shot, guidance_scale=1.0)
         return [
-            Step("build", self.build, essential=True),
+            Step("build", self._build, essential=True),
             Step(BASELINE, self._plain),
             Step("load", self.load, essential=True),
             Step("ours, no optimisation", lambda: self._ours(Levers())),
@@ -62,6 +62,12 @@ class Stack(Loaded):
             Step(FP8, lambda: self._ours(QUANTIZED)),
             *(Step(with_cache(FP8, name), self._with_cache(QUANTIZED, name)) for name in CACHES),
         ]
+
+    def _build(self) -> Measured:
+        built = self.build()
+        for transformer in self._transformers:  # whose number of layers tells which weights they are
+            transformer.register_to_config(num_layers=self._all_layers)
+        return built
 
     def _plain(self) -> Measured:
         return self._scaled(
@@ -94,7 +100,7 @@ class Stack(Loaded):
             times = self._steps(self.shot, self.shot.num_inference_steps, count)
         shares = computed_shares(times.counts)
         built = len(blocks_of(self._transformers[0]))
-        missing = (self._depth - built) * per_layer
+        missing = (self._all_layers - built) * per_layer
         taken = [step + share * missing for step, share in zip(times.each_step, shares, strict=True)]
         return {S_STEP: statistics.mean(taken), "steps computed": statistics.mean(shares), "chosen": chosen}
 
@@ -107,14 +113,14 @@ class Stack(Loaded):
         with depth(self._transformers, shallow):
             seconds[shallow] = statistics.median(run().each_step[1:])
         per_layer = (seconds[built] - seconds[shallow]) / (built - shallow)
-        step = seconds[built] + (self._depth - built) * per_layer
+        step = seconds[built] + (self._all_layers - built) * per_layer
         return {S_STEP: step, S_LAYER: per_layer, "first step s": whole.each_step[0]}
 
     def _steps(self, shot: Shot, steps: int, count: Callable[[], int] | None = None) -> Times:
         return our_steps(self.backend, shot, self.session.folder, steps, count)
 
     @property
-    def _depth(self) -> int:
+    def _all_layers(self) -> int:
         return self.case.layers if self.session.full_size else 2 * len(blocks_of(self._transformers[0]))
 
     @property

@@ -9,6 +9,7 @@ import torch
 from diffusers.video_processor import VideoProcessor
 
 from framegate.plugins.diffusers import testing
+from framegate.plugins.diffusers.loading.vae import Layout, set_layout
 from framegate.plugins.diffusers.wan import decoding as wan
 from framegate.plugins.ltx2 import decoding as ltx2
 from tests.benchmarks import full_size
@@ -17,7 +18,7 @@ from tests.benchmarks.gpu.session import Measured, Session, Step, begin_peak, me
 
 S_DECODE = "s"
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
-LAYOUTS = ("contiguous", "channels_last")
+LAYOUTS: tuple[Layout, ...] = ("contiguous", "channels_last")
 TINY = (64, 64, 17)
 WARM_UP = 3
 """Frames of the latents that are decoded before time is taken: every kernel runs in them."""
@@ -102,7 +103,7 @@ class Bench:
 
         return lambda: self._measure(decode, dtype, "contiguous")
 
-    def _ours(self, dtype: str, layout: str, *, tiled: bool = False) -> Callable[[], Measured]:
+    def _ours(self, dtype: str, layout: Layout, *, tiled: bool = False) -> Callable[[], Measured]:
         if self._is_ltx2:
             frames = ltx2.decode_tiled if tiled else ltx2.decode_whole
         else:
@@ -113,9 +114,9 @@ class Bench:
 
         return lambda: self._measure(decode, dtype, layout)
 
-    def _measure(self, decode: Callable[[Any, torch.Tensor], object], dtype: str, layout: str) -> Measured:
+    def _measure(self, decode: Callable[[Any, torch.Tensor], object], dtype: str, layout: Layout) -> Measured:
         vae, device = self._vae.to(DTYPES[dtype]), self._session.device
-        lay_out(vae, layout)
+        set_layout(vae, layout)
         latents = self._latents.to(DTYPES[dtype])
         decode(vae, latents[:, :, :WARM_UP])
         begin_peak(device)
@@ -132,11 +133,3 @@ def latent_shape(vae: Any, size: tuple[int, int, int]) -> tuple[int, ...]:
         channels = config.latent_channels
         space, time = vae.spatial_compression_ratio, vae.temporal_compression_ratio
     return (1, channels, (frames - 1) // time + 1, height // space, width // space)
-
-
-def lay_out(vae: Any, layout: str) -> None:
-    """Lay the weights of the decoder's convolutions out as ``layout`` says."""
-    wanted = torch.channels_last_3d if layout == "channels_last" else torch.contiguous_format
-    for module in vae.decoder.modules():
-        if isinstance(module, torch.nn.Conv3d):
-            module.weight.data = module.weight.data.contiguous(memory_format=wanted)
