@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 import torch
 
+from framegate.core.types import ShotSize
 from tests.benchmarks import full_size
 from tests.benchmarks.gpu.models import CASES, Case
 from tests.benchmarks.gpu.vae import DECODES, Decode, latent_shape
@@ -25,7 +26,7 @@ def empty(*shape: int, dtype: torch.dtype = torch.bfloat16) -> torch.Tensor:
 )
 def test_one_layer_takes_the_whole_video(case: Case) -> None:
     pipeline = full_size.on_device(lambda: case.build(1, 1), META, case.dtypes(full_size=True))
-    shape = latent_shape(pipeline.vae, (case.shot.width, case.shot.height, case.shot.num_frames))
+    shape = latent_shape(pipeline.vae, ShotSize(case.shot.width, case.shot.height, case.shot.num_frames))
     run = ltx2_step if case.name == "ltx2" else wan_step
     with torch.no_grad():
         run(pipeline, shape)
@@ -77,11 +78,11 @@ def ltx2_step(pipeline: Any, shape: tuple[int, ...]) -> None:
 def test_a_vae_decodes_the_size_that_is_measured(decode: Decode) -> None:
     with META:
         vae: Any = decode.build().to(torch.bfloat16)
-    width, height, frames = decode.size
+    size = decode.size
     if decode.tiny != "ltx2":
-        frames = 5  # Wan's decode each chunk alike
-    latents = empty(*latent_shape(vae, (width, height, frames)))
+        size = ShotSize(size.width, size.height, 5)  # Wan's decode each chunk alike
+    latents = empty(*latent_shape(vae, size))
     with torch.no_grad():
         arguments = (None,) if decode.tiny == "ltx2" else ()
         (pixels,) = vae.decode(latents, *arguments, return_dict=False)
-    assert pixels.shape == (1, 3, frames, height, width)
+    assert pixels.shape == (1, 3, size.num_frames, size.height, size.width)
