@@ -256,5 +256,8 @@ def test_the_wheels_are_what_the_machine_lacks() -> None:
 def test_a_machine_that_lacks_something_is_told_what(
     installed: dict[str, str], expected: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(environment, "versions", lambda names: installed)
+    def versions(names: tuple[str, ...]) -> dict[str, str]:
+        return installed
+
+    monkeypatch.setattr(environment, "versions", versions)
     assert environment.problems() == expected

@@ -2,12 +2,11 @@
 
 from dataclasses import dataclass, replace
 
-import torch
 from msgspec import structs
 
 from framegate.plugins.diffusers.backend import DiffusersBackend
 from framegate.plugins.diffusers.loading.attention import set_attention_backend
-from framegate.plugins.diffusers.loading.compiling import compile_blocks, repeated_blocks, should_compile
+from framegate.plugins.diffusers.loading.compiling import compile_blocks, restore_eager, should_compile
 from framegate.plugins.diffusers.loading.quantization import quantize
 from framegate.plugins.diffusers.step_cache.cache import StepCache
 
@@ -50,7 +49,7 @@ class Switchboard:
             RuntimeError: The attention backend can't run here, or weights would have to be restored.
         """
         models, device = self._engine.loaded.denoisers, self._engine.device
-        self._uncompile()
+        restore_eager(*models)
         chosen = self._set_attention(levers.attention)
         if levers.quantized != self._set.quantized:
             self._quantize(levers.quantized)
@@ -58,8 +57,7 @@ class Switchboard:
             self._engine.options, quantize=levers.quantized, cache=levers.cache, compile=levers.compiled
         )
         if levers.compiled and should_compile(options, device):
-            for model in models:
-                compile_blocks(model)
+            compile_blocks(*models)
         self._engine.step_cache = StepCache(options, models)
         self._set = levers
         return chosen
@@ -80,9 +78,3 @@ class Switchboard:
         device = self._engine.device
         for model in self._engine.loaded.denoisers:
             quantize(model, options, device, self._engine.loaded.dtype, home=device)
-
-    def _uncompile(self) -> None:
-        for model in self._engine.loaded.denoisers:
-            for block in repeated_blocks(model):
-                vars(block).pop("forward", None)
-        torch.compiler.reset()

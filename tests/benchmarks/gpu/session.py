@@ -97,7 +97,7 @@ class Session:
             traceback.print_exc(file=sys.stderr)
             note = "; ".join(dict.fromkeys([first_line(error), *unused.reasons]))
             return Row(self.part, group, step.name, "failed", note=note)
-        values = {name: value for name, value in measured.items() if not isinstance(value, str)}
+        values = {name: float(value) for name, value in measured.items() if not isinstance(value, str)}
         if self.device.type == "cuda" and PEAK not in values:
             values[PEAK] = peak(self.device)
         remarks = [value for value in measured.values() if isinstance(value, str) and value]

@@ -6,6 +6,7 @@ from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, partial
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -78,7 +79,7 @@ class Smoke:
     def __init__(self, session: Session) -> None:
         self._session = session
         self._image = gradient_png(session.folder / "image.png", SHOT.width, SHOT.height)
-        self._saved = cache(lambda name: small.save(name, session.folder / name))
+        self._saved = cache(self._save)
 
     def run(self, job: Job) -> Measured:
         """Run a row, and return how long its jobs took.
@@ -103,6 +104,9 @@ class Smoke:
         if digest != expected:
             raise AssertionError("the same seed gave other frames after another job")
         return {"s": seconds + again}
+
+    def _save(self, name: str) -> Path:
+        return small.save(name, self._session.folder / name)
 
     def _cancel(self, backend: DiffusersBackend, shot: Shot) -> None:
         """Run a job that is cancelled after its first step."""

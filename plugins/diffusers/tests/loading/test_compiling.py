@@ -139,7 +139,9 @@ def test_every_size_runs_through_the_same_graph(load_wan: LoadTiny[AnyWanBackend
     assert np.abs(before.astype(int) - eager.astype(int)).max() <= 1
 
 
-@pytest.mark.filterwarnings("ignore:`torch.jit.script_method` is deprecated:DeprecationWarning")  # in inductor
+@pytest.mark.filterwarnings(
+    "ignore:`torch.jit.script_method` is deprecated:DeprecationWarning"
+)  # in inductor
 def test_code_for_the_cpu_gives_the_same_bits_before_and_after_another_size() -> None:
     model = Model(blocks=1)
     eager = model(16)
@@ -171,7 +173,9 @@ def test_models_that_come_and_go_leave_nothing_and_reach_no_limit(monkeypatch: p
     assert not [weight for weight in weights if weight() is not None]
 
 
-@pytest.mark.parametrize("error", [RuntimeError("no such kernel\n/srv/a/path"), FileNotFoundError(2, "x", "/srv/a")])
+@pytest.mark.parametrize(
+    "error", [RuntimeError("no such kernel\n/srv/a/path"), FileNotFoundError(2, "x", "/srv/a")]
+)
 def test_what_does_not_compile_runs_uncompiled_with_one_warning(error: Exception) -> None:
     models = Model(), Model()
     eager = [model(4) for model in models]
@@ -207,7 +211,9 @@ def test_a_job_whose_model_does_not_compile_succeeds(
     assert [line["event"] for line in logs if line["log_level"] == "warning"] == ["option_unused"]
 
 
-@pytest.mark.parametrize("error", [ValueError("the model's own"), JobCancelled("stop"), torch.OutOfMemoryError()])
+@pytest.mark.parametrize(
+    "error", [ValueError("the model's own"), JobCancelled("stop"), torch.OutOfMemoryError()]
+)
 def test_errors_of_the_model_itself_are_raised_and_it_stays_compiled(error: Exception) -> None:
     model, graphs = Model(blocks=1), Graphs()
     block = model.blocks[0]
