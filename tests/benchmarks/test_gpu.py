@@ -16,7 +16,7 @@ from tests.benchmarks.gpu.models import CASES, WHOLE
 from tests.benchmarks.gpu.report import BASELINE, Report, Row, read, table
 from tests.benchmarks.gpu.session import Session, Step
 from tests.benchmarks.gpu.smoke import BACKENDS, JOBS
-from tests.benchmarks.gpu.stacks import ATTENTION, computed_shares
+from tests.benchmarks.gpu.stacks import ATTENTION, computed_shares, median_where
 from tests.benchmarks.gpu.targets import TARGETS
 from tests.benchmarks.gpu.vae import DECODES
 from tests.benchmarks.gpu.wheels import REPOSITORY, lacking
@@ -122,6 +122,7 @@ def test_steps_that_a_cache_saved_are_told_from_the_blocks_that_ran() -> None:
     assert computed_shares([8, 16, 18, 26, 28]) == [1.0, 1.0, 0.0, 1.0, 0.0]
     assert computed_shares([8, 13, 15, 20]) == [1.0, 0.5, 0.0, 0.5]
     assert computed_shares([8, 16, 24]) == [1.0, 1.0, 1.0]
+    assert median_where(1.0, [1.0, 0.0, 1.0, 1.0], [9.0, 1.0, 2.0, 3.0]) == 3.0
 
 
 def test_the_targets_are_computed_from_the_rows() -> None:

@@ -101,7 +101,8 @@ class Stack(Loaded):
         shares = computed_shares(times.counts)
         built = len(blocks_of(self._transformers[0]))
         missing = (self._all_layers - built) * per_layer
-        taken = [step + share * missing for step, share in zip(times.each_step, shares, strict=True)]
+        usual = {share: median_where(share, shares, times.each_step) for share in shares}
+        taken = [usual[share] + share * missing for share in shares]
         return {S_STEP: statistics.mean(taken), "steps computed": statistics.mean(shares), "chosen": chosen}
 
     def _scaled(self, run: Callable[[], Times], shot: Shot) -> dict[str, float]:
@@ -183,6 +184,11 @@ def computed_shares(counts: Sequence[int]) -> list[float]:
     runs = [later - earlier for earlier, later in zip([0, *counts], counts, strict=False)]
     least, most = min(runs), max(runs)
     return [1.0 if least == most else (run - least) / (most - least) for run in runs]
+
+
+def median_where(share: float, shares: Sequence[float], seconds: Sequence[float]) -> float:
+    """Return the median of the steps of which ``share`` was computed: the first of a kind compiles."""
+    return statistics.median(taken for each, taken in zip(shares, seconds, strict=True) if each == share)
 
 
 def _name_of_blocks(transformer: Any) -> str:
