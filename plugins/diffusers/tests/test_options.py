@@ -19,7 +19,10 @@ pytestmark = pytest.mark.usefixtures("one_thread")
     ("raw", "words"),
     [
         ({"offlod": "none"}, "offlod"),
-        ({"offload": "disk"}, r'^options\.offload: "disk" is not "auto" or "group" or "model" or "none"\.$'),
+        (
+            {"offload": "disk"},
+            r'^options\.offload: "disk" is not "auto" or "group" or "model" or "none" or "text-encoder"\.$',
+        ),
         ({"cache_threshold": 0.0}, "options.cache_threshold"),
         ({"loras": [{"strength": 1.0}]}, r"options.loras\[0\].*source"),
         ({"warm_up": ["large"]}, r"options.warm_up\[0\]"),
