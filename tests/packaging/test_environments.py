@@ -14,7 +14,7 @@ from framegate.storage.embedded import EmbeddedValkey
 from tests.support.environments import REPOSITORY, Environment, projects
 from tests.support.running import RunningServer, clean_environ, eventually
 
-HEAVY = {"torch", "torchao", "diffusers", "transformers", "accelerate", "peft"}
+HEAVY = {"torch", "torchao", "diffusers", "transformers", "accelerate", "peft", "cache-dit"}
 HTTP = {"litestar", "uvicorn", "starlette", "framegate-server"}
 WORKER = {"dramatiq", "framegate-worker"}
 
