@@ -2,11 +2,18 @@
 
 from dataclasses import dataclass, replace
 
+import msgspec
 from msgspec import structs
 
 from framegate.plugins.diffusers.backend import DiffusersBackend
 from framegate.plugins.diffusers.loading.attention import set_attention_backend
-from framegate.plugins.diffusers.loading.compiling import compile_blocks, restore_eager, should_compile
+from framegate.plugins.diffusers.loading.compiling import (
+    DEFAULT_CACHE,
+    compile_blocks,
+    restore_eager,
+    should_compile,
+)
+from framegate.plugins.diffusers.loading.probes import Decisions
 from framegate.plugins.diffusers.loading.quantization import quantize
 from framegate.plugins.diffusers.step_cache.cache import StepCache
 
@@ -50,7 +57,7 @@ class Switchboard:
         """
         models, device = self._engine.loaded.denoisers, self._engine.device
         restore_eager(*models)
-        chosen = self._set_attention(levers.attention)
+        chosen = self._set_attention(levers)
         if levers.quantized != self._set.quantized:
             self._quantize(levers.quantized)
         options = structs.replace(
@@ -62,13 +69,22 @@ class Switchboard:
         self._set = levers
         return chosen
 
-    def _set_attention(self, name: str) -> str:
-        loaded = self._engine.loaded
-        chosen = set_attention_backend(loaded.denoisers, name, self._engine.device, loaded.dtype)
-        if name == "auto":
+    def _set_attention(self, levers: Levers) -> str:
+        engine = self._engine
+        options = msgspec.convert({"attention": levers.attention}, type(engine.options))
+        chosen = set_attention_backend(
+            engine.loaded.denoisers,
+            options,
+            engine.device,
+            engine.loaded.dtype,
+            tokens=engine.memory.attention_tokens,
+            compiled=levers.compiled,
+            decisions=Decisions(DEFAULT_CACHE.expanduser()),
+        )
+        if levers.attention == "auto":
             return f"attention {chosen}"
-        if chosen != name:
-            raise RuntimeError(f"the attention backend {name!r} can't run here")
+        if chosen != levers.attention:
+            raise RuntimeError(f"the attention backend {levers.attention!r} can't run here")
         return ""
 
     def _quantize(self, kind: str) -> None:

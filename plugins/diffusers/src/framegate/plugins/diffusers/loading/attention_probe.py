@@ -138,7 +138,7 @@ def check_compiles(name: str, device: torch.device, shape: AttentionShape) -> No
 
     try:
         with torch.no_grad():
-            torch.compile(block, fullgraph=True, backend="aot_eager")(*tokens)
+            torch.compile(block, fullgraph=True, dynamic=True, backend="aot_eager")(*tokens)
     finally:
         _eval_frame.reset_code(block.__code__)  # or the eighth time would be one too many
 
