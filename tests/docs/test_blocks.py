@@ -24,6 +24,7 @@ ELSEWHERE = {
     "comfyui: framegate generate": "needs ComfyUI; plugins/comfyui/tests have whole jobs",
     "keys: framegate keys": "run by adapters/cli/tests/test_keys_command.py, which has all of its commands",
     "models: framegate models pull": "needs a hub; tests/cli/test_pull.py has one",
+    "models: framegate models --memory": "run by adapters/cli/tests/test_model_memory.py",
     "models: pip install": "downloads torch; tests/packaging install the distributions",
     "models: python -m tests.benchmarks.step_caches": "needs weights and a GPU; tests/benchmarks has its test",
     "operations: framegate serve": "starts servers until they are stopped",

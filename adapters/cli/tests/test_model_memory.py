@@ -86,3 +86,10 @@ def test_it_is_about_this_host(folder: Path) -> None:
     done = memory(folder, "--url", "https://example.com")
     assert done.returncode == 2
     assert "--memory is about the models of this host" in done.stderr
+
+
+def test_doctor_says_how_much_a_whole_model_takes(folder: Path) -> None:
+    environ = clean_environ({"HF_HUB_CACHE": str(folder / "hub")})
+    shown = run_command(["doctor"], environ=environ, cwd=folder).stdout
+    video = next(line for line in shown.splitlines() if "model video:" in line)
+    assert "takes up to 83 GiB of a GPU for 1280×720×121" in video

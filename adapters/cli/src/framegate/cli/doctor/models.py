@@ -1,5 +1,6 @@
 """The plugins, and whether this host could run their models."""
 
+import sys
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -9,7 +10,7 @@ from framegate.cli.doctor.findings import Finding, check
 from framegate.core.errors import PluginError
 from framegate.core.hub_cache import cached_snapshot, is_hub_id
 from framegate.core.models import ModelSpec
-from framegate.core.plugins import PluginStatus, load_object, missing_files, missing_for
+from framegate.core.plugins import PluginStatus, create_backend, load_object, missing_files, missing_for
 
 
 def check_plugins(context: AppContext) -> list[Finding]:
@@ -47,7 +48,18 @@ def _backend(spec: ModelSpec) -> str:
     if missing := missing_for(spec):
         raise PluginError(missing)
     load_object(spec.backend)
-    return f"{spec.backend} can be imported{_source(spec.source)}"
+    return f"{spec.backend} can be imported{_source(spec.source)}{_memory(spec)}"
+
+
+def _memory(spec: ModelSpec) -> str:
+    """Return what the model would take of a GPU that is large enough, "" if that can't be known."""
+    try:
+        plan = create_backend(spec).plan_memory(sys.maxsize)
+    except Exception:  # files that are missing or wrong are found by other checks
+        return ""
+    if plan is None:
+        return ""
+    return f"; takes up to {plan.peak / 2**30:.0f} GiB of a GPU for {plan.size} (framegate models --memory)"
 
 
 def _source(source: str) -> str:
