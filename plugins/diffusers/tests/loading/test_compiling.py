@@ -157,7 +157,7 @@ def test_code_for_the_cpu_gives_the_same_bits_before_and_after_another_size() ->
 
 def test_models_that_come_and_go_leave_nothing_and_reach_no_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compiling, "MAX_GRAPHS", 2)
-    weights: list[weakref.ref[torch.Tensor]] = []
+    weights: list[weakref.ref[Any]] = []
     for _ in range(10):
         model, graphs = Model(), Graphs()
         compile_blocks(model, backend=graphs)

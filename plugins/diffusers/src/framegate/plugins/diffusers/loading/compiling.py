@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from shutil import which
 from types import FunctionType, MethodType
-from typing import Any
+from typing import Any, cast
 
 import structlog
 import torch
@@ -176,7 +176,9 @@ def _without_base(value: Any) -> Any:
     """
     if isinstance(value, torch.Tensor):
         return value.data if value._is_view() else value
-    return tuple(map(_without_base, value)) if type(value) is tuple else value
+    if type(value) is tuple:
+        return tuple(map(_without_base, cast("tuple[object, ...]", value)))
+    return value
 
 
 @functools.cache
