@@ -66,7 +66,7 @@ def stand(monkeypatch: pytest.MonkeyPatch) -> Stand:
     def load_object(import_string: str) -> type[Backend]:
         return Fake
 
-    monkeypatch.setattr("framegate.worker.model_cache.load_object", load_object)
+    monkeypatch.setattr("framegate.core.plugins.load_object", load_object)
     return Stand()
 
 

@@ -11,10 +11,10 @@ from msgspec import Struct
 
 from framegate.cli.options import complete_model, config_options, context_from, json_option
 from framegate.cli.output import print_json, print_line
-from framegate.core.backend import Backend, HubDownload
+from framegate.core.backend import HubDownload
 from framegate.core.errors import ConfigError
 from framegate.core.models import ModelSpec
-from framegate.core.plugins import load_object
+from framegate.core.plugins import create_backend
 
 
 class Pulled(Struct, frozen=True):
@@ -62,8 +62,7 @@ def pull(names: Sequence[str], as_json: bool, config_file: Path | None, data_dir
 
 
 def _downloads_of(spec: ModelSpec) -> Sequence[HubDownload]:
-    backend: Backend = load_object(spec.backend)(spec.source, spec.options)
-    return backend.hub_downloads()
+    return create_backend(spec).hub_downloads()
 
 
 def _pull(model: str, needed: Sequence[HubDownload], *, hidden: bool) -> list[Pulled]:
