@@ -7,7 +7,7 @@ import torch
 
 from framegate.core.errors import OutOfMemory
 from framegate.plugins.diffusers.cancellation import CancelPoints
-from framegate.plugins.diffusers.loading.attention import fastest_backend
+from framegate.plugins.diffusers.loading.attention import choose_backend
 from framegate.plugins.diffusers.loading.compiling import should_compile
 from framegate.plugins.diffusers.loading.placement import plan_placement
 from framegate.plugins.diffusers.memory import oom_as_job_error, release
@@ -33,8 +33,10 @@ def test_it_computes_in_the_dtypes_of_a_gpu(tiny_model: TinyModel) -> None:
 
 
 def test_nothing_of_cuda_is_called() -> None:
-    assert not should_compile(Options(), MPS, "none")
-    assert fastest_backend(MPS, torch.bfloat16)[0] == "native"
+    assert not should_compile(Options(), MPS)
+    unmeasured: Any = None
+    chosen = choose_backend(unmeasured, Options(), MPS, compiled=False, decisions=unmeasured)
+    assert chosen == ("native", "the device is mps")
     CancelPoints(MPS)
 
 
