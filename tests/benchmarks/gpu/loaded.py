@@ -48,7 +48,7 @@ class Loaded:
         with full_size.loading(self.pipeline):
             seconds = seconds_of(lambda: backend.load(str(session.device)), session.device)
         self.backend = backend
-        self._switchboard = Switchboard(backend)
+        self._switchboard = Switchboard(backend, self.shot, session.folder)
         return {"s": seconds}
 
     def switch(self, levers: Levers) -> str:
