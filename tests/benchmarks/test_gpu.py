@@ -206,7 +206,8 @@ def test_every_row_can_be_measured(tmp_path: Path) -> None:
     main([*parts, "--device", "cpu", "--output", str(output)])
     rows = [line for line in read(output.with_suffix(".jsonl")) if isinstance(line, Row)]
     bad = [f"{row.part} {row.name}" for row in rows if row.status == "failed"]
-    assert bad == [f"stacks attention {name}" for name in ATTENTION]  # they need CUDA
+    without_cuda = {"_native_flash"}  # PyTorch has it for the CPU, too
+    assert bad == [f"stacks attention {name}" for name in ATTENTION if name not in without_cuda]
     values = {(row.part, row.group, row.name): row.values for row in rows if row.status == "ok"}
     assert all(value > 0 for each in values.values() for name, value in each.items() if name[0] == "s")
     assert values["stacks", "ltx2", "exact"].keys() == {"s/step", "s/layer", "first step s"}
