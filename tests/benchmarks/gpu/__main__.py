@@ -1,7 +1,6 @@
 """`python -m tests.benchmarks.gpu PART…`: check the machine, then measure part by part."""
 
 import argparse
-import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -65,4 +64,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -129,7 +129,7 @@ class Bench:
     def _planned(self, estimate: Callable[[Mapping[str, Any], ShotSize, int], int], number: int) -> float:
         """Return the peak that placement plans with: the VAE's weights, and what decoding takes."""
         config = {"_class_name": type(self._vae).__name__, **self._vae.config}
-        weights = sum(parameter.numel() for parameter in self._vae.parameters()) * number
+        weights: int = sum(parameter.numel() for parameter in self._vae.parameters()) * number
         return (weights + estimate(config, self._size, number)) / GIB
 
     def _measure(self, decode: Callable[[Any, torch.Tensor], object], dtype: str, layout: Layout) -> Measured:

@@ -128,21 +128,21 @@ class OperationService:
     async def models(self) -> Sequence[ModelStatus]:
         """Return the served models, and those paused or to be loaded that are no longer served."""
         paused = (await self._store.operations.held_back()).paused
-        requests = await self._store.operations.model_requests()
+        requested = await self._store.operations.model_requests()
         workers = await self.workers()
         served = Counter(model for worker in workers for model in worker.models)
         backends = {spec.id: spec.backend for spec in self._registry.specs.values()}
-        wanted = {model for model, request in requests.items() if request.load}
+        wanted = {model for model, request in requested.items() if request.load}
         return [
             ModelStatus(
                 id=model,
                 backend=backends.get(model, ""),
                 workers=served[model],
                 paused_at=_moment(paused.get(model)),
-                load_requested_at=_moment(requests[model].at) if model in wanted else None,
-                load_problem=requests[model].problem or None if model in requests else None,
+                load_requested_at=_moment(requested[model].at) if model in wanted else None,
+                load_problem=requested[model].problem or None if model in requested else None,
                 on_workers=[
-                    _on_worker(model, worker, requests.get(model))
+                    _on_worker(model, worker, requested.get(model))
                     for worker in workers
                     if _serves(worker, model)
                 ],
@@ -213,9 +213,9 @@ class OperationService:
         Raises:
             ModelNotFound: There is no such model, nor is one of this id to be loaded.
         """
-        requests = await self._store.operations.model_requests()
+        requested = await self._store.operations.model_requests()
         # One that is no longer served can still be unloaded.
-        served = model if model in requests else self._resolve(model)
+        served = model if model in requested else self._resolve(model)
         await self._store.operations.request_model(served, load=False)
         audit.record("model_unload_requested", model=served)
         return await self._status(served)
