@@ -239,7 +239,7 @@ def test_a_cancelled_job_stops_within_a_step_and_leaves_nothing_behind(
     with pytest.raises(JobCancelled):
         list(ltx2.generate(FULL, context).frames)
     assert len(context.reports) == 2  # encoding, and the first step
-    assert context.checks > 6  # blocks of that step, beside the reports
+    assert context.checks >= 2 + 2 * 2  # two passes over two blocks, beside the reports
     assert same(wanted, generate(ltx2, FULL, tmp_path)[0])
 
 

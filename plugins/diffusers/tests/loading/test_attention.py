@@ -209,6 +209,7 @@ def test_what_was_measured_is_remembered_but_for_a_download_that_failed(
 
     monkeypatch.setattr(attention, "fastest_backend", fastest)
     monkeypatch.setattr(attention, "describe_card", str)
+    monkeypatch.setattr(attention, "release", str)
     monkeypatch.setattr(torch.cuda, "get_device_capability", hopper)
 
     def choose(dtype: torch.dtype = torch.bfloat16) -> str:

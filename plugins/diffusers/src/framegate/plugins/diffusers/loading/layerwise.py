@@ -50,7 +50,7 @@ def store_in_eight_bits(model: Any, dtype: torch.dtype, device: torch.device, ho
         *(model._skip_layerwise_casting_patterns or ()),
     )
     for name, module in model.named_modules():
-        if type(module) not in _CAST or "blocks." not in name:
+        if type(module) not in _CAST or "blocks." not in name or "lora_" in name:
             continue
         if any(re.search(pattern, name) for pattern in skipped):
             continue
