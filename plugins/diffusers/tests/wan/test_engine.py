@@ -254,10 +254,9 @@ def test_jobs_leave_no_memory_behind(load_wan: LoadTiny[AnyWanBackend], tmp_path
             )
             generate(backend, shot, RecordingContext(tmp_path, image=image))
 
-    run_jobs(6)  # the cache of embeddings is full now
     tracemalloc.start()
     try:
-        run_jobs(4)
+        run_jobs(20)  # the cache of embeddings is full now
         tensors, (traced, _) = live_tensor_bytes(), tracemalloc.get_traced_memory()
         run_jobs(20)
         assert live_tensor_bytes() == tensors
