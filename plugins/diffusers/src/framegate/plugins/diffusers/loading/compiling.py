@@ -2,7 +2,8 @@
 
 import functools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import combinations
 from pathlib import Path
 from shutil import which
 from types import FunctionType, MethodType
@@ -65,6 +66,8 @@ def compile_blocks(*models: Any, backend: str | Callable[..., Any] = "inductor")
 
     # Two sizes that happen to be equal in the first job are not the same size in the next.
     symbolic_shapes.use_duck_shape = False
+    # What varies is marked beforehand, so nothing is compiled for the first size alone.
+    torch._dynamo.config.automatic_dynamic_shapes = False
     fallback = _Fallback()
     compiled: dict[type[nn.Module], CompiledForward] = {}
     blocks = [block for model in models for block in repeated_blocks(model)]
@@ -105,24 +108,29 @@ class CompiledForward:
         functools.update_wrapper(self, forward)  # step caches look at the signature
         self._eager = forward
         self._fallback = fallback
-        self._compiled: Callable[..., Any] = torch.compile(  # type: ignore[call-overload] # lacks the limit
+        compiled = functools.partial(
+            torch.compile,
             _with_code_of_its_own(forward),
             fullgraph=True,
-            dynamic=True,
             recompile_limit=MAX_GRAPHS,
             backend=backend,
         )
+        self._compiled: Callable[..., Any] = compiled()
+        self._compiled_for_numbers: Callable[..., Any] = compiled(dynamic=True)
 
     def __call__(self, block: nn.Module, *arguments: Any, **named: Any) -> Any:
         """Return what the forward of ``block`` returns."""
         if self._fallback.failed:
             return self._eager(block, *arguments, **named)
+        inputs = tuple(map(_without_base, arguments))
+        named_inputs = {name: _without_base(value) for name, value in named.items()}
+        values = list(_flattened((*inputs, *named_inputs.values())))
+        _mark_tokens([value for value in values if isinstance(value, torch.Tensor)])
+        # Numbers, such as that of the text's tokens, can't be marked.
+        takes_numbers = any(type(value) is int for value in values)
+        compiled = self._compiled_for_numbers if takes_numbers else self._compiled
         try:
-            return self._compiled(
-                block,
-                *map(_without_base, arguments),
-                **{name: _without_base(value) for name, value in named.items()},
-            )
+            return compiled(block, *inputs, **named_inputs)
         except _compile_errors() as error:
             cause = getattr(error, "inner_exception", error)
             if is_out_of_memory(cause):
@@ -179,6 +187,32 @@ def _without_base(value: Any) -> Any:
     if type(value) is tuple:
         return tuple(map(_without_base, cast("tuple[object, ...]", value)))
     return value
+
+
+def _flattened(values: Iterable[Any]) -> Iterator[Any]:
+    """Yield ``values`` and those in their tuples and lists."""
+    for value in values:
+        if isinstance(value, tuple | list):
+            yield from _flattened(cast("Iterable[object]", value))
+        else:
+            yield value
+
+
+def _mark_tokens(tensors: Sequence[torch.Tensor]) -> None:
+    """Mark the dimensions of a block's inputs that count tokens, so that its code serves any number of them.
+
+    The second of three dimensions does, and whatever is as long, or as long as two of them together: that of
+    rotary embeddings or masks. Were every dimension to vary, as with ``dynamic=True``, tracing would take
+    minutes over products and quotients of heads and widths, which are the same for all sizes.
+    """
+    counts = {tensor.shape[1] for tensor in tensors if tensor.ndim == 3}
+    counts |= {one + other for one, other in combinations(counts, 2)}
+    for tensor in tensors:
+        # The last dimension is a width, but in masks.
+        last = tensor.ndim - (tensor.ndim > 2 and tensor.is_floating_point())
+        for dimension in range(tensor.ndim == 3, last):
+            if (length := tensor.shape[dimension]) > 1 and length in counts:
+                torch._dynamo.maybe_mark_dynamic(tensor, dimension)
 
 
 @functools.cache
