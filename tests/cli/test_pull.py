@@ -59,7 +59,7 @@ class Host:
 
     def __init__(self, hub: FakeHub, folder: Path, patch: pytest.MonkeyPatch) -> None:
         self.hub = hub
-        self._patch = patch
+        self.patch = patch
         self.cache = folder / "home" / "hub"
         self._folder = folder
         (folder / "framegate.toml").write_text(CONFIG)
@@ -71,8 +71,8 @@ class Host:
     def use(self, url: str) -> None:
         """Take the hub at that URL."""
         template = url + "/{repo_id}/resolve/{revision}/{filename}"
-        self._patch.setattr(constants, "ENDPOINT", url)
-        self._patch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+        self.patch.setattr(constants, "ENDPOINT", url)
+        self.patch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
 
     def start(self, *arguments: str) -> subprocess.Popen[bytes]:
         """Pull in a process of its own."""
@@ -207,3 +207,35 @@ def test_a_full_disk_is_noticed_before(host: Host) -> None:
     huge.claimed_sizes = {"transformer/diffusion_pytorch_model.safetensors": 10**18}
     assert "1,000,000,000.0 GB are to be downloaded" in host.refused("film")
     assert host.served() == []
+
+
+@pytest.mark.parametrize("is_absolute", [True, False])
+def test_a_hub_can_not_name_files_of_this_host(host: Host, tmp_path: Path, is_absolute: bool) -> None:
+    """What it calls a SHA-256 becomes the name of a file in the cache."""
+    name = "transformer/diffusion_pytorch_model.safetensors"
+    target = tmp_path / "precious.txt"
+    target.write_text("mine")
+    digest = str(target) if is_absolute else "../../../../precious.txt"
+    host.hub.repositories["authors/film"].claimed_digests = {name: digest}
+    assert f"the SHA-256 {digest!r} for {name!r}, which no file has." in host.refused("film")
+    assert sorted(path.name for path in tmp_path.glob("precious*")) == ["precious.txt"]
+    host.hub.repositories["authors/film"].claimed_digests = {}
+    host.hub.repositories["authors/film"].claimed_sizes = {name: -1}
+    assert "the hub names -1 bytes" in host.refused("film")
+
+
+def test_no_more_is_written_than_was_announced(host: Host) -> None:
+    """The disk has room for that alone."""
+    name = "transformer/diffusion_pytorch_model.safetensors"
+    host.hub.repositories["authors/film"].claimed_sizes = {name: 1000}
+    written: list[int] = []
+    unlink = Path.unlink
+
+    def note(path: Path, *, missing_ok: bool = False) -> None:
+        if path.suffix == ".incomplete":
+            written.append(path.stat().st_size)
+        unlink(path, missing_ok=missing_ok)
+
+    host.patch.setattr(Path, "unlink", note)
+    assert f"{name} arrived damaged twice" in host.refused("film")
+    assert written == [1000, 1000]

@@ -24,7 +24,7 @@ class FakeRepository:
 
     ``corrupt`` counts down the answers in which the bytes of a file are wrong, by its name; ``break_after``
     are the bytes after which the connection breaks, once. ``stall_after`` are those after which nothing comes
-    any more; ``claimed_sizes`` are bytes that files are said to have.
+    any more; ``claimed_sizes`` and ``claimed_digests`` are bytes and a SHA-256 that files are said to have.
     """
 
     def __init__(self, files: Mapping[str, bytes], *, private: bool = False, gated: bool = False) -> None:
@@ -35,6 +35,7 @@ class FakeRepository:
         self.break_after: dict[str, int] = {}
         self.stall_after: dict[str, int] = {}
         self.claimed_sizes: dict[str, int] = {}
+        self.claimed_digests: dict[str, str] = {}
 
     @classmethod
     def of(cls, folder: Path, **kind: bool) -> "FakeRepository":
@@ -185,5 +186,6 @@ def _entry(repository: FakeRepository, name: str) -> dict[str, Any]:
     entry: dict[str, Any] = {"type": "file", "path": name, "size": size}
     if not repository.is_large(name):
         return {**entry, "oid": repository.etag(name)}
-    lfs = {"oid": repository.etag(name), "size": size, "pointerSize": 134}
+    digest = repository.claimed_digests.get(name, repository.etag(name))
+    lfs = {"oid": digest, "size": size, "pointerSize": 134}
     return {**entry, "oid": "0" * 40, "lfs": lfs}

@@ -2,20 +2,24 @@
 
 import hashlib
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from http import HTTPStatus
 from pathlib import Path
+from typing import Annotated, BinaryIO
 
 import httpx
-from msgspec import Struct
-from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential
+from msgspec import Meta, Struct
 
 from framegate.core.errors import FramegateError
 
 PIECE = 2**20
 """Bytes that are read of a file at a time."""
 TRIES = 5
-"""How often in a row a connection may break before a download is given up."""
+"""How often in a row a connection may break without a new byte before a download is given up."""
+PAUSES = (0.2, 1.0, 5.0, 10.0)
+"""Seconds before the next tries."""
+LONGEST_PAUSE = 300.0
+"""How long the hub may have us wait."""
 SILENT_SECONDS = 60.0
 """How long the hub may send nothing."""
 
@@ -30,13 +34,25 @@ class PullStopped(Exception):
     """The user has stopped the download, or another file of it has failed."""
 
 
+class _Interrupted(Exception):
+    """A download may go on after a pause, of ``seconds`` at least."""
+
+    def __init__(self, why: str, seconds: float = 0.0) -> None:
+        super().__init__(why)
+        self.seconds = seconds
+
+
 class Blob(Struct, frozen=True):
-    """A file of a repository, by its content: its ``name`` there, bytes, and SHA-256."""
+    """A file of a repository, by its content: its ``name`` there, bytes, and SHA-256.
+
+    The hub says what these are, and the SHA-256 becomes the name of a file here: convert with
+    `msgspec.convert`, which checks them.
+    """
 
     name: str
     url: str
-    size: int
-    sha256: str
+    size: Annotated[int, Meta(ge=0)]
+    sha256: Annotated[str, Meta(pattern=r"\A[0-9a-f]{64}\Z")]
 
 
 class BlobFetcher:
@@ -73,7 +89,7 @@ class BlobFetcher:
         return blob.size - min(partial.stat().st_size if partial.is_file() else 0, blob.size)
 
     def fetch(self, blob: Blob) -> int:
-        """See to it that the blob is there as a whole, and return how many bytes were downloaded.
+        """Download what is missing of the blob, check it, and return how many bytes were downloaded.
 
         Raises:
             PullFailed: The hub doesn't send it, or sends something else.
@@ -101,42 +117,62 @@ class BlobFetcher:
 
     def _download(self, blob: Blob) -> int:
         """Complete the partial file, and return how many bytes arrived."""
-        retrying = Retrying(
-            retry=retry_if_exception_type(httpx.TransportError),
-            stop=stop_after_attempt(TRIES),
-            wait=wait_exponential(multiplier=0.2, max=10),
-            sleep=self._sleep,
-            reraise=True,
-        )
         partial = self._partial(blob)
-        if partial.is_file():
-            self._advance(min(partial.stat().st_size, blob.size))
-        before = partial.stat().st_size if partial.is_file() else 0
-        try:
-            retrying(self._receive, blob, partial)
-        except httpx.TransportError as error:
-            raise PullFailed(
-                f"The connection broke while {blob.name} was downloaded ({type(error).__name__}). "
-                "Pull again: it continues where it ended."
-            ) from None
-        return partial.stat().st_size - before
+        before = best = partial.stat().st_size if partial.is_file() else 0
+        self._advance(min(before, blob.size))
+        failures = 0
+        while True:
+            try:
+                self._receive(blob, partial)
+            except _Interrupted as error:
+                there = partial.stat().st_size
+                failures = 1 if there > best else failures + 1
+                best = max(best, there)
+                if failures == TRIES:
+                    raise PullFailed(
+                        f"{blob.name} could not be downloaded as a whole: {error}. "
+                        "Pull again: it continues where it ended."
+                    ) from None
+                self._sleep(max(PAUSES[failures - 1], error.seconds))
+            else:
+                return partial.stat().st_size - before
 
     def _receive(self, blob: Blob, partial: Path) -> None:
+        """Receive what is missing, and never more than that.
+
+        Raises:
+            _Interrupted: Not all of it has come.
+        """
         with partial.open("ab") as file:
-            start = file.tell()
-            if start >= blob.size:
+            left = blob.size - file.tell()
+            if left <= 0:
                 return
-            with self._client.stream("GET", blob.url, headers={"Range": f"bytes={start}-"}) as response:
-                if response.status_code == HTTPStatus.OK and start:  # all of it, from its beginning
-                    self._advance(-start)
-                    file.truncate(0)
-                elif not response.is_success:
-                    raise PullFailed(f"{blob.name}: the hub answers {response.status_code}.")
-                for piece in response.iter_raw():
-                    if self._stopping.is_set():
-                        raise PullStopped
-                    file.write(piece)
-                    self._advance(len(piece))
+            try:
+                for piece in self._pieces(blob, file):
+                    left = blob.size - file.tell()
+                    file.write(piece[:left])
+                    self._advance(min(len(piece), left))
+                    if len(piece) >= left:
+                        return
+            except httpx.TransportError as error:
+                raise _Interrupted(f"the connection broke ({type(error).__name__})") from None
+
+    def _pieces(self, blob: Blob, file: BinaryIO) -> Iterator[bytes]:
+        """Yield what follows the end of ``file``, which is emptied where the hub sends all from the start."""
+        start = file.tell()
+        with self._client.stream("GET", blob.url, headers={"Range": f"bytes={start}-"}) as response:
+            status = response.status_code
+            if status == HTTPStatus.TOO_MANY_REQUESTS or response.is_server_error:
+                raise _Interrupted(f"the hub answers {status}", _retry_after(response))
+            if not response.is_success:
+                raise PullFailed(f"{blob.name}: the hub answers {status}.")
+            if status == HTTPStatus.OK and start:
+                self._advance(-start)
+                file.truncate(0)
+            for piece in response.iter_raw():
+                if self._stopping.is_set():
+                    raise PullStopped
+                yield piece
 
     def _is_intact(self, path: Path, blob: Blob, *, count: bool = True) -> bool:
         if path.stat().st_size != blob.size:
@@ -156,3 +192,9 @@ class BlobFetcher:
     def _sleep(self, seconds: float) -> None:
         if self._stopping.wait(seconds):
             raise PullStopped
+
+
+def _retry_after(response: httpx.Response) -> float:
+    """Return after how many seconds the hub wants to be asked again; 0 if it doesn't say."""
+    text = response.headers.get("Retry-After", "")
+    return min(float(text), LONGEST_PAUSE) if text.isascii() and text.isdigit() else 0.0

@@ -11,6 +11,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from huggingface_hub import HfApi, constants, hf_hub_url
 from huggingface_hub.errors import (
     GatedRepoError,
@@ -134,17 +135,25 @@ class Repository:
         return BlobFetcher(folder, headers, advance=advance, stopping=stopping)
 
     def _blobs(self) -> Sequence[Blob]:
-        """Return the large files, one for each content."""
-        blobs = {
-            file.lfs.sha256: Blob(
-                file.path,
-                hf_hub_url(self.needed.repository, file.path, revision=self.commit),
-                file.size,
-                file.lfs.sha256,
-            )
-            for file in self._files
-            if file.lfs is not None
-        }
+        """Return the large files, one for each content.
+
+        Raises:
+            PullFailed: The hub describes one by what can't be true.
+        """
+        blobs: dict[str, Blob] = {}
+        for file in self._files:
+            if file.lfs is None:
+                continue
+            url = hf_hub_url(self.needed.repository, file.path, revision=self.commit)
+            described = {"name": file.path, "url": url, "size": file.size, "sha256": file.lfs.sha256}
+            try:
+                blob = msgspec.convert(described, Blob)
+            except msgspec.ValidationError:
+                raise PullFailed(
+                    f"{self.needed.repository}: the hub names {file.size!r} bytes and the SHA-256 "
+                    f"{file.lfs.sha256!r} for {file.path!r}, which no file has."
+                ) from None
+            blobs[blob.sha256] = blob
         return list(blobs.values())
 
     def _read(self, name: str) -> bytes:
