@@ -1,5 +1,6 @@
 """``framegate models pull`` from a hub on loopback."""
 
+import hashlib
 import json
 import os
 import signal
@@ -9,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from filelock import FileLock
 from huggingface_hub import constants
 
+from framegate.cli.hub.blobs import BlobFetcher
 from tests.support.hub import TOKEN, FakeHub, FakeRepository, running_hub
 from tests.support.in_process import Done, run_command
 from tests.support.running import COMMAND, clean_environ, eventually
@@ -177,6 +180,50 @@ def test_damaged_files_are_downloaded_again(host: Host) -> None:
     assert not blob.exists()
 
 
+def test_a_pull_that_waits_for_another_can_be_stopped(host: Host) -> None:
+    """Another pull, or a worker, holds the lock of a file while it downloads that."""
+    digest = hashlib.sha256(WEIGHTS).hexdigest()
+    lock = host.cache / ".locks" / "models--authors--film" / f"{digest}.lock"
+    lock.parent.mkdir(parents=True)
+    with FileLock(lock):
+        process = host.start("film")
+        eventually(lambda: len(host.hub.served) >= 1, what="the index")
+        process.send_signal(signal.SIGINT)
+        assert process.wait(10) != 0
+
+
+def test_what_is_pushed_meanwhile_is_not_mixed_in(host: Host) -> None:
+    """All files are of the commit that the hub named at first, which is what the branch then stands for."""
+    repository = host.hub.repositories["authors/film"]
+    first = repository.commit
+    name = "transformer/diffusion_pytorch_model.safetensors"
+
+    def push(blob: BlobFetcher, *_: object) -> int:
+        repository.push({**FILES, name: os.urandom(300_000)})
+        return fetch(blob, *_)
+
+    fetch: Any = BlobFetcher.fetch
+    host.patch.setattr(BlobFetcher, "fetch", push)
+    source, _ = host.pull("film")
+    assert (source["commit"], Path(source["folder"]).name) == (first, first)
+    assert files_below(source["folder"])[name] == WEIGHTS
+    assert (host.cache / "models--authors--film" / "refs" / "main").read_text() == first
+
+
+@pytest.mark.parametrize("index", [b"[1]", b"{broken", b'{"_ignore_files": 5}', b"\xff\xfe"])
+def test_an_index_that_makes_no_sense(host: Host, index: bytes) -> None:
+    host.hub.repositories["authors/film"] = FakeRepository({**FILES, "model_index.json": index})
+    assert "source: authors/film: its model_index.json is damaged." in host.refused("film")
+
+
+@pytest.mark.parametrize(
+    "name", ["tokenizer/../../../../evil.txt", "tokenizer/\x1b[31m.txt", "tokenizer/a\\b"]
+)
+def test_strange_names_of_files(host: Host, name: str) -> None:
+    host.hub.repositories["authors/film"] = FakeRepository({**FILES, name: b"evil"})
+    assert f"source: authors/film has a file with the strange name {name!r}." in host.refused("film")
+
+
 def test_private_and_gated_repositories_need_a_token(host: Host) -> None:
     host.hub.repositories["authors/film"].private = True
     assert "no such repository, or it is private and HF_TOKEN" in host.refused("film")
@@ -232,7 +279,7 @@ def test_no_more_is_written_than_was_announced(host: Host) -> None:
     unlink = Path.unlink
 
     def note(path: Path, *, missing_ok: bool = False) -> None:
-        if path.suffix == ".incomplete":
+        if path.stem == hashlib.sha256(WEIGHTS).hexdigest():
             written.append(path.stat().st_size)
         unlink(path, missing_ok=missing_ok)
 

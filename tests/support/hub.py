@@ -7,7 +7,7 @@ import hashlib
 import json
 import threading
 from collections.abc import Generator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ LARGE = 4096
 
 
 class FakeRepository:
-    """A repository with one commit, at the branch ``main``.
+    """A repository with the branch ``main``, at first of one commit.
 
     ``corrupt`` counts down the answers in which the bytes of a file are wrong, by its name; ``break_after``
     are the bytes after which the connection breaks, once. ``stall_after`` are those after which nothing comes
@@ -28,14 +28,20 @@ class FakeRepository:
     """
 
     def __init__(self, files: Mapping[str, bytes], *, private: bool = False, gated: bool = False) -> None:
-        self.files = dict(files)
+        self.history: dict[str, dict[str, bytes]] = {}
+        self.push(files)
         self.private, self.gated = private, gated
-        self.commit = hashlib.sha1(repr(sorted(files)).encode(), usedforsecurity=False).hexdigest()
         self.corrupt: dict[str, int] = {}
         self.break_after: dict[str, int] = {}
         self.stall_after: dict[str, int] = {}
         self.claimed_sizes: dict[str, int] = {}
         self.claimed_digests: dict[str, str] = {}
+
+    def push(self, files: Mapping[str, bytes]) -> None:
+        """Let the branch have these files, in a new commit."""
+        text = repr((len(self.history), sorted(files)))
+        self.commit = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
+        self.files = self.history[self.commit] = dict(files)
 
     @classmethod
     def of(cls, folder: Path, **kind: bool) -> "FakeRepository":
@@ -50,8 +56,7 @@ class FakeRepository:
     def is_large(self, name: str) -> bool:
         return len(self.files[name]) >= LARGE or name.endswith(".safetensors")
 
-    def etag(self, name: str) -> str:
-        content = self.files[name]
+    def etag(self, name: str, content: bytes) -> str:
         if self.is_large(name):
             return hashlib.sha256(content).hexdigest()
         return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
@@ -75,6 +80,14 @@ def running_hub() -> Generator[FakeHub]:
     class Handler(Quiet, BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
+        def handle(self) -> None:
+            with suppress(ConnectionError):  # who has enough leaves
+                super().handle()
+
+        def finish(self) -> None:
+            with suppress(ConnectionError):
+                super().finish()
+
         def do_HEAD(self) -> None:
             self.do_GET()
 
@@ -94,7 +107,7 @@ def running_hub() -> Generator[FakeHub]:
                 self._refuse(401, "RepoNotFound")
             elif found.gated and not allowed:
                 self._refuse(403, "GatedRepo")
-            elif revision not in ("main", found.commit):
+            elif revision not in ("main", *found.history):
                 self._refuse(404, "RevisionNotFound")
             else:
                 return found
@@ -117,16 +130,18 @@ def running_hub() -> Generator[FakeHub]:
             repository = self._find(name, revision)
             if repository is None:
                 return
-            content = repository.files.get(file)
+            commit = repository.commit if revision == "main" else revision
+            content = repository.history[commit].get(file)
             if content is None:
                 self._refuse(404, "EntryNotFound")
                 return
             first = int((self.headers.get("Range") or "bytes=0-").removeprefix("bytes=").partition("-")[0])
             self.send_response(206 if "Range" in self.headers else 200)
-            self.send_header("ETag", f'"{repository.etag(file)}"')
-            self.send_header("X-Repo-Commit", repository.commit)
+            etag = repository.etag(file, content)
+            self.send_header("ETag", f'"{etag}"')
+            self.send_header("X-Repo-Commit", commit)
             if repository.is_large(file):
-                self.send_header("X-Linked-ETag", f'"{repository.etag(file)}"')
+                self.send_header("X-Linked-ETag", f'"{etag}"')
                 self.send_header("X-Linked-Size", str(len(content)))
             self.send_header("Accept-Ranges", "bytes")
             self.send_header("Content-Length", str(len(content) - first))
@@ -185,7 +200,7 @@ def _entry(repository: FakeRepository, name: str) -> dict[str, Any]:
     size = repository.claimed_sizes.get(name, len(content))
     entry: dict[str, Any] = {"type": "file", "path": name, "size": size}
     if not repository.is_large(name):
-        return {**entry, "oid": repository.etag(name)}
-    digest = repository.claimed_digests.get(name, repository.etag(name))
+        return {**entry, "oid": repository.etag(name, content)}
+    digest = repository.claimed_digests.get(name, repository.etag(name, content))
     lfs = {"oid": digest, "size": size, "pointerSize": 134}
     return {**entry, "oid": "0" * 40, "lfs": lfs}

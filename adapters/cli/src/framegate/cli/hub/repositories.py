@@ -4,14 +4,16 @@ import glob
 import os
 import shutil
 import threading
+import uuid
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import msgspec
+from filelock import Timeout as FileLockTimeout
 from huggingface_hub import HfApi, constants, hf_hub_url
 from huggingface_hub.errors import (
     GatedRepoError,
@@ -24,7 +26,7 @@ from huggingface_hub.errors import (
 from huggingface_hub.file_download import repo_folder_name
 from huggingface_hub.hf_api import RepoFile
 
-from framegate.cli.hub.blobs import Blob, BlobFetcher, PullFailed
+from framegate.cli.hub.blobs import Blob, BlobFetcher, PullFailed, PullStopped
 from framegate.core.backend import HubDownload
 from framegate.core.errors import GenerationFailed
 
@@ -34,6 +36,8 @@ _HTTP_ERROR: type[Exception] = import_module("huggingface_hub.errors").HTTPError
 
 PARALLEL = 4
 """How many files are downloaded at a time."""
+LOCK_SECONDS = 0.5
+"""How often a download that waits for another process looks whether it was stopped."""
 
 
 class Repository:
@@ -57,6 +61,10 @@ class Repository:
                 names = needed.select(files.keys(), self._read)
             except GenerationFailed as error:
                 raise PullFailed(f"{needed.setting}: {needed.repository}: {error.message}.") from None
+        if strange := [name for name in names if not _is_plain(name)]:
+            raise PullFailed(
+                f"{needed.setting}: {needed.repository} has a file with the strange name {strange[0]!r}."
+            )
         self._files = [files[name] for name in names]
 
     @property
@@ -92,10 +100,11 @@ class Repository:
             folder = Path(
                 self._api.snapshot_download(
                     self.needed.repository,
-                    revision=self.needed.revision or None,
+                    revision=self.commit,
                     allow_patterns=[glob.escape(file.path) for file in self._files],
                 )
             )
+            self._note_revision()
         for file in self._files:
             if file.lfs is None:
                 advance(file.size)
@@ -103,11 +112,22 @@ class Repository:
                 raise PullFailed(f"{file.path} of {self.needed.repository} has another size than on the hub.")
         return folder, received
 
+    def _note_revision(self) -> None:
+        """Note what the revision stands for in the cache, where offline loading looks that up."""
+        revision = self.needed.revision or constants.DEFAULT_REVISION
+        if revision == self.commit:
+            return
+        noted = self._folder / "refs" / revision
+        noted.parent.mkdir(parents=True, exist_ok=True)
+        partial = noted.with_name(f"{noted.name}.{uuid.uuid4().hex}.tmp")
+        partial.write_text(self.commit)
+        partial.replace(noted)
+
     def _fetch_blobs(self, advance: Callable[[int], None]) -> int:
         stopping = threading.Event()
         fetcher = self._fetcher(advance, stopping)
         with ThreadPoolExecutor(PARALLEL) as threads:
-            fetching = [threads.submit(self._fetch, fetcher, blob) for blob in self._blobs()]
+            fetching = [threads.submit(self._fetch, fetcher, blob, stopping) for blob in self._blobs()]
             try:
                 done, _ = wait(fetching, return_when=FIRST_EXCEPTION)
                 failed = [future for future in done if future.exception() is not None]
@@ -119,20 +139,30 @@ class Repository:
                 threads.shutdown(cancel_futures=True)
                 fetcher.close()
 
-    def _fetch(self, fetcher: BlobFetcher, blob: Blob) -> int:
+    def _fetch(self, fetcher: BlobFetcher, blob: Blob, stopping: threading.Event) -> int:
         """Fetch a blob, under the lock that huggingface_hub takes for it."""
-        name = repo_folder_name(repo_id=self.needed.repository, repo_type="model")
-        lock = Path(constants.HF_HUB_CACHE) / ".locks" / name / f"{blob.sha256}.lock"
+        lock = self._folder.parent / ".locks" / self._folder.name / f"{blob.sha256}.lock"
         lock.parent.mkdir(parents=True, exist_ok=True)
-        with _utils.WeakFileLock(lock):
-            return fetcher.fetch(blob)
+        while not stopping.is_set():
+            with ExitStack() as held:
+                try:
+                    held.enter_context(_utils.WeakFileLock(lock, timeout=LOCK_SECONDS))
+                except FileLockTimeout:
+                    continue
+                return fetcher.fetch(blob)
+        raise PullStopped
 
     def _fetcher(self, advance: Callable[[int], None], stopping: threading.Event) -> BlobFetcher:
-        name = repo_folder_name(repo_id=self.needed.repository, repo_type="model")
-        folder = Path(constants.HF_HUB_CACHE) / name / "blobs"
+        folder = self._folder / "blobs"
         folder.mkdir(parents=True, exist_ok=True)
         headers = {**_utils.build_hf_headers(), "Accept-Encoding": "identity"}
         return BlobFetcher(folder, headers, advance=advance, stopping=stopping)
+
+    @property
+    def _folder(self) -> Path:
+        """The repository's folder in the cache."""
+        name = repo_folder_name(repo_id=self.needed.repository, repo_type="model")
+        return Path(constants.HF_HUB_CACHE) / name
 
     def _blobs(self) -> Sequence[Blob]:
         """Return the large files, one for each content.
@@ -206,6 +236,12 @@ def _errors_as_sentences(needed: HubDownload) -> Generator[None]:
         raise PullFailed(
             f"The hub at {constants.ENDPOINT} can't be reached ({type(error).__name__})."
         ) from None
+
+
+def _is_plain(name: str) -> bool:
+    """Return whether a file's name leads to a place below its repository on any system."""
+    parts = name.split("/")
+    return name.isprintable() and "\\" not in name and not {"", ".", ".."} & {*parts}
 
 
 def _gigabytes(size: int) -> str:

@@ -1,9 +1,10 @@
 """Which files of a hub's repositories are needed: those that diffusers would download, chosen without it."""
 
-import json
 import re
 from collections.abc import Callable, Collection
 from typing import Any
+
+import msgspec
 
 from framegate.core.errors import GenerationFailed
 
@@ -49,8 +50,11 @@ def pipeline_files(names: Collection[str], read: Read, *, variant: str = "") -> 
             f"it has no {_INDEX}; it has to be in diffusers' layout (as repositories whose name ends in "
             "-Diffusers are)"
         )
-    index: dict[str, Any] = json.loads(read(_INDEX))
-    names = set(names) - set(index.get("_ignore_files", ()))
+    try:
+        index = msgspec.json.decode(read(_INDEX), type=dict[str, Any])
+        names = set(names) - msgspec.convert(index.get("_ignore_files", []), set[str])
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        raise GenerationFailed(f"its {_INDEX} is damaged") from None
     folders = {name for name, entry in index.items() if isinstance(entry, list) and name != "_class_name"}
     with_weights = {_folder(name) for name in names if name.endswith(_HOLDS_WEIGHTS)} & folders
     weights = _weights(names, variant)
