@@ -187,8 +187,8 @@ async def test_a_model_is_loaded_by_all_workers_that_serve_it(
     operations: OperationService, store: InMemoryJobStore
 ) -> None:
     loads = {"wan22": ModelLoad(LoadedState.LOADED)}
-    store.living[0] = replace(FIRST, model_requests=0)
-    store.living[1] = replace(SECOND, models=("ltx2",), resting={"wan22": "It broke."}, model_requests=0)
+    store.living[0] = replace(FIRST, carried_out={})
+    store.living[1] = replace(SECOND, models=("ltx2",), resting={"wan22": "It broke."}, carried_out={})
     store.living.append(replace(FIRST, id="id-3", host="old"))
     status = await operations.load_model("film")
     assert status.load_requested_at is not None
@@ -197,9 +197,10 @@ async def test_a_model_is_loaded_by_all_workers_that_serve_it(
         ("gpu1/cuda:1", "unloaded", "load"),
         ("old/cuda:0", "unknown", None),
     ]
-    store.living[0] = replace(FIRST, model_requests=1, loads=loads)
+    done = {"wan22": (await store.operations.model_requests())["wan22"].id}
+    store.living[0] = replace(FIRST, carried_out=done, loads=loads)
     failed = ModelLoad(LoadedState.FAILED, "It broke.")
-    store.living[1] = replace(SECOND, model_requests=1, loads={"wan22": failed})
+    store.living[1] = replace(SECOND, carried_out=done, loads={"wan22": failed})
     del store.living[-1]
     [status, other] = await operations.models()
     assert on_workers(status) == [("gpu1/cuda:0", "loaded", None), ("gpu1/cuda:1", "failed", None)]
@@ -216,8 +217,37 @@ async def test_a_model_that_loads_now_waits_for_nothing(
     operations: OperationService, store: InMemoryJobStore
 ) -> None:
     loads = {"wan22": ModelLoad(LoadedState.LOADING)}
-    store.living[:] = [replace(FIRST, model_requests=0, loads=loads)]
+    store.living[:] = [replace(FIRST, carried_out={}, loads=loads)]
     assert on_workers(await operations.load_model("wan22")) == [("gpu1/cuda:0", "loading", None)]
+
+
+async def test_numbers_that_begin_again_are_of_other_requests(
+    operations: OperationService, store: InMemoryJobStore
+) -> None:
+    """After Valkey has lost data, whoever has carried out the first request still has to do the new one."""
+    store.living[:] = [replace(FIRST, carried_out={"wan22": "1@5.000"})]
+    assert on_workers(await operations.load_model("wan22")) == [("gpu1/cuda:0", "unloaded", "load")]
+
+
+async def test_a_load_that_was_given_up_is_pending_nowhere(
+    operations: OperationService, store: InMemoryJobStore
+) -> None:
+    store.living[:] = [replace(FIRST, carried_out={})]
+    before = (await operations.load_model("wan22"), await store.operations.model_requests())[1]["wan22"]
+    store.operations.give_up_load("wan22", "A worker ended.")
+    status = (await operations.models())[0]
+    assert (status.load_requested_at, status.load_problem) == (None, "A worker ended.")
+    assert on_workers(status) == [("gpu1/cuda:0", "unloaded", None)]
+    assert (await store.operations.model_requests())["wan22"].id != before.id
+
+
+async def test_a_model_that_has_become_an_alias_is_unloaded_by_that_name(
+    operations: OperationService, store: InMemoryJobStore
+) -> None:
+    await store.operations.request_model("film", load=True)  # when it was a model of its own
+    await store.operations.request_model("wan22", load=True)
+    assert (await operations.unload_model("film")).id == "wan22"
+    assert not any(request.load for request in (await store.operations.model_requests()).values())
 
 
 async def test_a_model_that_no_live_worker_serves_is_not_loaded(
@@ -240,4 +270,6 @@ async def test_a_model_that_is_no_longer_served_can_be_unloaded(
     await store.operations.request_model("gone", load=True)
     assert [status.id for status in await operations.models()] == ["wan22", "ltx2", "gone"]
     assert (await operations.unload_model("gone")).id == "gone"
+    with pytest.raises(ModelNotFound):
+        await operations.unload_model("gone")
     assert [status.id for status in await operations.models()] == ["wan22", "ltx2"]

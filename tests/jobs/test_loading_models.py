@@ -14,7 +14,7 @@ from tests.support.trouble import trouble_environ
 
 CONFIG = """
 [worker]
-load_timeout = "3s"
+load_timeout = "1s"
 [models.brief]
 backend = "trouble"
 unload_after = "1s"
@@ -129,16 +129,20 @@ def test_a_failure_is_shown_and_hurts_nobody(server: RunningServer) -> None:
     on_workers(server, "broken", "unloaded")
 
 
-@pytest.mark.parametrize("name", ["fatal", "slow"])
-def test_a_load_that_ends_its_worker_is_not_repeated(server: RunningServer, name: str) -> None:
+def test_a_load_that_ends_its_worker_is_not_repeated(server: RunningServer) -> None:
     """One kills its process, the other takes longer than a model may."""
     workers = server.worker_pids()
-    request(server, name, "load")
-    eventually(lambda: not {*workers} & {*server.worker_pids()}, what="the end of both workers")
-    on_workers(server, name, "unloaded")
-    status = model(server, name)
-    assert status["load_requested_at"] is None
-    assert "ended while it loaded the model" in status["load_problem"]
+    for name in ("fatal", "slow"):
+        request(server, name, "load")
+    eventually(lambda: model(server, "fatal")["load_problem"], what="the end of the first request")
+    eventually(lambda: model(server, "slow")["load_problem"], what="the end of the second request")
+    assert not {*workers} & {*server.worker_pids()}
+    for name in ("fatal", "slow"):
+        on_workers(server, name, "unloaded")
+        status = model(server, name)
+        assert status["load_requested_at"] is None
+        assert "ended while it loaded the model" in status["load_problem"]
+        assert loads_of(server, name) <= 4, "twice by each worker, if they begin together"
     on_workers(server, "left", "loaded")
 
 

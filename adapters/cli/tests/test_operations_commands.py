@@ -164,14 +164,13 @@ def test_wrong_options_of_usage(framegate: CommandLine) -> None:
 
 def test_models_are_loaded_and_unloaded(framegate: CommandLine, client: redis.Redis) -> None:
     loads = {"preview": ModelLoad(LoadedState.LOADED)}
-    newer = replace(WORKER, id="id-3", host="gpu2", model_requests=0, loads=loads)
+    newer = replace(WORKER, id="id-3", host="gpu2", carried_out={}, loads=loads)
     WorkerStore(client, "id-3").heartbeat([], info=newer)
     assert framegate.printed("models", "load", "sora-2").splitlines() == [
         "gpu1/cuda:0: runs an earlier version, which loads preview with its first job and keeps it.",
         "gpu1/cuda:1: runs an earlier version, which loads preview with its first job and keeps it.",
         "gpu2/cuda:0: loads preview as soon as it runs no job.",
     ]
-    WorkerStore(client, "id-3").heartbeat([], info=replace(newer, model_requests=1))
     WorkerStore(client, "id-3").withdraw()
     status = framegate.json("models", "unload", "preview")
     assert (status["id"], status["load_requested_at"], len(status["on_workers"])) == ("preview", None, 2)

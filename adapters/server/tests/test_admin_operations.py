@@ -1,5 +1,6 @@
 """``/admin``: workers, models and usage, over a socket."""
 
+import asyncio
 import hashlib
 from typing import Any
 
@@ -127,10 +128,13 @@ def test_models_are_paused_and_resumed(guarded: Stand) -> None:
 def test_models_are_loaded_and_unloaded(guarded: Stand) -> None:
     failed = ModelLoad(LoadedState.FAILED, "Its weights are damaged.")
     guarded.store.living[:] = [
-        replace(WORKER, model_requests=0),
-        replace(WORKER, id="w2", device="cuda:0", model_requests=1, loads={"preview": failed}),
+        replace(WORKER, carried_out={}),
+        replace(WORKER, id="w2", device="cuda:0", carried_out={}, loads={"preview": failed}),
     ]
-    loaded = call(guarded, "POST", "/models/sora-2/load").json()
+    call(guarded, "POST", "/models/sora-2/load")
+    requested = asyncio.run(guarded.store.operations.model_requests())["preview"]
+    guarded.store.living[1] = replace(guarded.store.living[1], carried_out={"preview": requested.id})
+    loaded = call(guarded, "GET", "/models").json()["items"][0]
     assert (loaded["id"], loaded["load_requested_at"][-1]) == ("preview", "Z")
     assert loaded["on_workers"] == [
         {"worker": "here/cpu", "state": "unloaded", "reason": None, "pending": "load"},

@@ -198,7 +198,7 @@ def without_times(entry: dict[str, Any]) -> Any:
             }
         case "string" if str(value).startswith("{"):
             changing = {*STAMPS, "at", "message_timestamp", "resting", "video_encoder"}
-            changing |= {"loads", "model_requests"}  # which workers of 0.1 don't announce either
+            changing |= {"loads", "carried_out"}  # which workers of 0.1 don't announce either
             return {name: item for name, item in json.loads(value).items() if name not in changing}
         case _:
             return value

@@ -11,12 +11,13 @@ from framegate.core.errors import GenerationFailed
 from framegate.core.models import ModelSpec
 from framegate.core.ports import ModelRequest
 from framegate.core.types import Shot, Task
+from framegate.storage.jobs.worker_store import LoadVerdict
 from framegate.worker.model_cache import UNEXPECTED, ModelCache
-from framegate.worker.model_upkeep import ModelUpkeep
+from framegate.worker.model_upkeep import AGAIN_SECONDS, ModelUpkeep
 from framegate.worker.resting_models import MAX_FAILURES, RestingModels
 
 PLAIN = ModelSpec(id="", summary="", backend="fake", tasks=frozenset(Task))
-SPECS = {name: replace(PLAIN, id=name, source=name) for name in ("a", "b", "broken", "odd")}
+SPECS = {name: replace(PLAIN, id=name, source=name) for name in ("a", "b", "broken", "odd", "stuck")}
 
 
 class Fake(Backend):
@@ -25,6 +26,10 @@ class Fake(Backend):
             raise GenerationFailed("Its weights are damaged.")
         if self.source == "odd":
             raise ValueError("/secret/path")
+
+    def unload(self) -> None:
+        if self.source == "stuck":
+            raise RuntimeError("CUDA error")
 
     def generate(self, shot: Shot, context: GenerationContext) -> FrameStream:
         raise AssertionError("nothing is made here")
@@ -39,12 +44,17 @@ class Stand:
         self.resting = RestingModels(lambda: 0.0)
         self.loading = self.is_stopping = False
         self.history: list[dict[str, str]] = []
+        self.verdict = LoadVerdict.BEGIN
+        self.ended: list[dict[str, str]] = []
         self.upkeep = ModelUpkeep(
             self.models,
             self.resting,
+            begin_load=lambda _: self.verdict,
+            end_load=lambda: self.ended.append(self.states()),
             loading=self._loading,
             announce=lambda: None,
             is_stopping=lambda: self.is_stopping,
+            now=lambda: self.seconds,
         )
         self.models.on_change = lambda: self.history.append(self.states())
 
@@ -74,11 +84,12 @@ def test_requests_are_carried_out_in_their_order(stand: Stand) -> None:
     assert not stand.upkeep.is_due
     stand.request((1, "b", True), (2, "a", True))
     assert stand.upkeep.is_due
-    assert (stand.upkeep.carried_out, stand.states()) == (0, {}), "only the thread of the jobs may do it"
+    assert (stand.upkeep.carried_out, stand.states()) == ({}, {}), "only the thread of the jobs may do it"
     stand.upkeep.run()
     assert stand.states() == {"b": "loaded", "a": "loaded"}
     assert stand.history[0] == {"b": "loading"}
-    assert (stand.upkeep.carried_out, stand.upkeep.is_due) == (2, False)
+    assert stand.upkeep.carried_out == {"b": "1@0.000", "a": "2@0.000"}
+    assert not stand.upkeep.is_due
     stand.request((1, "b", True), (3, "a", False))
     stand.upkeep.run()
     assert stand.states() == {"b": "loaded"}
@@ -89,7 +100,7 @@ def test_a_later_request_replaces_one_that_waits(stand: Stand) -> None:
     stand.request((2, "b", True), (3, "a", False))
     stand.upkeep.run()
     assert stand.history == [{"b": "loading"}, {"b": "loaded"}]
-    assert stand.upkeep.carried_out == 3
+    assert stand.upkeep.carried_out == {"b": "2@0.000", "a": "3@0.000"}
 
 
 def test_what_was_carried_out_is_not_repeated(stand: Stand) -> None:
@@ -104,11 +115,60 @@ def test_what_was_carried_out_is_not_repeated(stand: Stand) -> None:
 def test_models_of_other_workers_are_left_alone(stand: Stand) -> None:
     stand.request((1, "elsewhere", True), (2, "gone", False))
     stand.upkeep.run()
-    assert (stand.states(), stand.upkeep.carried_out) == ({}, 2)
+    assert (stand.states(), [*stand.upkeep.carried_out]) == ({}, ["elsewhere", "gone"])
 
 
 def test_a_load_that_a_worker_did_not_survive_is_not_repeated(stand: Stand) -> None:
-    stand.upkeep.receive([ModelRequest("a", 1, load=False, at=0.0, problem="A worker ended.")])
+    stand.request((1, "a", True), (2, "b", True))
+    given_up = ModelRequest("a", 3, load=False, at=0.0, problem="A worker ended.")
+    stand.upkeep.receive([given_up])
+    stand.upkeep.run()
+    assert stand.states() == {"b": "loaded"}
+    stand.upkeep.receive([replace(given_up, model="b", number=4)])
+    stand.upkeep.run()
+    assert stand.states() == {"b": "loaded"}, "whoever has survived it keeps it"
+
+
+def test_a_load_waits_until_it_may_begin(stand: Stand) -> None:
+    stand.verdict = LoadVerdict.WAIT
+    stand.request((1, "a", True), (2, "b", False))
+    stand.upkeep.run()
+    assert (stand.states(), [*stand.upkeep.carried_out], stand.upkeep.is_due) == ({}, ["b"], False)
+    stand.seconds += AGAIN_SECONDS
+    assert stand.upkeep.is_due
+    stand.verdict = LoadVerdict.BEGIN
+    stand.upkeep.run()
+    assert (stand.states(), stand.ended) == ({"a": "loaded"}, [{"a": "loaded"}])
+
+
+def test_a_load_that_is_no_longer_requested_is_not_begun(stand: Stand) -> None:
+    stand.verdict = LoadVerdict.DROP
+    stand.request((1, "a", True))
+    stand.upkeep.run()
+    assert (stand.states(), stand.ended, stand.upkeep.is_due) == ({}, [], False)
+
+
+def test_numbers_that_begin_again_are_of_other_requests(stand: Stand) -> None:
+    """Valkey has lost data."""
+    stand.request((5, "a", False))
+    stand.upkeep.run()
+    stand.upkeep.receive([ModelRequest("a", 1, load=True, at=9.0)])
+    stand.upkeep.run()
+    assert stand.states() == {"a": "loaded"}
+    stand.upkeep.receive([ModelRequest("a", 1, load=False, at=10.0)])
+    stand.upkeep.run()
+    assert stand.states() == {}
+
+
+def test_a_model_that_fails_to_leave_counts_as_gone(stand: Stand) -> None:
+    stand.request((1, "stuck", True))
+    stand.upkeep.run()
+    stand.request((2, "stuck", False))
+    stand.upkeep.run()
+    assert (stand.states(), stand.upkeep.carried_out) == ({}, {"stuck": "2@0.000"})
+    stand.request((3, "stuck", True))
+    stand.upkeep.run()
+    stand.seconds += 10.0
     stand.upkeep.run()
     assert stand.states() == {}
 

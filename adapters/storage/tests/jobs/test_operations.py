@@ -1,14 +1,16 @@
 """Paused models and drained workers: nothing starts, nothing is polled for, and nothing is lost."""
 
+import json
 import time
 from typing import cast
 
+import pytest
 import redis
 from msgspec.structs import replace
 
-from framegate.core.ports import Limits, LoadedState, ModelLoad, WorkerInfo
+from framegate.core.ports import Limits, ModelRequest, WorkerInfo
 from framegate.storage.jobs.store import ValkeyJobStore
-from framegate.storage.jobs.worker_store import WorkerStore
+from framegate.storage.jobs.worker_store import LEASE_SECONDS, WorkerStore
 from tests.support.sample_jobs import make_job
 
 TICKETS = "fg:tickets:q-test"
@@ -167,29 +169,103 @@ async def test_workers_that_listen_are_told_that_models_were_requested(
     assert abs(stored["test"].at - time.time()) < 60
 
 
-async def test_nobody_repeats_a_load_during_which_a_worker_died(
-    store: ValkeyJobStore, client: redis.Redis
-) -> None:
+class Loads:
+    """Workers that begin a load which an operator has requested, and a clock that tests put forward."""
+
+    def __init__(self, store: ValkeyJobStore, client: redis.Redis) -> None:
+        self._store, self._client = store, client
+
+    def worker(self, name: str) -> WorkerStore:
+        return WorkerStore(self._client, name, names=[f"{name}-host/cuda:0"])
+
+    async def request(self) -> ModelRequest:
+        return (await self._store.operations.model_requests())["test"]
+
+    async def begin(self, name: str) -> str:
+        return self.worker(name).begin_load(await self.request())
+
+    def beat(self, name: str) -> None:
+        self.worker(name).heartbeat([], info=replace(WORKER, id=name))
+
+    def wait(self, seconds: float, *, asking: bool = True) -> None:
+        """Make all that is noted of workers older; with ``asking``, somebody asked again a second ago."""
+        beats = "fg:begun_loads:beats"
+        for name, beat in cast("list[tuple[str, float]]", self._client.zrange(beats, 0, -1, withscores=True)):
+            self._client.zadd(beats, {name: beat - seconds})
+        for name, text in cast("dict[str, str]", self._client.hgetall("fg:begun_loads:doubts")).items():
+            doubt = json.loads(text)
+            asked = time.time() - 1 if asking else doubt["asked"] - seconds
+            doubt = {"since": doubt["since"] - seconds, "asked": asked}
+            self._client.hset("fg:begun_loads:doubts", name, json.dumps(doubt))
+
+
+@pytest.fixture
+async def loads(store: ValkeyJobStore, client: redis.Redis) -> Loads:
+    await store.operations.request_model("test", load=True)
+    return Loads(store, client)
+
+
+async def test_nobody_repeats_a_load_during_which_a_worker_died(loads: Loads) -> None:
     """It may well have been the load that killed it, and would kill the next one."""
-    for model in ("test", "other"):
-        await store.operations.request_model(model, load=True)
-    loads = {"test": ModelLoad(LoadedState.LOADING), "other": ModelLoad(LoadedState.LOADED)}
-    dead = WorkerStore(client, "w")
-    dead.heartbeat([], info=replace(WORKER, loads=loads), listens=True)
-    [other, test] = WorkerStore(client, "next").model_requests()[::-1]
-    assert (other.load, test.load, test.model) == (True, False, "test")
-    assert "A worker on gpu1/cuda:0 ended while it loaded the model" in test.problem
-    assert (await store.operations.model_requests())["test"].problem == test.problem
-    await store.operations.request_model("test", load=True)
-    assert not (await store.operations.model_requests())["test"].problem
+    asked = await loads.request()
+    assert await loads.begin("dead") == "begin"
+    assert await loads.begin("next") == "wait", "nobody listens to its channel"
+    loads.wait(LEASE_SECONDS)
+    busy = loads.worker("busy")
+    assert busy.begin_load(asked) == "drop"
+    given_up = await loads.request()
+    assert "A worker on dead-host/cuda:0 ended while it loaded the model" in given_up.problem
+    assert (given_up.load, given_up.number) == (False, 2), "workers that know the request take notice"
+    assert await loads.begin("next") == "drop"
 
 
-async def test_a_worker_that_leaves_gives_up_no_load(store: ValkeyJobStore, client: redis.Redis) -> None:
+async def test_workers_that_live_load_at_the_same_time(loads: Loads, client: redis.Redis) -> None:
+    assert await loads.begin("first") == "begin"
+    with client.pubsub() as listener:  # type: ignore[no-untyped-call]  # untyped in redis-py
+        listener.subscribe("fg:worker:first")
+        assert listener.get_message(timeout=10) is not None
+        assert await loads.begin("second") == "begin"
+        loads.wait(LEASE_SECONDS)
+        assert await loads.begin("third") == "wait", "its host may be without power, and its socket open"
+
+
+async def test_a_restart_of_valkey_takes_nobody_for_dead(loads: Loads) -> None:
+    """Workers subscribe again one after the other, and are heard again within seconds."""
+    assert await loads.begin("living") == "begin"
+    assert await loads.begin("next") == "wait"
+    loads.wait(3600, asking=False)
+    assert await loads.begin("next") == "wait", "nobody could be heard meanwhile"
+    loads.wait(1)
+    loads.beat("living")
+    assert await loads.begin("next") == "begin"
+    assert not (await loads.request()).problem
+
+
+async def test_a_host_that_was_lost_without_a_word_repeats_nothing(loads: Loads, client: redis.Redis) -> None:
+    """Its announcement has expired by the time it is back."""
+    loads.beat("dead")
+    assert await loads.begin("dead") == "begin"
+    client.delete("fg:worker:dead")
+    loads.wait(3600)
+    assert await loads.begin("next") == "wait"
+    loads.wait(LEASE_SECONDS)
+    assert await loads.begin("next") == "drop"
+
+
+async def test_a_load_that_was_survived_or_left_is_no_reason(loads: Loads) -> None:
+    for leave in (WorkerStore.end_load, WorkerStore.withdraw):
+        assert await loads.begin("worker") == "begin"
+        leave(loads.worker("worker"))
+        assert await loads.begin("next") == "begin"
+        loads.worker("next").end_load()
+
+
+async def test_a_request_that_was_replaced_is_not_begun(loads: Loads, store: ValkeyJobStore) -> None:
+    before = await loads.request()
+    await store.operations.request_model("test", load=False)
+    assert loads.worker("w").begin_load(before) == "drop"
     await store.operations.request_model("test", load=True)
-    worker = WorkerStore(client, "w")
-    worker.heartbeat([], info=replace(WORKER, loads={"test": ModelLoad(LoadedState.LOADING)}))
-    worker.withdraw()
-    assert [each.load for each in worker.model_requests()] == [True]
+    assert await loads.begin("w") == "begin"
 
 
 async def test_a_damaged_request_is_left_out(store: ValkeyJobStore, client: redis.Redis) -> None:

@@ -213,10 +213,17 @@ class OperationService:
         Raises:
             ModelNotFound: There is no such model, nor is one of this id to be loaded.
         """
-        requested = await self._store.operations.model_requests()
-        # One that is no longer served can still be unloaded.
-        served = model if model in requested else self._resolve(model)
-        await self._store.operations.request_model(served, load=False)
+        request = (await self._store.operations.model_requests()).get(model)
+        is_to_be_loaded = request is not None and request.load
+        try:
+            served = self._resolve(model)
+        except ModelNotFound:  # one that is no longer served can still be unloaded
+            if not is_to_be_loaded:
+                raise
+            served = model
+        # Nor is what has become an alias since to be loaded any longer.
+        for unloaded in {served, model} if is_to_be_loaded else {served}:
+            await self._store.operations.request_model(unloaded, load=False)
         audit.record("model_unload_requested", model=served)
         return await self._status(served)
 
@@ -230,10 +237,10 @@ def _serves(worker: WorkerStatus, model: str) -> bool:
 
 
 def _on_worker(model: str, worker: WorkerStatus, request: ModelRequest | None) -> ModelOnWorker:
-    if worker.model_requests is None:
+    if worker.carried_out is None:
         return ModelOnWorker(worker=worker.name, state=DeviceState.UNKNOWN)
     load = worker.loads.get(model)
-    waits = request is not None and not request.problem and request.number > worker.model_requests
+    waits = request is not None and not request.problem and worker.carried_out.get(model) != request.id
     is_loading = load is not None and load.state == LoadedState.LOADING
     pending = None
     if request is not None and waits and not (request.load and is_loading):

@@ -162,8 +162,10 @@ class ModelCache:
         self._unload(oldest)
 
     def _unload(self, model_id: str) -> None:
-        self._loaded.pop(model_id).backend.unload()
-        self._note(model_id, None)
+        try:
+            self._loaded.pop(model_id).backend.unload()
+        finally:
+            self._note(model_id, None)
 
     def _note(self, model_id: str, load: ModelLoad | None) -> None:
         """Note what became of a model. Other threads read the mapping, so it is replaced as a whole."""

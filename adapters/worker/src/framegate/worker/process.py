@@ -22,7 +22,7 @@ from framegate.core.disk_full import translate_disk_full
 from framegate.core.errors import FramegateError, JobCancelled, OutOfMemory, Unavailable
 from framegate.core.jobs import Job, JobError, JobState
 from framegate.core.models import ModelSpec
-from framegate.core.ports import ArtifactStore, WorkerInfo
+from framegate.core.ports import ArtifactStore, ModelRequest, WorkerInfo
 from framegate.core.settings import VideoEncoderChoice
 from framegate.core.types import Artifact
 from framegate.core.workers import worker_names
@@ -34,7 +34,7 @@ from framegate.storage.connections import (
     is_transient,
 )
 from framegate.storage.jobs.records import TICKETS
-from framegate.storage.jobs.worker_store import NextClaim, WorkerStore
+from framegate.storage.jobs.worker_store import LoadVerdict, NextClaim, WorkerStore
 from framegate.worker.broker import ACTOR_NAME, TicketBroker, make_worker
 from framegate.worker.health_monitor import HealthMonitor
 from framegate.worker.heartbeat.child import HeartbeatLauncher
@@ -117,6 +117,8 @@ class WorkerProcess:
         self._upkeep = ModelUpkeep(
             models,
             self._resting,
+            begin_load=self._begin_load,
+            end_load=lambda: self._record(self._store.end_load),
             loading=lambda: self._heartbeat.loading_model(),
             announce=lambda: self._heartbeat.announce(),
             is_stopping=self._stop.is_set,
@@ -357,6 +359,12 @@ class WorkerProcess:
         except _Stopped:
             return None
 
+    def _begin_load(self, request: ModelRequest) -> LoadVerdict:
+        try:
+            return self._until_stopped(self._store.begin_load, request)
+        except _Stopped:
+            return LoadVerdict.WAIT
+
     def _awake_models(self) -> Mapping[str, ModelSpec]:
         return self._resting.awake(self._models.specs)
 
@@ -377,7 +385,7 @@ class WorkerProcess:
             resting=self._resting.reasons(self._models.specs.values()),
             video_encoder=self._codecs.preferred.name,
             loads=self._models.loads,
-            model_requests=self._upkeep.carried_out,
+            carried_out=self._upkeep.carried_out,
         )
 
 

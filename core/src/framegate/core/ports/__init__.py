@@ -6,8 +6,6 @@ from framegate.core.ports.jobs import (
     JobFilter,
     JobStore,
     Limits,
-    LoadedState,
-    ModelLoad,
     ModelPace,
     Page,
     QueueCounts,
@@ -28,7 +26,7 @@ from framegate.core.ports.media import (
     UrlSource,
     VariantMaker,
 )
-from framegate.core.ports.operations import HeldBack, ModelRequest, OperationStore
+from framegate.core.ports.operations import HeldBack, LoadedState, ModelLoad, ModelRequest, OperationStore
 from framegate.core.ports.usage import UsageStore
 
 __all__ = [

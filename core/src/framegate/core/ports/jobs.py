@@ -3,32 +3,16 @@
 import time
 import uuid
 from collections.abc import Callable, Collection, Mapping, Sequence
-from enum import StrEnum
 from typing import Protocol
 
 from msgspec import Struct, field
 
 from framegate.core.errors import FramegateError
 from framegate.core.jobs import Job, JobState
-from framegate.core.ports.operations import OperationStore
+from framegate.core.ports.operations import ModelLoad, OperationStore
 from framegate.core.ports.usage import UsageStore
 
 _RESTS = "rests on a worker that has failed its last jobs"
-
-
-class LoadedState(StrEnum):
-    """Whether a worker has a model on its device: it is there, on its way, or could not be loaded."""
-
-    LOADED = "loaded"
-    LOADING = "loading"
-    FAILED = "failed"
-
-
-class ModelLoad(Struct, frozen=True):
-    """What became of a model on a worker; ``reason`` is a sentence about a failure."""
-
-    state: LoadedState
-    reason: str = ""
 
 
 class WorkerInfo(Struct, frozen=True):
@@ -38,8 +22,8 @@ class WorkerInfo(Struct, frozen=True):
     some of its models from running. ``resting`` are models, not among ``models``, whose jobs it takes none of
     for a while because it failed the last ones, each with the reason. ``video_encoder`` is FFmpeg's name of
     what encodes its videos; empty if it doesn't say, as in 0.1. ``loads`` are the models that it has loaded,
-    loads now, or failed to load last, by id; ``model_requests`` is the number of the latest `ModelRequest`
-    that it has carried out, None if it knows of none, as earlier versions.
+    loads now, or failed to load last, by id; ``carried_out`` are the ids (`ModelRequest.id`) of the requests
+    that it has carried out, by the model's id, None if it knows of none, as earlier versions.
     """
 
     id: str
@@ -54,7 +38,7 @@ class WorkerInfo(Struct, frozen=True):
     resting: Mapping[str, str] = {}
     video_encoder: str = ""
     loads: Mapping[str, ModelLoad] = {}
-    model_requests: int | None = None
+    carried_out: Mapping[str, str] | None = None
 
     @property
     def problems(self) -> tuple[str, ...]:

@@ -1,6 +1,7 @@
 """What operators hold back, and which models they want to be loaded."""
 
 from collections.abc import Mapping
+from enum import StrEnum
 from typing import Protocol
 
 from msgspec import Struct
@@ -16,6 +17,21 @@ class HeldBack(Struct, frozen=True):
 
     paused: Mapping[str, float] = {}
     drained: Mapping[str, float] = {}
+
+
+class LoadedState(StrEnum):
+    """Whether a worker has a model on its device: it is there, on its way, or could not be loaded."""
+
+    LOADED = "loaded"
+    LOADING = "loading"
+    FAILED = "failed"
+
+
+class ModelLoad(Struct, frozen=True):
+    """What became of a model on a worker; ``reason`` is a sentence about a failure."""
+
+    state: LoadedState
+    reason: str = ""
 
 
 class ModelRequest(Struct, frozen=True):
@@ -36,6 +52,11 @@ class ModelRequest(Struct, frozen=True):
     load: bool
     at: float
     problem: str = ""
+
+    @property
+    def id(self) -> str:
+        """What tells it from others, also from one of the same number that was made after data was lost."""
+        return f"{self.number}@{self.at:.3f}"
 
 
 class OperationStore(Protocol):

@@ -13,6 +13,7 @@ class InMemoryOperationStore:
         self._paused: dict[str, float] = {}
         self._drained: dict[str, float] = {}
         self._requests: dict[str, ModelRequest] = {}
+        self._last_number = 0
 
     def is_paused(self, model: str) -> bool:
         """Return whether no worker may start jobs of the model."""
@@ -48,5 +49,12 @@ class InMemoryOperationStore:
 
     async def request_model(self, model: str, *, load: bool) -> None:
         """Let the workers that serve the model load it, or unload it."""
-        number = max((request.number for request in self._requests.values()), default=0) + 1
-        self._requests[model] = ModelRequest(model, number, load, time.time())
+        self._request(model, load=load)
+
+    def give_up_load(self, model: str, problem: str) -> None:
+        """End the request to load the model, as when a worker has died meanwhile."""
+        self._request(model, load=False, problem=problem)
+
+    def _request(self, model: str, *, load: bool, problem: str = "") -> None:
+        self._last_number += 1
+        self._requests[model] = ModelRequest(model, self._last_number, load, time.time(), problem)

@@ -12,7 +12,7 @@ from framegate.storage.connections import outages_as_unavailable
 from framegate.storage.jobs.records import (
     DRAINED,
     MODEL_REQUESTS,
-    MODELS_REQUESTED,
+    MODELS_CALL,
     PAUSED,
     PREFIX,
     decode_model_requests,
@@ -40,19 +40,19 @@ class ValkeyOperationStore:
 
     async def pause_model(self, model: str) -> None:
         """Let no worker start jobs of the model, and take away the tickets of those that wait."""
-        await self._hold_back(self._pause, model, "1")
+        await self._call(self._pause, model, "1")
 
     async def resume_model(self, model: str) -> None:
         """Let workers start jobs of the model again, and push tickets for those that wait."""
-        await self._hold_back(self._pause, model, "0")
+        await self._call(self._pause, model, "0")
 
     async def drain_worker(self, name: str) -> None:
         """Let the workers of this name take no more jobs."""
-        await self._hold_back(self._drain, name, "1")
+        await self._call(self._drain, name, "1")
 
     async def resume_worker(self, name: str) -> None:
         """Remove the entry of this name."""
-        await self._hold_back(self._drain, name, "0")
+        await self._call(self._drain, name, "0")
 
     async def model_requests(self) -> Mapping[str, ModelRequest]:
         """Return the latest request for each model, by its id."""
@@ -65,9 +65,9 @@ class ValkeyOperationStore:
 
     async def request_model(self, model: str, *, load: bool) -> None:
         """Let the workers that serve the model load it, or unload it, and notify all of them."""
-        await self._hold_back(self._request, model, "1" if load else "0", MODELS_REQUESTED)
+        await self._call(self._request, model, "1" if load else "0", MODELS_CALL)
 
-    async def _hold_back(self, script: AsyncScript, *arguments: str) -> None:
+    async def _call(self, script: AsyncScript, *arguments: str) -> None:
         with outages_as_unavailable():
             await script(keys=[self._prefix], args=list(arguments))
 

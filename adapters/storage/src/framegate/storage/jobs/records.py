@@ -31,7 +31,7 @@ TICKETS = "tickets"
 CHANGED_CHANNEL = "changed"
 PAUSED, DRAINED, MODEL_REQUESTS = "paused", "drained", "model_requests"
 """The hashes of what operators hold back and ask for; ``operations.lua`` describes them."""
-MODELS_REQUESTED = ":model_requests"
+MODELS_CALL = ":model_requests"
 """What a worker's channel says, where ids of jobs arrive otherwise, once a model is to be loaded or not."""
 
 SUBMITTED_FIELDS = ("job", "schema", "written_by")

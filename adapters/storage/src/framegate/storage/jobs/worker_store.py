@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Collection, Sequence
 from enum import StrEnum
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
 import msgspec
 import redis
@@ -17,7 +17,15 @@ from framegate.core.jobs import MAX_ATTEMPTS, Job, JobError, JobState
 from framegate.core.ports import ModelRequest, WorkerInfo
 from framegate.core.types import Artifact
 from framegate.storage import scripts
-from framegate.storage.jobs.records import DRAINED, PREFIX, UNREADABLE, decode_job, decode_model_requests
+from framegate.storage.jobs.records import (
+    DRAINED,
+    MODEL_REQUESTS,
+    MODELS_CALL,
+    PREFIX,
+    UNREADABLE,
+    decode_job,
+    decode_model_requests,
+)
 from framegate.storage.schema import SCHEMA, own_stamp
 
 log = structlog.get_logger(__name__)
@@ -54,6 +62,14 @@ class LeaseStatus(StrEnum):
     OK = "ok"
     CANCEL = "cancel"
     LOST = "lost"
+
+
+class LoadVerdict(StrEnum):
+    """Whether a requested load may begin; ``WAIT`` is to ask again in a second."""
+
+    BEGIN = "begin"
+    WAIT = "wait"
+    DROP = "drop"
 
 
 class RunningJob(Struct, frozen=True):
@@ -132,11 +148,12 @@ class WorkerStore:
         self._finish = client.register_script(scripts.FINISH)
         self._sweep = client.register_script(scripts.SWEEP)
         self._withdraw = client.register_script(scripts.WITHDRAW)
-        self._model_requests = client.register_script(scripts.MODEL_REQUESTS)
+        self._begin_load = client.register_script(scripts.BEGIN_LOAD)
+        self._end_load = client.register_script(scripts.END_LOAD)
 
     @property
     def channel(self) -> str:
-        """The channel of this worker: ids of jobs that it is to stop arrive there, and `MODELS_REQUESTED`.
+        """The channel of this worker: ids of jobs that it is to stop arrive there, or `MODELS_CALL`.
 
         While a worker that has announced to listen there does so, it is alive.
         """
@@ -190,12 +207,34 @@ class WorkerStore:
         return any(since is not None for since in self._client.hmget(self._prefix + DRAINED, self._names))
 
     def model_requests(self) -> Sequence[ModelRequest]:
-        """Return what operators want workers to do with models, the oldest request first.
+        """Return what operators want workers to do with models, the oldest request first."""
+        return decode_model_requests(
+            cast("dict[str, str]", self._client.hgetall(self._prefix + MODEL_REQUESTS))
+        )
 
-        A load during which a worker has died is no longer among them.
+    def begin_load(self, request: ModelRequest) -> LoadVerdict:
+        """Ask whether to load a model now, as was requested, and note that this worker does so.
+
+        The note holds until `end_load`. The request ends if a worker has died during the load; whoever asks
+        is told to wait until that is certain, as after a restart of Valkey nobody is heard for a moment.
         """
-        found: Sequence[str] = self._model_requests(keys=[self._prefix])
-        return decode_model_requests(dict(zip(found[::2], found[1::2], strict=True)))
+        verdict = self._begin_load(
+            keys=[self._prefix],
+            args=[
+                self._worker,
+                self._names[-1],
+                request.model,
+                request.number,
+                LEASE_SECONDS,
+                SILENCE_SECONDS,
+                MODELS_CALL,
+            ],
+        )
+        return LoadVerdict(verdict)
+
+    def end_load(self) -> None:
+        """Note that this worker has survived the load that it has begun, or has left it."""
+        self._end_load(keys=[self._prefix], args=[self._worker])
 
     def heartbeat(
         self, running: Sequence[RunningJob], *, info: WorkerInfo | None = None, listens: bool = False

@@ -19,6 +19,9 @@ local function renew(id, attempt, reported, message)
   end
   return (job[4] and job[4] ~= '') and 'cancel' or 'ok'
 end
+if redis.call('HEXISTS', P .. 'begun_loads', worker) == 1 then
+  change_in_memory(function() redis.call('ZADD', P .. 'begun_loads:beats', NOW, worker) end)
+end
 if announcement ~= '' then announce(worker, announcement, ARGV[5], ARGV[6] == '1') end
 local answer = {is_due(interval) and 1 or 0, redis.call('EXISTS', P .. 'worker:' .. worker)}
 for i = 7, #ARGV, 4 do answer[#answer + 1] = renew(ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3]) end

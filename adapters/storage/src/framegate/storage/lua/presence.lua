@@ -88,27 +88,12 @@ local function forget_workers(workers)
   for model in pairs(served) do redis.call('ZADD', P .. 'seen', NOW, model) end
 end
 
--- Let nobody repeat a requested load during which a worker died: whoever takes its place would die in the same way.
-local function give_up_loads(worker)
-  local info = decode_table(redis.call('GET', P .. 'worker:' .. worker))
-  for model, load in pairs(info and type(info.loads) == 'table' and info.loads or {}) do
-    local request = decode_table(redis.call('HGET', P .. 'model_requests', model))
-    if type(load) == 'table' and load.state == 'loading' and request and request.load then
-      request.load = false
-      request.problem = 'A worker on ' .. tostring(info.host) .. '/' .. tostring(info.device)
-        .. ' ended while it loaded the model, so no worker loads it before a job needs it.'
-      redis.call('HSET', P .. 'model_requests', model, cjson.encode(request))
-    end
-  end
-end
-
 local function forget_dead_workers()
   local dead = {}
   for worker in pairs(find_silent(redis.call('SMEMBERS', P .. 'listening'))) do table.insert(dead, worker) end
   for _, worker in ipairs(redis.call('SDIFF', P .. 'workers', P .. 'listening')) do
     if redis.call('EXISTS', P .. 'worker:' .. worker) == 0 then table.insert(dead, worker) end
   end
-  for _, worker in ipairs(dead) do give_up_loads(worker) end
   forget_workers(dead)
   local newest = redis.call('ZRANGE', P .. 'seen', -1, -1, 'WITHSCORES')
   if newest[1] and tonumber(newest[2]) > NOW then

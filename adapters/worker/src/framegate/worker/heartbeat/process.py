@@ -27,7 +27,7 @@ from framegate.cli.parent import kill_process_group, wait_for_end
 from framegate.core.jobs import JobState
 from framegate.core.ports import WorkerInfo
 from framegate.storage.connections import connect
-from framegate.storage.jobs.records import MODELS_REQUESTED
+from framegate.storage.jobs.records import MODELS_CALL
 from framegate.storage.jobs.worker_store import (
     ANNOUNCE_SECONDS,
     SWEEP_SECONDS,
@@ -178,7 +178,7 @@ class HeartbeatProcess:
 
     def _on_message(self, text: str) -> None:
         """Take what the worker's channel says: that models were requested, or the id of a cancelled job."""
-        if text == MODELS_REQUESTED:
+        if text == MODELS_CALL:
             self._model_requests_due.set()
             self._make_due()
             return
@@ -235,6 +235,7 @@ class HeartbeatProcess:
         try:
             if heartbeat.job and self._store.requeue(heartbeat.job, heartbeat.attempt) == JobState.QUEUED:
                 log.warning("job_requeued", job_id=heartbeat.job, by="heartbeat process")
+            self._store.end_load()
         except redis.RedisError as error:
             log.warning("valkey_unreachable", worker=self._worker.id, error=type(error).__name__)
 
