@@ -14,7 +14,7 @@ from tests.support.trouble import trouble_environ
 
 CONFIG = """
 [worker]
-load_timeout = "1s"
+load_timeout = "3s"
 [models.brief]
 backend = "trouble"
 unload_after = "1s"
