@@ -182,6 +182,8 @@ def test_models_are_loaded_and_unloaded(framegate: CommandLine, client: redis.Re
     assert "No live worker serves the model preview" in framegate.refused("models", "load", "preview")
     assert framegate.printed("models", "unload", "preview") == "No live worker serves preview.\n"
     assert "--url is for listing" in framegate.refused("models", "--url", "http://a", "load", "preview")
+    for option in (("--memory",), ("--gpu-memory", "48")):
+        assert f"{option[0]} is for listing" in framegate.refused("models", *option, "load", "preview")
     assert framegate.json("models")[0]["name"] == "preview"
 
 

@@ -51,6 +51,12 @@ def models(
             raise click.UsageError(
                 "--url is for listing models; load and unload them with its POST /admin/models."
             )
+        for option in ("memory", "gpu_memory"):
+            if context.get_parameter_source(option) == ParameterSource.COMMANDLINE:
+                raise click.UsageError(
+                    f"--{option.replace('_', '-')} is for listing models, and not for "
+                    f"{context.invoked_subcommand}."
+                )
         given = {"as_json": as_json, "config_file": target.config_file, "data_dir": target.data_dir}
         context.default_map = {
             context.invoked_subcommand: {name: value for name, value in given.items() if value}
