@@ -1,13 +1,16 @@
 """Quantised weights."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from diffusers import ZImageTransformer2DModel
 from peft import LoraConfig
 from structlog.testing import capture_logs
 from torch import nn
+from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
 from framegate.core.testing import RecordingContext
 from framegate.core.types import Task
@@ -20,6 +23,8 @@ from tests.support.tiny_models import AnyWanBackend, LoadTiny, generate, small_s
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
+CPU = torch.device("cpu")
+
 
 @pytest.mark.parametrize("kind", ["int8-weights", "fp8-weights", "fp8-layerwise"])
 def test_quantised_weights_give_nearly_the_same(
@@ -30,6 +35,58 @@ def test_quantised_weights_give_nearly_the_same(
     near = generate(load_wan("wan21_t2v", quantize=kind), shot, RecordingContext(tmp_path)).astype(float)
     assert (exact != near).any(), "it is not exact"
     assert np.abs(exact - near).mean() < 12
+
+
+def z_image() -> ZImageTransformer2DModel:
+    """A transformer whose lists of blocks have other names than "blocks"."""
+    return ZImageTransformer2DModel(
+        in_channels=4,
+        dim=64,
+        n_layers=2,
+        n_refiner_layers=1,
+        n_heads=2,
+        n_kv_heads=2,
+        cap_feat_dim=32,
+        axes_dims=[8, 12, 12],
+    )
+
+
+def quantized_layers(model: nn.Module) -> set[str]:
+    """The names of the linear layers in ``model`` whose weights are stored in eight bits."""
+    return {
+        name
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Linear)
+        and all(part.dtype != torch.float32 for part in module.parameters() if part.dim() > 1)
+        or is_traceable_wrapper_subclass(getattr(module, "weight", None))
+    }
+
+
+@pytest.mark.parametrize("kind", ["int8-weights", "fp8-layerwise"])
+def test_blocks_are_found_by_structure(kind: str) -> None:
+    model: Any = z_image()
+    blocks = [
+        name
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Linear)
+        and name.startswith(("layers.", "noise_refiner.", "context_refiner."))
+    ]
+    quantize(model, Options(quantize=kind), CPU, torch.float32, CPU)
+    assert quantized_layers(model) == set(blocks)
+
+
+@pytest.mark.parametrize("kind", ["int8-weights", "fp8-layerwise"])
+def test_what_lies_outside_of_the_blocks_keeps_its_precision(kind: str) -> None:
+    model: Any = testing.build("wan21_i2v").transformer
+    assert model.condition_embedder.image_embedder is not None
+    quantize(model, Options(quantize=kind), CPU, torch.float32, CPU)
+    assert {name.partition(".")[0] for name in quantized_layers(model)} == {"blocks"}
+
+
+def test_a_model_with_nothing_to_quantise_says_so() -> None:
+    with capture_logs() as logs:
+        quantize(nn.Sequential(nn.Linear(8, 8)), Options(quantize="int8-weights"), CPU, torch.float32, CPU)
+    assert [(line["option"], line["log_level"]) for line in logs] == [("quantize", "warning")]
 
 
 class RecordingMoves:

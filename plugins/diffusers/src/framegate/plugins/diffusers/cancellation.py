@@ -5,6 +5,7 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
 import torch
+from diffusers.models.attention import FeedForward
 from torch import nn
 
 BLOCKS_AHEAD = 2
@@ -52,11 +53,22 @@ class CancelPoints:
 
 
 def blocks_of(model: nn.Module) -> list[nn.Module]:
-    """Return the blocks that ``model`` is stacked from: the members of its outermost module lists."""
+    """Return the blocks that ``model`` is stacked from: the members of its outermost module lists.
+
+    diffusers' feed-forward layers are lists of their parts, which are no blocks.
+    """
     blocks: list[nn.Module] = []
     for child in model.children():
         if isinstance(child, nn.ModuleList):
             blocks.extend(child.children())
-        else:
+        elif not isinstance(child, FeedForward):
             blocks.extend(blocks_of(child))
     return blocks
+
+
+def layers_of_blocks(model: nn.Module) -> list[tuple[str, nn.Module]]:
+    """Return the modules inside the blocks of ``model`` by their names in it, but for those of LoRAs."""
+    inside = {module for block in blocks_of(model) for module in block.modules()}
+    return [
+        (name, module) for name, module in model.named_modules() if module in inside and "lora_" not in name
+    ]

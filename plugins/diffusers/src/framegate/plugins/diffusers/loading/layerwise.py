@@ -7,6 +7,8 @@ import torch
 from diffusers.hooks.layerwise_casting import DEFAULT_SKIP_MODULES_PATTERN
 from torch import nn
 
+from framegate.plugins.diffusers.cancellation import layers_of_blocks
+
 STORAGE = torch.float8_e4m3fn
 """What the weights are kept in."""
 
@@ -34,10 +36,10 @@ class CastConv2d(_CastWeight, nn.Conv2d):  # type: ignore[override] # the proper
 _CAST: dict[type[nn.Module], type[_CastWeight]] = {nn.Linear: CastLinear, nn.Conv2d: CastConv2d}
 
 
-def store_in_eight_bits(model: Any, dtype: torch.dtype, device: torch.device, home: torch.device) -> None:
+def store_in_eight_bits(model: Any, dtype: torch.dtype, device: torch.device, home: torch.device) -> int:
     """Store the weights of the linear layers and convolutions in the blocks of ``model`` as float8.
 
-    They compute in ``dtype``. One at a time is brought to ``device``, which casts it faster, and then to
+    They compute in ``dtype``; how many there are is returned. One at a time is brought to ``device``, which casts it faster, and then to
     ``home``.
 
     diffusers' `enable_layerwise_casting` does it by hooks that cast a layer before its forward and back after
@@ -49,13 +51,15 @@ def store_in_eight_bits(model: Any, dtype: torch.dtype, device: torch.device, ho
         *(model._keep_in_fp32_modules or ()),
         *(model._skip_layerwise_casting_patterns or ()),
     )
-    for name, module in model.named_modules():
-        if type(module) not in _CAST or "blocks." not in name or "lora_" in name:
-            continue
-        if any(re.search(pattern, name) for pattern in skipped):
-            continue
+    layers = [
+        module
+        for name, module in layers_of_blocks(model)
+        if type(module) in _CAST and not any(re.search(pattern, name) for pattern in skipped)
+    ]
+    for module in layers:
         stored = module.weight.detach().to(device).to(STORAGE).to(home)
         del module.weight
         module.register_parameter("stored", nn.Parameter(stored, requires_grad=False))
         module.compute_dtype = dtype
         module.__class__ = _CAST[type(module)]
+    return len(layers)

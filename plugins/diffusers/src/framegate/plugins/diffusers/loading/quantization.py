@@ -7,6 +7,7 @@ import structlog
 import torch
 
 from framegate.core.errors import GenerationFailed
+from framegate.plugins.diffusers.cancellation import layers_of_blocks
 from framegate.plugins.diffusers.loading.layerwise import store_in_eight_bits
 from framegate.plugins.diffusers.options import Options
 from framegate.plugins.diffusers.requirements import INSTALL_SMALL
@@ -29,7 +30,7 @@ def quantize(
     if kind == "none":
         return
     if kind == "fp8-layerwise":
-        store_in_eight_bits(model, dtype, device, home)
+        _check_any(store_in_eight_bits(model, dtype, device, home), model, kind)
         return
     if find_spec("torchao") is None:
         raise GenerationFailed(
@@ -41,10 +42,11 @@ def quantize(
     from torchao.quantization import quantize_  # pyright: ignore[reportMissingTypeStubs] # ships no types
 
     config = recipe(kind)
-    for name, module in model.named_modules():
-        if _in_a_block(module, name):
-            quantize_(module, config, device=device)
-            module.to(home)
+    layers = [module for _, module in layers_of_blocks(model) if isinstance(module, torch.nn.Linear)]
+    for module in layers:
+        quantize_(module, config, device=device)
+        module.to(home)
+    _check_any(len(layers), model, kind)
 
 
 def warn_without_compile(options: Options) -> None:
@@ -88,5 +90,7 @@ def recipe(kind: str) -> Any:
             return recipes.Int8WeightOnlyConfig()
 
 
-def _in_a_block(module: torch.nn.Module, name: str) -> bool:
-    return isinstance(module, torch.nn.Linear) and "blocks." in name and "lora_" not in name
+def _check_any(count: int, model: torch.nn.Module, kind: str) -> None:
+    if not count:
+        why = f"{type(model).__name__} has no blocks with linear layers; its weights stay as they are"
+        log.warning("option_unused", option="quantize", requested=kind, why=why)
