@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from diffusers.hooks import apply_group_offloading
+from msgspec.structs import replace
 
 from framegate.core.errors import GenerationFailed, JobCancelled
 from framegate.core.testing import RecordingContext
@@ -26,6 +27,8 @@ from framegate.plugins.diffusers.step_cache.schedules import (
     Skips,
     create_schedule,
 )
+from framegate.plugins.diffusers.wan.cache_levels import cache_levels
+from framegate.plugins.diffusers.wan.variants import Variant
 from tests.support.tiny_models import (
     AnyWanBackend,
     Calls,
@@ -271,23 +274,83 @@ MAGCACHE = Levels(Skips(0.06, 2, 0.2), Skips(0.12, 4, 0.2), (1.0, *[0.99] * 29))
 
 
 @pytest.mark.parametrize(
-    ("options", "levels", "first", "expected"),
+    ("options", "levels", "run", "expected"),
     [
-        ({"cache": "light"}, MAGCACHE, 0, "######..#..#..#..#..#..#..#..#"),
-        ({"cache": "strong"}, MAGCACHE, 0, "######....#....#....#....#...#"),
-        ({"cache": "strong"}, MAGCACHE, 20, "###...#..#"),
-        ({"cache": "light"}, DEFAULT_LEVELS, 0, "############.###..###..##..#.#"),
-        ({"cache": "strong"}, DEFAULT_LEVELS, 0, "#########.#...#....#.....#...#"),
-        ({"cache": "taylorseer", "cache_interval": 4}, MAGCACHE, 0, "###...#...#...#...#...#...#..#"),
-        ({"cache": "first-block"}, MAGCACHE, 0, "###..........................#"),
-        ({"cache": "first-block"}, MAGCACHE, 28, "##"),
+        ({"cache": "light"}, MAGCACHE, range(30), "######..#..#..#..#..#..#..#..#"),
+        ({"cache": "strong"}, MAGCACHE, range(30), "######....#....#....#....#...#"),
+        ({"cache": "strong"}, MAGCACHE, range(20, 30), "###...#..#"),
+        ({"cache": "light"}, DEFAULT_LEVELS, range(30), "############.###..###..##..#.#"),
+        ({"cache": "strong"}, DEFAULT_LEVELS, range(30), "#########.#...#....#.....#...#"),
+        ({"cache": "taylorseer", "cache_interval": 4}, MAGCACHE, range(30), "###...#...#...#...#...#...#..#"),
+        ({"cache": "first-block"}, MAGCACHE, range(30), "###..........................#"),
+        ({"cache": "first-block"}, MAGCACHE, range(28, 30), "##"),
     ],
 )
 def test_a_schedule_says_which_steps_are_computed(
-    options: dict[str, Any], levels: Levels, first: int, expected: str
+    options: dict[str, Any], levels: Levels, run: range, expected: str
 ) -> None:
-    schedule = create_schedule(Options(**options), levels, first=first, steps=30)
+    schedule = create_schedule(Options(**options), levels, run=run, steps=30)
     assert written(schedule.computed) == expected
+
+
+def authors_steps(ratios: Sequence[float], level: Skips, steps: int, split: int, *, t2v: bool) -> list[bool]:
+    """The conditional passes that `magcache_forward` of MagCache4Wan2.2 computes; its names and counting."""
+    num_steps, split_step, cnt = 2 * steps, 2 * split, 0
+    accumulated_ratio, accumulated_err, accumulated_steps = 1.0, 0.0, 0
+    computed: list[bool] = []
+    for cnt in range(0, num_steps, 2):
+        second = int(split_step + (num_steps - split_step) * level.retention)
+        if t2v:
+            use_magcache = int(split_step * level.retention) <= cnt < split_step or cnt >= second
+        else:
+            use_magcache = cnt >= second
+        skip_forward = False
+        if cnt == split_step:
+            accumulated_ratio, accumulated_err, accumulated_steps = 1.0, 0.0, 0
+        if use_magcache:
+            accumulated_ratio *= ratios[cnt // 2]
+            accumulated_steps += 1
+            accumulated_err += abs(1 - accumulated_ratio)
+            if accumulated_err <= level.threshold and accumulated_steps <= level.max_skips:
+                skip_forward = True
+            else:
+                accumulated_ratio, accumulated_err, accumulated_steps = 1.0, 0.0, 0
+        computed.append(not skip_forward)
+    computed[-1] = True  # ours
+    return computed
+
+
+@pytest.mark.parametrize("level", ["light", "strong"])
+@pytest.mark.parametrize(("task", "split"), [(Task.TEXT_TO_VIDEO, 26), (Task.IMAGE_TO_VIDEO, 15)])
+def test_each_expert_retains_and_skips_as_its_authors_do(task: Task, split: int, level: str) -> None:
+    levels = cache_levels(Variant(frozenset({task}), experts=True), {}, small_shot(task))
+    steps = 40
+    computed = [
+        step
+        for run in (range(split), range(split, steps))
+        for step in create_schedule(Options(**{"cache": level}), levels, run=run, steps=steps).computed
+    ]
+    skips = getattr(levels, level)
+    wanted = authors_steps(levels.mag_ratios, skips, steps, split, t2v=task == Task.TEXT_TO_VIDEO)
+    assert written(computed) == written(wanted)
+    assert all(computed[:split]) == (task == Task.IMAGE_TO_VIDEO)
+
+
+def test_an_expert_skips_by_its_own_steps(load_wan: LoadTiny[AnyWanBackend], tmp_path: Path) -> None:
+    backend = load_wan("wan22_a14b_t2v", cache="light")
+    runs: list[range] = []
+
+    def record(options: Options, levels: Levels, *, run: range, steps: int) -> schedules.Schedule:
+        runs.append(run)
+        return create_schedule(options, levels, run=run, steps=steps)
+
+    with pytest.MonkeyPatch.context() as patch, block_calls(backend) as counters:
+        patch.setattr("framegate.plugins.diffusers.step_cache.cache.create_schedule", record)
+        set_cache(backend, **NEVER_SKIPS)
+        generate(backend, replace(TEXT, guidance_scale=1.0), RecordingContext(tmp_path))
+    high, low = (counter.count for counter in counters)
+    assert runs == [range(high), range(high, high + low)]
+    assert high + low == STEPS
 
 
 def test_ratios_fit_any_number_of_steps() -> None:

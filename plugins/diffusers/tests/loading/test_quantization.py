@@ -10,7 +10,6 @@ from diffusers import ZImageTransformer2DModel
 from peft import LoraConfig
 from structlog.testing import capture_logs
 from torch import nn
-from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
 from framegate.core.testing import RecordingContext
 from framegate.core.types import Task
@@ -57,8 +56,12 @@ def quantized_layers(model: nn.Module) -> set[str]:
         name
         for name, module in model.named_modules()
         if isinstance(module, nn.Linear)
-        and all(part.dtype != torch.float32 for part in module.parameters() if part.dim() > 1)
-        or is_traceable_wrapper_subclass(getattr(module, "weight", None))
+        and all(
+            part.element_size() == 1
+            for weight in module.parameters()
+            if weight.dim() == 2
+            for part in list(plain_tensors(weight))[:1]
+        )
     }
 
 

@@ -39,8 +39,8 @@ _CAST: dict[type[nn.Module], type[_CastWeight]] = {nn.Linear: CastLinear, nn.Con
 def store_in_eight_bits(model: Any, dtype: torch.dtype, device: torch.device, home: torch.device) -> int:
     """Store the weights of the linear layers and convolutions in the blocks of ``model`` as float8.
 
-    They compute in ``dtype``; how many there are is returned. One at a time is brought to ``device``, which casts it faster, and then to
-    ``home``.
+    They compute in ``dtype``; how many there are is returned. One at a time is brought to ``device``, which
+    casts it faster, and then to ``home``.
 
     diffusers' `enable_layerwise_casting` does it by hooks that cast a layer before its forward and back after
     it, at which a compiled block would break into a graph for each layer. Here the cast is part of the

@@ -107,11 +107,16 @@ class _Job:
             self._cached[transformer] = CachedTransformer(transformer)
         self._passes[transformer] += 1
         self._cached[transformer].begin_pass(
-            f"pass {self._passes[transformer]}", partial(self._schedule, steps), named
+            f"pass {self._passes[transformer]}", partial(self._schedule, transformer, steps), named
         )
 
-    def _schedule(self, steps: int) -> Schedule:
-        return create_schedule(self._options, self._levels, first=self._step, steps=steps)
+    def _schedule(self, transformer: Any, steps: int) -> Schedule:
+        pipeline, last = self._pipeline, steps
+        boundary = pipeline.config.get("boundary_ratio")
+        if boundary is not None and transformer is pipeline.transformer:
+            noise = pipeline.scheduler.timesteps[-steps:]
+            last = int((noise >= boundary * pipeline.scheduler.config.num_train_timesteps).sum())
+        return create_schedule(self._options, self._levels, run=range(self._step, last), steps=steps)
 
 
 def _cacheable(options: Options, transformers: Sequence[Any]) -> list[Any]:

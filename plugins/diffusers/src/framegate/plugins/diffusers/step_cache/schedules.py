@@ -1,6 +1,7 @@
 """Which steps a step cache computes, and when it may skip the others. Imports nothing heavy."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Literal
 
 from msgspec import Struct
@@ -54,12 +55,14 @@ class Levels(Struct, frozen=True):
     """How "light" and "strong" work for some weights.
 
     ``mag_ratios``: the weights' magnitude ratios from step to step as MagCache's authors measured them, for
-    any number of steps; empty where none are published.
+    any number of steps; empty where none are published. ``first_expert``: whether the first of two
+    transformers, which lays out the video, skips steps at all.
     """
 
     light: Masked | Skips
     strong: Masked | Skips
     mag_ratios: tuple[float, ...] = ()
+    first_expert: bool = True
 
 
 DEFAULT_LEVELS = Levels(light=Masked("slow", 0.15), strong=Masked("fast", 0.2))
@@ -85,19 +88,21 @@ def check_cache(options: Options, *, has_ratios: bool) -> None:
         )
 
 
-def create_schedule(options: Options, levels: Levels, *, first: int, steps: int) -> Schedule:
-    """Return the schedule of a transformer that runs from step ``first`` (0 is the job's) to ``steps``.
+def create_schedule(options: Options, levels: Levels, *, run: range, steps: int) -> Schedule:
+    """Return the schedule of a transformer for the steps that it will ``run``, of the job's ``steps``.
 
-    The first entry is for step ``first``. `UNCACHED_STEPS` and the last step are always computed.
+    The first entry is for the first of these. `UNCACHED_STEPS` and the job's last step are always computed.
     """
+    own = slice(run.start, run.stop)
+    guard = partial(_guard, ends=run.stop == steps)
     level: Masked | Skips
     match options.cache:
         case "first-block":
             computed = [False] * steps
-            return Schedule(_guard(computed[first:]), threshold=options.cache_threshold)
+            return Schedule(guard(computed[own]), threshold=options.cache_threshold)
         case "taylorseer":
             computed = [(step - UNCACHED_STEPS + 1) % options.cache_interval == 0 for step in range(steps)]
-            return Schedule(_guard(computed[first:]), forecast=True)
+            return Schedule(guard(computed[own]), forecast=True)
         case "magcache":
             level = Skips(options.cache_threshold, _MAX_SKIPS, _RETENTION)
         case "strong":
@@ -105,9 +110,10 @@ def create_schedule(options: Options, levels: Levels, *, first: int, steps: int)
         case _:
             level = levels.light
     if isinstance(level, Masked):
-        return Schedule(_guard(_masked(level, steps)[first:]), threshold=level.threshold)
-    ratios = interpolate(levels.mag_ratios, steps)
-    return Schedule(_guard(_unskipped(level, ratios[first:])))
+        return Schedule(guard(_masked(level, steps)[own]), threshold=level.threshold)
+    if run.stop < steps and not levels.first_expert:
+        return Schedule((True,) * len(run))
+    return Schedule(guard(_unskipped(level, interpolate(levels.mag_ratios, steps)[own])))
 
 
 def interpolate(ratios: Sequence[float], steps: int) -> list[float]:
@@ -138,6 +144,6 @@ def _masked(level: Masked, steps: int) -> list[bool]:
     return [bool(step) for step in cache_dit.steps_mask(total_steps=steps, mask_policy=level.policy)]
 
 
-def _guard(computed: list[bool]) -> tuple[bool, ...]:
-    last = len(computed) - 1
+def _guard(computed: list[bool], *, ends: bool) -> tuple[bool, ...]:
+    last = len(computed) - 1 if ends else None
     return tuple(step < UNCACHED_STEPS or step == last or value for step, value in enumerate(computed))
