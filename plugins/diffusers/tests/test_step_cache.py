@@ -328,7 +328,7 @@ def test_each_expert_retains_and_skips_as_its_authors_do(task: Task, split: int,
     computed = [
         step
         for run in (range(split), range(split, steps))
-        for step in create_schedule(Options(**{"cache": level}), levels, run=run, steps=steps).computed
+        for step in create_schedule(Options(cache=level), levels, run=run, steps=steps).computed
     ]
     skips = getattr(levels, level)
     wanted = authors_steps(levels.mag_ratios, skips, steps, split, t2v=task == Task.TEXT_TO_VIDEO)

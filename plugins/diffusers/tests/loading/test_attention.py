@@ -329,6 +329,30 @@ def test_a_kernel_that_ignores_masks_gets_none(tmp_path: Path, stand_in: StandIn
     assert not torch.equal(attend(*tokens, backend=AttentionBackendName.XFORMERS), wanted)
 
 
+def test_masks_of_every_model_are_sent_to_pytorch(monkeypatch: pytest.MonkeyPatch, stand_in: StandIn) -> None:
+    refused: dict[torch.dtype, tuple[torch.dtype, ...]] = {
+        torch.bfloat16: (torch.bfloat16,),
+        torch.float16: (torch.bool, torch.float16),
+    }
+
+    def kernel(attn_mask: Any = None, **named: Any) -> Any:
+        if attn_mask is not None and attn_mask.dtype in refused[named["query"].dtype]:
+            raise ValueError("`attn_mask` is not supported for flash-attn")
+        return native(attn_mask=attn_mask, **named)
+
+    stand_in("_flash_3", kernel)
+    monkeypatch.setattr(dispatch, "_check_attention_backend_requirements", str)
+    for dtype in refused:
+        shape = AttentionShape(2, (16,), 64, dtype)
+        attention.prepare_backend("_flash_3", shape, Options(), CPU)
+    for dtype in refused:
+        tokens = [torch.ones((1, 8, 2, 16), dtype=dtype)] * 3
+        for mask in (torch.zeros(1, 1, 1, 8, dtype=dtype), torch.ones(1, 1, 1, 8, dtype=torch.bool)):
+            assert torch.equal(
+                attend(*tokens, backend=AttentionBackendName("_flash_3"), attn_mask=mask), tokens[0]
+            )
+
+
 def test_masks_are_sent_to_pytorch_within_one_graph(tmp_path: Path) -> None:
     transformer = testing.build("qwen_image").transformer
     assert set_backend(transformer, tmp_path, attention="_native_flash") == "_native_flash"

@@ -14,10 +14,12 @@ from diffusers.models.attention_dispatch import AttentionBackendName
 from framegate.plugins.diffusers.loading.attention_probe import (
     NATIVE,
     AttentionShape,
+    MaskKind,
     attention_shape,
     check_runs,
     describe,
     fastest_backend,
+    mask_kind,
     refused_masks,
 )
 from framegate.plugins.diffusers.loading.hub_kernels import KernelUnavailableError, load_hub_kernel
@@ -144,22 +146,29 @@ def choose_backend(
     return fastest, "measured"
 
 
-def _send_masks_to_native(backend: AttentionBackendName, refused: frozenset[torch.dtype]) -> None:
-    """Let PyTorch's own attention compute the calls of ``backend`` whose mask has a ``refused`` dtype."""
+def _send_masks_to_native(backend: AttentionBackendName, refused: frozenset[MaskKind]) -> None:
+    """Let PyTorch's own attention compute the calls of ``backend`` with masks of a ``refused`` kind.
+
+    Another model's may be others, as its heads and its dtype are; what any of them refuses is sent for all.
+    """
     kernel, native = _REGISTRY._backends[backend], _REGISTRY._backends[AttentionBackendName.NATIVE]
-    if hasattr(kernel, "__wrapped__"):
+    kinds: set[MaskKind] | None = getattr(kernel, "refused", None)
+    if kinds is not None:
+        kinds |= refused
         return
+    kinds = set(refused)
     taken: set[str] = _REGISTRY._supported_arg_names[backend]
     taken_by_native: set[str] = _REGISTRY._supported_arg_names[AttentionBackendName.NATIVE]
 
     @wraps(kernel)
     def kernel_or_native(attn_mask: torch.Tensor | None = None, **named: Any) -> Any:
-        if attn_mask is not None and attn_mask.dtype in refused:
+        if attn_mask is not None and mask_kind(attn_mask) in kinds:
             return native(
                 attn_mask=attn_mask, **{name: each for name, each in named.items() if name in taken_by_native}
             )
         return kernel(attn_mask=attn_mask, **{name: each for name, each in named.items() if name in taken})
 
+    kernel_or_native.refused = kinds  # type: ignore[attr-defined] # kept with what reads it
     _REGISTRY._backends[backend] = kernel_or_native
     _REGISTRY._supported_arg_names[backend] = taken | taken_by_native
 

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, cast
+from typing import Any, Literal, TypeAlias, cast
 
 import structlog
 import torch
@@ -19,6 +19,8 @@ MAX_TOKENS = 32_768
 """More tokens than these change nothing in the order of kernels, and would take seconds to measure."""
 MASK_TOLERANCE = 0.2
 """The relative difference from which on a mask was ignored; eight bits make less."""
+MaskKind: TypeAlias = Literal["keep", "add"]
+"""What a mask's values are: whether to look at a token, or numbers to add to its weight."""
 _SMALL = 256
 _eval_frame: Any = eval_frame
 _attention: Any = dispatch_attention_fn  # it has no types
@@ -143,20 +145,25 @@ def check_compiles(name: str, device: torch.device, shape: AttentionShape) -> No
         _eval_frame.reset_code(block.__code__)  # or the eighth time would be one too many
 
 
-def refused_masks(name: str, device: torch.device, shape: AttentionShape) -> frozenset[torch.dtype]:
-    """Return the dtypes of the masks that backend ``name`` refuses or ignores: booleans, numbers to add."""
+def mask_kind(mask: torch.Tensor) -> MaskKind:
+    """Return what the values of ``mask`` are."""
+    return "keep" if mask.dtype == torch.bool else "add"
+
+
+def refused_masks(name: str, device: torch.device, shape: AttentionShape) -> frozenset[MaskKind]:
+    """Return the kinds of masks that backend ``name`` refuses or ignores."""
     tokens = random_tokens(_SMALL, 4, shape.head_widths[0], device, shape.dtype)
     keep = (torch.arange(_SMALL, device=device) < _SMALL // 2).view(1, 1, 1, _SMALL)
     added = torch.zeros_like(keep, dtype=shape.dtype).masked_fill(~keep, torch.finfo(shape.dtype).min)
-    refused: set[torch.dtype] = set()
+    refused: set[MaskKind] = set()
     for mask in (keep, added):
         try:
             result = attend(name, tokens, mask)
         except Exception:  # kernels raise whatever their authors chose
-            refused.add(mask.dtype)
+            refused.add(mask_kind(mask))
             continue
         if deviation(result, attend(NATIVE, tokens, mask)) > MASK_TOLERANCE:
-            refused.add(mask.dtype)
+            refused.add(mask_kind(mask))
     return frozenset(refused)
 
 

@@ -399,8 +399,8 @@ _A14B_I2V = (
 _WAN21 = {"light": Skips(0.12, 2, 0.2), "strong": Skips(0.24, 6, 0.2)}
 # E006K2R02 is the README's for TI2V-5B: 10:39 to 5:24 minutes; E012K4R02 is Wan2.1-1.3B's.
 _TI2V = {"light": Skips(0.06, 2, 0.2), "strong": Skips(0.12, 4, 0.2)}
-# E006K2R04 is the README's for T2V-A14B, 27:09 to 18:10 minutes. Each of the experts has its own retention; for
-# I2V-A14B, the authors let only the second one skip.
+# E006K2R04 is the README's for T2V-A14B, 27:09 to 18:10 minutes. Each of the experts has its own
+# retention; for I2V-A14B, the authors let only the second one skip.
 _A14B = {"light": Skips(0.06, 2, 0.4), "strong": Skips(0.12, 4, 0.2)}
 
 
