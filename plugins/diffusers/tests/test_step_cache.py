@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from diffusers import SD3Transformer2DModel
 from diffusers.hooks import apply_group_offloading
 from msgspec.structs import replace
 
@@ -168,6 +169,39 @@ def test_images_are_cached_like_videos(
     assert not np.array_equal(exact, frames)
     assert np.abs(frames.astype(int) - exact).mean() < 3
     assert np.array_equal(frames, generate(backend, shot, context))
+
+
+@pytest.mark.parametrize("forecast", [False, True])
+def test_a_last_block_that_drops_the_text_is_no_obstacle(forecast: bool) -> None:
+    torch.manual_seed(0)
+    model: Any = SD3Transformer2DModel(
+        sample_size=8,
+        in_channels=4,
+        num_layers=3,
+        attention_head_dim=8,
+        num_attention_heads=4,
+        caption_projection_dim=32,
+        joint_attention_dim=32,
+        pooled_projection_dim=16,
+        out_channels=4,
+        pos_embed_max_size=16,
+    ).eval()
+    inputs: dict[str, Any] = {
+        "hidden_states": torch.randn(2, 4, 8, 8),
+        "encoder_hidden_states": torch.randn(2, 5, 32),
+        "pooled_projections": torch.randn(2, 16),
+        "timestep": torch.tensor([5.0, 5.0]),
+    }
+    schedule = schedules.Schedule((True, True, True, False, False, True), forecast=forecast)
+    with torch.no_grad():
+        (exact,) = model(**inputs, return_dict=False)
+        from framegate.plugins.diffusers.step_cache.blocks import CachedTransformer
+
+        cached = CachedTransformer(model)
+        for _ in schedule.computed:
+            cached.begin_pass("pass 1", lambda: schedule, inputs)
+            assert torch.allclose(model(**inputs, return_dict=False)[0], exact, atol=1e-5)
+        cached.close()
 
 
 def test_a_model_without_such_blocks_says_so(

@@ -64,8 +64,11 @@ class CachedTransformer:
         self._lists = {name: getattr(transformer, name) for name in self._layout.lists}
         self._manager: Any = CachedContextManager(name=type(transformer).__name__)
         self._passes: set[str] = set()
+        blocks = [block for blocks in self._lists.values() for block in blocks]
+        # As SD3's does.
+        self._drops_text = bool(getattr(blocks[-1], "context_pre_only", False))
         self._stack: Any = CachedBlocks(
-            nn.ModuleList([block for blocks in self._lists.values() for block in blocks]),
+            nn.ModuleList(blocks),
             transformer=transformer,
             forward_pattern=self._layout.pattern,
             # Offload wraps the blocks' forward, which hides its parameters.
@@ -114,8 +117,8 @@ class CachedTransformer:
         )
         # What the first block adds is kept to compare it; where nothing is, a trace of it will do.
         kept = ExtraCacheConfig(downsample_factor=_TRACE if always else 1)
-        # Only where the second stream comes out of the blocks does it change from step to step.
-        both = not self._layout.pattern.Return_H_Only
+        # Only where the second stream comes out of the last block is there anything of it to predict.
+        both = not self._layout.pattern.Return_H_Only and not self._drops_text
         forecast = TaylorSeerCalibratorConfig(enable_encoder_calibrator=both) if schedule.forecast else None
         self._manager.new_context(
             name=name, cache_config=config, extra_cache_config=kept, calibrator_config=forecast
