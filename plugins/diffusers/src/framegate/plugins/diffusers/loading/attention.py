@@ -128,7 +128,7 @@ def choose_backend(
     if known is not None and known in candidates:
         return known, "measured at an earlier start"
     try:
-        fastest, out = fastest_backend(
+        compared = fastest_backend(
             candidates,
             shape,
             device,
@@ -140,10 +140,9 @@ def choose_backend(
         return NATIVE, f"nothing could be measured: {describe(error)}"
     finally:
         release(device)
-    # One that couldn't be downloaded may be there at the next start.
-    if not any(isinstance(why, KernelUnavailableError) for why in out.values()):
-        decisions.put(key, fastest)
-    return fastest, "measured"
+    if compared.lasting:
+        decisions.put(key, compared.fastest)
+    return compared.fastest, "measured"
 
 
 def _send_masks_to_native(backend: AttentionBackendName, refused: frozenset[MaskKind]) -> None:

@@ -11,7 +11,9 @@ from diffusers.models.attention_dispatch import AttentionBackendName, dispatch_a
 from msgspec import Struct
 from torch._dynamo import eval_frame
 
+from framegate.plugins.diffusers.loading.hub_kernels import KernelUnavailableError
 from framegate.plugins.diffusers.loading.probes import GAIN, Stopwatch
+from framegate.plugins.diffusers.memory import is_out_of_memory
 
 NATIVE = "native"
 """PyTorch's own attention, which chooses among its kernels and takes every call."""
@@ -37,6 +39,17 @@ class AttentionShape(Struct, frozen=True):
     head_widths: tuple[int, ...]
     tokens: int
     dtype: torch.dtype
+
+
+class Comparison(Struct, frozen=True):
+    """What comparing backends came to.
+
+    ``out`` are those that can't be used, and why; ``lasting`` is whether they couldn't at another start.
+    """
+
+    fastest: str
+    out: Mapping[str, str]
+    lasting: bool
 
 
 def attention_shape(models: Sequence[Any], tokens: int, dtype: torch.dtype) -> AttentionShape:
@@ -84,17 +97,17 @@ def fastest_backend(
     *,
     prepare: Callable[[str], None],
     compiled: bool,
-) -> tuple[str, dict[str, Exception | float]]:
-    """Return the candidate that computes ``shape`` fastest; `NATIVE` unless another is clearly faster.
+) -> Comparison:
+    """Find the candidate that computes ``shape`` fastest; `NATIVE` unless another is clearly faster.
 
     One that fails, can't be compiled where the blocks will be, or deviates from `NATIVE` by more than the
-    dtype's rounding is out; the second value has each of those, with its error or by how much it deviates.
-    ``prepare`` loads a candidate and raises if it can't.
+    dtype's rounding is out. ``prepare`` loads a candidate and raises if it can't.
     """
     tokens = random_tokens(shape.tokens, shape.heads, shape.head_widths[0], device, shape.dtype)
     expected = attend(NATIVE, tokens)
     times = {NATIVE: seconds(partial(attend, NATIVE, tokens))}
-    out: dict[str, Exception | float] = {}
+    out: dict[str, str] = {}
+    lasting = True
     for name in candidates:
         if name == NATIVE:
             continue
@@ -103,21 +116,28 @@ def fastest_backend(
             if compiled:
                 check_compiles(name, device, shape)
             if (difference := deviation(attend(name, tokens), expected)) > torch.finfo(shape.dtype).eps:
-                out[name] = difference
+                out[name] = f"its results deviate by {difference:.2g}"
                 continue
             times[name] = seconds(partial(attend, name, tokens))
         except Exception as error:  # kernels raise whatever their authors chose
-            out[name] = error
+            # Its words only: the error itself would hold the tensors of the call that failed.
+            out[name] = describe(error)
+            lasting = lasting and not _may_pass(error)
     log.info(
         "attention_measured",
         milliseconds={name: round(1000 * taken, 2) for name, taken in times.items()},
-        out={name: describe(why) for name, why in out.items()},
+        out=out,
         tokens=shape.tokens,
         heads=shape.heads,
         head_width=shape.head_widths[0],
     )
     fastest = min(times, key=lambda name: times[name])
-    return (fastest if times[fastest] < GAIN * times[NATIVE] else NATIVE), out
+    return Comparison(fastest if times[fastest] < GAIN * times[NATIVE] else NATIVE, out, lasting)
+
+
+def _may_pass(error: Exception) -> bool:
+    """Return whether what failed may work at the next start: a download, memory, or the card's state."""
+    return isinstance(error, KernelUnavailableError | torch.AcceleratorError) or is_out_of_memory(error)
 
 
 def check_runs(name: str, device: torch.device, shape: AttentionShape) -> None:
@@ -167,8 +187,6 @@ def refused_masks(name: str, device: torch.device, shape: AttentionShape) -> fro
     return frozenset(refused)
 
 
-def describe(why: Exception | float) -> str:
-    """Return what an error says in its first line, or by how much a result deviates, for the log."""
-    if isinstance(why, float):
-        return f"its results deviate by {why:.2g}"
+def describe(why: Exception) -> str:
+    """Return what an error says in its first line, for the log."""
     return (str(why).strip() or type(why).__name__).partition("\n")[0]
