@@ -1,5 +1,6 @@
 """Quantised weights."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from torch import nn
 from framegate.core.testing import RecordingContext
 from framegate.core.types import Task
 from framegate.plugins.diffusers import testing
+from framegate.plugins.diffusers.images.backend import ImagesBackend
+from framegate.plugins.diffusers.loading import quantization
 from framegate.plugins.diffusers.loading.compiling import compile_blocks
 from framegate.plugins.diffusers.loading.host_memory import plain_tensors
 from framegate.plugins.diffusers.loading.quantization import quantize
@@ -84,6 +87,57 @@ def test_what_lies_outside_of_the_blocks_keeps_its_precision(kind: str) -> None:
     assert model.condition_embedder.image_embedder is not None
     quantize(model, Options(quantize=kind), CPU, torch.float32, CPU)
     assert {name.partition(".")[0] for name in quantized_layers(model)} == {"blocks"}
+
+
+def can_multiply(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the CPU pass for a card that multiplies in eight bits."""
+
+    def supported(kind: str, device: torch.device) -> str:
+        return ""
+
+    monkeypatch.setattr(quantization, "_why_unsupported", supported)
+
+
+def multiplies(module: nn.Module) -> bool:
+    """Return whether a layer multiplies in eight bits, not only stores its weight in them."""
+    return getattr(getattr(module, "weight", None), "act_quant_kwargs", None) is not None
+
+
+@pytest.mark.parametrize("name", ["qwen_image", "flux_kontext"])
+def test_no_layer_multiplies_fewer_rows_of_int8_than_cublas_takes(
+    monkeypatch: pytest.MonkeyPatch,
+    load_images: LoadTiny[ImagesBackend],
+    tmp_path: Path,
+    image: Path,
+    name: str,
+) -> None:
+    can_multiply(monkeypatch)
+    backend = load_images(name, quantize="int8")
+    rows: dict[str, int] = {}
+
+    def record(layer: str, module: nn.Module, arguments: tuple[torch.Tensor, ...]) -> None:
+        rows[layer] = arguments[0].numel() // arguments[0].shape[-1]
+
+    for layer, module in backend.loaded_engine.pipeline.transformer.named_modules():
+        if multiplies(module):
+            module.register_forward_pre_hook(partial(record, layer))
+    task = Task.IMAGE_TO_IMAGE if name == "flux_kontext" else Task.TEXT_TO_IMAGE
+    shot = small_shot(task, num_frames=1, fps=0.0, guidance_scale=1.0)
+    generate(backend, shot, RecordingContext(tmp_path, image=image))
+    assert rows
+    assert not {layer for layer, count in rows.items() if count <= 16}
+
+
+def test_what_conditions_blocks_is_stored_in_int8_and_multiplied_in_full(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    can_multiply(monkeypatch)
+    model: Any = z_image()
+    quantize(model, Options(quantize="int8"), CPU, torch.float32, CPU)
+    block = model.layers[0]
+    assert multiplies(block.attention.to_q)
+    assert not multiplies(block.adaLN_modulation[0])
+    assert "layers.0.adaLN_modulation.0" in quantized_layers(model)
 
 
 def test_a_model_with_nothing_to_quantise_says_so() -> None:
