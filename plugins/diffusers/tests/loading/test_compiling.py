@@ -1,6 +1,7 @@
 """Compiled blocks."""
 
 import gc
+import os
 import weakref
 from collections.abc import Callable
 from pathlib import Path
@@ -94,7 +95,26 @@ def test_compiling_is_for_cuda(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     for name in ("TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR"):
         monkeypatch.delenv(name, raising=False)
     folder = set_compile_cache(Options(compile_cache=str(tmp_path / "compiled")))
+    assert folder is not None
     assert folder.is_dir()
+
+
+def test_a_folder_that_takes_no_files_is_done_without(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(**_: Any) -> None:
+        raise PermissionError(13, "Permission denied", "/srv/kept")
+
+    monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR", raising=False)
+    file = tmp_path / "file"
+    file.touch()
+    with capture_logs() as logs:
+        assert set_compile_cache(Options(compile_cache=str(file / "compiled"))) is None
+        monkeypatch.setattr(compiling, "TemporaryFile", refuse)
+        assert set_compile_cache(Options(compile_cache=str(tmp_path))) is None
+    assert "TORCHINDUCTOR_CACHE_DIR" not in os.environ
+    assert [line["option"] for line in logs] == ["compile_cache"] * 2
+    assert not any("/" in line["why"] for line in logs), "the log is no place for paths"
 
 
 def test_all_blocks_are_compiled_once(tiny_model: TinyModel) -> None:

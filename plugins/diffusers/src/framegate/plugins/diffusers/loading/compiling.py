@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import combinations
 from pathlib import Path
 from shutil import which
+from tempfile import TemporaryFile
 from types import FunctionType, MethodType
 from typing import Any, cast
 
@@ -41,10 +42,20 @@ def should_compile(options: Options, device: torch.device) -> bool:
     return False
 
 
-def set_compile_cache(options: Options) -> Path:
-    """Make PyTorch keep what it compiles across processes, and return the folder."""
+def set_compile_cache(options: Options) -> Path | None:
+    """Make PyTorch keep what it compiles across processes, and return the folder.
+
+    Where nothing can be written to it, it is None, and each process compiles for itself.
+    """
     folder = Path(options.compile_cache or DEFAULT_CACHE).expanduser()
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        why = f"nothing can be written to the folder ({error.strerror}); what is compiled isn't kept"
+        log.warning("option_unused", option="compile_cache", why=why)
+        return None
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(folder))
     os.environ.setdefault("TRITON_CACHE_DIR", str(folder / "triton"))
     os.environ.setdefault("TORCHINDUCTOR_FX_GRAPH_CACHE", "1")
