@@ -17,6 +17,7 @@ CPU = torch.device("cpu")
         torch.OutOfMemoryError("CUDA out of memory"),
         MemoryError(),
         RuntimeError("can't allocate memory: 1 TB"),
+        RuntimeError("GET was unable to find an engine to execute this computation"),
     ],
 )
 def test_running_out_of_memory_says_what_would_fit(error: Exception) -> None:
