@@ -77,14 +77,14 @@ def native_times(factor: float) -> Callable[..., Any]:
     return kernel
 
 
-def set_backend(model: Any, tmp_path: Path, **options: Any) -> str:
+def set_backend(model: Any, tmp_path: Path, *, compiled: bool = False, **options: Any) -> str:
     return set_attention_backend(
         [model],
         Options(**options),
         CPU,
         torch.float32,
         tokens=64,
-        compiled=False,
+        compiled=compiled,
         decisions=Decisions(tmp_path),
     )
 
@@ -217,6 +217,23 @@ def test_a_kernel_that_the_compiler_cannot_take_is_out_where_blocks_are_compiled
     with dynamo.config.patch(recompile_limit=1):
         for _ in range(2):  # as often as models are loaded
             check_compiles("_native_flash", CPU, SHAPE)
+
+
+def test_a_requested_kernel_that_the_compiler_cannot_take_is_replaced_in_compiled_blocks(
+    tmp_path: Path, stand_in: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def untraceable(**named: Any) -> Any:
+        return native(**named) * float(named["query"].sum() > 0 or 1)
+
+    stand_in("xformers", untraceable)
+    monkeypatch.setattr(attention_dispatch, "_CAN_USE_XFORMERS_ATTN", True)
+    model = testing.build("wan21_t2v").transformer
+    assert set_backend(model, tmp_path, attention="xformers") == "xformers"
+    with capture_logs() as logs:
+        assert set_backend(model, tmp_path, attention="xformers", compiled=True) == "native"
+    (warning,) = (line for line in logs if line["log_level"] == "warning")
+    assert (warning["option"], warning["requested"]) == ("attention", "xformers")
+    assert "options.compile" in warning["why"]
 
 
 def test_what_was_measured_is_remembered_where_it_lasts(

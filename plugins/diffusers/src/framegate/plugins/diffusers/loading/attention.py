@@ -16,6 +16,7 @@ from framegate.plugins.diffusers.loading.attention_probe import (
     AttentionShape,
     MaskKind,
     attention_shape,
+    check_compiles,
     check_runs,
     describe,
     fastest_backend,
@@ -59,12 +60,9 @@ def set_attention_backend(
         chosen, why = choose_backend(shape, options, device, compiled=compiled, decisions=decisions)
     else:
         chosen, why = str(requested), "requested"
-    try:
-        prepare_backend(chosen, shape, options, device)
-    except Exception as error:  # kernels raise whatever their authors chose
-        reason = describe(error)
-        if device.type != "cuda" and not isinstance(error, KernelUnavailableError):
-            reason = f"{chosen} needs CUDA and the device is {device.type}"
+    # One that was measured has been compiled, too.
+    compiled = compiled and requested not in ("auto", NATIVE)
+    if reason := _why_unusable(chosen, shape, options, device, compiled=compiled):
         log.warning("option_unused", option="attention", requested=chosen, why=reason)
         chosen, why = NATIVE, f"{chosen} can't run here"
     with _default_kept():
@@ -87,6 +85,28 @@ def prepare_backend(name: str, shape: AttentionShape, options: Options, device: 
         return
     _send_masks_to_native(AttentionBackendName(name), refused)
     log.info("attention_masks", backend=name, why="calls with a mask that it refuses use PyTorch's kernel")
+
+
+def _why_unusable(
+    name: str, shape: AttentionShape, options: Options, device: torch.device, *, compiled: bool
+) -> str:
+    """Return why backend ``name`` can't be used here, in blocks that are ``compiled``; "" if it can."""
+    try:
+        prepare_backend(name, shape, options, device)
+    except Exception as error:  # kernels raise whatever their authors chose
+        if device.type != "cuda" and not isinstance(error, KernelUnavailableError):
+            return f"{name} needs CUDA and the device is {device.type}"
+        return describe(error)
+    if not compiled:
+        return ""
+    try:
+        check_compiles(name, device, shape)
+    except Exception as error:  # likewise
+        return (
+            f"the blocks will be compiled, and the compiler can't take {name} ({describe(error)}); "
+            "set options.compile to false to use it"
+        )
+    return ""
 
 
 def exact_backends(
