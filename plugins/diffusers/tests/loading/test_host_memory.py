@@ -87,7 +87,7 @@ def test_what_the_host_has_no_room_for_stays_where_it_is() -> None:
 def test_the_parts_of_a_quantised_tensor_are_pinned() -> None:
     host = Host(room=2**30)
     layer = torch.nn.Linear(32, 32)
-    quantization.quantize_(layer, recipe("int8-weights"))
+    quantization.quantize_(layer, recipe("int8-weights", torch.float32))
     expected = layer(torch.ones(1, 32))
     host.memory().pin(layer.weight)
     assert all(host.holds(part) for part in plain_tensors(layer.weight))

@@ -43,7 +43,7 @@ def plain() -> Block:
 
 def quantized(kind: str) -> Block:
     block = plain()
-    quantization.quantize_(block, recipe(kind))
+    quantization.quantize_(block, recipe(kind, torch.float32))
     return block
 
 

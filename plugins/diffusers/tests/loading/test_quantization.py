@@ -1,6 +1,7 @@
 """Quantised weights."""
 
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -138,6 +139,19 @@ def test_what_conditions_blocks_is_stored_in_int8_and_multiplied_in_full(
     assert multiplies(block.attention.to_q)
     assert not multiplies(block.adaLN_modulation[0])
     assert "layers.0.adaLN_modulation.0" in quantized_layers(model)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.bfloat16])
+def test_fp8_takes_weights_of_every_dtype(monkeypatch: pytest.MonkeyPatch, dtype: torch.dtype) -> None:
+    can_multiply(monkeypatch)
+    quant_api: Any = import_module("torchao.quantization.quant_api")
+    monkeypatch.setattr(quant_api, "is_sm_at_least_89", lambda: True)
+    monkeypatch.setattr(quant_api, "_check_hardware_support", lambda *_: None)
+    layer = nn.Linear(32, 32, dtype=dtype)
+    quantize(nn.Sequential(nn.ModuleList([layer])), Options(quantize="fp8"), CPU, dtype, CPU)
+    weight: Any = layer.weight
+    assert multiplies(layer)
+    assert (weight.dtype, weight.scale.numel()) == (dtype, 32 if dtype == torch.bfloat16 else 1)
 
 
 def test_a_model_with_nothing_to_quantise_says_so() -> None:

@@ -46,7 +46,7 @@ def quantize(
 
     layers = [each for each in layers_of_blocks(model) if isinstance(each[1], torch.nn.Linear)]
     for name, module in layers:
-        quantize_(module, recipe(_kind_for(name, kind)), device=device)
+        quantize_(module, recipe(_kind_for(name, kind), module.weight.dtype), device=device)
         module.to(home)
     _check_any(len(layers), model, kind)
 
@@ -77,13 +77,15 @@ def _why_unsupported(kind: str, device: torch.device) -> str:
     return ""
 
 
-def recipe(kind: str) -> Any:
-    """Return torchao's configuration for ``kind``."""
+def recipe(kind: str, dtype: torch.dtype) -> Any:
+    """Return torchao's configuration for ``kind`` and weights that are in ``dtype``."""
     from torchao import quantization as recipes  # pyright: ignore[reportMissingTypeStubs] # ships no types
 
     match kind:
         case "fp8":
-            return recipes.Float8DynamicActivationFloat8WeightConfig(granularity=recipes.PerRow())
+            # One scale for each row, which is more exact, gives nothing but bfloat16.
+            granularity = recipes.PerRow() if dtype == torch.bfloat16 else recipes.PerTensor()
+            return recipes.Float8DynamicActivationFloat8WeightConfig(granularity=granularity)
         case "int8":
             return recipes.Int8DynamicActivationInt8WeightConfig()
         case "fp8-weights":
