@@ -18,21 +18,24 @@ LOAD = """
 import json, os, sys
 from framegate.plugins.wan21.backend import Wan21Backend
 
-def load():
-    backend = Wan21Backend(sys.argv[1])
-    backend.load("cpu")
-    return backend.loaded_engine.pipeline.transformer
-
 assert "torch" not in sys.modules and "diffusers" not in sys.modules
-load()
-from diffusers.models import modeling_utils
-in_parallel = modeling_utils._load_shard_files_with_threadpool
 shards = []
-def counted(files, *arguments, **named):
-    shards.append(len(files))
-    return in_parallel(files, *arguments, **named)
-modeling_utils._load_shard_files_with_threadpool = counted
-weights = sum(float(weight.detach().abs().sum()) for weight in load().parameters())
+
+class Counting(Wan21Backend):
+    def _create_engine(self, device):
+        engine = super()._create_engine(device)
+        from diffusers.models import modeling_utils
+        in_parallel = modeling_utils._load_shard_files_with_threadpool
+        def counted(files, *arguments, **named):
+            shards.append(len(files))
+            return in_parallel(files, *arguments, **named)
+        modeling_utils._load_shard_files_with_threadpool = counted
+        return engine
+
+backend = Counting(sys.argv[1])
+backend.load("cpu")
+transformer = backend.loaded_engine.pipeline.transformer
+weights = sum(float(weight.detach().abs().sum()) for weight in transformer.parameters())
 print(json.dumps({"shards": shards, "weights": weights, "allocator": os.environ["PYTORCH_ALLOC_CONF"]}))
 """
 

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from framegate.core.errors import OutOfMemory
 from framegate.core.testing import RecordingContext
 from framegate.core.types import Task
+from framegate.plugins.diffusers.tiling import Tiling
 from framegate.plugins.diffusers.wan.decoding import decode_streamed, denormalize
 from tests.support.tiny_models import AnyWanBackend, Calls, LoadTiny, TinyModel, generate, small_shot
 
@@ -49,22 +50,22 @@ def test_decoding_goes_on_in_tiles_where_memory_runs_out(
         Task.TEXT_TO_VIDEO, width=320, height=64, num_frames=13, num_inference_steps=1, guidance_scale=1.0
     )
     small = replace(shot, width=64, num_frames=5)
-    whole = generate(load_wan("wan21_t2v"), shot, RecordingContext(tmp_path))
-    small_whole = generate(load_wan("wan21_t2v"), small, RecordingContext(tmp_path))
-    always = generate(load_wan("wan21_t2v", vae_tiling="on"), shot, RecordingContext(tmp_path))
+    backend, context = load_wan("wan21_t2v"), RecordingContext(tmp_path)
+    engine = backend.loaded_engine
+    whole, small_whole = (generate(backend, each, context) for each in (shot, small))
+    engine.tiling = Tiling("on", engine.device)
+    always = generate(backend, shot, context)
     assert (always != whole).any(), "tiles are not exact"
     full = torch.OutOfMemoryError("CUDA out of memory")
     # The chunk in which it runs out, and how many frames were given by then: a chunk is given when the next
     # has been decoded.
     for chunk, given in ((1, 0), (2, 0), (3, 1), (4, 5)):
-        backend = load_wan("wan21_t2v")
-        decoder = backend.loaded_engine.pipeline.vae.decoder
-        with Calls(decoder, full, fail_at=chunk):
-            frames = generate(backend, shot, RecordingContext(tmp_path))
+        engine.tiling = Tiling("auto", engine.device)
+        with Calls(engine.pipeline.vae.decoder, full, fail_at=chunk):
+            frames = generate(backend, shot, context)
         assert np.array_equal(frames, np.concatenate([whole[:given], always[given:]])), chunk
-        again = generate(backend, shot, RecordingContext(tmp_path))
-        assert np.array_equal(again, always), "a job as large tiles at once"
-        assert np.array_equal(generate(backend, small, RecordingContext(tmp_path)), small_whole)
+    assert np.array_equal(generate(backend, shot, context), always), "a job as large tiles at once"
+    assert np.array_equal(generate(backend, small, context), small_whole)
 
 
 def test_decoding_that_fits_in_no_way_fails_the_job(
