@@ -1,5 +1,7 @@
 """Where weights are kept."""
 
+import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +10,7 @@ import torch
 from msgspec.structs import replace
 
 from framegate.cli.model_memory import usable_memory
-from framegate.core.errors import OutOfMemory
+from framegate.core.errors import GenerationFailed, OutOfMemory
 from framegate.plugins.diffusers import engine as engine_module
 from framegate.plugins.diffusers.backend import DiffusersBackend
 from framegate.plugins.diffusers.loading import placement as placement_module
@@ -18,7 +20,7 @@ from framegate.plugins.diffusers.planning.activations import Activations
 from framegate.plugins.diffusers.planning.placement import GIB, choose_placement
 from tests.support.full_models import FULL_MODELS, FullModel, backend_for
 from tests.support.memory_table import choice, plans
-from tests.support.tiny_models import AnyWanBackend
+from tests.support.tiny_models import AnyWanBackend, TinyModel
 
 SIZES = {"text_encoder": 11 * GIB, "transformer": 28 * GIB, "transformer_2": 27 * GIB, "vae": GIB}
 ACTIVATIONS = Activations(
@@ -179,3 +181,40 @@ def test_a_lora_beside_quantised_weights_counts(tmp_path: Path) -> None:
     lora.write_bytes(bytes(700))
     plain = a14b(tmp_path, weights={"transformer": str(weights)}, loras=[{"source": str(lora)}])
     assert plain.plan_memory(usable_memory(80)).weights["transformer"] == 5_700
+
+
+DAMAGES: dict[str, tuple[str, bytes, str]] = {
+    "configuration cut off": ("transformer/config.json", b"{broken", "transformer/config.json can't be read"),
+    "configuration is a list": ("text_encoder/config.json", b"[1]", "text_encoder/config.json holds no JSON"),
+    "index is a list": ("model_index.json", b"[]", "model_index.json of the model holds no JSON object"),
+    "weights cut off": ("vae/diffusion_pytorch_model.safetensors", b"\x03\0", "can't be read"),
+    "header is a list": ("vae/diffusion_pytorch_model.safetensors", b"\x03" + bytes(7) + b"[1]", "can't be"),
+}
+
+
+@pytest.mark.parametrize(("file", "content", "sentence"), DAMAGES.values(), ids=DAMAGES)
+def test_damaged_files_are_said_to_be(
+    tiny_model: TinyModel, tmp_path: Path, file: str, content: bytes, sentence: str
+) -> None:
+    folder = Path(shutil.copytree(tiny_model("wan21_t2v"), tmp_path / "model"))
+    (folder / file).write_bytes(content)
+    with pytest.raises(GenerationFailed, match=sentence):
+        AnyWanBackend(str(folder)).load("cpu")
+
+
+def test_what_a_configuration_leaves_out_is_the_default(tmp_path: Path) -> None:
+    backend = a14b(tmp_path)
+    stated = backend.plan_memory(usable_memory(80)).activations
+    for component in ("transformer", "vae"):
+        path = Path(backend.source) / component / "config.json"
+        path.write_text(json.dumps({"_class_name": json.loads(path.read_text())["_class_name"]}))
+    assert backend.plan_memory(usable_memory(80)).activations == stated
+
+
+@pytest.mark.parametrize("name", ["WanTransformer3DModel", "UNet2DConditionModel", "Unheard", None, [1]])
+def test_no_configuration_stops_a_plan(tmp_path: Path, name: object) -> None:
+    backend = a14b(tmp_path)
+    odd = {"_class_name": name, "ffn_dim": None, "num_attention_heads": [4], "block_out_channels": "many"}
+    for component in ("transformer", "vae"):
+        (Path(backend.source) / component / "config.json").write_text(json.dumps(odd))
+    assert backend.plan_memory(usable_memory(80)).activations["denoise"] > 0

@@ -6,7 +6,7 @@ above such measurements. Allocators, cuDNN's and cuBLAS's workspaces come on top
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 from msgspec import Struct
 
@@ -16,6 +16,8 @@ MIB = 2**20
 """Bytes."""
 _LANGUAGE_MODELS = ("Gemma", "Glm", "Llama", "Mistral", "Qwen")
 """What the classes of text encoders begin with that are language models."""
+_HEADS = {"WanTransformer3DModel": 40, "LTX2VideoTransformer3DModel": 32}
+"""The default number of attention heads of 128 numbers each."""
 
 
 class Activations(Struct, frozen=True, kw_only=True):
@@ -69,13 +71,15 @@ def encoding_bytes(text_encoder: Mapping[str, Any]) -> int:
     UMT5-XXL needs 0.12 GiB for 512 tokens, CLIP and T5 less. Language models return the states of all their
     layers, which are stacked once more, and a score for every word of the vocabulary.
     """
-    name = str(next(iter(text_encoder.get("architectures") or ()), ""))
+    names = text_encoder.get("architectures")
+    name = str(cast("Any", names)[0]) if isinstance(names, list) and names else ""
     if not name.startswith(_LANGUAGE_MODELS):
         return 256 * MIB
-    config = text_encoder.get("text_config", text_encoder)
+    inner = text_encoder.get("text_config")
+    config: Mapping[str, Any] = cast("Any", inner) if isinstance(inner, dict) else text_encoder
     tokens = 1024
-    states: int = 2 * (config.get("num_hidden_layers", 64) + 1) * config.get("hidden_size", 5120)
-    words: int = config.get("vocab_size", 262_208)
+    states = 2 * (_integer(config, "num_hidden_layers", 64) + 1) * _integer(config, "hidden_size", 5120)
+    words = _integer(config, "vocab_size", 262_208)
     return tokens * (states + words) * 2 + 256 * MIB
 
 
@@ -89,7 +93,7 @@ def denoising_bytes(
     places = _places(vae, size) * batch
     match denoiser.get("_class_name"):
         case "WanTransformer3DModel":
-            width, hidden = _width(denoiser), denoiser["ffn_dim"]
+            width, hidden = _width(denoiser), _integer(denoiser, "ffn_dim", 13824)
             # TI2V modulates every token by itself, in float32.
             own_steps = bool(index.get("expand_timesteps"))
             attention, feed_forward = (65, 47) if own_steps else (22.4, 8.2)
@@ -98,7 +102,7 @@ def denoising_bytes(
         case "LTX2VideoTransformer3DModel":
             return int(places * (34.5 * _width(denoiser) + 9_400)) + batch * 40 * MIB
         case "UNet2DConditionModel":
-            return int(places * 54 * denoiser["block_out_channels"][0]) + 64 * MIB
+            return int(places * 54 * _integers(denoiser, "block_out_channels", (320,))[0]) + 64 * MIB
         case _:  # FLUX needs 35 times the width a token, Qwen-Image 30, Stable Diffusion 3 26
             return (places // 4 + batch * 1024) * 40 * _width(denoiser) + 64 * MIB
 
@@ -125,7 +129,7 @@ def decoding_bytes(vae: Mapping[str, Any], size: ShotSize, number: int) -> int:
                 each = 52 if number == 4 else 54  # interpolation is computed in float32
             return int(pixels // patch**2 * channels * number * each) + 8 * MIB
         case "AutoencoderKLLTX2Video":
-            width = min(vae.get("decoder_block_out_channels") or [256]) / 256
+            width = min(_integers(vae, "decoder_block_out_channels", (256,))) / 256
             return int(pixels * size.num_frames * 45.5 * width * number) + 32 * MIB
         case _:
             return int(pixels * size.num_frames * _elements_a_pixel(vae) * number) + 8 * MIB
@@ -152,15 +156,18 @@ def compression(vae: Mapping[str, Any]) -> tuple[int, int]:
     """Return how many pixels of a side, and how many frames, one latent stands for."""
     match vae.get("_class_name"):
         case "AutoencoderKLWan":
-            return vae.get("scale_factor_spatial") or 8, vae.get("scale_factor_temporal") or 4
+            return _integer(vae, "scale_factor_spatial", 8), _integer(vae, "scale_factor_temporal", 4)
         case "AutoencoderKLQwenImage":
             return 8, 4
         case "AutoencoderKLLTX2Video":
-            return vae.get("spatial_compression_ratio") or 32, vae.get("temporal_compression_ratio") or 8
+            return (
+                _integer(vae, "spatial_compression_ratio", 32),
+                _integer(vae, "temporal_compression_ratio", 8),
+            )
         case "AutoencoderDC":
             return 32, 1
         case _:
-            return 2 ** (len(vae.get("block_out_channels") or (0,) * 4) - 1), 1
+            return 2 ** (len(_integers(vae, "block_out_channels", (0,) * 4)) - 1), 1
 
 
 def _places(vae: Mapping[str, Any], size: ShotSize) -> int:
@@ -174,7 +181,7 @@ def _conditioning_bytes(model: Architecture, size: ShotSize) -> int:
     vae, pixels = model.vae, size.width * size.height
     match vae.get("_class_name"):
         case "AutoencoderKLWan":
-            channels, patch = vae.get("base_dim", 96), vae.get("patch_size") or 1
+            channels, patch = _integer(vae, "base_dim", 96), _integer(vae, "patch_size", 1)
             if model.index.get("expand_timesteps"):  # one image; others encode a video of the whole length
                 return int(pixels // patch**2 * channels * model.vae_bytes * 13)
             return int(pixels * model.vae_bytes * (39 * channels + 4 * size.num_frames))
@@ -186,23 +193,41 @@ def _conditioning_bytes(model: Architecture, size: ShotSize) -> int:
 
 def _width(denoiser: Mapping[str, Any]) -> int:
     """Return the width of a token."""
-    heads, head = denoiser.get("num_attention_heads"), denoiser.get("attention_head_dim")
-    if isinstance(heads, int) and isinstance(head, int):
-        return heads * head
+    heads = _integer(denoiser, "num_attention_heads", _HEADS.get(str(denoiser.get("_class_name")), 0))
+    if heads:
+        return heads * _integer(denoiser, "attention_head_dim", 128)
     for name in ("inner_dim", "hidden_size", "dim"):
-        if isinstance(width := denoiser.get(name), int):
+        if width := _integer(denoiser, name, 0):
             return width
     return 4096
 
 
+def _integer(config: Mapping[str, Any], name: str, default: int) -> int:
+    """Return a number of ``config``, or ``default``, which is the class's own, where there is no usable one.
+
+    diffusers loads configurations that leave out what is the default.
+    """
+    value = config.get(name)
+    return value if isinstance(value, int) and value > 0 else default
+
+
+def _integers(config: Mapping[str, Any], name: str, default: Sequence[int]) -> Sequence[int]:
+    """Return a list of numbers likewise."""
+    values = config.get(name)
+    if isinstance(values, list) and values and all(isinstance(each, int) for each in cast("Any", values)):
+        return cast("list[int]", values)
+    return default
+
+
 def _wan_decoder(vae: Mapping[str, Any]) -> tuple[int, int]:
     """Return the channels of the decoder's last block, and the pixels of a side that it works on as one."""
-    return vae.get("decoder_base_dim") or vae.get("base_dim", 96), vae.get("patch_size") or 1
+    channels = _integer(vae, "decoder_base_dim", _integer(vae, "base_dim", 96))
+    return channels, _integer(vae, "patch_size", 1)
 
 
 def _elements_a_pixel(vae: Mapping[str, Any]) -> float:
     """Return how many numbers an image's decoder keeps for a pixel: six tensors of its widest last block."""
-    widths = vae.get("block_out_channels")
+    widths = _integers(vae, "block_out_channels", ())
     if str(vae.get("_class_name", "")).startswith("AutoencoderKL") and widths:
-        return 6.2 * int(widths[0])
+        return 6.2 * widths[0]
     return 1800.0  # more than any VAE of diffusers that was measured

@@ -5,7 +5,7 @@ import math
 import struct
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from framegate.core.errors import GenerationFailed
 from framegate.core.hub_cache import cached_snapshot
@@ -32,16 +32,27 @@ def read_index(folder: Path) -> dict[str, Any]:
     Raises:
         GenerationFailed: The file can't be read.
     """
-    try:
-        return dict(json.loads((folder / INDEX).read_text(encoding="utf-8")))
-    except (OSError, ValueError) as error:
-        raise GenerationFailed(f"The {INDEX} of the model can't be read.") from error
+    return _read_object(folder / INDEX, f"The {INDEX} of the model")
 
 
 def read_config(folder: Path, component: str) -> dict[str, Any]:
-    """Return the ``config.json`` of a component, empty if it has none."""
+    """Return the ``config.json`` of a component, empty if it has none.
+
+    Raises:
+        GenerationFailed: The file can't be read.
+    """
     path = folder / component / "config.json"
-    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}
+    return _read_object(path, f"The model's {component}/config.json") if path.is_file() else {}
+
+
+def _read_object(path: Path, what: str) -> dict[str, Any]:
+    try:
+        value: Any = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise GenerationFailed(f"{what} can't be read.") from error
+    if not isinstance(value, dict):
+        raise GenerationFailed(f"{what} holds no JSON object.")
+    return cast("dict[str, Any]", value)
 
 
 def dtype_names(options: Options, precise: Mapping[str, str], *, on_cuda: bool) -> dict[str, str]:
@@ -111,12 +122,12 @@ def count_file_parameters(file: Path) -> int:
     try:
         with file.open("rb") as opened:
             (length,) = struct.unpack("<Q", opened.read(8))
-            header: dict[str, Any] = json.loads(opened.read(min(length, MAX_HEADER)))
-    except (struct.error, ValueError, OSError) as error:
+            header = json.loads(opened.read(min(length, MAX_HEADER)))
+        return sum(math.prod(entry["shape"]) for name, entry in header.items() if name != "__metadata__")
+    except (struct.error, ValueError, OSError, AttributeError, KeyError, TypeError) as error:
         raise GenerationFailed(
-            f"The weights in {file.name} can't be read: the file is incomplete."
+            f"The weights in {file.name} can't be read: the file is incomplete, or no safetensors file."
         ) from error
-    return sum(math.prod(entry["shape"]) for name, entry in header.items() if name != "__metadata__")
 
 
 def lora_size(lora: Lora, transformer: int) -> int:
