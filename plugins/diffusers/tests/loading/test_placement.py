@@ -218,3 +218,47 @@ def test_no_configuration_stops_a_plan(tmp_path: Path, name: object) -> None:
     for component in ("transformer", "vae"):
         (Path(backend.source) / component / "config.json").write_text(json.dumps(odd))
     assert backend.plan_memory(usable_memory(80)).activations["denoise"] > 0
+
+
+def test_what_is_not_there_whole_is_not_planned(tmp_path: Path) -> None:
+    backend = a14b(tmp_path)
+    folder = Path(backend.source)
+    weights = folder / "transformer" / "model.safetensors"
+    weights.rename(weights.with_suffix(".bin"))
+    with pytest.raises(GenerationFailed, match=r"no weights in the safetensors format for .*'transformer'"):
+        backend.plan_memory(usable_memory(80))
+    weights.with_suffix(".bin").rename(weights)
+    listing = folder / "transformer" / "model.safetensors.index.json"
+    listing.write_text(
+        json.dumps({"weight_map": {"a": weights.name, "b": "model-00002-of-00002.safetensors"}})
+    )
+    with pytest.raises(GenerationFailed, match=r"lacks 1 files of .*'transformer', such as model-00002"):
+        backend.plan_memory(usable_memory(80))
+    listing.unlink()
+    shutil.rmtree(folder / "vae")
+    with pytest.raises(GenerationFailed, match="no component 'vae'"):
+        backend.plan_memory(usable_memory(80))
+    (folder / "model_index.json").write_text("[]")
+    assert [f"source: {folder / 'model_index.json'} can't be read"] == backend.check_files()
+
+
+def test_a_broken_download_is_not_planned_and_not_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
+    snapshot = tmp_path / "hub" / "models--authors--film" / "snapshots" / "1"
+    snapshot.mkdir(parents=True)
+    shutil.copy(Path(a14b(tmp_path).source) / "model_index.json", snapshot)
+    with pytest.raises(GenerationFailed, match="has no component 'transformer'"):
+        AnyWanBackend("authors/film").plan_memory(usable_memory(80))
+    assert AnyWanBackend("authors/film").check_files() == []
+    offline = AnyWanBackend("authors/film", {"offline": True}).check_files()
+    assert any("has no component 'transformer'" in each for each in offline)
+
+
+def test_shards_beside_a_whole_file_count_once(tmp_path: Path) -> None:
+    backend = a14b(tmp_path)
+    before = backend.plan_memory(usable_memory(80)).weights
+    weights = Path(backend.source) / "transformer" / "model.safetensors"
+    shutil.copy(weights, weights.with_name("diffusion_pytorch_model-00001-of-00001.safetensors"))
+    assert backend.plan_memory(usable_memory(80)).weights == before

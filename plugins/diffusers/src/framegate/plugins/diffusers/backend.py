@@ -13,7 +13,7 @@ from framegate.core.options import parse_table
 from framegate.core.plugins import load_object
 from framegate.core.types import Shot, ShotSize
 from framegate.plugins.diffusers.environment import set_library_defaults
-from framegate.plugins.diffusers.files import find_missing_files
+from framegate.plugins.diffusers.files import find_missing_files, missing_components
 from framegate.plugins.diffusers.hub_files import lora_files, pipeline_files
 from framegate.plugins.diffusers.options import Lora, Options, is_gguf
 from framegate.plugins.diffusers.planning.memory import ModelMemory, Passes
@@ -116,7 +116,12 @@ class DiffusersBackend(Backend):
             snapshot = cached_snapshot(self.source)
             if snapshot is None:
                 raise GenerationFailed(f"{self.source} is not on this host, so its size is not known.")
+            missing = missing_components(snapshot, self.parsed_options())
             folder = snapshot
+        else:
+            missing = self.check_files()
+        if missing:
+            raise GenerationFailed(f"Files are missing on this host: {'; '.join(missing)}.")
         memory = self.model_memory(folder, on_cuda=True)
         placement = memory.placement(capacity)
         activations = memory.planned

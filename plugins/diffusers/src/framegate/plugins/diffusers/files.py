@@ -3,12 +3,13 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 from framegate.core.backend import is_path, missing_paths
+from framegate.core.errors import GenerationFailed
 from framegate.core.hub_cache import cached_snapshot
 from framegate.plugins.diffusers.options import Lora, Options
-from framegate.plugins.diffusers.planning.model_folder import INDEX
+from framegate.plugins.diffusers.planning.model_folder import INDEX, read_index
 
 
 def find_missing_files(source: str, options: Options, loras: Mapping[str, Lora]) -> list[str]:
@@ -31,20 +32,52 @@ def _missing_of_source(source: str, options: Options) -> list[str]:
     if not folder.exists():
         if is_path(source):
             return missing_paths({"source": source})
-        if options.offline and not cached_snapshot(source):
+        if not options.offline:  # what is missing is downloaded
+            return []
+        if (snapshot := cached_snapshot(source)) is None:
             return [f"source: {source} is not in this host's hub cache, and options.offline is set"]
-        return []
+        return missing_components(snapshot, options)
     if not folder.is_dir():
         return [f"source: {folder} is a file, and a model in diffusers' layout is a folder"]
+    return missing_components(folder, options)
+
+
+def missing_components(folder: Path, options: Options) -> list[str]:
+    """Return what a model's ``folder``, which may be a snapshot of the hub's cache, lacks."""
     if not (folder / INDEX).is_file():
         return [f"source: the folder {folder} has no {INDEX}, so it is not in diffusers' layout"]
     try:
-        index: dict[str, Any] = json.loads((folder / INDEX).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        index = read_index(folder)
+    except GenerationFailed:
         return [f"source: {folder / INDEX} can't be read"]
-    return [
-        f"source: the folder {folder} has no component {component!r}, which its {INDEX} names"
+    named = [
+        component
         for component, entry in index.items()
-        if isinstance(entry, list) and entry[:1] != [None] and not component.startswith("_")
-        if component not in options.weights and not (folder / component).is_dir()
+        if isinstance(entry, list) and cast("list[object]", entry)[:1] != [None]
+        if not component.startswith("_") and component not in options.weights
     ]
+    return [
+        f"source: the folder {folder} {lack}" for each in named if (lack := _lack_of(folder / each, options))
+    ]
+
+
+def _lack_of(component: Path, options: Options) -> str:
+    """Return what the folder of a component lacks, as the end of a sentence."""
+    if not component.is_dir():
+        return f"has no component {component.name!r}, which its {INDEX} names"
+    if not (component / "config.json").is_file():  # a tokenizer, a scheduler
+        return ""
+    if not any(component.glob("*.safetensors")):
+        return f"has no weights in the safetensors format for its component {component.name!r}"
+    variant = f".{options.variant}" if options.variant else ""
+    for listing in component.glob(f"*.safetensors.index{variant}.json"):
+        if gone := sorted(name for name in _shards(listing) if not (component / name).is_file()):
+            return f"lacks {len(gone)} files of its component {component.name!r}, such as {gone[0]}"
+    return ""
+
+
+def _shards(listing: Path) -> set[str]:
+    try:
+        return set(json.loads(listing.read_text(encoding="utf-8"))["weight_map"].values())
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return set()  # loading says what is wrong with it

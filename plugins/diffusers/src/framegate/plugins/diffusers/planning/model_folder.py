@@ -3,6 +3,7 @@
 import json
 import math
 import struct
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
@@ -105,12 +106,15 @@ def component_sizes(folder: Path, options: Options, dtypes: Mapping[str, str]) -
 
 def count_parameters(folder: Path, variant: str = "") -> dict[str, int]:
     """Return how many parameters each component has, from the headers of its safetensors files."""
-    counts: dict[str, int] = {}
+    counts: dict[str, Counter[tuple[str, bool]]] = {}
     for file in folder.glob("*/*.safetensors"):
-        name, _, of_variant = file.stem.split("-0")[0].partition(".")  # without the shard's number
+        stem, shard, _ = file.stem.partition("-0")
+        name, _, of_variant = stem.partition(".")
         if name and of_variant == variant:
-            counts[file.parent.name] = counts.get(file.parent.name, 0) + count_file_parameters(file)
-    return counts
+            of_component = counts.setdefault(file.parent.name, Counter())
+            of_component[name, bool(shard)] += count_file_parameters(file)
+    # Of a whole file and shards beside it, one is loaded.
+    return {component: max(of_component.values()) for component, of_component in counts.items()}
 
 
 def count_file_parameters(file: Path) -> int:
