@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from framegate.core.models import Defaults, FrameRule, ModelSpec, Range, SizeRule
+from framegate.core.types import ShotSize, Task
 from tests.support.model_specs import WAN, frame_rules, ranges, size_rules
 
 quick = settings(max_examples=150, deadline=None)
@@ -147,3 +148,45 @@ def test_queue_names_are_what_dramatiq_allows() -> None:
     assert queue("wan2.2-TI2V_5B") == "q-wan2.2-TI2V_5B"
     assert queue("große Sache/1") == "q-gro_dfe_20Sache_2f1"
     assert queue("a", group="gpu") == queue("b", group="gpu") == "q-gpu"
+
+
+@pytest.mark.parametrize(
+    ("sizes", "defaults", "planned", "largest"),
+    [
+        (
+            SizeRule(multiple_of=16, max_pixels=1280 * 720),
+            Defaults(width=832, height=480, num_frames=81),
+            (832, 480, 81),
+            (1280, 720, 121),
+        ),
+        (
+            SizeRule(multiple_of=32, max_side=1920, max_pixels=1920 * 1088),
+            Defaults(width=1024, height=576, duration=2.0, fps=16.0),
+            (1024, 576, 33),
+            (1920, 1088, 121),
+        ),
+        (
+            SizeRule(only=((480, 832), (1280, 720))),
+            Defaults(width=480, height=832),
+            (480, 832, 121),
+            (1280, 720, 121),
+        ),
+    ],
+)
+def test_memory_is_planned_for_what_is_asked_for_by_default(
+    sizes: SizeRule,
+    defaults: Defaults,
+    planned: tuple[int, int, int],
+    largest: tuple[int, int, int],
+) -> None:
+    spec = ModelSpec(
+        id="film",
+        summary="",
+        backend="",
+        tasks=frozenset({Task.TEXT_TO_VIDEO}),
+        sizes=sizes,
+        frames=FrameRule(step=4, offset=1, min=5, max=121),
+        defaults=defaults,
+    )
+    assert spec.planned_size == ShotSize(*planned)
+    assert spec.largest_size == ShotSize(*largest)

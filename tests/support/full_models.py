@@ -9,7 +9,7 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
-from framegate.core.models import ModelSpec
+from framegate.core.models import Defaults, ModelSpec
 from framegate.core.plugins import create_backend
 from framegate.plugins.diffusers.backend import DiffusersBackend
 from framegate.plugins.diffusers.images.models import IMAGE
@@ -142,6 +142,12 @@ FULL_MODELS = [
         configs={"transformer": _WAN14B_I2V, "transformer_2": _WAN14B_I2V, "vae": WAN21_VAE, **_UMT5},
     ),
     FullModel(title="LTX-2", spec=SPECS["ltx2"], parameters=_LTX2_PARAMETERS, configs=_LTX2_CONFIGS),
+    FullModel(
+        title="LTX-2, its largest shot",
+        spec=replace(LTX2, defaults=Defaults(width=1920, height=1088, num_frames=257).over(LTX2.defaults)),
+        parameters=_LTX2_PARAMETERS,
+        configs=_LTX2_CONFIGS,
+    ),
     FullModel(
         title="LTX-2, two stages, distilled weights",
         spec=SPECS["ltx2-two-stage"],

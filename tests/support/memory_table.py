@@ -19,6 +19,8 @@ def plans(model: FullModel, folder: Path) -> list[MemoryPlan]:
 
 def choice(plan: MemoryPlan) -> str:
     """Return where the weights are kept, and whether decoding is done in tiles."""
+    if not plan.fits:
+        return "does not fit"
     return plan.offload + (", tiles" if plan.note else "")
 
 

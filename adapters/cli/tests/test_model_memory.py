@@ -42,9 +42,11 @@ def test_each_phase_and_the_choice_are_printed(folder: Path) -> None:
     done = memory(folder, "--gpu-memory", "48")
     assert done.returncode == 0, done.stderr
     video = next(line for line in done.stdout.splitlines() if line.startswith("video")).split()
-    assert video[1] == "1280×720×121"
+    assert video[1] == "1280×720×81"
     assert " ".join(video[2:10]) == "transformer 26.6, transformer_2 26.6, text_encoder 10.6, vae 0.5"
-    assert " ".join(video[10:]) == "10.8 (0.2) 15.0 (14.5) 38.7 (12.1) 17.6 (17.1) 40.7 model"
+    assert " ".join(video[10:]) == "10.8 (0.2) 14.4 (14.0) 34.8 (8.2) 17.6 (17.1) 36.8 model"
+    largest = next(line for line in done.stdout.splitlines() if line.startswith("video:"))
+    assert largest == "video: its largest shot, 1280×720×121, takes 40.7 GiB with offload model."
     assert "gone: /no/such/folder is not on this host, so its size is not known." in done.stdout
     assert "later: framegate/never-downloaded is not on this host" in done.stdout
     assert "pictures" not in done.stdout
@@ -61,7 +63,7 @@ def test_programs_get_bytes(folder: Path) -> None:
     assert (gone["plan"], later["plan"]) == (None, None)
     assert gone["reason"]
     plan = video["plan"]
-    assert plan["size"] == {"width": 1280, "height": 720, "num_frames": 121}
+    assert plan["size"] == {"width": 1280, "height": 720, "num_frames": 81}
     assert plan["weights"]["transformer"] == 2 * 14_289_000_000
     assert (plan["offload"], plan["fits"], plan["note"]) == ("text-encoder", True, "")
     assert plan["peak"] == max(plan["phases"].values()) + 2 * 2**30
@@ -92,4 +94,4 @@ def test_doctor_says_how_much_a_whole_model_takes(folder: Path) -> None:
     environ = clean_environ({"HF_HUB_CACHE": str(folder / "hub")})
     shown = run_command(["doctor"], environ=environ, cwd=folder).stdout
     video = next(line for line in shown.splitlines() if "model video:" in line)
-    assert "takes up to 83 GiB of a GPU for 1280×720×121" in video
+    assert "takes up to 83 GiB of a GPU for 1280×720×81" in video

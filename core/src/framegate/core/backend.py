@@ -115,7 +115,7 @@ class MemoryPlan(Struct, frozen=True, kw_only=True):
     """What a model needs of a device's memory, in bytes, and how it would be placed there.
 
     Attributes:
-        size: The largest shot that is planned for.
+        size: The shot that is planned for.
         weights: What each component takes as it is kept.
         activations: What a shot of that size takes beside the weights, by the phase of a job ("encode",
             "denoise", "decode", …).
@@ -124,6 +124,7 @@ class MemoryPlan(Struct, frozen=True, kw_only=True):
         peak: The most that the device holds at any time, what its driver needs included.
         fits: Whether the device has that much.
         note: What else is worth knowing, such as that decoding is done in tiles.
+        largest: The plan for the largest shot that may be asked for, where it isn't the planned one.
     """
 
     size: ShotSize
@@ -134,6 +135,7 @@ class MemoryPlan(Struct, frozen=True, kw_only=True):
     peak: int
     fits: bool
     note: str = ""
+    largest: "MemoryPlan | None" = None
 
 
 def is_path(source: str) -> bool:
@@ -176,8 +178,10 @@ class Backend(ABC):
     """
 
     planned_size: ShotSize | None = None
-    """The largest shot that memory should be planned for, set right after creation; None if it is unknown.
-    Larger ones may still be asked for."""
+    """The shot that memory should be planned for, set right after creation; None if it is unknown. Larger
+    ones may be asked for."""
+    largest_size: ShotSize | None = None
+    """The largest shot that may be asked for, set likewise."""
 
     def __init__(self, source: str = "", options: Mapping[str, Any] | None = None) -> None:
         self.source = source

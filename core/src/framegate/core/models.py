@@ -265,14 +265,37 @@ class ModelSpec(Struct, frozen=True, kw_only=True):
 
     @property
     def planned_size(self) -> ShotSize:
-        """The size that its backend plans memory for: its default width and height, at its longest.
+        """The size that its backend plans memory for: that of a request which says nothing of it.
 
         What it could make at most is often far larger than what is ever asked for. A larger default in the
         config is planned for.
         """
-        width, height = self.sizes.fit(self.defaults.width or 1024, self.defaults.height or 1024)
-        makes_videos = any(task.endswith("video") for task in self.tasks)
-        return ShotSize(width, height, self.frames.max if makes_videos else 1)
+        defaults = self.defaults
+        width, height = self.sizes.fit(defaults.width or 1024, defaults.height or 1024)
+        if not self._makes_videos:
+            return ShotSize(width, height, 1)
+        frames = defaults.num_frames
+        if frames is None and defaults.duration is not None:
+            frames = round(defaults.duration * (defaults.fps or self.fps.max))
+        return ShotSize(width, height, self.frames.nearest(self.frames.max if frames is None else frames))
+
+    @property
+    def largest_size(self) -> ShotSize:
+        """The largest shot that it makes."""
+        planned, sizes = self.planned_size, self.sizes
+        candidates = [
+            *sizes.only,
+            (planned.width, planned.height),
+            sizes.fit_pixels(sizes.max_pixels, planned.width / planned.height),
+            sizes.fit_pixels(sizes.max_pixels, 16 / 9),
+            sizes.fit(sizes.max_side, sizes.max_pixels / sizes.max_side),
+        ]
+        width, height = max(candidates, key=lambda size: size[0] * size[1])
+        return ShotSize(width, height, self.frames.max if self._makes_videos else 1)
+
+    @property
+    def _makes_videos(self) -> bool:
+        return any(task.endswith("video") for task in self.tasks)
 
     def with_preset(self, name: str) -> "ModelSpec":
         """Return the model with one of its presets.

@@ -262,7 +262,7 @@ def create_backend(spec: ModelSpec) -> Backend:
         PluginError: Its class can't be imported.
     """
     backend: Backend = load_object(spec.backend)(spec.source, spec.options)
-    backend.planned_size = spec.planned_size
+    backend.planned_size, backend.largest_size = spec.planned_size, spec.largest_size
     return backend
 
 

@@ -51,6 +51,9 @@ def print_memory(specs: Iterable[ModelSpec], gigabytes: float | None, *, as_json
         return
     plans = {each.model: each.plan for each in planned if each.plan is not None}
     _print_plans(plans)
+    for model, plan in plans.items():
+        if plan.largest is not None:
+            print_line(f"{model}: {_of_the_largest(plan, plan.largest)}")
     for each in planned:
         if each.plan is None:
             print_line(f"{each.model}: {each.reason}")
@@ -79,6 +82,17 @@ def _print_plans(plans: Mapping[str, MemoryPlan]) -> None:
         [[model, *_row(plan, phases)] for model, plan in plans.items()],
         empty="No model here uses a GPU's memory that is known.",
     )
+
+
+def _of_the_largest(plan: MemoryPlan, largest: MemoryPlan) -> str:
+    """Return what becomes of the largest shot that may be asked for."""
+    offload = largest.offload + (f", {largest.note}" if largest.note else "")
+    needs = f"its largest shot, {largest.size}, takes {_gib(largest.peak)} GiB"
+    if not largest.fits:
+        return f"{needs} even with offload {offload}, so it does not fit."
+    if largest.offload == plan.offload:
+        return f"{needs} with offload {offload}."
+    return f'{needs} with offload {offload}, which a job of that size is given by offload = "auto".'
 
 
 def _row(plan: MemoryPlan, phases: Sequence[str]) -> Iterable[str]:

@@ -6,6 +6,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
+from msgspec.structs import replace
+
 from framegate.core.backend import Backend, FrameStream, GenerationContext, HubDownload, MemoryPlan
 from framegate.core.errors import GenerationFailed
 from framegate.core.hub_cache import cached_snapshot, is_hub_id
@@ -123,23 +125,10 @@ class DiffusersBackend(Backend):
         if missing:
             raise GenerationFailed(f"Files are missing on this host: {'; '.join(missing)}.")
         memory = self.model_memory(folder, on_cuda=True)
-        placement = memory.placement(capacity)
-        activations = memory.planned
-        return MemoryPlan(
-            size=memory.size,
-            weights=memory.sizes,
-            activations={
-                "encode": activations.encode,
-                "condition": activations.condition,
-                "denoise": activations.denoise,
-                "decode": activations.decode_tiled if placement.tiled else activations.decode,
-            },
-            offload=placement.offload,
-            phases=placement.phases,
-            peak=placement.peak + RESERVED,
-            fits=placement.peak + RESERVED <= capacity,
-            note="decodes in tiles" if placement.tiled else "",
-        )
+        plan = _plan(memory, memory.size, capacity)
+        if self.largest_size in (None, memory.size):
+            return plan
+        return replace(plan, largest=_plan(memory, self.largest_size or memory.size, capacity))
 
     def model_memory(self, folder: Path, *, on_cuda: bool) -> ModelMemory:
         """Return what the model in ``folder`` needs of a device's memory.
@@ -194,3 +183,22 @@ class DiffusersBackend(Backend):
         set_library_defaults()
         engine_class: type[Engine] = load_object(self.engine)
         return engine_class(self.source, self.parsed_options(), device, self.model_memory)
+
+
+def _plan(memory: ModelMemory, size: ShotSize, capacity: int) -> MemoryPlan:
+    placement, activations = memory.placement(capacity, size=size), memory.activations(size)
+    return MemoryPlan(
+        size=size,
+        weights=memory.sizes,
+        activations={
+            "encode": activations.encode,
+            "condition": activations.condition,
+            "denoise": activations.denoise,
+            "decode": activations.decode_tiled if placement.tiled else activations.decode,
+        },
+        offload=placement.offload,
+        phases=placement.phases,
+        peak=placement.peak + RESERVED,
+        fits=placement.peak + RESERVED <= capacity,
+        note="decodes in tiles" if placement.tiled else "",
+    )

@@ -13,11 +13,13 @@ import torch
 from PIL import Image
 
 from framegate.core.backend import FrameStream, GenerationContext
-from framegate.core.types import Shot, Task
+from framegate.core.types import Shot, ShotSize, Task
 from framegate.plugins.diffusers.cancellation import CancelPoints
 from framegate.plugins.diffusers.embedding_cache import EmbeddingCache
 from framegate.plugins.diffusers.loading.checkpoints import fetch
 from framegate.plugins.diffusers.loading.pipelines import LoadedPipeline, load_pipeline
+from framegate.plugins.diffusers.loading.placement import capacity_of, plan_shot
+from framegate.plugins.diffusers.memory import oom_as_job_error
 from framegate.plugins.diffusers.options import Lora, Options
 from framegate.plugins.diffusers.planning.memory import ModelMemory
 from framegate.plugins.diffusers.step_cache.cache import StepCache
@@ -80,8 +82,7 @@ class Engine(ABC):
         memory = self._read_memory(fetch(self.source, self.options))
         if self.device.type != "cuda":
             return sum(memory.sizes.values())
-        _, capacity = torch.cuda.mem_get_info(self.device)
-        return memory.placement(capacity).resident
+        return memory.placement(capacity_of(self.device)).resident
 
     def load_pipeline(self, pipeline_class: type[Any], folder: Path) -> Any:
         """Load ``folder`` as ``pipeline_class`` with everything that the options ask for, and return it."""
@@ -115,19 +116,38 @@ class Engine(ABC):
         vars(self).clear()
 
     def stream(
-        self, context: GenerationContext, frames: "Generator[Frame, None, None]"
+        self, shot: Shot, context: GenerationContext, frames: "Generator[Frame, None, None]"
     ) -> "Generator[Frame, None, None]":
-        """Return ``frames`` as those of the job that runs now, after ending the one before."""
+        """Return ``frames`` as those of the job that runs now, ``shot``, after ending the one before."""
         if self._stream is not None:
             self._stream.close()  # its job was abandoned while its frames were being encoded
-        self._stream = self._within_job(context, frames)
+        self._stream = self._within_job(shot, context, frames)
         return self._stream
 
     def _within_job(
-        self, context: GenerationContext, frames: "Generator[Frame, None, None]"
+        self, shot: Shot, context: GenerationContext, frames: "Generator[Frame, None, None]"
     ) -> "Generator[Frame, None, None]":
         with self._job(context):
+            self._make_room(shot)
             yield from frames
+
+    def _make_room(self, shot: Shot) -> None:
+        """Place the weights again if ``shot`` is too large for how they are placed."""
+        images = not shot.task.endswith("video")  # made one after the other
+        size = ShotSize(shot.width, shot.height, 1 if images else shot.num_frames)
+        offloader, capacity = self.loaded.offloader, capacity_of(self.device)
+        needed = plan_shot(offloader.placement, self.options, self.memory, capacity, size)
+        if needed is None:
+            return
+        log.info(
+            "model_placed_again",
+            why=f"a shot of {size} does not fit beside what is on the GPU",
+            offload=needed.offload,
+            before=offloader.placement.offload,
+            **needed.phases,
+        )
+        with oom_as_job_error("moving weights off the device for", self.device, shot):
+            offloader.change(needed)
 
     @contextmanager
     def _job(self, context: GenerationContext) -> Generator[None]:

@@ -28,7 +28,7 @@ class VideoEngine(Engine):
     def generate(self, shot: Shot, context: GenerationContext) -> FrameStream:
         """Return the frames of ``shot``, and its audio once the first frame exists."""
         audio: list[Audio] = []
-        frames = self.stream(context, self._frames(shot, context, audio))
+        frames = self.stream(shot, context, self._frames(shot, context, audio))
         return FrameStream(frames, audio=lambda: audio[0] if audio else None)
 
     @abstractmethod

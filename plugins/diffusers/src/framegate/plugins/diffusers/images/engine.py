@@ -56,7 +56,7 @@ class ImagesEngine(Engine):
 
         So any of them can be generated again alone.
         """
-        return FrameStream(self.stream(context, self._images(shot, context)))
+        return FrameStream(self.stream(shot, context, self._images(shot, context)))
 
     def _images(self, shot: Shot, context: GenerationContext) -> "Generator[Frame, None, None]":
         pipeline = self._pipelines.select(shot.task)

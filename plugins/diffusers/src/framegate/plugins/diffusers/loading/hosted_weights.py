@@ -35,6 +35,15 @@ class HostedWeights:
         for tensor in {id(tensor): tensor for _, _, tensor in self._tensors()}.values():
             memory.pin(tensor)
 
+    def bring_home(self) -> None:
+        """Move weights that were on the device from the start to the host; the copies are their masters."""
+        copies: dict[int, torch.Tensor] = {}
+        for slots, name, tensor in list(self._tensors()):
+            if tensor.device == self._device:
+                if id(tensor) not in copies:
+                    copies[id(tensor)] = _copy(tensor, torch.device("cpu"), None)
+                slots[name] = copies[id(tensor)]
+
     def onload(self, stream: "torch.cuda.Stream | None" = None) -> None:
         """Put copies on the device in the master's place, copied on ``stream``.
 

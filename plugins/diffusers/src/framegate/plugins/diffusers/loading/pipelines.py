@@ -24,7 +24,7 @@ from framegate.plugins.diffusers.loading.compiling import (
 )
 from framegate.plugins.diffusers.loading.component_files import load_component_files
 from framegate.plugins.diffusers.loading.loras import Adapters, apply_loras
-from framegate.plugins.diffusers.loading.offloading import Offloader, place
+from framegate.plugins.diffusers.loading.offloading import Offloader, modules_of
 from framegate.plugins.diffusers.loading.placement import plan_placement
 from framegate.plugins.diffusers.loading.probes import Decisions
 from framegate.plugins.diffusers.loading.quantization import quantize, warn_without_compile
@@ -32,7 +32,6 @@ from framegate.plugins.diffusers.loading.vae import prepare_vae
 from framegate.plugins.diffusers.options import DENOISERS, Lora, Options
 from framegate.plugins.diffusers.planning.memory import ModelMemory
 from framegate.plugins.diffusers.planning.model_folder import DECODER
-from framegate.plugins.diffusers.planning.placement import Placement
 
 log = structlog.get_logger(__name__)
 
@@ -45,7 +44,6 @@ class LoadedPipeline(Struct, frozen=True):
     """
 
     pipeline: Any
-    placement: Placement
     attention: str
     dtype: torch.dtype
     offloader: Offloader
@@ -110,7 +108,8 @@ def load_pipeline(
         quantize(model, options, device, default, home)
     decisions = Decisions(Path(options.compile_cache or DEFAULT_CACHE).expanduser())
     prepare_vae(pipeline, options, dtypes, device, decisions)
-    offloader = place(pipeline, placement, device)
+    offloader = Offloader(placement, device)
+    offloader.take(modules_of(pipeline))
     compiled = should_compile(options, device)
     attention = set_attention_backend(
         denoisers,
@@ -129,7 +128,7 @@ def load_pipeline(
     cancel_points.install(
         *(model for model in pipeline.components.values() if isinstance(model, torch.nn.Module))
     )
-    return LoadedPipeline(pipeline, placement, attention, default, offloader, adapters)
+    return LoadedPipeline(pipeline, attention, default, offloader, adapters)
 
 
 def share_components(pipeline_class: type[Any], pipeline: Any, **changes: Any) -> Any:

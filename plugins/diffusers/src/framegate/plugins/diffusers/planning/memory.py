@@ -30,8 +30,8 @@ Passes: TypeAlias = Sequence[tuple[ShotSize, int]]
 class ModelMemory:
     """The weights in ``folder`` as ``options`` keep them, and what shots take beside them.
 
-    ``dtypes`` are those of `dtype_names`. ``size`` is the largest shot that is planned for, ``passes`` tells
-    how one is denoised, and ``extra`` are bytes that components take in addition to the folder's weights.
+    ``dtypes`` are those of `dtype_names`. ``size`` is the shot that is planned for, ``passes`` tells how
+    one is denoised, and ``extra`` are bytes that components take in addition to the folder's weights.
     """
 
     def __init__(
@@ -66,17 +66,16 @@ class ModelMemory:
 
     @property
     def attention_tokens(self) -> int:
-        """The tokens of the transformer's self-attention in the largest shot."""
+        """The tokens of the transformer's self-attention in the planned shot."""
         return attention_tokens(self._architecture.denoiser, self._architecture.vae, self.size)
 
-    @property
-    def planned(self) -> Activations:
-        """What the planned shot takes beside the weights, or ``options.headroom`` in every phase."""
+    def activations(self, size: ShotSize) -> Activations:
+        """Return what a shot takes beside the weights, or ``options.headroom`` in every phase."""
         if reserved := self._options.headroom:
             return Activations(
                 encode=reserved, condition=reserved, denoise=reserved, decode=reserved, decode_tiled=reserved
             )
-        return estimate(self._architecture, self.size, self._passes(self.size))
+        return estimate(self._architecture, size, self._passes(size))
 
     def decoding(self, latents: Sequence[int]) -> int:
         """Return the bytes that decoding latents of this shape in one piece takes.
@@ -88,12 +87,15 @@ class ModelMemory:
         size = ShotSize(latents[-1] * spatial, latents[-2] * spatial, frames)
         return decoding_bytes(self._architecture.vae, size, self._architecture.decode_bytes)
 
-    def placement(self, capacity: int, *, offload: str = "") -> Placement:
-        """Return the placement on a device of ``capacity`` bytes; ``offload`` overrides the option."""
+    def placement(self, capacity: int, *, offload: str = "", size: ShotSize | None = None) -> Placement:
+        """Return the placement on a device of ``capacity`` bytes.
+
+        ``offload`` overrides the option, ``size`` the shot that is planned for.
+        """
         return choose_placement(
             offload or self._options.offload,
             self.sizes,
-            self.planned,
+            self.activations(size or self.size),
             capacity=capacity,
             tiling=self._options.vae_tiling,
         )

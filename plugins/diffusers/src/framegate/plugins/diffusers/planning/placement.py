@@ -37,6 +37,11 @@ class Placement(Struct, frozen=True):
     tiled: bool = False
 
 
+def keeps_less(one: Placement, other: Placement) -> bool:
+    """Return whether ``one`` has less on the device than ``other``."""
+    return _WAYS.index(one.offload) > _WAYS.index(other.offload)
+
+
 def phase_of(component: str) -> str:
     """Return the phase in which a pipeline's ``component`` runs; each transformer has one of its own."""
     if component.startswith(("text_encoder", "image_encoder")):
