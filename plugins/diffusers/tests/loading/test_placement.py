@@ -255,3 +255,12 @@ def test_shards_beside_a_whole_file_count_once(tmp_path: Path) -> None:
     weights = Path(backend.source) / "transformer" / "model.safetensors"
     shutil.copy(weights, weights.with_name("diffusion_pytorch_model-00001-of-00001.safetensors"))
     assert backend.plan_memory(usable_memory(80)).weights == before
+
+
+def test_the_upsampler_stays_on_the_device_however_the_rest_is_placed() -> None:
+    sizes = {"text_encoder": 11 * GIB, "transformer": 28 * GIB, "vae": GIB}
+    for offload in ("none", "text-encoder", "model", "group"):
+        without = choose_placement(offload, sizes, ACTIVATIONS, capacity=0)
+        placed = choose_placement(offload, {**sizes, "latent_upsampler": GIB}, ACTIVATIONS, capacity=0)
+        assert placed.resident == without.resident + GIB
+        assert placed.phases == {name: size + GIB for name, size in without.phases.items()}

@@ -19,7 +19,15 @@ ENCODING = "encoding"
 """The phase of text and image encoders, and of what takes their output on to the transformer."""
 DECODING = "decoding"
 """The phase of the VAEs and the vocoder."""
-_PHASES = {"connectors": ENCODING, "vae": DECODING, "audio_vae": DECODING, "vocoder": DECODING}
+RESIDENT = "resident"
+"""What stays on the device however the rest is placed: it is small, and works between others' steps."""
+_PHASES = {
+    "connectors": ENCODING,
+    "vae": DECODING,
+    "audio_vae": DECODING,
+    "vocoder": DECODING,
+    "latent_upsampler": RESIDENT,
+}
 _WAYS: tuple[Offload, ...] = ("none", "text-encoder", "model", "group")
 
 
@@ -82,7 +90,8 @@ def _placements(
 def _placement(way: Offload, sizes: Mapping[str, int], activations: Activations, *, tiled: bool) -> Placement:
     encoders = sum(size for name, size in sizes.items() if phase_of(name) == ENCODING)
     decoders = sum(size for name, size in sizes.items() if phase_of(name) == DECODING)
-    own = [size for name, size in sizes.items() if phase_of(name) not in (ENCODING, DECODING)]
+    always = sum(size for name, size in sizes.items() if phase_of(name) == RESIDENT)
+    own = [size for name, size in sizes.items() if phase_of(name) not in (ENCODING, DECODING, RESIDENT)]
     total = encoders + decoders + sum(own)
     largest = max(own, default=0)
     # What is on the device between jobs, and while text is encoded, steps are made, and the VAE works.
@@ -102,4 +111,5 @@ def _placement(way: Offload, sizes: Mapping[str, int], activations: Activations,
         "denoise": denoising + activations.denoise,
         "decode": decoding + (activations.decode_tiled if tiled else activations.decode),
     }
-    return Placement(way, resident, max(phases.values()), phases, tiled)
+    phases = {name: always + size for name, size in phases.items()}
+    return Placement(way, always + resident, max(phases.values()), phases, tiled)
