@@ -264,3 +264,13 @@ def test_the_upsampler_stays_on_the_device_however_the_rest_is_placed() -> None:
         placed = choose_placement(offload, {**sizes, "latent_upsampler": GIB}, ACTIVATIONS, capacity=0)
         assert placed.resident == without.resident + GIB
         assert placed.phases == {name: size + GIB for name, size in without.phases.items()}
+
+
+@pytest.mark.parametrize(("cache", "tensors"), [("light", 1), ("first-block", 2), ("taylorseer", 4)])
+def test_a_step_cache_counts(tmp_path: Path, cache: str, tensors: int) -> None:
+    plain = a14b(tmp_path / "plain").plan_memory(usable_memory(80)).activations
+    cached = a14b(tmp_path / "cached", cache=cache).plan_memory(usable_memory(80)).activations
+    tokens, width, transformers, passes = 75_600, 5120, 2, 2
+    kept = tensors * tokens * width * 2 * transformers * passes
+    assert cached["denoise"] - plain["denoise"] == kept
+    assert cached["decode"] == plain["decode"]

@@ -187,7 +187,12 @@ def test_what_a_video_starts_from_is_encoded_in_less_than_it_is_decoded() -> Non
     measured = measure(AutoencoderKLWan, FP32, run)
     shot = ShotSize(*size, frames)
     model = Architecture(
-        index={}, denoiser=wan(40, 13824, 36), text_encoders=(), vae=WAN21_VAE, vae_bytes=4, decode_bytes=4
+        index={},
+        denoisers=(wan(40, 13824, 36),),
+        text_encoders=(),
+        vae=WAN21_VAE,
+        vae_bytes=4,
+        decode_bytes=4,
     )
     activations = estimate(model, shot, [(shot, 1)])
     assert_close_above(activations.condition, measured)

@@ -41,24 +41,33 @@ class Architecture(Struct, frozen=True, kw_only=True):
     """
 
     index: Mapping[str, Any]
-    denoiser: Mapping[str, Any]
+    denoisers: Sequence[Mapping[str, Any]]
     text_encoders: Sequence[Mapping[str, Any]]
     vae: Mapping[str, Any]
     vae_bytes: int
     decode_bytes: int
 
+    @property
+    def denoiser(self) -> Mapping[str, Any]:
+        """The first of those that every step runs; they differ in their weights alone."""
+        return next(iter(self.denoisers), {})
 
-def estimate(model: Architecture, size: ShotSize, passes: Sequence[tuple[ShotSize, int]]) -> Activations:
+
+def estimate(
+    model: Architecture, size: ShotSize, passes: Sequence[tuple[ShotSize, int]], cache: str = "off"
+) -> Activations:
     """Return what a shot of ``size`` takes.
 
     ``passes`` are the sizes at which it is denoised, each with how many samples go through the transformer
-    together.
+    together; only the first has a step cache, ``options.cache``.
     """
     return Activations(
         encode=max(map(encoding_bytes, model.text_encoders), default=0),
         condition=_conditioning_bytes(model, size),
         denoise=max(
-            denoising_bytes(model.index, model.denoiser, model.vae, each, batch) for each, batch in passes
+            denoising_bytes(model.index, model.denoiser, model.vae, each, batch)
+            + (cached_bytes(model.denoisers, model.vae, each, batch, cache) if number == 0 else 0)
+            for number, (each, batch) in enumerate(passes)
         ),
         decode=decoding_bytes(model.vae, size, model.decode_bytes),
         decode_tiled=tiled_decoding_bytes(model.vae, size, model.decode_bytes),
@@ -105,6 +114,33 @@ def denoising_bytes(
             return int(places * 54 * _integers(denoiser, "block_out_channels", (320,))[0]) + 64 * MIB
         case _:  # FLUX needs 35 times the width a token, Qwen-Image 30, Stable Diffusion 3 26
             return (places // 4 + batch * 1024) * 40 * _width(denoiser) + 64 * MIB
+
+
+def cached_bytes(
+    denoisers: Sequence[Mapping[str, Any]], vae: Mapping[str, Any], size: ShotSize, batch: int, cache: str
+) -> int:
+    """Return what a step cache keeps in bfloat16: tensors of the transformers' width, for two guided passes.
+
+    Each transformer has a cache of its own. ``cache`` is ``options.cache``.
+    """
+    kept = 0
+    for denoiser in denoisers:
+        name = denoiser.get("_class_name")
+        if name == "UNet2DConditionModel":
+            continue
+        match cache:
+            case "off" | "none":
+                tensors = 0
+            case "taylorseer":
+                tensors = 4
+            case "magcache":
+                tensors = 1
+            case "light" | "strong" if name == "WanTransformer3DModel":  # by MagCache's ratios
+                tensors = 1
+            case _:
+                tensors = 2
+        kept += 2 * tensors * attention_tokens(denoiser, vae, size) * batch * _width(denoiser) * 2
+    return kept
 
 
 def attention_tokens(denoiser: Mapping[str, Any], vae: Mapping[str, Any], size: ShotSize) -> int:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from framegate.core.types import ShotSize
 from framegate.plugins.diffusers.options import DENOISERS, Options
@@ -51,11 +51,10 @@ class ModelMemory:
         self._options = options
         self._passes = passes
         index = read_index(folder)
-        nothing: dict[str, Any] = {}
         vae_bytes = BYTES[dtypes.get("vae", dtypes["default"])]
         self._architecture = Architecture(
             index=index,
-            denoiser=next((config for name in DENOISERS if (config := read_config(folder, name))), nothing),
+            denoisers=tuple(config for name in DENOISERS if (config := read_config(folder, name))),
             text_encoders=tuple(
                 read_config(folder, name) for name in index if name.startswith("text_encoder")
             ),
@@ -75,7 +74,7 @@ class ModelMemory:
             return Activations(
                 encode=reserved, condition=reserved, denoise=reserved, decode=reserved, decode_tiled=reserved
             )
-        return estimate(self._architecture, size, self._passes(size))
+        return estimate(self._architecture, size, self._passes(size), self._options.cache)
 
     def decoding(self, latents: Sequence[int]) -> int:
         """Return the bytes that decoding latents of this shape in one piece takes.
