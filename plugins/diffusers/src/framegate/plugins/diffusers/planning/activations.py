@@ -1,8 +1,9 @@
 """How much memory a shot's activations take, phase by phase.
 
 The coefficients were measured with fake tensors (torch 2.13.0, diffusers 0.42.1, eager, the weights not
-counted; ``tests/benchmarks/activations.py`` measures them again), and the tests hold the formulas to 0–10 %
-above such measurements. Allocators, cuDNN's and cuBLAS's workspaces come on top: `placement.RESERVED`.
+counted). ``tests/planning/test_activations.py`` measures again, and holds denoising with Wan and LTX-2 and
+decoding in one piece to 0–10 % above that at the sizes of videos. Other phases are estimated more roughly:
+what is decoded in tiles takes down to half as much, and small shots take less than a constant. Allocators, cuDNN's and cuBLAS's workspaces come on top: `placement.RESERVED`.
 """
 
 from collections.abc import Mapping, Sequence
