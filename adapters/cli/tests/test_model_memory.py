@@ -72,7 +72,7 @@ def test_programs_get_bytes(folder: Path) -> None:
 def test_this_host_has_a_card(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     gpus = [Device("cuda:0", "NVIDIA H200", 141 * 2**30), Device("cuda:1")]
     monkeypatch.setattr("framegate.cli.model_memory.find_gpus", lambda: gpus)
-    assert "GPU with 138.2 usable" in memory(folder).stdout
+    assert "GPU with 141.0 usable" in memory(folder).stdout
 
 
 def test_a_host_without_a_card_asks_for_one(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

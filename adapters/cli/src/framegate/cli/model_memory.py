@@ -15,7 +15,8 @@ from framegate.core.plugins import create_backend
 GIB = 2**30
 """Bytes."""
 _USABLE = 0.98
-"""What of a card's memory programs see at least: drivers, and error correction, keep some of it."""
+"""What of the memory in a card's name programs see; drivers keep some. Where error correction is kept in the
+same memory (L4, A10, A40, L40S), it is a sixteenth less: 45 of 48 GB."""
 
 
 class PlannedModel(Struct, frozen=True):
@@ -27,7 +28,10 @@ class PlannedModel(Struct, frozen=True):
 
 
 def usable_memory(gigabytes: float) -> int:
-    """Return the bytes that programs can use on a card with that many gigabytes by its name."""
+    """Return the bytes that programs can use on a card with that many gigabytes by its name.
+
+    A card that was found needs no such guess: drivers say what programs can use.
+    """
     return int(gigabytes * _USABLE * GIB)
 
 
@@ -43,8 +47,9 @@ def print_memory(specs: Iterable[ModelSpec], gigabytes: float | None, *, as_json
             raise click.UsageError(
                 "no GPU was found on this host; name the memory of one in GB, such as --gpu-memory 24."
             )
-        gigabytes = memory / GIB
-    capacity = usable_memory(gigabytes)
+        capacity = memory
+    else:
+        capacity = usable_memory(gigabytes)
     planned = [found for spec in specs if (found := _plan(spec, capacity)) is not None]
     if as_json:
         print_json(planned)
