@@ -50,11 +50,7 @@ def tensor(*shape: int, dtype: torch.dtype = BF16) -> torch.Tensor:
     ("config", "size", "frames", "gib"),
     [
         (wan(12, 8960), WAN_480P, 81, 1.5),
-        (wan(12, 8960), WAN_720P, 121, 5.1),
-        (wan(40, 13824, 36), WAN_480P, 81, 3.5),
         (wan(40, 13824, 36), WAN_720P, 81, 8.0),
-        (wan(40, 13824), WAN_720P, 121, 11.8),
-        (wan(24, 14336, 48), TI2V, 121, 5.1),
         (wan(24, 14336, 48), (2048, 2048), 121, 23.7),
     ],
 )
@@ -92,7 +88,6 @@ def test_wan_denoising(config: dict[str, Any], size: tuple[int, int], frames: in
     [
         ((1024, 576), 121, 2, False, 2.6),
         ((1024, 576), 121, 1, False, 1.3),
-        ((1920, 1088), 257, 2, False, 18.6),
         ((1920, 1088), 257, 2, True, 18.6),
     ],
 )
@@ -134,7 +129,6 @@ def test_ltx2_denoising(size: tuple[int, int], frames: int, batch: int, newer: b
 @pytest.mark.parametrize(
     ("config", "size", "frames", "dtype", "gib"),
     [
-        (WAN21_VAE, WAN_480P, 81, FP32, 7.3),
         (WAN21_VAE, WAN_720P, 81, FP32, 16.8),
         (WAN21_VAE, WAN_720P, 81, BF16, 8.7),
         (WAN22_VAE, TI2V, 121, FP32, 18.1),
@@ -161,7 +155,7 @@ def test_wan_decoding(
 
 @pytest.mark.parametrize(
     ("size", "frames", "gib"),
-    [((1024, 576), 121, 5.7), ((1920, 1088), 121, 20.0), ((1920, 1088), 257, 42.3)],
+    [((1024, 576), 121, 5.7), ((1920, 1088), 257, 42.3)],
 )
 def test_ltx2_decoding(size: tuple[int, int], frames: int, gib: float) -> None:
     def run(model: Any) -> None:
@@ -199,6 +193,45 @@ def test_what_a_video_starts_from_is_encoded_in_less_than_it_is_decoded() -> Non
     assert activations.condition < activations.decode
 
 
+def ltx2_vae() -> AutoencoderKLLTX2Video:
+    return AutoencoderKLLTX2Video(
+        decoder_causal=False, spatial_compression_ratio=32, temporal_compression_ratio=8
+    )
+
+
+@pytest.mark.parametrize("size", [(1920, 1088), (1024, 576)])
+def test_an_image_that_ltx2_starts_from(size: tuple[int, int]) -> None:
+    measured = measure(ltx2_vae, BF16, lambda model: model.encode(tensor(1, 3, 1, size[1], size[0])))
+    shot = ShotSize(*size, 121)
+    model = Architecture(
+        index={}, denoisers=(LTX2_TRANSFORMER,), text_encoders=(), vae=LTX2_VAE, vae_bytes=2, decode_bytes=2
+    )
+    assert_close_above(estimate(model, shot, [(shot, 1)]).condition, measured)
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+def test_small_shots_of_ltx2_fit_into_their_estimate(batch: int) -> None:
+    def run(model: Any) -> None:
+        model(
+            hidden_states=tensor(batch, 128, 128),
+            audio_hidden_states=tensor(batch, 126, 128),
+            encoder_hidden_states=tensor(batch, 1024, 3840),
+            audio_encoder_hidden_states=tensor(batch, 1024, 3840),
+            timestep=torch.empty((batch,)),
+            sigma=torch.empty((batch,)),
+            num_frames=2,
+            height=8,
+            width=8,
+            fps=24.0,
+            audio_num_frames=126,
+            return_dict=False,
+        )
+
+    measured = measure(lambda: LTX2VideoTransformer3DModel(rope_type="split", num_layers=2), BF16, run)
+    estimated = denoising_bytes({}, LTX2_TRANSFORMER, LTX2_VAE, ShotSize(256, 256, 9), batch)
+    assert measured <= estimated <= 1.5 * measured
+
+
 def test_images() -> None:
     places, size = 64 * 64, ShotSize(1024, 1024)
     flux: dict[str, Any] = {"num_attention_heads": 24, "attention_head_dim": 128}
@@ -229,9 +262,9 @@ def test_images() -> None:
             BF16,
             run_flux,
         )
-        < estimated
+        <= estimated
+        <= 2 * measure(lambda: QwenImageTransformer2DModel(num_layers=1), BF16, run_qwen)
     )
-    assert measure(lambda: QwenImageTransformer2DModel(num_layers=1), BF16, run_qwen) < estimated
     blocks: dict[str, Any] = {
         "block_out_channels": (128, 256, 512, 512),
         "layers_per_block": 2,

@@ -1,9 +1,10 @@
 """How much memory a shot's activations take, phase by phase.
 
 The coefficients were measured with fake tensors (torch 2.13.0, diffusers 0.42.1, eager, the weights not
-counted). ``tests/planning/test_activations.py`` measures again, and holds denoising with Wan and LTX-2 and
-decoding in one piece to 0–10 % above that at the sizes of videos. Other phases are estimated more roughly:
-what is decoded in tiles takes down to half as much, and small shots take less than a constant. Allocators, cuDNN's and cuBLAS's workspaces come on top: `placement.RESERVED`.
+counted). ``plugins/diffusers/tests/planning/test_activations.py`` measures again, and holds denoising with
+Wan and LTX-2 and decoding in one piece to 0–10 % above that at the sizes of videos. Other estimates are
+rougher, and above it: decoding in tiles by up to four times, small shots by a constant. Allocators, cuDNN's
+and cuBLAS's workspaces come on top: `placement.RESERVED`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -110,7 +111,8 @@ def denoising_bytes(
             tokens = places // 4
             return int(tokens * (max(attention * width, feed_forward * width + 4 * hidden) + 1100)) + 40 * MIB
         case "LTX2VideoTransformer3DModel":
-            return int(places * (34.5 * _width(denoiser) + 9_400)) + batch * 40 * MIB
+            # The audio, the text and the modulation of each take as much in small shots.
+            return int(places * (34.5 * _width(denoiser) + 9_400)) + batch * 100 * MIB
         case "UNet2DConditionModel":
             return int(places * 54 * _integers(denoiser, "block_out_channels", (320,))[0]) + 64 * MIB
         case _:  # FLUX needs 35 times the width a token, Qwen-Image 30, Stable Diffusion 3 26
@@ -222,7 +224,9 @@ def _conditioning_bytes(model: Architecture, size: ShotSize) -> int:
             if model.index.get("expand_timesteps"):  # one image; others encode a video of the whole length
                 return int(pixels // patch**2 * channels * model.vae_bytes * 13)
             return int(pixels * model.vae_bytes * (39 * channels + 4 * size.num_frames))
-        case "AutoencoderKLLTX2Video" | "AutoencoderKLQwenImage":
+        case "AutoencoderKLLTX2Video":
+            return int(pixels * 92 * model.vae_bytes) + 4 * MIB
+        case "AutoencoderKLQwenImage":
             return decoding_bytes(vae, ShotSize(size.width, size.height, 1), model.vae_bytes)
         case _:
             return int(pixels * _elements_a_pixel(vae) * model.vae_bytes * 0.85)
