@@ -219,6 +219,14 @@ async def test_nobody_repeats_a_load_during_which_a_worker_died(loads: Loads) ->
     assert await loads.begin("next") == "drop"
 
 
+async def test_the_dead_of_an_earlier_request_count_no_more(loads: Loads, store: ValkeyJobStore) -> None:
+    request = await loads.request()
+    assert loads.worker("first").begin_load(request) == "begin"
+    assert loads.worker("next").begin_load(request) == "wait"
+    await store.operations.request_model("test", load=True)
+    assert await loads.begin("next") == "begin"
+
+
 async def test_workers_that_live_load_at_the_same_time(loads: Loads, client: redis.Redis) -> None:
     assert await loads.begin("first") == "begin"
     with client.pubsub() as listener:  # type: ignore[no-untyped-call]  # untyped in redis-py

@@ -1,16 +1,22 @@
 -- Requested loads: who has begun them, and whether they outlive them. ``operations.lua`` describes the keys.
 
--- Request something of a model, and tell the workers that listen.
-local function request_model(model, request, text)
-  request.number, request.at = redis.call('INCR', P .. 'model_requests:last'), NOW
-  redis.call('HSET', P .. 'model_requests', model, cjson.encode(request))
-  for _, worker in ipairs(redis.call('SMEMBERS', P .. 'listening')) do publish('worker:' .. worker, text) end
-end
-
 local function end_load(worker)
   redis.call('HDEL', P .. 'begun_loads', worker)
   redis.call('ZREM', P .. 'begun_loads:beats', worker)
   redis.call('HDEL', P .. 'begun_loads:doubts', worker)
+end
+
+-- Request something of a model, and tell the workers that listen. Who has begun what was requested before, perhaps to die
+-- of it, is no longer of interest.
+local function request_model(model, request, text)
+  local loads = redis.call('HGETALL', P .. 'begun_loads')
+  for i = 1, #loads, 2 do
+    local load = decode_table(loads[i + 1])
+    if load and load.model == model then end_load(loads[i]) end
+  end
+  request.number, request.at = redis.call('INCR', P .. 'model_requests:last'), NOW
+  redis.call('HSET', P .. 'model_requests', model, cjson.encode(request))
+  for _, worker in ipairs(redis.call('SMEMBERS', P .. 'listening')) do publish('worker:' .. worker, text) end
 end
 
 -- Whether a worker that has begun a load is alive, 'lost', or 'doubtful'. A channel without a subscriber is no proof of
