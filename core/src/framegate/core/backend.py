@@ -205,7 +205,7 @@ class Backend(ABC):
         return missing_paths({"source": self.source})
 
     def hub_downloads(self) -> Sequence[HubDownload]:
-        """Return what `load` would download from the hub, none by default. Nothing heavy is imported.
+        """Return which weights `load` would download, none by default. Nothing heavy is imported.
 
         ``framegate models pull`` downloads exactly that, into the cache that `load` finds it in. Local files
         are not among it.
