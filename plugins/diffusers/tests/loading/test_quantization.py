@@ -17,7 +17,7 @@ from framegate.core.testing import RecordingContext
 from framegate.core.types import Task
 from framegate.plugins.diffusers import testing
 from framegate.plugins.diffusers.images.backend import ImagesBackend
-from framegate.plugins.diffusers.loading import quantization
+from framegate.plugins.diffusers.loading import pipelines, quantization
 from framegate.plugins.diffusers.loading.compiling import compile_blocks
 from framegate.plugins.diffusers.loading.host_memory import plain_tensors
 from framegate.plugins.diffusers.loading.quantization import quantize
@@ -154,6 +154,27 @@ def test_fp8_takes_weights_of_every_dtype(monkeypatch: pytest.MonkeyPatch, dtype
     assert (weight.dtype, weight.scale.numel()) == (dtype, 32 if dtype == torch.bfloat16 else 1)
 
 
+def test_falling_back_from_compiling_warns_likewise(
+    monkeypatch: pytest.MonkeyPatch, load_wan: LoadTiny[AnyWanBackend], tmp_path: Path
+) -> None:
+    def fail(graph: object, inputs: object) -> Any:
+        raise ValueError("no compiler")
+
+    can_multiply(monkeypatch)
+    monkeypatch.setattr(pipelines, "should_compile", lambda *_: True)
+    monkeypatch.setattr(pipelines, "set_compile_cache", str)
+    monkeypatch.setattr(pipelines, "compile_blocks", partial(compile_blocks, backend=fail))
+    with capture_logs() as logs:
+        backend = load_wan("wan21_t2v", quantize="int8")
+        assert not [line for line in logs if line["event"] == "option_slow"]
+        shot = small_shot(Task.TEXT_TO_VIDEO, guidance_scale=1.0)
+        generate(backend, shot, RecordingContext(tmp_path))
+    assert [line["event"] for line in logs if line["log_level"] == "warning"] == [
+        "option_unused",
+        "option_slow",
+    ]
+
+
 def test_a_model_with_nothing_to_quantise_says_so() -> None:
     with capture_logs() as logs:
         quantize(nn.Sequential(nn.Linear(8, 8)), Options(quantize="int8-weights"), CPU, torch.float32, CPU)
@@ -228,8 +249,19 @@ def test_layers_stored_in_eight_bits_are_compiled(load_wan: LoadTiny[AnyWanBacke
     assert loras == {torch.float32}, "a LoRA of its own is not rounded to eight bits"
 
 
-@pytest.mark.parametrize(("kind", "slow"), [("fp8", True), ("int8", True), ("fp8-weights", False)])
-def test_quantising_without_compiling_warns(load_wan: LoadTiny[AnyWanBackend], kind: str, slow: bool) -> None:
+@pytest.mark.parametrize(
+    ("kind", "multiplied", "slow"),
+    [("int8", True, True), ("int8", False, False), ("fp8", False, False), ("fp8-weights", False, False)],
+)
+def test_quantising_without_compiling_warns(
+    monkeypatch: pytest.MonkeyPatch,
+    load_wan: LoadTiny[AnyWanBackend],
+    kind: str,
+    multiplied: bool,
+    slow: bool,
+) -> None:
+    if multiplied:
+        can_multiply(monkeypatch)
     with capture_logs() as logs:
         load_wan("wan21_t2v", quantize=kind)
     warnings = [line for line in logs if line["event"] == "option_slow"]

@@ -33,8 +33,8 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Return whether ``error`` says that the host or the device ran out of memory."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
-    # The CPU's allocator and cuDNN have no class of their own for it. A convolution finds no engine where none
-    # has the memory to work in.
+    # The CPU's allocator and cuDNN have no class of their own for it; a convolution finds no engine where
+    # each lacks memory to work in.
     return isinstance(error, RuntimeError) and any(
         sign in str(error)
         for sign in (

@@ -63,14 +63,19 @@ def set_compile_cache(options: Options) -> Path | None:
     return folder
 
 
-def compile_blocks(*models: Any, backend: str | Callable[..., Any] = "inductor") -> int:
+def compile_blocks(
+    *models: Any,
+    backend: str | Callable[..., Any] = "inductor",
+    on_fallback: Callable[[], object] = lambda: None,
+) -> int:
     """Compile the ``forward`` of every block that ``models`` repeat, and return how many blocks there are.
 
     The forward and not the module: hooks (cancel points, step caches) stay outside of what is compiled. All
     sizes run through the same graph, so a job's result doesn't depend on the jobs before it.
 
     ``models`` are the transformers of one loaded model. If a block of theirs can't be compiled, all of them
-    run uncompiled from then on, with a warning; the call that failed is made again and returns its result.
+    run uncompiled from then on, with a warning, after which ``on_fallback`` is called; the call that failed
+    is made again and returns its result.
     `restore_eager` is the inverse.
     """
     from torch.fx.experimental import _config as symbolic_shapes
@@ -79,7 +84,7 @@ def compile_blocks(*models: Any, backend: str | Callable[..., Any] = "inductor")
     symbolic_shapes.use_duck_shape = False
     # What varies is marked beforehand, so nothing is compiled for the first size alone.
     torch._dynamo.config.automatic_dynamic_shapes = False
-    fallback = _Fallback()
+    fallback = _Fallback(on_fallback)
     compiled: dict[type[nn.Module], CompiledForward] = {}
     blocks = [block for model in models for block in repeated_blocks(model)]
     for block in blocks:
@@ -157,8 +162,9 @@ class CompiledForward:
 class _Fallback:
     """Whether the blocks of one loaded model run uncompiled as they could not be compiled."""
 
-    def __init__(self) -> None:
+    def __init__(self, notify: Callable[[], object]) -> None:
         self.failed = False
+        self._notify = notify
 
     def report(self, why: str) -> None:
         """Fall back to eager."""
@@ -168,6 +174,7 @@ class _Fallback:
             option="compile",
             why=f"a block can't be compiled ({why}); the model runs uncompiled until it is loaded again",
         )
+        self._notify()
 
 
 def _with_code_of_its_own(forward: Callable[..., Any]) -> Callable[..., Any]:

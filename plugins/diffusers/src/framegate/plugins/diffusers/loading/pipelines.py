@@ -1,6 +1,7 @@
 """From a folder of weights to a pipeline that is ready to run."""
 
 from collections.abc import Mapping
+from functools import partial
 from inspect import signature
 from pathlib import Path
 from typing import Any
@@ -104,8 +105,7 @@ def load_pipeline(
     adapters = apply_loras(pipeline, options, switched_loras, default)
     denoisers = denoisers_of(pipeline)
     home = torch.device("cpu") if placement.offload in ("model", "group") else device
-    for model in denoisers:
-        quantize(model, options, device, default, home)
+    quantized = [quantize(model, options, device, default, home) for model in denoisers]
     decisions = Decisions(Path(options.compile_cache or DEFAULT_CACHE).expanduser())
     prepare_vae(pipeline, options, dtypes, device, decisions)
     offloader = Offloader(placement, device)
@@ -122,9 +122,9 @@ def load_pipeline(
     )
     if compiled:
         set_compile_cache(options)
-        compile_blocks(*denoisers)
+        compile_blocks(*denoisers, on_fallback=partial(warn_without_compile, quantized))
     else:
-        warn_without_compile(options)
+        warn_without_compile(quantized)
     cancel_points.install(
         *(model for model in pipeline.components.values() if isinstance(model, torch.nn.Module))
     )

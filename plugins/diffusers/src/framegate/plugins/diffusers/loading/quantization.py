@@ -1,6 +1,7 @@
 """Quantise weights."""
 
 import re
+from collections.abc import Iterable
 from importlib.util import find_spec
 from typing import Any
 
@@ -20,8 +21,10 @@ log = structlog.get_logger(__name__)
 
 def quantize(
     model: Any, options: Options, device: torch.device, dtype: torch.dtype, home: torch.device
-) -> None:
+) -> str:
     """Quantise the linear layers of a transformer's blocks in place, as ``options.quantize`` says.
+
+    Return the kind that it came to: of the weights alone where the device can't multiply in the other.
 
     Everything outside of the blocks (embeddings, the head) keeps its precision, and so do LoRAs beside them.
     One layer at a time is brought to ``device``, where it takes a hundredth of the time, then to ``home``.
@@ -31,10 +34,10 @@ def quantize(
     """
     kind: str = options.quantize
     if kind == "none":
-        return
+        return kind
     if kind == "fp8-layerwise":
         _check_any(store_in_eight_bits(model, dtype, device, home), model, kind)
-        return
+        return kind
     if find_spec("torchao") is None:
         raise GenerationFailed(
             f"options.quantize = {kind!r} needs the package torchao on this worker; {INSTALL_SMALL}"
@@ -49,15 +52,16 @@ def quantize(
         quantize_(module, recipe(_kind_for(name, kind), module.weight.dtype), device=device)
         module.to(home)
     _check_any(len(layers), model, kind)
+    return kind
 
 
-def warn_without_compile(options: Options) -> None:
-    """Warn that ``options.quantize`` makes an uncompiled model slower, if it does."""
-    if options.quantize in ("fp8", "int8"):
+def warn_without_compile(quantized: Iterable[str]) -> None:
+    """Warn that the kinds that `quantize` came to make an uncompiled model slower, if one does."""
+    for kind in {"fp8", "int8"} & set(quantized):
         log.warning(
             "option_slow",
             option="quantize",
-            requested=options.quantize,
+            requested=kind,
             why="without compile it is slower than unquantised weights: each layer quantises its input in "
             "kernels of its own",
             remedy="see the log for why nothing is compiled; if it can't be, use 'none', or 'fp8-layerwise' "
