@@ -77,7 +77,7 @@ class Options(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         ``weights``: a file for a component instead of the folder's own, ``.safetensors`` (one file, in the
         original or diffusers' names) or ``.gguf`` (quantised: smaller, a little less exact, slower).
         ``loras``: merged into the weights at load, so they take no time afterwards; beside those of a
-        ``.gguf`` file, where each layer takes a little longer.
+        ``.gguf`` file, where each layer takes a little longer, as with one that only some steps use.
         ``flow_shift``: of the scheduler; None keeps the family's rule.
     Memory
         ``offload``: "none" keeps everything on the device; "text-encoder" moves only the text encoders there

@@ -12,7 +12,9 @@ from framegate.plugins.diffusers.loading.hosted_weights import HostedWeights
 
 
 class StreamedBlocks:
-    """Weights of ``blocks``, of which at most two are on the device: the one that runs and the next.
+    """Weights of ``blocks``, of which two are on the device: the one that runs and the next.
+
+    One that was fetched and then doesn't run stays there as a third until the model is taken off.
 
     CUDA copies on a stream of its own. Memory is allocated and freed on the stream that computes, so a copy
     starts when all that was queued there before is done, that is, when the block before the running one is.

@@ -19,8 +19,8 @@ class HostedWeights:
     """The weights of ``module`` but for its parts ``without``: a master copy, and at times one on ``device``.
 
     `onload` copies the master to the device and puts the copies in its place, `offload` puts the master back
-    and drops them. Nothing is copied from the device, as running a model doesn't change its weights. Whatever
-    else changes their values there is lost; a change of dtype is kept, and so is an adapter that is added.
+    and drops them. They aren't copied back, as running a model doesn't change its weights. Whatever else
+    changes their values there is lost; a change of dtype is kept, and an adapter that was added is copied.
     """
 
     def __init__(self, module: nn.Module, device: torch.device, without: Collection[nn.Module] = ()) -> None:
