@@ -26,7 +26,7 @@ _TRACE = 64
 """Of how many channels one is kept where the first block's residual is not looked at."""
 
 
-class Layout(Struct, frozen=True):
+class BlockStack(Struct, frozen=True):
     """Where a class of transformers keeps its blocks, and how they are called.
 
     The members of ``lists`` run one after the other with the same arguments, so that they count as one stack.
@@ -37,14 +37,14 @@ class Layout(Struct, frozen=True):
     audio: bool = False
 
 
-LAYOUTS: Mapping[str, Layout] = {
-    "WanTransformer3DModel": Layout(("blocks",), ForwardPattern.Pattern_2),
-    "LTX2VideoTransformer3DModel": Layout(("transformer_blocks",), ForwardPattern.Pattern_0, audio=True),
-    "FluxTransformer2DModel": Layout(
+STACKS: Mapping[str, BlockStack] = {
+    "WanTransformer3DModel": BlockStack(("blocks",), ForwardPattern.Pattern_2),
+    "LTX2VideoTransformer3DModel": BlockStack(("transformer_blocks",), ForwardPattern.Pattern_0, audio=True),
+    "FluxTransformer2DModel": BlockStack(
         ("transformer_blocks", "single_transformer_blocks"), ForwardPattern.Pattern_1
     ),
-    "QwenImageTransformer2DModel": Layout(("transformer_blocks",), ForwardPattern.Pattern_1),
-    "SD3Transformer2DModel": Layout(("transformer_blocks",), ForwardPattern.Pattern_1),
+    "QwenImageTransformer2DModel": BlockStack(("transformer_blocks",), ForwardPattern.Pattern_1),
+    "SD3Transformer2DModel": BlockStack(("transformer_blocks",), ForwardPattern.Pattern_1),
 }
 """The transformers that can skip blocks, by class."""
 
@@ -60,8 +60,8 @@ class CachedTransformer:
 
     def __init__(self, transformer: nn.Module) -> None:
         self._transformer = transformer
-        self._layout = LAYOUTS[type(transformer).__name__]
-        self._lists = {name: getattr(transformer, name) for name in self._layout.lists}
+        self._kind = STACKS[type(transformer).__name__]
+        self._lists = {name: getattr(transformer, name) for name in self._kind.lists}
         self._manager: Any = CachedContextManager(name=type(transformer).__name__)
         self._passes: set[str] = set()
         blocks = [block for blocks in self._lists.values() for block in blocks]
@@ -70,7 +70,7 @@ class CachedTransformer:
         self._stack: Any = CachedBlocks(
             nn.ModuleList(blocks),
             transformer=transformer,
-            forward_pattern=self._layout.pattern,
+            forward_pattern=self._kind.pattern,
             # Offload wraps the blocks' forward, which hides its parameters.
             check_forward_pattern=False,
             check_num_outputs=False,
@@ -79,10 +79,10 @@ class CachedTransformer:
             context_manager=self._manager,
         )
         self._stack.transformer = None  # which would be its own part
-        self._audio = AudioVideoBlocks(self._stack) if self._layout.audio else None
+        self._audio = AudioVideoBlocks(self._stack) if self._kind.audio else None
         stack: nn.Module = self._audio or self._stack
         for name in self._lists:
-            setattr(transformer, name, nn.ModuleList([stack] if name == self._layout.lists[0] else []))
+            setattr(transformer, name, nn.ModuleList([stack] if name == self._kind.lists[0] else []))
 
     def begin_pass(
         self, name: str, create_schedule: Callable[[], Schedule], arguments: Mapping[str, Any]
@@ -118,7 +118,7 @@ class CachedTransformer:
         # What the first block adds is kept to compare it; where nothing is, a trace of it will do.
         kept = ExtraCacheConfig(downsample_factor=_TRACE if always else 1)
         # Only where the second stream comes out of the last block is there anything of it to predict.
-        both = not self._layout.pattern.Return_H_Only and not self._drops_text
+        both = not self._kind.pattern.Return_H_Only and not self._drops_text
         forecast = TaylorSeerCalibratorConfig(enable_encoder_calibrator=both) if schedule.forecast else None
         self._manager.new_context(
             name=name, cache_config=config, extra_cache_config=kept, calibrator_config=forecast

@@ -126,10 +126,10 @@ def _cacheable(options: Options, transformers: Sequence[Any]) -> list[Any]:
             f"options.cache = {options.cache!r} needs the package cache-dit on this worker; install with: "
             f"{install_command('diffusers')}"
         )
-    from framegate.plugins.diffusers.step_cache.blocks import LAYOUTS, silence_logging
+    from framegate.plugins.diffusers.step_cache.blocks import STACKS, silence_logging
 
     silence_logging()
-    known = [transformer for transformer in transformers if type(transformer).__name__ in LAYOUTS]
+    known = [transformer for transformer in transformers if type(transformer).__name__ in STACKS]
     for transformer in transformers:
         if transformer not in known:
             name = type(transformer).__name__
