@@ -200,7 +200,8 @@ def test_what_is_pushed_meanwhile_is_not_mixed_in(host: Host) -> None:
 
     def push(blob: BlobFetcher, *_: object) -> int:
         repository.push({**FILES, name: os.urandom(300_000)})
-        return fetch(blob, *_)
+        fetched: int = fetch(blob, *_)
+        return fetched
 
     fetch: Any = BlobFetcher.fetch
     host.patch.setattr(BlobFetcher, "fetch", push)

@@ -11,6 +11,7 @@ import pytest
 import torch
 from diffusers import SD3Transformer2DModel
 from diffusers.hooks import apply_group_offloading
+from msgspec import convert
 from msgspec.structs import replace
 
 from framegate.core.errors import GenerationFailed, JobCancelled
@@ -362,7 +363,7 @@ def test_each_expert_retains_and_skips_as_its_authors_do(task: Task, split: int,
     computed = [
         step
         for run in (range(split), range(split, steps))
-        for step in create_schedule(Options(cache=level), levels, run=run, steps=steps).computed
+        for step in create_schedule(convert({"cache": level}, Options), levels, run=run, steps=steps).computed
     ]
     skips = getattr(levels, level)
     wanted = authors_steps(levels.mag_ratios, skips, steps, split, t2v=task == Task.TEXT_TO_VIDEO)

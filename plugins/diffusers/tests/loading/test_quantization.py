@@ -3,7 +3,7 @@
 from functools import partial
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -70,7 +70,7 @@ def quantized_layers(model: nn.Module) -> set[str]:
 
 
 @pytest.mark.parametrize("kind", ["int8-weights", "fp8-layerwise"])
-def test_blocks_are_found_by_structure(kind: str) -> None:
+def test_blocks_are_found_by_structure(kind: Literal["int8-weights", "fp8-layerwise"]) -> None:
     model: Any = z_image()
     blocks = [
         name
@@ -83,7 +83,9 @@ def test_blocks_are_found_by_structure(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["int8-weights", "fp8-layerwise"])
-def test_what_lies_outside_of_the_blocks_keeps_its_precision(kind: str) -> None:
+def test_what_lies_outside_of_the_blocks_keeps_its_precision(
+    kind: Literal["int8-weights", "fp8-layerwise"],
+) -> None:
     model: Any = testing.build("wan21_i2v").transformer
     assert model.condition_embedder.image_embedder is not None
     quantize(model, Options(quantize=kind), CPU, torch.float32, CPU)

@@ -121,7 +121,7 @@ class DiffusersBackend(Backend):
             missing = missing_components(snapshot, self.parsed_options())
             folder = snapshot
         else:
-            missing = self.check_files()
+            missing = list(self.check_files())
         if missing:
             raise GenerationFailed(f"Files are missing on this host: {'; '.join(missing)}.")
         memory = self.model_memory(folder, on_cuda=True)

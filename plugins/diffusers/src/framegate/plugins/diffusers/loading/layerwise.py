@@ -51,7 +51,7 @@ def store_in_eight_bits(model: Any, dtype: torch.dtype, device: torch.device, ho
         *(model._keep_in_fp32_modules or ()),
         *(model._skip_layerwise_casting_patterns or ()),
     )
-    layers = [
+    layers: list[Any] = [
         module
         for name, module in layers_of_blocks(model)
         if type(module) in _CAST and not any(re.search(pattern, name) for pattern in skipped)

@@ -47,7 +47,9 @@ def quantize(
         kind = f"{kind}-weights"
     from torchao.quantization import quantize_  # pyright: ignore[reportMissingTypeStubs] # ships no types
 
-    layers = [each for each in layers_of_blocks(model) if isinstance(each[1], torch.nn.Linear)]
+    layers = [
+        (name, module) for name, module in layers_of_blocks(model) if isinstance(module, torch.nn.Linear)
+    ]
     for name, module in layers:
         quantize_(module, recipe(_kind_for(name, kind), module.weight.dtype), device=device)
         module.to(home)

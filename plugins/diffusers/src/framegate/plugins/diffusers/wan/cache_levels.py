@@ -396,12 +396,12 @@ _A14B_I2V = (
 
 # E024K6R02 is the README's for the 14B models: 2.8 to 3 times as fast at 720p with a PSNR of 22 to 24 dB.
 # E012K2R02 allows half of that error and two skips in a row, as the README does for Wan2.2.
-_WAN21 = {"light": Skips(0.12, 2, 0.2), "strong": Skips(0.24, 6, 0.2)}
+_WAN21 = Skips(0.12, 2, 0.2), Skips(0.24, 6, 0.2)
 # E006K2R02 is the README's for TI2V-5B: 10:39 to 5:24 minutes; E012K4R02 is Wan2.1-1.3B's.
-_TI2V = {"light": Skips(0.06, 2, 0.2), "strong": Skips(0.12, 4, 0.2)}
+_TI2V = Skips(0.06, 2, 0.2), Skips(0.12, 4, 0.2)
 # E006K2R04 is the README's for T2V-A14B, 27:09 to 18:10 minutes. Each of the experts has its own
 # retention; for I2V-A14B, the authors let only the second one skip.
-_A14B = {"light": Skips(0.06, 2, 0.4), "strong": Skips(0.12, 4, 0.2)}
+_A14B = Skips(0.06, 2, 0.4), Skips(0.12, 4, 0.2)
 
 
 def cache_levels(variant: Variant, config: Mapping[str, Any], shot: Shot) -> Levels:
@@ -412,10 +412,10 @@ def cache_levels(variant: Variant, config: Mapping[str, Any], shot: Shot) -> Lev
     from_image = shot.task == Task.IMAGE_TO_VIDEO
     if variant.experts:
         ratios = _A14B_I2V if from_image else _A14B_T2V
-        return Levels(**_A14B, mag_ratios=ratios, first_expert=not from_image)
+        return Levels(*_A14B, mag_ratios=ratios, first_expert=not from_image)
     if len(variant.tasks & {Task.TEXT_TO_VIDEO, Task.IMAGE_TO_VIDEO}) == 2:
-        return Levels(**_TI2V, mag_ratios=_TI2V_FROM_IMAGE if from_image else _TI2V_FROM_TEXT)
+        return Levels(*_TI2V, mag_ratios=_TI2V_FROM_IMAGE if from_image else _TI2V_FROM_TEXT)
     if from_image:
         small = shot.width * shot.height <= _PIXELS_480P
-        return Levels(**_WAN21, mag_ratios=_I2V_480P if small else _I2V_720P)
-    return Levels(**_WAN21, mag_ratios=_T2V_1_3B if config["num_layers"] <= _LAYERS_1_3B else _T2V_14B)
+        return Levels(*_WAN21, mag_ratios=_I2V_480P if small else _I2V_720P)
+    return Levels(*_WAN21, mag_ratios=_T2V_1_3B if config["num_layers"] <= _LAYERS_1_3B else _T2V_14B)
