@@ -1,6 +1,7 @@
 """Offloading without a GPU: a second copy on the CPU stands for the one on a device."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
+    from framegate.plugins.diffusers.loading.hosted_weights import HostedWeights
     from framegate.plugins.diffusers.planning.placement import Offload
 
 LoadedT = TypeVar("LoadedT", bound=DiffusersBackend)
@@ -29,7 +31,12 @@ class FakeDevice:
         """The modules whose weights were copied to the device, in order."""
         self.holds: set[nn.Module] = set()
         """Those whose weights it holds now."""
-        onload, offload = HostedWeights.onload, HostedWeights.offload
+        self._hosted: list[HostedWeights] = []
+        onload, offload, create = HostedWeights.onload, HostedWeights.offload, HostedWeights.__init__
+
+        def record(weights: HostedWeights, *arguments: Any, **named: Any) -> None:
+            create(weights, *arguments, **named)
+            self._hosted.append(weights)
 
         def record_onload(weights: HostedWeights, *stream: Any) -> None:
             if not weights.onloaded:
@@ -41,6 +48,7 @@ class FakeDevice:
             self.holds.discard(weights.module)
             offload(weights)
 
+        monkeypatch.setattr(HostedWeights, "__init__", record)
         monkeypatch.setattr(HostedWeights, "onload", record_onload)
         monkeypatch.setattr(HostedWeights, "offload", record_offload)
 
@@ -56,10 +64,38 @@ class FakeDevice:
         """Return what ``load`` loads, placed as ``offload`` says."""
         self._offload = offload
         try:
-            return load()
+            backend = load()
+            self._watch(backend.loaded_engine.pipeline)
+            return backend
         finally:
             self._offload = "none"
+            self._hosted.clear()
             self.copied.clear()
+
+    def _watch(self, pipeline: Any) -> None:
+        """Fail where a module runs whose weights are not on the device; the real one would."""
+        compiled = {
+            name
+            for part in pipeline.components.values()
+            for name in getattr(part, "_repeated_blocks", None) or ()
+        }
+        for weights in self._hosted:
+            others = {part for block in weights._without for part in block.modules()}
+            for module in _outside(weights.module, compiled):
+                if module not in others and any(True for _ in module.parameters(recurse=False)):
+                    module.register_forward_pre_hook(partial(_check_onloaded, weights))
+
+
+def _outside(module: "nn.Module", compiled: Collection[str]) -> "Iterator[nn.Module]":
+    """Yield the modules in ``module`` that are not inside a block that is compiled, which takes no hooks."""
+    yield module
+    if type(module).__name__ not in compiled:
+        for child in module.children():
+            yield from _outside(child, compiled)
+
+
+def _check_onloaded(weights: "HostedWeights", module: "nn.Module", _: object) -> None:
+    assert weights.onloaded, f"{type(module).__name__} runs while its weights are off the device"
 
 
 def _pageable(size: int) -> "torch.Tensor":
