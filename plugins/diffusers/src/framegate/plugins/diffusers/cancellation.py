@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from diffusers.models.attention import FeedForward
@@ -66,7 +67,7 @@ def blocks_of(model: nn.Module) -> list[nn.Module]:
     return blocks
 
 
-def layers_of_blocks(model: nn.Module) -> list[tuple[str, nn.Module]]:
+def layers_of_blocks(model: nn.Module) -> list[tuple[str, Any]]:
     """Return the modules inside the blocks of ``model`` by their names in it, but for those of LoRAs."""
     inside = {module for block in blocks_of(model) for module in block.modules()}
     return [
