@@ -1,11 +1,13 @@
 """Shots that are larger than what was planned for when the model was loaded."""
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from structlog.testing import capture_logs
 
 from framegate.core.testing import RecordingContext
@@ -33,8 +35,11 @@ class Card:
         def activations(memory: ModelMemory, size: ShotSize) -> Activations:
             return Activations(denoise={96: 0, 128: GIB, 160: 2 * GIB}.get(size.width, 0))
 
+        def capacity_of(_: torch.device) -> int:
+            return self.capacity
+
         monkeypatch.setattr(ModelMemory, "activations", activations)
-        monkeypatch.setattr(engine_module, "capacity_of", lambda device: self.capacity)
+        monkeypatch.setattr(engine_module, "capacity_of", capacity_of)
 
     def fit(self, backend: AnyWanBackend, **sizes: int) -> None:
         """Take as much memory as the placement named needs for a shot of that width."""
@@ -42,6 +47,11 @@ class Card:
         memory = backend.loaded_engine.memory
         placement = memory.placement(0, offload=offload, size=ShotSize(width, 64, 9))
         self.capacity = placement.peak + RESERVED
+
+
+def placed(backend: AnyWanBackend) -> str:
+    """Where the weights of ``backend`` are kept."""
+    return backend.loaded_engine.loaded.offloader.placement.offload
 
 
 @pytest.fixture
@@ -76,27 +86,25 @@ def test_a_larger_shot_moves_weights_off_the_device_for_good(
     from framegate.plugins.diffusers.loading import pipelines
     from framegate.plugins.diffusers.loading.compiling import compile_blocks
 
-    monkeypatch.setattr(pipelines, "compile_blocks", lambda *models: compile_blocks(*models, backend="eager"))
+    monkeypatch.setattr(pipelines, "compile_blocks", partial(compile_blocks, backend="eager"))
     backend = load(model, **options)
     context = RecordingContext(tmp_path)
     expected = [generate(backend, shot, context) for shot in (SMALL, LARGE, HUGE)]
-    offloader = backend.loaded_engine.loaded.offloader
     card.fit(backend, model=128)
     with capture_logs() as logs:
         assert np.array_equal(generate(backend, SMALL, context), expected[0])
-        kept: str = offloader.placement.offload
-        assert kept == "none"
+        assert placed(backend) == "none"
         assert np.array_equal(generate(backend, LARGE, context), expected[1])
     assert [entry["offload"] for entry in logs if entry["event"] == "model_placed_again"] == ["model"]
     assert {type(module).__name__ for module in fake_device.copied} >= {"WanTransformer3DModel"}
     assert not fake_device.holds
     before = weights_of(backend)
     assert np.array_equal(generate(backend, SMALL, context), expected[0]), "it stays there"
-    assert offloader.placement.offload == "model"
+    assert placed(backend) == "model"
     card.fit(backend, group=160)
     fake_device.copied.clear()
     assert np.array_equal(generate(backend, HUGE, context), expected[2])
-    assert offloader.placement.offload == "group"
+    assert placed(backend) == "group"
     assert {type(module).__name__ for module in fake_device.copied} >= {"WanTransformerBlock"}
     assert not fake_device.holds
     assert weights_of(backend).keys() == before.keys()
@@ -107,4 +115,4 @@ def test_only_auto_moves(load: LoadTiny[AnyWanBackend], card: Card, tmp_path: Pa
     backend = load("wan21_t2v", offload="none")
     card.fit(backend, model=128)
     generate(backend, LARGE, RecordingContext(tmp_path))
-    assert backend.loaded_engine.loaded.offloader.placement.offload == "none"
+    assert placed(backend) == "none"

@@ -3,7 +3,7 @@
 from functools import partial
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 import pytest
@@ -54,11 +54,23 @@ def z_image() -> ZImageTransformer2DModel:
     )
 
 
+def nothing(*_: object) -> None:
+    return
+
+
+def always(*_: object) -> bool:
+    return True
+
+
+def named_modules(model: nn.Module) -> list[tuple[str, nn.Module]]:
+    return list(cast("Any", model).named_modules())  # untyped in torch
+
+
 def quantized_layers(model: nn.Module) -> set[str]:
     """The names of the linear layers in ``model`` whose weights are stored in eight bits."""
     return {
         name
-        for name, module in model.named_modules()
+        for name, module in named_modules(model)
         if isinstance(module, nn.Linear)
         and all(
             part.element_size() == 1
@@ -148,7 +160,7 @@ def test_fp8_takes_weights_of_every_dtype(monkeypatch: pytest.MonkeyPatch, dtype
     can_multiply(monkeypatch)
     quant_api: Any = import_module("torchao.quantization.quant_api")
     monkeypatch.setattr(quant_api, "is_sm_at_least_89", lambda: True)
-    monkeypatch.setattr(quant_api, "_check_hardware_support", lambda *_: None)
+    monkeypatch.setattr(quant_api, "_check_hardware_support", nothing)
     layer = nn.Linear(32, 32, dtype=dtype)
     quantize(nn.Sequential(nn.ModuleList([layer])), Options(quantize="fp8"), CPU, dtype, CPU)
     weight: Any = layer.weight
@@ -163,7 +175,7 @@ def test_falling_back_from_compiling_warns_likewise(
         raise ValueError("no compiler")
 
     can_multiply(monkeypatch)
-    monkeypatch.setattr(pipelines, "should_compile", lambda *_: True)
+    monkeypatch.setattr(pipelines, "should_compile", always)
     monkeypatch.setattr(pipelines, "set_compile_cache", str)
     monkeypatch.setattr(pipelines, "compile_blocks", partial(compile_blocks, backend=fail))
     with capture_logs() as logs:

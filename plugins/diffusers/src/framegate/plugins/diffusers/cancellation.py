@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 import torch
 from diffusers.models.attention import FeedForward
@@ -70,6 +70,5 @@ def blocks_of(model: nn.Module) -> list[nn.Module]:
 def layers_of_blocks(model: nn.Module) -> list[tuple[str, Any]]:
     """Return the modules inside the blocks of ``model`` by their names in it, but for those of LoRAs."""
     inside = {module for block in blocks_of(model) for module in block.modules()}
-    return [
-        (name, module) for name, module in model.named_modules() if module in inside and "lora_" not in name
-    ]
+    named = cast("Any", model).named_modules()  # untyped in torch
+    return [(name, module) for name, module in named if module in inside and "lora_" not in name]

@@ -78,12 +78,13 @@ def compile_blocks(
     is made again and returns its result.
     `restore_eager` is the inverse.
     """
+    from torch._dynamo import config as tracing
     from torch.fx.experimental import _config as symbolic_shapes
 
     # Two sizes that happen to be equal in the first job are not the same size in the next.
     symbolic_shapes.use_duck_shape = False
     # What varies is marked beforehand, so nothing is compiled for the first size alone.
-    torch._dynamo.config.automatic_dynamic_shapes = False
+    tracing.automatic_dynamic_shapes = False
     fallback = _Fallback(on_fallback)
     compiled: dict[type[nn.Module], CompiledForward] = {}
     blocks = [block for model in models for block in repeated_blocks(model)]
@@ -125,7 +126,7 @@ class CompiledForward:
         self._eager = forward
         self._fallback = fallback
         compiled = functools.partial(
-            torch.compile,
+            cast("Any", torch.compile),  # its types lack the limit
             _with_code_of_its_own(forward),
             fullgraph=True,
             recompile_limit=MAX_GRAPHS,
@@ -223,6 +224,8 @@ def _mark_tokens(tensors: Sequence[torch.Tensor]) -> None:
     rotary embeddings or masks. Were every dimension to vary, as with ``dynamic=True``, tracing would take
     minutes over products and quotients of heads and widths, which are the same for all sizes.
     """
+    from torch._dynamo import maybe_mark_dynamic
+
     counts = {tensor.shape[1] for tensor in tensors if tensor.ndim == 3}
     counts |= {one + other for one, other in combinations(counts, 2)}
     for tensor in tensors:
@@ -230,7 +233,7 @@ def _mark_tokens(tensors: Sequence[torch.Tensor]) -> None:
         last = tensor.ndim - (tensor.ndim > 2 and tensor.is_floating_point())
         for dimension in range(tensor.ndim == 3, last):
             if (length := tensor.shape[dimension]) > 1 and length in counts:
-                torch._dynamo.maybe_mark_dynamic(tensor, dimension)
+                maybe_mark_dynamic(tensor, dimension)
 
 
 @functools.cache

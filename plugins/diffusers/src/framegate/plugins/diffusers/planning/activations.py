@@ -52,7 +52,8 @@ class Architecture(Struct, frozen=True, kw_only=True):
     @property
     def denoiser(self) -> Mapping[str, Any]:
         """The first of those that every step runs; they differ in their weights alone."""
-        return next(iter(self.denoisers), {})
+        nothing: Mapping[str, Any] = {}
+        return next(iter(self.denoisers), nothing)
 
 
 def estimate(

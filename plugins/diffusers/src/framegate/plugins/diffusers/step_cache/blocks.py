@@ -106,10 +106,11 @@ class CachedTransformer:
 
     def _create_context(self, name: str, schedule: Schedule) -> None:
         always = schedule.threshold is None
+        threshold = _ALWAYS if schedule.threshold is None else schedule.threshold
         config = DBCacheConfig(
             Fn_compute_blocks=1,
             Bn_compute_blocks=0,
-            residual_diff_threshold=_ALWAYS if always else schedule.threshold,
+            residual_diff_threshold=threshold,
             max_warmup_steps=0,
             enable_separate_cfg=False,
             steps_computation_mask=[int(step) for step in schedule.computed],

@@ -26,5 +26,6 @@ class DistilledScheduler(_Euler):  # type: ignore[misc] # any class may be subcl
 
     def step(self, model_output: torch.Tensor, timestep: Any, sample: torch.Tensor, **options: Any) -> Any:
         """Return ``sample`` one noise level further down, in its own dtype as the authors keep it."""
-        stepped: Any = super().step(model_output.to(sample.dtype), timestep, sample, **options)
-        return stepped
+        return super().step(  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType] # untyped in diffusers
+            model_output.to(sample.dtype), timestep, sample, **options
+        )
