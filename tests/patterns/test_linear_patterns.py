@@ -9,14 +9,36 @@ from functools import partial
 
 import pytest
 
+from framegate.plugins.diffusers import hub_files
 from framegate.plugins.preview import scenes
 from tests.support.adversarial_texts import adversarial_texts, used_as
 from tests.support.source_patterns import SourcePattern, source_patterns
 from tests.support.timing import LONG, SHORT, is_linear
 
+_HUB_FILES = "plugins/diffusers/src/framegate/plugins/diffusers/hub_files.py"
 COMPUTED: Mapping[str, Callable[[], list[str]]] = {
     "plugins/preview/src/framegate/plugins/preview/scenes.py: pattern": lambda: [
         scenes.names_pattern(max(names.values(), key=len)) for names in (scenes.NAMES, scenes.HOURS)
+    ],
+    f"{_HUB_FILES}: f'{{_STEM}}\\\\.{{name_of_variant}}(-{{_SHARD}})?\\\\.{{_SUFFIX}}$'": lambda: [
+        rf"{hub_files._STEM}\.fp16(-{hub_files._SHARD})?\.{hub_files._SUFFIX}$"
+    ],
+    f"{_HUB_FILES}: f'{{_STEM}}\\\\.{{_SUFFIX}}\\\\.index\\\\.{{name_of_variant}}\\\\.json$'": lambda: [
+        rf"{hub_files._STEM}\.{hub_files._SUFFIX}\.index\.fp16\.json$"
+    ],
+    f"{_HUB_FILES}: f'-{{_SHARD}}\\\\.{{name_of_variant}}\\\\.[a-z]+$'": lambda: [
+        rf"-{hub_files._SHARD}\.fp16\.[a-z]+$"
+    ],
+    f"{_HUB_FILES}: f'{{_STEM}}\\\\.{{_SUFFIX}}\\\\.{{name_of_variant}}\\\\.index\\\\.json$'": lambda: [
+        rf"{hub_files._STEM}\.{hub_files._SUFFIX}\.fp16\.index\.json$"
+    ],
+    # diffusers' DEFAULT_SKIP_MODULES_PATTERN, which would take seconds to import.
+    "plugins/diffusers/src/framegate/plugins/diffusers/loading/layerwise.py: pattern": lambda: [
+        "pos_embed",
+        "patch_embed",
+        "norm",
+        "^proj_in$",
+        "^proj_out$",
     ],
 }
 """How the patterns that the source computes are made, by their place."""

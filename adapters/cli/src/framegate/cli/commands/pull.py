@@ -15,6 +15,7 @@ from framegate.core.backend import HubDownload
 from framegate.core.errors import ConfigError
 from framegate.core.models import ModelSpec
 from framegate.core.plugins import create_backend
+from framegate.core.printable import printable
 
 
 class Pulled(Struct, frozen=True):
@@ -95,7 +96,7 @@ def _pull(model: str, needed: Sequence[HubDownload], *, hidden: bool) -> list[Pu
     with Progress(*columns, console=Console(stderr=True), disable=hidden) as progress:
         for repository in repositories:
             needs = repository.needed
-            task = progress.add_task(needs.repository, total=repository.size)
+            task = progress.add_task(printable(needs.repository), total=repository.size)
             folder, received = repository.pull(partial(progress.advance, task))
             pulled.append(
                 Pulled(

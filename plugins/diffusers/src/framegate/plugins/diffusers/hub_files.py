@@ -19,8 +19,8 @@ _WEIGHTS = re.compile(rf"{_STEM}(-{_SHARD})?\.{_SUFFIX}$")
 _WEIGHTS_INDEX = re.compile(rf"{_STEM}\.{_SUFFIX}\.index\.json")
 _HOLDS_WEIGHTS = ("bin", "safetensors", "onnx", "pb", "flashpack")
 """How the names of files end whose folder counts as one of weights."""
-_IGNORED = re.compile(r".*\.(bin|msgpack|onnx|pb)(\.index\..*json)?", re.DOTALL)
-"""Weights in other formats than safetensors."""
+_IGNORED = ("bin", "msgpack", "onnx", "pb")
+"""How the names of weights end that are not safetensors."""
 _IN_ROOT = frozenset(
     {
         _INDEX,
@@ -64,7 +64,7 @@ def pipeline_files(names: Collection[str], read: Read, *, variant: str = "") -> 
     whole = tuple(f"{folder}/" for folder in folders - with_weights)
     wanted = weights | _IN_ROOT | {f"{folder}/config.json" for folder in with_weights}
     return sorted(
-        name for name in names if (name in wanted or name.startswith(whole)) and not _IGNORED.fullmatch(name)
+        name for name in names if (name in wanted or name.startswith(whole)) and not _is_ignored(name)
     )
 
 
@@ -102,12 +102,21 @@ def upsampler_files(names: Collection[str], read: Read) -> Collection[str]:
     return sorted({*found, f"{_UPSAMPLER}config.json"} & below)
 
 
+def _is_ignored(name: str) -> bool:
+    """Return whether a file holds weights in another format than safetensors, or is the index of such."""
+    for suffix in _IGNORED:
+        _, index, rest = name.partition(f".{suffix}.index.")
+        if name.endswith(f".{suffix}") or (index and rest.endswith("json")):
+            return True
+    return False
+
+
 def _weights(names: Collection[str], variant: str) -> set[str]:
     """Return the weights of each folder, of the variant where the folder has it, and their indexes."""
     name_of_variant = re.escape(variant)
     of_variant = re.compile(rf"{_STEM}\.{name_of_variant}(-{_SHARD})?\.{_SUFFIX}$")
     index_of_variant = re.compile(rf"{_STEM}\.{_SUFFIX}\.index\.{name_of_variant}\.json$")
-    legacy = re.compile(rf".*-{_SHARD}\.{name_of_variant}\.[a-z]+$")
+    legacy = re.compile(rf"-{_SHARD}\.{name_of_variant}\.[a-z]+$")
     legacy_index = re.compile(rf"{_STEM}\.{_SUFFIX}\.{name_of_variant}\.index\.json$")
     folders: dict[str, list[str]] = {}
     for name in names:
@@ -121,7 +130,8 @@ def _weights(names: Collection[str], variant: str) -> set[str]:
             chosen = _matching(files, of_variant)
             indexes = _matching(files, index_of_variant)
             if not chosen:
-                chosen, indexes = _matching(files, legacy), _matching(files, legacy_index)
+                chosen = {name for name in files if legacy.search(name)}
+                indexes = _matching(files, legacy_index)
             found_variant = found_variant or bool(chosen)
             chosen = chosen | indexes if chosen else chosen
         usable |= chosen or _matching(files, _WEIGHTS) | _matching(files, _WEIGHTS_INDEX)
