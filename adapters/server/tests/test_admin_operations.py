@@ -271,7 +271,7 @@ def test_they_are_documented(guarded: Stand) -> None:
         ("/admin/workers/{host}/{device}/resume", "post"),
         ("/admin/models/{name}/pause", "post"),
         ("/admin/models/{name}/load", "post"),
-        ("/admin/models/{owner}/{name}/unload", "post"),
+        ("/admin/models/{name}/unload", "post"),
         ("/admin/usage", "get"),
     ):
         operation = paths[path][method]

@@ -17,12 +17,29 @@ class Models(Struct, frozen=True):
     items: Sequence[ModelStatus]
 
 
-def _paths(operation: str) -> list[str]:
-    """Return the paths of an operation; a name may have a slash, as those of a hub have."""
-    return [f"/{{name:str}}/{operation}", f"/{{owner:str}}/{{name:str}}/{operation}"]
+class _ModelOperations(Controller):
+    @post("/{name:str}/pause", status_code=200, summary="Let no worker start jobs of a model")
+    async def pause(self, request: HTTPRequest, services: NamedDependency[CoreServices]) -> ModelStatus:
+        """Return the model; its jobs are accepted and wait."""
+        return await services.operations.pause(_name(request))
+
+    @post("/{name:str}/resume", status_code=200, summary="Let workers start jobs of a model again")
+    async def resume(self, request: HTTPRequest, services: NamedDependency[CoreServices]) -> ModelStatus:
+        """Return the model."""
+        return await services.operations.resume_model(_name(request))
+
+    @post("/{name:str}/load", status_code=200, summary="Let all workers that serve a model load it")
+    async def load(self, request: HTTPRequest, services: NamedDependency[CoreServices]) -> ModelStatus:
+        """Return the model; workers that run a job load it afterwards."""
+        return await services.operations.load_model(_name(request))
+
+    @post("/{name:str}/unload", status_code=200, summary="Let all workers unload a model")
+    async def unload(self, request: HTTPRequest, services: NamedDependency[CoreServices]) -> ModelStatus:
+        """Return the model; its next job loads it again."""
+        return await services.operations.unload_model(_name(request))
 
 
-class ModelController(Controller):
+class ModelController(_ModelOperations):
     """Models. A name is the id of a model, or an alias, which stands for the model that serves it."""
 
     path = "/models"
@@ -32,25 +49,12 @@ class ModelController(Controller):
         """Return the served models."""
         return Models(await services.operations.models())
 
-    @post(_paths("pause"), status_code=200, summary="Let no worker start jobs of a model")
-    async def pause(self, request: HTTPRequest, services: NamedDependency[CoreServices]) -> ModelStatus:
-        """Return the model; its jobs are accepted and wait."""
-        return await services.operations.pause(_name(request))
 
-    @post(_paths("resume"), status_code=200, summary="Let workers start jobs of a model again")
-    async def resume(self, request: HTTPRequest, services: NamedDependency[CoreServices]) -> ModelStatus:
-        """Return the model."""
-        return await services.operations.resume_model(_name(request))
+class OwnedModelController(_ModelOperations):
+    """The same for names with a slash, as those of a hub have."""
 
-    @post(_paths("load"), status_code=200, summary="Let all workers that serve a model load it")
-    async def load(self, request: HTTPRequest, services: NamedDependency[CoreServices]) -> ModelStatus:
-        """Return the model; workers that run a job load it afterwards."""
-        return await services.operations.load_model(_name(request))
-
-    @post(_paths("unload"), status_code=200, summary="Let all workers unload a model")
-    async def unload(self, request: HTTPRequest, services: NamedDependency[CoreServices]) -> ModelStatus:
-        """Return the model; its next job loads it again."""
-        return await services.operations.unload_model(_name(request))
+    path = "/models/{owner:str}"
+    include_in_schema = False
 
 
 def _name(request: HTTPRequest) -> str:

@@ -9,7 +9,7 @@ from litestar import Router
 from litestar.di import Provide
 
 from framegate.server.admin.keys import KeyController
-from framegate.server.admin.models import ModelController
+from framegate.server.admin.models import ModelController, OwnedModelController
 from framegate.server.admin.usage import UsageController
 from framegate.server.admin.workers import WorkerController
 from framegate.server.auth.keys import ADMIN_OPT
@@ -24,7 +24,13 @@ def admin_router(dependencies: Mapping[str, Provide] | None = None) -> Router:
     """
     return Router(
         ADMIN_PATH,
-        route_handlers=[KeyController, WorkerController, ModelController, UsageController],
+        route_handlers=[
+            KeyController,
+            WorkerController,
+            ModelController,
+            OwnedModelController,
+            UsageController,
+        ],
         dependencies=dependencies,
         opt={ADMIN_OPT: True},
         tags=["admin"],
