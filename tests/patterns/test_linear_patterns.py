@@ -20,17 +20,17 @@ COMPUTED: Mapping[str, Callable[[], list[str]]] = {
     "plugins/preview/src/framegate/plugins/preview/scenes.py: pattern": lambda: [
         scenes.names_pattern(max(names.values(), key=len)) for names in (scenes.NAMES, scenes.HOURS)
     ],
-    f"{_HUB_FILES}: f'{{_STEM}}\\\\.{{name_of_variant}}(-{{_SHARD}})?\\\\.{{_SUFFIX}}$'": lambda: [
-        rf"{hub_files._STEM}\.fp16(-{hub_files._SHARD})?\.{hub_files._SUFFIX}$"
+    f"{_HUB_FILES}: f'{{STEM}}\\\\.{{name_of_variant}}(-{{SHARD}})?\\\\.{{SUFFIX}}$'": lambda: [
+        rf"{hub_files.STEM}\.fp16(-{hub_files.SHARD})?\.{hub_files.SUFFIX}$"
     ],
-    f"{_HUB_FILES}: f'{{_STEM}}\\\\.{{_SUFFIX}}\\\\.index\\\\.{{name_of_variant}}\\\\.json$'": lambda: [
-        rf"{hub_files._STEM}\.{hub_files._SUFFIX}\.index\.fp16\.json$"
+    f"{_HUB_FILES}: f'{{STEM}}\\\\.{{SUFFIX}}\\\\.index\\\\.{{name_of_variant}}\\\\.json$'": lambda: [
+        rf"{hub_files.STEM}\.{hub_files.SUFFIX}\.index\.fp16\.json$"
     ],
-    f"{_HUB_FILES}: f'-{{_SHARD}}\\\\.{{name_of_variant}}\\\\.[a-z]+$'": lambda: [
-        rf"-{hub_files._SHARD}\.fp16\.[a-z]+$"
+    f"{_HUB_FILES}: f'-{{SHARD}}\\\\.{{name_of_variant}}\\\\.[a-z]+$'": lambda: [
+        rf"-{hub_files.SHARD}\.fp16\.[a-z]+$"
     ],
-    f"{_HUB_FILES}: f'{{_STEM}}\\\\.{{_SUFFIX}}\\\\.{{name_of_variant}}\\\\.index\\\\.json$'": lambda: [
-        rf"{hub_files._STEM}\.{hub_files._SUFFIX}\.fp16\.index\.json$"
+    f"{_HUB_FILES}: f'{{STEM}}\\\\.{{SUFFIX}}\\\\.{{name_of_variant}}\\\\.index\\\\.json$'": lambda: [
+        rf"{hub_files.STEM}\.{hub_files.SUFFIX}\.fp16\.index\.json$"
     ],
     # diffusers' DEFAULT_SKIP_MODULES_PATTERN, which would take seconds to import.
     "plugins/diffusers/src/framegate/plugins/diffusers/loading/layerwise.py: pattern": lambda: [

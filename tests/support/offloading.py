@@ -80,7 +80,7 @@ class FakeDevice:
             for name in getattr(part, "_repeated_blocks", None) or ()
         }
         for weights in self._hosted:
-            others = {part for block in weights._without for part in block.modules()}
+            others = {part for block in weights.without for part in block.modules()}
             for module in _outside(weights.module, compiled):
                 if module not in others and any(True for _ in module.parameters(recurse=False)):
                     module.register_forward_pre_hook(partial(_check_onloaded, weights))

@@ -12,11 +12,11 @@ Read = Callable[[str], bytes]
 """Returns the content of a file of the repository."""
 
 _INDEX = "model_index.json"
-_STEM = "(diffusion_pytorch_model|model|weights|pytorch_model)"
-_SUFFIX = "(safetensors|bin|onnx|pb)"
-_SHARD = r"\d{5}-of-\d{5}"
-_WEIGHTS = re.compile(rf"{_STEM}(-{_SHARD})?\.{_SUFFIX}$")
-_WEIGHTS_INDEX = re.compile(rf"{_STEM}\.{_SUFFIX}\.index\.json")
+STEM = "(diffusion_pytorch_model|model|weights|pytorch_model)"
+SUFFIX = "(safetensors|bin|onnx|pb)"
+SHARD = r"\d{5}-of-\d{5}"
+_WEIGHTS = re.compile(rf"{STEM}(-{SHARD})?\.{SUFFIX}$")
+_WEIGHTS_INDEX = re.compile(rf"{STEM}\.{SUFFIX}\.index\.json")
 _HOLDS_WEIGHTS = ("bin", "safetensors", "onnx", "pb", "flashpack")
 """How the names of files end whose folder counts as one of weights."""
 _IGNORED = ("bin", "msgpack", "onnx", "pb")
@@ -114,10 +114,10 @@ def _is_ignored(name: str) -> bool:
 def _weights(names: Collection[str], variant: str) -> set[str]:
     """Return the weights of each folder, of the variant where the folder has it, and their indexes."""
     name_of_variant = re.escape(variant)
-    of_variant = re.compile(rf"{_STEM}\.{name_of_variant}(-{_SHARD})?\.{_SUFFIX}$")
-    index_of_variant = re.compile(rf"{_STEM}\.{_SUFFIX}\.index\.{name_of_variant}\.json$")
-    legacy = re.compile(rf"-{_SHARD}\.{name_of_variant}\.[a-z]+$")
-    legacy_index = re.compile(rf"{_STEM}\.{_SUFFIX}\.{name_of_variant}\.index\.json$")
+    of_variant = re.compile(rf"{STEM}\.{name_of_variant}(-{SHARD})?\.{SUFFIX}$")
+    index_of_variant = re.compile(rf"{STEM}\.{SUFFIX}\.index\.{name_of_variant}\.json$")
+    legacy = re.compile(rf"-{SHARD}\.{name_of_variant}\.[a-z]+$")
+    legacy_index = re.compile(rf"{STEM}\.{SUFFIX}\.{name_of_variant}\.index\.json$")
     folders: dict[str, list[str]] = {}
     for name in names:
         if not name.endswith(("bin", "msgpack", "onnx", "pb")):

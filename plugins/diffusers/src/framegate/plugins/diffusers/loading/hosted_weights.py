@@ -25,7 +25,7 @@ class HostedWeights:
 
     def __init__(self, module: nn.Module, device: torch.device, without: Collection[nn.Module] = ()) -> None:
         self.module = module
-        self._without = without
+        self.without = without
         self._device = device
         self._masters: list[tuple[_Slots, str, torch.Tensor]] = []
         self.onloaded = False
@@ -83,7 +83,7 @@ class HostedWeights:
     def _tensors(self) -> Iterator[tuple[_Slots, str, torch.Tensor]]:
         """Yield the parameters and buffers, each with the dictionary and the name that it is found by."""
         # Walked each time: adapters add modules.
-        modules = cast("Any", self.module).named_modules(memo=set(self._without))  # partly untyped in torch
+        modules = cast("Any", self.module).named_modules(memo=set(self.without))  # partly untyped in torch
         for _, module in modules:
             slots: _Slots
             for slots in (module._parameters, module._buffers):
