@@ -12,7 +12,6 @@ from framegate.core.errors import FramegateError, GenerationFailed, OutOfMemory,
 from framegate.core.models import ModelSpec
 from framegate.core.plugins import create_backend
 from framegate.core.ports import LoadedState, ModelLoad
-from framegate.core.types import ShotSize
 
 log = structlog.get_logger(__name__)
 UNEXPECTED = "The model failed with an unexpected error; the server's log has the details."
@@ -174,6 +173,6 @@ class ModelCache:
         self.on_change()
 
 
-def _loading(spec: ModelSpec) -> tuple[str, str, Mapping[str, Any], ShotSize]:
+def _loading(spec: ModelSpec) -> tuple[str, str, Mapping[str, Any]]:
     """Return what a backend is loaded from; all else of a spec concerns requests alone."""
-    return spec.backend, spec.source, spec.options, spec.planned_size
+    return spec.backend, spec.source, spec.options
