@@ -169,7 +169,7 @@ def test_damaged_files_are_downloaded_again(host: Host) -> None:
     _, lora = host.pull("film")
     assert files_below(lora["folder"])[name] == LORA[name]
     blob = (Path(lora["folder"]) / name).resolve()
-    for damaged in (LORA[name][:-1] + b"x", LORA[name][:5000]):
+    for damaged in (LORA[name][:-1] + bytes([LORA[name][-1] ^ 1]), LORA[name][:5000]):
         blob.write_bytes(damaged)
         _, lora = host.pull("film")
         assert files_below(lora["folder"])[name] == LORA[name]
